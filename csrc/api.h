@@ -1,0 +1,136 @@
+/* Every exported type and function. There is no preprocessor here: the Python binding reads this file as it is.
+ *
+ * Letters: T time steps, B batch, I input size, H hidden size, P projection size, Y output size (P with a projection, else
+ * H), G gates. Arrays are C-contiguous and of the layer's dtype unless another type is written. The library allocates
+ * nothing: every byte, workspace included, is the caller's. It trusts its arguments (assertions in debug builds). */
+
+enum fastrnn_dtype { FASTRNN_FLOAT32, FASTRNN_FLOAT64 };
+
+enum fastrnn_cell {
+    FASTRNN_RNN_TANH,
+    FASTRNN_RNN_RELU,
+    FASTRNN_GRU,              /* reset after the product: torch, cuDNN, Keras */
+    FASTRNN_GRU_RESET_BEFORE, /* Cho et al. 2014 */
+    FASTRNN_GRU_NO_RESET,     /* gates z n */
+    FASTRNN_LSTM,
+    FASTRNN_LSTM_PEEPHOLE
+};
+
+enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
+
+/* One layer in one direction. `isa` is an index from fastrnn_isa_default or fastrnn_isa_find: the layouts of packed weights
+ * and tapes follow from it, so it stays with the layer. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int32_t cell;
+    int64_t I, H, P; /* P = 0: no projection */
+} fastrnn_layer;
+
+/* Parameters in torch's layouts and gate order: W [G*H, I], R [G*H, Y], b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o),
+ * projection [P, H]. Null where the layer has none. */
+typedef struct {
+    const void *W, *R, *b_ih, *b_hh, *peephole, *projection;
+} fastrnn_params;
+
+/* Gradients of the same shapes; fastrnn_backward ADDS into each that is not null. W and R are never null. */
+typedef struct {
+    void *W, *R, *b_ih, *b_hh, *peephole, *projection;
+} fastrnn_grads;
+
+/* The size of a batch. `lengths` [B], each 1..T, or null: all T. `reverse`: each sequence from its last step to its first.
+ */
+typedef struct {
+    int64_t T, B;
+    const int64_t *lengths;
+    int32_t reverse;
+} fastrnn_batch;
+
+/* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
+ * other null; h0 [B, Y]; c0 [B, H] for LSTM, else null. */
+typedef struct {
+    const void *x;
+    const int64_t *ids;
+    const void *h0, *c0;
+} fastrnn_input;
+
+/* What comes out, all overwritten, none may alias an input: y [T, B, Y]; h_n [B, Y]; c_n [B, H] for LSTM, else null;
+ * c [T, B, H] all cell states, or null. */
+typedef struct {
+    void *y, *h_n, *c_n, *c;
+} fastrnn_output;
+
+/* Gradients of the loss with respect to the outputs; null is zero. */
+typedef struct {
+    const void *dy, *dh_n, *dc_n, *dc;
+} fastrnn_output_grads;
+
+/* Gradients with respect to the inputs, overwritten: dx [T, B, I] (null: not wanted; always null with ids); dh0 [B, Y];
+ * dc0 [B, H] for LSTM, else null. */
+typedef struct {
+    void *dx, *dh0, *dc0;
+} fastrnn_input_grads;
+
+/* Instruction sets: how many were compiled in, their names, whether the processor runs them. fastrnn_isa_find gives -1 for
+ * a name that was not compiled in. The default is the best that runs here, or the one FASTRNN_ISA names; -1 if it names one
+ * that does not exist or does not run. */
+int32_t fastrnn_isa_count(void);
+const char *fastrnn_isa_name(int32_t isa);
+int32_t fastrnn_isa_runs(int32_t isa);
+int32_t fastrnn_isa_find(const char *name);
+int32_t fastrnn_isa_default(void);
+const char *fastrnn_compiler(void);
+
+/* Threads of the process-wide team; a call uses at most so many, and one when another caller has the team. */
+int32_t fastrnn_get_num_threads(void);
+void fastrnn_set_num_threads(int32_t n);
+
+/* How a forward or backward pass of this size would be split, and over how many threads. */
+void fastrnn_plan(const fastrnn_layer *layer, int64_t T, int64_t B, int32_t *split, int32_t *threads);
+
+/* Packed weights: bytes, and packing. `training` adds what fastrnn_backward needs. */
+size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training);
+void fastrnn_pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed);
+
+/* Bytes of the tape that a training forward leaves for backward, and of the workspaces. `ids`: the input is token ids. */
+size_t fastrnn_tape_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids);
+size_t fastrnn_forward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training);
+size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids);
+
+/* Forward over time. tape is null in inference. packed, tape and workspace are aligned to 64 bytes. */
+void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                     const fastrnn_output *out, void *tape, void *workspace);
+
+/* All gradients. The tape comes from fastrnn_forward with the same layer, packed weights (with `training`), batch and input;
+ * it is overwritten, and so good for one call. */
+void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                      const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
+                      void *tape, void *workspace);
+
+/* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), `count` layers with packed
+ * weights, and the output layer's weight [V, Y] and bias [V] (null: none). All of one dtype. */
+typedef struct {
+    int64_t V, E;
+    const void *embedding;
+    int32_t count;
+    const fastrnn_layer *layers;
+    void *const *packed;
+    const void *weight, *bias;
+} fastrnn_language_model;
+
+/* How tokens are chosen from softmax(logits / temperature): the most likely one (`greedy`), or at random among the top_k
+ * most likely (0: all) and the smallest set that holds top_p of the probability (1: all). `end`: stop after this token (-1:
+ * never). */
+typedef struct {
+    double temperature, top_p;
+    int64_t top_k, end;
+    int32_t greedy;
+} fastrnn_sampling;
+
+/* Feeds `prefix` (n_prefix ids, -1 the zero vector; at least one), then samples up to n tokens, each fed back; uniforms [n]
+ * in [0, 1) decide. h and c of each layer, concatenated ([Y] and [H] each; c for LSTM only), are read and overwritten.
+ * Writes tokens [n]; returns how many were sampled, `end` included. The last token sampled is not fed back. */
+size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model);
+int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
+                         int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
+                         void *workspace);

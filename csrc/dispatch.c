@@ -1,0 +1,102 @@
+/* From a layer to the kernels that serve it. Built with base flags only: it runs before anything is known of the processor.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parallel.h"
+#include "table.h"
+
+typedef struct {
+    const char *name;
+    const fastrnn_kernels *of_dtype[2];
+} isa_entry;
+
+#define FASTRNN_ENTRY(isa, runs) {#isa, {&kernels_f32_##isa, &kernels_f64_##isa}},
+static const isa_entry isas[] = {FASTRNN_ISAS(FASTRNN_ENTRY)};
+enum { ISA_COUNT = sizeof isas / sizeof *isas };
+
+int32_t fastrnn_isa_count(void) { return ISA_COUNT; }
+
+const char *fastrnn_isa_name(int32_t isa) { return isas[isa].name; }
+
+int32_t fastrnn_isa_runs(int32_t isa) {
+#define FASTRNN_RUNS(name, runs) !!(runs),
+#ifdef __x86_64__
+    __builtin_cpu_init();
+#endif
+    const int32_t runs[] = {FASTRNN_ISAS(FASTRNN_RUNS)};
+    return runs[isa];
+}
+
+int32_t fastrnn_isa_find(const char *name) {
+    for (int32_t i = 0; i < ISA_COUNT; i++)
+        if (!strcmp(isas[i].name, name)) return i;
+    return -1;
+}
+
+int32_t fastrnn_isa_default(void) {
+    const char *wanted = getenv("FASTRNN_ISA");
+    if (wanted && *wanted) {
+        int32_t isa = fastrnn_isa_find(wanted);
+        return isa >= 0 && fastrnn_isa_runs(isa) ? isa : -1;
+    }
+    int32_t isa = 0;
+    while (!fastrnn_isa_runs(isa)) isa++; /* the last one runs everywhere */
+    return isa;
+}
+
+const char *fastrnn_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+int32_t fastrnn_get_num_threads(void) { return crew_threads(); }
+void fastrnn_set_num_threads(int32_t n) { crew_set_threads(n); }
+
+const fastrnn_kernels *kernels_for(const fastrnn_layer *layer) { return isas[layer->isa].of_dtype[layer->dtype]; }
+
+size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training) {
+    return kernels_for(layer)->packed_size(layer, training);
+}
+
+void fastrnn_pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed) {
+    kernels_for(layer)->pack(layer, params, training, packed);
+}
+
+size_t fastrnn_tape_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+    return kernels_for(layer)->tape_size(layer, batch, ids);
+}
+
+size_t fastrnn_forward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids,
+                                      int32_t training) {
+    return kernels_for(layer)->forward_workspace_size(layer, batch, ids, training);
+}
+
+size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+    return kernels_for(layer)->backward_workspace_size(layer, batch, ids);
+}
+
+void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                     const fastrnn_output *out, void *tape, void *workspace) {
+    kernels_for(layer)->forward(layer, packed, batch, in, out, tape, workspace);
+}
+
+void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                      const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
+                      void *tape, void *workspace) {
+    kernels_for(layer)->backward(layer, packed, batch, in, dout, din, grads, tape, workspace);
+}
+
+size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model) {
+    return kernels_for(model->layers)->generate_workspace_size(model);
+}
+
+int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
+                         int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
+                         void *workspace) {
+    const fastrnn_kernels *kernels = kernels_for(model->layers);
+    return kernels->generate(model, sampling, prefix, n_prefix, uniforms, n, h, c, tokens, workspace);
+}

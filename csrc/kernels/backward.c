@@ -1,0 +1,200 @@
+/* Backward over time, for any cell; the forward's steps in reverse:
+ *
+ *     for each step, from the last:
+ *         dh += dq_next R                               and, while a tile is in cache, dh += dy and what follows
+ *         [dfull = dh projection                        LSTM with a projection]
+ *         gates: activations -> pre-activation gradients, the cell's pointwise function
+ *         [drh = da_n R2                                GRU with reset before, and its second pointwise function]
+ *     dh_0 += dq_0 R
+ *     dW, dR, dx and the others as whole products (gradients.c)
+ *
+ * Rows whose sequence ends at this step have no dq_next: their dh starts as dh_n.
+ */
+#include "sequence.h"
+
+typedef struct {
+    backward_pass *b;
+    int64_t step;
+    step_view view;
+} step_context;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static step_view view_of(const backward_pass *b, int64_t step) {
+    const layout *l = &b->l;
+    const tape *t = &b->t;
+    int64_t row = t->steps.offset[step], before = row_before(&t->steps, step), after = row_after(&t->steps, step);
+    return (step_view){.gates = t->gates + row * l->width,
+                       .panel_step = t->steps.N * l->width,
+                       .width = l->width,
+                       .units = l->units,
+                       .state = l->state,
+                       .peephole = b->packed + l->peephole,
+                       .h_prev = t->h + before * l->h_row,
+                       .c_prev = t->c ? t->c + before * l->state : 0,
+                       .c = t->c ? t->c + after * l->state : 0,
+                       .rh = b->drh,
+                       .dh = l->P ? b->dfull : b->dh,
+                       .dc = b->dc};
+}
+
+/* to += columns [first, first + count) of the caller's gradient rows for this step. */
+static void add_gradient(const step_context *k, const real *from, int64_t n, real *to, int64_t to_row, int64_t first,
+                         int64_t count, int64_t row, int64_t rows) {
+    const schedule *s = &k->b->t.steps;
+    count = min64(count, n - first);
+    if (!from || count <= 0) return;
+    for (int64_t j = row; j < row + rows; j++)
+        add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * n + first, count);
+}
+
+/* dL/dh is complete for these columns, `vectors` from `vector`: the cell. */
+static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
+    const layout *l = &k->b->l;
+    vectors = min64(vectors, l->panels * l->units - vector);
+    if (vectors <= 0) return;
+    add_gradient(k, k->b->dout->dc, l->H, k->b->dc, l->state, vector * VL, vectors * VL, row, rows);
+    l->cell->backward(&k->view, vector, vectors, row, rows);
+}
+
+static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    backward_pass *b = k->b;
+    const layout *l = &b->l;
+    const int64_t vectors = l->out.vectors, count = vectors * VL, first = panel * count;
+    add_gradient(k, b->dout->dy, l->Y, b->dh, l->h_row, first, count, row, rows);
+    if (!l->P) {
+        cell_backward(k, panel * vectors, vectors, row, rows);
+        return;
+    }
+    for (int64_t j = row; j < row + rows; j++) { /* keep it for the projection's gradient; nothing bypasses the product */
+        real *dh = b->dh + j * l->h_row + first;
+        real *kept = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
+        memcpy(kept, dh, (size_t)count * sizeof(real));
+        memset(dh, 0, (size_t)count * sizeof(real));
+    }
+}
+
+static void dfull_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    int64_t vectors = k->b->l.hidden.vectors;
+    cell_backward(k, panel * vectors, vectors, row, rows);
+}
+
+static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    const layout *l = &k->b->l;
+    int64_t vector = panel * l->hidden.vectors, vectors = min64(l->hidden.vectors, l->panels * l->units - vector);
+    if (vectors > 0) l->cell->backward2(&k->view, vector, vectors, row, rows);
+}
+
+/* The left operand of a product over all gates of a group, as they lie in the gate buffer from row `row` on. */
+static product_args over_gates(const backward_pass *b, gate_group g, int64_t row) {
+    const layout *l = &b->l;
+    const int64_t panel = b->t.steps.N * l->width;
+    const real *a = b->t.gates + row * l->width + group_first(l, g);
+    return (product_args){.n_outer = l->panels, .n_inner = group_width(l, g), .a = {a, l->width, 1, panel}};
+}
+
+static product_args into(product_args p, const real *weights, columns cols, real *c, int64_t c_row) {
+    p.vectors = cols.vectors;
+    p.b = weights;
+    p.b_row = cols.vectors * VL;
+    p.b_panel = p.n_outer * p.n_inner * p.b_row;
+    p.c = c;
+    p.c_panel = p.b_row;
+    p.c_row = c_row;
+    return p;
+}
+
+/* dh += dq R, with dq of `step`. */
+static void dh_product(const backward_pass *b, int64_t step, rows_done done, void *context, range panels, range rows) {
+    const layout *l = &b->l;
+    product_args p = over_gates(b, l->cell->h, b->t.steps.offset[step]);
+    p = into(p, b->packed + l->R_back, l->out, b->dh, l->h_row);
+    p.init = b->dh;
+    p.init_panel = p.c_panel;
+    p.init_row = l->h_row;
+    p.done = done;
+    p.context = context;
+    product(&p, panels, rows);
+}
+
+/* dfull = dh projection, for this step. */
+static void dfull_product(step_context *k, range panels, range rows) {
+    backward_pass *b = k->b;
+    const layout *l = &b->l;
+    const real *dh = b->dh_all + b->t.steps.offset[k->step] * l->h_row;
+    product_args p = {.n_outer = 1, .n_inner = l->P, .a = {dh, l->h_row, 1, 0}};
+    p = into(p, b->packed + l->projection_back, l->hidden, b->dfull, l->state);
+    p.done = dfull_done;
+    p.context = k;
+    product(&p, panels, rows);
+}
+
+/* drh = da_n R2, for this step. */
+static void drh_product(step_context *k, range panels, range rows) {
+    backward_pass *b = k->b;
+    const layout *l = &b->l;
+    product_args p = over_gates(b, l->cell->h2, b->t.steps.offset[k->step]);
+    p = into(p, b->packed + l->R2_back, l->hidden, b->drh, l->state);
+    p.done = drh_done;
+    p.context = k;
+    product(&p, panels, rows);
+}
+
+static void one_step(const crew *me, backward_pass *b, const step_share *share, int64_t step) {
+    const layout *l = &b->l;
+    const schedule *s = &b->t.steps;
+    step_context k = {b, step, view_of(b, step)};
+    int64_t now = active(s, step), next = step + 1 < s->S ? active(s, step + 1) : 0;
+    range panels = panels_of(me, share, l->out.panels), rows = rows_of(share, 0, now);
+    if (next) dh_product(b, step + 1, dh_done, &k, panels, rows_of(share, 0, next));
+    range ending = rows_of(share, next, now);
+    for (int64_t panel = panels.begin; panel < panels.end && ending.begin < ending.end; panel++)
+        dh_done(&k, panel, ending.begin, ending.end - ending.begin);
+    stage_done(me, share);
+    if (l->P) {
+        dfull_product(&k, panels_of(me, share, l->hidden.panels), rows);
+        stage_done(me, share);
+    }
+    if (l->cell->backward2) {
+        drh_product(&k, panels_of(me, share, l->hidden.panels), rows);
+        stage_done(me, share);
+    }
+}
+
+static void load_final_gradients(const crew *me, const backward_pass *b) {
+    const layout *l = &b->l;
+    const real *dh_n = b->dout->dh_n, *dc_n = b->dout->dc_n;
+    range mine = crew_share(me, b->batch->B, 1);
+    for (int64_t j = mine.begin; j < mine.end; j++) {
+        int64_t at = sequence_of(&b->t.steps, j);
+        load_row(b->dh + j * l->h_row, dh_n ? dh_n + at * l->Y : 0, l->Y, l->h_row);
+        if (b->dc) load_row(b->dc + j * l->state, dc_n ? dc_n + at * l->H : 0, l->H, l->state);
+    }
+}
+
+static void store_initial_gradients(const crew *me, const backward_pass *b) {
+    const layout *l = &b->l;
+    real *dh0 = b->din->dh0, *dc0 = b->din->dc0;
+    range mine = crew_share(me, b->batch->B, 1);
+    for (int64_t j = mine.begin; j < mine.end; j++) {
+        int64_t at = sequence_of(&b->t.steps, j);
+        memcpy(dh0 + at * l->Y, b->dh + j * l->h_row, (size_t)l->Y * sizeof(real));
+        if (dc0) memcpy(dc0 + at * l->H, b->dc + j * l->state, (size_t)l->H * sizeof(real));
+    }
+}
+
+void sequence_backward(const crew *me, void *context) {
+    backward_pass *b = context;
+    const schedule *s = &b->t.steps;
+    step_share share = share_steps(me, s, b->split);
+    load_final_gradients(me, b);
+    crew_barrier(me);
+    for (int64_t step = s->S - 1; step >= 0; step--) one_step(me, b, &share, step);
+    dh_product(b, 0, 0, 0, panels_of(me, &share, b->l.out.panels), share.rows);
+    crew_barrier(me);
+    store_initial_gradients(me, b);
+    whole_gradients(me, b);
+}

@@ -1,0 +1,131 @@
+/* The way in: from the caller's structures and memory to a pass, and this build's line in the table. */
+#include "../table.h"
+#include "generate.h"
+#include "sequence.h"
+
+/* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in the
+ * second-level cache when the sweep comes to them. */
+enum { CHUNK_ROWS = 192 };
+
+static size_t packed_size(const fastrnn_layer *layer, int32_t training) {
+    layout l = layout_of(layer);
+    return (training ? l.training_size : l.inference_size) * sizeof(real);
+}
+
+static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed) {
+    layout l = layout_of(layer);
+    pack_layer(&l, params, training, packed);
+}
+
+/* A schedule, then the tape's arrays. */
+static tape place_tape(arena *a, const layout *l, const fastrnn_batch *batch, int ids, void **schedule_memory) {
+    *schedule_memory = arena_take(a, schedule_size(batch));
+    return tape_in(a, l, batch, ids, schedule_rows(batch));
+}
+
+static size_t size_of_tape(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+    layout l = layout_of(layer);
+    arena a = {0};
+    void *memory;
+    place_tape(&a, &l, batch, ids, &memory);
+    return a.used;
+}
+
+/* In inference: a schedule, and arrays for a chunk or a step. */
+static void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
+    const layout *l = &f->l;
+    const fastrnn_batch *batch = f->batch;
+    const int moved = batch->lengths || batch->reverse;
+    int64_t steps = CHUNK_ROWS / batch->B;
+    f->chunk_steps = steps < 1 ? 1 : steps > batch->T ? batch->T : steps;
+    f->gate_rows = f->chunk_steps * batch->B;
+    *schedule_memory = arena_take(a, schedule_size(batch));
+    f->t = (tape){.gates = arena_reals(a, l->panels * f->gate_rows * l->width)};
+    f->t.x = moved && !ids ? arena_reals(a, f->gate_rows * l->I) : 0;
+    f->t.h = arena_reals(a, 2 * batch->B * l->h_row);
+    f->t.c = l->cell->has_c ? arena_reals(a, batch->B * l->state) : 0;
+    f->t.full = l->P ? arena_reals(a, batch->B * l->state) : 0;
+    f->t.rh = l->cell->h2.count ? arena_reals(a, batch->B * l->state) : 0;
+}
+
+size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
+    if (training) return 0;
+    forward_pass f = {.l = layout_of(layer), .batch = batch};
+    arena a = {0};
+    void *memory;
+    place_inference(&a, &f, ids, &memory);
+    return a.used;
+}
+
+void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                  const fastrnn_output *out, void *tape_memory, void *workspace) {
+    forward_pass f = {.l = layout_of(layer), .batch = batch, .in = in, .out = out, .packed = packed, .keep = !!tape_memory};
+    arena a = {.base = f.keep ? tape_memory : workspace};
+    void *memory;
+    if (f.keep) {
+        f.t = place_tape(&a, &f.l, batch, !!in->ids, &memory);
+    } else {
+        place_inference(&a, &f, !!in->ids, &memory);
+    }
+    f.t.steps = schedule_build(batch, memory);
+    if (f.keep) {
+        f.gate_rows = f.t.steps.N;
+        f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
+    }
+    int32_t threads;
+    fastrnn_plan(layer, batch->T, batch->B, &f.split, &threads);
+    crew_run(threads, sequence_forward, &f);
+}
+
+static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads) {
+    const layout *l = &b->l;
+    const cell *c = l->cell;
+    const int64_t B = b->batch->B, N = schedule_rows(b->batch);
+    b->dh = arena_reals(a, B * l->h_row);
+    b->dc = c->has_c ? arena_reals(a, B * l->state) : 0;
+    b->dfull = l->P ? arena_reals(a, B * l->state) : 0;
+    b->dh_all = l->P ? arena_reals(a, N * l->h_row) : 0;
+    b->drh = c->h2.count ? arena_reals(a, B * l->state) : 0;
+    b->dW = arena_reals(a, l->panels * l->I * group_width(l, c->x));
+    b->dR = arena_reals(a, l->panels * l->Y * group_width(l, c->h));
+    b->dR2 = arena_reals(a, l->panels * l->H * group_width(l, c->h2));
+    b->dprojection = arena_reals(a, l->P * l->state);
+    b->dbias = arena_reals(a, l->panels * l->width);
+    b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
+    b->dx = ids ? 0 : arena_reals(a, threads * DX_ROWS * l->in.padded);
+}
+
+static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+    backward_pass b = {.l = layout_of(layer), .batch = batch};
+    arena a = {0};
+    int32_t split, threads;
+    fastrnn_plan(layer, batch->T, batch->B, &split, &threads);
+    place_backward(&a, &b, ids, threads);
+    return a.used;
+}
+
+static void pass_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch,
+                          const fastrnn_input *in, const fastrnn_output_grads *dout, const fastrnn_input_grads *din,
+                          const fastrnn_grads *grads, void *tape_memory, void *workspace) {
+    backward_pass b = {
+        .l = layout_of(layer), .batch = batch, .in = in, .dout = dout, .din = din, .grads = grads, .packed = packed};
+    arena a = {.base = tape_memory}, w = {.base = workspace};
+    void *memory;
+    b.t = place_tape(&a, &b.l, batch, !!in->ids, &memory);
+    b.t.steps = schedule_build(batch, memory);
+    int32_t threads;
+    fastrnn_plan(layer, batch->T, batch->B, &b.split, &threads);
+    place_backward(&w, &b, !!in->ids, threads);
+    crew_run(threads, sequence_backward, &b);
+}
+
+const fastrnn_kernels kernels = {.vector_lanes = VL,
+                                 .packed_size = packed_size,
+                                 .pack = pack,
+                                 .tape_size = size_of_tape,
+                                 .forward_workspace_size = pass_workspace_size,
+                                 .backward_workspace_size = size_for_backward,
+                                 .forward = pass_forward,
+                                 .backward = pass_backward,
+                                 .generate_workspace_size = tokens_workspace_size,
+                                 .generate = generate_tokens};

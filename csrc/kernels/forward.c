@@ -1,0 +1,270 @@
+/* Forward over time, for any cell:
+ *
+ *     P = X W^T + b                   for a chunk of steps, into the gate buffer
+ *     for each step of the chunk:
+ *         gates += h_prev R^T         and, while a tile of the result is in cache, the cell's pointwise function
+ *         [gates += rh R2^T           GRU with reset before, and its second pointwise function]
+ *         [h = full projection^T      LSTM with a projection]
+ */
+#include "sequence.h"
+
+typedef struct {
+    forward_pass *f;
+    int64_t step;
+    step_view view;
+} step_context;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Where rows of this step lie. In inference two h buffers take turns; rows of sequences that have ended stay as they were.
+ */
+static real *h_before(const forward_pass *f, int64_t step) {
+    int64_t row = f->keep ? row_before(&f->t.steps, step) : (step & 1) * f->batch->B;
+    return f->t.h + row * f->l.h_row;
+}
+static real *h_after(const forward_pass *f, int64_t step) {
+    int64_t row = f->keep ? row_after(&f->t.steps, step) : (~step & 1) * f->batch->B;
+    return f->t.h + row * f->l.h_row;
+}
+static int64_t tape_row(const forward_pass *f, int64_t step) { return f->keep ? f->t.steps.offset[step] : 0; }
+
+static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row) {
+    const layout *l = &f->l;
+    const tape *t = &f->t;
+    int64_t row = tape_row(f, step), before = f->keep ? row_before(&t->steps, step) : 0,
+            after = f->keep ? row_after(&t->steps, step) : 0;
+    return (step_view){.gates = t->gates + (t->steps.offset[step] - chunk_row) * l->width,
+                       .panel_step = f->gate_rows * l->width,
+                       .width = l->width,
+                       .units = l->units,
+                       .state = l->state,
+                       .peephole = f->packed + l->peephole,
+                       .h_prev = h_before(f, step),
+                       .h = l->P ? t->full + row * l->state : h_after(f, step),
+                       .c_prev = t->c ? t->c + before * l->state : 0,
+                       .c = t->c ? t->c + after * l->state : 0,
+                       .rh = t->rh ? t->rh + row * l->state : 0};
+}
+
+/* Write columns [first, first + count) of finished rows into the caller's array of `n` columns. */
+static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
+                      int64_t first, int64_t count, int64_t row, int64_t rows) {
+    const schedule *s = &f->t.steps;
+    count = min64(count, n - first);
+    if (count <= 0) return;
+    for (int64_t j = row; j < row + rows; j++)
+        memcpy(to + source_of(s, s->offset[step] + j) * n + first, from + j * from_row + first,
+               (size_t)count * sizeof(real));
+}
+
+static void state_done(const step_context *k, int64_t panel, int64_t row, int64_t rows) {
+    const forward_pass *f = k->f;
+    const layout *l = &f->l;
+    int64_t count = l->units * VL, first = panel * count;
+    if (!l->P) write_out(f, k->step, k->view.h, l->state, f->out->y, l->H, first, count, row, rows);
+    if (f->out->c) write_out(f, k->step, k->view.c, l->state, f->out->c, l->H, first, count, row, rows);
+}
+
+static void gates_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    const layout *l = &k->f->l;
+    l->cell->forward(&k->view, panel * l->units, l->units, row, rows);
+    if (!l->cell->forward2) state_done(k, panel, row, rows);
+}
+
+static void gates2_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    const layout *l = &k->f->l;
+    l->cell->forward2(&k->view, panel * l->units, l->units, row, rows);
+    state_done(k, panel, row, rows);
+}
+
+static void projection_done(void *context, int64_t panel, int64_t row, int64_t rows) {
+    step_context *k = context;
+    const layout *l = &k->f->l;
+    int64_t count = l->out.vectors * VL;
+    write_out(k->f, k->step, h_after(k->f, k->step), l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
+}
+
+/* gates[group] += a R^T, then `done` */
+static void recurrent_product(step_context *k, gate_group g, const real *a, int64_t a_row, int64_t K, size_t weights,
+                              rows_done done, range panels, range rows) {
+    const layout *l = &k->f->l;
+    const int64_t w = group_width(l, g);
+    real *c = k->view.gates + group_first(l, g);
+    product_args p = {.n_outer = 1,
+                      .n_inner = K,
+                      .a = {a, a_row, 1, 0},
+                      .vectors = (int)(w / VL),
+                      .b = k->f->packed + weights,
+                      .b_panel = K * w,
+                      .b_row = w,
+                      .init = c,
+                      .init_panel = k->view.panel_step,
+                      .init_row = l->width,
+                      .c = c,
+                      .c_panel = k->view.panel_step,
+                      .c_row = l->width,
+                      .done = done,
+                      .context = k};
+    product(&p, panels, rows);
+}
+
+static void project(step_context *k, range panels, range rows) {
+    const layout *l = &k->f->l;
+    const int64_t w = l->out.vectors * VL;
+    product_args p = {.n_outer = 1,
+                      .n_inner = l->H,
+                      .a = {k->view.h, l->state, 1, 0},
+                      .vectors = l->out.vectors,
+                      .b = k->f->packed + l->projection,
+                      .b_panel = l->H * w,
+                      .b_row = w,
+                      .c = h_after(k->f, k->step),
+                      .c_panel = w,
+                      .c_row = l->h_row,
+                      .done = projection_done,
+                      .context = k};
+    product(&p, panels, rows);
+}
+
+static void one_step(const crew *me, forward_pass *f, const step_share *share, int64_t step, int64_t chunk_row) {
+    const layout *l = &f->l;
+    const cell *c = l->cell;
+    step_context k = {f, step, view_of(f, step, chunk_row)};
+    range rows = rows_of(share, 0, active(&f->t.steps, step)), panels = panels_of(me, share, l->panels);
+    recurrent_product(&k, c->h, k.view.h_prev, l->h_row, l->Y, l->R, gates_done, panels, rows);
+    stage_done(me, share);
+    if (c->forward2) {
+        recurrent_product(&k, c->h2, k.view.rh, l->state, l->H, l->R2, gates2_done, panels, rows);
+        stage_done(me, share);
+    }
+    if (l->P) {
+        project(&k, panels_of(me, share, l->out.panels), rows);
+        stage_done(me, share);
+    }
+}
+
+/* Slots that the input product does not write start from their bias alone. */
+static void fill_other_slots(const forward_pass *f, range panels, range rows) {
+    const layout *l = &f->l;
+    const int64_t first = group_width(l, l->cell->x), rest = l->width - first;
+    if (!rest) return;
+    for (int64_t panel = panels.begin; panel < panels.end; panel++)
+        for (int64_t row = rows.begin; row < rows.end; row++)
+            memcpy(f->t.gates + (panel * f->gate_rows + row) * l->width + first,
+                   f->packed + l->bias + panel * l->width + first, (size_t)rest * sizeof(real));
+}
+
+/* Token ids: the product of a one-hot vector with W^T is a row of it, which lies ready in each panel. */
+static void gather_tokens(const forward_pass *f, int64_t first, range panels, range rows, int64_t gate_row) {
+    const layout *l = &f->l;
+    const int64_t w = group_width(l, l->cell->x);
+    for (int64_t panel = panels.begin; panel < panels.end; panel++)
+        for (int64_t n = rows.begin; n < rows.end; n++) {
+            int64_t id = f->in->ids[source_of(&f->t.steps, first + n)];
+            const real *bias = f->packed + l->bias + panel * l->width;
+            const real *weights = f->packed + l->W + (panel * l->I + id) * w;
+            real *to = f->t.gates + (panel * f->gate_rows + gate_row + n) * l->width;
+            for (int64_t i = 0; i < w; i += VL) store(to + i, id < 0 ? load(bias + i) : load(bias + i) + load(weights + i));
+        }
+}
+
+static void multiply_inputs(const forward_pass *f, const real *x, range panels, range rows, int64_t gate_row) {
+    const layout *l = &f->l;
+    const int64_t w = group_width(l, l->cell->x), step = f->gate_rows * l->width;
+    product_args p = {.n_outer = 1,
+                      .n_inner = l->I,
+                      .a = {x, l->I, 1, 0},
+                      .vectors = (int)(w / VL),
+                      .b = f->packed + l->W,
+                      .b_panel = l->I * w,
+                      .b_row = w,
+                      .init = f->packed + l->bias,
+                      .init_panel = l->width,
+                      .init_row = 0,
+                      .c = f->t.gates + gate_row * l->width,
+                      .c_panel = step,
+                      .c_row = l->width};
+    product(&p, panels, rows);
+}
+
+/* Packed rows [first, first + n) of x: where they are, or gathered; in training they stay for dW. */
+static const real *inputs_of_chunk(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
+    const real *x = f->in->x;
+    if (!f->t.x) return x + first * f->l.I;
+    real *gathered = f->t.x + (f->keep ? first * f->l.I : 0);
+    range mine = crew_share(me, n, 1);
+    for (int64_t i = mine.begin; i < mine.end; i++)
+        memcpy(gathered + i * f->l.I, x + f->t.steps.source[first + i] * f->l.I, (size_t)f->l.I * sizeof(real));
+    crew_barrier(me);
+    return gathered;
+}
+
+/* P = X W^T + b for packed rows [first, first + n). */
+static void input_product(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
+    part mine = share_product(me, f->l.panels, n);
+    int64_t gate_row = f->keep ? first : 0;
+    if (f->in->ids)
+        gather_tokens(f, first, mine.panels, mine.rows, gate_row);
+    else
+        multiply_inputs(f, inputs_of_chunk(me, f, first, n), mine.panels, mine.rows, gate_row);
+    fill_other_slots(f, mine.panels, (range){gate_row + mine.rows.begin, gate_row + mine.rows.end});
+    crew_barrier(me);
+}
+
+static void load_initial_states(const crew *me, const forward_pass *f) {
+    const layout *l = &f->l;
+    const real *h0 = f->in->h0, *c0 = f->in->c0;
+    range mine = crew_share(me, f->batch->B, 1);
+    for (int64_t j = mine.begin; j < mine.end; j++) {
+        int64_t b = sequence_of(&f->t.steps, j);
+        load_row(f->t.h + j * l->h_row, h0 + b * l->Y, l->Y, l->h_row);
+        if (f->t.c) load_row(f->t.c + j * l->state, c0 + b * l->H, l->H, l->state);
+    }
+}
+
+/* The state of a sequence is where its own last step left it. */
+static void store_final_states(const crew *me, const forward_pass *f) {
+    const layout *l = &f->l;
+    const schedule *s = &f->t.steps;
+    real *h_n = f->out->h_n, *c_n = f->out->c_n;
+    range mine = crew_share(me, s->B, 1);
+    int64_t last = s->S - 1;
+    for (int64_t j = 0; j < mine.end; j++) {
+        while (active(s, last) <= j) last--;
+        if (j < mine.begin) continue;
+        int64_t b = sequence_of(s, j);
+        memcpy(h_n + b * l->Y, h_after(f, last) + j * l->h_row, (size_t)l->Y * sizeof(real));
+        const real *c = f->t.c + ((f->keep ? row_after(s, last) : 0) + j) * l->state;
+        if (c_n) memcpy(c_n + b * l->H, c, (size_t)l->H * sizeof(real));
+    }
+}
+
+static void zero_past_lengths(const crew *me, const forward_pass *f) {
+    const fastrnn_batch *batch = f->batch;
+    if (!batch->lengths) return;
+    range mine = crew_share(me, batch->B, 1);
+    real *y = f->out->y, *c = f->out->c;
+    for (int64_t b = mine.begin; b < mine.end; b++)
+        for (int64_t t = batch->lengths[b]; t < batch->T; t++) {
+            memset(y + (t * batch->B + b) * f->l.Y, 0, (size_t)f->l.Y * sizeof(real));
+            if (c) memset(c + (t * batch->B + b) * f->l.H, 0, (size_t)f->l.H * sizeof(real));
+        }
+}
+
+void sequence_forward(const crew *me, void *context) {
+    forward_pass *f = context;
+    const schedule *s = &f->t.steps;
+    step_share share = share_steps(me, s, f->split);
+    load_initial_states(me, f);
+    zero_past_lengths(me, f);
+    for (int64_t begin = 0; begin < s->S; begin += f->chunk_steps) {
+        int64_t end = min64(begin + f->chunk_steps, s->S), first = s->offset[begin];
+        crew_barrier(me); /* a chunk's buffers are used again */
+        input_product(me, f, first, s->offset[end] - first);
+        for (int64_t step = begin; step < end; step++) one_step(me, f, &share, step, f->keep ? 0 : first);
+    }
+    crew_barrier(me);
+    store_final_states(me, f);
+}

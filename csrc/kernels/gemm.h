@@ -1,0 +1,66 @@
+/* Products, blocked around the register tile; and the packing of their right operands.
+ *
+ * A right operand lies in panels of NV vectors: B[panel][k][NV*VL]. Columns past the end are zero, so nothing in the hot
+ * loop knows of tails. A left operand is read where it lies, by strides (microkernel.h). */
+#ifndef FASTRNN_GEMM_H
+#define FASTRNN_GEMM_H
+
+#include "../parallel.h"
+#include "microkernel.h"
+
+/* How n columns fall into panels: `vectors` per panel (1 to 4), `panels`, and `padded` = panels * vectors * VL >= n. */
+typedef struct {
+    int vectors;
+    int64_t panels, padded;
+} columns;
+
+static inline columns columns_of(int64_t n) {
+    int64_t all = (n + VL - 1) / VL;
+    int vectors = all < 4 ? (int)all : 4;
+    int64_t panels = vectors ? (all + vectors - 1) / vectors : 0;
+    return (columns){vectors, panels, panels * vectors * VL};
+}
+
+/* Called for `rows` finished rows of one panel, while they are in cache. */
+typedef void (*rows_done)(void *context, int64_t panel, int64_t row, int64_t rows);
+
+/* C[panel][row] = init[panel][row] + sum over k of A[row][k] B[panel][k], k over n_outer * n_inner. */
+typedef struct {
+    int64_t n_outer, n_inner;
+    left_operand a;
+    int vectors;
+    const real *b;
+    int64_t b_panel, b_row;
+    const real *init; /* null: zero */
+    int64_t init_panel, init_row;
+    real *c; /* may be init, with the same strides */
+    int64_t c_panel, c_row;
+    rows_done done; /* null: nothing more to do */
+    void *context;
+} product_args;
+
+void product(const product_args *p, range panels, range rows);
+
+/* The part of a product's (panels x rows) for this thread: whole panels where there are enough of them, else rows. */
+typedef struct {
+    range panels, rows;
+} part;
+static inline part share_product(const crew *me, int64_t panels, int64_t rows) {
+    range all_panels = {0, panels}, all_rows = {0, rows};
+    if (panels % me->size == 0 || panels >= 4 * me->size) return (part){crew_share(me, panels, 1), all_rows};
+    return (part){all_panels, crew_share(me, rows, TILE_ROWS_4)};
+}
+
+/* Row k of a right operand with K rows in all: the n values at src (null: zeros), cut into the panels of `cols`. */
+static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, const real *src, int64_t n) {
+    const int64_t w = cols.vectors * VL;
+    for (int64_t panel = 0; panel < cols.panels; panel++) {
+        real *to = packed + (panel * K + k) * w;
+        int64_t here = src ? n - panel * w : 0;
+        if (here > w) here = w;
+        if (here > 0) memcpy(to, src + panel * w, (size_t)here * sizeof(real));
+        if (here < w) memset(to + here, 0, (size_t)(w - here) * sizeof(real));
+    }
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* Sampling from a language model, token after token; see fastrnn_generate in api.h. */
+#ifndef FASTRNN_GENERATE_H
+#define FASTRNN_GENERATE_H
+
+#include "../fastrnn.h"
+#include "names.h"
+
+size_t tokens_workspace_size(const fastrnn_language_model *model);
+int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
+                        int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
+                        void *workspace);
+
+/* Of this build, one step of one layer (entry.c). */
+size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training);
+void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                  const fastrnn_output *out, void *tape, void *workspace);
+
+#endif

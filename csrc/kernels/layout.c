@@ -1,0 +1,132 @@
+#include "layout.h"
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+const cell *cell_of(int32_t id) {
+    switch (id) {
+        case FASTRNN_RNN_TANH: return &cell_rnn_tanh;
+        case FASTRNN_RNN_RELU: return &cell_rnn_relu;
+        case FASTRNN_GRU: return &cell_gru;
+        case FASTRNN_GRU_RESET_BEFORE: return &cell_gru_reset_before;
+        case FASTRNN_GRU_NO_RESET: return &cell_gru_no_reset;
+        case FASTRNN_LSTM: return &cell_lstm;
+        default: return &cell_lstm_peephole;
+    }
+}
+
+/* Parts begin on cache lines. */
+static size_t take(size_t *end, int64_t reals) {
+    size_t begin = *end;
+    *end += ((size_t)reals + 15) / 16 * 16;
+    return begin;
+}
+
+static void place_parts(layout *l) {
+    const cell *c = l->cell;
+    size_t end = 0;
+    l->bias = take(&end, l->panels * l->width);
+    l->peephole = take(&end, c->has_peephole ? 3 * l->state : 0);
+    l->W = take(&end, l->panels * l->I * group_width(l, c->x));
+    l->R = take(&end, l->panels * l->Y * group_width(l, c->h));
+    l->R2 = take(&end, l->panels * l->H * group_width(l, c->h2));
+    l->projection = take(&end, l->P ? l->out.padded * l->H : 0);
+    l->inference_size = end;
+    l->W_back = take(&end, l->in.padded * l->panels * group_width(l, c->x));
+    l->R_back = take(&end, l->out.padded * l->panels * group_width(l, c->h));
+    l->R2_back = take(&end, l->hidden.padded * l->panels * group_width(l, c->h2));
+    l->projection_back = take(&end, l->P ? l->hidden.padded * l->P : 0);
+    l->training_size = end;
+}
+
+layout layout_of(const fastrnn_layer *layer) {
+    layout l = {.cell = cell_of(layer->cell), .I = layer->I, .H = layer->H, .P = layer->P};
+    l.Y = l.P ? l.P : l.H;
+    l.in = columns_of(l.I);
+    l.hidden = columns_of(l.H);
+    l.out = columns_of(l.Y);
+    /* A tile is at most 4 vectors wide: cells with few slots take several vectors of units into a panel. */
+    int64_t vectors = (l.H + VL - 1) / VL, fit = 4 / l.cell->slots;
+    l.units = vectors < fit ? vectors : fit;
+    l.panels = (vectors + l.units - 1) / l.units;
+    l.width = l.cell->slots * l.units * VL;
+    l.state = larger(l.panels * l.units * VL, l.hidden.padded);
+    l.h_row = l.P ? l.out.padded : l.state;
+    place_parts(&l);
+    return l;
+}
+
+/* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. */
+static void pack_columns(const layout *l, gate_group g, int64_t K, const real *from, real *packed) {
+    const int64_t w = group_width(l, g), units = l->units * VL;
+    for (int64_t panel = 0; panel < l->panels; panel++)
+        for (int64_t column = 0; column < w; column++) {
+            int64_t unit = panel * units + column % units;
+            real *to = packed + panel * K * w + column;
+            const real *row = from + (g.gate[column / units] * l->H + unit) * K;
+            for (int64_t k = 0; k < K; k++) to[k * w] = unit < l->H ? row[k] : 0;
+        }
+}
+
+void add_unpacked(const layout *l, gate_group g, int64_t K, const real *from, real *to) {
+    const int64_t w = group_width(l, g), units = l->units * VL;
+    for (int64_t panel = 0; panel < l->panels; panel++)
+        for (int64_t column = 0; column < w; column++) {
+            int64_t unit = panel * units + column % units;
+            if (unit >= l->H) continue;
+            const real *column_of = from + panel * K * w + column;
+            real *row = to + (g.gate[column / units] * l->H + unit) * K;
+            for (int64_t k = 0; k < K; k++) row[k] += column_of[k * w];
+        }
+}
+
+/* The transposed product's right operand: its rows are gates in the gate buffer's order, its columns those of `from`. */
+static void pack_gate_rows(const layout *l, gate_group g, columns cols, int64_t n, const real *from, real *packed) {
+    const int64_t w = group_width(l, g), units = l->units * VL, K = l->panels * w;
+    for (int64_t k = 0; k < K; k++) {
+        int64_t unit = k / w * units + k % units;
+        int64_t row = g.gate[k % w / units] * l->H + unit;
+        pack_row(packed, cols, K, k, unit < l->H ? from + row * n : 0, n);
+    }
+}
+
+/* What a slot starts from: b_ih of the gate that the input product adds to it, b_hh of the one that a recurrent product
+ * adds. */
+static void add_bias(const layout *l, gate_group g, const real *bias, real *packed) {
+    if (!bias) return;
+    const int64_t units = l->units * VL;
+    for (int64_t unit = 0; unit < l->H; unit++)
+        for (int i = 0; i < g.count; i++)
+            packed[unit / units * l->width + (g.first + i) * units + unit % units] += bias[g.gate[i] * l->H + unit];
+}
+
+static void pack_projection(const layout *l, const real *projection, int training, real *packed) {
+    for (int64_t k = 0; k < l->H; k++)
+        for (int64_t panel = 0, w = l->out.vectors * VL; panel < l->out.panels; panel++)
+            for (int64_t j = 0; j < w; j++) {
+                int64_t row = panel * w + j;
+                packed[l->projection + (panel * l->H + k) * w + j] = row < l->P ? projection[row * l->H + k] : 0;
+            }
+    for (int64_t k = 0; training && k < l->P; k++)
+        pack_row(packed + l->projection_back, l->hidden, l->P, k, projection + k * l->H, l->H);
+}
+
+void pack_layer(const layout *l, const fastrnn_params *params, int training, real *packed) {
+    const cell *c = l->cell;
+    memset(packed + l->bias, 0, (size_t)(l->panels * l->width) * sizeof(real));
+    add_bias(l, c->x, params->b_ih, packed + l->bias);
+    add_bias(l, c->h, params->b_hh, packed + l->bias);
+    add_bias(l, c->h2, params->b_hh, packed + l->bias);
+    for (int k = 0; c->has_peephole && k < 3; k++) {
+        real *to = packed + l->peephole + k * l->state;
+        memset(to, 0, (size_t)l->state * sizeof(real));
+        memcpy(to, (const real *)params->peephole + k * l->H, (size_t)l->H * sizeof(real));
+    }
+    pack_columns(l, c->x, l->I, params->W, packed + l->W);
+    pack_columns(l, c->h, l->Y, params->R, packed + l->R);
+    pack_columns(l, c->h2, l->H, params->R, packed + l->R2);
+    if (l->P) pack_projection(l, params->projection, training, packed);
+    if (!training) return;
+    pack_gate_rows(l, c->x, l->in, l->I, params->W, packed + l->W_back);
+    pack_gate_rows(l, c->h, l->out, l->Y, params->R, packed + l->R_back);
+    pack_gate_rows(l, c->h2, l->hidden, l->H, params->R, packed + l->R2_back);
+}

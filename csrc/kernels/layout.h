@@ -1,0 +1,38 @@
+/* Where everything of one layer lies: panels of gates, strides of states, the parts of the packed weights. */
+#ifndef FASTRNN_LAYOUT_H
+#define FASTRNN_LAYOUT_H
+
+#include "../fastrnn.h"
+#include "cell.h"
+#include "gemm.h"
+
+typedef struct {
+    const cell *cell;
+    int64_t I, H, P, Y;
+    int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */
+    columns in, hidden, out;      /* I, H and Y as columns of a product's result */
+    int64_t state, h_row;         /* reals from row to row: of what is H wide; of h, which is Y wide */
+
+    /* Offsets, in reals, into the packed weights. Forward: right operands with the group's slots as columns. */
+    size_t bias;       /* [panels][width] what each slot starts from */
+    size_t peephole;   /* [3][state] */
+    size_t W, R, R2;   /* [panels][I | Y | H][group's slots]: for groups x, h, h2 */
+    size_t projection; /* [out.panels][H][columns of P] */
+    /* Backward: the gates' slots as k, in the gate buffer's order. */
+    size_t W_back, R_back, R2_back; /* [in | out | hidden panels][panels * group's slots][columns] */
+    size_t projection_back;         /* [hidden.panels][P][columns of H] */
+    size_t inference_size, training_size;
+} layout;
+
+layout layout_of(const fastrnn_layer *layer);
+
+/* Reals in one panel row of a group's slots, and the offset of its first slot in a gate panel's row. */
+static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
+static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
+
+void pack_layer(const layout *l, const fastrnn_params *params, int training, real *packed);
+
+/* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group: a packed gradient into torch's layout. */
+void add_unpacked(const layout *l, gate_group g, int64_t K, const real *from, real *to);
+
+#endif

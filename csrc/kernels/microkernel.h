@@ -1,0 +1,57 @@
+/* The register tile: the hot loop of everything.
+ *
+ *     C[r][v] = init[r][v] + sum over k of A[r][k] * B[k][v],      r < MR rows, v < NV vectors
+ *
+ * MR * NV accumulators stay in registers; each k costs NV vector loads and MR broadcasts for MR * NV fma. The sum starts
+ * from zero and runs over k in order, so an element's bits do not depend on MR: tiles of any height may cover the same row.
+ */
+#ifndef FASTRNN_MICROKERNEL_H
+#define FASTRNN_MICROKERNEL_H
+
+#include "simd.h"
+
+/* Accumulators that fit the register file beside B's vectors and a broadcast. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
+#else
+enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
+#endif
+
+/* A[r][k] with k = outer * n_inner + inner at p + r*row + outer*outer_step + inner*step. */
+typedef struct {
+    const real *p;
+    int64_t row, step, outer_step;
+} left_operand;
+
+typedef struct {
+    int64_t n_outer, n_inner;
+    left_operand a;
+    const real *b;
+    int64_t b_row; /* distance between B's rows k and k+1 */
+    const real *init;
+    int64_t init_row; /* 0: every row starts from the same values */
+    real *c;          /* may be init itself */
+    int64_t c_row;
+} tile_args;
+
+INLINE void tile(const int MR, const int NV, const tile_args *t) {
+    vec acc[12][4];
+    for (int r = 0; r < MR; r++)
+        for (int v = 0; v < NV; v++) acc[r][v] = splat(0);
+    const real *b = t->b;
+    const int64_t row = t->a.row, step = t->a.step, b_row = t->b_row;
+    for (int64_t outer = 0; outer < t->n_outer; outer++) {
+        const real *a = t->a.p + outer * t->a.outer_step;
+        for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
+            vec right[4];
+            for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
+            for (int r = 0; r < MR; r++)
+                for (int v = 0; v < NV; v++) acc[r][v] = fma_(splat(a[r * row]), right[v], acc[r][v]);
+        }
+    }
+    for (int r = 0; r < MR; r++)
+        for (int v = 0; v < NV; v++)
+            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
+}
+
+#endif

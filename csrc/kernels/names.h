@@ -1,0 +1,31 @@
+/* The names of this build: every function that is shared between the files of this folder carries the build's suffix, such
+ * as _f32_avx512, because the same sources are compiled once per (dtype, ISA). The build defines FASTRNN_SUFFIX. */
+#ifndef FASTRNN_NAMES_H
+#define FASTRNN_NAMES_H
+
+#define FASTRNN_JOIN_(name, suffix) name##suffix
+#define FASTRNN_JOIN(name, suffix) FASTRNN_JOIN_(name, suffix)
+#define THIS_BUILD(name) FASTRNN_JOIN(name, FASTRNN_SUFFIX)
+
+#define add_unpacked THIS_BUILD(add_unpacked)
+#define cell_gru THIS_BUILD(cell_gru)
+#define cell_gru_no_reset THIS_BUILD(cell_gru_no_reset)
+#define cell_gru_reset_before THIS_BUILD(cell_gru_reset_before)
+#define cell_lstm THIS_BUILD(cell_lstm)
+#define cell_lstm_peephole THIS_BUILD(cell_lstm_peephole)
+#define cell_of THIS_BUILD(cell_of)
+#define cell_rnn_relu THIS_BUILD(cell_rnn_relu)
+#define cell_rnn_tanh THIS_BUILD(cell_rnn_tanh)
+#define pass_workspace_size THIS_BUILD(pass_workspace_size)
+#define kernels THIS_BUILD(kernels)
+#define layout_of THIS_BUILD(layout_of)
+#define pack_layer THIS_BUILD(pack_layer)
+#define generate_tokens THIS_BUILD(generate_tokens)
+#define pass_forward THIS_BUILD(pass_forward)
+#define tokens_workspace_size THIS_BUILD(tokens_workspace_size)
+#define product THIS_BUILD(product)
+#define sequence_backward THIS_BUILD(sequence_backward)
+#define sequence_forward THIS_BUILD(sequence_forward)
+#define whole_gradients THIS_BUILD(whole_gradients)
+
+#endif

@@ -1,0 +1,140 @@
+/* One pass over time, for any cell: what forward, backward and the whole products share. */
+#ifndef FASTRNN_SEQUENCE_H
+#define FASTRNN_SEQUENCE_H
+
+#include "../schedule.h"
+#include "layout.h"
+
+/* What a training forward keeps for backward. Rows are packed rows (schedule.h); N of them. */
+typedef struct {
+    schedule steps;
+    real *x;     /* [N][I] in packed order; null where x itself is, or with ids */
+    real *gates; /* [panels][N][width] */
+    real *h;     /* [B + N][h_row] initial states, then each step's */
+    real *c;     /* [B + N][state] likewise; null without c */
+    real *full;  /* [N][state] o tanh(c) before a projection; null without */
+    real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
+} tape;
+
+/* Memory handed out piece by piece; from null it only counts. Pieces begin on cache lines. */
+typedef struct {
+    char *base;
+    size_t used;
+} arena;
+static inline void *arena_take(arena *a, size_t bytes) {
+    size_t at = (a->used + 63) / 64 * 64;
+    a->used = at + bytes;
+    return a->base ? a->base + at : 0;
+}
+static inline real *arena_reals(arena *a, int64_t n) { return arena_take(a, (size_t)n * sizeof(real)); }
+
+/* Lay a tape out in the arena. The schedule is not built yet. */
+static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch, int ids, int64_t N) {
+    const int moved = batch->lengths || batch->reverse;
+    tape t = {.x = moved && !ids ? arena_reals(a, N * l->I) : 0};
+    t.gates = arena_reals(a, l->panels * N * l->width);
+    t.h = arena_reals(a, (batch->B + N) * l->h_row);
+    t.c = l->cell->has_c ? arena_reals(a, (batch->B + N) * l->state) : 0;
+    t.full = l->P ? arena_reals(a, N * l->state) : 0;
+    t.rh = l->cell->h2.count ? arena_reals(a, N * l->state) : 0;
+    return t;
+}
+
+/* Row of t.h and t.c that holds the state before step s, of the first active sequence. */
+static inline int64_t row_before(const schedule *s, int64_t step) { return step ? s->B + s->offset[step - 1] : 0; }
+static inline int64_t row_after(const schedule *s, int64_t step) { return s->B + s->offset[step]; }
+
+/* How the crew shares a step: rows of the batch each with a thread of its own, or panels, with a barrier after each stage.
+ */
+typedef struct {
+    range rows; /* this thread's sequences, in packed order, when the batch is split; else all */
+    int by_panels;
+} step_share;
+
+static inline range panels_of(const crew *me, const step_share *share, int64_t panels) {
+    return share->by_panels ? crew_share(me, panels, 1) : (range){0, panels};
+}
+static inline range rows_of(const step_share *share, int64_t begin, int64_t end) {
+    range r = {share->rows.begin > begin ? share->rows.begin : begin, share->rows.end < end ? share->rows.end : end};
+    if (r.end < r.begin) r.end = r.begin;
+    return r;
+}
+static inline void stage_done(const crew *me, const step_share *share) {
+    if (share->by_panels) crew_barrier(me);
+}
+
+/* Sequences in contiguous runs of about equal sums of lengths, as packed rows shrink from the end. */
+static inline step_share share_steps(const crew *me, const schedule *s, int split) {
+    if (me->size == 1) return (step_share){{0, s->B}, 0};
+    if (split == FASTRNN_SPLIT_HIDDEN) return (step_share){{0, s->B}, 1};
+    step_share mine = {{s->B, s->B}, 0};
+    int64_t done = 0, step = s->S - 1;
+    for (int64_t j = 0; j < s->B; j++) { /* row j is active in the steps 0..step */
+        while (active(s, step) <= j) step--;
+        int64_t owner = done * me->size / s->N;
+        if (owner == me->rank && mine.rows.begin > j) mine.rows.begin = j;
+        if (owner > me->rank && mine.rows.end > j) mine.rows.end = j;
+        done += step + 1;
+    }
+    if (mine.rows.begin > mine.rows.end) mine.rows.begin = mine.rows.end;
+    return mine;
+}
+
+/* to[0..padded) = from[0..n) and zeros; a null `from` is zeros. */
+static inline void load_row(real *to, const real *from, int64_t n, int64_t padded) {
+    if (from)
+        memcpy(to, from, (size_t)n * sizeof(real));
+    else
+        n = 0;
+    memset(to + n, 0, (size_t)(padded - n) * sizeof(real));
+}
+/* to[i] += from[i], i < n */
+static inline void add_part(real *to, const real *from, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) store(to + i, load(to + i) + load(from + i));
+    for (; i < n; i++) to[i] += from[i];
+}
+
+/* One forward pass. */
+typedef struct {
+    layout l;
+    const fastrnn_batch *batch;
+    const fastrnn_input *in;
+    const fastrnn_output *out;
+    const real *packed;
+    int split, keep;     /* enum fastrnn_split; keep a tape */
+    tape t;              /* in inference: gates and x of one chunk, h of two steps, c, full and rh of one */
+    int64_t chunk_steps; /* steps whose input product is done at once, just ahead of the sweep, to find it in cache */
+    int64_t gate_rows;   /* rows of a panel of t.gates: N, or those of a chunk */
+} forward_pass;
+
+/* One backward pass. */
+typedef struct {
+    layout l;
+    const fastrnn_batch *batch;
+    const fastrnn_input *in;
+    const fastrnn_output_grads *dout;
+    const fastrnn_input_grads *din;
+    const fastrnn_grads *grads;
+    const real *packed;
+    int split;
+    tape t;
+    real *dh;                /* [B][h_row] what reaches h of the step other than through dy and the product */
+    real *dc;                /* [B][state] */
+    real *dfull;             /* [B][state] gradient of o tanh(c) before a projection */
+    real *dh_all;            /* [N][h_row] gradient of the projected h, for the projection's own */
+    real *drh;               /* [B][state] gradient of r h_prev */
+    real *dW, *dR, *dR2;     /* packed, as W, R, R2 are */
+    real *dprojection;       /* [P][state] */
+    real *dbias, *dpeephole; /* [panels][width], [3][state] */
+    real *dx;                /* [threads][DX_ROWS][in.padded] rows of dx on their way out */
+} backward_pass;
+
+enum { DX_ROWS = 96 };
+
+/* Bodies for crew_run; the context is a forward_pass, a backward_pass (sweep first, then the whole products). */
+void sequence_forward(const crew *me, void *context);
+void sequence_backward(const crew *me, void *context);
+void whole_gradients(const crew *me, backward_pass *b);
+
+#endif

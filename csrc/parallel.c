@@ -1,0 +1,224 @@
+/* A team of threads that sleeps between calls.
+ *
+ * One caller at a time has the team; a second Python thread that comes meanwhile works alone, so both make progress and no
+ * result depends on it (kernels give the same bits for every crew size). Waiting is by a bounded spin, then sleep: steps are
+ * often only microseconds apart, but on a busy machine a spinning thread keeps the very thread it waits for off the core. */
+#define _GNU_SOURCE
+#include "parallel.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { MAX_THREADS = 256, SIZES = 1024, SPINS = 4000 }; /* 4000 pauses: 40 to 150 us, longer than any step worth splitting */
+
+/* A value that threads wait on until it changes. */
+typedef struct {
+    _Atomic uint64_t value;
+    _Atomic int32_t sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+} signal_t;
+
+typedef struct {
+    _Atomic int32_t arrived;
+    signal_t phase;
+} barrier_t;
+
+typedef struct {
+    pthread_mutex_t owner; /* held by the caller that has the team */
+    int32_t started;       /* workers that exist: ranks 1..started */
+    crew_body body;
+    void *context;
+    signal_t call;              /* calls so far * SIZES + size of the crew: one word, so that no worker reads half of it */
+    uint64_t born[MAX_THREADS]; /* the call that was the last one when a worker was made */
+    barrier_t step, finish;     /* inside the body; at its end */
+    _Atomic int32_t threads;    /* 0: not asked for yet */
+    int32_t fork_handler;
+} team_t;
+
+#define SIGNAL {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER}
+static team_t team = {
+    .owner = PTHREAD_MUTEX_INITIALIZER, .call = SIGNAL, .step = {.phase = SIGNAL}, .finish = {.phase = SIGNAL}};
+
+static inline void pause_briefly(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void signal_wait(signal_t *s, uint64_t seen) {
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(&s->value, memory_order_acquire) != seen) return;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&s->mutex);
+    /* Sequentially consistent on both sides: either the mover sees this sleeper, or the sleeper sees the move. */
+    atomic_fetch_add(&s->sleepers, 1);
+    while (atomic_load(&s->value) == seen) pthread_cond_wait(&s->moved, &s->mutex);
+    atomic_fetch_sub(&s->sleepers, 1);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void signal_set(signal_t *s, uint64_t value) {
+    atomic_store(&s->value, value);
+    if (atomic_load(&s->sleepers) == 0) return;
+    pthread_mutex_lock(&s->mutex);
+    pthread_cond_broadcast(&s->moved);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void barrier_wait(barrier_t *b, int32_t size) {
+    uint64_t seen = atomic_load_explicit(&b->phase.value, memory_order_relaxed);
+    if (atomic_fetch_add(&b->arrived, 1) + 1 == size) {
+        atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
+        signal_set(&b->phase, seen + 1);
+    } else {
+        signal_wait(&b->phase, seen);
+    }
+}
+
+void crew_barrier(const crew *me) {
+    if (me->size > 1) barrier_wait(&team.step, me->size);
+}
+
+/* Denormal operands make some processors twenty times slower and carry no information in a recurrent state. */
+#if defined(__x86_64__)
+typedef unsigned int fp_mode;
+static fp_mode flush_denormals(void) {
+    fp_mode before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040); /* flush results to zero, take operands as zero */
+    return before;
+}
+static void restore_denormals(fp_mode mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__)
+typedef uint64_t fp_mode;
+static fp_mode flush_denormals(void) {
+    fp_mode before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | (1u << 24)));
+    return before;
+}
+static void restore_denormals(fp_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+typedef int fp_mode;
+static fp_mode flush_denormals(void) { return 0; }
+static void restore_denormals(fp_mode mode) { (void)mode; }
+#endif
+
+static void *worker(void *argument) {
+    int32_t rank = (int32_t)(intptr_t)argument;
+    uint64_t seen = team.born[rank];
+    flush_denormals();
+    for (;;) {
+        signal_wait(&team.call, seen);
+        seen = atomic_load(&team.call.value);
+        crew me = {rank, (int32_t)(seen % SIZES)};
+        if (me.rank >= me.size) continue;
+        team.body(&me, team.context); /* cannot change: the caller waits for this rank */
+        barrier_wait(&team.finish, me.size);
+    }
+    return NULL;
+}
+
+static void signal_reset(signal_t *s) {
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->moved, NULL);
+}
+
+/* A forked child has the parent's memory but none of its workers, and locks in whatever state they were. */
+static void forget_team(void) {
+    int32_t threads = atomic_load(&team.threads);
+    memset(&team, 0, sizeof team);
+    pthread_mutex_init(&team.owner, NULL);
+    signal_reset(&team.call);
+    signal_reset(&team.step.phase);
+    signal_reset(&team.finish.phase);
+    team.fork_handler = 1; /* handlers are inherited */
+    atomic_store(&team.threads, threads);
+}
+
+/* Make sure that ranks 1..size-1 exist; returns the size that could be had. Only the team's owner calls this. */
+static int32_t start_workers(int32_t size) {
+    if (!team.fork_handler) {
+        pthread_atfork(NULL, NULL, forget_team);
+        team.fork_handler = 1;
+    }
+    pthread_attr_t detached;
+    pthread_attr_init(&detached);
+    pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+    while (team.started + 1 < size) {
+        int32_t rank = team.started + 1;
+        pthread_t thread;
+        team.born[rank] = atomic_load(&team.call.value);
+        if (pthread_create(&thread, &detached, worker, (void *)(intptr_t)rank)) break;
+        team.started = rank;
+    }
+    pthread_attr_destroy(&detached);
+    return size < team.started + 1 ? size : team.started + 1;
+}
+
+static void run_alone(crew_body body, void *context) {
+    crew me = {0, 1};
+    body(&me, context);
+}
+
+static void run_together(int32_t size, crew_body body, void *context) {
+    team.body = body;
+    team.context = context;
+    uint64_t calls = atomic_load(&team.call.value) / SIZES;
+    signal_set(&team.call, (calls + 1) * SIZES + (uint64_t)size);
+    crew me = {0, size};
+    body(&me, context);
+    barrier_wait(&team.finish, size);
+}
+
+void crew_run(int32_t size, crew_body body, void *context) {
+    fp_mode mode = flush_denormals();
+    if (size > 1 && pthread_mutex_trylock(&team.owner) == 0) {
+        size = start_workers(size);
+        if (size > 1)
+            run_together(size, body, context);
+        else
+            run_alone(body, context);
+        pthread_mutex_unlock(&team.owner);
+    } else {
+        run_alone(body, context);
+    }
+    restore_denormals(mode);
+}
+
+range crew_share(const crew *me, int64_t n, int64_t grain) {
+    int64_t grains = (n + grain - 1) / grain;
+    int64_t begin = grains * me->rank / me->size * grain, end = grains * (me->rank + 1) / me->size * grain;
+    return (range){begin < n ? begin : n, end < n ? end : n};
+}
+
+static int32_t processors(void) {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int32_t)online : 1;
+}
+
+int32_t crew_threads(void) {
+    int32_t n = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    if (n == 0) {
+        crew_set_threads(processors());
+        n = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    }
+    return n;
+}
+
+void crew_set_threads(int32_t n) { atomic_store(&team.threads, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }

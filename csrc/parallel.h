@@ -1,0 +1,30 @@
+/* The thread team: the only interface to threads in this library. */
+#ifndef FASTRNN_PARALLEL_H
+#define FASTRNN_PARALLEL_H
+
+#include <stdint.h>
+
+/* What a thread knows of the crew it works in. */
+typedef struct {
+    int32_t rank, size;
+} crew;
+
+typedef void (*crew_body)(const crew *me, void *context);
+
+/* Run body on `size` threads, the caller being rank 0; returns when all are done. Runs on the caller alone, with size 1,
+ * when size is 1 or another caller has the team. Denormals are flushed to zero inside; the caller's mode is restored. */
+void crew_run(int32_t size, crew_body body, void *context);
+
+/* Wait until every thread of the crew is here. */
+void crew_barrier(const crew *me);
+
+/* The part of 0..n-1 that falls to this rank: begin..end, as equal as whole multiples of `grain` allow. */
+typedef struct {
+    int64_t begin, end;
+} range;
+range crew_share(const crew *me, int64_t n, int64_t grain);
+
+int32_t crew_threads(void);
+void crew_set_threads(int32_t n);
+
+#endif

@@ -1,0 +1,67 @@
+#include "schedule.h"
+
+static int64_t length_of(const fastrnn_batch *batch, int64_t b) { return batch->lengths ? batch->lengths[b] : batch->T; }
+
+static int64_t longest(const fastrnn_batch *batch) {
+    int64_t most = 0;
+    for (int64_t b = 0; b < batch->B; b++)
+        if (length_of(batch, b) > most) most = length_of(batch, b);
+    return most;
+}
+
+int64_t schedule_rows(const fastrnn_batch *batch) {
+    if (!batch->lengths) return batch->T * batch->B;
+    int64_t rows = 0;
+    for (int64_t b = 0; b < batch->B; b++) rows += batch->lengths[b];
+    return rows;
+}
+
+static int moves_rows(const fastrnn_batch *batch) { return batch->lengths || batch->reverse; }
+
+size_t schedule_size(const fastrnn_batch *batch) {
+    int64_t words = batch->T + 1;
+    if (moves_rows(batch)) words += batch->B + schedule_rows(batch);
+    return (size_t)words * sizeof(int64_t);
+}
+
+/* offset[s+1] counts the sequences longer than s, summed: a running sum over a histogram of lengths, from the long end. */
+static void fill_offsets(const fastrnn_batch *batch, int64_t S, int64_t *offset) {
+    for (int64_t s = 0; s <= S; s++) offset[s] = 0;
+    for (int64_t b = 0; b < batch->B; b++) offset[length_of(batch, b)]++;
+    for (int64_t s = S - 1; s >= 1; s--) offset[s] += offset[s + 1];
+    for (int64_t s = 1; s <= S; s++) offset[s] += offset[s - 1];
+}
+
+/* Longest first; equal lengths keep their order. active(s) at step s = length is the place where the shorter ones begin. */
+static void fill_order(const fastrnn_batch *batch, schedule *s, int64_t *order) {
+    int64_t j = 0;
+    for (int64_t length = s->S; length >= 1; length--) {
+        int64_t end = active(s, length - 1);
+        for (int64_t b = 0; j < end && b < batch->B; b++)
+            if (length_of(batch, b) == length) order[j++] = b;
+    }
+}
+
+static void fill_source(const fastrnn_batch *batch, const schedule *s, int64_t *source) {
+    for (int64_t step = 0; step < s->S; step++)
+        for (int64_t j = 0; j < active(s, step); j++) {
+            int64_t b = s->order[j];
+            int64_t t = batch->reverse ? length_of(batch, b) - 1 - step : step;
+            source[s->offset[step] + j] = t * batch->B + b;
+        }
+}
+
+schedule schedule_build(const fastrnn_batch *batch, void *memory) {
+    int64_t *offset = memory;
+    schedule s = {.B = batch->B, .S = longest(batch), .offset = offset};
+    fill_offsets(batch, s.S, offset);
+    s.N = offset[s.S];
+    if (moves_rows(batch)) {
+        int64_t *order = offset + batch->T + 1, *source = order + batch->B;
+        s.order = order;
+        fill_order(batch, &s, order);
+        s.source = source;
+        fill_source(batch, &s, source);
+    }
+    return s;
+}

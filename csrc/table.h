@@ -1,0 +1,46 @@
+/* The lists of kernels and of instruction sets: the one place to register either.
+ *
+ * Every (dtype, ISA) build of kernels/ exports one fastrnn_kernels, named kernels_<dtype>_<isa>; CMakeLists.txt
+ * holds the compiler flags for each. The best ISA comes first in the list. */
+#ifndef FASTRNN_TABLE_H
+#define FASTRNN_TABLE_H
+
+#include "fastrnn.h"
+
+typedef struct {
+    int32_t vector_lanes;
+    size_t (*packed_size)(const fastrnn_layer *, int32_t training);
+    void (*pack)(const fastrnn_layer *, const fastrnn_params *, int32_t training, void *packed);
+    size_t (*tape_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
+    size_t (*forward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids, int32_t training);
+    size_t (*backward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
+    void (*forward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
+                    const fastrnn_output *, void *tape, void *workspace);
+    void (*backward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
+                     const fastrnn_output_grads *, const fastrnn_input_grads *, const fastrnn_grads *, void *tape,
+                     void *workspace);
+    size_t (*generate_workspace_size)(const fastrnn_language_model *);
+    int64_t (*generate)(const fastrnn_language_model *, const fastrnn_sampling *, const int64_t *prefix, int64_t n_prefix,
+                        const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens, void *workspace);
+} fastrnn_kernels;
+
+/* X(name, whether this processor runs it) */
+#if defined(__x86_64__)
+#define FASTRNN_ISAS(X)                                                                     \
+    X(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&    \
+                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) \
+    X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))                \
+    X(base, 1)
+#elif defined(__aarch64__)
+#define FASTRNN_ISAS(X) X(neon, 1)
+#else
+#define FASTRNN_ISAS(X) X(base, 1)
+#endif
+
+#define FASTRNN_DECLARE(name, runs) extern const fastrnn_kernels kernels_f32_##name, kernels_f64_##name;
+FASTRNN_ISAS(FASTRNN_DECLARE)
+#undef FASTRNN_DECLARE
+
+const fastrnn_kernels *kernels_for(const fastrnn_layer *layer);
+
+#endif

@@ -1,0 +1,88 @@
+"""The implementations of the kernels, by name, and which of them is in use."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .protocol import Backend
+
+# In order of preference: what is tried when nobody asked for one by name.
+NAMES = ("c", "numba", "reference")
+
+_chosen: str | None = None
+
+
+class BackendUnavailable(ImportError):
+    """A backend was asked for by name and cannot run here; the message says why and what to do."""
+
+
+@cache
+def load(name: str) -> Backend:
+    """Import a backend. Raises ValueError for an unknown name, BackendUnavailable when it cannot run here."""
+    if name not in NAMES:
+        raise ValueError(f"backend must be one of {', '.join(NAMES)}, got {name!r}")
+    try:
+        module = importlib.import_module(f".{name}", __package__)
+    except ImportError as error:
+        raise BackendUnavailable(f"backend {name!r} is not available: {error}") from error
+    backend: Backend = module.BACKEND
+    return backend
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """The names of the backends that load here, the preferred one first."""
+    found = []
+    for name in NAMES:
+        try:
+            load(name)
+        except BackendUnavailable:
+            continue
+        found.append(name)
+    return tuple(found)
+
+
+@cache
+def _best() -> str:
+    """The first backend in order of preference that loads; later ones (Numba is slow to import) are not touched."""
+    for name in NAMES:
+        try:
+            load(name)
+        except BackendUnavailable:
+            continue
+        return name
+    raise BackendUnavailable("no backend is available")
+
+
+def current(name: str | None = None) -> Backend:
+    """The backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here."""
+    return load(name or _chosen or os.environ.get("FASTRNN_BACKEND") or _best())
+
+
+@contextmanager
+def _restoring(previous: str | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        global _chosen
+        _chosen = previous
+
+
+def use_backend(name: str | None):  # type: ignore[no-untyped-def]
+    """Choose the backend for the whole process: ``"c"``, ``"numba"``, ``"reference"``, or None for the default.
+
+    Takes effect at once; as a context manager (``with use_backend("numba"):``) it restores the previous choice at the end.
+    Raises ValueError for an unknown name and BackendUnavailable when the backend cannot run here.
+    """
+    global _chosen
+    if name is not None:
+        load(name)
+    previous, _chosen = _chosen, name
+    return _restoring(previous)

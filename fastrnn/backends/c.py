@@ -1,0 +1,258 @@
+"""The C backend: the library of ``csrc/`` under the protocol.
+
+The library allocates nothing. Outputs and tapes come from :mod:`fastrnn.memory`; workspaces are kept by each thread and
+grow to the largest size that it needed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn._fastrnn import ffi, lib  # type: ignore[import-not-found]
+
+from .. import checks
+from ..memory import empty
+from .protocol import CellSpec, Forward, Params, Plan
+
+if TYPE_CHECKING:
+    from ..text.sampling import Answer, Request
+
+Array = NDArray[Any]
+
+_DTYPES = {"float32": lib.FASTRNN_FLOAT32, "float64": lib.FASTRNN_FLOAT64}
+_SPLITS = {lib.FASTRNN_SPLIT_NONE: "none", lib.FASTRNN_SPLIT_BATCH: "batch", lib.FASTRNN_SPLIT_HIDDEN: "hidden"}
+
+
+def isa_names() -> tuple[str, ...]:
+    """The instruction sets compiled in that this processor runs, the best first."""
+    every = range(lib.fastrnn_isa_count())
+    return tuple(ffi.string(lib.fastrnn_isa_name(i)).decode() for i in every if lib.fastrnn_isa_runs(i))
+
+
+class _Settings:
+    """What the environment chose at the start, and :func:`set_isa` later."""
+
+    def __init__(self) -> None:
+        self.isa = lib.fastrnn_isa_default()
+        if self.isa < 0:
+            wanted = os.environ.get("FASTRNN_ISA")
+            raise ValueError(f"FASTRNN_ISA must be one of {', '.join(isa_names())} on this processor, got {wanted!r}")
+        threads = os.environ.get("FASTRNN_NUM_THREADS")
+        if threads:
+            if not threads.isdecimal() or int(threads) < 1:
+                raise ValueError(f"FASTRNN_NUM_THREADS must be a positive integer, got {threads!r}")
+            lib.fastrnn_set_num_threads(min(int(threads), 256))
+
+
+_settings = _Settings()
+_local = threading.local()
+
+
+def set_isa(name: str | None) -> None:
+    """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here."""
+    if name is not None:
+        checks.choice("isa", name, isa_names())
+    _settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
+
+
+def info() -> dict[str, Any]:
+    """The ISA in use, those available, the compiler and the number of threads."""
+    return {
+        "isa": ffi.string(lib.fastrnn_isa_name(_settings.isa)).decode(),
+        "isas_available": list(isa_names()),
+        "compiler": ffi.string(lib.fastrnn_compiler()).decode(),
+        "threads": lib.fastrnn_get_num_threads(),
+    }
+
+
+def _cell(spec: CellSpec) -> int:
+    """The library's number for the cell's variant."""
+    if spec.cell == "rnn":
+        name = "RNN_TANH" if spec.nonlinearity == "tanh" else "RNN_RELU"
+    elif spec.cell == "gru":
+        name = "GRU_NO_RESET" if not spec.reset_gate else "GRU" if spec.reset_after else "GRU_RESET_BEFORE"
+    else:
+        name = "LSTM_PEEPHOLE" if spec.peephole else "LSTM"
+    return int(getattr(lib, f"FASTRNN_{name}"))
+
+
+def _layer(spec: CellSpec) -> Any:
+    sizes = (spec.input_size, spec.hidden_size, spec.proj_size)
+    return ffi.new("fastrnn_layer *", (_settings.isa, _DTYPES[spec.dtype], _cell(spec), *sizes))
+
+
+def _pointer(array: Array | None) -> Any:
+    return ffi.NULL if array is None else ffi.from_buffer(array)
+
+
+def _ids(array: Array | None) -> Any:
+    return ffi.NULL if array is None else ffi.from_buffer("int64_t[]", array)
+
+
+def _workspace(size: int) -> Any:
+    """This thread's workspace, at least ``size`` bytes."""
+    kept: Array | None = getattr(_local, "workspace", None)
+    if kept is None or kept.nbytes < size:
+        _local.workspace = kept = _aligned(max(size, 4096))
+    return ffi.from_buffer(kept)
+
+
+def _aligned(size: int) -> Array:
+    """Bytes that begin on a cache line; large ones from the pool."""
+    block: Array = empty(size + 64, np.uint8)
+    skip = -block.ctypes.data % 64
+    return block[skip : skip + size]
+
+
+class Prepared:
+    """A layer with packed weights: for inference at once, for training when a tape is first asked for."""
+
+    def __init__(self, spec: CellSpec, params: Params) -> None:
+        self.spec = spec
+        self.params = params
+        self.layer = _layer(spec)
+        self._inference: Array | None = None
+        self._training: Array | None = None
+
+    def packed(self, training: bool) -> Array:
+        """The packed weights. Two threads may both pack for the first time; either result serves."""
+        if self._training is not None:
+            return self._training
+        if training:
+            self._training = self._pack(True)
+            self._inference = None
+            return self._training
+        if self._inference is None:
+            self._inference = self._pack(False)
+        return self._inference
+
+    def _pack(self, training: bool) -> Array:
+        packed = _aligned(lib.fastrnn_packed_size(self.layer, training))
+        p = self.params
+        arrays = [_pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
+        lib.fastrnn_pack(self.layer, ffi.new("fastrnn_params *", arrays), training, ffi.from_buffer(packed))
+        return packed
+
+
+@dataclass(slots=True)
+class Tape:
+    """What backward needs: the inputs, the packed weights and the library's own tape."""
+
+    prepared: Prepared
+    packed: Array
+    x: Array
+    lengths: Array | None
+    reverse: bool
+    memory: Array
+
+
+def _batch(x: Array, lengths: Array | None, reverse: bool) -> Any:
+    return ffi.new("fastrnn_batch *", (*x.shape[:2], _ids(lengths), reverse))
+
+
+def _input(x: Array, h0: Array | None, c0: Array | None) -> Any:
+    dense, ids = (x, None) if x.ndim == 3 else (None, x)
+    return ffi.new("fastrnn_input *", (_pointer(dense), _ids(ids), _pointer(h0), _pointer(c0)))
+
+
+class C:
+    """The backend; see :class:`fastrnn.backends.protocol.Backend`."""
+
+    name = "c"
+
+    def prepare(self, spec: CellSpec, params: Params) -> Prepared:
+        """Pack the weights when they are first used."""
+        return Prepared(spec, params)
+
+    def forward(
+        self,
+        prepared: Prepared,
+        x: Array,
+        h0: Array,
+        c0: Array | None,
+        lengths: Array | None = None,
+        *,
+        reverse: bool = False,
+        keep_tape: bool = False,
+        cell_states: bool = False,
+    ) -> Forward:
+        """Run over time."""
+        spec, layer = prepared.spec, prepared.layer
+        (T, B), ids = x.shape[:2], x.ndim == 2
+        batch = _batch(x, lengths, reverse)
+        packed = prepared.packed(keep_tape)
+        has_c = c0 is not None
+        out = Forward(
+            y=empty((T, B, spec.output_size), spec.dtype),
+            h_n=empty((B, spec.output_size), spec.dtype),
+            c_n=empty((B, spec.hidden_size), spec.dtype) if has_c else None,
+            c=empty((T, B, spec.hidden_size), spec.dtype) if cell_states and has_c else None,
+        )
+        memory = None
+        if keep_tape:
+            memory = _aligned(lib.fastrnn_tape_size(layer, batch, ids))
+            out.tape = Tape(prepared, packed, x, lengths, reverse, memory)
+        output = ffi.new("fastrnn_output *", [_pointer(a) for a in (out.y, out.h_n, out.c_n, out.c)])
+        workspace = _workspace(lib.fastrnn_forward_workspace_size(layer, batch, ids, keep_tape))
+        inputs = _input(x, h0, c0)
+        lib.fastrnn_forward(layer, ffi.from_buffer(packed), batch, inputs, output, _pointer(memory), workspace)
+        return out
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: Array | None,
+        dh_n: Array | None,
+        dc_n: Array | None,
+        dc: Array | None,
+        grads: Params,
+        *,
+        need_dx: bool = True,
+    ) -> tuple[Array | None, Array, Array | None]:
+        """All gradients; the tape is used up."""
+        spec, layer = tape.prepared.spec, tape.prepared.layer
+        (T, B), ids = tape.x.shape[:2], tape.x.ndim == 2
+        batch = _batch(tape.x, tape.lengths, tape.reverse)
+        dx = empty((T, B, spec.input_size), spec.dtype) if need_dx and not ids else None
+        dh0 = empty((B, spec.output_size), spec.dtype)
+        dc0 = empty((B, spec.hidden_size), spec.dtype) if spec.cell == "lstm" else None
+        dout = ffi.new("fastrnn_output_grads *", [_pointer(a) for a in (dy, dh_n, dc_n, dc)])
+        din = ffi.new("fastrnn_input_grads *", [_pointer(a) for a in (dx, dh0, dc0)])
+        g = grads
+        added = [_pointer(a) for a in (g.W, g.R, g.b_ih, g.b_hh, g.peephole, g.projection)]
+        lib.fastrnn_backward(
+            layer,
+            ffi.from_buffer(tape.packed),
+            batch,
+            _input(tape.x, None, None),
+            dout,
+            din,
+            ffi.new("fastrnn_grads *", added),
+            ffi.from_buffer(tape.memory),
+            _workspace(lib.fastrnn_backward_workspace_size(layer, batch, ids)),
+        )
+        return dx, dh0, dc0
+
+    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
+        """What forward would use now."""
+        split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
+        layer = _layer(spec)
+        lib.fastrnn_plan(layer, T, B, split, threads)
+        isa = ffi.string(lib.fastrnn_isa_name(layer.isa)).decode()
+        return Plan(self.name, isa, _SPLITS[split[0]], threads[0])
+
+    def generate(self, stack: Sequence[Prepared], request: Request) -> Answer:
+        """The whole sampling loop in the library, one sample after another."""
+        from .c_generate import generate
+
+        return generate(stack, request)
+
+
+BACKEND = C()

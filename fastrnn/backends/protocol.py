@@ -1,0 +1,174 @@
+"""What a backend is: the values that go in, the values that come out.
+
+Letters, as everywhere: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size,
+``G`` gates, and ``Y`` the size of the output (``P`` when there is a projection, else ``H``).
+
+A backend does one layer in one direction. Its caller, :mod:`fastrnn.functional`, has checked every argument: arrays are
+C-contiguous, of the spec's dtype and of the shapes stated here. Backends do not check again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CELLS = ("rnn", "gru", "lstm")
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """What one layer in one direction computes; every option of every cell.
+
+    ``nonlinearity`` is RNN's, ``reset_after`` and ``reset_gate`` are GRU's, ``peephole`` and ``proj_size`` are LSTM's.
+    ``dtype`` is ``"float32"`` or ``"float64"``.
+    """
+
+    cell: str
+    input_size: int
+    hidden_size: int
+    dtype: str = "float32"
+    nonlinearity: str = "tanh"
+    reset_after: bool = True
+    reset_gate: bool = True
+    peephole: bool = False
+    proj_size: int = 0
+
+    @property
+    def gates(self) -> int:
+        """G, the number of gates stacked in the rows of W and R, in torch's order: i f g o; r z n (z n); h."""
+        if self.cell == "lstm":
+            return 4
+        if self.cell == "gru":
+            return 3 if self.reset_gate else 2
+        return 1
+
+    @property
+    def output_size(self) -> int:
+        """Y, the size of y and of h."""
+        return self.proj_size or self.hidden_size
+
+    def shapes(self, bias: bool = True) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter that this cell has, by its name in :class:`Params`."""
+        rows = self.gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"W": (rows, self.input_size), "R": (rows, self.output_size)}
+        if bias:
+            shapes |= {"b_ih": (rows,), "b_hh": (rows,)}
+        if self.peephole:
+            shapes["peephole"] = (3 * self.hidden_size,)
+        if self.proj_size:
+            shapes["projection"] = (self.proj_size, self.hidden_size)
+        return shapes
+
+
+@dataclass(slots=True)
+class Params:
+    """The arrays of one layer and direction, in torch's layouts; ``None`` for what the cell does not have.
+
+    ``W [G*H, I]``, ``R [G*H, Y]``, ``b_ih [G*H]``, ``b_hh [G*H]`` (both biases or neither), ``peephole [3*H]`` (i f o),
+    ``projection [P, H]``. The same class holds their gradients.
+    """
+
+    W: Array
+    R: Array
+    b_ih: Array | None = None
+    b_hh: Array | None = None
+    peephole: Array | None = None
+    projection: Array | None = None
+
+    def items(self) -> list[tuple[str, Array]]:
+        """(name, array) of each array that is there."""
+        pairs = [(f.name, getattr(self, f.name)) for f in fields(self)]
+        return [(name, array) for name, array in pairs if array is not None]
+
+    def zeros_like(self) -> Params:
+        """Fresh zero gradients for these parameters."""
+        return Params(**{name: np.zeros_like(array) for name, array in self.items()})
+
+
+@dataclass(slots=True)
+class Forward:
+    """What a forward pass gives. All arrays are fresh and the caller's own.
+
+    ``y [T,B,Y]`` (zero past a sequence's length), ``h_n [B,Y]``, ``c_n [B,H]`` (LSTM only), ``c [T,B,H]`` all cell states
+    if asked for (zero past the length), ``tape`` whatever the same backend's ``backward`` needs, or None if not asked for.
+    """
+
+    y: Array
+    h_n: Array
+    c_n: Array | None = None
+    c: Array | None = None
+    tape: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a layer would run: one line of ``layer.plan(T, B)``.
+
+    ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``.
+    """
+
+    backend: str
+    isa: str
+    split: str
+    threads: int
+
+
+class Backend(Protocol):
+    """One implementation of the three cells, forward and backward.
+
+    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`.
+
+    A *prepared* layer is the backend's own form of (spec, params), such as packed weights. It may go on referring to the
+    arrays in ``params`` or copy them; callers prepare again after a parameter has changed.
+    """
+
+    name: str
+
+    def prepare(self, spec: CellSpec, params: Params) -> Any:
+        """Make a layer ready to run; the parameters do not change while the result is in use."""
+
+    def forward(
+        self,
+        prepared: Any,
+        x: Array,
+        h0: Array,
+        c0: Array | None,
+        lengths: Array | None = None,
+        *,
+        reverse: bool = False,
+        keep_tape: bool = False,
+        cell_states: bool = False,
+    ) -> Forward:
+        """Run over time.
+
+        ``x`` is ``[T,B,I]`` of the spec's dtype, or int64 ``[T,B]``, token ids in -1..I-1: id k stands for the one-hot
+        vector e_k, -1 for the zero vector. ``h0 [B,Y]``, ``c0 [B,H]`` (LSTM, else None). ``lengths`` int64 ``[B]``, each
+        1..T, any order; None means all T. ``reverse`` runs each sequence from its own last step to its first; y stays in
+        the order of x, and h_n is the state after x[0]. What lies in x past a length is never read into a result.
+        """
+
+    def backward(
+        self,
+        tape: Any,
+        dy: Array | None,
+        dh_n: Array | None,
+        dc_n: Array | None,
+        dc: Array | None,
+        grads: Params,
+        *,
+        need_dx: bool = True,
+    ) -> tuple[Array | None, Array, Array | None]:
+        """Gradients of a scalar loss: returns dx, dh0, dc0 (fresh) and ADDS the parameters' gradients into ``grads``.
+
+        ``dy [T,B,Y]``, ``dh_n [B,Y]``, ``dc_n [B,H]`` and ``dc [T,B,H]`` (of all cell states) are the loss's gradients
+        with respect to the outputs; None is zero. What lies in dy or dc past a length is ignored. ``dx [T,B,I]`` is zero
+        past the lengths, and None for token ids or when ``need_dx`` is false. A tape serves once: backward may overwrite it.
+        """
+
+    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
+        """What forward would use for this size, with the present settings."""

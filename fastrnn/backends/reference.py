@@ -1,0 +1,325 @@
+"""The specification: the three cells in plain NumPy, equations first, speed never.
+
+The other backends are compared with this one, and this one with finite differences and PyTorch. It computes in float64
+whatever the dtype, and rounds once, at the end. Infinities and NaNs pass through without a warning, as in the kernels.
+
+Each cell is two functions of one time step, which see only the sequences that run at this step; :class:`Order` alone
+knows of lengths and direction. ``p = x W^T + b_ih`` and ``q = h R^T + b_hh`` are the two sides of the pre-activations;
+``h``, ``c`` are the states before the step, ``h_new``, ``c_new`` those after it. The steps of a backward function carry
+the numbers of the forward's, in reverse. The derivations are in docs/math.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .protocol import Array, CellSpec, Forward, Params, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A prepared layer: the parameters in float64, with zeros for biases and a peephole that are not there.
+
+    ``W [G*H,I]``, ``R [G*H,Y]``, ``b_ih [G*H]``, ``b_hh [G*H]``, ``peephole [3*H]``, ``projection [P,H]`` or None. The
+    same class holds their gradients.
+    """
+
+    spec: CellSpec
+    W: Array
+    R: Array
+    b_ih: Array
+    b_hh: Array
+    peephole: Array
+    projection: Array | None
+
+
+class Step(NamedTuple):
+    """The states after a step, ``h [B,Y]`` and ``c [B,H]``, and what its backward needs. RNN and GRU pass c on."""
+
+    h: Array
+    c: Array
+    saved: tuple[Array, ...]
+
+
+class StepGrads(NamedTuple):
+    """Gradients of ``p [B,G*H]`` and of the states before the step, ``h [B,Y]`` and ``c [B,H]``."""
+
+    dp: Array
+    dh: Array
+    dc: Array
+
+
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))``, arranged so that exp cannot overflow."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
+
+
+def rnn_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
+    """The RNN of Elman 1990.
+
+    1. q = h R^T + b_hh
+    2. h_new = f(p + q), f tanh or relu
+    """
+    a = p + h @ w.R.T + w.b_hh  # 1
+    h_new = np.tanh(a) if w.spec.nonlinearity == "tanh" else np.maximum(a, 0)  # 2
+    return Step(h_new, c, (h, h_new))
+
+
+def rnn_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
+    """Backward of :func:`rnn_step`; adds the parameters' gradients into ``grads``."""
+    h, h_new = saved
+    dp = dh_new * (1 - h_new**2 if w.spec.nonlinearity == "tanh" else h_new > 0)  # 2
+    dh = _product_backward(w, dp, h, grads)  # 1, with dq = dp
+    return StepGrads(dp, dh, dc_new)
+
+
+def gru_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
+    """The GRU of Cho et al. 2014. Without a reset gate there is no r, and u = h, v = q_n.
+
+    1. r = sigmoid(p_r + q_r), z = sigmoid(p_z + q_z)
+    2. u = h if reset_after else r h
+    3. q_n = u R_n^T + b_hn
+    4. v = r q_n if reset_after else q_n
+    5. n = tanh(p_n + v)
+    6. h_new = (1 - z) n + z h
+    """
+    gates, new = _gru_rows(w.spec)
+    rz = sigmoid(p[:, gates] + h @ w.R[gates].T + w.b_hh[gates])  # 1
+    r, z = np.split(rz, [-w.spec.hidden_size], axis=1)
+    u = r * h if w.spec.reset_gate and not w.spec.reset_after else h  # 2
+    q_n = u @ w.R[new].T + w.b_hh[new]  # 3
+    v = r * q_n if w.spec.reset_gate and w.spec.reset_after else q_n  # 4
+    n = np.tanh(p[:, new] + v)  # 5
+    return Step((1 - z) * n + z * h, c, (h, r, z, u, q_n, n))  # 6
+
+
+def gru_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
+    """Backward of :func:`gru_step`; adds the parameters' gradients into ``grads``."""
+    gates, new = _gru_rows(w.spec)
+    h, r, z, u, q_n, n = saved
+    dn, dz, dh = dh_new * (1 - z), dh_new * (h - n), dh_new * z  # 6
+    dp_n = dv = dn * (1 - n**2)  # 5
+    dr, dq_n = np.zeros_like(r), dv
+    if w.spec.reset_gate and w.spec.reset_after:  # 4
+        dr, dq_n = dv * q_n, dv * r
+    du = _product_backward(w, dq_n, u, grads, new)  # 3
+    if w.spec.reset_gate and not w.spec.reset_after:  # 2
+        dr, du = du * h, du * r
+    dh += du
+    dp_rz = np.hstack([dr * r * (1 - r), dz * z * (1 - z)])  # 1
+    dh += _product_backward(w, dp_rz, h, grads, gates)
+    return StepGrads(np.hstack([dp_rz, dp_n]), dh, dc_new)
+
+
+def lstm_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
+    """The LSTM of Gers et al. 2000, with the peephole of Gers et al. 2002 and the projection of Sak et al. 2014.
+
+    The peephole w_i, w_f, w_o is zero where there is none; without a projection h_new = m.
+
+    1. q = h R^T + b_hh
+    2. i = sigmoid(p_i + q_i + w_i c), f = sigmoid(p_f + q_f + w_f c), g = tanh(p_g + q_g)
+    3. c_new = f c + i g
+    4. o = sigmoid(p_o + q_o + w_o c_new)
+    5. m = o tanh(c_new)
+    6. h_new = m projection^T
+    """
+    w_i, w_f, w_o = np.split(w.peephole, 3)
+    a_i, a_f, a_g, a_o = np.split(p + h @ w.R.T + w.b_hh, 4, axis=1)  # 1
+    i, f, g = sigmoid(a_i + w_i * c), sigmoid(a_f + w_f * c), np.tanh(a_g)  # 2
+    c_new = f * c + i * g  # 3
+    o = sigmoid(a_o + w_o * c_new)  # 4
+    m = o * np.tanh(c_new)  # 5
+    h_new = m if w.projection is None else m @ w.projection.T  # 6
+    return Step(h_new, c_new, (h, c, i, f, g, o, c_new, m))
+
+
+def lstm_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
+    """Backward of :func:`lstm_step`; adds the parameters' gradients into ``grads``."""
+    w_i, w_f, w_o = np.split(w.peephole, 3)
+    h, c, i, f, g, o, c_new, m = saved
+    dm = dh_new
+    if w.projection is not None and grads.projection is not None:  # 6
+        dm = dh_new @ w.projection
+        grads.projection[:] += dh_new.T @ m
+    tanh_c = np.tanh(c_new)
+    do, dc_new = dm * tanh_c, dc_new + dm * o * (1 - tanh_c**2)  # 5
+    da_o = do * o * (1 - o)  # 4
+    dc_new = dc_new + da_o * w_o
+    di, df, dg, dc = dc_new * g, dc_new * c, dc_new * i, dc_new * f  # 3
+    da_i, da_f, da_g = di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2)  # 2
+    dc += da_i * w_i + da_f * w_f
+    grads.peephole[:] += np.hstack([(da_i * c).sum(0), (da_f * c).sum(0), (da_o * c_new).sum(0)])  # 4 and 2
+    dp = np.hstack([da_i, da_f, da_g, da_o])
+    dh = _product_backward(w, dp, h, grads)  # 1, with dq = dp
+    return StepGrads(dp, dh, dc)
+
+
+STEPS: dict[str, tuple[Callable[..., Step], Callable[..., StepGrads]]] = {
+    "rnn": (rnn_step, rnn_step_backward),
+    "gru": (gru_step, gru_step_backward),
+    "lstm": (lstm_step, lstm_step_backward),
+}
+
+
+def _gru_rows(spec: CellSpec) -> tuple[slice, slice]:
+    """The rows of GRU's gates (r z, or z alone) and those of its candidate n."""
+    split = (spec.gates - 1) * spec.hidden_size
+    return slice(0, split), slice(split, None)
+
+
+def _product_backward(w: Layer, dq: Array, u: Array, grads: Layer, rows: slice = slice(None)) -> Array:
+    """Backward of ``q = u R^T + b_hh`` for some rows of R: adds dR and db_hh into ``grads``, returns du."""
+    grads.R[rows] += dq.T @ u
+    grads.b_hh[rows] += dq.sum(0)
+    return np.asarray(dq @ w.R[rows])
+
+
+def _input_product(w: Layer, x: Array) -> Array:
+    """``p = x W^T + b_ih`` for all steps; a token id takes its row of W^T, and -1 the row of zeros after the last."""
+    if x.ndim == 3:
+        return np.asarray(x @ w.W.T + w.b_ih)
+    rows = np.vstack([w.W.T, np.zeros(len(w.W))])
+    return np.asarray(rows[x] + w.b_ih)
+
+
+def _input_product_backward(dp: Array, x: Array, grads: Layer) -> None:
+    """Adds dW and db_ih into ``grads``; the gradient of a token's row is the sum over the places of the token."""
+    grads.b_ih[:] += dp.sum((0, 1))
+    if x.ndim == 3:
+        grads.W[:] += np.tensordot(dp, x, axes=([0, 1], [0, 1]))
+    else:
+        drows = np.zeros((grads.W.shape[1] + 1, grads.W.shape[0]))
+        np.add.at(drows, x, dp)
+        grads.W[:] += drows[:-1].T
+
+
+class Order:
+    """The order in which the steps visit the times of each sequence.
+
+    Step s of sequence b works on time ``time[s, b]``: s, or ``lengths[b] - 1 - s`` in reverse. Steps at or past the
+    length do not run (``active[s, b]`` is false), and there ``time[s, b] = s``. So each column of ``time`` is a
+    permutation that is its own inverse: one call turns an array from order of time into order of steps, or back.
+    """
+
+    def __init__(self, T: int, B: int, lengths: Array | None, reverse: bool) -> None:
+        step = np.arange(T)[:, None]
+        lengths = np.full(B, T) if lengths is None else lengths
+        self.active = step < lengths
+        self.time = np.where(self.active & reverse, lengths - 1 - step, step)
+        self.rows = [np.flatnonzero(running) for running in self.active]
+
+    def __call__(self, array: Array) -> Array:
+        """``array [T,B,...]`` in the other order, copied, with zeros past the lengths whatever was there."""
+        ordered = array[self.time, np.arange(array.shape[1])]
+        ordered[~self.active] = 0
+        return np.asarray(ordered)
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """What forward leaves for backward: ``x`` in order of steps, and what each step saved."""
+
+    layer: Layer
+    order: Order
+    x: Array
+    saved: list[tuple[Array, ...]]
+
+
+def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
+    """A float64 copy; zeros for None."""
+    return np.zeros(shape) if array is None else array.astype(np.float64)
+
+
+class Reference:
+    """The reference backend; see :class:`fastrnn.backends.protocol.Backend`."""
+
+    name = "reference"
+
+    def prepare(self, spec: CellSpec, params: Params) -> Layer:
+        """A float64 copy of the parameters."""
+        rows = spec.gates * spec.hidden_size
+        projection = params.projection
+        return Layer(
+            spec,
+            W=params.W.astype(np.float64),
+            R=params.R.astype(np.float64),
+            b_ih=_float64(params.b_ih, (rows,)),
+            b_hh=_float64(params.b_hh, (rows,)),
+            peephole=_float64(params.peephole, (3 * spec.hidden_size,)),
+            projection=None if projection is None else projection.astype(np.float64),
+        )
+
+    @np.errstate(all="ignore")
+    def forward(
+        self,
+        prepared: Layer,
+        x: Array,
+        h0: Array,
+        c0: Array | None,
+        lengths: Array | None = None,
+        *,
+        reverse: bool = False,
+        keep_tape: bool = False,
+        cell_states: bool = False,
+    ) -> Forward:
+        """Run over time; see the protocol for the shapes."""
+        spec, (T, B) = prepared.spec, x.shape[:2]
+        step_forward, _ = STEPS[spec.cell]
+        order = Order(T, B, lengths, reverse)
+        x = order(x)
+        p = _input_product(prepared, x)
+        h, c = _float64(h0, h0.shape), _float64(c0, (B, spec.hidden_size))
+        hs, cs = np.zeros((T, *h.shape)), np.zeros((T, *c.shape))
+        saved = []
+        for s, rows in enumerate(order.rows):
+            step = step_forward(prepared, p[s, rows], h[rows], c[rows])
+            hs[s, rows] = h[rows] = step.h
+            cs[s, rows] = c[rows] = step.c
+            if keep_tape:
+                saved.append(step.saved)
+        out = Forward(order(hs).astype(spec.dtype), h.astype(spec.dtype))
+        if spec.cell == "lstm":
+            out.c_n = c.astype(spec.dtype)
+            out.c = order(cs).astype(spec.dtype) if cell_states else None
+        out.tape = Tape(prepared, order, x, saved) if keep_tape else None
+        return out
+
+    @np.errstate(all="ignore")
+    def backward(
+        self,
+        tape: Tape,
+        dy: Array | None,
+        dh_n: Array | None,
+        dc_n: Array | None,
+        dc: Array | None,
+        grads: Params,
+        *,
+        need_dx: bool = True,
+    ) -> tuple[Array | None, Array, Array | None]:
+        """Gradients of a scalar loss; see the protocol for the shapes. Adds into ``grads``."""
+        layer, order, spec = tape.layer, tape.order, tape.layer.spec
+        _, step_backward = STEPS[spec.cell]
+        (T, B), H, Y = order.active.shape, spec.hidden_size, spec.output_size
+        dhs, dcs = order(_float64(dy, (T, B, Y))), order(_float64(dc, (T, B, H)))
+        dh, dc_carry = _float64(dh_n, (B, Y)), _float64(dc_n, (B, H))
+        dp, own = np.zeros((T, B, spec.gates * H)), self.prepare(spec, grads.zeros_like())
+        for s, rows in reversed(list(enumerate(order.rows))):
+            dh_new, dc_new = dh[rows] + dhs[s, rows], dc_carry[rows] + dcs[s, rows]
+            dp[s, rows], dh[rows], dc_carry[rows] = step_backward(layer, tape.saved[s], dh_new, dc_new, own)
+        _input_product_backward(dp, tape.x, own)
+        for name, array in grads.items():
+            array += getattr(own, name)
+        dx = order(dp @ layer.W).astype(spec.dtype) if need_dx and tape.x.ndim == 3 else None
+        return dx, dh.astype(spec.dtype), dc_carry.astype(spec.dtype) if spec.cell == "lstm" else None
+
+    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
+        """NumPy, and its own threads."""
+        return Plan("reference", "numpy", "none", 1)
+
+
+BACKEND = Reference()

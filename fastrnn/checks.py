@@ -1,0 +1,74 @@
+"""Checks of arguments: each says which argument, what was expected and what came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+DTYPES = ("float32", "float64")
+
+
+def describe(value: object) -> str:
+    """A value as error messages show it: an array by dtype and shape, anything else by its repr."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} array of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def positive_int(name: str, value: object, smallest: int = 1) -> int:
+    """An integer of at least ``smallest``. Raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {describe(value)}")
+    if value < smallest:
+        raise ValueError(f"{name} must be at least {smallest}, got {value}")
+    return int(value)
+
+
+def number(name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:
+    """A real number in [low, high] (``open_low``: (low, high]). Raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    if not (low < value <= high if open_low else low <= value <= high):  # NaN fails both
+        interval = f"{'(' if open_low else '['}{low:g}, {high:g}]"
+        raise ValueError(f"{name} must lie in {interval}, got {value}")
+    return float(value)
+
+
+def choice(name: str, value: object, options: tuple[str, ...]) -> str:
+    """One of the given strings. Raises ValueError."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {describe(value)}")
+    return str(value)
+
+
+def float_dtype(name: str, value: object) -> str:
+    """``"float32"`` or ``"float64"`` for anything numpy takes as a dtype. Raises ValueError."""
+    try:
+        dtype = np.dtype(value).name  # type: ignore[call-overload]
+    except TypeError:
+        dtype = repr(value)
+    if dtype not in DTYPES:
+        raise ValueError(f"{name} must be float32 or float64, got {dtype}")
+    return str(dtype)
+
+
+def array(name: str, value: object, shape: tuple[int, ...], dtype: str, letters: str = "") -> Array:
+    """``value`` as a C-contiguous array of exactly this dtype and shape, copied only when its strides demand it.
+
+    ``letters`` names the axes in the message, such as ``"[B, H]"``. Raises TypeError for what is not an array or has
+    another dtype (nothing is converted silently: a float64 array in a float32 layer is usually a mistake), ValueError for
+    another shape.
+    """
+    expected = f"{dtype} array of shape {letters + ' = ' if letters else ''}{shape}"
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a {expected}, got {describe(value)}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must be a {expected}, got {describe(value)}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must be a {expected}, got {describe(value)}")
+    return np.ascontiguousarray(value)

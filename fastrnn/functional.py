@@ -1,0 +1,365 @@
+"""The kernels as pure functions: arrays in, arrays out, for one layer and one direction.
+
+This is the one place where arguments are checked; a backend (:mod:`fastrnn.backends`) does the work. Letters: ``T`` time
+steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P`` with a projection,
+else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
+
+Common to the three ``*_forward`` functions:
+
+``x``
+    ``[T, B, I]``, or integers ``[T, B]``: token ids in -1..I-1, where id k stands for the one-hot vector e_k and -1 for the
+    zero vector. The product of a token with W is a row of W's transpose; a one-hot array is never built.
+``h0``, ``c0``
+    initial states ``[B, Y]`` and ``[B, H]``; None is zeros.
+``W``, ``R``, ``b_ih``, ``b_hh``
+    ``[G*H, I]``, ``[G*H, Y]``, ``[G*H]``, ``[G*H]`` (both biases or neither), gates in torch's order.
+``lengths``
+    integers ``[B]``, each 1..T, in any order; None is T for all. Past its length a sequence's y is zero, its dy is
+    ignored, its dx is zero, and its h_n and c_n are those at its last step.
+``reverse``
+    run each sequence from its own last step to its first. y stays in the order of x.
+``keep_tape``
+    False for inference: the returned tape is None and less memory is used.
+``backend``
+    ``"c"``, ``"numba"`` or ``"reference"``; None for the one in use (:func:`fastrnn.use_backend`).
+
+They raise TypeError for what has the wrong type or dtype, and ValueError for a wrong shape or value; the message names the
+argument, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import backends, checks
+from .backends.protocol import Backend, CellSpec, Forward, Params
+from .memory import zeros
+
+Array = NDArray[Any]
+
+
+class Grads(NamedTuple):
+    """Gradients of the loss with respect to everything that went into a forward pass; None where there was nothing."""
+
+    dx: Array | None
+    dh0: Array
+    dc0: Array | None
+    dW: Array
+    dR: Array
+    db_ih: Array | None
+    db_hh: Array | None
+    dpeephole: Array | None
+    dprojection: Array | None
+
+
+@dataclass(slots=True)
+class Tape:
+    """What a forward pass leaves for its backward, which uses it up: opaque but for the sizes.
+
+    It refers to ``x`` and the parameters and does not copy them: leave them unchanged until backward has run.
+    """
+
+    backend: Backend
+    spec: CellSpec
+    params: Params
+    T: int
+    B: int
+    content: Any
+    used: bool = False
+
+
+class RNNOutput(NamedTuple):
+    """``y [T,B,H]``, ``h_n [B,H]`` and the tape."""
+
+    y: Array
+    h_n: Array
+    tape: Tape | None
+
+
+class LSTMOutput(NamedTuple):
+    """``y [T,B,Y]``, ``h_n [B,Y]``, ``c_n [B,H]`` and the tape."""
+
+    y: Array
+    h_n: Array
+    c_n: Array
+    tape: Tape | None
+
+
+class LSTMOutputWithCells(NamedTuple):
+    """As :class:`LSTMOutput`, with all cell states ``c [T,B,H]`` at the end."""
+
+    y: Array
+    h_n: Array
+    c_n: Array
+    tape: Tape | None
+    c: Array
+
+
+def check_params(spec: CellSpec, params: Params) -> Params:
+    """The parameters, checked against the spec and C-contiguous. Raises TypeError or ValueError."""
+    if (params.b_ih is None) != (params.b_hh is None):
+        given, missing = ("b_ih", "b_hh") if params.b_hh is None else ("b_hh", "b_ih")
+        raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
+    shapes = spec.shapes(bias=params.b_ih is not None)
+    checked = {name: checks.array(name, getattr(params, name), shape, spec.dtype) for name, shape in shapes.items()}
+    return Params(**checked)
+
+
+def check_input(spec: CellSpec, x: object) -> Array:
+    """x as ``[T,B,I]`` of the spec's dtype or int64 ids ``[T,B]``. Raises TypeError or ValueError."""
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"x must be an array, got {checks.describe(x)}")
+    if np.issubdtype(x.dtype, np.integer):
+        return _check_ids(spec, x)
+    wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
+    if x.dtype != spec.dtype:
+        raise TypeError(f"x must be {wanted}, got {checks.describe(x)}")
+    if x.ndim != 3 or x.shape[2] != spec.input_size:
+        raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
+    if 0 in x.shape[:2]:
+        raise ValueError(f"x must have at least one time step and one sequence, got {checks.describe(x)}")
+    return np.ascontiguousarray(x)
+
+
+def _check_ids(spec: CellSpec, x: Array) -> Array:
+    if x.ndim != 2 or x.size == 0:
+        raise ValueError(f"x must hold token ids in a non-empty array [T, B], got {checks.describe(x)}")
+    low, high = int(x.min()), int(x.max())
+    if low < -1 or high >= spec.input_size:
+        worst = low if low < -1 else high
+        raise ValueError(f"x must hold token ids in -1..{spec.input_size - 1}, got {worst}")
+    return np.ascontiguousarray(x, dtype=np.int64)
+
+
+def check_lengths(lengths: object, T: int, B: int) -> Array | None:
+    """lengths as int64 ``[B]``, each 1..T; None when all are T. Raises TypeError or ValueError."""
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"lengths must hold integers, got {checks.describe(lengths)}")
+    if array.shape != (B,):
+        raise ValueError(f"lengths must have shape [B] = ({B},), got shape {array.shape}")
+    if array.min() < 1 or array.max() > T:
+        worst = int(array.min()) if array.min() < 1 else int(array.max())
+        raise ValueError(f"lengths must each lie in 1..T = 1..{T}, got {worst}")
+    return None if (array == T).all() else np.ascontiguousarray(array, dtype=np.int64)
+
+
+def check_state(name: str, state: object, shape: tuple[int, int], letters: str, dtype: str) -> Array:
+    """An initial state or zeros for None. Raises TypeError or ValueError."""
+    return zeros(shape, dtype) if state is None else checks.array(name, state, shape, dtype, letters)
+
+
+def run_forward(
+    backend: Backend,
+    spec: CellSpec,
+    prepared: Any,
+    x: object,
+    h0: object,
+    c0: object,
+    lengths: object,
+    *,
+    reverse: bool = False,
+    keep_tape: bool = True,
+    cell_states: bool = False,
+) -> Forward:
+    """Check the inputs of one layer and direction, then run it. The layers come in here with their packed weights."""
+    x = check_input(spec, x)
+    T, B = x.shape[:2]
+    h0 = check_state("h0", h0, (B, spec.output_size), "[B, Y]", spec.dtype)
+    if spec.cell == "lstm":
+        c0 = check_state("c0", c0, (B, spec.hidden_size), "[B, H]", spec.dtype)
+    lengths = check_lengths(lengths, T, B)
+    return backend.forward(
+        prepared, x, h0, c0, lengths, reverse=reverse, keep_tape=keep_tape, cell_states=cell_states
+    )
+
+
+def _forward(
+    spec: CellSpec, params: Params, x: object, h0: object, c0: object, backend: str | None, **options: Any
+) -> tuple[Forward, Tape | None]:
+    engine = backends.current(backend)
+    params = check_params(spec, params)
+    prepared = engine.prepare(spec, params)
+    out = run_forward(engine, spec, prepared, x, h0, c0, options.pop("lengths"), **options)
+    T, B = out.y.shape[:2]
+    tape = Tape(engine, spec, params, T, B, out.tape) if options["keep_tape"] else None
+    return out, tape
+
+
+def _spec(cell: str, W: object, R: object, **options: Any) -> CellSpec:
+    """The spec that the shapes of W and R imply; wrong ones are found when every parameter is held against it."""
+    for name, array in (("W", W), ("R", R)):
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.size == 0:
+            raise TypeError(f"{name} must be a non-empty 2-D array, got {checks.describe(array)}")
+    assert isinstance(W, np.ndarray) and isinstance(R, np.ndarray)
+    spec = CellSpec(cell, W.shape[1], 1, checks.float_dtype("W's dtype", W.dtype), **options)
+    if W.shape[0] % spec.gates:
+        raise ValueError(f"W must have G*H rows with G = {spec.gates} gates, got {checks.describe(W)}")
+    H = W.shape[0] // spec.gates
+    return CellSpec(cell, W.shape[1], H, spec.dtype, **options)
+
+
+def rnn_forward(
+    x: Array,
+    h0: Array | None,
+    W: Array,
+    R: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    lengths: Any = None,
+    reverse: bool = False,
+    keep_tape: bool = True,
+    backend: str | None = None,
+) -> RNNOutput:
+    """Elman RNN (Elman 1990; torch.nn.RNN): ``h_t = f(W x_t + b_ih + R h_{t-1} + b_hh)``, f tanh or relu.
+
+    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, tape``.
+    """
+    checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+    spec = _spec("rnn", W, R, nonlinearity=nonlinearity)
+    params = Params(W, R, b_ih, b_hh)
+    out, tape = _forward(
+        spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape
+    )
+    return RNNOutput(out.y, out.h_n, tape)
+
+
+def gru_forward(
+    x: Array,
+    h0: Array | None,
+    W: Array,
+    R: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    reset_after: bool = True,
+    reset_gate: bool = True,
+    lengths: Any = None,
+    reverse: bool = False,
+    keep_tape: bool = True,
+    backend: str | None = None,
+) -> RNNOutput:
+    """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), gates r z n; state ``h_t = (1-z) n + z h_{t-1}`` as in torch.
+
+    ``reset_after=True`` is torch's, cuDNN's and Keras's ``n = tanh(p_n + r (q_n + b_hn))``; False is the paper's
+    ``n = tanh(p_n + R_n (r h_{t-1}) + b_hn)``. ``reset_gate=False`` leaves r out: gates z n, ``n = tanh(p_n + q_n + b_hn)``.
+    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, tape``.
+    """
+    spec = _spec("gru", W, R, reset_after=bool(reset_after), reset_gate=bool(reset_gate))
+    params = Params(W, R, b_ih, b_hh)
+    out, tape = _forward(
+        spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape
+    )
+    return RNNOutput(out.y, out.h_n, tape)
+
+
+def lstm_forward(
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    W: Array,
+    R: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    peephole: Array | None = None,
+    projection: Array | None = None,
+    cell_states: bool = False,
+    lengths: Any = None,
+    reverse: bool = False,
+    keep_tape: bool = True,
+    backend: str | None = None,
+) -> LSTMOutput | LSTMOutputWithCells:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000), gates i f g o, as in torch.
+
+    ``peephole [3*H]`` (i f o) lets i and f see ``c_{t-1}`` and o see ``c_t`` (Gers et al. 2002); ``projection [P, H]`` gives
+    ``h_t = projection (o tanh(c_t))`` (Sak et al. 2014). With ``cell_states`` all ``c_t`` are returned too, as
+    ``c [T, B, H]`` at the end, zero past a sequence's length.
+    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, c_n, tape`` (``, c``).
+    """
+    proj_size = projection.shape[0] if isinstance(projection, np.ndarray) and projection.ndim == 2 else 0
+    if projection is not None and proj_size == 0:
+        raise TypeError(f"projection must be a non-empty 2-D array [P, H], got {checks.describe(projection)}")
+    spec = _spec("lstm", W, R, peephole=peephole is not None, proj_size=proj_size)
+    params = Params(W, R, b_ih, b_hh, peephole, projection)
+    options = {"lengths": lengths, "reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
+    out, tape = _forward(spec, params, x, h0, c0, backend, **options)
+    assert out.c_n is not None
+    if out.c is not None:
+        return LSTMOutputWithCells(out.y, out.h_n, out.c_n, tape, out.c)
+    return LSTMOutput(out.y, out.h_n, out.c_n, tape)
+
+
+def run_backward(
+    tape: Tape, dy: object, dh_n: object, dc_n: object, dc: object, grads: Params, *, need_dx: bool = True
+) -> tuple[Array | None, Array, Array | None]:
+    """Check the gradients of one layer and direction, then run backward: dx, dh0, dc0; ``grads`` is added to.
+
+    Raises TypeError, ValueError, and RuntimeError for a tape that was used before.
+    """
+    if not isinstance(tape, Tape):
+        raise TypeError(f"tape must come from a forward with keep_tape=True, got {checks.describe(tape)}")
+    if tape.used:
+        raise RuntimeError("tape has been used: backward runs in its memory, so run forward again for another backward")
+    spec, T, B = tape.spec, tape.T, tape.B
+
+    def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
+        return None if value is None else checks.array(name, value, shape, spec.dtype, letters)
+
+    gradients = (
+        checked("dy", dy, (T, B, spec.output_size), "[T, B, Y]"),
+        checked("dh_n", dh_n, (B, spec.output_size), "[B, Y]"),
+        checked("dc_n", dc_n, (B, spec.hidden_size), "[B, H]"),
+        checked("dc", dc, (T, B, spec.hidden_size), "[T, B, H]"),
+    )
+    tape.used = True
+    content, tape.content = tape.content, None  # its memory is free as soon as backward is done
+    return tape.backend.backward(content, *gradients, grads, need_dx=need_dx)
+
+
+def _backward(
+    tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc: object, need_dx: bool
+) -> Grads:
+    if not isinstance(tape, Tape) or tape.spec.cell != cell:
+        raise TypeError(f"tape must come from {cell}_forward with keep_tape=True, got {checks.describe(tape)}")
+    grads = tape.params.zeros_like()
+    dx, dh0, dc0 = run_backward(tape, dy, dh_n, dc_n, dc, grads, need_dx=need_dx)
+    return Grads(dx, dh0, dc0, *(getattr(grads, f.name) for f in fields(Params)))
+
+
+def rnn_backward(
+    tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True
+) -> Grads:
+    """Gradients of :func:`rnn_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
+    return _backward(tape, "rnn", dy, dh_n, None, None, need_dx)
+
+
+def gru_backward(
+    tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True
+) -> Grads:
+    """Gradients of :func:`gru_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
+    return _backward(tape, "gru", dy, dh_n, None, None, need_dx)
+
+
+def lstm_backward(
+    tape: Tape,
+    dy: Array | None = None,
+    dh_n: Array | None = None,
+    dc_n: Array | None = None,
+    dc: Array | None = None,
+    *,
+    need_dx: bool = True,
+) -> Grads:
+    """Gradients of :func:`lstm_forward`; None is zero. Raises TypeError and ValueError.
+
+    ``dy [T,B,Y]``, ``dh_n [B,Y]``, ``dc_n [B,H]``, and ``dc [T,B,H]``, the gradient of all cell states when they were used.
+    """
+    return _backward(tape, "lstm", dy, dh_n, dc_n, dc, need_dx)

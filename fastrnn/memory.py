@@ -1,0 +1,116 @@
+"""Arrays whose memory is used again.
+
+A training step makes the same large arrays over and over. Fresh memory from the operating system costs a page fault for
+every 4 KiB, and recurrent networks on a CPU can spend a tenth of their time in them. Arrays from here give their memory
+back to a pool when the last reference to them is gone, and the next array of that size takes it from there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+# Below this malloc serves from its own free lists without new pages.
+SMALLEST_POOLED = 32 * 1024
+# Free memory kept beyond what was in use at the peak.
+SPARE_BYTES = 64 * 1024 * 1024
+
+
+class Pool:
+    """Blocks of memory by size class, safe to use from several threads.
+
+    Memory kept is bounded by the largest amount ever in use at one time plus ``SPARE_BYTES``, so changing shapes do not
+    make it grow without end.
+    """
+
+    def __init__(self) -> None:
+        # Reentrant: a block can be given back by the garbage collector while this thread holds the lock.
+        self._lock = threading.RLock()
+        self._free: dict[int, list[NDArray[np.uint8]]] = {}
+        self.free_bytes = 0
+        self.used_bytes = 0
+        self.peak_bytes = 0
+
+    def take(self, size: int) -> NDArray[np.uint8]:
+        """A block of at least ``size`` bytes; what is in it is undefined."""
+        size = _size_class(size)
+        with self._lock:
+            self.used_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+            blocks = self._free.get(size)
+            if blocks:
+                self.free_bytes -= size
+                return blocks.pop()
+        return np.empty(size, np.uint8)
+
+    def give_back(self, block: NDArray[np.uint8]) -> None:
+        """Return a block that nothing refers to any more."""
+        with self._lock:
+            self.used_bytes -= block.nbytes
+            self._free.setdefault(block.nbytes, []).append(block)
+            self.free_bytes += block.nbytes
+            if self.free_bytes > self.peak_bytes + SPARE_BYTES:
+                self._free.clear()
+                self.free_bytes = 0
+
+
+def _size_class(size: int) -> int:
+    """Sizes are rounded up to 1/8 of their power of two, so that nearly equal arrays share blocks (12 % waste at most)."""
+    step = max(4096, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
+
+
+_pool = Pool()
+
+
+def pool() -> Pool:
+    """The process's pool, for looking at its counters."""
+    return _pool
+
+
+def _after_fork() -> None:
+    # Another thread may have held the lock at the moment of the fork; in the child nobody will ever release it.
+    _pool._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Lease:
+    """Owns a block on behalf of one array and all its views; the last one to go gives the block back."""
+
+    __slots__ = ("__array_interface__", "_block")
+
+    def __init__(self, block: NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._block = block
+        address = block.__array_interface__["data"][0]
+        address += -address % ALIGNMENT
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
+
+    def __del__(self) -> None:
+        _pool.give_back(self._block)
+
+
+def empty(shape: tuple[int, ...] | int, dtype: Any = np.float32) -> NDArray[Any]:
+    """Like ``numpy.empty``, aligned to 64 bytes, with memory from the pool when the array is large."""
+    dtype = np.dtype(dtype)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if size < SMALLEST_POOLED:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(_pool.take(size + ALIGNMENT), shape, dtype))
+
+
+def zeros(shape: tuple[int, ...] | int, dtype: Any = np.float32) -> NDArray[Any]:
+    """Like ``numpy.zeros``, with memory from the pool when the array is large."""
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array
