@@ -48,6 +48,8 @@ typedef struct {
     barrier_t step, finish;     /* inside the body; at its end */
     _Atomic int32_t threads;    /* 0: not asked for yet */
     int32_t fork_handler;
+    int64_t lost;                /* nanoseconds that the present caller has waited for others */
+    _Atomic int64_t resting_for; /* callers work alone until this time */
 } team_t;
 
 #define SIGNAL {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER}
@@ -68,8 +70,8 @@ static int64_t nanoseconds(void) {
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-static int spin_until_moved(signal_t *s, uint64_t seen, int64_t most) {
-    const int64_t begin = nanoseconds();
+/* Whether the value moved within `most` nanoseconds from `begin`. */
+static int spin_until_moved(signal_t *s, uint64_t seen, int64_t begin, int64_t most) {
     do {
         for (int i = 0; i < 32; i++) {
             if (atomic_load_explicit(&s->value, memory_order_acquire) != seen) return 1;
@@ -79,14 +81,20 @@ static int spin_until_moved(signal_t *s, uint64_t seen, int64_t most) {
     return 0;
 }
 
-static void signal_wait(signal_t *s, uint64_t seen, int64_t spin) {
-    if (spin_until_moved(s, seen, spin)) return;
+static void sleep_until_moved(signal_t *s, uint64_t seen) {
     pthread_mutex_lock(&s->mutex);
     /* Sequentially consistent on both sides: either the mover sees this sleeper, or the sleeper sees the move. */
     atomic_fetch_add(&s->sleepers, 1);
     while (atomic_load(&s->value) == seen) pthread_cond_wait(&s->moved, &s->mutex);
     atomic_fetch_sub(&s->sleepers, 1);
     pthread_mutex_unlock(&s->mutex);
+}
+
+/* Returns how long it took. */
+static int64_t signal_wait(signal_t *s, uint64_t seen, int64_t spin) {
+    const int64_t begin = nanoseconds();
+    if (!spin_until_moved(s, seen, begin, spin)) sleep_until_moved(s, seen);
+    return nanoseconds() - begin;
 }
 
 static void signal_set(signal_t *s, uint64_t value) {
@@ -97,18 +105,19 @@ static void signal_set(signal_t *s, uint64_t value) {
     pthread_mutex_unlock(&s->mutex);
 }
 
-static void barrier_wait(barrier_t *b, int32_t size) {
+static void barrier_wait(barrier_t *b, const crew *me) {
     uint64_t seen = atomic_load_explicit(&b->phase.value, memory_order_relaxed);
-    if (atomic_fetch_add(&b->arrived, 1) + 1 == size) {
+    if (atomic_fetch_add(&b->arrived, 1) + 1 == me->size) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         signal_set(&b->phase, seen + 1);
-    } else {
-        signal_wait(&b->phase, seen, SPIN_IN_CALL);
+        return;
     }
+    int64_t waited = signal_wait(&b->phase, seen, SPIN_IN_CALL);
+    if (me->rank == 0) team.lost += waited;
 }
 
 void crew_barrier(const crew *me) {
-    if (me->size > 1) barrier_wait(&team.step, me->size);
+    if (me->size > 1) barrier_wait(&team.step, me);
 }
 
 /* Denormal operands make some processors twenty times slower and carry no information in a recurrent state. */
@@ -145,7 +154,7 @@ static void *worker(void *argument) {
         crew me = {rank, (int32_t)(seen % SIZES)};
         if (me.rank >= me.size) continue;
         team.body(&me, team.context); /* cannot change: the caller waits for this rank */
-        barrier_wait(&team.finish, me.size);
+        barrier_wait(&team.finish, &me);
     }
     return NULL;
 }
@@ -192,19 +201,38 @@ static void run_alone(crew_body body, void *context) {
     body(&me, context);
 }
 
+/* On a machine that other processes keep busy, threads that must meet after every step lose their time waiting for the one
+ * that is not running. A caller that waited for more than half of a call would have been faster alone; so callers then work
+ * alone for 20 times what was lost, and trying again costs 5 % at most. LSTM training beside 8 busy processes: see plan.c.
+ */
+enum { REST = 20 };
+
+static void rest_if_lost(int64_t begin) {
+    int64_t now = nanoseconds();
+    if (2 * team.lost > now - begin) atomic_store_explicit(&team.resting_for, now + REST * team.lost, memory_order_relaxed);
+}
+
+static int resting(void) {
+    int64_t until = atomic_load_explicit(&team.resting_for, memory_order_relaxed);
+    return until && nanoseconds() < until;
+}
+
 static void run_together(int32_t size, crew_body body, void *context) {
+    const int64_t begin = nanoseconds();
+    team.lost = 0;
     team.body = body;
     team.context = context;
     uint64_t calls = atomic_load(&team.call.value) / SIZES;
     signal_set(&team.call, (calls + 1) * SIZES + (uint64_t)size);
     crew me = {0, size};
     body(&me, context);
-    barrier_wait(&team.finish, size);
+    barrier_wait(&team.finish, &me);
+    rest_if_lost(begin);
 }
 
 void crew_run(int32_t size, crew_body body, void *context) {
     fp_mode mode = flush_denormals();
-    if (size > 1 && pthread_mutex_trylock(&team.owner) == 0) {
+    if (size > 1 && !resting() && pthread_mutex_trylock(&team.owner) == 0) {
         size = start_workers(size);
         if (size > 1)
             run_together(size, body, context);
