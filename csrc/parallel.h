@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+enum { MAX_THREADS = 256 };
+
 /* What a thread knows of the crew it works in. */
 typedef struct {
     int32_t rank, size;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -51,14 +52,25 @@ def available() -> tuple[str, ...]:
 
 @cache
 def _best() -> str:
-    """The first backend in order of preference that loads; later ones (Numba is slow to import) are not touched."""
+    """The first backend in order of preference that loads; later ones (Numba is slow to import) are not touched.
+
+    Warns when that is not the first one: nobody should use slower kernels for months without knowing.
+    """
+    missing = []
     for name in NAMES:
         try:
             load(name)
-        except BackendUnavailable:
+        except BackendUnavailable as error:
+            missing.append(str(error))
             continue
+        if missing:
+            warnings.warn(
+                f"using backend {name!r}, as {'; '.join(missing)}. `fastrnn info` says what to do; "
+                f"FASTRNN_BACKEND={name} chooses it on purpose, without this warning",
+                stacklevel=2,
+            )
         return name
-    raise BackendUnavailable("no backend is available")
+    raise BackendUnavailable(f"no backend is available: {'; '.join(missing)}")
 
 
 def current(name: str | None = None) -> Backend:

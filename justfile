@@ -1,0 +1,37 @@
+# The project's commands; `just --list` shows them.
+
+default:
+    @just --list
+
+# Build the C library and extension into build/ and put the extension into the package, for work in the checkout.
+build *OPTIONS:
+    cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(command -v python)" {{OPTIONS}}
+    cmake --build build
+    cp build/_fastrnn.abi3.so fastrnn/
+
+# Quick tests; `just test -m slow` for the rest, `just test` with no words for all.
+test *ARGS:
+    pytest {{ARGS}}
+
+# The kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize:
+    pytest -m "slow or not slow" tests/test_c_library.py -k "sanitize"
+
+bench *ARGS:
+    pytest bench --benchmark-only {{ARGS}}
+
+lint:
+    ruff check .
+    ruff format --check .
+    clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
+    mypy
+
+# Rewrite to the house style.
+format:
+    ruff check --fix .
+    ruff format .
+    clang-format -i csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
+
+# API pages from the docstrings, into site/.
+docs:
+    pdoc --output-directory site fastrnn

@@ -1,0 +1,81 @@
+"""Every code block and every example runs, and what CONTRIBUTING points at exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PATH_IN_TEXT = re.compile(r"`((?:csrc|fastrnn|tests|examples|docs|bench)/[\w./{},*-]*)`")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+PYTHON = [
+    pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_block(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "block", "exec"), {"__name__": "__block__"})
+
+
+def test_readme_has_the_commands_that_ci_runs() -> None:
+    commands = blocks(ROOT / "README.md", "sh")
+    assert len(commands) == 3
+    assert "fastrnn train chars" in commands[0]
+    assert "fastrnn sample" in commands[0]
+    assert 'pip install ".[test]" && pytest' in commands[1]
+    assert commands[2].strip() == "pytest -m slow"
+
+
+def test_links_and_paths_lead_somewhere() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        targets = [t for t in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in t]
+        missing = [t for t in targets if not (page.parent / t).exists()]
+        missing += [p for p in PATH_IN_TEXT.findall(text) if not list(ROOT.glob(re.sub(r"\{[^}]*\}", "*", p)))]
+        assert not missing, f"{page.name} points at {missing}"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
+    example("drop_in").main()
+    lines = dict(line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines() if "is" in line)
+    differences = {name: float(value) for name, value in lines.items() if name.endswith("difference is")}
+    assert differences
+    assert max(differences.values()) < 1e-6
+
+
+def test_custom_loop_learns() -> None:
+    # To answer 1 at all times has an error of 1/6; early learning is enough to see that gradients arrive.
+    assert example("custom_loop").train(steps=400, T=10) < 0.1
+
+
+def test_train_names() -> None:
+    names = example("train_names").main("\n".join(["anna", "hanna", "nanna", "ana", "hana"] * 20), steps=60)
+    assert len(names) == 10
+    assert set("".join(names)) <= set("ahn")
+
+
+def test_no_block_is_of_a_kind_that_nothing_runs() -> None:
+    kinds: Any = {kind for page in PAGES for kind in re.findall(r"^```(\w+)$", page.read_text("utf-8"), re.MULTILINE)}
+    assert kinds <= {"python", "sh", "math"}
