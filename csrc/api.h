@@ -39,11 +39,12 @@ typedef struct {
 } fastrnn_grads;
 
 /* The size of a batch. `lengths` [B], each 1..T, or null: all T. `reverse`: each sequence from its last step to its first.
- */
+ * `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size is asked for and when it is
+ * used, so give a number where another thread might call fastrnn_set_num_threads in between. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
-    int32_t reverse;
+    int32_t reverse, threads;
 } fastrnn_batch;
 
 /* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
@@ -86,7 +87,7 @@ int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
 /* How a forward or backward pass of this size would be split, and over how many threads. */
-void fastrnn_plan(const fastrnn_layer *layer, int64_t T, int64_t B, int32_t *split, int32_t *threads);
+void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t *split, int32_t *threads);
 
 /* Packed weights: bytes, and packing. `training` adds what fastrnn_backward needs. */
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training);
@@ -106,6 +107,25 @@ void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastr
 void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                       const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
                       void *tape, void *workspace);
+
+/* A linear layer y = x W^T + b: x [N, I], weight W [O, I], bias b [O] or null, y [N, O] overwritten. Packed weights and
+ * `threads` as above. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int64_t I, O;
+    int32_t threads;
+} fastrnn_linear;
+
+size_t fastrnn_linear_packed_size(const fastrnn_linear *linear, int32_t training);
+void fastrnn_linear_pack(const fastrnn_linear *linear, const void *weight, const void *bias, int32_t training, void *packed);
+size_t fastrnn_linear_workspace_size(const fastrnn_linear *linear, int64_t N, int32_t backward);
+void fastrnn_linear_forward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, void *y,
+                            void *workspace);
+
+/* dx [N, I] is overwritten (null: not wanted); ADDS into dW [O, I] and db [O] (null: no bias). */
+void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, const void *dy,
+                             void *dx, void *dW, void *db, void *workspace);
 
 /* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), `count` layers with packed
  * weights, and the output layer's weight [V, Y] and bias [V] (null: none). All of one dtype. */

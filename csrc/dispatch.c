@@ -90,6 +90,31 @@ void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fast
     kernels_for(layer)->backward(layer, packed, batch, in, dout, din, grads, tape, workspace);
 }
 
+static const fastrnn_kernels *kernels_of(const fastrnn_linear *linear) { return isas[linear->isa].of_dtype[linear->dtype]; }
+
+size_t fastrnn_linear_packed_size(const fastrnn_linear *linear, int32_t training) {
+    return kernels_of(linear)->linear_packed_size(linear, training);
+}
+
+void fastrnn_linear_pack(const fastrnn_linear *linear, const void *weight, const void *bias, int32_t training,
+                         void *packed) {
+    kernels_of(linear)->linear_pack(linear, weight, bias, training, packed);
+}
+
+size_t fastrnn_linear_workspace_size(const fastrnn_linear *linear, int64_t N, int32_t backward) {
+    return kernels_of(linear)->linear_workspace_size(linear, N, backward);
+}
+
+void fastrnn_linear_forward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, void *y,
+                            void *workspace) {
+    kernels_of(linear)->linear_forward(linear, packed, N, x, y, workspace);
+}
+
+void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, const void *dy,
+                             void *dx, void *dW, void *db, void *workspace) {
+    kernels_of(linear)->linear_backward(linear, packed, N, x, dy, dx, dW, db, workspace);
+}
+
 size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model) {
     return kernels_for(model->layers)->generate_workspace_size(model);
 }

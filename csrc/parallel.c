@@ -18,7 +18,7 @@
 #include <immintrin.h>
 #endif
 
-enum { MAX_THREADS = 256, SIZES = 1024 };
+enum { SIZES = 1024 };
 
 /* How long to spin before sleeping, in nanoseconds. To sleep and be woken costs some 50 us, on a virtual machine 200. Inside
  * a call the others are at work and near: LSTM H = 128, B = 32, T = 20, training on 2 cores took 9.7 ms when waits slept
@@ -232,6 +232,7 @@ static void run_together(int32_t size, crew_body body, void *context) {
 
 void crew_run(int32_t size, crew_body body, void *context) {
     fp_mode mode = flush_denormals();
+    if (size > MAX_THREADS) size = MAX_THREADS;
     if (size > 1 && !resting() && pthread_mutex_trylock(&team.owner) == 0) {
         size = start_workers(size);
         if (size > 1)
@@ -269,4 +270,7 @@ int32_t crew_threads(void) {
     return n;
 }
 
-void crew_set_threads(int32_t n) { atomic_store(&team.threads, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n); }
+void crew_set_threads(int32_t n) {
+    atomic_store(&team.threads, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n);
+    atomic_store(&team.resting_for, 0); /* whoever asks for threads wants them tried */
+}

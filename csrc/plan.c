@@ -6,8 +6,7 @@
 #include "parallel.h"
 #include "table.h"
 
-/* Measured on two cores; in multiply-adds, of which a core does some 50 to 100 a nanosecond. */
-static const double WORTH_WAKING = 400e3; /* a pass: waking a sleeping thread costs about 5 us */
+/* Measured on two cores; in multiply-adds. WORTH_WAKING, for a whole pass, is in parallel.h. */
 static const double WORTH_BARRIER = 60e3; /* a step: a barrier costs about 0.3 us, so at most a third is lost */
 enum { ROWS_PER_THREAD = 24 };            /* enough rows for a thread to fill several tiles */
 
@@ -16,13 +15,14 @@ static int gates_of(const fastrnn_layer *layer) {
     return gates[layer->cell];
 }
 
-void fastrnn_plan(const fastrnn_layer *layer, int64_t T, int64_t B, int32_t *split, int32_t *threads) {
+void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t *split, int32_t *threads) {
+    const int64_t T = batch->T, B = batch->B;
     const int64_t Y = layer->P ? layer->P : layer->H, lanes = kernels_for(layer)->vector_lanes;
     const int64_t panels = (layer->H + lanes - 1) / lanes;
     const double per_row = (double)gates_of(layer) * (double)layer->H * (double)Y;
     const double step = per_row * (double)B;
     const double pass = step * (double)T * (1.0 + (double)layer->I / (double)Y);
-    int32_t most = crew_threads();
+    const int32_t most = batch->threads ? batch->threads : crew_threads();
     *split = FASTRNN_SPLIT_NONE;
     *threads = 1;
     if (most == 1 || pass < WORTH_WAKING) return;

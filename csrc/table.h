@@ -19,6 +19,12 @@ typedef struct {
     void (*backward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
                      const fastrnn_output_grads *, const fastrnn_input_grads *, const fastrnn_grads *, void *tape,
                      void *workspace);
+    size_t (*linear_packed_size)(const fastrnn_linear *, int32_t training);
+    void (*linear_pack)(const fastrnn_linear *, const void *weight, const void *bias, int32_t training, void *packed);
+    size_t (*linear_workspace_size)(const fastrnn_linear *, int64_t N, int32_t backward);
+    void (*linear_forward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, void *y, void *workspace);
+    void (*linear_backward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, const void *dy, void *dx,
+                            void *dW, void *db, void *workspace);
     size_t (*generate_workspace_size)(const fastrnn_language_model *);
     int64_t (*generate)(const fastrnn_language_model *, const fastrnn_sampling *, const int64_t *prefix, int64_t n_prefix,
                         const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens, void *workspace);

@@ -64,11 +64,9 @@ def array(name: str, value: object, shape: tuple[int, ...], dtype: str, letters:
     another dtype (nothing is converted silently: a float64 array in a float32 layer is usually a mistake), ValueError for
     another shape.
     """
+    right_type = isinstance(value, np.ndarray) and value.dtype == dtype
+    if right_type and value.shape == shape:  # type: ignore[attr-defined]
+        return np.ascontiguousarray(value)
+    error = ValueError if right_type else TypeError
     expected = f"{dtype} array of shape {letters + ' = ' if letters else ''}{shape}"
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a {expected}, got {describe(value)}")
-    if value.dtype != dtype:
-        raise TypeError(f"{name} must be a {expected}, got {describe(value)}")
-    if value.shape != shape:
-        raise ValueError(f"{name} must be a {expected}, got {describe(value)}")
-    return np.ascontiguousarray(value)
+    raise error(f"{name} must be a {expected}, got {describe(value)}")

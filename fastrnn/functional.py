@@ -172,12 +172,12 @@ def run_forward(
     x = check_input(spec, x)
     T, B = x.shape[:2]
     h0 = check_state("h0", h0, (B, spec.output_size), "[B, Y]", spec.dtype)
+    cells = None
     if spec.cell == "lstm":
-        c0 = check_state("c0", c0, (B, spec.hidden_size), "[B, H]", spec.dtype)
+        cells = check_state("c0", c0, (B, spec.hidden_size), "[B, H]", spec.dtype)
     lengths = check_lengths(lengths, T, B)
-    return backend.forward(
-        prepared, x, h0, c0, lengths, reverse=reverse, keep_tape=keep_tape, cell_states=cell_states
-    )
+    options = {"reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
+    return backend.forward(prepared, x, h0, cells, lengths, **options)
 
 
 def _forward(
@@ -192,13 +192,21 @@ def _forward(
     return out, tape
 
 
+def _check_matrix(name: str, array: object) -> None:
+    wanted = f"{name} must be a non-empty float32 or float64 array of two axes, got {checks.describe(array)}"
+    if not isinstance(array, np.ndarray) or array.dtype not in checks.DTYPES:
+        raise TypeError(wanted)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(wanted)
+
+
 def _spec(cell: str, W: object, R: object, **options: Any) -> CellSpec:
     """The spec that the shapes of W and R imply; wrong ones are found when every parameter is held against it."""
     for name, array in (("W", W), ("R", R)):
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.size == 0:
-            raise TypeError(f"{name} must be a non-empty 2-D array, got {checks.describe(array)}")
-    assert isinstance(W, np.ndarray) and isinstance(R, np.ndarray)
-    spec = CellSpec(cell, W.shape[1], 1, checks.float_dtype("W's dtype", W.dtype), **options)
+        _check_matrix(name, array)
+    assert isinstance(W, np.ndarray)
+    assert isinstance(R, np.ndarray)
+    spec = CellSpec(cell, W.shape[1], 1, W.dtype.name, **options)
     if W.shape[0] % spec.gates:
         raise ValueError(f"W must have G*H rows with G = {spec.gates} gates, got {checks.describe(W)}")
     H = W.shape[0] // spec.gates
@@ -285,9 +293,9 @@ def lstm_forward(
     ``c [T, B, H]`` at the end, zero past a sequence's length.
     Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, c_n, tape`` (``, c``).
     """
-    proj_size = projection.shape[0] if isinstance(projection, np.ndarray) and projection.ndim == 2 else 0
-    if projection is not None and proj_size == 0:
-        raise TypeError(f"projection must be a non-empty 2-D array [P, H], got {checks.describe(projection)}")
+    if projection is not None:
+        _check_matrix("projection", projection)
+    proj_size = 0 if projection is None else projection.shape[0]
     spec = _spec("lstm", W, R, peephole=peephole is not None, proj_size=proj_size)
     params = Params(W, R, b_ih, b_hh, peephole, projection)
     options = {"lengths": lengths, "reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}

@@ -1,6 +1,7 @@
 /* The way in: from the caller's structures and memory to a pass, and this build's line in the table. */
 #include "../table.h"
 #include "generate.h"
+#include "linear.h"
 #include "sequence.h"
 
 /* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in the
@@ -73,7 +74,7 @@ void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_
         f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
     }
     int32_t threads;
-    fastrnn_plan(layer, batch->T, batch->B, &f.split, &threads);
+    fastrnn_plan(layer, batch, &f.split, &threads);
     crew_run(threads, sequence_forward, &f);
 }
 
@@ -92,14 +93,14 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dprojection = arena_reals(a, l->P * l->state);
     b->dbias = arena_reals(a, l->panels * l->width);
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
-    b->dx = ids ? 0 : arena_reals(a, threads * DX_ROWS * l->in.padded);
+    b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);
 }
 
 static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
     backward_pass b = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
-    int32_t split, threads;
-    fastrnn_plan(layer, batch->T, batch->B, &split, &threads);
+    int32_t threads;
+    fastrnn_plan(layer, batch, &b.split, &threads);
     place_backward(&a, &b, ids, threads);
     return a.used;
 }
@@ -114,7 +115,7 @@ static void pass_backward(const fastrnn_layer *layer, const void *packed, const 
     b.t = place_tape(&a, &b.l, batch, !!in->ids, &memory);
     b.t.steps = schedule_build(batch, memory);
     int32_t threads;
-    fastrnn_plan(layer, batch->T, batch->B, &b.split, &threads);
+    fastrnn_plan(layer, batch, &b.split, &threads);
     place_backward(&w, &b, !!in->ids, threads);
     crew_run(threads, sequence_backward, &b);
 }
@@ -127,5 +128,10 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .backward_workspace_size = size_for_backward,
                                  .forward = pass_forward,
                                  .backward = pass_backward,
+                                 .linear_packed_size = linear_packed_size_,
+                                 .linear_pack = linear_pack_,
+                                 .linear_workspace_size = linear_workspace_size_,
+                                 .linear_forward = linear_forward_,
+                                 .linear_backward = linear_backward_,
                                  .generate_workspace_size = tokens_workspace_size,
                                  .generate = generate_tokens};

@@ -236,8 +236,8 @@ static void store_final_states(const crew *me, const forward_pass *f) {
         if (j < mine.begin) continue;
         int64_t b = sequence_of(s, j);
         memcpy(h_n + b * l->Y, h_after(f, last) + j * l->h_row, (size_t)l->Y * sizeof(real));
-        const real *c = f->t.c + ((f->keep ? row_after(s, last) : 0) + j) * l->state;
-        if (c_n) memcpy(c_n + b * l->H, c, (size_t)l->H * sizeof(real));
+        int64_t c_row = (f->keep ? row_after(s, last) : 0) + j;
+        if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
     }
 }
 

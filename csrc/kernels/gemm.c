@@ -105,3 +105,32 @@ void product(const product_args *p, range panels, range rows) {
             panel_rows(p, panel, rows, k_block_at(p, i, size), i ? c : init, i ? p->c_row : init_row, done);
         }
 }
+
+void product_to_rows(product_args p, columns cols, range rows, row_results out) {
+    p.vectors = cols.vectors;
+    p.b_row = p.init_panel = p.c_panel = cols.vectors * VL;
+    p.b_panel = p.n_outer * p.n_inner * p.b_row;
+    p.init_row = 0;
+    p.c = out.buffer;
+    p.c_row = cols.padded;
+    const real *a = p.a.p;
+    for (int64_t first = rows.begin; first < rows.end; first += ROW_BLOCK) {
+        int64_t n = rows.end - first < ROW_BLOCK ? rows.end - first : ROW_BLOCK;
+        p.a.p = a + first * p.a.row;
+        product(&p, (range){0, cols.panels}, (range){0, n});
+        for (int64_t i = 0; i < n; i++) {
+            int64_t place = out.place ? out.place[first + i] : first + i;
+            memcpy(out.to + place * out.n, out.buffer + i * cols.padded, (size_t)out.n * sizeof(real));
+        }
+    }
+}
+
+void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
+    const int64_t w = cols.vectors * VL;
+    for (int64_t panel = 0; panel < cols.panels; panel++)
+        for (int64_t j = 0; j < w; j++) {
+            int64_t row = panel * w + j;
+            real *to = packed + panel * K * w + j;
+            for (int64_t k = 0; k < K; k++) to[k * w] = row < n ? from[row * K + k] : 0;
+        }
+}

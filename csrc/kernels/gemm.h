@@ -41,6 +41,23 @@ typedef struct {
 
 void product(const product_args *p, range panels, range rows);
 
+/* Where product_to_rows leaves its results: n columns a row, row i at `to` + place[i] * n (null: i itself). */
+typedef struct {
+    real *to;
+    int64_t n;
+    const int64_t *place;
+    real *buffer; /* [ROW_BLOCK][padded columns], this thread's own */
+} row_results;
+
+enum { ROW_BLOCK = 96 };
+
+/* A product with these columns whose results go to a caller's plain rows. p has n_outer, n_inner, a, b and init (a row, or
+ * null); the rest is set here. */
+void product_to_rows(product_args p, columns cols, range rows, row_results out);
+
+/* The right operand whose rows are k and whose columns are the n rows of from [n][K]. */
+void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);
+
 /* The part of a product's (panels x rows) for this thread: whole panels where there are enough of them, else rows. */
 typedef struct {
     range panels, rows;

@@ -5,8 +5,6 @@
  * Every sum runs over rows in the packed order, whichever thread does it: the same bits for every crew. */
 #include "sequence.h"
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* to[panel][i][slot] (+)= sum over rows n of a[n][i] * gates[n][slot], for `rows` packed rows from `row`. */
 static void gate_product(const crew *me, const backward_pass *b, gate_group g, const real *a, int64_t a_row, int64_t K,
                          int64_t row, int64_t rows, int add, real *to) {
@@ -39,9 +37,10 @@ static void scatter_tokens(const crew *me, const backward_pass *b) {
         memset(b->dW + panel * l->I * w, 0, (size_t)(l->I * w) * sizeof(real));
         for (int64_t n = 0; n < s->N; n++) {
             int64_t id = b->in->ids[source_of(s, n)];
+            if (id < 0) continue;
             const real *from = b->t.gates + (panel * s->N + n) * l->width + first;
             real *to = b->dW + (panel * l->I + id) * w;
-            for (int64_t i = 0; id >= 0 && i < w; i += VL) store(to + i, load(to + i) + load(from + i));
+            for (int64_t i = 0; i < w; i += VL) store(to + i, load(to + i) + load(from + i));
         }
     }
 }
@@ -126,30 +125,17 @@ static void peepholes(const crew *me, const backward_pass *b) {
         }
 }
 
-/* dx = dp W, some rows at a time, each sent to its place. */
+/* dx = dp W */
 static void inputs(const crew *me, const backward_pass *b) {
     const layout *l = &b->l;
-    const schedule *s = &b->t.steps;
-    const int64_t w = l->in.vectors * VL, K = group_width(l, l->cell->x);
+    const int64_t N = b->t.steps.N;
     const real *gates = b->t.gates + group_first(l, l->cell->x);
-    real *rows_out = b->dx + me->rank * DX_ROWS * l->in.padded, *dx = b->din->dx;
     product_args p = {.n_outer = l->panels,
-                      .n_inner = K,
-                      .vectors = l->in.vectors,
-                      .b = b->packed + l->W_back,
-                      .b_panel = l->panels * K * w,
-                      .b_row = w,
-                      .c = rows_out,
-                      .c_panel = w,
-                      .c_row = l->in.padded};
-    range mine = crew_share(me, s->N, TILE_ROWS_4);
-    for (int64_t first = mine.begin; first < mine.end; first += DX_ROWS) {
-        int64_t rows = min64(DX_ROWS, mine.end - first);
-        p.a = (left_operand){gates + first * l->width, l->width, 1, s->N * l->width};
-        product(&p, (range){0, l->in.panels}, (range){0, rows});
-        for (int64_t i = 0; i < rows; i++)
-            memcpy(dx + source_of(s, first + i) * l->I, rows_out + i * l->in.padded, (size_t)l->I * sizeof(real));
-    }
+                      .n_inner = group_width(l, l->cell->x),
+                      .a = {gates, l->width, 1, N * l->width},
+                      .b = b->packed + l->W_back};
+    row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};
+    product_to_rows(p, l->in, crew_share(me, N, TILE_ROWS_4), out);
 }
 
 static void zero_inputs_past_lengths(const crew *me, const backward_pass *b) {

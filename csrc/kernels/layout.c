@@ -100,12 +100,7 @@ static void add_bias(const layout *l, gate_group g, const real *bias, real *pack
 }
 
 static void pack_projection(const layout *l, const real *projection, int training, real *packed) {
-    for (int64_t k = 0; k < l->H; k++)
-        for (int64_t panel = 0, w = l->out.vectors * VL; panel < l->out.panels; panel++)
-            for (int64_t j = 0; j < w; j++) {
-                int64_t row = panel * w + j;
-                packed[l->projection + (panel * l->H + k) * w + j] = row < l->P ? projection[row * l->H + k] : 0;
-            }
+    pack_transposed(packed + l->projection, l->out, projection, l->P, l->H);
     for (int64_t k = 0; training && k < l->P; k++)
         pack_row(packed + l->projection_back, l->hidden, l->P, k, projection + k * l->H, l->H);
 }

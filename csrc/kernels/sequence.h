@@ -127,10 +127,8 @@ typedef struct {
     real *dW, *dR, *dR2;     /* packed, as W, R, R2 are */
     real *dprojection;       /* [P][state] */
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
-    real *dx;                /* [threads][DX_ROWS][in.padded] rows of dx on their way out */
+    real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx on their way out */
 } backward_pass;
-
-enum { DX_ROWS = 96 };
 
 /* Bodies for crew_run; the context is a forward_pass, a backward_pass (sweep first, then the whole products). */
 void sequence_forward(const crew *me, void *context);

@@ -154,12 +154,27 @@ class Tape:
 
 
 def _batch(x: Array, lengths: Array | None, reverse: bool) -> Any:
-    return ffi.new("fastrnn_batch *", (*x.shape[:2], _ids(lengths), reverse))
+    return ffi.new("fastrnn_batch *", (*x.shape[:2], _ids(lengths), reverse, lib.fastrnn_get_num_threads()))
 
 
 def _input(x: Array, h0: Array | None, c0: Array | None) -> Any:
     dense, ids = (x, None) if x.ndim == 3 else (None, x)
     return ffi.new("fastrnn_input *", (_pointer(dense), _ids(ids), _pointer(h0), _pointer(c0)))
+
+
+class PreparedLinear:
+    """A linear layer with packed weights."""
+
+    def __init__(self, weight: Array, bias: Array | None) -> None:
+        self.sizes = (_settings.isa, _DTYPES[weight.dtype.name], weight.shape[1], weight.shape[0])
+        linear = ffi.new("fastrnn_linear *", self.sizes)
+        self.packed = _aligned(lib.fastrnn_linear_packed_size(linear, True))
+        lib.fastrnn_linear_pack(linear, _pointer(weight), _pointer(bias), True, ffi.from_buffer(self.packed))
+
+    def call(self, N: int, backward: bool) -> tuple[Any, Any]:
+        """The layer as one call sees it, with its number of threads, and a workspace for that."""
+        linear = ffi.new("fastrnn_linear *", (*self.sizes, lib.fastrnn_get_num_threads()))
+        return linear, _workspace(lib.fastrnn_linear_workspace_size(linear, N, backward))
 
 
 class C:
@@ -243,10 +258,34 @@ class C:
     def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
         """What forward would use now."""
         split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
-        layer = _layer(spec)
-        lib.fastrnn_plan(layer, T, B, split, threads)
+        layer, batch = _layer(spec), ffi.new("fastrnn_batch *", (T, B))
+        lib.fastrnn_plan(layer, batch, split, threads)
         isa = ffi.string(lib.fastrnn_isa_name(layer.isa)).decode()
         return Plan(self.name, isa, _SPLITS[split[0]], threads[0])
+
+    def prepare_linear(self, weight: Array, bias: Array | None) -> PreparedLinear:
+        """Pack the weights."""
+        return PreparedLinear(weight, bias)
+
+    def linear_forward(self, prepared: PreparedLinear, x: Array) -> Array:
+        """y."""
+        N = len(x)
+        linear, workspace = prepared.call(N, False)
+        y = empty((N, linear.O), x.dtype)
+        packed = ffi.from_buffer(prepared.packed)
+        lib.fastrnn_linear_forward(linear, packed, N, _pointer(x), _pointer(y), workspace)
+        return y
+
+    def linear_backward(
+        self, prepared: PreparedLinear, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
+    ) -> Array | None:
+        """dx; adds into dW and db."""
+        N = len(x)
+        linear, workspace = prepared.call(N, True)
+        dx = empty(x.shape, x.dtype) if need_dx else None
+        arrays = [_pointer(a) for a in (x, dy, dx, dW, db)]
+        lib.fastrnn_linear_backward(linear, ffi.from_buffer(prepared.packed), N, *arrays, workspace)
+        return dx
 
     def generate(self, stack: Sequence[Prepared], request: Request) -> Answer:
         """The whole sampling loop in the library, one sample after another."""

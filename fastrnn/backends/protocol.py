@@ -172,3 +172,14 @@ class Backend(Protocol):
 
     def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
         """What forward would use for this size, with the present settings."""
+
+    def prepare_linear(self, weight: Array, bias: Array | None) -> Any:
+        """Make a linear layer ready to run: ``weight [O,I]``, ``bias [O]`` or None; as in :meth:`prepare`."""
+
+    def linear_forward(self, prepared: Any, x: Array) -> Array:
+        """``y [N,O] = x [N,I] weight^T + bias``, fresh."""
+
+    def linear_backward(
+        self, prepared: Any, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
+    ) -> Array | None:
+        """``dx [N,I] = dy [N,O] weight``, fresh (None if not needed); ADDS ``dy^T x`` into dW and dy's rows into db."""

@@ -1,0 +1,44 @@
+"""The linear layer by NumPy's products, for backends without their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..memory import empty
+
+Array = NDArray[Any]
+
+
+class NumpyLinear:
+    """The linear part of :class:`fastrnn.backends.protocol.Backend`; a prepared layer is (weight, bias)."""
+
+    def prepare_linear(self, weight: Array, bias: Array | None) -> tuple[Array, Array | None]:
+        """The weights as they are."""
+        return weight, bias
+
+    def linear_forward(self, prepared: tuple[Array, Array | None], x: Array) -> Array:
+        """y = x weight^T + bias."""
+        weight, bias = prepared
+        y = np.matmul(x, weight.T, out=empty((len(x), len(weight)), x.dtype))
+        if bias is not None:
+            y += bias
+        return y
+
+    def linear_backward(
+        self,
+        prepared: tuple[Array, Array | None],
+        x: Array,
+        dy: Array,
+        dW: Array,
+        db: Array | None,
+        *,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """dx = dy weight, dW += dy^T x, db += the sum of dy's rows."""
+        dW += np.matmul(dy.T, x, out=empty(dW.shape, dW.dtype))
+        if db is not None:
+            db += dy.sum(axis=0)
+        return np.matmul(dy, prepared[0], out=empty(x.shape, x.dtype)) if need_dx else None

@@ -1,0 +1,72 @@
+"""What options of several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+from .. import backends
+from .errors import UsageError
+
+
+def integer(smallest: int) -> Callable[[str], int]:
+    """An argparse type: an integer of at least ``smallest``."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = smallest - 1
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {smallest}, got {text!r}")
+        return value
+
+    return parse
+
+
+def real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Callable[[str], float]:
+    """An argparse type: a finite number in [low, high], without low itself if ``above``, without high if ``below``."""
+    bounds = [f"{'above' if above else 'at least'} {low:g}"]
+    if high < math.inf:
+        bounds.append(f"{'below' if below else 'at most'} {high:g}")
+    wanted = " and ".join(bounds)
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        low_enough = value < high if below else value <= high
+        high_enough = value > low if above else value >= low
+        if not (math.isfinite(value) and low_enough and high_enough):
+            raise argparse.ArgumentTypeError(f"must be a number {wanted}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """--threads and --backend."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one a core)")
+    group.add_argument(
+        "--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest here)"
+    )
+
+
+def apply_machine_options(arguments: argparse.Namespace) -> None:
+    """Put them into effect. Raises UsageError and BackendUnavailable."""
+    if arguments.threads is not None:
+        import fastrnn
+
+        try:
+            fastrnn.set_num_threads(arguments.threads)
+        except ValueError as error:
+            raise UsageError(f"argument --threads: {error}") from error
+    if arguments.backend is not None:
+        backends.use_backend(arguments.backend)
+    try:
+        backends.current()
+    except ValueError as error:
+        raise UsageError(f"FASTRNN_BACKEND: {error}") from error

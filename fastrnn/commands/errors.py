@@ -1,0 +1,45 @@
+"""Which errors a user can meet, and what is said then."""
+
+from __future__ import annotations
+
+
+class UsageError(ValueError):
+    """Options that do not go together; the message says which."""
+
+
+class InputError(ValueError):
+    """An input that cannot be read; the message says which and why."""
+
+
+def expected(error: Exception) -> tuple[int, str]:
+    """The exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for what nobody should meet."""
+    from ..backends import BackendUnavailable
+    from ..gradients import NonFiniteGradient, NonFiniteWeight
+    from ..serialization import FileFormatError
+    from ..text.reading import TextError
+    from ..text.run_folder import RunError
+    from ..text.vocabulary import UnknownCharacters
+    from ..training import CheckpointError
+
+    bad_input = (UsageError, InputError, TextError, RunError, CheckpointError, FileFormatError, UnknownCharacters)
+    if isinstance(error, bad_input):
+        return 2, one_line(error)
+    if isinstance(error, OSError):
+        return 1, explain(error)
+    if isinstance(error, (NonFiniteGradient, NonFiniteWeight, BackendUnavailable)):
+        return 1, one_line(error)
+    if isinstance(error, MemoryError):
+        return 1, f"not enough memory: {one_line(error) or 'try a smaller --batch or --hidden'}"
+    return 0, ""
+
+
+def explain(error: OSError) -> str:
+    """What the system says, with the file's name in front."""
+    if error.strerror is None:
+        return one_line(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def one_line(error: Exception) -> str:
+    """The message without line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,35 @@
+"""Random initial values of parameters.
+
+Values are drawn in float64 and rounded, so that one seed gives the same model in float32 and in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import describe
+
+Array = NDArray[Any]
+
+
+def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+    """A generator from one that exists (the same object comes back), from a seed, or, for None, from fresh entropy.
+
+    Raises TypeError for anything else.
+    """
+    if rng is not None and (isinstance(rng, bool) or not isinstance(rng, (np.random.Generator, int, np.integer))):
+        raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {describe(rng)}")
+    return np.random.default_rng(rng)
+
+
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float, dtype: str) -> Array:
+    """Uniform in [-bound, bound)."""
+    return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Normal with mean 0 and standard deviation 1."""
+    return rng.standard_normal(shape).astype(dtype)

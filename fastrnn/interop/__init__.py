@@ -1,0 +1,1 @@
+"""To and from other libraries: each module imports its library only when used, and changes layout only."""

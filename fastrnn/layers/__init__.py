@@ -1,0 +1,26 @@
+"""Layers: recurrent ones with torch.nn's constructors, and the few others that models are built from."""
+
+from .base import IncompatibleKeys, Layer
+from .cells import GRUCell, LSTMCell, RNNCell
+from .dense import Embedding, Linear, OneHot
+from .dropout import Dropout
+from .parameter import Parameter
+from .recurrent import GRU, LSTM, RNN
+from .sequential import Sequential
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Dropout",
+    "Embedding",
+    "GRUCell",
+    "IncompatibleKeys",
+    "LSTMCell",
+    "Layer",
+    "Linear",
+    "OneHot",
+    "Parameter",
+    "RNNCell",
+    "Sequential",
+]

@@ -1,0 +1,155 @@
+"""What every layer is: parameters and layers as attributes, a call for inference, a forward for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import describe
+from ..serialization import PathLike, load_arrays, save_arrays
+from .parameter import Parameter
+
+Array = NDArray[Any]
+
+
+class IncompatibleKeys(NamedTuple):
+    """What ``load_state_dict(strict=False)`` left alone: names only the layer has, and names only the dict has."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Layer:
+    """A part of a model.
+
+    ``layer(x, ...)`` is inference: dropout is off and nothing is kept. ``layer.forward(x, ...)`` is training: it
+    returns ``output, backward``, and ``backward(doutput)`` returns ``dinput`` and adds into ``p.grad`` of each
+    parameter. As each call owns its backward, a layer may be used many times in a model.
+
+    A subclass sets its parameters and layers as attributes (or lists of layers); their names follow from that.
+    """
+
+    rng: np.random.Generator | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run inference; see the class."""
+        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the training forward pass; see the class."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(self.__dict__.get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
+            raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
+        super().__setattr__(name, value)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers directly below this one, with their names, in the order in which they were set."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
+
+    def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> list[tuple[str, Parameter]]:
+        """(dotted name, parameter) of every parameter here and below, this layer's own first.
+
+        A parameter that is reached by several paths is listed once, or under each name if not ``remove_duplicate``.
+        """
+        own = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
+        for name, child in self.children():
+            own += child.named_parameters(f"{prefix}{name}.", remove_duplicate=False)
+        if not remove_duplicate:
+            return own
+        first: dict[int, tuple[str, Parameter]] = {}
+        for pair in own:
+            first.setdefault(id(pair[1]), pair)
+        return list(first.values())
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter here and below, once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Fill every gradient with zeros."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def set_rng(self, generator: np.random.Generator) -> None:
+        """Let every dropout here and below draw from this one generator."""
+        self.rng = generator
+        for _, child in self.children():
+            child.set_rng(generator)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters by dotted name; a shared one appears under each of its names, as in torch."""
+        return {name: parameter.data.copy() for name, parameter in self.named_parameters(remove_duplicate=False)}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Set the parameters from arrays (or torch tensors) by dotted name; other float dtypes are converted.
+
+        All is checked first: on an error nothing is changed. Raises ValueError listing the missing and unexpected
+        names (unless not ``strict``), the wrong shapes, and the arrays that hold NaN or infinity; TypeError for what
+        is not an array of floats.
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must map names to arrays, got {describe(state)}")
+        own = dict(self.named_parameters(remove_duplicate=False))
+        skipped = IncompatibleKeys([n for n in own if n not in state], [n for n in state if n not in own])
+        faults = [f"missing: {', '.join(skipped.missing_keys)}"] if strict and skipped.missing_keys else []
+        if strict and skipped.unexpected_keys:
+            faults.append(f"unexpected: {', '.join(skipped.unexpected_keys)}")
+        values = {}
+        for name, parameter in own.items():
+            if name in state:
+                values[name] = _to_array(name, state[name], parameter.dtype)
+                faults += _faults(name, values[name], parameter.shape)
+        if faults:
+            raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(faults)}")
+        for name, value in values.items():
+            own[name].assign(value)
+        return skipped
+
+    def save(self, path: PathLike) -> None:
+        """Write the parameters to a safetensors file, atomically. Raises OSError."""
+        save_arrays(path, self.state_dict())
+
+    def load(self, path: PathLike) -> None:
+        """Set the parameters from a safetensors file; on an error nothing is changed.
+
+        Raises OSError, FileFormatError (truncated, foreign), or ValueError as :meth:`load_state_dict`, naming the file.
+        """
+        arrays, _ = load_arrays(path)
+        try:
+            self.load_state_dict(arrays)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets of the layer's repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        """As torch shows it: the options, and the layers below."""
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
+        inside = "".join(f"\n  {line}" for line in children) + "\n" if children else self.extra_repr()
+        return f"{type(self).__name__}({inside})"
+
+
+def _to_array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """A NumPy array or a torch tensor as an array of the given float dtype."""
+    array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} must be an array of floats, got {describe(array)}")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite and is reported as such
+        return array.astype(dtype)
+
+
+def _faults(name: str, array: Array, shape: tuple[int, ...]) -> list[str]:
+    if array.shape != shape:
+        return [f"{name} has shape {array.shape}, expected {shape}"]
+    return [] if np.isfinite(array).all() else [f"{name} holds NaN or infinity"]

@@ -1,0 +1,194 @@
+"""RNNCell, GRUCell and LSTMCell: one time step, with torch.nn's constructors and parameter names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backends, checks, init
+from ..backends.protocol import CellSpec
+from .base import Layer
+from .direction import make_direction, shown_options
+from .door import flag, is_ids
+from .layout import split_state
+from .parameter import GradientLock, Parameter
+
+Array = NDArray[Any]
+Backward = Callable[[Any], tuple[Array | None, Any]]
+
+
+class RecurrentCell(Layer):
+    """What the three cells share.
+
+    Inference is ``state = cell(x, state=None)``; training ``state, backward = cell.forward(x, state)`` and then,
+    once, ``dx, dstate = backward(dstate_next)``, which adds into the parameters' gradients. The state is ``h [B, H]``
+    for RNN and GRU and ``(h, c)``, each ``[B, H]``, for LSTM; None is zeros. ``x`` is ``[B, I]`` of the cell's dtype
+    or integer token ids ``[B]`` (whose dx is None); unbatched, x is ``[I]`` or one id, and the state has no B. Raises
+    TypeError for a wrong type or dtype, ValueError for a wrong shape or value, RuntimeError for a second backward or
+    one after the parameters have changed.
+    """
+
+    cell = ""
+    weight_ih: Parameter
+    weight_hh: Parameter
+    bias_ih: Parameter
+    bias_hh: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+        forget_bias: float | None = None,
+        **cell_options: Any,
+    ) -> None:
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.bias = flag("bias", bias)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        self.backend = backend
+        if backend is not None:
+            backends.load(backend)
+        spec = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **cell_options)
+        self._cell_options = cell_options
+        self._direction = make_direction(self, spec, self.bias, "", init.generator(rng), forget_bias=forget_bias)
+        self._lock = GradientLock()
+
+    def __call__(self, x: Array, state: Any = None) -> Any:
+        """Inference: the next state. See the class for shapes and errors."""
+        return self._run(x, state, training=False)[0]
+
+    def forward(self, x: Array, state: Any = None) -> tuple[Any, Backward]:
+        """Training: the next state and backward. See the class for shapes and errors."""
+        return self._run(x, state, training=True)
+
+    def _run(self, x: Array, state: Any, *, training: bool) -> tuple[Any, Backward]:
+        if isinstance(x, (int, np.integer)):
+            x = np.asarray(x)
+        batched = self._check_x(x)
+        x = x[None] if batched else x[None, None]
+        B = x.shape[1]
+        h0, c0 = self._check_state("state", state, B, batched)
+        backend = backends.current(self.backend)
+        out, tape = self._direction.forward(self, backend, x, h0, c0, None, keep_tape=training)
+
+        def backward(dstate: Any) -> tuple[Array | None, Any]:
+            assert tape is not None
+            dh_n, dc_n = self._check_state("dstate", dstate, B, batched)
+            tape.snapshot.require_unchanged()
+            with self._lock:
+                dx, dh0, dc0 = self._direction.backward(self, tape, None, dh_n, dc_n, None)
+            if dx is not None:
+                dx = dx[0] if batched else dx[0, 0]
+            return dx, self._pack_state(dh0, dc0, batched)
+
+        return self._pack_state(out.h_n, out.c_n, batched), backward
+
+    def _check_x(self, x: Array) -> bool:
+        """Whether x has a batch axis. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+        right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
+        if right_type and x.size and (is_ids(x) or x.shape[-1:] == (self.input_size,)):
+            ndim = x.ndim + is_ids(x)
+            if ndim in (1, 2):
+                return ndim == 2
+        raise (ValueError if right_type else TypeError)(
+            f"x must be a {self.dtype} array of shape [B, I={self.input_size}] or [I={self.input_size}], "
+            f"or integer token ids [B] or one id, not empty, got {checks.describe(x)}"
+        )
+
+    def _check_state(self, name: str, state: Any, B: int, batched: bool) -> tuple[Array | None, Array | None]:
+        """h and c as ``[B, H]``, None for zeros. Raises TypeError or ValueError."""
+        shape, letters = ((B, self.hidden_size), "[B, H]") if batched else ((self.hidden_size,), "[H]")
+        h, c = (
+            None if value is None else checks.array(part, value, shape, self.dtype, letters).reshape(B, -1)
+            for part, value in split_state(self.cell, name, state)
+        )
+        return h, c
+
+    def _pack_state(self, h: Array, c: Array | None, batched: bool) -> Any:
+        if not batched:
+            h, c = h[0], None if c is None else c[0]
+        return h if c is None else (h, c)
+
+    def extra_repr(self) -> str:
+        """As torch's, then the options that torch lacks, where they are not the default."""
+        return shown_options(self.input_size, self.hidden_size, {"bias": self.bias} | self._cell_options)
+
+
+class RNNCell(RecurrentCell):
+    """``h' = f(W x + b_ih + R h + b_hh)``, f tanh or relu: torch.nn.RNNCell. See :class:`RecurrentCell`."""
+
+    cell = "rnn"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        options = {"dtype": dtype, "rng": rng, "backend": backend}
+        super().__init__(input_size, hidden_size, bias, **options, nonlinearity=self.nonlinearity)
+
+
+class GRUCell(RecurrentCell):
+    """Gated recurrent unit: torch.nn.GRUCell, with the options of :class:`fastrnn.GRU`. See :class:`RecurrentCell`."""
+
+    cell = "gru"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        reset_after: bool = True,
+        reset_gate: bool = True,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.reset_after = flag("reset_after", reset_after)
+        self.reset_gate = flag("reset_gate", reset_gate)
+        options = {"dtype": dtype, "rng": rng, "backend": backend}
+        super().__init__(
+            input_size, hidden_size, bias, **options, reset_after=self.reset_after, reset_gate=self.reset_gate
+        )
+
+
+class LSTMCell(RecurrentCell):
+    """Long short-term memory: torch.nn.LSTMCell, with :class:`fastrnn.LSTM`'s peephole and forget_bias.
+
+    See :class:`RecurrentCell`; the state is ``(h, c)``, and either half of ``dstate`` may be None for zero.
+    """
+
+    cell = "lstm"
+    weight_ch: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        peephole: bool = False,
+        forget_bias: float | None = None,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.peephole = flag("peephole", peephole)
+        options = {"dtype": dtype, "rng": rng, "backend": backend}
+        super().__init__(input_size, hidden_size, bias, **options, forget_bias=forget_bias, peephole=self.peephole)

@@ -1,0 +1,60 @@
+"""What happens at a layer's door: checks that name the argument, and layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, memory
+
+Array = NDArray[Any]
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False. Raises TypeError: an option in the wrong place is a usual slip with torch's long signatures."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {checks.describe(value)}")
+    return bool(value)
+
+
+def is_ids(x: object) -> bool:
+    """Whether x holds token ids: an array of integers."""
+    return isinstance(x, np.ndarray) and x.dtype.kind in "iu"
+
+
+def array(name: str, value: Any, shape: tuple[int, ...], dtype: str, letters: str) -> Array:
+    """As :func:`fastrnn.checks.array`, but the strides stay as they are. Raises TypeError or ValueError."""
+    if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype:
+        return value
+    return checks.array(name, value, shape, dtype, letters)
+
+
+def features(x: Any, size: int, dtype: str, letters: str) -> Array:
+    """An array of any number of leading axes whose last is ``size`` long. Raises TypeError or ValueError."""
+    if isinstance(x, np.ndarray) and x.dtype == dtype and x.ndim and x.shape[-1] == size:
+        return x
+    wrong_type = not isinstance(x, np.ndarray) or x.dtype != dtype
+    expected = f"a {dtype} array of shape [..., {letters}={size}]"
+    raise (TypeError if wrong_type else ValueError)(f"x must be {expected}, got {checks.describe(x)}")
+
+
+def ids(x: Any, size: int) -> Array:
+    """Token ids in -1..size-1, in an array of any shape. Raises TypeError or ValueError."""
+    if not is_ids(x):
+        raise TypeError(f"x must be an array of integer token ids, got {checks.describe(x)}")
+    array: Array = x
+    if array.size and (array.min() < -1 or array.max() >= size):
+        worst = array.min() if array.min() < -1 else array.max()
+        raise ValueError(f"x must hold token ids in -1..{size - 1}, got {worst}")
+    return array
+
+
+def contiguous(x: Array) -> Array:
+    """x itself when it is C-contiguous, else a copy in memory from the pool."""
+    if x.flags.c_contiguous:
+        return x
+    copy = memory.empty(x.shape, x.dtype)
+    np.copyto(copy, x)
+    return copy

@@ -1,0 +1,77 @@
+"""Between the layouts that callers use and the kernels' ``[T, B, ...]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .. import checks
+from .door import array, contiguous
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one call lays out its arrays.
+
+    Sequences are ``[T, B, ...]``, ``[B, T, ...]`` with ``batch_first``, or ``[T, ...]`` when not ``batched``; states
+    are ``[L*D, B, ...]`` or ``[L*D, ...]``, whatever ``batch_first`` says.
+    """
+
+    batched: bool
+    batch_first: bool
+
+    def inward(self, value: Array) -> Array:
+        """A sequence from the caller's layout to contiguous ``[T, B, ...]``."""
+        if not self.batched:
+            value = value[:, None]
+        elif self.batch_first:
+            value = value.swapaxes(0, 1)
+        return contiguous(value)
+
+    def outward(self, value: Array) -> Array:
+        """A sequence from ``[T, B, ...]`` to the caller's layout, as a view."""
+        if not self.batched:
+            return value[:, 0]
+        return value.swapaxes(0, 1) if self.batch_first else value
+
+    def check_gradient(self, name: str, value: Any, output: Array | None, letter: str) -> Array | None:
+        """The gradient of a sequence ``output [T, B, ...]``, inward; None for zero. Raises TypeError or ValueError.
+
+        ``letter`` names the last axis in the message.
+        """
+        if value is None or output is None:
+            return None
+        axes = ("B, T, " if self.batch_first else "T, B, ") if self.batched else "T, "
+        shape = self.outward(output).shape
+        return self.inward(array(name, value, shape, output.dtype.name, f"[{axes}{letter}]"))
+
+    def check_state(self, name: str, value: Any, shape: tuple[int, int, int], dtype: str, letter: str) -> Array | None:
+        """A state as contiguous ``shape = [L*D, B, size]``; None for zeros. Raises TypeError or ValueError."""
+        if value is None:
+            return None
+        if self.batched:
+            return contiguous(array(name, value, shape, dtype, f"[L*D, B, {letter}]"))
+        return contiguous(array(name, value, (shape[0], shape[2]), dtype, f"[L*D, {letter}]"))[:, None]
+
+    def pack_state(self, h: Array, c: Array | None) -> Any:
+        """h, or (h, c) where there is a c, in the caller's layout."""
+        if not self.batched:
+            h, c = h[:, 0], None if c is None else c[:, 0]
+        return h if c is None else (h, c)
+
+
+# (batched, batch_first) -> Layout: looking one up costs a tenth of making one.
+LAYOUTS = {(batched, first): Layout(batched, first) for batched in (False, True) for first in (False, True)}
+
+
+def split_state(cell: str, name: str, state: Any) -> list[tuple[str, Any]]:
+    """(name for messages, value) of h and of c: LSTM's state is a pair, the others' is h. Raises TypeError."""
+    if cell != "lstm" or state is None:
+        return [(name, state), (name, None)]
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise TypeError(f"{name} must be a pair (h, c), got {checks.describe(state)}")
+    return [(f"{name}'s h", state[0]), (f"{name}'s c", state[1])]

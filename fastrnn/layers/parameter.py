@@ -1,0 +1,124 @@
+"""A trainable array, its gradient, and a count of its changes."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+
+Array = NDArray[Any]
+
+
+class Parameter:
+    """A trainable array.
+
+    Its values change only through :meth:`assign` (or ``p.data = value``) and :meth:`writable`, both of which raise
+    ``version``: layers keep packed copies of their weights and make them anew when a version has moved.
+
+    Attributes: ``name``, local to the layer, such as ``"weight_ih_l0"``; ``grad``, an array of the same shape and
+    dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
+    """
+
+    __slots__ = ("_array", "grad", "name", "version")
+
+    def __init__(self, name: str, array: Array) -> None:
+        """Take ``array`` (any shape, float32 or float64) as it is if contiguous: the caller must not keep it."""
+        checks.float_dtype(f"{name}'s dtype", array.dtype)
+        self.name = name
+        self._array = np.require(array, requirements=["C", "W"])
+        self.grad: Array | None = None
+        self.version = 0
+
+    @property
+    def data(self) -> Array:
+        """The values, as a read-only view."""
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value: Array) -> None:
+        self.assign(value)
+
+    def assign(self, value: Array) -> None:
+        """Copy ``value``, of the same shape and dtype, into the parameter. Raises TypeError or ValueError."""
+        self.writable()[...] = checks.array(self.name, value, self.shape, self.dtype.name)
+
+    def writable(self) -> Array:
+        """The array itself, to be changed in place at once. Ask again before every change: asking is what counts it."""
+        self.version += 1
+        return self._array
+
+    def gradient(self) -> Array:
+        """The array that backward passes add into: ``grad``, made of zeros if there is none yet."""
+        if self.grad is None:
+            self.grad = np.zeros_like(self._array)
+        return self.grad
+
+    def zero_grad(self) -> None:
+        """Fill the gradient with zeros and keep its memory."""
+        if self.grad is not None:
+            self.grad.fill(0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array."""
+        return self._array.dtype
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return self._array.size
+
+    def __repr__(self) -> str:
+        """The name, shape and dtype: the values are in ``data``."""
+        return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+class GradientLock:
+    """Lets one backward pass at a time add into a layer's gradients. A copy of a layer gets a lock of its own."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[GradientLock], tuple[()]]:
+        return GradientLock, ()
+
+
+class Snapshot:
+    """Parameters and their versions at one time, to tell later whether they have changed."""
+
+    __slots__ = ("_parameters", "_versions")
+
+    def __init__(self, parameters: tuple[Parameter, ...]) -> None:
+        self._parameters = parameters
+        self._versions = tuple([p.version for p in parameters])
+
+    def holds(self, parameters: tuple[Parameter, ...]) -> bool:
+        """Whether these are the same parameters with the same values."""
+        return parameters == self._parameters and tuple([p.version for p in parameters]) == self._versions
+
+    def require_unchanged(self) -> None:
+        """Raise RuntimeError naming a parameter that has changed since the forward pass: gradients would be wrong."""
+        for parameter, version in zip(self._parameters, self._versions, strict=True):
+            if parameter.version != version:
+                raise RuntimeError(
+                    f"{parameter.name} has changed since the forward pass: run backward before updating the parameters"
+                )

@@ -1,0 +1,153 @@
+"""RNN, GRU and LSTM: torch.nn's constructors, and the options that torch lacks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .door import flag
+from .parameter import Parameter
+from .recurrent_base import Backward, Recurrent
+
+Array = NDArray[Any]
+
+
+class RNN(Recurrent):
+    """Elman RNN, ``h' = f(W x + b_ih + R h + b_hh)`` with f tanh or relu: torch.nn.RNN. See :class:`Recurrent`."""
+
+    cell = "rnn"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            dtype=dtype, rng=rng, backend=backend, nonlinearity=self.nonlinearity,
+        )  # fmt: skip
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit, gates r z n, ``h' = (1-z) n + z h``: torch.nn.GRU. See :class:`Recurrent`.
+
+    ``reset_after=False`` applies the reset gate before the product, as in Cho et al. 2014; ``reset_gate=False``
+    leaves it out (gates z n). Formulas: :func:`fastrnn.functional.gru_forward`.
+    """
+
+    cell = "gru"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        reset_gate: bool = True,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.reset_after = flag("reset_after", reset_after)
+        self.reset_gate = flag("reset_gate", reset_gate)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            dtype=dtype, rng=rng, backend=backend, reset_after=self.reset_after, reset_gate=self.reset_gate,
+        )  # fmt: skip
+
+
+class LSTM(Recurrent):
+    """Long short-term memory, gates i f g o: torch.nn.LSTM. See :class:`Recurrent`; the state is ``(h, c)``.
+
+    ``proj_size=P`` projects h from H to P as in torch; ``peephole`` lets the gates see c (weight_ch_l0 ``[3*H]``, i f
+    o); ``forget_bias`` is the initial bias of the forget gate (b_ih's part; b_hh's is zero), often 1 (Jozefowicz et
+    al. 2015). With ``return_cell_states`` the call and the forward also give all cell states of the last layer, ``[T,
+    B, D*H]`` laid out as y: ``y, state, c``, and ``backward(dy, dstate, dc)`` takes their gradient. Formulas:
+    :func:`fastrnn.functional.lstm_forward`.
+    """
+
+    cell = "lstm"
+    weight_hr_l0: Parameter
+    weight_ch_l0: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        peephole: bool = False,
+        forget_bias: float | None = None,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.proj_size = checks.positive_int("proj_size", proj_size, smallest=0)
+        if self.proj_size >= checks.positive_int("hidden_size", hidden_size):
+            raise ValueError(f"proj_size must be smaller than hidden_size = {hidden_size}, got {proj_size}")
+        self.peephole = flag("peephole", peephole)
+        super().__init__(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
+            proj_size=self.proj_size, peephole=self.peephole,
+        )  # fmt: skip
+
+    @overload
+    def __call__(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: Literal[False] = False
+    ) -> tuple[Array, Any]: ...
+
+    @overload
+    def __call__(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool
+    ) -> tuple[Any, ...]: ...
+
+    def __call__(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
+    ) -> tuple[Any, ...]:
+        """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
+        wanted = flag("return_cell_states", return_cell_states)
+        result, _ = self._run(x, state, lengths, training=False, cell_states=wanted)
+        return result if wanted else result[:2]
+
+    @overload
+    def forward(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: Literal[False] = False
+    ) -> tuple[tuple[Array, Any], Backward]: ...
+
+    @overload
+    def forward(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool
+    ) -> tuple[tuple[Any, ...], Backward]: ...
+
+    def forward(
+        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
+    ) -> tuple[tuple[Any, ...], Backward]:
+        """Training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
+        wanted = flag("return_cell_states", return_cell_states)
+        result, backward = self._run(x, state, lengths, training=True, cell_states=wanted)
+        return result if wanted else result[:2], backward

@@ -1,0 +1,193 @@
+"""What RNN, GRU and LSTM share: torch.nn's options and semantics around a stack of kernels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backends, checks, init
+from ..backends.protocol import CellSpec, Plan
+from .base import Layer
+from .direction import Direction, make_direction, shown_options
+from .door import flag, is_ids
+from .layout import LAYOUTS, Layout, split_state
+from .parameter import GradientLock, Parameter
+from .stack import stack_backward, stack_forward
+
+Array = NDArray[Any]
+# h for RNN and GRU, (h, c) for LSTM: torch's.
+State = Any
+Backward = Callable[..., tuple[Array | None, State]]
+
+
+class Recurrent(Layer):
+    """What RNN, GRU and LSTM share.
+
+    Calling the layer runs inference, ``y, state = layer(x, state=None, lengths=None)``. For training, ``(y, state),
+    backward = layer.forward(x, state, lengths)`` and then, once, ``dx, dstate = backward(dy, dstate=None)``, which
+    adds into ``p.grad`` of each parameter; either gradient may be None for zero, and ``need_dx=False`` leaves dx out.
+    x and the parameters must stay as they are until backward has run.
+
+    ``x``
+        ``[T, B, I]``, with ``batch_first`` ``[B, T, I]``, unbatched ``[T, I]``, of the layer's dtype; or integer
+        token ids ``[T, B]``, ``[B, T]``, ``[T]`` in -1..I-1, which stand for one-hot vectors (-1 for the zero vector)
+        that are never built. The dx of ids is None.
+    ``state``
+        ``h [L*D, B, Y]`` for RNN and GRU, ``(h, c)`` with ``c [L*D, B, H]`` for LSTM; unbatched without B; None is
+        zeros. Y is the projection size if there is one, else H. ``batch_first`` leaves states alone, as in torch.
+    ``lengths``
+        integers ``[B]``, each 1..T, in any order; None is T for all. Past its length a sequence's y is zero and its
+        dy is ignored; its final state is that at its last step, where the reverse direction starts.
+    ``y``
+        ``[T, B, D*Y]``, laid out as x; with ``batch_first`` it is a view with swapped strides, as in torch.
+
+    Options beside torch's: ``dtype`` float32 or float64; ``rng``, a numpy Generator or a seed, draws the initial
+    values, U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` gives another);
+    ``backend`` names one, and None is the one in use at each call.
+
+    Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
+    RuntimeError for a second backward or one after the parameters have changed.
+    """
+
+    cell = ""
+    # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
+    weight_ih_l0: Parameter
+    weight_hh_l0: Parameter
+    bias_ih_l0: Parameter
+    bias_hh_l0: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+        forget_bias: float | None = None,
+        **cell_options: Any,
+    ) -> None:
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.num_layers = checks.positive_int("num_layers", num_layers)
+        self.bias = flag("bias", bias)
+        self.batch_first = flag("batch_first", batch_first)
+        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.bidirectional = flag("bidirectional", bidirectional)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        self.rng = init.generator(rng)
+        self.backend = backend
+        if backend is not None:
+            backends.load(backend)
+        if dropout and num_layers == 1:
+            warnings.warn("dropout acts between layers: with num_layers=1 it does nothing", stacklevel=3)
+        self._cell_options = cell_options
+        self._lock = GradientLock()
+        self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
+
+    def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
+        directions = 2 if self.bidirectional else 1
+        output_size = self._cell_options.get("proj_size") or self.hidden_size
+        input_size = self.input_size if layer == 0 else output_size * directions
+        spec = CellSpec(self.cell, input_size, self.hidden_size, self.dtype, **self._cell_options)
+        assert self.rng is not None
+        return [
+            make_direction(
+                self, spec, self.bias, f"_l{layer}{suffix}", self.rng, reverse=bool(suffix), forget_bias=forget_bias
+            )
+            for suffix in ("", "_reverse")[:directions]
+        ]
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction, in torch's order."""
+        return [list(direction.parameters(self)) for row in self._rows for direction in row]
+
+    def plan(self, T: int, B: int) -> list[Plan]:
+        """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
+        T, B = checks.positive_int("T", T), checks.positive_int("B", B)
+        backend = backends.current(self.backend)
+        return [backend.plan(direction.spec, T, B) for row in self._rows for direction in row]
+
+    def prepared(self) -> list[Any]:
+        """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
+        backend = backends.current(self.backend)
+        return [direction.prepared(self, backend).content for row in self._rows for direction in row]
+
+    def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
+        """Inference: ``y, state``. See the class for shapes and errors."""
+        y, state, _ = self._run(x, state, lengths, training=False, cell_states=False)[0]
+        return y, state
+
+    def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
+        """Training: ``(y, state), backward``. See the class for shapes and errors."""
+        (y, state, _), backward = self._run(x, state, lengths, training=True, cell_states=False)
+        return (y, state), backward
+
+    def _run(
+        self, x: Array, state: State, lengths: Any, *, training: bool, cell_states: bool
+    ) -> tuple[tuple[Array, State, Array | None], Backward]:
+        """y, the state, all cell states if asked for, and a backward, which serves only after training."""
+        layout = self._check_x(x)
+        if lengths is not None and not layout.batched:
+            raise ValueError("lengths needs a batch: x is one sequence, without an axis B")
+        x = layout.inward(x)
+        B = x.shape[1]
+        h0, c0 = self._check_state("state", state, B, layout)
+        out, tape = stack_forward(
+            self, self._rows, backends.current(self.backend), x, h0, c0, lengths,
+            training=training, cell_states=cell_states, dropout=self.dropout,
+        )  # fmt: skip
+
+        def backward(
+            dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
+        ) -> tuple[Array | None, State]:
+            if dc is not None and out.c is None:
+                raise ValueError("dc needs a forward with return_cell_states=True")
+            dy = layout.check_gradient("dy", dy, out.y, "D*Y")
+            dc = layout.check_gradient("dc", dc, out.c, "D*H")
+            dh_n, dc_n = self._check_state("dstate", dstate, B, layout)
+            with self._lock:
+                dx, dh0, dc0 = stack_backward(self, self._rows, tape, dy, dh_n, dc_n, dc, need_dx)
+            return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
+
+        c = None if out.c is None else layout.outward(out.c)
+        return (layout.outward(out.y), layout.pack_state(out.h_n, out.c_n), c), backward
+
+    def _check_x(self, x: Array) -> Layout:
+        """The layout of x. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+        right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
+        if right_type and x.size and (is_ids(x) or x.shape[-1:] == (self.input_size,)):
+            ndim = x.ndim + is_ids(x)  # that of the vectors which the ids stand for
+            if ndim in (2, 3):
+                return LAYOUTS[ndim == 3, self.batch_first]
+        time_batch = "[B, T" if self.batch_first else "[T, B"
+        raise (ValueError if right_type else TypeError)(
+            f"x must be a {self.dtype} array of shape {time_batch}, I={self.input_size}] or [T, I={self.input_size}], "
+            f"or integer token ids {time_batch}] or [T], not empty, got {checks.describe(x)}"
+        )
+
+    def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
+        """h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
+        rows = sum(map(len, self._rows))
+        sizes = ((self._rows[0][0].spec.output_size, "Y"), (self.hidden_size, "H"))
+        h, c = (
+            layout.check_state(part, value, (rows, B, size), self.dtype, letter)
+            for (part, value), (size, letter) in zip(split_state(self.cell, name, state), sizes, strict=True)
+        )
+        return h, c
+
+    def extra_repr(self) -> str:
+        """As torch's, then the options that torch lacks, where they are not the default."""
+        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        options = {name: getattr(self, name) for name in names} | self._cell_options
+        return shown_options(self.input_size, self.hidden_size, options)

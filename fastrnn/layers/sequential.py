@@ -1,0 +1,87 @@
+"""Layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .base import Layer
+from .dense import OneHot
+from .recurrent_base import Recurrent
+
+Array = NDArray[Any]
+
+
+class Sequential(Layer):
+    """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
+
+    A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
+    ``lengths`` goes to every recurrent layer, also in a Sequential within. A OneHot before a recurrent layer is passed
+    over: that layer takes the ids themselves, with the same result. Parameter names start with the layer's index.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers must be fastrnn layers, got {layer!r} at index {i}")
+        self.layers = list(layers)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers, named by their index."""
+        return ((str(i), layer) for i, layer in enumerate(self.layers))
+
+    def __call__(self, x: Any, lengths: Any = None) -> Array:
+        """The last layer's output."""
+        for layer in self._steps():
+            if isinstance(layer, Recurrent):
+                x, _ = layer(x, lengths=lengths)
+            else:
+                x = layer(x, lengths) if isinstance(layer, Sequential) else layer(x)
+        output: Array = x
+        return output
+
+    def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[[Array], Array | None]]:
+        """The last layer's output, and a backward that maps its gradient to dx (None where x is ids)."""
+        backwards: list[Callable[[Any], Any]] = []
+        backward: Callable[..., Any]
+        for layer in self._steps():
+            if isinstance(layer, Recurrent):
+                (x, _), backward = layer.forward(x, lengths=lengths)
+                backwards.append(_only_dx(backward))
+            else:
+                x, backward = layer.forward(x, lengths) if isinstance(layer, Sequential) else layer.forward(x)
+                backwards.append(backward)
+
+        def backward_all(dy: Array) -> Array | None:
+            gradient: Array | None = dy
+            for backward in reversed(backwards):
+                gradient = backward(gradient)
+            return gradient
+
+        return x, backward_all
+
+    def _steps(self) -> list[Layer]:
+        """The layers to run: a OneHot whose vectors would only feed a recurrent layer is left out."""
+        following = [*self.layers[1:], None]
+        return [
+            layer
+            for layer, after in zip(self.layers, following, strict=True)
+            if not (
+                isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size
+            )
+        ]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> Layer:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+
+def _only_dx(backward: Callable[[Array], tuple[Array | None, Any]]) -> Callable[[Array], Array | None]:
+    return lambda dy: backward(dy)[0]

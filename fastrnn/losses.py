@@ -1,0 +1,196 @@
+"""Losses: each returns its value and its gradient with respect to the predictions in one pass.
+
+Common to all:
+
+``mask``
+    bool, True where a position counts; its shape is that of the leading axes of the predictions, such as ``[T, B]``.
+    Positions that do not count add nothing to the loss, their gradient is zero, and what lies there is never read
+    into a result (it may be NaN). None counts everything.
+``reduction``
+    ``"mean"`` over what counts, or ``"sum"``. When nothing counts the loss and its gradient are zero (torch: NaN).
+
+The loss is a Python float in nats (or squared units), summed in float64 whatever the dtype of the predictions. The
+gradient is a fresh array of the predictions' shape and dtype, already divided by the count for ``"mean"``. TypeError
+and ValueError name the argument, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import checks
+from .memory import empty
+
+Array = NDArray[Any]
+LossAndGradient = tuple[float, Array]
+
+# Elements worked on at a time, so that a chunk stays in the L2 cache; the softmax has no temporaries of that size.
+SOFTMAX_CHUNK = 65536
+ELEMENTWISE_CHUNK = 16384
+
+
+def softmax_cross_entropy(
+    logits: Array,
+    targets: Any,
+    *,
+    ignore_index: int = -100,
+    mask: Array | None = None,
+    reduction: str = "mean",
+) -> LossAndGradient:
+    """Cross-entropy in nats of the softmax of ``logits [..., V]`` against integer class ids ``targets [...]``.
+
+    ``-log(exp(logits[target]) / sum(exp(logits)))``; its gradient is ``softmax(logits) - onehot(target)``. Each row is
+    shifted by its largest logit first, so huge logits do not overflow; a logit of -inf means probability zero.
+    Positions whose target is ``ignore_index`` do not count. Returns ``loss, dlogits [..., V]``. Raises ValueError for
+    a target that counts and does not lie in 0..V-1.
+    """
+    logits = _predictions("logits", logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"logits must have shape [..., V] with V at least 1, got {checks.describe(logits)}")
+    V = logits.shape[-1]
+    ids = _class_ids(targets, logits.shape[:-1]).reshape(-1)
+    counted = ids != ignore_index
+    if mask is not None:
+        counted &= _check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
+    scale = _scale(reduction, int(np.count_nonzero(counted)))
+
+    dlogits = empty(logits.shape, logits.dtype)
+    x, d = logits.reshape(-1, V), dlogits.reshape(-1, V)
+    total = 0.0
+    with np.errstate(invalid="ignore", over="ignore"):  # a row with +inf or only -inf has no softmax: NaN, as in torch
+        for rows in _chunks(len(x), V, SOFTMAX_CHUNK):
+            total += _softmax_rows(x[rows], ids[rows], counted[rows], scale, d[rows])
+    return total * scale, dlogits
+
+
+def _softmax_rows(x: Array, ids: Array, counted: Array, scale: float, d: Array) -> float:
+    """The summed loss of some rows ``x [n,V]``; their gradient times ``scale`` is written to ``d [n,V]``."""
+    ignored = ~counted
+    ids = np.where(counted, ids, 0)
+    _check_range(ids, x.shape[1])
+    row = np.arange(len(x))
+    largest = x.max(axis=1)
+    np.subtract(x, largest[:, None], out=d)
+    np.exp(d, out=d)
+    sums = d.sum(axis=1)
+    losses = np.log(sums, dtype=np.float64) + np.subtract(largest, x[row, ids], dtype=np.float64)
+    losses[ignored] = 0
+    d *= (scale / sums)[:, None]
+    d[row, ids] -= scale
+    d[ignored] = 0
+    return float(losses.sum())
+
+
+def sigmoid_binary_cross_entropy(
+    logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean"
+) -> LossAndGradient:
+    """Cross-entropy in nats of ``sigmoid(logits)`` against probabilities ``targets`` of the same shape and dtype.
+
+    ``-t log(sigmoid(x)) - (1-t) log(1 - sigmoid(x))``, exact for huge and infinite logits; its gradient is
+    ``sigmoid(x) - t``. The mean is over elements. Returns ``loss, dlogits``. Raises ValueError for a target that counts
+    and does not lie in 0..1.
+    """
+    logits = _predictions("logits", logits)
+    targets = checks.array("targets", targets, logits.shape, logits.dtype.name)
+    return _elementwise(logits, targets, mask, reduction, _sigmoid_chunk)
+
+
+def _sigmoid_chunk(x: Array, t: Array, counted: Array) -> tuple[Array, Array]:
+    wrong = counted & ~((t >= 0) & (t <= 1))
+    if wrong.any():
+        raise ValueError(f"targets must be probabilities in 0..1, got {t[wrong][0]}")
+    # With w = 1-t for x > 0 and t otherwise, the loss is w |x| + log(1 + exp(-|x|)); where w = 0, |x| may be inf.
+    positive = x > 0
+    weight = np.abs(t - positive)
+    e = np.exp(-np.abs(x))
+    losses = np.where(weight == 0, 0, weight * np.abs(x)) + np.log1p(e)
+    return losses, np.where(positive, 1, e) / (1 + e) - t
+
+
+def mean_squared_error(
+    pred: Array, target: Array, *, mask: Array | None = None, reduction: str = "mean"
+) -> LossAndGradient:
+    """Squared difference of ``pred`` and ``target``, of one shape and dtype; the mean is over elements.
+
+    ``(pred - target)**2``; its gradient is ``2 (pred - target)``. Returns ``loss, dpred``.
+    """
+    pred = _predictions("pred", pred)
+    target = checks.array("target", target, pred.shape, pred.dtype.name)
+    return _elementwise(pred, target, mask, reduction, _squared_chunk)
+
+
+def _squared_chunk(x: Array, t: Array, _counted: Array) -> tuple[Array, Array]:
+    difference = x - t
+    return np.square(difference, dtype=np.float64), 2 * difference
+
+
+def _elementwise(
+    x: Array,
+    targets: Array,
+    mask: Array | None,
+    reduction: str,
+    chunk: Callable[[Array, Array, Array], tuple[Array, Array]],
+) -> LossAndGradient:
+    """Sum a loss of single elements; ``chunk(x, t, counted)`` gives the losses and the derivatives of some of them."""
+    mask = np.ones(x.shape, bool) if mask is None else _check_mask(mask, x.shape, exact=False)
+    width = x.size // mask.size if mask.size else 1
+    scale = _scale(reduction, int(np.count_nonzero(mask)) * width)
+
+    dx = empty(x.shape, x.dtype)
+    shape = (mask.size, width)
+    x, targets, d, counted = x.reshape(shape), targets.reshape(shape), dx.reshape(shape), mask.reshape(-1, 1)
+    total = 0.0
+    with np.errstate(invalid="ignore", over="ignore"):  # what is infinite or masked out gives what IEEE says, silently
+        for rows in _chunks(*shape, ELEMENTWISE_CHUNK):
+            losses, derivatives = chunk(x[rows], targets[rows], counted[rows])
+            total += float(np.sum(losses, dtype=np.float64, where=counted[rows]))
+            np.multiply(derivatives, scale, out=d[rows])
+            d[rows][~counted[rows, 0]] = 0
+    return total * scale, dx
+
+
+def _chunks(rows: int, width: int, elements: int) -> Iterator[slice]:
+    step = max(1, elements // max(1, width))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _scale(reduction: str, count: int) -> float:
+    """What every element's loss and gradient is multiplied by."""
+    checks.choice("reduction", reduction, ("mean", "sum"))
+    return 1.0 / max(1, count) if reduction == "mean" else 1.0
+
+
+def _predictions(name: str, value: object) -> Array:
+    if not isinstance(value, np.ndarray) or value.dtype.name not in checks.DTYPES:
+        raise TypeError(f"{name} must be a float32 or float64 array, got {checks.describe(value)}")
+    return np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes 0-d arrays 1-d
+
+
+def _class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    ids = np.asarray(targets)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")
+    if ids.shape != shape:
+        raise ValueError(f"targets must have the shape of logits without its last axis, {shape}, got {ids.shape}")
+    return np.ascontiguousarray(ids, dtype=np.int64)
+
+
+def _check_range(ids: Array, V: int) -> None:
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= V:
+        worst = low if low < 0 else high
+        raise ValueError(f"targets must hold class ids in 0..{V - 1} (or ignore_index), got {worst}")
+
+
+def _check_mask(mask: object, shape: tuple[int, ...], *, exact: bool) -> NDArray[np.bool_]:
+    """``mask`` as a contiguous bool array of this shape, or (not ``exact``) of the shape of its leading axes."""
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"mask must be a bool array, got {checks.describe(mask)}")
+    if mask.shape != (shape if exact else shape[: mask.ndim]):
+        leading = "" if exact else "the leading axes of "
+        raise ValueError(f"mask must have the shape of {leading}{shape}, got {mask.shape}")
+    return np.ascontiguousarray(mask)

@@ -1,0 +1,115 @@
+"""Arrays to and from files: safetensors, written atomically, never pickle.
+
+A file that is being replaced stays whole until the new one is complete on the disk: a full disk, a Ctrl-C or a power
+cut leaves the old file or the new one, nothing in between.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import describe
+
+Array = NDArray[Any]
+PathLike = str | os.PathLike[str]
+
+_KINDS = "fiub"  # floats, signed, unsigned, booleans: what the format and NumPy both know
+_HEADER_LIMIT = 100_000_000  # the format's own limit for the JSON header, in bytes
+
+
+class FileFormatError(ValueError):
+    """A file that cannot be read as what it should be: truncated, damaged or foreign. The message names it."""
+
+
+def write_atomically(path: PathLike, data: bytes) -> None:
+    """Replace or create the file ``path`` with ``data``, all or nothing.
+
+    Writes a temporary file in the same folder, flushes it to the disk, then renames it. Raises OSError naming ``path``
+    when the folder is missing or not writable or the disk is full; what was at ``path`` is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system lets a folder be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_arrays(path: PathLike, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named arrays (any shape; float, integer or boolean dtype) and text metadata as one safetensors file.
+
+    Raises TypeError for what the format cannot hold (before anything is written), OSError as :func:`write_atomically`.
+    """
+    from safetensors.numpy import save
+
+    for key, text in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"metadata must map strings to strings, got {describe(key)}: {describe(text)}")
+    ready = {name: _storable(name, value) for name, value in arrays.items()}
+    write_atomically(path, save(ready, dict(metadata) if metadata else None))
+
+
+def _storable(name: str, value: object) -> Array:
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in _KINDS or value.dtype.itemsize > 8:
+        raise TypeError(f"array {name!r} must be of float, integer or boolean dtype, got {describe(value)}")
+    return np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")
+
+
+def load_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read a safetensors file: its arrays by name (fresh and writable) and its metadata ({} when it has none).
+
+    Raises FileNotFoundError (or another OSError) when the file cannot be opened, :class:`FileFormatError` when it is
+    empty, truncated, damaged, not a safetensors file, or holds a dtype that NumPy lacks.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _check_header(Path(path))
+    try:
+        with safe_open(os.fspath(path), framework="np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return arrays, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} holds an array of a dtype that NumPy does not have: {error}") from error
+
+
+def _check_header(path: Path) -> None:
+    """Tell a foreign file from a damaged one, which the library's own messages do not."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+        size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise FileFormatError(f"{path} is empty")
+    header_size = int.from_bytes(start[:8], "little")
+    if len(start) == 9 and (start[8:] != b"{" or header_size > _HEADER_LIMIT):
+        raise FileFormatError(f"{path} is not a safetensors file")
+    if len(start) < 9 or 8 + header_size > size:
+        raise FileFormatError(f"{path} is truncated: it has {size} bytes, its header alone needs more")

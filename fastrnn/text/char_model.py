@@ -1,0 +1,133 @@
+"""A language model over characters: recurrent layers between token ids and logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backends, checks, init
+from ..layers.base import Layer
+from ..layers.dense import Embedding, Linear
+from ..layers.dropout import Dropout
+from ..layers.recurrent import GRU, LSTM, RNN
+from .sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
+
+Array = NDArray[Any]
+Backward = Callable[..., tuple[None, Any]]
+
+MODELS = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+
+
+class CharModel(Layer):
+    """ids -> (embedding) -> ``layers`` x RNN, GRU or LSTM of ``hidden`` units -> dropout -> logits over V tokens.
+
+    ``model``
+        ``"rnn"`` (tanh), ``"gru"`` or ``"lstm"``, whose forget gate starts with a bias of 1 (Jozefowicz et al. 2015).
+    ``embedding``
+        the size of a learned vector for each token; 0 feeds ids to the first layer as one-hot vectors.
+    ``dropout``
+        between the recurrent layers and before the output, in training.
+
+    Calling it runs inference: ``logits [T,B,V], state = model(ids, state=None, lengths=None)``, with integer ids
+    ``[T,B]`` in -1..V-1, -1 for the zero vector, and states and lengths as the recurrent layers have them. Training:
+    ``(logits, state), backward = model.forward(ids, state, lengths)``, then ``_, dstate = backward(dlogits,
+    dstate=None)``. Raises TypeError and ValueError naming the argument.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        model: str = "lstm",
+        layers: int = 2,
+        hidden: int = 256,
+        embedding: int = 0,
+        dropout: float = 0.0,
+        *,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        V = checks.positive_int("vocabulary_size", vocabulary_size)
+        self.model = checks.choice("model", model, tuple(MODELS))
+        checks.positive_int("layers", layers)
+        checks.positive_int("hidden", hidden)
+        checks.positive_int("embedding", embedding, 0)
+        self.rng = rng = init.generator(rng)
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "backend": backend}
+        if model == "lstm":
+            options["forget_bias"] = 1.0
+        self.embedding = Embedding(V, embedding, dtype=dtype, rng=rng) if embedding else None
+        between = dropout if layers > 1 else 0.0
+        self.recurrent = MODELS[model](embedding or V, hidden, layers, dropout=between, **options)
+        self.dropout = Dropout(dropout, rng=rng)
+        self.output = Linear(hidden, V, dtype=dtype, rng=rng)
+
+    def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
+        """Inference: ``logits, state``; see the class."""
+        x = ids if self.embedding is None else self.embedding(ids)
+        y, state = self.recurrent(x, state, lengths)
+        return self.output(y), state
+
+    def forward(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[tuple[Array, Any], Backward]:
+        """Training: ``(logits, state), backward``; see the class."""
+        x, embedding_backward = (ids, None) if self.embedding is None else self.embedding.forward(ids)
+        (y, state), recurrent_backward = self.recurrent.forward(x, state, lengths)
+        y, dropout_backward = self.dropout.forward(y)
+        logits, output_backward = self.output.forward(y)
+
+        def backward(dlogits: Array, dstate: Any = None) -> tuple[None, Any]:
+            dy = dropout_backward(output_backward(dlogits))
+            dx, dstate = recurrent_backward(dy, dstate)
+            if embedding_backward is not None:
+                embedding_backward(dx)
+            return None, dstate
+
+        return (logits, state), backward
+
+    def generate(
+        self,
+        prime: Array,
+        uniforms: Array,
+        states: tuple[State, ...] | None = None,
+        *,
+        eos: int = NOTHING,
+        choice: Choice = PLAIN,
+        banned: int | None = None,
+    ) -> Answer:
+        """Sample after ``prime`` int64 ``[T,N]`` as many tokens as ``uniforms`` float64 ``[length,N]`` has rows.
+
+        ``states`` are those of an earlier answer (None: zeros), ``banned`` an id that is never chosen. For the rest see
+        :class:`fastrnn.text.sampling.Request`.
+        """
+        bias = self._bias(banned)
+        request = Request(
+            prime=np.ascontiguousarray(prime, np.int64),
+            uniforms=np.ascontiguousarray(uniforms, np.float64),
+            states=self._zero_states(prime.shape[1]) if states is None else states,
+            embedding=None if self.embedding is None else self.embedding.weight.data,
+            weight=self.output.weight.data,
+            bias=bias,
+            eos=eos,
+            choice=choice,
+        )
+        return generate(backends.current(self.recurrent.backend), self.recurrent.prepared(), request)
+
+    def _bias(self, banned: int | None) -> Array:
+        assert self.output.bias is not None
+        bias = self.output.bias.data
+        if banned is not None:
+            bias = bias.copy()
+            bias[banned] = -1e9  # finite, so that no arithmetic on it can give NaN; its probability is zero
+        return bias
+
+    def _zero_states(self, N: int) -> tuple[State, ...]:
+        recurrent = self.recurrent
+        shape = (N, recurrent.hidden_size)
+
+        def one() -> State:
+            return np.zeros(shape, recurrent.dtype), np.zeros(shape, recurrent.dtype) if self.model == "lstm" else None
+
+        return tuple(one() for _ in range(recurrent.num_layers))

@@ -1,0 +1,155 @@
+"""A trained character model with its vocabulary: text in, text and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .batching import NOTHING
+from .char_model import CharModel
+from .sampling import PLAIN, Choice
+from .vocabulary import EOL, Vocabulary
+
+Array = NDArray[Any]
+
+SIDE_BY_SIDE = 64  # samples in one batch
+CHUNK = 256  # characters between two looks at Ctrl-C in a stream, and steps of one pass in scoring
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled text, prefix included; ``ended`` says whether the model ended it, or else the length did."""
+
+    text: str
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The natural logarithm of the probability of each token of a text, given those before it.
+
+    ``tokens`` are characters; in lines the last is the end of the line, ``"\\n"``.
+    """
+
+    tokens: tuple[str, ...]
+    log_probabilities: Array
+
+    @property
+    def log_probability(self) -> float:
+        """Of the whole text, in nats."""
+        return float(self.log_probabilities.sum())
+
+    @property
+    def bits_per_character(self) -> float:
+        """The mean of -log2 p."""
+        return -self.log_probability / (len(self.tokens) * float(np.log(2)))
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean of -log p."""
+        return float(np.exp(-self.log_probability / len(self.tokens)))
+
+
+class LanguageModel:
+    """``model`` over ``vocabulary``, trained on text read as ``"lines"`` or as ``"stream"``.
+
+    A text starts from a zero state and a zero input. Lines end with the token ``"\\n"``; a stream has no end.
+    """
+
+    def __init__(self, model: CharModel, vocabulary: Vocabulary, reading: str) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+        self.reading = reading
+        self.eos = vocabulary.id(EOL) if reading == "lines" else NOTHING
+
+    def sample(
+        self, number: int = 1, length: int = 100, *, prefix: str = "", choice: Choice = PLAIN, seed: int | None = None
+    ) -> list[Sample]:
+        """Texts of up to ``length`` characters after the prefix.
+
+        Each has its own random numbers from ``seed`` (None: fresh ones), so the first of many is the same as the first
+        of one, but for the rounding of the logits. Raises UnknownCharacters, TypeError or ValueError.
+        """
+        checks.positive_int("number", number)
+        checks.positive_int("length", length)
+        generators = _generators(seed, number)
+        samples: list[Sample] = []
+        for start in range(0, number, SIDE_BY_SIDE):
+            group = generators[start : start + SIDE_BY_SIDE]
+            (tokens,) = self._sampled(prefix, group, length, length, choice)
+            samples += [self._finish(prefix, column) for column in tokens.T]
+        return samples
+
+    def stream(
+        self, length: int = 1000, *, prefix: str = "", choice: Choice = PLAIN, seed: int | None = None
+    ) -> Iterator[str]:
+        """One text, as :meth:`sample` gives it, in pieces as they come; the prefix is not repeated."""
+        checks.positive_int("length", length)
+        pieces = self._sampled(prefix, _generators(seed, 1), length, CHUNK, choice)
+        return (self._finish("", tokens[:, 0]).text for tokens in pieces)
+
+    def _sampled(
+        self, prefix: str, generators: Sequence[np.random.Generator], length: int, chunk: int, choice: Choice
+    ) -> Iterator[Array]:
+        """Tokens ``[n,N]`` of N samples side by side, ``chunk`` steps at a time, until all have ended."""
+        ids = [NOTHING, *self._encode("prefix", prefix).tolist()]
+        first = np.repeat(np.array(ids, np.int64)[:, None], len(generators), axis=1)
+
+        def chunks() -> Iterator[Array]:
+            prime, states = first, None
+            for start in range(0, length, chunk):
+                steps = min(chunk, length - start)
+                uniforms = np.stack([generator.random(steps) for generator in generators], axis=1)
+                banned = self.vocabulary.unk_id
+                answer = self.model.generate(prime, uniforms, states, eos=self.eos, choice=choice, banned=banned)
+                prime, states = answer.tokens[-1:], answer.states
+                yield answer.tokens
+                if ((prime == self.eos) | (prime == NOTHING)).all():
+                    return
+
+        return chunks()  # the prefix has been looked at by now, not when the first chunk is asked for
+
+    def _finish(self, prefix: str, column: Array) -> Sample:
+        tokens = column[(column != NOTHING) & (column != self.eos)]
+        return Sample(prefix + self.vocabulary.decode(tokens), self.eos in column)
+
+    def score(self, text: str) -> Score:
+        """How probable the model finds a text; in lines, one item and its end.
+
+        Raises UnknownCharacters, and ValueError for an empty stream or for an item with a line break.
+        """
+        targets = self._encode("text", text).astype(np.int64)
+        if self.reading == "lines":
+            targets = np.append(targets, self.eos)
+        if not len(targets):
+            raise ValueError("text must have at least one character, got none")
+        inputs = np.append(NOTHING, targets[:-1])
+        result = np.empty(len(targets))
+        state = None
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            logits, state = self.model(inputs[part, None], state)
+            result[part] = _log_softmax(logits[:, 0])[np.arange(len(logits)), targets[part]]
+        return Score(tuple(self.vocabulary.tokens[i] for i in targets.tolist()), result)
+
+    def _encode(self, name: str, text: str) -> Array:
+        if self.reading == "lines" and EOL in text:
+            raise ValueError(f"{name} must be without line breaks: this model's texts are single lines")
+        return self.vocabulary.encode(text)
+
+
+def _generators(seed: int | None, number: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(number)]
+
+
+def _log_softmax(logits: Array) -> Array:
+    """In float64, over the last axis."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result

@@ -1,0 +1,42 @@
+"""How much of what was sampled is in the training text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+
+NGRAM = 20
+
+
+def line_hashes(lines: Iterable[str]) -> Hashes:
+    """A 64-bit hash of each distinct line, sorted: enough to tell whether a line was there, without the lines."""
+    digests = b"".join(hashlib.blake2b(line.encode("utf-8"), digest_size=8).digest() for line in lines)
+    return np.unique(np.frombuffer(digests, "<u8").astype(np.uint64))
+
+
+def known_lines(lines: list[str], known: Hashes) -> list[bool]:
+    """Which of the lines are among those hashed by :func:`line_hashes`."""
+    return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
+
+
+def copied_share(text: str, training: str, n: int = NGRAM) -> float | None:
+    """The share of a text's n-grams of characters that occur in the training text; None if it is shorter than n."""
+    if len(text) < n:
+        return None
+    return float(np.isin(_ngrams(text, n), _ngrams(training, n)).mean())
+
+
+def _ngrams(text: str, n: int) -> NDArray[Any]:
+    """A hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
+    count = max(0, len(points) - n + 1)
+    hashes = np.zeros(count, np.uint64)
+    for i in range(n):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + points[i : i + count] + np.uint64(1)
+    return hashes

@@ -1,0 +1,93 @@
+"""The options of training a character model, and their defaults for the two readings of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .. import checks
+from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from ..training import schedules
+from .reading import READINGS
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
+
+# Learning rates of sgd are of another order than those of the methods that scale each element.
+DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
+DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
+SGD_MOMENTUM = 0.9
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    # Items are few and short: a small model, much dropout, and an end before it knows them by heart.
+    "lines": {"hidden": 128, "batch": 32, "seq_length": 256, "max_steps": 1000, "eval_every": 100, "dropout": 0.5},
+    "stream": {"hidden": 256, "batch": 64, "seq_length": 128, "max_steps": 3000, "eval_every": 250, "dropout": 0.2},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What a run is made from, apart from its text; the names are those of the command line's options.
+
+    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines.
+    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none.
+    """
+
+    reading: str
+    hidden: int
+    batch: int
+    seq_length: int
+    dropout: float
+    lr: float
+    weight_decay: float
+    max_steps: int
+    eval_every: int
+    model: str = "lstm"
+    layers: int = 2
+    # With 0, one-hot vectors, W x starts so small that training stands still for its first 100 to 200 steps.
+    embedding: int = 64
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    warmup: int = 100
+    clip_norm: float | None = 1.0
+    clip_value: float | None = None
+    val_fraction: float = 0.1
+    max_seconds: float | None = None
+    patience: int | None = None
+    seed: int = 0
+    unk: bool = False
+    min_count: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """All of them by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrainOptions:
+        """From :meth:`to_json`. Raises TypeError for other names."""
+        return cls(**value)
+
+
+NAMES = tuple(field.name for field in fields(TrainOptions))
+
+
+def make_options(reading: str, **given: Any) -> TrainOptions:
+    """The options for a reading: what is given, and the defaults for the rest. Raises TypeError or ValueError."""
+    checks.choice("reading", reading, READINGS)
+    optimizer = checks.choice("optimizer", given.get("optimizer", TrainOptions.optimizer), tuple(OPTIMIZERS))
+    defaults = {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
+    return TrainOptions(**{**DEFAULTS[reading], **defaults, **given, "reading": reading})
+
+
+def make_optimizer(options: TrainOptions, params: Any) -> Optimizer:
+    """The optimiser that the options ask for."""
+    extra = {"momentum": SGD_MOMENTUM} if options.optimizer == "sgd" else {}
+    kind: Any = OPTIMIZERS[options.optimizer]
+    optimizer: Optimizer = kind(params, lr=options.lr, weight_decay=options.weight_decay, **extra)
+    return optimizer
+
+
+def make_schedule(options: TrainOptions) -> schedules.Schedule:
+    """The learning-rate schedule that the options ask for; the warm-up is at most a tenth of the steps."""
+    warmup = min(options.warmup, options.max_steps // 10)
+    return schedules.make(options.schedule, total_steps=options.max_steps, warmup=warmup)

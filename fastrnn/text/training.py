@@ -1,0 +1,163 @@
+"""From a text and options to a training run."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..serialization import write_atomically
+from ..training import Info, LoopConfig, Trainer
+from .batching import Batch, LineBatches, StreamBatches, line_evaluation, stream_evaluation
+from .char_task import CharTask
+from .language_model import LanguageModel
+from .options import TrainOptions, make_optimizer, make_schedule
+from .reading import TextError, items
+from .run_folder import make_model
+from .vocabulary import EOL, Vocabulary
+
+Ids = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A text made ready: batches to train on, the held-out ones, and what there is to say about them.
+
+    ``train_items`` are the lines trained on, None in a stream. ``sizes`` are those of the two parts, in lines or
+    characters.
+    """
+
+    vocabulary: Vocabulary
+    batches: LineBatches | StreamBatches
+    evaluation: Callable[[], Iterable[Batch]]
+    train_items: list[str] | None
+    sizes: tuple[int, int]
+
+
+def prepare(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+    """Split a text and make its batches.
+
+    The vocabulary is that of the whole text, held-out part included. A stream holds out its end; of lines a random
+    choice is held out, the same for the same seed. Raises TextError when there is too little text to split.
+    """
+    make = _prepare_lines if options.reading == "lines" else _prepare_stream
+    return make(content, options, rng)
+
+
+def _prepare_lines(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+    split_rng, order_rng = rng.spawn(2)
+    names = items(content)
+    text = "".join(names)
+    vocabulary = Vocabulary.from_text(text, unk=options.unk, min_count=options.min_count, first=EOL)
+    ends = np.cumsum([len(name) for name in names])
+    sequences = np.split(vocabulary.encode(text), ends[:-1])
+    held = held_out(len(names), options.val_fraction, "lines")
+    order = split_rng.permutation(len(names)).tolist()
+    train, val = sorted(order[held:]), sorted(order[:held])
+    eos, longest = vocabulary.id(EOL), options.seq_length
+    chosen = [sequences[i] for i in val]
+    batches = LineBatches(
+        [sequences[i] for i in train], options.batch, eos, seed=int(order_rng.integers(2**32)), longest=longest
+    )
+    return Data(
+        vocabulary,
+        batches,
+        lambda: line_evaluation(chosen, max(options.batch, 64), eos, longest),
+        [names[i] for i in train],
+        (len(train), len(val)),
+    )
+
+
+def _prepare_stream(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+    vocabulary = Vocabulary.from_text(content, unk=options.unk, min_count=options.min_count)
+    ids = vocabulary.encode(content)
+    held = held_out(len(ids), options.val_fraction, "characters", smallest_rest=2)
+    train, val = ids[:-held], ids[-held:]
+    batches = StreamBatches(train, options.batch, options.seq_length, seed=int(rng.integers(2**32)))
+    return Data(
+        vocabulary,
+        batches,
+        lambda: stream_evaluation(val, options.batch, options.seq_length),
+        None,
+        (len(train), len(val)),
+    )
+
+
+def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> int:
+    """How many of ``total`` to hold out: at least one. Raises TextError when too little is left to train on."""
+    held = max(1, round(total * fraction))
+    if total - held < smallest_rest:
+        raise TextError(f"the text has too few {unit} ({total}) to hold out {held} and train on the rest")
+    return held
+
+
+def make_trainer(
+    content: str,
+    options: TrainOptions,
+    out: Path | None = None,
+    *,
+    callbacks: Callable[[LanguageModel, LoopConfig], Sequence[object]] = lambda model, config: (),
+    backend: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Trainer, LanguageModel, Data]:
+    """A trainer ready to run, the model that it will train, and its data. Raises TextError, ValueError, TypeError.
+
+    Every random number follows from ``options.seed``. ``callbacks`` makes the trainer's callbacks.
+    """
+    init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
+    data = prepare(content, options, data_rng)
+    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend)
+    task = CharTask(model, data.batches, data.evaluation, dropout_rng)
+    config = LoopConfig(
+        max_steps=options.max_steps,
+        eval_every=options.eval_every,
+        max_seconds=options.max_seconds,
+        patience=options.patience,
+        clip_norm=options.clip_norm,
+        clip_value=options.clip_value,
+        overwrite=overwrite,
+    )
+    language_model = LanguageModel(model, data.vocabulary, options.reading)
+    optimizer = make_optimizer(options, task.named_parameters())
+    made = callbacks(language_model, config)
+    return Trainer(task, optimizer, make_schedule(options), config, out, made), language_model, data
+
+
+class SampleWriter:
+    """A callback that samples at each evaluation, shows the samples and adds them to a file."""
+
+    def __init__(self, model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = print) -> None:
+        self._model, self._path, self._seed, self._show = model, path, seed, show
+        # Names are short: some of them say more than one.
+        self._number, self._length = (5, 60) if model.reading == "lines" else (1, 300)
+
+    def on_eval(self, info: Info) -> None:
+        """Sample and write. The random numbers follow from the seed and the step, and are not training's."""
+        seed = int(np.random.SeedSequence([self._seed, info.step]).generate_state(1)[0])
+        texts = [sample.text for sample in self._model.sample(self._number, self._length, seed=seed)]
+        shown = ", ".join(texts) if self._model.reading == "lines" else "\n".join(texts)
+        self._show(f"  {shown}")
+        loss = math.nan if info.val_loss is None else info.val_loss
+        header = f"--- step {info.step}, validation loss {loss:.4f} nats per character"
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write("\n".join([header, *texts, "", ""]))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+
+def cut_samples(path: Path, last_step: int) -> None:
+    """Drop the samples of later steps from a file of :class:`SampleWriter`, for a run that goes on from there."""
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for header in re.finditer(r"^--- step (\d+), validation loss ", text, re.MULTILINE):
+        if int(header[1]) > last_step:
+            write_atomically(path, text[: header.start()].encode())
+            return

@@ -1,0 +1,121 @@
+"""Characters to ids and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+
+Ids = NDArray[np.int32]
+
+UNK = "<UNK>"
+EOL = "\n"
+
+
+class UnknownCharacters(ValueError):
+    """A text has characters that the vocabulary lacks; the message names them with their code points."""
+
+
+class Vocabulary:
+    """The characters of a model, in the order of their ids, 0 to V-1.
+
+    ``tokens`` are distinct strings of one character each. With ``unk``, one more token, ``<UNK>``, takes the last id
+    and stands for every character that is not among them. Raises TypeError and ValueError for other tokens.
+    """
+
+    def __init__(self, tokens: Iterable[str], unk: bool = False) -> None:
+        characters = tuple(tokens)
+        for token in characters:
+            if not isinstance(token, str) or len(token) != 1:
+                raise ValueError(f"tokens must be strings of one character each, got {checks.describe(token)}")
+        if not characters:
+            raise ValueError("tokens must hold at least one character, got none")
+        self.tokens: tuple[str, ...] = (*characters, UNK) if unk else characters
+        self.unk_id: int | None = len(characters) if unk else None
+        points = np.array([ord(token) for token in characters], np.uint32)
+        self._by_point = np.argsort(points).astype(np.int32)
+        self._points = points[self._by_point]
+        if (self._points[1:] == self._points[:-1]).any():
+            raise ValueError(f"tokens must be distinct, got {checks.describe(characters)}")
+
+    @classmethod
+    def from_text(cls, text: str, *, unk: bool = False, min_count: int = 1, first: str = "") -> Vocabulary:
+        """The characters of a text that occur at least ``min_count`` times, in the order of their code points.
+
+        Those in ``first`` are always in it and get the first ids: a newline there is id 0. A ``min_count`` above 1
+        asks for ``unk`` too, or else the text itself could not be encoded; ValueError says so.
+        """
+        checks.positive_int("min_count", min_count)
+        if min_count > 1 and not unk:
+            raise ValueError(f"unk must be true when min_count is {min_count}: rarer characters become {UNK}")
+        points, counts = np.unique(_code_points(text), return_counts=True)
+        kept = [chr(point) for point in points[counts >= min_count].tolist()]
+        return cls([*first, *(character for character in kept if character not in first)], unk)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.tokens == other.tokens
+
+    def __hash__(self) -> int:
+        return hash(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} tokens{', unk' if self.unk_id is not None else ''})"
+
+    def id(self, token: str) -> int:
+        """The id of a token. Raises KeyError when it is not there."""
+        try:
+            return self.tokens.index(token)
+        except ValueError:
+            raise KeyError(token) from None
+
+    def encode(self, text: str) -> Ids:
+        """The ids ``[n]`` of a text's n characters. Raises UnknownCharacters, unless there is ``<UNK>``."""
+        points = _code_points(text)
+        places = np.minimum(np.searchsorted(self._points, points), len(self._points) - 1)
+        known = self._points[places] == points
+        ids = self._by_point[places]
+        if not known.all():
+            if self.unk_id is None:
+                raise UnknownCharacters(_name_unknown(points[~known]))
+            ids[~known] = self.unk_id
+        return ids
+
+    def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
+        """The text of some ids. Raises ValueError for an id outside 0..V-1."""
+        array = np.asarray(ids, dtype=np.int64)
+        if array.size and (array.min() < 0 or array.max() >= len(self)):
+            worst = int(array.min()) if array.min() < 0 else int(array.max())
+            raise ValueError(f"ids must lie in 0..{len(self) - 1}, got {worst}")
+        return "".join(self.tokens[i] for i in array.tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        """What :meth:`from_json` takes."""
+        unk = self.unk_id is not None
+        return {"tokens": list(self.tokens[: self.unk_id] if unk else self.tokens), "unk": unk}
+
+    @classmethod
+    def from_json(cls, value: Any) -> Vocabulary:
+        """The vocabulary that :meth:`to_json` described. Raises ValueError for anything else."""
+        if not isinstance(value, dict) or not isinstance(value.get("tokens"), list):
+            raise ValueError(f"vocabulary must be an object with a list of tokens, got {checks.describe(value)}")
+        return cls(value["tokens"], bool(value.get("unk", False)))
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    # Surrogates come in through file names and command lines that are not UTF-8; they are unknown characters, not a
+    # crash.
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _name_unknown(points: NDArray[np.uint32]) -> str:
+    distinct = np.unique(points).tolist()
+    shown = ", ".join(f"{chr(point)!r} (U+{point:04X})" for point in distinct[:8])
+    more = f" and {len(distinct) - 8} more" if len(distinct) > 8 else ""
+    return f"the vocabulary lacks {shown}{more}"

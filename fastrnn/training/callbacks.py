@@ -1,0 +1,168 @@
+"""What a run shows while it goes: a progress bar and a loss curve. Both do without their library and say so once."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import metrics, plots
+from .record import Info
+
+if TYPE_CHECKING:
+    from .loop import LoopConfig
+
+REFRESH_SECONDS = 0.1
+REDRAW_SECONDS = 30.0
+SMOOTHING = 0.95  # of the loss that the bar shows: about the mean of the last 20 steps
+
+
+def _notice(text: str) -> None:
+    print(f"fastrnn: {text}", file=sys.stderr, flush=True)
+
+
+def _missing(what: str, package: str) -> None:
+    _notice(f"no {what}: {package} is not installed (pip install 'fastrnn[train]')")
+
+
+def _clock(seconds: float) -> str:
+    """h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _short(number: float) -> str:
+    """Three digits or a few more: 950, 24.3k, 1.2M."""
+    for limit, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+class Progress:
+    """A bar on a terminal, and a line for each evaluation anywhere; all to stdout.
+
+    The bar has the loss in nats and bits per ``unit``, the speed, the learning rate and the time left, by steps or by
+    the time limit, whichever ends first. ``print`` may be used while it is up. Without rich there are the lines only.
+    """
+
+    def __init__(self, config: LoopConfig, unit: str = "char") -> None:
+        self.config, self.unit = config, unit
+        self._bar: Any = None
+        self._bar_wanted = sys.stdout.isatty()
+        self._first: Info | None = None
+        self._loss = math.nan
+        self._shown = 0.0
+
+    def on_step(self, info: Info) -> None:
+        """Move the bar."""
+        if not self._bar_wanted:
+            return
+        self._first = self._first or info
+        fresh = math.isnan(self._loss)
+        self._loss = info.train_loss if fresh else SMOOTHING * self._loss + (1 - SMOOTHING) * info.train_loss
+        now = time.perf_counter()
+        if now - self._shown < REFRESH_SECONDS:
+            return
+        self._shown = now
+        if self._bar is None:
+            self._start()
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._done(info), text=self._text(info))
+            self._bar.refresh()
+
+    def on_eval(self, info: Info) -> None:
+        """Print the evaluation's line, of 80 columns or so; a star marks the best one so far."""
+        val = math.nan if info.val_loss is None else info.val_loss
+        print(
+            f"step {info.step:>6} {_clock(info.seconds):>6}  train {info.train_loss:.3f}  "
+            f"val {val:.3f} nats/{self.unit} ({val / plots.LN2:.3f} bits) {'*' if info.improved else ' '} "
+            f"{_short(info.tokens_per_second)} {self.unit}/s",
+            flush=True,
+        )
+
+    def on_end(self, info: Info) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start(self) -> None:
+        try:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+        except ImportError:
+            self._bar_wanted = False
+            _missing("progress bar", "rich")
+            return
+        console = Console()
+        if not console.is_terminal or console.is_dumb_terminal:
+            self._bar_wanted = False
+            return
+        # No refresh thread: it would take the interpreter's lock away from the training at any moment.
+        columns = (BarColumn(bar_width=None), TextColumn("{task.fields[text]}", markup=False))
+        self._bar = Bar(*columns, console=console, auto_refresh=False, transient=True, expand=True)
+        self._bar.add_task("", total=1.0, text="")
+        self._bar.start()
+
+    def _done(self, info: Info) -> float:
+        """The part of the run that is over, 0..1."""
+        by_time = info.seconds / self.config.max_seconds if self.config.max_seconds else 0.0
+        return min(1.0, max(info.step / self.config.max_steps, by_time))
+
+    def _seconds_left(self, info: Info) -> float:
+        assert self._first is not None
+        steps, seconds = info.step - self._first.step, info.seconds - self._first.seconds
+        left = (self.config.max_steps - info.step) * seconds / steps if steps else math.inf
+        return min(left, self.config.max_seconds - info.seconds if self.config.max_seconds else math.inf)
+
+    def _text(self, info: Info) -> str:
+        left = self._seconds_left(info)
+        return (
+            f"{info.step}/{self.config.max_steps}  "
+            f"{self._loss:.3f} nats {self._loss / plots.LN2:.3f} bits/{self.unit}  "
+            f"{_short(info.tokens_per_second)} {self.unit}/s  lr {info.lr:.1e}"
+            + (f"  {_clock(max(0.0, left))} left" if math.isfinite(left) else "")
+        )
+
+
+class LossCurve:
+    """Draws a run's ``metrics.csv`` as a PNG: at evaluations, at most twice a minute, and at the end.
+
+    A picture is not worth a run: without matplotlib, or when it cannot be written, a notice says so once.
+    """
+
+    def __init__(self, csv: str | os.PathLike[str], png: str | os.PathLike[str], unit: str = "char") -> None:
+        self.csv, self.png, self.unit = Path(csv), Path(png), unit
+        self._drawn = time.perf_counter()
+        self._wanted = True
+
+    def on_eval(self, info: Info) -> None:
+        """Draw, when the last picture is old enough."""
+        if time.perf_counter() - self._drawn >= REDRAW_SECONDS:
+            self.draw()
+
+    def on_end(self, info: Info) -> None:
+        """Draw."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the picture from the file as it is now; nothing when there is no evaluation yet."""
+        if not self._wanted or not self.csv.exists():
+            return
+        try:
+            rows = metrics.read(self.csv)
+            if rows:
+                plots.draw_losses(rows, self.png, self.unit)
+        except ImportError:
+            self._wanted = False
+            _missing("loss curve", "matplotlib")
+        except (OSError, ValueError) as error:
+            self._wanted = False
+            _notice(f"no loss curve: {error}")
+        self._drawn = time.perf_counter()

@@ -1,0 +1,131 @@
+"""Checkpoints: all that a run needs to go on, in one safetensors file that is written atomically.
+
+The file's arrays are the model's (``model.<name>``), the optimiser's (``optimizer.<name>``) and the state's
+(``state.<name>``); its metadata holds one JSON text under ``fastrnn_checkpoint``: format, version, the optimiser's
+name and scalars, and the rest of the state. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import describe
+from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
+
+if TYPE_CHECKING:
+    from ..layers.parameter import Parameter
+
+Array = NDArray[Any]
+
+KEY = "fastrnn_checkpoint"
+VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint, is damaged, or does not fit; the message names the file and the fault."""
+
+
+class HasState(Protocol):
+    """What is saved of an optimiser: see :class:`fastrnn.optim.Optimizer`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """``name``, ``scalars`` and ``arrays``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The content of a checkpoint file.
+
+    ``model``: arrays by parameter name; ``optimizer``: as its ``state_dict()``; ``state``: as given to :func:`save`.
+    """
+
+    model: dict[str, Array]
+    optimizer: dict[str, Any]
+    state: dict[str, Any]
+
+
+def save(path: PathLike, model_arrays: Mapping[str, Array], optimizer: HasState, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint, all or nothing: the file that was there stays whole until the new one is complete.
+
+    ``state`` is JSON-able but for arrays (of NumPy) by name under its key ``"arrays"``. Raises OSError naming the file,
+    TypeError for what is neither JSON-able nor an array.
+    """
+    optimizer_state = optimizer.state_dict()
+    rest = {key: value for key, value in state.items() if key != "arrays"}
+    header = {
+        "version": VERSION,
+        "optimizer": {key: optimizer_state[key] for key in ("name", "scalars")},
+        "state": rest,
+    }
+    parts = {"model": model_arrays, "optimizer": optimizer_state["arrays"], "state": state.get("arrays", {})}
+    arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+    save_arrays(path, arrays, {KEY: json.dumps(header, default=_plain)})
+
+
+def _plain(value: object) -> object:
+    """NumPy's scalars as Python's, for JSON."""
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    raise TypeError(f"the state must be JSON-able but for its 'arrays', got {describe(value)}")
+
+
+def load(path: PathLike) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises OSError when the file cannot be opened, :class:`CheckpointError` when it is truncated, no checkpoint of
+    fastrnn, of a version that this fastrnn does not know, or when its weights are not finite.
+    """
+    try:
+        arrays, metadata = load_arrays(path)
+    except FileFormatError as error:
+        raise CheckpointError(str(error)) from error
+    header = _header(path, metadata)
+    parts: dict[str, dict[str, Array]] = {"model": {}, "optimizer": {}, "state": {}}
+    for full_name, array in arrays.items():
+        part, _, name = full_name.partition(".")
+        if part not in parts:
+            raise CheckpointError(f"{path} is damaged: it holds an array of an unknown kind, {full_name!r}")
+        parts[part][name] = array
+    for name, array in parts["model"].items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{path} is damaged: the weights {name} hold NaN or infinity")
+    return Checkpoint(
+        model=parts["model"],
+        optimizer={**header["optimizer"], "arrays": parts["optimizer"]},
+        state={**header["state"], "arrays": parts["state"]},
+    )
+
+
+def check_fits(path: PathLike, arrays: Mapping[str, Array], named_params: Iterable[tuple[str, Parameter]]) -> None:
+    """Raise :class:`CheckpointError`, naming all faults, when a checkpoint's weights are not of these parameters."""
+    params = dict(named_params)
+    faults = [f"{name} is missing" for name in params if name not in arrays]
+    faults += [f"{name} is unexpected" for name in arrays if name not in params]
+    for name in params.keys() & arrays.keys():
+        mine, its = params[name], arrays[name]
+        if (mine.shape, mine.dtype) != (its.shape, its.dtype):
+            faults.append(f"{name} is a {describe(its)}, expected {mine.dtype} of shape {mine.shape}")
+    if faults:
+        raise CheckpointError(f"{path} is of another model: {'; '.join(sorted(faults))}")
+
+
+def _header(path: PathLike, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if KEY not in metadata:
+        raise CheckpointError(f"{path} is not a fastrnn checkpoint: it is a safetensors file without {KEY!r}")
+    try:
+        header = json.loads(metadata[KEY])
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if not isinstance(header, dict) or "version" not in header:
+        raise CheckpointError(f"{path} is damaged: its header has no version")
+    if header["version"] != VERSION:
+        raise CheckpointError(f"{path} has checkpoint version {header['version']}, this fastrnn reads {VERSION}")
+    if not all(isinstance(header.get(key), dict) for key in ("optimizer", "state")):
+        raise CheckpointError(f"{path} is damaged: its header lacks a part")
+    return header

@@ -1,0 +1,298 @@
+"""The training loop: steps, evaluations, checkpoints, and a resume bit for bit as if the run had never stopped."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .. import checks
+from ..gradients import check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
+from . import checkpoint, metrics
+from .checkpoint import CheckpointError
+from .interrupts import deferred_interrupt
+from .record import Info, Result, RunState, Window
+from .schedules import Schedule
+
+if TYPE_CHECKING:
+    from ..layers.parameter import Parameter
+    from ..optim import Optimizer
+
+LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"
+
+
+class Task(Protocol):
+    """A model with its data: what the loop trains."""
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """Every parameter once, by its full name."""
+
+    def train_step(self) -> tuple[float, int]:
+        """Run forward and backward on the next batch, adding gradients; (mean loss in nats per token, tokens)."""
+
+    def evaluate(self) -> float:
+        """The held-out loss in nats per token; must not disturb the state of training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All else that the next step depends on (data position, random states): JSON-able, arrays under "arrays"."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`. Raises ValueError when it does not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """When to stop, when to evaluate, how to clip gradients. Raises TypeError or ValueError for a value out of range.
+
+    ``max_steps`` and ``max_seconds`` count over all sittings of a resumed run (the last evaluation comes after them);
+    ``patience`` is the number of evaluations without improvement after which to stop; ``eval_every`` is in steps.
+    Gradients are clipped by value first, then by norm. ``overwrite``: a fresh run may replace another run's files.
+    """
+
+    max_steps: int
+    eval_every: int
+    max_seconds: float | None = None
+    patience: int | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "eval_every", "patience"):
+            if name != "patience" or self.patience is not None:
+                checks.positive_int(name, getattr(self, name))
+        for name in ("max_seconds", "clip_norm", "clip_value"):
+            if getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), 0.0, open_low=True)
+
+
+class Trainer:
+    """Trains a task.
+
+    The learning rate of step s (from 0) is ``optimizer.lr`` as it was given, times ``schedule(s)``. Every
+    ``eval_every`` steps, and when the steps or the time are used up, the task is evaluated, a row is added to
+    ``out/metrics.csv``, and ``out/last.safetensors`` (and ``out/best.safetensors`` when the loss improved) are written.
+    A fresh run writes ``last`` before its first step, so that a folder that cannot be written shows at once. With
+    ``out=None`` nothing is written.
+
+    ``callbacks`` are objects with any of the methods ``on_step(info)``, ``on_eval(info)`` (after the checkpoints are
+    written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        config: LoopConfig,
+        out: str | os.PathLike[str] | None = None,
+        callbacks: Sequence[object] = (),
+    ) -> None:
+        self.task, self.optimizer, self.schedule, self.config = task, optimizer, schedule, config
+        self.out = None if out is None else Path(out)
+        self.callbacks = tuple(callbacks)
+        self.state = RunState(base_lr=float(optimizer.lr), lr=float(optimizer.lr))
+        self._all_params = task.named_parameters()
+        self._params = self._optimized_params()
+        self._resumed_from: Path | None = None
+        self._owns_folder = False
+        self._in_step = False
+        self._clock_offset = 0.0
+        self._last_info = self._info(math.nan, math.nan)
+
+    def _optimized_params(self) -> list[tuple[str, Parameter]]:
+        """The parameters that the optimiser updates, by the task's names."""
+        optimized = {id(param): name for name, param in self.optimizer.named_params}
+        named = [(name, param) for name, param in self._all_params if id(param) in optimized]
+        foreign = set(optimized) - {id(param) for _, param in named}
+        if foreign:
+            raise ValueError(f"optimizer has a parameter that is not the task's: {optimized[foreign.pop()]}")
+        return named
+
+    def resume(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Take everything from a checkpoint, ``out/last.safetensors`` by default; :meth:`run` then goes on from there.
+
+        Rows of ``metrics.csv`` after the checkpoint's step are dropped when the run goes on. The optimiser's
+        hyperparameters and the base learning rate are the checkpoint's, the schedule and the config this trainer's.
+        Raises OSError, and :class:`CheckpointError` naming the file when it is damaged or of another model, optimiser
+        or task; the weights are then as before.
+        """
+        if path is None:
+            if self.out is None:
+                raise ValueError("path must be given when the trainer has no folder, got None")
+            path = self.out / LAST
+        loaded = checkpoint.load(path)
+        checkpoint.check_fits(path, loaded.model, self._all_params)
+        try:
+            saved = loaded.state["trainer"]
+            state = RunState(**{**saved, "window": Window(**saved["window"])})
+            self.optimizer.load_state_dict(loaded.optimizer)
+            self.task.load_state_dict({**loaded.state["task"], "arrays": loaded.state["arrays"]})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not fit this run: {error}") from error
+        for name, param in self._all_params:
+            param.assign(loaded.model[name])
+        self.optimizer.lr = state.base_lr
+        self.state, self._resumed_from = state, Path(path)
+        self._in_step = self._owns_folder = False
+        self._last_info = self._info(math.nan, math.nan)
+
+    def run(self) -> Result:
+        """Train until the steps, the time or the patience are used up, or Ctrl-C.
+
+        The first Ctrl-C lets the step finish and saves ``last``; the second stops at once, and what was saved before
+        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient` or ``NonFiniteWeight`` (the last good checkpoint
+        stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
+        """
+        if self._in_step:
+            raise RuntimeError("the last step was cut short: resume from a checkpoint first")
+        self._claim_folder()
+        self._clock_offset = time.perf_counter() - self.state.seconds
+        self.optimizer.lr = self.state.lr  # an evaluation may be due before the next step
+        outcome = "failed"
+        try:
+            stopped = self._train_until_stopped()
+            if stopped == "interrupted" and not self._in_step:
+                self._save(LAST)
+            outcome = stopped
+        finally:
+            self.optimizer.lr = self.state.base_lr
+            self._tell("on_end", replace(self._last_info, seconds=self.state.seconds, stopped=outcome))
+        return Result(
+            self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome
+        )
+
+    def _claim_folder(self) -> None:
+        """Make the folder ready: cut back its metrics when its own run goes on, else see that no other run is lost."""
+        if self.out is None or self._owns_folder:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        if self._resumed_from is not None and self._resumed_from.resolve().parent == self.out.resolve():
+            metrics.truncate(self.out / METRICS, self.state.evaluated_step)
+        else:
+            found = [name for name in (LAST, BEST, METRICS) if (self.out / name).exists()]
+            if found and not self.config.overwrite:
+                raise FileExistsError(f"{self.out} holds another run ({', '.join(found)}): resume it or overwrite it")
+            self._save(LAST)
+            for name in (BEST, METRICS):
+                (self.out / name).unlink(missing_ok=True)
+        self._owns_folder = True
+
+    def _train_until_stopped(self) -> str:
+        try:
+            with deferred_interrupt() as interrupted:
+                return self._train(interrupted)
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    def _train(self, interrupted: Callable[[], bool]) -> str:
+        while not interrupted():
+            reason = self._stop_reason()
+            evaluation_due = reason in ("steps", "seconds") or self.state.step % self.config.eval_every == 0
+            if evaluation_due and self.state.evaluated_step < self.state.step:
+                self._evaluate()
+            elif reason:
+                return reason
+            else:
+                self._step()
+        return "interrupted"
+
+    def _stop_reason(self) -> str | None:
+        config, state = self.config, self.state
+        if state.step >= config.max_steps:
+            return "steps"
+        if config.patience is not None and state.stale >= config.patience:
+            return "patience"
+        if config.max_seconds is not None and self._seconds() >= config.max_seconds:
+            return "seconds"
+        return None
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._clock_offset
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        state = self.state
+        self._in_step = True
+        lr = self.optimizer.lr = float(state.base_lr * self.schedule(state.step))
+        for _, param in self._all_params:
+            param.zero_grad()
+        loss, tokens = self.task.train_step()
+        norm = self._clip()
+        self.optimizer.step()
+        window = state.window.add(float(loss), int(tokens), norm, time.perf_counter() - started)
+        self.state = replace(
+            state,
+            step=state.step + 1,
+            lr=lr,
+            seconds=self._seconds(),
+            tokens=state.tokens + int(tokens),
+            window=window,
+        )
+        self._in_step = False
+        self._last_info = self._info(float(loss), norm)
+        self._tell("on_step", self._last_info)
+
+    def _clip(self) -> float:
+        """Clip the gradients; returns their norm before. Raises NonFiniteGradient."""
+        norm = grad_norm(self._params)
+        if not math.isfinite(norm):
+            check_finite(self._params, self.state.step + 1)
+        if self.config.clip_value is not None:
+            clip_grad_value(self._params, self.config.clip_value)
+        if self.config.clip_norm is not None:
+            clip_grad_norm(self._params, self.config.clip_norm, None if self.config.clip_value else norm)
+        return norm
+
+    def _evaluate(self) -> None:
+        check_finite_weights(self._params, self.state.step)
+        val_loss = float(self.task.evaluate())
+        window, improved, seconds = self.state.window, self.state.improves(val_loss), self._seconds()
+        speed = window.tokens_per_second
+        if self.out is not None:
+            row = (self.state.step, seconds, window.mean_loss, val_loss, self.state.lr, window.mean_grad_norm, speed)
+            metrics.append(self.out / METRICS, metrics.Row(*row))
+        # The row comes before the state: a resume from an older state drops the row and evaluates again.
+        self.state = self.state.after_evaluation(val_loss, seconds)
+        if improved:
+            self._save(BEST)
+        self._save(LAST)
+        info = self._info(window.mean_loss, window.mean_grad_norm)
+        self._last_info = replace(info, tokens_per_second=speed, improved=improved)
+        self._tell("on_eval", self._last_info)
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint, unless the weights are broken: a good file never gives way to a bad one."""
+        if self.out is None:
+            return
+        check_finite_weights(self._params, self.state.step)
+        task_state = dict(self.task.state_dict())
+        arrays = task_state.pop("arrays", {})
+        state = {"trainer": asdict(self.state), "task": task_state, "arrays": arrays}
+        weights = {full_name: param.data for full_name, param in self._all_params}
+        checkpoint.save(self.out / name, weights, self.optimizer, state)
+
+    def _info(self, train_loss: float, norm: float) -> Info:
+        state = self.state
+        return Info(
+            step=state.step,
+            seconds=state.seconds,
+            train_loss=train_loss,
+            val_loss=state.val_loss,
+            tokens=state.tokens,
+            tokens_per_second=state.window.tokens_per_second,
+            lr=state.lr,
+            grad_norm=norm,
+            best_val_loss=state.best_val_loss,
+            best_step=state.best_step,
+        )
+
+    def _tell(self, event: str, info: Info) -> None:
+        for callback in self.callbacks:
+            method = getattr(callback, event, None)
+            if method is not None:
+                method(info)

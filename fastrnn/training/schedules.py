@@ -1,0 +1,69 @@
+"""Learning-rate schedules: functions from the step about to be made (0, 1, ...) to a factor of the base rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from .. import checks
+
+Schedule = Callable[[int], float]
+
+NAMES = ("constant", "step", "cosine")
+
+
+def constant() -> Schedule:
+    """The base rate throughout."""
+    return lambda step: 1.0
+
+
+def step(every: int, decay: float = 0.5) -> Schedule:
+    """``decay ** (step // every)``: the rate is multiplied by ``decay`` every ``every`` steps."""
+    every = checks.positive_int("every", every)
+    decay = checks.number("decay", decay, 0.0)
+    return lambda step: decay ** (step // every)
+
+
+def cosine(total_steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
+    """Half a cosine from 1 at step ``warmup`` down to ``floor`` at ``total_steps``, and ``floor`` from there on.
+
+    Loshchilov & Hutter 2017, without restarts. Before it the linear rise of :func:`with_warmup`.
+    """
+    total_steps = checks.positive_int("total_steps", total_steps)
+    warmup = checks.positive_int("warmup", warmup, smallest=0)
+    floor = checks.number("floor", floor, 0.0, 1.0)
+    length = max(1, total_steps - warmup)
+
+    def factor(step: int) -> float:
+        progress = min(1.0, step / length)
+        return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return with_warmup(factor, warmup)
+
+
+def with_warmup(schedule: Schedule, warmup: int) -> Schedule:
+    """A linear rise over the first ``warmup`` steps, 1/(warmup+1) at step 0, then ``schedule`` from its own step 0."""
+    warmup = checks.positive_int("warmup", warmup, smallest=0)
+    return lambda step: (step + 1) / (warmup + 1) if step < warmup else schedule(step - warmup)
+
+
+def make(
+    name: str,
+    *,
+    total_steps: int,
+    warmup: int = 0,
+    every: int | None = None,
+    decay: float = 0.5,
+    floor: float = 0.0,
+) -> Schedule:
+    """A schedule by name, with warm-up: ``"constant"``, ``"step"`` or ``"cosine"``.
+
+    ``every`` is by default a quarter of ``total_steps``. Raises TypeError or ValueError naming the argument.
+    """
+    checks.choice("schedule", name, NAMES)
+    total_steps = checks.positive_int("total_steps", total_steps)
+    if name == "cosine":
+        return cosine(total_steps, warmup, floor)
+    if name == "step":
+        return with_warmup(step(max(1, total_steps // 4) if every is None else every, decay), warmup)
+    return with_warmup(constant(), warmup)

@@ -1,0 +1,43 @@
+"""Finite differences, and small layers to take them of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def make(kind, I=3, H=4, L=1, seed=0, **options):  # noqa: E741
+    return kind(I, H, L, dtype="float64", rng=seed, **options)
+
+
+def normal(*shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def flat(value):
+    return [array for item in value for array in flat(item)] if isinstance(value, tuple) else [value]
+
+
+def central_differences(loss, array, step=1e-6):
+    """The gradient of ``loss()`` with respect to ``array``, which loss reads."""
+    gradient = np.empty_like(array)
+    for index in np.ndindex(array.shape):
+        value = array[index]
+        array[index] = value + step
+        above = loss()
+        array[index] = value - step
+        gradient[index] = (above - loss()) / (2 * step)
+        array[index] = value
+    return gradient
+
+
+def parameter_differences(loss, parameter, step=1e-6):
+    """The gradient of ``loss()`` with respect to a parameter, each change through its door."""
+    values = parameter.data.copy()
+
+    def assigned():
+        parameter.assign(values)
+        return loss()
+
+    gradient = central_differences(assigned, values, step)
+    parameter.assign(values)
+    return gradient

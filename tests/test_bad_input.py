@@ -1,0 +1,349 @@
+"""What users get wrong, and what goes wrong for them: one line, the right exit status, nothing lost."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastrnn import serialization
+from fastrnn.cli import main
+from fastrnn.training import checkpoint
+
+SMALL = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run on the embedded names."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["train", "chars", *SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of it, to be damaged."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def _fails(capsys, *arguments, status=2):
+    """The one line that a failing command prints."""
+    assert main([str(argument) for argument in arguments]) == status
+    error = capsys.readouterr().err
+    assert error.startswith("fastrnn: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--hidden", "0", "argument --hidden: must be an integer of at least 1, got '0'"),
+        ("--hidden", "-3", "argument --hidden: must be an integer of at least 1, got '-3'"),
+        ("--layers", "two", "argument --layers: must be an integer of at least 1, got 'two'"),
+        ("--embedding", "-1", "argument --embedding: must be an integer of at least 0"),
+        ("--dropout", "1", "argument --dropout: must be a number at least 0 and below 1, got '1'"),
+        ("--lr", "0", "argument --lr: must be a number above 0, got '0'"),
+        ("--lr", "nan", "argument --lr: must be a number above 0, got 'nan'"),
+        ("--lr", "inf", "argument --lr: must be a number above 0, got 'inf'"),
+        ("--val-fraction", "1", "argument --val-fraction: must be a number above 0 and below 1, got '1'"),
+        ("--batch", "1.5", "argument --batch: must be an integer of at least 1, got '1.5'"),
+        ("--max-seconds", "0", "argument --max-seconds: must be a number above 0"),
+        ("--clip-norm", "-1", "argument --clip-norm: must be a number at least 0"),
+        ("--seed", "-1", "argument --seed: must be an integer of at least 0"),
+        ("--threads", "0", "argument --threads: must be an integer of at least 1"),
+        ("--threads", "100000", "argument --threads: n must be at most 256, got 100000"),
+        ("--model", "gpt", "argument --model: invalid choice: 'gpt' (choose from"),
+        ("--reading", "words", "argument --reading: invalid choice: 'words' (choose from"),
+        ("--schedule", "x", "argument --schedule: invalid choice: 'x' (choose from"),
+        ("--optimizer", "x", "argument --optimizer: invalid choice: 'x' (choose from"),
+        ("--backend", "x", "argument --backend: invalid choice: 'x' (choose from"),
+        ("--size", "3", "unrecognized arguments: --size"),
+    ],
+)
+def test_bad_training_options(capsys, option, value, message):
+    assert message in _fails(capsys, "train", "chars", option, value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--temperature", "-1", "argument --temperature: must be a number at least 0, got '-1'"),
+        ("--top-k", "-1", "argument --top-k: must be an integer of at least 0, got '-1'"),
+        ("--top-p", "0", "argument --top-p: must be a number above 0 and at most 1, got '0'"),
+        ("--top-p", "2", "argument --top-p: must be a number above 0 and at most 1, got '2'"),
+        ("--number", "0", "argument --number: must be an integer of at least 1, got '0'"),
+        ("--length", "x", "argument --length: must be an integer of at least 1, got 'x'"),
+    ],
+)
+def test_bad_sampling_options(capsys, trained, option, value, message):
+    assert message in _fails(capsys, "sample", trained, option, value)
+
+
+def test_no_command_and_an_unknown_one(capsys):
+    assert "COMMAND" in _fails(capsys)
+    assert "KIND" in _fails(capsys, "train")
+    assert "invalid choice: 'fly'" in _fails(capsys, "fly")
+
+
+def test_options_that_do_not_go_together(capsys, run):
+    assert "--resume needs --out RUN" in _fails(capsys, "train", "chars", "--resume")
+    assert "exclude each other" in _fails(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
+    message = _fails(capsys, "train", "chars", "--resume", "--out", run, "--hidden", 32)
+    assert "--hidden cannot change when a run goes on: it is 16, got 32" in message
+
+
+def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
+    monkeypatch.setenv("FASTRNN_BACKEND", "fortran")
+    message = _fails(capsys, "sample", trained)
+    assert "FASTRNN_BACKEND: backend must be one of c, numba, reference, got 'fortran'" in message
+
+
+# Text
+
+
+def test_missing_file(capsys, tmp_path):
+    message = _fails(capsys, "train", "chars", tmp_path / "none.txt", "--out", tmp_path / "run")
+    assert "none.txt: No such file or directory" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"a", "has only one character"),
+        (b"ab\xfe", "is not UTF-8: byte 0xfe at offset 2"),
+        (b"ab", "too few characters (2) to hold out 1 and train on the rest"),
+    ],
+)
+def test_useless_text(capsys, tmp_path, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    assert message in _fails(capsys, "train", "chars", tmp_path / "text.txt", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_line_read_as_lines(capsys, tmp_path):
+    (tmp_path / "text.txt").write_text("Zuul")
+    message = _fails(capsys, "train", "chars", tmp_path / "text.txt", "--reading", "lines", "--out", tmp_path / "run")
+    assert "too few lines (1) to hold out 1" in message
+
+
+def test_the_smallest_texts_that_train(tmp_path):
+    (tmp_path / "text.txt").write_text("aba")
+    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "a")]) == 0
+    (tmp_path / "text.txt").write_text("a\nb")
+    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "b")]) == 0
+
+
+def test_folder_without_text(capsys, tmp_path):
+    (tmp_path / "texts").mkdir()
+    assert "is a folder without .txt files" in _fails(capsys, "train", "chars", tmp_path / "texts")
+
+
+def test_changed_text_on_resume(capsys, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("one two three four five six\n" * 20)
+    assert main(["train", "chars", str(text), *SMALL, "--out", str(tmp_path / "run")]) == 0
+    text.write_text("one two three four five six!\n" * 20)
+    message = _fails(capsys, "train", "chars", "--resume", "--out", tmp_path / "run")
+    assert f"the text has changed since the run in {tmp_path / 'run'} was started" in message
+
+
+# Run folders
+
+
+def test_a_run_is_not_overwritten_by_accident(capsys, run):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    message = _fails(capsys, "train", "chars", *SMALL, "--out", run)
+    assert "holds a run already: --resume goes on with it, --overwrite replaces it" in message
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_run_folder_that_cannot_be_made(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "is a file, not a folder" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file")
+    message = _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file" / "run", status=1)
+    assert "Not a directory" in message
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc, where nobody may make a folder")
+def test_run_folder_where_nobody_may_write(capsys):
+    assert "/proc/run: " in _fails(capsys, "train", "chars", *SMALL, "--out", "/proc/run", status=1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_unwritable_run_folder(capsys, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "Permission denied" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "run", status=1)
+
+
+@pytest.mark.parametrize("command", [["sample"], ["score"], ["train", "chars", "--resume", "--out"]])
+def test_folders_that_hold_no_run(capsys, tmp_path, command):
+    text = ["x"] if command == ["score"] else []
+    for folder in (tmp_path, tmp_path / "none"):
+        message = _fails(capsys, *command, folder, *text)
+        assert f"{folder} is not a run folder: it has no config.json" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "config.json is damaged"),
+        ("[1]", "is not the configuration of a character model"),
+        ('{"format": "other"}', "is not the configuration of a character model"),
+        ('{"format": "fastrnn-chars", "version": 99}', "has version 99, this fastrnn reads version 1"),
+        ('{"format": "fastrnn-chars", "version": 1}', "config.json is damaged: KeyError('options')"),
+    ],
+)
+def test_bad_configuration(capsys, run, content, message):
+    (run / "config.json").write_text(content)
+    assert message in _fails(capsys, "sample", run)
+
+
+def test_no_checkpoint(capsys, run):
+    (run / "best.safetensors").unlink()
+    (run / "last.safetensors").unlink()
+    assert "has no checkpoint yet" in _fails(capsys, "sample", run)
+    assert "has no last.safetensors to go on from" in _fails(capsys, "train", "chars", "--resume", "--out", run)
+
+
+def test_truncated_and_foreign_checkpoints(capsys, run):
+    path = run / "best.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "best.safetensors is truncated" in _fails(capsys, "sample", run)
+    path.write_bytes(b"PK\x03\x04" + bytes(200))
+    assert "best.safetensors is not a safetensors file" in _fails(capsys, "score", run, "x")
+    path.write_bytes(b"")
+    assert "best.safetensors is empty" in _fails(capsys, "sample", run)
+    serialization.save_arrays(path, {"x": np.zeros(3)})
+    assert "best.safetensors is not a fastrnn checkpoint" in _fails(capsys, "sample", run)
+    shutil.copy(path, run / "last.safetensors")
+    assert "last.safetensors is not a fastrnn checkpoint" in _fails(capsys, "train", "chars", "--resume", "--out", run)
+
+
+def test_nan_weights(capsys, run):
+    path = run / "best.safetensors"
+    arrays, metadata = serialization.load_arrays(path)
+    arrays["model.output.bias"][3] = np.nan
+    serialization.save_arrays(path, arrays, metadata)
+    assert "the weights output.bias hold NaN or infinity" in _fails(capsys, "sample", run)
+
+
+def test_checkpoint_of_another_model(capsys, run, tmp_path):
+    assert main(["train", "chars", *SMALL, "--hidden", "12", "--out", str(tmp_path / "other")]) == 0
+    shutil.copy(tmp_path / "other" / "best.safetensors", run / "best.safetensors")
+    assert "best.safetensors is of another model: output.weight" in _fails(capsys, "sample", run)
+
+
+def test_unknown_characters(capsys, run):
+    message = _fails(capsys, "sample", run, "--prefix", "T-Rex ☃")
+    assert "the vocabulary lacks ' ' (U+0020), '-' (U+002D), '☃' (U+2603)" in message
+    assert "the vocabulary lacks '1' (U+0031)" in _fails(capsys, "score", run, "Zuul1")
+    assert "must be without line breaks" in _fails(capsys, "sample", run, "--prefix", "a\nb")
+    assert "must be without line breaks" in _fails(capsys, "score", run, "a\nb")
+
+
+def test_empty_text_for_a_stream(capsys, tmp_path):
+    (tmp_path / "text.txt").write_text("one two three four five six\n" * 20)
+    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "run")]) == 0
+    assert "must have at least one character" in _fails(capsys, "score", tmp_path / "run", "")
+
+
+# Failures on the way
+
+
+def test_a_gradient_that_is_not_finite(capsys, tmp_path, monkeypatch):
+    from fastrnn.text.char_task import CharTask
+
+    real = CharTask.train_step
+
+    def poisoned(self):
+        result = real(self)
+        if self.batches.state_dict()["position"] > 8 * 7:
+            dict(self.named_parameters())["output.bias"].grad[0] = np.nan
+        return result
+
+    monkeypatch.setattr(CharTask, "train_step", poisoned)
+    arguments = ["train", "chars", *SMALL, "--max-steps", "20", "--out", str(tmp_path)]
+    message = _fails(capsys, *arguments, status=1)
+    assert "the gradient of output.bias is not finite at step 8" in message
+    assert checkpoint.load(tmp_path / "last.safetensors").state["trainer"]["step"] == 5
+
+
+def test_ctrl_c_outside_of_training(capsys, monkeypatch, trained):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastrnn.text.language_model.LanguageModel.sample", interrupted)
+    assert main(["sample", str(trained)]) == 130
+    assert capsys.readouterr().err == "fastrnn: interrupted\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ZeroDivisionError, ValueError, KeyError])
+def test_a_bug_is_not_hidden(monkeypatch, trained, error):
+    def broken(*_, **__):
+        raise error("a bug")
+
+    monkeypatch.setattr("fastrnn.text.language_model.LanguageModel.sample", broken)
+    with pytest.raises(error, match="a bug"):
+        main(["sample", str(trained)])
+
+
+def _limited(size):
+    """Files of this process may not grow beyond ``size``: what a full disk does, for one process."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def test_full_disk(tmp_path, trained):
+    run = shutil.copytree(trained, tmp_path / "run")
+    before = (run / "best.safetensors").read_bytes()
+    command = [sys.executable, "-m", "fastrnn", "train", "chars"]
+    arguments = ["--resume", "--out", str(run), "--max-steps", "10"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, preexec_fn=_limited(16 * 1024))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("fastrnn: error: ")
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (run / "best.safetensors").read_bytes() == before
+    assert checkpoint.load(run / "last.safetensors").state["trainer"]["step"] == 5
+    assert main(["train", "chars", *arguments]) == 0
+    assert checkpoint.load(run / "last.safetensors").state["trainer"]["step"] == 10
+
+
+def test_errors_of_the_program_itself(tmp_path):
+    command = [sys.executable, "-m", "fastrnn"]
+    for arguments in (["train", "chars", str(tmp_path / "none")], ["sample", str(tmp_path)], ["train", "--x"]):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert done.stderr.startswith("fastrnn: error: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_gone(trained):
+    command = [sys.executable, "-m", "fastrnn", "sample", str(trained), "--number", "20000", "--length", "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+    assert "Traceback" not in error
+    assert "BrokenPipe" not in error
+
+
+def test_a_terminal_that_lacks_characters(tmp_path):
+    (tmp_path / "text.txt").write_text("Ñandú\nÁvila\nÉcija\n" * 5, encoding="utf-8")
+    command = [sys.executable, "-m", "fastrnn", "train", "chars", str(tmp_path / "text.txt"), *SMALL]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,412 @@
+"""The character model: its gradients, its sampling, and its training beside PyTorch's."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from fastrnn import corpora
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.text.batching import IGNORED, LineBatches, line_evaluation
+from fastrnn.text.char_model import CharModel
+from fastrnn.text.char_task import CharTask
+from fastrnn.text.language_model import LanguageModel
+from fastrnn.text.options import make_options
+from fastrnn.text.sampling import Choice, step_by_step
+from fastrnn.text.training import SampleWriter, cut_samples, make_trainer
+from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
+from fastrnn.training import Info
+
+MODELS = ("rnn", "gru", "lstm")
+NAMES = "\n".join(corpora.load("dinosaurs").splitlines()[::8])
+PROSE = " and ".join(NAMES.split()) * 2
+
+
+class Losses:
+    """A callback that keeps every step's training loss."""
+
+    def __init__(self):
+        self.values = []
+
+    def on_step(self, info):
+        self.values.append(info.train_loss)
+
+
+def _ids(rng, T, B, V):
+    ids = rng.integers(0, V, (T, B))
+    ids[0] = -1
+    return ids
+
+
+# Forward and backward
+
+
+@pytest.mark.parametrize("embedding", [0, 3])
+@pytest.mark.parametrize("model", MODELS)
+def test_gradients_by_finite_differences(model, embedding):
+    rng = np.random.default_rng(0)
+    V, T, B = 5, 4, 3
+    net = CharModel(V, model, layers=2, hidden=6, embedding=embedding, dtype="float64", rng=1)
+    ids, targets, lengths = _ids(rng, T, B, V), rng.integers(0, V, (T, B)), np.array([4, 2, 3])
+    targets[np.arange(T)[:, None] >= lengths] = IGNORED
+
+    def loss():
+        return softmax_cross_entropy(net(ids, None, lengths)[0], targets)[0]
+
+    (logits, _), backward = net.forward(ids, None, lengths)
+    backward(softmax_cross_entropy(logits, targets)[1])
+    for name, parameter in net.named_parameters():
+        for _ in range(4):
+            i = tuple(rng.integers(0, n) for n in parameter.shape)
+            value = float(parameter.data[i])
+            sides = []
+            for step in (1e-5, -1e-5):
+                parameter.writable()[i] = value + step
+                sides.append(loss())
+            parameter.writable()[i] = value
+            assert parameter.grad[i] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8), name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stream_in_chunks_is_the_stream_at_once(model):
+    rng = np.random.default_rng(0)
+    net = CharModel(7, model, layers=2, hidden=8, embedding=4, dtype="float64", rng=1)
+    ids = _ids(rng, 9, 2, 7)
+    whole, last = net(ids)
+    parts, state = [], None
+    for start in range(0, 9, 4):
+        logits, state = net(ids[start : start + 4], state)
+        parts.append(logits)
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(np.asarray(state), np.asarray(last), rtol=0, atol=1e-13)
+
+
+def test_dropout_is_of_training_only():
+    net = CharModel(5, layers=2, hidden=16, dropout=0.5, rng=1)
+    ids = _ids(np.random.default_rng(0), 4, 2, 5)
+    (one, _), _ = net.forward(ids)
+    (two, _), _ = net.forward(ids)
+    assert abs(one - two).max() > 1e-3
+    assert (net(ids)[0] == net(ids)[0]).all()
+
+
+def test_the_forget_gate_starts_open():
+    net = CharModel(5, "lstm", layers=2, hidden=3, rng=1)
+    assert net.recurrent.bias_ih_l1.data[3:6].tolist() == [1, 1, 1]
+
+
+def test_bad_arguments():
+    for options, message in [
+        ({"model": "gpt"}, "model must be one of 'rnn', 'gru', 'lstm', got 'gpt'"),
+        ({"layers": 0}, "layers must be at least 1"),
+        ({"hidden": 0}, "hidden must be at least 1"),
+        ({"embedding": -1}, "embedding must be at least 0"),
+        ({"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            CharModel(**{"vocabulary_size": 5, **options})
+
+
+# Beside PyTorch
+
+
+def _torch_model(net, embedding):
+    import torch
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            V, H = net.output.weight.shape
+            self.embedding = torch.nn.Embedding(V, embedding) if embedding else None
+            kind = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[net.model]
+            self.recurrent = kind(embedding or V, H, net.recurrent.num_layers)
+            self.output = torch.nn.Linear(H, V)
+
+        def forward(self, ids, state):
+            zero = (ids < 0)[..., None]
+            if self.embedding is None:
+                x = torch.nn.functional.one_hot(ids.clamp(min=0), self.output.out_features).float()
+            else:
+                x = self.embedding(ids.clamp(min=0))
+            y, state = self.recurrent(x.masked_fill(zero, 0), state)
+            return self.output(y), state
+
+    model = Model()
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in net.state_dict().items()})
+    return model
+
+
+def _torch_losses(net, embedding, batches, steps, lr, clip_norm):
+    import torch
+
+    model = _torch_model(net, embedding)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    losses, state = [], None
+    for _ in range(steps):
+        batch = batches.next()
+        if batch.first:
+            state = None
+        elif isinstance(state, tuple):
+            state = tuple(part.detach() for part in state)
+        else:
+            state = state.detach()
+        optimizer.zero_grad()
+        logits, state = model(torch.from_numpy(batch.inputs), state)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.targets).flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("reading", "model", "embedding"), [("lines", "lstm", 0), ("stream", "lstm", 0), ("stream", "gru", 8)]
+)
+def test_50_steps_have_pytorchs_losses(reading, model, embedding):
+    pytest.importorskip("torch")
+    options = make_options(
+        reading, model=model, embedding=embedding, layers=2, hidden=48, batch=8, seq_length=32, dropout=0.0, lr=3e-3,
+        optimizer="adam", schedule="constant", warmup=0, clip_norm=0.4, max_steps=50, eval_every=50,
+    )  # fmt: skip
+    content = NAMES if reading == "lines" else PROSE
+    losses = Losses()
+    trainer, language_model, _ = make_trainer(content, options, callbacks=lambda model, config: [losses])
+    again = make_trainer(content, options)[0]
+    reference = _torch_losses(language_model.model, embedding, again.task.batches, 50, options.lr, options.clip_norm)
+    trainer.run()
+    assert len(losses.values) == 50
+    assert losses.values[-1] < losses.values[0] - 0.4
+    np.testing.assert_allclose(losses.values, reference, rtol=0, atol=1e-4)
+
+
+# The task
+
+
+def _task(reading, **options):
+    defaults = {"hidden": 16, "batch": 4, "seq_length": 16, "max_steps": 10, "eval_every": 5, "layers": 2}
+    trainer, model, _ = make_trainer(
+        NAMES if reading == "lines" else PROSE, make_options(reading, **{**defaults, **options})
+    )
+    return trainer, model
+
+
+@pytest.mark.parametrize("reading", ["lines", "stream"])
+def test_a_task_goes_on_from_its_state_bit_for_bit(reading):
+    (one, _), (other, _) = _task(reading, dropout=0.3), _task(reading, dropout=0.3)
+    for _ in range(3):
+        one.task.train_step()
+    state = one.task.state_dict()
+    state = {**state, "arrays": {name: array.copy() for name, array in state["arrays"].items()}}
+    other.task.load_state_dict(state)
+    for _ in range(4):
+        assert one.task.train_step() == other.task.train_step()
+
+
+def test_evaluation_leaves_training_alone():
+    (one, _), (other, _) = _task("stream", dropout=0.3), _task("stream", dropout=0.3)
+    for _ in range(6):
+        other.task.evaluate()
+        assert one.task.train_step() == other.task.train_step()
+
+
+def test_evaluation_of_lines_is_the_score_of_each():
+    _, model = _task("lines")
+    names = ["Zuul", "Yi", "Abelisaurus"]
+    encoded = [model.vocabulary.encode(name) for name in names]
+    batches = LineBatches(encoded, 2, model.eos)
+    evaluation = functools.partial(line_evaluation, encoded, 2, model.eos)
+    loss = CharTask(model.model, batches, evaluation, np.random.default_rng(0)).evaluate()
+    scores = [model.score(name) for name in names]
+    total = sum(score.log_probability for score in scores)
+    assert loss == pytest.approx(-total / sum(len(score.tokens) for score in scores), abs=1e-6)
+
+
+def test_evaluation_of_a_stream_is_the_score_of_the_whole():
+    trainer, model = _task("stream", batch=1, val_fraction=0.1)
+    held_out = PROSE[-round(len(PROSE) * 0.1) :]
+    score = model.score(held_out)
+    assert trainer.task.evaluate() == pytest.approx(-score.log_probability / len(held_out), abs=1e-6)
+    # Side by side, each part starts a little early: nearly the same.
+    beside, _ = _task("stream", batch=4, val_fraction=0.1)
+    assert beside.task.evaluate() == pytest.approx(trainer.task.evaluate(), abs=1e-4)
+
+
+def test_splits_hold_out_the_end_of_a_stream_and_random_lines():
+    data = make_trainer(PROSE, make_options("stream", hidden=8, layers=1, val_fraction=0.25))[2]
+    assert data.sizes == (len(PROSE) - round(len(PROSE) / 4), round(len(PROSE) / 4))
+    names = NAMES.split()
+    options = make_options("lines", hidden=8, layers=1, val_fraction=0.25)
+    data, same = (make_trainer(NAMES, options)[2] for _ in range(2))
+    assert data.sizes == (len(names) - round(len(names) / 4), round(len(names) / 4))
+    assert data.train_items == same.train_items == sorted(data.train_items)
+    held = [name for name in names if name not in data.train_items]
+    assert held != names[-len(held) :]
+    other = make_trainer(NAMES, make_options("lines", hidden=8, layers=1, val_fraction=0.25, seed=1))[2]
+    assert other.train_items != data.train_items
+
+
+# Sampling
+
+
+@functools.cache
+def _language_model(model="lstm", embedding=0, reading="lines"):
+    vocabulary = Vocabulary("\nabcdef", unk=True)
+    net = CharModel(len(vocabulary), model, layers=2, hidden=12, embedding=embedding, rng=5)
+    for _, parameter in net.named_parameters():
+        parameter.assign(parameter.data * 3)  # less even distributions
+    return LanguageModel(net, vocabulary, reading)
+
+
+@pytest.mark.parametrize("embedding", [0, 3])
+@pytest.mark.parametrize("model", MODELS)
+def test_greedy_tokens_are_the_likeliest_of_teacher_forcing(model, embedding):
+    net = _language_model(model, embedding).model
+    prime = np.array([[-1, -1], [2, 4], [3, 5]])
+    answer = net.generate(prime, np.zeros((12, 2)), choice=Choice(greedy=True))
+    ids = np.concatenate([prime, answer.tokens])
+    logits, _ = net(ids)
+    assert (logits.argmax(axis=2)[2:-1] == answer.tokens).all()
+
+
+def test_the_backends_own_loop_gives_the_same_as_the_plain_one(monkeypatch):
+    net = _language_model(embedding=3).model
+    uniforms = np.random.default_rng(0).random((60, 4))
+    prime = np.full((1, 4), -1)
+    for choice in (Choice(), Choice(temperature=0.7, top_k=4), Choice(top_p=0.8), Choice(greedy=True)):
+        own = net.generate(prime, uniforms, eos=0, choice=choice)
+        with monkeypatch.context() as patch:
+            patch.setattr("fastrnn.text.char_model.generate", step_by_step)
+            plain = net.generate(prime, uniforms, eos=0, choice=choice)
+        assert (own.tokens == plain.tokens).all()
+
+
+def test_going_on_from_an_answer_is_the_same_as_one_request():
+    net = _language_model().model
+    uniforms = np.random.default_rng(0).random((30, 3))
+    prime = np.full((1, 3), -1)
+    whole = net.generate(prime, uniforms)
+    first = net.generate(prime, uniforms[:11])
+    second = net.generate(first.tokens[-1:], uniforms[11:], first.states)
+    assert (np.concatenate([first.tokens, second.tokens]) == whole.tokens).all()
+    for mine, its in zip(second.states, whole.states, strict=True):
+        np.testing.assert_allclose(mine[0], its[0], rtol=0, atol=1e-6)
+
+
+def test_samples_have_the_models_distribution():
+    model = _language_model()
+    n = 4000
+    logits, _ = model.model(np.array([[-1]]))
+    p = np.exp(logits[0, 0].astype(np.float64))
+    p[model.vocabulary.unk_id] = 0
+    p /= p.sum()
+    samples = model.sample(n, 1, seed=2)
+    ids = [0 if sample.ended else int(model.vocabulary.encode(sample.text)[0]) for sample in samples]
+    counts = np.bincount(ids, minlength=len(p))
+    assert counts[model.vocabulary.unk_id] == 0
+    kept = p > 0
+    assert ((counts[kept] - n * p[kept]) ** 2 / (n * p[kept])).sum() < 22.5  # 99.9 % with 6 degrees of freedom
+
+
+def test_samples_follow_from_their_seed_and_their_number():
+    model = _language_model()
+    many = model.sample(70, 40, seed=3)
+    assert model.sample(70, 40, seed=3) == many
+    assert model.sample(5, 40, seed=3) == many[:5]
+    assert model.sample(5, 40, seed=4) != many[:5]
+    assert model.sample(5, 40) != model.sample(5, 40)
+
+
+def test_lines_end_and_begin_with_the_prefix():
+    model = _language_model()
+    samples = model.sample(100, 30, prefix="fab", seed=1)
+    assert all(sample.text.startswith("fab") and "\n" not in sample.text for sample in samples)
+    assert all(len(sample.text) == 33 or sample.ended for sample in samples)
+    assert any(sample.ended for sample in samples)
+    with pytest.raises(ValueError, match="prefix must be without line breaks"):
+        model.sample(1, prefix="a\n")
+
+
+def test_a_stream_in_pieces_is_one_sample():
+    model = _language_model(reading="stream")
+    (sample,) = model.sample(1, 600, prefix="abc", seed=7)
+    pieces = list(model.stream(600, prefix="abc", seed=7))
+    assert len(pieces) == 3
+    assert "abc" + "".join(pieces) == sample.text
+    assert len(sample.text) == 603
+    assert not sample.ended
+    lines = _language_model()
+    for seed in range(20):
+        assert "".join(lines.stream(600, seed=seed)) == lines.sample(1, 600, seed=seed)[0].text
+
+
+def test_a_bad_prefix_is_found_before_the_first_piece():
+    model = LanguageModel(CharModel(2, hidden=2, layers=1), Vocabulary("\na"), "lines")
+    with pytest.raises(UnknownCharacters, match="'x'"):
+        model.stream(prefix="x")
+
+
+def test_score_by_value():
+    model = _language_model()
+    ids = [-1, *model.vocabulary.encode("abc").tolist()]
+    logits, _ = model.model(np.array(ids)[:, None])
+    p = np.exp(logits[:, 0].astype(np.float64))
+    p /= p.sum(axis=1, keepdims=True)
+    expected = np.log([p[0, 1], p[1, 2], p[2, 3], p[3, 0]])
+    score = model.score("abc")
+    assert score.tokens == ("a", "b", "c", "\n")
+    np.testing.assert_allclose(score.log_probabilities, expected, rtol=0, atol=1e-6)
+    assert score.log_probability == pytest.approx(expected.sum(), abs=1e-6)
+    assert score.bits_per_character == pytest.approx(-expected.mean() / np.log(2), abs=1e-6)
+    assert score.perplexity == pytest.approx(np.exp(-expected.mean()), abs=1e-5)
+
+
+def test_probabilities_of_all_texts_sum_to_one():
+    model = _language_model()
+    characters = "abcdef?"  # the last is <UNK>
+    short = sum(np.exp(model.score(text).log_probability) for text in ["", *characters])
+    longer = sum(np.exp(model.score(a + b).log_probabilities[:2].sum()) for a in characters for b in characters)
+    assert short + longer == pytest.approx(1, abs=1e-6)
+
+
+def test_long_scores_are_computed_in_parts():
+    model = _language_model(reading="stream")
+    text = "".join(np.random.default_rng(0).choice(list("abcdef"), 700))
+    ids = model.vocabulary.encode(text).astype(np.int64)
+    logits, _ = model.model(np.append(-1, ids[:-1])[:, None])
+    loss, _ = softmax_cross_entropy(logits[:, 0], ids, reduction="sum")
+    score = model.score(text)
+    assert len(score.tokens) == 700
+    assert score.log_probability == pytest.approx(-loss, rel=1e-6)
+    with pytest.raises(ValueError, match="at least one character"):
+        model.score("")
+
+
+# Samples while training
+
+
+def _info(step):
+    return Info(
+        step=step, seconds=1.0, train_loss=2.0, val_loss=1.5, tokens=1, tokens_per_second=1.0, lr=0.1, grad_norm=1.0,
+        best_val_loss=None, best_step=None,
+    )  # fmt: skip
+
+
+def test_samples_are_written_and_cut_back(tmp_path):
+    path = tmp_path / "samples.txt"
+    shown = []
+    writer = SampleWriter(_language_model(), path, 0, show=shown.append)
+    writer.on_eval(_info(10))
+    first = path.read_text()
+    writer.on_eval(_info(20))
+    both = path.read_text()
+    assert first.startswith("--- step 10, validation loss 1.5000 nats per character\n")
+    assert both.startswith(first)
+    assert len(shown) == 2
+    cut_samples(path, 20)
+    assert path.read_text() == both
+    cut_samples(path, 19)
+    assert path.read_text() == first
+    writer.on_eval(_info(20))
+    assert path.read_text() == both
+    cut_samples(tmp_path / "missing.txt", 1)

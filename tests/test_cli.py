@@ -1,0 +1,361 @@
+"""The command line from end to end: train, resume, sample, score, info."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastrnn import corpora
+from fastrnn.cli import main
+from fastrnn.text.novelty import line_hashes
+from fastrnn.training import checkpoint
+
+SMALL = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
+PLAY = "".join(f"Speaker {i}:\nThis is what the number {i} has to say to all of you.\n\n" for i in range(60))
+
+
+def _train(*arguments, status=0):
+    assert main(["train", "chars", *map(str, arguments)]) == status
+
+
+@pytest.fixture(scope="module")
+def names_run(tmp_path_factory):
+    """A run on the embedded names, with its printed output."""
+    folder = tmp_path_factory.mktemp("names") / "run"
+    command = [sys.executable, "-m", "fastrnn", "train", "chars", *SMALL, "--max-steps", "30", "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def play_run(tmp_path_factory):
+    """A run on a stream; the text is next to it."""
+    folder = tmp_path_factory.mktemp("play")
+    (folder / "play.txt").write_text(PLAY)
+    _train(folder / "play.txt", *SMALL, "--max-steps", 20, "--seq-length", 32, "--out", folder / "run")
+    return folder / "run"
+
+
+# train
+
+
+def test_a_run_says_what_it_does(names_run):
+    _, output = names_run
+    assert "corpus:dinosaurs" in output
+    assert re.search(r"reading: +lines \(guessed: 100% of its [\d,]+ lines have at most 3 words; --reading", output)
+    assert re.search(r"split: +[\d,]+ lines to train on, 150 held out; batches of 16", output)
+    assert re.search(r"model: +LSTM 2 x 24, embedding 64, [\d,]+ parameters", output)
+    assert re.search(r"best validation loss \d\.\d{4} nats per character", output)
+    assert "sample with: fastrnn sample" in output
+
+
+@pytest.mark.slow
+def test_the_defaults_make_names_that_look_like_dinosaurs(tmp_path, capsys):
+    _train("--out", tmp_path)
+    best = checkpoint.load(tmp_path / "best.safetensors").state["trainer"]["best_val_loss"]
+    assert best < 1.8
+    capsys.readouterr()
+    main(["sample", str(tmp_path), "--number", "200", "--seed", "0"])
+    captured = capsys.readouterr()
+    names = captured.out.splitlines()
+    endings = ("saurus", "us", "ops", "tor", "don", "ia", "long", "titan", "yx", "mus", "venator", "pelta")
+    assert sum(name.endswith(endings) for name in names) > 140
+    assert sum(re.fullmatch("[A-Z][a-z]{2,24}", name) is not None for name in names) > 190
+    assert int(re.search(r"(\d+) of 200 are new", captured.err)[1]) > 150
+
+
+def test_a_run_folder_is_complete(names_run):
+    folder, output = names_run
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"]["hidden"] == 24
+    assert config["options"]["lr"] == 3e-3
+    assert config["data"]["sources"] == ["corpus:dinosaurs"]
+    assert config["vocabulary"]["tokens"][0] == "\n"
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["10", "20", "30"]
+    losses = [float(row["val_loss"]) for row in rows]
+    assert losses[0] > losses[2]
+    samples = (folder / "samples.txt").read_text()
+    assert samples.count("--- step ") == 3
+    assert all(name in output for name in samples.split("\n")[1:6])
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == 30
+    assert checkpoint.load(folder / "best.safetensors").state["trainer"]["best_val_loss"] == min(losses)
+
+
+def test_a_stream_is_guessed_and_trained(play_run):
+    config = json.loads((play_run / "config.json").read_text())
+    assert config["options"]["reading"] == "stream"
+    assert not (play_run / "lines.safetensors").exists()
+    losses = [float(row["val_loss"]) for row in csv.DictReader((play_run / "metrics.csv").open())]
+    assert losses[1] < losses[0]
+
+
+def test_reading_can_be_chosen(tmp_path, capsys):
+    (tmp_path / "play.txt").write_text(PLAY)
+    _train(tmp_path / "play.txt", "--reading", "lines", *SMALL, "--max-steps", 1, "--out", tmp_path / "run")
+    output = capsys.readouterr().out
+    assert re.search(r"reading: +lines\n", output)
+    assert "108 lines to train on, 12 held out" in output
+
+
+def test_every_option_reaches_the_run(tmp_path):
+    options = {
+        "model": "gru", "layers": 1, "hidden": 12, "embedding": 6, "dropout": 0.1, "batch": 4, "seq_length": 20,
+        "lr": 0.01, "optimizer": "rmsprop", "schedule": "step", "warmup": 1, "weight_decay": 0.001, "clip_norm": 2.0,
+        "clip_value": 0.5, "val_fraction": 0.2, "eval_every": 2, "max_steps": 3, "max_seconds": 100.0, "patience": 2,
+        "seed": 9, "min_count": 3,
+    }  # fmt: skip
+    flags = [str(part) for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
+    _train(*flags, "--threads", 1, "--out", tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert saved["options"] == {**options, "unk": True, "reading": "lines"}
+    assert saved["vocabulary"]["unk"]
+    assert checkpoint.load(tmp_path / "last.safetensors").model["recurrent.weight_ih_l0"].shape == (36, 6)
+
+
+def test_zero_turns_clipping_off(tmp_path):
+    _train(*SMALL, "--max-steps", 1, "--clip-norm", 0, "--clip-value", 0, "--out", tmp_path)
+    options = json.loads((tmp_path / "config.json").read_text())["options"]
+    assert options["clip_norm"] is None
+    assert options["clip_value"] is None
+
+
+def test_default_folders_are_numbered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my play.txt").write_text(PLAY)
+    for _ in range(2):
+        _train("my play.txt", *SMALL, "--max-steps", 1)
+    assert sorted(os.listdir("runs")) == ["my play", "my play-2"]
+    assert "runs/my play-2" in capsys.readouterr().out
+
+
+def _metrics(folder):
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    return [{key: row[key] for key in ("step", "train_loss", "val_loss", "lr", "grad_norm")} for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["names", "play"])
+def test_resume_is_as_if_never_stopped(tmp_path, kind, capsys):
+    text = []
+    if kind == "play":
+        (tmp_path / "play.txt").write_text(PLAY)
+        text = [tmp_path / "play.txt"]
+    options = [*SMALL, "--dropout", 0.2, "--schedule", "constant", "--seq-length", 24]
+    _train(*text, *options, "--max-steps", 35, "--out", tmp_path / "whole")
+    _train(*text, *options, "--max-steps", 15, "--out", tmp_path / "parts")
+    capsys.readouterr()
+    _train("--resume", "--max-steps", 35, "--out", tmp_path / "parts")
+    assert "going on from step 15" in capsys.readouterr().out
+    whole, parts = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
+    for name, array in whole.model.items():
+        assert (array == parts.model[name]).all()
+    assert whole.state["task"] == parts.state["task"]
+    for name, array in whole.state["arrays"].items():
+        assert (array == parts.state["arrays"][name]).all()
+    rows = _metrics(tmp_path / "parts")
+    assert [row["step"] for row in rows] == ["10", "15", "20", "30", "35"]
+    assert [row["val_loss"] for row in rows if row["step"] in ("20", "30", "35")] == [
+        row["val_loss"] for row in _metrics(tmp_path / "whole") if row["step"] in ("20", "30", "35")
+    ]
+
+
+def test_resume_takes_the_text_from_elsewhere_if_it_is_the_same(tmp_path):
+    (tmp_path / "a.txt").write_text(PLAY)
+    _train(tmp_path / "a.txt", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    (tmp_path / "a.txt").rename(tmp_path / "b.txt")
+    _train(tmp_path / "b.txt", "--resume", "--max-steps", 3, "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["sources"] == [str(tmp_path / "b.txt")]
+
+
+def test_overwrite_replaces_a_run(tmp_path):
+    _train(*SMALL, "--max-steps", 20, "--out", tmp_path)
+    _train(*SMALL, "--max-steps", 10, "--overwrite", "--hidden", 12, "--out", tmp_path)
+    assert [row["step"] for row in _metrics(tmp_path)] == ["10"]
+    assert (tmp_path / "samples.txt").read_text().count("--- step ") == 1
+    assert json.loads((tmp_path / "config.json").read_text())["options"]["hidden"] == 12
+
+
+def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-u", "-m", "fastrnn", "train", "chars", *SMALL, "--max-steps", "1000000"]
+    process = subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("step"):
+            process.send_signal(signal.SIGINT)
+            break
+    output = process.stdout.read()
+    assert process.wait(timeout=60) == 130
+    stopped = int(re.search(r"interrupted at step (\d+); go on with: fastrnn train chars --resume", output)[1])
+    assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == stopped
+    _train("--resume", "--max-steps", stopped + 1, "--out", folder)
+    assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == stopped + 1
+
+
+def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
+    for module in ("rich", "rich.progress", "matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, module, None)
+    _train(*SMALL, "--max-steps", 2, "--out", tmp_path)
+    captured = capsys.readouterr()
+    assert "no loss curve: matplotlib is not installed (pip install 'fastrnn[train]')" in captured.err
+    assert "best validation loss" in captured.out
+    assert not (tmp_path / "loss.png").exists()
+
+
+# sample
+
+
+def test_sampled_names(names_run, capsys):
+    folder, _ = names_run
+    assert main(["sample", str(folder), "--number", "7", "--seed", "1"]) == 0
+    first = capsys.readouterr()
+    assert len(first.out.splitlines()) == 7
+    assert re.search(r"^\d of 7 are new: not among the [\d,]+ distinct lines trained on$", first.err, re.MULTILINE)
+    main(["sample", str(folder), "--number", "7", "--seed", "1"])
+    assert capsys.readouterr().out == first.out
+    main(["sample", str(folder), "--number", "7", "--seed", "2"])
+    assert capsys.readouterr().out != first.out
+
+
+def test_sampling_options(names_run, capsys):
+    folder, _ = names_run
+    main(["sample", str(folder), "--prefix", "Tyr", "--length", "5", "--number", "20"])
+    captured = capsys.readouterr()
+    assert all(line.startswith("Tyr") and len(line) <= 8 for line in captured.out.splitlines())
+    assert re.search(r"\d+ of 20 had not ended after 5 characters", captured.err)
+    outputs = set()
+    for options in (["--greedy"], ["--temperature", "0"], ["--top-k", "1"], ["--top-p", "0.000001"]):
+        main(["sample", str(folder), "--number", "3", *options])
+        outputs.add(capsys.readouterr().out)
+    assert len(outputs) == 1
+    assert len(set(outputs.pop().splitlines())) == 1
+
+
+def test_names_of_the_training_set_are_not_new(names_run, capsys, monkeypatch):
+    from fastrnn.text.language_model import LanguageModel, Sample
+    from fastrnn.text.run_folder import load_lines
+
+    folder, _ = names_run
+    hashes = load_lines(folder)
+    names = corpora.load("dinosaurs").split()
+    trained = [name for name in names if np.isin(line_hashes([name]), hashes)]
+    assert len(trained) == len(names) - 150
+    texts = [Sample(trained[0], True), Sample(trained[1], True), Sample("Nullosaurusx", True)]
+    monkeypatch.setattr(LanguageModel, "sample", lambda *_, **__: texts)
+    main(["sample", str(folder), "--number", "3"])
+    assert "1 of 3 are new" in capsys.readouterr().err
+    (folder / "lines.safetensors").rename(folder / "hidden")
+    main(["sample", str(folder), "--number", "3"])
+    (folder / "hidden").rename(folder / "lines.safetensors")
+    assert "how many are new is not known" in capsys.readouterr().err
+
+
+def test_sampled_stream(play_run, capsys):
+    assert main(["sample", str(play_run), "--length", "600", "--prefix", "Speaker 1", "--seed", "4"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Speaker 1")
+    assert len(captured.out) == 9 + 600 + 1
+    assert re.search(r"^\d+\.\d% of its 20-grams occur in the text trained on$", captured.err, re.MULTILINE)
+    main(["sample", str(play_run), "--length", "50", "--number", "2"])
+    assert len(capsys.readouterr().out) == 2 * 50 + 3
+
+
+def test_a_stream_whose_text_is_gone_or_changed(play_run, capsys):
+    text = play_run.parent / "play.txt"
+    text.write_text(PLAY + "!")
+    main(["sample", str(play_run), "--length", "30"])
+    assert "not known: the text trained on has changed" in capsys.readouterr().err
+    text.unlink()
+    main(["sample", str(play_run), "--length", "30"])
+    assert "not known: the text trained on is not there any more" in capsys.readouterr().err
+    text.write_text(PLAY)
+    main(["sample", str(play_run), "--length", "5"])
+    assert "not known: it is shorter than 20 characters" in capsys.readouterr().err
+
+
+def test_unk_makes_unknown_characters_known(tmp_path, capsys):
+    _train(*SMALL, "--max-steps", 2, "--min-count", 20, "--out", tmp_path)
+    capsys.readouterr()
+    assert main(["sample", str(tmp_path), "--prefix", "Ñu", "--number", "50"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("Ñu") for line in lines)
+    assert not any("UNK" in line for line in lines)
+
+
+# score
+
+
+def test_score_prints_consistent_figures(names_run, capsys):
+    folder, _ = names_run
+    assert main(["score", str(folder), "Tyrannosaurus", "--verbose"]) == 0
+    output = capsys.readouterr().out
+    nats = float(
+        re.search(r"log-probability: +(-[\d.]+) nats \(14 characters, the end of the line included\)", output)[1]
+    )
+    bits = float(re.search(r"bits per character: ([\d.]+)", output)[1])
+    perplexity = float(re.search(r"perplexity: +([\d.]+)", output)[1])
+    assert bits == pytest.approx(-nats / 14 / np.log(2), abs=1e-4)
+    assert perplexity == pytest.approx(np.exp(-nats / 14), abs=1e-3)
+    table = re.findall(r"^ +('.'|end) +([\d.]+) +([\d.]+)$", output, re.MULTILINE)
+    assert "".join(token.strip("'") for token, _, _ in table) == "Tyrannosaurusend"
+    assert sum(float(cell) for _, _, cell in table) == pytest.approx(-nats / np.log(2), abs=0.01)
+
+
+def test_a_name_is_more_probable_than_its_reverse(names_run, capsys):
+    folder, _ = names_run
+    perplexities = []
+    for text in ("Abelisaurus", "suruasilebA"):
+        main(["score", str(folder), text])
+        perplexities.append(float(re.search(r"perplexity: +([\d.]+)", capsys.readouterr().out)[1]))
+    assert perplexities[0] < perplexities[1]
+
+
+def test_a_stream_is_scored_without_an_end(play_run, capsys):
+    assert main(["score", str(play_run), "Speaker"]) == 0
+    assert "nats (7 characters)" in capsys.readouterr().out
+
+
+# info and help
+
+
+def test_info_says_what_is_chosen_and_how_to_change_it(capsys):
+    import fastrnn
+
+    assert main(["info"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(f"fastrnn:  {fastrnn.__version__}\n")
+    for word in ("reference", "numba", "FASTRNN_BACKEND", "fastrnn.use_backend(name)", "numpy", "train"):
+        assert word in output
+
+
+def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
+    from fastrnn import backends
+
+    def load(name):
+        if name == "c":
+            raise backends.BackendUnavailable("no C") from ImportError("it was not built")
+        return real(name)
+
+    real = backends.load
+    monkeypatch.setattr(backends, "load", load)
+    monkeypatch.setattr(backends, "available", lambda: ("reference",))
+    monkeypatch.setattr(backends, "current", lambda: real("reference"))
+    assert main(["info"]) == 0
+    output = capsys.readouterr().out
+    assert "c          missing: it was not built" in output
+    assert "install gcc or clang" in output
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "chars"], ["sample"], ["score"], ["info"]])
+def test_help_fits_a_terminal(command, capsys):
+    assert main([*command, "--help"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("usage: fastrnn")
+    assert max(map(len, output.splitlines())) <= 120
+    assert "None" not in output

@@ -1,0 +1,150 @@
+"""Bad input to layers: one error that names the argument, what was expected and what came; and nothing changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrnn.layers import GRU, LSTM, RNN, Dropout, Embedding, GRUCell, Layer, Linear, LSTMCell, OneHot, Sequential
+from fastrnn.serialization import FileFormatError, save_arrays
+
+F = np.float32
+
+CONSTRUCTORS = [
+    (lambda: LSTM(0, 4), ValueError, "input_size must be at least 1, got 0"),
+    (lambda: LSTM(3, -1), ValueError, "hidden_size must be at least 1, got -1"),
+    (lambda: LSTM(3, 4.0), TypeError, r"hidden_size must be an integer, got 4\.0"),
+    (lambda: GRU(3, 4, 0), ValueError, "num_layers must be at least 1, got 0"),
+    (lambda: GRU(3, 4, 2, "tanh"), TypeError, "bias must be True or False, got 'tanh'"),
+    (lambda: GRU(3, 4, batch_first=1), TypeError, "batch_first must be True or False, got 1"),
+    (lambda: GRU(3, 4, 2, dropout=1.5), ValueError, r"dropout must lie in \[0, 1\], got 1\.5"),
+    (lambda: GRU(3, 4, dtype="int32"), ValueError, "dtype must be float32 or float64, got int32"),
+    (lambda: GRU(3, 4, rng="seed"), TypeError, r"rng must be a numpy\.random\.Generator, .* got 'seed'"),
+    (lambda: GRU(3, 4, backend="cuda"), ValueError, "backend must be one of c, numba, reference, got 'cuda'"),
+    (lambda: GRU(3, 4, reset_gate=None), TypeError, "reset_gate must be True or False, got None"),
+    (lambda: RNN(3, 4, 1, "sigmoid"), ValueError, "nonlinearity must be one of 'tanh', 'relu', got 'sigmoid'"),
+    (lambda: LSTM(3, 4, proj_size=4), ValueError, "proj_size must be smaller than hidden_size = 4, got 4"),
+    (lambda: LSTM(3, 4, proj_size=-1), ValueError, "proj_size must be at least 0, got -1"),
+    (lambda: LSTM(3, 4, bias=False, forget_bias=1), ValueError, "forget_bias needs bias=True"),
+    (lambda: LSTM(3, 4, forget_bias="1"), TypeError, "forget_bias must be a number, got '1'"),
+    (lambda: LSTM(3, 4).plan(0, 1), ValueError, "T must be at least 1, got 0"),
+    (lambda: LSTMCell(3, 0), ValueError, "hidden_size must be at least 1, got 0"),
+    (lambda: Linear(3, 0), ValueError, "out_features must be at least 1, got 0"),
+    (lambda: Linear(3, 4, 5), TypeError, "bias must be True or False, got 5"),
+    (lambda: Embedding(0, 4), ValueError, "num_embeddings must be at least 1, got 0"),
+    (lambda: OneHot(True), TypeError, "num_classes must be an integer, got True"),
+    (lambda: Dropout(-0.1), ValueError, r"p must lie in \[0, 1\], got -0\.1"),
+    (lambda: Sequential(Linear(3, 4), "relu"), TypeError, "layers must be fastrnn layers, got 'relu' at index 1"),
+]
+
+X = np.zeros((5, 2, 3), F)
+H = np.zeros((1, 2, 4), F)
+CALLS = [
+    (lambda: LSTM(3, 4)(X.astype(float)), TypeError, r"x must be a float32 array .*got float64 array"),
+    (lambda: LSTM(3, 4)([[1.0]]), TypeError, r"x must be a float32 array .*got \[\[1\.0\]\]"),
+    (lambda: LSTM(2, 4)(X), ValueError, r"\[T, B, I=2\] or \[T, I=2\].* got .*\(5, 2, 3\)"),
+    (lambda: LSTM(2, 4, batch_first=True)(X), ValueError, r"\[B, T, I=2\]"),
+    (lambda: LSTM(3, 4)(X[0, 0]), ValueError, r"x must be .*got .*shape \(3,\)"),
+    (lambda: LSTM(3, 4)(X[:0]), ValueError, r"x must be .*not empty, got .*\(0, 2, 3\)"),
+    (lambda: LSTM(3, 4)(np.array([[3]])), ValueError, r"x must hold token ids in -1\.\.2, got 3"),
+    (lambda: LSTM(3, 4)(np.array([[-2]])), ValueError, r"x must hold token ids in -1\.\.2, got -2"),
+    (lambda: LSTM(3, 4)(X, H), TypeError, r"state must be a pair \(h, c\), got float32 array"),
+    (lambda: LSTM(3, 4)(X, (H, H[0])), ValueError, r"state's c must be .*\[L\*D, B, H\] = \(1, 2, 4\), got .*\(2, 4\)"),
+    (lambda: LSTM(3, 4, proj_size=2)(X, (H, H)), ValueError, r"state's h must be .*\[L\*D, B, Y\] = \(1, 2, 2\)"),
+    (lambda: GRU(3, 4)(X, H.astype(float)), TypeError, "state must be a float32 array"),
+    (lambda: GRU(3, 4, 2)(X, H), ValueError, r"state must be .*\(2, 2, 4\), got .*\(1, 2, 4\)"),
+    (lambda: GRU(3, 4)(X[:, 0], H), ValueError, r"state must be .*\[L\*D, Y\] = \(1, 4\)"),
+    (lambda: GRU(3, 4)(X, lengths=[1]), ValueError, r"lengths must have shape \[B\] = \(2,\)"),
+    (lambda: GRU(3, 4)(X, lengths=[0, 5]), ValueError, r"lengths must each lie in 1\.\.T = 1\.\.5, got 0"),
+    (lambda: GRU(3, 4)(X, lengths=[1.0, 2.0]), TypeError, "lengths must hold integers"),
+    (lambda: GRU(3, 4)(X[:, 0], lengths=[5]), ValueError, "lengths needs a batch"),
+    (lambda: LSTM(3, 4)(X, return_cell_states="yes"), TypeError, "return_cell_states must be True or False"),
+    (lambda: GRUCell(3, 4)(X), ValueError, r"x must be a float32 array of shape \[B, I=3\]"),
+    (lambda: GRUCell(3, 4)(X[0], H), ValueError, r"state must be .*\[B, H\] = \(2, 4\)"),
+    (lambda: LSTMCell(3, 4)(X[0], H[0]), TypeError, r"state must be a pair \(h, c\)"),
+    (lambda: Linear(3, 4)(X.astype(float)), TypeError, r"x must be a float32 array of shape \[\.\.\., in_features=3\]"),
+    (lambda: Linear(2, 4)(X), ValueError, r"in_features=2\], got .*\(5, 2, 3\)"),
+    (lambda: Embedding(3, 4)(X), TypeError, "x must be an array of integer token ids, got float32 array"),
+    (lambda: Embedding(3, 4)(np.array([1, 5])), ValueError, r"token ids in -1\.\.2, got 5"),
+    (lambda: OneHot(3)(np.array([-3])), ValueError, r"token ids in -1\.\.2, got -3"),
+    (lambda: Dropout().forward(np.array([1])), TypeError, "x must be a float32 or float64 array"),
+    (lambda: Layer()(X), NotImplementedError, "Layer does not define __call__"),
+]
+
+BACKWARDS = [
+    (lambda: LSTM(3, 4).forward(X)[1](X), ValueError, r"dy must be .*\[T, B, D\*Y\] = \(5, 2, 4\), got .*\(5, 2, 3\)"),
+    (lambda: LSTM(3, 4, batch_first=True).forward(X)[1](X), ValueError, r"dy must be .*\[B, T, D\*Y\] = \(5, 2, 4\)"),
+    (lambda: LSTM(3, 4).forward(X)[1](None, H), TypeError, r"dstate must be a pair \(h, c\)"),
+    (lambda: LSTM(3, 4).forward(X)[1](None, (H[0], H)), ValueError, "dstate's h must be"),
+    (lambda: LSTM(3, 4).forward(X)[1](None, None, X), ValueError, "dc needs a forward with return_cell_states=True"),
+    (lambda: GRU(3, 4).forward(X)[1](X.astype(float)), TypeError, "dy must be a float32 array"),
+    (lambda: GRUCell(3, 4).forward(X[0])[1](X[0]), ValueError, "dstate must be a float32 array"),
+    (lambda: Linear(3, 4).forward(X)[1](X), ValueError, r"dy must be .*\(5, 2, 4\), got .*\(5, 2, 3\)"),
+    (lambda: Embedding(3, 4).forward(np.array([1]))[1](X), ValueError, r"dy must be .*\(1, 4\)"),
+    (lambda: Dropout().forward(X)[1](H), ValueError, r"dy must be .*\(5, 2, 3\)"),
+]
+
+
+@pytest.mark.parametrize(("action", "error", "message"), CONSTRUCTORS + CALLS + BACKWARDS)
+def test_bad_arguments_are_named(action, error, message):
+    with pytest.raises(error, match=message):
+        action()
+
+
+def test_a_parameter_is_not_replaced_by_an_array():
+    layer = Linear(2, 2)
+    with pytest.raises(TypeError, match=r"weight is a parameter: change its values with \.weight\.assign\(array\)"):
+        layer.weight = np.zeros((2, 2), F)
+
+
+def broken_states():
+    good = Linear(2, 3, rng=5).state_dict()
+    yield {"weight": good["weight"]}, ValueError, "missing: bias"
+    yield good | {"extra": good["bias"]}, ValueError, "unexpected: extra"
+    yield good | {"bias": np.zeros(4, F)}, ValueError, r"bias has shape \(4,\), expected \(3,\)"
+    yield good | {"bias": np.array([0, np.nan, 0], F)}, ValueError, "bias holds NaN or infinity"
+    yield good | {"bias": np.array([0, 1e300, 0])}, ValueError, "bias holds NaN or infinity"
+    yield good | {"bias": np.zeros(3, int)}, TypeError, "bias must be an array of floats, got int64 array"
+    yield good | {"bias": "zero"}, TypeError, "bias must be an array of floats"
+    yield [], TypeError, r"state must map names to arrays, got \[\]"
+    yield {"a": good["bias"]}, ValueError, "missing: weight, bias; unexpected: a"
+
+
+@pytest.mark.parametrize(("state", "error", "message"), list(broken_states()))
+def test_a_state_that_does_not_fit_changes_nothing(state, error, message):
+    layer = Linear(2, 3, rng=1)
+    before = layer.state_dict()
+    versions = [parameter.version for parameter in layer.parameters()]
+    with pytest.raises(error, match=message):
+        layer.load_state_dict(state)
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert versions == [parameter.version for parameter in layer.parameters()]
+
+
+def test_bad_files_change_nothing(tmp_path: Path):
+    layer = Linear(2, 3, rng=1)
+    before = layer.state_dict()
+    good = tmp_path / "good.safetensors"
+    layer.save(good)
+    files = {
+        "truncated": (good.read_bytes()[:-4], FileFormatError, "truncated"),
+        "foreign": (b"weights, but in prose", FileFormatError, "not a safetensors file"),
+        "empty": (b"", FileFormatError, "empty"),
+    }
+    for name, (content, error, message) in files.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(error, match=message):
+            layer.load(tmp_path / name)
+    save_arrays(tmp_path / "nan", before | {"weight": np.full((3, 2), np.nan, F)})
+    with pytest.raises(ValueError, match="nan: the state does not fit Linear: weight holds NaN or infinity"):
+        layer.load(tmp_path / "nan")
+    save_arrays(tmp_path / "other", GRU(2, 3).state_dict())
+    with pytest.raises(ValueError, match="other: the state does not fit Linear: missing: weight, bias; unexpected"):
+        layer.load(tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        layer.load(tmp_path / "absent")
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])

@@ -1,0 +1,283 @@
+"""The layers beside torch.nn, by value: outputs, gradients, names, constructors, state dicts both ways."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastrnn.layers as ours
+
+torch = pytest.importorskip("torch")
+
+from fastrnn.interop.torch import from_torch, to_torch  # noqa: E402 - after the check for torch
+
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+VARIANTS = [
+    ("RNN", {}),
+    ("RNN", {"nonlinearity": "relu"}),
+    ("GRU", {}),
+    ("LSTM", {}),
+    ("LSTM", {"proj_size": 2}),
+]
+EVERY_VARIANT = pytest.mark.parametrize(("name", "extra"), VARIANTS, ids=lambda value: str(value))
+FLAGS = ("bias", "batch_first", "bidirectional")
+
+
+def make_pair(name, *args, dtype="float64", **options):
+    """A layer of ours and torch's with the same values, by way of the state dict."""
+    theirs = getattr(torch.nn, name)(*args, dtype=getattr(torch, dtype), **options)
+    layer = getattr(ours, name)(*args, dtype=dtype, **options)
+    layer.load_state_dict(theirs.state_dict())
+    return layer, theirs
+
+
+def flat(value):
+    """The arrays in nested tuples, in order, without the Nones."""
+    if isinstance(value, (tuple, list)):
+        return [array for item in value for array in flat(item)]
+    return [] if value is None else [value]
+
+
+def leaves(value):
+    """The same nest of arrays as tensors that want gradients."""
+    if isinstance(value, tuple):
+        return tuple(leaves(item) for item in value)
+    return None if value is None else torch.tensor(value, requires_grad=value.dtype.kind == "f")
+
+
+def assert_close(got, wanted, dtype="float64"):
+    """Each array within the tolerance, relative to the largest value of the wanted one."""
+    got, wanted = flat(got), flat(wanted)
+    assert len(got) == len(wanted)
+    for mine, theirs in zip(got, wanted, strict=True):
+        theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else theirs
+        assert mine.shape == theirs.shape
+        assert mine.dtype == theirs.dtype
+        assert np.abs(mine - theirs).max() <= TOLERANCE[dtype] * max(1.0, np.abs(theirs).max())
+
+
+def upstream(output, rng):
+    """Random gradients for a nest of arrays."""
+    if isinstance(output, tuple):
+        return tuple(upstream(item, rng) for item in output)
+    return rng.standard_normal(output.shape).astype(output.dtype)
+
+
+def check_training(layer, theirs, inputs, rng, dtype="float64"):
+    """Inference, training output and every gradient of both, for ``inputs = (x,)`` or ``(x, state)``."""
+    tensors = leaves(inputs)
+    output_t = theirs(*tensors)
+    output, backward = layer.forward(*inputs)
+    assert_close(output, output_t, dtype)
+    assert_close(layer(*inputs), output_t, dtype)
+    gradients = upstream(output, rng)
+    torch.autograd.backward(flat(output_t), [torch.tensor(g) for g in flat(gradients)])
+    pair = isinstance(output, tuple) and isinstance(layer, ours.LSTM | ours.GRU | ours.RNN)
+    got = backward(*gradients) if pair else backward(gradients)
+    wanted = [tensor.grad for tensor in flat(tensors) if tensor.requires_grad]
+    assert_close(flat(got)[: len(wanted)], wanted, dtype)
+    for (name, parameter), (name_t, parameter_t) in zip(
+        layer.named_parameters(), theirs.named_parameters(), strict=True
+    ):
+        assert name == name_t
+        assert_close(parameter.grad, parameter_t.grad, dtype)
+
+
+def make_inputs(layer, T, B, rng, with_state, batched=True):
+    """x, and a state if wanted, in the layer's own layout."""
+    first = (B, T) if layer.batch_first else (T, B)
+    x = rng.standard_normal((*first, layer.input_size) if batched else (T, layer.input_size)).astype(layer.dtype)
+    rows = layer.num_layers * (2 if layer.bidirectional else 1)
+    middle = (B,) if batched else ()
+    sizes = [getattr(layer, "proj_size", 0) or layer.hidden_size, layer.hidden_size]
+    h, c = (rng.standard_normal((rows, *middle, size)).astype(layer.dtype) for size in sizes)
+    state = (h, c) if isinstance(layer, ours.LSTM) else h
+    return (x, state) if with_state else (x,)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("flags", list(itertools.product((True, False), repeat=3)), ids=str)
+@EVERY_VARIANT
+def test_every_option(name, extra, flags, num_layers):
+    rng = np.random.default_rng(1)
+    options = dict(zip(FLAGS, flags, strict=True)) | extra
+    for with_state, batched in itertools.product((True, False), repeat=2):
+        layer, theirs = make_pair(name, 3, 4, num_layers, **options)
+        check_training(layer, theirs, make_inputs(layer, 5, 3, rng, with_state, batched), rng)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_any_shape_and_dtype(data):
+    name, extra = data.draw(st.sampled_from(VARIANTS))
+    size = st.integers(1, 9)
+    H = data.draw(st.integers(3, 12))
+    options = {flag: data.draw(st.booleans(), flag) for flag in FLAGS} | extra
+    dtype = data.draw(st.sampled_from(("float32", "float64")))
+    layer, theirs = make_pair(name, data.draw(size, "I"), H, data.draw(st.integers(1, 3), "L"), dtype=dtype, **options)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    inputs = make_inputs(layer, data.draw(size, "T"), data.draw(size, "B"), rng, data.draw(st.booleans()))
+    check_training(layer, theirs, inputs, rng, dtype)
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("batch_first", [True, False])
+@EVERY_VARIANT
+def test_lengths_are_packed_sequences(name, extra, batch_first, bidirectional):
+    rng = np.random.default_rng(2)
+    layer, theirs = make_pair(name, 3, 4, 2, batch_first=batch_first, bidirectional=bidirectional, **extra)
+    x, state = make_inputs(layer, 6, 4, rng, with_state=True)
+    lengths = np.array([3, 6, 1, 4])
+    x_t, state_t = leaves((x, state))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x_t, lengths, batch_first, enforce_sorted=False)
+    packed_y, final_t = theirs(packed, state_t)
+    y_t, _ = torch.nn.utils.rnn.pad_packed_sequence(packed_y, batch_first)
+    (y, final), backward = layer.forward(x, state, lengths)
+    assert_close((y, final), (y_t, final_t))
+    assert_close(layer(x, state, lengths), (y_t, final_t))
+    gradients = upstream((y, final), rng)
+    torch.autograd.backward(flat((y_t, final_t)), [torch.tensor(g) for g in flat(gradients)])
+    assert_close(backward(*gradients), [x_t.grad, *(s.grad for s in flat(state_t))])
+    assert_close([p.grad for p in layer.parameters()], [p.grad for p in theirs.parameters()])
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("RNNCell", {}), ("RNNCell", {"nonlinearity": "relu"}), ("GRUCell", {}), ("LSTMCell", {})]
+)
+def test_cells(name, extra, bias, batched):
+    rng = np.random.default_rng(3)
+    shape = (5,) if batched else ()
+    for with_state in (True, False):
+        cell, theirs = make_pair(name, 3, 4, bias, **extra)
+        x, h, c = (rng.standard_normal((*shape, size)) for size in (3, 4, 4))
+        state = (h, c) if name == "LSTMCell" else h
+        check_training(cell, theirs, (x, state) if with_state else (x,), rng)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("leading", [(), (5,), (2, 7), (0,)])
+def test_linear(leading, bias, dtype):
+    rng = np.random.default_rng(4)
+    layer, theirs = make_pair("Linear", 3, 4, bias, dtype=dtype)
+    if 0 in leading:
+        assert layer(np.empty((0, 3), dtype)).shape == (0, 4)
+        return
+    check_training(layer, theirs, (rng.standard_normal((*leading, 3)).astype(dtype),), rng, dtype)
+
+
+@pytest.mark.parametrize("shape", [(40,), (7, 5), (1, 1)])
+def test_embedding(shape):
+    rng = np.random.default_rng(5)
+    layer, theirs = make_pair("Embedding", 11, 6)
+    check_training(layer, theirs, (rng.integers(0, 11, shape),), rng)
+
+
+def test_a_model_of_several_layers():
+    rng = np.random.default_rng(6)
+    parts = [ours.Embedding(9, 5, dtype="float64"), ours.LSTM(5, 4, 2, bidirectional=True, dtype="float64")]
+    model = ours.Sequential(*parts, ours.Dropout(0.0), ours.Linear(8, 3, dtype="float64"))
+    embedding, lstm, linear = (to_torch(model[i]) for i in (0, 1, 3))
+    x = rng.integers(0, 9, (6, 4))
+    y, backward = model.forward(x)
+    y_t = linear(lstm(embedding(torch.tensor(x)))[0])
+    assert_close(y, y_t)
+    dy = rng.standard_normal(y.shape)
+    y_t.backward(torch.tensor(dy))
+    assert backward(dy) is None
+    wanted = [p.grad for module in (embedding, lstm, linear) for p in module.parameters()]
+    assert_close([p.grad for p in model.parameters()], wanted)
+
+
+@EVERY_VARIANT
+@pytest.mark.parametrize("flags", list(itertools.product((True, False), repeat=3)), ids=str)
+def test_state_dicts_go_both_ways(name, extra, flags):
+    options = dict(zip(FLAGS, flags, strict=True)) | extra
+    layer = getattr(ours, name)(3, 4, 2, **options, rng=0)
+    theirs = getattr(torch.nn, name)(3, 4, 2, **options)
+    theirs.load_state_dict({key: torch.from_numpy(value) for key, value in layer.state_dict().items()})
+    again = getattr(ours, name)(3, 4, 2, **options)
+    again.load_state_dict(theirs.state_dict())
+    assert list(layer.state_dict()) == list(theirs.state_dict()) == list(again.state_dict())
+    for key, value in layer.state_dict().items():
+        np.testing.assert_array_equal(theirs.state_dict()[key].numpy(), value)
+        np.testing.assert_array_equal(again.state_dict()[key], value)
+    names = [[p.name for p in weights] for weights in layer.all_weights]
+    assert names == theirs._all_weights
+
+
+def test_positional_arguments_are_torchs():
+    cases = [
+        ("RNN", (3, 4, 2, "relu", False, True, 0.5, True), ("nonlinearity",)),
+        ("GRU", (3, 4, 2, False, True, 0.5, True), ()),
+        ("LSTM", (3, 4, 2, False, True, 0.5, True, 2), ("proj_size",)),
+    ]
+    common = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+    for name, args, extra in cases:
+        layer, theirs = getattr(ours, name)(*args), getattr(torch.nn, name)(*args)
+        for attribute in common + extra:
+            assert getattr(layer, attribute) == getattr(theirs, attribute), (name, attribute)
+        if name != "RNN":  # torch leaves the nonlinearity out
+            assert repr(layer) == repr(theirs)
+    assert ours.RNNCell(3, 4, False, "relu").nonlinearity == torch.nn.RNNCell(3, 4, False, "relu").nonlinearity
+    for name, args in [("Linear", (3, 4, False)), ("Embedding", (3, 4)), ("GRUCell", (3, 4, False))]:
+        assert repr(getattr(ours, name)(*args)) == repr(getattr(torch.nn, name)(*args))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
+def test_modules_go_both_ways(dtype):
+    rng = np.random.default_rng(7)
+    layers = [
+        ours.RNN(3, 4, 2, "relu", dtype=dtype),
+        ours.GRU(3, 4, bias=False, batch_first=True, dtype=dtype),
+        ours.LSTM(3, 4, 2, bidirectional=True, proj_size=2, dtype=dtype),
+        ours.RNNCell(3, 4, nonlinearity="relu", dtype=dtype),
+        ours.GRUCell(3, 4, dtype=dtype),
+        ours.LSTMCell(3, 4, bias=False, dtype=dtype),
+        ours.Linear(3, 4, dtype=dtype),
+        ours.Linear(3, 4, bias=False, dtype=dtype),
+    ]
+    x = rng.standard_normal((5, 2, 3)).astype(dtype)
+    for layer in layers:
+        data = x[0] if repr(layer).partition("(")[0].endswith("Cell") else x
+        module = to_torch(layer)
+        assert_close(layer(data), module(torch.tensor(data)), dtype)
+        again = from_torch(module, backend=getattr(layer, "backend", None))
+        assert repr(again) == repr(layer)
+        assert_close(again(data), flat(layer(data)) if not isinstance(layer, ours.Linear) else layer(data), dtype)
+    assert from_torch(torch.nn.Dropout(0.3), rng=1).p == 0.3
+    assert to_torch(ours.Dropout(0.3)).p == 0.3
+    assert_close(from_torch(to_torch(ours.Embedding(5, 3, rng=1))).weight.data, ours.Embedding(5, 3, rng=1).weight.data)
+
+
+def test_state_dicts_are_copied():
+    state = {"a": np.ones(3)}
+    tensors = to_torch(state)
+    tensors["a"][0] = 5
+    arrays = from_torch(tensors)
+    arrays["a"][1] = 7
+    assert state["a"].tolist() == [1, 1, 1]
+    assert tensors["a"].tolist() == [5, 1, 1]
+
+
+def test_what_the_other_side_lacks_is_refused():
+    with pytest.raises(ValueError, match="torch has no peephole: LSTM has peephole=True"):
+        to_torch(ours.LSTM(3, 4, peephole=True))
+    with pytest.raises(ValueError, match="torch has no reset_after: GRU has reset_after=False"):
+        to_torch(ours.GRU(3, 4, reset_after=False))
+    with pytest.raises(ValueError, match="fastrnn has no padding_idx: Embedding has padding_idx=0"):
+        from_torch(torch.nn.Embedding(3, 4, padding_idx=0))
+    with pytest.raises(ValueError, match=r"dtype must be float32 or float64, got .*bfloat16"):
+        from_torch(torch.nn.LSTM(3, 4, dtype=torch.bfloat16))
+    with pytest.raises(TypeError, match=r"source must be a state dict or a layer of torch\.nn"):
+        from_torch(torch.nn.Conv1d(1, 1, 1))
+    with pytest.raises(TypeError, match=r"source must be a state dict or a layer of fastrnn\.layers"):
+        to_torch(ours.Sequential())

@@ -1,0 +1,264 @@
+"""Optimisers against torch.optim, clipping against torch.nn.utils, and gradients that are not finite."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fastrnn import gradients, optim
+from fastrnn.layers.parameter import Parameter
+
+SHAPES = {"weight": (5, 3), "bias": (4,), "scalar": (), "long": (2500,)}
+OPTIONS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.2}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.2}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-5}),
+    ("RMSprop", {"momentum": 0.7}),
+    ("RMSprop", {"centered": True}),
+    ("RMSprop", {"centered": True, "momentum": 0.7, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4}),
+    ("Adam", {"weight_decay": 0.1}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.05, "betas": (0.8, 0.95), "weight_decay": 0.3}),
+]
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def make_params(dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    return [Parameter(name, rng.standard_normal(shape).astype(dtype)) for name, shape in SHAPES.items()]
+
+
+def set_gradients(params, seed):
+    rng = np.random.default_rng(seed)
+    for param in params:
+        param.gradient()[...] = rng.standard_normal(param.shape)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_twenty_steps_equal_torch(torch, monkeypatch, dtype, name, options):
+    monkeypatch.setattr(gradients, "CHUNK", 1000)
+    params = make_params(dtype)
+    theirs = [torch.tensor(param.data, requires_grad=True) for param in params]
+    mine, reference = getattr(optim, name)(params, **options), getattr(torch.optim, name)(theirs, **options)
+    for step in range(20):
+        set_gradients(params, seed=step)
+        for tensor, param in zip(theirs, params, strict=True):
+            tensor.grad = torch.tensor(param.grad)
+        for optimizer, lr in ((mine, mine.lr), (reference, reference.param_groups[0]["lr"])):
+            lr *= 0.95  # as a schedule does
+            if optimizer is mine:
+                mine.lr = lr
+            else:
+                reference.param_groups[0]["lr"] = lr
+        gradients_before = [param.grad.copy() for param in params]
+        mine.step()
+        reference.step()
+        for param, before in zip(params, gradients_before, strict=True):
+            np.testing.assert_array_equal(param.grad, before)
+    tolerance = {"rtol": 1e-12, "atol": 1e-14} if dtype == "float64" else {"rtol": 2e-5, "atol": 2e-6}
+    for tensor, param in zip(theirs, params, strict=True):
+        assert param.dtype == dtype
+        np.testing.assert_allclose(param.data, tensor.detach().numpy(), **tolerance)
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_goes_on_bit_for_bit_from_its_state(name, options):
+    params, copies = make_params("float32"), make_params("float32")
+    whole, first = getattr(optim, name)(params, **options), getattr(optim, name)(copies, **options)
+    for step in range(3):
+        for optimizer, its in ((whole, params), (first, copies)):
+            set_gradients(its, seed=step)
+            optimizer.step()
+    whole.lr = first.lr = 0.3
+    state = first.state_dict()
+    assert state["name"] == name
+    state["scalars"] = json.loads(json.dumps(state["scalars"]))
+    second = getattr(optim, name)(copies, **{**options, "lr": 7.0})
+    second.load_state_dict(state)
+    assert second.lr == 0.3
+    for step in range(3, 6):
+        for optimizer, its in ((whole, params), (second, copies)):
+            set_gradients(its, seed=step)
+            optimizer.step()
+    for param, copy in zip(params, copies, strict=True):
+        np.testing.assert_array_equal(param.data, copy.data)
+
+
+def test_a_parameter_without_gradient_is_left_alone(torch):
+    params = make_params()
+    theirs = [torch.tensor(param.data, requires_grad=True) for param in params]
+    mine, reference = optim.AdamW(params), torch.optim.AdamW(theirs)
+    for step in range(4):
+        rng = np.random.default_rng(step)
+        for i, (param, tensor) in enumerate(zip(params, theirs, strict=True)):
+            present = i != 1 or step >= 2  # the second parameter joins late: its bias correction starts then
+            param.grad = rng.standard_normal(param.shape) if present else None
+            tensor.grad = torch.tensor(param.grad) if present else None
+        mine.step()
+        reference.step()
+    for param, tensor in zip(params, theirs, strict=True):
+        np.testing.assert_allclose(param.data, tensor.detach().numpy(), rtol=1e-12)
+
+
+def test_step_tells_layers_that_the_weights_changed_and_zero_grad_keeps_memory():
+    params = make_params()
+    optimizer = optim.SGD(params, lr=0.1)
+    optimizer.zero_grad()
+    assert all(param.grad is None for param in params)
+    set_gradients(params, seed=0)
+    versions, memory = [param.version for param in params], [param.grad for param in params]
+    optimizer.step()
+    assert all(param.version > version for param, version in zip(params, versions, strict=True))
+    optimizer.zero_grad()
+    for param, array in zip(params, memory, strict=True):
+        assert param.grad is array
+        np.testing.assert_array_equal(array, 0)
+
+
+def test_centered_rmsprop_survives_a_constant_gradient():
+    param = Parameter("w", np.ones(1000, np.float32))
+    optimizer = optim.RMSprop([param], centered=True)
+    for _ in range(200):
+        param.gradient()[...] = np.linspace(0.1, 3, 1000)
+        optimizer.step()
+    assert np.isfinite(param.data).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "make"),
+    [
+        (ValueError, "lr must lie in", lambda p: optim.SGD(p, lr=-1)),
+        (ValueError, "lr must lie in", lambda p: optim.Adam(p, lr=float("nan"))),
+        (TypeError, "lr must be a number", lambda p: optim.Adam(p, lr="fast")),
+        (ValueError, "momentum must lie in", lambda p: optim.SGD(p, momentum=-0.1)),
+        (ValueError, "nesterov needs a momentum", lambda p: optim.SGD(p, nesterov=True)),
+        (ValueError, "alpha must lie in", lambda p: optim.RMSprop(p, alpha=1.5)),
+        (ValueError, "eps must lie in", lambda p: optim.Adam(p, eps=-1e-8)),
+        (ValueError, "weight_decay must lie in", lambda p: optim.AdamW(p, weight_decay=-1)),
+        (
+            ValueError,
+            r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)",
+            lambda p: optim.Adam(p, betas=(0.9, 1.0)),
+        ),
+        (ValueError, "params must hold at least one", lambda p: optim.Adam([])),
+        (ValueError, "params must hold each parameter once", lambda p: optim.Adam([p[0], p[0]])),
+    ],
+)
+def test_bad_arguments(error, message, make):
+    with pytest.raises(error, match=message):
+        make(make_params())
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    params = make_params()
+    optimizer = optim.Adam(params, lr=0.5)
+    set_gradients(params, seed=1)
+    optimizer.step()
+    before = optimizer.state_dict()
+    good = optim.Adam(make_params(), lr=0.1).state_dict()
+    wrong_shape = {**good, "arrays": {**good["arrays"], "0.exp_avg": np.zeros((3, 5))}}
+    fewer = optim.Adam(make_params()[:2]).state_dict()
+    for state, message in (
+        (optim.SGD(make_params()).state_dict(), "the optimiser's state is of SGD, expected Adam"),
+        (wrong_shape, r"0.exp_avg must be a float64 array of shape \(5, 3\)"),
+        (fewer, "the steps of 4 parameters"),
+        ({**good, "arrays": {}}, "other arrays than this optimiser"),
+        ({**good, "scalars": {"steps": [0] * 4}}, r"the optimiser's state has \[\], expected \['betas'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert after["scalars"] == before["scalars"]
+    for name, array in before["arrays"].items():
+        np.testing.assert_array_equal(after["arrays"][name], array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+class TestClipping:
+    @pytest.mark.parametrize("max_norm", [0.5, 1e6])
+    def test_norm_equals_torch(self, torch, dtype, max_norm):
+        params = make_params(dtype)
+        set_gradients(params, seed=3)
+        theirs = [torch.zeros(param.shape, dtype=getattr(torch, dtype), requires_grad=True) for param in params]
+        for tensor, param in zip(theirs, params, strict=True):
+            tensor.grad = torch.tensor(param.grad)
+        expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm).item()
+        norm = optim.clip_grad_norm(params, max_norm)
+        tolerance = 1e-12 if dtype == "float64" else 2e-6
+        assert isinstance(norm, float)
+        np.testing.assert_allclose(norm, expected, rtol=tolerance)
+        for tensor, param in zip(theirs, params, strict=True):
+            np.testing.assert_allclose(param.grad, tensor.grad.numpy(), rtol=tolerance)
+
+    def test_value_equals_torch(self, torch, dtype):
+        params = make_params(dtype)
+        set_gradients(params, seed=3)
+        params[1].grad[0] = np.nan
+        params[1].grad[1] = np.inf
+        expected = [np.clip(param.grad, -0.3, 0.3) for param in params]
+        optim.clip_grad_value(params, 0.3)
+        for param, array in zip(params, expected, strict=True):
+            np.testing.assert_array_equal(param.grad, array)
+        assert np.isnan(params[1].grad[0])
+        assert params[1].grad[1] == np.array(0.3, dtype)
+
+    def test_large_float32_gradients_do_not_overflow_the_norm(self, dtype):
+        param = Parameter("w", np.zeros(4, dtype))
+        param.gradient()[...] = 1e30
+        np.testing.assert_allclose(optim.grad_norm([param]), 2e30, rtol=1e-6)
+
+    def test_without_gradients(self, dtype):
+        params = make_params(dtype)
+        assert optim.clip_grad_norm(params, 1.0) == 0
+        optim.clip_grad_value(params, 1.0)
+        assert all(param.grad is None for param in params)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_numbers_are_found_by_name(value):
+    params = make_params()
+    set_gradients(params, seed=0)
+    named = [(f"model.{param.name}", param) for param in params]
+    optim.check_finite(named, step=7)
+    params[3].grad[2100] = value
+    with pytest.raises(optim.NonFiniteGradient, match=r"the gradient of model\.long is not finite at step 7"):
+        optim.check_finite(named, step=7)
+    assert not np.isfinite(optim.grad_norm(params))
+    assert issubclass(optim.NonFiniteGradient, ArithmeticError)
+    optim.check_finite_weights(named, step=7)
+    params[0].writable()[1, 1] = value
+    with pytest.raises(optim.NonFiniteWeight, match=r"model\.weight is not finite after step 7"):
+        optim.check_finite_weights(named, step=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("SGD", {"momentum": 0.9}), ("RMSprop", {}), ("Adam", {}), ("AdamW", {})]
+)
+def test_a_step_makes_no_page_faults(name, options):
+    resource = pytest.importorskip("resource")
+    params = [Parameter("w", np.ones((1024, 512), np.float32))]
+    optimizer = getattr(optim, name)(params, **options)
+    params[0].gradient().fill(0.1)
+
+    def faults_of_a_step():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        optim.clip_grad_norm(params, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults_of_a_step() for _ in range(5)) <= 2  # 2 MiB of fresh memory would be 512

@@ -1,0 +1,158 @@
+"""Files of arrays: what goes in comes out, bad files are named, and a failed write loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fastrnn import serialization
+from fastrnn.serialization import FileFormatError, load_arrays, save_arrays, write_atomically
+
+DTYPES = ("float16", "float32", "float64", "int8", "int64", "uint8", "uint64", "bool")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(data=st.data())
+def test_round_trip_of_any_dtype_and_shape(tmp_path: Path, data: st.DataObject) -> None:
+    shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
+    arrays = data.draw(
+        st.dictionaries(
+            st.text(min_size=1, max_size=8).filter(lambda name: name != "__metadata__"),
+            st.sampled_from(DTYPES).flatmap(lambda dtype: hnp.arrays(dtype, shapes)),
+            max_size=4,
+        )
+    )
+    save_arrays(tmp_path / "a.safetensors", arrays, {"note": "été"})
+    loaded, metadata = load_arrays(tmp_path / "a.safetensors")
+    assert metadata == {"note": "été"}
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].shape == array.shape
+        assert loaded[name].flags.writeable
+
+
+def test_strided_and_foreign_endian_arrays_are_stored_by_value(tmp_path: Path) -> None:
+    base = np.arange(12.0).reshape(3, 4)
+    save_arrays(tmp_path / "a", {"t": base.T, "step": base[:, ::2], "big": base.astype(">f4"), "scalar": base[1, 1]})
+    loaded, metadata = load_arrays(tmp_path / "a")
+    np.testing.assert_array_equal(loaded["t"], base.T)
+    np.testing.assert_array_equal(loaded["step"], base[:, ::2])
+    np.testing.assert_array_equal(loaded["big"], base)
+    assert loaded["scalar"].shape == ()
+    assert loaded["scalar"] == 5.0
+    assert metadata == {}
+
+
+@pytest.mark.parametrize("bad", [np.array(["x"]), np.array([None]), np.ones(2, complex), [1.0, 2.0]])
+def test_what_the_format_cannot_hold_is_refused_before_writing(tmp_path: Path, bad: object) -> None:
+    with pytest.raises(TypeError, match="array 'a' must be of float"):
+        save_arrays(tmp_path / "a", {"a": bad})  # type: ignore[dict-item]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_must_be_text(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="metadata must map strings to strings, got 'step': 3"):
+        save_arrays(tmp_path / "a", {}, {"step": 3})  # type: ignore[dict-item]
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors"):
+        load_arrays(tmp_path / "nothing.safetensors")
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        load_arrays(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [1, 5, 8, 9, 20, 60, -1, -16])
+def test_truncated_file(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "a.safetensors"
+    save_arrays(path, {"a": np.arange(8.0)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(FileFormatError, match=r"a\.safetensors is truncated"):
+        load_arrays(path)
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(FileFormatError, match="a is empty"):
+        load_arrays(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "content", [b"Aardonyx\nAbelisaurus\n" * 9, b'{"json": true}', b"\x80\x04\x95" * 20, b"PK\3\4" * 9]
+)
+def test_foreign_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"a\.txt is not a safetensors file"):
+        load_arrays(tmp_path / "a.txt")
+
+
+def test_damaged_header(tmp_path: Path) -> None:
+    header = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}'
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
+    with pytest.raises(FileFormatError, match="a is truncated or damaged"):
+        load_arrays(tmp_path / "a")
+
+
+def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
+    with pytest.raises(FileFormatError, match="dtype that NumPy does not have"):
+        load_arrays(tmp_path / "a")
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_arrays(path, {"a": np.ones(3)})
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(serialization.os, "fsync", full_disk)
+    with pytest.raises(OSError, match=r"No space left on device.*a\.safetensors") as caught:
+        save_arrays(path, {"a": np.zeros(3)})
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    np.testing.assert_array_equal(load_arrays(path)[0]["a"], np.ones(3))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serialization.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="none/a"):
+        write_atomically(tmp_path / "none" / "a", b"x")
+
+
+def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_bytes(b"x")
+    write_atomically(tmp_path / "ours", b"x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")]
+    assert modes[0] == modes[1]
