@@ -12,6 +12,10 @@ Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 
 
+class SettingError(ValueError):
+    """An environment variable has a value that cannot be; the message names it."""
+
+
 def describe(value: object) -> str:
     """A value as error messages show it: an array by dtype and shape, anything else by its repr."""
     if isinstance(value, np.ndarray):
@@ -27,6 +31,13 @@ def positive_int(name: str, value: object, smallest: int = 1) -> int:
     if value < smallest:
         raise ValueError(f"{name} must be at least {smallest}, got {value}")
     return int(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False. Raises TypeError: an option in the wrong place is a usual slip with torch's long signatures."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
 
 
 def number(name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:
@@ -66,7 +77,13 @@ def array(name: str, value: object, shape: tuple[int, ...], dtype: str, letters:
     """
     right_type = isinstance(value, np.ndarray) and value.dtype == dtype
     if right_type and value.shape == shape:  # type: ignore[attr-defined]
-        return np.ascontiguousarray(value)
+        return plain(value)  # type: ignore[arg-type]
     error = ValueError if right_type else TypeError
     expected = f"{dtype} array of shape {letters + ' = ' if letters else ''}{shape}"
     raise error(f"{name} must be a {expected}, got {describe(value)}")
+
+
+def plain(array: Array) -> Array:
+    """The array as kernels take it: C-contiguous and aligned; copied only where it is not."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])

@@ -122,7 +122,7 @@ def check_input(spec: CellSpec, x: object) -> Array:
         raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
     if 0 in x.shape[:2]:
         raise ValueError(f"x must have at least one time step and one sequence, got {checks.describe(x)}")
-    return np.ascontiguousarray(x)
+    return checks.plain(x)
 
 
 def _check_ids(spec: CellSpec, x: Array) -> Array:
@@ -184,6 +184,9 @@ def _forward(
     spec: CellSpec, params: Params, x: object, h0: object, c0: object, backend: str | None, **options: Any
 ) -> tuple[Forward, Tape | None]:
     engine = backends.current(backend)
+    for name, value in options.items():
+        if name != "lengths":
+            checks.flag(name, value)
     params = check_params(spec, params)
     prepared = engine.prepare(spec, params)
     out = run_forward(engine, spec, prepared, x, h0, c0, options.pop("lengths"), **options)
@@ -234,9 +237,7 @@ def rnn_forward(
     checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
     spec = _spec("rnn", W, R, nonlinearity=nonlinearity)
     params = Params(W, R, b_ih, b_hh)
-    out, tape = _forward(
-        spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape
-    )
+    out, tape = _forward(spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
     return RNNOutput(out.y, out.h_n, tape)
 
 
@@ -261,11 +262,10 @@ def gru_forward(
     ``n = tanh(p_n + R_n (r h_{t-1}) + b_hn)``. ``reset_gate=False`` leaves r out: gates z n, ``n = tanh(p_n + q_n + b_hn)``.
     Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, tape``.
     """
-    spec = _spec("gru", W, R, reset_after=bool(reset_after), reset_gate=bool(reset_gate))
+    flags = {"reset_after": checks.flag("reset_after", reset_after), "reset_gate": checks.flag("reset_gate", reset_gate)}
+    spec = _spec("gru", W, R, **flags)
     params = Params(W, R, b_ih, b_hh)
-    out, tape = _forward(
-        spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape
-    )
+    out, tape = _forward(spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
     return RNNOutput(out.y, out.h_n, tape)
 
 
@@ -333,9 +333,7 @@ def run_backward(
     return tape.backend.backward(content, *gradients, grads, need_dx=need_dx)
 
 
-def _backward(
-    tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc: object, need_dx: bool
-) -> Grads:
+def _backward(tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc: object, need_dx: bool) -> Grads:
     if not isinstance(tape, Tape) or tape.spec.cell != cell:
         raise TypeError(f"tape must come from {cell}_forward with keep_tape=True, got {checks.describe(tape)}")
     grads = tape.params.zeros_like()
@@ -343,16 +341,12 @@ def _backward(
     return Grads(dx, dh0, dc0, *(getattr(grads, f.name) for f in fields(Params)))
 
 
-def rnn_backward(
-    tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True
-) -> Grads:
+def rnn_backward(tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True) -> Grads:
     """Gradients of :func:`rnn_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
     return _backward(tape, "rnn", dy, dh_n, None, None, need_dx)
 
 
-def gru_backward(
-    tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True
-) -> Grads:
+def gru_backward(tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True) -> Grads:
     """Gradients of :func:`gru_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
     return _backward(tape, "gru", dy, dh_n, None, None, need_dx)
 

@@ -26,11 +26,11 @@ Params = Iterable["Parameter | tuple[str, Parameter]"]
 CHUNK = 16384
 
 
-class NonFiniteGradient(ArithmeticError):  # noqa: N818 - named for the fault
+class NonFiniteGradient(ArithmeticError):
     """A gradient holds NaN or infinity; the message says at which step and in which parameter."""
 
 
-class NonFiniteWeight(ArithmeticError):  # noqa: N818
+class NonFiniteWeight(ArithmeticError):
     """A parameter holds NaN or infinity after an update; the message says at which step and which one."""
 
 

@@ -111,9 +111,7 @@ def _sigmoid_chunk(x: Array, t: Array, counted: Array) -> tuple[Array, Array]:
     return losses, np.where(positive, 1, e) / (1 + e) - t
 
 
-def mean_squared_error(
-    pred: Array, target: Array, *, mask: Array | None = None, reduction: str = "mean"
-) -> LossAndGradient:
+def mean_squared_error(pred: Array, target: Array, *, mask: Array | None = None, reduction: str = "mean") -> LossAndGradient:
     """Squared difference of ``pred`` and ``target``, of one shape and dtype; the mean is over elements.
 
     ``(pred - target)**2``; its gradient is ``2 (pred - target)``. Returns ``loss, dpred``.

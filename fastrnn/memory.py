@@ -98,7 +98,7 @@ class _Lease:
 
 
 def empty(shape: tuple[int, ...] | int, dtype: Any = np.float32) -> NDArray[Any]:
-    """Like ``numpy.empty``, aligned to 64 bytes, with memory from the pool when the array is large."""
+    """Like ``numpy.empty``; when the array is large, its memory is from the pool and aligned to 64 bytes."""
     dtype = np.dtype(dtype)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     size = dtype.itemsize

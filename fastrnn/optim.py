@@ -128,9 +128,7 @@ class Optimizer:
         for name, array in mine.items():
             array[...] = arrays[name]
 
-    def _check_state(
-        self, scalars: dict[str, Any], steps: Any, arrays: Mapping[str, Array], mine: dict[str, Array]
-    ) -> None:
+    def _check_state(self, scalars: dict[str, Any], steps: Any, arrays: Mapping[str, Array], mine: dict[str, Array]) -> None:
         if set(scalars) != set(self.hyperparameters):
             raise ValueError(f"the optimiser's state has {sorted(scalars)}, expected {sorted(self.hyperparameters)}")
         if not isinstance(steps, list) or len(steps) != len(self.named_params):

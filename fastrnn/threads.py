@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -50,8 +51,9 @@ def announce_to_threadpoolctl() -> None:
         import threadpoolctl
     except ImportError:
         return
-    if _library():
-        threadpoolctl.register(_controller(threadpoolctl))
+    with suppress(checks.SettingError):  # a bad setting is reported by the first call, where somebody can catch it
+        if _library():
+            threadpoolctl.register(_controller(threadpoolctl))
 
 
 def _controller(threadpoolctl: ModuleType) -> type:

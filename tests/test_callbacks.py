@@ -14,8 +14,7 @@ from fastrnn.training.metrics import Row
 from fastrnn.training.plots import draw_losses
 
 ROWS = [
-    Row(step, step / 10, 3 - step / 100, 3.1 - step / 150 + (step / 250) ** 4, 1e-3, 1.0, 2e4)
-    for step in range(20, 301, 20)
+    Row(step, step / 10, 3 - step / 100, 3.1 - step / 150 + (step / 250) ** 4, 1e-3, 1.0, 2e4) for step in range(20, 301, 20)
 ]
 
 

@@ -295,9 +295,7 @@ def test_score_prints_consistent_figures(names_run, capsys):
     folder, _ = names_run
     assert main(["score", str(folder), "Tyrannosaurus", "--verbose"]) == 0
     output = capsys.readouterr().out
-    nats = float(
-        re.search(r"log-probability: +(-[\d.]+) nats \(14 characters, the end of the line included\)", output)[1]
-    )
+    nats = float(re.search(r"log-probability: +(-[\d.]+) nats \(14 characters, the end of the line included\)", output)[1])
     bits = float(re.search(r"bits per character: ([\d.]+)", output)[1])
     perplexity = float(re.search(r"perplexity: +([\d.]+)", output)[1])
     assert bits == pytest.approx(-nats / 14 / np.log(2), abs=1e-4)

@@ -20,9 +20,7 @@ RECURRENT = [
     (LSTM, {"peephole": True}),
     (LSTM, {"peephole": True, "proj_size": 2}),
 ]
-EVERY_LAYER = pytest.mark.parametrize(
-    ("kind", "options"), RECURRENT, ids=lambda value: getattr(value, "__name__", None)
-)
+EVERY_LAYER = pytest.mark.parametrize(("kind", "options"), RECURRENT, ids=lambda value: getattr(value, "__name__", None))
 
 
 @EVERY_LAYER

@@ -80,9 +80,7 @@ def check_training(layer, theirs, inputs, rng, dtype="float64"):
     got = backward(*gradients) if pair else backward(gradients)
     wanted = [tensor.grad for tensor in flat(tensors) if tensor.requires_grad]
     assert_close(flat(got)[: len(wanted)], wanted, dtype)
-    for (name, parameter), (name_t, parameter_t) in zip(
-        layer.named_parameters(), theirs.named_parameters(), strict=True
-    ):
+    for (name, parameter), (name_t, parameter_t) in zip(layer.named_parameters(), theirs.named_parameters(), strict=True):
         assert name == name_t
         assert_close(parameter.grad, parameter_t.grad, dtype)
 

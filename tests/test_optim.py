@@ -245,9 +245,7 @@ def test_non_finite_numbers_are_found_by_name(value):
         optim.check_finite_weights(named, step=7)
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [("SGD", {"momentum": 0.9}), ("RMSprop", {}), ("Adam", {}), ("AdamW", {})]
-)
+@pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("RMSprop", {}), ("Adam", {}), ("AdamW", {})])
 def test_a_step_makes_no_page_faults(name, options):
     resource = pytest.importorskip("resource")
     params = [Parameter("w", np.ones((1024, 512), np.float32))]

@@ -91,9 +91,7 @@ def test_empty_file(tmp_path: Path) -> None:
         load_arrays(tmp_path / "a")
 
 
-@pytest.mark.parametrize(
-    "content", [b"Aardonyx\nAbelisaurus\n" * 9, b'{"json": true}', b"\x80\x04\x95" * 20, b"PK\3\4" * 9]
-)
+@pytest.mark.parametrize("content", [b"Aardonyx\nAbelisaurus\n" * 9, b'{"json": true}', b"\x80\x04\x95" * 20, b"PK\3\4" * 9])
 def test_foreign_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(FileFormatError, match=r"a\.txt is not a safetensors file"):
@@ -114,9 +112,7 @@ def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
         load_arrays(tmp_path / "a")
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.safetensors"
     save_arrays(path, {"a": np.ones(3)})
 

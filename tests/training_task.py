@@ -93,7 +93,7 @@ class Recorder:
         self.on_step, self.on_eval, self.on_end = self.steps.append, self.evaluations.append, self.ends.append
 
 
-class Killed(Exception):  # noqa: N818
+class Killed(Exception):
     """Stands for the end of the process."""
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..checks import SettingError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -75,7 +77,10 @@ def _best() -> str:
 
 def current(name: str | None = None) -> Backend:
     """The backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here."""
-    return load(name or _chosen or os.environ.get("FASTRNN_BACKEND") or _best())
+    wanted = os.environ.get("FASTRNN_BACKEND")
+    if wanted and wanted not in NAMES:
+        raise SettingError(f"FASTRNN_BACKEND must be one of {', '.join(NAMES)}, got {wanted!r}")
+    return load(name or _chosen or wanted or _best())
 
 
 @contextmanager

@@ -42,13 +42,13 @@ class _Settings:
     def __init__(self) -> None:
         self.isa = lib.fastrnn_isa_default()
         if self.isa < 0:
-            wanted = os.environ.get("FASTRNN_ISA")
-            raise ValueError(f"FASTRNN_ISA must be one of {', '.join(isa_names())} on this processor, got {wanted!r}")
+            names, wanted = ", ".join(isa_names()), os.environ.get("FASTRNN_ISA")
+            raise checks.SettingError(f"FASTRNN_ISA must be one of {names} on this processor, got {wanted!r}")
         threads = os.environ.get("FASTRNN_NUM_THREADS")
         if threads:
-            if not threads.isdecimal() or int(threads) < 1:
-                raise ValueError(f"FASTRNN_NUM_THREADS must be a positive integer, got {threads!r}")
-            lib.fastrnn_set_num_threads(min(int(threads), 256))
+            if not threads.isdecimal() or not 1 <= int(threads) <= 256:
+                raise checks.SettingError(f"FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {threads!r}")
+            lib.fastrnn_set_num_threads(int(threads))
 
 
 _settings = _Settings()
@@ -56,7 +56,11 @@ _local = threading.local()
 
 
 def set_isa(name: str | None) -> None:
-    """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here."""
+    """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here.
+
+    Weights that a layer has packed already stay in use, with the instruction set that they were packed for, until a
+    parameter of it changes.
+    """
     if name is not None:
         checks.choice("isa", name, isa_names())
     _settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())

@@ -50,9 +50,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """--threads and --backend."""
     group = parser.add_argument_group("machine")
     group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one a core)")
-    group.add_argument(
-        "--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest here)"
-    )
+    group.add_argument("--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest here)")
 
 
 def apply_machine_options(arguments: argparse.Namespace) -> None:

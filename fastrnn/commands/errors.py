@@ -14,6 +14,7 @@ class InputError(ValueError):
 def expected(error: Exception) -> tuple[int, str]:
     """The exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for what nobody should meet."""
     from ..backends import BackendUnavailable
+    from ..checks import SettingError
     from ..gradients import NonFiniteGradient, NonFiniteWeight
     from ..serialization import FileFormatError
     from ..text.reading import TextError
@@ -21,8 +22,8 @@ def expected(error: Exception) -> tuple[int, str]:
     from ..text.vocabulary import UnknownCharacters
     from ..training import CheckpointError
 
-    bad_input = (UsageError, InputError, TextError, RunError, CheckpointError, FileFormatError, UnknownCharacters)
-    if isinstance(error, bad_input):
+    bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
+    if isinstance(error, (*bad_input, UnknownCharacters)):
         return 2, one_line(error)
     if isinstance(error, OSError):
         return 1, explain(error)

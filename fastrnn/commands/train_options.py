@@ -76,9 +76,7 @@ def add_optimiser_options(group: Any) -> None:
         metavar="C",
         help=f"norm to clip all gradients to, 0: none ({_default('clip_norm')})",
     )
-    group.add_argument(
-        "--clip-value", type=real(0), metavar="C", help="clip each element of a gradient (default: 0, none)"
-    )
+    group.add_argument("--clip-value", type=real(0), metavar="C", help="clip each element of a gradient (default: 0, none)")
     group.add_argument("--batch", type=integer(1), metavar="B", help=f"sequences in a batch ({_default('batch')})")
     group.add_argument(
         "--seq-length",

@@ -12,7 +12,7 @@ from .. import backends, checks, init
 from ..backends.protocol import CellSpec
 from .base import Layer
 from .direction import make_direction, shown_options
-from .door import flag, is_ids
+from .door import is_ids
 from .layout import split_state
 from .parameter import GradientLock, Parameter
 
@@ -51,7 +51,7 @@ class RecurrentCell(Layer):
     ) -> None:
         self.input_size = checks.positive_int("input_size", input_size)
         self.hidden_size = checks.positive_int("hidden_size", hidden_size)
-        self.bias = flag("bias", bias)
+        self.bias = checks.flag("bias", bias)
         self.dtype = checks.float_dtype("dtype", dtype)
         self.backend = backend
         if backend is not None:
@@ -160,12 +160,10 @@ class GRUCell(RecurrentCell):
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
     ) -> None:
-        self.reset_after = flag("reset_after", reset_after)
-        self.reset_gate = flag("reset_gate", reset_gate)
+        self.reset_after = checks.flag("reset_after", reset_after)
+        self.reset_gate = checks.flag("reset_gate", reset_gate)
         options = {"dtype": dtype, "rng": rng, "backend": backend}
-        super().__init__(
-            input_size, hidden_size, bias, **options, reset_after=self.reset_after, reset_gate=self.reset_gate
-        )
+        super().__init__(input_size, hidden_size, bias, **options, reset_after=self.reset_after, reset_gate=self.reset_gate)
 
 
 class LSTMCell(RecurrentCell):
@@ -189,6 +187,6 @@ class LSTMCell(RecurrentCell):
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
     ) -> None:
-        self.peephole = flag("peephole", peephole)
+        self.peephole = checks.flag("peephole", peephole)
         options = {"dtype": dtype, "rng": rng, "backend": backend}
         super().__init__(input_size, hidden_size, bias, **options, forget_bias=forget_bias, peephole=self.peephole)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import backends, checks, init, memory
 from ..backends.protocol import Backend
 from .base import Layer
-from .door import array, contiguous, features, flag, ids
+from .door import array, contiguous, features, ids
 from .parameter import GradientLock, Parameter, Snapshot
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ class Linear(Layer):
         shape = (self.out_features, self.in_features)
         self.weight = Parameter("weight", init.uniform(rng, shape, bound, self.dtype))
         self.bias: Parameter | None = None
-        if flag("bias", bias):
+        if checks.flag("bias", bias):
             self.bias = Parameter("bias", init.uniform(rng, shape[:1], bound, self.dtype))
         self._lock = GradientLock()
         self._prepared: Prepared | None = None

@@ -12,13 +12,6 @@ from .. import checks, memory
 Array = NDArray[Any]
 
 
-def flag(name: str, value: object) -> bool:
-    """True or False. Raises TypeError: an option in the wrong place is a usual slip with torch's long signatures."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {checks.describe(value)}")
-    return bool(value)
-
-
 def is_ids(x: object) -> bool:
     """Whether x holds token ids: an array of integers."""
     return isinstance(x, np.ndarray) and x.dtype.kind in "iu"

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .door import flag
 from .parameter import Parameter
 from .recurrent_base import Backward, Recurrent
 
@@ -67,8 +66,8 @@ class GRU(Recurrent):
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
     ) -> None:
-        self.reset_after = flag("reset_after", reset_after)
-        self.reset_gate = flag("reset_gate", reset_gate)
+        self.reset_after = checks.flag("reset_after", reset_after)
+        self.reset_gate = checks.flag("reset_gate", reset_gate)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             dtype=dtype, rng=rng, backend=backend, reset_after=self.reset_after, reset_gate=self.reset_gate,
@@ -109,7 +108,7 @@ class LSTM(Recurrent):
         self.proj_size = checks.positive_int("proj_size", proj_size, smallest=0)
         if self.proj_size >= checks.positive_int("hidden_size", hidden_size):
             raise ValueError(f"proj_size must be smaller than hidden_size = {hidden_size}, got {proj_size}")
-        self.peephole = flag("peephole", peephole)
+        self.peephole = checks.flag("peephole", peephole)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
             dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
@@ -122,15 +121,13 @@ class LSTM(Recurrent):
     ) -> tuple[Array, Any]: ...
 
     @overload
-    def __call__(
-        self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool
-    ) -> tuple[Any, ...]: ...
+    def __call__(self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool) -> tuple[Any, ...]: ...
 
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[Any, ...]:
         """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
-        wanted = flag("return_cell_states", return_cell_states)
+        wanted = checks.flag("return_cell_states", return_cell_states)
         result, _ = self._run(x, state, lengths, training=False, cell_states=wanted)
         return result if wanted else result[:2]
 
@@ -148,6 +145,6 @@ class LSTM(Recurrent):
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[tuple[Any, ...], Backward]:
         """Training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
-        wanted = flag("return_cell_states", return_cell_states)
+        wanted = checks.flag("return_cell_states", return_cell_states)
         result, backward = self._run(x, state, lengths, training=True, cell_states=wanted)
         return result if wanted else result[:2], backward

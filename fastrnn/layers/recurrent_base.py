@@ -13,7 +13,7 @@ from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Plan
 from .base import Layer
 from .direction import Direction, make_direction, shown_options
-from .door import flag, is_ids
+from .door import is_ids
 from .layout import LAYOUTS, Layout, split_state
 from .parameter import GradientLock, Parameter
 from .stack import stack_backward, stack_forward
@@ -79,10 +79,10 @@ class Recurrent(Layer):
         self.input_size = checks.positive_int("input_size", input_size)
         self.hidden_size = checks.positive_int("hidden_size", hidden_size)
         self.num_layers = checks.positive_int("num_layers", num_layers)
-        self.bias = flag("bias", bias)
-        self.batch_first = flag("batch_first", batch_first)
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
-        self.bidirectional = flag("bidirectional", bidirectional)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
         self.dtype = checks.float_dtype("dtype", dtype)
         self.rng = init.generator(rng)
         self.backend = backend

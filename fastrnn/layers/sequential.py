@@ -68,9 +68,7 @@ class Sequential(Layer):
         return [
             layer
             for layer, after in zip(self.layers, following, strict=True)
-            if not (
-                isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size
-            )
+            if not (isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size)
         ]
 
     def __len__(self) -> int:

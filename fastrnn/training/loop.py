@@ -162,9 +162,7 @@ class Trainer:
         finally:
             self.optimizer.lr = self.state.base_lr
             self._tell("on_end", replace(self._last_info, seconds=self.state.seconds, stopped=outcome))
-        return Result(
-            self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome
-        )
+        return Result(self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome)
 
     def _claim_folder(self) -> None:
         """Make the folder ready: cut back its metrics when its own run goes on, else see that no other run is lost."""

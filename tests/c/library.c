@@ -1,0 +1,151 @@
+#include "library.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Gradients are added into arrays that hold this; float and double hold it exactly. */
+static const double BEFORE = 0.5;
+
+size_t bytes_of(int32_t dtype, int64_t n) { return (size_t)n * (dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float)); }
+
+static void set_real(void *reals, int32_t dtype, int64_t i, double value) {
+    if (dtype == FASTRNN_FLOAT64)
+        ((double *)reals)[i] = value;
+    else
+        ((float *)reals)[i] = (float)value;
+}
+
+void *guarded_reals(guards *g, int32_t dtype, int64_t n, const double *values) {
+    if (!n) return NULL;
+    void *reals = guarded(g, bytes_of(dtype, n));
+    for (int64_t i = 0; values && i < n; i++) set_real(reals, dtype, i, values[i]);
+    return reals;
+}
+
+double *as_doubles(int32_t dtype, int64_t n, const void *reals) {
+    double *values = allocate((size_t)n * sizeof *values);
+    for (int64_t i = 0; i < n; i++)
+        values[i] = dtype == FASTRNN_FLOAT64 ? ((const double *)reals)[i] : ((const float *)reals)[i];
+    return values;
+}
+
+fastrnn_layer layer_of(const model *m, int32_t isa, int32_t dtype) {
+    return (fastrnn_layer){.isa = isa, .dtype = dtype, .cell = m->cell, .I = m->I, .H = m->H, .P = m->P};
+}
+
+/* The arrays of one run, in the layer's dtype. */
+typedef struct {
+    guards g;
+    fastrnn_layer layer;
+    fastrnn_batch batch;
+    void *in[INPUTS], *out[OUTPUTS], *dout[OUTPUTS], *grad[INPUTS];
+    int64_t *ids;
+    void *packed, *tape;
+} run;
+
+static int64_t *guarded_integers(guards *g, int64_t n, const int64_t *values) {
+    if (!values) return NULL;
+    int64_t *copy = guarded(g, (size_t)n * sizeof *copy);
+    memcpy(copy, values, (size_t)n * sizeof *copy);
+    return copy;
+}
+
+static void *pack_weights(guards *g, const fastrnn_layer *layer, void *const *in, int training) {
+    void *packed = guarded(g, fastrnn_packed_size(layer, training));
+    const fastrnn_params params = {in[IN_W], in[IN_R], in[IN_B_IH], in[IN_B_HH], in[IN_PEEPHOLE], in[IN_PROJECTION]};
+    fastrnn_pack(layer, &params, training, packed);
+    return packed;
+}
+
+void *packed_weights(guards *g, const problem *p, const fastrnn_layer *layer, int training) {
+    void *in[INPUTS];
+    for (int i = 0; i < INPUTS; i++) in[i] = guarded_reals(g, layer->dtype, p->in_size[i], p->in[i]);
+    return pack_weights(g, layer, in, training);
+}
+
+static void start(run *r, const problem *p, setup s) {
+    const model *m = &p->m;
+    *r = (run){.layer = layer_of(m, s.isa, s.dtype)};
+    int64_t *lengths = guarded_integers(&r->g, m->B, p->lengths);
+    r->batch = (fastrnn_batch){.T = m->T, .B = m->B, .lengths = lengths, .reverse = m->reverse, .threads = s.threads};
+    r->ids = guarded_integers(&r->g, m->T * m->B, p->ids);
+    for (int i = 0; i < INPUTS; i++) r->in[i] = guarded_reals(&r->g, s.dtype, p->in_size[i], p->in[i]);
+    for (int i = 0; i < OUTPUTS; i++) {
+        int64_t wanted = i == OUT_C && s.minimal ? 0 : p->out_size[i];
+        r->out[i] = guarded_reals(&r->g, s.dtype, wanted, NULL);
+        r->dout[i] = p->dout[i] ? guarded_reals(&r->g, s.dtype, p->out_size[i], p->dout[i]) : NULL;
+    }
+    r->packed = pack_weights(&r->g, &r->layer, r->in, s.training);
+}
+
+/* The team may have gone to rest on a busy machine; being asked for, it works again. */
+static void wake_team(void) { fastrnn_set_num_threads(fastrnn_get_num_threads()); }
+
+static void forward(run *r, int training) {
+    const int ids = !!r->ids;
+    void *workspace = guarded(&r->g, fastrnn_forward_workspace_size(&r->layer, &r->batch, ids, training));
+    if (training) r->tape = guarded(&r->g, fastrnn_tape_size(&r->layer, &r->batch, ids));
+    const fastrnn_input in = {r->in[IN_X], r->ids, r->in[IN_H0], r->in[IN_C0]};
+    const fastrnn_output out = {r->out[OUT_Y], r->out[OUT_H_N], r->out[OUT_C_N], r->out[OUT_C]};
+    wake_team();
+    fastrnn_forward(&r->layer, r->packed, &r->batch, &in, &out, r->tape, workspace);
+}
+
+static int is_optional(int input) { return input == IN_X || input == IN_B_IH || input == IN_B_HH; }
+
+static void backward(run *r, const problem *p, int minimal) {
+    const int32_t dtype = r->layer.dtype;
+    for (int i = 0; i < INPUTS; i++) {
+        if (!minimal || !is_optional(i)) r->grad[i] = guarded_reals(&r->g, dtype, p->in_size[i], NULL);
+        for (int64_t n = 0; r->grad[i] && i >= IN_W && n < p->in_size[i]; n++) set_real(r->grad[i], dtype, n, BEFORE);
+    }
+    void *workspace = guarded(&r->g, fastrnn_backward_workspace_size(&r->layer, &r->batch, !!r->ids));
+    const fastrnn_input in = {r->in[IN_X], r->ids, NULL, NULL};
+    const fastrnn_output_grads dout = {r->dout[OUT_Y], r->dout[OUT_H_N], r->dout[OUT_C_N], r->dout[OUT_C]};
+    const fastrnn_input_grads din = {r->grad[IN_X], r->grad[IN_H0], r->grad[IN_C0]};
+    void *const *to = r->grad;
+    const fastrnn_grads grads = {to[IN_W], to[IN_R], to[IN_B_IH], to[IN_B_HH], to[IN_PEEPHOLE], to[IN_PROJECTION]};
+    wake_team();
+    fastrnn_backward(&r->layer, r->packed, &r->batch, &in, &dout, &din, &grads, r->tape, workspace);
+}
+
+results run_layer(const problem *p, setup s) {
+    run r;
+    results found = {0};
+    start(&r, p, s);
+    forward(&r, s.training);
+    if (s.training) backward(&r, p, s.minimal);
+    for (int i = 0; i < OUTPUTS; i++)
+        if (r.out[i]) found.o.out[i] = as_doubles(s.dtype, p->out_size[i], r.out[i]);
+    for (int i = 0; i < INPUTS; i++) {
+        if (r.grad[i]) found.grad[i] = as_doubles(s.dtype, p->in_size[i], r.grad[i]);
+        for (int64_t n = 0; r.grad[i] && i >= IN_W && n < p->in_size[i]; n++) found.grad[i][n] -= BEFORE;
+    }
+    guards_done(&r.g, describe(&p->m));
+    return found;
+}
+
+void free_results(results *r) {
+    free_outputs(&r->o);
+    for (int i = 0; i < INPUTS; i++) free(r->grad[i]);
+}
+
+void expect_same(const problem *p, const results *a, const results *b, const char *what) {
+    for (int i = 0; i < OUTPUTS; i++)
+        if (a->o.out[i] && b->o.out[i])
+            expect(!memcmp(a->o.out[i], b->o.out[i], (size_t)p->out_size[i] * sizeof(double)), "%s: %s of %s differs", what,
+                   OUTPUT_NAMES[i], describe(&p->m));
+    for (int i = 0; i < INPUTS; i++)
+        if (a->grad[i] && b->grad[i])
+            expect(!memcmp(a->grad[i], b->grad[i], (size_t)p->in_size[i] * sizeof(double)), "%s: d%s of %s differs", what,
+                   INPUT_NAMES[i], describe(&p->m));
+}
+
+void each_kernel(void (*body)(int32_t isa, int32_t dtype, void *context), void *context) {
+    for (int32_t isa = 0; isa < fastrnn_isa_count(); isa++)
+        if (fastrnn_isa_runs(isa)) {
+            body(isa, FASTRNN_FLOAT64, context);
+            body(isa, FASTRNN_FLOAT32, context);
+        }
+}

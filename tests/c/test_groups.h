@@ -1,0 +1,12 @@
+/* The groups of tests; each prints a line or more. */
+#ifndef TEST_GROUPS_H
+#define TEST_GROUPS_H
+
+void test_instruction_sets(void);
+void test_cells(void);
+void test_threads(void);
+void test_fork(void);
+void test_linear(void);
+void test_generate(void);
+
+#endif

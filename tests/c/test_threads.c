@@ -1,0 +1,171 @@
+/* The thread team: the same bits for every size of it, callers side by side, children of a fork. */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "library.h"
+#include "test_groups.h"
+
+/* Large enough to be split over two threads and more: the first over the batch, the others over hidden units. */
+static const model SPLIT[] = {
+    {FASTRNN_LSTM, 9, 24, 0, 6, 260, 0, 1, 1, 1, EVERY_OUTPUT},
+    {FASTRNN_GRU, 40, 99, 0, 5, 9, 0, 0, 0, 1, EVERY_OUTPUT},
+    {FASTRNN_GRU_RESET_BEFORE, 7, 131, 0, 4, 5, 1, 1, 0, 0, EVERY_OUTPUT},
+    {FASTRNN_LSTM_PEEPHOLE, 5, 97, 50, 6, 11, 0, 1, 1, 1, EVERY_OUTPUT},
+    {FASTRNN_RNN_RELU, 33, 260, 0, 3, 3, 0, 0, 1, 1, EVERY_OUTPUT},
+};
+enum { SPLITS = sizeof SPLIT / sizeof *SPLIT };
+
+/* `asked`: the batch's own number of threads. */
+static void expect_plan(const fastrnn_layer *layer, const model *m, int32_t asked, int32_t threads) {
+    int32_t split, planned;
+    const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = asked};
+    fastrnn_plan(layer, &batch, &split, &planned);
+    expect(planned == threads, "%s: planned %d of %d threads", describe(m), planned, threads);
+    int32_t right = m->B > 200 ? FASTRNN_SPLIT_BATCH : FASTRNN_SPLIT_HIDDEN;
+    expect(split == right, "%s: split %d, not %d", describe(m), split, right);
+}
+
+/* Training with the team's number of threads, inference with a number of its own. */
+static void same_for_every_size(int32_t isa, int32_t dtype, void *context) {
+    const problem *p = context;
+    const fastrnn_layer layer = layer_of(&p->m, isa, dtype);
+    setup training = {.isa = isa, .dtype = dtype, .training = 1}, inference = {.isa = isa, .dtype = dtype};
+    fastrnn_set_num_threads(1);
+    results one = run_layer(p, training), one_inference = run_layer(p, inference);
+    expect(one.grad[IN_W][0] != 0 && !isnan(one.grad[IN_W][0]), "%s: no gradient", describe(&p->m));
+    for (int32_t threads = 2; threads <= 3; threads++) {
+        fastrnn_set_num_threads(threads);
+        expect_plan(&layer, &p->m, 0, threads);
+        results more = run_layer(p, training);
+        fastrnn_set_num_threads(1);
+        inference.threads = threads;
+        expect_plan(&layer, &p->m, threads, threads);
+        results more_inference = run_layer(p, inference);
+        expect_same(p, &one, &more, "training with more threads");
+        expect_same(p, &one_inference, &more_inference, "inference with more threads");
+        free_results(&more);
+        free_results(&more_inference);
+    }
+    free_results(&one);
+    free_results(&one_inference);
+}
+
+/* A team far larger than the processors. */
+static void same_for_the_largest_team(const problem *p) {
+    const setup s = {.isa = fastrnn_isa_default(), .training = 1};
+    fastrnn_set_num_threads(1);
+    results one = run_layer(p, s);
+    fastrnn_set_num_threads(1000);
+    expect(fastrnn_get_num_threads() == 256, "%d threads, not 256", fastrnn_get_num_threads());
+    results most = run_layer(p, s);
+    expect_same(p, &one, &most, "256 threads");
+    results too_many = run_layer(p, (setup){.isa = s.isa, .training = 1, .threads = 400});
+    expect_same(p, &one, &too_many, "400 threads");
+    free_results(&too_many);
+    free_results(&one);
+    free_results(&most);
+}
+
+/* A workspace is asked for in one call and used in another; between them another thread may change the team. */
+static void sizes_follow_the_number_asked_for(const model *m) {
+    const fastrnn_layer layer = layer_of(m, fastrnn_isa_default(), FASTRNN_FLOAT32);
+    const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = 2};
+    fastrnn_set_num_threads(1);
+    size_t one = fastrnn_backward_workspace_size(&layer, &batch, 0);
+    fastrnn_set_num_threads(256);
+    expect(one == fastrnn_backward_workspace_size(&layer, &batch, 0), "%s: the workspace depends on the team", describe(m));
+}
+
+typedef struct {
+    const problem *p;
+    results right;
+} caller;
+
+static void *call_often(void *argument) {
+    const caller *c = argument;
+    for (int i = 0; i < 4; i++) {
+        results r = run_layer(c->p, (setup){.isa = fastrnn_isa_default(), .training = 1, .threads = 2 + i % 2});
+        expect_same(c->p, &c->right, &r, "callers side by side");
+        free_results(&r);
+    }
+    return NULL;
+}
+
+/* Three callers at once, of whom one has the team, while a fourth changes its size. */
+static void callers_side_by_side(const problem *problems) {
+    pthread_t threads[3];
+    caller callers[3];
+    for (int i = 0; i < 3; i++)
+        callers[i] = (caller){problems + i,
+                              run_layer(problems + i, (setup){.isa = fastrnn_isa_default(), .training = 1, .threads = 1})};
+    for (int i = 0; i < 3; i++) pthread_create(threads + i, NULL, call_often, callers + i);
+    for (int i = 0; i < 400; i++) {
+        fastrnn_set_num_threads(1 + i % 4);
+        usleep(100);
+    }
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++) free_results(&callers[i].right);
+}
+
+void test_threads(void) {
+    problem problems[SPLITS];
+    for (int i = 0; i < SPLITS; i++) {
+        problems[i] = new_problem(SPLIT + i, 50 + (uint64_t)i);
+        each_kernel(same_for_every_size, problems + i);
+        sizes_follow_the_number_asked_for(SPLIT + i);
+    }
+    group_done("team sizes");
+    same_for_the_largest_team(problems);
+    same_for_the_largest_team(problems + 1);
+    fastrnn_set_num_threads(-5);
+    expect(fastrnn_get_num_threads() == 1, "%d threads, not 1", fastrnn_get_num_threads());
+    group_done("largest team");
+    callers_side_by_side(problems);
+    group_done("callers side by side");
+    for (int i = 0; i < SPLITS; i++) free_problem(problems + i);
+}
+
+/* In the child of a fork: the same bits, with a team of its own. */
+static int child(const problem *p, const results *right, int depth) {
+    for (int i = 0; i < 3; i++) {
+        results r = run_layer(p, (setup){.isa = fastrnn_isa_default(), .training = 1});
+        expect_same(p, right, &r, "after a fork");
+        free_results(&r);
+    }
+    expect(fastrnn_get_num_threads() == 3, "after a fork: %d threads, not 3", fastrnn_get_num_threads());
+    if (depth > 0) return all_done();
+    fflush(stdout);
+    pid_t grandchild = fork();
+    if (grandchild == 0) _exit(child(p, right, depth + 1));
+    int status;
+    return waitpid(grandchild, &status, 0) == grandchild && status == 0 ? all_done() : EXIT_FAILURE;
+}
+
+/* Forks while another thread has the team and its workers run. */
+void test_fork(void) {
+    problem p = new_problem(SPLIT + 1, 60);
+    fastrnn_set_num_threads(3);
+    caller c = {&p, run_layer(&p, (setup){.isa = fastrnn_isa_default(), .training = 1})};
+    for (int i = 0; i < 4; i++) {
+        pthread_t busy;
+        pthread_create(&busy, NULL, call_often, &c);
+        fflush(stdout);
+        pid_t pid = fork();
+        if (pid == 0) {
+            int code = child(&p, &c.right, 0);
+            fflush(stdout);
+            _exit(code);
+        }
+        int status = -1;
+        waitpid(pid, &status, 0);
+        expect(status == 0, "a forked child ended with status %d", status);
+        pthread_join(busy, NULL);
+    }
+    free_results(&c.right);
+    free_problem(&p);
+    group_done("fork");
+}

@@ -1,0 +1,88 @@
+"""What every test run says about itself, and the settings that tests change and fixtures restore."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastrnn
+from fastrnn import backends
+
+C = importlib.import_module("fastrnn.backends.c") if "c" in backends.available() else None
+ISAS = C.isa_names() if C else ()
+# Every implementation but the reference: a backend and the instruction set that it is made to use (None: its own).
+ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.available() if name == "numba")]
+
+
+def pytest_report_header():
+    isa = f"{C.info()['isa']} of {', '.join(ISAS)}" if C else "none"
+    return [
+        f"fastrnn: {fastrnn.__version__} from {Path(fastrnn.__file__).parent}",
+        f"backends: {', '.join(backends.available())}; isa: {isa}; threads: {fastrnn.get_num_threads()}",
+    ]
+
+
+def _engine_name(engine):
+    return "-".join(part for part in engine if part)
+
+
+@pytest.fixture(params=ENGINES, ids=_engine_name)
+def engine(request):
+    """The name of a backend, made to run on one of its instruction sets."""
+    backend, isa = request.param
+    if isa:
+        C.set_isa(isa)
+    yield backend
+    if isa:
+        C.set_isa(None)
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """An instruction set that the C backend is made to run on."""
+    C.set_isa(request.param)
+    yield request.param
+    C.set_isa(None)
+
+
+@pytest.fixture
+def c():
+    """The module of the C backend, where there is one."""
+    if C is None:
+        pytest.skip("the C backend was not built")
+    return C
+
+
+@pytest.fixture
+def set_threads(c):
+    """``fastrnn.set_num_threads``; the number is restored at the end of the test."""
+    before = fastrnn.get_num_threads()
+    yield fastrnn.set_num_threads
+    fastrnn.set_num_threads(before)
+
+
+@pytest.fixture
+def run_python():
+    """Run a program in a process of its own that can import fastrnn and tests/cases.py.
+
+    Of the ``FASTRNN_`` variables it sees only those given by keyword. Returns the CompletedProcess; unless ``fails``,
+    an exit status other than 0 fails the test with what the program wrote.
+    """
+
+    def run(program, *, fails=False, **environment):
+        folders = [Path(__file__).parent, Path(fastrnn.__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("FASTRNN_")}
+        paths = {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, env=inherited | paths | environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert fails or done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run

@@ -1,0 +1,341 @@
+"""The fast backends against the reference, by value, as users call them.
+
+Bit-for-bit promises are in test_determinism, the reference's own correctness in test_reference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastrnn
+from fastrnn import backends
+from fastrnn.backends.protocol import Backend, Plan
+
+TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
+SLOW = pytest.mark.slow
+FAST_BACKENDS = [name for name in backends.available() if name != "reference"]
+EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+EVERY_DTYPE = pytest.mark.parametrize("dtype", TOLERANCE)
+EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
+
+
+def _results(backend, case_of, options):
+    """All outputs and gradients of a case for each of the options, in one dict."""
+    results = {}
+    for option in options:
+        for key, value in cases.run(backend, case_of(option)).items():
+            results[f"{key} ({cases.name(option)})"] = value
+    return results
+
+
+# T, B, I, H: one of everything, nothing a multiple of a vector, several tiles of rows, several panels of units, and
+# hidden units that leave one over in the last vector of any length.
+@EVERY_DTYPE
+@pytest.mark.parametrize(
+    "size",
+    [
+        (3, 1, 1, 1),
+        (5, 3, 4, 6),
+        pytest.param((9, 13, 33, 40), marks=SLOW),
+        pytest.param((5, 3, 17, 100), marks=SLOW),
+        pytest.param((4, 50, 8, 130), marks=SLOW),
+        pytest.param((3, 29, 65, 33), marks=SLOW),
+        pytest.param((20, 2, 3, 17), marks=SLOW),
+    ],
+    ids=str,
+)
+@EVERY_CELL
+def test_every_option_agrees_with_the_reference(engine, variant, size, dtype):
+    def case_of(option):
+        return cases.make_case(variant, *size, dtype, **option, seed=size[3])
+
+    wanted = _results("reference", case_of, cases.OPTIONS)
+    cases.assert_agree(_results(engine, case_of, cases.OPTIONS), wanted, TOLERANCE[dtype])
+
+
+# Each size is split over the batch by two threads and over the hidden units by three: see test_determinism, which also
+# has it that the number of threads changes no bit, so one comparison by value is enough.
+@EVERY_DTYPE
+@EVERY_CELL
+def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
+    if engine == "c":
+        request.getfixturevalue("set_threads")(2)
+    options = [cases.OPTIONS[0], {"bias": True, "lengths": False, "reverse": False, "ids": False}]
+
+    def case_of(option):
+        return cases.make_case(variant, 6, 50, 9, 100, dtype, **option)
+
+    if engine == "c":
+        plan = backends.load("c").plan(case_of(options[0]).spec, 6, 50)
+        assert (plan.split, plan.threads) == ("batch", 2)
+    wanted = _results("reference", case_of, options)
+    cases.assert_agree(_results(engine, case_of, options), wanted, TOLERANCE[dtype])
+
+
+# In float64 only: over so many steps a peephole's gradient in float32 depends on the last bits of the input.
+@pytest.mark.parametrize("options", [cases.OPTIONS[0], cases.OPTIONS[6], cases.OPTIONS[-1]], ids=cases.name)
+@EVERY_CELL
+def test_long_sequences_agree_with_the_reference(engine, variant, options):
+    case = cases.make_case(variant, 150, 3, 5, 7, **options)
+    cases.assert_agree(cases.run(engine, case), cases.run("reference", case), TOLERANCE["float64"])
+
+
+@st.composite
+def _any_case(draw, largest):
+    """A case of any cell, options, sizes up to ``largest`` (T, B, I, H) and lengths."""
+    T, B, I, H = (draw(st.integers(1, n), label=letter) for n, letter in zip(largest, "TBIH", strict=True))  # noqa: E741
+    options = {key: draw(st.booleans(), label=key) for key in ("bias", "reverse", "ids")}
+    lengths = draw(st.none() | st.lists(st.integers(1, T), min_size=B, max_size=B), label="lengths")
+    variant = draw(st.sampled_from(cases.CELLS), label="cell")
+    return cases.make_case(
+        variant, T, B, I, H, draw(st.sampled_from(list(TOLERANCE))), P=draw(st.integers(1, H)),
+        lengths=False if lengths is None else lengths, seed=draw(st.integers(0, 99)), **options,
+    )  # fmt: skip
+
+
+# The engine stays the same for all examples of a test.
+ANY = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
+
+
+@settings(max_examples=60, **ANY)
+@given(case=_any_case((6, 7, 9, 20)))
+def test_any_small_case_agrees_with_the_reference(engine, case):
+    cases.assert_agree(cases.run(engine, case), cases.run("reference", case), TOLERANCE[case.spec.dtype])
+
+
+@SLOW
+@settings(max_examples=300, **ANY)
+@given(case=_any_case((20, 60, 80, 150)))
+def test_any_case_agrees_with_the_reference(engine, case):
+    cases.assert_agree(cases.run(engine, case), cases.run("reference", case), TOLERANCE[case.spec.dtype])
+
+
+@EVERY_CELL
+def test_inference_and_missing_parts_agree_with_the_reference(engine, variant):
+    case = cases.make_case(variant, 5, 4, 3, 7, lengths=True)
+    wanted = cases.forward("reference", case, keep_tape=False)
+    got = cases.forward(engine, case, keep_tape=False)
+    assert got.tape is None
+    names = [key for key in got._fields if key != "tape"]
+    cases.assert_agree(*({key: getattr(out, key) for key in names} for out in (got, wanted)), 1e-12)
+    for missing in ("dy", "dh_n", "dc_n", "dc", "h0", "c0"):
+        if getattr(case, missing) is not None:
+            some = replace(case, **{missing: None})
+            cases.assert_agree(cases.run(engine, some), cases.run("reference", some), 1e-12)
+
+
+@EVERY_CELL
+def test_gradients_without_dx_are_the_same(engine, variant):
+    case = cases.make_case(variant, 5, 4, 3, 7, lengths=True, reverse=True)
+    all_of_them = cases.backward(cases.forward(engine, case).tape, case)._asdict()
+    without = cases.backward(cases.forward(engine, case).tape, case, need_dx=False)._asdict()
+    assert without.pop("dx") is None
+    for key, value in without.items():
+        np.testing.assert_array_equal(value, all_of_them[key], err_msg=key)
+
+
+@EVERY_CELL
+def test_nothing_past_the_lengths_is_read_and_zeros_are_there(engine, variant):
+    nan, huge = (cases.make_case(variant, 7, 5, 3, 9, lengths=True, padding=value) for value in (np.nan, 1e300))
+    got = cases.run(engine, nan)
+    cases.assert_agree(got, cases.run(engine, huge), 0)
+    for key in got.keys() & {"y", "c", "dx"}:
+        assert not got[key][np.arange(7)[:, None] >= nan.lengths].any(), key
+
+
+@EVERY_CELL
+@EVERY_DTYPE
+def test_huge_inputs_saturate_without_a_warning(engine, variant, dtype):
+    case = cases.make_case(variant, 4, 5, 3, 20, dtype)
+    case.x *= 1e30 if dtype == "float32" else 1e200
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = cases.run(engine, case)
+    assert all(np.isfinite(value).all() for value in got.values())
+    cases.assert_agree(got, cases.run("reference", case), TOLERANCE[dtype])
+
+
+# Layers: several of them, both directions, lengths and states.
+
+LAYERS = [
+    (fastrnn.RNN, {"nonlinearity": "relu"}),
+    (fastrnn.GRU, {}),
+    (fastrnn.GRU, {"reset_after": False}),
+    (fastrnn.LSTM, {}),
+    (fastrnn.LSTM, {"proj_size": 30, "peephole": True}),
+]
+
+
+def _layer_name(layer):
+    return "-".join([layer[0].__name__, *layer[1]])
+
+
+def _run_layer(layer, T, B, lengths):
+    """Outputs and gradients of a layer by name, for random inputs that are the same for every backend."""
+    rng = np.random.default_rng(1)
+
+    def like(value):
+        if isinstance(value, tuple):
+            return tuple(like(part) for part in value)
+        return rng.standard_normal(value.shape).astype(layer.dtype)
+
+    x = like(np.empty((T, B, layer.input_size)))
+    state = like(layer(x[:1])[1])
+    (y, new_state), backward = layer.forward(x, state, lengths)
+    inferred = layer(x, state, lengths)
+    dx, dstate = backward(like(y), like(new_state))
+    grads = {f"d{name}": parameter.grad for name, parameter in layer.named_parameters()}
+    results = {"y": y, "y of inference": inferred[0], "dx": dx} | grads
+    for key, value in (("state", new_state), ("state of inference", inferred[1]), ("dstate", dstate)):
+        parts = value if isinstance(value, tuple) else (value,)
+        results |= {f"{key} {i}": part for i, part in enumerate(parts)}
+    return results
+
+
+# T = 8 and B = 12 are enough for two threads to share every pass of these sizes.
+@EVERY_DTYPE
+@pytest.mark.parametrize(
+    ("num_layers", "bidirectional"),
+    [
+        (1, False),
+        (2, True),
+        (3, False),
+        (4, True),
+        pytest.param(1, True, marks=SLOW),
+        pytest.param(2, False, marks=SLOW),
+        pytest.param(3, True, marks=SLOW),
+        pytest.param(4, False, marks=SLOW),
+    ],
+)
+@pytest.mark.parametrize("kind", LAYERS, ids=_layer_name)
+@EVERY_BACKEND
+def test_layers_agree_with_the_reference(backend, kind, num_layers, bidirectional, dtype, request):
+    make, options = kind
+    options = options | {"bidirectional": bidirectional, "dtype": dtype, "rng": 0}
+
+    def run(name):
+        return _run_layer(make(50, 48, num_layers, backend=name, **options), 8, 12, [8, 3, 5, 8, 1, 2, 7, 4, 8, 6, 8, 8])
+
+    wanted = run("reference")
+    for threads in (1, 2) if backend == "c" else (1,):
+        if backend == "c":
+            request.getfixturevalue("set_threads")(threads)
+        plans = make(50, 48, num_layers, backend=backend, **options).plan(8, 12)
+        assert [plan.threads for plan in plans] == [threads] * len(plans)
+        cases.assert_agree(run(backend), wanted, TOLERANCE[dtype])
+
+
+@EVERY_BACKEND
+def test_cell_states_of_a_layer_agree_with_the_reference(backend):
+    x = np.random.default_rng(0).standard_normal((6, 4, 5))
+    dc = np.random.default_rng(1).standard_normal((6, 4, 14))
+
+    def run(name):
+        lstm = fastrnn.LSTM(5, 7, 2, bidirectional=True, peephole=True, dtype="float64", rng=0, backend=name)
+        (_, _, c), backward = lstm.forward(x, lengths=[6, 1, 3, 5], return_cell_states=True)
+        dx, _ = backward(None, None, dc)
+        return {"c": c, "dx": dx} | {name: parameter.grad for name, parameter in lstm.named_parameters()}
+
+    cases.assert_agree(run(backend), run("reference"), TOLERANCE["float64"])
+
+
+# What a backend is, and how one is chosen.
+
+
+@pytest.mark.parametrize("name", backends.available())
+def test_every_backend_has_the_signatures_of_the_protocol(name):
+    def parameters(function):
+        return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
+
+    backend = backends.load(name)
+    assert backend.name == name
+    for method in ("prepare", "forward", "backward", "plan"):
+        assert parameters(getattr(type(backend), method)) == parameters(getattr(Backend, method)), method
+
+
+@EVERY_BACKEND
+def test_plan_names_what_runs(backend):
+    spec = cases.make_case(cases.CELLS[6], 1, 1, 1, 1).spec
+    plan = backends.load(backend).plan(spec, 1, 1)
+    assert plan == Plan(backend, plan.isa, "none", 1)
+    assert plan.isa in ("avx512", "avx2", "base", "neon")
+
+
+COMPARE = """
+import cases, fastrnn
+from fastrnn.backends import c, load
+for variant in cases.CELLS:
+    case = cases.make_case(variant, 5, 7, 6, 19, "float32", lengths=True)
+    cases.assert_agree(cases.run("c", case), cases.run("reference", case), 2e-5)
+print(c.info()["isa"], load("c").plan(case.spec, 5, 7).isa, fastrnn.LSTM(1, 1, backend="c").plan(1, 1)[0].isa)
+"""
+
+
+def test_isa_from_the_environment(c, run_python):
+    for isa in c.isa_names():
+        assert run_python(COMPARE, FASTRNN_ISA=isa).stdout.split() == [isa] * 3
+    assert run_python(COMPARE, FASTRNN_ISA="").stdout.split() == [c.isa_names()[0]] * 3
+
+
+def test_unknown_isa_in_the_environment(c, run_python):
+    done = run_python("import fastrnn; fastrnn.LSTM(1, 1, backend='c')", fails=True, FASTRNN_ISA="mmx")
+    names = ", ".join(c.isa_names())
+    expected = f"fastrnn.checks.SettingError: FASTRNN_ISA must be one of {names} on this processor, got 'mmx'"
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == expected
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_unknown_isa(c):
+    with pytest.raises(ValueError, match=r"isa must be one of .*'(base|neon)'.*, got 'mmx'"):
+        c.set_isa("mmx")
+
+
+def test_the_backend_in_use():
+    x = np.ones((2, 1, 3), np.float32)
+    layer = fastrnn.RNN(3, 2)
+    for name in backends.available():
+        with fastrnn.use_backend(name):
+            assert backends.current().name == name
+            assert layer.plan(2, 1)[0].backend == name
+            assert np.isfinite(layer(x)[0]).all()
+    with pytest.raises(ValueError, match=r"backend must be one of c, numba, reference, got 'gpu'"):
+        fastrnn.use_backend("gpu")
+
+
+def test_the_backend_in_use_is_restored_after_an_error():
+    before = backends.current().name
+    with pytest.raises(KeyError), fastrnn.use_backend("reference"):
+        raise KeyError
+    assert backends.current().name == before
+
+
+WITHOUT_C = """
+import sys
+sys.modules["fastrnn._fastrnn"] = None  # as where nothing was compiled
+import fastrnn
+from fastrnn import backends
+print(*backends.available(), backends.current().name)
+fastrnn.use_backend("c")
+"""
+
+
+def test_a_missing_backend_is_passed_over_unless_asked_for(run_python):
+    done = run_python(WITHOUT_C, fails=True)
+    rest = [name for name in backends.available() if name != "c"]
+    assert done.stdout.split() == [*rest, rest[0]]
+    assert "BackendUnavailable: backend 'c' is not available: " in done.stderr.splitlines()[-1]
+
+
+def test_a_missing_backend_in_the_environment_is_an_error(run_python):
+    program = WITHOUT_C.replace("print(", "fastrnn.RNN(1, 1).plan(1, 1); print(")
+    done = run_python(program, fails=True, FASTRNN_BACKEND="c")
+    assert "BackendUnavailable: backend 'c' is not available: " in done.stderr.splitlines()[-1]

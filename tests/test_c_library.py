@@ -1,0 +1,162 @@
+"""The C library's own tests (``tests/c``), built by CMake as they stand, under sanitizers, and for aarch64."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+# Programs of this Python's environment come before those of the system, whose CMake may be too old.
+SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+slow = pytest.mark.slow
+
+
+def find(*programs: str) -> str:
+    """The first of these programs that is here; else the test is skipped."""
+    found = [path for program in programs if (path := shutil.which(program, path=SEARCH_PATH))]
+    if not found:
+        pytest.skip(f"needs {' or '.join(programs)}")
+    return found[0]
+
+
+def run(command: Sequence[str | Path], **options: object) -> str:
+    """The program's output; the test fails with all of it if the program did."""
+    environment = {**os.environ, "PATH": SEARCH_PATH, **options.pop("env", {})}  # type: ignore[dict-item]
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **options,  # type: ignore[call-overload]
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout[-8000:]}"
+    return str(done.stdout)
+
+
+def build(folder: Path, *options: str, python: bool = False) -> Path:
+    """Configure and build the checkout in this folder; returns the folder."""
+    cmake = find("cmake")
+    version = re.search(r"(\d+)\.(\d+)", run([cmake, "--version"]))
+    if not version or (int(version[1]), int(version[2])) < (3, 26):
+        pytest.skip("needs CMake 3.26 or newer")
+    kind = ["-DFASTRNN_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}"] if python else ["-DFASTRNN_PYTHON=OFF"]
+    generator = ["-G", "Ninja"] if shutil.which("ninja", path=SEARCH_PATH) else []
+    run([cmake, "-S", CHECKOUT, "-B", folder, *generator, *kind, "-DFASTRNN_TESTS=ON", *options])
+    run([cmake, "--build", folder, "--parallel", str(os.cpu_count() or 1)])
+    return folder
+
+
+def check(output: str) -> None:
+    """The tests' last line counts some that passed, and none that failed."""
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", output.splitlines()[-1]), output
+
+
+def compiles(compiler: str, folder: Path, *flags: str) -> bool:
+    """Whether an empty program can be built so: compilers come without the libraries of some sanitizers."""
+    source = folder / "empty.c"
+    source.write_text("int main(void) { return 0; }\n")
+    command = [compiler, *flags, str(source), "-o", str(folder / "empty")]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++", "clang", "clang++"])
+def test_the_public_header_stands_alone_in_c_and_cpp(compiler: str, tmp_path: Path) -> None:
+    source = tmp_path / ("header.cpp" if compiler.endswith("++") else "header.c")
+    source.write_text('#include "fastrnn.h"\nint main(void) { return fastrnn_isa_count() < 0; }\n')
+    run([find(compiler), "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", CHECKOUT / "csrc", source])
+
+
+@slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_kernels(compiler: str, tmp_path: Path) -> None:
+    built = build(tmp_path / "build", f"-DCMAKE_C_COMPILER={find(compiler)}")
+    check(run([built / "test_kernels"]))
+
+
+@slow
+def test_kernels_under_sanitizers(tmp_path: Path) -> None:
+    if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=address,undefined"):
+        pytest.skip("the compiler has no AddressSanitizer")
+    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON")
+    check(run([built / "test_kernels"], env={"UBSAN_OPTIONS": "print_stacktrace=1"}))
+
+
+@slow
+def test_thread_team_under_thread_sanitizer(tmp_path: Path) -> None:
+    if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=thread"):
+        pytest.skip("the compiler has no ThreadSanitizer")
+    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")
+    # Not the group "fork": the sanitizer ends a child that starts threads.
+    check(run([built / "test_kernels", "threads", "linear", "generate"], env={"TSAN_OPTIONS": "halt_on_error=1"}))
+
+
+@slow
+def test_kernels_for_aarch64(tmp_path: Path) -> None:
+    compiler, qemu = find("aarch64-linux-gnu-gcc"), find("qemu-aarch64", "qemu-aarch64-static")
+    target = ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64", f"-DCMAKE_C_COMPILER={compiler}"]
+    built = build(tmp_path / "build", *target, "-DCMAKE_EXE_LINKER_FLAGS=-static")
+    # Not the group "fork": qemu's user mode does not survive the fork of a process with several threads.
+    output = run([qemu, built / "test_kernels", "isa", "cells", "threads", "linear", "generate"])
+    assert "neon: runs here" in output
+    check(output)
+
+
+def package_with(extension: Path, folder: Path) -> Path:
+    """A copy of the package and its tests, with this extension in it."""
+    package = folder / "fastrnn"
+    shutil.copytree(CHECKOUT / "fastrnn", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy(extension, package)
+    shutil.copytree(CHECKOUT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__", "c"))
+    shutil.copy(CHECKOUT / "pyproject.toml", folder)
+    return folder
+
+
+@slow
+def test_python_kernel_tests_under_sanitizers(tmp_path: Path) -> None:
+    compiler = find("cc", "gcc")
+    if not compiles(compiler, tmp_path, "-fsanitize=address,undefined"):
+        pytest.skip("the compiler has no AddressSanitizer")
+    libraries = [run([compiler, f"-print-file-name=lib{name}.so"]).strip() for name in ("asan", "ubsan")]
+    if not all(Path(library).is_absolute() for library in libraries):
+        pytest.skip("the sanitizers' shared libraries are not to be found")
+    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON", python=True)
+    here = package_with(built / "_fastrnn.abi3.so", tmp_path / "package")
+    environment = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(here)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", "-k", "not numba"]
+    output = run([*command, "tests/test_backends.py"], cwd=here, env=environment)
+    assert f"from {here}" in output
+    assert "backends: c" in output
+
+
+@slow
+def test_installs_without_a_compiler(tmp_path: Path) -> None:
+    """The install succeeds without the extension, and Numba serves."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    source = tmp_path / "source"
+    shutil.copytree(
+        CHECKOUT, source, ignore=shutil.ignore_patterns(".git", "*.so", "__pycache__", "build", ".*_cache", "runs")
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    no_compiler = {"PATH": f"{python.parent}{os.pathsep}{empty}", "CC": "/bin/false", "CXX": "/bin/false"}
+    run([python, "-m", "pip", "install", "--quiet", str(source)], env=no_compiler)
+    program = (
+        "import numpy as np, fastrnn; from pathlib import Path;"
+        "assert not list(Path(fastrnn.__file__).parent.glob('_fastrnn*'));"
+        "y, h = fastrnn.RNN(3, 4)(np.ones((2, 1, 3), np.float32));"
+        "assert np.abs(y).max() > 0 and np.array_equal(y[-1], h[0]);"
+        "print(fastrnn.RNN(3, 4).plan(2, 1))"
+    )
+    assert "numba" in run([python, "-c", program], cwd=tmp_path, env={"PYTHONPATH": ""})

@@ -1,0 +1,314 @@
+"""The pool of memory, and what a training step takes from the operating system once it is warm: nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn import memory
+from fastrnn.memory import ALIGNMENT, SMALLEST_POOLED, SPARE_BYTES, Pool, empty, pool, zeros
+
+LARGE = SMALLEST_POOLED  # bytes
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
+
+
+# Arrays from the pool.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", np.dtype("float32")])
+@pytest.mark.parametrize("shape", [LARGE, (LARGE,), (3, 5, LARGE), (LARGE, 1, 7), (2**20 + 1,)], ids=str)
+def test_arrays_are_as_asked_for_and_begin_on_a_cache_line(shape, dtype):
+    for make in (empty, zeros):
+        array = make(shape, dtype)
+        assert array.shape == (shape if isinstance(shape, tuple) else (shape,))
+        assert array.dtype == dtype
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+        assert _address(array) % ALIGNMENT == 0
+    assert not array.any()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 5), 0, (7,), (4, LARGE, 0)], ids=str)
+def test_small_and_empty_arrays(shape):
+    used = pool().used_bytes
+    array = zeros(shape, "float64")
+    assert array.shape == np.zeros(shape).shape
+    assert not array.any()
+    assert pool().used_bytes == used
+
+
+def test_memory_is_used_again():
+    array = empty((500, 1000))
+    address, used = _address(array), pool().used_bytes
+    del array
+    assert pool().used_bytes < used
+    again = empty((1000, 499))  # of the same size class
+    assert _address(again) == address
+    assert pool().used_bytes == used
+
+
+def test_two_arrays_in_use_never_share():
+    arrays = [empty((n, 1000)) for n in (50, 51, 50, 400, 50)]
+    for i, array in enumerate(arrays):
+        array.fill(i)
+    for i, array in enumerate(arrays):
+        assert (array == i).all()
+        assert not any(np.shares_memory(array, other) for other in arrays[:i])
+
+
+@pytest.mark.parametrize(
+    "view_of",
+    [
+        lambda a: a[3:5],
+        lambda a: a.T[::7, ::-1],
+        lambda a: a.reshape(-1, 10)[:, 0],
+        lambda a: a.view(np.int32)[1],
+        lambda a: memoryview(a)[2:],
+        lambda a: np.lib.stride_tricks.as_strided(a[10], (5,), (4,)),
+        lambda a: (ctypes.c_float * 10).from_buffer(a),
+    ],
+)
+def test_a_view_keeps_the_memory_of_its_array(view_of):
+    array = empty((300, 1000))
+    array.fill(1)
+    address = _address(array)
+    view = view_of(array)
+    before = bytes(view)
+    del array
+    other = empty((300, 1000))
+    assert _address(other) != address
+    other.fill(2)
+    assert bytes(view) == before
+    del view
+    gc.collect()
+    assert _address(empty((300, 1000))) == address
+
+
+def test_zeros_in_used_memory():
+    array = empty(LARGE)
+    array.fill(np.nan)
+    address = _address(array)
+    del array
+    again = zeros(LARGE)
+    assert _address(again) == address
+    assert not again.any()
+
+
+def test_sizes_round_up_by_an_eighth_at_most():
+    a_pool = Pool()
+    for size in np.random.default_rng(0).integers(LARGE, 2**30, size=1000).tolist():
+        before = a_pool.used_bytes
+        block_size = memory._size_class(size)
+        assert size <= block_size <= size * 1.125 + 4096
+        assert a_pool.used_bytes == before
+
+
+# The pool itself.
+
+
+def test_counters_of_a_pool():
+    a_pool = Pool()
+    block = a_pool.take(100_000)
+    assert block.nbytes == a_pool.used_bytes == a_pool.peak_bytes >= 100_000
+    a_pool.give_back(block)
+    assert (a_pool.used_bytes, a_pool.free_bytes) == (0, block.nbytes)
+    assert a_pool.take(100_000) is block
+    assert (a_pool.used_bytes, a_pool.free_bytes, a_pool.peak_bytes) == (block.nbytes, 0, block.nbytes)
+
+
+def test_memory_kept_is_bounded_for_changing_sizes():
+    a_pool, rng = Pool(), np.random.default_rng(0)
+    in_use = []
+    for _ in range(3000):
+        in_use.append(a_pool.take(int(rng.integers(LARGE, 2**22))))
+        if len(in_use) > rng.integers(1, 12):
+            a_pool.give_back(in_use.pop(int(rng.integers(len(in_use)))))
+        assert a_pool.used_bytes == sum(block.nbytes for block in in_use)
+        assert a_pool.free_bytes == sum(block.nbytes for blocks in a_pool._free.values() for block in blocks)
+        assert a_pool.free_bytes <= a_pool.peak_bytes + SPARE_BYTES
+
+
+def test_threads_take_and_give_back_at_once():
+    used, errors = pool().used_bytes, []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        kept = []
+        for i in range(300):
+            array = empty(int(rng.integers(LARGE, 4 * LARGE)), np.uint8)
+            array.fill((seed + i) % 251)
+            kept.append((array, (seed + i) % 251))
+            if len(kept) > 5:
+                array, value = kept.pop(int(rng.integers(5)))
+                if not (array == value).all():
+                    errors.append((seed, i))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    gc.collect()
+    assert pool().used_bytes == used
+    assert pool().free_bytes == sum(block.nbytes for blocks in pool()._free.values() for block in blocks)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_a_pool_though_a_thread_held_its_lock(run_python):
+    program = """
+import os, signal, threading
+import numpy as np
+from fastrnn.memory import empty, pool
+array = empty(100_000)
+array.fill(7)
+held, over = threading.Event(), threading.Event()
+def hold():
+    with pool()._lock:
+        held.set()
+        over.wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    other = empty(100_000)
+    other.fill(8)
+    del other
+    os._exit(0 if (array == 7).all() and (empty(100_000) != 7).all() else 1)
+over.set()
+assert os.waitpid(pid, 0)[1] == 0
+assert (array == 7).all()
+"""
+    run_python(program)
+
+
+# What a training step takes once it is warm. Faults are counted by the operating system, for the whole process.
+
+STEADY = """
+import resource
+import numpy as np
+import fastrnn
+from fastrnn import optim
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.memory import pool
+from fastrnn.text.char_model import CharModel
+
+def faults_of(step, steps=20):
+    for _ in range(5):
+        step()
+    peak, before = pool().peak_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        step()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    assert pool().peak_bytes == peak, "the pool still grows"
+    return (after - before) / steps
+
+rng = np.random.default_rng(0)
+"""
+
+KERNELS = """
+layer = fastrnn.LSTM(256, 256, rng=0)
+x, dy = (rng.standard_normal((64, 32, 256)).astype(np.float32) for _ in range(2))
+
+def step():
+    layer.zero_grad()
+    (y, _), backward = layer.forward(x)
+    backward(dy)
+
+print(faults_of(step), faults_of(lambda: layer(x)))
+"""
+
+CHAR_MODEL = """
+model = CharModel(65, "lstm", layers=2, hidden=256, dropout=0.1, rng=0)
+optimizer = optim.Adam(model.parameters())
+ids, targets = (rng.integers(0, 65, (64, 32)) for _ in range(2))
+state = None
+
+def step():
+    global state
+    model.zero_grad()
+    (logits, state), backward = model.forward(ids, state)
+    loss, dlogits = softmax_cross_entropy(logits, targets)
+    backward(dlogits)
+    optim.clip_grad_norm(model.parameters(), 1.0)
+    optimizer.step()
+
+print(faults_of(step))
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("program", [KERNELS, CHAR_MODEL], ids=["kernels", "char_model"])
+def test_page_faults_of_a_warm_step(c, run_python, program, threads, record_property):
+    pytest.importorskip("resource")
+    faults = [float(word) for word in run_python(STEADY + program, FASTRNN_NUM_THREADS=threads).stdout.split()]
+    print(f"page faults per step: {faults}")
+    record_property("page_faults_per_step", faults)
+    assert max(faults) < 20
+
+
+@pytest.mark.parametrize("kind", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
+def test_no_python_memory_is_gained_over_many_steps(kind):
+    layer = kind(8, 16, 2, bidirectional=True, rng=0)
+    x = np.random.default_rng(0).standard_normal((5, 4, 8)).astype(np.float32)
+
+    def steps(n):
+        for _ in range(n):
+            layer.zero_grad()
+            (y, state), backward = layer.forward(x, lengths=[5, 3, 1, 4])
+            backward(y, state)
+            layer(x)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = steps(100)
+        assert steps(400) - before < 16384  # less than one object for each step
+    finally:
+        tracemalloc.stop()
+
+
+SHAPES = """
+import numpy as np
+import fastrnn
+from fastrnn.memory import SPARE_BYTES, pool
+
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096
+
+rng = np.random.default_rng(0)
+layer = fastrnn.LSTM(16, 64, rng=0)
+
+def step():
+    x = rng.standard_normal((*rng.integers(1, 150, size=2), 16)).astype(np.float32)
+    (y, _), backward = layer.forward(x)
+    backward(y)
+
+step()
+before = resident()
+for _ in range(100):
+    step()
+    bound = pool().peak_bytes + SPARE_BYTES
+    assert pool().free_bytes <= bound
+    # What the pool lets go of stays with malloc for a while.
+    assert resident() - before < 1.5 * bound, (resident() - before, bound)
+"""
+
+
+def test_resident_memory_is_bounded_for_changing_shapes(run_python):
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc here")
+    run_python(SHAPES)

@@ -1,0 +1,217 @@
+"""What is special to the Numba backend; that it agrees with the reference is in test_backends."""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pytest
+
+numba = pytest.importorskip("numba")
+
+from fastrnn.backends import numba as backend  # noqa: E402
+from fastrnn.backends.numba_activations import sigmoid, tanh  # noqa: E402
+from fastrnn.backends.numba_jit import VECTOR_BYTES, jit_entry  # noqa: E402
+from fastrnn.backends.numba_layout import CHUNK  # noqa: E402
+from fastrnn.backends.numba_product import DEPTH  # noqa: E402
+from fastrnn.backends.numba_simd import load, matrix, store  # noqa: E402
+
+EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
+
+
+def _on_arrays(activation):
+    """The activation as a function from an array of whole vectors to a new one."""
+
+    @numba.njit(fastmath={"contract"}, error_model="numpy")
+    def fill(x, y):
+        zero = x.dtype.type(0)
+        source, target = matrix(x, x.nbytes, zero), matrix(y, y.nbytes, zero)
+        for at in range(0, x.nbytes, VECTOR_BYTES):
+            store(target, 0, at, activation(load(source, 0, at)))
+
+    def apply(x):
+        y = np.empty_like(x)
+        fill(x, y)
+        return y
+
+    return apply
+
+
+ACTIVATIONS = {
+    "sigmoid": (_on_arrays(sigmoid), lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": (_on_arrays(tanh), np.tanh),
+}
+EVERY_ACTIVATION = pytest.mark.parametrize("name", ACTIVATIONS)
+
+
+@EVERY_ACTIVATION
+@pytest.mark.parametrize(("dtype", "bits"), [("float32", np.float64), ("float64", np.longdouble)])
+def test_activations_are_within_three_units_in_the_last_place(name, dtype, bits):
+    if np.finfo(bits).eps >= np.finfo(dtype).eps:
+        pytest.skip("long double is no wider than float64 here")
+    ours, exact = ACTIVATIONS[name]
+    n = 1 << 18
+    small = np.geomspace(1e-37, 87, n)
+    x = np.concatenate([np.linspace(-87, 87, n), np.linspace(-12, 12, n), np.linspace(-1, 1, n), small, -small])
+    x = x.astype(dtype)
+    wanted = exact(x.astype(bits))
+    error = np.abs(ours(x) - wanted) / np.spacing(np.abs(wanted).astype(dtype))
+    assert error.max() < 3
+
+
+@EVERY_ACTIVATION
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_activations_of_special_values(name, dtype):
+    ours, exact = ACTIVATIONS[name]
+    tiny, huge = np.finfo(dtype).tiny, np.finfo(dtype).max
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1000, -1000, huge, -huge, tiny, -tiny, tiny / 8, -tiny / 8], dtype)
+    x.resize(16)
+    with np.errstate(over="ignore"):
+        wanted = exact(x)
+    # Where the true sigmoid is a denormal number or 0, ours stays the smallest that has a normal inverse.
+    smallest = 4 * tiny if name == "sigmoid" else 0
+    np.testing.assert_allclose(ours(x), wanted, rtol=1e-7, atol=smallest)
+
+
+# Every edge of the blocking: one vector and one more or less, tiles of rows, sums longer than a block of the product,
+# steps of more and fewer rows than a chunk.
+@EVERY_CELL
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("T", "B", "I", "H"),
+    [(3, 4, 15, 16), (2, 5, 17, 31), (2, CHUNK + 3, 2, 7), (CHUNK + 9, 1, 8, 8), (2, 3, DEPTH + 5, DEPTH // 4 + 1)],
+)
+def test_sizes_at_the_edges_of_the_blocks(variant, dtype, T, B, I, H):  # noqa: E741
+    for lengths in (False, True):
+        case = cases.make_case(variant, T, B, I, H, dtype, lengths=lengths, reverse=lengths)
+        cases.assert_agree(cases.run("numba", case), cases.run("reference", case), TOLERANCE[dtype])
+
+
+GUARD, GUARD_BYTES = 0xA5, 256
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """The backend's memory with a guard on both sides; calling this checks all guards."""
+    blocks = []
+
+    def empty(shape, dtype):
+        dtype = np.dtype(dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        raw = np.full(size + 2 * GUARD_BYTES + 64, GUARD, np.uint8)
+        # The worst case for what is aligned inside: the first address after a multiple of 64 that suits the type.
+        start = GUARD_BYTES + -raw.ctypes.data % 64 + dtype.itemsize
+        blocks.append((raw, start, start + size))
+        return raw[start : start + size].view(dtype).reshape(shape)
+
+    def zeros(shape, dtype):
+        array = empty(shape, dtype)
+        array.fill(0)
+        return array
+
+    def check():
+        assert blocks
+        for raw, start, end in blocks:
+            assert (raw[:start] == GUARD).all()
+            assert (raw[end:] == GUARD).all()
+
+    monkeypatch.setattr(backend, "empty", empty)
+    monkeypatch.setattr(backend, "zeros", zeros)
+    return check
+
+
+@EVERY_CELL
+@pytest.mark.parametrize("size", [(5, 3, 17, 33), (6, 40, 70, 5), (3, 2, 5, 100)], ids=str)
+def test_nothing_is_written_outside_of_the_memory_asked_for(guarded, variant, size):
+    for option in cases.OPTIONS:
+        case = cases.make_case(variant, *size, "float32", **option)
+        wanted = cases.run("reference", case)
+        cases.assert_agree(cases.run("numba", case), wanted, TOLERANCE["float32"])
+        cases.forward("numba", case, keep_tape=False)
+    guarded()
+
+
+@EVERY_CELL
+def test_two_threads_at_once_give_the_same_bits(variant):
+    case = cases.make_case(variant, 30, 5, 12, 20, "float32", lengths=True)
+    wanted = cases.run("numba", case)
+    with ThreadPoolExecutor(2) as pool:
+        for got in pool.map(lambda _: cases.run("numba", case), range(20)):
+            for key, value in wanted.items():
+                np.testing.assert_array_equal(got[key], value, strict=True)
+
+
+@EVERY_CELL
+def test_a_sequence_does_not_depend_on_those_beside_it(variant):
+    case = cases.make_case(variant, 6, 7, 5, 19, "float32")
+    wanted = cases.forward("numba", case)
+    for b in range(7):
+        one = replace(
+            case,
+            x=case.x[:, b : b + 1].copy(),
+            h0=case.h0[b : b + 1].copy(),
+            c0=None if case.c0 is None else case.c0[b : b + 1].copy(),
+        )
+        np.testing.assert_array_equal(cases.forward("numba", one).y[:, 0], wanted.y[:, b], strict=True)
+
+
+@EVERY_CELL
+def test_inference_in_chunks_gives_the_bits_of_training(variant):
+    case = cases.make_case(variant, 3 * CHUNK // 5, 11, 5, 9, "float32", lengths=True, reverse=True)
+    kept = cases.forward("numba", case, keep_tape=True)
+    for key, value in cases.forward("numba", case, keep_tape=False)._asdict().items():
+        if key != "tape":
+            np.testing.assert_array_equal(value, getattr(kept, key), strict=True)
+
+
+@EVERY_CELL
+def test_an_infinite_input_does_not_leak_through_padded_units(variant):
+    case = cases.make_case(variant, 4, 3, 5, 6, "float32")
+    case.x[1, 2, 3] = np.inf
+    got, wanted = cases.run("numba", case), cases.run("reference", case)
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(np.isfinite(got[key]), np.isfinite(value), err_msg=key)
+        finite = np.isfinite(value)
+        np.testing.assert_allclose(got[key][finite], value[finite], rtol=1e-4, atol=1e-4, err_msg=key)
+
+
+def test_read_only_and_writable_arrays_share_one_compiled_function():
+    case = cases.make_case(cases.CELLS[6], 4, 2, 3, 5, "float32", lengths=True)
+    cases.run("numba", case)
+    entries = (backend.forward, backend.backward, backend.weights.pack_forward, backend.weights.pack_backward)
+    before = [len(entry.signatures) for entry in entries]
+    for array in (*cases.inputs(case).values(), case.lengths, case.dy, case.dh_n, case.dc_n, case.dc):
+        array.flags.writeable = False
+    cases.run("numba", case)
+    cases.run("numba", cases.make_case(cases.CELLS[3], 4, 2, 3, 5, "float32", ids=True, bias=False))
+    assert [len(entry.signatures) for entry in entries] == before
+
+
+def test_a_function_compiles_where_nothing_can_be_cached():
+    scope = {}
+    exec(compile("def add(a, b):\n    return a + b\n", "/no/such/folder/file.py", "exec"), scope)
+    assert jit_entry(scope["add"])(2.5, 3.0) == 5.5
+
+
+def test_cached_functions_are_named_by_the_digest_of_all_sources():
+    names = {entry.py_func.__qualname__ for entry in (backend.forward, backend.backward)}
+    digests = {re.fullmatch(r"(forward|backward)_([0-9a-f]{12})", name)[2] for name in names}
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_a_second_process_loads_the_cache(run_python, tmp_path):
+    program = """
+import cases
+from fastrnn.backends import numba as backend
+cases.forward("numba", cases.make_case(cases.CELLS[6], 4, 2, 3, 5, "float32"))
+print(sum(backend.forward.stats.cache_hits.values()), sum(backend.forward.stats.cache_misses.values()))
+"""
+    counts = [run_python(program, NUMBA_CACHE_DIR=os.fspath(tmp_path)).stdout.split() for _ in range(2)]
+    assert counts == [["0", "1"], ["1", "0"]]
+    assert list(tmp_path.rglob("numba_forward.forward_*.nbc"))

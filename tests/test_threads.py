@@ -1,0 +1,350 @@
+"""Threads: the GIL, callers side by side, forks, how many, threadpoolctl, and the caller's floating-point mode."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+import time
+
+import cases
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn import backends
+
+EVERY_BACKEND = pytest.mark.parametrize("backend", [name for name in backends.available() if name != "reference"])
+
+
+def _in_threads(functions):
+    """Run them at once, each in a thread of its own; returns their results, or raises the first error."""
+    results, errors = [None] * len(functions), []
+    start = threading.Barrier(len(functions))
+
+    def run(i):
+        try:
+            start.wait()
+            results[i] = functions[i]()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=100)
+        assert not thread.is_alive(), "a thread hangs"
+    if errors:
+        raise errors[0]
+    return results
+
+
+# The GIL, and callers side by side.
+
+
+@pytest.fixture
+def no_forced_switches():
+    """Only a thread that lets go of the GIL by itself gives another its turn."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    yield
+    sys.setswitchinterval(before)
+
+
+@EVERY_BACKEND
+def test_other_threads_run_during_a_kernel(backend, no_forced_switches):
+    case = cases.make_case(cases.CELLS[6], 200, 32, 128, 256, "float32")
+    cases.run(backend, cases.make_case(cases.CELLS[6], 1, 1, 128, 256, "float32"))  # compiled, if it is to be
+    counted, over = 0, threading.Event()
+
+    def count():
+        nonlocal counted
+        while not over.is_set():
+            counted += 1
+            time.sleep(0)  # lets go of the GIL
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    tape = cases.forward(backend, case).tape
+    during_forward = counted
+    cases.backward(tape, case)
+    during_backward = counted - during_forward
+    over.set()
+    thread.join()
+    assert during_forward > 100
+    assert during_backward > 100
+
+
+@EVERY_BACKEND
+def test_threads_share_a_layer(backend):
+    lstm = fastrnn.LSTM(33, 100, 2, bidirectional=True, rng=0, backend=backend)
+    xs = [np.random.default_rng(seed).standard_normal((5, 50, 33)).astype(np.float32) for seed in range(3)]
+    wanted = [lstm(x)[0] for x in xs]
+
+    def many(x):
+        return [lstm(x)[0] for _ in range(10)]
+
+    for want, got in zip(wanted, _in_threads([lambda x=x: many(x) for x in xs]), strict=True):
+        for y in got:
+            np.testing.assert_array_equal(y, want)
+
+
+@EVERY_BACKEND
+def test_threads_that_train_one_layer_add_all_their_gradients(backend):
+    gru = fastrnn.GRU(9, 64, rng=0, dtype="float64", backend=backend)
+    x = np.random.default_rng(0).standard_normal((5, 50, 9))
+
+    def step():
+        (y, _), backward = gru.forward(x)
+        return y, backward(y)[0]
+
+    y, dx = step()
+    wanted = {name: p.grad.copy() for name, p in gru.named_parameters()}
+    gru.zero_grad()
+    for got_y, got_dx in _in_threads([step] * 8):
+        np.testing.assert_array_equal(got_y, y)
+        np.testing.assert_array_equal(got_dx, dx)
+    for name, parameter in gru.named_parameters():
+        assert cases.relative_error(parameter.grad, 8 * wanted[name]) < 1e-14, name
+
+
+@EVERY_BACKEND
+def test_many_threads_with_work_of_many_sizes(backend):
+    sizes = [(3, 50, 9, 100), (5, 2, 4, 130), (4, 1, 3, 5), (20, 7, 8, 33)]
+    work = [
+        cases.make_case(variant, *size, "float32", lengths=True)
+        for variant in (cases.CELLS[1], cases.CELLS[3], cases.CELLS[9])
+        for size in sizes
+    ]
+    wanted = [cases.run(backend, case) for case in work]
+
+    def worker(seed):
+        for i in np.random.default_rng(seed).integers(len(work), size=20):
+            got = cases.run(backend, work[i])
+            for key, value in wanted[i].items():
+                np.testing.assert_array_equal(got[key], value, err_msg=key)
+
+    _in_threads([lambda seed=seed: worker(seed) for seed in range(8)])
+
+
+def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_threads, monkeypatch):
+    guard = 16 * 96 * 1024 * 4  # more than fifteen further threads would take
+
+    def workspace(size):
+        guarded.append((c._aligned(size + guard), size))
+        guarded[-1][0][size:] = 77
+        set_threads(16)  # as another Python thread may at this moment
+        return c.ffi.from_buffer(guarded[-1][0])
+
+    guarded = []
+    case = cases.make_case(cases.CELLS[0], 2, 400, 1000, 16, "float32")
+    set_threads(1)
+    tape = cases.forward("c", case).tape
+    monkeypatch.setattr(c, "_workspace", workspace)
+    cases.backward(tape, case)
+    assert fastrnn.LSTM(1000, 16, backend="c").plan(2, 400)[0].threads == 16
+    assert all((memory[size:] == 77).all() for memory, size in guarded)
+
+
+# Forks. Each parent has used its team of two before; alarms end a child that hangs.
+
+FORKING = """
+import os, signal, sys, threading
+import numpy as np
+import cases, fastrnn
+from fastrnn import backends
+
+BACKEND = {backend!r}
+fastrnn.set_num_threads(2)
+case = cases.make_case(cases.CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
+if BACKEND == "c":
+    assert backends.load("c").plan(case.spec, 6, 50).threads == 2
+wanted = cases.run(BACKEND, case)
+
+def right():
+    got = cases.run(BACKEND, case)
+    return all(np.array_equal(got[key], wanted[key]) for key in wanted)
+
+def child():
+    '''Whether a forked child computes the right thing, twice, and its own child too.'''
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        if BACKEND == "c":
+            assert backends.load("c").plan(case.spec, 6, 50).threads == 2
+        ok = right() and right()
+        if ok and len(sys.argv) == 1:
+            sys.argv.append("grandchild")
+            ok = child()
+        os._exit(0 if ok else 1)
+    return os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@EVERY_BACKEND
+def test_fork_after_use(backend, run_python):
+    program = FORKING.format(backend=backend) + "assert right()\nassert child()\nassert right()\nassert child()"
+    run_python(program)
+
+
+@EVERY_BACKEND
+def test_fork_while_another_thread_runs_a_kernel(backend, run_python):
+    program = (
+        FORKING.format(backend=backend)
+        + """
+over, results = threading.Event(), []
+def work():
+    while not over.is_set():
+        results.append(right())
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+children = [child() for _ in range(10)]
+over.set()
+for thread in threads:
+    thread.join(60)
+    assert not thread.is_alive()
+assert all(children) and all(results) and len(results) >= 2, (children, results)
+"""
+    )
+    run_python(program)
+
+
+def _digest(backend):
+    case = cases.make_case(cases.CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
+    return {key: value.tobytes() for key, value in cases.run(backend, case).items()}
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_multiprocessing(backend, method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    wanted = _digest(backend)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map_async(_digest, [backend] * 4).get(timeout=100) == [wanted] * 4
+    assert _digest(backend) == wanted
+
+
+# How many threads.
+
+
+@pytest.mark.parametrize("n", [0, -1, 257, 10**12])
+def test_a_number_of_threads_out_of_range(n):
+    before = fastrnn.get_num_threads()
+    with pytest.raises(ValueError, match=rf"n must be at (least 1|most 256), got {n}"):
+        fastrnn.set_num_threads(n)
+    assert fastrnn.get_num_threads() == before
+
+
+@pytest.mark.parametrize("n", [1.0, "2", None, True, [2], np.array([2])])
+def test_what_is_not_a_number_of_threads(n):
+    with pytest.raises(TypeError, match="n must be an integer, got "):
+        fastrnn.set_num_threads(n)
+
+
+@pytest.mark.parametrize("n", [1, 2, np.int32(3), 256])
+def test_setting_the_number_of_threads(c, set_threads, n):
+    set_threads(n)
+    assert fastrnn.get_num_threads() == c.info()["threads"] == n
+    # One panel of hidden units for each thread at the most.
+    assert [plan.threads for plan in fastrnn.LSTM(8, 512, 2, backend="c").plan(20, 3)] == [min(n, 32)] * 2
+    assert fastrnn.LSTM(8, 8, backend="c").plan(1, 1)[0].threads == 1
+
+
+SHOW = "import fastrnn; print(fastrnn.get_num_threads(), fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)"
+
+
+@pytest.mark.parametrize("n", ["1", "2", "3"])
+def test_threads_from_the_environment(c, run_python, n):
+    assert run_python(SHOW, FASTRNN_NUM_THREADS=n).stdout.split() == [n, n]
+
+
+def test_threads_by_default_are_the_processors_that_may_be_used(c, run_python):
+    program = "import os; os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])\n" + SHOW
+    assert run_python(program, FASTRNN_NUM_THREADS="").stdout.split() == ["1", "1"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²", " "])
+def test_bad_threads_in_the_environment(c, run_python, value):
+    done = run_python(SHOW, fails=True, FASTRNN_NUM_THREADS=value)
+    assert done.returncode != 0
+    expected = f"fastrnn.checks.SettingError: FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {value!r}"
+    assert done.stderr.splitlines()[-1] == expected
+
+
+def test_threadpoolctl_sees_limits_and_restores(c, set_threads):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def seen():
+        (pool,) = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "fastrnn"]
+        return pool
+
+    set_threads(3)
+    assert seen()["num_threads"] == 3
+    assert seen()["version"] == fastrnn.__version__
+    layer = fastrnn.LSTM(64, 512, backend="c")
+    with threadpoolctl.threadpool_limits(1):
+        assert (seen()["num_threads"], fastrnn.get_num_threads(), layer.plan(64, 32)[0].threads) == (1, 1, 1)
+    assert (seen()["num_threads"], fastrnn.get_num_threads(), layer.plan(64, 32)[0].threads) == (3, 3, 3)
+    with threadpoolctl.threadpool_limits(2, user_api="fastrnn"):
+        assert fastrnn.get_num_threads() == 2
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert fastrnn.get_num_threads() == 3
+    assert fastrnn.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("first", ["threadpoolctl, fastrnn", "fastrnn, threadpoolctl"])
+def test_threadpoolctl_limits_before_the_first_use(c, run_python, first):
+    pytest.importorskip("threadpoolctl")
+    program = f"""
+import {first}
+with threadpoolctl.threadpool_limits(1):
+    print(fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)
+print(fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)
+"""
+    assert run_python(program, FASTRNN_NUM_THREADS="2").stdout.split() == ["1", "2"]
+
+
+# Denormal numbers.
+
+
+def _denormal_is_kept():
+    return np.float32(1e-40) * np.float32(1) != 0 and np.float64(1e-310) * np.float64(1) != 0
+
+
+def test_the_callers_floating_point_mode_is_left_alone(engine):
+    case = cases.make_case(cases.CELLS[6], 6, 50, 9, 100, "float32")
+    assert _denormal_is_kept()
+    cases.run(engine, case)
+    assert _denormal_is_kept()
+    assert _in_threads([lambda: (cases.run(engine, case), _denormal_is_kept())[1]] * 3) == [True] * 3
+
+
+def test_a_caller_that_flushes_denormals_goes_on_doing_so(engine):
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("torch cannot flush denormals here")
+    try:
+        cases.run(engine, cases.make_case(cases.CELLS[6], 6, 50, 9, 100, "float32"))
+        assert not _denormal_is_kept()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_denormal_inputs_are_as_good_as_zero(engine, variant, dtype):
+    tiny = 1e-40 if dtype == "float32" else 1e-310
+    case = cases.make_case(variant, 5, 7, 6, 19, dtype)
+    for key in ("h0", "c0", "dh_n", "dc_n", "dc"):
+        if getattr(case, key) is not None:
+            getattr(case, key).fill(0)
+    case.x.fill(tiny)
+    got = cases.run(engine, case)
+    case.x.fill(0)
+    wanted = cases.run(engine, case)
+    for key in wanted:
+        np.testing.assert_allclose(got[key], wanted[key], rtol=0, atol=1e-30, err_msg=key)
