@@ -7,7 +7,7 @@ default:
 build *OPTIONS:
     cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(command -v python)" {{OPTIONS}}
     cmake --build build
-    cp build/_fastrnn.abi3.so fastrnn/
+    cp --remove-destination build/_fastrnn.abi3.so fastrnn/
 
 # Quick tests; `just test -m slow` for the rest, `just test` with no words for all.
 test *ARGS:
@@ -15,7 +15,7 @@ test *ARGS:
 
 # The kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize:
-    pytest -m "slow or not slow" tests/test_c_library.py -k "sanitize"
+    pytest tests/test_c_library.py -k sanitize
 
 bench *ARGS:
     pytest bench --benchmark-only {{ARGS}}

@@ -30,7 +30,7 @@ class Pool:
 
     def __init__(self) -> None:
         # Reentrant: a block can be given back by the garbage collector while this thread holds the lock.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._free: dict[int, list[NDArray[np.uint8]]] = {}
         self.free_bytes = 0
         self.used_bytes = 0
@@ -39,7 +39,7 @@ class Pool:
     def take(self, size: int) -> NDArray[np.uint8]:
         """A block of at least ``size`` bytes; what is in it is undefined."""
         size = _size_class(size)
-        with self._lock:
+        with self.lock:
             self.used_bytes += size
             self.peak_bytes = max(self.peak_bytes, self.used_bytes)
             blocks = self._free.get(size)
@@ -50,7 +50,7 @@ class Pool:
 
     def give_back(self, block: NDArray[np.uint8]) -> None:
         """Return a block that nothing refers to any more."""
-        with self._lock:
+        with self.lock:
             self.used_bytes -= block.nbytes
             self._free.setdefault(block.nbytes, []).append(block)
             self.free_bytes += block.nbytes
@@ -73,13 +73,10 @@ def pool() -> Pool:
     return _pool
 
 
-def _after_fork() -> None:
-    # Another thread may have held the lock at the moment of the fork; in the child nobody will ever release it.
-    _pool._lock = threading.RLock()
-
-
+# No fork while another thread holds the lock: in the child nobody would ever release it. The forking thread holds it instead,
+# and as the lock is reentrant, arrays that go away while Python tidies up in the child can be given back.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_pool.lock.acquire, after_in_parent=_pool.lock.release, after_in_child=_pool.lock.release)
 
 
 class _Lease:
@@ -94,7 +91,8 @@ class _Lease:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
 
     def __del__(self) -> None:
-        _pool.give_back(self._block)
+        if _pool is not None:  # at the interpreter's end, names may be gone
+            _pool.give_back(self._block)
 
 
 def empty(shape: tuple[int, ...] | int, dtype: Any = np.float32) -> NDArray[Any]:

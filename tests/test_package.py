@@ -1,0 +1,45 @@
+"""The package as it is installed: light to import, whole, and with the C kernels wherever they can be built."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fastrnn
+from fastrnn import backends
+
+PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
+
+
+def test_import_is_light(run_python):
+    # `import fastrnn` needs NumPy and cffi's runtime; these would cost a tenth of a second to several each.
+    heavy = "numba", "llvmlite", "torch", "scipy", "rich", "matplotlib", "safetensors", "hypothesis", "onnx", "pretty_midi"
+    loaded = run_python("import sys, fastrnn; print(*sys.modules)").stdout.split()
+    assert "numpy" in loaded
+    assert not set(heavy) & set(loaded)
+
+
+def test_import_does_not_need_threadpoolctl(run_python):
+    program = "import sys; sys.modules['threadpoolctl'] = None; import fastrnn; print(fastrnn.get_num_threads() > 0)"
+    assert run_python(program).stdout.split() == ["True"]
+
+
+def test_version_is_the_same_everywhere():
+    assert tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"] == fastrnn.__version__
+
+
+@pytest.mark.skipif(not (shutil.which("cc") or os.environ.get("CC")), reason="no C compiler")
+def test_the_c_backend_was_built():
+    # The install succeeds without it too, so a broken build would show nowhere else.
+    assert "c" in backends.available()
+    assert backends.current().name == "c"
+
+
+def test_every_public_name_is_documented():
+    undocumented = [name for name in fastrnn.__all__ if not inspect.getdoc(getattr(fastrnn, name))]
+    assert not undocumented
