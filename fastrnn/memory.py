@@ -73,7 +73,7 @@ def pool() -> Pool:
     return _pool
 
 
-# No fork while another thread holds the lock: in the child nobody would ever release it. The forking thread holds it instead,
+# No fork while another thread holds the lock: in the child nobody would ever release it. The forking thread has it instead,
 # and as the lock is reentrant, arrays that go away while Python tidies up in the child can be given back.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_pool.lock.acquire, after_in_parent=_pool.lock.release, after_in_child=_pool.lock.release)
