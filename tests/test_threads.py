@@ -132,7 +132,7 @@ def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_thre
     guard = 16 * 96 * 1024 * 4  # more than fifteen further threads would take
 
     def workspace(size):
-        guarded.append((c._aligned(size + guard), size))
+        guarded.append((c.aligned(size + guard), size))
         guarded[-1][0][size:] = 77
         set_threads(16)  # as another Python thread may at this moment
         return c.ffi.from_buffer(guarded[-1][0])
@@ -141,7 +141,7 @@ def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_thre
     case = cases.make_case(cases.CELLS[0], 2, 400, 1000, 16, "float32")
     set_threads(1)
     tape = cases.forward("c", case).tape
-    monkeypatch.setattr(c, "_workspace", workspace)
+    monkeypatch.setattr(c, "take_workspace", workspace)
     cases.backward(tape, case)
     assert fastrnn.LSTM(1000, 16, backend="c").plan(2, 400)[0].threads == 16
     assert all((memory[size:] == 77).all() for memory, size in guarded)

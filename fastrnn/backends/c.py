@@ -6,74 +6,24 @@ grow to the largest size that it needed.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn._fastrnn import ffi, lib  # type: ignore[import-not-found]
-
-from .. import checks
 from ..memory import empty
+from .c_library import DTYPES, aligned, ffi, info, int64s, isa_names, lib, pointer, set_isa, settings, take_workspace
 from .protocol import CellSpec, Forward, Params, Plan
 
 if TYPE_CHECKING:
     from ..text.sampling import Answer, Request
 
+__all__ = ["BACKEND", "info", "isa_names", "set_isa"]
+
 Array = NDArray[Any]
 
-_DTYPES = {"float32": lib.FASTRNN_FLOAT32, "float64": lib.FASTRNN_FLOAT64}
 _SPLITS = {lib.FASTRNN_SPLIT_NONE: "none", lib.FASTRNN_SPLIT_BATCH: "batch", lib.FASTRNN_SPLIT_HIDDEN: "hidden"}
-
-
-def isa_names() -> tuple[str, ...]:
-    """The instruction sets compiled in that this processor runs, the best first."""
-    every = range(lib.fastrnn_isa_count())
-    return tuple(ffi.string(lib.fastrnn_isa_name(i)).decode() for i in every if lib.fastrnn_isa_runs(i))
-
-
-class _Settings:
-    """What the environment chose at the start, and :func:`set_isa` later."""
-
-    def __init__(self) -> None:
-        self.isa = lib.fastrnn_isa_default()
-        if self.isa < 0:
-            names, wanted = ", ".join(isa_names()), os.environ.get("FASTRNN_ISA")
-            raise checks.SettingError(f"FASTRNN_ISA must be one of {names} on this processor, got {wanted!r}")
-        threads = os.environ.get("FASTRNN_NUM_THREADS")
-        if threads:
-            if not threads.isdecimal() or not 1 <= int(threads) <= 256:
-                raise checks.SettingError(f"FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {threads!r}")
-            lib.fastrnn_set_num_threads(int(threads))
-
-
-_settings = _Settings()
-_local = threading.local()
-
-
-def set_isa(name: str | None) -> None:
-    """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here.
-
-    Weights that a layer has packed already stay in use, with the instruction set that they were packed for, until a
-    parameter of it changes.
-    """
-    if name is not None:
-        checks.choice("isa", name, isa_names())
-    _settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
-
-
-def info() -> dict[str, Any]:
-    """The ISA in use, those available, the compiler and the number of threads."""
-    return {
-        "isa": ffi.string(lib.fastrnn_isa_name(_settings.isa)).decode(),
-        "isas_available": list(isa_names()),
-        "compiler": ffi.string(lib.fastrnn_compiler()).decode(),
-        "threads": lib.fastrnn_get_num_threads(),
-    }
 
 
 def _cell(spec: CellSpec) -> int:
@@ -89,30 +39,7 @@ def _cell(spec: CellSpec) -> int:
 
 def _layer(spec: CellSpec) -> Any:
     sizes = (spec.input_size, spec.hidden_size, spec.proj_size)
-    return ffi.new("fastrnn_layer *", (_settings.isa, _DTYPES[spec.dtype], _cell(spec), *sizes))
-
-
-def _pointer(array: Array | None) -> Any:
-    return ffi.NULL if array is None else ffi.from_buffer(array)
-
-
-def _ids(array: Array | None) -> Any:
-    return ffi.NULL if array is None else ffi.from_buffer("int64_t[]", array)
-
-
-def _workspace(size: int) -> Any:
-    """This thread's workspace, at least ``size`` bytes."""
-    kept: Array | None = getattr(_local, "workspace", None)
-    if kept is None or kept.nbytes < size:
-        _local.workspace = kept = _aligned(max(size, 4096))
-    return ffi.from_buffer(kept)
-
-
-def _aligned(size: int) -> Array:
-    """Bytes that begin on a cache line; large ones from the pool."""
-    block: Array = empty(size + 64, np.uint8)
-    skip = -block.ctypes.data % 64
-    return block[skip : skip + size]
+    return ffi.new("fastrnn_layer *", (settings.isa, DTYPES[spec.dtype], _cell(spec), *sizes))
 
 
 class Prepared:
@@ -138,9 +65,9 @@ class Prepared:
         return self._inference
 
     def _pack(self, training: bool) -> Array:
-        packed = _aligned(lib.fastrnn_packed_size(self.layer, training))
+        packed = aligned(lib.fastrnn_packed_size(self.layer, training))
         p = self.params
-        arrays = [_pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
+        arrays = [pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
         lib.fastrnn_pack(self.layer, ffi.new("fastrnn_params *", arrays), training, ffi.from_buffer(packed))
         return packed
 
@@ -158,27 +85,27 @@ class Tape:
 
 
 def _batch(x: Array, lengths: Array | None, reverse: bool) -> Any:
-    return ffi.new("fastrnn_batch *", (*x.shape[:2], _ids(lengths), reverse, lib.fastrnn_get_num_threads()))
+    return ffi.new("fastrnn_batch *", (*x.shape[:2], int64s(lengths), reverse, lib.fastrnn_get_num_threads()))
 
 
 def _input(x: Array, h0: Array | None, c0: Array | None) -> Any:
     dense, ids = (x, None) if x.ndim == 3 else (None, x)
-    return ffi.new("fastrnn_input *", (_pointer(dense), _ids(ids), _pointer(h0), _pointer(c0)))
+    return ffi.new("fastrnn_input *", (pointer(dense), int64s(ids), pointer(h0), pointer(c0)))
 
 
 class PreparedLinear:
     """A linear layer with packed weights."""
 
     def __init__(self, weight: Array, bias: Array | None) -> None:
-        self.sizes = (_settings.isa, _DTYPES[weight.dtype.name], weight.shape[1], weight.shape[0])
+        self.sizes = (settings.isa, DTYPES[weight.dtype.name], weight.shape[1], weight.shape[0])
         linear = ffi.new("fastrnn_linear *", self.sizes)
-        self.packed = _aligned(lib.fastrnn_linear_packed_size(linear, True))
-        lib.fastrnn_linear_pack(linear, _pointer(weight), _pointer(bias), True, ffi.from_buffer(self.packed))
+        self.packed = aligned(lib.fastrnn_linear_packed_size(linear, True))
+        lib.fastrnn_linear_pack(linear, pointer(weight), pointer(bias), True, ffi.from_buffer(self.packed))
 
     def call(self, N: int, backward: bool) -> tuple[Any, Any]:
         """The layer as one call sees it, with its number of threads, and a workspace for that."""
         linear = ffi.new("fastrnn_linear *", (*self.sizes, lib.fastrnn_get_num_threads()))
-        return linear, _workspace(lib.fastrnn_linear_workspace_size(linear, N, backward))
+        return linear, take_workspace(lib.fastrnn_linear_workspace_size(linear, N, backward))
 
 
 class C:
@@ -216,12 +143,12 @@ class C:
         )
         memory = None
         if keep_tape:
-            memory = _aligned(lib.fastrnn_tape_size(layer, batch, ids))
+            memory = aligned(lib.fastrnn_tape_size(layer, batch, ids))
             out.tape = Tape(prepared, packed, x, lengths, reverse, memory)
-        output = ffi.new("fastrnn_output *", [_pointer(a) for a in (out.y, out.h_n, out.c_n, out.c)])
-        workspace = _workspace(lib.fastrnn_forward_workspace_size(layer, batch, ids, keep_tape))
+        output = ffi.new("fastrnn_output *", [pointer(a) for a in (out.y, out.h_n, out.c_n, out.c)])
+        workspace = take_workspace(lib.fastrnn_forward_workspace_size(layer, batch, ids, keep_tape))
         inputs = _input(x, h0, c0)
-        lib.fastrnn_forward(layer, ffi.from_buffer(packed), batch, inputs, output, _pointer(memory), workspace)
+        lib.fastrnn_forward(layer, ffi.from_buffer(packed), batch, inputs, output, pointer(memory), workspace)
         return out
 
     def backward(
@@ -242,10 +169,10 @@ class C:
         dx = empty((T, B, spec.input_size), spec.dtype) if need_dx and not ids else None
         dh0 = empty((B, spec.output_size), spec.dtype)
         dc0 = empty((B, spec.hidden_size), spec.dtype) if spec.cell == "lstm" else None
-        dout = ffi.new("fastrnn_output_grads *", [_pointer(a) for a in (dy, dh_n, dc_n, dc)])
-        din = ffi.new("fastrnn_input_grads *", [_pointer(a) for a in (dx, dh0, dc0)])
+        dout = ffi.new("fastrnn_output_grads *", [pointer(a) for a in (dy, dh_n, dc_n, dc)])
+        din = ffi.new("fastrnn_input_grads *", [pointer(a) for a in (dx, dh0, dc0)])
         g = grads
-        added = [_pointer(a) for a in (g.W, g.R, g.b_ih, g.b_hh, g.peephole, g.projection)]
+        added = [pointer(a) for a in (g.W, g.R, g.b_ih, g.b_hh, g.peephole, g.projection)]
         lib.fastrnn_backward(
             layer,
             ffi.from_buffer(tape.packed),
@@ -255,7 +182,7 @@ class C:
             din,
             ffi.new("fastrnn_grads *", added),
             ffi.from_buffer(tape.memory),
-            _workspace(lib.fastrnn_backward_workspace_size(layer, batch, ids)),
+            take_workspace(lib.fastrnn_backward_workspace_size(layer, batch, ids)),
         )
         return dx, dh0, dc0
 
@@ -277,7 +204,7 @@ class C:
         linear, workspace = prepared.call(N, False)
         y = empty((N, linear.O), x.dtype)
         packed = ffi.from_buffer(prepared.packed)
-        lib.fastrnn_linear_forward(linear, packed, N, _pointer(x), _pointer(y), workspace)
+        lib.fastrnn_linear_forward(linear, packed, N, pointer(x), pointer(y), workspace)
         return y
 
     def linear_backward(
@@ -287,7 +214,7 @@ class C:
         N = len(x)
         linear, workspace = prepared.call(N, True)
         dx = empty(x.shape, x.dtype) if need_dx else None
-        arrays = [_pointer(a) for a in (x, dy, dx, dW, db)]
+        arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
         lib.fastrnn_linear_backward(linear, ffi.from_buffer(prepared.packed), N, *arrays, workspace)
         return dx
 

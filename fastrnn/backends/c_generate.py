@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn._fastrnn import ffi, lib  # type: ignore[import-not-found]
-
 from ..text.sampling import NOTHING, Answer, Request
-from .c import _ids, _pointer, _workspace
+from .c_library import ffi, int64s, lib, pointer, take_workspace
 
 if TYPE_CHECKING:
     from .c import Prepared
@@ -26,8 +24,8 @@ def _model(stack: Sequence[Prepared], request: Request) -> tuple[Any, list[Any]]
     pointers = ffi.new("void *[]", [ffi.from_buffer(array) for array in packed])
     embedding = request.embedding
     E = 0 if embedding is None else embedding.shape[1]
-    ends = (_pointer(request.weight), _pointer(request.bias))
-    parts = (request.weight.shape[0], E, _pointer(embedding), len(stack), layers, pointers, *ends)
+    ends = (pointer(request.weight), pointer(request.bias))
+    parts = (request.weight.shape[0], E, pointer(embedding), len(stack), layers, pointers, *ends)
     return ffi.new("fastrnn_language_model *", parts), [packed, layers, pointers]
 
 
@@ -40,20 +38,20 @@ def generate(stack: Sequence[Prepared], request: Request) -> Answer:
     length, N = request.uniforms.shape
     tokens = np.full((N, length), NOTHING, np.int64)
     states = [_flat_states(request, n) for n in range(N)]
-    workspace = _workspace(lib.fastrnn_generate_workspace_size(model))
+    workspace = take_workspace(lib.fastrnn_generate_workspace_size(model))
     for n in range(N):
         prime, uniforms = np.ascontiguousarray(request.prime[:, n]), np.ascontiguousarray(request.uniforms[:, n])
         h, c = states[n]
         lib.fastrnn_generate(
             model,
             sampling,
-            _ids(prime),
+            int64s(prime),
             len(prime),
             ffi.from_buffer("double[]", uniforms),
             length,
-            _pointer(h),
-            _pointer(c),
-            _ids(tokens[n]),
+            pointer(h),
+            pointer(c),
+            int64s(tokens[n]),
             workspace,
         )
     del alive
