@@ -1,5 +1,6 @@
 /* From a layer to the kernels that serve it. Built with base flags only: it runs before anything is known of the processor.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +57,20 @@ const char *fastrnn_compiler(void) {
 int32_t fastrnn_get_num_threads(void) { return crew_threads(); }
 void fastrnn_set_num_threads(int32_t n) { crew_set_threads(n); }
 
-const fastrnn_kernels *kernels_for(const fastrnn_layer *layer) { return isas[layer->isa].of_dtype[layer->dtype]; }
+static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
+
+/* What the library trusts its caller with; checked in debug builds. */
+static void assert_batch(const fastrnn_batch *batch) {
+    assert(batch->T >= 1 && batch->B >= 1 && batch->threads >= 0);
+    for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 1 && batch->lengths[b] <= batch->T);
+    (void)batch;
+}
+
+const fastrnn_kernels *kernels_for(const fastrnn_layer *layer) {
+    assert(layer->isa >= 0 && layer->isa < ISA_COUNT && fastrnn_isa_runs(layer->isa));
+    assert(layer->I >= 1 && layer->H >= 1 && layer->P >= 0);
+    return isas[layer->isa].of_dtype[layer->dtype];
+}
 
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training) {
     return kernels_for(layer)->packed_size(layer, training);
@@ -81,12 +95,16 @@ size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn
 
 void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                      const fastrnn_output *out, void *tape, void *workspace) {
+    assert_batch(batch);
+    assert(!in->x != !in->ids && in->h0 && out->y && out->h_n && aligned(packed) && aligned(tape) && aligned(workspace));
     kernels_for(layer)->forward(layer, packed, batch, in, out, tape, workspace);
 }
 
 void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                       const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
                       void *tape, void *workspace) {
+    assert_batch(batch);
+    assert(din->dh0 && grads->W && grads->R && tape && aligned(packed) && aligned(tape) && aligned(workspace));
     kernels_for(layer)->backward(layer, packed, batch, in, dout, din, grads, tape, workspace);
 }
 

@@ -60,7 +60,8 @@ class Grads(NamedTuple):
 class Tape:
     """What a forward pass leaves for its backward, which uses it up: opaque but for the sizes.
 
-    It refers to ``x`` and the parameters and does not copy them: leave them unchanged until backward has run.
+    It refers to a floating-point ``x`` and the parameters and does not copy them: leave them unchanged until backward
+    has run.
     """
 
     backend: Backend
@@ -132,7 +133,7 @@ def _check_ids(spec: CellSpec, x: Array) -> Array:
     if low < -1 or high >= spec.input_size:
         worst = low if low < -1 else high
         raise ValueError(f"x must hold token ids in -1..{spec.input_size - 1}, got {worst}")
-    return np.ascontiguousarray(x, dtype=np.int64)
+    return np.array(x, dtype=np.int64, order="C")  # a copy: backward indexes with it, and the caller may change theirs
 
 
 def check_lengths(lengths: object, T: int, B: int) -> Array | None:
@@ -147,7 +148,7 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
     if array.min() < 1 or array.max() > T:
         worst = int(array.min()) if array.min() < 1 else int(array.max())
         raise ValueError(f"lengths must each lie in 1..T = 1..{T}, got {worst}")
-    return None if (array == T).all() else np.ascontiguousarray(array, dtype=np.int64)
+    return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
 
 
 def check_state(name: str, state: object, shape: tuple[int, int], letters: str, dtype: str) -> Array:

@@ -192,3 +192,9 @@ def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: flo
     errors = {key: relative_error(got[key], wanted[key]) for key in wanted}
     wrong = {key: error for key, error in errors.items() if not error <= tolerance}
     assert not wrong, f"relative errors above {tolerance}: {wrong}"
+
+
+def digest(backend: str) -> dict[str, bytes]:
+    """The bits of one run that two threads share. Here, where a process that was spawned can import it from."""
+    case = make_case(CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
+    return {key: value.tobytes() for key, value in run(backend, case).items()}

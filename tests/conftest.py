@@ -13,6 +13,12 @@ import pytest
 import fastrnn
 from fastrnn import backends
 
+# Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(fastrnn.__file__).parents[1]), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+).rstrip(os.pathsep)
+
 C = importlib.import_module("fastrnn.backends.c") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()
 # Every implementation but the reference: a backend and the instruction set that it is made to use (None: its own).
@@ -75,12 +81,11 @@ def run_python():
     """
 
     def run(program, *, fails=False, **environment):
-        folders = [Path(__file__).parent, Path(fastrnn.__file__).parents[1], os.environ.get("PYTHONPATH", "")]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("FASTRNN_")}
-        paths = {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
+        one_thread = {"OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", program]
         done = subprocess.run(
-            command, env=inherited | paths | environment, capture_output=True, text=True, timeout=120, check=False
+            command, env=inherited | one_thread | environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert fails or done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -103,7 +103,7 @@ def test_options_that_do_not_go_together(capsys, run):
 def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
     monkeypatch.setenv("FASTRNN_BACKEND", "fortran")
     message = _fails(capsys, "sample", trained)
-    assert "FASTRNN_BACKEND: backend must be one of c, numba, reference, got 'fortran'" in message
+    assert "FASTRNN_BACKEND must be one of c, numba, reference, got 'fortran'" in message
 
 
 # Text

@@ -187,13 +187,16 @@ def test_float32_is_float64_rounded_once(variant):
 
 
 @EVERY_CELL
-def test_backward_adds_leaves_its_inputs_alone_and_can_run_twice(variant):
+def test_backward_adds_leaves_its_inputs_alone_and_uses_up_the_tape(variant):
     case = _case(variant, lengths=True)
     before = {key: array.copy() for key, array in cases.inputs(case).items()}
     tape = cases.forward("reference", case).tape
     once = cases.backward(tape, case)._asdict()
+    with pytest.raises(RuntimeError, match="tape has been used"):
+        cases.backward(tape, case)
     grads = tape.params.zeros_like()
     for _ in range(2):
+        tape = cases.forward("reference", case).tape
         dx, *_ = functional.run_backward(tape, case.dy, case.dh_n, case.dc_n, case.dc, grads, need_dx=False)
     assert dx is None
     twice = {"d" + key: array for key, array in grads.items()}

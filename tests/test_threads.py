@@ -211,21 +211,16 @@ assert all(children) and all(results) and len(results) >= 2, (children, results)
     run_python(program)
 
 
-def _digest(backend):
-    case = cases.make_case(cases.CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
-    return {key: value.tobytes() for key, value in cases.run(backend, case).items()}
-
-
 @EVERY_BACKEND
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_multiprocessing(backend, method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
-    wanted = _digest(backend)
+    wanted = cases.digest(backend)
     with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map_async(_digest, [backend] * 4).get(timeout=100) == [wanted] * 4
-    assert _digest(backend) == wanted
+        assert pool.map_async(cases.digest, [backend] * 4).get(timeout=100) == [wanted] * 4
+    assert cases.digest(backend) == wanted
 
 
 # How many threads.

@@ -18,8 +18,6 @@ typedef struct {
     step_view view;
 } step_context;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static step_view view_of(const backward_pass *b, int64_t step) {
     const layout *l = &b->l;
     const tape *t = &b->t;
@@ -42,7 +40,7 @@ static step_view view_of(const backward_pass *b, int64_t step) {
 static void add_gradient(const step_context *k, const real *from, int64_t n, real *to, int64_t to_row, int64_t first,
                          int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &k->b->t.steps;
-    count = min64(count, n - first);
+    count = smaller(count, n - first);
     if (!from || count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)
         add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * n + first, count);
@@ -51,7 +49,7 @@ static void add_gradient(const step_context *k, const real *from, int64_t n, rea
 /* dL/dh is complete for these columns, `vectors` from `vector`: the cell. */
 static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const layout *l = &k->b->l;
-    vectors = min64(vectors, l->panels * l->units - vector);
+    vectors = smaller(vectors, l->panels * l->units - vector);
     if (vectors <= 0) return;
     add_gradient(k, k->b->dout->dc, l->H, k->b->dc, l->state, vector * VL, vectors * VL, row, rows);
     l->cell->backward(&k->view, vector, vectors, row, rows);
@@ -84,7 +82,7 @@ static void dfull_done(void *context, int64_t panel, int64_t row, int64_t rows) 
 static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
     const layout *l = &k->b->l;
-    int64_t vector = panel * l->hidden.vectors, vectors = min64(l->hidden.vectors, l->panels * l->units - vector);
+    int64_t vector = panel * l->hidden.vectors, vectors = smaller(l->hidden.vectors, l->panels * l->units - vector);
     if (vectors > 0) l->cell->backward2(&k->view, vector, vectors, row, rows);
 }
 

@@ -33,7 +33,7 @@ typedef struct {
 typedef void (*pointwise)(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows);
 
 typedef struct {
-    int gates, slots, has_c, has_peephole;
+    int slots, has_c, has_peephole;
     gate_group x; /* written by the input product */
     gate_group h; /* the recurrent product adds h_prev R^T to these */
     pointwise forward, backward;

@@ -49,7 +49,7 @@ static void place_inference(arena *a, forward_pass *f, int ids, void **schedule_
     f->t.rh = l->cell->h2.count ? arena_reals(a, batch->B * l->state) : 0;
 }
 
-size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
+static size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
     if (training) return 0;
     forward_pass f = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
@@ -58,8 +58,8 @@ size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batc
     return a.used;
 }
 
-void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
-                  const fastrnn_output *out, void *tape_memory, void *workspace) {
+static void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
+                         const fastrnn_output *out, void *tape_memory, void *workspace) {
     forward_pass f = {.l = layout_of(layer), .batch = batch, .in = in, .out = out, .packed = packed, .keep = !!tape_memory};
     arena a = {.base = f.keep ? tape_memory : workspace};
     void *memory;

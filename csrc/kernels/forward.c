@@ -14,8 +14,6 @@ typedef struct {
     step_view view;
 } step_context;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Where rows of this step lie. In inference two h buffers take turns; rows of sequences that have ended stay as they were.
  */
 static real *h_before(const forward_pass *f, int64_t step) {
@@ -50,7 +48,7 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
 static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
                       int64_t first, int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &f->t.steps;
-    count = min64(count, n - first);
+    count = smaller(count, n - first);
     if (count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)
         memcpy(to + source_of(s, s->offset[step] + j) * n + first, from + j * from_row + first,
@@ -260,7 +258,7 @@ void sequence_forward(const crew *me, void *context) {
     load_initial_states(me, f);
     zero_past_lengths(me, f);
     for (int64_t begin = 0; begin < s->S; begin += f->chunk_steps) {
-        int64_t end = min64(begin + f->chunk_steps, s->S), first = s->offset[begin];
+        int64_t end = smaller(begin + f->chunk_steps, s->S), first = s->offset[begin];
         crew_barrier(me); /* a chunk's buffers are used again */
         input_product(me, f, first, s->offset[end] - first);
         for (int64_t step = begin; step < end; step++) one_step(me, f, &share, step, f->keep ? 0 : first);

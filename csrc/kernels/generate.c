@@ -2,9 +2,11 @@
 
 #include <math.h>
 
-#include "sequence.h"
+#include "cell.h"
+#include "rows.h"
 
-static const fastrnn_batch ONE_STEP = {.T = 1, .B = 1};
+/* On one thread: a step is too short to share. */
+static const fastrnn_batch ONE_STEP = {.T = 1, .B = 1, .threads = 1};
 
 typedef struct {
     double p;
@@ -27,7 +29,7 @@ static buffers place_buffers(arena *a, const fastrnn_language_model *m) {
     size_t workspace = 0;
     for (int32_t i = 0; i < m->count; i++) {
         const fastrnn_layer *l = m->layers + i;
-        size_t size = pass_workspace_size(l, &ONE_STEP, i == 0 && !m->embedding, 0);
+        size_t size = fastrnn_forward_workspace_size(l, &ONE_STEP, i == 0 && !m->embedding, 0);
         if (size > workspace) workspace = size;
         if (output_size(l) > widest) widest = output_size(l);
         if (l->H > hidden) hidden = l->H;
@@ -48,7 +50,8 @@ size_t tokens_workspace_size(const fastrnn_language_model *model) {
     return a.used;
 }
 
-/* One token through the recurrent layers; their states in h and c advance. Leaves the top layer's output in w->x. */
+/* One token through the recurrent layers; their states in h and c advance. Leaves the top layer's output in w->x. Layers go
+ * through the dispatcher: each may have been packed for an ISA of its own. */
 static void step(const fastrnn_language_model *m, int64_t token, real *h, real *c, buffers *w) {
     if (m->embedding) load_row(w->x, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
     for (int32_t i = 0; i < m->count; i++) {
@@ -56,7 +59,7 @@ static void step(const fastrnn_language_model *m, int64_t token, real *h, real *
         const int ids = i == 0 && !m->embedding, has_c = cell_of(l->cell)->has_c;
         fastrnn_input in = {.x = ids ? 0 : w->x, .ids = ids ? &token : 0, .h0 = h, .c0 = has_c ? c : 0};
         fastrnn_output out = {.y = w->y, .h_n = w->h, .c_n = has_c ? w->c : 0};
-        pass_forward(l, m->packed[i], &ONE_STEP, &in, &out, 0, w->layer_workspace);
+        fastrnn_forward(l, m->packed[i], &ONE_STEP, &in, &out, 0, w->layer_workspace);
         memcpy(h, w->h, (size_t)output_size(l) * sizeof(real));
         h += output_size(l);
         if (has_c) memcpy(c, w->c, (size_t)l->H * sizeof(real));
@@ -143,8 +146,7 @@ static int64_t draw(const double *p, int64_t V, double u) {
 }
 
 /* p[v] = exp((logit - largest) / temperature), unnormalised */
-static void weights_of(const real *logits, int64_t V, double temperature, double *p) {
-    double largest = logits[most_likely(logits, V)];
+static void weights_of(const real *logits, double largest, int64_t V, double temperature, double *p) {
     for (int64_t v = 0; v < V; v++) p[v] = exp(((double)logits[v] - largest) / temperature);
 }
 
@@ -159,7 +161,7 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
         output_layer(model, &w);
         int64_t token = most_likely(w.logits, model->V);
         if (!how->greedy) {
-            weights_of(w.logits, model->V, how->temperature, w.p);
+            weights_of(w.logits, w.logits[token], model->V, how->temperature, w.p);
             if (how->top_k > 0 || how->top_p < 1) keep_top(how, w.p, model->V, w.candidates);
             token = draw(w.p, model->V, uniforms[count]);
         }

@@ -10,9 +10,4 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
                         int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                         void *workspace);
 
-/* Of this build, one step of one layer (entry.c). */
-size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training);
-void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
-                  const fastrnn_output *out, void *tape, void *workspace);
-
 #endif

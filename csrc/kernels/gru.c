@@ -124,15 +124,10 @@ static void plain_backward(const step_view *s, int64_t vector, int64_t vectors, 
     each_place(plain_back_at, s, vector, vectors, row, rows);
 }
 
-const cell cell_gru = {.gates = 3,
-                       .slots = 4,
-                       .x = {0, 3, {2, 0, 1}},
-                       .h = {1, 3, {0, 1, 2}},
-                       .forward = after_forward,
-                       .backward = after_backward};
+const cell cell_gru = {
+    .slots = 4, .x = {0, 3, {2, 0, 1}}, .h = {1, 3, {0, 1, 2}}, .forward = after_forward, .backward = after_backward};
 
-const cell cell_gru_reset_before = {.gates = 3,
-                                    .slots = 3,
+const cell cell_gru_reset_before = {.slots = 3,
                                     .x = {0, 3, {2, 0, 1}},
                                     .h = {1, 2, {0, 1}},
                                     .forward = before_gates_forward,
@@ -142,4 +137,4 @@ const cell cell_gru_reset_before = {.gates = 3,
                                     .backward2 = before_gates_backward};
 
 const cell cell_gru_no_reset = {
-    .gates = 2, .slots = 2, .x = {0, 2, {0, 1}}, .h = {0, 2, {0, 1}}, .forward = plain_forward, .backward = plain_backward};
+    .slots = 2, .x = {0, 2, {0, 1}}, .h = {0, 2, {0, 1}}, .forward = plain_forward, .backward = plain_backward};

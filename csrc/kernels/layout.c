@@ -1,6 +1,6 @@
 #include "layout.h"
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+#include "rows.h"
 
 const cell *cell_of(int32_t id) {
     switch (id) {

@@ -8,7 +8,7 @@
 #include "linear.h"
 
 #include "gemm.h"
-#include "sequence.h"
+#include "rows.h"
 
 typedef struct {
     columns in, out;
@@ -50,8 +50,6 @@ typedef struct {
     real *db_sum;    /* [O], and as much again for a partial sum */
     real *x_tail;    /* [N][columns of a panel] the last columns of x, padded, when I is no whole number of panels */
 } linear_pass;
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t tail_columns(const linear_pass *k) { return k->l->I % (k->p.in.vectors * VL); }
 

@@ -74,16 +74,14 @@ static void peephole_backward(const step_view *s, int64_t vector, int64_t vector
     each_place(peephole_back_at, s, vector, vectors, row, rows);
 }
 
-const cell cell_lstm = {.gates = 4,
-                        .slots = 4,
+const cell cell_lstm = {.slots = 4,
                         .has_c = 1,
                         .x = {0, 4, {0, 1, 2, 3}},
                         .h = {0, 4, {0, 1, 2, 3}},
                         .forward = plain_forward,
                         .backward = plain_backward};
 
-const cell cell_lstm_peephole = {.gates = 4,
-                                 .slots = 4,
+const cell cell_lstm_peephole = {.slots = 4,
                                  .has_c = 1,
                                  .has_peephole = 1,
                                  .x = {0, 4, {0, 1, 2, 3}},

@@ -26,8 +26,6 @@
 #define linear_workspace_size_ THIS_BUILD(linear_workspace_size_)
 #define pack_layer THIS_BUILD(pack_layer)
 #define pack_transposed THIS_BUILD(pack_transposed)
-#define pass_forward THIS_BUILD(pass_forward)
-#define pass_workspace_size THIS_BUILD(pass_workspace_size)
 #define product THIS_BUILD(product)
 #define product_to_rows THIS_BUILD(product_to_rows)
 #define sequence_backward THIS_BUILD(sequence_backward)

@@ -42,7 +42,7 @@ static void relu_backward(const step_view *s, int64_t vector, int64_t vectors, i
 }
 
 const cell cell_rnn_tanh = {
-    .gates = 1, .slots = 1, .x = {0, 1, {0}}, .h = {0, 1, {0}}, .forward = tanh_forward, .backward = tanh_backward};
+    .slots = 1, .x = {0, 1, {0}}, .h = {0, 1, {0}}, .forward = tanh_forward, .backward = tanh_backward};
 
 const cell cell_rnn_relu = {
-    .gates = 1, .slots = 1, .x = {0, 1, {0}}, .h = {0, 1, {0}}, .forward = relu_forward, .backward = relu_backward};
+    .slots = 1, .x = {0, 1, {0}}, .h = {0, 1, {0}}, .forward = relu_forward, .backward = relu_backward};

@@ -4,6 +4,7 @@
 
 #include "../schedule.h"
 #include "layout.h"
+#include "rows.h"
 
 /* What a training forward keeps for backward. Rows are packed rows (schedule.h); N of them. */
 typedef struct {
@@ -15,18 +16,6 @@ typedef struct {
     real *full;  /* [N][state] o tanh(c) before a projection; null without */
     real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
 } tape;
-
-/* Memory handed out piece by piece; from null it only counts. Pieces begin on cache lines. */
-typedef struct {
-    char *base;
-    size_t used;
-} arena;
-static inline void *arena_take(arena *a, size_t bytes) {
-    size_t at = (a->used + 63) / 64 * 64;
-    a->used = at + bytes;
-    return a->base ? a->base + at : 0;
-}
-static inline real *arena_reals(arena *a, int64_t n) { return arena_take(a, (size_t)n * sizeof(real)); }
 
 /* Lay a tape out in the arena. The schedule is not built yet. */
 static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch, int ids, int64_t N) {
@@ -78,21 +67,6 @@ static inline step_share share_steps(const crew *me, const schedule *s, int spli
     }
     if (mine.rows.begin > mine.rows.end) mine.rows.begin = mine.rows.end;
     return mine;
-}
-
-/* to[0..padded) = from[0..n) and zeros; a null `from` is zeros. */
-static inline void load_row(real *to, const real *from, int64_t n, int64_t padded) {
-    if (from)
-        memcpy(to, from, (size_t)n * sizeof(real));
-    else
-        n = 0;
-    memset(to + n, 0, (size_t)(padded - n) * sizeof(real));
-}
-/* to[i] += from[i], i < n */
-static inline void add_part(real *to, const real *from, int64_t n) {
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) store(to + i, load(to + i) + load(from + i));
-    for (; i < n; i++) to[i] += from[i];
 }
 
 /* One forward pass. */

@@ -19,7 +19,6 @@
 #endif
 
 typedef FASTRNN_REAL real;
-enum { REAL_IS_DOUBLE = sizeof(real) == 8 };
 enum { VL = FASTRNN_VECTOR_BYTES / sizeof(real) };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -38,13 +37,12 @@ INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 /* a - 0 is a for every a, -0 and NaN included, so the compiler drops the subtraction. */
 INLINE vec splat(real a) { return a - (vec){0}; }
 
-/* The first n lanes, n < VL; the others are zero, and left alone in memory. */
+/* The first n lanes, n < VL; the others are zero. */
 INLINE vec load_first(const real *p, int64_t n) {
     vec v = {0};
     memcpy(&v, p, (size_t)n * sizeof(real));
     return v;
 }
-INLINE void store_first(real *p, vec v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof(real)); }
 
 /* fma_(a, b, c) = a b + c, rounded once where the processor can; min_ and max_ give the SECOND operand when either is NaN.
  */

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -92,7 +92,7 @@ def _restoring(previous: str | None) -> Iterator[None]:
         _chosen = previous
 
 
-def use_backend(name: str | None):  # type: ignore[no-untyped-def]
+def use_backend(name: str | None) -> AbstractContextManager[None]:
     """Choose the backend for the whole process: ``"c"``, ``"numba"``, ``"reference"``, or None for the default.
 
     Takes effect at once; as a context manager (``with use_backend("numba"):``) it restores the previous choice at the end.

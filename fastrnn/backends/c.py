@@ -54,15 +54,15 @@ class Prepared:
 
     def packed(self, training: bool) -> Array:
         """The packed weights. Two threads may both pack for the first time; either result serves."""
-        if self._training is not None:
-            return self._training
+        packed = self._training if training or self._inference is None else self._inference
+        if packed is not None:
+            return packed
+        packed = self._pack(training)
         if training:
-            self._training = self._pack(True)
-            self._inference = None
-            return self._training
-        if self._inference is None:
-            self._inference = self._pack(False)
-        return self._inference
+            self._training = packed  # serves inference too
+        else:
+            self._inference = packed
+        return packed
 
     def _pack(self, training: bool) -> Array:
         packed = aligned(lib.fastrnn_packed_size(self.layer, training))
@@ -112,6 +112,10 @@ class C:
     """The backend; see :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "c"
+
+    def settings(self) -> Any:
+        """The instruction set in use: layouts follow from it."""
+        return settings.isa
 
     def prepare(self, spec: CellSpec, params: Params) -> Prepared:
         """Pack the weights when they are first used."""

@@ -61,8 +61,7 @@ _local = threading.local()
 def set_isa(name: str | None) -> None:
     """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here.
 
-    Weights that a layer has packed already stay in use, with the instruction set that they were packed for, until a
-    parameter of it changes.
+    Layers pack their weights anew for it.
     """
     if name is not None:
         checks.choice("isa", name, isa_names())

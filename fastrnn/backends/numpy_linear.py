@@ -15,6 +15,9 @@ Array = NDArray[Any]
 class NumpyLinear:
     """The linear part of :class:`fastrnn.backends.protocol.Backend`; a prepared layer is (weight, bias)."""
 
+    def settings(self) -> None:
+        """Nothing: NumPy's products take the weights as they are, and such backends have no settings."""
+
     def prepare_linear(self, weight: Array, bias: Array | None) -> tuple[Array, Array | None]:
         """The weights as they are."""
         return weight, bias

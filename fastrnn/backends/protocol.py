@@ -109,7 +109,9 @@ class Forward:
 class Plan:
     """What a layer would run: one line of ``layer.plan(T, B)``.
 
-    ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``.
+    ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call works with
+    one thread instead of ``threads``, at the same result to the bit, while another Python thread has the C kernels' team,
+    and for a while after the team has lost its time waiting on a busy machine.
     """
 
     backend: str
@@ -128,6 +130,9 @@ class Backend(Protocol):
     """
 
     name: str
+
+    def settings(self) -> Any:
+        """What a prepared layer depends on beside its parameters: while it compares equal, the layer stays current."""
 
     def prepare(self, spec: CellSpec, params: Params) -> Any:
         """Make a layer ready to run; the parameters do not change while the result is in use."""

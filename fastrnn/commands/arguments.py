@@ -54,7 +54,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def apply_machine_options(arguments: argparse.Namespace) -> None:
-    """Put them into effect. Raises UsageError and BackendUnavailable."""
+    """Put them into effect. Raises UsageError, SettingError and BackendUnavailable."""
     if arguments.threads is not None:
         import fastrnn
 
@@ -64,7 +64,4 @@ def apply_machine_options(arguments: argparse.Namespace) -> None:
             raise UsageError(f"argument --threads: {error}") from error
     if arguments.backend is not None:
         backends.use_backend(arguments.backend)
-    try:
-        backends.current()
-    except ValueError as error:
-        raise UsageError(f"FASTRNN_BACKEND: {error}") from error
+    backends.current()

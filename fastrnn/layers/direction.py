@@ -33,6 +33,7 @@ class Prepared:
     """Parameters in a backend's own form, and what they were made from."""
 
     backend: Backend
+    settings: Any
     snapshot: Snapshot
     params: Params
     content: Any
@@ -72,14 +73,15 @@ class Direction:
     def prepared(self, owner: Layer, backend: Backend) -> Prepared:
         """The parameters in the backend's form, made anew if need be. Raises ValueError if one has a wrong shape."""
         parameters = self.parameters(owner)
-        kept = self._prepared
-        if kept is not None and kept.backend is backend and kept.snapshot.holds(parameters):
+        kept, settings = self._prepared, backend.settings()
+        same = kept is not None and kept.backend is backend and kept.settings == settings
+        if kept is not None and same and kept.snapshot.holds(parameters):
             return kept
         snapshot = Snapshot(parameters)
         arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
         params = check_params(self.spec, Params(**arrays))
-        self._prepared = Prepared(backend, snapshot, params, backend.prepare(self.spec, params))
-        return self._prepared
+        self._prepared = made = Prepared(backend, settings, snapshot, params, backend.prepare(self.spec, params))
+        return made
 
     def forward(
         self,

@@ -23,14 +23,14 @@ class Parameter:
     dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
     """
 
-    __slots__ = ("_array", "grad", "name", "version")
+    __slots__ = ("_array", "_grad", "name", "version")
 
     def __init__(self, name: str, array: Array) -> None:
         """Take ``array`` (any shape, float32 or float64) as it is if contiguous: the caller must not keep it."""
         checks.float_dtype(f"{name}'s dtype", array.dtype)
         self.name = name
         self._array = np.require(array, requirements=["C", "W"])
-        self.grad: Array | None = None
+        self._grad: Array | None = None
         self.version = 0
 
     @property
@@ -53,11 +53,24 @@ class Parameter:
         self.version += 1
         return self._array
 
+    @property
+    def grad(self) -> Array | None:
+        """The gradient, or None. What is set is kept, not copied; raises TypeError or ValueError if it does not fit."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if value is not None:
+            fitting = checks.array(f"{self.name}'s grad", value, self.shape, self.dtype.name)
+            if fitting is not value or not value.flags.writeable:
+                raise ValueError(f"{self.name}'s grad must be a writeable, C-contiguous array: kernels add into it")
+        self._grad = value
+
     def gradient(self) -> Array:
         """The array that backward passes add into: ``grad``, made of zeros if there is none yet."""
-        if self.grad is None:
-            self.grad = np.zeros_like(self._array)
-        return self.grad
+        if self._grad is None:
+            self._grad = np.zeros_like(self._array)
+        return self._grad
 
     def zero_grad(self) -> None:
         """Fill the gradient with zeros and keep its memory."""
