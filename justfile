@@ -18,7 +18,7 @@ sanitize:
     pytest tests/test_c_library.py -k sanitize
 
 bench *ARGS:
-    pytest bench --benchmark-only {{ARGS}}
+    pytest bench {{ARGS}}
 
 lint:
     ruff check .
