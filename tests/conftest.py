@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,10 @@ os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(fastrnn.__file__).parents[1]), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
 ).rstrip(os.pathsep)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 C = importlib.import_module("fastrnn.backends.c") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()
