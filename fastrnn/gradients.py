@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
+from .layers.parameter import Parameter
 from .memory import empty
 
-if TYPE_CHECKING:
-    from .layers.parameter import Parameter
-
 Array = NDArray[Any]
-Params = Iterable["Parameter | tuple[str, Parameter]"]
+Params = Iterable[Parameter | tuple[str, Parameter]]
 
 # Elements worked on at a time. Adam touches six arrays: 384 KiB of float32, inside the smallest usual L2 cache.
 CHUNK = 16384
@@ -35,8 +33,22 @@ class NonFiniteWeight(ArithmeticError):
 
 
 def named(params: Params) -> list[tuple[str, Parameter]]:
-    """(name, parameter) of each. Raises ValueError for one given twice, which would be clipped or updated twice."""
-    pairs = [param if isinstance(param, tuple) else (param.name, param) for param in params]
+    """(name, parameter) of each.
+
+    Raises TypeError for anything else, ValueError for one given twice, which would be clipped or updated twice.
+    """
+    expected = "params must be an iterable of parameters or (name, parameter) pairs, as from model.parameters(), got "
+    if not isinstance(params, Iterable):
+        raise TypeError(expected + checks.describe(params))
+    pairs: list[tuple[str, Parameter]] = []
+    for i, item in enumerate(params):
+        match item:
+            case Parameter():
+                pairs.append((item.name, item))
+            case (str(name), Parameter() as param):
+                pairs.append((name, param))
+            case _:
+                raise TypeError(f"{expected}{checks.describe(item)} at index {i}")
     if len({id(param) for _, param in pairs}) != len(pairs):
         raise ValueError("params must hold each parameter once, got one of them twice")
     return pairs

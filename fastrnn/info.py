@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from .backends.protocol import CellSpec
 
 EXTRAS = {
     "train": ("rich", "matplotlib", "pretty_midi"),
@@ -18,6 +19,11 @@ EXTRAS = {
     "onnx": ("onnx",),
     "bench": ("pytest_benchmark", "threadpoolctl"),
 }
+
+
+# What "chosen" is asked about: large enough for all threads.
+TYPICAL, TYPICAL_T, TYPICAL_B = CellSpec("lstm", 256, 256), 64, 64
+REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
 
 
 def text() -> str:
@@ -28,10 +34,16 @@ def text() -> str:
         ("fastrnn", __version__),
         ("python", f"{platform.python_version()}, numpy {np.__version__}, {platform.system()} {platform.machine()}"),
         *_backend_rows(),
-        *_kernel_rows(_c_info()),
+        _chosen_row(),
+        *_c_rows(_c_info()),
         *_extra_rows(),
     ]
-    return "\n".join(f"{name + ':' if name else '':<10}{value}" for name, value in rows)
+    return "\n".join(f"{name + ':' if name else '':<12}{value}" for name, value in rows)
+
+
+def install_extra(extra: str) -> str:
+    """How to install what an extra stands for."""
+    return f"from the checkout: pip install '.[{extra}]'"
 
 
 def _backend_rows() -> list[tuple[str, str]]:
@@ -43,15 +55,18 @@ def _backend_rows() -> list[tuple[str, str]]:
         except backends.BackendUnavailable as error:
             state = f"missing: {error.__cause__ or error}"
         rows.append(("" if rows else "backends", f"{name:<10} {state}"))
-    try:
-        chosen, why = backends.current().name, "the first one present"
-    except (ValueError, backends.BackendUnavailable) as error:
-        chosen, why = "none", str(error)
-    else:
-        if os.environ.get("FASTRNN_BACKEND"):
-            why = "by FASTRNN_BACKEND"
+    return rows
+
+
+def _chosen_row() -> tuple[str, str]:
     how = "change it with FASTRNN_BACKEND, fastrnn.use_backend(name), or --backend"
-    return [*rows, ("chosen", f"{chosen} ({why}); {how}")]
+    try:
+        plan = backends.current().plan(TYPICAL, TYPICAL_T, TYPICAL_B)
+    except (ValueError, backends.BackendUnavailable) as error:
+        return "chosen", f"none ({error}); {how}"
+    why = "by FASTRNN_BACKEND" if os.environ.get("FASTRNN_BACKEND") else "the first one present"
+    threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
+    return "chosen", f"{plan.backend} ({why}), isa {plan.isa}, {threads} for a large layer; {how}"
 
 
 def _c_info() -> dict[str, Any]:
@@ -62,15 +77,14 @@ def _c_info() -> dict[str, Any]:
     return content
 
 
-def _kernel_rows(info: dict[str, Any]) -> list[tuple[str, str]]:
-    if not info:
-        how = "pip install --force-reinstall --no-cache-dir fastrnn"
-        return [("kernels", f"no C kernels; to have them, install gcc or clang, then {how}")]
-    found = ", ".join(info["isas_available"])
+def _c_rows(info: dict[str, Any]) -> list[tuple[str, str]]:
+    isa = f"{info['isa']} (found: {', '.join(info['isas_available'])})" if info else "none"
+    threads = f"at most {info['threads']}" if info else "none"
+    compiler = f"{info['compiler']}; to change it," if info else "none; to have C kernels, install gcc or clang, then"
     return [
-        ("isa", f"{info['isa']} (found: {found}); change it with FASTRNN_ISA"),
-        ("threads", f"{info['threads']}; change it with FASTRNN_NUM_THREADS, fastrnn.set_num_threads(n), or --threads"),
-        ("compiler", str(info["compiler"])),
+        ("c isa", f"{isa}; change it with FASTRNN_ISA"),
+        ("c threads", f"{threads}; change it with FASTRNN_NUM_THREADS, fastrnn.set_num_threads(n), or --threads"),
+        ("c compiler", f"{compiler} {REBUILD}"),
     ]
 
 
@@ -79,7 +93,7 @@ def _extra_rows() -> list[tuple[str, str]]:
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if util.find_spec(module) is None]
         here = ", ".join(f"{module} {_version(module)}" for module in modules if module not in absent)
-        lacking = f"missing: {', '.join(absent)} (pip install 'fastrnn[{extra}]')" if absent else ""
+        lacking = f"missing: {', '.join(absent)} ({install_extra(extra)})" if absent else ""
         rows.append(("" if rows else "extras", f"{extra:<10} {'; '.join(part for part in (here, lacking) if part)}"))
     return rows
 

@@ -37,16 +37,19 @@ class Pool:
         self.peak_bytes = 0
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """A block of at least ``size`` bytes; what is in it is undefined."""
+        """A block of at least ``size`` bytes; what is in it is undefined. Raises MemoryError."""
         size = _size_class(size)
         with self.lock:
-            self.used_bytes += size
-            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
             blocks = self._free.get(size)
             if blocks:
+                block = blocks.pop()
                 self.free_bytes -= size
-                return blocks.pop()
-        return np.empty(size, np.uint8)
+            else:
+                block = np.empty(size, np.uint8)
+            # Only now: where memory has run out, nothing is in use that give_back would count off again.
+            self.used_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+        return block
 
     def give_back(self, block: NDArray[np.uint8]) -> None:
         """Return a block that nothing refers to any more."""

@@ -72,12 +72,12 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate; at least 0, else TypeError or ValueError."""
+        """The learning rate; finite and at least 0, else TypeError or ValueError."""
         return self._lr
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._lr = checks.number("lr", value, 0.0)
+        self._lr = _finite("lr", value)
 
     def _arrays_in_use(self) -> tuple[str, ...]:
         return self.arrays
@@ -140,6 +140,26 @@ class Optimizer:
             checks.array(f"the optimiser's {name}", np.asarray(arrays[name]), array.shape, array.dtype.name)
 
 
+def _finite(name: str, value: object) -> float:
+    """A finite number of at least 0. Raises TypeError or ValueError."""
+    number = checks.number(name, value, 0.0)
+    if number == math.inf:
+        raise ValueError(f"{name} must be finite, got {value}")
+    return number
+
+
+def _betas(value: Any) -> tuple[float, float]:
+    """Adam's two decay rates. Raises TypeError or ValueError."""
+    message = f"betas must be two numbers in [0, 1), got {checks.describe(value)}"
+    try:
+        betas = [checks.number("betas", beta, 0.0, 1.0) for beta in value]
+    except (TypeError, ValueError) as error:
+        raise type(error)(message) from None
+    if len(betas) != 2 or 1 in betas:
+        raise ValueError(message)
+    return betas[0], betas[1]
+
+
 def _decayed(w: Array, g: Array, weight_decay: float, out: Array) -> Array:
     """g + weight_decay * w, written to ``out``; g itself where there is no decay."""
     if weight_decay == 0:
@@ -163,9 +183,9 @@ class SGD(Optimizer):
     def __init__(
         self, params: Params, lr: float = 1e-3, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
-        self.momentum = checks.number("momentum", momentum, 0.0)
+        self.momentum = _finite("momentum", momentum)
         self.nesterov = bool(nesterov)
-        self.weight_decay = checks.number("weight_decay", weight_decay, 0.0)
+        self.weight_decay = _finite("weight_decay", weight_decay)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got momentum 0")
         super().__init__(params, lr)
@@ -210,9 +230,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
     ) -> None:
         self.alpha = checks.number("alpha", alpha, 0.0, 1.0)
-        self.eps = checks.number("eps", eps, 0.0)
-        self.weight_decay = checks.number("weight_decay", weight_decay, 0.0)
-        self.momentum = checks.number("momentum", momentum, 0.0)
+        self.eps = _finite("eps", eps)
+        self.weight_decay = _finite("weight_decay", weight_decay)
+        self.momentum = _finite("momentum", momentum)
         self.centered = bool(centered)
         super().__init__(params, lr)
 
@@ -274,11 +294,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-        self.betas = (float(betas[0]), float(betas[1]))
-        self.eps = checks.number("eps", eps, 0.0)
-        self.weight_decay = checks.number("weight_decay", weight_decay, 0.0)
+        self.betas = _betas(betas)
+        self.eps = _finite("eps", eps)
+        self.weight_decay = _finite("weight_decay", weight_decay)
         super().__init__(params, lr)
 
     def _update(self, w: Array, g: Array, state: dict[str, Array], step: int, one: Array, two: Array) -> None:

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends.protocol import Backend, Plan
+from fastrnn.text import sampling
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 SLOW = pytest.mark.slow
 FAST_BACKENDS = [name for name in backends.available() if name != "reference"]
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EVERY_DTYPE = pytest.mark.parametrize("dtype", TOLERANCE)
+PROTOCOL = [name for name, value in vars(Backend).items() if inspect.isfunction(value) and not name.startswith("_")]
 EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
 
 
@@ -163,90 +165,6 @@ def test_huge_inputs_saturate_without_a_warning(engine, variant, dtype):
     cases.assert_agree(got, cases.run("reference", case), TOLERANCE[dtype])
 
 
-# Layers: several of them, both directions, lengths and states.
-
-LAYERS = [
-    (fastrnn.RNN, {"nonlinearity": "relu"}),
-    (fastrnn.GRU, {}),
-    (fastrnn.GRU, {"reset_after": False}),
-    (fastrnn.LSTM, {}),
-    (fastrnn.LSTM, {"proj_size": 30, "peephole": True}),
-]
-
-
-def _layer_name(layer):
-    return "-".join([layer[0].__name__, *layer[1]])
-
-
-def _run_layer(layer, T, B, lengths):
-    """Outputs and gradients of a layer by name, for random inputs that are the same for every backend."""
-    rng = np.random.default_rng(1)
-
-    def like(value):
-        if isinstance(value, tuple):
-            return tuple(like(part) for part in value)
-        return rng.standard_normal(value.shape).astype(layer.dtype)
-
-    x = like(np.empty((T, B, layer.input_size)))
-    state = like(layer(x[:1])[1])
-    (y, new_state), backward = layer.forward(x, state, lengths)
-    inferred = layer(x, state, lengths)
-    dx, dstate = backward(like(y), like(new_state))
-    grads = {f"d{name}": parameter.grad for name, parameter in layer.named_parameters()}
-    results = {"y": y, "y of inference": inferred[0], "dx": dx} | grads
-    for key, value in (("state", new_state), ("state of inference", inferred[1]), ("dstate", dstate)):
-        parts = value if isinstance(value, tuple) else (value,)
-        results |= {f"{key} {i}": part for i, part in enumerate(parts)}
-    return results
-
-
-# T = 8 and B = 12 are enough for two threads to share every pass of these sizes.
-@EVERY_DTYPE
-@pytest.mark.parametrize(
-    ("num_layers", "bidirectional"),
-    [
-        (1, False),
-        (2, True),
-        (3, False),
-        (4, True),
-        pytest.param(1, True, marks=SLOW),
-        pytest.param(2, False, marks=SLOW),
-        pytest.param(3, True, marks=SLOW),
-        pytest.param(4, False, marks=SLOW),
-    ],
-)
-@pytest.mark.parametrize("kind", LAYERS, ids=_layer_name)
-@EVERY_BACKEND
-def test_layers_agree_with_the_reference(backend, kind, num_layers, bidirectional, dtype, request):
-    make, options = kind
-    options = options | {"bidirectional": bidirectional, "dtype": dtype, "rng": 0}
-
-    def run(name):
-        return _run_layer(make(50, 48, num_layers, backend=name, **options), 8, 12, [8, 3, 5, 8, 1, 2, 7, 4, 8, 6, 8, 8])
-
-    wanted = run("reference")
-    for threads in (1, 2) if backend == "c" else (1,):
-        if backend == "c":
-            request.getfixturevalue("set_threads")(threads)
-        plans = make(50, 48, num_layers, backend=backend, **options).plan(8, 12)
-        assert [plan.threads for plan in plans] == [threads] * len(plans)
-        cases.assert_agree(run(backend), wanted, TOLERANCE[dtype])
-
-
-@EVERY_BACKEND
-def test_cell_states_of_a_layer_agree_with_the_reference(backend):
-    x = np.random.default_rng(0).standard_normal((6, 4, 5))
-    dc = np.random.default_rng(1).standard_normal((6, 4, 14))
-
-    def run(name):
-        lstm = fastrnn.LSTM(5, 7, 2, bidirectional=True, peephole=True, dtype="float64", rng=0, backend=name)
-        (_, _, c), backward = lstm.forward(x, lengths=[6, 1, 3, 5], return_cell_states=True)
-        dx, _ = backward(None, None, dc)
-        return {"c": c, "dx": dx} | {name: parameter.grad for name, parameter in lstm.named_parameters()}
-
-    cases.assert_agree(run(backend), run("reference"), TOLERANCE["float64"])
-
-
 # What a backend is, and how one is chosen.
 
 
@@ -257,8 +175,67 @@ def test_every_backend_has_the_signatures_of_the_protocol(name):
 
     backend = backends.load(name)
     assert backend.name == name
-    for method in ("prepare", "forward", "backward", "plan"):
+    for method in PROTOCOL:
         assert parameters(getattr(type(backend), method)) == parameters(getattr(Backend, method)), method
+    if hasattr(backend, "generate"):
+        the_loop = parameters(sampling.step_by_step)
+        assert the_loop[0][0] == "backend"
+        assert parameters(backend.generate) == the_loop[1:]
+
+
+def test_the_protocol_has_the_methods_that_are_compared():
+    assert {"settings", "prepare", "forward", "backward", "plan"} < set(PROTOCOL)
+    assert {"prepare_linear", "linear_forward", "linear_backward"} < set(PROTOCOL)
+
+
+def _stack(backend, variant, dtype, embedding):
+    """Two prepared layers of one cell, with an embedding of 5 or ids of 7 tokens below; their specs."""
+    below = cases.make_case(variant, 1, 1, 5 if embedding else 7, 19, dtype)
+    above = cases.make_case(variant, 1, 1, below.spec.output_size, 12, dtype, seed=1)
+    return [backend.prepare(case.spec, case.params) for case in (below, above)], [below.spec, above.spec]
+
+
+def _request(specs, dtype, embedding, choice):
+    """Three samples of 25 out of 7 tokens, from states that are not zero."""
+    rng = np.random.default_rng(3)
+
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    states = [(normal(3, s.output_size), normal(3, s.hidden_size) if s.cell == "lstm" else None) for s in specs]
+    return sampling.Request(
+        prime=np.array([[-1, 3, 0], [6, -1, 2]]),
+        uniforms=rng.random((25, 3)),
+        states=tuple(states),
+        embedding=normal(7, 5) if embedding else None,
+        weight=normal(7, specs[-1].output_size),
+        bias=normal(7),
+        choice=choice,
+    )
+
+
+CHOICES = [sampling.PLAIN, sampling.Choice(0.7, top_k=4, top_p=0.9), sampling.Choice(greedy=True)]
+
+
+@pytest.mark.parametrize("embedding", [False, True], ids=["ids", "embedding"])
+@EVERY_DTYPE
+@EVERY_CELL
+def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype, embedding):
+    c, reference = backends.load("c"), backends.load("reference")
+    (own, specs), (plain, _) = (_stack(backend, variant, dtype, embedding) for backend in (c, reference))
+    for choice in CHOICES:
+        request = _request(specs, dtype, embedding, choice)
+        endless = sampling.step_by_step(reference, plain, request)
+        for eos in (sampling.NOTHING, int(endless.tokens[10, 0])):
+            request = replace(request, eos=eos)
+            got, wanted = c.generate(own, request), sampling.step_by_step(reference, plain, request)
+            np.testing.assert_array_equal(got.tokens, wanted.tokens, strict=True)
+            # A sample that has ended stops in the library, and goes on unseen in the plain loop.
+            going = got.tokens[-1] != sampling.NOTHING
+            assert going[0] == (eos == sampling.NOTHING)
+            for mine, theirs in zip(got.states, wanted.states, strict=True):
+                for a, b in [(a, b) for a, b in zip(mine, theirs, strict=True) if b is not None]:
+                    np.testing.assert_allclose(a[going], b[going], rtol=0, atol=TOLERANCE[dtype])
 
 
 @EVERY_BACKEND

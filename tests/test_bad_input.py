@@ -1,6 +1,8 @@
 """What users get wrong, and what goes wrong for them: one line, the right exit status, nothing lost."""
 
+import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -58,6 +60,8 @@ def _fails(capsys, *arguments, status=2):
         ("--max-seconds", "0", "argument --max-seconds: must be a number above 0"),
         ("--clip-norm", "-1", "argument --clip-norm: must be a number at least 0"),
         ("--seed", "-1", "argument --seed: must be an integer of at least 0"),
+        ("--hidden", "9" * 20, "argument --hidden: must be an integer of at most 2147483647, got '99999999999999999999'"),
+        ("--seed", str(2**64), "argument --seed: must be an integer of at most 18446744073709551615"),
         ("--threads", "0", "argument --threads: must be an integer of at least 1"),
         ("--threads", "100000", "argument --threads: n must be at most 256, got 100000"),
         ("--model", "gpt", "argument --model: invalid choice: 'gpt' (choose from"),
@@ -81,6 +85,8 @@ def test_bad_training_options(capsys, option, value, message):
         ("--top-p", "2", "argument --top-p: must be a number above 0 and at most 1, got '2'"),
         ("--number", "0", "argument --number: must be an integer of at least 1, got '0'"),
         ("--length", "x", "argument --length: must be an integer of at least 1, got 'x'"),
+        ("--length", "9" * 22, "argument --length: must be an integer of at most 2147483647"),
+        ("--number", "9" * 22, "argument --number: must be an integer of at most 2147483647"),
     ],
 )
 def test_bad_sampling_options(capsys, trained, option, value, message):
@@ -106,7 +112,40 @@ def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
     assert "FASTRNN_BACKEND must be one of c, numba, reference, got 'fortran'" in message
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--hidden", "2000000000"],
+            "LSTM 2 x 2000000000 has 4.8e+19 parameters, which take 7.7e+11 GB; this machine has 8 GB",
+        ),
+        (["--layers", "2000000000", "--model", "rnn", "--hidden", "1"], "RNN 2000000000 x 1 has 8e+09 parameters"),
+        (["--hidden", "15000", "--layers", "1"], "LSTM 1 x 15000 has 904,"),
+    ],
+)
+def test_a_model_that_is_larger_than_the_memory(capsys, monkeypatch, tmp_path, options, message):
+    monkeypatch.setattr("fastrnn.text.model_size.machine_memory", lambda: 8 * 10**9)
+    message = f"not enough memory: {message}"
+    assert message in _fails(capsys, "train", "chars", *options, "--out", tmp_path / "run", status=1)
+    assert not (tmp_path / "run").exists()
+
+
 # Text
+
+
+def test_unknown_embedded_text(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = _fails(capsys, "train", "chars", "corpus:foo")
+    assert message == "fastrnn: error: corpus:foo is neither a file nor an embedded text: those are dinosaurs\n"
+
+
+@pytest.mark.parametrize(("reading", "most"), [("stream", 40), ("lines", 20)])
+def test_no_character_is_frequent_enough(capsys, tmp_path, reading, most):
+    (tmp_path / "text.txt").write_text("ab\nac\n" * 10 + "\n" * 20)
+    arguments = [tmp_path / "text.txt", "--reading", reading, "--min-count", "1000000", "--out", tmp_path / "run"]
+    message = _fails(capsys, "train", "chars", *arguments)
+    assert f"min_count must be at most {most}, the count of the commonest character, got 1000000" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_file(capsys, tmp_path):
@@ -163,8 +202,42 @@ def test_changed_text_on_resume(capsys, tmp_path):
 def test_a_run_is_not_overwritten_by_accident(capsys, run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     message = _fails(capsys, "train", "chars", *SMALL, "--out", run)
-    assert "holds a run already: --resume goes on with it, --overwrite replaces it" in message
+    assert "holds a run already, or files of the same names (config.json, last.safetensors, best.safetensors, " in message
+    assert message.endswith(": --resume goes on with a run, --overwrite replaces the files\n")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "samples.txt", "loss.png", "lines.safetensors", "metrics.csv"])
+def test_files_of_the_users_own_are_not_lost(capsys, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    assert f"or files of the same names ({name})" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path)
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("size", [1024, 8 * 1024])
+def test_overwriting_on_a_full_disk_leaves_the_old_run(run, size):
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert 1024 < len(before["config.json"]) < 8 * 1024 < len(before["last.safetensors"])
+    command = [sys.executable, "-m", "fastrnn", "train", "chars", *SMALL, "--seed", "5", "--overwrite", "--out", str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=_limited(size))
+    assert done.returncode == 1
+    assert re.search(r"^fastrnn: error: .*: File too large$", done.stderr, re.MULTILINE)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert main(["train", "chars", "--resume", "--max-steps", "6", "--out", str(run)]) == 0
+
+
+def test_a_full_disk_at_the_start_leaves_nothing(tmp_path):
+    arguments = ["train", "chars", *SMALL, "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "fastrnn", *arguments]
+    assert subprocess.run(command, capture_output=True, preexec_fn=_limited(8 * 1024)).returncode == 1
+    assert os.listdir(tmp_path) == []
+    assert main(arguments) == 0
+
+
+def test_metrics_of_something_else(capsys, run):
+    (run / "metrics.csv").write_text("name,age\n")
+    assert "metrics.csv is not a metrics file" in _fails(capsys, "train", "chars", "--resume", "--out", run)
 
 
 def test_run_folder_that_cannot_be_made(capsys, tmp_path):
@@ -200,12 +273,36 @@ def test_folders_that_hold_no_run(capsys, tmp_path, command):
         ("[1]", "is not the configuration of a character model"),
         ('{"format": "other"}', "is not the configuration of a character model"),
         ('{"format": "fastrnn-chars", "version": 99}', "has version 99, this fastrnn reads version 1"),
-        ('{"format": "fastrnn-chars", "version": 1}', "config.json is damaged: KeyError('options')"),
+        ('{"format": "fastrnn-chars", "version": 1}', "config.json is damaged: it lacks 'options'"),
     ],
 )
 def test_bad_configuration(capsys, run, content, message):
     (run / "config.json").write_text(content)
     assert message in _fails(capsys, "sample", run)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("options", "hidden", "x", "hidden must be an integer, got 'x'"),
+        ("options", "hidden", -8, "hidden must be at least 1, got -8"),
+        ("options", "model", "foo", "model must be one of 'rnn', 'gru', 'lstm', got 'foo'"),
+        ("options", "reading", 1, "reading must be one of 'lines', 'stream', got 1"),
+        ("options", "lr", None, "lr must be a number, got None"),
+        ("options", "dropout", 2, "dropout must lie in [0, 1], got 2"),
+        ("options", "patience", 0, "patience must be at least 1, got 0"),
+        ("options", "unk", "no", "unk must be True or False, got 'no'"),
+        ("data", "sources", [1], "sources must be a list of strings, got [1]"),
+        ("data", "sources", [], "sources must be a list of strings, got []"),
+        ("vocabulary", "tokens", ["a"], "the vocabulary lacks the end of the line"),
+    ],
+)
+@pytest.mark.parametrize("command", [["sample"], ["train", "chars", "--resume", "--out"]], ids=["sample", "resume"])
+def test_values_in_a_configuration(capsys, run, command, part, name, value, message):
+    content = json.loads((run / "config.json").read_text())
+    content[part][name] = value
+    (run / "config.json").write_text(json.dumps(content))
+    assert f"config.json is damaged: {message}\n" in _fails(capsys, *command, run)
 
 
 def test_no_checkpoint(capsys, run):

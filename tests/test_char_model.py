@@ -11,7 +11,9 @@ from fastrnn.text.batching import IGNORED, LineBatches, line_evaluation
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.char_task import CharTask
 from fastrnn.text.language_model import LanguageModel
+from fastrnn.text.model_size import parameter_count
 from fastrnn.text.options import make_options
+from fastrnn.text.run_folder import make_model
 from fastrnn.text.sampling import Choice, step_by_step
 from fastrnn.text.training import SampleWriter, cut_samples, make_trainer
 from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
@@ -306,6 +308,23 @@ def test_samples_have_the_models_distribution():
     assert counts[model.vocabulary.unk_id] == 0
     kept = p > 0
     assert ((counts[kept] - n * p[kept]) ** 2 / (n * p[kept])).sum() < 22.5  # 99.9 % with 6 degrees of freedom
+
+
+@pytest.mark.parametrize("reading", ["lines", "stream"])
+def test_long_samples_are_the_same_in_parts(monkeypatch, reading):
+    model = _language_model(reading=reading)
+    whole = model.sample(5, 100, seed=3)
+    monkeypatch.setattr("fastrnn.text.language_model.CHUNK", 7)
+    monkeypatch.setattr("fastrnn.text.language_model.SIDE_BY_SIDE", 2)
+    assert model.sample(5, 100, seed=3) == whole
+    assert max(len(sample.text) for sample in whole) > 7
+
+
+def test_a_parameter_count_is_that_of_the_model():
+    for options in ({"model": "lstm"}, {"model": "gru", "embedding": 0, "layers": 1}, {"model": "rnn", "layers": 4}):
+        made = make_options("lines", **{"hidden": 10, "embedding": 3, **options})
+        model = make_model(made, Vocabulary("\nabcd"))
+        assert parameter_count(made, 5) == sum(parameter.size for parameter in model.parameters())
 
 
 def test_samples_follow_from_their_seed_and_their_number():

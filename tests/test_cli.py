@@ -166,6 +166,88 @@ def test_resume_is_as_if_never_stopped(tmp_path, kind, capsys):
     ]
 
 
+def _engine_of(folder):
+    return json.loads((folder / "config.json").read_text())["kernels"]
+
+
+def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
+    from fastrnn import backends
+
+    options = [*SMALL, "--schedule", "constant", "--out", tmp_path]
+    with backends.use_backend(None):
+        _train(*options, "--max-steps", 2, "--backend", "reference")
+        assert _engine_of(tmp_path) == {"backend": "reference", "isa": "numpy"}
+        capsys.readouterr()
+        _train("--resume", "--max-steps", 3, "--out", tmp_path, "--backend", "reference")
+        assert "warning" not in capsys.readouterr().err
+        _train("--resume", "--max-steps", 4, "--out", tmp_path, "--backend", "numba")
+        numba = _engine_of(tmp_path)
+        warning = f"the run used reference (numpy) and goes on with numba ({numba['isa']}): results will differ in rounding"
+        assert capsys.readouterr().err.splitlines() == [f"fastrnn: warning: {warning}"]
+        assert numba["backend"] == "numba"
+
+
+def test_resume_with_another_instruction_set_says_so(tmp_path, capsys, c):
+    from fastrnn import backends
+
+    best, *_, base = c.isa_names()
+    if best == base:
+        pytest.skip("there is only one instruction set here")
+    with backends.use_backend("c"):
+        _train(*SMALL, "--schedule", "constant", "--max-steps", 2, "--out", tmp_path)
+        assert _engine_of(tmp_path) == {"backend": "c", "isa": c.info()["isa"]}
+        c.set_isa(base)
+        try:
+            _train("--resume", "--max-steps", 3, "--out", tmp_path)
+        finally:
+            c.set_isa(None)
+    assert f"the run used c ({best}) and goes on with c ({base}): results will differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        (["--schedule", "cosine", "--warmup", 0], True),
+        (["--schedule", "step", "--warmup", 0], True),
+        (["--schedule", "constant", "--warmup", 0], False),
+        (["--schedule", "constant", "--warmup", 15], True),
+        (["--schedule", "constant", "--warmup", 1], False),
+    ],
+)
+def test_resume_with_other_steps_says_when_learning_rates_change(tmp_path, capsys, options, warned):
+    _train(*SMALL, *options, "--max-steps", 10, "--out", tmp_path)
+    capsys.readouterr()
+    _train("--resume", "--max-steps", 10, "--out", tmp_path)
+    assert capsys.readouterr().err == ""
+    _train("--resume", "--max-steps", 200, "--max-seconds", 1e-9, "--out", tmp_path)
+    line = f"fastrnn: warning: --max-steps was 10 and is 200: the learning rates of the {options[1]} schedule change\n"
+    assert capsys.readouterr().err == line * warned
+
+
+def test_a_file_wins_over_an_embedded_text_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus:dinosaurs").write_text(PLAY)
+    _train("corpus:dinosaurs", *SMALL, "--max-steps", 1)
+    _train("--resume", "--max-steps", 2, "--out", "runs/dinosaurs")
+    for name, source in (("dinosaurs", str(tmp_path / "corpus:dinosaurs")), ("dinosaurs-2", "corpus:dinosaurs")):
+        if name == "dinosaurs-2":
+            _train(*SMALL, "--max-steps", 1)
+        assert json.loads((tmp_path / "runs" / name / "config.json").read_text())["data"]["sources"] == [source]
+
+
+def test_unk_is_seen_in_training_unless_asked_otherwise(tmp_path):
+    (tmp_path / "text.txt").write_text("aabbc\n" + "abab\n" * 20)
+    for name, options, expected in (
+        ("implied", ["--unk"], (2, ["\n", "a", "b"])),
+        ("given", ["--unk", "--min-count", 1], (1, ["\n", "a", "b", "c"])),
+    ):
+        _train(tmp_path / "text.txt", "--reading", "lines", *options, *SMALL, "--max-steps", 1, "--out", tmp_path / name)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["options"]["min_count"], config["vocabulary"]["tokens"]) == expected
+        assert config["options"]["unk"] is config["vocabulary"]["unk"] is True
+    _train("--resume", "--unk", "--max-steps", 2, "--out", tmp_path / "given")
+
+
 def test_resume_takes_the_text_from_elsewhere_if_it_is_the_same(tmp_path):
     (tmp_path / "a.txt").write_text(PLAY)
     _train(tmp_path / "a.txt", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
@@ -203,7 +285,7 @@ def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, module, None)
     _train(*SMALL, "--max-steps", 2, "--out", tmp_path)
     captured = capsys.readouterr()
-    assert "no loss curve: matplotlib is not installed (pip install 'fastrnn[train]')" in captured.err
+    assert "no loss curve: matplotlib is not installed (from the checkout: pip install '.[train]')" in captured.err
     assert "best validation loss" in captured.out
     assert not (tmp_path / "loss.png").exists()
 
@@ -288,6 +370,18 @@ def test_unk_makes_unknown_characters_known(tmp_path, capsys):
     assert not any("UNK" in line for line in lines)
 
 
+@pytest.mark.parametrize("reading", ["lines", "stream"])
+def test_a_prefix_that_is_not_text(tmp_path, capsys, reading):
+    (tmp_path / "play.txt").write_text(PLAY)
+    _train(tmp_path / "play.txt", "--reading", reading, "--unk", *SMALL, "--max-steps", 1, "--out", tmp_path / "run")
+    capsys.readouterr()
+    for number in ("1", "2"):
+        assert main(["sample", str(tmp_path / "run"), "--prefix", "\udcff", "--number", number, "--length", "30"]) == 0
+        captured = capsys.readouterr()
+        assert captured.out.startswith("\\udcff")
+        assert ("of " + number + " are new" if reading == "lines" else "20-grams occur") in captured.err
+
+
 # score
 
 
@@ -327,9 +421,49 @@ def test_info_says_what_is_chosen_and_how_to_change_it(capsys):
 
     assert main(["info"]) == 0
     output = capsys.readouterr().out
-    assert output.startswith(f"fastrnn:  {fastrnn.__version__}\n")
-    for word in ("reference", "numba", "FASTRNN_BACKEND", "fastrnn.use_backend(name)", "numpy", "train"):
+    assert output.startswith(f"fastrnn:    {fastrnn.__version__}\n")
+    for word in ("reference", "numba", "fastrnn.use_backend(name)", "numpy", "train"):
         assert word in output
+
+
+REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
+
+
+def _info(capsys):
+    """The rows of ``fastrnn info`` by name."""
+    assert main(["info"]) == 0
+    return dict(re.findall(r"^(\w[\w ]*): +(.*)$", capsys.readouterr().out, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("backend", "isa"), [("numba", "[a-z0-9]+"), ("reference", "numpy")])
+def test_info_shows_the_chosen_backends_own_isa_and_threads(capsys, monkeypatch, backend, isa):
+    from fastrnn import backends
+
+    if backend not in backends.available():
+        pytest.skip(f"there is no {backend} here")
+    monkeypatch.setenv("FASTRNN_BACKEND", backend)
+    with backends.use_backend(None):
+        chosen = _info(capsys)["chosen"]
+    assert re.match(rf"{backend} \(by FASTRNN_BACKEND\), isa {isa}, 1 thread for a large layer; change it with", chosen)
+
+
+def test_info_shows_cs_isa_threads_and_compiler(capsys, monkeypatch, isa, c, set_threads):
+    from fastrnn import backends
+
+    monkeypatch.delenv("FASTRNN_BACKEND", raising=False)
+    set_threads(2)
+    with backends.use_backend(None):
+        rows = _info(capsys)
+    assert rows["chosen"].startswith(f"c (the first one present), isa {isa}, 2 threads for a large layer; ")
+    assert rows["c isa"] == f"{isa} (found: {', '.join(c.isa_names())}); change it with FASTRNN_ISA"
+    assert rows["c threads"].startswith("at most 2; change it with FASTRNN_NUM_THREADS")
+    assert rows["c compiler"] == f"{c.info()['compiler']}; to change it, {REBUILD}"
+
+
+def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr("fastrnn.info.util.find_spec", lambda module: None)
+    missing = "missing: rich, matplotlib, pretty_midi (from the checkout: pip install '.[train]')"
+    assert _info(capsys)["extras"] == f"train      {missing}"
 
 
 def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
@@ -344,10 +478,11 @@ def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
     monkeypatch.setattr(backends, "load", load)
     monkeypatch.setattr(backends, "available", lambda: ("reference",))
     monkeypatch.setattr(backends, "current", lambda: real("reference"))
-    assert main(["info"]) == 0
-    output = capsys.readouterr().out
-    assert "c          missing: it was not built" in output
-    assert "install gcc or clang" in output
+    rows = _info(capsys)
+    assert rows["backends"] == "c          missing: it was not built"
+    assert rows["c isa"] == "none; change it with FASTRNN_ISA"
+    assert rows["c threads"].startswith("none; change it with FASTRNN_NUM_THREADS")
+    assert rows["c compiler"] == f"none; to have C kernels, install gcc or clang, then {REBUILD}"
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["train", "chars"], ["sample"], ["score"], ["info"]])

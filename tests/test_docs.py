@@ -8,7 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+import fastrnn
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,6 +64,26 @@ def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     differences = {name: float(value) for name, value in lines.items() if name.endswith("difference is")}
     assert differences
     assert max(differences.values()) < 1e-6
+
+
+def test_drop_in_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    drop_in_cell = example("drop_in_cell")
+    drop_in_cell.main()
+    lines = [line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines()]
+    differences = {name: float(value) for name, value in lines}
+    torch = importlib.util.find_spec("torch")
+    assert len(differences) == (4 if torch else 2)
+    assert max(differences.values()) < 1e-6
+
+    # The loop is PyTorch's own: what it gives is the layer's y and last state, and it notices another weight.
+    gru, x = fastrnn.GRU(3, 4, rng=0), np.random.default_rng(1).standard_normal((6, 2, 3)).astype(np.float32)
+    cell = drop_in_cell.cell_of(gru)
+    y, h_n = gru(x)
+    got, last = drop_in_cell.run(cell, x)
+    np.testing.assert_allclose(got, y, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(last, h_n[0], rtol=0, atol=1e-6)
+    cell.bias_hh.assign(cell.bias_hh.data + 1)
+    assert np.abs(drop_in_cell.run(cell, x)[0] - y).max() > 1e-2
 
 
 def test_custom_loop_learns() -> None:

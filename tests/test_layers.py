@@ -65,6 +65,15 @@ def test_embedding_of_minus_one_is_zero_and_has_no_gradient():
     Embedding(4, 3).forward(np.full(5, -1))[1](np.ones((5, 3), np.float32))
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint8"])
+def test_embedding_keeps_the_ids_of_its_forward(dtype):
+    layer, ids = Embedding(4, 3, rng=0), np.array([[2, 0], [1, 2]], dtype)
+    _, backward = layer.forward(ids.T)
+    ids[...] = 3
+    backward(np.array([[[1], [2]], [[3], [4]]], np.float32).repeat(3, axis=2))
+    np.testing.assert_array_equal(layer.weight.grad, np.array([[3], [2], [5], [0]]).repeat(3, axis=1))
+
+
 @settings(deadline=None)
 @given(V=st.integers(1, 40), n=st.integers(0, 200), seed=st.integers(0, 99))
 def test_embedding_gradient_is_a_scatter_add(V, n, seed):
@@ -143,7 +152,6 @@ def test_repr_shows_options_and_layers():
         "    (1): Dropout(p=0.25)\n  )\n  (2): Linear(in_features=4, out_features=2, bias=True)\n)"
     )
     assert repr(LSTM(3, 4, peephole=True, bias=False)) == "LSTM(3, 4, bias=False, peephole=True)"
-    assert repr(Sequential()) == "Sequential()"
 
 
 class Model(Layer):
@@ -228,20 +236,3 @@ def test_load_state_dict_converts_dtypes_and_can_be_partial():
     assert result == (["bias"], ["other"])
     np.testing.assert_array_equal(layer.weight.data, weight.astype(np.float32))
     np.testing.assert_array_equal(layer.bias.data, before)
-
-
-def test_a_training_step_makes_no_new_pages():
-    resource = pytest.importorskip("resource")
-    model = Sequential(Embedding(65, 64, rng=0), LSTM(64, 64, rng=1), Dropout(0.2, rng=2), Linear(64, 65, rng=3))
-    ids, dy = np.random.default_rng(0).integers(0, 65, (64, 32)), np.ones((64, 32, 65), np.float32)
-
-    if model[1].plan(64, 32)[0].backend == "reference":
-        pytest.skip("the reference backend makes its arrays afresh")
-
-    def step():
-        model.zero_grad()
-        model.forward(ids)[1](dy)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-    faults = np.diff([step() for _ in range(10)])
-    assert min(faults[5:]) < 10  # the output alone has 130 pages

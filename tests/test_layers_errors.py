@@ -33,10 +33,12 @@ CONSTRUCTORS = [
     (lambda: LSTMCell(3, 0), ValueError, "hidden_size must be at least 1, got 0"),
     (lambda: Linear(3, 0), ValueError, "out_features must be at least 1, got 0"),
     (lambda: Linear(3, 4, 5), TypeError, "bias must be True or False, got 5"),
+    (lambda: Linear(3, 4, backend="cuda"), ValueError, "backend must be one of c, numba, reference, got 'cuda'"),
     (lambda: Embedding(0, 4), ValueError, "num_embeddings must be at least 1, got 0"),
     (lambda: OneHot(True), TypeError, "num_classes must be an integer, got True"),
     (lambda: Dropout(-0.1), ValueError, r"p must lie in \[0, 1\], got -0\.1"),
     (lambda: Sequential(Linear(3, 4), "relu"), TypeError, "layers must be fastrnn layers, got 'relu' at index 1"),
+    (lambda: Sequential(), ValueError, "layers must hold at least one layer, got none"),
 ]
 
 X = np.zeros((5, 2, 3), F)
@@ -69,6 +71,9 @@ CALLS = [
     (lambda: Embedding(3, 4)(X), TypeError, "x must be an array of integer token ids, got float32 array"),
     (lambda: Embedding(3, 4)(np.array([1, 5])), ValueError, r"token ids in -1\.\.2, got 5"),
     (lambda: OneHot(3)(np.array([-3])), ValueError, r"token ids in -1\.\.2, got -3"),
+    (lambda: Sequential(OneHot(3), GRU(3, 4))(X), TypeError, "x must be an array of integer token ids, got float32"),
+    (lambda: Sequential(OneHot(3), GRU(3, 4)).forward(X), TypeError, "x must be an array of integer token ids"),
+    (lambda: Sequential(OneHot(3), GRU(3, 4))(np.array([[3]])), ValueError, r"x must hold token ids in -1\.\.2, got 3"),
     (lambda: Dropout().forward(np.array([1])), TypeError, "x must be a float32 or float64 array"),
     (lambda: Layer()(X), NotImplementedError, "Layer does not define __call__"),
 ]

@@ -278,4 +278,4 @@ def test_what_the_other_side_lacks_is_refused():
     with pytest.raises(TypeError, match=r"source must be a state dict or a layer of torch\.nn"):
         from_torch(torch.nn.Conv1d(1, 1, 1))
     with pytest.raises(TypeError, match=r"source must be a state dict or a layer of fastrnn\.layers"):
-        to_torch(ours.Sequential())
+        to_torch(ours.Sequential(ours.Dropout()))

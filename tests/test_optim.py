@@ -138,6 +138,9 @@ def test_centered_rmsprop_survives_a_constant_gradient():
     assert np.isfinite(param.data).all()
 
 
+PARAMS = r"^params must be an iterable of parameters or \(name, parameter\) pairs, as from model\.parameters\(\),"
+
+
 @pytest.mark.parametrize(
     ("error", "message", "make"),
     [
@@ -154,6 +157,20 @@ def test_centered_rmsprop_survives_a_constant_gradient():
             r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)",
             lambda p: optim.Adam(p, betas=(0.9, 1.0)),
         ),
+        (ValueError, r"betas must be two .*, got \(0\.9,\)", lambda p: optim.Adam(p, betas=(0.9,))),
+        (ValueError, r"betas must be two .*, got \(0\.9, nan\)", lambda p: optim.Adam(p, betas=(0.9, float("nan")))),
+        (TypeError, r"betas must be two numbers in \[0, 1\), got 'ab'", lambda p: optim.Adam(p, betas="ab")),
+        (TypeError, r"betas must be two numbers in \[0, 1\), got 0\.9", lambda p: optim.AdamW(p, betas=0.9)),
+        (ValueError, "lr must be finite, got inf", lambda p: optim.SGD(p, lr=float("inf"))),
+        (ValueError, "eps must be finite, got inf", lambda p: optim.RMSprop(p, eps=float("inf"))),
+        (ValueError, "weight_decay must be finite, got inf", lambda p: optim.AdamW(p, weight_decay=float("inf"))),
+        (ValueError, "momentum must be finite, got inf", lambda p: optim.SGD(p, momentum=float("inf"))),
+        (TypeError, rf"{PARAMS} got Parameter\('weight', shape=\(5, 3\), .*\)$", lambda p: optim.SGD(p[0])),
+        (TypeError, rf"{PARAMS} got None$", lambda p: optim.SGD(None)),
+        (TypeError, rf"{PARAMS} got float64 array of shape \(5, 3\) at index 1", lambda p: optim.SGD([p[0], p[0].data])),
+        (TypeError, rf"{PARAMS} got float64 array of shape \(3,\) at index 0", lambda p: optim.SGD(p[0].data)),
+        (TypeError, rf"{PARAMS} got \(Parameter\(.*\), 'weight'\) at index 0", lambda p: optim.SGD([(p[1], "weight")])),
+        (TypeError, rf"{PARAMS} got 'weight' at index 0", lambda p: optim.clip_grad_norm({"weight": p[0]}, 1.0)),
         (ValueError, "params must hold at least one", lambda p: optim.Adam([])),
         (ValueError, "params must hold each parameter once", lambda p: optim.Adam([p[0], p[0]])),
     ],
@@ -161,6 +178,24 @@ def test_centered_rmsprop_survives_a_constant_gradient():
 def test_bad_arguments(error, message, make):
     with pytest.raises(error, match=message):
         make(make_params())
+
+
+def test_a_learning_rate_that_is_refused_changes_nothing():
+    optimizer = optim.SGD(make_params(), lr=0.5)
+    for bad in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(ValueError, match="lr must"):
+            optimizer.lr = bad
+    assert optimizer.lr == 0.5
+
+
+def test_a_gradient_that_does_not_fit_is_refused_and_the_one_before_is_used():
+    param = Parameter("weight", np.ones((5, 3)))
+    param.grad = np.full((5, 3), 2.0)
+    for error, bad in ((ValueError, np.ones((3, 5))), (ValueError, np.ones(15)), (TypeError, np.ones((5, 3), np.float32))):
+        with pytest.raises(error, match=r"weight's grad must be a float64 array of shape \(5, 3\), got float.. array"):
+            param.grad = bad
+    optim.SGD([param], lr=0.25).step()
+    np.testing.assert_array_equal(param.data, np.full((5, 3), 0.5))
 
 
 def test_a_state_that_does_not_fit_changes_nothing():

@@ -11,7 +11,6 @@ from fastrnn import corpora
 from fastrnn.text import reading
 from fastrnn.text.batching import (
     IGNORED,
-    NOTHING,
     LineBatches,
     StreamBatches,
     line_evaluation,
@@ -19,8 +18,8 @@ from fastrnn.text.batching import (
     stream_evaluation,
 )
 from fastrnn.text.novelty import copied_share, known_lines, line_hashes
-from fastrnn.text.sampling import Choice, choose, weights
-from fastrnn.text.vocabulary import UNK, UnknownCharacters, Vocabulary
+from fastrnn.text.sampling import NOTHING, Choice, choose, weights
+from fastrnn.text.vocabulary import UNK, EmptyVocabulary, UnknownCharacters, Vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -65,6 +64,12 @@ def test_unk_takes_the_last_id():
 def test_vocabulary_bad_input():
     with pytest.raises(ValueError, match="unk must be true when min_count is 2"):
         Vocabulary.from_text("ab", min_count=2)
+
+
+@pytest.mark.parametrize("first", ["", "\n"])
+def test_a_vocabulary_without_characters_is_refused(first):
+    with pytest.raises(EmptyVocabulary, match=r"min_count must be at most 2, the count of the commonest character, got 3"):
+        Vocabulary.from_text("aabc", unk=True, min_count=3, first=first)
     with pytest.raises(ValueError, match="one character each, got 'ab'"):
         Vocabulary(["ab"])
     with pytest.raises(ValueError, match="distinct"):

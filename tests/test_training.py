@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
@@ -78,6 +79,32 @@ class TestStopping:
         result = make_trainer(tmp_path, task=task).run()
         assert (result.step, result.stopped) == (4, "interrupted")
         assert checkpoint.load(tmp_path / "last.safetensors").state["trainer"]["step"] == 3
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+    @pytest.mark.parametrize("again", [False, True])
+    def test_an_error_while_the_best_is_written(self, tmp_path, monkeypatch, error, again):
+        make_trainer(tmp_path / "whole").run()
+        save = checkpoint.save
+
+        def failing(path, model, optimizer, state):
+            if path.name == "best.safetensors" and state["trainer"]["step"] == 6:
+                raise error
+            save(path, model, optimizer, state)
+
+        trainer = make_trainer(tmp_path / "two")
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "save", failing)
+            with contextlib.suppress(OSError):
+                assert trainer.run().stopped == "interrupted"
+        last, best = (
+            checkpoint.load(tmp_path / "two" / f"{name}.safetensors").state["trainer"] for name in ("last", "best")
+        )
+        assert last["best_step"] == best["best_step"] == best["step"] == 3
+        if not again:
+            trainer = make_trainer(tmp_path / "two")
+            trainer.resume()
+        trainer.run()
+        assert_same_run(tmp_path / "two", tmp_path / "whole")
 
     def test_interrupt_in_an_evaluation_is_between_steps(self, tmp_path):
         make_trainer(tmp_path / "whole").run()

@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable
 
 from .. import backends
+from ..checks import describe
 from .errors import UsageError
 
+LARGEST = 2**31 - 1  # of any size or count
 
-def integer(smallest: int) -> Callable[[str], int]:
-    """An argparse type: an integer of at least ``smallest``."""
+
+def integer(smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
+    """An argparse type: an integer from ``smallest`` to ``largest``."""
 
     def parse(text: str) -> int:
         try:
@@ -19,10 +22,15 @@ def integer(smallest: int) -> Callable[[str], int]:
         except ValueError:
             value = smallest - 1
         if value < smallest:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {smallest}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {smallest}, got {describe(text)}")
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"must be an integer of at most {largest}, got {describe(text)}")
         return value
 
     return parse
+
+
+seed = integer(0, 2**64 - 1)
 
 
 def real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Callable[[str], float]:

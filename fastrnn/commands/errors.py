@@ -19,11 +19,11 @@ def expected(error: Exception) -> tuple[int, str]:
     from ..serialization import FileFormatError
     from ..text.reading import TextError
     from ..text.run_folder import RunError
-    from ..text.vocabulary import UnknownCharacters
+    from ..text.vocabulary import EmptyVocabulary, UnknownCharacters
     from ..training import CheckpointError
 
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
-    if isinstance(error, (*bad_input, UnknownCharacters)):
+    if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters)):
         return 2, one_line(error)
     if isinstance(error, OSError):
         return 1, explain(error)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_machine_options, apply_machine_options, integer, real
+from .arguments import add_machine_options, apply_machine_options, integer, real, seed
 from .errors import UsageError
+from .notes import note
 
 if TYPE_CHECKING:
     from ..text.language_model import LanguageModel
@@ -53,7 +53,7 @@ def add_to(subparsers: Any) -> None:
         help="only the most likely characters that make up P of the probability (default: 1, all)",
     )
     parser.add_argument("--greedy", action="store_true", help="always the most likely character")
-    parser.add_argument("--seed", type=integer(0), metavar="N", help="of the random numbers (default: fresh ones)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: fresh ones)")
     add_machine_options(parser)
     parser.set_defaults(run=run)
 
@@ -85,13 +85,13 @@ def _print_lines(model: LanguageModel, arguments: argparse.Namespace, choice: Ch
         print(sample.text)
     known = load_lines(arguments.folder)
     if known is None:
-        _note("how many are new is not known: the run folder lacks the hashes of the training lines")
+        note("how many are new is not known: the run folder lacks the hashes of the training lines")
     else:
         new = sum(not copied for copied in known_lines([sample.text for sample in samples if sample.text], known))
-        _note(f"{new} of {number} are new: not among the {len(known):,} distinct lines trained on")
+        note(f"{new} of {number} are new: not among the {len(known):,} distinct lines trained on")
     cut = sum(not sample.ended for sample in samples)
     if cut:
-        _note(f"{cut} of {number} had not ended after {length} characters")
+        note(f"{cut} of {number} had not ended after {length} characters")
 
 
 def _print_stream(model: LanguageModel, config: RunConfig, arguments: argparse.Namespace, choice: Choice) -> None:
@@ -102,7 +102,7 @@ def _print_stream(model: LanguageModel, config: RunConfig, arguments: argparse.N
     else:
         texts = [sample.text for sample in model.sample(number, length, **options)]
         print("\n\n".join(texts))
-    _note(_copied("".join(texts), config))
+    note(_copied("".join(texts), config))
 
 
 def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
@@ -133,8 +133,3 @@ def _copied(text: str, config: RunConfig) -> str:
     if share is None:
         return unknown + f"it is shorter than {NGRAM} characters"
     return f"{share:.1%} of its {NGRAM}-grams occur in the text trained on"
-
-
-def _note(text: str) -> None:
-    sys.stdout.flush()
-    print(text, file=sys.stderr)

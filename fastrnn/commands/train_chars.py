@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError, explain
+from .notes import note
 from .train_options import add_model_options, add_optimiser_options, add_run_options, add_text_options
 
 if TYPE_CHECKING:
     from ..text.options import TrainOptions
     from ..text.reading import Text
-    from ..text.run_folder import RunConfig
+    from ..text.run_folder import Kernels, RunConfig
     from ..text.training import Data
     from ..training import LoopConfig, Result, Trainer
 
@@ -88,17 +89,15 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in ("clip_norm", "clip_value"):
         if given.get(name) == 0:
             given[name] = None
-    if given.get("min_count", 1) > 1:
-        given["unk"] = True
     return given
 
 
-def _read(sources: Sequence[str]) -> Text:
-    """The text of files, folders or an embedded corpus. Raises TextError, and InputError for what cannot be read."""
+def _read(paths: Sequence[str], otherwise: Sequence[str]) -> Text:
+    """The text of the paths given, or else of these sources. Raises TextError, and InputError for what cannot be read."""
     from ..text import reading
 
     try:
-        return reading.reread(sources)
+        return reading.find(paths) if paths else reading.reread(otherwise)
     except OSError as error:
         raise InputError(explain(error)) from error
 
@@ -110,7 +109,7 @@ def _start(arguments: argparse.Namespace) -> int:
     from ..text.reading import guess
     from ..text.training import make_trainer
 
-    text = _read(arguments.paths or [f"corpus:{EMBEDDED}"])
+    text = _read(arguments.paths, [f"corpus:{EMBEDDED}"])
     guessed, why = guess(text.content)
     chosen = guessed if arguments.reading == "auto" else arguments.reading
     options = make_options(chosen, **_given(arguments))
@@ -119,9 +118,10 @@ def _start(arguments: argparse.Namespace) -> int:
         text.content, options, out, callbacks=lambda m, c: _callbacks(m, c, options, out), overwrite=arguments.overwrite
     )
     run_folder.claim(out, arguments.overwrite)
-    run_folder.RunConfig(options, model.vocabulary, text.sources, text.sha256).save(out)
-    if data.train_items is not None:
-        run_folder.save_lines(out, line_hashes(data.train_items))
+    kernels = run_folder.Kernels.of(model.model)
+    config = run_folder.RunConfig(options, model.vocabulary, text.sources, text.sha256, kernels)
+    with run_folder.replacing(out, config, None if data.train_items is None else line_hashes(data.train_items)):
+        trainer.claim_folder()
     _introduce(text, options, data, trainer, why if arguments.reading == "auto" else None)
     return _finish(trainer.run(), out)
 
@@ -136,18 +136,31 @@ def _resume(arguments: argparse.Namespace) -> int:
         raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
     config = run_folder.RunConfig.load(out)
     options = _changed(config, arguments)
-    text = _read(arguments.paths or config.sources)
+    text = _read(arguments.paths, config.sources)
     if text.sha256 != config.sha256:
         raise InputError(f"the text has changed since the run in {out} was started: {', '.join(text.sources)}")
-    trainer, _, data = make_trainer(text.content, options, out, callbacks=lambda m, c: _callbacks(m, c, options, out))
+    trainer, model, data = make_trainer(text.content, options, out, callbacks=lambda m, c: _callbacks(m, c, options, out))
     if not (out / LAST).exists():
         raise InputError(f"{out} has no {LAST} to go on from")
     trainer.resume()
-    run_folder.RunConfig(options, config.vocabulary, text.sources, text.sha256).save(out)
+    kernels = run_folder.Kernels.of(model.model)
+    run_folder.RunConfig(options, config.vocabulary, text.sources, text.sha256, kernels).save(out)
     cut_samples(out / run_folder.SAMPLES, trainer.state.evaluated_step)
     _introduce(text, options, data, trainer, None)
     print(f"going on from step {trainer.state.step}")
+    _tell_differences(config, options, kernels, trainer.state.step)
     return _finish(trainer.run(), out)
+
+
+def _tell_differences(config: RunConfig, options: TrainOptions, kernels: Kernels, step: int) -> None:
+    """Say why the run will not be, to the bit, what it would have been without a stop."""
+    from ..text.options import reshaped
+
+    if config.kernels not in (None, kernels):
+        note(f"fastrnn: warning: the run used {config.kernels} and goes on with {kernels}: results will differ in rounding")
+    if reshaped(config.options, options, step):
+        steps = f"--max-steps was {config.options.max_steps} and is {options.max_steps}"
+        note(f"fastrnn: warning: {steps}: the learning rates of the {options.schedule} schedule change")
 
 
 def _changed(config: RunConfig, arguments: argparse.Namespace) -> TrainOptions:
@@ -166,12 +179,13 @@ def _changed(config: RunConfig, arguments: argparse.Namespace) -> TrainOptions:
 
 
 def _fresh_folder(paths: Sequence[str]) -> Path:
-    """runs/NAME after the text, or the first of runs/NAME-2, runs/NAME-3, ... that holds no run."""
-    from ..text.run_folder import holds_run
+    """runs/NAME after the text, or the first of runs/NAME-2, runs/NAME-3, ... where nothing would be lost."""
+    from ..text.reading import CORPUS
+    from ..text.run_folder import files_of_a_run
 
-    name = (Path(paths[0]).resolve().stem if paths else EMBEDDED) or "chars"
+    name = (Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else EMBEDDED) or "chars"
     candidates = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    return next(folder for candidate in candidates if not holds_run(folder := Path("runs") / candidate))
+    return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
 
 
 def _callbacks(model: Any, config: LoopConfig, options: TrainOptions, out: Path) -> list[object]:

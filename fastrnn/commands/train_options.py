@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..text.options import DEFAULT_LR, DEFAULTS, OPTIMIZERS, SGD_MOMENTUM, TrainOptions
+from ..text.options import DEFAULT_LR, DEFAULTS, OPTIMIZERS, SGD_MOMENTUM, UNK_MIN_COUNT, TrainOptions
 from ..training.schedules import NAMES
-from .arguments import integer, real
+from .arguments import integer, real, seed
 
 
 def _default(name: str) -> str:
@@ -25,12 +25,19 @@ def add_text_options(group: Any) -> None:
         metavar="F",
         help=f"held out for validation: the end of a stream, a random choice of lines ({_default('val_fraction')})",
     )
-    group.add_argument("--unk", action="store_true", default=None, help="add <UNK>, for unknown characters")
+    group.add_argument(
+        "--unk",
+        action="store_true",
+        default=None,
+        help=f"add <UNK>, for unknown characters; implies --min-count {UNK_MIN_COUNT} unless given, as a model learns about "
+        "<UNK> only from characters that become it",
+    )
     group.add_argument(
         "--min-count",
         type=integer(1),
         metavar="N",
-        help="characters that occur fewer than N times become <UNK>; above 1 it implies --unk (default: 1)",
+        help="characters that occur fewer than N times become <UNK>; above 1 it implies --unk "
+        f"(default: {UNK_MIN_COUNT} with --unk, else 1)",
     )
 
 
@@ -91,7 +98,13 @@ def add_run_options(group: Any) -> None:
     group.add_argument("--out", type=Path, metavar="RUN", help="the run folder (default: runs/NAME, after the text)")
     group.add_argument("--resume", action="store_true", help="go on with the run in --out, as if it had never stopped")
     group.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    group.add_argument("--max-steps", type=integer(1), metavar="N", help=_default("max_steps"))
+    group.add_argument(
+        "--max-steps",
+        type=integer(1),
+        metavar="N",
+        help="warm-up and the schedules but constant are shaped by it: given with --resume, another number changes the "
+        f"learning rates that follow ({_default('max_steps')})",
+    )
     group.add_argument("--max-seconds", type=real(0, above=True), metavar="S", help="default: no limit")
     group.add_argument(
         "--patience", type=integer(1), metavar="N", help="stop after N evaluations without improvement (default: never)"
@@ -99,4 +112,4 @@ def add_run_options(group: Any) -> None:
     group.add_argument(
         "--eval-every", type=integer(1), metavar="STEPS", help=f"between evaluations ({_default('eval_every')})"
     )
-    group.add_argument("--seed", type=integer(0), metavar="N", help=f"of all random numbers ({_default('seed')})")
+    group.add_argument("--seed", type=seed, metavar="N", help=f"of all random numbers ({_default('seed')})")

@@ -23,6 +23,7 @@ class Prepared:
     """A linear layer in a backend's own form, and what it was made from. A copy of a layer makes its own."""
 
     backend: Backend
+    settings: Any
     snapshot: Snapshot
     content: Any
 
@@ -34,8 +35,8 @@ class Linear(Layer):
     """``y = x weight^T + bias``: torch.nn.Linear.
 
     ``x [..., in_features]``, ``y [..., out_features]``, weight ``[out_features, in_features]``, all of the layer's
-    dtype; weight and bias are drawn from U(-b, b), b = 1/sqrt(in_features). Raises TypeError for a wrong dtype,
-    ValueError for a wrong shape.
+    dtype; weight and bias are drawn from U(-b, b), b = 1/sqrt(in_features). ``backend`` names the backend that does
+    the work; None is the one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
     """
 
     def __init__(
@@ -46,10 +47,14 @@ class Linear(Layer):
         *,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
     ) -> None:
         self.in_features = checks.positive_int("in_features", in_features)
         self.out_features = checks.positive_int("out_features", out_features)
         self.dtype = checks.float_dtype("dtype", dtype)
+        self.backend = backend
+        if backend is not None:
+            backends.load(backend)
         rng = init.generator(rng)
         bound = self.in_features**-0.5
         shape = (self.out_features, self.in_features)
@@ -69,14 +74,17 @@ class Linear(Layer):
         return contiguous(features(x, self.in_features, self.dtype, "in_features"))
 
     def _ready(self) -> Prepared:
-        """The weights in the backend's form, made anew when a parameter or the backend has changed."""
-        backend, parameters = backends.current(), tuple(self.parameters())
-        kept = self._prepared
-        if kept is None or kept.backend is not backend or not kept.snapshot.holds(parameters):
-            bias = None if self.bias is None else self.bias.data
-            content = backend.prepare_linear(self.weight.data, bias)
-            self._prepared = kept = Prepared(backend, Snapshot(parameters), content)
-        return kept
+        """The weights in the backend's form, made anew when a parameter, the backend or its settings have changed."""
+        backend, parameters = backends.current(self.backend), tuple(self.parameters())
+        kept, settings = self._prepared, backend.settings()
+        same = kept is not None and kept.backend is backend and kept.settings == settings
+        if kept is not None and same and kept.snapshot.holds(parameters):
+            return kept
+        snapshot = Snapshot(parameters)
+        bias = None if self.bias is None else self.bias.data
+        content = backend.prepare_linear(self.weight.data, bias)
+        self._prepared = made = Prepared(backend, settings, snapshot, content)
+        return made
 
     def _product(self, ready: Prepared, x: Array) -> Array:
         y = ready.backend.linear_forward(ready.content, x.reshape(-1, self.in_features))
@@ -131,7 +139,9 @@ class Embedding(Layer):
 
     def __call__(self, x: Array) -> Array:
         """y."""
-        x = ids(x, self.num_embeddings)
+        return self._rows(ids(x, self.num_embeddings))
+
+    def _rows(self, x: Array) -> Array:
         y = memory.empty((*x.shape, self.embedding_dim), self.dtype)
         # mode="clip" (the ids are checked): with the default, NumPy would gather into a buffer of its own first.
         np.take(self.weight.data, x, axis=0, out=y, mode="clip")
@@ -140,14 +150,16 @@ class Embedding(Layer):
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], None]]:
         """y, and a backward that takes dy, adds into the gradient and returns None: ids have no gradient."""
-        y_shape = (*np.shape(x), self.embedding_dim)
+        x = ids(x, self.num_embeddings)
+        rows = memory.empty(x.shape, x.dtype)  # a copy: backward indexes with it, and the caller may change theirs
+        np.copyto(rows, x)
 
         def backward(dy: Array) -> None:
-            dy = contiguous(array("dy", dy, y_shape, self.dtype, "[*x.shape, embedding_dim]"))
+            dy = contiguous(array("dy", dy, (*rows.shape, self.embedding_dim), self.dtype, "[*x.shape, embedding_dim]"))
             with self._lock:
-                add_rows(self.weight.gradient(), x.reshape(-1), dy.reshape(-1, self.embedding_dim))
+                add_rows(self.weight.gradient(), rows.reshape(-1), dy.reshape(-1, self.embedding_dim))
 
-        return self(x), backward
+        return self._rows(rows), backward
 
     def extra_repr(self) -> str:
         """As torch's."""

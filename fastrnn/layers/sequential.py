@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
 
 from .base import Layer
 from .dense import OneHot
+from .door import ids
 from .recurrent_base import Recurrent
 
 Array = NDArray[Any]
@@ -18,11 +20,14 @@ class Sequential(Layer):
     """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
-    ``lengths`` goes to every recurrent layer, also in a Sequential within. A OneHot before a recurrent layer is passed
-    over: that layer takes the ids themselves, with the same result. Parameter names start with the layer's index.
+    ``lengths`` goes to every recurrent layer, also in a Sequential within. A OneHot before a recurrent layer checks its
+    ids and passes them on as they are: that layer takes ids, with the same result. Parameter names start with the
+    layer's index. Raises TypeError for what is not a layer, ValueError without any.
     """
 
     def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("layers must hold at least one layer, got none")
         for i, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers must be fastrnn layers, got {layer!r} at index {i}")
@@ -63,13 +68,12 @@ class Sequential(Layer):
         return x, backward_all
 
     def _steps(self) -> list[Layer]:
-        """The layers to run: a OneHot whose vectors would only feed a recurrent layer is left out."""
-        following = [*self.layers[1:], None]
-        return [
-            layer
-            for layer, after in zip(self.layers, following, strict=True)
-            if not (isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size)
-        ]
+        """The layers to run: a OneHot whose vectors would only feed a recurrent layer makes none."""
+        steps = list(self.layers)
+        for i, (layer, after) in enumerate(pairwise(self.layers)):
+            if isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size:
+                steps[i] = _Ids(layer.num_classes)
+        return steps
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -79,6 +83,21 @@ class Sequential(Layer):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
+
+
+class _Ids(Layer):
+    """Token ids in -1..num_classes-1, checked as a OneHot would and passed on."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def __call__(self, x: Array) -> Array:
+        """x."""
+        return ids(x, self.num_classes)
+
+    def forward(self, x: Array) -> tuple[Array, Callable[[Array | None], None]]:
+        """x, and a backward that returns None: ids have no gradient."""
+        return self(x), lambda dy: None
 
 
 def _only_dx(backward: Callable[[Array], tuple[Array | None, Any]]) -> Callable[[Array], Array | None]:

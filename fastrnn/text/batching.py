@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..memory import empty
+from .sampling import NOTHING
 
 Ids = NDArray[Any]
 
-NOTHING = -1  # as an input: the zero vector
 IGNORED = -100  # as a target: not counted
 
 

@@ -63,7 +63,7 @@ class CharModel(Layer):
         between = dropout if layers > 1 else 0.0
         self.recurrent = MODELS[model](embedding or V, hidden, layers, dropout=between, **options)
         self.dropout = Dropout(dropout, rng=rng)
-        self.output = Linear(hidden, V, dtype=dtype, rng=rng)
+        self.output = Linear(hidden, V, dtype=dtype, rng=rng, backend=backend)
 
     def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
         """Inference: ``logits, state``; see the class."""

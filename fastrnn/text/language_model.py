@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .batching import NOTHING
 from .char_model import CharModel
-from .sampling import PLAIN, Choice
+from .sampling import NOTHING, PLAIN, Choice
 from .vocabulary import EOL, Vocabulary
 
 Array = NDArray[Any]
 
 SIDE_BY_SIDE = 64  # samples in one batch
-CHUNK = 256  # characters between two looks at Ctrl-C in a stream, and steps of one pass in scoring
+CHUNK = 256  # characters between two looks at Ctrl-C in sampling, and steps of one pass in scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,11 @@ class LanguageModel:
         """
         checks.positive_int("number", number)
         checks.positive_int("length", length)
-        generators = _generators(seed, number)
+        seeds = np.random.SeedSequence(seed)
         samples: list[Sample] = []
         for start in range(0, number, SIDE_BY_SIDE):
-            group = generators[start : start + SIDE_BY_SIDE]
-            (tokens,) = self._sampled(prefix, group, length, length, choice)
+            group = _generators(seeds, min(SIDE_BY_SIDE, number - start))
+            tokens = np.concatenate(list(self._sampled(prefix, group, length, choice)))
             samples += [self._finish(prefix, column) for column in tokens.T]
         return samples
 
@@ -90,27 +89,30 @@ class LanguageModel:
     ) -> Iterator[str]:
         """One text, as :meth:`sample` gives it, in pieces as they come; the prefix is not repeated."""
         checks.positive_int("length", length)
-        pieces = self._sampled(prefix, _generators(seed, 1), length, CHUNK, choice)
+        pieces = self._sampled(prefix, _generators(np.random.SeedSequence(seed), 1), length, choice)
         return (self._finish("", tokens[:, 0]).text for tokens in pieces)
 
     def _sampled(
-        self, prefix: str, generators: Sequence[np.random.Generator], length: int, chunk: int, choice: Choice
+        self, prefix: str, generators: Sequence[np.random.Generator], length: int, choice: Choice
     ) -> Iterator[Array]:
-        """Tokens ``[n,N]`` of N samples side by side, ``chunk`` steps at a time, until all have ended."""
+        """Tokens ``[n,N]`` of N samples side by side, up to ``CHUNK`` steps at a time, until all have ended."""
         ids = [NOTHING, *self._encode("prefix", prefix).tolist()]
         first = np.repeat(np.array(ids, np.int64)[:, None], len(generators), axis=1)
 
         def chunks() -> Iterator[Array]:
             prime, states = first, None
-            for start in range(0, length, chunk):
-                steps = min(chunk, length - start)
+            ended = np.zeros(len(generators), bool)
+            for start in range(0, length, CHUNK):
+                steps = min(CHUNK, length - start)
                 uniforms = np.stack([generator.random(steps) for generator in generators], axis=1)
                 banned = self.vocabulary.unk_id
                 answer = self.model.generate(prime, uniforms, states, eos=self.eos, choice=choice, banned=banned)
-                prime, states = answer.tokens[-1:], answer.states
+                answer.tokens[:, ended] = NOTHING
                 yield answer.tokens
-                if ((prime == self.eos) | (prime == NOTHING)).all():
+                ended |= (answer.tokens == self.eos).any(axis=0)
+                if ended.all():
                     return
+                prime, states = answer.tokens[-1:], answer.states
 
         return chunks()  # the prefix has been looked at by now, not when the first chunk is asked for
 
@@ -143,8 +145,9 @@ class LanguageModel:
         return self.vocabulary.encode(text)
 
 
-def _generators(seed: int | None, number: int) -> list[np.random.Generator]:
-    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(number)]
+def _generators(seeds: np.random.SeedSequence, number: int) -> list[np.random.Generator]:
+    """The next so many of the generators that follow from a seed."""
+    return [np.random.default_rng(sequence) for sequence in seeds.spawn(number)]
 
 
 def _log_softmax(logits: Array) -> Array:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .vocabulary import code_points
+
 Hashes = NDArray[np.uint64]
 
 NGRAM = 20
@@ -16,7 +18,7 @@ NGRAM = 20
 
 def line_hashes(lines: Iterable[str]) -> Hashes:
     """A 64-bit hash of each distinct line, sorted: enough to tell whether a line was there, without the lines."""
-    digests = b"".join(hashlib.blake2b(line.encode("utf-8"), digest_size=8).digest() for line in lines)
+    digests = b"".join(hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest() for line in lines)
     return np.unique(np.frombuffer(digests, "<u8").astype(np.uint64))
 
 
@@ -34,7 +36,7 @@ def copied_share(text: str, training: str, n: int = NGRAM) -> float | None:
 
 def _ngrams(text: str, n: int) -> NDArray[Any]:
     """A hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
+    points = code_points(text).astype(np.uint64)
     count = max(0, len(points) - n + 1)
     hashes = np.zeros(count, np.uint64)
     for i in range(n):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from .. import checks
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from ..training import schedules
+from .char_model import MODELS
 from .reading import READINGS
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
@@ -17,6 +19,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam"
 DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
 DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
 SGD_MOMENTUM = 0.9
+UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
+MAX = sys.float_info.max
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     # Items are few and short: a small model, much dropout, and an end before it knows them by heart.
@@ -24,13 +28,26 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "stream": {"hidden": 256, "batch": 64, "seq_length": 128, "max_steps": 3000, "eval_every": 250, "dropout": 0.2},
 }
 
+# What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
+SMALLEST = {
+    "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
+    "seed": 0, "min_count": 1,
+}  # fmt: skip
+REALS = {
+    "dropout": (1.0, False), "lr": (MAX, True), "weight_decay": (MAX, False), "val_fraction": (1.0, True),
+    "clip_norm": (MAX, True), "clip_value": (MAX, True), "max_seconds": (MAX, True),
+}  # fmt: skip
+OPTIONAL = ("clip_norm", "clip_value", "max_seconds")
+CHOICES = {"reading": READINGS, "model": tuple(MODELS), "optimizer": tuple(OPTIMIZERS), "schedule": schedules.NAMES}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """What a run is made from, apart from its text; the names are those of the command line's options.
 
     ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines.
-    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none.
+    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. Raises TypeError or ValueError naming
+    the option.
     """
 
     reading: str
@@ -58,13 +75,30 @@ class TrainOptions:
     unk: bool = False
     min_count: int = 1
 
+    def __post_init__(self) -> None:
+        for name, smallest in SMALLEST.items():
+            checks.positive_int(name, getattr(self, name), smallest)
+        for name, allowed in CHOICES.items():
+            checks.choice(name, getattr(self, name), allowed)
+        for name, (high, open_low) in REALS.items():
+            if name not in OPTIONAL or getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), 0.0, high, open_low=open_low)
+        if self.patience is not None:
+            checks.positive_int("patience", self.patience)
+        checks.flag("unk", self.unk)
+
+    @property
+    def warmup_steps(self) -> int:
+        """The steps of the warm-up: at most a tenth of all."""
+        return min(self.warmup, self.max_steps // 10)
+
     def to_json(self) -> dict[str, Any]:
         """All of them by name."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrainOptions:
-        """From :meth:`to_json`. Raises TypeError for other names."""
+        """From :meth:`to_json`. Raises TypeError for other names, TypeError or ValueError for other values."""
         return cls(**value)
 
 
@@ -72,10 +106,17 @@ NAMES = tuple(field.name for field in fields(TrainOptions))
 
 
 def make_options(reading: str, **given: Any) -> TrainOptions:
-    """The options for a reading: what is given, and the defaults for the rest. Raises TypeError or ValueError."""
+    """The options for a reading: what is given, and the defaults for the rest. Raises TypeError or ValueError.
+
+    A ``min_count`` above 1 implies ``unk``, and ``unk`` a ``min_count`` of 2.
+    """
     checks.choice("reading", reading, READINGS)
     optimizer = checks.choice("optimizer", given.get("optimizer", TrainOptions.optimizer), tuple(OPTIMIZERS))
-    defaults = {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
+    defaults: dict[str, Any] = {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
+    if given.get("unk"):
+        defaults["min_count"] = UNK_MIN_COUNT
+    elif given.get("min_count", 1) != 1:
+        defaults["unk"] = True
     return TrainOptions(**{**DEFAULTS[reading], **defaults, **given, "reading": reading})
 
 
@@ -88,6 +129,13 @@ def make_optimizer(options: TrainOptions, params: Any) -> Optimizer:
 
 
 def make_schedule(options: TrainOptions) -> schedules.Schedule:
-    """The learning-rate schedule that the options ask for; the warm-up is at most a tenth of the steps."""
-    warmup = min(options.warmup, options.max_steps // 10)
-    return schedules.make(options.schedule, total_steps=options.max_steps, warmup=warmup)
+    """The learning-rate schedule that the options ask for."""
+    return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
+
+
+def reshaped(before: TrainOptions, after: TrainOptions, step: int) -> bool:
+    """Whether other learning rates follow after ``step`` because ``max_steps`` is another."""
+    if before.max_steps == after.max_steps:
+        return False
+    warmups = before.warmup_steps, after.warmup_steps
+    return after.schedule != "constant" or (warmups[0] != warmups[1] and step < max(warmups))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from .vocabulary import EOL
 
 READINGS = ("lines", "stream")
 SUFFIX = ".txt"
+CORPUS = "corpus:"
 
 # A list has lines of a few words; prose, plays and code have longer ones, or blank lines between their parts.
 ITEM_WORDS = 3
@@ -37,8 +38,10 @@ class Text:
 
 
 def embedded(name: str) -> Text:
-    """The text of :func:`fastrnn.corpora.load`."""
-    return Text(corpora.load(name), (f"corpus:{name}",))
+    """The text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name."""
+    if name not in corpora.names():
+        raise TextError(f"{CORPUS}{name} is neither a file nor an embedded text: those are {', '.join(corpora.names())}")
+    return Text(corpora.load(name), (CORPUS + name,))
 
 
 def read(paths: Iterable[str | Path]) -> Text:
@@ -58,11 +61,18 @@ def read(paths: Iterable[str | Path]) -> Text:
     return Text(joined, tuple(str(file.absolute()) for file in files))
 
 
-def reread(sources: Iterable[str]) -> Text:
-    """The text of :attr:`Text.sources`. Raises as :func:`read` does."""
-    sources = tuple(sources)
-    if len(sources) == 1 and sources[0].startswith("corpus:"):
-        return embedded(sources[0].removeprefix("corpus:"))
+def find(names: Sequence[str]) -> Text:
+    """The text that a user means: paths as for :func:`read`, or one ``corpus:NAME``, unless there is a file of that name.
+
+    Raises as :func:`read` does.
+    """
+    return read(names) if any(Path(name).exists() for name in names) else reread(names)
+
+
+def reread(sources: Sequence[str]) -> Text:
+    """The text of :attr:`Text.sources`, where every file has its absolute path. Raises as :func:`read` does."""
+    if len(sources) == 1 and sources[0].startswith(CORPUS):
+        return embedded(sources[0].removeprefix(CORPUS))
     return read(sources)
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checks import describe
 from ..serialization import FileFormatError, load_arrays, save_arrays, write_atomically
 from ..training import checkpoint
 from ..training.loop import BEST, LAST, METRICS
 from .char_model import CharModel
 from .language_model import LanguageModel
+from .model_size import check_size
 from .novelty import Hashes
 from .options import TrainOptions
-from .vocabulary import Vocabulary
+from .vocabulary import EOL, Vocabulary
 
 CONFIG, SAMPLES, CURVE, LINES = "config.json", "samples.txt", "loss.png", "lines.safetensors"
 FORMAT, VERSION = "fastrnn-chars", 1
@@ -27,16 +31,37 @@ class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """What a run computes with: with another backend or instruction set sums are rounded differently."""
+
+    backend: str
+    isa: str
+
+    @classmethod
+    def of(cls, model: CharModel) -> Kernels:
+        """Those that the model would run on now."""
+        plan = model.recurrent.plan(1, 1)[0]
+        return cls(plan.backend, plan.isa)
+
+    def __str__(self) -> str:
+        return f"{self.backend} ({self.isa})"
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that a run is rebuilt from: ``sources`` and ``sha256`` say which text it was trained on."""
+    """Everything that a run is rebuilt from: ``sources`` and ``sha256`` say which text it was trained on.
+
+    ``kernels`` are those of the last sitting, None in a folder that does not say.
+    """
 
     options: TrainOptions
     vocabulary: Vocabulary
     sources: tuple[str, ...]
     sha256: str
+    kernels: Kernels | None = None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, name: str = CONFIG) -> None:
         """Write ``config.json``, atomically. Raises OSError."""
         from .. import __version__
 
@@ -46,9 +71,10 @@ class RunConfig:
             "data": {"sources": self.sources, "sha256": self.sha256},
             "options": self.options.to_json(),
             "vocabulary": self.vocabulary.to_json(),
+            "kernels": None if self.kernels is None else asdict(self.kernels),
             "versions": {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
-        write_atomically(folder / CONFIG, (json.dumps(content, indent=2, ensure_ascii=True) + "\n").encode())
+        write_atomically(folder / name, (json.dumps(content, indent=2, ensure_ascii=True) + "\n").encode())
 
     @classmethod
     def load(cls, folder: Path) -> RunConfig:
@@ -71,15 +97,36 @@ class RunConfig:
         try:
             options = TrainOptions.from_json(content["options"])
             vocabulary = Vocabulary.from_json(content["vocabulary"])
-            return cls(options, vocabulary, tuple(content["data"]["sources"]), str(content["data"]["sha256"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+            sources, sha256 = _strings("sources", content["data"]["sources"]), str(content["data"]["sha256"])
+            kernels = None if content.get("kernels") is None else Kernels(**content["kernels"])
+        except KeyError as error:
+            raise RunError(f"{path} is damaged: it lacks {error}") from error
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}") from error
+        if options.reading == "lines" and EOL not in vocabulary.tokens:
+            raise RunError(f"{path} is damaged: the vocabulary lacks the end of the line")
+        return cls(options, vocabulary, sources, sha256, kernels)
+
+
+def _strings(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{name} must be a list of strings, got {describe(value)}")
+    return tuple(value)
 
 
 def make_model(
-    options: TrainOptions, vocabulary: Vocabulary, *, rng: np.random.Generator | None = None, backend: str | None = None
+    options: TrainOptions,
+    vocabulary: Vocabulary,
+    *,
+    rng: np.random.Generator | None = None,
+    backend: str | None = None,
+    copies: int = 1,
 ) -> CharModel:
-    """The model that the options describe, with fresh weights."""
+    """The model that the options describe, with fresh weights.
+
+    Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
+    """
+    check_size(options, len(vocabulary), copies)
     return CharModel(
         len(vocabulary),
         options.model,
@@ -93,24 +140,42 @@ def make_model(
 
 
 def claim(folder: Path, overwrite: bool = False) -> None:
-    """Make a folder ready for a new run. Raises RunError when it holds one and ``overwrite`` is false, OSError."""
+    """Make a folder for a new run. Raises OSError, and RunError when it holds what would be lost, unless ``overwrite``."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, not a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    if holds_run(folder) and not overwrite:
-        raise RunError(f"{folder} holds a run already: --resume goes on with it, --overwrite replaces it")
-    for name in (SAMPLES, CURVE, LINES):
-        (folder / name).unlink(missing_ok=True)
+    found = files_of_a_run(folder)
+    if found and not overwrite:
+        held = f"holds a run already, or files of the same names ({', '.join(found)})"
+        raise RunError(f"{folder} {held}: --resume goes on with a run, --overwrite replaces the files")
 
 
-def holds_run(folder: Path) -> bool:
-    """Whether there is something of a run that would be lost."""
-    return any((folder / name).exists() for name in (LAST, BEST, METRICS))
+def files_of_a_run(folder: Path) -> list[str]:
+    """The names of what is in a folder and would be lost to a new run."""
+    return [name for name in (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES) if (folder / name).exists()]
 
 
-def save_lines(folder: Path, hashes: Hashes) -> None:
-    """Keep the hashes of the training lines, so that new samples can be told from old names. Raises OSError."""
-    save_arrays(folder / LINES, {"hashes": hashes})
+@contextmanager
+def replacing(folder: Path, config: RunConfig, lines: Hashes | None) -> Iterator[None]:
+    """Write a new run's ``config.json``, and the hashes of its training lines, to tell new samples from old names.
+
+    They take their names when the block ends well, and what another run left goes then; after an error all is as before.
+    Raises OSError.
+    """
+    staged = {name: folder / f".{name}.new" for name in (CONFIG, LINES)}
+    try:
+        config.save(folder, staged[CONFIG].name)
+        if lines is not None:
+            save_arrays(staged[LINES], {"hashes": lines})
+        yield
+        for name in (SAMPLES, CURVE, LINES):
+            (folder / name).unlink(missing_ok=True)
+        for name, path in staged.items():
+            if path.exists():
+                path.replace(folder / name)
+    finally:
+        for path in staged.values():
+            path.unlink(missing_ok=True)
 
 
 def load_lines(folder: Path) -> Hashes | None:

@@ -24,6 +24,8 @@ from .vocabulary import EOL, Vocabulary
 
 Ids = NDArray[Any]
 
+TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
+
 
 @dataclass(frozen=True)
 class Data:
@@ -106,13 +108,14 @@ def make_trainer(
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, LanguageModel, Data]:
-    """A trainer ready to run, the model that it will train, and its data. Raises TextError, ValueError, TypeError.
+    """A trainer ready to run, the model that it will train, and its data.
 
-    Every random number follows from ``options.seed``. ``callbacks`` makes the trainer's callbacks.
+    Every random number follows from ``options.seed``. ``callbacks`` makes the trainer's callbacks. Raises TextError,
+    EmptyVocabulary, ValueError, TypeError, and MemoryError for a model that is larger than the memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(content, options, data_rng)
-    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend)
+    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
     task = CharTask(model, data.batches, data.evaluation, dropout_rng)
     config = LoopConfig(
         max_steps=options.max_steps,

@@ -20,6 +20,10 @@ class UnknownCharacters(ValueError):
     """A text has characters that the vocabulary lacks; the message names them with their code points."""
 
 
+class EmptyVocabulary(ValueError):
+    """No character of a text is frequent enough to be in the vocabulary."""
+
+
 class Vocabulary:
     """The characters of a model, in the order of their ids, 0 to V-1.
 
@@ -47,13 +51,17 @@ class Vocabulary:
         """The characters of a text that occur at least ``min_count`` times, in the order of their code points.
 
         Those in ``first`` are always in it and get the first ids: a newline there is id 0. A ``min_count`` above 1
-        asks for ``unk`` too, or else the text itself could not be encoded; ValueError says so.
+        asks for ``unk`` too, or else the text itself could not be encoded; ValueError says so. Raises EmptyVocabulary
+        when no character of the text is left.
         """
         checks.positive_int("min_count", min_count)
         if min_count > 1 and not unk:
             raise ValueError(f"unk must be true when min_count is {min_count}: rarer characters become {UNK}")
-        points, counts = np.unique(_code_points(text), return_counts=True)
+        points, counts = np.unique(code_points(text), return_counts=True)
         kept = [chr(point) for point in points[counts >= min_count].tolist()]
+        if not kept:
+            most = int(counts.max(initial=0))
+            raise EmptyVocabulary(f"min_count must be at most {most}, the count of the commonest character, got {min_count}")
         return cls([*first, *(character for character in kept if character not in first)], unk)
 
     def __len__(self) -> int:
@@ -77,7 +85,7 @@ class Vocabulary:
 
     def encode(self, text: str) -> Ids:
         """The ids ``[n]`` of a text's n characters. Raises UnknownCharacters, unless there is ``<UNK>``."""
-        points = _code_points(text)
+        points = code_points(text)
         places = np.minimum(np.searchsorted(self._points, points), len(self._points) - 1)
         known = self._points[places] == points
         ids = self._by_point[places]
@@ -108,9 +116,11 @@ class Vocabulary:
         return cls(value["tokens"], bool(value.get("unk", False)))
 
 
-def _code_points(text: str) -> NDArray[np.uint32]:
-    # Surrogates come in through file names and command lines that are not UTF-8; they are unknown characters, not a
-    # crash.
+def code_points(text: str) -> NDArray[np.uint32]:
+    """The code points uint32 ``[n]`` of a text's n characters.
+
+    Surrogates, which come in through file names and command lines that are not UTF-8, are characters like others.
+    """
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 

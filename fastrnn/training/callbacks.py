@@ -25,7 +25,9 @@ def _notice(text: str) -> None:
 
 
 def _missing(what: str, package: str) -> None:
-    _notice(f"no {what}: {package} is not installed (pip install 'fastrnn[train]')")
+    from ..info import install_extra
+
+    _notice(f"no {what}: {package} is not installed ({install_extra('train')})")
 
 
 def _clock(seconds: float) -> str:

@@ -150,32 +150,38 @@ class Trainer:
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")
-        self._claim_folder()
+        self.claim_folder()
         self._clock_offset = time.perf_counter() - self.state.seconds
         self.optimizer.lr = self.state.lr  # an evaluation may be due before the next step
         outcome = "failed"
         try:
             stopped = self._train_until_stopped()
             if stopped == "interrupted" and not self._in_step:
-                self._save(LAST)
+                self._save(LAST, self.state)
             outcome = stopped
         finally:
             self.optimizer.lr = self.state.base_lr
             self._tell("on_end", replace(self._last_info, seconds=self.state.seconds, stopped=outcome))
         return Result(self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome)
 
-    def _claim_folder(self) -> None:
-        """Make the folder ready: cut back its metrics when its own run goes on, else see that no other run is lost."""
-        if self.out is None or self._owns_folder:
+    def claim_folder(self) -> None:
+        """What :meth:`run` does first: make the folder ready, before anything is trained.
+
+        When its own run goes on, rows of ``metrics.csv`` after the state's step are dropped. For a fresh run ``last`` is
+        written, and only then is what another run left removed: an error leaves that run as it was. Raises
+        FileExistsError when ``out`` holds another run that may not be overwritten, OSError when it cannot be written.
+        """
+        if self.out is None:
             return
         self.out.mkdir(parents=True, exist_ok=True)
-        if self._resumed_from is not None and self._resumed_from.resolve().parent == self.out.resolve():
+        resumed = self._resumed_from is not None and self._resumed_from.resolve().parent == self.out.resolve()
+        if self._owns_folder or resumed:
             metrics.truncate(self.out / METRICS, self.state.evaluated_step)
         else:
             found = [name for name in (LAST, BEST, METRICS) if (self.out / name).exists()]
             if found and not self.config.overwrite:
                 raise FileExistsError(f"{self.out} holds another run ({', '.join(found)}): resume it or overwrite it")
-            self._save(LAST)
+            self._save(LAST, self.state)
             for name in (BEST, METRICS):
                 (self.out / name).unlink(missing_ok=True)
         self._owns_folder = True
@@ -254,25 +260,26 @@ class Trainer:
         if self.out is not None:
             row = (self.state.step, seconds, window.mean_loss, val_loss, self.state.lr, window.mean_grad_norm, speed)
             metrics.append(self.out / METRICS, metrics.Row(*row))
-        # The row comes before the state: a resume from an older state drops the row and evaluates again.
-        self.state = self.state.after_evaluation(val_loss, seconds)
+        # The row and the best come before the state: whoever goes on from an older state evaluates and writes them again.
+        state = self.state.after_evaluation(val_loss, seconds)
         if improved:
-            self._save(BEST)
-        self._save(LAST)
+            self._save(BEST, state)
+        self.state = state
+        self._save(LAST, state)
         info = self._info(window.mean_loss, window.mean_grad_norm)
         self._last_info = replace(info, tokens_per_second=speed, improved=improved)
         self._tell("on_eval", self._last_info)
 
-    def _save(self, name: str) -> None:
-        """Write a checkpoint, unless the weights are broken: a good file never gives way to a bad one."""
+    def _save(self, name: str, state: RunState) -> None:
+        """Write a checkpoint with this state, unless the weights are broken: a good file never gives way to a bad one."""
         if self.out is None:
             return
-        check_finite_weights(self._params, self.state.step)
+        check_finite_weights(self._params, state.step)
         task_state = dict(self.task.state_dict())
         arrays = task_state.pop("arrays", {})
-        state = {"trainer": asdict(self.state), "task": task_state, "arrays": arrays}
+        content = {"trainer": asdict(state), "task": task_state, "arrays": arrays}
         weights = {full_name: param.data for full_name, param in self._all_params}
-        checkpoint.save(self.out / name, weights, self.optimizer, state)
+        checkpoint.save(self.out / name, weights, self.optimizer, content)
 
     def _info(self, train_loss: float, norm: float) -> Info:
         state = self.state

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..serialization import write_atomically
+from ..serialization import FileFormatError, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def append(path: Path, row: Row) -> None:
 def read(path: Path) -> list[Row]:
     """The rows; a last line that was cut short is passed over.
 
-    Raises OSError, and ValueError naming the file when it does not have these columns.
+    Raises OSError, and FileFormatError naming the file when it does not have these columns.
     """
     return [row for row, _ in _rows(path)]
 
@@ -61,11 +61,11 @@ def _rows(path: Path) -> list[tuple[Row, str]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     complete = [line for line in lines if line.endswith("\n")]
     if complete and complete[0] != HEADER:
-        raise ValueError(f"{path} is not a metrics file: its first line must be {HEADER.strip()}")
+        raise FileFormatError(f"{path} is not a metrics file: its first line must be {HEADER.strip()}")
     try:
         return [(_parse(line), line) for line in complete[1:]]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise FileFormatError(f"{path} is damaged: {error}") from error
 
 
 def _parse(line: str) -> Row:
