@@ -13,6 +13,7 @@ import pytest
 
 from fastrnn import corpora
 from fastrnn.cli import main
+from fastrnn.text import run_folder
 from fastrnn.text.novelty import line_hashes
 from fastrnn.training import checkpoint
 
@@ -278,6 +279,19 @@ def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
     assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == stopped
     _train("--resume", "--max-steps", stopped + 1, "--out", folder)
     assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == stopped + 1
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
+    folder = tmp_path / "run"
+    _train(*SMALL, "--max-steps", 2, "--out", folder)
+    config = (folder / "config.json").read_bytes()
+    with run_folder.held(folder):
+        for how in ("--overwrite", "--resume"):
+            capsys.readouterr()
+            assert main(["train", "chars", *([] if how == "--resume" else SMALL), how, "--out", str(folder)]) == 2
+            assert capsys.readouterr().err == f"fastrnn: error: {folder} is in use: another training is running in it\n"
+    assert (folder / "config.json").read_bytes() == config
+    _train("--resume", "--max-steps", 3, "--out", folder)
 
 
 def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):

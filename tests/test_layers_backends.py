@@ -94,7 +94,6 @@ def test_layers_agree_with_the_reference(engine, variant, num_layers, bidirectio
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("variant", [0, 2, 6], ids=["RNN", "GRU", "LSTM"])
 def test_single_precision_over_128_steps(engine, variant, num_layers):
-    assert "peephole" not in cases.CELLS[variant]
     runs = [_run_layer(_layer(variant, name, (64, 64, num_layers)), 128, 4, None) for name in (engine, "reference")]
     cases.assert_agree(*runs, 2e-5)
 

@@ -117,24 +117,31 @@ def _start(arguments: argparse.Namespace) -> int:
     trainer, model, data = make_trainer(
         text.content, options, out, callbacks=lambda m, c: _callbacks(m, c, options, out), overwrite=arguments.overwrite
     )
-    run_folder.claim(out, arguments.overwrite)
-    kernels = run_folder.Kernels.of(model.model)
-    config = run_folder.RunConfig(options, model.vocabulary, text.sources, text.sha256, kernels)
-    with run_folder.replacing(out, config, None if data.train_items is None else line_hashes(data.train_items)):
-        trainer.claim_folder()
-    _introduce(text, options, data, trainer, why if arguments.reading == "auto" else None)
-    return _finish(trainer.run(), out)
+    with run_folder.claimed(out, arguments.overwrite):
+        kernels = run_folder.Kernels.of(model.model)
+        config = run_folder.RunConfig(options, model.vocabulary, text.sources, text.sha256, kernels)
+        with run_folder.replacing(out, config, None if data.train_items is None else line_hashes(data.train_items)):
+            trainer.claim_folder()
+        _introduce(text, options, data, trainer, why if arguments.reading == "auto" else None)
+        return _finish(trainer.run(), out)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     from ..text import run_folder
-    from ..text.training import cut_samples, make_trainer
-    from ..training.loop import LAST
 
     out = arguments.out
     if out is None:
         raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
     config = run_folder.RunConfig.load(out)
+    with run_folder.held(out):
+        return _go_on(arguments, out, config)
+
+
+def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
+    from ..text import run_folder
+    from ..text.training import cut_samples, make_trainer
+    from ..training.loop import LAST
+
     options = _changed(config, arguments)
     text = _read(arguments.paths, config.sources)
     if text.sha256 != config.sha256:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,15 +141,38 @@ def make_model(
     )
 
 
-def claim(folder: Path, overwrite: bool = False) -> None:
-    """Make a folder for a new run. Raises OSError, and RunError when it holds what would be lost, unless ``overwrite``."""
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder. Raises OSError, and RunError when another one is at work in it.
+
+    The lock is the system's, on the folder itself: it goes with the process, however that ends.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"{folder} is in use: another training is running in it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
+    """Make a folder for a new run, and hold it.
+
+    Raises OSError, and RunError when it holds what would be lost, unless ``overwrite``, or when it is in use.
+    """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, not a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    found = files_of_a_run(folder)
-    if found and not overwrite:
-        held = f"holds a run already, or files of the same names ({', '.join(found)})"
-        raise RunError(f"{folder} {held}: --resume goes on with a run, --overwrite replaces the files")
+    with held(folder):
+        found = files_of_a_run(folder)
+        if found and not overwrite:
+            what = f"holds a run already, or files of the same names ({', '.join(found)})"
+            raise RunError(f"{folder} {what}: --resume goes on with a run, --overwrite replaces the files")
+        yield
 
 
 def files_of_a_run(folder: Path) -> list[str]:
