@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from fastrnn import backends
 
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(fastrnn.__file__).parents[1]), str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-).rstrip(os.pathsep)
+HOME = Path(fastrnn.__file__).parents[1]
+installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # is found without help
+folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

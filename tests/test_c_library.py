@@ -154,7 +154,7 @@ def test_installs_without_a_compiler(tmp_path: Path) -> None:
     )
     empty = tmp_path / "empty"
     empty.mkdir()
-    no_compiler = {"PATH": f"{python.parent}{os.pathsep}{empty}", "CC": "/bin/false", "CXX": "/bin/false"}
+    no_compiler = {"PATH": f"{python.parent}{os.pathsep}{empty}", "CC": "/bin/false", "CXX": "/bin/false", "PYTHONPATH": ""}
     run([python, "-m", "pip", "install", "--quiet", str(source)], env=no_compiler)
     program = (
         "import numpy as np, fastrnn; from pathlib import Path;"
