@@ -18,9 +18,8 @@ enum { WORTH_WAKING = 400000 };
 typedef void (*crew_body)(const crew *me, void *context);
 
 /* Run body on `size` threads, the caller being rank 0; returns when all are done. Runs on the caller alone, with size 1,
- * when size is 1, when another caller has
- * the team, or after the team has lost its time waiting on a busy machine. Denormals are flushed to zero inside; the
- * caller's mode is restored. */
+ * when size is 1, when another caller has the team, or after the team has lost its time waiting on a busy machine. Denormals
+ * are flushed to zero inside; the caller's mode is restored. */
 void crew_run(int32_t size, crew_body body, void *context);
 
 /* Wait until every thread of the crew is here. */

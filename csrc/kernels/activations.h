@@ -2,8 +2,7 @@
  *
  * All three rest on one reduction: x = k ln 2 + r with integer k and |r| <= ln(2)/2, so that e^x = 2^k (1 + p), p = e^r - 1.
  * p comes from r + r^2 q(r), q a minimax polynomial of degree 4 (float: error 3e-9) or 9 (double: 3e-18), fitted for this
- * file. Measured: tanh 2.6 ulp at most, sigmoid 2.5,
- * in both types; NaN passes through. */
+ * file. Measured: tanh 2.6 ulp at most, sigmoid 2.5, in both types; NaN passes through. */
 #ifndef FASTRNN_ACTIVATIONS_H
 #define FASTRNN_ACTIVATIONS_H
 

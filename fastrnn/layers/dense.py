@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init, memory
-from ..backends.protocol import Backend
 from .base import Layer
 from .door import array, contiguous, features, ids
-from .parameter import GradientLock, Parameter, Snapshot
+from .parameter import GradientLock, Parameter
+from .prepared import Prepared, current
 
 Array = NDArray[Any]
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A linear layer in a backend's own form, and what it was made from. A copy of a layer makes its own."""
-
-    backend: Backend
-    settings: Any
-    snapshot: Snapshot
-    content: Any
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
 
 
 class Linear(Layer):
@@ -76,15 +62,12 @@ class Linear(Layer):
     def _ready(self) -> Prepared:
         """The weights in the backend's form, made anew when a parameter, the backend or its settings have changed."""
         backend, parameters = backends.current(self.backend), tuple(self.parameters())
-        kept, settings = self._prepared, backend.settings()
-        same = kept is not None and kept.backend is backend and kept.settings == settings
-        if kept is not None and same and kept.snapshot.holds(parameters):
-            return kept
-        snapshot = Snapshot(parameters)
-        bias = None if self.bias is None else self.bias.data
-        content = backend.prepare_linear(self.weight.data, bias)
-        self._prepared = made = Prepared(backend, settings, snapshot, content)
-        return made
+
+        def make() -> Any:
+            return backend.prepare_linear(self.weight.data, None if self.bias is None else self.bias.data)
+
+        self._prepared = ready = current(self._prepared, backend, parameters, make)
+        return ready
 
     def _product(self, ready: Prepared, x: Array) -> Array:
         y = ready.backend.linear_forward(ready.content, x.reshape(-1, self.in_features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from ..backends.protocol import Backend, CellSpec, Forward, Params
 from ..functional import Tape, check_params, run_backward, run_forward
 from .base import Layer
 from .parameter import Parameter, Snapshot
+from .prepared import Prepared, current
 
 Array = NDArray[Any]
 
@@ -28,15 +29,11 @@ TORCH_NAMES = {
 }
 
 
-@dataclass(slots=True)
-class Prepared:
-    """Parameters in a backend's own form, and what they were made from."""
+class Ready(NamedTuple):
+    """The checked parameters, and the backend's form of them: the content of a direction's :class:`Prepared`."""
 
-    backend: Backend
-    settings: Any
-    snapshot: Snapshot
     params: Params
-    content: Any
+    prepared: Any
 
 
 @dataclass(slots=True)
@@ -73,15 +70,14 @@ class Direction:
     def prepared(self, owner: Layer, backend: Backend) -> Prepared:
         """The parameters in the backend's form, made anew if need be. Raises ValueError if one has a wrong shape."""
         parameters = self.parameters(owner)
-        kept, settings = self._prepared, backend.settings()
-        same = kept is not None and kept.backend is backend and kept.settings == settings
-        if kept is not None and same and kept.snapshot.holds(parameters):
-            return kept
-        snapshot = Snapshot(parameters)
-        arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
-        params = check_params(self.spec, Params(**arrays))
-        self._prepared = made = Prepared(backend, settings, snapshot, params, backend.prepare(self.spec, params))
-        return made
+
+        def make() -> Ready:
+            arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
+            params = check_params(self.spec, Params(**arrays))
+            return Ready(params, backend.prepare(self.spec, params))
+
+        self._prepared = ready = current(self._prepared, backend, parameters, make)
+        return ready
 
     def forward(
         self,
@@ -98,11 +94,11 @@ class Direction:
         """Run over ``x [T,B,I]`` or ids ``[T,B]`` from ``h0 [B,Y]``, ``c0 [B,H]`` (None is zeros)."""
         ready = self.prepared(owner, backend)
         options = {"reverse": self.reverse, "keep_tape": keep_tape, "cell_states": cell_states}
-        out = run_forward(backend, self.spec, ready.content, x, h0, c0, lengths, **options)
+        out = run_forward(backend, self.spec, ready.content.prepared, x, h0, c0, lengths, **options)
         if not keep_tape:
             return out, None
         T, B = out.y.shape[:2]
-        return out, DirectionTape(Tape(backend, self.spec, ready.params, T, B, out.tape), ready.snapshot)
+        return out, DirectionTape(Tape(backend, self.spec, ready.content.params, T, B, out.tape), ready.snapshot)
 
     def backward(
         self,

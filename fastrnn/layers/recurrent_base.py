@@ -121,7 +121,7 @@ class Recurrent(Layer):
     def prepared(self) -> list[Any]:
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
         backend = backends.current(self.backend)
-        return [direction.prepared(self, backend).content for row in self._rows for direction in row]
+        return [direction.prepared(self, backend).content.prepared for row in self._rows for direction in row]
 
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``. See the class for shapes and errors."""
