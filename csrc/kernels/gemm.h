@@ -37,6 +37,7 @@ typedef struct {
     int64_t c_panel, c_row;
     rows_done done; /* null: nothing more to do */
     void *context;
+    int backwards; /* walk the panels from the last: what the last walk left in cache comes first */
 } product_args;
 
 void product(const product_args *p, range panels, range rows);
