@@ -31,32 +31,42 @@ typedef struct {
 #define COEFFICIENTS {0.5f, 0.16666518f, 0.041666206f, 0.008368918f, 0.0013950539f}
 #endif
 
-INLINE power exp_parts(vec x) {
+/* n powers in step: the processor sees n short chains side by side, not one long one after the other. */
+INLINE void powers(const int n, const vec *x, power *e) {
     static const real q[] = COEFFICIENTS;
-    enum { DEGREE = sizeof q / sizeof *q - 1 };
+    enum { DEGREE = sizeof q / sizeof *q - 1, MOST = 4 };
     const vec magic = splat(ROUNDING_MAGIC);
-    x = min_(splat(LARGEST_EXPONENT), max_(splat(-LARGEST_EXPONENT), x));
-    vec shifted = fma_(x, splat((real)1.4426950408889634), magic);
-    vec k = shifted - magic;
-    vec r = fma_(k, splat(-LN2_LOW), fma_(k, splat(-LN2_HIGH), x));
-    vec sum = splat(q[DEGREE]);
-    for (int i = DEGREE - 1; i >= 0; i--) sum = fma_(sum, r, splat(q[i]));
-    vec_int one = (vec_int)splat(1);
-    return (power){(vec)(((vec_int)shifted << MANTISSA_BITS) + one), fma_(r * r, sum, r)};
+    const vec_int one = (vec_int)splat(1);
+    vec shifted[MOST], r[MOST], sum[MOST];
+    for (int i = 0; i < n; i++) r[i] = min_(splat(LARGEST_EXPONENT), max_(splat(-LARGEST_EXPONENT), x[i]));
+    for (int i = 0; i < n; i++) shifted[i] = fma_(r[i], splat((real)1.4426950408889634), magic);
+    for (int i = 0; i < n; i++) {
+        vec k = shifted[i] - magic;
+        r[i] = fma_(k, splat(-LN2_LOW), fma_(k, splat(-LN2_HIGH), r[i]));
+        sum[i] = splat(q[DEGREE]);
+    }
+    for (int d = DEGREE - 1; d >= 0; d--)
+        for (int i = 0; i < n; i++) sum[i] = fma_(sum[i], r[i], splat(q[d]));
+    for (int i = 0; i < n; i++)
+        e[i] = (power){(vec)(((vec_int)shifted[i] << MANTISSA_BITS) + one), fma_(r[i] * r[i], sum[i], r[i])};
+}
+
+INLINE power exp_parts(vec x) {
+    power e;
+    powers(1, &x, &e);
+    return e;
 }
 
 /* sigmoid(x) = 1 / (1 + e^-x) */
-INLINE vec sigmoid_(vec x) {
-    power e = exp_parts(-x);
-    return splat(1) / (fma_(e.scale, e.p, e.scale) + splat(1));
-}
+INLINE vec sigmoid_from(power e) { return splat(1) / (fma_(e.scale, e.p, e.scale) + splat(1)); }
+INLINE vec sigmoid_(vec x) { return sigmoid_from(exp_parts(-x)); }
 
 /* tanh(x) = m / (m + 2), m = e^2x - 1 = scale p + (scale - 1): no cancellation near zero, where scale is 1 */
-INLINE vec tanh_(vec x) {
-    power e = exp_parts(x + x);
+INLINE vec tanh_from(power e) {
     vec m = fma_(e.scale, e.p, e.scale - splat(1));
     return m / (m + splat(2));
 }
+INLINE vec tanh_(vec x) { return tanh_from(exp_parts(x + x)); }
 
 /* relu(x) = max(0, x) */
 INLINE vec relu_(vec x) { return max_(splat(0), x); }

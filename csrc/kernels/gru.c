@@ -43,13 +43,16 @@ INLINE da_pair state_backward(const step_view *s, place p, vec z, vec n) {
     return (da_pair){(dh - dh * z) * dtanh(n), dh * (h_prev - n) * dsigmoid(z)};
 }
 
-INLINE void after_at(const step_view *s, place p) {
-    vec r = sigmoid_(load(p.g + p.slot)), z = sigmoid_(load(p.g + 2 * p.slot));
-    vec n = tanh_(fma_(r, load(p.g + 3 * p.slot), load(p.g)));
-    store(p.g, n);
+/* (1), and the argument of (2) in n's place. */
+INLINE void after_gates_at(const step_view *s, place p) {
+    (void)s;
+    const vec x[2] = {-load(p.g + p.slot), -load(p.g + 2 * p.slot)};
+    power e[2];
+    powers(2, x, e);
+    vec r = sigmoid_from(e[0]);
+    store(p.g, fma_(r, load(p.g + 3 * p.slot), load(p.g)));
     store(p.g + p.slot, r);
-    store(p.g + 2 * p.slot, z);
-    new_state(s, p, z, n);
+    store(p.g + 2 * p.slot, sigmoid_from(e[1]));
 }
 
 INLINE void after_back_at(const step_view *s, place p) {
@@ -68,7 +71,8 @@ INLINE void before_gates_at(const step_view *s, place p) {
     store(s->rh + p.i, r * load(s->h_prev + p.i));
 }
 
-INLINE void before_state_at(const step_view *s, place p) {
+/* The last two equations, in a pass of their own: the tanh of one row would have to wait for all that is before it. */
+INLINE void state_at(const step_view *s, place p) {
     vec n = tanh_(load(p.g));
     store(p.g, n);
     new_state(s, p, load(p.g + 2 * p.slot), n);
@@ -100,7 +104,8 @@ INLINE void plain_back_at(const step_view *s, place p) {
 }
 
 static void after_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(after_at, s, vector, vectors, row, rows);
+    each_place(after_gates_at, s, vector, vectors, row, rows);
+    each_place(state_at, s, vector, vectors, row, rows);
 }
 static void after_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     each_place(after_back_at, s, vector, vectors, row, rows);
@@ -109,7 +114,7 @@ static void before_gates_forward(const step_view *s, int64_t vector, int64_t vec
     each_place(before_gates_at, s, vector, vectors, row, rows);
 }
 static void before_state_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(before_state_at, s, vector, vectors, row, rows);
+    each_place(state_at, s, vector, vectors, row, rows);
 }
 static void before_state_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     each_place(before_state_back_at, s, vector, vectors, row, rows);

@@ -25,17 +25,21 @@ INLINE void forward_with(const int peephole, const step_view *s, place p) {
         a_i = fma_(load(w), c_prev, a_i);
         a_f = fma_(load(w + s->state), c_prev, a_f);
     }
-    vec i = sigmoid_(a_i), f = sigmoid_(a_f), g = tanh_(a_g);
+    const vec x[4] = {-a_i, -a_f, a_g + a_g, -a_o};
+    power e[4];
+    powers(peephole ? 3 : 4, x, e);
+    vec i = sigmoid_from(e[0]), f = sigmoid_from(e[1]), g = tanh_from(e[2]);
     vec c = fma_(f, c_prev, i * g);
-    if (peephole) a_o = fma_(load(w + 2 * s->state), c, a_o);
-    vec o = sigmoid_(a_o);
+    vec o = peephole ? sigmoid_(fma_(load(w + 2 * s->state), c, a_o)) : sigmoid_from(e[3]);
     store(p.g, i);
     store(p.g + p.slot, f);
     store(p.g + 2 * p.slot, g);
     store(p.g + 3 * p.slot, o);
     store(s->c + p.i, c);
-    store(s->h + p.i, o * tanh_(c));
 }
+
+/* (5), in a pass of its own: the tanh of one row would have to wait for all of (2) to (4). */
+INLINE void output_at(const step_view *s, place p) { store(s->h + p.i, load(p.g + 3 * p.slot) * tanh_(load(s->c + p.i))); }
 
 INLINE void backward_with(const int peephole, const step_view *s, place p) {
     vec i = load(p.g), f = load(p.g + p.slot), g = load(p.g + 2 * p.slot), o = load(p.g + 3 * p.slot);
@@ -63,9 +67,11 @@ INLINE void peephole_back_at(const step_view *s, place p) { backward_with(1, s, 
 
 static void plain_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     each_place(plain_at, s, vector, vectors, row, rows);
+    each_place(output_at, s, vector, vectors, row, rows);
 }
 static void peephole_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     each_place(peephole_at, s, vector, vectors, row, rows);
+    each_place(output_at, s, vector, vectors, row, rows);
 }
 static void plain_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     each_place(plain_back_at, s, vector, vectors, row, rows);
