@@ -115,6 +115,7 @@ static void dh_product(const backward_pass *b, int64_t step, rows_done done, voi
     p.init_row = l->h_row;
     p.done = done;
     p.context = context;
+    p.backwards = (int)(step & 1);
     product(&p, panels, rows);
 }
 

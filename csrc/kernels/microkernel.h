@@ -64,14 +64,10 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t
 
 /* One row of NP panels side by side: in one panel, a row has too few sums to hide the latency of an fma.
  *
- *     C[p][v] = init[p][v] + sum over k of A[k] * B[p][k][v],      p < NP panels, v < NV vectors
- *
- * All of k in one go, with the sums so far in registers; each block of k is summed from zero, as in `tile`, for the same
- * bits. */
+ *     C[p][v] = init[p][v] + sum over k of A[k] * B[p][k][v],      p < NP panels, v < NV vectors */
 typedef struct {
-    int64_t K, k_block;
-    const real *a;
-    int64_t a_step;
+    int64_t n_outer, n_inner;
+    left_operand a;
     const real *b;
     int64_t b_panel, b_row;
     const real *init;
@@ -81,25 +77,22 @@ typedef struct {
 } row_args;
 
 INLINE void row_tile(const int NP, const int NV, const row_args *t) {
-    vec sum[8][4], acc[8][4];
+    vec acc[8][4];
     for (int p = 0; p < NP; p++)
-        for (int v = 0; v < NV; v++) sum[p][v] = load(t->init + p * t->init_panel + v * VL);
-    const real *a = t->a, *b = t->b;
-    const int64_t a_step = t->a_step, b_row = t->b_row, b_panel = t->b_panel;
-    for (int64_t k = 0; k < t->K;) {
-        const int64_t end = t->K - k < t->k_block ? t->K : k + t->k_block;
-        for (int p = 0; p < NP; p++)
-            for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
-        for (; k < end; k++, a += a_step, b += b_row) {
+        for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
+    const real *b = t->b;
+    const int64_t step = t->a.step, b_row = t->b_row, b_panel = t->b_panel;
+    for (int64_t outer = 0; outer < t->n_outer; outer++) {
+        const real *a = t->a.p + outer * t->a.outer_step;
+        for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
             vec left = splat(*a);
             for (int p = 0; p < NP; p++)
                 for (int v = 0; v < NV; v++) acc[p][v] = fma_(left, load(b + p * b_panel + v * VL), acc[p][v]);
         }
-        for (int p = 0; p < NP; p++)
-            for (int v = 0; v < NV; v++) sum[p][v] += acc[p][v];
     }
     for (int p = 0; p < NP; p++)
-        for (int v = 0; v < NV; v++) store(t->c + p * t->c_panel + v * VL, sum[p][v]);
+        for (int v = 0; v < NV; v++)
+            store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
 }
 
 #endif
