@@ -48,7 +48,7 @@ typedef struct {
 } fastrnn_batch;
 
 /* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
- * other null; h0 [B, Y]; c0 [B, H] for LSTM, else null. */
+ * other null; h0 [B, Y]; c0 [B, H], of an LSTM only; a state that is null is zeros. */
 typedef struct {
     const void *x;
     const int64_t *ids;

@@ -96,7 +96,7 @@ size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn
 void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                      const fastrnn_output *out, void *tape, void *workspace) {
     assert_batch(batch);
-    assert(!in->x != !in->ids && in->h0 && out->y && out->h_n && aligned(packed) && aligned(tape) && aligned(workspace));
+    assert(!in->x != !in->ids && out->y && out->h_n && aligned(packed) && aligned(tape) && aligned(workspace));
     kernels_for(layer)->forward(layer, packed, batch, in, out, tape, workspace);
 }
 

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import memory
+
 Array = NDArray[Any]
 
 DTYPES = ("float32", "float64")
+DType = str | np.dtype[Any]  # what an array's dtype is compared with, and how messages name it
 
 
 class SettingError(ValueError):
@@ -68,22 +71,38 @@ def float_dtype(name: str, value: object) -> str:
     return str(dtype)
 
 
-def array(name: str, value: object, shape: tuple[int, ...], dtype: str, letters: str = "") -> Array:
+def array(name: str, value: object, shape: tuple[int, ...], dtype: DType, letters: str = "") -> Array:
     """``value`` as a C-contiguous array of exactly this dtype and shape, copied only when its strides demand it.
 
     ``letters`` names the axes in the message, such as ``"[B, H]"``. Raises TypeError for what is not an array or has
     another dtype (nothing is converted silently: a float64 array in a float32 layer is usually a mistake), ValueError for
     another shape.
     """
+    if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype:
+        return plain(value)
     right_type = isinstance(value, np.ndarray) and value.dtype == dtype
-    if right_type and value.shape == shape:  # type: ignore[attr-defined]
-        return plain(value)  # type: ignore[arg-type]
     error = ValueError if right_type else TypeError
     expected = f"{dtype} array of shape {letters + ' = ' if letters else ''}{shape}"
     raise error(f"{name} must be a {expected}, got {describe(value)}")
 
 
+def ids(x: object, size: int) -> Array:
+    """Token ids in -1..size-1, in an array of any shape. Raises TypeError or ValueError."""
+    if not (isinstance(x, np.ndarray) and x.dtype.kind in "iu"):
+        raise TypeError(f"x must be an array of integer token ids, got {describe(x)}")
+    if x.size:
+        # A fifth of the time of min() and max() for the few ids of a step.
+        low, high = x.item(x.argmin()), x.item(x.argmax())
+        if low < -1 or high >= size:
+            raise ValueError(f"x must hold token ids in -1..{size - 1}, got {low if low < -1 else high}")
+    return x
+
+
 def plain(array: Array) -> Array:
-    """The array as kernels take it: C-contiguous and aligned; copied only where it is not."""
+    """The array as kernels take it: C-contiguous and aligned; copied only where it is not, into memory from the pool."""
     flags = array.flags
-    return array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C", "A"])
+    if flags.c_contiguous and flags.aligned:
+        return array
+    copy = memory.empty(array.shape, array.dtype)
+    np.copyto(copy, array)
+    return copy

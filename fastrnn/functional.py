@@ -1,8 +1,8 @@
 """The kernels as pure functions: arrays in, arrays out, for one layer and one direction.
 
-This is the one place where arguments are checked; a backend (:mod:`fastrnn.backends`) does the work. Letters: ``T`` time
-steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P`` with a projection,
-else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
+Arguments are checked here, as layers check theirs at their own door; a backend (:mod:`fastrnn.backends`) does the work.
+Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
+with a projection, else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
 
 Common to the three ``*_forward`` functions:
 
@@ -37,9 +37,11 @@ from numpy.typing import NDArray
 
 from . import backends, checks
 from .backends.protocol import Backend, CellSpec, Forward, Params
-from .memory import zeros
 
 Array = NDArray[Any]
+
+
+USED_TAPE = "tape has been used: backward runs in its memory, so run forward again for another backward"
 
 
 class Grads(NamedTuple):
@@ -114,7 +116,7 @@ def check_input(spec: CellSpec, x: object) -> Array:
     """x as ``[T,B,I]`` of the spec's dtype or int64 ids ``[T,B]``. Raises TypeError or ValueError."""
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be an array, got {checks.describe(x)}")
-    if np.issubdtype(x.dtype, np.integer):
+    if x.dtype.kind in "iu":
         return _check_ids(spec, x)
     wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
     if x.dtype != spec.dtype:
@@ -129,11 +131,8 @@ def check_input(spec: CellSpec, x: object) -> Array:
 def _check_ids(spec: CellSpec, x: Array) -> Array:
     if x.ndim != 2 or x.size == 0:
         raise ValueError(f"x must hold token ids in a non-empty array [T, B], got {checks.describe(x)}")
-    low, high = int(x.min()), int(x.max())
-    if low < -1 or high >= spec.input_size:
-        worst = low if low < -1 else high
-        raise ValueError(f"x must hold token ids in -1..{spec.input_size - 1}, got {worst}")
-    return np.array(x, dtype=np.int64, order="C")  # a copy: backward indexes with it, and the caller may change theirs
+    # A copy: backward indexes with it, and the caller may change theirs.
+    return np.array(checks.ids(x, spec.input_size), dtype=np.int64, order="C")
 
 
 def check_lengths(lengths: object, T: int, B: int) -> Array | None:
@@ -151,11 +150,6 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
     return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
 
 
-def check_state(name: str, state: object, shape: tuple[int, int], letters: str, dtype: str) -> Array:
-    """An initial state or zeros for None. Raises TypeError or ValueError."""
-    return zeros(shape, dtype) if state is None else checks.array(name, state, shape, dtype, letters)
-
-
 def run_forward(
     backend: Backend,
     spec: CellSpec,
@@ -169,16 +163,14 @@ def run_forward(
     keep_tape: bool = True,
     cell_states: bool = False,
 ) -> Forward:
-    """Check the inputs of one layer and direction, then run it. The layers come in here with their packed weights."""
+    """Check the inputs of one layer and direction, then run it."""
     x = check_input(spec, x)
     T, B = x.shape[:2]
-    h0 = check_state("h0", h0, (B, spec.output_size), "[B, Y]", spec.dtype)
-    cells = None
-    if spec.cell == "lstm":
-        cells = check_state("c0", c0, (B, spec.hidden_size), "[B, H]", spec.dtype)
+    h = None if h0 is None else checks.array("h0", h0, (B, spec.output_size), spec.dtype, "[B, Y]")
+    c = None if c0 is None else checks.array("c0", c0, (B, spec.hidden_size), spec.dtype, "[B, H]")
     lengths = check_lengths(lengths, T, B)
     options = {"reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
-    return backend.forward(prepared, x, h0, cells, lengths, **options)
+    return backend.forward(prepared, x, h, c, lengths, **options)
 
 
 def _forward(
@@ -317,7 +309,7 @@ def run_backward(
     if not isinstance(tape, Tape):
         raise TypeError(f"tape must come from a forward with keep_tape=True, got {checks.describe(tape)}")
     if tape.used:
-        raise RuntimeError("tape has been used: backward runs in its memory, so run forward again for another backward")
+        raise RuntimeError(USED_TAPE)
     spec, T, B = tape.spec, tape.T, tape.B
 
     def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:

@@ -218,8 +218,8 @@ static void load_initial_states(const crew *me, const forward_pass *f) {
     range mine = crew_share(me, f->batch->B, 1);
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t b = sequence_of(&f->t.steps, j);
-        load_row(f->t.h + j * l->h_row, h0 + b * l->Y, l->Y, l->h_row);
-        if (f->t.c) load_row(f->t.c + j * l->state, c0 + b * l->H, l->H, l->state);
+        load_row(f->t.h + j * l->h_row, h0 ? h0 + b * l->Y : 0, l->Y, l->h_row);
+        if (f->t.c) load_row(f->t.c + j * l->state, c0 ? c0 + b * l->H : 0, l->H, l->state);
     }
 }
 

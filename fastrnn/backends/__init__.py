@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..changes import CHANGES
 from ..checks import SettingError
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def _best() -> str:
 
 
 def current(name: str | None = None) -> Backend:
-    """The backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here."""
+    """The backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here.
+
+    Layers ask when their weights or the choice have changed, not at every call.
+    """
     wanted = os.environ.get("FASTRNN_BACKEND")
     if wanted and wanted not in NAMES:
         raise SettingError(f"FASTRNN_BACKEND must be one of {', '.join(NAMES)}, got {wanted!r}")
@@ -88,8 +92,13 @@ def _restoring(previous: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        global _chosen
-        _chosen = previous
+        _choose(previous)
+
+
+def _choose(name: str | None) -> None:
+    global _chosen
+    _chosen = name
+    CHANGES.note()
 
 
 def use_backend(name: str | None) -> AbstractContextManager[None]:
@@ -98,8 +107,8 @@ def use_backend(name: str | None) -> AbstractContextManager[None]:
     Takes effect at once; as a context manager (``with use_backend("numba"):``) it restores the previous choice at the end.
     Raises ValueError for an unknown name and BackendUnavailable when the backend cannot run here.
     """
-    global _chosen
     if name is not None:
         load(name)
-    previous, _chosen = _chosen, name
+    previous = _chosen
+    _choose(name)
     return _restoring(previous)

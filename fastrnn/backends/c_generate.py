@@ -20,8 +20,8 @@ Array = NDArray[Any]
 def _model(stack: Sequence[Prepared], request: Request) -> tuple[Any, list[Any]]:
     """The library's model, and what must stay alive while it is in use."""
     packed = [prepared.packed(False) for prepared in stack]
-    layers = ffi.new("fastrnn_layer[]", [prepared.layer[0] for prepared in stack])
-    pointers = ffi.new("void *[]", [ffi.from_buffer(array) for array in packed])
+    layers = ffi.new("fastrnn_layer[]", [prepared.kernel.layer[0] for prepared in stack])
+    pointers = ffi.new("void *[]", packed)
     embedding = request.embedding
     E = 0 if embedding is None else embedding.shape[1]
     ends = (pointer(request.weight), pointer(request.bias))

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from fastrnn._fastrnn import ffi, lib  # type: ignore[import-not-found]
 
 from .. import checks
+from ..changes import CHANGES
 from ..memory import empty
 
 __all__ = [
     "DTYPES",
+    "NULL",
     "aligned",
     "ffi",
+    "from_buffer",
     "info",
     "int64s",
     "isa_names",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+
+NULL, from_buffer = ffi.NULL, ffi.from_buffer
 
 DTYPES = {"float32": lib.FASTRNN_FLOAT32, "float64": lib.FASTRNN_FLOAT64}
 
@@ -55,7 +60,16 @@ class _Settings:
 
 
 settings = _Settings()
-_local = threading.local()
+
+
+class _Workspace(threading.local):
+    """This thread's workspace."""
+
+    size = 0
+    pointer: Any = None  # keeps the memory
+
+
+_workspace = _Workspace()
 
 
 def set_isa(name: str | None) -> None:
@@ -66,6 +80,7 @@ def set_isa(name: str | None) -> None:
     if name is not None:
         checks.choice("isa", name, isa_names())
     settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
+    CHANGES.note()
 
 
 def info() -> dict[str, Any]:
@@ -79,7 +94,7 @@ def info() -> dict[str, Any]:
 
 
 def pointer(array: Array | None) -> Any:
-    return ffi.NULL if array is None else ffi.from_buffer(array)
+    return NULL if array is None else from_buffer(array)
 
 
 def int64s(array: Array | None) -> Any:
@@ -88,14 +103,14 @@ def int64s(array: Array | None) -> Any:
 
 def take_workspace(size: int) -> Any:
     """This thread's workspace, at least ``size`` bytes."""
-    kept: Array | None = getattr(_local, "workspace", None)
-    if kept is None or kept.nbytes < size:
-        _local.workspace = kept = aligned(max(size, 4096))
-    return ffi.from_buffer(kept)
+    if _workspace.size < size or _workspace.pointer is None:
+        memory = aligned(max(size, 4096))
+        _workspace.pointer, _workspace.size = ffi.from_buffer(memory), len(memory)
+    return _workspace.pointer
 
 
 def aligned(size: int) -> Array:
     """Bytes that begin on a cache line; large ones from the pool."""
     block: Array = empty(size + 64, np.uint8)
-    skip = -block.ctypes.data % 64
+    skip = -int(ffi.cast("uintptr_t", ffi.from_buffer(block))) % 64
     return block[skip : skip + size]

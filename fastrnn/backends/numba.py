@@ -75,7 +75,7 @@ class NumbaBackend(NumpyLinear):
         self,
         prepared: Prepared,
         x: Array,
-        h0: Array,
+        h0: Array | None,
         c0: Array | None,
         lengths: Array | None = None,
         *,
@@ -89,6 +89,8 @@ class NumbaBackend(NumpyLinear):
         rows = T * B if lengths is None else int(lengths.sum())
         make = empty if lengths is None else zeros
         lstm = spec.cell == "lstm"
+        h0 = zeros((B, Y), dtype) if h0 is None else h0
+        c0 = zeros((B, H), dtype) if lstm and c0 is None else c0
         out = Forward(make((T, B, Y), dtype), empty((B, Y), dtype))
         out.c_n = empty((B, H), dtype) if lstm else None
         out.c = make((T, B, H), dtype) if lstm and cell_states else None

@@ -141,7 +141,7 @@ class Backend(Protocol):
         self,
         prepared: Any,
         x: Array,
-        h0: Array,
+        h0: Array | None,
         c0: Array | None,
         lengths: Array | None = None,
         *,
@@ -152,9 +152,10 @@ class Backend(Protocol):
         """Run over time.
 
         ``x`` is ``[T,B,I]`` of the spec's dtype, or int64 ``[T,B]``, token ids in -1..I-1: id k stands for the one-hot
-        vector e_k, -1 for the zero vector. ``h0 [B,Y]``, ``c0 [B,H]`` (LSTM, else None). ``lengths`` int64 ``[B]``, each
-        1..T, any order; None means all T. ``reverse`` runs each sequence from its own last step to its first; y stays in
-        the order of x, and h_n is the state after x[0]. What lies in x past a length is never read into a result.
+        vector e_k, -1 for the zero vector. ``h0 [B,Y]`` and ``c0 [B,H]`` (LSTM only); None is zeros. ``lengths`` int64
+        ``[B]``, each 1..T, any order; None means all T. ``reverse`` runs each sequence from its own last step to its
+        first; y stays in the order of x, and h_n is the state after x[0]. What lies in x past a length is never read
+        into a result.
         """
 
     def backward(

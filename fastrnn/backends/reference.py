@@ -260,7 +260,7 @@ class Reference(NumpyLinear):
         self,
         prepared: Layer,
         x: Array,
-        h0: Array,
+        h0: Array | None,
         c0: Array | None,
         lengths: Array | None = None,
         *,
@@ -274,7 +274,7 @@ class Reference(NumpyLinear):
         order = Order(T, B, lengths, reverse)
         x = order(x)
         p = _input_product(prepared, x)
-        h, c = _float64(h0, h0.shape), _float64(c0, (B, spec.hidden_size))
+        h, c = _float64(h0, (B, spec.output_size)), _float64(c0, (B, spec.hidden_size))
         hs, cs = np.zeros((T, *h.shape)), np.zeros((T, *c.shape))
         saved = []
         for s, rows in enumerate(order.rows):

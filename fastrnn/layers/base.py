@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..changes import CHANGES
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
@@ -33,6 +34,7 @@ class Layer:
     """
 
     rng: np.random.Generator | None = None
+    backend: str | None = None  # the name of the one that does the work; None is the one in use
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run inference; see the class."""
@@ -43,9 +45,12 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __setattr__(self, name: str, value: object) -> None:
-        if isinstance(self.__dict__.get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
+        replaces = isinstance(self.__dict__.get(name), Parameter)
+        if replaces and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
         super().__setattr__(name, value)
+        if replaces or isinstance(value, Parameter) or name == "backend":
+            CHANGES.note()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""

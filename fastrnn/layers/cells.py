@@ -13,7 +13,7 @@ from ..backends.protocol import CellSpec
 from .base import Layer
 from .direction import make_direction, shown_options
 from .door import is_ids
-from .layout import split_state
+from .layout import HALVES, pair
 from .parameter import GradientLock, Parameter
 
 Array = NDArray[Any]
@@ -53,6 +53,7 @@ class RecurrentCell(Layer):
         self.hidden_size = checks.positive_int("hidden_size", hidden_size)
         self.bias = checks.flag("bias", bias)
         self.dtype = checks.float_dtype("dtype", dtype)
+        self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
         self.backend = backend
         if backend is not None:
             backends.load(backend)
@@ -63,26 +64,22 @@ class RecurrentCell(Layer):
 
     def __call__(self, x: Array, state: Any = None) -> Any:
         """Inference: the next state. See the class for shapes and errors."""
-        return self._run(x, state, training=False)[0]
+        batched, x, h0, c0 = self._enter(x, state)
+        out, _ = self._direction.forward(self, x, h0, c0, None)
+        return self._pack_state(out.h_n, out.c_n, batched)
 
     def forward(self, x: Array, state: Any = None) -> tuple[Any, Backward]:
         """Training: the next state and backward. See the class for shapes and errors."""
-        return self._run(x, state, training=True)
-
-    def _run(self, x: Array, state: Any, *, training: bool) -> tuple[Any, Backward]:
-        if isinstance(x, (int, np.integer)):
-            x = np.asarray(x)
-        batched = self._check_x(x)
-        x = x[None] if batched else x[None, None]
+        batched, x, h0, c0 = self._enter(x, state)
+        if is_ids(x):
+            x = x.copy()  # backward indexes with it, and the caller may change theirs
+        out, tape = self._direction.forward(self, x, h0, c0, None, True)
         B = x.shape[1]
-        h0, c0 = self._check_state("state", state, B, batched)
-        backend = backends.current(self.backend)
-        out, tape = self._direction.forward(self, backend, x, h0, c0, None, keep_tape=training)
 
         def backward(dstate: Any) -> tuple[Array | None, Any]:
             assert tape is not None
             dh_n, dc_n = self._check_state("dstate", dstate, B, batched)
-            tape.snapshot.require_unchanged()
+            tape.require_good()
             with self._lock:
                 dx, dh0, dc0 = self._direction.backward(self, tape, None, dh_n, dc_n, None)
             if dx is not None:
@@ -91,13 +88,27 @@ class RecurrentCell(Layer):
 
         return self._pack_state(out.h_n, out.c_n, batched), backward
 
+    def _enter(self, x: Array, state: Any) -> tuple[bool, Array, Array | None, Array | None]:
+        """Whether there is a batch axis; then x ``[1, B, I]`` or ids ``[1, B]``, h0 and c0, as the kernels take them."""
+        if isinstance(x, (int, np.integer)):
+            x = np.asarray(x)
+        batched = self._check_x(x)
+        x = checks.plain(x[None] if batched else x[None, None])
+        if x.ndim == 2:
+            x = checks.ids(x, self.input_size).astype(np.int64, copy=False)
+        h0, c0 = self._check_state("state", state, x.shape[1], batched)
+        return batched, x, h0, c0
+
     def _check_x(self, x: Array) -> bool:
         """Whether x has a batch axis. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+        if isinstance(x, np.ndarray) and x.size:
+            ndim = x.ndim
+            if x.dtype == self._dtype:
+                if (ndim == 2 or ndim == 1) and x.shape[-1] == self.input_size:
+                    return ndim == 2
+            elif ndim <= 1 and is_ids(x):
+                return ndim == 1
         right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
-        if right_type and x.size and (is_ids(x) or x.shape[-1:] == (self.input_size,)):
-            ndim = x.ndim + is_ids(x)
-            if ndim in (1, 2):
-                return ndim == 2
         raise (ValueError if right_type else TypeError)(
             f"x must be a {self.dtype} array of shape [B, I={self.input_size}] or [I={self.input_size}], "
             f"or integer token ids [B] or one id, not empty, got {checks.describe(x)}"
@@ -105,12 +116,20 @@ class RecurrentCell(Layer):
 
     def _check_state(self, name: str, state: Any, B: int, batched: bool) -> tuple[Array | None, Array | None]:
         """h and c as ``[B, H]``, None for zeros. Raises TypeError or ValueError."""
-        shape, letters = ((B, self.hidden_size), "[B, H]") if batched else ((self.hidden_size,), "[H]")
-        h, c = (
-            None if value is None else checks.array(part, value, shape, self.dtype, letters).reshape(B, -1)
-            for part, value in split_state(self.cell, name, state)
-        )
-        return h, c
+        if state is None:
+            return None, None
+        if self.cell != "lstm":
+            return self._check_half(name, state, B, batched), None
+        h, c = pair(name, state)
+        h_name, c_name = HALVES[name]
+        return self._check_half(h_name, h, B, batched), self._check_half(c_name, c, B, batched)
+
+    def _check_half(self, name: str, value: Any, B: int, batched: bool) -> Array | None:
+        if value is None:
+            return None
+        if batched:
+            return checks.array(name, value, (B, self.hidden_size), self._dtype, "[B, H]")
+        return checks.array(name, value, (self.hidden_size,), self._dtype, "[H]")[None]
 
     def _pack_state(self, h: Array, c: Array | None, batched: bool) -> Any:
         if not batched:

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init, memory
+from ..backends.protocol import Backend
+from ..changes import CHANGES
+from ..checks import ids, plain
 from .base import Layer
-from .door import array, contiguous, features, ids
+from .door import array, features
 from .parameter import GradientLock, Parameter
-from .prepared import Prepared, current
+from .prepared import Prepared, renewed
 
 Array = NDArray[Any]
 
@@ -57,16 +60,19 @@ class Linear(Layer):
         return self._product(self._ready(), x)
 
     def _check_x(self, x: Array) -> Array:
-        return contiguous(features(x, self.in_features, self.dtype, "in_features"))
+        return plain(features(x, self.in_features, self.dtype, "in_features"))
 
     def _ready(self) -> Prepared:
         """The weights in the backend's form, made anew when a parameter, the backend or its settings have changed."""
-        backend, parameters = backends.current(self.backend), tuple(self.parameters())
+        ready = self._prepared
+        if ready is None or ready.snapshot.seen is not CHANGES.latest:
+            weight, bias = self.weight, self.bias
 
-        def make() -> Any:
-            return backend.prepare_linear(self.weight.data, None if self.bias is None else self.bias.data)
+            def make(backend: Backend) -> Any:
+                return backend.prepare_linear(weight.data, None if bias is None else bias.data)
 
-        self._prepared = ready = current(self._prepared, backend, parameters, make)
+            parameters = (weight,) if bias is None else (weight, bias)
+            self._prepared = ready = renewed(ready, self.backend, parameters, make)
         return ready
 
     def _product(self, ready: Prepared, x: Array) -> Array:
@@ -81,7 +87,7 @@ class Linear(Layer):
         y_shape = y.shape
 
         def backward(dy: Array) -> Array:
-            dy = contiguous(array("dy", dy, y_shape, self.dtype, "[..., out_features]"))
+            dy = plain(array("dy", dy, y_shape, self.dtype, "[..., out_features]"))
             ready.snapshot.require_unchanged()
             rows = x.reshape(-1, self.in_features), dy.reshape(-1, self.out_features)
             with self._lock:
@@ -138,7 +144,7 @@ class Embedding(Layer):
         np.copyto(rows, x)
 
         def backward(dy: Array) -> None:
-            dy = contiguous(array("dy", dy, (*rows.shape, self.embedding_dim), self.dtype, "[*x.shape, embedding_dim]"))
+            dy = plain(array("dy", dy, (*rows.shape, self.embedding_dim), self.dtype, "[*x.shape, embedding_dim]"))
             with self._lock:
                 add_rows(self.weight.gradient(), rows.reshape(-1), dy.reshape(-1, self.embedding_dim))
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, init
 from ..backends.protocol import Backend, CellSpec, Forward, Params
-from ..functional import Tape, check_params, run_backward, run_forward
+from ..changes import CHANGES
+from ..functional import USED_TAPE, check_params
 from .base import Layer
-from .parameter import Parameter, Snapshot
-from .prepared import Prepared, current
+from .parameter import Parameter
+from .prepared import Prepared, renewed
 
 Array = NDArray[Any]
 
@@ -29,19 +30,18 @@ TORCH_NAMES = {
 }
 
 
-class Ready(NamedTuple):
-    """The checked parameters, and the backend's form of them: the content of a direction's :class:`Prepared`."""
-
-    params: Params
-    prepared: Any
-
-
 @dataclass(slots=True)
 class DirectionTape:
-    """What one run leaves for its backward, which uses it up."""
+    """What one run leaves for its backward, which uses up the ``content``: the backend's tape."""
 
-    kernel: Tape
-    snapshot: Snapshot
+    ready: Prepared
+    content: Any
+
+    def require_good(self) -> None:
+        """Raise RuntimeError if the tape has been used, or if a parameter has changed since the forward pass."""
+        self.ready.snapshot.require_unchanged()
+        if self.content is None:
+            raise RuntimeError(USED_TAPE)
 
 
 class Direction:
@@ -67,38 +67,34 @@ class Direction:
         found: tuple[Parameter, ...] = self._parameters_of(owner)
         return found
 
-    def prepared(self, owner: Layer, backend: Backend) -> Prepared:
+    def prepared(self, owner: Layer) -> Prepared:
         """The parameters in the backend's form, made anew if need be. Raises ValueError if one has a wrong shape."""
-        parameters = self.parameters(owner)
-
-        def make() -> Ready:
-            arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
-            params = check_params(self.spec, Params(**arrays))
-            return Ready(params, backend.prepare(self.spec, params))
-
-        self._prepared = ready = current(self._prepared, backend, parameters, make)
+        ready = self._prepared
+        if ready is None or ready.snapshot.seen is not CHANGES.latest:
+            parameters = self.parameters(owner)
+            self._prepared = ready = renewed(ready, owner.backend, parameters, lambda b: self._prepare(b, parameters))
         return ready
+
+    def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
+        arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
+        return backend.prepare(self.spec, check_params(self.spec, Params(**arrays)))
 
     def forward(
         self,
         owner: Layer,
-        backend: Backend,
         x: Array,
         h0: Array | None,
         c0: Array | None,
-        lengths: object,
-        *,
+        lengths: Array | None,
         keep_tape: bool = False,
         cell_states: bool = False,
     ) -> tuple[Forward, DirectionTape | None]:
-        """Run over ``x [T,B,I]`` or ids ``[T,B]`` from ``h0 [B,Y]``, ``c0 [B,H]`` (None is zeros)."""
-        ready = self.prepared(owner, backend)
-        options = {"reverse": self.reverse, "keep_tape": keep_tape, "cell_states": cell_states}
-        out = run_forward(backend, self.spec, ready.content.prepared, x, h0, c0, lengths, **options)
-        if not keep_tape:
-            return out, None
-        T, B = out.y.shape[:2]
-        return out, DirectionTape(Tape(backend, self.spec, ready.content.params, T, B, out.tape), ready.snapshot)
+        """Run over ``x [T,B,I]`` or ids ``[T,B]`` from ``h0 [B,Y]``, ``c0 [B,H]`` (None is zeros); all checked."""
+        ready = self.prepared(owner)
+        out = ready.backend.forward(
+            ready.content, x, h0, c0, lengths, reverse=self.reverse, keep_tape=keep_tape, cell_states=cell_states
+        )
+        return out, DirectionTape(ready, out.tape) if keep_tape else None
 
     def backward(
         self,
@@ -110,9 +106,10 @@ class Direction:
         dc: Array | None,
         need_dx: bool = True,
     ) -> tuple[Array | None, Array, Array | None]:
-        """dx, dh0, dc0; adds into the parameters' gradients, which must be unchanged since (``tape.snapshot``)."""
+        """dx, dh0, dc0 from checked gradients and a good tape; adds into the parameters' own."""
+        content, tape.content = tape.content, None  # its memory is free as soon as backward is done
         gradients = {field: p.gradient() for field, p in zip(self.names, self.parameters(owner), strict=True)}
-        return run_backward(tape.kernel, dy, dh_n, dc_n, dc, Params(**gradients), need_dx=need_dx)
+        return tape.ready.backend.backward(content, dy, dh_n, dc_n, dc, Params(**gradients), need_dx=need_dx)
 
 
 def make_direction(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, memory
+from .. import checks
 
 Array = NDArray[Any]
 
@@ -31,23 +31,3 @@ def features(x: Any, size: int, dtype: str, letters: str) -> Array:
     wrong_type = not isinstance(x, np.ndarray) or x.dtype != dtype
     expected = f"a {dtype} array of shape [..., {letters}={size}]"
     raise (TypeError if wrong_type else ValueError)(f"x must be {expected}, got {checks.describe(x)}")
-
-
-def ids(x: Any, size: int) -> Array:
-    """Token ids in -1..size-1, in an array of any shape. Raises TypeError or ValueError."""
-    if not is_ids(x):
-        raise TypeError(f"x must be an array of integer token ids, got {checks.describe(x)}")
-    array: Array = x
-    if array.size and (array.min() < -1 or array.max() >= size):
-        worst = array.min() if array.min() < -1 else array.max()
-        raise ValueError(f"x must hold token ids in -1..{size - 1}, got {worst}")
-    return array
-
-
-def contiguous(x: Array) -> Array:
-    """x itself when it is C-contiguous, else a copy in memory from the pool."""
-    if x.flags.c_contiguous:
-        return x
-    copy = memory.empty(x.shape, x.dtype)
-    np.copyto(copy, x)
-    return copy

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import checks
-from .door import array, contiguous
+from ..checks import plain
+from .door import array
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ class Layout:
             value = value[:, None]
         elif self.batch_first:
             value = value.swapaxes(0, 1)
-        return contiguous(value)
+        return plain(value)
 
     def outward(self, value: Array) -> Array:
         """A sequence from ``[T, B, ...]`` to the caller's layout, as a view."""
@@ -49,13 +50,15 @@ class Layout:
         shape = self.outward(output).shape
         return self.inward(array(name, value, shape, output.dtype.name, f"[{axes}{letter}]"))
 
-    def check_state(self, name: str, value: Any, shape: tuple[int, int, int], dtype: str, letter: str) -> Array | None:
+    def check_state(
+        self, name: str, value: Any, shape: tuple[int, int, int], dtype: checks.DType, axes: str
+    ) -> Array | None:
         """A state as contiguous ``shape = [L*D, B, size]``; None for zeros. Raises TypeError or ValueError."""
         if value is None:
             return None
         if self.batched:
-            return contiguous(array(name, value, shape, dtype, f"[L*D, B, {letter}]"))
-        return contiguous(array(name, value, (shape[0], shape[2]), dtype, f"[L*D, {letter}]"))[:, None]
+            return checks.array(name, value, shape, dtype, axes)
+        return checks.array(name, value, (shape[0], shape[2]), dtype, axes.replace("B, ", ""))[:, None]
 
     def pack_state(self, h: Array, c: Array | None) -> Any:
         """h, or (h, c) where there is a c, in the caller's layout."""
@@ -64,14 +67,16 @@ class Layout:
         return h if c is None else (h, c)
 
 
-# (batched, batch_first) -> Layout: looking one up costs a tenth of making one.
-LAYOUTS = {(batched, first): Layout(batched, first) for batched in (False, True) for first in (False, True)}
+# LAYOUTS[batch_first][batched]: looking one up costs a tenth of making one.
+LAYOUTS = [[Layout(batched, first) for batched in (False, True)] for first in (False, True)]
 
 
-def split_state(cell: str, name: str, state: Any) -> list[tuple[str, Any]]:
-    """(name for messages, value) of h and of c: LSTM's state is a pair, the others' is h. Raises TypeError."""
-    if cell != "lstm" or state is None:
-        return [(name, state), (name, None)]
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise TypeError(f"{name} must be a pair (h, c), got {checks.describe(state)}")
-    return [(f"{name}'s h", state[0]), (f"{name}'s c", state[1])]
+# What messages call the two halves of an LSTM's state.
+HALVES = {name: (f"{name}'s h", f"{name}'s c") for name in ("state", "dstate")}
+
+
+def pair(name: str, state: Any) -> tuple[Any, Any]:
+    """h and c of an LSTM's state. Raises TypeError."""
+    if isinstance(state, (tuple, list)) and len(state) == 2:
+        return state[0], state[1]
+    raise TypeError(f"{name} must be a pair (h, c), got {checks.describe(state)}")

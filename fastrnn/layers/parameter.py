@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from ..changes import CHANGES
 
 Array = NDArray[Any]
 
@@ -51,6 +52,7 @@ class Parameter:
     def writable(self) -> Array:
         """The array itself, to be changed in place at once. Ask again before every change: asking is what counts it."""
         self.version += 1
+        CHANGES.note()
         return self._array
 
     @property
@@ -116,20 +118,29 @@ class GradientLock:
 
 
 class Snapshot:
-    """Parameters and their versions at one time, to tell later whether they have changed."""
+    """Parameters and their versions at one time, to tell later whether they have changed.
 
-    __slots__ = ("_parameters", "_versions")
+    ``seen`` is the change (:mod:`fastrnn.changes`) up to which they are known not to have.
+    """
+
+    __slots__ = ("_parameters", "_versions", "seen")
 
     def __init__(self, parameters: tuple[Parameter, ...]) -> None:
+        self.seen = CHANGES.latest  # before the versions are
         self._parameters = parameters
         self._versions = tuple([p.version for p in parameters])
 
-    def holds(self, parameters: tuple[Parameter, ...]) -> bool:
+    def __eq__(self, other: object) -> bool:
         """Whether these are the same parameters with the same values."""
-        return parameters == self._parameters and tuple([p.version for p in parameters]) == self._versions
+        same = isinstance(other, Snapshot) and self._parameters == other._parameters
+        return same and self._versions == other._versions  # type: ignore[attr-defined]
+
+    __hash__ = None  # type: ignore[assignment]
 
     def require_unchanged(self) -> None:
         """Raise RuntimeError naming a parameter that has changed since the forward pass: gradients would be wrong."""
+        if self.seen is CHANGES.latest:
+            return
         for parameter, version in zip(self._parameters, self._versions, strict=True):
             if parameter.version != version:
                 raise RuntimeError(

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Plan
+from ..functional import check_lengths
 from .base import Layer
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
-from .layout import LAYOUTS, Layout, split_state
+from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
-from .stack import stack_backward, stack_forward
+from .stack import StackOutput, stack_backward, stack_forward
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -84,6 +85,8 @@ class Recurrent(Layer):
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.flag("bidirectional", bidirectional)
         self.dtype = checks.float_dtype("dtype", dtype)
+        self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
+        self._layouts = LAYOUTS[self.batch_first]
         self.rng = init.generator(rng)
         self.backend = backend
         if backend is not None:
@@ -93,6 +96,7 @@ class Recurrent(Layer):
         self._cell_options = cell_options
         self._lock = GradientLock()
         self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
+        self._state_sizes = (sum(map(len, self._rows)), self._rows[0][0].spec.output_size, self.hidden_size)  # L*D, Y, H
 
     def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
         directions = 2 if self.bidirectional else 1
@@ -120,33 +124,31 @@ class Recurrent(Layer):
 
     def prepared(self) -> list[Any]:
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
-        backend = backends.current(self.backend)
-        return [direction.prepared(self, backend).content.prepared for row in self._rows for direction in row]
+        return [direction.prepared(self).content for row in self._rows for direction in row]
 
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``. See the class for shapes and errors."""
-        y, state, _ = self._run(x, state, lengths, training=False, cell_states=False)[0]
-        return y, state
+        return self._infer(x, state, lengths)[:2]
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``. See the class for shapes and errors."""
-        (y, state, _), backward = self._run(x, state, lengths, training=True, cell_states=False)
+        (y, state, _), backward = self._train(x, state, lengths)
         return (y, state), backward
 
-    def _run(
-        self, x: Array, state: State, lengths: Any, *, training: bool, cell_states: bool
+    def _infer(self, x: Array, state: State, lengths: Any, cell_states: bool = False) -> tuple[Array, State, Array | None]:
+        """y, the state, all cell states if asked for."""
+        layout, x, h0, c0, lengths = self._enter(x, state, lengths)
+        out, _ = stack_forward(self, self._rows, x, h0, c0, lengths, False, cell_states)
+        return self._leave(layout, out)
+
+    def _train(
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False
     ) -> tuple[tuple[Array, State, Array | None], Backward]:
-        """y, the state, all cell states if asked for, and a backward, which serves only after training."""
-        layout = self._check_x(x)
-        if lengths is not None and not layout.batched:
-            raise ValueError("lengths needs a batch: x is one sequence, without an axis B")
-        x = layout.inward(x)
-        B = x.shape[1]
-        h0, c0 = self._check_state("state", state, B, layout)
-        out, tape = stack_forward(
-            self, self._rows, backends.current(self.backend), x, h0, c0, lengths,
-            training=training, cell_states=cell_states, dropout=self.dropout,
-        )  # fmt: skip
+        """What inference gives, and backward."""
+        layout, x, h0, c0, lengths = self._enter(x, state, lengths)
+        if is_ids(x):
+            x = x.copy()  # backward indexes with it, and the caller may change theirs
+        out, tape = stack_forward(self, self._rows, x, h0, c0, lengths, True, cell_states, self.dropout)
 
         def backward(
             dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
@@ -155,21 +157,42 @@ class Recurrent(Layer):
                 raise ValueError("dc needs a forward with return_cell_states=True")
             dy = layout.check_gradient("dy", dy, out.y, "D*Y")
             dc = layout.check_gradient("dc", dc, out.c, "D*H")
-            dh_n, dc_n = self._check_state("dstate", dstate, B, layout)
+            dh_n, dc_n = self._check_state("dstate", dstate, out.y.shape[1], layout)
             with self._lock:
                 dx, dh0, dc0 = stack_backward(self, self._rows, tape, dy, dh_n, dc_n, dc, need_dx)
             return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
 
+        return self._leave(layout, out), backward
+
+    def _enter(self, x: Array, state: State, lengths: Any) -> tuple[Layout, Array, Array | None, Array | None, Any]:
+        """How x is laid out; then x, h0, c0 and lengths checked and as the kernels take them. See the class for errors."""
+        layout = self._check_x(x)
+        x = layout.inward(x)
+        T, B = x.shape[:2]
+        if x.ndim == 2:
+            x = checks.ids(x, self.input_size).astype(np.int64, copy=False)
+        if lengths is not None:
+            if not layout.batched:
+                raise ValueError("lengths needs a batch: x is one sequence, without an axis B")
+            lengths = check_lengths(lengths, T, B)
+        h0, c0 = self._check_state("state", state, B, layout)
+        return layout, x, h0, c0, lengths
+
+    def _leave(self, layout: Layout, out: StackOutput) -> tuple[Array, State, Array | None]:
+        """The outputs in the caller's layout."""
         c = None if out.c is None else layout.outward(out.c)
-        return (layout.outward(out.y), layout.pack_state(out.h_n, out.c_n), c), backward
+        return layout.outward(out.y), layout.pack_state(out.h_n, out.c_n), c
 
     def _check_x(self, x: Array) -> Layout:
         """The layout of x. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+        if isinstance(x, np.ndarray) and x.size:
+            ndim = x.ndim
+            if x.dtype == self._dtype:
+                if (ndim == 3 or ndim == 2) and x.shape[-1] == self.input_size:
+                    return self._layouts[ndim == 3]
+            elif (ndim == 2 or ndim == 1) and is_ids(x):
+                return self._layouts[ndim == 2]
         right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
-        if right_type and x.size and (is_ids(x) or x.shape[-1:] == (self.input_size,)):
-            ndim = x.ndim + is_ids(x)  # that of the vectors which the ids stand for
-            if ndim in (2, 3):
-                return LAYOUTS[ndim == 3, self.batch_first]
         time_batch = "[B, T" if self.batch_first else "[T, B"
         raise (ValueError if right_type else TypeError)(
             f"x must be a {self.dtype} array of shape {time_batch}, I={self.input_size}] or [T, I={self.input_size}], "
@@ -178,13 +201,15 @@ class Recurrent(Layer):
 
     def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
         """h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
-        rows = sum(map(len, self._rows))
-        sizes = ((self._rows[0][0].spec.output_size, "Y"), (self.hidden_size, "H"))
-        h, c = (
-            layout.check_state(part, value, (rows, B, size), self.dtype, letter)
-            for (part, value), (size, letter) in zip(split_state(self.cell, name, state), sizes, strict=True)
-        )
-        return h, c
+        if state is None:
+            return None, None
+        count, Y, H = self._state_sizes
+        if self.cell != "lstm":
+            return layout.check_state(name, state, (count, B, Y), self._dtype, "[L*D, B, Y]"), None
+        h, c = pair(name, state)
+        h_name, c_name = HALVES[name]
+        h = layout.check_state(h_name, h, (count, B, Y), self._dtype, "[L*D, B, Y]")
+        return h, layout.check_state(c_name, c, (count, B, H), self._dtype, "[L*D, B, H]")
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""

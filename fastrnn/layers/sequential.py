@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..checks import ids
 from .base import Layer
 from .dense import OneHot
-from .door import ids
 from .recurrent_base import Recurrent
 
 Array = NDArray[Any]

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import memory
-from ..backends.protocol import Backend, Forward
+from ..backends.protocol import Forward
+from ..checks import plain
 from .base import Layer
 from .direction import Direction, DirectionTape
-from .door import contiguous
 from .dropout import Backward as DropoutBackward
 from .dropout import dropout_forward
 
@@ -25,11 +25,8 @@ Array = NDArray[Any]
 Rows = list[list[Direction]]  # one list of D directions for each layer
 
 
-@dataclass(slots=True)
-class StackTape:
-    """What a training pass leaves: each layer's tapes by direction, and the backward of the dropout above it."""
-
-    layers: list[tuple[list[DirectionTape], DropoutBackward | None]]
+# What a training pass leaves: each layer's tapes by direction, and the backward of the dropout above it.
+StackTape = list[tuple[list[DirectionTape], DropoutBackward | None]]
 
 
 @dataclass(slots=True)
@@ -45,29 +42,27 @@ class StackOutput:
 def stack_forward(
     owner: Layer,
     rows: Rows,
-    backend: Backend,
     x: Array,
     h0: Array | None,
     c0: Array | None,
-    lengths: object,
-    *,
+    lengths: Array | None,
     training: bool,
     cell_states: bool,
     dropout: float = 0.0,
 ) -> tuple[StackOutput, StackTape]:
     """Run every layer over ``x [T,B,I]`` or ids ``[T,B]``; ``dropout`` acts between layers, in training only."""
+    if len(rows) == 1 == len(rows[0]):
+        return _forward_alone(owner, rows[0][0], x, h0, c0, lengths, training, cell_states)
     h_n: list[Array] = []
     c_n: list[Array | None] = []
-    tape = StackTape([])
+    tape: StackTape = []
     for directions in rows:
         last = directions is rows[-1]
         outs: list[Forward] = []
-        tapes = []
+        tapes: list[DirectionTape] = []
         for i, direction in enumerate(directions, start=len(h_n)):
-            state = (None if h0 is None else h0[i], None if c0 is None else c0[i])
-            out, direction_tape = direction.forward(
-                owner, backend, x, *state, lengths, keep_tape=training, cell_states=cell_states and last
-            )
+            h, c = None if h0 is None else h0[i], None if c0 is None else c0[i]
+            out, direction_tape = direction.forward(owner, x, h, c, lengths, training, cell_states and last)
             outs.append(out)
             if direction_tape is not None:
                 tapes.append(direction_tape)
@@ -78,10 +73,27 @@ def stack_forward(
         if training and dropout and not last:
             assert owner.rng is not None
             x, undo = dropout_forward(x, dropout, owner.rng)
-        tape.layers.append((tapes, undo))
+        tape.append((tapes, undo))
     h, c = _stacked(h_n), [out.c for out in outs if out.c is not None]
     assert h is not None
     return StackOutput(x, h, _stacked(c_n), _join(c) if c else None), tape
+
+
+def _forward_alone(
+    owner: Layer,
+    direction: Direction,
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    lengths: Array | None,
+    training: bool,
+    cell_states: bool,
+) -> tuple[StackOutput, StackTape]:
+    """One layer in one direction: the loops of :func:`stack_forward` would take as long as a small cell's step."""
+    h, c = None if h0 is None else h0[0], None if c0 is None else c0[0]
+    out, tape = direction.forward(owner, x, h, c, lengths, training, cell_states)
+    c_n = None if out.c_n is None else out.c_n[None]
+    return StackOutput(out.y, out.h_n[None], c_n, out.c), [] if tape is None else [([tape], None)]
 
 
 def stack_backward(
@@ -96,14 +108,14 @@ def stack_backward(
 ) -> tuple[Array | None, Array, Array | None]:
     """dx, dh0, dc0 from the gradients of a StackOutput's arrays (None is zero); adds into the parameters' gradients.
 
-    Raises RuntimeError, before anything is added, if a parameter has changed since the forward pass.
+    Raises RuntimeError, before anything is added, for a second backward or one after a parameter has changed.
     """
-    for tapes, _ in tape.layers:
+    for tapes, _ in tape:
         for direction_tape in tapes:
-            direction_tape.snapshot.require_unchanged()
+            direction_tape.require_good()
     dstates: list[tuple[Array, Array | None]] = []
     i = sum(map(len, rows))
-    for directions, (tapes, undo) in zip(reversed(rows), reversed(tape.layers), strict=True):
+    for directions, (tapes, undo) in zip(reversed(rows), reversed(tape), strict=True):
         if undo is not None and dy is not None:
             dy = undo(dy)
         i -= len(directions)
@@ -135,7 +147,7 @@ def _split(joined: Array | None, n: int) -> list[Array | None]:
     if joined is None or n == 1:
         return [joined] * n
     size = joined.shape[-1] // n
-    return [contiguous(joined[..., k * size : (k + 1) * size]) for k in range(n)]
+    return [plain(joined[..., k * size : (k + 1) * size]) for k in range(n)]
 
 
 def _sum(parts: list[Array | None]) -> Array | None:
