@@ -1,0 +1,62 @@
+"""fastrnn itself, as its users call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastrnn
+
+from ..problem import Problem
+from .protocol import Side, as_arrays, require_threads
+
+
+class Fastrnn:
+    """Our side of every comparison."""
+
+    name = "fastrnn"
+
+    def __init__(self) -> None:
+        self.sides = {"forward": self.forward, "training": self.training}
+
+    def version(self) -> str:
+        """The package's."""
+        return fastrnn.__version__
+
+    def use_threads(self, n: int) -> None:
+        """At most n a call."""
+        fastrnn.set_num_threads(n)
+        require_threads(n, fastrnn.get_num_threads(), self.name)
+
+    def layer(self, problem: Problem) -> Any:
+        """One layer with the problem's weights."""
+        layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H)
+        layer.load_state_dict(problem.state_dict)
+        return layer
+
+    def forward(self, problem: Problem) -> Side:
+        """Inference; the weights are packed at the first call."""
+        layer, x = self.layer(problem), problem.x
+        return Side(lambda: layer(x)[0], lambda y: as_arrays(y=y))
+
+    def training(self, problem: Problem) -> Side:
+        """Forward and backward with weights that have changed since the last step, so that they are packed again."""
+        layer, x, dy = self.layer(problem), problem.x, problem.dy
+        parameters = list(layer.parameters())
+        names = ("dW", "dR", "db_ih", "db_hh")
+
+        def run() -> Any:
+            for parameter in parameters:
+                parameter.writable()
+            (y, _), backward = layer.forward(x)
+            return y, backward(dy)[0]
+
+        def results(out: Any) -> Any:
+            for parameter in parameters:
+                parameter.zero_grad()
+            y, dx = run()
+            return as_arrays(y=y, dx=dx, **{name: p.grad for name, p in zip(names, parameters, strict=True)})
+
+        return Side(run, results)
+
+
+PEER = Fastrnn()

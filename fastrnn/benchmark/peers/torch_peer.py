@@ -1,0 +1,66 @@
+"""PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..problem import Problem
+from .protocol import Side, as_arrays, require_threads
+
+
+class Torch:
+    """``torch.nn``."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self.sides = {"forward": self.forward, "training": self.training}
+
+    def version(self) -> str:
+        """The package's."""
+        return torch.__version__
+
+    def use_threads(self, n: int) -> None:
+        """Of an operator; there is one operator at a time."""
+        torch.set_num_threads(n)
+        require_threads(n, torch.get_num_threads(), self.name)
+
+    def layer(self, problem: Problem) -> Any:
+        """One layer with the problem's weights."""
+        layer = getattr(torch.nn, problem.case.cell)(problem.case.I, problem.case.H)
+        layer.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in problem.state_dict.items()})
+        return layer
+
+    def forward(self, problem: Problem) -> Side:
+        """Under inference_mode, the fastest way torch has to call a layer."""
+        layer, x = self.layer(problem), torch.from_numpy(problem.x)
+
+        @torch.inference_mode()
+        def run() -> Any:
+            return layer(x)[0]
+
+        return Side(run, lambda y: as_arrays(y=y.numpy()))
+
+    def training(self, problem: Problem) -> Side:
+        """Forward and backward; gradients of weights are added to those that are there, as on our side."""
+        layer, x, dy = self.layer(problem), torch.from_numpy(problem.x.copy()).requires_grad_(), torch.from_numpy(problem.dy)
+        names = ("dW", "dR", "db_ih", "db_hh")
+
+        def run() -> Any:
+            x.grad = None
+            y = layer(x)[0]
+            y.backward(dy)
+            return y, x.grad
+
+        def results(out: Any) -> Any:
+            layer.zero_grad()
+            y, dx = run()
+            grads = {name: p.grad.numpy() for name, p in zip(names, layer.parameters(), strict=True)}
+            return as_arrays(y=y.detach().numpy(), dx=dx.numpy(), **grads)
+
+        return Side(run, results)
+
+
+PEER = Torch()
