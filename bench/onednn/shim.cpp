@@ -4,8 +4,7 @@
 // arrays of the caller. Weights come as W [I, G*H] and R [H, G*H], which oneDNN calls ldigo, with the gates in oneDNN's
 // order: of the plain layouts the one that costs a training step the fewest reorders. b is [G*H], of LBR GRU [4*H].
 //
-// Primitives are created and run inside a TBB arena, because that is the runtime of oneDNN's packages for Python and an
-// arena's size is what oneDNN takes its number of threads from.
+// oneDNN's packages come with one of two runtimes, TBB (with SYCL) or OpenMP; in_team is all that knows of it.
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -13,8 +12,12 @@
 #include <unordered_map>
 
 #include <oneapi/dnnl/dnnl.hpp>
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+#include <omp.h>
+#else
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
+#endif
 
 using dnnl::algorithm;
 using dnnl::memory;
@@ -26,14 +29,36 @@ namespace {
 
 enum cell { RNN, GRU, LSTM };
 
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+void set_threads(int n) {
+    omp_set_dynamic(0);
+    omp_set_num_threads(n);
+}
+int threads(void) { return omp_get_max_threads(); }
+template <typename Body> void in_team(Body body) { body(); }
+#else
+// An arena's size is what oneDNN takes its number of threads from; the limit holds for what SYCL runs elsewhere.
 std::unique_ptr<tbb::global_control> limit;
 std::unique_ptr<tbb::task_arena> arena;
+
+void set_threads(int n) {
+    arena.reset();
+    limit = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, n);
+    arena = std::make_unique<tbb::task_arena>(n);
+}
+int threads(void) {
+    int limited = (int)tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+    return limited < arena->max_concurrency() ? limited : arena->max_concurrency();
+}
+template <typename Body> void in_team(Body body) { arena->execute(body); }
+#endif
+
 char message[512];
 
-// Run what may throw inside the arena; 0, or 1 with the reason in `message`.
+// Run what may throw; 0, or 1 with the reason in `message`.
 template <typename Body> int guarded(Body body) {
     try {
-        arena->execute(body);
+        in_team(body);
         return 0;
     } catch (const std::exception &error) {
         std::snprintf(message, sizeof message, "%s", error.what());
@@ -88,18 +113,20 @@ struct description : dnnl::rnn_primitive_desc_base {
                                   any_of(l, l.H), nullptr, nullptr, bias_of(l), steps_of(l, l.H), s, &s,
                                   dnnl::rnn_flags::undef, 0, 0, dnnl::primitive_attr(), false) {}
 
-    // Backward, without states. Gradients of weights are overwritten, so nobody has to fill them with zeros.
-    description(const layer &l, const description &forward, const memory::desc &none = memory::desc())
-        : rnn_primitive_desc_base(l.engine, name(l), prop_kind::backward, activation(l), left_to_right, steps_of(l, l.I), none,
-                                  &none, nullptr, any_of(l, l.I), any_of(l, l.H), nullptr, nullptr, bias_of(l),
-                                  steps_of(l, l.H), none, &none, steps_of(l, l.I), none, &none, nullptr, any_of(l, l.I),
-                                  any_of(l, l.H), nullptr, nullptr, bias_of(l), steps_of(l, l.H), none, &none,
-                                  dnnl::rnn_flags::diff_weights_overwrite, 0, 0, forward, dnnl::primitive_attr(), false) {}
+    // Backward. It adds to the gradients of the weights.
+    description(const layer &l, const description &forward, const memory::desc &s)
+        : rnn_primitive_desc_base(l.engine, name(l), prop_kind::backward, activation(l), left_to_right, steps_of(l, l.I), s,
+                                  &s, nullptr, any_of(l, l.I), any_of(l, l.H), nullptr, nullptr, bias_of(l),
+                                  steps_of(l, l.H), s, &s, steps_of(l, l.I), s, &s, nullptr, any_of(l, l.I),
+                                  any_of(l, l.H), nullptr, nullptr, bias_of(l), steps_of(l, l.H), s, &s,
+                                  dnnl::rnn_flags::undef, 0, 0, forward, dnnl::primitive_attr(), false) {}
 
     memory::desc argument(int name) const { return query_md(dnnl::query::exec_arg_md, name); }
 };
 
-void bind(const layer &l, arguments &to, int name, const memory::desc &layout) { to[name] = memory(layout, l.engine, nullptr); }
+void clear(const memory &m) { std::memset(m.get_data_handle(), 0, m.get_desc().get_size()); }
+
+void leave_open(const layer &l, arguments &to, int name, const memory::desc &layout) { to[name] = memory(layout, l.engine, nullptr); }
 
 void build_forward(layer &l, const description &f, bool states) {
     l.forward = dnnl::primitive(f.get());
@@ -107,16 +134,18 @@ void build_forward(layer &l, const description &f, bool states) {
     l.R_forward = like(l, l.R, f.argument(DNNL_ARG_WEIGHTS_ITER));
     l.to_forward = {
         {DNNL_ARG_WEIGHTS_LAYER, l.W_forward}, {DNNL_ARG_WEIGHTS_ITER, l.R_forward}, {DNNL_ARG_BIAS, l.b}};
-    bind(l, l.to_forward, DNNL_ARG_SRC_LAYER, steps_of(l, l.I));
-    bind(l, l.to_forward, DNNL_ARG_DST_LAYER, steps_of(l, l.H));
+    leave_open(l, l.to_forward, DNNL_ARG_SRC_LAYER, steps_of(l, l.I));
+    leave_open(l, l.to_forward, DNNL_ARG_DST_LAYER, steps_of(l, l.H));
     if (!states) return;
-    for (int name : {DNNL_ARG_SRC_ITER, DNNL_ARG_DST_ITER}) bind(l, l.to_forward, name, state_of(l, true));
-    if (l.kind != LSTM) return;
-    for (int name : {DNNL_ARG_SRC_ITER_C, DNNL_ARG_DST_ITER_C}) bind(l, l.to_forward, name, state_of(l, true));
+    for (int name : {DNNL_ARG_SRC_ITER, DNNL_ARG_DST_ITER, DNNL_ARG_SRC_ITER_C, DNNL_ARG_DST_ITER_C}) {
+        if (l.kind != LSTM && (name == DNNL_ARG_SRC_ITER_C || name == DNNL_ARG_DST_ITER_C)) continue;
+        l.to_forward[name] = memory(state_of(l, true), l.engine);
+        clear(l.to_forward[name]);
+    }
 }
 
 void build_backward(layer &l, const description &f) {
-    description d(l, f);
+    description d(l, f, state_of(l, true));
     l.to_forward[DNNL_ARG_WORKSPACE] = memory(f.argument(DNNL_ARG_WORKSPACE), l.engine);
     l.backward = dnnl::primitive(d.get());
     l.W_backward = like(l, l.W, d.argument(DNNL_ARG_WEIGHTS_LAYER));
@@ -130,9 +159,13 @@ void build_backward(layer &l, const description &f) {
     l.to_backward[DNNL_ARG_WEIGHTS_ITER] = l.R_backward;
     l.to_backward[DNNL_ARG_DIFF_WEIGHTS_LAYER] = l.dW_own;
     l.to_backward[DNNL_ARG_DIFF_WEIGHTS_ITER] = l.dR_own;
-    bind(l, l.to_backward, DNNL_ARG_DIFF_SRC_LAYER, steps_of(l, l.I));
-    bind(l, l.to_backward, DNNL_ARG_DIFF_DST_LAYER, steps_of(l, l.H));
-    bind(l, l.to_backward, DNNL_ARG_DIFF_BIAS, bias_of(l));
+    leave_open(l, l.to_backward, DNNL_ARG_DIFF_SRC_LAYER, steps_of(l, l.I));
+    leave_open(l, l.to_backward, DNNL_ARG_DIFF_DST_LAYER, steps_of(l, l.H));
+    leave_open(l, l.to_backward, DNNL_ARG_DIFF_BIAS, bias_of(l));
+    for (int name : {DNNL_ARG_DIFF_SRC_ITER, DNNL_ARG_DIFF_DST_ITER, DNNL_ARG_DIFF_SRC_ITER_C, DNNL_ARG_DIFF_DST_ITER_C}) {
+        l.to_backward[name] = memory(state_of(l, true), l.engine);
+        clear(l.to_backward[name]);
+    }
 }
 
 void set(arguments &in, int name, const float *array) { in.at(name).set_data_handle(const_cast<float *>(array)); }
@@ -144,18 +177,10 @@ extern "C" {
 const char *onednn_message(void) { return message; }
 
 // Use n threads from now on; layers made before keep the number that they were made for.
-void onednn_set_threads(int n) {
-    arena.reset();
-    limit = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, n);
-    arena = std::make_unique<tbb::task_arena>(n);
-}
+void onednn_set_threads(int n) { set_threads(n); }
 
-// What oneDNN itself takes as the number of threads inside the arena.
-int onednn_threads(void) {
-    int threads = 0;
-    arena->execute([&] { threads = tbb::this_task_arena::max_concurrency(); });
-    return threads;
-}
+// What oneDNN takes as its number of threads.
+int onednn_threads(void) { return threads(); }
 
 void onednn_version(int *version) {
     const dnnl_version_t *v = dnnl_version();
@@ -173,8 +198,8 @@ void *onednn_create(int kind, int training, int states, int64_t T, int64_t B, in
         l->W = memory(desc_of(*l, I, tag::ldigo), l->engine, const_cast<float *>(W));
         l->R = memory(desc_of(*l, H, tag::ldigo), l->engine, const_cast<float *>(R));
         l->b = memory(bias_of(*l), l->engine, const_cast<float *>(b));
-        description f(*l, state_of(*l, states));
-        build_forward(*l, f, states);
+        description f(*l, state_of(*l, states || training));
+        build_forward(*l, f, states || training);
         if (training) build_backward(*l, f);
         copy(*l, l->W, l->W_forward);
         copy(*l, l->R, l->R_forward);
@@ -227,6 +252,9 @@ int onednn_train(void *handle, const float *x, const float *dy, float *y, float 
         set(l.to_backward, DNNL_ARG_DIFF_BIAS, db);
         l.dW.set_data_handle(dW);
         l.dR.set_data_handle(dR);
+        clear(l.dW_own);
+        clear(l.dR_own);
+        clear(l.to_backward[DNNL_ARG_DIFF_BIAS]);
         l.backward.execute(l.stream, l.to_backward);
         copy(l, l.dW_own, l.dW);
         copy(l, l.dR_own, l.dR);

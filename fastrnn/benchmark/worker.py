@@ -19,7 +19,9 @@ def environment(threads: int) -> dict[str, str]:
     """The environment of a worker."""
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu", "OPENVINO_TELEMETRY": "0"}
-    return kept | quiet | {"OMP_NUM_THREADS": str(threads), "FASTRNN_NUM_THREADS": str(threads)}
+    from .peers.onednn_build import sycl_environment
+
+    return kept | quiet | sycl_environment() | {"OMP_NUM_THREADS": str(threads), "FASTRNN_NUM_THREADS": str(threads)}
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ def add_to(subparsers: Any) -> None:
 
     parser = subparsers.add_parser("bench", help="how fast it is here, beside its peers", description=DESCRIPTION)
     parser.add_argument("--subset", choices=tuple(SUBSETS), default="quick", help="of the grid (default: quick)")
-    parser.add_argument("--questions", nargs="+", choices=("forward", "training"), default=["forward", "training"])
+    parser.add_argument("--questions", nargs="+", choices=("forward", "training", "step"), default=["forward", "training"])
     parser.add_argument("--cells", nargs="+", choices=CELLS, help="default: the subset's")
     parser.add_argument("--hidden", nargs="+", type=integer(1), metavar="H", help=f"of {HIDDEN}, or any (default: the subset's)")
     parser.add_argument("--batch", nargs="+", type=integer(1), metavar="B", help=f"of {BATCH}, or any (default: the subset's)")

@@ -8,7 +8,7 @@ from .protocol import Absent, Peer, Side, Unsupported, WrongThreads
 
 __all__ = ["NAMES", "Absent", "Peer", "Side", "Unsupported", "WrongThreads", "load"]
 
-NAMES = ("torch", "onednn", "onnxruntime", "openvino", "jax", "keras", "numpy")
+NAMES = ("torch", "onednn", "onednn_omp", "onnxruntime", "openvino", "jax", "keras", "numpy")
 
 
 def load(name: str) -> Peer:

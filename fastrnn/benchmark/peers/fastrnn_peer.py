@@ -16,7 +16,7 @@ class Fastrnn:
     name = "fastrnn"
 
     def __init__(self) -> None:
-        self.sides = {"forward": self.forward, "training": self.training}
+        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     def version(self) -> str:
         """The package's."""
@@ -57,6 +57,19 @@ class Fastrnn:
             return as_arrays(y=y, dx=dx, **{name: p.grad for name, p in zip(names, parameters, strict=True)})
 
         return Side(run, results)
+
+    def step(self, problem: Problem) -> Side:
+        """One step of a cell with its state carried."""
+        case = problem.case
+        cell = getattr(fastrnn, f"{case.cell}Cell")(case.I, case.H)
+        cell.load_state_dict({name.removesuffix("_l0"): array for name, array in problem.state_dict.items()})
+        x, carried, pair = problem.x[0], [None], case.cell == "LSTM"
+
+        def run() -> Any:
+            state = carried[0] = cell(x, carried[0])
+            return state
+
+        return Side(run, lambda state: as_arrays(y=state[0] if pair else state))
 
 
 PEER = Fastrnn()

@@ -3,88 +3,39 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from functools import cache
-from importlib import metadata
-from pathlib import Path
+from functools import cached_property
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Problem
-from .protocol import Absent, Side, Unsupported, as_arrays, require_threads
+from .onednn_build import Build, load
+from .protocol import Side, Unsupported, as_arrays, require_threads
 
 Array = NDArray[Any]
 
-FOLDER = "FASTRNN_BENCH_ONEDNN"  # the environment variable that says where the shim's source is, if not in the checkout
 KINDS = {"RNN": 0, "GRU": 1, "LSTM": 2}
 
 
-def _source() -> Path:
-    checkout = Path(__file__).parents[3] / "bench" / "onednn"
-    source = Path(os.environ.get(FOLDER) or checkout) / "shim.cpp"
-    if not source.exists():
-        raise Absent(f"its shim is built from the checkout, and {source} is not there; {FOLDER} names its folder")
-    return source
+class Layer:
+    """A oneDNN primitive with the weights that it works on."""
 
+    def __init__(self, library: Any, problem: Problem, *, training: bool = False, states: bool = False) -> None:
+        case = problem.case
+        self.W, self.R = (np.ascontiguousarray(_gates(problem, a).T) for a in (problem.W, problem.R))
+        self.b = _bias(problem)
+        sizes = (case.T, case.B, case.I, case.H)
+        arrays = [_address(a) for a in (self.W, self.R, self.b)]
+        self.handle = library.onednn_create(KINDS[case.cell], training, states, *sizes, *arrays)
+        if not self.handle:
+            raise Unsupported(library.onednn_message().decode())
+        self._destroy = library.onednn_destroy
 
-def _installed(package: str, suffix: str) -> Path:
-    """The file of an installed package whose path ends so."""
-    try:
-        files = metadata.files(package) or []
-    except metadata.PackageNotFoundError:
-        raise Absent(f"the package {package} is not installed") from None
-    for file in files:
-        if str(file).endswith(suffix):
-            return Path(str(file.locate())).resolve()
-    raise Absent(f"{package} has no {suffix}")
-
-
-def _build() -> Path:
-    """The compiled shim, made anew where its source is newer."""
-    source = _source()
-    dnnl, tbb = _installed("onednn", "libdnnl.so.3"), _installed("tbb", "libtbb.so.12")
-    headers = _installed("onednn-devel", "oneapi/dnnl/dnnl.hpp").parents[2]
-    _installed("tbb-devel", "oneapi/tbb.h")
-    target = source.parents[2] / "build" / "onednn" / f"shim-{metadata.version('onednn')}-{sys.implementation.cache_tag}.so"
-    if target.exists() and target.stat().st_mtime > source.stat().st_mtime:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    compiler = os.environ.get("CXX", "c++")
-    # An old-style rpath, because it also serves the libraries that libdnnl.so itself needs and gives no path for.
-    options = ["-std=c++17", "-O2", "-shared", "-fPIC", f"-I{headers}", "-Wl,--disable-new-dtags", "-Wl,--allow-shlib-undefined"]
-    scratch = target.with_suffix(f".{os.getpid()}")
-    command = [compiler, *options, str(source), "-o", str(scratch), str(dnnl), str(tbb), f"-Wl,-rpath,{dnnl.parent}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise Absent(f"its shim cannot be compiled: {compiler}: {error.strerror}; CXX names a C++ compiler") from error
-    if done.returncode:
-        reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
-        raise Absent(f"its shim does not compile: {reason}")
-    scratch.rename(target)
-    return target
-
-
-@cache
-def _library() -> Any:
-    try:
-        library = ctypes.CDLL(str(_build()))
-    except OSError as error:
-        raise Absent(str(error)) from error
-    pointer, sizes = ctypes.c_void_p, [ctypes.c_int64] * 4
-    library.onednn_message.restype = ctypes.c_char_p
-    library.onednn_create.restype = pointer
-    library.onednn_create.argtypes = [*[ctypes.c_int] * 3, *sizes, *[pointer] * 3]
-    library.onednn_destroy.argtypes = [pointer]
-    library.onednn_forward.argtypes = [pointer] * 3
-    library.onednn_step.argtypes = [pointer] * 7
-    library.onednn_train.argtypes = [pointer] * 8
-    return library
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self._destroy(self.handle)
 
 
 def _address(array: Array) -> int:
@@ -99,61 +50,51 @@ def _gates(problem: Problem, array: Array) -> Array:
     return np.concatenate((z, r, n))
 
 
-class Layer:
-    """A oneDNN primitive with the weights that it works on."""
-
-    def __init__(self, problem: Problem, *, training: bool = False, states: bool = False) -> None:
-        case, library = problem.case, _library()
-        self.W, self.R = (np.ascontiguousarray(_gates(problem, a).T) for a in (problem.W, problem.R))
-        self.b = self._bias(problem)
-        sizes = (case.T, case.B, case.I, case.H)
-        arrays = [_address(a) for a in (self.W, self.R, self.b)]
-        self.handle = library.onednn_create(KINDS[case.cell], training, states, *sizes, *arrays)
-        if not self.handle:
-            raise Unsupported(library.onednn_message().decode())
-        self._destroy = library.onednn_destroy
-
-    def __del__(self) -> None:
-        if getattr(self, "handle", None):
-            self._destroy(self.handle)
-
-    @staticmethod
-    def _bias(problem: Problem) -> Array:
-        """One bias a gate; for GRU those of r and z, that of W n, and that of R n."""
-        both = _gates(problem, problem.b_ih + problem.b_hh)
-        if problem.case.cell != "GRU":
-            return both
-        H = problem.case.H
-        return np.concatenate((both[: 2 * H], problem.b_ih[2 * H :], problem.b_hh[2 * H :]))
+def _bias(problem: Problem) -> Array:
+    """One bias a gate; for GRU those of z and r, that of W n, and that of R n."""
+    both = _gates(problem, problem.b_ih + problem.b_hh)
+    if problem.case.cell != "GRU":
+        return both
+    H = problem.case.H
+    return np.concatenate((both[: 2 * H], problem.b_ih[2 * H :], problem.b_hh[2 * H :]))
 
 
 class OneDNN:
-    """oneDNN's RNN primitives."""
+    """oneDNN's RNN primitives, of one of its builds."""
 
-    name = "onednn"
+    def __init__(self, name: str, build: Build) -> None:
+        self.name = name
+        self.build = build
+        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
-    def __init__(self) -> None:
-        self.sides: dict[str, Callable[[Problem], Side]] = {"forward": self.forward, "training": self.training}
+    @cached_property
+    def library(self) -> Any:
+        """The shim."""
+        return load(self.build)
 
     def version(self) -> str:
         """The library's own."""
         numbers = (ctypes.c_int * 3)()
-        _library().onednn_version(numbers)
+        self.library.onednn_version(numbers)
         return ".".join(map(str, numbers))
 
     def use_threads(self, n: int) -> None:
-        """The size of the TBB arena that it runs in."""
-        _library().onednn_set_threads(n)
-        require_threads(n, _library().onednn_threads(), self.name)
+        """Of the runtime that it was built for."""
+        self.library.onednn_set_threads(n)
+        require_threads(n, self.library.onednn_threads(), self.name)
+
+    def _check(self, failed: int) -> None:
+        if failed:
+            raise RuntimeError(self.library.onednn_message().decode())
 
     def forward(self, problem: Problem) -> Side:
         """forward_inference, with the weights reordered beforehand into the layout that the primitive asked for."""
-        case, layer, call = problem.case, Layer(problem), _library().onednn_forward
+        case, layer, call = problem.case, Layer(self.library, problem), self.library.onednn_forward
         y = np.empty((case.T, case.B, case.H), np.float32)
         arguments = (layer.handle, _address(problem.x), _address(y))
 
         def run() -> Array:
-            call(*arguments)
+            self._check(call(*arguments))
             return y
 
         return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem)
@@ -163,12 +104,12 @@ class OneDNN:
 
         Weights and their gradients are in the plain layout that needs the fewest reorders, not in torch's.
         """
-        layer, call = Layer(problem, training=True), _library().onednn_train
+        layer, call = Layer(self.library, problem, training=True), self.library.onednn_train
         outputs = [np.empty_like(a) for a in (problem.dy, problem.x, layer.W, layer.R, layer.b)]
         arguments = (layer.handle, *(_address(a) for a in (problem.x, problem.dy, *outputs)))
 
         def run() -> list[Array]:
-            call(*arguments)
+            self._check(call(*arguments))
             return outputs
 
         def results(out: list[Array]) -> Any:
@@ -178,6 +119,22 @@ class OneDNN:
             return named if problem.case.cell == "GRU" else named | as_arrays(db_ih=db, db_hh=db)
 
         return _kept(Side(run, results), layer, problem)
+
+    def step(self, problem: Problem) -> Side:
+        """One step, called from Python, with the state in two pairs of buffers that take turns."""
+        layer, call = Layer(self.library, problem, states=True), self.library.onednn_step
+        H = problem.case.H
+        states = [[np.zeros((problem.case.B, H), np.float32) for _ in "hc"] for _ in range(2)]
+        y = np.empty((problem.case.B, H), np.float32)
+        x, out = _address(problem.x), _address(y)
+        (h0, c0), (h1, c1) = ([_address(a) for a in pair] for pair in states)
+        ways = cycle(((layer.handle, x, h0, c0, out, h1, c1), (layer.handle, x, h1, c1, out, h0, c0)))
+
+        def run() -> Array:
+            self._check(call(*next(ways)))
+            return y
+
+        return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem, states)
 
 
 def _kept(side: Side, *owners: Any) -> Side:
@@ -189,4 +146,4 @@ def _kept(side: Side, *owners: Any) -> Side:
     return Side(run, side.results)
 
 
-PEER = OneDNN()
+PEER = OneDNN("onednn", Build(("onednn", "onednn-devel", "tbb", "tbb-devel")))
