@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import agreement
-from .cases import Case
+from .cases import LENGTHS, Case
+from .language import SIZES, LanguageProblem
 from .measure import Clock, Effort, Run, Timing, alternate
 from .peers.protocol import Peer, Side, Unsupported, WrongThreads
 from .problem import Problem
@@ -14,6 +15,8 @@ from .problem import Problem
 # How much more processor time than threads * wall time a call may take before it is said to use more threads: room for the
 # clock's grain and for a pool's workers that spin a little longer than the call.
 SLACK = 0.35
+
+TAKE_LENGTHS = ("fastrnn", "torch", "numba")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +37,33 @@ class Record:
     def as_json(self) -> dict[str, Any]:
         """Plain values, seconds."""
         sides = {
-            name: {"median": t.median, "spread": t.spread, "best": t.best, "first": t.first, "samples": len(t.samples)}
+            name: {
+                "median": t.median,
+                "spread": t.spread,
+                "best": t.best,
+                "first": t.first,
+                "faults": t.faults,
+                "samples": len(t.samples),
+            }
             for name, t in (("ours", self.ours), ("theirs", self.theirs))
         }
         return {"case": asdict(self.case), "peer": self.peer, "version": self.version, "ratio": self.ratio, **sides}
 
 
-def build(peer: Peer, problem: Problem) -> Side:
+def build(peer: Peer, problem: Problem | LanguageProblem) -> Side:
     """The peer's side of a problem. Raises Unsupported."""
     question = problem.case.question
     if question not in peer.sides:
         raise Unsupported(f"{peer.name} has no {question}")
+    if problem.case.variant == LENGTHS and peer.name not in TAKE_LENGTHS:
+        raise Unsupported(f"{peer.name} is given no lengths here")
     return peer.sides[question](problem)
 
 
 def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | None = None) -> Record:
     """Raises Unsupported, Disagreement, WrongThreads."""
     clock = clock or Clock()
-    problem = Problem(case)
+    problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
     sides = [build(side, problem) for side in (ours, peer)]
     firsts, outcomes = [], []
     for side in sides:

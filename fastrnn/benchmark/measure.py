@@ -9,6 +9,7 @@ A B A B until each has had its share of time, and so meet the same clock frequen
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Timing:
 
     first: float
     samples: list[float] = field(default_factory=list)
+    faults: float = 0.0  # page faults of a warm call
 
     @property
     def median(self) -> float:
@@ -94,6 +96,8 @@ def alternate(sides: Sequence[Run], effort: Effort, clock: Clock | None = None) 
     for _ in range(rounds):
         for turn in turns:
             turn.take(clock, effort)
+    for turn in turns:
+        turn.timing.faults = _faults(turn.run)
     return [turn.timing for turn in turns]
 
 
@@ -110,3 +114,11 @@ def _once(run: Run, clock: Clock) -> float:
     begin = clock.now()
     run()
     return clock.now() - begin
+
+
+def _faults(run: Run, calls: int = 3) -> float:
+    """Page faults that the kernel served without a disk, a call."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(calls):
+        run()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cases import GATES, Case
+from .cases import DENORMAL, GATES, LENGTHS, Case
 
 Array = NDArray[Any]
 
@@ -22,6 +22,8 @@ class Problem:
         G, H, I = GATES[case.cell], case.H, case.I  # noqa: E741
         self.W, self.R = self._weights(G * H, I), self._weights(G * H, H)
         self.b_ih, self.b_hh = self._weights(G * H), self._weights(G * H)
+        if case.variant == DENORMAL:  # with no bias, all that follows from a denormal input is denormal
+            self.b_ih, self.b_hh = np.zeros_like(self.b_ih), np.zeros_like(self.b_hh)
 
     def _weights(self, *shape: int) -> Array:
         bound = 1 / np.sqrt(self.case.H)
@@ -30,7 +32,17 @@ class Problem:
     @cached_property
     def x(self) -> Array:
         """``[T, B, I]``."""
-        return self.rng.standard_normal((self.case.T, self.case.B, self.case.I), dtype=np.float32)
+        x = self.rng.standard_normal((self.case.T, self.case.B, self.case.I), dtype=np.float32)
+        return x * np.float32(1e-39) if self.case.variant == DENORMAL else x
+
+    @cached_property
+    def lengths(self) -> Array | None:
+        """``[B]``, uniform in 1..T and at least one T, for the variant of lengths."""
+        if self.case.variant != LENGTHS:
+            return None
+        lengths = np.random.default_rng(1).integers(1, self.case.T + 1, self.case.B)
+        lengths[0] = self.case.T
+        return lengths
 
     @cached_property
     def dy(self) -> Array:

@@ -74,7 +74,12 @@ def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Ite
         order = {"peer": peer, "threads": threads, "cases": [asdict(c) for c in left], "effort": asdict(effort)}
         command = [sys.executable, "-m", "fastrnn.benchmark.worker"]
         worker = subprocess.Popen(
-            command, env=environment(threads), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=environment(threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert worker.stdin is not None
         assert worker.stdout is not None

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 # Variables that would make NumPy's BLAS choose kernels for another processor, or any pool another number of threads.
-UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "OMP_DYNAMIC")
+UNWANTED = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_DYNAMIC",
+)
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import integer, real
 from .notes import note
+
+if TYPE_CHECKING:
+    from ..benchmark.cases import Case
 
 DESCRIPTION = """\
 Measure fastrnn beside the libraries that are installed here: they take turns, at the same sizes and threads, after their
@@ -18,15 +24,19 @@ results have been found to agree. GFLOP/s count the products alone: 2 T B G H (I
 
 def add_to(subparsers: Any) -> None:
     """Add the command."""
-    from ..benchmark.cases import BATCH, CELLS, HIDDEN, SUBSETS
+    from ..benchmark.cases import BATCH, CELLS, HIDDEN, QUESTIONS, SUBSETS
     from ..benchmark.peers import NAMES
 
     parser = subparsers.add_parser("bench", help="how fast it is here, beside its peers", description=DESCRIPTION)
     parser.add_argument("--subset", choices=tuple(SUBSETS), default="quick", help="of the grid (default: quick)")
-    parser.add_argument("--questions", nargs="+", choices=("forward", "training", "step"), default=["forward", "training"])
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=["forward", "training"])
     parser.add_argument("--cells", nargs="+", choices=CELLS, help="default: the subset's")
-    parser.add_argument("--hidden", nargs="+", type=integer(1), metavar="H", help=f"of {HIDDEN}, or any (default: the subset's)")
-    parser.add_argument("--batch", nargs="+", type=integer(1), metavar="B", help=f"of {BATCH}, or any (default: the subset's)")
+    parser.add_argument(
+        "--hidden", nargs="+", type=integer(1), metavar="H", help=f"of {HIDDEN}, or any (default: the subset's)"
+    )
+    parser.add_argument(
+        "--batch", nargs="+", type=integer(1), metavar="B", help=f"of {BATCH}, or any (default: the subset's)"
+    )
     parser.add_argument("--threads", nargs="+", type=integer(1, 256), metavar="N", default=[1, 2], help="default: 1 2")
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all that are installed")
     parser.add_argument("--seconds", type=real(0, above=True), default=0.2, help="for each side of each case (default: 0.2)")
@@ -36,25 +46,51 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0."""
-    from itertools import product
+    from dataclasses import replace
 
-    from ..benchmark.cases import SUBSETS, Case
+    from ..benchmark.cases import cases
+    from ..benchmark.ceilings import measure
+    from ..benchmark.machine import describe
     from ..benchmark.measure import Effort
     from ..benchmark.run import run as run_cases
     from ..benchmark.table import lines
 
-    cells, hidden, batch = SUBSETS[arguments.subset]
-    sizes = product(
-        arguments.questions, arguments.threads, arguments.cells or cells, arguments.hidden or hidden, arguments.batch or batch
-    )
-    cases = [Case(question, cell, H, B, threads) for question, threads, cell, H, B in sizes]
+    wanted = cases(arguments.questions, arguments.subset, arguments.threads)
+    for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
+        if values:
+            wanted = list(dict.fromkeys(replace(case, **{name: value}) for case in wanted for value in values))
 
-    def progress(peer: str, case: Case | None) -> None:
-        note(f"{peer}: {case.name if case else 'starting'}")
-
-    results = run_cases(cases, arguments.peers, Effort(arguments.seconds), progress=progress)
-    for line in lines(results, cases):
+    ceilings = {}
+    for threads in arguments.threads:
+        note(f"measuring the machine with {threads} threads")
+        ceilings[threads] = measure(threads)
+    effort = Effort(arguments.seconds)
+    results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
+    for line in lines(results, wanted, ceilings):
         print(line)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"records": results.records, "absent": results.absent}, indent=1))
+        content = {
+            "machine": describe(),
+            "ceilings": [c.as_json() for c in ceilings.values()],
+            "records": results.records,
+            "absent": results.absent,
+            "refused": results.refused,
+        }
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
     return 0
+
+
+def _progress(total: int) -> Callable[[str, Case | None], None]:
+    """One line that is written over on a terminal, else a line for each peer that starts."""
+    done = count()
+
+    def tell(peer: str, case: Case | None) -> None:
+        number = next(done) if case else 0
+        if not sys.stderr.isatty():
+            if case is None:
+                note(f"measuring beside {peer}")
+            return
+        text = f"{number}/{total} {peer}: {case.name}" if case else f"starting {peer}"
+        print(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "", file=sys.stderr, flush=True)
+
+    return tell

@@ -6,9 +6,10 @@ from importlib import import_module
 
 from .protocol import Absent, Peer, Side, Unsupported, WrongThreads
 
-__all__ = ["NAMES", "Absent", "Peer", "Side", "Unsupported", "WrongThreads", "load"]
+__all__ = ["NAMES", "OWN", "Absent", "Peer", "Side", "Unsupported", "WrongThreads", "load"]
 
-NAMES = ("torch", "onednn", "onednn_omp", "onnxruntime", "openvino", "jax", "keras", "numpy")
+NAMES = ("torch", "onednn", "onednn_omp", "onnxruntime", "openvino", "jax", "keras", "numpy", "numba")
+OWN = ("numba",)  # fastrnn in another form: compared, but no rival
 
 
 def load(name: str) -> Peer:

@@ -7,16 +7,24 @@ from typing import Any
 import fastrnn
 
 from ..problem import Problem
-from .protocol import Side, as_arrays, require_threads
+from . import fastrnn_language
+from .protocol import Side, Sides, as_arrays, require_threads
 
 
 class Fastrnn:
     """Our side of every comparison."""
 
-    name = "fastrnn"
-
-    def __init__(self) -> None:
-        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
+    def __init__(self, name: str = "fastrnn", backend: str | None = None) -> None:
+        self.name, self.backend = name, backend
+        self.sides: Sides = {
+            "forward": self.forward,
+            "training": self.training,
+            "product": self.product,
+            "step": self.step,
+            "trainer": fastrnn_language.trainer,
+            "names": fastrnn_language.names,
+            "sampling": fastrnn_language.sampling,
+        }
 
     def version(self) -> str:
         """The package's."""
@@ -29,25 +37,25 @@ class Fastrnn:
 
     def layer(self, problem: Problem) -> Any:
         """One layer with the problem's weights."""
-        layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H)
+        layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H, backend=self.backend)
         layer.load_state_dict(problem.state_dict)
         return layer
 
     def forward(self, problem: Problem) -> Side:
         """Inference; the weights are packed at the first call."""
-        layer, x = self.layer(problem), problem.x
-        return Side(lambda: layer(x)[0], lambda y: as_arrays(y=y))
+        layer, x, lengths = self.layer(problem), problem.x, problem.lengths
+        return Side(lambda: layer(x, None, lengths)[0], lambda y: as_arrays(y=y))
 
     def training(self, problem: Problem) -> Side:
         """Forward and backward with weights that have changed since the last step, so that they are packed again."""
         layer, x, dy = self.layer(problem), problem.x, problem.dy
-        parameters = list(layer.parameters())
+        lengths, parameters = problem.lengths, list(layer.parameters())
         names = ("dW", "dR", "db_ih", "db_hh")
 
         def run() -> Any:
             for parameter in parameters:
                 parameter.writable()
-            (y, _), backward = layer.forward(x)
+            (y, _), backward = layer.forward(x, None, lengths)
             return y, backward(dy)[0]
 
         def results(out: Any) -> Any:
@@ -58,10 +66,17 @@ class Fastrnn:
 
         return Side(run, results)
 
+    def product(self, problem: Problem) -> Side:
+        """x W^T alone, with the weight packed at the first call."""
+        linear = fastrnn.Linear(problem.case.I, len(problem.W), bias=False, backend=self.backend)
+        linear.load_state_dict({"weight": problem.W})
+        x = problem.x.reshape(-1, problem.case.I)
+        return Side(lambda: linear(x), lambda y: as_arrays(y=y))
+
     def step(self, problem: Problem) -> Side:
         """One step of a cell with its state carried."""
         case = problem.case
-        cell = getattr(fastrnn, f"{case.cell}Cell")(case.I, case.H)
+        cell = getattr(fastrnn, f"{case.cell}Cell")(case.I, case.H, backend=self.backend)
         cell.load_state_dict({name.removesuffix("_l0"): array for name, array in problem.state_dict.items()})
         x, carried, pair = problem.x[0], [None], case.cell == "LSTM"
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..problem import Problem
-from .protocol import Side, as_arrays, require_threads
+from .protocol import Side, Sides, as_arrays, require_threads
 
 sigmoid = jax.nn.sigmoid
 
@@ -47,7 +47,7 @@ class Jax:
 
     def __init__(self) -> None:
         self.threads = 0
-        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
+        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     def version(self) -> str:
         """The package's."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..problem import Problem
-from .protocol import Side, as_arrays, require_threads
+from .protocol import Side, Sides, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class Keras:
     name = "keras"
 
     def __init__(self) -> None:
-        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
+        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     def version(self) -> str:
         """Both packages'."""

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..problem import Problem
-from .protocol import Side, as_arrays, require_threads
+from . import numpy_language
+from .protocol import Side, Sides, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -29,7 +30,12 @@ class NumPy:
     name = "numpy"
 
     def __init__(self) -> None:
-        self.sides = {"forward": self.forward}
+        self.sides: Sides = {
+            "forward": self.forward,
+            "product": self.product,
+            "names": numpy_language.names,
+            "sampling": numpy_language.sampling,
+        }
 
     def version(self) -> str:
         """NumPy's."""
@@ -43,6 +49,12 @@ class NumPy:
         for library in threadpoolctl.threadpool_info():
             if library["user_api"] == "blas" and "numpy" in os.path.basename(os.path.dirname(library["filepath"])):
                 require_threads(n, library["num_threads"], "NumPy's BLAS")
+
+    def product(self, problem: Problem) -> Side:
+        """x W^T alone."""
+        x, W = problem.x.reshape(-1, problem.case.I), np.ascontiguousarray(problem.W.T)
+        y = np.empty((len(x), W.shape[1]), np.float32)
+        return Side(lambda: np.matmul(x, W, out=y), lambda y: as_arrays(y=y))
 
     def forward(self, problem: Problem) -> Side:
         """The input product for all steps at once, then the steps."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..problem import Problem
 from .onednn_build import Build, load
-from .protocol import Side, Unsupported, as_arrays, require_threads
+from .protocol import Side, Sides, Unsupported, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -65,7 +65,7 @@ class OneDNN:
     def __init__(self, name: str, build: Build) -> None:
         self.name = name
         self.build = build
-        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
+        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     @cached_property
     def library(self) -> Any:

@@ -10,7 +10,7 @@ import onnxruntime
 
 from ..problem import Problem
 from .onnx_model import model
-from .protocol import Side, as_arrays, require_threads
+from .protocol import Side, Sides, as_arrays, require_threads
 
 
 class OnnxRuntime:
@@ -20,7 +20,7 @@ class OnnxRuntime:
 
     def __init__(self) -> None:
         self.threads = 1
-        self.sides = {"forward": self.forward, "step": self.step}
+        self.sides: Sides = {"forward": self.forward, "step": self.step}
 
     def version(self) -> str:
         """The package's."""

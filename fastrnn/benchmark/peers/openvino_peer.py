@@ -9,7 +9,7 @@ import openvino
 
 from ..problem import Problem
 from .onnx_model import model
-from .protocol import Side, as_arrays, require_threads
+from .protocol import Side, Sides, as_arrays, require_threads
 
 
 class OpenVino:
@@ -19,7 +19,7 @@ class OpenVino:
 
     def __init__(self) -> None:
         self.threads = 1
-        self.sides = {"forward": self.forward, "step": self.step}
+        self.sides: Sides = {"forward": self.forward, "step": self.step}
 
     def version(self) -> str:
         """The package's."""

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..problem import Problem
-
 Array = NDArray[Any]
 
 
@@ -30,18 +28,23 @@ class WrongThreads(Exception):
 class Side:
     """One side of a comparison: ``run()`` is what is timed; ``results(run())`` are its arrays, to be compared.
 
-    The names of results: ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in torch's layouts.
+    The names of results: ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in torch's layouts; ``loss``; ``tokens``;
+    parameters by their names in CharModel.
     """
 
     run: Callable[[], Any]
     results: Callable[[Any], Mapping[str, Array]]
 
 
+# A question's name, and what builds the side from a Problem, or from a LanguageProblem.
+Sides = dict[str, Callable[[Any], Side]]
+
+
 class Peer(Protocol):
     """An adapter. ``sides`` maps a question to the method that builds its side, from the same problem for everyone."""
 
     name: str
-    sides: Mapping[str, Callable[[Problem], Side]]
+    sides: Sides
 
     def version(self) -> str:
         """The library's; imports it."""

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ..problem import Problem
-from .protocol import Side, as_arrays, require_threads
+from . import torch_language
+from .protocol import Side, Sides, as_arrays, require_threads
 
 
 class Torch:
@@ -16,7 +17,15 @@ class Torch:
     name = "torch"
 
     def __init__(self) -> None:
-        self.sides = {"forward": self.forward, "training": self.training, "step": self.step}
+        self.sides: Sides = {
+            "forward": self.forward,
+            "training": self.training,
+            "product": self.product,
+            "step": self.step,
+            "trainer": torch_language.trainer,
+            "names": torch_language.names,
+            "sampling": torch_language.sampling,
+        }
 
     def version(self) -> str:
         """The package's."""
@@ -36,21 +45,23 @@ class Torch:
     def forward(self, problem: Problem) -> Side:
         """Under inference_mode, the fastest way torch has to call a layer."""
         layer, x = self.layer(problem), torch.from_numpy(problem.x)
+        call = _with_lengths(layer, problem)
 
         @torch.inference_mode()
         def run() -> Any:
-            return layer(x)[0]
+            return call(x)
 
         return Side(run, lambda y: as_arrays(y=y.numpy()))
 
     def training(self, problem: Problem) -> Side:
         """Forward and backward; gradients of weights are added to those that are there, as on our side."""
         layer, x, dy = self.layer(problem), torch.from_numpy(problem.x.copy()).requires_grad_(), torch.from_numpy(problem.dy)
+        call = _with_lengths(layer, problem)
         names = ("dW", "dR", "db_ih", "db_hh")
 
         def run() -> Any:
             x.grad = None
-            y = layer(x)[0]
+            y = call(x)
             y.backward(dy)
             return y, x.grad
 
@@ -61,6 +72,16 @@ class Torch:
             return as_arrays(y=y.detach().numpy(), dx=dx.numpy(), **grads)
 
         return Side(run, results)
+
+    def product(self, problem: Problem) -> Side:
+        """x W^T alone."""
+        W, x = torch.from_numpy(problem.W), torch.from_numpy(problem.x.reshape(-1, problem.case.I))
+
+        @torch.inference_mode()
+        def run() -> Any:
+            return torch.nn.functional.linear(x, W)
+
+        return Side(run, lambda y: as_arrays(y=y.numpy()))
 
     def step(self, problem: Problem) -> Side:
         """One step of a cell with its state carried: faster than a layer with T = 1."""
@@ -76,6 +97,19 @@ class Torch:
             return state
 
         return Side(run, lambda state: as_arrays(y=(state[0] if pair else state).numpy()))
+
+
+def _with_lengths(layer: Any, problem: Problem) -> Any:
+    """x to y, through packing and unpacking where sequences have lengths."""
+    if problem.lengths is None:
+        return lambda x: layer(x)[0]
+    lengths = torch.from_numpy(problem.lengths)
+
+    def call(x: Any) -> Any:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(layer(packed)[0])[0]
+
+    return call
 
 
 PEER = Torch()
