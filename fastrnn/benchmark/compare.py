@@ -63,6 +63,18 @@ def build(peer: Peer, problem: Problem | LanguageProblem) -> Side:
 def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | None = None) -> Record:
     """Raises Unsupported, Disagreement, WrongThreads."""
     clock = clock or Clock()
+    sides, firsts = agreed(ours, peer, case, effort, clock)
+    timings = alternate([side.run for side in sides], effort, clock)
+    for timing, first in zip(timings, firsts, strict=True):
+        timing.first = first
+    return Record(case, peer.name, peer.version(), *timings)
+
+
+def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> tuple[list[Side], list[float]]:
+    """Both sides, found to agree and to keep to their threads, and the seconds that the first call of each took.
+
+    Raises Unsupported, Disagreement, WrongThreads.
+    """
     problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
     sides = [build(side, problem) for side in (ours, peer)]
     firsts, outcomes = [], []
@@ -73,13 +85,9 @@ def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | N
         firsts.append(clock.now() - begin)
         outcomes.append(side.results(out))
     agreement.require(*outcomes)
-    del outcomes
     for side, name in zip(sides, (ours.name, peer.name), strict=True):
         require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
-    timings = alternate([side.run for side in sides], effort, clock)
-    for timing, first in zip(timings, firsts, strict=True):
-        timing.first = first
-    return Record(case, peer.name, peer.version(), *timings)
+    return sides, firsts
 
 
 def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pause: float) -> None:

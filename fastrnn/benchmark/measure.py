@@ -66,7 +66,7 @@ class Timing:
 
 
 @dataclass(slots=True)
-class _Turn:
+class Turn:
     """How one side is timed: so many samples a turn, each of so many calls."""
 
     run: Run
@@ -75,11 +75,16 @@ class _Turn:
     calls: int
     samples: int
 
-    def take(self, clock: Clock, effort: Effort) -> None:
+    def settle(self, clock: Clock, effort: Effort) -> None:
+        """The pause and what is not timed; a call longer than a turn does without, as its start hardly counts."""
         clock.sleep(effort.pause)
         if self.call < effort.turn:
-            for _ in range(max(1, min(self.calls, 10))):
+            for _ in range(min(self.calls, 10)):
                 self.run()
+
+    def take(self, clock: Clock, effort: Effort) -> None:
+        """All of a turn."""
+        self.settle(clock, effort)
         for _ in range(self.samples):
             begin = clock.now()
             for _ in range(self.calls):
@@ -90,10 +95,8 @@ class _Turn:
 def alternate(sides: Sequence[Run], effort: Effort, clock: Clock | None = None) -> list[Timing]:
     """Time each side; they take turns."""
     clock = clock or Clock()
-    turns = [_prepare(run, effort, clock) for run in sides]
-    slowest = max(turn.call for turn in turns)
-    rounds = max(effort.rounds, math.ceil(effort.seconds / max(effort.turn, slowest)))
-    for _ in range(rounds):
+    turns = [prepare(run, effort, clock) for run in sides]
+    for _ in range(rounds(turns, effort)):
         for turn in turns:
             turn.take(clock, effort)
     for turn in turns:
@@ -101,13 +104,19 @@ def alternate(sides: Sequence[Run], effort: Effort, clock: Clock | None = None) 
     return [turn.timing for turn in turns]
 
 
-def _prepare(run: Run, effort: Effort, clock: Clock) -> _Turn:
+def rounds(turns: Sequence[Turn], effort: Effort) -> int:
+    """How often each side has its turn."""
+    slowest = max(turn.call for turn in turns)
+    return max(effort.rounds, math.ceil(effort.seconds / max(effort.turn, slowest)))
+
+
+def prepare(run: Run, effort: Effort, clock: Clock) -> Turn:
     """Warm up, and find out how long a call takes."""
     clock.sleep(effort.pause)
     timing = Timing(_once(run, clock))
     call = min(_once(run, clock) for _ in range(3)) if timing.first < 1 else _once(run, clock)
     calls = max(1, math.ceil(SHORTEST_SAMPLE / call))
-    return _Turn(run, timing, call, calls, max(1, round(effort.turn / (call * calls))))
+    return Turn(run, timing, call, calls, max(1, round(effort.turn / (call * calls))))
 
 
 def _once(run: Run, clock: Clock) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import Case
+from .ceilings import Ceilings
 from .measure import Effort
 from .worker import environment
 
@@ -26,6 +27,8 @@ class Results:
     records: list[Line] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     refused: list[Line] = field(default_factory=list)
+    machine: Line = field(default_factory=dict)
+    ceilings: dict[int, Ceilings] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
         """One line of a worker."""
@@ -35,6 +38,22 @@ class Results:
             self.absent[line["peer"]] = line["absent"]
         elif "refused" in line:
             self.refused.append(line)
+        elif "machine" in line:
+            self.machine = line["machine"]
+        elif "ceilings" in line:
+            self.ceilings[line["ceilings"]["threads"]] = Ceilings(**line["ceilings"])
+
+
+def load(file: Path) -> Results:
+    """What a file holds. Of a peer that could not take part once and did another time, only the latter counts."""
+    results = Results()
+    for line in map(json.loads, file.read_text().splitlines()):
+        results.add(line)
+    there = {record["peer"] for record in results.records}
+    results.absent = {peer: reason for peer, reason in results.absent.items() if peer not in there}
+    measured = {(record["peer"], *record["case"].values()) for record in results.records}
+    results.refused = [line for line in results.refused if (line["peer"], *line["case"].values()) not in measured]
+    return results
 
 
 def run(
@@ -44,12 +63,12 @@ def run(
     file: Path | None = None,
     progress: Callable[[str, Case | None], None] = lambda peer, case: None,
 ) -> Results:
-    """Measure the cases beside each peer. With a file: what is in it already is taken from there."""
+    """Measure the cases beside each peer. With a file: what it holds already is taken from there, and the rest is added."""
     results, done = Results(), set()
     if file and file.exists():
         for line in map(json.loads, file.read_text().splitlines()):
-            results.add(line)
-            if "case" in line:
+            if "record" in line or "unsupported" in line:  # a peer that was absent or refused has another chance
+                results.add(line)
                 done.add((line["peer"], *line["case"].values()))
     for peer in peers:
         for threads, group in groupby(sorted(cases, key=lambda c: c.threads), key=lambda c: c.threads):
@@ -60,15 +79,20 @@ def run(
             for line in serve(peer, threads, todo, effort):
                 results.add(line)
                 if file and "version" not in line:
-                    with file.open("a") as stream:
-                        print(json.dumps(line), file=stream)
+                    append(file, line)
                 if "case" in line:
                     progress(peer, Case(**line["case"]))
     return results
 
 
+def append(file: Path, line: Line) -> None:
+    """One line at the end of the file."""
+    with file.open("a") as stream:
+        print(json.dumps(line), file=stream)
+
+
 def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Iterator[Line]:
-    """The lines of one worker, each with the peer's name; where it dies, the case it was at is refused and the rest go on."""
+    """The lines of one worker, with the peer's name; where it dies, the case it was at is refused and the rest go on."""
     left = list(cases)
     while left:
         order = {"peer": peer, "threads": threads, "cases": [asdict(c) for c in left], "effort": asdict(effort)}
@@ -78,7 +102,7 @@ def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Ite
             env=environment(threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
         assert worker.stdin is not None

@@ -45,7 +45,7 @@ def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilin
 def _about(ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
     for threads, c in ceilings.items():
         read = ", ".join(f"{level} {1e-9 * rate:.0f}" for level, rate in c.read.items())
-        yield f"ceilings, {threads} thread{'s' * (threads > 1)}: {1e-9 * c.fma:.0f} GFLOP/s float32 fma; reading, GB/s: {read}"
+        yield f"ceilings, {threads} thread{'s' * (threads > 1)}: {1e-9 * c.fma:.0f} GFLOP/s; reading, GB/s: {read}"
 
 
 def _row(f: Figures, ceilings: Ceilings | None) -> tuple[str, ...]:

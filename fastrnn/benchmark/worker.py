@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 # Variables that would make NumPy's BLAS choose kernels for another processor, or any pool another number of threads.
@@ -28,7 +29,15 @@ def environment(threads: int) -> dict[str, str]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu", "OPENVINO_TELEMETRY": "0"}
     from .peers.onednn_build import sycl_environment
 
-    return kept | quiet | sycl_environment() | {"OMP_NUM_THREADS": str(threads), "FASTRNN_NUM_THREADS": str(threads)}
+    home = str(Path(__file__).parents[2])
+    found_here = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
+    return (
+        kept
+        | quiet
+        | found_here
+        | sycl_environment()
+        | {"OMP_NUM_THREADS": str(threads), "FASTRNN_NUM_THREADS": str(threads)}
+    )
 
 
 def main() -> None:

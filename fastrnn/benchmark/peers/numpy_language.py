@@ -37,10 +37,10 @@ def names(problem: LanguageProblem) -> Side:
     """An RNN over one name at a time; forward, backward, clipping by value, SGD. W is kept transposed, for gathering."""
     H, V, sizes = problem.case.H, problem.sizes.V, problem.sizes
     shapes = [(V + 1, H), (H, H), (H,), (V, H), (V,)]  # W^T with a row for -1, R, b, output weight and bias
-    flat, (Wt, R, b, O, b_o) = _flat(shapes)
-    dflat, (dWt, dR, db, dO, db_o) = _flat(shapes)
+    flat, (Wt, R, b, out_w, b_o) = _flat(shapes)
+    dflat, (dWt, dR, db, dout_w, db_o) = _flat(shapes)
     start = [problem.state_dict[name] for name in NAMES]
-    Wt[:V], R[...], b[...], O[...], b_o[...] = start[0].T, start[1], start[2] + start[3], start[4], start[5]
+    Wt[:V], R[...], b[...], out_w[...], b_o[...] = start[0].T, start[1], start[2] + start[3], start[4], start[5]
     states, dstates = (np.zeros((LONGEST + 1, H), np.float32) for _ in range(2))
     logits, slope, rows = np.empty((LONGEST, V), np.float32), np.empty((LONGEST, H), np.float32), np.arange(LONGEST)
     carried = np.empty(H, np.float32)
@@ -57,7 +57,7 @@ def names(problem: LanguageProblem) -> Side:
             np.dot(R, h[t], out=carried)
             h[t + 1] += carried
             np.tanh(h[t + 1], out=h[t + 1])
-        np.matmul(h[1:], O.T, out=p)  # 2. p = softmax(O h + b_o)
+        np.matmul(h[1:], out_w.T, out=p)  # 2. p = softmax(out_w h + b_o)
         p += b_o
         p -= p.max(axis=1, keepdims=True)
         np.exp(p, out=p)
@@ -65,9 +65,9 @@ def names(problem: LanguageProblem) -> Side:
         right = p[rows[:T], targets]
         p[rows[:T], targets] -= 1
         p *= np.float32(1 / T)
-        np.matmul(p.T, h[1:], out=dO)  # 2.
+        np.matmul(p.T, h[1:], out=dout_w)  # 2.
         np.sum(p, axis=0, out=db_o)
-        np.matmul(p, O, out=d)
+        np.matmul(p, out_w, out=d)
         np.multiply(h[1:], h[1:], out=slope[:T])
         np.subtract(1, slope[:T], out=slope[:T])
         d[T - 1] *= slope[T - 1]
@@ -86,7 +86,7 @@ def names(problem: LanguageProblem) -> Side:
         return -float(np.log(right).mean())
 
     def results(loss: float) -> Any:
-        arrays = {"loss": loss, NAMES[0]: Wt[:V].T, NAMES[1]: R, NAMES[4]: O, NAMES[5]: b_o}
+        arrays = {"loss": loss, NAMES[0]: Wt[:V].T, NAMES[1]: R, NAMES[4]: out_w, NAMES[5]: b_o}
         return {name: np.array(array) for name, array in arrays.items()}
 
     return Side(run, results)
@@ -97,7 +97,7 @@ def sampling(problem: LanguageProblem) -> Side:
     H, T, V, state = problem.case.H, problem.case.T, problem.sizes.V, problem.state_dict
     bias = state[NAMES[2]] + state[NAMES[3]]
     table = np.concatenate((state[NAMES[0]].T, np.zeros((1, 4 * H), np.float32))) + bias
-    R, O, b_o = np.ascontiguousarray(state[NAMES[1]]), state[NAMES[4]], state[NAMES[5]]
+    R, out_w, b_o = np.ascontiguousarray(state[NAMES[1]]), state[NAMES[4]], state[NAMES[5]]
     gates, c, h, scratch = (np.empty(n, np.float32) for n in (4 * H, H, H, H))
     i, f, g, o = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
     # sigmoid(a) = (1 + tanh(a / 2)) / 2, so that one call of tanh serves all gates
@@ -122,7 +122,7 @@ def sampling(problem: LanguageProblem) -> Side:
             np.add(c, scratch, out=c)
             np.tanh(c, out=scratch)
             np.multiply(o, scratch, out=h)
-            np.dot(O, h, out=logits)
+            np.dot(out_w, h, out=logits)
             np.add(logits, b_o, out=logits)
             weights = np.exp((logits - logits.max()).astype(np.float64)).cumsum()
             token = int(weights.searchsorted(uniforms[t] * weights[-1], side="right"))

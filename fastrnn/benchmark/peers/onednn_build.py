@@ -19,7 +19,7 @@ FOLDER = "FASTRNN_BENCH_ONEDNN"  # the environment variable that says where the 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The packages of one build; ``folder``, under ``build/`` of the checkout, may be a prefix that they are installed in."""
+    """The packages of one build; ``folder``, in the checkout's ``build/``, may be a prefix that they are installed in."""
 
     packages: tuple[str, ...]
     folder: str = ""
