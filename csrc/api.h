@@ -154,3 +154,10 @@ size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model);
 int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
                          int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                          void *workspace);
+
+/* What the machine can do at most, for benchmarks; the caller holds the clock. On `threads` threads: `rounds` rounds of
+ * multiply-adds in registers, or of reading a buffer of `size` bytes, aligned to 64, of which each thread reads its own
+ * part over and over. Return the operations (a multiply-add is two) or bytes that were done, by the threads that took part.
+ */
+double fastrnn_measure_fma(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds);
+double fastrnn_measure_read(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds, const void *buffer, size_t size);

@@ -143,3 +143,12 @@ int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_samp
     const fastrnn_kernels *kernels = kernels_for(model->layers);
     return kernels->generate(model, sampling, prefix, n_prefix, uniforms, n, h, c, tokens, workspace);
 }
+
+double fastrnn_measure_fma(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds) {
+    return isas[isa].of_dtype[dtype]->measure_fma(threads, rounds);
+}
+
+double fastrnn_measure_read(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds, const void *buffer, size_t size) {
+    assert(aligned(buffer));
+    return isas[isa].of_dtype[dtype]->measure_read(threads, rounds, buffer, size);
+}

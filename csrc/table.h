@@ -28,6 +28,8 @@ typedef struct {
     size_t (*generate_workspace_size)(const fastrnn_language_model *);
     int64_t (*generate)(const fastrnn_language_model *, const fastrnn_sampling *, const int64_t *prefix, int64_t n_prefix,
                         const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens, void *workspace);
+    double (*measure_fma)(int32_t threads, int64_t rounds);
+    double (*measure_read)(int32_t threads, int64_t rounds, const void *buffer, size_t size);
 } fastrnn_kernels;
 
 /* X(name, whether this processor runs it) */

@@ -24,6 +24,8 @@
 #define linear_pack_ THIS_BUILD(linear_pack_)
 #define linear_packed_size_ THIS_BUILD(linear_packed_size_)
 #define linear_workspace_size_ THIS_BUILD(linear_workspace_size_)
+#define measure_fma_ THIS_BUILD(measure_fma_)
+#define measure_read_ THIS_BUILD(measure_read_)
 #define pack_layer THIS_BUILD(pack_layer)
 #define pack_transposed THIS_BUILD(pack_transposed)
 #define product THIS_BUILD(product)

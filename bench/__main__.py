@@ -1,0 +1,66 @@
+"""``python -m bench run`` measures the grid beside every peer, then reports; ``report`` draws and writes what was measured.
+
+Results go to a file, a line for each comparison; a run that was stopped goes on where it was, and ``--questions``, ``--peers``
+and ``--threads`` run it in parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+
+if not any((CHECKOUT / "fastrnn").glob("_fastrnn*.so")):  # without kernels of its own it would hide the installed package
+    sys.path = [path for path in sys.path if Path(path or ".").resolve() != CHECKOUT]
+os.environ.setdefault("FASTRNN_BENCH_ONEDNN", str(CHECKOUT / "bench" / "onednn"))
+
+from fastrnn.benchmark import ceilings, machine  # noqa: E402
+from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, THREADS, Case, cases  # noqa: E402
+from fastrnn.benchmark.measure import Effort  # noqa: E402
+from fastrnn.benchmark.peers import NAMES  # noqa: E402
+from fastrnn.benchmark.run import append, load, run  # noqa: E402
+
+
+def main() -> None:
+    """One of the two commands."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("command", choices=("run", "report"))
+    parser.add_argument("--file", type=Path, default=CHECKOUT / "build" / "bench.jsonl", help="default: build/bench.jsonl")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="where performance.md goes (default: docs)")
+    parser.add_argument("--fresh", action="store_true", help="forget what the file holds")
+    parser.add_argument("--subset", choices=tuple(SUBSETS), default="grid", help="default: the whole grid")
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS, help="default: all")
+    parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, help="default: all that are installed")
+    parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="default: 1 2")
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each side of each case (default: 0.1)")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        measure(arguments)
+    from .report import write
+
+    write(load(arguments.file), arguments.out)
+    print(f"wrote {arguments.out / 'performance.md'}")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """The machine, then the cases."""
+    file = arguments.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.fresh:
+        file.unlink(missing_ok=True)
+    append(file, {"machine": machine.describe()})
+    for threads in arguments.threads:
+        append(file, {"ceilings": ceilings.measure(threads).as_json()})
+
+    def tell(peer: str, case: Case | None) -> None:
+        print(f"{peer}: {case.name if case else 'starting'}", file=sys.stderr, flush=True)
+
+    wanted = cases(arguments.questions, arguments.subset, arguments.threads)
+    run(wanted, arguments.peers, Effort(arguments.seconds), file, tell)
+
+
+if __name__ == "__main__":
+    main()

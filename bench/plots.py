@@ -1,0 +1,121 @@
+"""The roofline and the heat map of ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.lines import Line2D
+
+from fastrnn.benchmark.cases import BATCH, CELLS, GATES, HIDDEN, Case
+from fastrnn.benchmark.ceilings import Ceilings
+from fastrnn.benchmark.figures import Figures
+
+SHORT = {"onednn": "oneDNN", "onednn_omp": "oneDNN omp", "onnxruntime": "ORT", "openvino": "OpenVINO", "torch": "torch"}
+SHORT |= {"jax": "JAX", "keras": "Keras", "numpy": "NumPy"}
+MARKERS = {"RNN": "o", "GRU": "s", "LSTM": "^"}
+COLOURS = dict(zip(HIDDEN, ("#9ecae1", "#4292c6", "#2166ac", "#08306b"), strict=True))
+QUESTIONS = ("forward", "training")
+
+
+def intensity(case: Case) -> float:
+    """Operations for each byte that cannot be had from registers: R once a step, W, x and y once; forward only."""
+    gates = GATES[case.cell] * case.H
+    size = 4.0 * (case.T * gates * case.H + gates * case.I + case.T * case.B * (case.I + case.H))
+    return 2.0 * case.T * case.B * gates * (case.I + case.H) / size
+
+
+def roofline(figures: Sequence[Figures], ceilings: dict[int, Ceilings], title: str, path: Path) -> None:
+    """A panel for each number of threads and question."""
+    columns = sorted({f.case.threads for f in figures})
+    grid, axes = plt.subplots(
+        len(QUESTIONS), len(columns), figsize=(6 * len(columns), 9), squeeze=False, layout="constrained"
+    )
+    for row, question in zip(axes, QUESTIONS, strict=True):
+        for axis, threads in zip(row, columns, strict=True):
+            some = [f for f in figures if f.case.question == question and f.case.threads == threads]
+            _roofs(axis, ceilings[threads])
+            for f in some:
+                x, y = intensity(f.case), 1e-9 * f.rate
+                axis.plot(x, y, MARKERS[f.case.cell], color=COLOURS[f.case.H], ms=7, mec="white", mew=0.7, zorder=3)
+            axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
+            axis.set_ylabel("GFLOP/s of the products")
+    for axis in axes[-1]:
+        axis.set_xlabel("operations per byte (forward: R once a step; W, x, y once)")
+    marks = [Line2D([], [], ls="", marker=m, color="#555", label=cell) for cell, m in MARKERS.items()]
+    marks += [Line2D([], [], ls="", marker="o", color=c, label=f"H = {H}") for H, c in COLOURS.items()]
+    axes[0][0].legend(handles=marks, loc="lower right", fontsize=8, ncols=2)
+    grid.suptitle(title)
+    grid.savefig(path, dpi=110)
+    plt.close(grid)
+
+
+def _roofs(axis: Any, ceilings: Ceilings) -> None:
+    """The peak, and what each level of memory can feed."""
+    peak = 1e-9 * ceilings.fma
+    xs = np.geomspace(0.3, 200, 100)
+    axis.axhline(peak, color="#b2182b", lw=1.5)
+    axis.text(190, peak * 1.05, f"fma {peak:.0f} GFLOP/s", color="#b2182b", ha="right", va="bottom", fontsize=8)
+    for shade, (level, rate) in zip((0.35, 0.45, 0.55, 0.65), ceilings.read.items(), strict=True):
+        slope = 1e-9 * rate
+        below = xs[xs * slope <= peak]
+        axis.plot(below, below * slope, color=str(shade), lw=1, ls="--", zorder=1)
+        if len(below):
+            at = below[0]
+            axis.text(
+                at, at * slope * 1.08, f"{level} {slope:.0f} GB/s", color=str(shade), fontsize=7, rotation=30, va="bottom"
+            )
+    axis.set(xscale="log", yscale="log", xlim=(0.3, 200), ylim=(peak / 150, peak * 1.6))
+    axis.grid(alpha=0.2, which="both")
+
+
+def heat_map(figures: Sequence[Figures], title: str, path: Path) -> None:
+    """How many times faster than the fastest peer, each cell of the grid with that peer's name."""
+    columns = sorted({f.case.threads for f in figures})
+    panels = [(question, threads) for question in QUESTIONS for threads in columns]
+    grid, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 8.5), squeeze=False, layout="constrained")
+    norm, image = TwoSlopeNorm(0, vmin=-1, vmax=2), None
+    rows = [(cell, H) for cell in CELLS for H in HIDDEN]
+    for axis, (question, threads) in zip(axes[0], panels, strict=True):
+        found = {
+            (f.case.cell, f.case.H, f.case.B): f
+            for f in figures
+            if f.case.question == question and f.case.threads == threads
+        }
+        values = np.full((len(rows), len(BATCH)), np.nan)
+        for (i, (cell, H)), (j, B) in ((r, c) for r in enumerate(rows) for c in enumerate(BATCH)):
+            f = found.get((cell, H, B))
+            if f is None or f.fastest is None:
+                continue
+            values[i, j] = np.log2(f.fastest["ratio"])
+            colour = "white" if values[i, j] > 1.2 or values[i, j] < -0.7 else "black"
+            axis.text(j, i - 0.12, f"{f.fastest['ratio']:.2f}", ha="center", va="center", color=colour, fontsize=10)
+            axis.text(
+                j,
+                i + 0.25,
+                SHORT.get(f.fastest["peer"], f.fastest["peer"]),
+                ha="center",
+                color=colour,
+                fontsize=6.5,
+                va="center",
+            )
+        image = axis.imshow(values, cmap="RdYlGn", norm=norm, aspect="auto")
+        axis.set_xticks(range(len(BATCH)), [f"B {B}" for B in BATCH])
+        axis.set_yticks(range(len(rows)), [f"{cell} {H}" for cell, H in rows] if axis is axes[0][0] else [])
+        axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
+        for edge in (3.5, 7.5):
+            axis.axhline(edge, color="white", lw=3)
+    bar = grid.colorbar(image, ax=axes[0], fraction=0.02, pad=0.01, ticks=[-1, -0.5, 0, 0.585, 1, 2])
+    bar.ax.set_yticklabels(["0.5", "0.7", "1", "1.5", "2", "4"])
+    bar.set_label("times as fast as the fastest peer")
+    grid.suptitle(title)
+    grid.savefig(path, dpi=110)
+    plt.close(grid)

@@ -1,0 +1,143 @@
+"""docs/performance.md and its figures, from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fastrnn.benchmark.cases import QUESTIONS, Case, cases
+from fastrnn.benchmark.figures import LAYER_QUESTIONS, Figures, of_cases
+from fastrnn.benchmark.peers import NAMES
+from fastrnn.benchmark.run import Results
+from fastrnn.benchmark.table import duration
+
+from . import plots
+from .targets import targets
+
+HOW = """\
+fastrnn and a peer run in one process that has only the two of them, at the same sizes and number of threads (set, and
+verified). Their results are compared first; then they take turns: a pause of 10 ms, in which the spinning workers of the other
+side's thread pool go to sleep, a call that is not timed, and timed calls for 20 ms, until each side has had its share, five turns
+at the least. Weights are packed or exported beforehand in inference; in training both sides pack them at every step, as they
+change. Times are medians; a ratio is the peer's time over fastrnn's of the same process, so above 1 fastrnn is faster, with the
+larger of both interquartile ranges behind it. GFLOP/s count the products alone, 2 T B G H (I + H) forward and three times that
+for a training step (forward and all gradients); I = H, T = 100, float32. oneDNN is called directly, from C++.
+"""
+
+
+def write(results: Results, folder: Path) -> None:
+    """The page and its two pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = list(dict.fromkeys([*cases(QUESTIONS, "grid"), *(Case(**record["case"]) for record in results.records)]))
+    figures = list(of_cases(results.records, known))
+    grid = [f for f in figures if f.case in set(cases(("forward", "training"), "grid"))]
+    machine = results.machine.get("processor", "unknown processor")
+    if grid:
+        plots.roofline(grid, results.ceilings, f"fastrnn on {machine}: roofline", folder / "roofline.png")
+        plots.heat_map(grid, f"fastrnn beside the fastest peer of each case, {machine}", folder / "ratios.png")
+    (folder / "performance.md").write_text("\n".join(_page(results, figures)) + "\n")
+
+
+def _page(results: Results, figures: Sequence[Figures]) -> Iterator[str]:
+    yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
+    yield "Written by `python -m bench run`; do not edit. `fastrnn bench` measures a part of it anywhere in a minute or two.\n"
+    yield HOW
+    yield from _machine(results)
+    yield "![Ratio to the fastest peer](ratios.png)\n\n![Roofline](roofline.png)\n"
+    yield "## Targets\n"
+    yield from _table(
+        ("what", "wanted", "reached", ""),
+        (
+            (
+                t.what,
+                ("at least " if t.least else "at most ") + t.shown(t.wanted),
+                t.shown(t.reached),
+                {True: "yes", False: "**no**"}.get(t.met, ""),
+            )
+            for t in targets(figures, results.ceilings)
+        ),
+    )
+    for question in dict.fromkeys(f.case.question for f in figures):
+        for threads in sorted({f.case.threads for f in figures if f.case.question == question}):
+            some = [f for f in figures if f.case.question == question and f.case.threads == threads]
+            yield f"## {TITLES[question]}, {threads} thread{'s' * (threads > 1)}\n"
+            yield from _figures(some, results)
+    yield from _refused(results)
+
+
+TITLES = {
+    "forward": "Forward",
+    "training": "Training step",
+    "product": "The input product alone",
+    "step": "One step from Python, T = 1, B = 1, state carried",
+    "trainer": "Training a character model (embedding 512, LSTM 2 x 512, V = 65, B = 64, T = 128, Adam, clipped by norm)",
+    "names": "Training on names (RNN, one name of about 10 characters a step, SGD, clipped by value)",
+    "sampling": "Sampling one stream (LSTM H = 256, V = 65)",
+}
+
+
+def _machine(results: Results) -> Iterator[str]:
+    yield "## The machine\n"
+    for name, value in results.machine.items():
+        if name == "caches":
+            value = ", ".join(f"{level} {size >> 10} KiB" for level, size in sorted(value.items()))
+        yield f"- {name}: {value}"
+    versions = {record["peer"]: record["version"] for record in results.records}
+    yield "- peers: " + ", ".join(f"{peer} {version}" for peer, version in versions.items())
+    for peer, reason in results.absent.items():
+        yield f"- {peer} did not take part: {reason}"
+    yield ""
+    levels = list(next(iter(results.ceilings.values())).read) if results.ceilings else []
+    yield from _table(
+        ("ceilings", "FMA, GFLOP/s", *(f"reading {level}, GB/s" for level in levels)),
+        (
+            (f"{n} thread{'s' * (n > 1)}", f"{1e-9 * c.fma:.0f}", *(f"{1e-9 * rate:.0f}" for rate in c.read.values()))
+            for n, c in sorted(results.ceilings.items())
+        ),
+    )
+
+
+def _figures(figures: Sequence[Figures], results: Results) -> Iterator[str]:
+    peers = [peer for peer in NAMES if any(f.ratio(peer) is not None for f in figures)]
+    layers = figures[0].case.question in LAYER_QUESTIONS
+    head = ("GFLOP/s", "of FMA", "of bandwidth") if layers else ("tokens/s",)
+    yield from _table(
+        ("case", "ours", "first call", *head, "page faults", "fastest peer", *(f"to {peer}" for peer in peers)),
+        (_row(f, results, peers) for f in figures),
+    )
+
+
+def _row(f: Figures, results: Results, peers: Sequence[str]) -> tuple[str, ...]:
+    variant = f", {f.case.variant}" if f.case.variant else ""
+    if f.case.question in LAYER_QUESTIONS and f.case.threads in results.ceilings:
+        ceilings = results.ceilings[f.case.threads]
+        bandwidth = f.share_of_bandwidth(ceilings)
+        speed = (f"{1e-9 * f.rate:.1f}", f"{f.share_of_fma(ceilings):.0%}", "" if bandwidth is None else f"{bandwidth:.0%}")
+    elif f.case.question in LAYER_QUESTIONS:
+        speed = (f"{1e-9 * f.rate:.1f}", "", "")
+    else:
+        speed = (f"{f.tokens:,.0f}",)
+    best = f"{f.fastest['peer']} {duration(f.fastest['theirs']['median'])}" if f.fastest else ""
+    ratios = []
+    for peer in peers:
+        record = next((r for r in f.records if r["peer"] == peer), None)
+        spread = max(record["ours"]["spread"], record["theirs"]["spread"]) if record else 0
+        ratios.append(f"{record['ratio']:.2f} ±{spread:.0%}" if record else "")
+    name = f"{f.case.cell} H {f.case.H}, B {f.case.B}{variant}"
+    return (name, duration(f.ours), duration(f.first), *speed, f"{f.faults:.0f}", best, *ratios)
+
+
+def _refused(results: Results) -> Iterator[str]:
+    if not results.refused:
+        return
+    yield "## Comparisons that were refused\n"
+    for line in results.refused:
+        yield f"- {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""

@@ -1,0 +1,7 @@
+"""Forward, beside a peer."""
+
+QUESTION = "forward"
+
+
+def test_forward(versus, case):
+    versus(case)

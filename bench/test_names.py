@@ -1,0 +1,7 @@
+"""Training on names, one a step, beside a peer."""
+
+QUESTION = "names"
+
+
+def test_names(versus, case):
+    versus(case)

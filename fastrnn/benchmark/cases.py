@@ -1,0 +1,106 @@
+"""What is measured: questions, their cases, and the named subsets of the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+CELLS = ("RNN", "GRU", "LSTM")
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+HIDDEN = (32, 128, 512, 1024)
+BATCH = (1, 8, 32, 128)
+THREADS = (1, 2)
+STEPS = 100
+STEP_HIDDEN = (64, 128, 256, 512)
+LENGTHS, DENORMAL = (
+    "lengths",
+    "denormal",
+)  # variants of a case: sequences of any length; inputs too small for float32's normal range
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One question about one layer: T steps of B sequences, I inputs, H units, so many threads."""
+
+    question: str
+    cell: str
+    H: int
+    B: int
+    threads: int
+    T: int = STEPS
+    variant: str = ""
+
+    @property
+    def I(self) -> int:  # noqa: E743
+        """The input is as wide as the layer."""
+        return self.H
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells cases apart."""
+        return tuple(asdict(self).values())
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        variant = f", {self.variant}" if self.variant else ""
+        return f"{self.question} {self.cell} H={self.H} B={self.B} T={self.T}{variant}, {self.threads} threads"
+
+    @property
+    def operations(self) -> float:
+        """Multiplications and additions of the products alone: 2 T B G H (I + H), three times that with backward."""
+        columns = self.I if self.question == "product" else self.I + self.H
+        forward = 2.0 * self.T * self.B * GATES[self.cell] * self.H * columns
+        return 3 * forward if self.question == "training" else forward
+
+    @property
+    def tokens(self) -> int:
+        """That a call works through."""
+        return self.T * self.B
+
+
+# Cells x H x B of each named subset.
+SUBSETS: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]] = {
+    "grid": (CELLS, HIDDEN, BATCH),
+    "quick": (("GRU", "LSTM"), (32, 128, 512), (1, 32)),
+    "smoke": (("LSTM",), (32,), (1, 8)),
+    "small": (CELLS, (32, 128), (1, 8)),
+    "large": (CELLS, (512, 1024), (32, 128)),
+}
+
+
+def layer_cases(question: str, subset: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
+    """The cases of ``"forward"``, ``"training"`` or ``"product"``."""
+    for n, cell, H, B in product(threads, *SUBSETS[subset]):
+        yield Case(question, cell, H, B, n)
+
+
+def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
+    """The cases of the questions that have no grid, and of "variants": lengths and denormals beside ordinary sequences."""
+    for n in threads:
+        if question == "step":
+            yield from (Case(question, cell, H, 1, n, T=1) for cell, H in product(CELLS, STEP_HIDDEN))
+        elif question == "trainer":
+            yield Case(question, "LSTM", 512, 64, n, T=128)
+        elif question == "names":
+            yield Case(question, "RNN", 100, 1, n, T=10)
+        elif question == "sampling":
+            yield Case(question, "LSTM", 256, 1, n, T=200)
+        elif question == "variants":
+            every = product(("forward", "training"), CELLS, ("", LENGTHS, DENORMAL))
+            yield from (Case(which, cell, 256, 32, n, variant=variant) for which, cell, variant in every)
+
+
+GRID_QUESTIONS = ("forward", "training", "product")
+QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling", "variants")
+
+
+def cases(questions: Iterable[str], subset: str, threads: Iterable[int] = THREADS) -> list[Case]:
+    """Of all the questions."""
+    threads = list(threads)
+    found: list[Case] = []
+    for question in questions:
+        found += layer_cases(question, subset, threads) if question in GRID_QUESTIONS else other_cases(question, threads)
+    return found

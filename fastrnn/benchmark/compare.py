@@ -1,0 +1,103 @@
+"""One case, fastrnn beside one peer: agreement, threads, then time."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import agreement
+from .cases import LENGTHS, Case
+from .language import SIZES, LanguageProblem
+from .measure import Clock, Effort, Run, Timing, alternate
+from .peers.protocol import Peer, Side, Unsupported, WrongThreads
+from .problem import Problem
+
+# How much more processor time than threads * wall time a call may take before it is said to use more threads: room for the
+# clock's grain and for a pool's workers that spin a little longer than the call.
+SLACK = 0.35
+
+TAKE_LENGTHS = ("fastrnn", "torch", "numba")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A measured case. ``ratio`` is the peer's time over ours: above 1, we are faster."""
+
+    case: Case
+    peer: str
+    version: str
+    ours: Timing
+    theirs: Timing
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return self.theirs.median / self.ours.median
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, seconds."""
+        sides = {
+            name: {
+                "median": t.median,
+                "spread": t.spread,
+                "best": t.best,
+                "first": t.first,
+                "faults": t.faults,
+                "samples": len(t.samples),
+            }
+            for name, t in (("ours", self.ours), ("theirs", self.theirs))
+        }
+        return {"case": asdict(self.case), "peer": self.peer, "version": self.version, "ratio": self.ratio, **sides}
+
+
+def build(peer: Peer, problem: Problem | LanguageProblem) -> Side:
+    """The peer's side of a problem. Raises Unsupported."""
+    question = problem.case.question
+    if question not in peer.sides:
+        raise Unsupported(f"{peer.name} has no {question}")
+    if problem.case.variant == LENGTHS and peer.name not in TAKE_LENGTHS:
+        raise Unsupported(f"{peer.name} is given no lengths here")
+    return peer.sides[question](problem)
+
+
+def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | None = None) -> Record:
+    """Raises Unsupported, Disagreement, WrongThreads."""
+    clock = clock or Clock()
+    sides, firsts = agreed(ours, peer, case, effort, clock)
+    timings = alternate([side.run for side in sides], effort, clock)
+    for timing, first in zip(timings, firsts, strict=True):
+        timing.first = first
+    return Record(case, peer.name, peer.version(), *timings)
+
+
+def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> tuple[list[Side], list[float]]:
+    """Both sides, found to agree and to keep to their threads, and the seconds that the first call of each took.
+
+    Raises Unsupported, Disagreement, WrongThreads.
+    """
+    problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
+    sides = [build(side, problem) for side in (ours, peer)]
+    firsts, outcomes = [], []
+    for side in sides:
+        clock.sleep(effort.pause)
+        begin = clock.now()
+        out = side.run()
+        firsts.append(clock.now() - begin)
+        outcomes.append(side.results(out))
+    agreement.require(*outcomes)
+    for side, name in zip(sides, (ours.name, peer.name), strict=True):
+        require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
+    return sides, firsts
+
+
+def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pause: float) -> None:
+    """Raise WrongThreads if the process takes more processor time than so many threads can, whatever a library says."""
+    shares = []
+    for _ in range(3):  # a stray neighbour may take part in one of them
+        clock.sleep(pause)
+        cpu, begin = clock.cpu(), clock.now()
+        while clock.now() - begin < 0.02:
+            run()
+        shares.append((clock.cpu() - cpu) / (clock.now() - begin))
+    if min(shares) > threads + SLACK:
+        raise WrongThreads(f"{name} uses {min(shares):.1f} processors, not {threads}")

@@ -1,0 +1,90 @@
+"""fastrnn itself, as its users call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastrnn
+
+from ..problem import Problem
+from . import fastrnn_language
+from .protocol import Side, Sides, as_arrays, require_threads
+
+
+class Fastrnn:
+    """Our side of every comparison."""
+
+    def __init__(self, name: str = "fastrnn", backend: str | None = None) -> None:
+        self.name, self.backend = name, backend
+        self.sides: Sides = {
+            "forward": self.forward,
+            "training": self.training,
+            "product": self.product,
+            "step": self.step,
+            "trainer": fastrnn_language.trainer,
+            "names": fastrnn_language.names,
+            "sampling": fastrnn_language.sampling,
+        }
+
+    def version(self) -> str:
+        """The package's."""
+        return fastrnn.__version__
+
+    def use_threads(self, n: int) -> None:
+        """At most n a call."""
+        fastrnn.set_num_threads(n)
+        require_threads(n, fastrnn.get_num_threads(), self.name)
+
+    def layer(self, problem: Problem) -> Any:
+        """One layer with the problem's weights."""
+        layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H, backend=self.backend)
+        layer.load_state_dict(problem.state_dict)
+        return layer
+
+    def forward(self, problem: Problem) -> Side:
+        """Inference; the weights are packed at the first call."""
+        layer, x, lengths = self.layer(problem), problem.x, problem.lengths
+        return Side(lambda: layer(x, None, lengths)[0], lambda y: as_arrays(y=y))
+
+    def training(self, problem: Problem) -> Side:
+        """Forward and backward with weights that have changed since the last step, so that they are packed again."""
+        layer, x, dy = self.layer(problem), problem.x, problem.dy
+        lengths, parameters = problem.lengths, list(layer.parameters())
+        names = ("dW", "dR", "db_ih", "db_hh")
+
+        def run() -> Any:
+            for parameter in parameters:
+                parameter.writable()
+            (y, _), backward = layer.forward(x, None, lengths)
+            return y, backward(dy)[0]
+
+        def results(out: Any) -> Any:
+            for parameter in parameters:
+                parameter.zero_grad()
+            y, dx = run()
+            return as_arrays(y=y, dx=dx, **{name: p.grad for name, p in zip(names, parameters, strict=True)})
+
+        return Side(run, results)
+
+    def product(self, problem: Problem) -> Side:
+        """x W^T alone, with the weight packed at the first call."""
+        linear = fastrnn.Linear(problem.case.I, len(problem.W), bias=False, backend=self.backend)
+        linear.load_state_dict({"weight": problem.W})
+        x = problem.x.reshape(-1, problem.case.I)
+        return Side(lambda: linear(x), lambda y: as_arrays(y=y))
+
+    def step(self, problem: Problem) -> Side:
+        """One step of a cell with its state carried."""
+        case = problem.case
+        cell = getattr(fastrnn, f"{case.cell}Cell")(case.I, case.H, backend=self.backend)
+        cell.load_state_dict({name.removesuffix("_l0"): array for name, array in problem.state_dict.items()})
+        x, carried, pair = problem.x[0], [None], case.cell == "LSTM"
+
+        def run() -> Any:
+            state = carried[0] = cell(x, carried[0])
+            return state
+
+        return Side(run, lambda state: as_arrays(y=state[0] if pair else state))
+
+
+PEER = Fastrnn()

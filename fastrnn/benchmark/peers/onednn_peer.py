@@ -1,0 +1,149 @@
+"""oneDNN called directly, without a framework, through the shim of ``bench/onednn``: the strongest peer."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cached_property
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problem import Problem
+from .onednn_build import Build, load
+from .protocol import Side, Sides, Unsupported, as_arrays, require_threads
+
+Array = NDArray[Any]
+
+KINDS = {"RNN": 0, "GRU": 1, "LSTM": 2}
+
+
+class Layer:
+    """A oneDNN primitive with the weights that it works on."""
+
+    def __init__(self, library: Any, problem: Problem, *, training: bool = False, states: bool = False) -> None:
+        case = problem.case
+        self.W, self.R = (np.ascontiguousarray(_gates(problem, a).T) for a in (problem.W, problem.R))
+        self.b = _bias(problem)
+        sizes = (case.T, case.B, case.I, case.H)
+        arrays = [_address(a) for a in (self.W, self.R, self.b)]
+        self.handle = library.onednn_create(KINDS[case.cell], training, states, *sizes, *arrays)
+        if not self.handle:
+            raise Unsupported(library.onednn_message().decode())
+        self._destroy = library.onednn_destroy
+
+    def __del__(self) -> None:
+        if getattr(self, "handle", None):
+            self._destroy(self.handle)
+
+
+def _address(array: Array) -> int:
+    return int(array.ctypes.data)
+
+
+def _gates(problem: Problem, array: Array) -> Array:
+    """``[G*H, ...]`` in oneDNN's order, which is torch's but for GRU: z r n. It is its own inverse."""
+    if problem.case.cell != "GRU":
+        return array
+    r, z, n = np.split(array, 3)
+    return np.concatenate((z, r, n))
+
+
+def _bias(problem: Problem) -> Array:
+    """One bias a gate; for GRU those of z and r, that of W n, and that of R n."""
+    both = _gates(problem, problem.b_ih + problem.b_hh)
+    if problem.case.cell != "GRU":
+        return both
+    H = problem.case.H
+    return np.concatenate((both[: 2 * H], problem.b_ih[2 * H :], problem.b_hh[2 * H :]))
+
+
+class OneDNN:
+    """oneDNN's RNN primitives, of one of its builds."""
+
+    def __init__(self, name: str, build: Build) -> None:
+        self.name = name
+        self.build = build
+        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
+
+    @cached_property
+    def library(self) -> Any:
+        """The shim."""
+        return load(self.build)
+
+    def version(self) -> str:
+        """The library's own."""
+        numbers = (ctypes.c_int * 3)()
+        self.library.onednn_version(numbers)
+        return ".".join(map(str, numbers))
+
+    def use_threads(self, n: int) -> None:
+        """Of the runtime that it was built for."""
+        self.library.onednn_set_threads(n)
+        require_threads(n, self.library.onednn_threads(), self.name)
+
+    def _check(self, failed: int) -> None:
+        if failed:
+            raise RuntimeError(self.library.onednn_message().decode())
+
+    def forward(self, problem: Problem) -> Side:
+        """forward_inference, with the weights reordered beforehand into the layout that the primitive asked for."""
+        case, layer, call = problem.case, Layer(self.library, problem), self.library.onednn_forward
+        y = np.empty((case.T, case.B, case.H), np.float32)
+        arguments = (layer.handle, _address(problem.x), _address(y))
+
+        def run() -> Array:
+            self._check(call(*arguments))
+            return y
+
+        return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem)
+
+    def training(self, problem: Problem) -> Side:
+        """forward_training and backward with all gradients; the weights, which have changed, are reordered for both.
+
+        Weights and their gradients are in the plain layout that needs the fewest reorders, not in torch's.
+        """
+        layer, call = Layer(self.library, problem, training=True), self.library.onednn_train
+        outputs = [np.empty_like(a) for a in (problem.dy, problem.x, layer.W, layer.R, layer.b)]
+        arguments = (layer.handle, *(_address(a) for a in (problem.x, problem.dy, *outputs)))
+
+        def run() -> list[Array]:
+            self._check(call(*arguments))
+            return outputs
+
+        def results(out: list[Array]) -> Any:
+            y, dx, dW, dR, db = out
+            dW, dR = (_gates(problem, np.ascontiguousarray(a.T)) for a in (dW, dR))
+            named = as_arrays(y=y, dx=dx, dW=dW, dR=dR)
+            return named if problem.case.cell == "GRU" else named | as_arrays(db_ih=db, db_hh=db)
+
+        return _kept(Side(run, results), layer, problem)
+
+    def step(self, problem: Problem) -> Side:
+        """One step, called from Python, with the state in two pairs of buffers that take turns."""
+        layer, call = Layer(self.library, problem, states=True), self.library.onednn_step
+        H = problem.case.H
+        states = [[np.zeros((problem.case.B, H), np.float32) for _ in "hc"] for _ in range(2)]
+        y = np.empty((problem.case.B, H), np.float32)
+        x, out = _address(problem.x), _address(y)
+        (h0, c0), (h1, c1) = ([_address(a) for a in pair] for pair in states)
+        ways = cycle(((layer.handle, x, h0, c0, out, h1, c1), (layer.handle, x, h1, c1, out, h0, c0)))
+
+        def run() -> Array:
+            self._check(call(*next(ways)))
+            return y
+
+        return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem, states)
+
+
+def _kept(side: Side, *owners: Any) -> Side:
+    """The side, with what its pointers point into."""
+
+    def run(_owners: Any = owners, inner: Any = side.run) -> Any:
+        return inner()
+
+    return Side(run, side.results)
+
+
+PEER = OneDNN("onednn", Build(("onednn", "onednn-devel", "tbb", "tbb-devel")))

@@ -1,0 +1,66 @@
+"""What an adapter offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Absent(Exception):
+    """The library cannot take part here; the message says why."""
+
+
+class Unsupported(Exception):
+    """The library has nothing like this question or this cell."""
+
+
+class WrongThreads(Exception):
+    """The library would not run on the number of threads that was agreed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: ``run()`` is what is timed; ``results(run())`` are its arrays, to be compared.
+
+    The names of results: ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in torch's layouts; ``loss``; ``tokens``;
+    parameters by their names in CharModel.
+    """
+
+    run: Callable[[], Any]
+    results: Callable[[Any], Mapping[str, Array]]
+
+
+# A question's name, and what builds the side from a Problem, or from a LanguageProblem.
+Sides = dict[str, Callable[[Any], Side]]
+
+
+class Peer(Protocol):
+    """An adapter. ``sides`` maps a question to the method that builds its side, from the same problem for everyone."""
+
+    name: str
+    sides: Sides
+
+    def version(self) -> str:
+        """The library's; imports it."""
+        ...
+
+    def use_threads(self, n: int) -> None:
+        """Run on n threads from now on. Raises WrongThreads when that cannot be had."""
+        ...
+
+
+def require_threads(wanted: int, found: int, who: str) -> None:
+    """Raise WrongThreads unless they are equal."""
+    if wanted != found:
+        raise WrongThreads(f"{who} runs on {found} threads, not on {wanted}")
+
+
+def as_arrays(**arrays: Any) -> dict[str, Array]:
+    """Named NumPy copies, in which later calls do not write."""
+    return {name: np.array(array) for name, array in arrays.items()}

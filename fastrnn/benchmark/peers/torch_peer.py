@@ -1,0 +1,115 @@
+"""PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..problem import Problem
+from . import torch_language
+from .protocol import Side, Sides, as_arrays, require_threads
+
+
+class Torch:
+    """``torch.nn``."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self.sides: Sides = {
+            "forward": self.forward,
+            "training": self.training,
+            "product": self.product,
+            "step": self.step,
+            "trainer": torch_language.trainer,
+            "names": torch_language.names,
+            "sampling": torch_language.sampling,
+        }
+
+    def version(self) -> str:
+        """The package's."""
+        return torch.__version__
+
+    def use_threads(self, n: int) -> None:
+        """Of an operator; there is one operator at a time."""
+        torch.set_num_threads(n)
+        require_threads(n, torch.get_num_threads(), self.name)
+
+    def layer(self, problem: Problem) -> Any:
+        """One layer with the problem's weights."""
+        layer = getattr(torch.nn, problem.case.cell)(problem.case.I, problem.case.H)
+        layer.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in problem.state_dict.items()})
+        return layer
+
+    def forward(self, problem: Problem) -> Side:
+        """Under inference_mode, the fastest way torch has to call a layer."""
+        layer, x = self.layer(problem), torch.from_numpy(problem.x)
+        call = _with_lengths(layer, problem)
+
+        @torch.inference_mode()
+        def run() -> Any:
+            return call(x)
+
+        return Side(run, lambda y: as_arrays(y=y.numpy()))
+
+    def training(self, problem: Problem) -> Side:
+        """Forward and backward; gradients of weights are added to those that are there, as on our side."""
+        layer, x, dy = self.layer(problem), torch.from_numpy(problem.x.copy()).requires_grad_(), torch.from_numpy(problem.dy)
+        call = _with_lengths(layer, problem)
+        names = ("dW", "dR", "db_ih", "db_hh")
+
+        def run() -> Any:
+            x.grad = None
+            y = call(x)
+            y.backward(dy)
+            return y, x.grad
+
+        def results(out: Any) -> Any:
+            layer.zero_grad()
+            y, dx = run()
+            grads = {name: p.grad.numpy() for name, p in zip(names, layer.parameters(), strict=True)}
+            return as_arrays(y=y.detach().numpy(), dx=dx.numpy(), **grads)
+
+        return Side(run, results)
+
+    def product(self, problem: Problem) -> Side:
+        """x W^T alone."""
+        W, x = torch.from_numpy(problem.W), torch.from_numpy(problem.x.reshape(-1, problem.case.I))
+
+        @torch.inference_mode()
+        def run() -> Any:
+            return torch.nn.functional.linear(x, W)
+
+        return Side(run, lambda y: as_arrays(y=y.numpy()))
+
+    def step(self, problem: Problem) -> Side:
+        """One step of a cell with its state carried: faster than a layer with T = 1."""
+        case = problem.case
+        cell = getattr(torch.nn, f"{case.cell}Cell")(case.I, case.H)
+        names = {name.removesuffix("_l0"): array for name, array in problem.state_dict.items()}
+        cell.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in names.items()})
+        x, carried, pair = torch.from_numpy(problem.x[0]), [None], case.cell == "LSTM"
+
+        @torch.inference_mode()
+        def run() -> Any:
+            state = carried[0] = cell(x, carried[0])
+            return state
+
+        return Side(run, lambda state: as_arrays(y=(state[0] if pair else state).numpy()))
+
+
+def _with_lengths(layer: Any, problem: Problem) -> Any:
+    """x to y, through packing and unpacking where sequences have lengths."""
+    if problem.lengths is None:
+        return lambda x: layer(x)[0]
+    lengths = torch.from_numpy(problem.lengths)
+
+    def call(x: Any) -> Any:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        return torch.nn.utils.rnn.pad_packed_sequence(layer(packed)[0])[0]
+
+    return call
+
+
+PEER = Torch()

@@ -1,0 +1,84 @@
+"""Results as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .cases import Case
+from .ceilings import Ceilings
+from .figures import LAYER_QUESTIONS, Figures, geometric_mean, of_cases
+from .run import Results
+
+COLUMNS = (
+    "question",
+    "cell",
+    "H",
+    "B",
+    "threads",
+    "ours",
+    "fastest peer",
+    "its time",
+    "ratio",
+    "speed",
+    "of FMA",
+    "of bandwidth",
+)
+LEFT = (0, 1, 6)  # columns of words
+
+
+def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
+    """The ceilings, a line for each case, the means, and who did not take part or was refused."""
+    yield from _about(ceilings)
+    figures = list(of_cases(results.records, cases))
+    rows = [COLUMNS, *(_row(f, ceilings.get(f.case.threads)) for f in figures)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    for row in rows:
+        padded = (cell.ljust(w) if i in LEFT else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        yield "  ".join(padded).rstrip()
+    yield from _means(figures)
+    for line in results.refused:
+        yield f"refused: {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
+    for peer, reason in results.absent.items():
+        yield f"{peer} did not take part: {reason}"
+
+
+def _about(ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
+    for threads, c in ceilings.items():
+        read = ", ".join(f"{level} {1e-9 * rate:.0f}" for level, rate in c.read.items())
+        yield f"ceilings, {threads} thread{'s' * (threads > 1)}: {1e-9 * c.fma:.0f} GFLOP/s; reading, GB/s: {read}"
+
+
+def _row(f: Figures, ceilings: Ceilings | None) -> tuple[str, ...]:
+    case, best = f.case, f.fastest
+    name = f"{case.question} {case.variant}".strip()
+    start = (name, case.cell, str(case.H), str(case.B), str(case.threads), duration(f.ours))
+    peer = (best["peer"], duration(best["theirs"]["median"]), ratio(best)) if best else ("none", "", "")
+    if case.question not in LAYER_QUESTIONS:
+        return (*start, *peer, f"{f.tokens:,.0f} token/s", "", "")
+    shares = [f.share_of_fma(ceilings), f.share_of_bandwidth(ceilings)] if ceilings else [None, None]
+    return (*start, *peer, f"{1e-9 * f.rate:.1f} GFLOP/s", *("" if share is None else f"{share:.0%}" for share in shares))
+
+
+def ratio(record: dict[str, float]) -> str:
+    """With the larger of both spreads."""
+    spread = max(record[side]["spread"] for side in ("ours", "theirs"))  # type: ignore[index]
+    return f"{record['ratio']:.2f} ±{100 * spread:.0f}%"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that fits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale or unit == "us":
+            return f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds / scale:.0f} {unit}"
+    raise AssertionError
+
+
+def _means(figures: Sequence[Figures]) -> Iterator[str]:
+    for question in dict.fromkeys(f.case.question for f in figures):
+        some = [f for f in figures if f.case.question == question and f.fastest]
+        if len(some) > 1:
+            against = {"the fastest peer": [f.fastest["ratio"] for f in some if f.fastest]}
+            for peer in dict.fromkeys(record["peer"] for f in some for record in f.records):
+                against[peer] = [found for f in some if (found := f.ratio(peer)) is not None]
+            means = ", ".join(f"{geometric_mean(ratios):.2f} {peer}" for peer, ratios in against.items())
+            yield f"{question}: geometric mean of the ratios: {means}"

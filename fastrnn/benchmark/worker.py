@@ -1,0 +1,86 @@
+"""A process for one peer at one number of threads: cases come in on standard input, records go out as lines of JSON.
+
+It sets what libraries read from the environment before they are loaded; see :func:`environment`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Variables that would make NumPy's BLAS choose kernels for another processor, or any pool another number of threads.
+UNWANTED = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_DYNAMIC",
+)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The environment of a worker."""
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu", "OPENVINO_TELEMETRY": "0"}
+    from .peers.onednn_build import sycl_environment
+
+    home = str(Path(__file__).parents[2])
+    found_here = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
+    return (
+        kept
+        | quiet
+        | found_here
+        | sycl_environment()
+        | {"OMP_NUM_THREADS": str(threads), "FASTRNN_NUM_THREADS": str(threads)}
+    )
+
+
+def main() -> None:
+    """Serve the cases of one peer."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries may print what they like
+
+    def say(**line: Any) -> None:
+        print(json.dumps(line), file=out, flush=True)
+
+    order: Mapping[str, Any] = json.load(sys.stdin)
+    from .cases import Case
+    from .peers import Absent, WrongThreads, load
+
+    try:
+        peer = load(order["peer"])
+        ours = load("fastrnn")
+        for side in (peer, ours):
+            side.use_threads(order["threads"])
+    except (Absent, WrongThreads) as error:
+        say(absent=f"{error}")
+        return
+    say(version=peer.version())
+    for fields in order["cases"]:
+        say(case=fields, **_measured(ours, peer, Case(**fields), order["effort"]))
+
+
+def _measured(ours: Any, peer: Any, case: Any, effort: Mapping[str, Any]) -> dict[str, Any]:
+    """The record, or why there is none."""
+    from .agreement import Disagreement
+    from .compare import compare
+    from .measure import Effort
+    from .peers import Unsupported, WrongThreads
+
+    try:
+        return {"record": compare(ours, peer, case, Effort(**effort)).as_json()}
+    except Unsupported as error:
+        return {"unsupported": f"{error}"}
+    except (Disagreement, WrongThreads) as error:
+        return {"refused": f"{error}"}
+    except Exception as error:  # a peer's own failure is its loss, and told
+        return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""``fastrnn bench``: how fast fastrnn is here, beside the libraries that are installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import integer, real
+from .notes import note
+
+if TYPE_CHECKING:
+    from ..benchmark.cases import Case
+
+DESCRIPTION = """\
+Measure fastrnn beside the libraries that are installed here: they take turns, at the same sizes and threads, after their
+results have been found to agree. GFLOP/s count the products alone: 2 T B G H (I + H) forward, three times that training.
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    """Add the command."""
+    from ..benchmark.cases import BATCH, CELLS, HIDDEN, QUESTIONS, SUBSETS
+    from ..benchmark.peers import NAMES
+
+    parser = subparsers.add_parser("bench", help="how fast it is here, beside its peers", description=DESCRIPTION)
+    parser.add_argument("--subset", choices=tuple(SUBSETS), default="quick", help="of the grid (default: quick)")
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=["forward", "training"])
+    parser.add_argument("--cells", nargs="+", choices=CELLS, help="default: the subset's")
+    parser.add_argument(
+        "--hidden", nargs="+", type=integer(1), metavar="H", help=f"of {HIDDEN}, or any (default: the subset's)"
+    )
+    parser.add_argument(
+        "--batch", nargs="+", type=integer(1), metavar="B", help=f"of {BATCH}, or any (default: the subset's)"
+    )
+    parser.add_argument("--threads", nargs="+", type=integer(1, 256), metavar="N", default=[1, 2], help="default: 1 2")
+    parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all that are installed")
+    parser.add_argument("--seconds", type=real(0, above=True), default=0.2, help="for each side of each case (default: 0.2)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print; 0."""
+    from dataclasses import replace
+
+    from ..benchmark.cases import cases
+    from ..benchmark.ceilings import measure
+    from ..benchmark.machine import describe
+    from ..benchmark.measure import Effort
+    from ..benchmark.run import run as run_cases
+    from ..benchmark.table import lines
+
+    wanted = cases(arguments.questions, arguments.subset, arguments.threads)
+    for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
+        if values:
+            wanted = list(dict.fromkeys(replace(case, **{name: value}) for case in wanted for value in values))
+
+    ceilings = {}
+    for threads in arguments.threads:
+        note(f"measuring the machine with {threads} threads")
+        ceilings[threads] = measure(threads)
+    effort = Effort(arguments.seconds)
+    results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
+    for line in lines(results, wanted, ceilings):
+        print(line)
+    if arguments.json:
+        content = {
+            "machine": describe(),
+            "ceilings": [c.as_json() for c in ceilings.values()],
+            "records": results.records,
+            "absent": results.absent,
+            "refused": results.refused,
+        }
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+    return 0
+
+
+def _progress(total: int) -> Callable[[str, Case | None], None]:
+    """One line that is written over on a terminal, else a line for each peer that starts."""
+    done = count()
+
+    def tell(peer: str, case: Case | None) -> None:
+        number = next(done) if case else 0
+        if not sys.stderr.isatty():
+            if case is None:
+                note(f"measuring beside {peer}")
+            return
+        text = f"{number}/{total} {peer}: {case.name}" if case else f"starting {peer}"
+        print(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "", file=sys.stderr, flush=True)
+
+    return tell
