@@ -38,13 +38,12 @@ def named(params: Params) -> list[tuple[str, Parameter]]:
         raise TypeError(expected + checks.describe(params))
     pairs: list[tuple[str, Parameter]] = []
     for i, item in enumerate(params):
-        match item:
-            case Parameter():
-                pairs.append((item.name, item))
-            case (str(name), Parameter() as param):
-                pairs.append((name, param))
-            case _:
-                raise TypeError(f"{expected}{checks.describe(item)} at index {i}")
+        if isinstance(item, Parameter):
+            pairs.append((item.name, item))
+        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Parameter):
+            pairs.append(item)
+        else:
+            raise TypeError(f"{expected}{checks.describe(item)} at index {i}")
     if len({id(param) for _, param in pairs}) != len(pairs):
         raise ValueError("params must hold each parameter once, got one of them twice")
     return pairs

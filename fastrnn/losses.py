@@ -33,6 +33,7 @@ LossAndGradient = tuple[float, Array]
 ELEMENTWISE_CHUNK = 16384
 
 REDUCTIONS = ("mean", "sum")
+FLOATS = tuple(map(np.dtype, checks.DTYPES))
 
 
 def softmax_cross_entropy(
@@ -145,14 +146,16 @@ def _scale(reduction: str, count: int) -> float:
 
 
 def _predictions(name: str, value: object) -> Array:
-    if not isinstance(value, np.ndarray) or value.dtype.name not in checks.DTYPES:
+    if not isinstance(value, np.ndarray) or value.dtype not in FLOATS:
         raise TypeError(f"{name} must be a float32 or float64 array, got {checks.describe(value)}")
-    return np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes 0-d arrays 1-d
+    if value.flags.c_contiguous:
+        return value
+    return np.ascontiguousarray(value)
 
 
 def _class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
     ids = np.asarray(targets)
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")
     if ids.shape != shape:
         raise ValueError(f"targets must have the shape of logits without its last axis, {shape}, got {ids.shape}")

@@ -14,15 +14,17 @@ from .protocol import Rule, Slot
 
 Array = NDArray[Any]
 
+_DTYPES = {np.dtype(name).char: number for name, number in DTYPES.items()}  # a dtype's own hash and name are slow
 _RULES = {"sgd": lib.FASTRNN_SGD, "rmsprop": lib.FASTRNN_RMSPROP, "adam": lib.FASTRNN_ADAM}
 
 
-def _by_dtype(dtypes: Sequence[np.dtype[Any]]) -> list[tuple[int, Sequence[int]]]:
-    """The library's number of each dtype, and which of the items have it: the library takes one dtype at a time."""
-    kinds = set(dtypes)
+def _by_dtype(arrays: Sequence[Array]) -> list[tuple[int, Sequence[int]]]:
+    """The library's number of each dtype, and which of the arrays have it: the library takes one dtype at a time."""
+    chars = [array.dtype.char for array in arrays]
+    kinds = sorted(set(chars))
     if len(kinds) == 1:
-        return [(DTYPES[dtypes[0].name], range(len(dtypes)))]
-    return [(DTYPES[kind.name], [i for i, dtype in enumerate(dtypes) if dtype == kind]) for kind in sorted(kinds)]
+        return [(_DTYPES[chars[0]], range(len(chars)))]
+    return [(_DTYPES[kind], [i for i, char in enumerate(chars) if char == kind]) for kind in kinds]
 
 
 class PreparedUpdate:
@@ -47,18 +49,18 @@ class CTraining:
     ) -> tuple[float, Array] | None:
         """loss and dx, each row in one go."""
         N, V = x.shape
-        how = ffi.new("fastrnn_cross_entropy *", (settings.isa, DTYPES[x.dtype.name], mean, N, V, ignore_index))
+        how = ffi.new("fastrnn_cross_entropy *", (settings.isa, _DTYPES[x.dtype.char], mean, N, V, ignore_index))
         dx, loss = empty(x.shape, x.dtype), ffi.new("double *")
         rows = pointer(x), int64s(targets), ffi.NULL if mask is None else ffi.from_buffer("uint8_t[]", mask)
-        fine = lib.fastrnn_softmax_cross_entropy(how, *rows, pointer(dx), loss, take_workspace(8 * N))
+        fine = lib.fastrnn_softmax_cross_entropy(how, *rows, ffi.from_buffer(dx), loss, take_workspace(8 * N))
         return (loss[0], dx) if fine else None
 
     def prepare_arrays(self, arrays: Sequence[Array]) -> list[Any]:
         """A list for the library of each dtype, with what it points to."""
         lists = []
-        for dtype, chosen in _by_dtype([array.dtype for array in arrays]) if arrays else ():
+        for dtype, chosen in _by_dtype(arrays):
             sizes = ffi.new("int64_t[]", [arrays[i].size for i in chosen])
-            pointers = ffi.new("void *[]", [pointer(arrays[i]) for i in chosen])
+            pointers = ffi.new("void *[]", [ffi.from_buffer(arrays[i]) for i in chosen])
             made = ffi.new("fastrnn_arrays *", (settings.isa, dtype, len(chosen), sizes, pointers))
             lists.append((made, sizes, pointers, arrays))
         return lists
@@ -82,7 +84,7 @@ class CTraining:
 
     def prepare_update(self, slots: Sequence[Slot]) -> list[PreparedUpdate]:
         """A table for the library of each dtype."""
-        groups = _by_dtype([slot.w.dtype for slot in slots]) if slots else []
+        groups = _by_dtype([slot.w for slot in slots])
         return [PreparedUpdate(dtype, [slots[i] for i in chosen]) for dtype, chosen in groups]
 
     def update(self, prepared: list[PreparedUpdate], rule: Rule) -> None:

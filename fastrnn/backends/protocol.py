@@ -121,8 +121,7 @@ class Plan:
     threads: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """How an optimiser updates: ``kind`` is ``"sgd"``, ``"rmsprop"`` or ``"adam"``, which each read their own numbers.
 
     ``decoupled`` makes AdamW of Adam. The formulas are in :mod:`fastrnn.optim`.
