@@ -127,6 +127,60 @@ void fastrnn_linear_forward(const fastrnn_linear *linear, const void *packed, in
 void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, const void *dy,
                              void *dx, void *dW, void *db, void *workspace);
 
+/* Softmax cross-entropy in nats of logits [N, V] against classes `targets` [N], and its gradient dlogits [N, V]
+ * (overwritten): of the rows whose target is not ignore_index and whose mask [N] (null: all) is not 0, their `mean` or sum;
+ * the gradient of other rows is 0. workspace: 8 N bytes. Returns 0, and has written nothing, if a target that counts is not
+ * in 0..V-1, else 1. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int32_t mean;
+    int64_t N, V, ignore_index;
+} fastrnn_cross_entropy;
+
+int32_t fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
+                                      const uint8_t *mask, void *dlogits, double *loss, void *workspace);
+
+/* A list of arrays that one call goes over: arrays[i] of sizes[i] elements, i < count. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int32_t count;
+    const int64_t *sizes;
+    void *const *arrays;
+} fastrnn_arrays;
+
+/* The sum of the squares of all elements, in float64. workspace: bytes as the other function says. */
+size_t fastrnn_arrays_workspace_size(const fastrnn_arrays *list);
+double fastrnn_arrays_squares(const fastrnn_arrays *list, void *workspace);
+/* Multiply all elements by a factor; put them between -bound and bound, except NaN. In place. */
+void fastrnn_arrays_scale(const fastrnn_arrays *list, double factor);
+void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound);
+
+enum fastrnn_rule { FASTRNN_SGD, FASTRNN_RMSPROP, FASTRNN_ADAM };
+
+/* How an optimiser updates; each rule reads its own of these numbers. decoupled: AdamW. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int32_t rule, nesterov, decoupled;
+    double lr, weight_decay, momentum, alpha, beta1, beta2, eps;
+} fastrnn_optimiser;
+
+/* A parameter w [n], its gradient g [n], and what the optimiser keeps for it, each [n]: SGD momentum_buffer or null, null,
+ * null; RMSprop square_avg, momentum_buffer or null, grad_avg or null; Adam exp_avg, exp_avg_sq, null. steps [1] counts its
+ * updates. */
+typedef struct {
+    int64_t n;
+    int64_t *steps;
+    void *w;
+    const void *g;
+    void *state[3];
+} fastrnn_parameter;
+
+/* One update of all parameters: adds 1 to the steps of each, and overwrites w and the state. */
+void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters);
+
 /* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), `count` layers with packed
  * weights, and the output layer's weight [V, Y] and bias [V] (null: none). All of one dtype. */
 typedef struct {

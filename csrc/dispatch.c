@@ -66,10 +66,14 @@ static void assert_batch(const fastrnn_batch *batch) {
     (void)batch;
 }
 
+static const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype) {
+    assert(isa >= 0 && isa < ISA_COUNT && fastrnn_isa_runs(isa));
+    return isas[isa].of_dtype[dtype];
+}
+
 const fastrnn_kernels *kernels_for(const fastrnn_layer *layer) {
-    assert(layer->isa >= 0 && layer->isa < ISA_COUNT && fastrnn_isa_runs(layer->isa));
     assert(layer->I >= 1 && layer->H >= 1 && layer->P >= 0);
-    return isas[layer->isa].of_dtype[layer->dtype];
+    return kernels_of(layer->isa, layer->dtype);
 }
 
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training) {
@@ -108,29 +112,53 @@ void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fast
     kernels_for(layer)->backward(layer, packed, batch, in, dout, din, grads, tape, workspace);
 }
 
-static const fastrnn_kernels *kernels_of(const fastrnn_linear *linear) { return isas[linear->isa].of_dtype[linear->dtype]; }
-
 size_t fastrnn_linear_packed_size(const fastrnn_linear *linear, int32_t training) {
-    return kernels_of(linear)->linear_packed_size(linear, training);
+    return kernels_of(linear->isa, linear->dtype)->linear_packed_size(linear, training);
 }
 
 void fastrnn_linear_pack(const fastrnn_linear *linear, const void *weight, const void *bias, int32_t training,
                          void *packed) {
-    kernels_of(linear)->linear_pack(linear, weight, bias, training, packed);
+    kernels_of(linear->isa, linear->dtype)->linear_pack(linear, weight, bias, training, packed);
 }
 
 size_t fastrnn_linear_workspace_size(const fastrnn_linear *linear, int64_t N, int32_t backward) {
-    return kernels_of(linear)->linear_workspace_size(linear, N, backward);
+    return kernels_of(linear->isa, linear->dtype)->linear_workspace_size(linear, N, backward);
 }
 
 void fastrnn_linear_forward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, void *y,
                             void *workspace) {
-    kernels_of(linear)->linear_forward(linear, packed, N, x, y, workspace);
+    kernels_of(linear->isa, linear->dtype)->linear_forward(linear, packed, N, x, y, workspace);
 }
 
 void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, const void *dy,
                              void *dx, void *dW, void *db, void *workspace) {
-    kernels_of(linear)->linear_backward(linear, packed, N, x, dy, dx, dW, db, workspace);
+    kernels_of(linear->isa, linear->dtype)->linear_backward(linear, packed, N, x, dy, dx, dW, db, workspace);
+}
+
+int32_t fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
+                                      const uint8_t *mask, void *dlogits, double *loss, void *workspace) {
+    const fastrnn_kernels *kernels = kernels_of(how->isa, how->dtype);
+    return kernels->softmax_cross_entropy(how, logits, targets, mask, dlogits, loss, workspace);
+}
+
+size_t fastrnn_arrays_workspace_size(const fastrnn_arrays *list) {
+    return kernels_of(list->isa, list->dtype)->arrays_workspace_size(list);
+}
+
+double fastrnn_arrays_squares(const fastrnn_arrays *list, void *workspace) {
+    return kernels_of(list->isa, list->dtype)->arrays_squares(list, workspace);
+}
+
+void fastrnn_arrays_scale(const fastrnn_arrays *list, double factor) {
+    kernels_of(list->isa, list->dtype)->arrays_scale(list, factor);
+}
+
+void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound) {
+    kernels_of(list->isa, list->dtype)->arrays_clamp(list, bound);
+}
+
+void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters) {
+    kernels_of(how->isa, how->dtype)->optimise(how, count, parameters);
 }
 
 size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model) {

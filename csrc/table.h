@@ -25,6 +25,13 @@ typedef struct {
     void (*linear_forward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, void *y, void *workspace);
     void (*linear_backward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, const void *dy, void *dx,
                             void *dW, void *db, void *workspace);
+    int32_t (*softmax_cross_entropy)(const fastrnn_cross_entropy *, const void *logits, const int64_t *targets,
+                                     const uint8_t *mask, void *dlogits, double *loss, void *workspace);
+    size_t (*arrays_workspace_size)(const fastrnn_arrays *);
+    double (*arrays_squares)(const fastrnn_arrays *, void *workspace);
+    void (*arrays_scale)(const fastrnn_arrays *, double factor);
+    void (*arrays_clamp)(const fastrnn_arrays *, double bound);
+    void (*optimise)(const fastrnn_optimiser *, int32_t count, fastrnn_parameter *parameters);
     size_t (*generate_workspace_size)(const fastrnn_language_model *);
     int64_t (*generate)(const fastrnn_language_model *, const fastrnn_sampling *, const int64_t *prefix, int64_t n_prefix,
                         const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens, void *workspace);

@@ -16,21 +16,24 @@ and ValueError name the argument, what was expected and what came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from . import backends, checks
+from .backends.numpy_training import row_chunks
 from .memory import empty
 
 Array = NDArray[Any]
 LossAndGradient = tuple[float, Array]
 
-# Elements worked on at a time, so that a chunk stays in the L2 cache; the softmax has no temporaries of that size.
-SOFTMAX_CHUNK = 65536
+# Elements worked on at a time, so that a chunk stays in the L2 cache.
 ELEMENTWISE_CHUNK = 16384
+
+REDUCTIONS = ("mean", "sum")
+FLOATS = tuple(map(np.dtype, checks.DTYPES))
 
 
 def softmax_cross_entropy(
@@ -53,36 +56,21 @@ def softmax_cross_entropy(
         raise ValueError(f"logits must have shape [..., V] with V at least 1, got {checks.describe(logits)}")
     V = logits.shape[-1]
     ids = _class_ids(targets, logits.shape[:-1]).reshape(-1)
-    counted = ids != ignore_index
     if mask is not None:
-        counted &= _check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
-    scale = _scale(reduction, int(np.count_nonzero(counted)))
-
-    dlogits = empty(logits.shape, logits.dtype)
-    x, d = logits.reshape(-1, V), dlogits.reshape(-1, V)
-    total = 0.0
-    with np.errstate(invalid="ignore", over="ignore"):  # a row with +inf or only -inf has no softmax: NaN, as in torch
-        for rows in _chunks(len(x), V, SOFTMAX_CHUNK):
-            total += _softmax_rows(x[rows], ids[rows], counted[rows], scale, d[rows])
-    return total * scale, dlogits
+        mask = _check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
+    checks.choice("reduction", reduction, REDUCTIONS)
+    rows = logits.reshape(-1, V)
+    result = backends.current().softmax_cross_entropy(rows, ids, mask, ignore_index, reduction == "mean")
+    if result is None:
+        raise ValueError(_out_of_range(ids, mask, ignore_index, V))
+    loss, dlogits = result
+    return loss, dlogits.reshape(logits.shape)
 
 
-def _softmax_rows(x: Array, ids: Array, counted: Array, scale: float, d: Array) -> float:
-    """The summed loss of some rows ``x [n,V]``; their gradient times ``scale`` is written to ``d [n,V]``."""
-    ignored = ~counted
-    ids = np.where(counted, ids, 0)
-    _check_range(ids, x.shape[1])
-    row = np.arange(len(x))
-    largest = x.max(axis=1)
-    np.subtract(x, largest[:, None], out=d)
-    np.exp(d, out=d)
-    sums = d.sum(axis=1)
-    losses = np.log(sums, dtype=np.float64) + np.subtract(largest, x[row, ids], dtype=np.float64)
-    losses[ignored] = 0
-    d *= (scale / sums)[:, None]
-    d[row, ids] -= scale
-    d[ignored] = 0
-    return float(losses.sum())
+def _out_of_range(ids: Array, mask: Array | None, ignore_index: int, V: int) -> str:
+    counted = ids[(ids != ignore_index) & (True if mask is None else mask)]
+    low, high = int(counted.min()), int(counted.max())
+    return f"targets must hold class ids in 0..{V - 1} (or ignore_index), got {low if low < 0 else high}"
 
 
 def sigmoid_binary_cross_entropy(
@@ -143,7 +131,7 @@ def _elementwise(
     x, targets, d, counted = x.reshape(shape), targets.reshape(shape), dx.reshape(shape), mask.reshape(-1, 1)
     total = 0.0
     with np.errstate(invalid="ignore", over="ignore"):  # what is infinite or masked out gives what IEEE says, silently
-        for rows in _chunks(*shape, ELEMENTWISE_CHUNK):
+        for rows in row_chunks(*shape, ELEMENTWISE_CHUNK):
             losses, derivatives = chunk(x[rows], targets[rows], counted[rows])
             total += float(np.sum(losses, dtype=np.float64, where=counted[rows]))
             np.multiply(derivatives, scale, out=d[rows])
@@ -151,37 +139,27 @@ def _elementwise(
     return total * scale, dx
 
 
-def _chunks(rows: int, width: int, elements: int) -> Iterator[slice]:
-    step = max(1, elements // max(1, width))
-    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
-
-
 def _scale(reduction: str, count: int) -> float:
     """What every element's loss and gradient is multiplied by."""
-    checks.choice("reduction", reduction, ("mean", "sum"))
+    checks.choice("reduction", reduction, REDUCTIONS)
     return 1.0 / max(1, count) if reduction == "mean" else 1.0
 
 
 def _predictions(name: str, value: object) -> Array:
-    if not isinstance(value, np.ndarray) or value.dtype.name not in checks.DTYPES:
+    if not isinstance(value, np.ndarray) or value.dtype not in FLOATS:
         raise TypeError(f"{name} must be a float32 or float64 array, got {checks.describe(value)}")
-    return np.ascontiguousarray(value).reshape(value.shape)  # ascontiguousarray makes 0-d arrays 1-d
+    if value.flags.c_contiguous:
+        return value
+    return np.ascontiguousarray(value)
 
 
 def _class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
     ids = np.asarray(targets)
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")
     if ids.shape != shape:
         raise ValueError(f"targets must have the shape of logits without its last axis, {shape}, got {ids.shape}")
     return np.ascontiguousarray(ids, dtype=np.int64)
-
-
-def _check_range(ids: Array, V: int) -> None:
-    low, high = int(ids.min()), int(ids.max())
-    if low < 0 or high >= V:
-        worst = low if low < 0 else high
-        raise ValueError(f"targets must hold class ids in 0..{V - 1} (or ignore_index), got {worst}")
 
 
 def _check_mask(mask: object, shape: tuple[int, ...], *, exact: bool) -> NDArray[np.bool_]:

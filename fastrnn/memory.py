@@ -7,6 +7,7 @@ back to a pool when the last reference to them is gone, and the next array of th
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import Any
@@ -101,12 +102,10 @@ class _Lease:
 def empty(shape: tuple[int, ...] | int, dtype: Any = np.float32) -> NDArray[Any]:
     """Like ``numpy.empty``; when the array is large, its memory is from the pool and aligned to 64 bytes."""
     dtype = np.dtype(dtype)
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    size = dtype.itemsize
-    for n in shape:
-        size *= n
+    size = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
     if size < SMALLEST_POOLED:
         return np.empty(shape, dtype)
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return np.asarray(_Lease(_pool.take(size + ALIGNMENT), shape, dtype))
 
 

@@ -1,6 +1,6 @@
 """Optimisers with torch.optim's update rules; gradient clipping and checks come along from :mod:`fastrnn.gradients`.
 
-Everything works in place, chunk by chunk, in scratch memory allocated once: a step takes no new memory. ``params`` is
+The backend in use updates all parameters in one pass, in place: a step takes no new memory. ``params`` is
 always an iterable of parameters or of (name, parameter) pairs as from ``model.named_parameters()``. A parameter whose
 gradient is None is left alone, as in torch.
 """
@@ -14,21 +14,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from . import backends, checks
+from .backends.protocol import Backend, Rule, Slot
 from .gradients import (
-    CHUNK,
     NonFiniteGradient,
     NonFiniteWeight,
     Params,
     check_finite,
     check_finite_weights,
-    chunks,
     clip_grad_norm,
     clip_grad_value,
     grad_norm,
     named,
 )
-from .memory import empty, zeros
+from .memory import zeros
 
 __all__ = [
     "SGD",
@@ -48,11 +47,28 @@ __all__ = [
 Array = NDArray[Any]
 
 
+class _Ready:
+    """The parameters in a backend's form, and what it was made from. A copy of an optimiser makes its own."""
+
+    __slots__ = ("backend", "content", "gradients", "settings")
+
+    def __init__(self, backend: Backend, settings: Any, gradients: list[Array | None], content: Any) -> None:
+        self.backend, self.settings, self.gradients, self.content = backend, settings, gradients, content
+
+    def holds(self, backend: Backend, settings: Any, gradients: list[Array | None]) -> bool:
+        """Whether these are what it was made from, the arrays themselves and not only their values."""
+        same = self.backend is backend and self.settings == settings
+        return same and [*map(id, gradients)] == [*map(id, self.gradients)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+
 class Optimizer:
-    """Common to all optimisers: the parameters, their state arrays and the loop over chunks.
+    """Common to all optimisers: the parameters, their state arrays, and the step.
 
     ``lr`` may be set at any time; schedules do. A subclass names its state arrays (torch's names) and its
-    hyperparameters, and updates one chunk.
+    hyperparameters, and says what its rule is.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -64,11 +80,11 @@ class Optimizer:
             raise ValueError("params must hold at least one parameter, got none")
         self.lr = lr
         # Updates made so far to each parameter: Adam's bias correction needs its own count for each, as in torch.
-        self._steps = [0] * len(self.named_params)
+        self._steps = np.zeros(len(self.named_params), np.int64)
         self._state = [
             {name: zeros(param.shape, param.dtype) for name in self._arrays_in_use()} for _, param in self.named_params
         ]
-        self._scratch = {dtype: empty((2, CHUNK), dtype) for dtype in {param.dtype for _, param in self.named_params}}
+        self._ready: _Ready | None = None
 
     @property
     def lr(self) -> float:
@@ -89,27 +105,35 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        for i, (_, param) in enumerate(self.named_params):
-            if param.grad is None:
-                continue
-            self._steps[i] += 1
-            scratch = self._scratch[param.dtype]
-            for weight, gradient, *state in chunks(param.writable(), param.grad, *self._state[i].values()):
-                one, two = scratch[:, : weight.size]
-                self._update(weight, gradient, dict(zip(self._state[i], state, strict=True)), self._steps[i], one, two)
+        backend = backends.current()
+        gradients = [param.grad for _, param in self.named_params]
+        ready, settings = self._ready, backend.settings()
+        if ready is None or not ready.holds(backend, settings, gradients):
+            ready = _Ready(backend, settings, gradients, backend.prepare_update(self._slots(gradients)))
+            self._ready = ready
+        for (_, param), gradient in zip(self.named_params, gradients, strict=True):
+            if gradient is not None:
+                param.writable()
+        backend.update(ready.content, self._rule())
 
-    def _update(self, w: Array, g: Array, state: dict[str, Array], step: int, one: Array, two: Array) -> None:
-        """Update one chunk ``w`` and its ``state`` from the gradient ``g`` (not changed).
+    def _slots(self, gradients: list[Array | None]) -> list[Slot]:
+        """What the backend updates: the parameters that have a gradient."""
+        slots = []
+        for i, ((_, param), gradient) in enumerate(zip(self.named_params, gradients, strict=True)):
+            if gradient is not None:
+                state = tuple(self._state[i].get(name) for name in self.arrays)
+                slots.append(Slot(param.writable(), gradient, self._steps[i : i + 1], state))
+        return slots
 
-        ``step`` counts the parameter's updates from 1; ``one`` and ``two`` are scratch of the chunk's size.
-        """
+    def _rule(self) -> Rule:
+        """How to update, with the present hyperparameters."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """``name``, ``scalars`` (JSON-able) and ``arrays`` (copies), enough to go on bit for bit."""
         scalars = {name: getattr(self, name) for name in self.hyperparameters}
         arrays = {f"{i}.{name}": array.copy() for i, state in enumerate(self._state) for name, array in state.items()}
-        return {"name": type(self).__name__, "scalars": {**scalars, "steps": list(self._steps)}, "arrays": arrays}
+        return {"name": type(self).__name__, "scalars": {**scalars, "steps": self._steps.tolist()}, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from another optimiser's :meth:`state_dict`, its hyperparameters included, as in torch.
@@ -124,7 +148,7 @@ class Optimizer:
         self._check_state(scalars, steps, arrays, mine)
         for name, value in scalars.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
-        self._steps = [int(step) for step in steps]
+        self._steps[:] = steps
         for name, array in mine.items():
             array[...] = arrays[name]
 
@@ -160,15 +184,6 @@ def _betas(value: Any) -> tuple[float, float]:
     return betas[0], betas[1]
 
 
-def _decayed(w: Array, g: Array, weight_decay: float, out: Array) -> Array:
-    """g + weight_decay * w, written to ``out``; g itself where there is no decay."""
-    if weight_decay == 0:
-        return g
-    np.multiply(w, weight_decay, out=out)
-    out += g
-    return out
-
-
 class SGD(Optimizer):
     """Stochastic gradient descent: ``v <- momentum v + g``, ``w <- w - lr v``.
 
@@ -193,20 +208,8 @@ class SGD(Optimizer):
     def _arrays_in_use(self) -> tuple[str, ...]:
         return self.arrays if self.momentum else ()
 
-    def _update(self, w: Array, g: Array, state: dict[str, Array], step: int, one: Array, two: Array) -> None:
-        g = _decayed(w, g, self.weight_decay, one)
-        if self.momentum:
-            v = state["momentum_buffer"]
-            v *= self.momentum
-            v += g
-            if self.nesterov:
-                np.multiply(v, self.momentum, out=two)
-                two += g
-                g = two
-            else:
-                g = v
-        np.multiply(g, self.lr, out=one)
-        w -= one
+    def _rule(self) -> Rule:
+        return Rule("sgd", self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay)
 
 
 class RMSprop(Optimizer):
@@ -240,39 +243,10 @@ class RMSprop(Optimizer):
         used = {"square_avg": True, "momentum_buffer": self.momentum > 0, "grad_avg": self.centered}
         return tuple(name for name in self.arrays if used[name])
 
-    def _update(self, w: Array, g: Array, state: dict[str, Array], step: int, one: Array, two: Array) -> None:
-        g = _decayed(w, g, self.weight_decay, one)
-        s = state["square_avg"]
-        s *= self.alpha
-        np.multiply(g, 1 - self.alpha, out=two)
-        two *= g
-        s += two
-        if self.centered:
-            mean = state["grad_avg"]
-            _move_towards(mean, g, 1 - self.alpha, two)
-            np.multiply(mean, mean, out=two)
-            np.subtract(s, two, out=two)
-            np.maximum(two, 0, out=two)  # rounding can make the variance negative, where torch gives NaN
-            np.sqrt(two, out=two)
-        else:
-            np.sqrt(s, out=two)
-        two += self.eps
-        np.divide(g, two, out=two)
-        if self.momentum:
-            v = state["momentum_buffer"]
-            v *= self.momentum
-            v += two
-            np.multiply(v, self.lr, out=two)
-        else:
-            two *= self.lr
-        w -= two
-
-
-def _move_towards(mean: Array, g: Array, weight: float, scratch: Array) -> None:
-    """mean <- mean + weight (g - mean), torch's lerp."""
-    np.subtract(g, mean, out=scratch)
-    scratch *= weight
-    mean += scratch
+    def _rule(self) -> Rule:
+        return Rule(
+            "rmsprop", self.lr, alpha=self.alpha, eps=self.eps, weight_decay=self.weight_decay, momentum=self.momentum
+        )
 
 
 class Adam(Optimizer):
@@ -299,24 +273,12 @@ class Adam(Optimizer):
         self.weight_decay = _finite("weight_decay", weight_decay)
         super().__init__(params, lr)
 
-    def _update(self, w: Array, g: Array, state: dict[str, Array], step: int, one: Array, two: Array) -> None:
-        if self.decoupled_decay:
-            w *= 1 - self.lr * self.weight_decay
-        else:
-            g = _decayed(w, g, self.weight_decay, one)
-        m, v = state["exp_avg"], state["exp_avg_sq"]
+    def _rule(self) -> Rule:
         beta1, beta2 = self.betas
-        _move_towards(m, g, 1 - beta1, two)
-        v *= beta2
-        np.multiply(g, 1 - beta2, out=two)
-        two *= g
-        v += two
-        np.sqrt(v, out=two)
-        two /= math.sqrt(1 - beta2**step)
-        two += self.eps
-        np.divide(m, two, out=two)
-        two *= self.lr / (1 - beta1**step)
-        w -= two
+        return Rule(
+            "adam", self.lr, beta1=beta1, beta2=beta2, eps=self.eps, weight_decay=self.weight_decay,
+            decoupled=self.decoupled_decay,
+        )  # fmt: skip
 
 
 class AdamW(Adam):

@@ -55,6 +55,18 @@ def engine(request):
         C.set_isa(None)
 
 
+@pytest.fixture(params=[("reference", None), *(engine for engine in ENGINES if engine[0] == "c")], ids=_engine_name)
+def training_engine(request):
+    """Losses, clipping and optimisers by each implementation there is: NumPy's, which Numba has too, and the library's."""
+    backend, isa = request.param
+    if isa:
+        C.set_isa(isa)
+    with fastrnn.use_backend(backend):
+        yield backend
+    if isa:
+        C.set_isa(None)
+
+
 @pytest.fixture(params=ISAS)
 def isa(request):
     """An instruction set that the C backend is made to run on."""

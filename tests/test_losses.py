@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastrnn import losses
+from fastrnn.backends import numpy_training
 from fastrnn.losses import mean_squared_error, sigmoid_binary_cross_entropy, softmax_cross_entropy
 
 INF = np.inf
@@ -24,7 +25,7 @@ def torch():
 @pytest.fixture(params=[None, 8], ids=["one chunk", "many chunks"])
 def chunk(request, monkeypatch):
     if request.param:
-        monkeypatch.setattr(losses, "SOFTMAX_CHUNK", request.param)
+        monkeypatch.setattr(numpy_training, "SOFTMAX_CHUNK", request.param)
         monkeypatch.setattr(losses, "ELEMENTWISE_CHUNK", request.param)
 
 
@@ -43,7 +44,7 @@ def assert_gradient(loss, x, dx, eps=1e-6):
     np.testing.assert_allclose(dx, numeric, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.usefixtures("chunk")
+@pytest.mark.usefixtures("chunk", "training_engine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 class TestAgainstTorch:
@@ -84,7 +85,7 @@ class TestAgainstTorch:
         np.testing.assert_allclose(dpred, x.grad.numpy(), **tolerance(dtype))
 
 
-@pytest.mark.usefixtures("chunk")
+@pytest.mark.usefixtures("chunk", "training_engine")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 class TestMask:
     """What is masked out counts neither above nor below the line, and may be anything."""
@@ -121,6 +122,7 @@ class TestMask:
         np.testing.assert_array_equal(dlogits[[1, 2, 5]], 0)
 
 
+@pytest.mark.usefixtures("training_engine")
 class TestFiniteDifferences:
     def test_softmax(self, rng):
         logits, targets = rng.standard_normal((3, 2, 5)), rng.integers(0, 5, (3, 2))
@@ -139,6 +141,7 @@ class TestFiniteDifferences:
         assert_gradient(lambda x: mean_squared_error(x, target, mask=mask)[0], pred, dpred)
 
 
+@pytest.mark.usefixtures("training_engine")
 class TestEdges:
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_softmax_of_huge_logits(self, dtype):
@@ -210,6 +213,7 @@ class TestEdges:
 
 
 class TestErrors:
+    @pytest.mark.usefixtures("training_engine")
     @pytest.mark.parametrize(("targets", "value"), [([0, 5], "5"), ([-1, 0], "-1"), ([-7, 99], "-7")])
     def test_target_out_of_range(self, targets, value):
         with pytest.raises(ValueError, match=rf"targets must hold class ids in 0..4 \(or ignore_index\), got {value}$"):

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from fastrnn import gradients, optim
+from fastrnn import optim
+from fastrnn.backends import numpy_training
 from fastrnn.layers.parameter import Parameter
 
 SHAPES = {"weight": (5, 3), "bias": (4,), "scalar": (), "long": (2500,)}
@@ -47,10 +48,11 @@ def set_gradients(params, seed):
         param.gradient()[...] = rng.standard_normal(param.shape)
 
 
+@pytest.mark.usefixtures("training_engine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
 def test_twenty_steps_equal_torch(torch, monkeypatch, dtype, name, options):
-    monkeypatch.setattr(gradients, "CHUNK", 1000)
+    monkeypatch.setattr(numpy_training, "CHUNK", 1000)
     params = make_params(dtype)
     theirs = [torch.tensor(param.data, requires_grad=True) for param in params]
     mine, reference = getattr(optim, name)(params, **options), getattr(torch.optim, name)(theirs, **options)
@@ -75,6 +77,7 @@ def test_twenty_steps_equal_torch(torch, monkeypatch, dtype, name, options):
         np.testing.assert_allclose(param.data, tensor.detach().numpy(), **tolerance)
 
 
+@pytest.mark.usefixtures("training_engine")
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
 def test_goes_on_bit_for_bit_from_its_state(name, options):
     params, copies = make_params("float32"), make_params("float32")
@@ -98,6 +101,7 @@ def test_goes_on_bit_for_bit_from_its_state(name, options):
         np.testing.assert_array_equal(param.data, copy.data)
 
 
+@pytest.mark.usefixtures("training_engine")
 def test_a_parameter_without_gradient_is_left_alone(torch):
     params = make_params()
     theirs = [torch.tensor(param.data, requires_grad=True) for param in params]
@@ -129,6 +133,7 @@ def test_step_tells_layers_that_the_weights_changed_and_zero_grad_keeps_memory()
         np.testing.assert_array_equal(array, 0)
 
 
+@pytest.mark.usefixtures("training_engine")
 def test_centered_rmsprop_survives_a_constant_gradient():
     param = Parameter("w", np.ones(1000, np.float32))
     optimizer = optim.RMSprop([param], centered=True)
@@ -222,6 +227,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
         np.testing.assert_array_equal(after["arrays"][name], array)
 
 
+@pytest.mark.usefixtures("training_engine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 class TestClipping:
     @pytest.mark.parametrize("max_norm", [0.5, 1e6])

@@ -1,8 +1,11 @@
 /* The way in: from the caller's structures and memory to a pass, and this build's line in the table. */
 #include "../table.h"
+#include "arrays.h"
 #include "ceilings.h"
 #include "generate.h"
 #include "linear.h"
+#include "losses.h"
+#include "optimise.h"
 #include "sequence.h"
 
 /* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in the
@@ -134,6 +137,12 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .linear_workspace_size = linear_workspace_size_,
                                  .linear_forward = linear_forward_,
                                  .linear_backward = linear_backward_,
+                                 .softmax_cross_entropy = softmax_cross_entropy_,
+                                 .arrays_workspace_size = arrays_workspace_size_,
+                                 .arrays_squares = arrays_squares_,
+                                 .arrays_scale = arrays_scale_,
+                                 .arrays_clamp = arrays_clamp_,
+                                 .optimise = optimise_,
                                  .generate_workspace_size = tokens_workspace_size,
                                  .generate = generate_tokens,
                                  .measure_fma = measure_fma_,

@@ -29,6 +29,7 @@ from .c_library import (
     settings,
     take_workspace,
 )
+from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class PreparedLinear:
         return linear, take_workspace(size)
 
 
-class C:
+class C(CTraining):
     """The backend; see :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "c"

@@ -25,6 +25,7 @@ from .numba_backward import backward
 from .numba_forward import forward
 from .numba_jit import ISA, VECTOR_BYTES
 from .numpy_linear import NumpyLinear
+from .numpy_training import NumpyTraining
 from .protocol import Array, CellSpec, Forward, Params, Plan
 
 
@@ -54,7 +55,7 @@ class Tape:
     tape_block: Array
 
 
-class NumbaBackend(NumpyLinear):
+class NumbaBackend(NumpyLinear, NumpyTraining):
     """See :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "numba"

@@ -9,8 +9,9 @@ C-contiguous, of the spec's dtype and of the shapes stated here. Backends do not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,37 @@ class Plan:
     threads: int
 
 
+class Rule(NamedTuple):
+    """How an optimiser updates: ``kind`` is ``"sgd"``, ``"rmsprop"`` or ``"adam"``, which each read their own numbers.
+
+    ``decoupled`` makes AdamW of Adam. The formulas are in :mod:`fastrnn.optim`.
+    """
+
+    kind: str
+    lr: float
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    nesterov: bool = False
+    alpha: float = 0.0
+    beta1: float = 0.0
+    beta2: float = 0.0
+    eps: float = 0.0
+    decoupled: bool = False
+
+
+class Slot(NamedTuple):
+    """A parameter ``w`` with its gradient ``g`` and what the optimiser keeps: all contiguous and of one shape and dtype.
+
+    ``steps`` int64 ``[1]`` counts its updates. ``state`` is momentum_buffer or None (SGD); square_avg, momentum_buffer
+    or None, grad_avg or None (RMSprop); exp_avg, exp_avg_sq (Adam).
+    """
+
+    w: Array
+    g: Array
+    steps: Array
+    state: tuple[Array | None, ...]
+
+
 class Backend(Protocol):
     """One implementation of the three cells, forward and backward.
 
@@ -189,3 +221,30 @@ class Backend(Protocol):
         self, prepared: Any, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
     ) -> Array | None:
         """``dx [N,I] = dy [N,O] weight``, fresh (None if not needed); ADDS ``dy^T x`` into dW and dy's rows into db."""
+
+    def softmax_cross_entropy(
+        self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool
+    ) -> tuple[float, Array] | None:
+        """loss and dx ``[N,V]``, fresh, for logits ``x [N,V]``: see :func:`fastrnn.losses.softmax_cross_entropy`.
+
+        ``targets`` int64 ``[N]``, ``mask`` bool ``[N]``, True where a row counts. None if a target that counts is not
+        in 0..V-1.
+        """
+
+    def prepare_arrays(self, arrays: Sequence[Array]) -> Any:
+        """Contiguous float arrays of any dtypes as the next three take them; it may refer to their memory."""
+
+    def squares(self, prepared: Any) -> float:
+        """The sum of the squares of all elements, in float64."""
+
+    def scale(self, prepared: Any, factor: float) -> None:
+        """Multiply all elements by a factor, in place."""
+
+    def clamp(self, prepared: Any, bound: float) -> None:
+        """Put all elements between -bound and bound, in place; NaN stays."""
+
+    def prepare_update(self, slots: Sequence[Slot]) -> Any:
+        """Parameters as :meth:`update` takes them; it refers to their memory. Made anew when the settings change."""
+
+    def update(self, prepared: Any, rule: Rule) -> None:
+        """Update every slot's w and state in place from its g, and count the update."""

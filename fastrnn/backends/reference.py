@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .numpy_linear import NumpyLinear
+from .numpy_training import NumpyTraining
 from .protocol import Array, CellSpec, Forward, Params, Plan
 
 
@@ -236,7 +237,7 @@ def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
     return np.zeros(shape) if array is None else array.astype(np.float64)
 
 
-class Reference(NumpyLinear):
+class Reference(NumpyLinear, NumpyTraining):
     """The reference backend; see :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "reference"

@@ -17,7 +17,7 @@ from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
-from .stack import StackOutput, stack_backward, stack_forward
+from .stack import Rows, StackOutput, stack_backward, stack_forward
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -97,6 +97,7 @@ class Recurrent(Layer):
         self._lock = GradientLock()
         self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
         self._state_sizes = (sum(map(len, self._rows)), self._rows[0][0].spec.output_size, self.hidden_size)  # L*D, Y, H
+        self._embedded: Any = None  # fastrnn.layers.embedded keeps what it makes of this layer and its embedding here
 
     def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
         directions = 2 if self.bidirectional else 1
@@ -135,20 +136,24 @@ class Recurrent(Layer):
         (y, state, _), backward = self._train(x, state, lengths)
         return (y, state), backward
 
-    def _infer(self, x: Array, state: State, lengths: Any, cell_states: bool = False) -> tuple[Array, State, Array | None]:
-        """y, the state, all cell states if asked for."""
-        layout, x, h0, c0, lengths = self._enter(x, state, lengths)
-        out, _ = stack_forward(self, self._rows, x, h0, c0, lengths, False, cell_states)
+    def _infer(
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
+    ) -> tuple[Array, State, Array | None]:
+        """y, the state, all cell states if asked for; ``rows`` run in place of the layer's own."""
+        rows = rows or self._rows
+        layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
+        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states)
         return self._leave(layout, out)
 
     def _train(
-        self, x: Array, state: State, lengths: Any, cell_states: bool = False
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
     ) -> tuple[tuple[Array, State, Array | None], Backward]:
         """What inference gives, and backward."""
-        layout, x, h0, c0, lengths = self._enter(x, state, lengths)
+        rows = rows or self._rows
+        layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
         if is_ids(x):
             x = x.copy()  # backward indexes with it, and the caller may change theirs
-        out, tape = stack_forward(self, self._rows, x, h0, c0, lengths, True, cell_states, self.dropout)
+        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, self.dropout)
 
         def backward(
             dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
@@ -159,18 +164,20 @@ class Recurrent(Layer):
             dc = layout.check_gradient("dc", dc, out.c, "D*H")
             dh_n, dc_n = self._check_state("dstate", dstate, out.y.shape[1], layout)
             with self._lock:
-                dx, dh0, dc0 = stack_backward(self, self._rows, tape, dy, dh_n, dc_n, dc, need_dx)
+                dx, dh0, dc0 = stack_backward(self, rows, tape, dy, dh_n, dc_n, dc, need_dx)
             return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
 
         return self._leave(layout, out), backward
 
-    def _enter(self, x: Array, state: State, lengths: Any) -> tuple[Layout, Array, Array | None, Array | None, Any]:
+    def _enter(
+        self, rows: Rows, x: Array, state: State, lengths: Any
+    ) -> tuple[Layout, Array, Array | None, Array | None, Any]:
         """How x is laid out; then x, h0, c0 and lengths checked and as the kernels take them. See the class for errors."""
         layout = self._check_x(x)
         x = layout.inward(x)
         T, B = x.shape[:2]
         if x.ndim == 2:
-            x = checks.ids(x, self.input_size).astype(np.int64, copy=False)
+            x = checks.ids(x, rows[0][0].spec.input_size).astype(np.int64, copy=False)
         if lengths is not None:
             if not layout.batched:
                 raise ValueError("lengths needs a batch: x is one sequence, without an axis B")

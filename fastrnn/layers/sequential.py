@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..checks import ids
 from .base import Layer
-from .dense import OneHot
+from .dense import Embedding, OneHot
+from .embedded import EmbeddedRecurrent, embedded
 from .recurrent_base import Recurrent
 
 Array = NDArray[Any]
@@ -21,8 +22,9 @@ class Sequential(Layer):
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
     ``lengths`` goes to every recurrent layer, also in a Sequential within. A OneHot before a recurrent layer checks its
-    ids and passes them on as they are: that layer takes ids, with the same result. Parameter names start with the
-    layer's index. Raises TypeError for what is not a layer, ValueError without any.
+    ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before one is
+    multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the layer's
+    index. Raises TypeError for what is not a layer, ValueError without any.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -40,7 +42,7 @@ class Sequential(Layer):
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
         for layer in self._steps():
-            if isinstance(layer, Recurrent):
+            if isinstance(layer, (Recurrent, EmbeddedRecurrent)):
                 x, _ = layer(x, lengths=lengths)
             else:
                 x = layer(x, lengths) if isinstance(layer, Sequential) else layer(x)
@@ -52,7 +54,7 @@ class Sequential(Layer):
         backwards: list[Callable[[Any], Any]] = []
         backward: Callable[..., Any]
         for layer in self._steps():
-            if isinstance(layer, Recurrent):
+            if isinstance(layer, (Recurrent, EmbeddedRecurrent)):
                 (x, _), backward = layer.forward(x, lengths=lengths)
                 backwards.append(_only_dx(backward))
             else:
@@ -67,12 +69,16 @@ class Sequential(Layer):
 
         return x, backward_all
 
-    def _steps(self) -> list[Layer]:
-        """The layers to run: a OneHot whose vectors would only feed a recurrent layer makes none."""
-        steps = list(self.layers)
-        for i, (layer, after) in enumerate(pairwise(self.layers)):
-            if isinstance(layer, OneHot) and isinstance(after, Recurrent) and layer.num_classes == after.input_size:
-                steps[i] = _Ids(layer.num_classes)
+    def _steps(self) -> list[Layer | EmbeddedRecurrent]:
+        """The layers to run: a OneHot or an Embedding makes no vectors that would only feed a recurrent layer."""
+        steps: list[Layer | EmbeddedRecurrent] = list(self.layers[:1])
+        for before, layer in pairwise(self.layers):
+            if isinstance(layer, Recurrent) and isinstance(before, OneHot) and before.num_classes == layer.input_size:
+                steps[-1] = _Ids(before.num_classes)
+            if isinstance(layer, Recurrent) and type(before) is Embedding:  # a subclass may do something else
+                steps[-1] = embedded(before, layer)
+            else:
+                steps.append(layer)
         return steps
 
     def __len__(self) -> int:

@@ -12,7 +12,9 @@ from .. import backends, checks, init
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.dropout import Dropout
+from ..layers.embedded import EmbeddedRecurrent, embedded
 from ..layers.recurrent import GRU, LSTM, RNN
+from ..layers.recurrent_base import Recurrent
 from .sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
 
 Array = NDArray[Any]
@@ -67,25 +69,25 @@ class CharModel(Layer):
 
     def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
         """Inference: ``logits, state``; see the class."""
-        x = ids if self.embedding is None else self.embedding(ids)
-        y, state = self.recurrent(x, state, lengths)
+        y, state = self._first()(ids, state, lengths)
         return self.output(y), state
 
     def forward(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[tuple[Array, Any], Backward]:
         """Training: ``(logits, state), backward``; see the class."""
-        x, embedding_backward = (ids, None) if self.embedding is None else self.embedding.forward(ids)
-        (y, state), recurrent_backward = self.recurrent.forward(x, state, lengths)
+        (y, state), recurrent_backward = self._first().forward(ids, state, lengths)
         y, dropout_backward = self.dropout.forward(y)
         logits, output_backward = self.output.forward(y)
 
         def backward(dlogits: Array, dstate: Any = None) -> tuple[None, Any]:
             dy = dropout_backward(output_backward(dlogits))
-            dx, dstate = recurrent_backward(dy, dstate)
-            if embedding_backward is not None:
-                embedding_backward(dx)
+            _, dstate = recurrent_backward(dy, dstate)
             return None, dstate
 
         return (logits, state), backward
+
+    def _first(self) -> Recurrent | EmbeddedRecurrent:
+        """What takes the ids."""
+        return self.recurrent if self.embedding is None else embedded(self.embedding, self.recurrent)
 
     def generate(
         self,

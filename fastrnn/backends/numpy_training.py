@@ -1,0 +1,202 @@
+"""Loss, gradients as a whole and optimisers by NumPy, for backends without their own; the specification of those.
+
+Everything works in place, chunk by chunk, in scratch memory from the pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..memory import empty
+from .protocol import Rule, Slot
+
+Array = NDArray[Any]
+
+# Elements worked on at a time, so that a chunk stays in the L2 cache; the softmax has no temporaries of that size, and
+# Adam touches six arrays.
+SOFTMAX_CHUNK = 65536
+CHUNK = 16384
+
+
+def row_chunks(rows: int, width: int, elements: int) -> Iterator[slice]:
+    """Slices of so many rows, each row of ``width``, that each slice has about ``elements``."""
+    step = max(1, elements // max(1, width))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _chunks(*arrays: Array) -> Iterator[list[Array]]:
+    """Views of CHUNK elements each of C-contiguous arrays of one size, side by side."""
+    flat = [array.reshape(-1) for array in arrays]
+    return ([array[i : i + CHUNK] for array in flat] for i in range(0, flat[0].size, CHUNK))
+
+
+class NumpyTraining:
+    """The training part of :class:`fastrnn.backends.protocol.Backend`; arrays and slots are prepared as they are."""
+
+    def softmax_cross_entropy(
+        self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool
+    ) -> tuple[float, Array] | None:
+        """loss and dx, in chunks of rows."""
+        N, V = x.shape
+        counted = targets != ignore_index
+        if mask is not None:
+            counted &= mask
+        if ((targets < 0) | (targets >= V))[counted].any():
+            return None
+        scale = 1.0 / max(1, int(np.count_nonzero(counted))) if mean else 1.0
+        dx = empty(x.shape, x.dtype)
+        total = 0.0
+        with np.errstate(invalid="ignore", over="ignore"):  # a row with +inf or only -inf has no softmax: NaN, as in torch
+            for rows in row_chunks(N, V, SOFTMAX_CHUNK):
+                total += _softmax_rows(x[rows], targets[rows], counted[rows], scale, dx[rows])
+        return total * scale, dx
+
+    def prepare_arrays(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """The arrays as they are."""
+        return arrays
+
+    def squares(self, prepared: Sequence[Array]) -> float:
+        """The sum of all squares."""
+        scratch = empty(CHUNK, np.float64)
+        total = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for array in prepared:
+                for (chunk,) in _chunks(array):
+                    squares = scratch[: chunk.size]
+                    np.multiply(chunk, chunk, out=squares, dtype=np.float64)
+                    total += float(squares.sum())
+        return total
+
+    def scale(self, prepared: Sequence[Array], factor: float) -> None:
+        """Multiply all by a factor."""
+        with np.errstate(invalid="ignore"):  # infinity times zero
+            for array in prepared:
+                array *= factor
+
+    def clamp(self, prepared: Sequence[Array], bound: float) -> None:
+        """Put all into -bound..bound."""
+        for array in prepared:
+            np.clip(array, -bound, bound, out=array)
+
+    def prepare_update(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+        """The slots as they are."""
+        return slots
+
+    def update(self, prepared: Sequence[Slot], rule: Rule) -> None:
+        """One step of the rule."""
+        scratch = {dtype: empty((2, CHUNK), dtype) for dtype in {slot.w.dtype for slot in prepared}}
+        for slot in prepared:
+            slot.steps[0] += 1
+            arrays = [slot.w, slot.g, *(array for array in slot.state if array is not None)]
+            for w, g, *there in _chunks(*arrays):
+                state = [None if array is None else there.pop(0) for array in slot.state]
+                one, two = scratch[w.dtype][:, : w.size]
+                _RULES[rule.kind](rule, int(slot.steps[0]), w, g, state, one, two)
+
+
+def _softmax_rows(x: Array, ids: Array, counted: Array, scale: float, d: Array) -> float:
+    """The summed loss of some rows ``x [n,V]``; their gradient times ``scale`` is written to ``d [n,V]``."""
+    ignored = ~counted
+    ids = np.where(counted, ids, 0)
+    row = np.arange(len(x))
+    largest = x.max(axis=1)
+    np.subtract(x, largest[:, None], out=d)
+    np.exp(d, out=d)
+    sums = d.sum(axis=1)
+    losses = np.log(sums, dtype=np.float64) + np.subtract(largest, x[row, ids], dtype=np.float64)
+    losses[ignored] = 0
+    d *= (scale / sums)[:, None]
+    d[row, ids] -= scale
+    d[ignored] = 0
+    return float(losses.sum())
+
+
+# The rules update one chunk w and its state from the gradient g, which stays; ``one`` and ``two`` are scratch of its size.
+
+
+def _decayed(w: Array, g: Array, weight_decay: float, out: Array) -> Array:
+    """g + weight_decay * w, written to ``out``; g itself where there is no decay."""
+    if weight_decay == 0:
+        return g
+    np.multiply(w, weight_decay, out=out)
+    out += g
+    return out
+
+
+def _move_towards(mean: Array, g: Array, weight: float, scratch: Array) -> None:
+    """mean <- mean + weight (g - mean), torch's lerp."""
+    np.subtract(g, mean, out=scratch)
+    scratch *= weight
+    mean += scratch
+
+
+def _sgd(rule: Rule, step: int, w: Array, g: Array, state: Sequence[Array | None], one: Array, two: Array) -> None:
+    g = _decayed(w, g, rule.weight_decay, one)
+    v = state[0]
+    if v is not None:
+        v *= rule.momentum
+        v += g
+        if rule.nesterov:
+            np.multiply(v, rule.momentum, out=two)
+            two += g
+            g = two
+        else:
+            g = v
+    np.multiply(g, rule.lr, out=one)
+    w -= one
+
+
+def _rmsprop(rule: Rule, step: int, w: Array, g: Array, state: Sequence[Array | None], one: Array, two: Array) -> None:
+    g = _decayed(w, g, rule.weight_decay, one)
+    s, v, mean = state
+    assert s is not None
+    s *= rule.alpha
+    np.multiply(g, 1 - rule.alpha, out=two)
+    two *= g
+    s += two
+    if mean is not None:
+        _move_towards(mean, g, 1 - rule.alpha, two)
+        np.multiply(mean, mean, out=two)
+        np.subtract(s, two, out=two)
+        np.maximum(two, 0, out=two)  # rounding can make the variance negative, where torch gives NaN
+        np.sqrt(two, out=two)
+    else:
+        np.sqrt(s, out=two)
+    two += rule.eps
+    np.divide(g, two, out=two)
+    if v is not None:
+        v *= rule.momentum
+        v += two
+        np.multiply(v, rule.lr, out=two)
+    else:
+        two *= rule.lr
+    w -= two
+
+
+def _adam(rule: Rule, step: int, w: Array, g: Array, state: Sequence[Array | None], one: Array, two: Array) -> None:
+    if rule.decoupled:
+        w *= 1 - rule.lr * rule.weight_decay
+    else:
+        g = _decayed(w, g, rule.weight_decay, one)
+    m, v = state
+    assert m is not None
+    assert v is not None
+    _move_towards(m, g, 1 - rule.beta1, two)
+    v *= rule.beta2
+    np.multiply(g, 1 - rule.beta2, out=two)
+    two *= g
+    v += two
+    np.sqrt(v, out=two)
+    two /= math.sqrt(1 - rule.beta2**step)
+    two += rule.eps
+    np.divide(m, two, out=two)
+    two *= rule.lr / (1 - rule.beta1**step)
+    w -= two
+
+
+_RULES = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}

@@ -1,0 +1,128 @@
+"""An embedding and the recurrent layer that it feeds, run as one.
+
+The first layer's input product is of rows of ``E [V,I]`` with ``W [G*H,I]``, and there are only V of them:
+
+    forward     M = W E^T              a table [G*H, V], of which p_t = M[:, id_t] is a column: W for one-hot vectors
+    backward    dM[:, id_t] += dp_t    what the kernels give as the gradient of that W
+                dW += dM E             dE += dM^T W
+
+So V rows are multiplied where it would be T*B, three times over in training, and neither x nor dx is made. Both products
+with E are those of a linear layer whose weight is E and whose input is W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .. import memory
+from ..backends.protocol import Backend, Params
+from ..functional import check_params
+from .base import Layer
+from .dense import Embedding
+from .direction import Direction, DirectionTape
+from .door import is_ids
+from .parameter import Parameter
+from .recurrent_base import Backward, Recurrent, State
+from .stack import Rows
+
+Array = NDArray[Any]
+
+# There is a table where T*B is at least so many times V: it is made anew whenever a parameter has changed.
+WORTH_A_TABLE = 4
+
+
+class EmbeddedDirection(Direction):
+    """A direction of the first layer over the ids of its embedding: M takes W's place."""
+
+    def __init__(self, direction: Direction, embedding: Embedding) -> None:
+        spec = replace(direction.spec, input_size=embedding.num_embeddings)
+        super().__init__(spec, direction.names, direction.reverse)
+        self._plain_spec = direction.spec
+        self._embedding = embedding
+
+    def parameters(self, owner: Layer) -> tuple[Parameter, ...]:
+        """The direction's own, in torch's order, then the embedding's."""
+        return *super().parameters(owner), self._embedding.weight
+
+    def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
+        *own, E = (parameter.data for parameter in parameters)
+        plain = check_params(self._plain_spec, Params(**dict(zip(self.names, own, strict=True))))
+        M = backend.linear_forward(backend.prepare_linear(E, None), plain.W)
+        return backend.prepare(self.spec, replace(plain, W=M))
+
+    def backward(
+        self,
+        owner: Layer,
+        tape: DirectionTape,
+        dy: Array | None,
+        dh_n: Array | None,
+        dc_n: Array | None,
+        dc: Array | None,
+        need_dx: bool = True,
+    ) -> tuple[None, Array, Array | None]:
+        """As :meth:`Direction.backward`, and adds into the embedding's gradient; ids have no dx."""
+        backend, content = tape.ready.backend, tape.content
+        tape.content = None  # its memory is free as soon as backward is done
+        *own, E = self.parameters(owner)
+        gradients = Params(**{field: p.gradient() for field, p in zip(self.names, own, strict=True)})
+        dM = memory.zeros(self.spec.shapes()["W"], self.spec.dtype)
+        upstream = (dy, dh_n, dc_n, dc)
+        _, dh0, dc0 = backend.backward(content, *upstream, replace(gradients, W=dM), need_dx=False)
+        W = getattr(owner, self.names["W"]).data
+        with self._embedding._lock:
+            dW = backend.linear_backward(backend.prepare_linear(E.data, None), W, dM, E.gradient(), None)
+        gradients.W += dW
+        return None, dh0, dc0
+
+
+class EmbeddedRecurrent:
+    """``recurrent(embedding(ids))``, with a table where that is less work; to be called as the recurrent layer is."""
+
+    def __init__(self, embedding: Embedding, recurrent: Recurrent) -> None:
+        self.embedding = embedding
+        self.recurrent = recurrent
+        first, *rest = recurrent._rows
+        self._rows: Rows = [[EmbeddedDirection(direction, embedding) for direction in first], *rest]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # a copy of the recurrent layer makes its own
+
+    def _worth_a_table(self, x: Array) -> bool:
+        embedding, recurrent = self.embedding, self.recurrent
+        fits = (embedding.embedding_dim, embedding.dtype) == (recurrent.input_size, recurrent.dtype)
+        return fits and is_ids(x) and x.ndim in (1, 2) and x.size >= WORTH_A_TABLE * embedding.num_embeddings
+
+    def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
+        """Inference: ``y, state``."""
+        if not self._worth_a_table(x):
+            result: tuple[Array, State] = self.recurrent(self.embedding(x), state, lengths)
+            return result
+        y, state, _ = self.recurrent._infer(x, state, lengths, rows=self._rows)
+        return y, state
+
+    def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
+        """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
+        if self._worth_a_table(x):
+            (y, state, _), backward = self.recurrent._train(x, state, lengths, rows=self._rows)
+            return (y, state), backward
+        rows, embedding_backward = self.embedding.forward(x)
+        (y, state), recurrent_backward = self.recurrent.forward(rows, state, lengths)
+
+        def backward_both(dy: Array | None = None, dstate: State = None) -> tuple[None, State]:
+            dx, dstate = recurrent_backward(dy, dstate)
+            assert dx is not None
+            embedding_backward(dx)
+            return None, dstate
+
+        return (y, state), backward_both
+
+
+def embedded(embedding: Embedding, recurrent: Recurrent) -> EmbeddedRecurrent:
+    """The two as one. The recurrent layer keeps it, with its table, until another embedding feeds it."""
+    kept: EmbeddedRecurrent | None = recurrent._embedded
+    if kept is None or kept.embedding is not embedding:
+        recurrent._embedded = kept = EmbeddedRecurrent(embedding, recurrent)
+    return kept
