@@ -1,7 +1,7 @@
 """``python -m bench run`` measures the grid beside every peer, then reports; ``report`` draws and writes what was measured.
 
-Results go to a file, a line for each comparison; a run that was stopped goes on where it was, and ``--questions``, ``--peers``
-and ``--threads`` run it in parts.
+Results go to a file, a line for each comparison; a run that was stopped goes on where it was, and ``--questions``,
+``--peers`` and ``--threads`` run it in parts.
 """
 
 from __future__ import annotations

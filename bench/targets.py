@@ -51,6 +51,7 @@ def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[T
         return of(question, lambda f: f.case.H != 256 and where(f))
 
     forward, training = grid("forward"), grid("training")
+    packed = [f for f in figures if f.case.variant == "lengths"]
     small = grid("forward", lambda f: f.case.H <= 128 and f.case.B <= 8)
 
     def peak(question: str) -> float | None:
@@ -89,7 +90,7 @@ def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[T
         Target("names loop, to PyTorch", 20.0, _least(_to("torch", of("names")))),
         Target("sampling one stream, to the best peer's loop", 5.0, _least(_fastest(of("sampling")))),
         Target("lengths: time per real token to that of full sequences", 1.15, _variant(figures, "lengths"), least=False),
-        Target("lengths: to PyTorch's packed sequences", 5.0, _least(_to("torch", [f for f in figures if f.case.variant == "lengths"]))),
+        Target("lengths: to PyTorch's packed sequences", 5.0, _least(_to("torch", packed))),
         Target("denormals: time to that of ordinary inputs", 1.1, _variant(figures, "denormal"), least=False),
         Target("Numba: time to that of C, H <= 128", 2.0, _most(_to("numba", small_layers(figures))), least=False),
         Target("Numba, B <= 8, to PyTorch", 1.0, _least(_numba_to_torch(figures))),

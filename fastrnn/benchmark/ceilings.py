@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,12 @@ def measure(threads: int) -> Ceilings:
         buffer = aligned(size)
         buffer.fill(1)  # pages that nobody wrote to are all the same one
         pointer = ffi.from_buffer(buffer)
-        read[level] = _best_rate(lambda rounds, p=pointer, n=size: lib.fastrnn_measure_read(*where, rounds, p, n))
+        read[level] = _best_rate(partial(_read, lib, where, pointer, size))
     return Ceilings(threads, fma, read, caches)
+
+
+def _read(lib: Any, where: tuple[int, ...], pointer: Any, size: int, rounds: int) -> float:
+    return float(lib.fastrnn_measure_read(*where, rounds, pointer, size))
 
 
 def _best_rate(work: Callable[[int], float], seconds: float = 0.02, repetitions: int = 8) -> float:

@@ -84,7 +84,7 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
         out = side.run()
         firsts.append(clock.now() - begin)
         outcomes.append(side.results(out))
-    agreement.require(*outcomes)
+    agreement.require(outcomes[0], outcomes[1])
     for side, name in zip(sides, (ours.name, peer.name), strict=True):
         require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
     return sides, firsts

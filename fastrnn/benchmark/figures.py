@@ -37,17 +37,17 @@ class Figures:
     @property
     def ours(self) -> float:
         """Seconds: the median of what was measured beside each peer."""
-        return median(record["ours"]["median"] for record in self.records)
+        return float(median(record["ours"]["median"] for record in self.records))
 
     @property
     def first(self) -> float:
         """Seconds of the first call."""
-        return median(record["ours"]["first"] for record in self.records)
+        return float(median(record["ours"]["first"] for record in self.records))
 
     @property
     def faults(self) -> float:
         """Page faults of a warm call."""
-        return median(record["ours"]["faults"] for record in self.records)
+        return float(median(record["ours"]["faults"] for record in self.records))
 
     @property
     def rate(self) -> float:

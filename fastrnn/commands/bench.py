@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,8 +47,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0."""
-    from dataclasses import replace
-
+    from ..backends import BackendUnavailable
     from ..benchmark.cases import cases
     from ..benchmark.ceilings import measure
     from ..benchmark.machine import describe
@@ -58,12 +58,16 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
     for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
         if values:
-            wanted = list(dict.fromkeys(replace(case, **{name: value}) for case in wanted for value in values))
+            wanted = [changed for case in wanted for changed in _with(case, name, values)]
+    wanted = list(dict.fromkeys(wanted))
 
     ceilings = {}
     for threads in arguments.threads:
         note(f"measuring the machine with {threads} threads")
-        ceilings[threads] = measure(threads)
+        try:
+            ceilings[threads] = measure(threads)
+        except BackendUnavailable as error:
+            note(f"fastrnn: warning: no ceilings, which are measured in C: {error}")
     effort = Effort(arguments.seconds)
     results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
     for line in lines(results, wanted, ceilings):
@@ -78,6 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
         }
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
     return 0
+
+
+def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
+    """The case with each of the values; as it is where the question fixes that size."""
+    from ..benchmark.cases import GRID_QUESTIONS
+
+    free = ("cell", "H", "B") if case.question in GRID_QUESTIONS else ("cell", "H") if case.question == "step" else ()
+    yield from (replace(case, **{name: value}) for value in values) if name in free else (case,)
 
 
 def _progress(total: int) -> Callable[[str, Case | None], None]:

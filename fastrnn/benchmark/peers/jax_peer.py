@@ -14,6 +14,7 @@ from ..problem import Problem
 from .protocol import Side, Sides, as_arrays, require_threads
 
 sigmoid = jax.nn.sigmoid
+finished: Any = jax.block_until_ready  # untyped
 
 
 def _cell(name: str, R: Any, b_hh: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
@@ -62,7 +63,7 @@ class Jax:
             os.sched_setaffinity(0, processors[:n])
         require_threads(n, len(os.sched_getaffinity(0)), self.name)
         self.threads = n
-        jnp.zeros(1).block_until_ready()
+        finished(jnp.zeros(1))
 
     def _parameters(self, problem: Problem) -> tuple[Any, ...]:
         return tuple(jax.device_put(np.ascontiguousarray(a)) for a in (problem.W.T, problem.R.T, problem.b_ih, problem.b_hh))
@@ -97,7 +98,7 @@ class Jax:
             y, (dW, dR, db_ih, db_hh, dx) = out
             return as_arrays(y=y, dx=dx, dW=dW.T, dR=dR.T, db_ih=db_ih, db_hh=db_hh)
 
-        return Side(lambda: jax.block_until_ready(function(*arguments)), results)
+        return Side(lambda: finished(function(*arguments)), results)
 
     def step(self, problem: Problem) -> Side:
         """One step with the state carried on the device."""

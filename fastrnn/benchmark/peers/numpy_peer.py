@@ -11,17 +11,10 @@ from numpy.typing import NDArray
 
 from ..problem import Problem
 from . import numpy_language
+from .numpy_layers import LAYERS, sigmoid
 from .protocol import Side, Sides, as_arrays, require_threads
 
 Array = NDArray[Any]
-
-
-def sigmoid(a: Array) -> None:
-    """In place: tanh is the fastest of NumPy's functions that lead there, and cannot overflow."""
-    a *= np.float32(0.5)
-    np.tanh(a, out=a)
-    a *= np.float32(0.5)
-    a += np.float32(0.5)
 
 
 class NumPy:
@@ -32,6 +25,8 @@ class NumPy:
     def __init__(self) -> None:
         self.sides: Sides = {
             "forward": self.forward,
+            "training": self.training,
+            "step": self.step,
             "product": self.product,
             "names": numpy_language.names,
             "sampling": numpy_language.sampling,
@@ -58,93 +53,97 @@ class NumPy:
 
     def forward(self, problem: Problem) -> Side:
         """The input product for all steps at once, then the steps."""
-        case = problem.case
-        run = _FORWARD[case.cell](problem, np.empty((case.T, case.B, case.H), np.float32))
-        return Side(run, lambda y: as_arrays(y=y))
+        forward, _ = LAYERS[problem.case.cell](problem)
+        return Side(lambda: forward(problem.x), lambda y: as_arrays(y=y))
+
+    def training(self, problem: Problem) -> Side:
+        """Forward, backward over the steps, then the gradients of the weights and of x as whole products."""
+        case, x = problem.case, problem.x.reshape(-1, problem.case.I)
+        forward, backward = LAYERS[case.cell](problem)
+        h = np.zeros((case.T, case.B, case.H), np.float32)  # h_{t-1}
+        dW, dR, dx = np.empty_like(problem.W), np.empty_like(problem.R), np.empty_like(x)
+
+        def run() -> Any:
+            y = forward(problem.x)
+            h[1:] = y[:-1]
+            dp, dq = (d.reshape(len(x), -1) for d in backward(problem.dy))
+            np.matmul(dp.T, x, out=dW)
+            np.matmul(dq.T, h.reshape(len(x), -1), out=dR)
+            np.matmul(dp, problem.W, out=dx)
+            return y, dp.sum(axis=0), dq.sum(axis=0)
+
+        def results(out: Any) -> Any:
+            y, db_ih, db_hh = out
+            return as_arrays(y=y, dx=dx.reshape(problem.x.shape), dW=dW, dR=dR, db_ih=db_ih, db_hh=db_hh)
+
+        return Side(run, results)
+
+    def step(self, problem: Problem) -> Side:
+        """One step with the state carried: x and h side by side, so that there is one product."""
+        H, I = problem.case.H, problem.case.I  # noqa: E741
+        weights, bias = np.hstack((problem.W, problem.R)), problem.b_ih + problem.b_hh
+        xh = np.zeros(I + H, np.float32)
+        xh[:I], h = problem.x[0, 0], xh[I:]
+        step = {"RNN": _rnn_step, "GRU": _gru_step, "LSTM": _lstm_step}[problem.case.cell](problem, weights, bias, xh, h)
+        return Side(step, lambda h: as_arrays(y=h[None]))
 
 
-def _rnn(problem: Problem, y: Array) -> Callable[[], Array]:
-    T, B, H, x = problem.case.T, problem.case.B, problem.case.H, problem.x
-    W, R, b = (np.ascontiguousarray(a.T) for a in (problem.W, problem.R, problem.b_ih + problem.b_hh))
-    q = np.empty((B, H), np.float32)
-    flat, p = x.reshape(T * B, -1), y.reshape(T * B, H)
+def _rnn_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array) -> Callable[[], Array]:
+    a = np.empty(len(h), np.float32)
 
     def run() -> Array:
-        np.matmul(flat, W, out=p)
-        np.add(p, b, out=p)
-        np.tanh(y[0], out=y[0])
-        for t in range(1, T):
-            np.matmul(y[t - 1], R, out=q)
-            np.add(y[t], q, out=q)
-            np.tanh(q, out=y[t])
-        return y
+        np.dot(weights, xh, out=a)
+        np.add(a, bias, out=a)
+        return np.tanh(a, out=h)
 
     return run
 
 
-def _gru(problem: Problem, y: Array) -> Callable[[], Array]:
-    T, B, H, x = problem.case.T, problem.case.B, problem.case.H, problem.x
-    W, R = (np.ascontiguousarray(a.T) for a in (problem.W, problem.R))
-    b = problem.b_ih + problem.b_hh
-    b[2 * H :] = problem.b_ih[2 * H :]
-    b_hn = problem.b_hh[2 * H :]
-    p, q, h0 = np.empty((T, B, 3 * H), np.float32), np.empty((B, 3 * H), np.float32), np.zeros((B, H), np.float32)
-    flat = x.reshape(T * B, -1)
+def _gru_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array) -> Callable[[], Array]:
+    H, x, W, R = len(h), problem.x[0, 0], problem.W, problem.R
+    p, q = np.empty(3 * H, np.float32), np.empty(3 * H, np.float32)
+    rz, r, z, n, q_rz, q_n = p[: 2 * H], p[:H], p[H : 2 * H], p[2 * H :], q[: 2 * H], q[2 * H :]
 
     def run() -> Array:
-        np.matmul(flat, W, out=p.reshape(T * B, -1))
-        np.add(p, b, out=p)
-        h = h0
-        for t in range(T):
-            np.matmul(h, R, out=q)
-            rz, n, qn = p[t, :, : 2 * H], p[t, :, 2 * H :], q[:, 2 * H :]
-            rz += q[:, : 2 * H]
-            sigmoid(rz)
-            qn += b_hn
-            qn *= rz[:, :H]
-            n += qn
-            np.tanh(n, out=n)
-            out = y[t]
-            np.subtract(h, n, out=out)
-            out *= rz[:, H:]
-            out += n
-            h = out
-        return y
+        np.dot(W, x, out=p)
+        np.add(p, problem.b_ih, out=p)
+        np.dot(R, h, out=q)
+        np.add(q, problem.b_hh, out=q)
+        np.add(rz, q_rz, out=rz)
+        sigmoid(rz)
+        np.multiply(q_n, r, out=q_n)
+        np.add(n, q_n, out=n)
+        np.tanh(n, out=n)
+        np.subtract(h, n, out=h)
+        np.multiply(h, z, out=h)
+        return np.add(h, n, out=h)
 
     return run
 
 
-def _lstm(problem: Problem, y: Array) -> Callable[[], Array]:
-    T, B, H, x = problem.case.T, problem.case.B, problem.case.H, problem.x
-    W, R = (np.ascontiguousarray(a.T) for a in (problem.W, problem.R))
-    b = problem.b_ih + problem.b_hh
-    p, q = np.empty((T, B, 4 * H), np.float32), np.empty((B, 4 * H), np.float32)
-    h0, c, tanh_c = np.zeros((B, H), np.float32), np.empty((B, H), np.float32), np.empty((B, H), np.float32)
-    flat = x.reshape(T * B, -1)
+def _lstm_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array) -> Callable[[], Array]:
+    """sigmoid(a) = (1 + tanh(a / 2)) / 2, with the first halving in the weights: one call of tanh serves all gates."""
+    H = len(h)
+    halved = np.full(4 * H, 0.5, np.float32)
+    halved[2 * H : 3 * H] = 1
+    weights, bias = weights * halved[:, None], bias * halved
+    shift = (halved == 0.5) * np.float32(0.5)
+    a, c, ig = np.empty(4 * H, np.float32), np.zeros(H, np.float32), np.empty(H, np.float32)
+    i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
 
     def run() -> Array:
-        np.matmul(flat, W, out=p.reshape(T * B, -1))
-        np.add(p, b, out=p)
-        c.fill(0)
-        h = h0
-        for t in range(T):
-            np.matmul(h, R, out=q)
-            gates = p[t]
-            gates += q
-            i_f, g, o = gates[:, : 2 * H], gates[:, 2 * H : 3 * H], gates[:, 3 * H :]
-            sigmoid(i_f)
-            np.tanh(g, out=g)
-            sigmoid(o)
-            np.multiply(c, i_f[:, H:], out=c)
-            g *= i_f[:, :H]
-            np.add(c, g, out=c)
-            np.tanh(c, out=tanh_c)
-            h = np.multiply(o, tanh_c, out=y[t])
-        return y
+        np.dot(weights, xh, out=a)
+        np.add(a, bias, out=a)
+        np.tanh(a, out=a)
+        np.multiply(a, halved, out=a)
+        np.add(a, shift, out=a)
+        np.multiply(c, f, out=c)
+        np.multiply(i, g, out=ig)
+        np.add(c, ig, out=c)
+        np.tanh(c, out=ig)
+        return np.multiply(o, ig, out=h)
 
     return run
 
-
-_FORWARD = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 
 PEER = NumPy()

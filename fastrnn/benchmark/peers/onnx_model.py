@@ -32,7 +32,7 @@ def model(problem: Problem, *, states: bool = False) -> bytes:
         "b": np.concatenate([_gates(case.cell, b) for b in (problem.b_ih, problem.b_hh)], axis=1),
     }
     names = ["h", "c"][: 1 + (case.cell == "LSTM")] if states else []
-    options = {"linear_before_reset": 1} if case.cell == "GRU" else {}
+    options: dict[str, Any] = {"linear_before_reset": 1} if case.cell == "GRU" else {}
     inputs = ["x", "W", "R", "b", *([""] if names else []), *names]
     node = helper.make_node(case.cell, inputs, ["y", *(f"{name}_n" for name in names)], hidden_size=case.H, **options)
 

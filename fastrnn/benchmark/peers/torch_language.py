@@ -51,7 +51,7 @@ def _training(problem: LanguageProblem, optimiser: Callable[..., Any], clip: Cal
         x, targets = next(texts)
         loss = functional.cross_entropy(model(x).view(-1, model.V), targets)
         rule.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         clip(parameters, problem.sizes.clip)
         rule.step()
         return loss.item()

@@ -1,0 +1,181 @@
+"""Layers in NumPy, tuned: whole products where possible, in-place operations, no allocation in the loop over time.
+
+Each function builds ``(forward, backward)`` over buffers that it owns: ``forward(x)`` gives y ``[T, B, H]``, and
+``backward(dy)``, after it, dp ``[T, B, G*H]`` and dq, the gradients of the input products and of the recurrent ones,
+from which every gradient follows as a whole product. W, R and the biases are the problem's, in torch's layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problem import Problem
+
+Array = NDArray[Any]
+Passes = tuple[Callable[[Array], Array], Callable[[Array], tuple[Array, Array]]]
+
+ONE, HALF = np.float32(1), np.float32(0.5)
+
+
+def sigmoid(a: Array) -> None:
+    """In place: tanh is the fastest of NumPy's functions that lead there, and cannot overflow."""
+    a *= HALF
+    np.tanh(a, out=a)
+    a *= HALF
+    a += HALF
+
+
+def times_sigmoid_slope(d: Array, s: Array, scratch: Array) -> None:
+    """d *= s (1 - s)."""
+    np.subtract(ONE, s, out=scratch)
+    scratch *= s
+    d *= scratch
+
+
+def times_tanh_slope(d: Array, t: Array, scratch: Array) -> None:
+    """d *= 1 - t^2."""
+    np.multiply(t, t, out=scratch)
+    np.subtract(ONE, scratch, out=scratch)
+    d *= scratch
+
+
+def _input_product(x: Array, W: Array, b: Array, out: Array) -> None:
+    np.matmul(x.reshape(-1, x.shape[-1]), W, out=out.reshape(-1, out.shape[-1]))
+    np.add(out, b, out=out)
+
+
+def rnn(problem: Problem) -> Passes:
+    """h_t = tanh(p_t + R h_{t-1})."""
+    T, B, H = problem.case.T, problem.case.B, problem.case.H
+    W, R, b = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T), problem.b_ih + problem.b_hh
+    y, dp, q = (np.empty(shape, np.float32) for shape in ((T, B, H), (T, B, H), (B, H)))
+    slopes = np.empty((T, B, H), np.float32)
+
+    def forward(x: Array) -> Array:
+        _input_product(x, W, b, y)
+        np.tanh(y[0], out=y[0])
+        for t in range(1, T):
+            np.matmul(y[t - 1], R, out=q)
+            np.add(y[t], q, out=q)
+            np.tanh(q, out=y[t])
+        return y
+
+    def backward(dy: Array) -> tuple[Array, Array]:
+        np.multiply(y, y, out=slopes)
+        np.subtract(ONE, slopes, out=slopes)
+        np.multiply(dy[-1], slopes[-1], out=dp[-1])
+        for t in range(T - 2, -1, -1):
+            np.matmul(dp[t + 1], problem.R, out=q)
+            np.add(q, dy[t], out=q)
+            np.multiply(q, slopes[t], out=dp[t])
+        return dp, dp
+
+    return forward, backward
+
+
+def gru(problem: Problem) -> Passes:
+    """r, z = sigmoid(p + q); n = tanh(p_n + r q_n); h_t = n + z (h_{t-1} - n)."""
+    T, B, H = problem.case.T, problem.case.B, problem.case.H
+    W, R = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T)
+    p, q, dp, dq = (np.empty((T, B, 3 * H), np.float32) for _ in range(4))
+    y, h0 = np.empty((T, B, H), np.float32), np.zeros((B, H), np.float32)
+    dh, scratch = np.empty((B, H), np.float32), np.empty((B, H), np.float32)
+
+    def forward(x: Array) -> Array:
+        _input_product(x, W, problem.b_ih, p)
+        h = h0
+        for t in range(T):
+            np.matmul(h, R, out=q[t])
+            q[t] += problem.b_hh
+            rz, n = p[t, :, : 2 * H], p[t, :, 2 * H :]
+            rz += q[t, :, : 2 * H]
+            sigmoid(rz)
+            np.multiply(q[t, :, 2 * H :], rz[:, :H], out=scratch)
+            n += scratch
+            np.tanh(n, out=n)
+            np.subtract(h, n, out=y[t])
+            y[t] *= rz[:, H:]
+            y[t] += n
+            h = y[t]
+        return y
+
+    def backward(dy: Array) -> tuple[Array, Array]:
+        dh.fill(0)
+        for t in range(T - 1, -1, -1):
+            h = y[t - 1] if t else h0
+            r, z, n = (p[t, :, k * H : (k + 1) * H] for k in range(3))
+            dr, dz, dn = (dp[t, :, k * H : (k + 1) * H] for k in range(3))
+            np.add(dh, dy[t], out=dh)
+            np.subtract(ONE, z, out=dn)
+            dn *= dh
+            times_tanh_slope(dn, n, scratch)
+            np.subtract(h, n, out=dz)
+            dz *= dh
+            times_sigmoid_slope(dz, z, scratch)
+            np.multiply(dn, q[t, :, 2 * H :], out=dr)
+            times_sigmoid_slope(dr, r, scratch)
+            dq[t, :, : 2 * H] = dp[t, :, : 2 * H]
+            np.multiply(dn, r, out=dq[t, :, 2 * H :])
+            np.multiply(dh, z, out=dh)
+            np.matmul(dq[t], problem.R, out=scratch)
+            np.add(dh, scratch, out=dh)
+        return dp, dq
+
+    return forward, backward
+
+
+def lstm(problem: Problem) -> Passes:
+    """i, f, o = sigmoid; g = tanh; c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
+    T, B, H = problem.case.T, problem.case.B, problem.case.H
+    W, R, b = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T), problem.b_ih + problem.b_hh
+    p, dp, q = (np.empty(shape, np.float32) for shape in ((T, B, 4 * H), (T, B, 4 * H), (B, 4 * H)))
+    y, c, tanh_c = (np.empty((T, B, H), np.float32) for _ in range(3))
+    dh, dc, scratch = (np.empty((B, H), np.float32) for _ in range(3))
+    zero = np.zeros((B, H), np.float32)
+
+    def forward(x: Array) -> Array:
+        _input_product(x, W, b, p)
+        for t in range(T):
+            np.matmul(y[t - 1] if t else zero, R, out=q)
+            gates = p[t]
+            gates += q
+            sigmoid(gates[:, : 2 * H])
+            np.tanh(gates[:, 2 * H : 3 * H], out=gates[:, 2 * H : 3 * H])
+            sigmoid(gates[:, 3 * H :])
+            np.multiply(c[t - 1] if t else zero, gates[:, H : 2 * H], out=c[t])
+            np.multiply(gates[:, :H], gates[:, 2 * H : 3 * H], out=scratch)
+            c[t] += scratch
+            np.tanh(c[t], out=tanh_c[t])
+            np.multiply(gates[:, 3 * H :], tanh_c[t], out=y[t])
+        return y
+
+    def backward(dy: Array) -> tuple[Array, Array]:
+        dh.fill(0)
+        dc.fill(0)
+        for t in range(T - 1, -1, -1):
+            i, f, g, o = (p[t, :, k * H : (k + 1) * H] for k in range(4))
+            di, df, dg, do = (dp[t, :, k * H : (k + 1) * H] for k in range(4))
+            np.add(dh, dy[t], out=dh)
+            np.multiply(dh, tanh_c[t], out=do)
+            times_sigmoid_slope(do, o, scratch)
+            np.multiply(dh, o, out=dh)
+            times_tanh_slope(dh, tanh_c[t], scratch)
+            np.add(dc, dh, out=dc)
+            np.multiply(dc, g, out=di)
+            times_sigmoid_slope(di, i, scratch)
+            np.multiply(dc, c[t - 1] if t else zero, out=df)
+            times_sigmoid_slope(df, f, scratch)
+            np.multiply(dc, i, out=dg)
+            times_tanh_slope(dg, g, scratch)
+            np.multiply(dc, f, out=dc)
+            np.matmul(dp[t], problem.R, out=dh)
+        return dp, dp
+
+    return forward, backward
+
+
+LAYERS = {"RNN": rnn, "GRU": gru, "LSTM": lstm}

@@ -1,0 +1,308 @@
+"""The benchmark is honest: it shows what a clock saw, and refuses what would mean nothing."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from fastrnn.benchmark import agreement, compare, figures, run, table
+from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, Case, cases
+from fastrnn.benchmark.ceilings import Ceilings
+from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
+from fastrnn.benchmark.peers import Absent, Unsupported, WrongThreads, load
+from fastrnn.benchmark.peers.protocol import Side
+from fastrnn.benchmark.problem import Problem
+from fastrnn.cli import main
+
+EFFORT = Effort(seconds=0.2, pause=0.01)
+CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
+
+
+class Machine:
+    """A clock that only work, sleep and its own noise move on."""
+
+    def __init__(self, noise=0.0):
+        self.time = self.used = 0.0
+        self.noise, self.rng = noise, np.random.default_rng(0)
+        self.log = []
+        self.clock = Clock(now=lambda: self.time, sleep=self.sleep, cpu=lambda: self.used)
+
+    def sleep(self, seconds):
+        self.time += seconds
+        self.log.append("pause")
+
+    def work(self, seconds, name="", threads=1):
+        taken = seconds * (1 + self.noise * self.rng.random())
+        self.time += taken
+        self.used += threads * taken
+        self.log.append(name)
+
+
+class FakePeer:
+    """A peer whose calls take a given time on a machine; ``wrong`` is added to its result."""
+
+    def __init__(self, machine, seconds, name="fake", wrong=0.0, threads=1):
+        self.name = name
+        y = np.linspace(-1, 1, 50, dtype=np.float32) + np.float32(wrong)
+        side = Side(lambda: machine.work(seconds, name, threads), lambda _: {"y": y})
+        self.sides = {"forward": lambda problem: side}
+
+    def version(self):
+        return "1"
+
+
+def _compared(machine, ours, theirs):
+    return compare.compare(ours, theirs, CASE, EFFORT, machine.clock)
+
+
+@pytest.mark.parametrize("seconds", [2e-6, 1e-4, 5e-3, 0.5])
+@pytest.mark.parametrize("slower", [1, 2, 10])
+def test_a_slower_peer_shows_as_so_many_times_slower(seconds, slower):
+    machine = Machine()
+    record = _compared(machine, FakePeer(machine, seconds, "ours"), FakePeer(machine, slower * seconds, "theirs"))
+    assert record.ratio == pytest.approx(slower, rel=1e-6)
+    assert record.ours.median == pytest.approx(seconds, rel=1e-6)
+    assert record.as_json()["ratio"] == record.ratio
+
+
+def test_equal_sides_show_a_ratio_of_one_within_the_spread():
+    machine = Machine(noise=0.3)
+    record = _compared(machine, FakePeer(machine, 1e-3, "ours"), FakePeer(machine, 1e-3, "theirs"))
+    spread = max(record.ours.spread, record.theirs.spread)
+    assert 0.01 < spread < 0.3
+    assert abs(record.ratio - 1) < spread
+
+
+def test_the_sides_take_turns_with_a_pause_and_an_untimed_call_before_each():
+    machine = Machine()
+    timings = alternate([lambda: machine.work(1e-3, "a"), lambda: machine.work(1e-3, "b")], Effort(0.1), machine.clock)
+    blocks = "".join(name if name != "pause" else " " for name in machine.log).split()
+    turns = blocks[2:]  # after the warm-up of each
+    assert [block[0] for block in turns[:10]] == ["a", "b"] * 5
+    assert all(len(set(block)) == 1 for block in turns[:-1])
+    assert len(timings[0].samples) == 20 * 5  # 20 ms of calls in each of five turns
+    assert len(turns[0]) == 21
+
+
+def test_a_neighbour_that_comes_half_way_disturbs_both_sides_alike():
+    machine = Machine()
+
+    def side():
+        machine.work(1e-3 if machine.time < 0.3 else 3e-3)
+
+    a, b = alternate([side, side], EFFORT, machine.clock)
+    assert a.median == pytest.approx(b.median, rel=0.01)
+
+
+def test_a_long_call_is_measured_five_times_at_the_least():
+    machine = Machine()
+    a, b = alternate([lambda: machine.work(2.0), lambda: machine.work(3.0)], EFFORT, machine.clock)
+    assert len(a.samples) == len(b.samples) == 5
+
+
+def test_the_spread_is_the_interquartile_range_over_the_median():
+    timing = Timing(1.0, [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert timing.median == 3.0
+    assert timing.spread == pytest.approx((4.5 - 1.5) / 3.0)
+    assert timing.best == 1.0
+
+
+def test_a_peer_that_disagrees_is_refused_before_anything_is_timed():
+    machine = Machine()
+    with pytest.raises(agreement.Disagreement, match=r"y differs by .* of its largest value, more than 2e-04"):
+        _compared(machine, FakePeer(machine, 1e-3), FakePeer(machine, 1e-3, wrong=1e-3))
+    assert machine.log.count("fake") == 2
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        ({"y": np.full(3, np.nan)}, "differs"),
+        ({"y": np.ones(4)}, r"shape \(3,\) here and \(4,\) there"),
+        ({"z": np.ones(3)}, "nothing to compare"),
+    ],
+)
+def test_what_cannot_agree_is_refused(theirs, message):
+    with pytest.raises(agreement.Disagreement, match=message):
+        agreement.require({"y": np.ones(3)}, theirs)
+
+
+def test_a_peer_that_uses_more_threads_than_agreed_is_refused():
+    machine = Machine()
+    with pytest.raises(WrongThreads, match=r"greedy uses 2\.0 processors, not 1"):
+        _compared(machine, FakePeer(machine, 1e-3), FakePeer(machine, 1e-3, "greedy", threads=2))
+
+
+def test_a_wrong_number_of_threads_is_refused_by_an_adapter(monkeypatch):
+    peer = load("fastrnn")
+    monkeypatch.setattr("fastrnn.get_num_threads", lambda: 3)
+    monkeypatch.setattr("fastrnn.set_num_threads", lambda n: None)
+    with pytest.raises(WrongThreads, match="fastrnn runs on 3 threads, not on 2"):
+        peer.use_threads(2)
+
+
+def test_a_question_that_a_peer_does_not_answer_is_unsupported():
+    machine = Machine()
+    with pytest.raises(Unsupported, match="fake has no training"):
+        compare.build(FakePeer(machine, 1.0), Problem(Case("training", "RNN", 4, 1, 1)))
+
+
+def test_a_library_that_is_missing_is_absent_with_the_reason(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "fastrnn.benchmark.peers.openvino_peer", raising=False)
+    with pytest.raises(Absent, match="openvino"):
+        load("openvino")
+
+
+def test_operations_follow_the_convention():
+    case = Case("forward", "LSTM", 10, 3, 1, T=7)
+    assert case.operations == 2 * 7 * 3 * 4 * 10 * (10 + 10)
+    assert Case("training", "LSTM", 10, 3, 1, T=7).operations == 3 * case.operations
+
+
+def test_the_grid_is_whole():
+    grid = cases(["forward"], "grid")
+    assert len(grid) == len(set(grid)) == 3 * 4 * 4 * 2
+    assert {case.question for case in cases(QUESTIONS, "smoke")} >= {"forward", "training", "step", "names", "sampling"}
+    assert set(SUBSETS) >= {"grid", "quick", "smoke"}
+
+
+def _record(case, peer, ours, theirs):
+    def side(seconds):
+        return {"median": seconds, "spread": 0.02, "best": seconds, "first": 3 * seconds, "faults": 0.0, "samples": 9}
+
+    fields = {name: getattr(case, name) for name in case.__slots__}
+    return {"case": fields, "peer": peer, "version": "1", "ratio": theirs / ours, "ours": side(ours), "theirs": side(theirs)}
+
+
+def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
+    case = Case("forward", "LSTM", 512, 1, 1)
+    results = run.Results(
+        records=[
+            _record(case, "torch", 2e-3, 8e-3),
+            _record(case, "onednn", 2e-3, 4e-3),
+            _record(case, "numba", 2e-3, 3e-3),
+        ],
+        absent={"jax": "No module named 'jax'"},
+    )
+    read = {"L1": 4e11, "L2": 2e11, "L3": 1e11, "DRAM": 1e10}
+    ceilings = {1: Ceilings(1, 420e9, read, {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25})}
+    lines = list(table.lines(results, [case], ceilings))
+    row = next(line for line in lines if line.startswith("forward  "))
+    # 2 T B G H (I + H) = 419 million in 2 ms; R of 4 MiB, read 100 times at 100 GB/s, takes 4.2 ms
+    expected = "forward LSTM 512 1 1 2 ms onednn 4 ms 2.00 ±2% 209.7 GFLOP/s 50% 210%"
+    assert row.split() == expected.split()
+    assert lines[-1] == "jax did not take part: No module named 'jax'"
+
+
+def test_geometric_mean():
+    assert figures.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+
+
+def _served(peer, threads, todo, effort):
+    for case in todo:
+        fields = {name: getattr(case, name) for name in case.__slots__}
+        if case.B == 8:
+            yield {"peer": peer, "case": fields, "refused": "y differs"}
+        else:
+            yield {"peer": peer, "case": fields, "record": _record(case, peer, 1.0, 2.0)}
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    file, wanted, served = tmp_path / "results.jsonl", cases(["forward"], "smoke", [1]), []
+
+    def serve(peer, threads, todo, effort):
+        served.append((peer, [case.B for case in todo]))
+        return _served(peer, threads, todo, effort)
+
+    monkeypatch.setattr(run, "serve", serve)
+    run.run(wanted[:1], ["torch"], EFFORT, file)
+    results = run.run(wanted, ["torch", "numpy"], EFFORT, file)
+    assert served == [("torch", [1]), ("torch", [8]), ("numpy", [1, 8])]
+    assert len(results.records) == 2
+    assert len(results.refused) == 2
+    assert len(run.load(file).records) == 2
+
+
+def test_a_worker_serves_cases_and_says_what_it_refuses():
+    """With a real process: fastrnn beside its own Numba backend."""
+    found = [CASE, Case("product", "LSTM", 8, 2, 1)]
+    measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]
+    assert measured["record"]["ratio"] > 0
+    assert measured["record"]["ours"]["samples"] >= 5
+    assert unsupported["unsupported"] == "numba has no product"
+
+
+def test_a_peer_whose_process_dies_costs_only_that_case(monkeypatch):
+    monkeypatch.setattr(
+        run, "environment", lambda threads: {"PYTHONPATH": "/nowhere", "PATH": "/nowhere", "PYTHONSAFEPATH": "1"}
+    )
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    lines = list(run.serve("torch", 1, [CASE, CASE], EFFORT))
+    assert [line["refused"] for line in lines] == ["torch's process ended with 1"] * 2
+
+
+def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, c):
+    file = tmp_path / "figures.json"
+    command = [
+        "bench",
+        "--subset",
+        "smoke",
+        "--questions",
+        "forward",
+        "--threads",
+        "1",
+        "--peers",
+        "numba",
+        "--seconds",
+        "0.001",
+    ]
+    assert main([*command, "--json", str(file)]) == 0
+    output = capsys.readouterr()
+    assert "GFLOP/s" in output.out
+    assert "measuring beside numba" in output.err
+    content = json.loads(file.read_text())
+    assert content["machine"]["processor"]
+    assert content["ceilings"][0]["fma"] > 1e9
+    assert {record["peer"] for record in content["records"]} == {"numba"}
+
+
+@pytest.mark.parametrize("arguments", [["--subset", "all"], ["--threads", "0"], ["--seconds", "0"], ["--peers", "haste"]])
+def test_a_bad_option_gets_one_line(arguments, capsys):
+    assert main(["bench", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ceilings_pick_the_level_that_holds_each_threads_part():
+    read = {"L1": 4.0, "L2": 3.0, "L3": 2.0, "DRAM": 1.0}
+    two = Ceilings(2, 1.0, read, {"L1": 100, "L2": 1000, "L3": 10000})
+    assert [two.bandwidth(size) for size in (200, 2000, 10000, 10001)] == [4.0, 3.0, 2.0, 1.0]
+
+
+def test_c_counts_the_work_that_it_did(c):
+    from fastrnn.backends.c_library import aligned, ffi, lib, settings
+
+    one = lib.fastrnn_measure_fma(settings.isa, lib.FASTRNN_FLOAT32, 1, 10)
+    assert one > 0
+    assert lib.fastrnn_measure_fma(settings.isa, lib.FASTRNN_FLOAT32, 1, 30) == 3 * one
+    buffer = aligned(1 << 16)
+    buffer.fill(0)
+    for threads in (1, 2):
+        read = lib.fastrnn_measure_read(
+            settings.isa, lib.FASTRNN_FLOAT32, threads, 5, ffi.from_buffer(buffer), buffer.nbytes
+        )
+        assert read == 5 * (1 << 16)
+
+
+@pytest.mark.slow
+def test_real_work_that_is_doubled_shows_as_twice_as_slow():
+    a, b = np.random.default_rng(0).standard_normal((2, 200, 200), dtype=np.float32)
+    out = np.empty_like(a)
+
+    def work(times):
+        return lambda: [np.matmul(a, b, out=out) for _ in range(times)]
+
+    once, twice, again = alternate([work(4), work(8), work(4)], Effort(1.0))
+    assert 1.7 < twice.median / once.median < 2.3
+    assert 0.85 < again.median / once.median < 1.15
