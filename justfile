@@ -17,8 +17,13 @@ test *ARGS:
 sanitize:
     pytest tests/test_c_library.py -k sanitize
 
-bench *ARGS:
-    pytest bench {{ARGS}}
+# Everything beside every installed peer, into docs/performance.md; `just bench report` only writes it anew.
+bench *ARGS="run":
+    python -m bench {{ARGS}}
+
+# oneDNN's last build for OpenMP, into a prefix of its own: beside the current one it would overwrite files.
+bench-onednn-omp:
+    pip install --no-deps --prefix build/onednn-omp onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0
 
 lint:
     ruff check .

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from fastrnn.benchmark.cases import BATCH, CELLS, GATES, HIDDEN, Case
 from fastrnn.benchmark.ceilings import Ceilings
@@ -22,8 +23,10 @@ from fastrnn.benchmark.figures import Figures
 SHORT = {"onednn": "oneDNN", "onednn_omp": "oneDNN omp", "onnxruntime": "ORT", "openvino": "OpenVINO", "torch": "torch"}
 SHORT |= {"jax": "JAX", "keras": "Keras", "numpy": "NumPy"}
 MARKERS = {"RNN": "o", "GRU": "s", "LSTM": "^"}
-COLOURS = dict(zip(HIDDEN, ("#9ecae1", "#4292c6", "#2166ac", "#08306b"), strict=True))
+BESIDE = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # markers of equal intensity stand side by side
+COLOURS = dict(zip(HIDDEN, ("#f4a582", "#e08214", "#4393c3", "#053061"), strict=True))
 QUESTIONS = ("forward", "training")
+SLANT = 45  # degrees, of a line y = x on panels of this shape
 
 
 def intensity(case: Case) -> float:
@@ -44,7 +47,7 @@ def roofline(figures: Sequence[Figures], ceilings: dict[int, Ceilings], title: s
             some = [f for f in figures if f.case.question == question and f.case.threads == threads]
             _roofs(axis, ceilings[threads])
             for f in some:
-                x, y = intensity(f.case), 1e-9 * f.rate
+                x, y = BESIDE[f.case.cell] * intensity(f.case), 1e-9 * f.rate
                 axis.plot(x, y, MARKERS[f.case.cell], color=COLOURS[f.case.H], ms=7, mec="white", mew=0.7, zorder=3)
             axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
             axis.set_ylabel("GFLOP/s of the products")
@@ -69,11 +72,15 @@ def _roofs(axis: Any, ceilings: Ceilings) -> None:
         below = xs[xs * slope <= peak]
         axis.plot(below, below * slope, color=str(shade), lw=1, ls="--", zorder=1)
         if len(below):
-            at = below[0]
-            axis.text(
-                at, at * slope * 1.08, f"{level} {slope:.0f} GB/s", color=str(shade), fontsize=7, rotation=30, va="bottom"
-            )
-    axis.set(xscale="log", yscale="log", xlim=(0.3, 200), ylim=(peak / 150, peak * 1.6))
+            at = max(0.33, peak / 40 / slope)
+            label = {"color": str(shade), "fontsize": 8, "rotation": SLANT, "rotation_mode": "anchor", "va": "bottom"}
+            axis.text(at, at * slope * 1.04, f"{level} {slope:.0f} GB/s", **label)
+    axis.set(xscale="log", yscale="log", xlim=(0.3, 200), ylim=(peak / 50, peak * 1.6))
+    axis.set_xticks([0.3, 1, 3, 10, 30, 100], ["0.3", "1", "3", "10", "30", "100"])
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000) if peak / 50 < tick < peak * 1.6]
+    axis.set_yticks(ticks, [str(tick) for tick in ticks])
+    for values in (axis.xaxis, axis.yaxis):
+        values.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.2, which="both")
 
 

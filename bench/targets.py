@@ -60,9 +60,10 @@ def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[T
         )
 
     def bandwidth() -> float | None:
-        beyond = grid(
-            "forward", lambda f: f.case.B == 1 and f.case.operations / f.case.T > ceilings[f.case.threads].caches["L2"]
-        )
+        def large(f: Figures) -> bool:
+            return f.case.B == 1 and f.recurrent_bytes > ceilings[f.case.threads].caches["L2"]
+
+        beyond = grid("forward", large)
         return _least(f.share_of_bandwidth(ceilings[f.case.threads]) for f in beyond)
 
     return [

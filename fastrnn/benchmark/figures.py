@@ -68,11 +68,16 @@ class Figures:
         """Of the peak of the threads used."""
         return self.rate / ceilings.fma
 
+    @property
+    def recurrent_bytes(self) -> float:
+        """Of R."""
+        return 4.0 * GATES[self.case.cell] * self.case.H**2
+
     def share_of_bandwidth(self, ceilings: Ceilings) -> float | None:
         """Of the bound that reading R once a step sets, twice with backward; None where R is not read step by step."""
         if self.case.question not in ("forward", "training", "step"):
             return None
-        size = 4.0 * GATES[self.case.cell] * self.case.H**2
+        size = self.recurrent_bytes
         passes = 2 if self.case.question == "training" else 1
         return passes * self.case.T * size / ceilings.bandwidth(size) / self.ours
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..problem import Problem
 from . import numpy_language
 from .numpy_layers import LAYERS, sigmoid
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Absent, Side, Sides, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -38,8 +38,10 @@ class NumPy:
 
     def use_threads(self, n: int) -> None:
         """Of its BLAS; everything else runs on one."""
-        import threadpoolctl
-
+        try:
+            import threadpoolctl
+        except ImportError as error:
+            raise Absent(f"without threadpoolctl its threads cannot be set: {error}") from error
         threadpoolctl.threadpool_limits(n, user_api="blas")
         for library in threadpoolctl.threadpool_info():
             if library["user_api"] == "blas" and "numpy" in os.path.basename(os.path.dirname(library["filepath"])):

@@ -1,7 +1,7 @@
 """oneDNN called directly, in its last build for OpenMP: an older version, but without SYCL's few microseconds a call.
 
-Its packages and those of the current version put files of the same names into an environment; see CONTRIBUTING.md for how
-to have both.
+Its packages and those of the current version put files of the same names into an environment; `just bench-onednn-omp`
+gives this one a prefix of its own.
 """
 
 from __future__ import annotations
