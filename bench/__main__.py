@@ -59,7 +59,7 @@ def measure(arguments: argparse.Namespace) -> None:
         print(f"{peer}: {case.name if case else 'starting'}", file=sys.stderr, flush=True)
 
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
-    run(wanted, arguments.peers, Effort(arguments.seconds), file, tell)
+    run(wanted, arguments.peers, Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5)), file, tell)
 
 
 if __name__ == "__main__":

@@ -50,10 +50,10 @@ def versus(benchmark, sides, pytestconfig):
     def measure(case):
         clock, effort = Clock(), Effort(pytestconfig.getoption("--seconds"))
         try:
-            both, _ = agreed(*sides, case, effort, clock)
+            both, firsts = agreed(*sides, case, effort, clock)
         except Unsupported as error:
             pytest.skip(str(error))
-        ours, theirs = turns = [prepare(side.run, effort, clock) for side in both]
+        ours, theirs = turns = [prepare(side.run, effort, clock, first) for side, first in zip(both, firsts, strict=True)]
         number = count()
 
         def before_sample():

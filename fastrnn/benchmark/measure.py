@@ -18,6 +18,7 @@ from typing import Any
 
 Run = Callable[[], Any]
 
+SLOW = 0.3  # seconds: a call this long is its own warm-up, and fewer of them will do
 SHORTEST_SAMPLE = 50e-6  # seconds: shorter calls are timed several at a time, or the clock's own cost would show
 
 
@@ -38,6 +39,7 @@ class Effort:
     rounds: int = 5
     turn: float = 0.02
     pause: float = 0.01
+    slow_rounds: int = 3  # instead of `rounds`, for slow calls
 
 
 @dataclass(slots=True)
@@ -85,36 +87,40 @@ class Turn:
     def take(self, clock: Clock, effort: Effort) -> None:
         """All of a turn."""
         self.settle(clock, effort)
+        faults = _faults()
         for _ in range(self.samples):
             begin = clock.now()
             for _ in range(self.calls):
                 self.run()
             self.timing.samples.append((clock.now() - begin) / self.calls)
+        self.timing.faults = (_faults() - faults) / (self.samples * self.calls)
 
 
-def alternate(sides: Sequence[Run], effort: Effort, clock: Clock | None = None) -> list[Timing]:
-    """Time each side; they take turns."""
+def alternate(
+    sides: Sequence[Run], effort: Effort, clock: Clock | None = None, firsts: Sequence[float] | None = None
+) -> list[Timing]:
+    """Time each side; they take turns. ``firsts``: what the first call of each took, where that has been made."""
     clock = clock or Clock()
-    turns = [prepare(run, effort, clock) for run in sides]
+    known: Sequence[float | None] = firsts or [None] * len(sides)
+    turns = [prepare(run, effort, clock, first) for run, first in zip(sides, known, strict=True)]
     for _ in range(rounds(turns, effort)):
         for turn in turns:
             turn.take(clock, effort)
-    for turn in turns:
-        turn.timing.faults = _faults(turn.run)
     return [turn.timing for turn in turns]
 
 
 def rounds(turns: Sequence[Turn], effort: Effort) -> int:
     """How often each side has its turn."""
     slowest = max(turn.call for turn in turns)
-    return max(effort.rounds, math.ceil(effort.seconds / max(effort.turn, slowest)))
+    least = effort.rounds if slowest < SLOW else effort.slow_rounds
+    return max(least, math.ceil(effort.seconds / max(effort.turn, slowest)))
 
 
-def prepare(run: Run, effort: Effort, clock: Clock) -> Turn:
+def prepare(run: Run, effort: Effort, clock: Clock, first: float | None = None) -> Turn:
     """Warm up, and find out how long a call takes."""
     clock.sleep(effort.pause)
-    timing = Timing(_once(run, clock))
-    call = min(_once(run, clock) for _ in range(3)) if timing.first < 1 else _once(run, clock)
+    timing = Timing(_once(run, clock) if first is None else first)
+    call = min(_once(run, clock) for _ in range(3)) if timing.first < SLOW else timing.first
     calls = max(1, math.ceil(SHORTEST_SAMPLE / call))
     return Turn(run, timing, call, calls, max(1, round(effort.turn / (call * calls))))
 
@@ -125,9 +131,6 @@ def _once(run: Run, clock: Clock) -> float:
     return clock.now() - begin
 
 
-def _faults(run: Run, calls: int = 3) -> float:
-    """Page faults that the kernel served without a disk, a call."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(calls):
-        run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
+def _faults() -> int:
+    """Page faults of the process so far that took no disk."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

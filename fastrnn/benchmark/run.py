@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -108,8 +109,9 @@ def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Ite
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
-            worker.stdin.write(json.dumps(order))
-            worker.stdin.close()
+            with suppress(BrokenPipeError):  # it died at once; there will be no lines
+                worker.stdin.write(json.dumps(order))
+                worker.stdin.close()
             for text in worker.stdout:
                 line = json.loads(text) | {"peer": peer}
                 yield line

@@ -85,15 +85,16 @@ class NumPy:
         H, I = problem.case.H, problem.case.I  # noqa: E741
         weights, bias = np.hstack((problem.W, problem.R)), problem.b_ih + problem.b_hh
         xh = np.zeros(I + H, np.float32)
-        xh[:I], h = problem.x[0, 0], xh[I:]
+        h = xh[I:]
         step = {"RNN": _rnn_step, "GRU": _gru_step, "LSTM": _lstm_step}[problem.case.cell](problem, weights, bias, xh, h)
         return Side(step, lambda h: as_arrays(y=h[None]))
 
 
 def _rnn_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array) -> Callable[[], Array]:
-    a = np.empty(len(h), np.float32)
+    a, x = np.empty(len(h), np.float32), problem.x[0, 0]
 
     def run() -> Array:
+        xh[: len(x)] = x
         np.dot(weights, xh, out=a)
         np.add(a, bias, out=a)
         return np.tanh(a, out=h)
@@ -132,8 +133,10 @@ def _lstm_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Arra
     shift = (halved == 0.5) * np.float32(0.5)
     a, c, ig = np.empty(4 * H, np.float32), np.zeros(H, np.float32), np.empty(H, np.float32)
     i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+    x = problem.x[0, 0]
 
     def run() -> Array:
+        xh[: len(x)] = x
         np.dot(weights, xh, out=a)
         np.add(a, bias, out=a)
         np.tanh(a, out=a)

@@ -26,7 +26,8 @@ class WrongThreads(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: ``run()`` is what is timed; ``results(run())`` are its arrays, to be compared.
+    """One side of a comparison: ``run()`` is what is timed; ``results(run())`` are its arrays, to be compared, asked for
+    after the first run alone.
 
     The names of results: ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in torch's layouts; ``loss``; ``tokens``;
     parameters by their names in CharModel.
