@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, help="default: all that are installed")
     parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="default: 1 2")
     parser.add_argument("--seconds", type=float, default=0.1, help="for each side of each case (default: 0.1)")
+    parser.add_argument("--slow-rounds", type=int, default=3, help="turns of calls of more than 50 ms (default: 3)")
     arguments = parser.parse_args()
     if arguments.command == "run":
         measure(arguments)
@@ -59,7 +60,8 @@ def measure(arguments: argparse.Namespace) -> None:
         print(f"{peer}: {case.name if case else 'starting'}", file=sys.stderr, flush=True)
 
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
-    run(wanted, arguments.peers, Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5)), file, tell)
+    effort = Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5), slow_rounds=max(2, arguments.slow_rounds))
+    run(wanted, arguments.peers, effort, file, tell)
 
 
 if __name__ == "__main__":

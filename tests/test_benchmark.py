@@ -95,7 +95,7 @@ def test_a_neighbour_that_comes_half_way_disturbs_both_sides_alike():
     assert a.median == pytest.approx(b.median, rel=0.01)
 
 
-@pytest.mark.parametrize(("seconds", "times"), [(0.25, 5), (2.0, 3)])
+@pytest.mark.parametrize(("seconds", "times"), [(0.045, 5), (2.0, 3)])
 def test_a_long_call_is_measured_a_few_times_at_the_least(seconds, times):
     machine = Machine()
     a, b = alternate([lambda: machine.work(seconds / 2), lambda: machine.work(seconds)], EFFORT, machine.clock)
@@ -105,7 +105,7 @@ def test_a_long_call_is_measured_a_few_times_at_the_least(seconds, times):
 def test_the_spread_is_the_interquartile_range_over_the_median():
     timing = Timing(1.0, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert timing.median == 3.0
-    assert timing.spread == pytest.approx((4.5 - 1.5) / 3.0)
+    assert timing.spread == pytest.approx((4.0 - 2.0) / 3.0)
     assert timing.best == 1.0
 
 

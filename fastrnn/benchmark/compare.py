@@ -79,23 +79,25 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
     """
     problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
     sides = [build(side, problem) for side in (ours, peer)]
-    firsts, outcomes = [], []
+    firsts, shares, outcomes = [], [], []
     for side in sides:
         clock.sleep(effort.pause)
-        begin = clock.now()
+        cpu, begin = clock.cpu(), clock.now()
         out = side.run()
         firsts.append(clock.now() - begin)
+        shares.append((clock.cpu() - cpu) / firsts[-1])
         outcomes.append(side.results(out))
     agreement.require(outcomes[0], outcomes[1])
-    for side, name, first in zip(sides, (ours.name, peer.name), firsts, strict=True):
-        require_no_more_threads(side.run, case.threads, name, clock, effort.pause, first)
+    for side, name, first, share in zip(sides, (ours.name, peer.name), firsts, shares, strict=True):
+        if first < SLOW or share > case.threads + SLACK:
+            require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
     return sides, firsts
 
 
-def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pause: float, call: float) -> None:
+def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pause: float) -> None:
     """Raise WrongThreads if the process takes more processor time than so many threads can, whatever a library says."""
     lowest = float("inf")
-    for _ in range(1 if call > SLOW else 5):  # a pool that still spins after the other side's call may take part in one
+    for _ in range(5):  # a pool that still spins after the other side's call may take part in one
         clock.sleep(pause)
         cpu, begin = clock.cpu(), clock.now()
         while clock.now() - begin < 0.01:

@@ -18,7 +18,7 @@ from typing import Any
 
 Run = Callable[[], Any]
 
-SLOW = 0.3  # seconds: a call this long is its own warm-up, and fewer of them will do
+SLOW = 0.05  # seconds: a call this long is its own warm-up, and fewer of them will do
 SHORTEST_SAMPLE = 50e-6  # seconds: shorter calls are timed several at a time, or the clock's own cost would show
 
 
@@ -58,7 +58,7 @@ class Timing:
     @property
     def spread(self) -> float:
         """The interquartile range over the median."""
-        low, _, high = quantiles(self.samples, n=4)
+        low, _, high = quantiles(self.samples, n=4, method="inclusive")
         return (high - low) / self.median
 
     @property
