@@ -69,7 +69,7 @@ class Linear(Layer):
             weight, bias = self.weight, self.bias
 
             def make(backend: Backend) -> Any:
-                return backend.prepare_linear(weight.data, None if bias is None else bias.data)
+                return backend.prepare_linear(weight.values, None if bias is None else bias.values)
 
             parameters = (weight,) if bias is None else (weight, bias)
             self._prepared = ready = renewed(ready, self.backend, parameters, make)

@@ -57,6 +57,8 @@ class Direction:
         self.names = names
         self.reverse = reverse
         self._parameters_of = attrgetter(*names.values())
+        shapes, dtype = spec.shapes("b_ih" in names), np.dtype(spec.dtype)
+        self._expected = [(shapes[field], dtype) for field in names]
         self._prepared: Prepared | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,8 +78,10 @@ class Direction:
         return ready
 
     def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
-        arrays = {field: parameter.data for field, parameter in zip(self.names, parameters, strict=True)}
-        return backend.prepare(self.spec, check_params(self.spec, Params(**arrays)))
+        params = Params(**{field: parameter.values for field, parameter in zip(self.names, parameters, strict=True)})
+        if [(p.shape, p.dtype) for p in parameters] != self._expected:
+            check_params(self.spec, params)  # says which one has been replaced by another kind
+        return backend.prepare(self.spec, params)
 
     def forward(
         self,

@@ -100,13 +100,13 @@ class EmbeddedRecurrent:
         if not self._worth_a_table(x):
             result: tuple[Array, State] = self.recurrent(self.embedding(x), state, lengths)
             return result
-        y, state, _ = self.recurrent._infer(x, state, lengths, rows=self._rows)
+        y, state = self.recurrent._infer(x, state, lengths, rows=self._rows)
         return y, state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
         if self._worth_a_table(x):
-            (y, state, _), backward = self.recurrent._train(x, state, lengths, rows=self._rows)
+            (y, state), backward = self.recurrent._train(x, state, lengths, rows=self._rows)
             return (y, state), backward
         rows, embedding_backward = self.embedding.forward(x)
         (y, state), recurrent_backward = self.recurrent.forward(rows, state, lengths)

@@ -35,6 +35,11 @@ class Parameter:
         self.version = 0
 
     @property
+    def values(self) -> Array:
+        """The array itself, for kernels that read it and do not hand it on. Whoever changes it asks :meth:`writable`."""
+        return self._array
+
+    @property
     def data(self) -> Array:
         """The values, as a read-only view."""
         view = self._array.view()

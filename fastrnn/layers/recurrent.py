@@ -128,8 +128,7 @@ class LSTM(Recurrent):
     ) -> tuple[Any, ...]:
         """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
         wanted = checks.flag("return_cell_states", return_cell_states)
-        result = self._infer(x, state, lengths, wanted)
-        return result if wanted else result[:2]
+        return self._infer(x, state, lengths, wanted)
 
     @overload
     def forward(
@@ -146,5 +145,4 @@ class LSTM(Recurrent):
     ) -> tuple[tuple[Any, ...], Backward]:
         """Training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
         wanted = checks.flag("return_cell_states", return_cell_states)
-        result, backward = self._train(x, state, lengths, wanted)
-        return result if wanted else result[:2], backward
+        return self._train(x, state, lengths, wanted)

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init
-from ..backends.protocol import CellSpec, Plan
+from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
 from .base import Layer
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
-from .stack import Rows, StackOutput, stack_backward, stack_forward
+from .stack import Rows, stack_backward, stack_forward
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -129,17 +129,18 @@ class Recurrent(Layer):
 
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``. See the class for shapes and errors."""
-        return self._infer(x, state, lengths)[:2]
+        y, state = self._infer(x, state, lengths)
+        return y, state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``. See the class for shapes and errors."""
-        (y, state, _), backward = self._train(x, state, lengths)
+        (y, state), backward = self._train(x, state, lengths)
         return (y, state), backward
 
     def _infer(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
-    ) -> tuple[Array, State, Array | None]:
-        """y, the state, all cell states if asked for; ``rows`` run in place of the layer's own."""
+    ) -> tuple[Any, ...]:
+        """y and the state, and all cell states if asked for; ``rows`` run in place of the layer's own."""
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
         out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states)
@@ -147,7 +148,7 @@ class Recurrent(Layer):
 
     def _train(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
-    ) -> tuple[tuple[Array, State, Array | None], Backward]:
+    ) -> tuple[tuple[Any, ...], Backward]:
         """What inference gives, and backward."""
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
@@ -185,10 +186,10 @@ class Recurrent(Layer):
         h0, c0 = self._check_state("state", state, B, layout)
         return layout, x, h0, c0, lengths
 
-    def _leave(self, layout: Layout, out: StackOutput) -> tuple[Array, State, Array | None]:
+    def _leave(self, layout: Layout, out: Forward) -> tuple[Any, ...]:
         """The outputs in the caller's layout."""
-        c = None if out.c is None else layout.outward(out.c)
-        return layout.outward(out.y), layout.pack_state(out.h_n, out.c_n), c
+        y, state = layout.outward(out.y), layout.pack_state(out.h_n, out.c_n)
+        return (y, state) if out.c is None else (y, state, layout.outward(out.c))
 
     def _check_x(self, x: Array) -> Layout:
         """The layout of x. Raises TypeError or ValueError; which ids are allowed is checked further in."""

@@ -7,7 +7,6 @@ direction; states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,16 +28,6 @@ Rows = list[list[Direction]]  # one list of D directions for each layer
 StackTape = list[tuple[list[DirectionTape], DropoutBackward | None]]
 
 
-@dataclass(slots=True)
-class StackOutput:
-    """``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c [T,B,D*H]``."""
-
-    y: Array
-    h_n: Array
-    c_n: Array | None
-    c: Array | None
-
-
 def stack_forward(
     owner: Layer,
     rows: Rows,
@@ -49,8 +38,11 @@ def stack_forward(
     training: bool,
     cell_states: bool,
     dropout: float = 0.0,
-) -> tuple[StackOutput, StackTape]:
-    """Run every layer over ``x [T,B,I]`` or ids ``[T,B]``; ``dropout`` acts between layers, in training only."""
+) -> tuple[Forward, StackTape]:
+    """Run every layer over ``x [T,B,I]`` or ids ``[T,B]``; ``dropout`` acts between layers, in training only.
+
+    Gives ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c [T,B,D*H]``.
+    """
     if len(rows) == 1 == len(rows[0]):
         return _forward_alone(owner, rows[0][0], x, h0, c0, lengths, training, cell_states)
     h_n: list[Array] = []
@@ -76,7 +68,7 @@ def stack_forward(
         tape.append((tapes, undo))
     h, c = _stacked(h_n), [out.c for out in outs if out.c is not None]
     assert h is not None
-    return StackOutput(x, h, _stacked(c_n), _join(c) if c else None), tape
+    return Forward(x, h, _stacked(c_n), _join(c) if c else None), tape
 
 
 def _forward_alone(
@@ -88,12 +80,14 @@ def _forward_alone(
     lengths: Array | None,
     training: bool,
     cell_states: bool,
-) -> tuple[StackOutput, StackTape]:
+) -> tuple[Forward, StackTape]:
     """One layer in one direction: the loops of :func:`stack_forward` would take as long as a small cell's step."""
     h, c = None if h0 is None else h0[0], None if c0 is None else c0[0]
     out, tape = direction.forward(owner, x, h, c, lengths, training, cell_states)
-    c_n = None if out.c_n is None else out.c_n[None]
-    return StackOutput(out.y, out.h_n[None], c_n, out.c), [] if tape is None else [([tape], None)]
+    out.h_n = out.h_n[None]
+    if out.c_n is not None:
+        out.c_n = out.c_n[None]
+    return out, [] if tape is None else [([tape], None)]
 
 
 def stack_backward(
@@ -106,7 +100,7 @@ def stack_backward(
     dc: Array | None,
     need_dx: bool,
 ) -> tuple[Array | None, Array, Array | None]:
-    """dx, dh0, dc0 from the gradients of a StackOutput's arrays (None is zero); adds into the parameters' gradients.
+    """dx, dh0, dc0 from the gradients of what forward gave (None is zero); adds into the parameters' gradients.
 
     Raises RuntimeError, before anything is added, for a second backward or one after a parameter has changed.
     """
