@@ -129,8 +129,8 @@ void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, i
 
 /* Softmax cross-entropy in nats of logits [N, V] against classes `targets` [N], and its gradient dlogits [N, V]
  * (overwritten): of the rows whose target is not ignore_index and whose mask [N] (null: all) is not 0, their `mean` or sum;
- * the gradient of other rows is 0. workspace: 8 N bytes. Returns 0, and has written nothing, if a target that counts is not
- * in 0..V-1, else 1. */
+ * the gradient of other rows is 0. workspace: 8 N bytes. Returns the loss; or -1, and writes nothing, if a target that
+ * counts is not in 0..V-1. */
 typedef struct {
     int32_t isa;
     int32_t dtype;
@@ -138,8 +138,8 @@ typedef struct {
     int64_t N, V, ignore_index;
 } fastrnn_cross_entropy;
 
-int32_t fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
-                                      const uint8_t *mask, void *dlogits, double *loss, void *workspace);
+double fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
+                                     const uint8_t *mask, void *dlogits, void *workspace);
 
 /* A list of arrays that one call goes over: arrays[i] of sizes[i] elements, i < count. */
 typedef struct {

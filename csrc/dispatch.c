@@ -135,10 +135,10 @@ void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, i
     kernels_of(linear->isa, linear->dtype)->linear_backward(linear, packed, N, x, dy, dx, dW, db, workspace);
 }
 
-int32_t fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
-                                      const uint8_t *mask, void *dlogits, double *loss, void *workspace) {
+double fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
+                                     const uint8_t *mask, void *dlogits, void *workspace) {
     const fastrnn_kernels *kernels = kernels_of(how->isa, how->dtype);
-    return kernels->softmax_cross_entropy(how, logits, targets, mask, dlogits, loss, workspace);
+    return kernels->softmax_cross_entropy(how, logits, targets, mask, dlogits, workspace);
 }
 
 size_t fastrnn_arrays_workspace_size(const fastrnn_arrays *list) {

@@ -25,8 +25,8 @@ typedef struct {
     void (*linear_forward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, void *y, void *workspace);
     void (*linear_backward)(const fastrnn_linear *, const void *packed, int64_t N, const void *x, const void *dy, void *dx,
                             void *dW, void *db, void *workspace);
-    int32_t (*softmax_cross_entropy)(const fastrnn_cross_entropy *, const void *logits, const int64_t *targets,
-                                     const uint8_t *mask, void *dlogits, double *loss, void *workspace);
+    double (*softmax_cross_entropy)(const fastrnn_cross_entropy *, const void *logits, const int64_t *targets,
+                                    const uint8_t *mask, void *dlogits, void *workspace);
     size_t (*arrays_workspace_size)(const fastrnn_arrays *);
     double (*arrays_squares)(const fastrnn_arrays *, void *workspace);
     void (*arrays_scale)(const fastrnn_arrays *, double factor);

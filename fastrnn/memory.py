@@ -3,6 +3,9 @@
 A training step makes the same large arrays over and over. Fresh memory from the operating system costs a page fault for
 every 4 KiB, and recurrent networks on a CPU can spend a tenth of their time in them. Arrays from here give their memory
 back to a pool when the last reference to them is gone, and the next array of that size takes it from there.
+
+Blocks are NumPy's own: from 4 MiB on it asks the system for huge pages (a character model with LSTM 2 x 512 has 340 of
+its 400 MB in them), so nothing here does.
 """
 
 from __future__ import annotations

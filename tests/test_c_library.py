@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 # Groups of the C tests for where a process with several threads cannot be forked.
-ALL_BUT_FORK = ("isa", "cells", "threads", "linear", "generate")
+ALL_BUT_FORK = ("isa", "cells", "threads", "linear", "generate", "training")
 
 slow = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_thread_team_under_thread_sanitizer(tmp_path: Path) -> None:
         pytest.skip("the compiler has no ThreadSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")
     # Not the group "fork": the sanitizer ends a child that starts threads.
-    check(run([built / "test_kernels", "threads", "linear", "generate"], env={"TSAN_OPTIONS": "halt_on_error=1"}))
+    check(run([built / "test_kernels", "threads", "linear", "generate", "training"], env={"TSAN_OPTIONS": "halt_on_error=1"}))
 
 
 @slow

@@ -5,7 +5,7 @@
 #include "../fastrnn.h"
 #include "names.h"
 
-int32_t softmax_cross_entropy_(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
-                               const uint8_t *mask, void *dlogits, double *loss, void *workspace);
+double softmax_cross_entropy_(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
+                              const uint8_t *mask, void *dlogits, void *workspace);
 
 #endif

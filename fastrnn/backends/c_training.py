@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..memory import empty
-from .c_library import DTYPES, ffi, int64s, lib, pointer, settings, take_workspace
+from .c_library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
 from .protocol import Rule, Slot
 
 Array = NDArray[Any]
@@ -49,18 +49,18 @@ class CTraining:
     ) -> tuple[float, Array] | None:
         """loss and dx, each row in one go."""
         N, V = x.shape
-        how = ffi.new("fastrnn_cross_entropy *", (settings.isa, _DTYPES[x.dtype.char], mean, N, V, ignore_index))
-        dx, loss = empty(x.shape, x.dtype), ffi.new("double *")
-        rows = pointer(x), int64s(targets), ffi.NULL if mask is None else ffi.from_buffer("uint8_t[]", mask)
-        fine = lib.fastrnn_softmax_cross_entropy(how, *rows, ffi.from_buffer(dx), loss, take_workspace(8 * N))
-        return (loss[0], dx) if fine else None
+        how = [(settings.isa, _DTYPES[x.dtype.char], mean, N, V, ignore_index)]
+        dx = empty(x.shape, x.dtype)
+        rows = from_buffer(x), int64s(targets), NULL if mask is None else from_buffer("uint8_t[]", mask)
+        loss = lib.fastrnn_softmax_cross_entropy(how, *rows, from_buffer(dx), take_workspace(8 * N))
+        return None if loss == -1 else (loss, dx)
 
     def prepare_arrays(self, arrays: Sequence[Array]) -> list[Any]:
         """A list for the library of each dtype, with what it points to."""
         lists = []
         for dtype, chosen in _by_dtype(arrays):
             sizes = ffi.new("int64_t[]", [arrays[i].size for i in chosen])
-            pointers = ffi.new("void *[]", [ffi.from_buffer(arrays[i]) for i in chosen])
+            pointers = ffi.new("void *[]", [from_buffer(arrays[i]) for i in chosen])
             made = ffi.new("fastrnn_arrays *", (settings.isa, dtype, len(chosen), sizes, pointers))
             lists.append((made, sizes, pointers, arrays))
         return lists
@@ -92,4 +92,4 @@ class CTraining:
         numbers = rule.lr, rule.weight_decay, rule.momentum, rule.alpha, rule.beta1, rule.beta2, rule.eps
         for group in prepared:
             kind = group.isa, group.dtype, _RULES[rule.kind], rule.nesterov, rule.decoupled
-            lib.fastrnn_optimise(ffi.new("fastrnn_optimiser *", (*kind, *numbers)), len(group.slots), group.table)
+            lib.fastrnn_optimise([(*kind, *numbers)], len(group.slots), group.table)

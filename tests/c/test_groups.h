@@ -8,5 +8,6 @@ void test_threads(void);
 void test_fork(void);
 void test_linear(void);
 void test_generate(void);
+void test_training(void);
 
 #endif

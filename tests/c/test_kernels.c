@@ -27,7 +27,8 @@ static const struct {
     const char *name;
     void (*run)(void);
 } GROUPS[] = {{"isa", test_instruction_sets}, {"fork", test_fork},     {"cells", test_cells},
-              {"threads", test_threads},      {"linear", test_linear}, {"generate", test_generate}};
+              {"threads", test_threads},      {"linear", test_linear}, {"generate", test_generate},
+              {"training", test_training}};
 
 static int is_wanted(const char *name, int count, char *const *wanted) {
     for (int i = 0; i < count; i++)
