@@ -19,6 +19,11 @@ static inline int64_t active(const schedule *s, int64_t step) { return s->offset
 static inline int64_t sequence_of(const schedule *s, int64_t j) { return s->order ? s->order[j] : j; }
 static inline int64_t source_of(const schedule *s, int64_t n) { return s->source ? s->source[n] : n; }
 
+/* Row of the states, B initial ones and then each step's, that holds the state before (after) step s of the first active
+ * sequence. */
+static inline int64_t row_before(const schedule *s, int64_t step) { return step ? s->B + s->offset[step - 1] : 0; }
+static inline int64_t row_after(const schedule *s, int64_t step) { return s->B + s->offset[step]; }
+
 /* Packed rows in all, without building the schedule. */
 int64_t schedule_rows(const fastrnn_batch *batch);
 

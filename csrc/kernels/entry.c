@@ -91,10 +91,8 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dfull = l->P ? arena_reals(a, B * l->state) : 0;
     b->dh_all = l->P ? arena_reals(a, N * l->h_row) : 0;
     b->drh = c->h2.count ? arena_reals(a, B * l->state) : 0;
-    b->dW = arena_reals(a, l->panels * l->I * group_width(l, c->x));
-    b->dR = arena_reals(a, l->panels * l->Y * group_width(l, c->h));
-    b->dR2 = arena_reals(a, l->panels * l->H * group_width(l, c->h2));
-    b->dprojection = arena_reals(a, l->P * l->state);
+    b->dW = ids ? arena_reals(a, l->panels * l->I * group_width(l, c->x)) : 0;
+    b->outer = arena_reals(a, threads * OUTER_BUFFER);
     b->dbias = arena_reals(a, l->panels * l->width);
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);

@@ -1,10 +1,5 @@
 #include "gemm.h"
 
-/* Rows of B in a block. A tile's results are read and written once a block, which cost 8 % of its time with blocks of 128;
- * 512 rows of 4 vectors stream from the second-level cache, which has them ready. Above it, left operands that are strided
- * lose more than that. The blocks' borders are part of the result's bits: they depend on K alone. */
-enum { K_BLOCK = 512 };
-
 /* A right operand larger than this does not stay in the second-level cache from one use to the next: while a block of it is
  * used, the next one is fetched. LSTM H = 1024, B = 8 to 128: 10 to 14 % faster; below, fetching costs 3 %. */
 enum { FETCH_AHEAD_BYTES = 1 << 20 };

@@ -67,16 +67,15 @@ static void pack_columns(const layout *l, gate_group g, int64_t K, const real *f
         }
 }
 
-void add_unpacked(const layout *l, gate_group g, int64_t K, const real *from, real *to) {
+void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *to) {
     const int64_t w = group_width(l, g), units = l->units * VL;
-    for (int64_t panel = 0; panel < l->panels; panel++)
-        for (int64_t column = 0; column < w; column++) {
-            int64_t unit = panel * units + column % units;
-            if (unit >= l->H) continue;
-            const real *column_of = from + panel * K * w + column;
-            real *row = to + (g.gate[column / units] * l->H + unit) * K;
-            for (int64_t k = 0; k < K; k++) row[k] += column_of[k * w];
-        }
+    for (int64_t column = 0; column < w; column++) {
+        int64_t unit = panel * units + column % units;
+        if (unit >= l->H) continue;
+        const real *column_of = from + panel * K * w + column;
+        real *row = to + (g.gate[column / units] * l->H + unit) * K;
+        for (int64_t k = 0; k < K; k++) row[k] += column_of[k * w];
+    }
 }
 
 /* The transposed product's right operand: its rows are gates in the gate buffer's order, its columns those of `from`. */

@@ -32,7 +32,8 @@ static inline int64_t group_first(const layout *l, gate_group g) { return g.firs
 
 void pack_layer(const layout *l, const fastrnn_params *params, int training, real *packed);
 
-/* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group: a packed gradient into torch's layout. */
-void add_unpacked(const layout *l, gate_group g, int64_t K, const real *from, real *to);
+/* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group and the units of a panel: a packed gradient
+ * into torch's layout. */
+void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *to);
 
 #endif

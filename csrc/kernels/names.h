@@ -31,6 +31,7 @@
 #define measure_fma_ THIS_BUILD(measure_fma_)
 #define measure_read_ THIS_BUILD(measure_read_)
 #define optimise_ THIS_BUILD(optimise_)
+#define outer_product THIS_BUILD(outer_product)
 #define pack_layer THIS_BUILD(pack_layer)
 #define pack_transposed THIS_BUILD(pack_transposed)
 #define product THIS_BUILD(product)

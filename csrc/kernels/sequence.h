@@ -2,8 +2,8 @@
 #ifndef FASTRNN_SEQUENCE_H
 #define FASTRNN_SEQUENCE_H
 
-#include "../schedule.h"
 #include "layout.h"
+#include "outer.h"
 #include "rows.h"
 
 /* What a training forward keeps for backward. Rows are packed rows (schedule.h); N of them. */
@@ -28,10 +28,6 @@ static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch
     t.rh = l->cell->h2.count ? arena_reals(a, N * l->state) : 0;
     return t;
 }
-
-/* Row of t.h and t.c that holds the state before step s, of the first active sequence. */
-static inline int64_t row_before(const schedule *s, int64_t step) { return step ? s->B + s->offset[step - 1] : 0; }
-static inline int64_t row_after(const schedule *s, int64_t step) { return s->B + s->offset[step]; }
 
 /* How the crew shares a step: rows of the batch each with a thread of its own, or panels, with a barrier after each stage.
  */
@@ -98,8 +94,8 @@ typedef struct {
     real *dfull;             /* [B][state] gradient of o tanh(c) before a projection */
     real *dh_all;            /* [N][h_row] gradient of the projected h, for the projection's own */
     real *drh;               /* [B][state] gradient of r h_prev */
-    real *dW, *dR, *dR2;     /* packed, as W, R, R2 are */
-    real *dprojection;       /* [P][state] */
+    real *dW;                /* with ids: packed, as W is */
+    real *outer;             /* [threads][OUTER_BUFFER] */
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
     real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx on their way out */
 } backward_pass;
