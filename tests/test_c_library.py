@@ -102,7 +102,8 @@ def test_thread_team_under_thread_sanitizer(tmp_path: Path) -> None:
         pytest.skip("the compiler has no ThreadSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")
     # Not the group "fork": the sanitizer ends a child that starts threads.
-    check(run([built / "test_kernels", "threads", "linear", "generate", "training"], env={"TSAN_OPTIONS": "halt_on_error=1"}))
+    groups = "threads", "linear", "generate", "training"
+    check(run([built / "test_kernels", *groups], env={"TSAN_OPTIONS": "halt_on_error=1"}))
 
 
 @slow
