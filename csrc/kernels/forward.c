@@ -104,7 +104,7 @@ static void recurrent_product(step_context *k, gate_group g, const real *a, int6
                       .c_panel = k->view.panel_step,
                       .c_row = l->width,
                       .done = done,
-                      .backwards = (int)(k->step & 1),
+                      .backwards = (int)((k->step + k->f->batch->turn) & 1),
                       .context = k};
     product(&p, panels, rows);
 }

@@ -20,6 +20,7 @@ typedef struct {
     double *p;
     candidate *candidates;
     void *layer_workspace;
+    int32_t steps; /* so far */
 } buffers;
 
 static int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
@@ -53,13 +54,15 @@ size_t tokens_workspace_size(const fastrnn_language_model *model) {
 /* One token through the recurrent layers; their states in h and c advance. Leaves the top layer's output in w->x. Layers go
  * through the dispatcher: each may have been packed for an ISA of its own. */
 static void step(const fastrnn_language_model *m, int64_t token, real *h, real *c, buffers *w) {
+    fastrnn_batch batch = ONE_STEP;
+    batch.turn = (w->steps++) & 1;
     if (m->embedding) load_row(w->x, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
     for (int32_t i = 0; i < m->count; i++) {
         const fastrnn_layer *l = m->layers + i;
         const int ids = i == 0 && !m->embedding, has_c = cell_of(l->cell)->has_c;
         fastrnn_input in = {.x = ids ? 0 : w->x, .ids = ids ? &token : 0, .h0 = h, .c0 = has_c ? c : 0};
         fastrnn_output out = {.y = w->y, .h_n = w->h, .c_n = has_c ? w->c : 0};
-        fastrnn_forward(l, m->packed[i], &ONE_STEP, &in, &out, 0, w->layer_workspace);
+        fastrnn_forward(l, m->packed[i], &batch, &in, &out, 0, w->layer_workspace);
         memcpy(h, w->h, (size_t)output_size(l) * sizeof(real));
         h += output_size(l);
         if (has_c) memcpy(c, w->c, (size_t)l->H * sizeof(real));
