@@ -3,7 +3,7 @@
  * Gates live in the gate buffer, gates[panel][row][slot][unit]: one panel holds all slots of the same `units` vectors of
  * hidden units, so one place in memory has everything that a unit's equations need. Forward turns pre-activations into
  * activations in place; backward turns activations into the gradients of the pre-activations, in place again, where they are
- * at once the left operand of dx and the right operand of dW and dR. */
+ * at once the left operands of dx and dh, row by row, and of dW and dR, column by column. */
 #ifndef FASTRNN_CELL_H
 #define FASTRNN_CELL_H
 

@@ -1,9 +1,5 @@
 #include "gemm.h"
 
-/* A right operand larger than this does not stay in the second-level cache from one use to the next: while a block of it is
- * used, the next one is fetched. LSTM H = 1024, B = 8 to 128: 10 to 14 % faster; below, fetching costs 3 %. */
-enum { FETCH_AHEAD_BYTES = 1 << 20 };
-
 /* Turns a run-time height into the constant that unrolls a tile; heights above `highest` leave no code behind. */
 INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, int rows, const tile_args *t) {
     switch (rows) {

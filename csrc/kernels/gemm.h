@@ -26,6 +26,10 @@ static inline columns columns_of(int64_t n) {
  * lose more than that. The blocks' borders are part of the result's bits: they depend on K alone. */
 enum { K_BLOCK = 512 };
 
+/* A right operand larger than this does not stay in the second-level cache from one use to the next: while a block of it is
+ * used, the next one is fetched. LSTM H = 1024, B = 8 to 128: 10 to 14 % faster; below, fetching costs 3 %. */
+enum { FETCH_AHEAD_BYTES = 1 << 20 };
+
 /* Called for `rows` finished rows of one panel, while they are in cache. */
 typedef void (*rows_done)(void *context, int64_t panel, int64_t row, int64_t rows);
 

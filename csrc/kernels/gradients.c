@@ -5,7 +5,7 @@
  * Every sum runs over rows in the packed order, whichever thread does it: the same bits for every crew. */
 #include "sequence.h"
 
-/* Rows of dW or dR: those of one slot of one gate panel are a run. */
+/* Rows of dW or dR: those of a gate panel are a group. */
 typedef struct {
     const backward_pass *b;
     gate_group g;
@@ -13,20 +13,17 @@ typedef struct {
     real *to;  /* [G*H][n] */
 } gate_rows;
 
-static outer_run gate_run(const void *context, int64_t i) {
+static real *gate_row(const void *context, int64_t panel, int64_t r) {
     const gate_rows *k = context;
     const layout *l = &k->b->l;
-    const int64_t panel = i / k->g.count, at = i % k->g.count, units = l->units * VL, unit = panel * units;
-    return (outer_run){.a = k->b->t.gates + panel * k->b->t.steps.N * l->width + (k->g.first + at) * units,
-                       .step = l->width,
-                       .rows = smaller(units, l->H - unit),
-                       .to = k->to + (k->g.gate[at] * l->H + unit) * k->n};
+    const int64_t units = l->units * VL, unit = panel * units + r % units;
+    return unit < l->H ? k->to + (k->g.gate[r / units] * l->H + unit) * k->n : 0;
 }
 
-/* Sums of gates over rows n, for some vectors of a slot; long sums are sums of sums, which keeps them accurate. */
-static void slot_biases(const backward_pass *b, int64_t panel, int64_t slot, range vectors, range n) {
+/* Sums of gates over rows n, for some vectors of a panel; long sums are sums of sums, which keeps them accurate. */
+static void sum_biases(const backward_pass *b, int64_t panel, range vectors, range n) {
     const layout *l = &b->l;
-    for (int64_t v = slot * l->units + vectors.begin; v < slot * l->units + vectors.end; v++) {
+    for (int64_t v = vectors.begin; v < vectors.end; v++) {
         const real *gates = b->t.gates + panel * b->t.steps.N * l->width + v * VL;
         real *to = b->dbias + panel * l->width + v * VL;
         vec sum[4] = {splat(0), splat(0), splat(0), splat(0)};
@@ -39,22 +36,30 @@ static void slot_biases(const backward_pass *b, int64_t panel, int64_t slot, ran
     }
 }
 
-/* A slot that the input feeds is summed with dW, the others with dR. */
-static void run_biases(const void *context, int64_t run, range vectors, range n) {
+/* Slots that the input feeds, the first ones, are summed with dW, the others with dR. */
+static void group_biases(const void *context, int64_t panel, range vectors, range n) {
     const gate_rows *k = context;
-    const int64_t slot = k->g.first + run % k->g.count, inputs = k->b->l.cell->x.count;
-    if (k->g.first == 0 || slot >= inputs) slot_biases(k->b, run / k->g.count, slot, vectors, n);
+    const layout *l = &k->b->l;
+    const int64_t first = k->g.first * l->units, inputs = l->cell->x.count * l->units;
+    vectors.begin += first;
+    vectors.end += first;
+    if (first) vectors.begin = larger(vectors.begin, inputs);
+    sum_biases(k->b, panel, vectors, n);
 }
 
 static int wants_biases(const backward_pass *b) { return b->grads->b_ih || b->grads->b_hh; }
 
 static void gate_product(const crew *me, const backward_pass *b, gate_group g, outer_right x, real *to) {
+    const layout *l = &b->l;
     const gate_rows rows = {b, g, x.n, to};
     outer_args o = {.N = b->t.steps.N,
-                    .runs = b->l.panels * g.count,
-                    .vectors = b->l.units,
-                    .run = gate_run,
-                    .each = wants_biases(b) ? run_biases : 0,
+                    .a = b->t.gates + group_first(l, g),
+                    .groups = l->panels,
+                    .group = b->t.steps.N * l->width,
+                    .step = l->width,
+                    .columns = group_width(l, g),
+                    .to = gate_row,
+                    .each = wants_biases(b) ? group_biases : 0,
                     .context = &rows,
                     .x = x};
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
@@ -76,9 +81,8 @@ static void scatter_tokens(const crew *me, const backward_pass *b) {
             for (int64_t i = 0; i < w; i += VL) store(to + i, load(to + i) + load(from + i));
         }
         add_unpacked(l, l->cell->x, panel, l->I, b->dW, b->grads->W);
-        for (int64_t slot = 0; wants_biases(b) && slot < l->cell->x.count; slot++)
-            for (int64_t n = 0; n < s->N; n += K_BLOCK)
-                slot_biases(b, panel, slot, (range){0, l->units}, (range){n, smaller(n + K_BLOCK, s->N)});
+        for (int64_t n = 0; wants_biases(b) && n < s->N; n += K_BLOCK)
+            sum_biases(b, panel, (range){0, w / VL}, (range){n, smaller(n + K_BLOCK, s->N)});
     }
 }
 
@@ -94,19 +98,21 @@ static void weights(const crew *me, const backward_pass *b) {
     if (c->h2.count) gate_product(me, b, c->h2, (outer_right){t->rh, l->state, l->H, 0}, b->grads->R);
 }
 
-static outer_run projection_run(const void *context, int64_t i) {
+static real *projection_row(const void *context, int64_t i, int64_t r) {
     const backward_pass *b = context;
     (void)i;
-    return (outer_run){b->dh_all, b->l.h_row, b->l.P, b->grads->projection};
+    return r < b->l.P ? (real *)b->grads->projection + r * b->l.H : 0;
 }
 
 /* dprojection[j] += sum over n of dh[n][j] full[n] */
 static void projection_weights(const crew *me, const backward_pass *b) {
     const layout *l = &b->l;
     outer_args o = {.N = b->t.steps.N,
-                    .runs = 1,
-                    .vectors = (l->P + VL - 1) / VL,
-                    .run = projection_run,
+                    .a = b->dh_all,
+                    .groups = 1,
+                    .step = l->h_row,
+                    .columns = l->h_row,
+                    .to = projection_row,
                     .context = b,
                     .x = {b->t.full, l->state, l->H, 0}};
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);

@@ -1,9 +1,9 @@
 /* Sums of outer products, sum over n of a[n]^T x[n].
  *
- * Where n is the middle index of a product, neither operand lies as the tile wants it: x is copied, a block of n and a panel
- * of columns at a time, into a buffer that stays in the second-level cache for all rows of the result (its own rows are
- * often a power of two apart and would fall on each other in the caches); a is read by strides. The result needs no layout
- * of its own: its rows are the caller's. */
+ * Where n is the middle index of a product, neither operand lies as the tile wants it: x is copied, a block of n and some
+ * panels of columns at a time, into a buffer that stays in the second-level cache for all of a's columns (its own rows are
+ * often a power of two apart and would fall on each other in the caches); a is read by strides, once for all those panels.
+ * The result needs no layout of its own: sums of a block are added to the caller's rows. */
 #include "outer.h"
 
 #include "rows.h"
@@ -30,50 +30,85 @@ static void copy_right(const outer_right *x, range n, int64_t first, int64_t w, 
     }
 }
 
-/* The result is seldom in cache; without this, a tile waits for it at its end. */
-static void fetch_rows(const outer_right *x, int64_t first, int64_t w, outer_run r) {
-    const int64_t end = smaller(first + w, x->n), line = 64 / sizeof(real);
-    for (int64_t i = 0; i < r.rows; i++)
-        for (int64_t j = first; j < end; j += line) __builtin_prefetch(r.to + i * x->n + j, 0, 2);
+/* The result is seldom in cache; without this, adding to it waits for it. */
+static void fetch(const real *to, int64_t n) {
+    for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(to + i, 0, 2);
 }
 
-/* A panel's columns of some rows of the result: where they lie, or through `spare` if they are less than the panel. */
-static void add_rows(product_args *p, const outer_right *x, int64_t first, outer_run r, real *spare) {
-    const int64_t w = p->vectors * VL, here = smaller(w, x->n - first);
-    real *to = r.to + first;
-    p->c = here < w ? spare : to;
-    p->c_row = here < w ? w : x->n;
-    p->init = here < w ? 0 : to;
-    p->init_row = p->c_row;
-    product(p, (range){0, 1}, (range){0, r.rows});
-    for (int64_t i = 0; here < w && i < r.rows; i++) add_part(to + i * x->n, spare + i * w, here);
+/* Some vectors of a group's columns: a part of a's columns that fits a tile's loop, and the rows of the result for them. */
+typedef struct {
+    int64_t group;
+    range vectors;
+} part_of_a;
+
+/* The part from vector v on, of all groups' vectors; as many as stay in one group and before `end`. */
+static part_of_a part_at(const outer_args *o, int64_t v, int64_t end) {
+    const int64_t vectors = o->columns / VL, at = v % vectors;
+    return (part_of_a){v / vectors, {at, at + smaller(smaller(OUTER_ROWS / VL, vectors - at), end - v)}};
 }
 
-/* Some vectors of the result's rows within one run, for the panels of columns from `first` on. */
-static void add_run(const outer_args *o, int64_t run, range vectors, range n, range panels, real *buffer) {
+static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
+    return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
+}
+
+/* While a part of a is at work, the next one is fetched, some rows after each tile. */
+typedef struct {
+    const real *next;
+    int64_t step, columns, left, rows;
+} fetching;
+
+static void fetch_next(void *context, int64_t panel, int64_t row, int64_t rows) {
+    fetching *f = context;
+    (void)panel, (void)row, (void)rows;
+    for (int64_t i = smaller(f->rows, f->left); i > 0; i--, f->left--, f->next += f->step) fetch(f->next, f->columns);
+}
+
+static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, fetching *next) {
     const columns cols = columns_of(o->x.n);
-    const int64_t w = cols.vectors * VL;
-    outer_run r = o->run(o->context, run);
-    r.rows = smaller(r.rows, vectors.end * VL) - vectors.begin * VL;
-    if (r.rows <= 0) return;
-    if (o->each && panels.begin == 0) o->each(o->context, run, vectors, n);
-    r.to += vectors.begin * VL * o->x.n;
+    const int64_t w = cols.vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
+    real *sums = buffer + OUTER_PANELS * K_BLOCK * w;
     product_args p = {.n_outer = 1,
                       .n_inner = n.end - n.begin,
-                      .a = {r.a + n.begin * r.step + vectors.begin * VL, 1, r.step, 0},
+                      .a = {left_at(o, part, n.begin), 1, o->step, 0},
                       .vectors = cols.vectors,
-                      .b_row = w};
+                      .b_row = w,
+                      .c = sums,
+                      .c_row = w,
+                      .done = next->left ? fetch_next : 0,
+                      .context = next};
+    real *to[OUTER_ROWS];
+    for (int64_t r = 0; r < rows; r++) to[r] = o->to(o->context, part.group, first + r);
+    if (o->each && panels.begin == 0) o->each(o->context, part.group, part.vectors, n);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
+        const int64_t here = smaller(w, o->x.n - panel * w);
+        for (int64_t r = 0; r < rows; r++)
+            if (to[r]) fetch(to[r] + panel * w, here);
         p.b = buffer + (panel - panels.begin) * K_BLOCK * w;
-        fetch_rows(&o->x, panel * w, w, r);
-        add_rows(&p, &o->x, panel * w, r, buffer + OUTER_PANELS * K_BLOCK * w);
+        product(&p, (range){0, 1}, (range){0, rows});
+        for (int64_t r = 0; r < rows; r++)
+            if (to[r]) add_part(to[r] + panel * w, sums + r * w, here);
+    }
+}
+
+static void add_block(const outer_args *o, range mine, range n, range panels, real *buffer) {
+    const int far = (mine.end - mine.begin) * VL * (n.end - n.begin) * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
+    for (int64_t v = mine.begin, count; v < mine.end; v += count) {
+        part_of_a part = part_at(o, v, mine.end);
+        count = part.vectors.end - part.vectors.begin;
+        fetching next = {0};
+        if (far && v + count < mine.end) {
+            part_of_a after = part_at(o, v + count, mine.end);
+            next = (fetching){left_at(o, after, n.begin), o->step, (after.vectors.end - after.vectors.begin) * VL,
+                              n.end - n.begin, 12};
+        }
+        add_part_of_a(o, part, n, panels, buffer, &next);
     }
 }
 
 void outer_product(const crew *me, const outer_args *o, real *buffer) {
     const columns cols = columns_of(o->x.n);
     const int64_t w = cols.vectors * VL;
-    const range mine = crew_share(me, o->runs * o->vectors, 1);
+    const range mine = crew_share(me, o->groups * (o->columns / VL), 1);
     if (mine.begin == mine.end) return;
     for (int64_t first = 0; first < cols.panels; first += OUTER_PANELS) {
         const range panels = {first, smaller(first + OUTER_PANELS, cols.panels)};
@@ -81,11 +116,7 @@ void outer_product(const crew *me, const outer_args *o, real *buffer) {
             const range n = {begin, smaller(begin + K_BLOCK, o->N)};
             for (int64_t panel = panels.begin; panel < panels.end; panel++)
                 copy_right(&o->x, n, panel * w, w, buffer + (panel - first) * K_BLOCK * w);
-            for (int64_t v = mine.begin, count; v < mine.end; v += count) {
-                const int64_t run = v / o->vectors, at = v % o->vectors;
-                count = smaller(smaller(OUTER_ROWS / VL, o->vectors - at), mine.end - v);
-                add_run(o, run, (range){at, at + count}, n, panels, buffer);
-            }
+            add_block(o, mine, n, panels, buffer);
         }
     }
 }

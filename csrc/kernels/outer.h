@@ -5,13 +5,6 @@
 #include "../schedule.h"
 #include "gemm.h"
 
-/* Consecutive rows of the result, and the columns of the left operand that they belong to. */
-typedef struct {
-    const real *a; /* column r of row n at a + n * step + r */
-    int64_t step, rows;
-    real *to; /* [rows][n] added to */
-} outer_run;
-
 /* The rows of the right operand, x[n] at rows + n * stride; or, with `steps`, the row that the state before row n is in. */
 typedef struct {
     const real *rows;
@@ -19,12 +12,15 @@ typedef struct {
     const schedule *steps;
 } outer_right;
 
+/* Columns of the left operand, and so rows of the result, come in groups: column r of group i at
+ * a + i * group + n * step + r, r < columns, a whole number of vectors. */
 typedef struct {
-    int64_t N;             /* rows that are summed over */
-    int64_t runs, vectors; /* the result's rows: runs of `vectors` vectors, the last of which may have fewer rows */
-    outer_run (*run)(const void *context, int64_t i);
-    /* Null, or: called once for all n in order, for each of the result's vectors of rows, just before they are read. */
-    void (*each)(const void *context, int64_t run, range vectors, range n);
+    int64_t N; /* rows n that are summed over */
+    const real *a;
+    int64_t groups, group, step, columns;
+    real *(*to)(const void *context, int64_t i, int64_t r); /* the row for column r of group i; null: there is none */
+    /* Null, or: called once for all n in order, for each of the groups' vectors of columns, just before they are read. */
+    void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
 } outer_args;
