@@ -40,3 +40,7 @@ format:
 # API pages from the docstrings, into site/.
 docs:
     pdoc --output-directory site fastrnn
+
+# The pictures of docs/kernels.md.
+figures:
+    python docs/figures/draw.py
