@@ -11,6 +11,7 @@ import pytest
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends.protocol import Params
+from fastrnn.text.char_model import CharModel
 
 SLOW = pytest.mark.slow
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
@@ -105,6 +106,25 @@ def test_more_threads_than_processors(c, set_threads, threads):
         set_threads(threads)
         assert backends.load("c").plan(case.spec, 5, B).threads > 1
         _assert_same_bits(cases.run("c", case), wanted)
+
+
+# Layers, hidden and vocabulary size; the second model's output layer is shared too.
+@pytest.mark.parametrize(("layers", "hidden", "V"), [(1, 256, 65), (2, 200, 307)])
+@pytest.mark.parametrize("model", ["gru", "lstm"])
+def test_sampling_on_every_number_of_threads(c, set_threads, model, layers, hidden, V):
+    net = CharModel(V, model, layers, hidden, 0, rng=3)
+    uniforms = np.random.default_rng(0).random((150, 2))
+    prime = np.array([[-1, -1], [4, 7], [V - 1, 0]])
+    answers = {}
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        assert fastrnn.LSTM(V, hidden, backend="c").plan(len(uniforms), 1)[0].threads == threads
+        answers[threads] = net.generate(prime, uniforms)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(answers[threads].tokens, answers[1].tokens)
+        for got, wanted in zip(answers[threads].states, answers[1].states, strict=True):
+            arrays = [{"h": h} if c is None else {"h": h, "c": c} for h, c in (got, wanted)]
+            _assert_same_bits(*arrays)
 
 
 def test_a_limit_in_mid_training_changes_no_bit(c, set_threads):

@@ -82,6 +82,32 @@ static void pass_forward(const fastrnn_layer *layer, const void *packed, const f
     crew_run(threads, sequence_forward, &f);
 }
 
+/* The batch of a walk: two steps in turn. */
+static const fastrnn_batch IN_TURN = {.T = 2, .B = 1, .threads = 1};
+
+static size_t walk_size(const fastrnn_layer *layer, int32_t ids) {
+    arena a = {0};
+    arena_take(&a, sizeof(forward_pass));
+    arena_take(&a, pass_workspace_size(layer, &IN_TURN, ids, 0));
+    return a.used;
+}
+
+static void walk_begin(const fastrnn_layer *layer, const void *packed, const fastrnn_input *in, const fastrnn_output *out,
+                       void *walk) {
+    arena a = {.base = walk};
+    forward_pass *f = arena_take(&a, sizeof *f);
+    *f = (forward_pass){
+        .l = layout_of(layer), .batch = &IN_TURN, .in = in, .out = out, .packed = packed, .split = FASTRNN_SPLIT_HIDDEN};
+    void *memory;
+    place_inference(&a, f, !!in->ids, &memory);
+    f->t.steps = schedule_build(&IN_TURN, memory);
+    walk_from(f);
+}
+
+static void walk_step(const crew *me, void *walk, int64_t step) { walk_on(me, walk, step); }
+
+static void walk_end(const void *walk, int64_t step) { walk_to(walk, step); }
+
 static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads) {
     const layout *l = &b->l;
     const cell *c = l->cell;
@@ -130,6 +156,10 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .backward_workspace_size = size_for_backward,
                                  .forward = pass_forward,
                                  .backward = pass_backward,
+                                 .walk_size = walk_size,
+                                 .walk_begin = walk_begin,
+                                 .walk_step = walk_step,
+                                 .walk_end = walk_end,
                                  .linear_packed_size = linear_packed_size_,
                                  .linear_pack = linear_pack_,
                                  .linear_workspace_size = linear_workspace_size_,

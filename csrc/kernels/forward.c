@@ -104,7 +104,7 @@ static void recurrent_product(step_context *k, gate_group g, const real *a, int6
                       .c_panel = k->view.panel_step,
                       .c_row = l->width,
                       .done = done,
-                      .backwards = (int)((k->step + k->f->batch->turn) & 1),
+                      .backwards = (int)(k->step & 1),
                       .context = k};
     product(&p, panels, rows);
 }
@@ -200,15 +200,19 @@ static const real *inputs_of_chunk(const crew *me, const forward_pass *f, int64_
     return gathered;
 }
 
-/* P = X W^T + b for packed rows [first, first + n). */
-static void input_product(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
-    part mine = share_product(me, f->l.panels, n);
-    int64_t gate_row = f->keep ? first : 0;
+/* P = X W^T + b for this part of the packed rows from `first`, of which x (null with ids) holds the inputs. */
+static void part_of_input_product(const forward_pass *f, const real *x, int64_t first, part mine, int64_t gate_row) {
     if (f->in->ids)
         gather_tokens(f, first, mine.panels, mine.rows, gate_row);
     else
-        multiply_inputs(f, inputs_of_chunk(me, f, first, n), mine.panels, mine.rows, gate_row);
+        multiply_inputs(f, x, mine.panels, mine.rows, gate_row);
     fill_other_slots(f, mine.panels, (range){gate_row + mine.rows.begin, gate_row + mine.rows.end});
+}
+
+/* P = X W^T + b for packed rows [first, first + n). */
+static void input_product(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
+    const real *x = f->in->ids ? 0 : inputs_of_chunk(me, f, first, n);
+    part_of_input_product(f, x, first, share_product(me, f->l.panels, n), f->keep ? first : 0);
     crew_barrier(me);
 }
 
@@ -223,20 +227,24 @@ static void load_initial_states(const crew *me, const forward_pass *f) {
     }
 }
 
-/* The state of a sequence is where its own last step left it. */
-static void store_final_states(const crew *me, const forward_pass *f) {
+/* Row j of the states after a step into the caller's arrays. */
+static void store_state(const forward_pass *f, int64_t step, int64_t j) {
     const layout *l = &f->l;
     const schedule *s = &f->t.steps;
     real *h_n = f->out->h_n, *c_n = f->out->c_n;
+    int64_t b = sequence_of(s, j), c_row = (f->keep ? row_after(s, step) : 0) + j;
+    memcpy(h_n + b * l->Y, h_after(f, step) + j * l->h_row, (size_t)l->Y * sizeof(real));
+    if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
+}
+
+/* The state of a sequence is where its own last step left it. */
+static void store_final_states(const crew *me, const forward_pass *f) {
+    const schedule *s = &f->t.steps;
     range mine = crew_share(me, s->B, 1);
     int64_t last = s->S - 1;
     for (int64_t j = 0; j < mine.end; j++) {
         while (active(s, last) <= j) last--;
-        if (j < mine.begin) continue;
-        int64_t b = sequence_of(s, j);
-        memcpy(h_n + b * l->Y, h_after(f, last) + j * l->h_row, (size_t)l->Y * sizeof(real));
-        int64_t c_row = (f->keep ? row_after(s, last) : 0) + j;
-        if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
+        if (j >= mine.begin) store_state(f, last, j);
     }
 }
 
@@ -267,3 +275,17 @@ void sequence_forward(const crew *me, void *context) {
     crew_barrier(me);
     store_final_states(me, f);
 }
+
+void walk_from(const forward_pass *f) { load_initial_states(&(crew){0, 1}, f); }
+
+/* A thread's panels of the input product are those of its step, so no barrier comes between. */
+void walk_on(const crew *me, forward_pass *f, int64_t step) {
+    const step_share share = share_steps(me, &f->t.steps, f->split);
+    const int64_t first = f->t.steps.offset[step];
+    const real *x = f->in->x;
+    const part mine = {panels_of(me, &share, f->l.panels), {0, 1}};
+    part_of_input_product(f, x ? x + first * f->l.I : 0, first, mine, 0);
+    one_step(me, f, &share, step, first);
+}
+
+void walk_to(const forward_pass *f, int64_t step) { store_state(f, step, 0); }

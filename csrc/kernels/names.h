@@ -40,6 +40,9 @@
 #define sequence_forward THIS_BUILD(sequence_forward)
 #define softmax_cross_entropy_ THIS_BUILD(softmax_cross_entropy_)
 #define tokens_workspace_size THIS_BUILD(tokens_workspace_size)
+#define walk_from THIS_BUILD(walk_from)
+#define walk_on THIS_BUILD(walk_on)
+#define walk_to THIS_BUILD(walk_to)
 #define whole_gradients THIS_BUILD(whole_gradients)
 
 #endif
