@@ -86,8 +86,9 @@ const char *fastrnn_compiler(void);
 int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
-/* How a forward or backward pass of this size would be split, and over how many threads. */
-void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t *split, int32_t *threads);
+/* How a forward (backward = 0) or backward pass of this size would be split, and over how many threads. */
+void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+                  int32_t *threads);
 
 /* Packed weights: bytes, and packing. `training` adds what fastrnn_backward needs. */
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training);

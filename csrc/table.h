@@ -10,6 +10,7 @@
 
 typedef struct {
     int32_t vector_lanes;
+    int64_t (*step_panels)(const fastrnn_layer *, int32_t backward);
     size_t (*packed_size)(const fastrnn_layer *, int32_t training);
     void (*pack)(const fastrnn_layer *, const fastrnn_params *, int32_t training, void *packed);
     size_t (*tape_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);

@@ -64,10 +64,11 @@ def test_run_to_run_and_wherever_the_arrays_lie(engine, variant, dtype):
     _assert_same_bits(cases.run(engine, moved_case), wanted)
 
 
-# B = 50 is few for three threads to divide, and enough for two.
-SPLITS = {1: "none", 2: "batch", 3: "hidden"}
+# B and H that are split so, forward and backward, by two and by three threads.
+SIZES = {"batch": (50, 100), "hidden": (5, 400)}
 
 
+@pytest.mark.parametrize("split", SIZES)
 @pytest.mark.parametrize(
     "options",
     [
@@ -81,18 +82,19 @@ SPLITS = {1: "none", 2: "batch", 3: "hidden"}
 )
 @EVERY_DTYPE
 @EVERY_CELL
-def test_every_number_of_threads_and_every_split(isa, set_threads, variant, dtype, options):
-    case = cases.make_case(variant, 3, 50, 9, 100, dtype, **options)
-    backend = backends.load("c")
+def test_every_number_of_threads_and_every_split(isa, set_threads, variant, dtype, options, split):
+    B, H = SIZES[split]
+    case = cases.make_case(variant, 3, B, 9, H, dtype, **options)
     results = {}
-    for threads, split in SPLITS.items():
+    for threads in (1, 2, 3):
         set_threads(threads)
-        plan = backend.plan(case.spec, 3, 50)
-        assert (plan.isa, plan.split, plan.threads) == (isa, split, threads)
+        assert backends.load("c").plan(case.spec, 3, B).isa == isa
+        for backward in (False, True):
+            assert cases.planned(case.spec, 3, B, backward) == (split if threads > 1 else "none", threads)
         results[threads] = cases.run("c", case)
         inference = cases.forward("c", case, keep_tape=False)
         _assert_same_bits({"y": inference.y}, {"y": results[threads]["y"]})
-    for threads in SPLITS:
+    for threads in results:
         _assert_same_bits(results[threads], results[1])
 
 
@@ -161,7 +163,7 @@ def test_a_sequence_alone_is_as_in_the_batch(engine, variant, dtype, reverse):
 @EVERY_CELL
 def test_a_sequence_is_as_alone_when_threads_share_the_batch(set_threads, variant):
     case = cases.make_case(variant, 6, 50, 9, 100, "float32", lengths=True)
-    for threads in SPLITS:
+    for threads in (1, 2, 3):
         set_threads(threads)
         batch = cases.run("c", case)
         for b in (0, 23, 24, 49):

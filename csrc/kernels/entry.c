@@ -36,6 +36,12 @@ static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32
     crew_run(all < WORTH_SHARING ? 1 : crew_threads(), pack_body, &p);
 }
 
+/* What a step of the sweep can be shared by: panels of gates, backward of dh. */
+static int64_t step_panels(const fastrnn_layer *layer, int32_t backward) {
+    layout l = layout_of(layer);
+    return backward ? l.out.panels : l.panels;
+}
+
 /* A schedule, then the tape's arrays. */
 static tape place_tape(arena *a, const layout *l, const fastrnn_batch *batch, int ids, void **schedule_memory) {
     *schedule_memory = arena_take(a, schedule_size(batch));
@@ -92,7 +98,7 @@ static void pass_forward(const fastrnn_layer *layer, const void *packed, const f
         f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
     }
     int32_t threads;
-    fastrnn_plan(layer, batch, &f.split, &threads);
+    fastrnn_plan(layer, batch, 0, &f.split, &threads);
     crew_run(threads, sequence_forward, &f);
 }
 
@@ -142,7 +148,7 @@ static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch 
     backward_pass b = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
     int32_t threads;
-    fastrnn_plan(layer, batch, &b.split, &threads);
+    fastrnn_plan(layer, batch, 1, &b.split, &threads);
     place_backward(&a, &b, ids, threads);
     return a.used;
 }
@@ -157,12 +163,13 @@ static void pass_backward(const fastrnn_layer *layer, const void *packed, const 
     b.t = place_tape(&a, &b.l, batch, !!in->ids, &memory);
     b.t.steps = schedule_build(batch, memory);
     int32_t threads;
-    fastrnn_plan(layer, batch, &b.split, &threads);
+    fastrnn_plan(layer, batch, 1, &b.split, &threads);
     place_backward(&w, &b, !!in->ids, threads);
     crew_run(threads, sequence_backward, &b);
 }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,
+                                 .step_panels = step_panels,
                                  .packed_size = packed_size,
                                  .pack = pack,
                                  .tape_size = size_of_tape,
