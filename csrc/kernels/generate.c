@@ -256,7 +256,7 @@ static int32_t threads_for(const generation *g) {
     int32_t most = 1;
     for (int32_t i = 0; i < g->model->count; i++) {
         int32_t split, threads;
-        fastrnn_plan(g->model->layers + i, &batch, &split, &threads);
+        fastrnn_plan(g->model->layers + i, &batch, 0, &split, &threads);
         if (threads > most) most = threads;
     }
     return most;
