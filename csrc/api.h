@@ -40,13 +40,11 @@ typedef struct {
 
 /* The size of a batch. `lengths` [B], each 1..T, or null: all T. `reverse`: each sequence from its last step to its first.
  * `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size is asked for and when it is
- * used, so give a number where another thread might call fastrnn_set_num_threads in between. `turn`: steps walk through the
- * recurrent weights forth and back in turn, as what the last walk left in cache comes first then; a caller that goes step by
- * step may count them here. It changes no result. */
+ * used, so give a number where another thread might call fastrnn_set_num_threads in between. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
-    int32_t reverse, threads, turn;
+    int32_t reverse, threads;
 } fastrnn_batch;
 
 /* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
@@ -88,8 +86,9 @@ const char *fastrnn_compiler(void);
 int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
-/* How a forward or backward pass of this size would be split, and over how many threads. */
-void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t *split, int32_t *threads);
+/* How a forward (backward = 0) or backward pass of this size would be split, and over how many threads. */
+void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+                  int32_t *threads);
 
 /* Packed weights: bytes, and packing. `training` adds what fastrnn_backward needs. */
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training);

@@ -1,36 +1,98 @@
-/* How many threads a pass deserves, and over what they divide it: a small cost model.
+/* How many threads a pass deserves, and over what they divide it: an estimate of the time that each way would take.
  *
- * Split over the batch, threads never wait for each other inside the sweep, but each reads all weights, and tiles get lower.
- * Split over hidden units, each keeps its share of the weights in its own cache and tiles stay high, for a barrier (some
- * tenths of a microsecond) after every step. Results are the same bits either way. */
+ * A pass is T steps, one after the other, and products over all steps, which every way divides evenly. In a step a thread
+ * reads its share of the weights R, as vectors, and multiplies each by its rows of the batch:
+ *
+ *     none     one thread: all rows, all of R
+ *     batch    a share of the rows, all of R: nobody waits for anybody inside the sweep; forward, each reads W in every step
+ *              too, for the input product of its own rows
+ *     hidden   all rows, a share of R, which may then fit its own cache: a barrier after every step, and what the others
+ * have made of the state (backward: of the gates) comes out of their caches
+ *
+ * Results are the same bits every way. */
 #include "parallel.h"
 #include "table.h"
 
-/* Measured on two cores; in multiply-adds. WORTH_WAKING, for a whole pass, is in parallel.h. */
-static const double WORTH_BARRIER = 60e3; /* a step: a barrier costs about 0.3 us, so at most a third is lost */
-enum { ROWS_PER_THREAD = 24 };            /* enough rows for a thread to fill several tiles */
+/* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions matter: most sizes are far from where
+ * two ways meet. */
+static const double FMA = 0.14;   /* of one vector, and one row */
+static const double CELL = 3;     /* activations: of one vector of gates in one row */
+static const double STEP = 100;   /* what a step takes whatever its size */
+static const double FETCH = 3;    /* of a line out of another core's cache */
+static const double BARRIER = 60; /* for each thread that arrives */
+static const double WAKE = 5000;  /* a team that still spins after its last call */
+enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20 };
+
+/* To read one vector of R from where a thread finds it in every step. */
+static double load_time(double bytes) { return bytes <= L1_BYTES ? 0.05 : bytes <= L2_BYTES ? 0.15 : 0.4; }
+
+/* What the estimate knows of a pass; sizes in vectors. */
+typedef struct {
+    double T, B;
+    double gates;     /* of a row */
+    double recurrent; /* R */
+    double input;     /* W, forward; 0 backward */
+    double whole;     /* fma of the products over all steps, for one row */
+    double exchanged; /* what a row of a step leaves for the other threads */
+    double panels;    /* R's parts that threads can share */
+    double vector_bytes;
+} pass;
 
 static int gates_of(const fastrnn_layer *layer) {
     static const int gates[] = {1, 1, 3, 3, 2, 4, 4};
     return gates[layer->cell];
 }
 
-void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t *split, int32_t *threads) {
-    const int64_t T = batch->T, B = batch->B;
-    const int64_t Y = layer->P ? layer->P : layer->H, lanes = kernels_for(layer)->vector_lanes;
-    const int64_t panels = (layer->H + lanes - 1) / lanes;
-    const double per_row = (double)gates_of(layer) * (double)layer->H * (double)Y;
-    const double step = per_row * (double)B;
-    const double pass = step * (double)T * (1.0 + (double)layer->I / (double)Y);
+static pass pass_of(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward) {
+    const fastrnn_kernels *kernels = kernels_for(layer);
+    const int64_t lanes = kernels->vector_lanes, Y = layer->P ? layer->P : layer->H;
+    const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
+    pass p = {.T = (double)batch->T, .B = (double)batch->B, .gates = gates, .recurrent = gates * (double)Y};
+    p.input = backward ? 0 : gates * (double)layer->I;
+    p.whole = backward ? gates * (double)(2 * layer->I + Y) : p.input; /* backward: dW, dx and dR */
+    p.exchanged = backward ? gates : (double)((Y + lanes - 1) / lanes);
+    p.panels = (double)kernels->step_panels(layer, backward);
+    p.vector_bytes = (double)lanes * (layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
+    return p;
+}
+
+static double shared(double n, double threads) {
+    double whole = (double)(int64_t)(n / threads);
+    return whole * threads < n ? whole + 1 : whole;
+}
+
+/* One step of the sweep, for a thread with so many rows and that part of R. */
+static double step_time(const pass *p, double rows, double part) {
+    const double vectors = part * p->recurrent;
+    return STEP + vectors * (rows * FMA + load_time(vectors * p->vector_bytes)) + part * p->gates * rows * CELL;
+}
+
+static double time_of(const pass *p, int32_t split, double threads) {
+    const double whole = p->T * p->B * p->whole * FMA;
+    if (split == FASTRNN_SPLIT_NONE) return p->T * step_time(p, p->B, 1) + whole;
+    if (split == FASTRNN_SPLIT_BATCH) {
+        const double rows = shared(p->B, threads), weights = p->input * load_time(p->input * p->vector_bytes);
+        return WAKE + p->T * (step_time(p, rows, 1) + weights) + whole * (p->input ? rows / p->B : 1 / threads);
+    }
+    const double others = p->B * p->exchanged * (threads - 1) / threads * FETCH;
+    return WAKE + p->T * (step_time(p, p->B, shared(p->panels, threads) / p->panels) + threads * BARRIER + others) +
+           whole / threads;
+}
+
+void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+                  int32_t *threads) {
     const int32_t most = batch->threads ? batch->threads : crew_threads();
     *split = FASTRNN_SPLIT_NONE;
     *threads = 1;
-    if (most == 1 || pass < WORTH_WAKING) return;
-    if (B >= (int64_t)ROWS_PER_THREAD * most || (step < WORTH_BARRIER && B >= 2 * most)) {
-        *split = FASTRNN_SPLIT_BATCH;
-        *threads = most;
-    } else if (step >= WORTH_BARRIER && panels > 1) {
-        *split = FASTRNN_SPLIT_HIDDEN;
-        *threads = panels < most ? (int32_t)panels : most;
+    if (most == 1) return;
+    const pass p = pass_of(layer, batch, backward);
+    double least = time_of(&p, FASTRNN_SPLIT_NONE, 1);
+    for (int32_t way = FASTRNN_SPLIT_BATCH; way <= FASTRNN_SPLIT_HIDDEN; way++) {
+        const int32_t n = way == FASTRNN_SPLIT_HIDDEN && p.panels < most ? (int32_t)p.panels : most;
+        const double time = time_of(&p, way, n);
+        if (n == 1 || time >= least) continue;
+        least = time;
+        *split = way;
+        *threads = n;
     }
 }

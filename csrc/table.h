@@ -6,9 +6,11 @@
 #define FASTRNN_TABLE_H
 
 #include "fastrnn.h"
+#include "parallel.h"
 
 typedef struct {
     int32_t vector_lanes;
+    int64_t (*step_panels)(const fastrnn_layer *, int32_t backward);
     size_t (*packed_size)(const fastrnn_layer *, int32_t training);
     void (*pack)(const fastrnn_layer *, const fastrnn_params *, int32_t training, void *packed);
     size_t (*tape_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
@@ -19,6 +21,11 @@ typedef struct {
     void (*backward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
                      const fastrnn_output_grads *, const fastrnn_input_grads *, const fastrnn_grads *, void *tape,
                      void *workspace);
+    /* Step by step (kernels/sequence.h). `in` and `out` stay the caller's; `walk` is memory of the size asked for. */
+    size_t (*walk_size)(const fastrnn_layer *, int32_t ids);
+    void (*walk_begin)(const fastrnn_layer *, const void *packed, const fastrnn_input *, const fastrnn_output *, void *walk);
+    void (*walk_step)(const crew *, void *walk, int64_t step);
+    void (*walk_end)(const void *walk, int64_t step);
     size_t (*linear_packed_size)(const fastrnn_linear *, int32_t training);
     void (*linear_pack)(const fastrnn_linear *, const void *weight, const void *bias, int32_t training, void *packed);
     size_t (*linear_workspace_size)(const fastrnn_linear *, int64_t N, int32_t backward);

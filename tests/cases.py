@@ -194,6 +194,16 @@ def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: flo
     assert not wrong, f"relative errors above {tolerance}: {wrong}"
 
 
+def planned(spec, T, B, backward, isa=None, threads=0):
+    """The C library's split and threads for either pass; layers tell of forward only."""
+    from fastrnn.backends import c, c_calls
+
+    layer = c_calls.kernel_of(spec, c.settings.isa if isa is None else isa).layer
+    split, many = c.ffi.new("int32_t *"), c.ffi.new("int32_t *")
+    c.lib.fastrnn_plan(layer, [(T, B, c.NULL, 0, threads)], backward, split, many)
+    return c._SPLITS[split[0]], many[0]
+
+
 def digest(backend: str) -> dict[str, bytes]:
     """The bits of one run that two threads share. Here, where a process that was spawned can import it from."""
     case = make_case(CELLS[7], 6, 50, 9, 100, "float32", lengths=True)

@@ -11,6 +11,7 @@ import pytest
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends.protocol import Params
+from fastrnn.text.char_model import CharModel
 
 SLOW = pytest.mark.slow
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
@@ -63,10 +64,11 @@ def test_run_to_run_and_wherever_the_arrays_lie(engine, variant, dtype):
     _assert_same_bits(cases.run(engine, moved_case), wanted)
 
 
-# B = 50 is few for three threads to divide, and enough for two.
-SPLITS = {1: "none", 2: "batch", 3: "hidden"}
+# B and H that are split so, forward and backward, by two and by three threads.
+SIZES = {"batch": (50, 100), "hidden": (5, 400)}
 
 
+@pytest.mark.parametrize("split", SIZES)
 @pytest.mark.parametrize(
     "options",
     [
@@ -80,18 +82,19 @@ SPLITS = {1: "none", 2: "batch", 3: "hidden"}
 )
 @EVERY_DTYPE
 @EVERY_CELL
-def test_every_number_of_threads_and_every_split(isa, set_threads, variant, dtype, options):
-    case = cases.make_case(variant, 3, 50, 9, 100, dtype, **options)
-    backend = backends.load("c")
+def test_every_number_of_threads_and_every_split(isa, set_threads, variant, dtype, options, split):
+    B, H = SIZES[split]
+    case = cases.make_case(variant, 3, B, 9, H, dtype, **options)
     results = {}
-    for threads, split in SPLITS.items():
+    for threads in (1, 2, 3):
         set_threads(threads)
-        plan = backend.plan(case.spec, 3, 50)
-        assert (plan.isa, plan.split, plan.threads) == (isa, split, threads)
+        assert backends.load("c").plan(case.spec, 3, B).isa == isa
+        for backward in (False, True):
+            assert cases.planned(case.spec, 3, B, backward) == (split if threads > 1 else "none", threads)
         results[threads] = cases.run("c", case)
         inference = cases.forward("c", case, keep_tape=False)
         _assert_same_bits({"y": inference.y}, {"y": results[threads]["y"]})
-    for threads in SPLITS:
+    for threads in results:
         _assert_same_bits(results[threads], results[1])
 
 
@@ -105,6 +108,25 @@ def test_more_threads_than_processors(c, set_threads, threads):
         set_threads(threads)
         assert backends.load("c").plan(case.spec, 5, B).threads > 1
         _assert_same_bits(cases.run("c", case), wanted)
+
+
+# Layers, hidden and vocabulary size; the second model's output layer is shared too.
+@pytest.mark.parametrize(("layers", "hidden", "V"), [(1, 256, 65), (2, 200, 307)])
+@pytest.mark.parametrize("model", ["gru", "lstm"])
+def test_sampling_on_every_number_of_threads(c, set_threads, model, layers, hidden, V):
+    net = CharModel(V, model, layers, hidden, 0, rng=3)
+    uniforms = np.random.default_rng(0).random((150, 2))
+    prime = np.array([[-1, -1], [4, 7], [V - 1, 0]])
+    answers = {}
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        assert fastrnn.LSTM(V, hidden, backend="c").plan(len(uniforms), 1)[0].threads == threads
+        answers[threads] = net.generate(prime, uniforms)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(answers[threads].tokens, answers[1].tokens)
+        for got, wanted in zip(answers[threads].states, answers[1].states, strict=True):
+            arrays = [{"h": h} if c is None else {"h": h, "c": c} for h, c in (got, wanted)]
+            _assert_same_bits(*arrays)
 
 
 def test_a_limit_in_mid_training_changes_no_bit(c, set_threads):
@@ -141,7 +163,7 @@ def test_a_sequence_alone_is_as_in_the_batch(engine, variant, dtype, reverse):
 @EVERY_CELL
 def test_a_sequence_is_as_alone_when_threads_share_the_batch(set_threads, variant):
     case = cases.make_case(variant, 6, 50, 9, 100, "float32", lengths=True)
-    for threads in SPLITS:
+    for threads in (1, 2, 3):
         set_threads(threads)
         batch = cases.run("c", case)
         for b in (0, 23, 24, 49):

@@ -52,7 +52,7 @@ LENGTHS = (8, 3, 5, 8, 1, 2, 7, 4, 8, 6, 8, 8)
 
 @functools.cache
 def _stack(variant, backend, num_layers, **options):
-    return _run_layer(_layer(variant, backend, (50, 48, num_layers), **options), 8, 12, LENGTHS)
+    return _run_layer(_layer(variant, backend, (50, 96, num_layers), **options), 8, 12, LENGTHS)
 
 
 # T = 8 and B = 12 are enough for two threads to share every pass of these sizes.
@@ -85,7 +85,7 @@ def test_layers_agree_with_the_reference(engine, variant, num_layers, bidirectio
     for threads in (1, 2) if engine == "c" else (1,):
         if engine == "c":
             request.getfixturevalue("set_threads")(threads)
-        layer = _layer(variant, engine, (50, 48, num_layers), **options)
+        layer = _layer(variant, engine, (50, 96, num_layers), **options)
         assert {plan.threads for plan in layer.plan(8, 12)} == {threads}
         cases.assert_agree(_run_layer(layer, 8, 12, LENGTHS), wanted, TOLERANCE[dtype])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
+import fastrnn  # noqa: E402
 from fastrnn.backends import numba as backend  # noqa: E402
 from fastrnn.backends.numba_activations import sigmoid, tanh  # noqa: E402
 from fastrnn.backends.numba_jit import VECTOR_BYTES, jit_entry  # noqa: E402
@@ -76,6 +78,20 @@ def test_activations_of_special_values(name, dtype):
     # Where the true sigmoid is a denormal number or 0, ours stays the smallest that has a normal inverse.
     smallest = 4 * tiny if name == "sigmoid" else 0
     np.testing.assert_allclose(ours(x), wanted, rtol=1e-7, atol=smallest)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64", "aarch64", "arm64"), reason="no flush to zero there")
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_denormal_numbers_are_flushed_in_both_directions(dtype):
+    layer = fastrnn.RNN(16, 16, nonlinearity="relu", bias=False, dtype=dtype, backend="numba")
+    for parameter in layer.parameters():
+        parameter.writable()[:] = np.eye(16)
+    denormal = np.full((3, 2, 16), np.finfo(dtype).tiny / 8, dtype)
+    (y, _), backward = layer.forward(denormal)
+    dx, dstate = backward(denormal)
+    assert not np.any(y)
+    assert not np.any(dx)
+    assert not np.any(dstate)
 
 
 # Every edge of the blocking: one vector and one more or less, tiles of rows, sums longer than a block of the product,

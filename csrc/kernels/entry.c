@@ -17,9 +17,29 @@ static size_t packed_size(const fastrnn_layer *layer, int32_t training) {
     return (training ? l.training_size : l.inference_size) * sizeof(real);
 }
 
+typedef struct {
+    layout l;
+    const fastrnn_params *params;
+    int32_t training;
+    real *packed;
+} packing;
+
+static void pack_body(const crew *me, void *context) {
+    const packing *p = context;
+    pack_layer(me, &p->l, p->params, p->training, p->packed);
+}
+
 static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed) {
+    enum { WORTH_SHARING = 1 << 19 }; /* reals; one takes 0.1 to 0.4 ns */
+    packing p = {layout_of(layer), params, training, packed};
+    const size_t all = training ? p.l.training_size : p.l.inference_size;
+    crew_run(all < WORTH_SHARING ? 1 : crew_threads(), pack_body, &p);
+}
+
+/* What a step of the sweep can be shared by: panels of gates, backward of dh. */
+static int64_t step_panels(const fastrnn_layer *layer, int32_t backward) {
     layout l = layout_of(layer);
-    pack_layer(&l, params, training, packed);
+    return backward ? l.out.panels : l.panels;
 }
 
 /* A schedule, then the tape's arrays. */
@@ -78,9 +98,35 @@ static void pass_forward(const fastrnn_layer *layer, const void *packed, const f
         f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
     }
     int32_t threads;
-    fastrnn_plan(layer, batch, &f.split, &threads);
+    fastrnn_plan(layer, batch, 0, &f.split, &threads);
     crew_run(threads, sequence_forward, &f);
 }
+
+/* The batch of a walk: two steps in turn. */
+static const fastrnn_batch IN_TURN = {.T = 2, .B = 1, .threads = 1};
+
+static size_t walk_size(const fastrnn_layer *layer, int32_t ids) {
+    arena a = {0};
+    arena_take(&a, sizeof(forward_pass));
+    arena_take(&a, pass_workspace_size(layer, &IN_TURN, ids, 0));
+    return a.used;
+}
+
+static void walk_begin(const fastrnn_layer *layer, const void *packed, const fastrnn_input *in, const fastrnn_output *out,
+                       void *walk) {
+    arena a = {.base = walk};
+    forward_pass *f = arena_take(&a, sizeof *f);
+    *f = (forward_pass){
+        .l = layout_of(layer), .batch = &IN_TURN, .in = in, .out = out, .packed = packed, .split = FASTRNN_SPLIT_HIDDEN};
+    void *memory;
+    place_inference(&a, f, !!in->ids, &memory);
+    f->t.steps = schedule_build(&IN_TURN, memory);
+    walk_from(f);
+}
+
+static void walk_step(const crew *me, void *walk, int64_t step) { walk_on(me, walk, step); }
+
+static void walk_end(const void *walk, int64_t step) { walk_to(walk, step); }
 
 static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads) {
     const layout *l = &b->l;
@@ -102,7 +148,7 @@ static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch 
     backward_pass b = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
     int32_t threads;
-    fastrnn_plan(layer, batch, &b.split, &threads);
+    fastrnn_plan(layer, batch, 1, &b.split, &threads);
     place_backward(&a, &b, ids, threads);
     return a.used;
 }
@@ -117,12 +163,13 @@ static void pass_backward(const fastrnn_layer *layer, const void *packed, const 
     b.t = place_tape(&a, &b.l, batch, !!in->ids, &memory);
     b.t.steps = schedule_build(batch, memory);
     int32_t threads;
-    fastrnn_plan(layer, batch, &b.split, &threads);
+    fastrnn_plan(layer, batch, 1, &b.split, &threads);
     place_backward(&w, &b, !!in->ids, threads);
     crew_run(threads, sequence_backward, &b);
 }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,
+                                 .step_panels = step_panels,
                                  .packed_size = packed_size,
                                  .pack = pack,
                                  .tape_size = size_of_tape,
@@ -130,6 +177,10 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .backward_workspace_size = size_for_backward,
                                  .forward = pass_forward,
                                  .backward = pass_backward,
+                                 .walk_size = walk_size,
+                                 .walk_begin = walk_begin,
+                                 .walk_step = walk_step,
+                                 .walk_end = walk_end,
                                  .linear_packed_size = linear_packed_size_,
                                  .linear_pack = linear_pack_,
                                  .linear_workspace_size = linear_workspace_size_,

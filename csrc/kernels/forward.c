@@ -104,7 +104,7 @@ static void recurrent_product(step_context *k, gate_group g, const real *a, int6
                       .c_panel = k->view.panel_step,
                       .c_row = l->width,
                       .done = done,
-                      .backwards = (int)((k->step + k->f->batch->turn) & 1),
+                      .backwards = (int)(k->step & 1),
                       .context = k};
     product(&p, panels, rows);
 }
@@ -156,22 +156,23 @@ static void fill_other_slots(const forward_pass *f, range panels, range rows) {
 }
 
 /* Token ids: the product of a one-hot vector with W^T is a row of it, which lies ready in each panel. */
-static void gather_tokens(const forward_pass *f, int64_t first, range panels, range rows, int64_t gate_row) {
+static void gather_tokens(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     const layout *l = &f->l;
     const int64_t w = group_width(l, l->cell->x);
     for (int64_t panel = panels.begin; panel < panels.end; panel++)
         for (int64_t n = rows.begin; n < rows.end; n++) {
-            int64_t id = f->in->ids[source_of(&f->t.steps, first + n)];
+            int64_t id = f->in->ids[source_of(&f->t.steps, chunk_row + n)];
             const real *bias = f->packed + l->bias + panel * l->width;
             const real *weights = f->packed + l->W + (panel * l->I + id) * w;
-            real *to = f->t.gates + (panel * f->gate_rows + gate_row + n) * l->width;
+            real *to = f->t.gates + (panel * f->gate_rows + n) * l->width;
             for (int64_t i = 0; i < w; i += VL) store(to + i, id < 0 ? load(bias + i) : load(bias + i) + load(weights + i));
         }
 }
 
-static void multiply_inputs(const forward_pass *f, const real *x, range panels, range rows, int64_t gate_row) {
+static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     const layout *l = &f->l;
-    const int64_t w = group_width(l, l->cell->x), step = f->gate_rows * l->width;
+    const int64_t w = group_width(l, l->cell->x);
+    const real *x = f->t.x ? f->t.x : (const real *)f->in->x + chunk_row * l->I;
     product_args p = {.n_outer = 1,
                       .n_inner = l->I,
                       .a = {x, l->I, 1, 0},
@@ -182,34 +183,49 @@ static void multiply_inputs(const forward_pass *f, const real *x, range panels, 
                       .init = f->packed + l->bias,
                       .init_panel = l->width,
                       .init_row = 0,
-                      .c = f->t.gates + gate_row * l->width,
-                      .c_panel = step,
+                      .c = f->t.gates,
+                      .c_panel = f->gate_rows * l->width,
                       .c_row = l->width};
     product(&p, panels, rows);
 }
 
-/* Packed rows [first, first + n) of x: where they are, or gathered; in training they stay for dW. */
-static const real *inputs_of_chunk(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
-    const real *x = f->in->x;
-    if (!f->t.x) return x + first * f->l.I;
-    real *gathered = f->t.x + (f->keep ? first * f->l.I : 0);
-    range mine = crew_share(me, n, 1);
-    for (int64_t i = mine.begin; i < mine.end; i++)
-        memcpy(gathered + i * f->l.I, x + f->t.steps.source[first + i] * f->l.I, (size_t)f->l.I * sizeof(real));
-    crew_barrier(me);
-    return gathered;
+/* Rows of x in packed order, unless they lie so; in training they stay for dW. */
+static void gather_inputs(const forward_pass *f, int64_t chunk_row, range rows) {
+    const int64_t I = f->l.I;
+    for (int64_t n = rows.begin; f->t.x && n < rows.end; n++)
+        memcpy(f->t.x + n * I, (const real *)f->in->x + f->t.steps.source[chunk_row + n] * I, (size_t)I * sizeof(real));
 }
 
-/* P = X W^T + b for packed rows [first, first + n). */
-static void input_product(const crew *me, const forward_pass *f, int64_t first, int64_t n) {
-    part mine = share_product(me, f->l.panels, n);
-    int64_t gate_row = f->keep ? first : 0;
+/* P = X W^T + b for rows of the gate buffer, which begins at packed row `chunk_row`. */
+static void input_rows(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     if (f->in->ids)
-        gather_tokens(f, first, mine.panels, mine.rows, gate_row);
+        gather_tokens(f, chunk_row, panels, rows);
     else
-        multiply_inputs(f, inputs_of_chunk(me, f, first, n), mine.panels, mine.rows, gate_row);
-    fill_other_slots(f, mine.panels, (range){gate_row + mine.rows.begin, gate_row + mine.rows.end});
+        multiply_inputs(f, chunk_row, panels, rows);
+    fill_other_slots(f, panels, rows);
+}
+
+/* The input product of all steps of a chunk. */
+static void input_chunk(const crew *me, const forward_pass *f, int64_t chunk_row, range chunk) {
+    const int64_t n = chunk.end - chunk.begin;
+    range gathered = crew_share(me, n, 1);
+    crew_barrier(me); /* a chunk's buffers are used again */
+    gather_inputs(f, chunk_row, (range){chunk.begin + gathered.begin, chunk.begin + gathered.end});
+    if (f->t.x) crew_barrier(me);
+    part mine = share_product(me, f->l.panels, n);
+    input_rows(f, chunk_row, mine.panels, (range){chunk.begin + mine.rows.begin, chunk.begin + mine.rows.end});
     crew_barrier(me);
+}
+
+/* Where each thread has rows of its own, it does their input product step by step: nobody waits, and the gates are in the
+ * right core's cache. LSTM H = 32, B = 8 on two cores: 86 us for 100 steps when threads shared chunks, 62 so. */
+static void input_of_own_rows(const forward_pass *f, const step_share *share, int64_t chunk_row, int64_t step) {
+    const schedule *s = &f->t.steps;
+    const int64_t first = s->offset[step] - chunk_row;
+    range rows = rows_of(share, 0, active(s, step));
+    rows = (range){first + rows.begin, first + rows.end};
+    gather_inputs(f, chunk_row, rows);
+    input_rows(f, chunk_row, (range){0, f->l.panels}, rows);
 }
 
 static void load_initial_states(const crew *me, const forward_pass *f) {
@@ -223,20 +239,24 @@ static void load_initial_states(const crew *me, const forward_pass *f) {
     }
 }
 
-/* The state of a sequence is where its own last step left it. */
-static void store_final_states(const crew *me, const forward_pass *f) {
+/* Row j of the states after a step into the caller's arrays. */
+static void store_state(const forward_pass *f, int64_t step, int64_t j) {
     const layout *l = &f->l;
     const schedule *s = &f->t.steps;
     real *h_n = f->out->h_n, *c_n = f->out->c_n;
+    int64_t b = sequence_of(s, j), c_row = (f->keep ? row_after(s, step) : 0) + j;
+    memcpy(h_n + b * l->Y, h_after(f, step) + j * l->h_row, (size_t)l->Y * sizeof(real));
+    if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
+}
+
+/* The state of a sequence is where its own last step left it. */
+static void store_final_states(const crew *me, const forward_pass *f) {
+    const schedule *s = &f->t.steps;
     range mine = crew_share(me, s->B, 1);
     int64_t last = s->S - 1;
     for (int64_t j = 0; j < mine.end; j++) {
         while (active(s, last) <= j) last--;
-        if (j < mine.begin) continue;
-        int64_t b = sequence_of(s, j);
-        memcpy(h_n + b * l->Y, h_after(f, last) + j * l->h_row, (size_t)l->Y * sizeof(real));
-        int64_t c_row = (f->keep ? row_after(s, last) : 0) + j;
-        if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
+        if (j >= mine.begin) store_state(f, last, j);
     }
 }
 
@@ -256,14 +276,30 @@ void sequence_forward(const crew *me, void *context) {
     forward_pass *f = context;
     const schedule *s = &f->t.steps;
     step_share share = share_steps(me, s, f->split);
+    const int own_rows = me->size > 1 && !share.by_panels;
     load_initial_states(me, f);
     zero_past_lengths(me, f);
+    if (own_rows) crew_barrier(me);
     for (int64_t begin = 0; begin < s->S; begin += f->chunk_steps) {
-        int64_t end = smaller(begin + f->chunk_steps, s->S), first = s->offset[begin];
-        crew_barrier(me); /* a chunk's buffers are used again */
-        input_product(me, f, first, s->offset[end] - first);
-        for (int64_t step = begin; step < end; step++) one_step(me, f, &share, step, f->keep ? 0 : first);
+        const int64_t end = smaller(begin + f->chunk_steps, s->S), chunk_row = f->keep ? 0 : s->offset[begin];
+        if (!own_rows) input_chunk(me, f, chunk_row, (range){s->offset[begin] - chunk_row, s->offset[end] - chunk_row});
+        for (int64_t step = begin; step < end; step++) {
+            if (own_rows) input_of_own_rows(f, &share, chunk_row, step);
+            one_step(me, f, &share, step, chunk_row);
+        }
     }
     crew_barrier(me);
     store_final_states(me, f);
 }
+
+void walk_from(const forward_pass *f) { load_initial_states(&(crew){0, 1}, f); }
+
+/* A thread's panels of the input product are those of its step, so no barrier comes between. */
+void walk_on(const crew *me, forward_pass *f, int64_t step) {
+    const step_share share = share_steps(me, &f->t.steps, f->split);
+    const int64_t chunk_row = f->t.steps.offset[step];
+    input_rows(f, chunk_row, panels_of(me, &share, f->l.panels), (range){0, 1});
+    one_step(me, f, &share, step, chunk_row);
+}
+
+void walk_to(const forward_pass *f, int64_t step) { store_state(f, step, 0); }

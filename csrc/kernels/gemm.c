@@ -1,5 +1,8 @@
 #include "gemm.h"
 
+#include "rows.h"
+#include "transpose.h"
+
 /* Turns a run-time height into the constant that unrolls a tile; heights above `highest` leave no code behind. */
 INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, int rows, const tile_args *t) {
     switch (rows) {
@@ -194,10 +197,10 @@ void product_to_rows(product_args p, columns cols, range rows, row_results out) 
 
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
     const int64_t w = cols.vectors * VL;
-    for (int64_t panel = 0; panel < cols.panels; panel++)
-        for (int64_t j = 0; j < w; j++) {
-            int64_t row = panel * w + j;
-            real *to = packed + panel * K * w + j;
-            for (int64_t k = 0; k < K; k++) to[k * w] = row < n ? from[row * K + k] : 0;
-        }
+    for (int64_t panel = 0; panel < cols.panels; panel++) {
+        const int64_t here = smaller(w, n - panel * w);
+        real *to = packed + panel * K * w;
+        transpose(to, w, from + panel * w * K, K, here, K);
+        for (int64_t k = 0; here < w && k < K; k++) memset(to + k * w + here, 0, (size_t)(w - here) * sizeof(real));
+    }
 }

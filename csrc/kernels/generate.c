@@ -1,92 +1,147 @@
+/* Sampling, token after token, all of it on one crew: each core keeps its share of the recurrent weights in its own cache.
+ *
+ *     for each token:   rank 0 chooses it     | barrier
+ *                       x = its embedding, or the id itself
+ *                       each layer steps, its panels shared      | barriers of the step
+ *                       logits = y W^T + b    | barrier, where it is shared
+ */
 #include "generate.h"
 
 #include <math.h>
 
+#include "../table.h"
 #include "cell.h"
 #include "rows.h"
 
-/* On one thread: a step is too short to share. */
-static const fastrnn_batch ONE_STEP = {.T = 1, .B = 1, .threads = 1};
+/* Tokens in one run of the crew. Between runs another caller may have the team, and a team that lost its time waiting on a
+ * busy machine rests (parallel.c); a run costs some 2 us, 1 % of this many short tokens. */
+enum { TOKENS_PER_RUN = 64 };
+
+/* Multiply-adds of the output layer from which its barrier is earned back. */
+enum { WORTH_SHARING_LOGITS = 60000 };
 
 typedef struct {
     double p;
     int64_t id;
 } candidate;
 
-/* Memory of one generate call. */
+/* A layer on its walk. Each may have been packed for an ISA of its own. */
 typedef struct {
-    real *x, *y, *h, *c; /* input and output of a layer, new state of the present layer */
-    real *logits;
-    double *p;
+    const fastrnn_kernels *kernels;
+    void *walk;
+    fastrnn_input in;
+    fastrnn_output out;
+} walker;
+
+/* One generate call. Arrays of two rows have one for each of the two steps that take turns. */
+typedef struct {
+    const fastrnn_language_model *model;
+    const fastrnn_sampling *how;
+    const int64_t *prefix;
+    const double *uniforms;
+    int64_t n_prefix, n;
+    int64_t *tokens;
+    walker *layers; /* [count] */
+    int64_t *ids;   /* [2] */
+    real *x;        /* [2][E] */
+    const real *y;  /* [2][Y] of the top layer */
+    real *logits;   /* [V] */
+    double *p;      /* [V] */
     candidate *candidates;
-    void *layer_workspace;
-    int32_t steps; /* so far */
-} buffers;
+    int64_t fed, sampled; /* tokens so far: into the layers, and chosen */
+    int done;
+} generation;
 
 static int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
 
-static buffers place_buffers(arena *a, const fastrnn_language_model *m) {
-    int64_t widest = m->E, hidden = 0;
-    size_t workspace = 0;
+static generation place_generation(arena *a, const fastrnn_language_model *m) {
+    generation g = {.model = m,
+                    .layers = arena_take(a, (size_t)m->count * sizeof(walker)),
+                    .ids = arena_take(a, 2 * sizeof(int64_t)),
+                    .x = arena_reals(a, 2 * m->E),
+                    .logits = arena_reals(a, m->V),
+                    .p = arena_take(a, (size_t)m->V * sizeof(double)),
+                    .candidates = arena_take(a, (size_t)m->V * sizeof(candidate))};
+    const real *x = g.x;
     for (int32_t i = 0; i < m->count; i++) {
         const fastrnn_layer *l = m->layers + i;
-        size_t size = fastrnn_forward_workspace_size(l, &ONE_STEP, i == 0 && !m->embedding, 0);
-        if (size > workspace) workspace = size;
-        if (output_size(l) > widest) widest = output_size(l);
-        if (l->H > hidden) hidden = l->H;
+        const int ids = i == 0 && !m->embedding;
+        walker w = {.kernels = kernels_for(l), .in = {.x = ids ? 0 : x, .ids = ids ? g.ids : 0}};
+        w.walk = arena_take(a, w.kernels->walk_size(l, ids));
+        w.out.y = arena_reals(a, 2 * output_size(l));
+        x = w.out.y;
+        if (g.layers) g.layers[i] = w;
     }
-    return (buffers){.x = arena_reals(a, widest),
-                     .y = arena_reals(a, widest),
-                     .h = arena_reals(a, widest),
-                     .c = arena_reals(a, hidden),
-                     .logits = arena_reals(a, m->V),
-                     .p = arena_take(a, (size_t)m->V * sizeof(double)),
-                     .candidates = arena_take(a, (size_t)m->V * sizeof(candidate)),
-                     .layer_workspace = arena_take(a, workspace)};
+    g.y = x;
+    return g;
 }
 
 size_t tokens_workspace_size(const fastrnn_language_model *model) {
     arena a = {0};
-    place_buffers(&a, model);
+    place_generation(&a, model);
     return a.used;
 }
 
-/* One token through the recurrent layers; their states in h and c advance. Leaves the top layer's output in w->x. Layers go
- * through the dispatcher: each may have been packed for an ISA of its own. */
-static void step(const fastrnn_language_model *m, int64_t token, real *h, real *c, buffers *w) {
-    fastrnn_batch batch = ONE_STEP;
-    batch.turn = (w->steps++) & 1;
-    if (m->embedding) load_row(w->x, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
-    for (int32_t i = 0; i < m->count; i++) {
-        const fastrnn_layer *l = m->layers + i;
-        const int ids = i == 0 && !m->embedding, has_c = cell_of(l->cell)->has_c;
-        fastrnn_input in = {.x = ids ? 0 : w->x, .ids = ids ? &token : 0, .h0 = h, .c0 = has_c ? c : 0};
-        fastrnn_output out = {.y = w->y, .h_n = w->h, .c_n = has_c ? w->c : 0};
-        fastrnn_forward(l, m->packed[i], &batch, &in, &out, 0, w->layer_workspace);
-        memcpy(h, w->h, (size_t)output_size(l) * sizeof(real));
+/* The layers' states in h and c are read now and overwritten at the end. */
+static void begin_walks(generation *g, real *h, real *c) {
+    for (int32_t i = 0; i < g->model->count; i++) {
+        const fastrnn_layer *l = g->model->layers + i;
+        walker *w = g->layers + i;
+        const int has_c = cell_of(l->cell)->has_c;
+        w->in.h0 = w->out.h_n = h;
+        w->in.c0 = w->out.c_n = has_c ? c : 0;
         h += output_size(l);
-        if (has_c) memcpy(c, w->c, (size_t)l->H * sizeof(real));
-        if (has_c) c += l->H;
-        real *finished = w->y;
-        w->y = w->x;
-        w->x = finished;
+        c += has_c ? l->H : 0;
+        w->kernels->walk_begin(l, g->model->packed[i], &w->in, &w->out, w->walk);
     }
 }
 
-static real dot(const real *a, const real *b, int64_t n) {
-    vec sums = splat(0);
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) sums = fma_(load(a + i), load(b + i), sums);
-    sums = fma_(load_first(a + i, n - i), load_first(b + i, n - i), sums);
-    real sum = 0;
-    for (int lane = 0; lane < VL; lane++) sum += sums[lane];
-    return sum;
+static int64_t present_step(const generation *g) { return (g->fed - 1) & 1; }
+
+static void end_walks(const generation *g) {
+    for (int32_t i = 0; i < g->model->count; i++) g->layers[i].kernels->walk_end(g->layers[i].walk, present_step(g));
 }
 
-static void output_layer(const fastrnn_language_model *m, const buffers *w) {
-    const int64_t Y = output_size(m->layers + m->count - 1);
-    const real *weight = m->weight, *bias = m->bias;
-    for (int64_t v = 0; v < m->V; v++) w->logits[v] = dot(weight + v * Y, w->x, Y) + (bias ? bias[v] : 0);
+/* The same tree for every row, so that a logit's bits depend on its own row alone. */
+INLINE real sum_of_lanes(vec v) {
+    real lanes[VL];
+    store(lanes, v);
+    for (int half = VL / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* y[r] = a[r] b, r < ROWS: enough rows side by side to hide the latency of an fma. */
+INLINE void dots(const int ROWS, const real *a, const real *b, int64_t n, real *y) {
+    vec sums[8];
+    for (int r = 0; r < ROWS; r++) sums[r] = splat(0);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        const vec right = load(b + i);
+        for (int r = 0; r < ROWS; r++) sums[r] = fma_(load(a + r * n + i), right, sums[r]);
+    }
+    if (i < n) {
+        const vec right = load_first(b + i, n - i);
+        for (int r = 0; r < ROWS; r++) sums[r] = fma_(load_first(a + r * n + i, n - i), right, sums[r]);
+    }
+    for (int r = 0; r < ROWS; r++) y[r] = sum_of_lanes(sums[r]);
+}
+
+enum { ROWS_TOGETHER = 8 };
+
+/* A small output layer is rank 0's alone, which is also the one that reads it. */
+static void output_layer(const crew *me, const generation *g, int64_t step) {
+    const fastrnn_language_model *m = g->model;
+    const int64_t V = m->V, Y = output_size(m->layers + m->count - 1);
+    const int shared = V * Y >= WORTH_SHARING_LOGITS;
+    if (!shared && me->rank) return;
+    const range mine = shared ? crew_share(me, V, ROWS_TOGETHER) : (range){0, V};
+    const real *weight = m->weight, *bias = m->bias, *y = g->y + step * Y;
+    int64_t v = mine.begin;
+    for (; v + ROWS_TOGETHER <= mine.end; v += ROWS_TOGETHER) dots(ROWS_TOGETHER, weight + v * Y, y, Y, g->logits + v);
+    for (; v < mine.end; v++) dots(1, weight + v * Y, y, Y, g->logits + v);
+    for (v = mine.begin; bias && v < mine.end; v++) g->logits[v] += bias[v];
+    if (shared) crew_barrier(me);
 }
 
 static int64_t most_likely(const real *logits, int64_t V) {
@@ -153,24 +208,74 @@ static void weights_of(const real *logits, double largest, int64_t V, double tem
     for (int64_t v = 0; v < V; v++) p[v] = exp(((double)logits[v] - largest) / temperature);
 }
 
+static int64_t sample(const generation *g) {
+    const fastrnn_sampling *how = g->how;
+    const int64_t V = g->model->V, best = most_likely(g->logits, V);
+    if (how->greedy) return best;
+    weights_of(g->logits, g->logits[best], V, how->temperature, g->p);
+    if (how->top_k > 0 || how->top_p < 1) keep_top(how, g->p, V, g->candidates);
+    return draw(g->p, V, g->uniforms[g->sampled]);
+}
+
+/* The next token of the prefix, or a sampled one, to the layers' door; 0 when no more goes in. */
+static int feed_next(generation *g) {
+    const fastrnn_language_model *m = g->model;
+    int64_t token;
+    if (g->fed < g->n_prefix) {
+        token = g->prefix[g->fed];
+    } else {
+        if (g->sampled == g->n) return 0;
+        token = sample(g);
+        g->tokens[g->sampled++] = token;
+        if (token == g->how->end || g->sampled == g->n) return 0;
+    }
+    g->fed++;
+    g->ids[present_step(g)] = token;
+    if (m->embedding)
+        load_row(g->x + present_step(g) * m->E, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
+    return 1;
+}
+
+/* A crew's body; the context is a generation. Only rank 0 writes to it, and only while the others are before the barrier. */
+static void generate_some(const crew *me, void *context) {
+    generation *g = context;
+    for (int i = 0; i < TOKENS_PER_RUN; i++) {
+        if (me->rank == 0) g->done = !feed_next(g);
+        crew_barrier(me);
+        if (g->done) return;
+        const int64_t step = present_step(g);
+        const int samples = g->fed >= g->n_prefix;
+        for (int32_t k = 0; k < g->model->count; k++) g->layers[k].kernels->walk_step(me, g->layers[k].walk, step);
+        if (samples) output_layer(me, g, step);
+    }
+}
+
+/* As many as the layer wants that wants the most. */
+static int32_t threads_for(const generation *g) {
+    const fastrnn_batch batch = {.T = g->n_prefix + g->n, .B = 1};
+    int32_t most = 1;
+    for (int32_t i = 0; i < g->model->count; i++) {
+        int32_t split, threads;
+        fastrnn_plan(g->model->layers + i, &batch, 0, &split, &threads);
+        if (threads > most) most = threads;
+    }
+    return most;
+}
+
 int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampling *how, const int64_t *prefix,
                         int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                         void *workspace) {
     arena a = {.base = workspace};
-    buffers w = place_buffers(&a, model);
-    for (int64_t i = 0; i < n_prefix; i++) step(model, prefix[i], h, c, &w);
-    int64_t count = 0;
-    while (count < n) {
-        output_layer(model, &w);
-        int64_t token = most_likely(w.logits, model->V);
-        if (!how->greedy) {
-            weights_of(w.logits, w.logits[token], model->V, how->temperature, w.p);
-            if (how->top_k > 0 || how->top_p < 1) keep_top(how, w.p, model->V, w.candidates);
-            token = draw(w.p, model->V, uniforms[count]);
-        }
-        tokens[count++] = token;
-        if (token == how->end || count == n) break;
-        step(model, token, h, c, &w);
-    }
-    return count;
+    generation g = place_generation(&a, model);
+    g.how = how;
+    g.prefix = prefix;
+    g.n_prefix = n_prefix;
+    g.uniforms = uniforms;
+    g.n = n;
+    g.tokens = tokens;
+    begin_walks(&g, h, c);
+    const int32_t threads = threads_for(&g);
+    while (!g.done) crew_run(threads, generate_some, &g);
+    end_walks(&g);
+    return g.sampled;
 }

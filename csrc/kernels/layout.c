@@ -1,6 +1,7 @@
 #include "layout.h"
 
 #include "rows.h"
+#include "transpose.h"
 
 const cell *cell_of(int32_t id) {
     switch (id) {
@@ -56,46 +57,39 @@ layout layout_of(const fastrnn_layer *layer) {
 }
 
 /* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. */
-static void pack_columns(const layout *l, gate_group g, int64_t K, const real *from, real *packed) {
-    const int64_t w = group_width(l, g), units = l->units * VL;
-    for (int64_t panel = 0; panel < l->panels; panel++)
-        for (int64_t column = 0; column < w; column++) {
-            int64_t unit = panel * units + column % units;
-            real *to = packed + panel * K * w + column;
-            const real *row = from + (g.gate[column / units] * l->H + unit) * K;
-            for (int64_t k = 0; k < K; k++) to[k * w] = unit < l->H ? row[k] : 0;
-        }
-}
-
-void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *to) {
-    const int64_t w = group_width(l, g), units = l->units * VL;
-    for (int64_t column = 0; column < w; column++) {
-        int64_t unit = panel * units + column % units;
-        if (unit >= l->H) continue;
-        const real *column_of = from + panel * K * w + column;
-        real *row = to + (g.gate[column / units] * l->H + unit) * K;
-        for (int64_t k = 0; k < K; k++) row[k] += column_of[k * w];
+static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *packed) {
+    const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units, here = smaller(units, l->H - unit);
+    for (int slot = 0; slot < g.count; slot++) {
+        real *to = packed + panel * K * w + slot * units;
+        transpose(to, w, from + (g.gate[slot] * l->H + unit) * K, K, here, K);
+        for (int64_t k = 0; here < units && k < K; k++) memset(to + k * w + here, 0, (size_t)(units - here) * sizeof(real));
     }
 }
 
+void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *to) {
+    const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units;
+    for (int slot = 0; slot < g.count; slot++)
+        add_transposed(to + (g.gate[slot] * l->H + unit) * K, K, from + panel * K * w + slot * units, w, K,
+                       smaller(units, l->H - unit));
+}
+
 /* The transposed product's right operand: its rows are gates in the gate buffer's order, its columns those of `from`. */
-static void pack_gate_rows(const layout *l, gate_group g, columns cols, int64_t n, const real *from, real *packed) {
+static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns cols, int64_t n, const real *from,
+                           real *packed) {
     const int64_t w = group_width(l, g), units = l->units * VL, K = l->panels * w;
-    for (int64_t k = 0; k < K; k++) {
-        int64_t unit = k / w * units + k % units;
-        int64_t row = g.gate[k % w / units] * l->H + unit;
-        pack_row(packed, cols, K, k, unit < l->H ? from + row * n : 0, n);
+    for (int64_t i = 0; i < w; i++) {
+        const int64_t unit = panel * units + i % units, row = g.gate[i / units] * l->H + unit;
+        pack_row(packed, cols, K, panel * w + i, unit < l->H ? from + row * n : 0, n);
     }
 }
 
 /* What a slot starts from: b_ih of the gate that the input product adds to it, b_hh of the one that a recurrent product
  * adds. */
-static void add_bias(const layout *l, gate_group g, const real *bias, real *packed) {
-    if (!bias) return;
-    const int64_t units = l->units * VL;
-    for (int64_t unit = 0; unit < l->H; unit++)
-        for (int i = 0; i < g.count; i++)
-            packed[unit / units * l->width + (g.first + i) * units + unit % units] += bias[g.gate[i] * l->H + unit];
+static void add_bias(const layout *l, gate_group g, int64_t panel, const real *bias, real *packed) {
+    const int64_t units = l->units * VL, unit = panel * units;
+    for (int slot = 0; bias && slot < g.count; slot++)
+        add_part(packed + panel * l->width + (g.first + slot) * units, bias + g.gate[slot] * l->H + unit,
+                 smaller(units, l->H - unit));
 }
 
 static void pack_projection(const layout *l, const real *projection, int training, real *packed) {
@@ -104,23 +98,28 @@ static void pack_projection(const layout *l, const real *projection, int trainin
         pack_row(packed + l->projection_back, l->hidden, l->P, k, projection + k * l->H, l->H);
 }
 
-void pack_layer(const layout *l, const fastrnn_params *params, int training, real *packed) {
+/* What concerns one gate panel's units. */
+static void pack_panel(const layout *l, const fastrnn_params *params, int training, int64_t panel, real *packed) {
     const cell *c = l->cell;
-    memset(packed + l->bias, 0, (size_t)(l->panels * l->width) * sizeof(real));
-    add_bias(l, c->x, params->b_ih, packed + l->bias);
-    add_bias(l, c->h, params->b_hh, packed + l->bias);
-    add_bias(l, c->h2, params->b_hh, packed + l->bias);
-    for (int k = 0; c->has_peephole && k < 3; k++) {
-        real *to = packed + l->peephole + k * l->state;
-        memset(to, 0, (size_t)l->state * sizeof(real));
-        memcpy(to, (const real *)params->peephole + k * l->H, (size_t)l->H * sizeof(real));
-    }
-    pack_columns(l, c->x, l->I, params->W, packed + l->W);
-    pack_columns(l, c->h, l->Y, params->R, packed + l->R);
-    pack_columns(l, c->h2, l->H, params->R, packed + l->R2);
-    if (l->P) pack_projection(l, params->projection, training, packed);
+    memset(packed + l->bias + panel * l->width, 0, (size_t)l->width * sizeof(real));
+    add_bias(l, c->x, panel, params->b_ih, packed + l->bias);
+    add_bias(l, c->h, panel, params->b_hh, packed + l->bias);
+    add_bias(l, c->h2, panel, params->b_hh, packed + l->bias);
+    pack_columns(l, c->x, panel, l->I, params->W, packed + l->W);
+    pack_columns(l, c->h, panel, l->Y, params->R, packed + l->R);
+    pack_columns(l, c->h2, panel, l->H, params->R, packed + l->R2);
     if (!training) return;
-    pack_gate_rows(l, c->x, l->in, l->I, params->W, packed + l->W_back);
-    pack_gate_rows(l, c->h, l->out, l->Y, params->R, packed + l->R_back);
-    pack_gate_rows(l, c->h2, l->hidden, l->H, params->R, packed + l->R2_back);
+    pack_gate_rows(l, c->x, panel, l->in, l->I, params->W, packed + l->W_back);
+    pack_gate_rows(l, c->h, panel, l->out, l->Y, params->R, packed + l->R_back);
+    pack_gate_rows(l, c->h2, panel, l->hidden, l->H, params->R, packed + l->R2_back);
+}
+
+void pack_layer(const crew *me, const layout *l, const fastrnn_params *params, int training, real *packed) {
+    const cell *c = l->cell;
+    range panels = crew_share(me, l->panels, 1);
+    for (int64_t panel = panels.begin; panel < panels.end; panel++) pack_panel(l, params, training, panel, packed);
+    if (me->rank) return;
+    for (int k = 0; c->has_peephole && k < 3; k++)
+        load_row(packed + l->peephole + k * l->state, (const real *)params->peephole + k * l->H, l->H, l->state);
+    if (l->P) pack_projection(l, params->projection, training, packed);
 }

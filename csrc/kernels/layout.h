@@ -30,7 +30,8 @@ layout layout_of(const fastrnn_layer *layer);
 static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
 static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
 
-void pack_layer(const layout *l, const fastrnn_params *params, int training, real *packed);
+/* This thread's part. */
+void pack_layer(const crew *me, const layout *l, const fastrnn_params *params, int training, real *packed);
 
 /* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group and the units of a panel: a packed gradient
  * into torch's layout. */

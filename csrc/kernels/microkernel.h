@@ -10,9 +10,13 @@
 
 #include "simd.h"
 
-/* Accumulators that fit the register file beside B's vectors and a broadcast. */
-#if defined(__AVX512F__) || defined(__aarch64__)
+/* Accumulators that fit the register file beside B's vectors and a broadcast. A multiply-add on x86 may take one of these
+ * from memory, so 12 sums, 4 vectors and a broadcast do with 16 registers; on Arm all of them, and an element of A for each
+ * row, are in registers: 24 of the 32 as sums are too many, two of them went through memory at every k. */
+#if defined(__AVX512F__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
+#elif defined(__aarch64__)
+enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
 #else
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
@@ -78,7 +82,9 @@ typedef struct {
 
 INLINE void row_tile(const int NP, const int NV, const row_args *t) {
     vec acc[8][4];
+#pragma GCC unroll 8
     for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
     const real *b = t->b;
     const int64_t step = t->a.step, b_row = t->b_row, b_panel = t->b_panel;
@@ -90,7 +96,9 @@ INLINE void row_tile(const int NP, const int NV, const row_args *t) {
                 for (int v = 0; v < NV; v++) acc[p][v] = fma_(left, load(b + p * b_panel + v * VL), acc[p][v]);
         }
     }
+#pragma GCC unroll 8
     for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
 }

@@ -7,6 +7,7 @@
 #define FASTRNN_JOIN(name, suffix) FASTRNN_JOIN_(name, suffix)
 #define THIS_BUILD(name) FASTRNN_JOIN(name, FASTRNN_SUFFIX)
 
+#define add_transposed THIS_BUILD(add_transposed)
 #define add_unpacked THIS_BUILD(add_unpacked)
 #define arrays_clamp_ THIS_BUILD(arrays_clamp_)
 #define arrays_scale_ THIS_BUILD(arrays_scale_)
@@ -40,6 +41,10 @@
 #define sequence_forward THIS_BUILD(sequence_forward)
 #define softmax_cross_entropy_ THIS_BUILD(softmax_cross_entropy_)
 #define tokens_workspace_size THIS_BUILD(tokens_workspace_size)
+#define transpose THIS_BUILD(transpose)
+#define walk_from THIS_BUILD(walk_from)
+#define walk_on THIS_BUILD(walk_on)
+#define walk_to THIS_BUILD(walk_to)
 #define whole_gradients THIS_BUILD(whole_gradients)
 
 #endif

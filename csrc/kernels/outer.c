@@ -14,9 +14,14 @@ static int64_t step_of(const schedule *s, int64_t n) {
     return step;
 }
 
-/* to[n][0..w) = columns [first, first + w) of rows n */
-static void copy_right(const outer_right *x, range n, int64_t first, int64_t w, real *to) {
-    const int64_t here = smaller(w, x->n - first);
+/* Vectors in a panel of x's columns: the last one may have fewer. */
+static int vectors_at(const outer_right *x, int64_t column) {
+    return (int)smaller(columns_of(x->n).vectors, (x->n - column + VL - 1) / VL);
+}
+
+/* to[n][a panel's columns] = columns from `first` on of rows n */
+static void copy_right(const outer_right *x, range n, int64_t first, real *to) {
+    const int64_t w = vectors_at(x, first) * VL, here = smaller(w, x->n - first);
     const schedule *s = x->steps;
     int64_t step = s ? step_of(s, n.begin) : 0;
     for (int64_t i = n.begin; i < n.end; i++, to += w) {
@@ -63,15 +68,20 @@ static void fetch_next(void *context, int64_t panel, int64_t row, int64_t rows) 
     for (int64_t i = smaller(f->rows, f->left); i > 0; i--, f->left--, f->next += f->step) fetch(f->next, f->columns);
 }
 
+/* Rows of the result that exist, from row `r` on: padded units have none. */
+static range rows_from(real *const *to, int64_t r, int64_t rows) {
+    while (r < rows && !to[r]) r++;
+    int64_t end = r;
+    while (end < rows && to[end]) end++;
+    return (range){r, end};
+}
+
 static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, fetching *next) {
-    const columns cols = columns_of(o->x.n);
-    const int64_t w = cols.vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
+    const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
     real *sums = buffer + OUTER_PANELS * K_BLOCK * w;
     product_args p = {.n_outer = 1,
                       .n_inner = n.end - n.begin,
                       .a = {left_at(o, part, n.begin), 1, o->step, 0},
-                      .vectors = cols.vectors,
-                      .b_row = w,
                       .c = sums,
                       .c_row = w,
                       .done = next->left ? fetch_next : 0,
@@ -80,13 +90,15 @@ static void add_part_of_a(const outer_args *o, part_of_a part, range n, range pa
     for (int64_t r = 0; r < rows; r++) to[r] = o->to(o->context, part.group, first + r);
     if (o->each && panels.begin == 0) o->each(o->context, part.group, part.vectors, n);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-        const int64_t here = smaller(w, o->x.n - panel * w);
-        for (int64_t r = 0; r < rows; r++)
-            if (to[r]) fetch(to[r] + panel * w, here);
+        const int64_t column = panel * w, here = smaller(w, o->x.n - column);
+        p.vectors = vectors_at(&o->x, column);
+        p.b_row = p.vectors * VL;
         p.b = buffer + (panel - panels.begin) * K_BLOCK * w;
-        product(&p, (range){0, 1}, (range){0, rows});
-        for (int64_t r = 0; r < rows; r++)
-            if (to[r]) add_part(to[r] + panel * w, sums + r * w, here);
+        for (range some = rows_from(to, 0, rows); some.begin < some.end; some = rows_from(to, some.end, rows)) {
+            for (int64_t r = some.begin; r < some.end; r++) fetch(to[r] + column, here);
+            product(&p, (range){0, 1}, some);
+            for (int64_t r = some.begin; r < some.end; r++) add_part(to[r] + column, sums + r * w, here);
+        }
     }
 }
 
@@ -115,7 +127,7 @@ void outer_product(const crew *me, const outer_args *o, real *buffer) {
         for (int64_t begin = 0; begin < o->N; begin += K_BLOCK) {
             const range n = {begin, smaller(begin + K_BLOCK, o->N)};
             for (int64_t panel = panels.begin; panel < panels.end; panel++)
-                copy_right(&o->x, n, panel * w, w, buffer + (panel - first) * K_BLOCK * w);
+                copy_right(&o->x, n, panel * w, buffer + (panel - first) * K_BLOCK * w);
             add_block(o, mine, n, panels, buffer);
         }
     }

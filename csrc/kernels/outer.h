@@ -26,7 +26,11 @@ typedef struct {
 } outer_args;
 
 /* This thread's part; buffer [OUTER_BUFFER] is its own. */
-enum { OUTER_PANELS = 4, OUTER_ROWS = 4 * VL, OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL };
+enum {
+    OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES,
+    OUTER_ROWS = 4 * VL,
+    OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL
+};
 void outer_product(const crew *me, const outer_args *o, real *buffer);
 
 #endif

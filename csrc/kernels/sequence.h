@@ -105,4 +105,11 @@ void sequence_forward(const crew *me, void *context);
 void sequence_backward(const crew *me, void *context);
 void whole_gradients(const crew *me, backward_pass *b);
 
+/* One sequence, whose inputs come one after another: a pass over T = 2 steps, 0 1 0 1 ..., that take turns as the two h
+ * buffers of inference do. From h0 and c0; on by the step whose x or id has come, after which y of this step is there for
+ * all threads; to h_n and c_n, after this last step. */
+void walk_from(const forward_pass *f);
+void walk_on(const crew *me, forward_pass *f, int64_t step);
+void walk_to(const forward_pass *f, int64_t step);
+
 #endif

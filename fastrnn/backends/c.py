@@ -180,7 +180,7 @@ class C(CTraining):
         """What forward would use now."""
         split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         layer = kernel_of(spec, settings.isa).layer
-        lib.fastrnn_plan(layer, [(T, B)], split, threads)
+        lib.fastrnn_plan(layer, [(T, B)], False, split, threads)
         isa = ffi.string(lib.fastrnn_isa_name(layer.isa)).decode()
         return Plan(self.name, isa, _SPLITS[split[0]], threads[0])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .numba_cells import Step, cell_backward, gru_reset_backward
+from .numba_denormals import flush_denormals, restore_denormals
 from .numba_jit import VECTOR_BYTES, jit, jit_entry
 from .numba_layout import GRU_BEFORE, LSTM, Layer, Scratch, Tape, scratch, tape, unpack
 from .numba_product import Panels, add_product, add_transposed_product, as_panels, below
@@ -43,6 +44,7 @@ def backward(
     Arrays are C-contiguous. What is absent is empty: x or ids; lengths when all are T; upstream gradients that are
     zero; dx when it is not needed.
     """
+    mode = flush_denormals()
     layer, zero = unpack(fields), dh0.dtype.type(0)
     w = weights_of(layer, W, R, projection, bias, peephole)
     rows = sorted_rows(T, B, lengths, reverse, rows_block)
@@ -67,6 +69,7 @@ def backward(
         scatter(matrix(dc0, H_row, zero), own.dc, rows.order, start, B)
     _add_vectors(layer, own.sums, db_ih, db_hh, dpeephole)
     _add_sums(layer, grads, sums, slots, tokens)
+    restore_denormals(mode)
 
 
 @jit

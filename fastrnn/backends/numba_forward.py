@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .numba_cells import Step, cell_forward, gru_state
+from .numba_denormals import flush_denormals, restore_denormals
 from .numba_jit import VECTOR_BYTES, jit, jit_entry
 from .numba_layout import GRU_BEFORE, LSTM, Layer, Tape, tape, unpack
 from .numba_product import Panels, add_product, below
@@ -25,6 +26,7 @@ def forward(
     wanted. The tape's block has room for ``kept_rows`` rows: with ``keep`` all, else those of a chunk, as the x block
     has.
     """
+    mode = flush_denormals()
     layer, zero = unpack(fields), y.dtype.type(0)
     w = weights_of(layer, W, R, projection, bias, peephole)
     rows = sort_rows(T, B, lengths, reverse, rows_block)
@@ -51,6 +53,7 @@ def forward(
         if not keep:
             _carry(layer, kept, last, rows.count[end])
         first = end
+    restore_denormals(mode)
 
 
 @jit

@@ -13,6 +13,7 @@ typedef struct {
     const char *name;
     int64_t E; /* 0: token ids go into the first layer */
     int count, bias;
+    int64_t wider; /* times the usual hidden sizes */
     fastrnn_sampling how;
 } sampler;
 
@@ -39,6 +40,7 @@ static language_model new_language_model(const sampler *s, uint64_t seed) {
     int64_t width = s->E ? s->E : V;
     for (int i = 0; i < s->count; i++) {
         model kind = kinds[i];
+        kind.H *= s->wider;
         kind.I = width;
         kind.ids = i == 0 && !s->E;
         m.layers[i] = new_problem(&kind, seed + (uint64_t)i);
@@ -201,18 +203,51 @@ static void check_sampler(int32_t isa, int32_t dtype, void *context) {
     free_language_model(&m);
 }
 
+/* The same bits on every number of threads; the GRU in the middle is wide enough to be shared. */
+static void check_threads(int32_t isa, int32_t dtype, void *context) {
+    const sampler *s = context;
+    const int32_t before = fastrnn_get_num_threads();
+    language_model m = new_language_model(s, 78);
+    double *h[3], *c[3];
+    int64_t tokens[3][N], count[3];
+    for (int i = 0; i < 3; i++) {
+        double *h0 = h[i] = allocate((size_t)m.h_size * sizeof *h0), *c0 = c[i] = allocate((size_t)m.c_size * sizeof *c0);
+        flat_states(&m, h0, c0);
+        fastrnn_set_num_threads(i + 1);
+        fastrnn_layer gru = layer_of(&m.layers[1].m, isa, dtype);
+        fastrnn_batch batch = {.T = PREFIX + N, .B = 1};
+        int32_t split, threads;
+        fastrnn_plan(&gru, &batch, &split, &threads);
+        expect(threads == i + 1, "%s: planned for %d threads, not %d", s->name, (int)threads, i + 1);
+        count[i] = generate(&m, isa, dtype, tokens[i], h + i, c + i);
+        free(h0);
+        free(c0);
+        expect(count[i] == N && !memcmp(tokens[i], tokens[0], sizeof tokens[0]), "%s: tokens, %d threads", s->name, i + 1);
+        expect(!memcmp(h[i], h[0], (size_t)m.h_size * sizeof *h[0]), "%s: h, %d threads", s->name, i + 1);
+        expect(!memcmp(c[i], c[0], (size_t)m.c_size * sizeof *c[0]), "%s: c, %d threads", s->name, i + 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        free(h[i]);
+        free(c[i]);
+    }
+    free_language_model(&m);
+    fastrnn_set_num_threads(before);
+}
+
 void test_generate(void) {
     static sampler samplers[] = {
-        {"greedy", 0, 1, 1, {.temperature = 1, .top_p = 1, .end = -1, .greedy = 1}},
-        {"all", 0, 2, 1, {.temperature = 1, .top_p = 1, .end = -1}},
-        {"embedding", 6, 3, 0, {.temperature = 2, .top_p = 1, .end = -1}},
-        {"cold", 40, 2, 1, {.temperature = 0.25, .top_p = 1, .end = -1}},
-        {"top_k", 0, 2, 0, {.temperature = 3, .top_p = 1, .top_k = 4, .end = -1}},
-        {"top_p", 6, 1, 1, {.temperature = 3, .top_p = 0.6, .end = -1}},
-        {"top_k and top_p", 0, 3, 1, {.temperature = 3, .top_p = 0.5, .top_k = 9, .end = -1}},
-        {"top_k of one", 0, 1, 1, {.temperature = 3, .top_p = 1, .top_k = 1, .end = -1}},
-        {"end", 0, 2, 1, {.temperature = 4, .top_p = 1, .end = 5}},
+        {"greedy", 0, 1, 1, 1, {.temperature = 1, .top_p = 1, .end = -1, .greedy = 1}},
+        {"all", 0, 2, 1, 1, {.temperature = 1, .top_p = 1, .end = -1}},
+        {"embedding", 6, 3, 0, 1, {.temperature = 2, .top_p = 1, .end = -1}},
+        {"cold", 40, 2, 1, 1, {.temperature = 0.25, .top_p = 1, .end = -1}},
+        {"top_k", 0, 2, 0, 1, {.temperature = 3, .top_p = 1, .top_k = 4, .end = -1}},
+        {"top_p", 6, 1, 1, 1, {.temperature = 3, .top_p = 0.6, .end = -1}},
+        {"top_k and top_p", 0, 3, 1, 1, {.temperature = 3, .top_p = 0.5, .top_k = 9, .end = -1}},
+        {"top_k of one", 0, 1, 1, 1, {.temperature = 3, .top_p = 1, .top_k = 1, .end = -1}},
+        {"end", 0, 2, 1, 1, {.temperature = 4, .top_p = 1, .end = 5}},
     };
+    static sampler wide = {"wide", 6, 3, 1, 9, {.temperature = 4, .top_p = 1, .end = -1}};
     for (int i = 0; i < (int)(sizeof samplers / sizeof *samplers); i++) each_kernel(check_sampler, samplers + i);
+    each_kernel(check_threads, &wide);
     group_done("generate");
 }
