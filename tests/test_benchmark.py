@@ -102,6 +102,14 @@ def test_a_long_call_is_measured_a_few_times_at_the_least(seconds, times):
     assert len(a.samples) == len(b.samples) == times
 
 
+def test_a_first_call_that_compiles_is_not_taken_for_the_calls_to_come():
+    machine = Machine()
+    calls = iter([1.0])
+    a, b = alternate([lambda: machine.work(next(calls, 1e-4)), lambda: machine.work(1e-4)], EFFORT, machine.clock)
+    assert a.first == pytest.approx(1.0)
+    assert len(a.samples) == len(b.samples)
+
+
 def test_the_spread_is_the_interquartile_range_over_the_median():
     timing = Timing(1.0, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert timing.median == 3.0

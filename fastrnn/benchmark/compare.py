@@ -8,7 +8,7 @@ from typing import Any
 from . import agreement
 from .cases import LENGTHS, Case
 from .language import SIZES, LanguageProblem
-from .measure import SLOW, Clock, Effort, Run, Timing, alternate
+from .measure import Clock, Effort, Run, Timing, alternate
 from .peers import OWN
 from .peers.protocol import Peer, Side, Unsupported, WrongThreads
 from .problem import Problem
@@ -79,18 +79,16 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
     """
     problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
     sides = [build(side, problem) for side in (ours, peer)]
-    firsts, shares, outcomes = [], [], []
+    firsts, outcomes = [], []
     for side in sides:
         clock.sleep(effort.pause)
-        cpu, begin = clock.cpu(), clock.now()
+        begin = clock.now()
         out = side.run()
         firsts.append(clock.now() - begin)
-        shares.append((clock.cpu() - cpu) / firsts[-1])
         outcomes.append(side.results(out))
     agreement.require(outcomes[0], outcomes[1])
-    for side, name, first, share in zip(sides, (ours.name, peer.name), firsts, shares, strict=True):
-        if first < SLOW or share > case.threads + SLACK:
-            require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
+    for side, name in zip(sides, (ours.name, peer.name), strict=True):
+        require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
     return sides, firsts
 
 

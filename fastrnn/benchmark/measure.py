@@ -120,7 +120,9 @@ def prepare(run: Run, effort: Effort, clock: Clock, first: float | None = None) 
     """Warm up, and find out how long a call takes."""
     clock.sleep(effort.pause)
     timing = Timing(_once(run, clock) if first is None else first)
-    call = min(_once(run, clock) for _ in range(3)) if timing.first < SLOW else timing.first
+    call = _once(run, clock)  # not the first one, which may have compiled: it says nothing about the next
+    if call < SLOW:
+        call = min(call, _once(run, clock), _once(run, clock))
     calls = max(1, math.ceil(SHORTEST_SAMPLE / call))
     return Turn(run, timing, call, calls, max(1, round(effort.turn / (call * calls))))
 

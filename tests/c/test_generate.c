@@ -217,7 +217,7 @@ static void check_threads(int32_t isa, int32_t dtype, void *context) {
         fastrnn_layer gru = layer_of(&m.layers[1].m, isa, dtype);
         fastrnn_batch batch = {.T = PREFIX + N, .B = 1};
         int32_t split, threads;
-        fastrnn_plan(&gru, &batch, &split, &threads);
+        fastrnn_plan(&gru, &batch, 0, &split, &threads);
         expect(threads == i + 1, "%s: planned for %d threads, not %d", s->name, (int)threads, i + 1);
         count[i] = generate(&m, isa, dtype, tokens[i], h + i, c + i);
         free(h0);
