@@ -12,10 +12,10 @@
 /* Large enough to be split over two threads and more: the first over the batch, the others over hidden units. */
 static const model SPLIT[] = {
     {FASTRNN_LSTM, 9, 24, 0, 6, 260, 0, 1, 1, 1, EVERY_OUTPUT},
-    {FASTRNN_GRU, 40, 99, 0, 5, 9, 0, 0, 0, 1, EVERY_OUTPUT},
-    {FASTRNN_GRU_RESET_BEFORE, 7, 131, 0, 4, 5, 1, 1, 0, 0, EVERY_OUTPUT},
-    {FASTRNN_LSTM_PEEPHOLE, 5, 97, 50, 6, 11, 0, 1, 1, 1, EVERY_OUTPUT},
-    {FASTRNN_RNN_RELU, 33, 260, 0, 3, 3, 0, 0, 1, 1, EVERY_OUTPUT},
+    {FASTRNN_GRU, 40, 99, 0, 20, 3, 0, 0, 0, 1, EVERY_OUTPUT},
+    {FASTRNN_GRU_RESET_BEFORE, 7, 259, 0, 16, 3, 1, 1, 0, 0, EVERY_OUTPUT},
+    {FASTRNN_LSTM_PEEPHOLE, 5, 193, 98, 20, 3, 0, 1, 1, 1, EVERY_OUTPUT},
+    {FASTRNN_RNN_RELU, 33, 260, 0, 20, 3, 0, 0, 1, 1, EVERY_OUTPUT},
 };
 enum { SPLITS = sizeof SPLIT / sizeof *SPLIT };
 
