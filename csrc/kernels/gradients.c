@@ -9,8 +9,9 @@
 typedef struct {
     const backward_pass *b;
     gate_group g;
-    int64_t n; /* columns of `to` */
-    real *to;  /* [G*H][n] */
+    int64_t n;      /* columns of `to` */
+    real *to;       /* [G*H][n] */
+    int64_t summed; /* vectors at a panel's beginning whose sums another product makes */
 } gate_rows;
 
 static real *gate_row(const void *context, int64_t panel, int64_t r) {
@@ -36,14 +37,11 @@ static void sum_biases(const backward_pass *b, int64_t panel, range vectors, ran
     }
 }
 
-/* Slots that the input feeds, the first ones, are summed with dW, the others with dR. */
+/* Slots that the input feeds, the first ones, are summed with dW, the others with dR: by one thread each. */
 static void group_biases(const void *context, int64_t panel, range vectors, range n) {
     const gate_rows *k = context;
-    const layout *l = &k->b->l;
-    const int64_t first = k->g.first * l->units, inputs = l->cell->x.count * l->units;
-    vectors.begin += first;
-    vectors.end += first;
-    if (first) vectors.begin = larger(vectors.begin, inputs);
+    const int64_t first = k->g.first * k->b->l.units;
+    vectors = (range){larger(vectors.begin + first, k->summed), vectors.end + first};
     sum_biases(k->b, panel, vectors, n);
 }
 
@@ -51,7 +49,7 @@ static int wants_biases(const backward_pass *b) { return b->grads->b_ih || b->gr
 
 static void gate_product(const crew *me, const backward_pass *b, gate_group g, outer_right x, real *to) {
     const layout *l = &b->l;
-    const gate_rows rows = {b, g, x.n, to};
+    const gate_rows rows = {b, g, x.n, to, to == b->grads->W ? 0 : l->cell->x.count * l->units};
     outer_args o = {.N = b->t.steps.N,
                     .a = b->t.gates + group_first(l, g),
                     .groups = l->panels,
