@@ -52,7 +52,7 @@ class Jax:
 
     def version(self) -> str:
         """The package's."""
-        return jax.__version__
+        return str(jax.__version__)
 
     def use_threads(self, n: int) -> None:
         """XLA's pool has a thread for each processor that the process may use when it starts, and cannot be asked."""
