@@ -83,16 +83,24 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
     return p->b + panel * p->b_panel + k.k * p->b_row;
 }
 
+/* The width of the tiles that cover a panel. Where the right operand comes from beyond the second-level cache, rows that one
+ * tile of half the width can take are taken by two of those, side by side, which read each vector of B once. One core, 8
+ * rows: LSTM H = 512 5 %, RNN H = 1024 6 % faster; from the second-level cache the whole width is, by 2 to 4 %. */
+static int tile_width(const product_args *p, int64_t rows, int fetch) {
+    return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
+}
+
 /* All row blocks of one panel and one block of k. Blocks are made equally high: 8 rows are 4 + 4, not 6 + 2. */
 static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *ahead) {
-    const int64_t n = rows.end - rows.begin, highest = tile_rows[p->vectors], blocks = (n + highest - 1) / highest;
+    const int64_t n = rows.end - rows.begin;
+    const int width = tile_width(p, n, ahead != 0);
+    const int64_t highest = tile_rows[width], blocks = (n + highest - 1) / highest;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
     const int adds = k.k > 0; /* to what the blocks of k before this one left in C */
     const real *init = adds ? p->c + panel * p->c_panel : p->init ? p->init + panel * p->init_panel : zeros;
     tile_args t = {.n_outer = k.n_outer,
                    .n_inner = k.n_inner,
                    .a = p->a,
-                   .b = right_block(p, panel, k),
                    .b_row = p->b_row,
                    .init_row = adds      ? p->c_row
                                : p->init ? p->init_row
@@ -102,10 +110,13 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     for (int64_t i = 0; i < blocks; i++) {
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
         t.a.p = a + begin * p->a.row;
-        t.ahead = ahead ? ahead + i % p->vectors * VL : 0;
-        t.init = init + begin * t.init_row;
-        t.c = p->c + panel * p->c_panel + begin * p->c_row;
-        tiles[p->vectors]((int)(end - begin), &t);
+        for (int v = 0; v < p->vectors; v += width) {
+            t.b = right_block(p, panel, k) + v * VL;
+            t.ahead = ahead ? ahead + (v + i % width) * VL : 0;
+            t.init = init + begin * t.init_row + v * VL;
+            t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
+            tiles[width]((int)(end - begin), &t);
+        }
         if (p->done && last) p->done(p->context, panel, begin, end - begin);
     }
 }
