@@ -40,11 +40,13 @@ typedef struct {
 
 /* The size of a batch. `lengths` [B], each 1..T, or null: all T. `reverse`: each sequence from its last step to its first.
  * `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size is asked for and when it is
- * used, so give a number where another thread might call fastrnn_set_num_threads in between. */
+ * used, so give a number where another thread might call fastrnn_set_num_threads in between. `directions`: 0 or 1, or 2 for
+ * one of the two passes of a bidirectional layer, made by one call: y and dy are then [T, B, 2*Y], c and dc [T, B, 2*H], and
+ * the pointers are to this pass's columns of the first row. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
-    int32_t reverse, threads;
+    int32_t reverse, threads, directions;
 } fastrnn_batch;
 
 /* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
@@ -86,9 +88,10 @@ const char *fastrnn_compiler(void);
 int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
-/* How a forward (backward = 0) or backward pass of this size would be split, and over how many threads. */
-void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
-                  int32_t *threads);
+/* How a forward (backward = 0) or backward pass of this size would be split, and over how many threads. Returns how many of
+ * the batch's directions would run at once, each with so many threads: 1 or both. */
+int32_t fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+                     int32_t *threads);
 
 /* Packed weights: bytes, and packing. `training` adds what fastrnn_backward needs. */
 size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training);
@@ -108,6 +111,29 @@ void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastr
 void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                       const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
                       void *tape, void *workspace);
+
+/* The same for both directions of a layer, with sizes in common: `jobs` has two, for batches that differ in `reverse` alone.
+ * They run at once where that is faster; results are the same bits. Memory is each job's own. */
+typedef struct {
+    const void *packed;
+    const fastrnn_batch *batch;
+    fastrnn_input in;
+    fastrnn_output out;
+    void *tape, *workspace;
+} fastrnn_forward_job;
+
+typedef struct {
+    const void *packed;
+    const fastrnn_batch *batch;
+    fastrnn_input in;
+    fastrnn_output_grads dout;
+    fastrnn_input_grads din;
+    fastrnn_grads grads;
+    void *tape, *workspace;
+} fastrnn_backward_job;
+
+void fastrnn_forward_both(const fastrnn_layer *layer, const fastrnn_forward_job *jobs);
+void fastrnn_backward_both(const fastrnn_layer *layer, const fastrnn_backward_job *jobs);
 
 /* A linear layer y = x W^T + b: x [N, I], weight W [O, I], bias b [O] or null, y [N, O] overwritten. Packed weights and
  * `threads` as above. */

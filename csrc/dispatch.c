@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "parallel.h"
+#include "schedule.h"
 #include "table.h"
 
 typedef struct {
@@ -60,10 +61,10 @@ void fastrnn_set_num_threads(int32_t n) { crew_set_threads(n); }
 static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 
 /* What the library trusts its caller with; checked in debug builds. */
-static void assert_batch(const fastrnn_batch *batch) {
-    assert(batch->T >= 1 && batch->B >= 1 && batch->threads >= 0);
+static void assert_batch(const fastrnn_batch *batch, int32_t directions) {
+    assert(batch->T >= 1 && batch->B >= 1 && batch->threads >= 0 && directions_of(batch) == directions);
     for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 1 && batch->lengths[b] <= batch->T);
-    (void)batch;
+    (void)batch, (void)directions;
 }
 
 static const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype) {
@@ -97,20 +98,37 @@ size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn
     return kernels_for(layer)->backward_workspace_size(layer, batch, ids);
 }
 
+static void run_forward(const fastrnn_layer *layer, int32_t count, const fastrnn_forward_job *jobs) {
+    for (const fastrnn_forward_job *job = jobs; job < jobs + count; job++) {
+        assert_batch(job->batch, count);
+        assert(!job->in.x != !job->in.ids && job->out.y && job->out.h_n);
+        assert(aligned(job->packed) && aligned(job->tape) && aligned(job->workspace));
+    }
+    kernels_for(layer)->forward(layer, count, jobs);
+}
+
+static void run_backward(const fastrnn_layer *layer, int32_t count, const fastrnn_backward_job *jobs) {
+    for (const fastrnn_backward_job *job = jobs; job < jobs + count; job++) {
+        assert_batch(job->batch, count);
+        assert(job->din.dh0 && job->grads.W && job->grads.R && job->tape);
+        assert(aligned(job->packed) && aligned(job->tape) && aligned(job->workspace));
+    }
+    kernels_for(layer)->backward(layer, count, jobs);
+}
+
 void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                      const fastrnn_output *out, void *tape, void *workspace) {
-    assert_batch(batch);
-    assert(!in->x != !in->ids && out->y && out->h_n && aligned(packed) && aligned(tape) && aligned(workspace));
-    kernels_for(layer)->forward(layer, packed, batch, in, out, tape, workspace);
+    run_forward(layer, 1, &(fastrnn_forward_job){packed, batch, *in, *out, tape, workspace});
 }
 
 void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
                       const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
                       void *tape, void *workspace) {
-    assert_batch(batch);
-    assert(din->dh0 && grads->W && grads->R && tape && aligned(packed) && aligned(tape) && aligned(workspace));
-    kernels_for(layer)->backward(layer, packed, batch, in, dout, din, grads, tape, workspace);
+    run_backward(layer, 1, &(fastrnn_backward_job){packed, batch, *in, *dout, *din, *grads, tape, workspace});
 }
+
+void fastrnn_forward_both(const fastrnn_layer *layer, const fastrnn_forward_job *jobs) { run_forward(layer, 2, jobs); }
+void fastrnn_backward_both(const fastrnn_layer *layer, const fastrnn_backward_job *jobs) { run_backward(layer, 2, jobs); }
 
 size_t fastrnn_linear_packed_size(const fastrnn_linear *linear, int32_t training) {
     return kernels_of(linear->isa, linear->dtype)->linear_packed_size(linear, training);

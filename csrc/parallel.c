@@ -42,10 +42,12 @@ typedef struct {
     pthread_mutex_t owner; /* held by the caller that has the team */
     int32_t started;       /* workers that exist: ranks 1..started */
     crew_body body;
-    void *context;
-    signal_t call;              /* calls so far * SIZES + size of the crew: one word, so that no worker reads half of it */
+    void *const *contexts; /* of each crew */
+    int32_t crew_size;
+    signal_t call;              /* calls so far * SIZES + threads in all: one word, so that no worker reads half of it */
     uint64_t born[MAX_THREADS]; /* the call that was the last one when a worker was made */
-    barrier_t step, finish;     /* inside the body; at its end */
+    barrier_t step[MAX_CREWS];  /* inside the body */
+    barrier_t finish;           /* at its end, for all crews */
     _Atomic int32_t threads;    /* 0: not asked for yet */
     int32_t fork_handler;
     int32_t rest;                /* how many times the loss of a call the next rest takes */
@@ -54,8 +56,11 @@ typedef struct {
 } team_t;
 
 #define SIGNAL {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER}
-static team_t team = {
-    .owner = PTHREAD_MUTEX_INITIALIZER, .rest = 1, .call = SIGNAL, .step = {.phase = SIGNAL}, .finish = {.phase = SIGNAL}};
+static team_t team = {.owner = PTHREAD_MUTEX_INITIALIZER,
+                      .rest = 1,
+                      .call = SIGNAL,
+                      .step = {{.phase = SIGNAL}, {.phase = SIGNAL}},
+                      .finish = {.phase = SIGNAL}};
 
 static inline void pause_briefly(void) {
 #if defined(__x86_64__)
@@ -114,19 +119,19 @@ static void count_wait(int64_t waited) {
         team.begun = nanoseconds();
 }
 
-static void barrier_wait(barrier_t *b, const crew *me) {
+static void barrier_wait(barrier_t *b, int32_t threads, int is_caller) {
     uint64_t seen = atomic_load_explicit(&b->phase.value, memory_order_relaxed);
-    if (atomic_fetch_add(&b->arrived, 1) + 1 == me->size) {
+    if (atomic_fetch_add(&b->arrived, 1) + 1 == threads) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
         signal_set(&b->phase, seen + 1);
         return;
     }
     int64_t waited = signal_wait(&b->phase, seen, SPIN_IN_CALL);
-    if (me->rank == 0) count_wait(waited);
+    if (is_caller) count_wait(waited);
 }
 
 void crew_barrier(const crew *me) {
-    if (me->size > 1) barrier_wait(&team.step, me);
+    if (me->size > 1) barrier_wait(&team.step[me->number], me->size, !me->rank && !me->number);
 }
 
 /* Denormal operands make some processors twenty times slower and carry no information in a recurrent state. */
@@ -153,6 +158,11 @@ static fp_mode flush_denormals(void) { return 0; }
 static void restore_denormals(fp_mode mode) { (void)mode; }
 #endif
 
+static void work_in_crew(int32_t thread) {
+    const crew me = {thread % team.crew_size, team.crew_size, thread / team.crew_size};
+    team.body(&me, team.contexts[me.number]);
+}
+
 static void *worker(void *argument) {
     int32_t rank = (int32_t)(intptr_t)argument;
     uint64_t seen = team.born[rank];
@@ -160,10 +170,10 @@ static void *worker(void *argument) {
     for (;;) {
         signal_wait(&team.call, seen, SPIN_BETWEEN_CALLS);
         seen = atomic_load(&team.call.value);
-        crew me = {rank, (int32_t)(seen % SIZES)};
-        if (me.rank >= me.size) continue;
-        team.body(&me, team.context); /* cannot change: the caller waits for this rank */
-        barrier_wait(&team.finish, &me);
+        const int32_t threads = (int32_t)(seen % SIZES);
+        if (rank >= threads) continue;
+        work_in_crew(rank); /* its orders cannot change: the caller waits for this rank */
+        barrier_wait(&team.finish, threads, 0);
     }
     return NULL;
 }
@@ -179,7 +189,7 @@ static void forget_team(void) {
     memset(&team, 0, sizeof team);
     pthread_mutex_init(&team.owner, NULL);
     signal_reset(&team.call);
-    signal_reset(&team.step.phase);
+    for (int i = 0; i < MAX_CREWS; i++) signal_reset(&team.step[i].phase);
     signal_reset(&team.finish.phase);
     team.rest = 1;
     team.fork_handler = 1; /* handlers are inherited */
@@ -206,9 +216,8 @@ static int32_t start_workers(int32_t size) {
     return size < team.started + 1 ? size : team.started + 1;
 }
 
-static void run_alone(crew_body body, void *context) {
-    crew me = {0, 1};
-    body(&me, context);
+static void run_alone(int32_t crews, crew_body body, void *const *contexts) {
+    for (int32_t i = 0; i < crews; i++) body(&(crew){0, 1, i}, contexts[i]);
 }
 
 /* On a machine that other processes keep busy, threads that must meet after every step lose their time waiting for the one
@@ -232,33 +241,36 @@ static int resting(void) {
     return until && nanoseconds() < until;
 }
 
-static void run_together(int32_t size, crew_body body, void *context) {
+static void run_together(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
     team.begun = team.lost = 0;
     team.body = body;
-    team.context = context;
+    team.contexts = contexts;
+    team.crew_size = size;
+    const int32_t threads = crews * size;
     uint64_t calls = atomic_load(&team.call.value) / SIZES;
-    signal_set(&team.call, (calls + 1) * SIZES + (uint64_t)size);
-    crew me = {0, size};
-    body(&me, context);
-    barrier_wait(&team.finish, &me);
+    signal_set(&team.call, (calls + 1) * SIZES + (uint64_t)threads);
+    work_in_crew(0);
+    barrier_wait(&team.finish, threads, 1);
     rest_if_lost();
 }
 
-void crew_run(int32_t size, crew_body body, void *context) {
+void crew_run_several(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
     fp_mode mode = flush_denormals();
-    if (size > MAX_THREADS) size = MAX_THREADS;
-    if (size > 1 && !resting() && pthread_mutex_trylock(&team.owner) == 0) {
-        size = start_workers(size);
-        if (size > 1)
-            run_together(size, body, context);
+    const int32_t threads = size < MAX_THREADS / crews ? crews * size : MAX_THREADS;
+    if (threads > 1 && !resting() && pthread_mutex_trylock(&team.owner) == 0) {
+        size = start_workers(threads) / crews;
+        if (crews * size > 1)
+            run_together(crews, size, body, contexts);
         else
-            run_alone(body, context);
+            run_alone(crews, body, contexts);
         pthread_mutex_unlock(&team.owner);
     } else {
-        run_alone(body, context);
+        run_alone(crews, body, contexts);
     }
     restore_denormals(mode);
 }
+
+void crew_run(int32_t size, crew_body body, void *context) { crew_run_several(1, size, body, &context); }
 
 range crew_share(const crew *me, int64_t n, int64_t grain) {
     int64_t grains = (n + grain - 1) / grain;

@@ -6,9 +6,12 @@
 
 enum { MAX_THREADS = 256 };
 
-/* What a thread knows of the crew it works in. */
+/* Crews that work side by side, at most. */
+enum { MAX_CREWS = 2 };
+
+/* What a thread knows of the crew it works in; `number` tells it from those beside it. */
 typedef struct {
-    int32_t rank, size;
+    int32_t rank, size, number;
 } crew;
 
 /* Multiply-adds (a core does some 50 to 100 a nanosecond) below which a call is better done alone: waking costs about 5 us.
@@ -21,6 +24,10 @@ typedef void (*crew_body)(const crew *me, void *context);
  * when size is 1, when another caller has the team, or after the team has lost its time waiting on a busy machine. Denormals
  * are flushed to zero inside; the caller's mode is restored. */
 void crew_run(int32_t size, crew_body body, void *context);
+
+/* The same for several crews of `size` threads, each with its own context and barriers, at once; one after another where
+ * crew_run would run alone. */
+void crew_run_several(int32_t crews, int32_t size, crew_body body, void *const *contexts);
 
 /* Wait until every thread of the crew is here. */
 void crew_barrier(const crew *me);

@@ -11,6 +11,7 @@
  *
  * Results are the same bits every way. */
 #include "parallel.h"
+#include "schedule.h"
 #include "table.h"
 
 /* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions matter: most sizes are far from where
@@ -79,20 +80,41 @@ static double time_of(const pass *p, int32_t split, double threads) {
            whole / threads;
 }
 
-void fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
-                  int32_t *threads) {
-    const int32_t most = batch->threads ? batch->threads : crew_threads();
+/* A way to make a pass, and the time it takes. */
+typedef struct {
+    int32_t split, threads;
+    double time;
+} way;
+
+static way fastest_way(const pass *p, int32_t most) {
+    way best = {FASTRNN_SPLIT_NONE, 1, time_of(p, FASTRNN_SPLIT_NONE, 1)};
+    for (int32_t split = FASTRNN_SPLIT_BATCH; most > 1 && split <= FASTRNN_SPLIT_HIDDEN; split++) {
+        const int32_t n = split == FASTRNN_SPLIT_HIDDEN && p->panels < most ? (int32_t)p->panels : most;
+        const double time = time_of(p, split, n);
+        if (n > 1 && time < best.time) best = (way){split, n, time};
+    }
+    return best;
+}
+
+/* Both directions at once, half of the threads each, or one after the other with all of them. */
+int32_t fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+                     int32_t *threads) {
+    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = directions_of(batch);
     *split = FASTRNN_SPLIT_NONE;
     *threads = 1;
-    if (most == 1) return;
+    if (most == 1) return 1;
     const pass p = pass_of(layer, batch, backward);
-    double least = time_of(&p, FASTRNN_SPLIT_NONE, 1);
-    for (int32_t way = FASTRNN_SPLIT_BATCH; way <= FASTRNN_SPLIT_HIDDEN; way++) {
-        const int32_t n = way == FASTRNN_SPLIT_HIDDEN && p.panels < most ? (int32_t)p.panels : most;
-        const double time = time_of(&p, way, n);
-        if (n == 1 || time >= least) continue;
-        least = time;
-        *split = way;
-        *threads = n;
+    way best = fastest_way(&p, most);
+    int32_t at_once = 1;
+    if (directions > 1) {
+        way half = fastest_way(&p, most / directions);
+        if (half.threads == 1) half.time += WAKE;
+        if (half.time < directions * best.time) {
+            best = half;
+            at_once = directions;
+        }
     }
+    *split = best.split;
+    *threads = best.threads;
+    return at_once;
 }

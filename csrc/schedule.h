@@ -24,6 +24,9 @@ static inline int64_t source_of(const schedule *s, int64_t n) { return s->source
 static inline int64_t row_before(const schedule *s, int64_t step) { return step ? s->B + s->offset[step - 1] : 0; }
 static inline int64_t row_after(const schedule *s, int64_t step) { return s->B + s->offset[step]; }
 
+/* Passes side by side in a row of the caller's y, c, dy and dc. */
+static inline int32_t directions_of(const fastrnn_batch *batch) { return batch->directions ? batch->directions : 1; }
+
 /* Packed rows in all, without building the schedule. */
 int64_t schedule_rows(const fastrnn_batch *batch);
 

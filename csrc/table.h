@@ -16,11 +16,9 @@ typedef struct {
     size_t (*tape_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
     size_t (*forward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids, int32_t training);
     size_t (*backward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
-    void (*forward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
-                    const fastrnn_output *, void *tape, void *workspace);
-    void (*backward)(const fastrnn_layer *, const void *packed, const fastrnn_batch *, const fastrnn_input *,
-                     const fastrnn_output_grads *, const fastrnn_input_grads *, const fastrnn_grads *, void *tape,
-                     void *workspace);
+    /* One job, or those of both directions. */
+    void (*forward)(const fastrnn_layer *, int32_t count, const fastrnn_forward_job *);
+    void (*backward)(const fastrnn_layer *, int32_t count, const fastrnn_backward_job *);
     /* Step by step (kernels/sequence.h). `in` and `out` stay the caller's; `walk` is memory of the size asked for. */
     size_t (*walk_size)(const fastrnn_layer *, int32_t ids);
     void (*walk_begin)(const fastrnn_layer *, const void *packed, const fastrnn_input *, const fastrnn_output *, void *walk);

@@ -46,13 +46,13 @@ def _without_table(monkeypatch):
 
 def _count_tables(monkeypatch):
     """How often a table has been run over, in a list of one number."""
-    runs, plain = [0], embedded.EmbeddedDirection.forward
+    runs, plain = [0], embedded.EmbeddedDirection.prepared
 
     def counted(self, *args, **options):
         runs[0] += 1
         return plain(self, *args, **options)
 
-    monkeypatch.setattr(embedded.EmbeddedDirection, "forward", counted)
+    monkeypatch.setattr(embedded.EmbeddedDirection, "prepared", counted)
     return runs
 
 

@@ -40,10 +40,11 @@ static step_view view_of(const backward_pass *b, int64_t step) {
 static void add_gradient(const step_context *k, const real *from, int64_t n, real *to, int64_t to_row, int64_t first,
                          int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &k->b->t.steps;
+    const int64_t from_row = n * directions_of(k->b->batch);
     count = smaller(count, n - first);
     if (!from || count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)
-        add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * n + first, count);
+        add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * from_row + first, count);
 }
 
 /* dL/dh is complete for these columns, `vectors` from `vector`: the cell. */

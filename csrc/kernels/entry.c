@@ -82,24 +82,35 @@ static size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batc
     return a.used;
 }
 
-static void pass_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
-                         const fastrnn_output *out, void *tape_memory, void *workspace) {
-    forward_pass f = {.l = layout_of(layer), .batch = batch, .in = in, .out = out, .packed = packed, .keep = !!tape_memory};
-    arena a = {.base = f.keep ? tape_memory : workspace};
+static forward_pass forward_of(const fastrnn_layer *layer, const fastrnn_forward_job *job) {
+    const fastrnn_batch *batch = job->batch;
+    forward_pass f = {
+        .l = layout_of(layer), .batch = batch, .in = &job->in, .out = &job->out, .packed = job->packed, .keep = !!job->tape};
+    arena a = {.base = f.keep ? job->tape : job->workspace};
     void *memory;
     if (f.keep) {
-        f.t = place_tape(&a, &f.l, batch, !!in->ids, &memory);
+        f.t = place_tape(&a, &f.l, batch, !!job->in.ids, &memory);
     } else {
-        place_inference(&a, &f, !!in->ids, &memory);
+        place_inference(&a, &f, !!job->in.ids, &memory);
     }
     f.t.steps = schedule_build(batch, memory);
     if (f.keep) {
         f.gate_rows = f.t.steps.N;
         f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
     }
-    int32_t threads;
-    fastrnn_plan(layer, batch, 0, &f.split, &threads);
-    crew_run(threads, sequence_forward, &f);
+    return f;
+}
+
+static void passes_forward(const fastrnn_layer *layer, int32_t count, const fastrnn_forward_job *jobs) {
+    int32_t split, threads;
+    const int32_t at_once = fastrnn_plan(layer, jobs->batch, 0, &split, &threads);
+    forward_pass passes[MAX_CREWS];
+    void *const contexts[MAX_CREWS] = {passes, passes + 1};
+    for (int32_t i = 0; i < count; i++) {
+        passes[i] = forward_of(layer, jobs + i);
+        passes[i].split = split;
+    }
+    for (int32_t i = 0; i < count; i += at_once) crew_run_several(at_once, threads, sequence_forward, contexts + i);
 }
 
 /* The batch of a walk: two steps in turn. */
@@ -153,19 +164,32 @@ static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch 
     return a.used;
 }
 
-static void pass_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch,
-                          const fastrnn_input *in, const fastrnn_output_grads *dout, const fastrnn_input_grads *din,
-                          const fastrnn_grads *grads, void *tape_memory, void *workspace) {
-    backward_pass b = {
-        .l = layout_of(layer), .batch = batch, .in = in, .dout = dout, .din = din, .grads = grads, .packed = packed};
-    arena a = {.base = tape_memory}, w = {.base = workspace};
+static backward_pass backward_of(const fastrnn_layer *layer, const fastrnn_backward_job *job, int32_t threads) {
+    backward_pass b = {.l = layout_of(layer),
+                       .batch = job->batch,
+                       .in = &job->in,
+                       .dout = &job->dout,
+                       .din = &job->din,
+                       .grads = &job->grads,
+                       .packed = job->packed};
+    arena a = {.base = job->tape}, w = {.base = job->workspace};
     void *memory;
-    b.t = place_tape(&a, &b.l, batch, !!in->ids, &memory);
-    b.t.steps = schedule_build(batch, memory);
-    int32_t threads;
-    fastrnn_plan(layer, batch, 1, &b.split, &threads);
-    place_backward(&w, &b, !!in->ids, threads);
-    crew_run(threads, sequence_backward, &b);
+    b.t = place_tape(&a, &b.l, job->batch, !!job->in.ids, &memory);
+    b.t.steps = schedule_build(job->batch, memory);
+    place_backward(&w, &b, !!job->in.ids, threads);
+    return b;
+}
+
+static void passes_backward(const fastrnn_layer *layer, int32_t count, const fastrnn_backward_job *jobs) {
+    int32_t split, threads;
+    const int32_t at_once = fastrnn_plan(layer, jobs->batch, 1, &split, &threads);
+    backward_pass passes[MAX_CREWS];
+    void *const contexts[MAX_CREWS] = {passes, passes + 1};
+    for (int32_t i = 0; i < count; i++) {
+        passes[i] = backward_of(layer, jobs + i, threads);
+        passes[i].split = split;
+    }
+    for (int32_t i = 0; i < count; i += at_once) crew_run_several(at_once, threads, sequence_backward, contexts + i);
 }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,
@@ -175,8 +199,8 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .tape_size = size_of_tape,
                                  .forward_workspace_size = pass_workspace_size,
                                  .backward_workspace_size = size_for_backward,
-                                 .forward = pass_forward,
-                                 .backward = pass_backward,
+                                 .forward = passes_forward,
+                                 .backward = passes_backward,
                                  .walk_size = walk_size,
                                  .walk_begin = walk_begin,
                                  .walk_step = walk_step,

@@ -44,14 +44,15 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
                        .rh = t->rh ? t->rh + row * l->state : 0};
 }
 
-/* Write columns [first, first + count) of finished rows into the caller's array of `n` columns. */
+/* Write columns [first, first + count) of finished rows into the caller's array of `n` columns a direction. */
 static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
                       int64_t first, int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &f->t.steps;
+    const int64_t to_row = n * directions_of(f->batch);
     count = smaller(count, n - first);
     if (count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)
-        memcpy(to + source_of(s, s->offset[step] + j) * n + first, from + j * from_row + first,
+        memcpy(to + source_of(s, s->offset[step] + j) * to_row + first, from + j * from_row + first,
                (size_t)count * sizeof(real));
 }
 
@@ -264,11 +265,12 @@ static void zero_past_lengths(const crew *me, const forward_pass *f) {
     const fastrnn_batch *batch = f->batch;
     if (!batch->lengths) return;
     range mine = crew_share(me, batch->B, 1);
+    const int64_t y_row = f->l.Y * directions_of(batch), c_row = f->l.H * directions_of(batch);
     real *y = f->out->y, *c = f->out->c;
     for (int64_t b = mine.begin; b < mine.end; b++)
         for (int64_t t = batch->lengths[b]; t < batch->T; t++) {
-            memset(y + (t * batch->B + b) * f->l.Y, 0, (size_t)f->l.Y * sizeof(real));
-            if (c) memset(c + (t * batch->B + b) * f->l.H, 0, (size_t)f->l.H * sizeof(real));
+            memset(y + (t * batch->B + b) * y_row, 0, (size_t)f->l.Y * sizeof(real));
+            if (c) memset(c + (t * batch->B + b) * c_row, 0, (size_t)f->l.H * sizeof(real));
         }
 }
 
@@ -292,7 +294,7 @@ void sequence_forward(const crew *me, void *context) {
     store_final_states(me, f);
 }
 
-void walk_from(const forward_pass *f) { load_initial_states(&(crew){0, 1}, f); }
+void walk_from(const forward_pass *f) { load_initial_states(&(crew){0, 1, 0}, f); }
 
 /* A thread's panels of the input product are those of its step, so no barrier comes between. */
 void walk_on(const crew *me, forward_pass *f, int64_t step) {

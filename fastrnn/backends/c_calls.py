@@ -43,16 +43,17 @@ class Call:
         reverse: bool,
         training: bool,
         threads: int,
+        directions: int,
         lengths: Array | None = None,
     ) -> None:
         spec, layer, (T, B) = kernel.spec, kernel.layer, shape[:2]
         self.ids = len(shape) == 2
         self.lengths = lengths  # the batch points into it
-        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), reverse, threads))
-        self.y, self.h = (T, B, spec.output_size), (B, spec.output_size)
+        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), reverse, threads, directions))
+        self.y, self.h = (T, B, directions * spec.output_size), (B, spec.output_size)
         self.c = (B, spec.hidden_size) if spec.cell == "lstm" else None
-        self.cells, self.dx = (T, B, spec.hidden_size), (T, B, spec.input_size)
-        largest = T * B * max(spec.hidden_size, spec.input_size) * kernel.dtype.itemsize
+        self.cells, self.dx = (T, B, directions * spec.hidden_size), (T, B, spec.input_size)
+        largest = T * B * max(directions * spec.hidden_size, spec.input_size) * kernel.dtype.itemsize
         # What memory.empty does for small arrays, without asking each time.
         self.empty: Any = np.empty if largest < memory.SMALLEST_POOLED else memory.empty
         self.workspace = lib.fastrnn_forward_workspace_size(layer, self.batch, self.ids, training)
@@ -71,9 +72,9 @@ class Kernel:
         self.layer = ffi.new("fastrnn_layer *", (isa, DTYPES[spec.dtype], _cell(spec), *sizes))
         self.calls: dict[Any, Call] = {}
 
-    def call(self, x: Array, lengths: Array | None, reverse: bool, training: bool) -> Call:
-        """For inputs like these, with the number of threads now."""
-        key = (x.shape, reverse, training, lib.fastrnn_get_num_threads())
+    def call(self, x: Array, lengths: Array | None, reverse: bool, training: bool, directions: int = 1) -> Call:
+        """For inputs like these, with the number of threads now; ``directions`` in one call of the library."""
+        key = (x.shape, reverse, training, lib.fastrnn_get_num_threads(), directions)
         if lengths is not None:
             return Call(self, *key, lengths)
         call = self.calls.get(key)

@@ -26,6 +26,7 @@ from .numba_forward import forward
 from .numba_jit import ISA, VECTOR_BYTES
 from .numpy_linear import NumpyLinear
 from .numpy_training import NumpyTraining
+from .one_by_one import OneByOne
 from .protocol import Array, CellSpec, Forward, Params, Plan
 
 
@@ -55,7 +56,7 @@ class Tape:
     tape_block: Array
 
 
-class NumbaBackend(NumpyLinear, NumpyTraining):
+class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
     """See :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "numba"
@@ -155,7 +156,7 @@ class NumbaBackend(NumpyLinear, NumpyTraining):
         prepared.backward = packed
         return packed
 
-    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
+    def plan(self, spec: CellSpec, T: int, B: int, directions: int = 1) -> Plan:
         """Always serial."""
         return Plan(self.name, ISA, "none", 1)
 

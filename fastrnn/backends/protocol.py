@@ -112,13 +112,15 @@ class Plan:
 
     ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call works with
     one thread instead of ``threads``, at the same result to the bit, while another Python thread has the C kernels' team,
-    and for a while after the team has lost its time waiting on a busy machine.
+    and for a while after the team has lost its time waiting on a busy machine. ``at_once`` is 2 where both directions of
+    a layer run side by side, each with ``threads``.
     """
 
     backend: str
     isa: str
     split: str
     threads: int
+    at_once: int = 1
 
 
 class Rule(NamedTuple):
@@ -208,8 +210,38 @@ class Backend(Protocol):
         past the lengths, and None for token ids or when ``need_dx`` is false. A tape serves once: backward may overwrite it.
         """
 
-    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
-        """What forward would use for this size, with the present settings."""
+    def forward_both(
+        self,
+        prepared: Sequence[Any],
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        lengths: Array | None = None,
+        *,
+        keep_tape: bool = False,
+        cell_states: bool = False,
+    ) -> Forward:
+        """Run two prepared layers of one spec, the second in reverse, on one input, as :meth:`forward` runs each.
+
+        ``h0 [2,B,Y]``, ``c0 [2,B,H]``; gives ``y [T,B,2*Y]`` and ``c [T,B,2*H]``, forward before reverse in every row,
+        ``h_n [2,B,Y]``, ``c_n [2,B,H]``, and as ``tape`` a list of two.
+        """
+
+    def backward_both(
+        self,
+        tapes: Sequence[Any],
+        dy: Array | None,
+        dh_n: Array | None,
+        dc_n: Array | None,
+        dc: Array | None,
+        grads: Sequence[Params],
+        *,
+        need_dx: bool = True,
+    ) -> tuple[Array | None, Array, Array | None]:
+        """As :meth:`backward`, of :meth:`forward_both`, whose shapes these are: dx is the sum of both directions' own."""
+
+    def plan(self, spec: CellSpec, T: int, B: int, directions: int = 1) -> Plan:
+        """What forward, or with two directions forward_both, would use for this size, with the present settings."""
 
     def prepare_linear(self, weight: Array, bias: Array | None) -> Any:
         """Make a linear layer ready to run: ``weight [O,I]``, ``bias [O]`` or None; as in :meth:`prepare`."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from .numpy_linear import NumpyLinear
 from .numpy_training import NumpyTraining
+from .one_by_one import OneByOne
 from .protocol import Array, CellSpec, Forward, Params, Plan
 
 
@@ -237,7 +238,7 @@ def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
     return np.zeros(shape) if array is None else array.astype(np.float64)
 
 
-class Reference(NumpyLinear, NumpyTraining):
+class Reference(OneByOne, NumpyLinear, NumpyTraining):
     """The reference backend; see :class:`fastrnn.backends.protocol.Backend`."""
 
     name = "reference"
@@ -319,7 +320,7 @@ class Reference(NumpyLinear, NumpyTraining):
         dx = order(dp @ layer.W).astype(spec.dtype) if need_dx and tape.x.ndim == 3 else None
         return dx, dh.astype(spec.dtype), dc_carry.astype(spec.dtype) if spec.cell == "lstm" else None
 
-    def plan(self, spec: CellSpec, T: int, B: int) -> Plan:
+    def plan(self, spec: CellSpec, T: int, B: int, directions: int = 1) -> Plan:
         """NumPy, and its own threads."""
         return Plan("reference", "numpy", "none", 1)
 

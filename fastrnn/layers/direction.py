@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -112,8 +113,58 @@ class Direction:
     ) -> tuple[Array | None, Array, Array | None]:
         """dx, dh0, dc0 from checked gradients and a good tape; adds into the parameters' own."""
         content, tape.content = tape.content, None  # its memory is free as soon as backward is done
-        gradients = {field: p.gradient() for field, p in zip(self.names, self.parameters(owner), strict=True)}
-        return tape.ready.backend.backward(content, dy, dh_n, dc_n, dc, Params(**gradients), need_dx=need_dx)
+        backend, grads = tape.ready.backend, self.gradients(owner)
+        results = backend.backward(content, dy, dh_n, dc_n, dc, grads, need_dx=need_dx)
+        self.use_gradients(owner, backend, grads)
+        return results
+
+    def gradients(self, owner: Layer) -> Params:
+        """What the kernels add into: the parameters' own gradients."""
+        return Params(**{field: p.gradient() for field, p in zip(self.names, self.parameters(owner), strict=True)})
+
+    def use_gradients(self, owner: Layer, backend: Backend, grads: Params) -> None:
+        """What is to be done when they have."""
+
+
+def forward_both(
+    owner: Layer,
+    directions: Sequence[Direction],
+    x: Array,
+    h0: Array | None,
+    c0: Array | None,
+    lengths: Array | None,
+    keep_tape: bool = False,
+    cell_states: bool = False,
+) -> tuple[Forward, list[DirectionTape]]:
+    """Run both directions of a layer, from ``h0 [2,B,Y]``, ``c0 [2,B,H]``; the rest as :meth:`Direction.forward`."""
+    ready = [direction.prepared(owner) for direction in directions]
+    while ready[0].backend is not ready[1].backend or ready[0].settings != ready[1].settings:
+        ready = [direction.prepared(owner) for direction in directions]  # another thread chose another one in between
+    out = ready[0].backend.forward_both(
+        [r.content for r in ready], x, h0, c0, lengths, keep_tape=keep_tape, cell_states=cell_states
+    )
+    return out, list(map(DirectionTape, ready, out.tape)) if keep_tape else []
+
+
+def backward_both(
+    owner: Layer,
+    directions: Sequence[Direction],
+    tapes: Sequence[DirectionTape],
+    dy: Array | None,
+    dh_n: Array | None,
+    dc_n: Array | None,
+    dc: Array | None,
+    need_dx: bool = True,
+) -> tuple[Array | None, Array, Array | None]:
+    """dx, dh0, dc0 of both directions, as :meth:`Direction.backward` gives them of one."""
+    backend, contents = tapes[0].ready.backend, [tape.content for tape in tapes]
+    for tape in tapes:
+        tape.content = None
+    grads = [direction.gradients(owner) for direction in directions]
+    results = backend.backward_both(contents, dy, dh_n, dc_n, dc, grads, need_dx=need_dx)
+    for direction, g in zip(directions, grads, strict=True):
+        direction.use_gradients(owner, backend, g)
+    return results
 
 
 def make_direction(

@@ -22,7 +22,7 @@ from ..backends.protocol import Backend, Params
 from ..functional import check_params
 from .base import Layer
 from .dense import Embedding
-from .direction import Direction, DirectionTape
+from .direction import Direction
 from .door import is_ids
 from .parameter import Parameter
 from .recurrent_base import Backward, Recurrent, State
@@ -53,29 +53,18 @@ class EmbeddedDirection(Direction):
         M = backend.linear_forward(backend.prepare_linear(E, None), plain.W)
         return backend.prepare(self.spec, replace(plain, W=M))
 
-    def backward(
-        self,
-        owner: Layer,
-        tape: DirectionTape,
-        dy: Array | None,
-        dh_n: Array | None,
-        dc_n: Array | None,
-        dc: Array | None,
-        need_dx: bool = True,
-    ) -> tuple[None, Array, Array | None]:
-        """As :meth:`Direction.backward`, and adds into the embedding's gradient; ids have no dx."""
-        backend, content = tape.ready.backend, tape.content
-        tape.content = None  # its memory is free as soon as backward is done
-        *own, E = self.parameters(owner)
+    def gradients(self, owner: Layer) -> Params:
+        """The parameters' own, but dM in dW's place."""
+        *own, _ = self.parameters(owner)
         gradients = Params(**{field: p.gradient() for field, p in zip(self.names, own, strict=True)})
-        dM = memory.zeros(self.spec.shapes()["W"], self.spec.dtype)
-        upstream = (dy, dh_n, dc_n, dc)
-        _, dh0, dc0 = backend.backward(content, *upstream, replace(gradients, W=dM), need_dx=False)
-        W = getattr(owner, self.names["W"]).data
+        return replace(gradients, W=memory.zeros(self.spec.shapes()["W"], self.spec.dtype))
+
+    def use_gradients(self, owner: Layer, backend: Backend, grads: Params) -> None:
+        """From dM to dW and dE."""
+        W, E = getattr(owner, self.names["W"]), self._embedding.weight
         with self._embedding._lock:
-            dW = backend.linear_backward(backend.prepare_linear(E.data, None), W, dM, E.gradient(), None)
-        gradients.W += dW
-        return None, dh0, dc0
+            dW = backend.linear_backward(backend.prepare_linear(E.data, None), W.data, grads.W, E.gradient(), None)
+        W.gradient()[...] += dW
 
 
 class EmbeddedRecurrent:

@@ -121,7 +121,7 @@ class Recurrent(Layer):
         """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
-        return [backend.plan(direction.spec, T, B) for row in self._rows for direction in row]
+        return [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
 
     def prepared(self) -> list[Any]:
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
