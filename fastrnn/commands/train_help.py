@@ -15,10 +15,10 @@ class Help:
 
 
 _READINGS = """\
-Text is read in one of two ways. As lines: each line is an item of its own, such as a {item}, from a zero state to the end
-of the line. As a stream: the whole text is one sequence, cut into chunks between which the state is carried over
-(truncated backpropagation through time). Without --reading, lists of short lines are read as lines, all else as a
-stream.
+Text is read in one of two ways. As lines: each line is an item of its own, such as a {item}, from a zero state to
+the end of the line. As a stream: the whole text is one sequence, cut into chunks between which the state is carried
+over (truncated backpropagation through time). Without --reading, lists of short lines are read as lines, all else as
+a stream.
 """
 
 _FOLDER = """
@@ -49,9 +49,9 @@ WORDS = Help(
     description="Train a word language model (RNN, GRU or LSTM) on text, and keep it in a run folder.\n\n"
     + _READINGS.format(item="sentence"),
     epilog="""\
-The text is UTF-8, with spaces between words. A token is a word (don't, sea-coal), a number, or a run of one punctuation
-mark. The most frequent words of the part trained on are the vocabulary, all others become <UNK>. <EOS> ends each line
-or, in a stream, each sentence: after . ! ? and at blank lines.
+The text is UTF-8, with spaces between words. A token is a word (don't, sea-coal), a number, or a run of one
+punctuation mark. The most frequent words of the part trained on are the vocabulary, all others become <UNK>. <EOS>
+ends each line or, in a stream, each sentence: after . ! ? and at blank lines.
 
 Held-out perplexity is printed beside that of a unigram model and of a bigram model with Kneser-Ney smoothing.
 """
