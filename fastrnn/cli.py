@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import bench, info, sample, score, train_chars
+from .commands import bench, info, sample, score, train_text
 
 DESCRIPTION = "Train recurrent networks on the CPU, sample from them and look at them."
 
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="fastrnn", description=DESCRIPTION)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a model", description="Train a model.")
-    train_chars.add_to(train.add_subparsers(title="what to train", required=True, metavar="KIND"))
+    train_text.add_to(train.add_subparsers(title="what to train", required=True, metavar="KIND"))
     for command in (sample, score, bench, info):
         command.add_to(commands)
     return parser

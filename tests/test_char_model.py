@@ -376,7 +376,7 @@ def test_score_by_value():
     assert score.tokens == ("a", "b", "c", "\n")
     np.testing.assert_allclose(score.log_probabilities, expected, rtol=0, atol=1e-6)
     assert score.log_probability == pytest.approx(expected.sum(), abs=1e-6)
-    assert score.bits_per_character == pytest.approx(-expected.mean() / np.log(2), abs=1e-6)
+    assert score.bits_per_token == pytest.approx(-expected.mean() / np.log(2), abs=1e-6)
     assert score.perplexity == pytest.approx(np.exp(-expected.mean()), abs=1e-5)
 
 

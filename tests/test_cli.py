@@ -499,7 +499,7 @@ def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
     assert rows["c compiler"] == f"none; to have C kernels, install gcc or clang, then {REBUILD}"
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["train", "chars"], ["sample"], ["score"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["train", "chars"], ["train", "words"], ["sample"], ["score"], ["info"]])
 def test_help_fits_a_terminal(command, capsys):
     assert main([*command, "--help"]) == 0
     output = capsys.readouterr().out

@@ -13,16 +13,17 @@ from .errors import UsageError
 from .notes import note
 
 if TYPE_CHECKING:
-    from ..text.language_model import LanguageModel
+    from ..text.language_model import LanguageModel, Sample
     from ..text.run_folder import RunConfig
-    from ..text.sampling import Choice
+    from ..text.vocabulary import Tokens
 
 DESCRIPTION = """\
 Sample text from the best model of a run. The text goes to standard output; what there is to say about it, such as how
 many of the samples are new, to standard error.
 """
 
-LINES_NUMBER, LINES_LENGTH, STREAM_LENGTH = 10, 100, 1000
+LINES_NUMBER, LINES_LENGTH = 10, 100
+STREAM_LENGTH = {"character": 1000, "word": 200}
 
 
 def add_to(subparsers: Any) -> None:
@@ -31,28 +32,34 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what each sample begins with")
     parser.add_argument(
-        "--number", type=integer(1), metavar="N", help=f"of samples (default: {LINES_NUMBER} of lines, 1 of a stream)"
+        "--number",
+        type=integer(1),
+        metavar="N",
+        help=f"of samples (default: {LINES_NUMBER} of lines or sentences, 1 of a stream)",
     )
     parser.add_argument(
         "--length",
         type=integer(1),
         metavar="N",
-        help=f"most characters after the prefix (default: {LINES_LENGTH} in lines, {STREAM_LENGTH} in a stream)",
+        help=f"most characters or words after the prefix (default: {LINES_LENGTH} in lines and sentences, in a stream "
+        f"{STREAM_LENGTH['character']} characters or {STREAM_LENGTH['word']} words)",
     )
+    parser.add_argument("--sentences", action="store_true", help="of a stream of words: each sample ends with a sentence")
+    parser.add_argument("--no-unk", action="store_true", help="of words: reject <UNK>; of characters it always is")
     parser.add_argument(
         "--temperature", type=real(0), default=1.0, metavar="T", help="above 1 is bolder, below 1 tamer (default: 1)"
     )
     parser.add_argument(
-        "--top-k", type=integer(0), default=0, metavar="K", help="only the K most likely characters (default: 0, all)"
+        "--top-k", type=integer(0), default=0, metavar="K", help="only the K most likely tokens (default: 0, all)"
     )
     parser.add_argument(
         "--top-p",
         type=real(0, 1, above=True),
         default=1.0,
         metavar="P",
-        help="only the most likely characters that make up P of the probability (default: 1, all)",
+        help="only the most likely tokens that make up P of the probability (default: 1, all)",
     )
-    parser.add_argument("--greedy", action="store_true", help="always the most likely character")
+    parser.add_argument("--greedy", action="store_true", help="always the most likely token")
     parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: fresh ones)")
     add_machine_options(parser)
     parser.set_defaults(run=run)
@@ -66,43 +73,56 @@ def run(arguments: argparse.Namespace) -> int:
     apply_machine_options(arguments)
     choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p, arguments.greedy)
     model, config = load_language_model(arguments.folder)
-    if model.reading == "lines":
-        if "\n" in arguments.prefix:
+    words = model.vocabulary.unit == "word"
+    options = {
+        "prefix": arguments.prefix,
+        "choice": choice,
+        "seed": arguments.seed,
+        "unk": words and not arguments.no_unk,
+    }
+    if arguments.sentences and not (words and model.reading == "stream"):
+        raise UsageError("--sentences is for a model of a stream of words")
+    if model.reading == "lines" or arguments.sentences:
+        if model.reading == "lines" and "\n" in arguments.prefix:
             raise UsageError("--prefix must be without line breaks: this model's texts are single lines")
-        _print_lines(model, arguments, choice)
+        _print_lines(model, arguments, options)
     else:
-        _print_stream(model, config, arguments, choice)
+        _print_stream(model, config, arguments, options)
     return 0
 
 
-def _print_lines(model: LanguageModel, arguments: argparse.Namespace, choice: Choice) -> None:
+def _print_lines(model: LanguageModel, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    number, length = arguments.number or LINES_NUMBER, arguments.length or LINES_LENGTH
+    samples = model.sample(number, length, sentences=arguments.sentences, **options)
+    for sample in samples:
+        print(sample.text)
+    if not arguments.sentences:
+        _tell_new(samples, arguments.folder)
+    cut = sum(not sample.ended for sample in samples)
+    if cut:
+        note(f"{cut} of {number} had not ended after {length} {model.vocabulary.unit}s")
+
+
+def _tell_new(samples: list[Sample], folder: Path) -> None:
     from ..text.novelty import known_lines
     from ..text.run_folder import load_lines
 
-    number, length = arguments.number or LINES_NUMBER, arguments.length or LINES_LENGTH
-    samples = model.sample(number, length, prefix=arguments.prefix, choice=choice, seed=arguments.seed)
-    for sample in samples:
-        print(sample.text)
-    known = load_lines(arguments.folder)
+    known = load_lines(folder)
     if known is None:
         note("how many are new is not known: the run folder lacks the hashes of the training lines")
     else:
         new = sum(not copied for copied in known_lines([sample.text for sample in samples if sample.text], known))
-        note(f"{new} of {number} are new: not among the {len(known):,} distinct lines trained on")
-    cut = sum(not sample.ended for sample in samples)
-    if cut:
-        note(f"{cut} of {number} had not ended after {length} characters")
+        note(f"{new} of {len(samples)} are new: not among the {len(known):,} distinct lines trained on")
 
 
-def _print_stream(model: LanguageModel, config: RunConfig, arguments: argparse.Namespace, choice: Choice) -> None:
-    number, length = arguments.number or 1, arguments.length or STREAM_LENGTH
-    options = {"prefix": arguments.prefix, "choice": choice, "seed": arguments.seed}
+def _print_stream(model: LanguageModel, config: RunConfig, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    number, length = arguments.number or 1, arguments.length or STREAM_LENGTH[model.vocabulary.unit]
     if number == 1:
         texts = [_print_as_it_comes(model.stream(length, **options), arguments.prefix)]
     else:
         texts = [sample.text for sample in model.sample(number, length, **options)]
         print("\n\n".join(texts))
-    note(_copied("".join(texts), config))
+    note(_copied("".join(texts), model.vocabulary, config))
 
 
 def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
@@ -115,21 +135,26 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
     return "".join(whole)
 
 
-def _copied(text: str, config: RunConfig) -> str:
+def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
     """How much of a sampled stream is in the text trained on, as far as that is still there."""
     from ..text.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
     from ..text.training import held_out
+    from ..text.vocabulary import code_points
 
-    unknown = f"how many of its {NGRAM}-grams are copied is not known: "
+    unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
+    grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
+    unknown = f"how many of its {grams} are copied is not known: "
     try:
         training = reread(config.sources)
     except (OSError, TextError):
         return unknown + "the text trained on is not there any more"
     if training.sha256 != config.sha256:
         return unknown + "the text trained on has changed"
-    held = held_out(len(training.content), config.options.val_fraction, "characters")
-    share = copied_share(text, training.content[:-held])
+    sampled, trained = (
+        (vocabulary.encode(part) if unit == "word" else code_points(part)) for part in (text, training.content)
+    )
+    share = copied_share(sampled, trained[: -held_out(len(trained), config.options.val_fraction, f"{unit}s")], n)
     if share is None:
-        return unknown + f"it is shorter than {NGRAM} characters"
-    return f"{share:.1%} of its {NGRAM}-grams occur in the text trained on"
+        return unknown + f"it is shorter than {n} {unit}s"
+    return f"{share:.1%} of its {grams} occur in the text trained on"

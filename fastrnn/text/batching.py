@@ -1,8 +1,8 @@
 """Batches of token ids for training and for evaluation, in the two readings.
 
-In both, the input at a step is the token before the target, and the first input is -1, the zero vector: a model learns
-to begin from nothing, and sampling begins the same way. Everything a source of batches will ever give follows from its
-seed and one counter, so its state is that counter.
+In both, the input at a step is the token before the target, and the first input is -1, the zero vector (or, in a stream of
+sentences, the end of the one before): a model learns to begin so, and sampling begins the same way. Everything a source of
+batches will ever give follows from its seed and one counter, so its state is that counter.
 """
 
 from __future__ import annotations
@@ -114,16 +114,17 @@ class StreamBatches:
     The text is cut into B equal parts, read side by side in chunks of T tokens; a chunk goes on where the last one
     ended, and the caller carries the state over unless ``Batch.first``. What does not fill a chunk is left out, at a
     different place in each epoch. For a short text T and B are smaller than asked, so that there is at least one
-    chunk.
+    chunk. ``start`` is the first input.
     """
 
-    def __init__(self, ids: Ids, batch: int, seq_length: int, *, seed: int = 0) -> None:
+    def __init__(self, ids: Ids, batch: int, seq_length: int, *, seed: int = 0, start: int = NOTHING) -> None:
         if len(ids) < 2:
             raise ValueError(f"ids must hold at least two tokens, got {len(ids)}")
         self.seq_length = min(checks.positive_int("seq_length", seq_length), len(ids))
         self.batch = min(checks.positive_int("batch", batch), len(ids) // self.seq_length)
         self._ids = ids
         self._seed = seed
+        self._start = start
         self._position = 0  # chunks given so far
         self.chunks = len(ids) // (self.batch * self.seq_length)
 
@@ -140,7 +141,7 @@ class StreamBatches:
         spare = len(self._ids) - part * self.batch
         offset = int(np.random.default_rng([self._seed, epoch]).integers(spare + 1))
         used = self._ids[offset : offset + part * self.batch].reshape(self.batch, part)
-        return stream_batch(used, chunk * self.seq_length, self.seq_length)
+        return stream_batch(used, chunk * self.seq_length, self.seq_length, self._start)
 
     def state_dict(self) -> dict[str, int]:
         """The position, for JSON."""
@@ -151,19 +152,19 @@ class StreamBatches:
         self._position = checks.positive_int("position", state["position"], 0)
 
 
-def stream_batch(streams: Ids, start: int, length: int) -> Batch:
-    """Steps ``start`` to ``start + length`` of ``streams [B, N]``, fewer at the end; IGNORED in it is not counted."""
-    rows = streams[:, start : start + length].T
+def stream_batch(streams: Ids, begin: int, length: int, start: int = NOTHING) -> Batch:
+    """Steps ``begin`` to ``begin + length`` of ``streams [B, N]``, fewer at the end; IGNORED in it is not counted."""
+    rows = streams[:, begin : begin + length].T
     targets = empty(rows.shape, np.int64)
     targets[...] = rows
     inputs = empty(rows.shape, np.int64)
     inputs[1:] = rows[:-1]
-    inputs[0] = NOTHING if start == 0 else streams[:, start - 1]
+    inputs[0] = start if begin == 0 else streams[:, begin - 1]
     np.maximum(inputs, NOTHING, out=inputs)
-    return Batch(inputs, targets, None, int(np.count_nonzero(targets != IGNORED)), start == 0)
+    return Batch(inputs, targets, None, int(np.count_nonzero(targets != IGNORED)), begin == 0)
 
 
-def stream_evaluation(ids: Ids, batch: int, seq_length: int) -> Iterator[Batch]:
+def stream_evaluation(ids: Ids, batch: int, seq_length: int, start: int = NOTHING) -> Iterator[Batch]:
     """A whole text once, each token counted once, in up to ``batch`` parts side by side.
 
     Each part but the first begins ``seq_length`` tokens early and does not count those, so that the loss is that of
@@ -175,9 +176,9 @@ def stream_evaluation(ids: Ids, batch: int, seq_length: int) -> Iterator[Batch]:
     padded = np.full(batch * part + context, IGNORED, np.int32)
     padded[: len(ids)] = ids
     streams = np.lib.stride_tricks.sliding_window_view(padded, context + part)[::part]
-    for start in range(0, context + part, seq_length):
-        chunk = stream_batch(streams, start, seq_length)
-        yield _counting_first_only(chunk) if start < context else chunk
+    for begin in range(0, context + part, seq_length):
+        chunk = stream_batch(streams, begin, seq_length, start)
+        yield _counting_first_only(chunk) if begin < context else chunk
 
 
 def _counting_first_only(batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""A language model over characters: recurrent layers between token ids and logits."""
+"""A language model over tokens, characters or words: recurrent layers between token ids and logits."""
 
 from __future__ import annotations
 

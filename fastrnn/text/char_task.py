@@ -1,4 +1,4 @@
-"""Training a character model on text: what the training loop is given."""
+"""Training a language model on text: what the training loop is given."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CharTask:
         return self.model.named_parameters()
 
     def train_step(self) -> tuple[float, int]:
-        """Forward and backward over the next batch: the mean loss in nats per character, and how many were counted."""
+        """Forward and backward over the next batch: the mean loss in nats per token, and how many were counted."""
         batch = self.batches.next()
         state = None if batch.first else self._state
         (logits, self._state), backward = self.model.forward(batch.inputs, state, batch.lengths)
@@ -52,7 +52,7 @@ class CharTask:
         return loss, batch.tokens
 
     def evaluate(self) -> float:
-        """The mean loss over the whole held-out text, nats per character, with the state carried through a stream."""
+        """The mean loss over the whole held-out text, nats per token, with the state carried through a stream."""
         total, tokens, state = 0.0, 0, None
         for batch in self._evaluation():
             logits, state = self.model(batch.inputs, None if batch.first else state, batch.lengths)

@@ -1,8 +1,8 @@
-"""A trained character model with its vocabulary: text in, text and probabilities out."""
+"""A trained model with its vocabulary, of characters or words: text in, text and probabilities out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from .. import checks
 from .char_model import CharModel
 from .sampling import NOTHING, PLAIN, Choice
-from .vocabulary import EOL, Vocabulary
+from .vocabulary import EOL, Tokens
+from .word_vocabulary import WordVocabulary
 
 Array = NDArray[Any]
 
 SIDE_BY_SIDE = 64  # samples in one batch
-CHUNK = 256  # characters between two looks at Ctrl-C in sampling, and steps of one pass in scoring
+CHUNK = 256  # tokens between two looks at Ctrl-C in sampling, and steps of one pass in scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Sample:
 class Score:
     """The natural logarithm of the probability of each token of a text, given those before it.
 
-    ``tokens`` are characters; in lines the last is the end of the line, ``"\\n"``.
+    ``tokens`` are characters or words; in lines the last is the end of the line, ``"\\n"``, of words it is ``<EOS>``.
     """
 
     tokens: tuple[str, ...]
@@ -44,7 +45,7 @@ class Score:
         return float(self.log_probabilities.sum())
 
     @property
-    def bits_per_character(self) -> float:
+    def bits_per_token(self) -> float:
         """The mean of -log2 p."""
         return -self.log_probability / (len(self.tokens) * float(np.log(2)))
 
@@ -57,46 +58,80 @@ class Score:
 class LanguageModel:
     """``model`` over ``vocabulary``, trained on text read as ``"lines"`` or as ``"stream"``.
 
-    A text starts from a zero state and a zero input. Lines end with the token ``"\\n"``; a stream has no end.
+    A text starts from a zero state. ``eos`` is the id that ends it: lines end with ``"\\n"`` or ``<EOS>``, a sentence of
+    a stream of words with ``<EOS>``; a stream of characters has no end, -1. ``start`` is the first input: -1, the zero
+    vector, but in a stream of words the end of a sentence before.
     """
 
-    def __init__(self, model: CharModel, vocabulary: Vocabulary, reading: str) -> None:
+    def __init__(self, model: CharModel, vocabulary: Tokens, reading: str) -> None:
         self.model = model
         self.vocabulary = vocabulary
         self.reading = reading
-        self.eos = vocabulary.id(EOL) if reading == "lines" else NOTHING
+        stream = reading == "stream"
+        self.start = start_of_stream(vocabulary) if stream else NOTHING
+        self.eos = self.start if stream else vocabulary.id(vocabulary.end)
 
     def sample(
-        self, number: int = 1, length: int = 100, *, prefix: str = "", choice: Choice = PLAIN, seed: int | None = None
+        self,
+        number: int = 1,
+        length: int = 100,
+        *,
+        prefix: str = "",
+        choice: Choice = PLAIN,
+        seed: int | None = None,
+        unk: bool = False,
+        sentences: bool = False,
     ) -> list[Sample]:
-        """Texts of up to ``length`` characters after the prefix.
+        """Texts of up to ``length`` tokens after the prefix.
 
         Each has its own random numbers from ``seed`` (None: fresh ones), so the first of many is the same as the first
-        of one, but for the rounding of the logits. Raises UnknownCharacters, TypeError or ValueError.
+        of one, but for the rounding of the logits. ``<UNK>`` is rejected unless ``unk``. Lines end with their end; a
+        stream goes on, but one of words ends with its first sentence if ``sentences``. Raises UnknownCharacters, TypeError
+        or ValueError.
         """
         checks.positive_int("number", number)
         checks.positive_int("length", length)
         seeds = np.random.SeedSequence(seed)
+        stop = self.eos if sentences or self.reading == "lines" else NOTHING
         samples: list[Sample] = []
         for start in range(0, number, SIDE_BY_SIDE):
             group = _generators(seeds, min(SIDE_BY_SIDE, number - start))
-            tokens = np.concatenate(list(self._sampled(prefix, group, length, choice)))
-            samples += [self._finish(prefix, column) for column in tokens.T]
+            tokens = np.concatenate(list(self._sampled(prefix, group, length, choice, unk, stop)))
+            for column in tokens.T:
+                text = self._decoder(prefix)(_before(column, stop))
+                samples.append(Sample(prefix + text, bool((column == stop).any()) and stop != NOTHING))
         return samples
 
     def stream(
-        self, length: int = 1000, *, prefix: str = "", choice: Choice = PLAIN, seed: int | None = None
+        self,
+        length: int = 1000,
+        *,
+        prefix: str = "",
+        choice: Choice = PLAIN,
+        seed: int | None = None,
+        unk: bool = False,
     ) -> Iterator[str]:
         """One text, as :meth:`sample` gives it, in pieces as they come; the prefix is not repeated."""
         checks.positive_int("length", length)
-        pieces = self._sampled(prefix, _generators(np.random.SeedSequence(seed), 1), length, choice)
-        return (self._finish("", tokens[:, 0]).text for tokens in pieces)
+        stop = self.eos if self.reading == "lines" else NOTHING
+        pieces = self._sampled(prefix, _generators(np.random.SeedSequence(seed), 1), length, choice, unk, stop)
+        decode = self._decoder(prefix)
+        return (decode(_before(tokens[:, 0], stop)) for tokens in pieces)
+
+    def _decoder(self, prefix: str) -> Callable[[Array], str]:
+        return self.vocabulary.decoder(self._encode("prefix", prefix).tolist())
 
     def _sampled(
-        self, prefix: str, generators: Sequence[np.random.Generator], length: int, choice: Choice
+        self,
+        prefix: str,
+        generators: Sequence[np.random.Generator],
+        length: int,
+        choice: Choice,
+        unk: bool,
+        stop: int,
     ) -> Iterator[Array]:
         """Tokens ``[n,N]`` of N samples side by side, up to ``CHUNK`` steps at a time, until all have ended."""
-        ids = [NOTHING, *self._encode("prefix", prefix).tolist()]
+        ids = [self.start, *self._encode("prefix", prefix).tolist()]
         first = np.repeat(np.array(ids, np.int64)[:, None], len(generators), axis=1)
 
         def chunks() -> Iterator[Array]:
@@ -105,32 +140,29 @@ class LanguageModel:
             for start in range(0, length, CHUNK):
                 steps = min(CHUNK, length - start)
                 uniforms = np.stack([generator.random(steps) for generator in generators], axis=1)
-                banned = self.vocabulary.unk_id
-                answer = self.model.generate(prime, uniforms, states, eos=self.eos, choice=choice, banned=banned)
+                banned = None if unk else self.vocabulary.unk_id
+                answer = self.model.generate(prime, uniforms, states, eos=stop, choice=choice, banned=banned)
                 answer.tokens[:, ended] = NOTHING
                 yield answer.tokens
-                ended |= (answer.tokens == self.eos).any(axis=0)
+                ended |= (answer.tokens == stop).any(axis=0) & (stop != NOTHING)
                 if ended.all():
                     return
                 prime, states = answer.tokens[-1:], answer.states
 
         return chunks()  # the prefix has been looked at by now, not when the first chunk is asked for
 
-    def _finish(self, prefix: str, column: Array) -> Sample:
-        tokens = column[(column != NOTHING) & (column != self.eos)]
-        return Sample(prefix + self.vocabulary.decode(tokens), self.eos in column)
-
     def score(self, text: str) -> Score:
-        """How probable the model finds a text; in lines, one item and its end.
+        """How probable the model finds a text and its end, if it has one.
 
-        Raises UnknownCharacters, and ValueError for an empty stream or for an item with a line break.
+        Raises UnknownCharacters, and ValueError for an item with a line break and where there is nothing to score: an
+        empty stream, or no word.
         """
         targets = self._encode("text", text).astype(np.int64)
-        if self.reading == "lines":
+        if not len(targets) and (self.reading == "stream" or self.vocabulary.unit == "word"):
+            raise ValueError(f"text must have at least one {self.vocabulary.unit}, got none")
+        if self.eos != NOTHING:
             targets = np.append(targets, self.eos)
-        if not len(targets):
-            raise ValueError("text must have at least one character, got none")
-        inputs = np.append(NOTHING, targets[:-1])
+        inputs = np.append(self.start, targets[:-1])
         result = np.empty(len(targets))
         state = None
         for start in range(0, len(targets), CHUNK):
@@ -143,6 +175,17 @@ class LanguageModel:
         if self.reading == "lines" and EOL in text:
             raise ValueError(f"{name} must be without line breaks: this model's texts are single lines")
         return self.vocabulary.encode(text)
+
+
+def start_of_stream(vocabulary: Tokens) -> int:
+    """What a stream begins with: words after the end of a sentence, characters after nothing."""
+    return vocabulary.id(vocabulary.end) if isinstance(vocabulary, WordVocabulary) else NOTHING
+
+
+def _before(column: Array, stop: int) -> Array:
+    """The tokens before the end."""
+    kept: Array = column[(column != NOTHING) & (column != stop)]
+    return kept
 
 
 def _generators(seeds: np.random.SeedSequence, number: int) -> list[np.random.Generator]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .vocabulary import code_points
 
 Hashes = NDArray[np.uint64]
+Ids = NDArray[Any]
 
-NGRAM = 20
+NGRAM = {"character": 20, "word": 5}  # that only a text that was copied has in common, by the unit
 
 
 def line_hashes(lines: Iterable[str]) -> Hashes:
@@ -27,16 +28,19 @@ def known_lines(lines: list[str], known: Hashes) -> list[bool]:
     return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
 
 
-def copied_share(text: str, training: str, n: int = NGRAM) -> float | None:
-    """The share of a text's n-grams of characters that occur in the training text; None if it is shorter than n."""
+def copied_share(text: str | Ids, training: str | Ids, n: int) -> float | None:
+    """The share of a text's n-grams that occur in the training text; None if it is shorter than n.
+
+    Of characters, or of tokens whose ids ``[n]`` are given.
+    """
     if len(text) < n:
         return None
     return float(np.isin(_ngrams(text, n), _ngrams(training, n)).mean())
 
 
-def _ngrams(text: str, n: int) -> NDArray[Any]:
+def _ngrams(text: str | Ids, n: int) -> NDArray[Any]:
     """A hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
-    points = code_points(text).astype(np.uint64)
+    points = (code_points(text) if isinstance(text, str) else text).astype(np.uint64)
     count = max(0, len(points) - n + 1)
     hashes = np.zeros(count, np.uint64)
     for i in range(n):

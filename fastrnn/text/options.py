@@ -1,11 +1,11 @@
-"""The options of training a character model, and their defaults for the two readings of text."""
+"""The options of training a language model on characters or words, and their defaults for the two readings of text."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import checks
 from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -22,16 +22,21 @@ SGD_MOMENTUM = 0.9
 UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
 MAX = sys.float_info.max
 
-DEFAULTS: dict[str, dict[str, Any]] = {
+CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
     # Items are few and short: a small model, much dropout, and an end before it knows them by heart.
     "lines": {"hidden": 128, "batch": 32, "seq_length": 256, "max_steps": 1000, "eval_every": 100, "dropout": 0.5},
     "stream": {"hidden": 256, "batch": 64, "seq_length": 128, "max_steps": 3000, "eval_every": 250, "dropout": 0.2},
+}
+# Words are many and each is seen seldom: it is dropout that keeps a model from knowing the text by heart.
+WORD_DEFAULTS: dict[str, dict[str, Any]] = {
+    "lines": {"hidden": 256, "batch": 32, "seq_length": 128, "max_steps": 2000, "eval_every": 200, "dropout": 0.5},
+    "stream": {"hidden": 256, "batch": 32, "seq_length": 35, "max_steps": 2000, "eval_every": 200, "dropout": 0.5},
 }
 
 # What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
 SMALLEST = {
     "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
-    "seed": 0, "min_count": 1,
+    "seed": 0, "min_count": 1, "vocabulary_size": 1,
 }  # fmt: skip
 REALS = {
     "dropout": (1.0, False), "lr": (MAX, True), "weight_decay": (MAX, False), "val_fraction": (1.0, True),
@@ -49,6 +54,9 @@ class TrainOptions:
     ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. Raises TypeError or ValueError naming
     the option.
     """
+
+    kind: ClassVar[str] = "chars"
+    defaults: ClassVar[dict[str, dict[str, Any]]] = CHAR_DEFAULTS
 
     reading: str
     hidden: int
@@ -77,7 +85,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         for name, smallest in SMALLEST.items():
-            checks.positive_int(name, getattr(self, name), smallest)
+            if name in self.names():
+                checks.positive_int(name, getattr(self, name), smallest)
         for name, allowed in CHOICES.items():
             checks.choice(name, getattr(self, name), allowed)
         for name, (high, open_low) in REALS.items():
@@ -86,6 +95,11 @@ class TrainOptions:
         if self.patience is not None:
             checks.positive_int("patience", self.patience)
         checks.flag("unk", self.unk)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all options."""
+        return tuple(field.name for field in fields(cls))
 
     @property
     def warmup_steps(self) -> int:
@@ -102,22 +116,47 @@ class TrainOptions:
         return cls(**value)
 
 
-NAMES = tuple(field.name for field in fields(TrainOptions))
+@dataclass(frozen=True, kw_only=True)
+class WordOptions(TrainOptions):
+    """Those of a model over words: the ``vocabulary_size`` most frequent ones that occur ``min_count`` times or more.
+
+    All others are ``<UNK>``, which is always there. Text is lower-cased unless ``keep_case``.
+    """
+
+    kind: ClassVar[str] = "words"
+    defaults: ClassVar[dict[str, dict[str, Any]]] = WORD_DEFAULTS
+
+    embedding: int = 256
+    unk: bool = True
+    min_count: int = UNK_MIN_COUNT
+    vocabulary_size: int = 10_000
+    keep_case: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.flag("keep_case", self.keep_case)
+        if not self.unk:
+            raise ValueError(f"unk must be True for words, got {self.unk}")
 
 
-def make_options(reading: str, **given: Any) -> TrainOptions:
+KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (TrainOptions, WordOptions)}
+
+
+def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOptions:
     """The options for a reading: what is given, and the defaults for the rest. Raises TypeError or ValueError.
 
-    A ``min_count`` above 1 implies ``unk``, and ``unk`` a ``min_count`` of 2.
+    ``kind`` is ``"chars"`` or ``"words"``. For characters a ``min_count`` above 1 implies ``unk``, and ``unk`` a
+    ``min_count`` of 2.
     """
     checks.choice("reading", reading, READINGS)
+    options = KINDS[checks.choice("kind", kind, tuple(KINDS))]
     optimizer = checks.choice("optimizer", given.get("optimizer", TrainOptions.optimizer), tuple(OPTIMIZERS))
     defaults: dict[str, Any] = {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
     if given.get("unk"):
         defaults["min_count"] = UNK_MIN_COUNT
     elif given.get("min_count", 1) != 1:
         defaults["unk"] = True
-    return TrainOptions(**{**DEFAULTS[reading], **defaults, **given, "reading": reading})
+    return options(**{**options.defaults[reading], **defaults, **given, "reading": reading})
 
 
 def make_optimizer(options: TrainOptions, params: Any) -> Optimizer:

@@ -6,9 +6,9 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from .char_model import CharModel
 from .language_model import LanguageModel
 from .model_size import check_size
 from .novelty import Hashes
-from .options import TrainOptions
-from .vocabulary import EOL, Vocabulary
+from .options import KINDS, TrainOptions
+from .vocabulary import EOL, Tokens, Vocabulary
+from .word_vocabulary import WordVocabulary
 
 CONFIG, SAMPLES, CURVE, LINES = "config.json", "samples.txt", "loss.png", "lines.safetensors"
-FORMAT, VERSION = "fastrnn-chars", 1
+VERSION = 1
+FORMATS = {f"fastrnn-{kind}": kind for kind in KINDS}
+VOCABULARIES: dict[str, type[Vocabulary] | type[WordVocabulary]] = {"chars": Vocabulary, "words": WordVocabulary}
 
 
 class RunError(ValueError):
@@ -54,25 +57,28 @@ class Kernels:
 class RunConfig:
     """Everything that a run is rebuilt from: ``sources`` and ``sha256`` say which text it was trained on.
 
-    ``kernels`` are those of the last sitting, None in a folder that does not say.
+    ``kernels`` are those of the last sitting, None in a folder that does not say. ``baselines`` are held-out losses in
+    nats per token, by the names of what reaches them.
     """
 
     options: TrainOptions
-    vocabulary: Vocabulary
+    vocabulary: Tokens
     sources: tuple[str, ...]
     sha256: str
     kernels: Kernels | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, folder: Path, name: str = CONFIG) -> None:
         """Write ``config.json``, atomically. Raises OSError."""
         from .. import __version__
 
         content = {
-            "format": FORMAT,
+            "format": f"fastrnn-{self.options.kind}",
             "version": VERSION,
             "data": {"sources": self.sources, "sha256": self.sha256},
             "options": self.options.to_json(),
             "vocabulary": self.vocabulary.to_json(),
+            "baselines": dict(self.baselines),
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "versions": {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()},
         }
@@ -88,8 +94,8 @@ class RunConfig:
             raise RunError(f"{folder} is not a run folder: it has no {CONFIG}") from None
         except ValueError as error:
             raise RunError(f"{path} is damaged: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise RunError(f"{path} is not the configuration of a character model")
+        if not isinstance(content, dict) or content.get("format") not in FORMATS:
+            raise RunError(f"{path} is not the configuration of a character model or a word model")
         if content.get("version") != VERSION:
             raise RunError(f"{path} has version {content.get('version')}, this fastrnn reads version {VERSION}")
         return cls._from_json(path, content)
@@ -97,17 +103,19 @@ class RunConfig:
     @classmethod
     def _from_json(cls, path: Path, content: dict[str, Any]) -> RunConfig:
         try:
-            options = TrainOptions.from_json(content["options"])
-            vocabulary = Vocabulary.from_json(content["vocabulary"])
+            kind = FORMATS[content["format"]]
+            options = KINDS[kind].from_json(content["options"])
+            vocabulary = VOCABULARIES[kind].from_json(content["vocabulary"])
             sources, sha256 = _strings("sources", content["data"]["sources"]), str(content["data"]["sha256"])
             kernels = None if content.get("kernels") is None else Kernels(**content["kernels"])
+            baselines = {name: float(loss) for name, loss in content.get("baselines", {}).items()}
         except KeyError as error:
             raise RunError(f"{path} is damaged: it lacks {error}") from error
-        except (TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from error
-        if options.reading == "lines" and EOL not in vocabulary.tokens:
+        if kind == "chars" and options.reading == "lines" and EOL not in vocabulary.tokens:
             raise RunError(f"{path} is damaged: the vocabulary lacks the end of the line")
-        return cls(options, vocabulary, sources, sha256, kernels)
+        return cls(options, vocabulary, sources, sha256, kernels, baselines)
 
 
 def _strings(name: str, value: object) -> tuple[str, ...]:
@@ -118,7 +126,7 @@ def _strings(name: str, value: object) -> tuple[str, ...]:
 
 def make_model(
     options: TrainOptions,
-    vocabulary: Vocabulary,
+    vocabulary: Tokens,
     *,
     rng: np.random.Generator | None = None,
     backend: str | None = None,

@@ -1,18 +1,18 @@
-"""Characters to ids and back."""
+"""Characters or words to ids and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from .tokens import UNK
 
 Ids = NDArray[np.int32]
 
-UNK = "<UNK>"
 EOL = "\n"
 
 
@@ -21,15 +21,67 @@ class UnknownCharacters(ValueError):
 
 
 class EmptyVocabulary(ValueError):
-    """No character of a text is frequent enough to be in the vocabulary."""
+    """No character or word of a text is frequent enough to be in the vocabulary."""
 
 
-class Vocabulary:
+class Tokens:
+    """What both vocabularies have: ``tokens`` in the order of their ids, 0 to V-1, and ``unk_id``, None without ``<UNK>``.
+
+    ``unit`` says what a token is, in words for the user; ``end`` is the token that ends a line or a sentence.
+    """
+
+    unit: ClassVar[str]
+    end: ClassVar[str]
+    tokens: tuple[str, ...]
+    unk_id: int | None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} tokens{', unk' if self.unk_id is not None else ''})"
+
+    def id(self, token: str) -> int:
+        """The id of a token. Raises KeyError when it is not there."""
+        try:
+            return self.tokens.index(token)
+        except ValueError:
+            raise KeyError(token) from None
+
+    def names(self, ids: Iterable[int] | NDArray[Any]) -> list[str]:
+        """The tokens of some ids. Raises ValueError for an id outside 0..V-1."""
+        array = np.asarray(ids, dtype=np.int64)
+        if array.size and (array.min() < 0 or array.max() >= len(self)):
+            worst = int(array.min()) if array.min() < 0 else int(array.max())
+            raise ValueError(f"ids must lie in 0..{len(self) - 1}, got {worst}")
+        return [self.tokens[i] for i in array.tolist()]
+
+    def encode(self, text: str) -> Ids:
+        """The ids ``[n]`` of a text."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """What the class's ``from_json`` takes."""
+        raise NotImplementedError
+
+    def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
+        """A function that gives the text of more and more ids, which follow those ``before``."""
+        raise NotImplementedError
+
+    def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
+        """The text of some ids. Raises ValueError for an id outside 0..V-1."""
+        return self.decoder()(ids)
+
+
+class Vocabulary(Tokens):
     """The characters of a model, in the order of their ids, 0 to V-1.
 
     ``tokens`` are distinct strings of one character each. With ``unk``, one more token, ``<UNK>``, takes the last id
     and stands for every character that is not among them. Raises TypeError and ValueError for other tokens.
     """
+
+    unit = "character"
+    end = EOL
 
     def __init__(self, tokens: Iterable[str], unk: bool = False) -> None:
         characters = tuple(tokens)
@@ -64,24 +116,11 @@ class Vocabulary:
             raise EmptyVocabulary(f"min_count must be at most {most}, the count of the commonest character, got {min_count}")
         return cls([*first, *(character for character in kept if character not in first)], unk)
 
-    def __len__(self) -> int:
-        return len(self.tokens)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.tokens == other.tokens
 
     def __hash__(self) -> int:
         return hash(self.tokens)
-
-    def __repr__(self) -> str:
-        return f"Vocabulary({len(self)} tokens{', unk' if self.unk_id is not None else ''})"
-
-    def id(self, token: str) -> int:
-        """The id of a token. Raises KeyError when it is not there."""
-        try:
-            return self.tokens.index(token)
-        except ValueError:
-            raise KeyError(token) from None
 
     def encode(self, text: str) -> Ids:
         """The ids ``[n]`` of a text's n characters. Raises UnknownCharacters, unless there is ``<UNK>``."""
@@ -95,13 +134,9 @@ class Vocabulary:
             ids[~known] = self.unk_id
         return ids
 
-    def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
-        """The text of some ids. Raises ValueError for an id outside 0..V-1."""
-        array = np.asarray(ids, dtype=np.int64)
-        if array.size and (array.min() < 0 or array.max() >= len(self)):
-            worst = int(array.min()) if array.min() < 0 else int(array.max())
-            raise ValueError(f"ids must lie in 0..{len(self) - 1}, got {worst}")
-        return "".join(self.tokens[i] for i in array.tolist())
+    def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
+        """A function from ids to text; characters do not depend on those before."""
+        return lambda ids: "".join(self.names(ids))
 
     def to_json(self) -> dict[str, Any]:
         """What :meth:`from_json` takes."""

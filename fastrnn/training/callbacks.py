@@ -6,7 +6,9 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import metrics, plots
@@ -48,12 +50,13 @@ def _short(number: float) -> str:
 class Progress:
     """A bar on a terminal, and a line for each evaluation anywhere; all to stdout.
 
-    The bar has the loss in nats and bits per ``unit``, the speed, the learning rate and the time left, by steps or by
-    the time limit, whichever ends first. ``print`` may be used while it is up. Without rich there are the lines only.
+    The bar has the loss in nats and on another ``scale`` per ``unit``, the speed, the learning rate and the time left, by
+    steps or by the time limit, whichever ends first. ``print`` may be used while it is up. Without rich there are the lines
+    only.
     """
 
-    def __init__(self, config: LoopConfig, unit: str = "char") -> None:
-        self.config, self.unit = config, unit
+    def __init__(self, config: LoopConfig, unit: str = "char", scale: plots.Scale = plots.BITS) -> None:
+        self.config, self.unit, self.scale = config, unit, scale
         self._bar: Any = None
         self._bar_wanted = sys.stdout.isatty()
         self._first: Info | None = None
@@ -82,7 +85,7 @@ class Progress:
         val = math.nan if info.val_loss is None else info.val_loss
         print(
             f"step {info.step:>6} {_clock(info.seconds):>6}  train {info.train_loss:.3f}  "
-            f"val {val:.3f} nats/{self.unit} ({val / plots.LN2:.3f} bits) {'*' if info.improved else ' '} "
+            f"val {val:.3f} nats/{self.unit} ({self.scale.text(val)}) {'*' if info.improved else ' '} "
             f"{_short(info.tokens_per_second)} {self.unit}/s",
             flush=True,
         )
@@ -127,7 +130,7 @@ class Progress:
         left = self._seconds_left(info)
         return (
             f"{info.step}/{self.config.max_steps}  "
-            f"{self._loss:.3f} nats {self._loss / plots.LN2:.3f} bits/{self.unit}  "
+            f"{self._loss:.3f} nats {self.scale.text(self._loss)}/{self.unit}  "
             f"{_short(info.tokens_per_second)} {self.unit}/s  lr {info.lr:.1e}"
             + (f"  {_clock(max(0.0, left))} left" if math.isfinite(left) else "")
         )
@@ -136,11 +139,20 @@ class Progress:
 class LossCurve:
     """Draws a run's ``metrics.csv`` as a PNG: at evaluations, at most twice a minute, and at the end.
 
-    A picture is not worth a run: without matplotlib, or when it cannot be written, a notice says so once.
+    ``baselines`` are losses by name, to compare with. A picture is not worth a run: without matplotlib, or when it cannot be
+    written, a notice says so once.
     """
 
-    def __init__(self, csv: str | os.PathLike[str], png: str | os.PathLike[str], unit: str = "char") -> None:
+    def __init__(
+        self,
+        csv: str | os.PathLike[str],
+        png: str | os.PathLike[str],
+        unit: str = "char",
+        scale: plots.Scale = plots.BITS,
+        baselines: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.csv, self.png, self.unit = Path(csv), Path(png), unit
+        self.scale, self.baselines = scale, baselines
         self._drawn = time.perf_counter()
         self._wanted = True
 
@@ -160,7 +172,7 @@ class LossCurve:
         try:
             rows = metrics.read(self.csv)
             if rows:
-                plots.draw_losses(rows, self.png, self.unit)
+                plots.draw_losses(rows, self.png, self.unit, self.scale, self.baselines)
         except ImportError:
             self._wanted = False
             _missing("loss curve", "matplotlib")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from ..serialization import write_atomically
 from .metrics import Row
@@ -14,18 +19,42 @@ from .metrics import Row
 LN2 = math.log(2)
 
 
-def _bits(nats: Any) -> Any:
-    return nats / LN2
+@dataclass(frozen=True)
+class Scale:
+    """Another way to say a loss: ``of`` nats, and back, elementwise; ``form`` is for single figures."""
+
+    label: str  # with the unit
+    form: str
+    of: Callable[[Any], Any]
+    nats: Callable[[Any], Any]
+
+    def text(self, loss: float) -> str:
+        """A loss in nats, in words."""
+        return self.form.format(float(self.of(loss)))
 
 
-def _nats(bits: Any) -> Any:
-    return bits * LN2
+BITS = Scale("loss (bits per {unit})", "{:.3f} bits", lambda nats: nats / LN2, lambda bits: bits * LN2)
+# The axis asks for what lies outside of the curve, too: losses whose perplexity a float does not hold, and log 0.
+PERPLEXITY = Scale(
+    "perplexity per {unit}",
+    "perplexity {:.1f}",
+    lambda nats: np.exp(np.minimum(nats, 700.0)),
+    lambda perplexity: np.log(np.maximum(perplexity, 1e-300)),
+)
+SCALES = {"character": BITS, "word": PERPLEXITY}
 
 
-def draw_losses(rows: Sequence[Row], path: Path, unit: str = "token") -> None:
-    """Draw training and validation loss against the step, in nats (left) and bits (right) per ``unit``.
+def draw_losses(
+    rows: Sequence[Row],
+    path: Path,
+    unit: str = "token",
+    scale: Scale = BITS,
+    baselines: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Draw training and validation loss against the step, in nats (left) and on another scale (right) per ``unit``.
 
-    The best evaluation is marked. Raises ImportError without matplotlib, OSError when ``path`` cannot be written.
+    The best evaluation is marked, and dashed lines show ``baselines``, losses by name. Raises ImportError without
+    matplotlib, OSError when ``path`` cannot be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -39,15 +68,17 @@ def draw_losses(rows: Sequence[Row], path: Path, unit: str = "token") -> None:
     finite = [row for row in rows if math.isfinite(row.val_loss)]
     if finite:
         best = min(finite, key=lambda row: row.val_loss)
-        label = f"best: {best.val_loss:.3f} nats ({best.val_loss / LN2:.3f} bits) at step {best.step:,}"
+        label = f"best: {best.val_loss:.3f} nats ({scale.text(best.val_loss)}) at step {best.step:,}"
         axes.plot(best.step, best.val_loss, "*", color="#c2410c", markersize=15, markeredgecolor="white", label=label)
+    for (name, loss), style in zip(baselines.items(), itertools.cycle(["--", ":"]), strict=False):
+        axes.axhline(loss, color="#6b7280", linestyle=style, linewidth=1, label=f"{name}: {scale.text(loss)}")
     axes.set_xlim(left=0)
     axes.set_xlabel("training step")
     axes.set_ylabel(f"loss (nats per {unit})")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    bits = axes.secondary_yaxis("right", functions=(_bits, _nats))
-    bits.set_ylabel(f"loss (bits per {unit})")
+    right = axes.secondary_yaxis("right", functions=(scale.of, scale.nats))
+    right.set_ylabel(scale.label.format(unit=unit))
     axes.grid(alpha=0.25)
     axes.spines["top"].set_visible(False)
     axes.legend(frameon=False)

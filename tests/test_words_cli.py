@@ -1,0 +1,271 @@
+"""``fastrnn train words`` and what is done with its runs, from end to end; what users get wrong."""
+
+import csv
+import io
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from fastrnn.cli import main
+from fastrnn.commands.score import probability
+from fastrnn.text.run_folder import load_language_model
+from fastrnn.training import checkpoint
+
+STORY = "".join(
+    f"The {animal} ate the {food}. It {verb}!\n" for animal in ("cat", "dog", "cow") for food in ("hay", "pear", "fish")
+    for verb in ("ran", "slept", "was full", "sang")
+)  # fmt: skip
+SMALL = ["--hidden", "16", "--embedding", "8", "--layers", "1", "--batch", "4", "--eval-every", "10", "--warmup", "0"]
+
+
+def _train(*arguments, status=0):
+    assert main(["train", "words", *map(str, arguments)]) == status
+
+
+def _fails(capsys, *arguments):
+    """The one line that a failing command prints."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("fastrnn: error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("words") / "story.txt"
+    path.write_text(STORY * 3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stream(text):
+    """A run on a stream of sentences."""
+    _train(text, *SMALL, "--max-steps", 30, "--seq-length", 8, "--out", text.parent / "stream")
+    return text.parent / "stream"
+
+
+@pytest.fixture(scope="module")
+def lines(text):
+    """A run on lines."""
+    _train(text, *SMALL, "--reading", "lines", "--max-steps", 20, "--out", text.parent / "lines")
+    return text.parent / "lines"
+
+
+# Train
+
+
+def test_a_run_says_what_counting_reaches(text, tmp_path, capsys):
+    _train(text, *SMALL, "--max-steps", 30, "--out", tmp_path)
+    output = capsys.readouterr().out
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["format"] == "fastrnn-words"
+    assert config["vocabulary"]["words"][:2] == ["the", "!"]
+    losses = [float(row["val_loss"]) for row in csv.DictReader((tmp_path / "metrics.csv").open())]
+    unigram, bigram = (math.exp(config["baselines"][name]) for name in ("unigram", "bigram"))
+    assert f"to beat:  unigram perplexity {unigram:.1f}, bigram perplexity {bigram:.1f} per word, held out" in output
+    assert re.search(r"split: +[\d,]+ words to train on, [\d,]+ held out; .*\d\.\d% of the words held out are <UNK>", output)
+    assert f"val {losses[0]:.3f} nats/word (perplexity {math.exp(losses[0]):.1f})" in output
+    best = min(losses)
+    assert f"best validation loss {best:.4f} nats per word (perplexity {math.exp(best):.1f}), at step" in output
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert "nats per word" in (tmp_path / "samples.txt").read_text()
+    assert checkpoint.load(tmp_path / "last.safetensors").model["embedding.weight"].shape[0] == len(
+        load_language_model(tmp_path)[0].vocabulary
+    )
+
+
+def test_every_option_reaches_the_run(text, tmp_path):
+    _train(text, *SMALL, "--max-steps", 1, "--vocabulary-size", 5, "--min-count", 3, "--keep-case", "--out", tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    assert {name: saved["options"][name] for name in ("vocabulary_size", "min_count", "keep_case", "unk")} == {
+        "vocabulary_size": 5, "min_count": 3, "keep_case": True, "unk": True,
+    }  # fmt: skip
+    assert len(saved["vocabulary"]["words"]) == 5
+    assert {"The", "It"} < set(saved["vocabulary"]["words"])
+
+
+@pytest.mark.parametrize("reading", ["stream", "lines"])
+def test_resume_is_as_if_never_stopped(text, tmp_path, reading, capsys):
+    options = [*SMALL, "--reading", reading, "--dropout", 0.3, "--schedule", "constant", "--seq-length", 12]
+    _train(text, *options, "--max-steps", 25, "--out", tmp_path / "whole")
+    _train(text, *options, "--max-steps", 13, "--out", tmp_path / "parts")
+    capsys.readouterr()
+    _train("--resume", "--max-steps", 25, "--out", tmp_path / "parts")
+    assert "going on from step 13" in capsys.readouterr().out
+    whole, parts = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
+    for name, array in whole.model.items():
+        np.testing.assert_array_equal(array, parts.model[name])
+    assert whole.state["task"] == parts.state["task"]
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("whole", "parts")]
+    assert configs[0] == configs[1]
+
+
+def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts(tmp_path):
+    # What was eaten says what was done, five words later: no bigram knows.
+    pairs = [("hay", "ran"), ("fish", "sang"), ("pears", "slept"), ("bread", "fell")]
+    rng = np.random.default_rng(0)
+    sentences = [f"it ate the {food} and then it {verb}." for food, verb in (pairs[i] for i in rng.integers(0, 4, 400))]
+    (tmp_path / "text.txt").write_text("\n".join(sentences))
+    options = ["--reading", "lines", "--max-steps", 200, "--dropout", 0, "--lr", 0.02]
+    _train(tmp_path / "text.txt", *SMALL, *options, "--out", tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    best = checkpoint.load(tmp_path / "run" / "best.safetensors").state["trainer"]["best_val_loss"]
+    assert config["baselines"]["bigram"] - best > 0.8 * math.log(4) / 10  # of 10 tokens one is known where it was not
+
+
+# Sample
+
+
+def test_sampled_stream(stream, capsys):
+    arguments = ["sample", str(stream), "--length", "60", "--seed", "2", "--prefix", "The zebra"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("The zebra ")
+    assert re.search(r"^\d+\.\d% of its 5-grams of words occur in the text trained on$", captured.err, re.MULTILINE)
+    main(arguments)
+    assert capsys.readouterr().out == captured.out
+
+
+def test_sampled_sentences(stream, lines, capsys):
+    assert main(["sample", str(stream), "--sentences", "--number", "7", "--no-unk"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 7
+    assert "<UNK>" not in captured.out
+    assert main(["sample", str(lines), "--number", "5"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 5
+    assert re.search(r"^\d of 5 are new: not among the \d+ distinct lines trained on$", captured.err, re.MULTILINE)
+    assert "--sentences is for a model of a stream of words" in _fails(capsys, "sample", lines, "--sentences")
+
+
+# Score
+
+
+def test_two_sentences_side_by_side(stream, capsys):
+    texts = ["The cat ate the pear.", "The cat ate the pair."]
+    assert main(["score", str(stream), *texts]) == 0
+    captured = capsys.readouterr()
+    model, _ = load_language_model(stream)
+    scores = [model.score(text) for text in texts]
+    head, first, second, last = captured.out.splitlines()
+    assert head.split() == ["log", "p", "(nats)", "probability", "perplexity", "words", "text"]
+    for line, score, shown in ((first, scores[0], "the cat ate the pear ."), (second, scores[1], "the cat ate the <UNK> .")):
+        p = probability(score.log_probability)
+        assert line.split(maxsplit=4) == [f"{score.log_probability:.4f}", p, f"{score.perplexity:.2f}", "7", shown]
+    times = math.exp(abs(scores[0].log_probability - scores[1].log_probability))
+    assert float(re.search(r"is (\S+) times as probable", last)[1]) == pytest.approx(times, rel=0.006)
+    assert last.startswith("the first is" if scores[0].log_probability > scores[1].log_probability else "the second is")
+    assert captured.err == "<UNK> stands for: pair\n"
+
+
+def test_one_sentence_in_full(lines, capsys):
+    assert main(["score", str(lines), "The cat ate.", "--verbose"]) == 0
+    output = capsys.readouterr().out
+    nats = float(re.search(r"log-probability: +(-[\d.]+) nats \(5 words, the end of the line included\)", output)[1])
+    assert float(re.search(r"^probability: +(\S+)", output, re.MULTILINE)[1]) == pytest.approx(math.exp(nats), rel=0.006)
+    assert float(re.search(r"perplexity: +([\d.]+)", output)[1]) == pytest.approx(math.exp(-nats / 5), abs=1e-3)
+    table = re.findall(r"^ +(\S+) +([\d.]+) +([\d.]+)$", output, re.MULTILINE)
+    assert [token for token, _, _ in table] == ["the", "cat", "ate", ".", "<EOS>"]
+    assert math.prod(float(p) for _, p, _ in table) == pytest.approx(math.exp(nats), rel=1e-3)
+
+
+def test_sentences_of_a_file_and_of_standard_input(stream, tmp_path, capsys, monkeypatch):
+    (tmp_path / "sentences.txt").write_text("the cat ran\n\n the dog sang \n")
+    assert main(["score", str(stream), "--file", str(tmp_path / "sentences.txt")]) == 0
+    by_file = capsys.readouterr().out
+    assert main(["score", str(stream), "the cat ran", "the dog sang"]) == 0
+    assert capsys.readouterr().out == by_file
+    monkeypatch.setattr("sys.stdin", io.StringIO("the cat ran\nthe dog sang\n"))
+    assert main(["score", str(stream), "--file", "-"]) == 0
+    assert capsys.readouterr().out == by_file
+
+
+@pytest.mark.parametrize(
+    ("log_probability", "text"),
+    [
+        (0.0, "1"),
+        (math.log(0.25), "0.25"),
+        (-1000.0, "5.08e-435"),
+        (math.log(9.9999e-20), "1.00e-19"),
+        (math.log(2.5e7), "2.50e+07"),
+    ],
+)
+def test_probabilities_that_a_float_does_not_hold(log_probability, text):
+    assert probability(log_probability) == text
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty: there is nothing to learn from"),
+        (b" \n\n ", "has only white space"),
+        (b"abc\xff\xfe\x00", "is not UTF-8: byte 0xff at offset 3"),
+        (b"word", "too few words (2) to hold out 1 and train on the rest"),
+        (b"no word is here again", "min_count must be at most 1, the count of the commonest word, got 2"),
+    ],
+)
+def test_useless_text(capsys, tmp_path, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    assert message in _fails(capsys, "train", "words", tmp_path / "text.txt", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_options_of_training(capsys, text, tmp_path, stream):
+    out = ["--out", tmp_path / "run"]
+    for value in ("0", "-3", "many", str(2**40)):
+        assert "argument --vocabulary-size: must be" in _fails(
+            capsys, "train", "words", text, "--vocabulary-size", value, *out
+        )
+    assert "FILE is missing" in _fails(capsys, "train", "words", *out)
+    assert "unrecognized arguments: --unk" in _fails(capsys, "train", "words", text, "--unk", *out)
+    assert "unrecognized arguments: --vocabulary-size" in _fails(capsys, "train", "chars", "--vocabulary-size", "5", *out)
+    message = _fails(capsys, "train", "chars", "--resume", "--out", stream)
+    assert "holds a run of another kind: go on with fastrnn train words --resume" in message
+    message = _fails(capsys, "train", "words", "--resume", "--out", stream, "--vocabulary-size", 3)
+    assert "--vocabulary-size cannot change when a run goes on: it is 10000, got 3" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_larger_than_the_text_has_all_of_its_words(text, tmp_path):
+    _train(text, *SMALL, "--max-steps", 1, "--vocabulary-size", 2_000_000_000, "--min-count", 1, "--out", tmp_path)
+    words = json.loads((tmp_path / "config.json").read_text())["vocabulary"]["words"]
+    assert set(words) <= set(re.findall(r"\w+|[.!]", STORY.lower()))
+    assert len(words) > 10
+
+
+def test_bad_input_of_scoring(capsys, stream, tmp_path):
+    assert "there is nothing to score" in _fails(capsys, "score", stream)
+    assert "the text must have at least one word" in _fails(capsys, "score", stream, "the cat", " ")
+    assert "none.txt: No such file or directory" in _fails(capsys, "score", stream, "--file", tmp_path / "none.txt")
+    (tmp_path / "empty.txt").write_text("\n \n")
+    assert "empty.txt has no text to score" in _fails(capsys, "score", stream, "--file", tmp_path / "empty.txt")
+    (tmp_path / "binary.txt").write_bytes(b"a\xff")
+    assert "binary.txt is not UTF-8" in _fails(capsys, "score", stream, "--file", tmp_path / "binary.txt")
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("options", "vocabulary_size", 0, "vocabulary_size must be at least 1, got 0"),
+        ("options", "keep_case", 1, "keep_case must be True or False, got 1"),
+        ("options", "unk", False, "unk must be True for words, got False"),
+        ("vocabulary", "words", ["a", "a"], "words must be distinct, and neither <EOS> nor <UNK>, got 'a' twice"),
+        ("vocabulary", "sentences", "no", "sentences must be True or False, got 'no'"),
+        ("baselines", "unigram", "x", "could not convert string to float: 'x'"),
+    ],
+)
+def test_values_in_a_configuration(capsys, stream, tmp_path, part, name, value, message):
+    run = shutil.copytree(stream, tmp_path / "run")
+    content = json.loads((run / "config.json").read_text())
+    content[part][name] = value
+    (run / "config.json").write_text(json.dumps(content))
+    assert f"config.json is damaged: {message}\n" in _fails(capsys, "sample", run)
