@@ -345,6 +345,38 @@ def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, bac
         assert cases.planned(spec, 1, 1, pass_, isa, 2) == ("none", 1) or H > 500
 
 
+@pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])
+def test_two_directions_run_side_by_side_where_there_is_a_thread_for_each(c, H, B):
+    before = fastrnn.get_num_threads()
+    spec = CellSpec("lstm", H, H)
+    try:
+        for threads, at_once in ((1, 1), (2, 2)):
+            fastrnn.set_num_threads(threads)
+            plan = backends.load("c").plan(spec, 50, B, 2)
+            assert (plan.at_once, plan.threads) == (at_once, 1)
+            assert backends.load("c").plan(spec, 50, B).at_once == 1
+    finally:
+        fastrnn.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cell", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
+def test_two_directions_side_by_side_give_the_bits_of_one_after_the_other(cell):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((9, 5, 20), "f4"), rng.standard_normal((9, 5, 66), "f4")
+    before, results = fastrnn.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            fastrnn.set_num_threads(threads)
+            layer = cell(20, 33, 2, bidirectional=True, rng=1, backend="c")
+            (y, _), backward = layer.forward(x, None, [9, 3, 1, 7, 9])
+            dx, _ = backward(dy)
+            results.append([y, dx, *(p.grad for p in layer.parameters())])
+    finally:
+        fastrnn.set_num_threads(before)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
 # Denormal numbers.
 
 
