@@ -200,7 +200,7 @@ def planned(spec, T, B, backward, isa=None, threads=0):
 
     layer = c_calls.kernel_of(spec, c.settings.isa if isa is None else isa).layer
     split, many = c.ffi.new("int32_t *"), c.ffi.new("int32_t *")
-    c.lib.fastrnn_plan(layer, [(T, B, c.NULL, 0, threads)], backward, split, many)
+    c.lib.fastrnn_plan(layer, [(T, B, c.ffi.NULL, 0, threads)], backward, split, many)
     return c._SPLITS[split[0]], many[0]
 
 

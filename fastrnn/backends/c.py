@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from ..memory import empty
 from .c_both import backward_both, forward_both
-from .c_calls import Call, Kernel, kernel_of, linear_call
+from .c_calls import Call, Kernel, input_fields, kernel_of, linear_call, params_fields
 from .c_library import (
     DTYPES,
-    NULL,
     aligned,
     ffi,
     from_buffer,
     info,
-    int64s,
     isa_names,
     lib,
     pointer,
@@ -67,10 +65,9 @@ class Prepared:
         return packed
 
     def _pack(self, training: bool) -> Any:
-        layer, p = self.kernel.layer, self.params
+        layer = self.kernel.layer
         packed = from_buffer(aligned(lib.fastrnn_packed_size(layer, training)))
-        arrays = [pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
-        lib.fastrnn_pack(layer, [arrays], training, packed)
+        lib.fastrnn_pack(layer, [params_fields(self.params)], training, packed)
         return packed
 
 
@@ -83,12 +80,6 @@ class Tape:
     packed: Any
     x: Array
     memory: Array
-
-
-def _input(x: Array, h0: Array | None = None, c0: Array | None = None) -> Any:
-    """A fastrnn_input for the length of one call: lists of fields are cheaper there than structures."""
-    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
-    return [(dense, ids, pointer(h0), pointer(c0))]
 
 
 class PreparedLinear:
@@ -142,8 +133,9 @@ class C(CTraining):
         c = empty(call.cells, dtype) if cell_states and call.c else None
         memory = aligned(call.tape) if keep_tape else None
         output = [(from_buffer(y), from_buffer(h_n), pointer(c_n), pointer(c))]
+        inputs = [input_fields(x, pointer(h0), pointer(c0))]
         workspace = take_workspace(call.workspace)
-        lib.fastrnn_forward(kernel.layer, packed, call.batch, _input(x, h0, c0), output, pointer(memory), workspace)
+        lib.fastrnn_forward(kernel.layer, packed, call.batch, inputs, output, pointer(memory), workspace)
         return Forward(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
     def backward(
@@ -163,15 +155,14 @@ class C(CTraining):
         dx = empty(call.dx, dtype) if need_dx and not call.ids else None
         dh0 = empty(call.h, dtype)
         dc0 = empty(call.c, dtype) if call.c else None
-        g = grads
         lib.fastrnn_backward(
             layer,
             tape.packed,
             call.batch,
-            _input(tape.x),
+            [input_fields(tape.x)],
             [[pointer(a) for a in (dy, dh_n, dc_n, dc)]],
             [[pointer(a) for a in (dx, dh0, dc0)]],
-            [[pointer(a) for a in (g.W, g.R, g.b_ih, g.b_hh, g.peephole, g.projection)]],
+            [params_fields(grads)],
             ffi.from_buffer(tape.memory),
             take_workspace(lib.fastrnn_backward_workspace_size(layer, call.batch, call.ids)),
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from .c_calls import Call
-from .c_library import NULL, aligned, from_buffer, int64s, lib, pointer, take_workspace
+from .c_calls import Call, input_fields, params_fields
+from .c_library import NULL, aligned, from_buffer, lib, pointer, take_workspace
 from .protocol import Forward, Params
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ def forward_both(
     c = empty(call.cells, dtype) if cell_states and call.c else None
     packed = [layer.packed(keep_tape) for layer in prepared]
     tapes = [aligned(own.tape) if keep_tape else None for own in calls]  # reverse needs more: x in its order
-    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
     ys, cs = _columns(y, spec.output_size), _columns(c, spec.hidden_size)
     h0s, c0s, h_ns, c_ns = _each(h0), _each(c0), _each(h_n), _each(c_n)
     workspaces = _workspaces(max(own.workspace for own in calls))
@@ -48,7 +47,7 @@ def forward_both(
         (
             packed[k],
             calls[k].batch,
-            (dense, ids, h0s[k], c0s[k]),
+            input_fields(x, h0s[k], c0s[k]),
             (ys[k], h_ns[k], c_ns[k], cs[k]),
             pointer(tapes[k]),
             workspaces[k],
@@ -75,8 +74,6 @@ def backward_both(
     dxs = [empty(call.dx, dtype) if need_dx and not call.ids else None for _ in DIRECTIONS]
     dh0 = empty((2, *call.h), dtype)
     dc0 = empty((2, *call.c), dtype) if call.c else None
-    x = tapes[0].x
-    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
     dys, dcs = _columns(dy, spec.output_size), _columns(dc, spec.hidden_size)
     dh_ns, dc_ns, dh0s, dc0s = _each(dh_n), _each(dc_n), _each(dh0), _each(dc0)
     workspaces = _workspaces(lib.fastrnn_backward_workspace_size(kernel.layer, call.batch, call.ids))
@@ -84,10 +81,10 @@ def backward_both(
         (
             tapes[k].packed,
             tapes[k].call.batch,
-            (dense, ids),
+            input_fields(tapes[k].x),
             (dys[k], dh_ns[k], dc_ns[k], dcs[k]),
             (pointer(dxs[k]), dh0s[k], dc0s[k]),
-            [pointer(a) for a in (g.W, g.R, g.b_ih, g.b_hh, g.peephole, g.projection)],
+            params_fields(g),
             from_buffer(tapes[k].memory),
             workspaces[k],
         )

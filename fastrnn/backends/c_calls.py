@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import memory
-from .c_library import DTYPES, ffi, int64s, lib
-from .protocol import CellSpec
+from .c_library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer
+from .protocol import CellSpec, Params
 
 Array = NDArray[Any]
 
@@ -83,6 +83,17 @@ class Kernel:
                 self.calls.clear()
             self.calls[key] = call = Call(self, *key)
         return call
+
+
+def input_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
+    """Of a fastrnn_input, for the length of one call: lists of fields are cheaper there than structures."""
+    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
+    return dense, ids, h0, c0
+
+
+def params_fields(p: Params) -> list[Any]:
+    """Of a fastrnn_params or fastrnn_grads, likewise."""
+    return [pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
 
 
 @lru_cache(MOST_KERNELS)

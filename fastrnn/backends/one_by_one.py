@@ -61,10 +61,10 @@ class OneByOne:
         """Forward's, then reverse's."""
         upstream = zip(_split(dy), _each(dh_n), _each(dc_n), _split(dc), strict=True)
         each = zip(tapes, upstream, grads, strict=True)
-        dxs, dh0, dc0 = zip(*(self.backward(t, *d, g, need_dx=need_dx) for t, d, g in each), strict=True)
-        if dxs[0] is not None:
-            dxs[0].__iadd__(dxs[1])
-        return dxs[0], np.stack(dh0), None if dc0[0] is None else np.stack(dc0)
+        (dx, other), dh0, dc0 = zip(*(self.backward(t, *d, g, need_dx=need_dx) for t, d, g in each), strict=True)
+        if dx is not None:
+            dx += other
+        return dx, np.stack(dh0), None if dc0[0] is None else np.stack(dc0)
 
 
 def _each(state: Array | None) -> Sequence[Array | None]:

@@ -140,7 +140,6 @@ def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
     from ..text.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
     from ..text.training import held_out
-    from ..text.vocabulary import code_points
 
     unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
     grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
@@ -151,9 +150,7 @@ def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
         return unknown + "the text trained on is not there any more"
     if training.sha256 != config.sha256:
         return unknown + "the text trained on has changed"
-    sampled, trained = (
-        (vocabulary.encode(part) if unit == "word" else code_points(part)) for part in (text, training.content)
-    )
+    sampled, trained = (vocabulary.encode(part) if unit == "word" else part for part in (text, training.content))
     share = copied_share(sampled, trained[: -held_out(len(trained), config.options.val_fraction, f"{unit}s")], n)
     if share is None:
         return unknown + f"it is shorter than {n} {unit}s"

@@ -59,13 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(name: str) -> list[str]:
     """The lines of a file, or of standard input."""
+    from ..text.reading import items, read_file
+
     try:
-        content = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        content = sys.stdin.read() if name == "-" else read_file(Path(name))
     except OSError as error:
         raise InputError(explain(error)) from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8: {error.reason} at offset {error.start}") from error
-    lines = [line.strip() for line in content.splitlines() if line.strip()]
+        raise InputError(f"standard input is not UTF-8: {error.reason} at offset {error.start}") from error
+    lines = items(content)
     if not lines:
         raise InputError(f"{'standard input' if name == '-' else name} has no text to score")
     return lines

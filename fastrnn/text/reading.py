@@ -53,7 +53,7 @@ def read(paths: Iterable[str | Path]) -> Text:
     fewer than two characters in all; OSError where a file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
-    parts = [_read_file(file) for file in files]
+    parts = [read_file(file) for file in files]
     joined = "".join(part if part.endswith(EOL) else part + EOL for part in parts[:-1]) + "".join(parts[-1:])
     if len(joined.strip()) < 2:
         fault = "has only one character" if joined.strip() else "has only white space" if joined else "is empty"
@@ -85,7 +85,8 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read_file(path: Path) -> str:
+def read_file(path: Path) -> str:
+    """The text of one file, as :func:`read` takes it. Raises TextError for what is not UTF-8, OSError."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
