@@ -81,7 +81,7 @@ def draw_losses(
     right.set_ylabel(scale.label.format(unit=unit))
     axes.grid(alpha=0.25)
     axes.spines["top"].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(framealpha=1, edgecolor="none")  # its background keeps the lines of the baselines out of the words
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())
