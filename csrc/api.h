@@ -236,6 +236,27 @@ int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_samp
                          int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                          void *workspace);
 
+/* A language model to train: `count` layers, the first of which has I = V and takes the ids, all of one H and P, under an
+ * output layer with weight [V, Y] and bias [V] (null: none). All of one dtype and ISA. Gradients are ADDED to. */
+typedef struct {
+    int32_t count;
+    const fastrnn_layer *layers;
+    const fastrnn_params *params;
+    const fastrnn_grads *grads;
+    const void *weight, *bias;
+    void *dweight, *dbias;
+} fastrnn_learner;
+
+/* Forward, loss and backward of one batch, whose `threads` is not 0: what packing and running each part would give, bit for
+ * bit, without the time between the calls. in: ids [T, B], x null; out: y and c null. States are those of each layer in
+ * turn: h0, h_n [count, B, Y], c0, c_n [count, B, H]. Targets and mask [T, B] as above. Returns the loss; or -1, and adds
+ * nothing, if a target that counts is not in 0..V-1. */
+size_t fastrnn_learn_workspace_size(const fastrnn_learner *learner, const fastrnn_batch *batch,
+                                    const fastrnn_cross_entropy *how);
+double fastrnn_learn(const fastrnn_learner *learner, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,
+                     const fastrnn_input *in, const int64_t *targets, const uint8_t *mask, const fastrnn_output *out,
+                     void *workspace);
+
 /* What the machine can do at most, for benchmarks; the caller holds the clock. On `threads` threads: `rounds` rounds of
  * multiply-adds in registers, or of reading a buffer of `size` bytes, aligned to 64, of which each thread reads its own
  * part over and over. Return the operations (a multiply-add is two) or bytes that were done, by the threads that took part.

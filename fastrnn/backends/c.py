@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..memory import empty
 from .c_both import backward_both, forward_both
 from .c_calls import Call, Kernel, input_fields, kernel_of, linear_call, params_fields
+from .c_learn import PreparedLearner, learn
 from .c_library import (
     DTYPES,
     aligned,
@@ -32,6 +33,7 @@ from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
 
 if TYPE_CHECKING:
+    from ..text.learning import Parts
     from ..text.sampling import Answer, Request
 
 __all__ = ["BACKEND", "info", "isa_names", "set_isa"]
@@ -228,6 +230,12 @@ class C(CTraining):
         arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
         lib.fastrnn_linear_backward(linear, prepared.packed, N, *arrays, workspace)
         return dx
+
+    def prepare_learner(self, parts: Parts) -> PreparedLearner:
+        """A language model for :meth:`learn`."""
+        return PreparedLearner(parts)
+
+    learn = staticmethod(learn)
 
     def generate(self, stack: Sequence[Prepared], request: Request) -> Answer:
         """The whole sampling loop in the library, one sample after another."""

@@ -157,7 +157,8 @@ class Slot(NamedTuple):
 class Backend(Protocol):
     """One implementation of the three cells, forward and backward.
 
-    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`.
+    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`;
+    and a language model's training step in one call: see :mod:`fastrnn.text.learning`.
 
     A *prepared* layer is the backend's own form of (spec, params), such as packed weights. It may go on referring to the
     arrays in ``params`` or copy them; callers prepare again after a parameter has changed.
