@@ -208,6 +208,22 @@ typedef struct {
 /* One update of all parameters: adds 1 to the steps of each, and overwrites w and the state. */
 void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters);
 
+/* Layers, on top of each other, that are fed one sequence step by step, each as it comes: `count` of them with packed
+ * weights, which stay where they are; `ids`: the first takes token ids. All of one dtype. The states lie in `memory` of the
+ * size asked for. */
+typedef struct {
+    int32_t count, ids;
+    const fastrnn_layer *layers;
+    void *const *packed;
+} fastrnn_stream;
+
+/* From states h, c as fastrnn_generate has them (null: zeros). A step reads x [I] or id and overwrites y [Y] of the last
+ * layer. The states after the last step, of which there must have been one, are copied to h and c. */
+size_t fastrnn_stream_size(const fastrnn_stream *stream);
+void fastrnn_stream_begin(const fastrnn_stream *stream, const void *h, const void *c, void *memory);
+void fastrnn_stream_step(const fastrnn_stream *stream, void *memory, const void *x, int64_t id, void *y);
+void fastrnn_stream_states(const fastrnn_stream *stream, const void *memory, void *h, void *c);
+
 /* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), `count` layers with packed
  * weights, and the output layer's weight [V, Y] and bias [V] (null: none). All of one dtype. */
 typedef struct {

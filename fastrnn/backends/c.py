@@ -29,6 +29,7 @@ from .c_library import (
     settings,
     take_workspace,
 )
+from .c_stream import Stream
 from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
 
@@ -230,6 +231,10 @@ class C(CTraining):
         arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
         lib.fastrnn_linear_backward(linear, prepared.packed, N, *arrays, workspace)
         return dx
+
+    def stream(self, stack: Sequence[Prepared], ids: bool, h0: Array | None, c0: Array | None) -> Stream:
+        """The layers, laid out to be fed step by step."""
+        return Stream(stack, ids, h0, c0)
 
     def prepare_learner(self, parts: Parts) -> PreparedLearner:
         """A language model for :meth:`learn`."""

@@ -158,7 +158,8 @@ class Backend(Protocol):
     """One implementation of the three cells, forward and backward.
 
     A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`;
-    and a language model's training step in one call: see :mod:`fastrnn.text.learning`.
+    a language model's training step in one call: see :mod:`fastrnn.text.learning`; and layers laid out to be fed step by
+    step, ``stream(stack, ids, h0, c0)``: see :mod:`fastrnn.layers.stepper`.
 
     A *prepared* layer is the backend's own form of (spec, params), such as packed weights. It may go on referring to the
     arrays in ``params`` or copy them; callers prepare again after a parameter has changed.

@@ -18,6 +18,7 @@ from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
 from .stack import Rows, stack_backward, stack_forward
+from .stepper import Stepper
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -122,6 +123,10 @@ class Recurrent(Layer):
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
         return [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
+
+    def stepper(self, state: State = None) -> Stepper:
+        """One sequence from ``state`` (unbatched; None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
+        return Stepper(self, state)
 
     def prepared(self) -> list[Any]:
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
