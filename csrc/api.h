@@ -135,6 +135,21 @@ typedef struct {
 void fastrnn_forward_both(const fastrnn_layer *layer, const fastrnn_forward_job *jobs);
 void fastrnn_backward_both(const fastrnn_layer *layer, const fastrnn_backward_job *jobs);
 
+/* Layers on top of each other, forward without tapes: `count` of them with packed weights, the first of which takes the
+ * input; all of one dtype and ISA and of one H and P. out: y [T, B, Y] of the last layer, c null; states of each layer in
+ * turn, h0, h_n [count, B, Y], c0, c_n [count, B, H]. Without lengths they may run at once, as a wavefront: same bits. */
+typedef struct {
+    int32_t count;
+    const fastrnn_layer *layers;
+    void *const *packed;
+} fastrnn_stack;
+
+/* How many of the layers would run at once, each on one thread: 1 where they run one after the other. */
+int32_t fastrnn_plan_stack(const fastrnn_stack *stack, const fastrnn_batch *batch);
+size_t fastrnn_forward_stack_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids);
+void fastrnn_forward_stack(const fastrnn_stack *stack, const fastrnn_batch *batch, const fastrnn_input *in,
+                           const fastrnn_output *out, void *workspace);
+
 /* A linear layer y = x W^T + b: x [N, I], weight W [O, I], bias b [O] or null, y [N, O] overwritten. Packed weights and
  * `threads` as above. */
 typedef struct {

@@ -29,6 +29,7 @@ from .c_library import (
     settings,
     take_workspace,
 )
+from .c_stack import PreparedStack, forward_stack, layers_at_once
 from .c_stream import Stream
 from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
@@ -231,6 +232,13 @@ class C(CTraining):
         arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
         lib.fastrnn_linear_backward(linear, prepared.packed, N, *arrays, workspace)
         return dx
+
+    def prepare_stack(self, layers: Sequence[Prepared]) -> PreparedStack:
+        """Layers on top of each other, for :meth:`forward_stack`."""
+        return PreparedStack(layers)
+
+    forward_stack = staticmethod(forward_stack)
+    layers_at_once = staticmethod(layers_at_once)
 
     def stream(self, stack: Sequence[Prepared], ids: bool, h0: Array | None, c0: Array | None) -> Stream:
         """The layers, laid out to be fed step by step."""

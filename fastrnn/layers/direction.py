@@ -61,6 +61,7 @@ class Direction:
         shapes, dtype = spec.shapes("b_ih" in names), np.dtype(spec.dtype)
         self._expected = [(shapes[field], dtype) for field in names]
         self._prepared: Prepared | None = None
+        self.stack: tuple[list[Any], Any] | None = None  # of the first layer: see fastrnn.layers.stack
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Direction, (self.spec, self.names, self.reverse)  # a copy of a layer prepares its own weights
@@ -130,6 +131,15 @@ class Direction:
         """What is to be done when they have."""
 
 
+def prepared_alike(owner: Layer, directions: Sequence[Direction]) -> list[Prepared]:
+    """Each one's parameters in the form of one backend with one choice of settings."""
+    while True:
+        ready = [direction.prepared(owner) for direction in directions]
+        first = ready[0]
+        if all(r.backend is first.backend and r.settings == first.settings for r in ready):
+            return ready  # else another thread chose another one in between
+
+
 def forward_both(
     owner: Layer,
     directions: Sequence[Direction],
@@ -141,9 +151,7 @@ def forward_both(
     cell_states: bool = False,
 ) -> tuple[Forward, list[DirectionTape]]:
     """Run both directions of a layer, from ``h0 [2,B,Y]``, ``c0 [2,B,H]``; the rest as :meth:`Direction.forward`."""
-    ready = [direction.prepared(owner) for direction in directions]
-    while ready[0].backend is not ready[1].backend or ready[0].settings != ready[1].settings:
-        ready = [direction.prepared(owner) for direction in directions]  # another thread chose another one in between
+    ready = prepared_alike(owner, directions)
     out = ready[0].backend.forward_both(
         [r.content for r in ready], x, h0, c0, lengths, keep_tape=keep_tape, cell_states=cell_states
     )

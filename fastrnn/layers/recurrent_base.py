@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
-from .stack import Rows, stack_backward, stack_forward
+from .stack import Rows, prepared_stack, stack_backward, stack_forward
 from .stepper import Stepper
 
 Array = NDArray[Any]
@@ -122,7 +123,10 @@ class Recurrent(Layer):
         """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
-        return [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
+        plans = [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
+        stack = prepared_stack(self, self._rows) if self.num_layers > 1 and not self.bidirectional else None
+        at_once = stack[0].layers_at_once(stack[1], T, B) if stack else 1
+        return [replace(plan, split="none", threads=1, at_once=at_once) for plan in plans] if at_once > 1 else plans
 
     def stepper(self, state: State = None) -> Stepper:
         """One sequence from ``state`` (unbatched; None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
