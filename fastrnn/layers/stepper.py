@@ -110,7 +110,7 @@ class Stepper:
 
     def _fetch(self) -> None:
         """The state of the backend's stream into _h and _c."""
-        if not self._stepped:
+        if self._stream is None or not self._stepped:
             return
         count, Y, H = self._layer._state_sizes
         self._h = np.empty((count, 1, Y), self._dtype)
