@@ -222,6 +222,14 @@ class Layer:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
 
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
+
+        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
+        the parameters' values. Raises TypeError where a layer does not say: a subclass that can be described defines it.
+        """
+        raise TypeError(f"{type(self).__name__} cannot be described: it does not define config()")
+
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""
         return ""

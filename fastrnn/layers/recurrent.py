@@ -114,6 +114,11 @@ class LSTM(Recurrent):
             dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
             proj_size=self.proj_size, peephole=self.peephole,
         )  # fmt: skip
+        self.forget_bias = None if forget_bias is None else float(forget_bias)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments; see :meth:`Layer.config`."""
+        return super().config() | {"forget_bias": self.forget_bias}
 
     @overload
     def __call__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..checks import ids
 from .base import Layer
 from .dense import Embedding, OneHot
+from .description import build_layer, describe_layer
 from .embedded import EmbeddedRecurrent, embedded
 from .recurrent_base import Recurrent
 
@@ -25,15 +26,29 @@ class Sequential(Layer):
     ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before one is
     multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the layer's
     index. Raises TypeError for what is not a layer, ValueError without any.
+
+    ``layers`` is for what :meth:`config` describes: a list of layers, of descriptions (``{"class": "GRU", "config":
+    {...}}``), and of numbers, which stand for the layer of that index once more.
     """
 
-    def __init__(self, *layers: Layer) -> None:
-        if not layers:
+    def __init__(self, *args: Layer, layers: Iterable[Any] = ()) -> None:
+        self.layers: list[Layer] = []
+        for i, item in enumerate((*args, *layers)):
+            if isinstance(item, Mapping):
+                item = build_layer(item)
+            elif isinstance(item, int) and 0 <= item < i:
+                item = self.layers[item]
+            if not isinstance(item, Layer):
+                raise TypeError(f"layers must be fastrnn layers, got {item!r} at index {i}")
+            self.layers.append(item)
+        if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers must be fastrnn layers, got {layer!r} at index {i}")
-        self.layers = list(layers)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments; see :meth:`Layer.config`. Raises TypeError if a layer cannot be described."""
+        first: dict[int, int] = {}
+        firsts = [first.setdefault(id(layer), i) for i, layer in enumerate(self.layers)]
+        return {"layers": [describe_layer(self.layers[i]) if i == j else j for i, j in enumerate(firsts)]}
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers, named by their index."""
