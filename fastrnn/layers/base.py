@@ -109,21 +109,21 @@ class Layer:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
 
-        They fit into JSON. The default takes each of ``__init__``'s arguments from the attribute of the same name; what says
-        how a layer is run or drawn (``backend``, ``rng``) is left out, as are the parameters' values. Raises TypeError where
-        there is no such attribute, or for a layer that cannot be described so, such as one with a function in it.
+        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
+        the parameters' values. The default takes each argument from the attribute of the same name. Raises TypeError where
+        there is none, or for a layer that cannot be described, such as one with a function in it.
         """
-        init = type(self).__init__
-        names = [] if init is object.__init__ else inspect.signature(init).parameters
-        wanted = [name for name in names if name not in ("self", "rng", "backend")]
-        for name in wanted:
-            if not hasattr(self, name):
-                raise TypeError(f"{type(self).__name__} cannot be described: it does not keep its argument {name!r}")
-        return {name: getattr(self, name) for name in wanted}
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if name not in ("rng", "backend")]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            cause = f"it neither defines config() nor keeps its constructor's argument {missing[0]}"
+            raise TypeError(f"{type(self).__name__} cannot be described: {cause}")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A layer from a :meth:`config`."""
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new layer from a :meth:`config`; ``custom`` has classes that are not fastrnn's, by name, for layers within."""
         return cls(**config)
 
     def named(self, name: str) -> Self:

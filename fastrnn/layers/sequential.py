@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -49,6 +49,12 @@ class Sequential(Layer):
         first: dict[int, int] = {}
         firsts = [first.setdefault(id(layer), i) for i, layer in enumerate(self.layers)]
         return {"layers": [describe_layer(self.layers[i]) if i == j else j for i, j in enumerate(firsts)]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        made = (build_layer(item, custom) if isinstance(item, Mapping) else item for item in config["layers"])
+        return cls(layers=made)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers, named by their index."""
