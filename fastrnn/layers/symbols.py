@@ -33,9 +33,10 @@ class Spec(NamedTuple):
     dtype: str
 
     @property
-    def time(self) -> Axis | None:
-        """The time axis, such as ``"T"``, or None: the first axis is time iff the second is ``"B"``."""
-        return self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
+    def time(self) -> str | None:
+        """The time axis, such as ``"T"``, or None: a variable first axis is time iff the second is ``"B"``."""
+        first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
+        return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
 
     def __str__(self) -> str:
         """As messages and tables show it: ``float32 [T, B, 64]``."""
