@@ -145,10 +145,6 @@ class RecurrentCell(Layer):
             h, c = h[0], None if c is None else c[0]
         return h if c is None else (h, c)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {name: getattr(self, name) for name in ("input_size", "hidden_size", "bias", "dtype")} | self._cell_options
-
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""
         return shown_options(self.input_size, self.hidden_size, {"bias": self.bias} | self._cell_options)
@@ -223,7 +219,3 @@ class LSTMCell(RecurrentCell):
         options = {"dtype": dtype, "rng": rng, "backend": backend}
         super().__init__(input_size, hidden_size, bias, **options, forget_bias=forget_bias, peephole=self.peephole)
         self.forget_bias = None if forget_bias is None else float(forget_bias)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return super().config() | {"forget_bias": self.forget_bias}

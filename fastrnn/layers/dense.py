@@ -167,10 +167,6 @@ class Embedding(Layer):
 
         return self._rows(rows), backward
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim, "dtype": self.dtype}
-
     def extra_repr(self) -> str:
         """As torch's."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -218,10 +214,6 @@ class OneHot(Layer):
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], None]]:
         """y, and a backward that returns None: ids have no gradient."""
         return self(x), lambda dy: None
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"num_classes": self.num_classes, "dtype": self.dtype}
 
     def extra_repr(self) -> str:
         """The number of classes."""

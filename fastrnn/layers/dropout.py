@@ -57,10 +57,6 @@ class Dropout(Layer):
         y, masked = dropout_forward(x, self.p, self.rng)
         return y, lambda dy: masked(array("dy", dy, y.shape, x.dtype.name, "that of x"))
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"p": self.p}
-
     def extra_repr(self) -> str:
         """As torch's."""
         return f"p={self.p:g}"

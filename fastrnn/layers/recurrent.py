@@ -118,10 +118,6 @@ class LSTM(Recurrent):
         )  # fmt: skip
         self.forget_bias = None if forget_bias is None else float(forget_bias)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return super().config() | {"forget_bias": self.forget_bias}
-
     @overload
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: Literal[False] = False

@@ -249,11 +249,6 @@ class Recurrent(Layer):
         h = layout.check_state(h_name, h, (count, B, Y), self._dtype, "[L*D, B, Y]")
         return h, layout.check_state(c_name, c, (count, B, H), self._dtype, "[L*D, B, H]")
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        names = ("input_size", "hidden_size", *_OPTIONS, "dtype")
-        return {name: getattr(self, name) for name in names} | self._cell_options
-
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""
         options = {name: getattr(self, name) for name in _OPTIONS} | self._cell_options
