@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from typing import Any
 
 from ..checks import describe
 from ..layers.base import Layer
-from ..layers.symbols import Nest, Node, Symbol, flat, is_nested
+from ..layers.symbols import Nest, Node, Symbol, flat, is_nested, mapped
 
 
 class Graph:
@@ -23,9 +25,18 @@ class Graph:
                 raise ValueError(f"inputs must hold each symbol once, got {symbol!r} twice")
         self.nodes = self._reached()
         self.layers = named_layers(node.layer for node in self.nodes)
-        self.names = {id(layer): name for name, layer in self.layers.items()}
         self.input_names = self._input_names()
         self.symbol_names = self._symbol_names()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        """A graph of copies, made node by node: the way of ``copy`` itself is as deep as the graph is long."""
+        symbols = {s: Symbol(s.spec, name=name) for s, name in zip(self.flat_inputs, self.input_names, strict=True)}
+        for node in self.nodes:
+            args = mapped(node.args, symbols.__getitem__)
+            specs = mapped(node.outputs, lambda symbol: symbol.spec)
+            again = Node(copy.deepcopy(node.layer, memo), args, dict(node.options), specs)
+            symbols = {**dict(zip(flat(node.outputs), flat(again.outputs), strict=True)), **symbols}  # inputs stay
+        return Graph(mapped(self.inputs, symbols.__getitem__), mapped(self.outputs, symbols.__getitem__))
 
     def _reached(self) -> list[Node]:
         """The calls that outputs depend on, in the order in which they were made. Raises ValueError."""
@@ -37,7 +48,7 @@ class Graph:
             if symbol in given:
                 used.add(symbol)
             elif symbol.node is None:
-                raise ValueError(f"outputs depend on {symbol!r}, which is not among the inputs: {output!r} does")
+                raise ValueError(f"outputs depend on {symbol!r}, which is not among the inputs; so does {output!r}")
             elif symbol.node.serial not in found:
                 found[symbol.node.serial] = symbol.node
                 todo += [(argument, output) for argument in flat(symbol.node.args)]
@@ -58,9 +69,10 @@ class Graph:
     def _symbol_names(self) -> dict[Symbol, str]:
         """What each symbol is called: an input's name, or the layer's, ``#2`` for its second call, and ``[1][0]``."""
         names: dict[Symbol, str] = {}
+        of_layer = {id(layer): name for name, layer in self.layers.items()}
         calls: dict[str, int] = {}
         for node in self.nodes:
-            layer = self.names[id(node.layer)]
+            layer = of_layer[id(node.layer)]
             calls[layer] = calls.get(layer, 0) + 1
             call = layer if calls[layer] == 1 else f"{layer}#{calls[layer]}"
             for symbol in flat(node.outputs):
