@@ -12,6 +12,7 @@ The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on th
 
 from . import functional, init, losses, optim
 from .backends import BackendUnavailable, use_backend
+from .graph import Input, Model, Symbol
 from .layers import (
     GRU,
     LSTM,
@@ -58,6 +59,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "Input",
     "LSTMCell",
     "Lambda",
     "Last",
@@ -66,12 +68,14 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "Model",
     "Multiply",
     "OneHot",
     "Parameter",
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Symbol",
     "VariationalDropout",
     "functional",
     "get_num_threads",

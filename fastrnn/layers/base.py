@@ -14,7 +14,7 @@ from ..changes import CHANGES
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
-from .symbols import Nest, Symbol, apply, probed
+from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
 
 Array = NDArray[Any]
 
@@ -84,6 +84,13 @@ class Layer:
         layer does not take.
         """
         return probed(self, *inputs, **options)
+
+    def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
+        """What a model hands over as ``lengths``, from those by time axis and the inputs' specs; None for nothing."""
+        axis = next(flat(inputs)).time
+        if axis == UNKNOWN:
+            raise ValueError(f"{self.name or type(self).__name__} cannot have lengths: its time axis is made of others")
+        return lengths.get(axis)
 
     def not_streaming(self) -> str | None:
         """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""
