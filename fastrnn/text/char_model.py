@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init
+from ..backends.protocol import Backend
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.door import is_ids
@@ -122,12 +123,12 @@ class CharModel(Layer):
         loss, h_n, c_n = result
         return loss, layout.pack_state(h_n, c_n)
 
-    def _parts(self) -> Parts:
+    def _parts(self, backend: Backend) -> Parts:
         """What the backend learns with."""
         directions, output = [row[0] for row in self.recurrent._rows], self.output
         return Parts(
             specs=tuple(direction.spec for direction in directions),
-            params=tuple(direction.params(direction.parameters(self.recurrent)) for direction in directions),
+            params=tuple(direction.params(backend, direction.parameters(self.recurrent)) for direction in directions),
             grads=tuple(direction.gradients(self.recurrent) for direction in directions),
             weight=output.weight.values,
             bias=None if output.bias is None else output.bias.values,
