@@ -38,6 +38,7 @@ from .layers import (
     RepeatVector,
     RNNCell,
     Sequential,
+    Stepper,
     VariationalDropout,
 )
 from .masks import sequence_mask
@@ -75,6 +76,7 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Stepper",
     "Symbol",
     "VariationalDropout",
     "functional",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..changes import CHANGES
+from ..changes import CHANGES, GRADIENTS
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
@@ -149,6 +149,8 @@ class Layer:
         super().__setattr__(name, value)
         if replaces or isinstance(value, Parameter) or name == "backend":
             CHANGES.note()
+        if replaces:
+            GRADIENTS.note()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""
