@@ -80,10 +80,14 @@ class Direction:
         return ready
 
     def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
-        return backend.prepare(self.spec, self.params(backend, parameters))
+        return backend.prepare(self.spec, self.kernel_params(backend, parameters))
 
-    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
-        """The arrays that the kernels run on, from the parameters. Raises ValueError if one has a wrong shape."""
+    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+        """What the kernels run on: :meth:`params`, or others in their place."""
+        return self.params(parameters)
+
+    def params(self, parameters: tuple[Parameter, ...]) -> Params:
+        """The values of :meth:`parameters`. Raises ValueError if one has a wrong shape."""
         params = Params(**{field: parameter.values for field, parameter in zip(self.names, parameters, strict=True)})
         if [(p.shape, p.dtype) for p in parameters] != self._expected:
             check_params(self.spec, params)  # says which one has been replaced by another kind

@@ -153,6 +153,11 @@ class Recurrent(Layer):
         return [[DroppedDirection(direction, self.recurrent_dropout, self.rng) for direction in row] for row in rows]
 
     @property
+    def drops(self) -> bool:
+        """Whether training draws any dropout masks."""
+        return bool(self.dropout or self.input_dropout or self.recurrent_dropout)
+
+    @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction, in torch's order."""
         return [list(direction.parameters(self)) for row in self._rows for direction in row]
@@ -230,7 +235,9 @@ class Recurrent(Layer):
             x = x.copy()  # backward indexes with it, and the caller may change theirs
         if self.recurrent_dropout:
             rows = self._dropped(rows)
-        around = Around(self.merge, self.dropout, self.input_dropout)
+        around = None
+        if self._merging or self.dropout or self.input_dropout:
+            around = Around(self.merge, self.dropout, self.input_dropout)
         out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, around)
 
         def backward(

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init
-from ..backends.protocol import Backend
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.door import is_ids
@@ -99,7 +98,7 @@ class CharModel(Layer):
         ``ignore_index``; the state is cut off from the next step's gradients. Without an embedding and dropout it is one
         call of the backend, where that has one: quicker for small models, and the same bits. Raises TypeError, ValueError.
         """
-        if self.embedding is None and not self.dropout.p and not self.recurrent.dropout:
+        if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
             backend, prepared = self._learner.prepared(self.recurrent.backend, self._parts)
             if prepared is not None:
                 return self._learn(backend, prepared, ids, targets, state, lengths, ignore_index)
@@ -123,12 +122,12 @@ class CharModel(Layer):
         loss, h_n, c_n = result
         return loss, layout.pack_state(h_n, c_n)
 
-    def _parts(self, backend: Backend) -> Parts:
+    def _parts(self) -> Parts:
         """What the backend learns with."""
         directions, output = [row[0] for row in self.recurrent._rows], self.output
         return Parts(
             specs=tuple(direction.spec for direction in directions),
-            params=tuple(direction.params(backend, direction.parameters(self.recurrent)) for direction in directions),
+            params=tuple(direction.params(direction.parameters(self.recurrent)) for direction in directions),
             grads=tuple(direction.gradients(self.recurrent) for direction in directions),
             weight=output.weight.values,
             bias=None if output.bias is None else output.bias.values,

@@ -50,15 +50,15 @@ class Learner:
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
         return Learner, ()  # a copy of a model prepares its own
 
-    def prepared(self, name: str | None, parts: Callable[[Backend], Parts]) -> tuple[Backend, Any]:
+    def prepared(self, name: str | None, parts: Callable[[], Parts]) -> tuple[Backend, Any]:
         """The backend called ``name`` (None: the one in use), and its form of the parts, None if it offers none."""
         backend = backends.current(name)
         settings = backend.settings()
         if self._seen is not GRADIENTS.latest or self._backend is not backend or self._settings != settings:
             make = getattr(backend, "prepare_learner", None)
             if make:
-                parts(backend)  # makes gradients where there are none, which is a change
+                parts()  # makes gradients where there are none, which is a change
             self._seen = GRADIENTS.latest
-            self._content = make(parts(backend)) if make else None
+            self._content = make(parts()) if make else None
             self._backend, self._settings = backend, settings
         return backend, self._content
