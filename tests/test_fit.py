@@ -151,6 +151,12 @@ class TestLosses:
         history = fit(model, data, epochs=60, lr=0.02)
         assert history["loss"][-1] < 0.3 * history["loss"][0]
 
+    def test_an_output_of_which_nothing_counts(self):
+        data = Examples([[1, 2], [3]], ([[-100, -100], [-100]], np.ones((2, 1))))
+        figures = evaluate(TwoHeads(), data, loss=("softmax_cross_entropy", "mean_squared_error"))
+        assert math.isnan(figures["loss_0"])
+        assert figures["loss"] == figures["loss_1"] > 0
+
     def test_ignored_targets_do_not_weigh(self):
         data = Examples([[1, 2], [3, 4]], [[0, -100], [-100, -100]])
         model = tagger("float64", dropout=0.0)
@@ -381,6 +387,7 @@ class TestBadInput:
                 ValueError,
                 r"validation targets must hold .* 0..2, .* got 3 in example 0",
             ),
+            ({"loss_weights": (1.0,)}, ValueError, "loss_weights are for several outputs"),
             ({"loss_weights": (-1.0,)}, ValueError, "loss_weights must lie in"),
         ],
     )
