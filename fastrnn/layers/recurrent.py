@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from .base import takes_symbols
 from .parameter import Parameter
 from .recurrent_base import Backward, Recurrent
+from .symbols import Symbol, apply
 
 Array = NDArray[Any]
 
@@ -30,6 +32,9 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -37,6 +42,7 @@ class RNN(Recurrent):
         self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, nonlinearity=self.nonlinearity,
         )  # fmt: skip
 
@@ -62,6 +68,9 @@ class GRU(Recurrent):
         *,
         reset_after: bool = True,
         reset_gate: bool = True,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -70,6 +79,7 @@ class GRU(Recurrent):
         self.reset_gate = checks.flag("reset_gate", reset_gate)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, reset_after=self.reset_after, reset_gate=self.reset_gate,
         )  # fmt: skip
 
@@ -101,6 +111,9 @@ class LSTM(Recurrent):
         *,
         peephole: bool = False,
         forget_bias: float | None = None,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -111,9 +124,11 @@ class LSTM(Recurrent):
         self.peephole = checks.flag("peephole", peephole)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
             proj_size=self.proj_size, peephole=self.peephole,
         )  # fmt: skip
+        self.forget_bias = None if forget_bias is None else float(forget_bias)
 
     @overload
     def __call__(
@@ -123,12 +138,19 @@ class LSTM(Recurrent):
     @overload
     def __call__(self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool) -> tuple[Any, ...]: ...
 
+    @takes_symbols
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[Any, ...]:
         """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
         wanted = checks.flag("return_cell_states", return_cell_states)
-        return self._infer(x, state, lengths, wanted)
+        try:
+            return self._infer(x, state, lengths, wanted)
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+        outputs: tuple[Any, ...] = apply(self, x, state, lengths=lengths, return_cell_states=wanted)
+        return outputs
 
     @overload
     def forward(

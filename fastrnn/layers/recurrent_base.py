@@ -12,17 +12,25 @@ from numpy.typing import NDArray
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
-from .base import Layer
+from .around import MERGES, Around, DroppedDirection
+from .base import Layer, takes_symbols
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
 from .stack import Rows, stack_backward, stack_forward
+from .symbols import Nest, Spec, Symbol, apply
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
+
+# Attributes by the arguments' names, for repr.
+_OPTIONS = (
+    *("num_layers", "bias", "batch_first", "dropout", "bidirectional"),
+    *("merge", "input_dropout", "recurrent_dropout"),
+)
 
 
 class Recurrent(Layer):
@@ -50,11 +58,27 @@ class Recurrent(Layer):
     values, U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` gives another);
     ``backend`` names one, and None is the one in use at each call.
 
+    ``merge``
+        how the two directions' outputs become one, in each layer of the stack: ``"concat"``, torch's, side by side;
+        ``"sum"``, ``"mul"``, ``"average"``, element by element, so that y is ``[T, B, Y]`` and the next layer's I is Y.
+        Final states and the cell states of all steps stay apart.
+    ``input_dropout``
+        the probability at which each layer's input loses a feature in training: a mask ``[B, I]`` of each call, the same at
+        all steps (Gal & Ghahramani 2016; :class:`fastrnn.VariationalDropout`). x must be vectors in training. Torch's
+        ``dropout`` is another one: it acts between layers, with a mask for each step.
+    ``recurrent_dropout``
+        the probability at which ``h_{t-1}`` loses a feature before the recurrent product, in training: a mask m ``[Y]`` of
+        each call, layer and direction, the same at all steps *and for all sequences of the batch*, where Gal & Ghahramani
+        draw one for each sequence. So it is a mask of R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels
+        nothing. What a GRU or an LSTM carries on past the product (``z * h``, ``f * c``) is whole.
+
     Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
     RuntimeError for a second backward or one after the parameters have changed.
     """
 
     cell = ""
+    takes_lengths = True
+    none_is_zero = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
@@ -71,6 +95,9 @@ class Recurrent(Layer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -84,6 +111,11 @@ class Recurrent(Layer):
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.merge = checks.choice("merge", merge, MERGES)
+        if merge != "concat" and not bidirectional:
+            raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self.dtype = checks.float_dtype("dtype", dtype)
         self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
         self._layouts = LAYOUTS[self.batch_first]
@@ -97,12 +129,13 @@ class Recurrent(Layer):
         self._lock = GradientLock()
         self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
         self._state_sizes = (sum(map(len, self._rows)), self._rows[0][0].spec.output_size, self.hidden_size)  # L*D, Y, H
+        self._merging = None if self.merge == "concat" else Around(self.merge)
         self._embedded: Any = None  # fastrnn.layers.embedded keeps what it makes of this layer and its embedding here
 
     def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
         directions = 2 if self.bidirectional else 1
         output_size = self._cell_options.get("proj_size") or self.hidden_size
-        input_size = self.input_size if layer == 0 else output_size * directions
+        input_size = self.input_size if layer == 0 else output_size * (directions if self.merge == "concat" else 1)
         spec = CellSpec(self.cell, input_size, self.hidden_size, self.dtype, **self._cell_options)
         assert self.rng is not None
         return [
@@ -111,6 +144,11 @@ class Recurrent(Layer):
             )
             for suffix in ("", "_reverse")[:directions]
         ]
+
+    def _dropped(self, rows: Rows) -> Rows:
+        """The same with fresh masks on the states."""
+        assert self.rng is not None
+        return [[DroppedDirection(direction, self.recurrent_dropout, self.rng) for direction in row] for row in rows]
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -127,9 +165,16 @@ class Recurrent(Layer):
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
         return [direction.prepared(self).content for row in self._rows for direction in row]
 
+    @takes_symbols
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``. See the class for shapes and errors."""
-        y, state = self._infer(x, state, lengths)
+        try:  # costs an array nothing, where asking what x is would cost it something
+            y, state = self._infer(x, state, lengths)
+            return y, state
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+        y, state = apply(self, x, state, lengths=lengths)
         return y, state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
@@ -137,13 +182,31 @@ class Recurrent(Layer):
         (y, state), backward = self._train(x, state, lengths)
         return (y, state), backward
 
+    def infer(self, x: Spec, *state: Nest, **options: Any) -> Nest:
+        """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
+        if self.batch_first:
+            raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
+        if len(x.shape) < 2 or x.shape[1] != "B":
+            raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
+        return super().infer(x, *state, **options)
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        return "bidirectional: its reverse direction starts at the end of the sequence" if self.bidirectional else None
+
+    def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Any, State]:  # type: ignore[override]
+        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        self.require_streaming()
+        y, state = self(x, state, lengths)
+        return (y, state), state
+
     def _infer(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
     ) -> tuple[Any, ...]:
         """y and the state, and all cell states if asked for; ``rows`` run in place of the layer's own."""
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
-        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states)
+        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states, self._merging)
         return self._leave(layout, out)
 
     def _train(
@@ -153,8 +216,13 @@ class Recurrent(Layer):
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
         if is_ids(x):
+            if self.input_dropout:
+                raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
             x = x.copy()  # backward indexes with it, and the caller may change theirs
-        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, self.dropout)
+        if self.recurrent_dropout:
+            rows = self._dropped(rows)
+        around = Around(self.merge, self.dropout, self.input_dropout)
+        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, around)
 
         def backward(
             dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
@@ -221,6 +289,5 @@ class Recurrent(Layer):
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""
-        names = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
-        options = {name: getattr(self, name) for name in names} | self._cell_options
+        options = {name: getattr(self, name) for name in _OPTIONS} | self._cell_options
         return shown_options(self.input_size, self.hidden_size, options)
