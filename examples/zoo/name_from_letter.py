@@ -27,13 +27,13 @@ class NameWriter:
 
     def __init__(self, names: Sequence[str], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
         self.vocabulary, self.longest = Vocabulary.from_text("".join(names), first=END), max(map(len, names))
-        V, options = len(self.vocabulary), {"dtype": dtype, "rng": rng}
+        V, size, options = len(self.vocabulary), hidden // 4, {"dtype": dtype, "rng": rng}
         letter, length = (Input(("B",), dtype="int64", name=name) for name in ("letter", "length"))
         text = Input(("T", "B"), dtype="int64", name="text")
 
         wish = Embedding(V, hidden, **options)(letter) + Embedding(self.longest + 1, hidden, **options)(length)
         state = RepeatVector(1)(Activation("tanh")(wish))  # [1,B,H]: the state of a single layer
-        self.embedding, self.gru = Embedding(V, 32, **options), GRU(32, hidden, **options)
+        self.embedding, self.gru = Embedding(V, size, **options), GRU(size, hidden, **options)
         y, _ = self.gru(self.embedding(text), state)
         self.head = Linear(hidden, V, **options)
 
@@ -87,14 +87,14 @@ def obeys(written: Sequence[str], like: Sequence[str]) -> dict[str, float]:
     return {"letter": float(letter.mean()), "length": float(length.mean()), "both": float((letter & length).mean())}
 
 
-def main(text: str, hidden: int = 128, epochs: int = 8, temperature: float = 0.8) -> tuple[dict, dict]:
+def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temperature: float = 0.8) -> tuple[dict, dict]:
     """Train on nine of ten names; print, and return the held-out losses and the shares that obey."""
     rng = np.random.default_rng(0)
     names = rng.permutation(sorted({name for name in text.split("\n") if name})).tolist()
     held_out, train = names[: len(names) // 10], names[len(names) // 10 :]
     writer = NameWriter(names, hidden, rng)
     data = writer.examples(train)
-    fit(writer.model, data, epochs=epochs, batch_size=64, lr=3e-3, clip_norm=1.0, callbacks=[ProgressBar()])
+    fit(writer.model, data, epochs=epochs, batch_size=64, lr=lr, clip_norm=1.0, callbacks=[ProgressBar()])
 
     losses = compare_losses(writer, train, held_out)
     written = writer.write(held_out, rng, Choice(temperature))

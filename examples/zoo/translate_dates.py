@@ -70,12 +70,12 @@ class Translator:
     def __init__(self, pairs: Sequence[Pair], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
         self.reads = Vocabulary.from_text("".join(source for source, _ in pairs))
         self.writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
-        V, options = len(self.writes), {"dtype": dtype, "rng": rng}
+        V, size, options = len(self.writes), hidden // 4, {"dtype": dtype, "rng": rng}
         source, target = Input(("S", "B"), dtype="int64"), Input(("T", "B"), dtype="int64")
 
-        embedded = Embedding(len(self.reads), 32, **options)(source)
-        _, state = LSTM(32, hidden, **options)(embedded)
-        self.embedding, self.decoder = Embedding(V, 32, **options), LSTM(32, hidden, **options)
+        embedded = Embedding(len(self.reads), size, **options)(source)
+        _, state = LSTM(size, hidden, **options)(embedded)
+        self.embedding, self.decoder = Embedding(V, size, **options), LSTM(size, hidden, **options)
         y, _ = self.decoder(self.embedding(target), state)
         self.head = Linear(hidden, V, **options)
 

@@ -1,0 +1,167 @@
+"""The zoo's sequence models on tiny settings: what they are fed, that they learn, and their gradients by value."""
+
+from __future__ import annotations
+
+import importlib.util
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from differences import parameter_differences
+
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.training import fit
+
+ZOO = Path(__file__).parent.parent / "examples" / "zoo"
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, ZOO / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+dates, names, plain = example("translate_dates"), example("name_from_letter"), example("one_to_one")
+
+
+def assert_gradients(model, batch):
+    """Every parameter's gradient of the mean loss over the batch, through the whole graph, by finite differences."""
+
+    def loss():
+        return softmax_cross_entropy(model(*batch.inputs, lengths=batch.lengths), batch.targets, mask=batch.mask)[0]
+
+    model.zero_grad()
+    outputs, backward = model.forward(*batch.inputs, lengths=batch.lengths)
+    value, doutputs = softmax_cross_entropy(outputs, batch.targets, mask=batch.mask)
+    assert value == pytest.approx(loss(), rel=1e-12)
+    backward(doutputs)
+    for name, parameter in model.named_parameters():
+        assert np.abs(parameter.grad).max() > 1e-6, name
+        np.testing.assert_allclose(
+            parameter.grad, parameter_differences(loss, parameter), rtol=1e-5, atol=1e-9, err_msg=name
+        )
+
+
+# Dates and sums: an encoder-decoder
+
+
+def test_days_are_spelled_as_people_do():
+    spelled = {dates.spell(date(1979, 5, 3), way) for way in dates.WAYS}
+    assert len(spelled) == len(dates.WAYS)
+    for text in ("3 may 1979", "may 3rd, 1979", "the 3rd of may '79", "thursday, 3 may 1979", "3.5.1979", "05/03/1979"):
+        assert text in spelled, spelled
+    ordinals = [dates.spell(date(2000, 1, day), "{d}{th}") for day in (1, 2, 3, 4, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31)]
+    assert ordinals == "1st 2nd 3rd 4th 11th 12th 13th 20th 21st 22nd 23rd 24th 30th 31st".split()
+
+
+def test_no_spelling_means_two_days():
+    meant = {}
+    for n in range(0, 36525, 7):
+        day = date(1950, 1, 1) + timedelta(n)
+        for way in dates.WAYS:
+            assert meant.setdefault(dates.spell(day, way), day) == day
+
+
+def test_what_is_held_out_is_not_trained_on():
+    train, held_out = dates.dates(3000, 500, np.random.default_rng(0))
+    assert (len(train), len(held_out)) == (3000, 500)
+    assert not {day for _, day in train} & {day for _, day in held_out}
+    train, held_out = dates.sums(3000, 500, np.random.default_rng(0))
+    assert (len(train), len(held_out)) == (3000, 500)
+    terms = [{frozenset(source.split("+")) for source, _ in pairs} for pairs in (train, held_out)]
+    assert not terms[0] & terms[1]
+    assert all(eval(source) == int(total) for source, total in train)
+
+
+def test_the_digits_as_they_stand():
+    texts = {"5/3/79": "1979-05-03", "05/03/1979": "1979-05-03", "1979 may 3": "1979-01-03", "3 may '79": "1979-01-03"}
+    assert {text: dates.copied_digits(text) for text in texts} == texts
+
+
+def test_gradients_of_the_encoder_decoder():
+    pairs = [("3 may", "05-3"), ("12.1.79", "1979"), ("9", "1")]
+    translator = dates.Translator(pairs, hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    assert_gradients(translator.model, translator.examples(pairs).batch(np.arange(3)))
+
+
+def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
+    rng = np.random.default_rng(0)
+    pairs, _ = dates.dates(48, 1, rng)
+    translator = dates.Translator(pairs, hidden=64, rng=rng)
+    fit(translator.model, translator.examples(pairs), epochs=60, batch_size=16, lr=1e-2, clip_norm=1.0)
+    texts = [source for source, _ in pairs]
+    beams = translator.translate(texts, width=3)
+    answers = [translator.writes.decode(beam[0].tokens) for beam in beams]
+    assert dates.share_right(answers, pairs) > 0.8
+    alone = translator.translate(texts[:1], width=3)[0]
+    assert [h.tokens for h in alone] == [h.tokens for h in beams[0]]
+    assert alone[0].log_probability == pytest.approx(beams[0][0].log_probability, abs=1e-4)
+    # What the search says of an answer is what the model that was trained says of it.
+    batch = translator.examples(list(zip(texts, answers, strict=True))[:1]).batch(np.arange(1))
+    logits = translator.model(*batch.inputs, lengths=batch.lengths)
+    total, _ = softmax_cross_entropy(logits, batch.targets, reduction="sum")
+    assert -alone[0].log_probability == pytest.approx(total, abs=1e-4)
+
+
+@pytest.mark.parametrize("task", ["dates", "sums"])
+def test_translating_runs_from_end_to_end(task, capsys):
+    shares = dates.main(task, number=200, held_out=20, hidden=16, epochs=1)
+    assert set(shares) >= {"the most frequent answer", "encoder-decoder, greedy", "encoder-decoder, beam of 5"}
+    assert "right: encoder-decoder, beam of 5" in capsys.readouterr().out
+
+
+# Names from a letter and a length
+
+
+def made_up_names(number, rng):
+    """Of 2 to 6 letters, consonants and vowels in turn."""
+    letters = ("bcdf", "aeiou")
+    return ["".join(rng.choice(list(letters[i % 2])) for i in range(rng.integers(2, 7))) for _ in range(number)]
+
+
+def test_gradients_of_the_name_writer():
+    writer = names.NameWriter(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    assert_gradients(writer.model, writer.examples(["ab", "cabc", "b"]).batch(np.arange(3)))
+
+
+def test_losses_of_names_are_in_their_order():
+    writer = names.NameWriter(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    together = writer.losses(["ab", "cabc", "b"])
+    alone = np.concatenate([writer.losses([name]) for name in ("ab", "cabc", "b")])
+    assert len(together) == 3 + 5 + 2
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_names_obey_what_was_asked_for(capsys):
+    made_up = made_up_names(1500, np.random.default_rng(0))
+    losses, shares = names.main("\n".join(made_up), hidden=64, epochs=12, lr=1e-2)
+    assert shares["GRU"]["letter"] > 0.95
+    assert shares["GRU"]["length"] > 0.9
+    assert shares["any name of the list"]["both"] < 0.3
+    # Told letter and length nothing but the letters within is left to guess: one of 4 or 5.
+    told = losses["GRU told letter and length"]
+    assert told["letters after the first"] < losses["bigram"]["letters after the first"] - 0.2
+    assert told["all characters"] < 1.2 < losses["bigram"]["all characters"]
+
+
+def test_obeying_is_counted():
+    assert names.obeys(["abc", "", "b", "ba"], ["axy", "a", "ba", "bc"]) == {"letter": 0.75, "length": 0.5, "both": 0.5}
+
+
+# The plain network
+
+
+def test_gradients_of_the_plain_network():
+    points, moons = plain.two_moons(7, np.random.default_rng(0))
+    model = plain.network(4, np.random.default_rng(1), dtype="float64")
+    batch = plain.Examples(points.astype(np.float64), moons).batch(np.arange(7))
+    assert_gradients(model, batch)
+
+
+def test_a_network_bends_where_a_line_cannot():
+    shares = plain.main(number=400, epochs=25)
+    assert shares["the commoner moon"] < 0.6
+    assert 0.75 < shares["a straight line"] < 0.95
+    assert shares["network"] > 0.97
