@@ -70,6 +70,8 @@ class EmbeddedDirection(Direction):
 class EmbeddedRecurrent:
     """``recurrent(embedding(ids))``, with a table where that is less work; to be called as the recurrent layer is."""
 
+    takes_lengths = True
+
     def __init__(self, embedding: Embedding, recurrent: Recurrent) -> None:
         self.embedding = embedding
         self.recurrent = recurrent

@@ -1,0 +1,6 @@
+"""The functional API: layers called on symbols make a graph, and a Model of a graph is a layer."""
+
+from ..layers.symbols import Spec, Symbol
+from .model import Input, Model
+
+__all__ = ["Input", "Model", "Spec", "Symbol"]
