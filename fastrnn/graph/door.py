@@ -117,5 +117,3 @@ def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
     for name, value, spec in zip(names, values, specs, strict=True):
         check_array(name, value, spec, sizes)
     return sizes
-
-

@@ -239,5 +239,3 @@ def _zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -
     if isinstance(specs, Spec):
         return function(gradients, specs)
     return tuple(_zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))
-
-

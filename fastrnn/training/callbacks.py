@@ -15,7 +15,7 @@ from . import metrics, plots
 from .record import Info
 
 if TYPE_CHECKING:
-    from .loop import LoopConfig
+    from .config import LoopConfig
 
 REFRESH_SECONDS = 0.1
 REDRAW_SECONDS = 30.0
