@@ -11,7 +11,7 @@ import pytest
 from differences import parameter_differences
 
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.training import fit
+from fastrnn import fit
 
 ZOO = Path(__file__).parent.parent / "examples" / "zoo"
 
@@ -48,9 +48,9 @@ def assert_gradients(model, batch):
 
 
 def test_days_are_spelled_as_people_do():
-    spelled = {dates.spell(date(1979, 5, 3), way) for way in dates.WAYS}
+    spelled = {dates.spell(date(1979, 8, 3), way) for way in dates.WAYS}
     assert len(spelled) == len(dates.WAYS)
-    for text in ("3 may 1979", "may 3rd, 1979", "the 3rd of may '79", "thursday, 3 may 1979", "3.5.1979", "05/03/1979"):
+    for text in ("3 aug 1979", "august 3rd, 1979", "the 3rd of august '79", "friday, 3 august 1979", "3.8.1979", "08/03/1979"):
         assert text in spelled, spelled
     ordinals = [dates.spell(date(2000, 1, day), "{d}{th}") for day in (1, 2, 3, 4, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31)]
     assert " ".join(ordinals) == "1st 2nd 3rd 4th 11th 12th 13th 20th 21st 22nd 23rd 24th 30th 31st"
@@ -58,7 +58,7 @@ def test_days_are_spelled_as_people_do():
 
 def test_no_spelling_means_two_days():
     meant = {}
-    for n in range(0, 36525, 7):
+    for n in range(0, 36525, 29):
         day = date(1950, 1, 1) + timedelta(n)
         for way in dates.WAYS:
             assert meant.setdefault(dates.spell(day, way), day) == day

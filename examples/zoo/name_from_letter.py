@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrnn import GRU, Activation, Embedding, Input, Linear, Model, RepeatVector
+from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
 from fastrnn.text.baselines import bigram, unigram
 from fastrnn.text.sampling import Choice, choose, log_softmax
 from fastrnn.text.vocabulary import Vocabulary
-from fastrnn.training import Examples, ProgressBar, fit
+from fastrnn.training import ProgressBar
 
 END = "\n"  # id 0: what is read first, and written last
 

@@ -8,8 +8,8 @@ import argparse
 
 import numpy as np
 
-from fastrnn import Activation, Input, Linear, Model
-from fastrnn.training import Examples, ProgressBar, fit
+from fastrnn import Activation, Examples, Input, Linear, Model, fit
+from fastrnn.training import ProgressBar
 
 
 def two_moons(number: int, rng: np.random.Generator, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

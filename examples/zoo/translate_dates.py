@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import LSTM, Embedding, Input, Linear, Model
+from fastrnn import LSTM, Embedding, Examples, Input, Linear, Model, fit
 from fastrnn.text.beam import Hypothesis, beam_search
 from fastrnn.text.vocabulary import Vocabulary
-from fastrnn.training import Examples, ProgressBar, fit
+from fastrnn.training import ProgressBar
 
 Pair = tuple[str, str]
 END = "\n"  # what the decoder reads first, and writes last
