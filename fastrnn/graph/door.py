@@ -63,8 +63,8 @@ def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
 
 
 def _expected(name: str, spec: Spec, value: object) -> str:
-    kind = "integer" if spec.dtype.startswith("int") else spec.dtype
-    return f"{name} must be a {kind} array of shape [{', '.join(map(str, spec.shape))}], got {describe(value)}"
+    kind = "an array of integers" if spec.dtype.startswith("int") else f"a {spec.dtype} array"
+    return f"{name} must be {kind} of shape [{', '.join(map(str, spec.shape))}], got {describe(value)}"
 
 
 def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:

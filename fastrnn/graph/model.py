@@ -1,4 +1,4 @@
-"""Input and Model: the functional API."""
+"""Model: the functional API."""
 
 from __future__ import annotations
 
@@ -8,47 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import describe
 from ..layers.base import Layer
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
-from .door import Padding, Sizes, arranged, check_all_lengths, sizes_of
+from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
 from .plan import Lengths, Plan, Tape
+from .streaming import Stream
 from .trace import Graph
 
 Array = NDArray[Any]
-
-
-def Input(shape: tuple[Axis, ...], dtype: Any = "float32", name: str | None = None) -> Symbol:
-    """What a model will be given: a Symbol of this shape and dtype.
-
-    ``shape`` has all axes in fastrnn's order, those whose size is variable as capital-letter strings: ``("T", "B", 64)``
-    for a sequence of vectors, ``("T", "B")`` with ``dtype="int64"`` for token ids, ``("B", 10)`` for what has no time.
-    The first axis is time if and only if it is a letter and the second is ``"B"``; a second time axis has another name, as
-    the source's in an encoder-decoder: ``("S", "B", 64)``. dtype is float32, float64, or int64 for ids of any integer
-    dtype. Raises TypeError or ValueError.
-    """
-    if not isinstance(shape, (tuple, list)):
-        raise TypeError(f"shape must be a tuple such as ('T', 'B', 64), got {describe(shape)}")
-    for axis in shape:
-        letters = isinstance(axis, str) and axis.isidentifier() and axis[0].isupper()
-        number = isinstance(axis, (int, np.integer)) and not isinstance(axis, bool) and axis > 0
-        if not letters and not number:
-            raise ValueError(f"shape must hold capital letters and sizes of at least 1, got {describe(axis)} in {shape!r}")
-    if "B" not in shape[:2]:
-        raise ValueError(f"shape must have 'B' as its first axis or, after time, its second, got {shape!r}")
-    if len(set(filter(lambda axis: isinstance(axis, str), shape))) < sum(isinstance(axis, str) for axis in shape):
-        raise ValueError(f"shape must have each letter once, got {shape!r}")
-    try:
-        kind = np.dtype(dtype).name
-    except TypeError:
-        kind = repr(dtype)
-    if kind not in ("float32", "float64", "int64"):
-        raise ValueError(f"dtype must be float32, float64, or int64 for ids, got {kind}")
-    if name is not None and not (isinstance(name, str) and name.isidentifier()):
-        raise ValueError(f"name must be an identifier, got {describe(name)}")
-    return Symbol(Spec(tuple(a if isinstance(a, str) else int(a) for a in shape), kind), name=name)
 
 
 class Model(Layer):
@@ -65,17 +34,18 @@ class Model(Layer):
         y, backward = model.forward(x, lengths=lengths)       # training ...
         dx = backward(dy)                                     # ... adds into p.grad of every parameter
 
-    Several inputs are several arguments; several outputs are a tuple, whose gradients are backward's arguments. A gradient
-    may be None for zero, and is for ids; ``backward(dy, need_dx=False)`` leaves those of the inputs out. backward is run once.
+    Several inputs are several arguments; several outputs are a tuple, whose gradients are backward's arguments. A
+    gradient may be None for zero, and is for ids; ``backward(dy, need_dx=False)`` leaves those of the inputs out. backward
+    is run once.
 
-    ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer that
-    looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis are zero
-    there, and their gradients are not read there.
+    ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
+    that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
+    are zero there, and their gradients are not read there.
 
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
-    what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends on, and
-    names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a wrong shape or
-    lengths, RuntimeError for a second backward or one after a parameter has changed.
+    what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
+    on, and names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
+    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed.
     """
 
     takes_lengths = True
@@ -93,6 +63,7 @@ class Model(Layer):
         self._clean = mapped(graph.outputs, lambda symbol: symbol in made_by_recurrent)
         self._dirty_inputs = self._inputs_to_clear()
         self._plan: Plan | None = None
+        self._stream: Stream | None = None
 
     def _inputs_to_clear(self) -> list[bool]:
         """Of each input whether something other than a recurrent layer reads it: those pass over padding by themselves."""
@@ -204,6 +175,70 @@ class Model(Layer):
             return gradient if padding is None else padding.cleared(gradient, spec)
 
         return _zipped(gradients, specs, finished)
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        try:
+            self._streaming()
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _streaming(self) -> Stream:
+        stream = self._stream
+        if stream is None:
+            self._stream = stream = Stream(self.graph, self._steps())
+        return stream
+
+    def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """``outputs, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
+
+        The time axis that is streamed is that of the outputs (that of the inputs where they have none); ``inputs`` are as
+        for the call, ``[T, B, ...]`` with any T along it. ``state`` is what the last chunk gave, a nest of arrays; None at
+        the start. Inputs without the streamed axis (an encoder's source, features without time) count in the first chunk,
+        and may be None after it. With one input, the state may be the second argument. An output without a time axis, such
+        as a final state, is that of the sequence so far. Raises ValueError, naming the layer and saying why, for a model
+        that cannot be streamed; else as the call.
+        """
+        self.require_streaming()
+        return self._run_stream(self._streaming(), inputs, state, lengths, self._specs)
+
+    def step(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """``outputs, state`` of one time step: as :meth:`stream`, but of arrays without the streamed time axis.
+
+        So ``y_t, state = model.step(x_t, state)`` takes x_t ``[B, I]`` or ids ``[B]``. ``lengths`` are of other time axes.
+        """
+        self.require_streaming()
+        stream = self._streaming()
+        axis = stream.axis
+        specs = [Spec(spec.shape[1:], spec.dtype) if spec.time == axis else spec for spec in self._specs]
+        outputs, state = self._run_stream(stream, inputs, state, lengths, specs)
+        return mapped(outputs, lambda value, spec: value[0] if spec.time == axis else value, self._output_specs), state
+
+    def _run_stream(self, stream: Stream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
+        """Arrays of these specs, where a time axis that is missing in them is one step."""
+        if len(inputs) == 2 and state is None and not isinstance(self._names, tuple):
+            inputs, state = inputs[:1], inputs[1]
+        values = arranged(self._names, inputs, "the model")
+        sizes: Sizes = {}
+        for i, (name, spec) in enumerate(zip(self.graph.input_names, specs, strict=True)):
+            if stream.still_inputs[i] and state is not None:
+                values[i] = None
+                continue
+            check_array(name, values[i], spec, sizes)
+            if spec is not self._specs[i]:
+                values[i] = values[i][None]
+        axes = [axis for axis in self._time_axes if axis in sizes]
+        if isinstance(lengths, Mapping):  # those of an input that was only needed in the first chunk may still be there
+            past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
+            lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
+        found = check_all_lengths(lengths, axes, sizes)
+        if not found:
+            return stream.run(values, state, found)
+        padding = Padding(found, sizes)
+        values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
+        outputs, state = stream.run(values, state, found)
+        return self._cleared(outputs, padding), state
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from .. import memory
 from ..functional import USED_TAPE
-from ..layers.base import Layer
 from ..layers.embedded import EmbeddedRecurrent
 from ..layers.fused import fused
 from ..layers.recurrent_base import Recurrent

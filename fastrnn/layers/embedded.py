@@ -94,6 +94,12 @@ class EmbeddedRecurrent:
         y, state = self.recurrent._infer(x, state, lengths, rows=self._rows)
         return y, state
 
+    def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], State]:
+        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        self.recurrent.require_streaming()
+        y, state = self(x, state, lengths)
+        return (y, state), state
+
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
         if self._worth_a_table(x):

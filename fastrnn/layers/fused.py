@@ -34,6 +34,8 @@ def fused(before: Layer, layer: Layer) -> tuple[Layer | None, Layer | EmbeddedRe
 class _Ids(Layer):
     """Token ids in -1..num_classes-1, checked as a OneHot would and passed on."""
 
+    pointwise = True
+
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 

@@ -22,10 +22,10 @@ class Sequential(Layer):
     """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
-    ``lengths`` goes to every layer that looks along time, as far as there is a time axis. A OneHot before a recurrent layer checks its
-    ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before one is
-    multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the layer's
-    index. Raises TypeError for what is not a layer, ValueError without any.
+    ``lengths`` goes to every layer that looks along time, as far as there is a time axis. A OneHot before a recurrent
+    layer checks its ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before
+    one is multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the
+    layer's index. Raises TypeError for what is not a layer, ValueError without any.
 
     ``layers`` is for what :meth:`config` describes: a list of layers, of descriptions (``{"class": "GRU", "config":
     {...}}``), and of numbers, which stand for the layer of that index once more.
@@ -108,7 +108,7 @@ class Sequential(Layer):
         return x, tuple(after)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
-        """``y_t, state`` of one time step: as :meth:`stream`, but of arrays without the time axis, ``[B, I]`` or ids ``[B]``."""
+        """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
         if not isinstance(x_t, np.ndarray):
             raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
         y, state = self.stream(x_t[None], state)
