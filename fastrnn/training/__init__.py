@@ -1,7 +1,7 @@
 """Training: examples and :func:`fit`; the loop, its checkpoints, learning-rate schedules and callbacks."""
 
 from . import checkpoint, schedules
-from .callbacks import LossCurve, Progress
+from .callbacks import LossCurve, Progress, ProgressBar
 from .checkpoint import Checkpoint, CheckpointError
 from .config import LoopConfig, Task
 from .examples import Batch, Examples
@@ -25,6 +25,7 @@ __all__ = [
     "LossCurve",
     "ModelCheckpoint",
     "Progress",
+    "ProgressBar",
     "ReduceLROnPlateau",
     "Result",
     "Task",

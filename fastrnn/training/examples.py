@@ -15,6 +15,7 @@ from .fields import Field, fields
 
 Array = NDArray[Any]
 Lengths = Array | dict[str, Array] | None
+Axis = str | int | None
 
 NOTHING, IGNORED = -1, -100  # what ids are padded with: the zero vector in inputs, not counted in targets
 POOL = 32  # batches among which a shuffled epoch puts sequences of like length together
@@ -49,15 +50,17 @@ class Examples:
     ``inputs`` and ``targets`` are a field or a tuple of fields. A field is an array ``[N, ...]``, which has no time,
     or a list of N sequences ``[T_i, ...]``, arrays or Python lists of ids or numbers (an array ``x [N, T, ...]`` of
     sequences is given as ``list(x)``). ``axes`` names the time axis of each input where they have more than one, None
-    for one without time: ``Examples((source, target), following, axes=("S", "T"))``; inputs of one axis have the same
-    lengths. By default inputs whose lengths all agree share one, and :func:`fastrnn.fit` takes the names from a
-    ``Model``. Raises TypeError or ValueError naming the argument: empty data or sequences, unequal N, a type that is
-    neither integer nor float32 nor float64, NaN.
+    for one without time: ``Examples((source, target), following, axes=("S", "T"))``, a number where the length is
+    fixed; inputs of one axis have the same lengths. By default inputs whose lengths all agree share one, and
+    :func:`fastrnn.fit` takes the names from a ``Model``. Raises TypeError or ValueError naming the argument: empty
+    data or sequences, unequal N, a type that is neither integer nor float32 nor float64, NaN.
     """
 
-    _axes: tuple[str | None, ...] | None = None  # the name of each input's time axis, if it has one; None: not known yet
+    # The name of each input's time axis, a number where its length is fixed, None without one. None as a whole: not
+    # known yet.
+    _axes: tuple[Axis, ...] | None = None
 
-    def __init__(self, inputs: Any, targets: Any = None, *, axes: Sequence[str | None] | str | None = None) -> None:
+    def __init__(self, inputs: Any, targets: Any = None, *, axes: Sequence[Axis] | str | None = None) -> None:
         made = fields("inputs", inputs)
         goals = () if targets is None else fields("targets", targets)
         if goals and len(goals[0]) != len(made[0]):
@@ -94,7 +97,7 @@ class Examples:
         cut = min(max(1, round(fraction * len(self))), len(self) - 1)
         return self[order[:cut]], self[order[cut:]]
 
-    def with_axes(self, axes: Sequence[str | None]) -> Examples:
+    def with_axes(self, axes: Sequence[Axis]) -> Examples:
         """The same examples, their inputs' time axes named anew. Raises ValueError as the class does."""
         same = Examples.__new__(Examples)
         same._set(self.inputs, self.targets, self.several_targets)
@@ -153,7 +156,7 @@ class Examples:
                 f"Examples(inputs, targets, axes={tuple('STUVWXYZ'[: len(self.inputs)])})"
             )
         named = zip(self._axes, self.inputs, strict=True)
-        return {name: field.lengths for name, field in named if name is not None and field.lengths is not None}
+        return {name: field.lengths for name, field in named if isinstance(name, str) and field.lengths is not None}
 
     def _lengths(self, indices: Array) -> Lengths:
         lengths = {name: of_all[indices] for name, of_all in self.time_axes().items()}
@@ -161,14 +164,14 @@ class Examples:
             return lengths
         return next(iter(lengths.values()), None)
 
-    def _shared_axis(self) -> tuple[str | None, ...] | None:
+    def _shared_axis(self) -> tuple[Axis, ...] | None:
         """T for all sequences where their lengths agree; None, to be named later, where they do not."""
         lengths = [field.lengths for field in self.inputs if field.lengths is not None]
         if any(not np.array_equal(lengths[0], other) for other in lengths[1:]):
             return None
         return tuple(None if field.lengths is None else "T" for field in self.inputs)
 
-    def _named_axes(self, axes: Sequence[str | None]) -> tuple[str | None, ...]:
+    def _named_axes(self, axes: Sequence[Axis]) -> tuple[Axis, ...]:
         if len(axes) != len(self.inputs):
             raise ValueError(f"axes must name the time axis of each of {len(self.inputs)} inputs, got {axes!r}")
         first: dict[str, int] = {}
@@ -177,6 +180,10 @@ class Examples:
                 has = "no sequences: give list(x) for an array x [N, T, ...]" if field.lengths is None else "sequences"
                 raise ValueError(f"inputs[{i}] has {has}, but its time axis is {name!r}")
             if name is None or field.lengths is None:
+                continue
+            if isinstance(name, int):
+                if (field.lengths != name).any():
+                    raise ValueError(f"inputs[{i}] must have sequences of {name} steps, got {_kind(field)}")
                 continue
             before = self.inputs[first.setdefault(name, i)].lengths
             if before is None or not np.array_equal(field.lengths, before):

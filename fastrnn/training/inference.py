@@ -36,9 +36,9 @@ def suited(name: str, examples: Examples, model: Layer) -> Examples:
     return examples.with_axes([_time_axis(symbol.shape) for symbol in symbols]) if known and symbols else examples
 
 
-def _time_axis(shape: Sequence[Any]) -> str | None:
-    """The name of an input's time axis: its first, where the second is B."""
-    return str(shape[0]) if len(shape) > 1 and shape[1] == "B" else None
+def _time_axis(shape: Sequence[Any]) -> Any:
+    """The name of an input's time axis, its first where the second is B; the size where that is fixed."""
+    return shape[0] if len(shape) > 1 and shape[1] == "B" else None
 
 
 def keywords(batch: Batch) -> dict[str, Any]:
