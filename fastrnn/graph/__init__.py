@@ -2,6 +2,7 @@
 
 from ..layers.symbols import Spec, Symbol
 from .input import Input
+from ..layers.storage import load_model
 from .model import Model
 
-__all__ = ["Input", "Model", "Spec", "Symbol"]
+__all__ = ["Input", "Model", "Spec", "Symbol", "load_model"]

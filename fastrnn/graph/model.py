@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from ..layers.base import Layer
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
+from ..layers.storage import from_json, save_layer, to_json
+from ..serialization import PathLike
+from .description import build_model, describe_model
 from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
+from .summary import summary
 from .trace import Graph
 
 Array = NDArray[Any]
@@ -239,6 +243,56 @@ class Model(Layer):
         values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
         outputs, state = stream.run(values, state, found)
         return self._cleared(outputs, padding), state
+
+    def summary(self) -> None:
+        """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
+        parameters = self.parameters()
+        sizes = sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)
+        print(summary(self.name or "model", self.graph, *sizes))
+
+    def plot(self, path: PathLike) -> None:
+        """Draw the model into a file, ``.png``, ``.svg`` or ``.pdf``: a box for each call, time flowing down.
+
+        Needs matplotlib. Raises ImportError without it, OSError when the file cannot be written, ValueError for another ending.
+        """
+        from .picture import draw
+
+        draw(path, self.graph)
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` takes: the inputs, the layers, and which is called on what."""
+        return describe_model(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        return build_model(cls, config, custom)
+
+    def to_json(self) -> str:
+        """The architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from :meth:`to_json`, its parameters drawn anew.
+
+        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises ValueError for what is not such a text.
+        """
+        model = from_json(text, custom)
+        if not isinstance(model, cls):
+            raise ValueError(f"text must describe a {cls.__name__}, got a {type(model).__name__}")
+        return model
+
+    def save(self, path: PathLike, architecture: bool = True) -> None:
+        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
+
+        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
+        ``architecture``, only the parameters are written, for :meth:`load`.
+        """
+        if architecture:
+            save_layer(path, self)
+        else:
+            super().save(path)
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""
