@@ -49,11 +49,11 @@ def dates(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pa
 
 
 def sums(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
-    """Sums of two numbers of up to three digits, those held out in neither order among those to train on."""
-    terms = np.array([(a, b) for a in range(1000) for b in range(a, 1000)])
-    chosen = rng.permuted(terms[rng.choice(len(terms), number + held_out, replace=False)], axis=1)
-    pairs = [(f"{a}+{b}", str(a + b)) for a, b in chosen.tolist()]
-    return pairs[held_out:], pairs[:held_out]
+    """Sums of two numbers below 100, those held out in neither order among those to train on."""
+    terms = rng.permutation([(a, b) for a in range(100) for b in range(a, 100)])
+    rest = rng.permutation(np.concatenate([terms[held_out:], terms[held_out:, ::-1]]))
+    pairs = [[(f"{a}+{b}", str(a + b)) for a, b in part.tolist()] for part in (rest, rng.permuted(terms[:held_out], axis=1))]
+    return [pairs[0][i % len(rest)] for i in range(number)], pairs[1]
 
 
 def copied_digits(text: str) -> str:
