@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from differences import parameter_differences
 
-from fastrnn.losses import softmax_cross_entropy
 from fastrnn import fit
+from fastrnn.losses import softmax_cross_entropy
 
 ZOO = Path(__file__).parent.parent / "examples" / "zoo"
 
@@ -50,7 +50,14 @@ def assert_gradients(model, batch):
 def test_days_are_spelled_as_people_do():
     spelled = {dates.spell(date(1979, 8, 3), way) for way in dates.WAYS}
     assert len(spelled) == len(dates.WAYS)
-    for text in ("3 aug 1979", "august 3rd, 1979", "the 3rd of august '79", "friday, 3 august 1979", "3.8.1979", "08/03/1979"):
+    for text in (
+        "3 aug 1979",
+        "august 3rd, 1979",
+        "the 3rd of august '79",
+        "friday, 3 august 1979",
+        "3.8.1979",
+        "08/03/1979",
+    ):
         assert text in spelled, spelled
     ordinals = [dates.spell(date(2000, 1, day), "{d}{th}") for day in (1, 2, 3, 4, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31)]
     assert " ".join(ordinals) == "1st 2nd 3rd 4th 11th 12th 13th 20th 21st 22nd 23rd 24th 30th 31st"
@@ -116,9 +123,12 @@ def test_translating_runs_from_end_to_end(task, capsys):
 
 
 def made_up_names(number, rng):
-    """Of 2 to 6 letters, consonants and vowels in turn."""
-    letters = ("bcdf", "aeiou")
-    return ["".join(rng.choice(list(letters[i % 2])) for i in range(rng.integers(2, 7))) for _ in range(number)]
+    """Of 2 to 6 letters: consonants, and between them always the same vowel."""
+    made = []
+    for _ in range(number):
+        vowel, length = rng.choice(list("aeiou")), rng.integers(2, 7)
+        made.append("".join(vowel if i % 2 else rng.choice(list("bcdf")) for i in range(length)))
+    return made
 
 
 def test_gradients_of_the_name_writer():
@@ -140,10 +150,22 @@ def test_names_obey_what_was_asked_for(capsys):
     assert shares["GRU"]["letter"] > 0.95
     assert shares["GRU"]["length"] > 0.9
     assert shares["any name of the list"]["both"] < 0.3
-    # Told letter and length nothing but the letters within is left to guess: one of 4 or 5.
-    told = losses["GRU told letter and length"]
-    assert told["letters after the first"] < losses["bigram"]["letters after the first"] - 0.2
-    assert told["all characters"] < 1.2 < losses["bigram"]["all characters"]
+    # A bigram knows that after a consonant comes one of five vowels, but not that it is the one of before.
+    of_letters = {name: loss["letters after the first"] for name, loss in losses.items()}
+    assert of_letters["bigram"] == pytest.approx(np.log(5 * 4) / 2, abs=0.1)
+    assert of_letters["GRU"] < of_letters["bigram"] - 0.2
+    assert of_letters["unigram"] > of_letters["bigram"] + 0.3
+    assert losses["GRU"]["all characters"] < losses["bigram"]["all characters"] / 2
+    assert "GRU, what was asked for: letter" in capsys.readouterr().out
+
+
+def test_the_share_of_the_end_is_given_back():
+    # After an a comes a b or the end, as often as not: a bigram that is told of the letter has nothing to guess.
+    train = ["ab", "a"] * 50
+    writer = names.NameWriter(train, hidden=8, rng=np.random.default_rng(0))
+    loss = names.compare_losses(writer, train, ["ab"])["bigram"]
+    assert loss["letters after the first"] == pytest.approx(0, abs=0.05)
+    assert loss["all characters"] == pytest.approx(np.log(2) / 3, abs=0.05)
 
 
 def test_obeying_is_counted():

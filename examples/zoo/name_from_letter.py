@@ -68,16 +68,20 @@ class NameWriter:
 def compare_losses(writer: NameWriter, train: Sequence[str], held_out: Sequence[str]) -> dict[str, dict[str, float]]:
     """Held-out nats per character of the model and of two that only count.
 
-    Over all characters the model has the advantage of knowing the first letter and where the end is: "letters after the
-    first" leaves both out.
+    Over all characters the model has the advantage of being told the first letter and the end. Of "letters after the first"
+    all are told that there is one: those that count get the share of END back.
     """
     ids = [[np.append(writer.vocabulary.encode(name), 0) for name in names] for names in (train, held_out)]
     V, targets = len(writer.vocabulary), np.concatenate(ids[1])
     later = targets > 0
     later[np.cumsum([0, *map(len, ids[1][:-1])])] = False
-    found = {"unigram": unigram(*ids, V), "bigram": bigram(*ids, V), "GRU told letter and length": writer.losses(held_out)}
-    places = {"all characters": slice(None), "letters after the first": later}
-    return {name: {place: float(losses[at].mean()) for place, at in places.items()} for name, losses in found.items()}
+    before = np.roll(targets, 1)[later]
+    ends = {"unigram": np.exp(-unigram(ids[0], [np.zeros(1, int)], V))[0]}
+    ends["bigram"] = np.exp(-bigram(ids[0], [np.array([v, 0]) for v in range(V)], V)[1::2])[before]  # p(END | v)
+    found = {"unigram": unigram(*ids, V), "bigram": bigram(*ids, V), "GRU": writer.losses(held_out)}
+    of_letters = {name: losses[later] + np.log1p(-ends.get(name, 0.0)) for name, losses in found.items()}
+    places = {"all characters": found, "letters after the first": of_letters}
+    return {name: {place: float(losses[name].mean()) for place, losses in places.items()} for name in found}
 
 
 def obeys(written: Sequence[str], like: Sequence[str]) -> dict[str, float]:
