@@ -98,7 +98,7 @@ def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temper
     held_out, train = names[: len(names) // 10], names[len(names) // 10 :]
     writer = NameWriter(names, hidden, rng)
     data = writer.examples(train)
-    fit(writer.model, data, epochs=epochs, batch_size=64, lr=lr, clip_norm=1.0, callbacks=[ProgressBar()])
+    fit(writer.model, data, epochs=epochs, batch_size=64, lr=lr, schedule="cosine", clip_norm=1.0, callbacks=[ProgressBar()])
 
     losses = compare_losses(writer, train, held_out)
     written = writer.write(held_out, rng, Choice(temperature))
