@@ -33,7 +33,9 @@ def describe_model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "inputs": {name: {"shape": list(s.shape), "dtype": s.dtype} for name, s in symbols},
         "layers": {name: describe_layer(layer) for name, layer in graph.layers.items()},
-        "calls": [_described_call(layer_names[id(n.layer)], named(n.args), n.options, named(n.outputs)) for n in graph.nodes],
+        "calls": [
+            _described_call(layer_names[id(n.layer)], named(n.args), n.options, named(n.outputs)) for n in graph.nodes
+        ],
         "takes": named(graph.inputs),
         "gives": named(graph.outputs),
         "shared": shared_parameters(model),
@@ -128,5 +130,3 @@ def _owner(layer: Layer, name: str) -> tuple[Layer, str]:
         if name.startswith(below + "."):
             return _owner(child, name.removeprefix(below + "."))
     raise ValueError(f"there is no parameter {name}")
-
-

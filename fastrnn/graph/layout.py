@@ -7,6 +7,7 @@ improved by the mean position of neighbours, first downwards, then upwards, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 Point = tuple[float, float]
 Edge = tuple[str, str]
@@ -50,7 +51,7 @@ class Layout:
             self._below[name], self._above[name] = [], []
             way.append(name)
         way.append(target)
-        for above, below in zip(way, way[1:], strict=False):
+        for above, below in pairwise(way):
             self._below[above].append(below)
             self._above[below].append(above)
         self._ways[source, target] = way
@@ -74,7 +75,7 @@ class Layout:
 
     def _crossings(self, order: list[list[str]]) -> int:
         count = 0
-        for row, below in zip(order, order[1:], strict=False):
+        for row, below in pairwise(order):
             place = {name: i for i, name in enumerate(below)}
             ends = [(i, place[n]) for i, name in enumerate(row) for n in self._below[name]]
             count += sum(a < c and b > d for a, b in ends for c, d in ends)
@@ -84,7 +85,7 @@ class Layout:
         x: dict[str, float] = {}
         for row in self._order:
             self._place(row, dict.fromkeys(row, 0.0), x)
-        for sweep in range(4 * SWEEPS):
+        for sweep in range(4 * SWEEPS + 1):  # the last one goes down
             down = sweep % 2 == 0
             for row in self._order if down else reversed(self._order):
                 first, second = (self._above, self._below) if down else (self._below, self._above)

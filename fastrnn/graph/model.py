@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..layers.base import Layer
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
 from ..layers.storage import from_json, save_layer, to_json
+from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
 from ..serialization import PathLike
 from .description import build_model, describe_model
 from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
@@ -156,10 +156,9 @@ class Model(Layer):
         checked = []
         for symbol, gradient in zip(self.graph.flat_outputs, given, strict=True):
             name = f"d{self.graph.symbol_names[symbol]}"
-            shape = tuple(sizes.get(axis, axis) for axis in symbol.shape)
-            if gradient is not None and "?" not in shape:
-                letters = f"[{', '.join(map(str, symbol.shape))}]"
-                gradient = array(name, gradient, shape, symbol.dtype, letters)  # type: ignore[arg-type]
+            shape = _numbers(symbol.spec, sizes)
+            if gradient is not None and shape is not None:
+                gradient = array(name, gradient, shape, symbol.dtype, f"[{', '.join(map(str, symbol.shape))}]")
             checked.append(gradient if padding is None else padding.cleared(gradient, symbol.spec))
         numbers = tuple(self._steps().numbers[symbol] for symbol in self.graph.flat_outputs)
         sums = tape.backward(numbers, tuple(checked), need_dx)
@@ -175,7 +174,9 @@ class Model(Layer):
             if spec.dtype == "int64":
                 return None
             if gradient is None:
-                return np.zeros([sizes.get(axis, axis) for axis in spec.shape], spec.dtype)  # type: ignore[misc]
+                shape = _numbers(spec, sizes)
+                assert shape is not None  # an input's letters are all known
+                return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
         return _zipped(gradients, specs, finished)
@@ -251,9 +252,9 @@ class Model(Layer):
         print(summary(self.name or "model", self.graph, *sizes))
 
     def plot(self, path: PathLike) -> None:
-        """Draw the model into a file, ``.png``, ``.svg`` or ``.pdf``: a box for each call, time flowing down.
+        """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.
 
-        Needs matplotlib. Raises ImportError without it, OSError when the file cannot be written, ValueError for another ending.
+        Needs matplotlib. Raises ImportError without it, ValueError for another ending, OSError when it cannot be written.
         """
         from .picture import draw
 
@@ -321,6 +322,12 @@ class Model(Layer):
         """The lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
         bound = self._bound(tuple(inputs))
         return {axis: lengths[bound[axis]] for axis in self._time_axes if bound[axis] in lengths} or None
+
+
+def _numbers(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
+    """The shape of an array of this spec; None if an axis is unknown."""
+    shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
+    return None if None in shape else shape  # type: ignore[return-value]
 
 
 def _zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:

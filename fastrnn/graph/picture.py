@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from .trace import Graph
 ENDINGS = (".png", ".svg", ".pdf")
 ROW, HEIGHT = 1.25, 0.72  # inches from row to row, and of a box
 LETTER = 0.078  # inches of a letter in a box
-COLOURS = {"input": "#e5e7eb", "recurrent": "#bfdbfe", "ids": "#bbf7d0", "linear": "#fed7aa", "model": "#ddd6fe", "other": "#f5f5f4"}
+COLOURS = {
+    "input": "#e5e7eb",
+    "recurrent": "#bfdbfe",
+    "ids": "#bbf7d0",
+    "linear": "#fed7aa",
+    "model": "#ddd6fe",
+    "other": "#f5f5f4",
+}
 INK, STATE_INK = "#374151", "#c2410c"
 
 
@@ -50,7 +58,9 @@ def draw(path: PathLike, graph: Graph) -> None:
     layout = Layout({name: box.width for name, box in boxes.items()}, edges)
     width, height = layout.width + 0.4, (layout.rows - 1) * ROW + HEIGHT + 0.4
     figure = Figure(figsize=(width, height), dpi=130)
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(-0.2, layout.width + 0.2), ylim=(height - HEIGHT / 2 - 0.2, -HEIGHT / 2 - 0.2))
+    axes = figure.add_axes(
+        (0, 0, 1, 1), xlim=(-0.2, layout.width + 0.2), ylim=(height - HEIGHT / 2 - 0.2, -HEIGHT / 2 - 0.2)
+    )
     axes.set_axis_off()
     for source, target in edges:
         way = [(x, row * ROW) for x, row in layout.way((source, target))]
@@ -70,9 +80,11 @@ def _boxes(graph: Graph) -> dict[str, Box]:
     for name, symbol in zip(graph.input_names, graph.flat_inputs, strict=True):
         owners[symbol] = name
         boxes[name] = Box([name, str(symbol.spec)], COLOURS["input"], round=True)
+    layers = [node.layer for node in graph.nodes]
     for node in graph.nodes:
         name = graph.call_name(node)
-        boxes[name] = Box(_text(name, node.layer, next(flat(node.outputs))), _colour(node.layer))
+        text = _text(name, node.layer, next(flat(node.outputs)), shared=layers.count(node.layer) > 1)
+        boxes[name] = Box(text, _colour(node.layer))
         for symbol in flat(node.args):
             boxes[name].sources[owners[symbol]] = _label(symbol)
         for symbol in flat(node.outputs):
@@ -84,12 +96,12 @@ def _boxes(graph: Graph) -> dict[str, Box]:
     return boxes
 
 
-def _text(name: str, layer: Layer, output: Symbol) -> list[str]:
-    kind = type(layer).__name__
-    options = layer.extra_repr()
-    options = options if len(options) <= 40 else options[:37] + "..."
+def _text(name: str, layer: Layer, output: Symbol, shared: bool) -> list[str]:
+    """Name and class, the options where they are few, the shape of the first output."""
+    kind, name = type(layer).__name__, name.partition("#")[0]
     title = kind if name.rstrip("_0123456789") == kind.lower() else f"{name}: {kind}"
-    lines = [title, options, f"[{', '.join(map(str, output.shape))}]"]
+    options = layer.extra_repr()
+    lines = [title + " (shared)" * shared, options if len(options) <= 30 else "", f"[{', '.join(map(str, output.shape))}]"]
     return [line for line in lines if line]
 
 
@@ -120,7 +132,9 @@ def _draw_box(axes: Any, center: Point, box: Box) -> None:
     corner = (x - box.width / 2, y - HEIGHT / 2)
     style = f"round,pad=0,rounding_size={HEIGHT / 2 if box.round else 0.07}"
     axes.add_patch(
-        FancyBboxPatch(corner, box.width, HEIGHT, boxstyle=style, facecolor=box.colour, edgecolor=INK, linewidth=0.8, zorder=2)
+        FancyBboxPatch(
+            corner, box.width, HEIGHT, boxstyle=style, facecolor=box.colour, edgecolor=INK, linewidth=0.8, zorder=2
+        )
     )
     spacing = 0.2
     top = y - spacing * (len(box.lines) - 1) / 2
@@ -140,7 +154,7 @@ def _draw_edge(axes: Any, way: list[Point], label: str) -> None:
         points += [(x, y - HEIGHT / 2), (x, y + HEIGHT / 2)]
     points.append((way[-1][0], way[-1][1] - HEIGHT / 2))
     vertices, codes = [points[0]], [Line.MOVETO]
-    for i, ((x0, y0), (x1, y1)) in enumerate(zip(points, points[1:], strict=False)):
+    for i, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
         if i % 2:  # beside a box: straight down
             vertices.append((x1, y1))
             codes.append(Line.LINETO)
@@ -152,9 +166,14 @@ def _draw_edge(axes: Any, way: list[Point], label: str) -> None:
     style = "dashed" if label else "solid"
     axes.add_patch(
         FancyArrowPatch(
-            path=Line(vertices, codes), arrowstyle="-|>,head_length=5,head_width=2.5", color=ink, linestyle=style, linewidth=1
+            path=Line(vertices, codes),
+            arrowstyle="-|>,head_length=5,head_width=2.5",
+            color=ink,
+            linestyle=style,
+            linewidth=1,
         )
     )
     if label:
         (x0, y0), (x1, y1) = points[0], points[1]
-        axes.text((x0 + x1) / 2 + 0.06, (y0 + y1) / 2, label, ha="left", va="center", size=7.5, color=ink, zorder=3)
+        around = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text((x0 + x1) / 2, (y0 + y1) / 2, label, ha="center", va="center", size=8, color=ink, bbox=around, zorder=3)

@@ -25,7 +25,9 @@ def summary(name: str, graph: Graph, count: int, nbytes: int) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     right = 2  # numbers
     lines = [
-        "  ".join(cell.rjust(w) if i == right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(w) if i == right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     rule = "-" * max(map(len, lines))
