@@ -485,6 +485,26 @@ def test_a_callback_of_ones_own_may_stop_a_run():
     assert (history.stopped, history.step, history.epoch) == ("callback", 7, [1])
 
 
+def test_a_backward_that_can_leave_out_dx_is_told_to():
+    class Watched(fastrnn.Linear):
+        def forward(self, x):
+            y, backward = super().forward(x)
+
+            def watched(dy, need_dx=True):
+                asked.append(need_dx)
+                return backward(dy)
+
+            return y, watched
+
+    asked = []
+    data = Examples(np.ones((4, 2), np.float32), [0, 1, 2, 0])
+    mine, theirs = Watched(2, C, rng=0), fastrnn.Linear(2, C, rng=0)
+    for model in (mine, theirs):
+        fit(model, data, epochs=2)
+    assert asked == [False, False]
+    assert_same_weights(mine.state_dict(), theirs.state_dict())
+
+
 def test_a_task_says_its_figures_before_it_has_any():
     data = Examples([[1]], ([[1]], np.zeros((1, 1))))
     objective = Objective(("softmax_cross_entropy", "mean_squared_error"), ["mean_absolute_error"])
