@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 from differences import parameter_differences
+from example_scripts import example
 
 from fastrnn import fit
 from fastrnn.losses import softmax_cross_entropy
 
-ZOO = Path(__file__).parent.parent / "examples" / "zoo"
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, ZOO / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-dates, names, plain = example("translate_dates"), example("name_from_letter"), example("one_to_one")
+dates, names, plain = map(example, ("zoo/translate_dates", "zoo/name_from_letter", "zoo/one_to_one"))
 
 
 def assert_gradients(model, batch):
