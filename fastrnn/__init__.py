@@ -38,6 +38,7 @@ from .layers import (
     RepeatVector,
     RNNCell,
     Sequential,
+    Stepper,
     VariationalDropout,
 )
 from .masks import sequence_mask
@@ -77,6 +78,7 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Stepper",
     "Symbol",
     "VariationalDropout",
     "evaluate",

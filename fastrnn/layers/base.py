@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..changes import CHANGES
+from ..changes import CHANGES, GRADIENTS
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
@@ -149,6 +149,8 @@ class Layer:
         super().__setattr__(name, value)
         if replaces or isinstance(value, Parameter) or name == "backend":
             CHANGES.note()
+        if replaces:
+            GRADIENTS.note()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""
@@ -252,7 +254,7 @@ def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
 def _on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
     """A layer's call that builds a graph when its first argument is a Symbol."""
     # Handing on any arguments costs a quarter of a microsecond, one of a known name a fifth of that.
-    if call.__code__.co_varnames[: call.__code__.co_argcount] == ("self", "x") and not call.__code__.co_flags & 0xC:
+    if list(inspect.signature(call).parameters) == ["self", "x"]:
 
         @functools.wraps(call)
         def either(self: Layer, x: Any) -> Any:
