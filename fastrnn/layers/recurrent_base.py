@@ -200,7 +200,7 @@ class Recurrent(Layer):
         """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
         if self.batch_first:
             raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
-        if len(x.shape) < 2 or x.shape[1] != "B":
+        if not x.sequence:
             raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
         return super().infer(x, *state, **options)
 
