@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +177,15 @@ def test_a_summary_counts_what_is_shared_once(capsys):
     linear = Linear(3, 3)
     assert "in all: 12 (48 bytes)" in printed(Model(x, linear(linear(x))), capsys)
     assert "Model: mine" in printed(Model(x, linear(x)).named("mine"), capsys)
+
+
+def test_the_page_on_models_shows_what_is_printed(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    code = next(block for block in page.split("```python\n") if "translate.summary()" in block).partition("translate.plot")[
+        0
+    ]
+    exec(code, {"Input": Input, "Embedding": Embedding, "Linear": Linear, "Model": Model})
+    assert capsys.readouterr().out in page
 
 
 @EVERY_CASE

@@ -189,6 +189,10 @@ class Model(Layer):
             return str(error)
         return None
 
+    def streamed_axis(self, inputs: tuple[Nest, ...]) -> Axis:
+        """The axis of these inputs' specs along which :meth:`stream` goes on."""
+        return self._bound(inputs)[self._streaming().axis]
+
     def _streaming(self) -> Stream:
         stream = self._stream
         if stream is None:

@@ -53,6 +53,9 @@ class Stream:
             refusal = step.layer.not_streaming()
             if refusal is not None:
                 raise ValueError(f"{name}: {refusal}")
+            along = getattr(step.layer, "streamed_axis", None)  # of a model within, which has its own letters
+            if along is not None and along(step.specs) != self.axis:
+                raise ValueError(f"{name} goes on along another time axis than {self.axis}")
         for symbol in flat(step.node.outputs):
             if kind == FLOWING and symbol.spec.time == UNKNOWN:
                 raise ValueError(f"{name} makes a time axis of others")
