@@ -10,7 +10,9 @@ Layers take the place of ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays:
 The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on the command line trains a language model.
 """
 
-from . import functional, init, losses, optim
+from typing import TYPE_CHECKING, Any
+
+from . import functional, init, losses, metrics, optim
 from .backends import BackendUnavailable, use_backend
 from .graph import Input, Model, Symbol, load_model
 from .layers import (
@@ -44,9 +46,22 @@ from .layers import (
 from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 
+if TYPE_CHECKING:
+    from .training import Examples, evaluate, fit, predict
+
 __version__ = "0.1.0"
 
 announce_to_threadpoolctl()
+
+
+def __getattr__(name: str) -> Any:
+    """What trains is imported when it is asked for: who only runs a layer does not wait for it."""
+    if name in ("Examples", "evaluate", "fit", "predict"):
+        from . import training
+
+        return getattr(training, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "GRU",
@@ -59,6 +74,7 @@ __all__ = [
     "Concat",
     "Dropout",
     "Embedding",
+    "Examples",
     "GRUCell",
     "Input",
     "LSTMCell",
@@ -79,12 +95,16 @@ __all__ = [
     "Stepper",
     "Symbol",
     "VariationalDropout",
+    "evaluate",
+    "fit",
     "functional",
     "get_num_threads",
     "init",
     "load_model",
     "losses",
+    "metrics",
     "optim",
+    "predict",
     "sequence_mask",
     "set_num_threads",
     "use_backend",
