@@ -13,12 +13,12 @@ from ..layers.symbols import Nest, Symbol, flat, is_nested, mapped
 from .input import Input
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .described import Described
 
 VERSION = 1
 
 
-def describe_model(model: Model) -> dict[str, Any]:
+def describe_model(model: Described) -> dict[str, Any]:
     """What :func:`build_model` takes: see there. Raises TypeError for a layer that cannot be described."""
     graph = model.graph
     names = graph.symbol_names
@@ -48,7 +48,7 @@ def _described_call(layer: str, takes: Nest, options: dict[str, Any], gives: Nes
     return call | {"options": options} if options else call
 
 
-M = TypeVar("M", bound="Model")
+M = TypeVar("M", bound="Described")
 
 
 def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None) -> M:

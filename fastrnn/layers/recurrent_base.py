@@ -81,6 +81,7 @@ class Recurrent(Layer):
     cell = ""
     takes_lengths = True
     none_is_zero = True
+    takes_need_dx = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
