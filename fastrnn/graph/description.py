@@ -32,7 +32,7 @@ def describe_model(model: Described) -> dict[str, Any]:
         "version": VERSION,
         "name": model.name,
         "inputs": {name: {"shape": list(s.shape), "dtype": s.dtype} for name, s in symbols},
-        "layers": {name: describe_layer(layer) for name, layer in graph.layers.items()},
+        "layers": {name: _described_layer(layer) for name, layer in graph.layers.items()},
         "calls": [
             _described_call(layer_names[id(n.layer)], named(n.args), n.options, named(n.outputs)) for n in graph.nodes
         ],
@@ -41,6 +41,15 @@ def describe_model(model: Described) -> dict[str, Any]:
         "shared": shared_parameters(model),
     }
     return {key: value for key, value in config.items() if value is not None and value != []}
+
+
+def _described_layer(layer: Layer) -> dict[str, Any]:
+    from .described import Described
+
+    description = describe_layer(layer)
+    if isinstance(layer, Described):
+        description["config"].pop("name", None)  # which it has in this model
+    return description
 
 
 def _described_call(layer: str, takes: Nest, options: dict[str, Any], gives: Nest) -> dict[str, Any]:
