@@ -61,6 +61,14 @@ def test_json_gives_the_same_architecture(make):
     again.load_state_dict(model.state_dict())
 
 
+def test_models_in_models_have_their_names_from_where_they_are():
+    inner = of(Linear(3, 3, **F64))
+    text = of(inner).to_json()
+    assert Model.from_json(text).to_json() == text
+    assert '"name"' not in text
+    assert list(Model.from_json(text).layers) == ["model"]
+
+
 def test_values_that_are_shared_stay_so(tmp_path):
     """A weight of two layers, and a layer that a model within uses too."""
     x = Input(("T", "B"), dtype="int64", name="x")

@@ -81,6 +81,7 @@ class Recurrent(Layer):
     cell = ""
     takes_lengths = True
     none_is_zero = True
+    takes_need_dx = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
@@ -200,7 +201,7 @@ class Recurrent(Layer):
         """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
         if self.batch_first:
             raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
-        if len(x.shape) < 2 or x.shape[1] != "B":
+        if not x.sequence:
             raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
         return super().infer(x, *state, **options)
 
