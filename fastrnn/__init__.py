@@ -12,6 +12,7 @@ The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on th
 
 from . import functional, init, losses, optim
 from .backends import BackendUnavailable, use_backend
+from .graph import Input, Model, Symbol
 from .layers import (
     GRU,
     LSTM,
@@ -41,13 +42,16 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "Input",
     "LSTMCell",
     "Layer",
     "Linear",
+    "Model",
     "OneHot",
     "Parameter",
     "RNNCell",
     "Sequential",
+    "Symbol",
     "functional",
     "get_num_threads",
     "init",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from ..changes import CHANGES
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
+from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
 
 Array = NDArray[Any]
 
@@ -31,10 +34,40 @@ class Layer:
     parameter. As each call owns its backward, a layer may be used many times in a model.
 
     A subclass sets its parameters and layers as attributes (or lists of layers); their names follow from that.
+
+    **In a graph.** Called on a :class:`~fastrnn.Symbol`, any layer gives symbols (:func:`fastrnn.Input`). What a Model
+    wants to know of a layer, it asks here; the defaults do for a layer of one input and one output without time:
+
+    ``takes_lengths``
+        True: the call and the forward take ``lengths=None``, and the model hands over those of the time axis of the
+        first input. To be set by every layer that looks along time.
+    ``pointwise``
+        True: every time step is computed alone, so that a chunk of time gives what the whole sequence does.
+    ``one_gradient``
+        True: backward takes the output's gradient as one argument even where the output is a tuple. Otherwise an
+        output ``(a, b)`` has ``backward(da, db)``.
+    ``none_is_zero``
+        True: backward takes None for the zero gradient of an output, or of a part of one. Otherwise it gets zeros.
+    ``name``
+        What a model calls the layer, in its summary and its parameters' names; None is the class' name in lower case.
+
+    Backward gives the gradient of the one input, or a tuple of one for each (None where there is none). :meth:`infer` tells
+    shapes, :meth:`stream` carries on where the last chunk of time ended, :meth:`config` is what a layer is made of.
     """
 
     rng: np.random.Generator | None = None
     backend: str | None = None  # the name of the one that does the work; None is the one in use
+    name: str | None = None
+    takes_lengths = False
+    pointwise = False
+    one_gradient = False
+    none_is_zero = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        call = cls.__dict__.get("__call__")
+        if call is not None and not hasattr(call, "_takes_symbols"):
+            cls.__call__ = _on_arrays_or_symbols(call)  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run inference; see the class."""
@@ -43,6 +76,71 @@ class Layer:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the training forward pass; see the class."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def infer(self, *inputs: Nest, **options: Any) -> Nest:
+        """The output's specs from the inputs', as the call gives outputs from inputs: nests of ``Spec(shape, dtype)``.
+
+        The default finds out by calling the layer on small arrays. Raises TypeError or ValueError for inputs that the
+        layer does not take.
+        """
+        return probed(self, *inputs, **options)
+
+    def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
+        """What a model hands over as ``lengths``, from those by time axis and the inputs' specs; None for nothing."""
+        axis = next(flat(inputs)).time
+        if axis == UNKNOWN:
+            raise ValueError(f"{self.name or type(self).__name__} cannot have lengths: its time axis is made of others")
+        return lengths.get(axis)
+
+    def not_streaming(self) -> str | None:
+        """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""
+        return None if self.pointwise else "it does not say that it computes every time step alone (pointwise = True)"
+
+    def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """``output, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
+
+        ``inputs`` are as for the call; ``state`` is what the last chunk gave, None at the start. An output without a time
+        axis is that of the sequence so far. The default is for layers that are ``pointwise``, whose state is None; one
+        that remembers something overrides this and :meth:`not_streaming`. Only layers that ``takes_lengths`` are given
+        ``lengths``. Raises ValueError, saying why, for a layer that needs what is still to come.
+        """
+        self.require_streaming()
+        return self(*inputs), None
+
+    def require_streaming(self) -> None:
+        """Raise ValueError, saying why, if the layer cannot be streamed."""
+        why = self.not_streaming()
+        if why is not None:
+            raise ValueError(f"{self.name or type(self).__name__} cannot be streamed: {why}")
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
+
+        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
+        the parameters' values. The default takes each argument from the attribute of the same name. Raises TypeError where
+        there is none, or for a layer that cannot be described, such as one with a function in it.
+        """
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if name not in ("rng", "backend")]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            cause = f"it neither defines config() nor keeps its constructor's argument {missing[0]}"
+            raise TypeError(f"{type(self).__name__} cannot be described: {cause}")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new layer from a :meth:`config`; ``custom`` has classes that are not fastrnn's, by name, for layers within."""
+        return cls(**config)
+
+    def named(self, name: str) -> Self:
+        """This layer, with a name by which models call it: ``encoder = GRU(64, 128).named("encoder")``."""
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {describe(name)}")
+        if not name or "." in name or "#" in name or "[" in name:
+            raise ValueError(f"name must not be empty nor hold any of . # [, got {name!r}")
+        self.name = name
+        return self
 
     def __setattr__(self, name: str, value: object) -> None:
         replaces = isinstance(self.__dict__.get(name), Parameter)
@@ -143,6 +241,24 @@ class Layer:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         inside = "".join(f"\n  {line}" for line in children) + "\n" if children else self.extra_repr()
         return f"{type(self).__name__}({inside})"
+
+
+def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a ``__call__`` that sees to symbols itself: a layer whose call counts in fractions of a microsecond."""
+    call._takes_symbols = True  # type: ignore[attr-defined]
+    return call
+
+
+def _on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer's call that builds a graph when its first argument is a Symbol."""
+
+    @functools.wraps(call)
+    def either(self: Layer, *args: Any, **kwargs: Any) -> Any:
+        if args and args[0].__class__ is Symbol:
+            return apply(self, *args, **kwargs)
+        return call(self, *args, **kwargs)
+
+    return takes_symbols(either)
 
 
 def _to_array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:

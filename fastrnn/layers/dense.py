@@ -12,10 +12,11 @@ from .. import backends, checks, init, memory
 from ..backends.protocol import Backend
 from ..changes import CHANGES
 from ..checks import ids, plain
-from .base import Layer
+from .base import Layer, takes_symbols
 from .door import array, features
 from .parameter import GradientLock, Parameter
 from .prepared import Prepared, renewed
+from .symbols import Symbol, apply
 
 Array = NDArray[Any]
 
@@ -27,6 +28,8 @@ class Linear(Layer):
     dtype; weight and bias are drawn from U(-b, b), b = 1/sqrt(in_features). ``backend`` names the backend that does
     the work; None is the one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
     """
+
+    pointwise = True
 
     def __init__(
         self,
@@ -54,9 +57,16 @@ class Linear(Layer):
         self._lock = GradientLock()
         self._prepared: Prepared | None = None
 
+    @takes_symbols
     def __call__(self, x: Array) -> Array:
         """y."""
-        x = self._check_x(x)
+        try:
+            x = self._check_x(x)
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+            y: Array = apply(self, x)
+            return y
         return self._product(self._ready(), x)
 
     def _check_x(self, x: Array) -> Array:
@@ -98,6 +108,11 @@ class Linear(Layer):
 
         return y, backward
 
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments; see :meth:`Layer.config`."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return {**sizes, "bias": self.bias is not None, "dtype": self.dtype}
+
     def extra_repr(self) -> str:
         """As torch's."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -110,6 +125,8 @@ class Embedding(Layer):
     vector and has no gradient. weight is drawn from N(0, 1). Raises TypeError for what is not integers, ValueError
     for an id out of range.
     """
+
+    pointwise = True
 
     def __init__(
         self,
@@ -179,6 +196,8 @@ class OneHot(Layer):
     Id -1 gives the zero vector. Recurrent layers take ids as they are and are faster so; this is for feeding other
     layers. Raises TypeError for what is not integers, ValueError for an id out of range.
     """
+
+    pointwise = True
 
     def __init__(self, num_classes: int, *, dtype: Any = "float32") -> None:
         self.num_classes = checks.positive_int("num_classes", num_classes)

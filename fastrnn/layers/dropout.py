@@ -39,6 +39,8 @@ class Dropout(Layer):
     ``p`` is the probability of a zero, in [0, 1]; ``rng`` a numpy Generator or a seed. x may have any shape.
     """
 
+    pointwise = True
+
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         self.p = checks.number("p", p, 0, 1)
         self.rng = init.generator(rng)

@@ -1,0 +1,34 @@
+"""Layers as JSON-able descriptions, ``{"class": name, "config": constructor's arguments}``, and back."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from .. import checks
+from .base import Layer
+
+Description = dict[str, Any]
+
+
+def describe_layer(layer: Layer) -> Description:
+    """The class's name and :meth:`Layer.config`. Raises TypeError for a layer that cannot be described."""
+    return {"class": type(layer).__name__, "config": layer.config()}
+
+
+def build_layer(description: object, custom: Mapping[str, type[Layer]] | None = None) -> Layer:
+    """A new layer from what :func:`describe_layer` gave, its parameters drawn anew.
+
+    Classes are looked up in ``custom``, by name, then among fastrnn's public ones. Raises TypeError for what is not a
+    description, ValueError for a class that is in neither place, and whatever the constructor raises.
+    """
+    if not (isinstance(description, Mapping) and set(description) == {"class", "config"}):
+        raise TypeError(f"a layer's description must hold 'class' and 'config', got {checks.describe(description)}")
+    name, config = description["class"], description["config"]
+    if not (isinstance(name, str) and isinstance(config, Mapping)):
+        raise TypeError(f"a description's class must be a name and its config a dict, got {checks.describe(description)}")
+    kind = (custom or {}).get(name) or getattr(importlib.import_module("fastrnn"), name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Layer)):
+        raise ValueError(f"there is no layer of class {name!r} in fastrnn or among the custom ones")
+    return kind.from_config(config, custom)

@@ -1,0 +1,213 @@
+"""Symbols: what a layer is called on to build a graph instead of computing something.
+
+A :class:`Symbol` stands for an array of a given shape and dtype. Its shape is in fastrnn's order of axes, and those whose
+size is known only when the model is called are capital-letter strings: ``("T", "B", 64)``. The first axis is time if and
+only if the second is ``"B"``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checks import describe
+
+if TYPE_CHECKING:
+    from .base import Layer
+
+Array = NDArray[Any]
+Axis = int | str
+Nest = Any  # one thing, None, or a tuple of nests
+
+UNKNOWN = "?"  # an axis whose size follows from others in a way that has no name, such as T+S
+
+
+class Spec(NamedTuple):
+    """The shape and dtype that an array will have: all that a layer is told of its inputs before there are any."""
+
+    shape: tuple[Axis, ...]
+    dtype: str
+
+    @property
+    def time(self) -> str | None:
+        """The time axis, such as ``"T"``, or None: a variable first axis is time iff the second is ``"B"``."""
+        first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
+        return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
+
+    def __str__(self) -> str:
+        """As messages and tables show it: ``float32 [T, B, 64]``."""
+        return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+_SERIAL = itertools.count()  # symbols and nodes are numbered as they are made: an order in which a graph can be run
+
+
+class Node:
+    """One call of a layer on symbols: ``layer(*args, **options)``, ``args`` nests of symbols.
+
+    ``outputs`` is a nest of symbols of the same form as what the layer gives for arrays.
+    """
+
+    __slots__ = ("args", "layer", "options", "outputs", "serial")
+
+    def __init__(self, layer: Layer, args: tuple[Nest, ...], options: dict[str, Any], specs: Nest) -> None:
+        self.serial = next(_SERIAL)
+        self.layer, self.args, self.options = layer, args, options
+        self.outputs: Nest = _numbered(specs, lambda spec, path: Symbol(spec, self, path))
+
+
+class Symbol:
+    """A value that a model will have when it is called: an input's or a layer's.
+
+    ``shape`` and ``dtype`` are those of the arrays that it stands for; see :func:`fastrnn.Input`. ``a + b`` is
+    ``Add()(a, b)`` and ``a * b`` is ``Multiply()(a, b)``.
+    """
+
+    __slots__ = ("name", "node", "path", "serial", "spec")
+    __array_ufunc__ = None  # or NumPy would make an array of objects of ``array + symbol``
+    __iter__ = None  # ``y, h_n = linear(x)`` fails where it is written
+
+    def __init__(self, spec: Spec, node: Node | None = None, path: tuple[int, ...] = (), name: str | None = None) -> None:
+        self.serial = next(_SERIAL)
+        self.spec, self.node, self.path, self.name = spec, node, path, name
+
+    @property
+    def shape(self) -> tuple[Axis, ...]:
+        """The shape, in integers and the letters of variable axes."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> str:
+        """The dtype's name."""
+        return self.spec.dtype
+
+    def __add__(self, other: object) -> Any:
+        return self._combined("Add", "+", other)
+
+    def __mul__(self, other: object) -> Any:
+        return self._combined("Multiply", "*", other)
+
+    def _combined(self, layer: str, sign: str, other: object) -> Any:
+        if not isinstance(other, Symbol):
+            raise TypeError(f"a Symbol {sign} something needs another Symbol, got {describe(other)}")
+        from .. import layers
+
+        return getattr(layers, layer)()(self, other)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a Symbol has no value yet: it stands for an array that the model will have when it is called")
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a Symbol has no value yet: call layers on it, not NumPy's functions")
+
+    def __repr__(self) -> str:
+        """Where it comes from, its shape and dtype."""
+        if self.node is None:
+            source = "an Input" if self.name is None else f"Input {self.name!r}"
+        else:
+            source = self.node.layer.name or type(self.node.layer).__name__
+        path = "".join(f"[{i}]" for i in self.path)
+        return f"<Symbol of {source}{path}: {self.spec}>"
+
+
+def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
+    """Call a layer on symbols: symbols of what it will give.
+
+    Raises TypeError or ValueError, naming the layer, for an argument that is neither a Symbol nor None nor a tuple of them,
+    and for shapes and dtypes that the layer does not take.
+    """
+    name = type(layer).__name__
+    options = {key: value for key, value in options.items() if value is not None and value is not False}
+    if "lengths" in options:
+        raise ValueError(f"{name}: lengths are given to the model when it is called, not to a layer called on a Symbol")
+    symbols = {key: options.pop(key) for key in list(options) if any(isinstance(s, Symbol) for s in flat(options[key]))}
+    if symbols:
+        raise TypeError(f"{name}: symbols go by position, got {', '.join(symbols)} by name")
+    while args and args[-1] is None:
+        args = args[:-1]
+    for item in (item for arg in args for item in flat(arg)):
+        if not isinstance(item, Symbol):
+            raise TypeError(f"{name}: all inputs of a layer called on a Symbol must be Symbols, got {describe(item)}")
+    specs = mapped(args, lambda symbol: symbol.spec)
+    try:
+        outputs = layer.infer(*specs, **options)
+    except (TypeError, ValueError) as error:
+        shown = ", ".join(_shown(spec) for spec in specs)
+        raise type(error)(f"{name} does not take {shown}: {error}") from error
+    return Node(layer, args, options, outputs).outputs
+
+
+def probed(layer: Layer, *specs: Nest, **options: Any) -> Nest:
+    """What a layer gives for arrays of these specs, found by calling it twice on small ones whose variable sizes differ.
+
+    A size that follows a letter is that letter, one that stays is a number, any other is ``"?"``.
+    """
+    letters = sorted({axis for spec in flat(specs) for axis in spec.shape if isinstance(axis, str)})
+    trials = []
+    for primes in ((3, 5, 7, 11, 13), (17, 19, 23, 29, 31)):
+        sizes = dict(zip(letters, primes, strict=False))
+        if len(sizes) < len(letters):
+            raise ValueError(f"at most {len(primes)} variable axes can meet in a layer, got {', '.join(letters)}")
+        trials.append((sizes, _trial(layer, specs, sizes, options)))
+    (sizes1, outputs1), (sizes2, outputs2) = trials
+    meaning = {(sizes1[letter], sizes2[letter]): letter for letter in letters}
+
+    def named(first: Array, second: Array) -> Spec:
+        pairs = zip(first.shape, second.shape, strict=True)
+        axes = tuple(a if a == b else meaning.get((a, b), UNKNOWN) for a, b in pairs)
+        return Spec(axes, first.dtype.name)
+
+    return mapped(outputs1, named, outputs2)
+
+
+def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options: dict[str, Any]) -> Nest:
+    def zeros(spec: Spec) -> Array:
+        return np.zeros([axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape], spec.dtype)
+
+    arrays = mapped(specs, zeros)
+    try:
+        with np.errstate(all="ignore"):
+            return layer(*arrays, **options)
+    except (TypeError, ValueError) as error:
+        text = str(error)
+        for array, spec in zip(flat(arrays), flat(specs), strict=True):  # whoever reads it knows letters, not trial sizes
+            text = text.replace(str(array.shape), f"[{', '.join(map(str, spec.shape))}]")
+        raise type(error)(text) from None
+
+
+# Nests: an array, a symbol, a spec..., None, or a tuple of nests. A Spec is a tuple too, but a leaf.
+
+
+def is_nested(nest: Nest) -> bool:
+    """Whether this is a tuple of nests, not a leaf."""
+    return isinstance(nest, (tuple, list)) and not isinstance(nest, Spec)
+
+
+def flat(nest: Nest) -> Iterator[Any]:
+    """The leaves, in order, without the Nones."""
+    if is_nested(nest):
+        for item in nest:
+            yield from flat(item)
+    elif nest is not None:
+        yield nest
+
+
+def mapped(nest: Nest, function: Callable[..., Any], *others: Nest) -> Nest:
+    """A nest of the same form with ``function(leaf, *leaves of others)`` in place of each leaf."""
+    if is_nested(nest):
+        return tuple(mapped(item, function, *(other[i] for other in others)) for i, item in enumerate(nest))
+    return None if nest is None else function(nest, *others)
+
+
+def _numbered(nest: Nest, function: Callable[[Any, tuple[int, ...]], Any], path: tuple[int, ...] = ()) -> Nest:
+    if is_nested(nest):
+        return tuple(_numbered(item, function, (*path, i)) for i, item in enumerate(nest))
+    return None if nest is None else function(nest, path)
+
+
+def _shown(nest: Nest) -> str:
+    return f"({', '.join(map(_shown, nest))})" if is_nested(nest) else str(nest)
