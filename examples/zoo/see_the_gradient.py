@@ -5,7 +5,7 @@ clause in between do not matter. The example makes the sentences, trains the thr
 and draws
 
 - ``gradient.png``: the norm of dL/dh_t over time, before and after training;
-- ``agreement.png``: accuracy by the distance of subject and verb, where all nouns in between are of the other number;
+- ``agreement.png``: accuracy by the distance of subject and verb, of networks that saw only sentences of that distance;
 - ``exploding.png``: an RNN with large recurrent weights, trained with and without clipping;
 - ``gates.png``: the unit that keeps the number, and its gates, word by word.
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gradient_pictures import Panel, draw_accuracy, draw_explosion, draw_gates, draw_gradients
 from numpy.typing import NDArray
 
 import fastrnn
@@ -35,10 +36,18 @@ PREPOSITIONS = ["near", "behind", "beside", "with", "without", "above"]
 WORDS = ["the", ",", "which", *NOUNS, *(noun + "s" for noun in NOUNS), *VERBS, *ADJECTIVES, *PREPOSITIONS]
 IDS = {word: i for i, word in enumerate(WORDS)}
 SHORTEST = 6  # words from the subject to the verb, in a clause without more phrases
-TRAINED = (6, 9, 12, 15, 18, 21, 24, 27, 30)
-TESTED = (6, 12, 18, 24, 30, 36, 42, 48, 60)
-CELLS = ("RNN", "GRU", "LSTM")
-COLOURS = {"RNN": "#c2410c", "GRU": "#1d4ed8", "LSTM": "#15803d"}
+DISTANCES = (6, 12, 18, 24, 36, 48)
+MIXED = (6, 9, 12, 15, 18, 21, 24, 27, 30)  # what one network is trained on in the end
+SCALES = (1.0, 2.5, 4.0, 6.0)  # of an RNN's recurrent weights
+CLIP = 0.25
+# The cell, and the bias of its keeping gate: sigmoid(4) = 0.98 keeps a state for 50 words (log T: Tallec & Ollivier 2018).
+KINDS = {
+    "RNN": ("RNN", 0.0),
+    "GRU": ("GRU", 0.0),
+    "LSTM": ("LSTM", 0.0),
+    "GRU, gate bias 4": ("GRU", 4.0),
+    "LSTM, gate bias 4": ("LSTM", 4.0),
+}
 
 
 def sentences(
@@ -86,16 +95,13 @@ class Network:
     model: fastrnn.Model
 
 
-def build(cell: str, hidden: int = 32, seed: int = 0, open_gates: bool = True) -> Network:
-    """A network that starts with gates that keep the state (a bias of 1 at them), or (torch) that half forget it."""
+def build(cell: str, gate_bias: float = 0.0, hidden: int = 32, seed: int = 0) -> Network:
+    """A network; ``gate_bias`` is added to the initial bias of the gate that keeps the state, z of a GRU, f of an LSTM."""
     rng = np.random.default_rng(seed)
-    if cell == "LSTM":
-        layer: Any = fastrnn.LSTM(len(WORDS), hidden, forget_bias=1.0 if open_gates else None, rng=rng)
-    else:
-        layer = {"RNN": fastrnn.RNN, "GRU": fastrnn.GRU}[cell](len(WORDS), hidden, rng=rng)
-    if cell == "GRU" and open_gates:
+    layer = {"RNN": fastrnn.RNN, "GRU": fastrnn.GRU, "LSTM": fastrnn.LSTM}[cell](len(WORDS), hidden, rng=rng)
+    if cell != "RNN":
         bias = layer.bias_ih_l0.data.copy()
-        bias[hidden : 2 * hidden] = 1.0  # gate z, which keeps h
+        bias[hidden : 2 * hidden] += gate_bias  # gates are r z n, and i f g o
         layer.bias_ih_l0.assign(bias)
     head = fastrnn.Linear(hidden, 2, rng=rng)
     ids = fastrnn.Input(("T", "B"), dtype="int64")
@@ -104,25 +110,33 @@ def build(cell: str, hidden: int = 32, seed: int = 0, open_gates: bool = True) -
 
 
 def train(
-    network: Network, steps: int, optimizer: optim.Optimizer, clip: float | None, rng: np.random.Generator,
-    distances: Sequence[int] = TRAINED, B: int = 64,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Train on fresh sentences of one distance a step; the loss and the gradient's norm (before clipping) of each step."""
+    network: Network,
+    distances: Sequence[int],
+    steps: int,
+    optimizer: optim.Optimizer,
+    rng: np.random.Generator,
+    clip: float | None = 1.0,
+    enough: float = 0.0,
+) -> tuple[Array, Array]:
+    """Train on fresh sentences of one distance a step; the loss and the gradient's norm (before clipping) of each step.
+
+    Ends early when the mean loss of 25 steps is below ``enough``.
+    """
     parameters = network.model.parameters()
-    history = []
-    for _ in range(steps):
-        ids, number = sentences(int(rng.choice(distances)), B, rng)
+    losses: list[float] = []
+    norms: list[float] = []
+    while len(losses) < steps and not (len(losses) >= 25 and np.mean(losses[-25:]) < enough):
+        ids, number = sentences(int(rng.choice(distances)), 32, rng)
         logits, backward = network.model.forward(ids)
         loss, dlogits = softmax_cross_entropy(logits, number)
         optimizer.zero_grad()
         backward(dlogits)
-        norm = optim.grad_norm(parameters)
+        norms.append(optim.grad_norm(parameters))
         if clip is not None:
-            optim.clip_grad_norm(parameters, clip, norm)
+            optim.clip_grad_norm(parameters, clip, norms[-1])
         optimizer.step()
-        history.append((loss, norm))
-    losses, norms = np.array(history).T
-    return losses, norms
+        losses.append(loss)
+    return np.array(losses), np.array(norms)
 
 
 def accuracy(network: Network, distance: int, misleading: bool = True, batches: int = 8) -> float:
@@ -135,8 +149,8 @@ def accuracy(network: Network, distance: int, misleading: bool = True, batches: 
     return float(np.mean(right))
 
 
-def gradient_norms(network: Network, distance: int, B: int = 64) -> dict[str, Array]:
-    """The mean norms over sentences of dL/dh_t ``[T]``, and for an LSTM of dL/dc_t, where L is the loss at the verb."""
+def gradient_norms(network: Network, distance: int, B: int = 64) -> Array:
+    """The mean norm over sentences of dL/dh_t ``[T]``, in an LSTM of dL/dc_t, where L is the loss at the verb."""
     ids, number = sentences(distance, B, np.random.default_rng(1), held_out=True)
     y, _ = network.cell(ids)
     logits, backward = network.head.forward(y[-1])
@@ -144,15 +158,15 @@ def gradient_norms(network: Network, distance: int, B: int = 64) -> dict[str, Ar
     dy[-1] = backward(softmax_cross_entropy(logits, number)[1])
     network.head.zero_grad()
     (found,) = diagnostics.state_gradients(network.cell, ids, dy)
-    return {name: np.linalg.norm(gradient, axis=2).mean(axis=1) for name, gradient in found.items()}
+    return np.linalg.norm(found.get("c", found["h"]), axis=2).mean(axis=1)
 
 
 def keeper(network: Network, distance: int) -> tuple[int, float]:
     """The unit whose state says the subject's number at every step up to the verb, and its weakest correlation.
 
-    The state is c of an LSTM, h of the others; the correlation is Pearson's, over held-out misleading sentences.
+    The state is c of an LSTM, h of the others; the correlation is Pearson's, over held-out sentences.
     """
-    ids, number = sentences(distance, 256, np.random.default_rng(2), held_out=True, misleading=True)
+    ids, number = sentences(distance, 256, np.random.default_rng(2), held_out=True)
     (activity,) = diagnostics.gates(network.cell, ids)
     state = activity.get("c", activity["h"])[1:]
     sign = (number - number.mean()) / number.std()
@@ -162,132 +176,75 @@ def keeper(network: Network, distance: int) -> tuple[int, float]:
     return int(weakest.argmax()), float(weakest.max())
 
 
-def explode(scale: float, clip: float | None, steps: int, lr: float, hidden: int = 32, seed: int = 0) -> tuple[Array, Array]:
-    """Losses and gradient norms of an RNN whose recurrent weights start ``scale`` times as large."""
-    network = build("RNN", hidden, seed)
+def large_rnn(scale: float, seed: int = 0) -> Network:
+    """An RNN whose recurrent weights start ``scale`` times as large: from about 2 on its gradient grows."""
+    network = build("RNN", seed=seed)
     network.cell.weight_hh_l0.assign(network.cell.weight_hh_l0.data * np.float32(scale))
-    sgd = optim.SGD(network.model.parameters(), lr=lr, momentum=0.9)
-    return train(network, steps, sgd, clip, np.random.default_rng(seed))
+    return network
 
 
-def draw_gradients(before: dict[str, dict[str, Array]], after: dict[str, dict[str, Array]], path: Path) -> None:
-    """The norms of dL/dh_t, as shares of that at the verb, against the number of words before it."""
-    figure = new_figure(9, 4)
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, norms, title in ((left, before, "before training"), (right, after, "after training")):
-        for cell, of in norms.items():
-            for name, norm in of.items():
-                back = np.arange(len(norm))[::-1]
-                label = f"{cell}, dL/d{name}" if len(of) > 1 else cell
-                axes.semilogy(back, norm / norm[-1], ":" if name == "c" else "-", color=COLOURS[cell], label=label)
-        axes.invert_xaxis()
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("words back from the verb (the subject is at the left end)")
-        axes.grid(alpha=0.3)
-    left.set_ylabel("norm of dL/dh, as a share of that at the verb")
-    left.legend()
-    figure.savefig(path)
+def explode(clip: float | None, steps: int, seed: int) -> tuple[Array, Array]:
+    """Losses and gradient norms of a large RNN that plain gradient descent with momentum trains."""
+    network = large_rnn(SCALES[1], seed)
+    sgd = optim.SGD(network.model.parameters(), lr=0.03, momentum=0.9)
+    return train(network, MIXED, steps, sgd, np.random.default_rng(seed), clip)
 
 
-def draw_accuracy(table: dict[str, Array], path: Path) -> None:
-    """Mean, least and best accuracy over the seeds ``[seeds, distances]`` against the distance."""
-    figure = new_figure(7, 4)
-    axes = figure.subplots()
-    for cell, values in table.items():
-        axes.plot(TESTED, values.mean(axis=0), ".-", color=COLOURS[cell], label=cell)
-        axes.fill_between(TESTED, values.min(axis=0), values.max(axis=0), color=COLOURS[cell], alpha=0.15, linewidth=0)
-    axes.axhline(0.5, color="#6b7280", linestyle="--", linewidth=1, label="the more frequent number")
-    axes.axvline(max(TRAINED), color="#6b7280", linewidth=1)
-    axes.text(max(TRAINED) + 0.5, 0.03, "longer than\nany trained on", fontsize=8, color="#6b7280")
-    axes.set_ylim(0, 1.03)
-    axes.set_xlabel("words from the subject to the verb")
-    axes.set_ylabel("held-out accuracy, misleading nouns between")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    figure.savefig(path)
-
-
-def draw_explosion(runs: dict[str, tuple[Array, Array]], clip: float, path: Path) -> None:
-    """Gradient norms and losses of the runs."""
-    figure = new_figure(9, 4)
-    left, right = figure.subplots(1, 2)
-    for (name, (losses, norms)), colour in zip(runs.items(), ("#c2410c", "#1d4ed8"), strict=True):
-        left.semilogy(norms, color=colour, linewidth=0.6, alpha=0.8, label=name)
-        smooth = np.convolve(losses, np.ones(25) / 25, mode="valid")
-        right.plot(np.arange(len(smooth)) + 24, smooth, color=colour, label=name)
-    left.axhline(clip, color="#111827", linestyle="--", linewidth=1, label=f"clipped to {clip:g}")
-    left.set_title("norm of the gradient, before clipping", fontsize=10)
-    right.set_title("loss (nats), mean of 25 steps", fontsize=10)
-    right.axhline(np.log(2), color="#6b7280", linestyle="--", linewidth=1, label="guessing")
-    right.set_yscale("log")
-    for axes in (left, right):
-        axes.set_xlabel("training step")
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    figure.savefig(path)
-
-
-def draw_gates(networks: dict[str, Network], distance: int, path: Path) -> None:
-    """The unit that keeps the number: its state in sentences of either number, and its gates, word by word."""
-    figure = new_figure(9, 6.5)
-    panels = figure.subplots(4, 1, sharex=True, height_ratios=[3, 2, 3, 2])
-    rng = np.random.default_rng(5)
-    ids, number = sentences(distance, 40, rng, held_out=True, misleading=True)
-    gates = {"GRU": {"1 - z": lambda a: 1 - a["z"]}, "LSTM": {"f": lambda a: a["f"], "i": lambda a: a["i"]}}
+def gate_panels(network: Network, distance: int) -> tuple[Panel, list[str]]:
+    """What :func:`draw_gates` shows: sentences of one pattern, and the words of the one whose gates it shows."""
+    unit, correlation = keeper(network, distance)
+    ids, number = sentences(distance, 24, np.random.default_rng(5), held_out=True)
+    (activity,) = diagnostics.gates(network.cell, ids)
     shown = int(number.argmax())
-    for i, (cell, of) in enumerate(gates.items()):
-        unit, correlation = keeper(networks[cell], distance)
-        (activity,) = diagnostics.gates(networks[cell].cell, ids)
-        state, name = (activity["c"], "c") if "c" in activity else (activity["h"], "h")
-        upper, lower = panels[2 * i : 2 * i + 2]
-        for b, plural in enumerate(number):
-            upper.plot(state[:, b, unit], color="#c2410c" if plural else "#1d4ed8", linewidth=0.7, alpha=0.6)
-        upper.set_title(
-            f"{cell}: {name} of unit {unit}, plural red, singular blue (|correlation| {correlation:.2f})", fontsize=9
-        )
-        for (gate, values), style in zip(of.items(), ("o-", "s:"), strict=False):
-            lower.plot(values(activity)[:, shown, unit], style, color="#15803d", markersize=3, linewidth=1, label=gate)
-        lower.set_ylim(-0.05, 1.05)
-        lower.legend(fontsize=8, loc="center right")
-        lower.set_title(f"{cell}: its gates in the sentence below", fontsize=9)
-    panels[-1].set_xticks(range(len(ids)), [WORDS[k] for k in ids[:, shown]], rotation=60, fontsize=7)
-    for axes in panels:
-        axes.grid(alpha=0.3)
-    figure.savefig(path)
-
-
-def new_figure(width: float, height: float) -> Any:
-    """A figure without matplotlib's global state."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=90, layout="constrained")
+    if "c" in activity:
+        gates = {"f, keep": activity["f"], "i, write": activity["i"]}
+    else:
+        gates = {"1 - z, update": 1 - activity["z"]}
+    title = f"{'c' if 'c' in activity else 'h'} of unit {unit} in sentences whose subject is plural (red) or singular (blue)"
+    states = activity.get("c", activity["h"])[:, :, unit]
+    panel = Panel(title, correlation, states, number, {name: gate[:, shown, unit] for name, gate in gates.items()})
+    return panel, [WORDS[k] for k in ids[:, shown]]
 
 
 def main(arguments: argparse.Namespace) -> dict[str, Array]:
-    """Train, print accuracies, draw; the accuracies ``[seeds, distances]`` of each cell."""
-    started, out, distance = time.perf_counter(), arguments.out, 42
+    """Train, print accuracies, draw; the accuracies ``[seeds, distances]`` of each kind of network."""
+    started, out, far = time.perf_counter(), arguments.out, 42
     out.mkdir(parents=True, exist_ok=True)
-    before = {cell: gradient_norms(build(cell), distance) for cell in CELLS}
-    table, first = {}, {}
-    print("accuracy at distance " + " ".join(f"{d:5d}" for d in TESTED))
-    for cell in CELLS:
-        rows = []
-        for seed in range(arguments.seeds):
-            network = build(cell, seed=seed)
-            adam = optim.Adam(network.model.parameters(), lr=arguments.lr)
-            train(network, arguments.steps, adam, 1.0, np.random.default_rng(seed))
-            rows.append([accuracy(network, d) for d in TESTED])
-            first.setdefault(cell, network)
-            print(f"{cell:4s} seed {seed}          " + " ".join(f"{value:5.2f}" for value in rows[-1]))
-        table[cell] = np.array(rows)
-    draw_gradients(before, {cell: gradient_norms(first[cell], distance) for cell in CELLS}, out / "gradient.png")
-    draw_accuracy(table, out / "agreement.png")
-    draw_gates(first, 21, out / "gates.png")
+
+    def trained(kind: str, distances: Sequence[int], seed: int, steps: int, enough: float) -> Network:
+        network = build(*KINDS[kind], seed=seed)
+        adam = optim.Adam(network.model.parameters(), lr=arguments.lr)
+        train(network, distances, steps, adam, np.random.default_rng(seed), enough=enough)
+        return network
+
+    table = {}
+    print("held-out accuracy, trained at the same distance" + "".join(f"{d:6d}" for d in arguments.distances))
+    for kind in KINDS:
+        table[kind] = np.array([
+            [accuracy(trained(kind, (d,), seed, arguments.steps, 0.005), d) for d in arguments.distances]
+            for seed in range(arguments.seeds)
+        ])  # fmt: skip
+        print(
+            f"{kind:20s} mean of {arguments.seeds} seeds          " + "".join(f"{a:6.2f}" for a in table[kind].mean(axis=0))
+        )
+    draw_accuracy(arguments.distances, table, out / "agreement.png")
+
+    mixed = {kind: trained(kind, MIXED, 0, arguments.mixed_steps, 0.0) for kind in KINDS}
+    for kind, network in mixed.items():
+        print(f"{kind:20s} trained at {MIXED[0]} to {MIXED[-1]}, tested at 60: {accuracy(network, 60):.2f}")
+    before = {kind: gradient_norms(build(*KINDS[kind]), far) for kind in KINDS}
+    draw_gradients(before, {kind: gradient_norms(mixed[kind], far) for kind in KINDS}, out / "gradient.png")
+    panels = {kind: gate_panels(mixed[kind], 21) for kind in ("GRU, gate bias 4", "LSTM, gate bias 4")}
+    draw_gates({kind: panel for kind, (panel, _) in panels.items()}, panels["GRU, gate bias 4"][1], out / "gates.png")
+
+    growing = {scale: gradient_norms(large_rnn(scale), far) for scale in SCALES}
     runs = {
-        name: explode(arguments.scale, clip, arguments.explode_steps, arguments.explode_lr)
-        for name, clip in (("without clipping", None), ("with clipping", 1.0))
+        name: [explode(clip, arguments.steps, seed) for seed in range(arguments.seeds)]
+        for name, clip in (("without clipping", None), (f"clipped to {CLIP}", CLIP))
     }
-    draw_explosion(runs, 1.0, out / "exploding.png")
+    draw_explosion(growing, runs, CLIP, out / "exploding.png")
+    for name, of in runs.items():
+        print(f"exploding RNN, {name}: last losses " + ", ".join(f"{losses[-50:].mean():.4f}" for losses, _ in of))
     print(f"four pictures in {out}, {time.perf_counter() - started:.0f} seconds")
     return table
 
@@ -297,12 +254,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/gradient"), help="folder for the pictures (%(default)s)")
-    add("--steps", type=int, default=2000, help="training steps of each network (%(default)s)")
+    add("--steps", type=int, default=600, help="training steps of each other network, at most (%(default)s)")
+    add("--mixed-steps", type=int, default=1500, help="those of the networks for all distances (%(default)s)")
     add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
+    add("--distances", type=int, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
     add("--seeds", type=int, default=3, help="networks of each cell (%(default)s)")
-    add("--scale", type=float, default=3.0, help="of the exploding RNN's recurrent weights (%(default)s)")
-    add("--explode-steps", type=int, default=800, help="its training steps (%(default)s)")
-    add("--explode-lr", type=float, default=0.05, help="its learning rate (%(default)s)")
     return parser.parse_args(words)
 
 
