@@ -15,7 +15,7 @@ STYLES = {
     "GRU": ("#1d4ed8", "--"),
     "LSTM": ("#15803d", "--"),
     "GRU, gate bias 4": ("#1d4ed8", "-"),
-    "LSTM, gate bias 4": ("#15803d", "-"),
+    "LSTM, gate bias 4": ("#15803d", (0, (5, 3))),
 }
 
 
@@ -64,7 +64,7 @@ def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path)
     axes.set_xlabel("words from the subject to the verb, in training too")
     axes.set_ylabel("held-out accuracy")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="center right", fontsize=8)
     save(figure, path)
 
 
