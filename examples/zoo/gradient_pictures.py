@@ -40,7 +40,7 @@ def draw_gradients(before: dict[str, Array], after: dict[str, Array], path: Path
     ):
         for kind, norm in norms.items():
             colour, style = STYLES[kind]
-            axes.semilogy(np.arange(len(norm))[::-1], norm / norm[-1], style, color=colour, label=kind)
+            axes.semilogy(np.arange(len(norm))[::-1], norm / norm[-1], linestyle=style, color=colour, label=kind)
         axes.invert_xaxis()
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("words before the verb (the subject stands at the left)")
@@ -56,7 +56,7 @@ def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path)
     axes = figure.subplots()
     for kind, values in table.items():
         colour, style = STYLES[kind]
-        axes.plot(distances, values.mean(axis=0), style, color=colour, label=kind)
+        axes.plot(distances, values.mean(axis=0), linestyle=style, color=colour, label=kind)
         axes.plot(distances, values.T, ".", color=colour, alpha=0.4, markersize=5)
     axes.axhline(0.5, color="#6b7280", linestyle=":", linewidth=1, label="the more frequent number")
     axes.set_ylim(0.25, 1.03)
