@@ -74,15 +74,23 @@ def windows(rolls: Sequence[Array], length: int, shifts: Sequence[int]) -> Examp
     return Examples(inputs, targets)
 
 
-def build(layers: int, hidden: int, dropout: float, seed: int = 0, dtype: str = "float32") -> fastrnn.Model:
-    """Stacked LSTM layers, and feed-forward layers on top: logits ``[T, B, 88]`` from a roll ``[T, B, 88]``."""
+def build(
+    layers: int, hidden: int, dropout: float = 0.0, skip: bool = True, seed: int = 0, dtype: str = "float32"
+) -> fastrnn.Model:
+    """Stacked LSTM layers, and feed-forward layers on top: logits ``[T, B, 88]`` from a roll ``[T, B, 88]``.
+
+    With ``skip`` the roll goes to every layer, and every layer to the top (Graves 2013, figure 1).
+    """
     rng = np.random.default_rng(seed)
     roll = fastrnn.Input(("T", "B", KEYS), dtype=dtype)
-    lstm = fastrnn.LSTM(KEYS, hidden, layers, dropout=dropout if layers > 1 else 0.0, forget_bias=1.0, dtype=dtype, rng=rng)
-    h, _ = lstm(roll)
-    h = fastrnn.Activation("relu")(fastrnn.Linear(hidden, hidden, dtype=dtype, rng=rng)(h))
-    h = fastrnn.Dropout(dropout, rng=rng)(h)
-    return fastrnn.Model(roll, fastrnn.Linear(hidden, KEYS, dtype=dtype, rng=rng)(h))
+    below, outputs = roll, []
+    for _ in range(layers):
+        y, _ = fastrnn.LSTM(below.shape[-1], hidden, dtype=dtype, rng=rng)(below)
+        outputs.append(fastrnn.Dropout(dropout, rng=rng)(y))
+        below = fastrnn.Concat()(roll, outputs[-1]) if skip else outputs[-1]
+    top = fastrnn.Concat()(*outputs) if skip and layers > 1 else outputs[-1]
+    top = fastrnn.Activation("relu")(fastrnn.Linear(top.shape[-1], hidden, dtype=dtype, rng=rng)(top))
+    return fastrnn.Model(roll, fastrnn.Linear(hidden, KEYS, dtype=dtype, rng=rng)(top))
 
 
 def loss(logits: Array, targets: Array, mask: NDArray[np.bool_] | None) -> tuple[float, Array]:
@@ -168,7 +176,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     train = list(rolls.values())
     print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {arguments.held_out}, {len(test[0]):,} steps")
 
-    model = build(arguments.layers, arguments.hidden, arguments.dropout, arguments.seed)
+    model = build(arguments.layers, arguments.hidden, arguments.dropout, not arguments.plain, arguments.seed)
     started = time.perf_counter()
     fit(
         model,
@@ -177,12 +185,13 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         validation=windows(validation, 2000, [0]),
         lr=arguments.lr,
         epochs=arguments.epochs,
-        batch_size=32,
+        batch_size=8,
         clip_norm=5.0,
         callbacks=[EarlyStopping(patience=2, restore_best_weights=True)],
         seed=arguments.seed,
     )
-    figures = {**baselines(train + validation, test), f"LSTM, {arguments.layers} layers": nll(model, test)}
+    name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
+    figures = {**baselines(train + validation, test), name: nll(model, test)}
     for name, value in figures.items():
         print(f"{name:25s} {value:7.3f} nats per step")
     print(f"trained for {time.perf_counter() - started:.0f} seconds")
@@ -206,10 +215,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--validation", help="the piece to stop the training by (default: the last of the others)")
     add("--layers", type=int, default=3, help="stacked LSTM layers (%(default)s)")
     add("--hidden", type=int, default=128, help="their size (%(default)s)")
-    add("--dropout", type=float, default=0.3, help="between layers (%(default)s)")
-    add("--window", type=int, default=128, help="steps of a training sequence (%(default)s)")
+    add("--dropout", type=float, default=0.3, help="after each layer (%(default)s)")
+    add("--plain", action="store_true", help="no connections past layers")
+    add("--window", type=int, default=64, help="steps of a training sequence (%(default)s)")
     add("--epochs", type=int, default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
-    add("--lr", type=float, default=2e-3, help="Adam's learning rate (%(default)s)")
+    add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--temperature", type=float, default=0.9, help="of the sample: below 1 is more cautious (%(default)s)")
     add("--seed", type=int, default=0, help="of weights, order and sample (%(default)s)")
     add("--out", type=Path, default=Path("runs/piano-roll"), help="folder for the sample (%(default)s)")
