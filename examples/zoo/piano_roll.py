@@ -1,8 +1,9 @@
 """Ragtime as piano rolls: 88 sigmoid outputs a step say which keys are down next, given all the steps before.
 
-``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and one to
-stop the training by, trains stacked LSTM layers with feed-forward layers on top, prints the negative log-likelihood per
-step beside two baselines, and goes on with the first bars of the held-out piece: ``sample.mid`` and ``roll.png``.
+``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and the last
+other one to stop the training by, trains stacked LSTM layers with feed-forward layers on top, and prints the negative
+log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid`` and
+``roll.png``.
 """
 
 import argparse
@@ -62,12 +63,20 @@ def inputs_and_targets(roll: Array) -> tuple[Array, Array]:
     return np.concatenate([np.zeros_like(roll[:1]), roll[:-1]]), roll
 
 
+def transposed(roll: Array, semitones: int) -> Array:
+    """The roll so many semitones higher; what leaves the keyboard is lost."""
+    moved = np.zeros_like(roll)
+    keys = np.arange(max(0, semitones), min(KEYS, KEYS + semitones))
+    moved[:, keys] = roll[:, keys - semitones]
+    return moved
+
+
 def windows(rolls: Sequence[Array], length: int, shifts: Sequence[int]) -> Examples:
     """Windows of every roll, each moved up by so many semitones."""
     inputs, targets = [], []
     for roll in rolls:
         for shift in shifts:
-            x, target = inputs_and_targets(np.roll(roll, shift, axis=1))
+            x, target = inputs_and_targets(transposed(roll, shift))
             for start in range(0, len(x), length):
                 inputs.append(x[start : start + length])
                 targets.append(target[start : start + length])
@@ -91,6 +100,11 @@ def build(
     top = fastrnn.Concat()(*outputs) if skip and layers > 1 else outputs[-1]
     top = fastrnn.Activation("relu")(fastrnn.Linear(top.shape[-1], hidden, dtype=dtype, rng=rng)(top))
     return fastrnn.Model(roll, fastrnn.Linear(hidden, KEYS, dtype=dtype, rng=rng)(top))
+
+
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))``, for any x."""
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def loss(logits: Array, targets: Array, mask: NDArray[np.bool_] | None) -> tuple[float, Array]:
@@ -134,7 +148,7 @@ def sample(model: fastrnn.Model, prompt: Array, steps: int, rng: np.random.Gener
     for t in range(len(prompt) + steps):
         logits, state = model.step(x, state)
         if t >= len(prompt):
-            roll.append((rng.random(KEYS) < 1 / (1 + np.exp(-logits[0] / temperature))).astype(np.float32))
+            roll.append((rng.random(KEYS) < sigmoid(logits[0] / temperature)).astype(np.float32))
         x = roll[t][None]
     return np.stack(roll)
 
@@ -150,7 +164,7 @@ def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) 
     blue = LinearSegmentedColormap.from_list("blue", ["white", "#1d4ed8"])
     upper.imshow(probability.T, cmap=blue, extent=(0, len(true), LOWEST, LOWEST + KEYS), **shown)
     steps, keys = np.nonzero(true)
-    upper.plot(steps + 0.5, keys + LOWEST + 0.5, "o", markersize=2.2, color="#c2410c")
+    upper.plot(steps + 0.5, keys + LOWEST + 0.5, "o", markersize=1.3, color="#c2410c")
     upper.set_title("held out: played (dots), and the probability given to each key before (blue)", fontsize=10)
     lower.imshow(roll.T, cmap=blue, extent=(0, len(roll), LOWEST, LOWEST + KEYS), **shown)
     lower.axvline(prompt, color="#c2410c")
@@ -168,13 +182,15 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     """Train, print held-out nats per step, write the sample; returns the figures."""
     paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in (".mid", ".midi"))
     names = [p.stem for p in paths]
-    if arguments.held_out not in names:
+    if len(names) < 3:
+        raise SystemExit(f"{arguments.folder} must hold three MIDI files or more, got {len(names)}")
+    held_out = arguments.held_out or names[-1]
+    if held_out not in names:
         raise SystemExit(f"--held-out must be one of {', '.join(names)}")
     rolls = {path.stem: read_roll(path) for path in paths}
-    test = [rolls.pop(arguments.held_out)]
-    validation = [rolls.pop(arguments.validation or next(reversed(rolls)))]
+    test, validation = [rolls.pop(held_out)], [rolls.pop(next(reversed(rolls)))]
     train = list(rolls.values())
-    print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {arguments.held_out}, {len(test[0]):,} steps")
+    print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {held_out}, {len(test[0]):,} steps")
 
     model = build(arguments.layers, arguments.hidden, arguments.dropout, not arguments.plain, arguments.seed)
     started = time.perf_counter()
@@ -198,7 +214,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     prompt, shown = test[0][:64], test[0][:192]
-    probability = 1 / (1 + np.exp(-model(inputs_and_targets(shown)[0][:, None])[:, 0]))
+    probability = sigmoid(model(inputs_and_targets(shown)[0][:, None])[:, 0])
     roll = sample(model, prompt, 128, np.random.default_rng(arguments.seed), arguments.temperature)
     write_midi(roll, arguments.out / "sample.mid")
     draw(roll, len(prompt), shown, probability, arguments.out / "roll.png")
@@ -211,8 +227,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="MIDI files")
-    add("--held-out", default="winners", help="the piece of the figures, a file's name without its ending (%(default)s)")
-    add("--validation", help="the piece to stop the training by (default: the last of the others)")
+    add("--held-out", help="the piece of the figures, a file's name without its ending (default: the last)")
     add("--layers", type=int, default=3, help="stacked LSTM layers (%(default)s)")
     add("--hidden", type=int, default=128, help="their size (%(default)s)")
     add("--dropout", type=float, default=0.3, help="after each layer (%(default)s)")
