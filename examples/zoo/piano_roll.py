@@ -2,8 +2,8 @@
 
 ``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and the last
 other one to stop the training by, trains stacked LSTM layers with feed-forward layers on top, and prints the negative
-log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid`` and
-``roll.png``.
+log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid``,
+``roll.png``, and the model itself: ``model.png``.
 """
 
 import argparse
@@ -218,7 +218,8 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     roll = sample(model, prompt, 128, np.random.default_rng(arguments.seed), arguments.temperature)
     write_midi(roll, arguments.out / "sample.mid")
     draw(roll, len(prompt), shown, probability, arguments.out / "roll.png")
-    print(f"wrote {arguments.out}/sample.mid and roll.png")
+    model.plot(arguments.out / "model.png")
+    print(f"wrote sample.mid, roll.png and model.png into {arguments.out}")
     return figures
 
 
@@ -235,7 +236,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--window", type=int, default=64, help="steps of a training sequence (%(default)s)")
     add("--epochs", type=int, default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
     add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
-    add("--temperature", type=float, default=0.9, help="of the sample: below 1 is more cautious (%(default)s)")
+    add("--temperature", type=float, default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
     add("--seed", type=int, default=0, help="of weights, order and sample (%(default)s)")
     add("--out", type=Path, default=Path("runs/piano-roll"), help="folder for the sample (%(default)s)")
     return parser.parse_args(words)

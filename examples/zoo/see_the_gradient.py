@@ -206,45 +206,51 @@ def gate_panels(network: Network, distance: int) -> tuple[Panel, list[str]]:
     return panel, [WORDS[k] for k in ids[:, shown]]
 
 
+def trained(kind: str, distances: Sequence[int], seed: int, steps: int, lr: float) -> tuple[Network, int]:
+    """A network trained until its loss is below 0.005, or for so many steps; and the steps that it took."""
+    network = build(*KINDS[kind], seed=seed)
+    adam = optim.Adam(network.model.parameters(), lr=lr)
+    losses, _ = train(network, distances, steps, adam, np.random.default_rng(seed), enough=0.005)
+    return network, len(losses)
+
+
 def main(arguments: argparse.Namespace) -> dict[str, Array]:
     """Train, print accuracies, draw; the accuracies ``[seeds, distances]`` of each kind of network."""
-    started, out, far = time.perf_counter(), arguments.out, 42
+    started, out, far, seeds = time.perf_counter(), arguments.out, 42, range(arguments.seeds)
     out.mkdir(parents=True, exist_ok=True)
 
-    def trained(kind: str, distances: Sequence[int], seed: int, steps: int, enough: float) -> Network:
-        network = build(*KINDS[kind], seed=seed)
-        adam = optim.Adam(network.model.parameters(), lr=arguments.lr)
-        train(network, distances, steps, adam, np.random.default_rng(seed), enough=enough)
-        return network
-
     table = {}
-    print("held-out accuracy, trained at the same distance" + "".join(f"{d:6d}" for d in arguments.distances))
+    print(f"held-out accuracy, mean of {len(seeds)} seeds; words between, in training too:")
+    print(" " * 20 + "".join(f"{distance:6d}" for distance in arguments.distances))
     for kind in KINDS:
-        table[kind] = np.array([
-            [accuracy(trained(kind, (d,), seed, arguments.steps, 0.005), d) for d in arguments.distances]
-            for seed in range(arguments.seeds)
-        ])  # fmt: skip
-        print(
-            f"{kind:20s} mean of {arguments.seeds} seeds          " + "".join(f"{a:6.2f}" for a in table[kind].mean(axis=0))
+        table[kind] = np.array(
+            [
+                [accuracy(trained(kind, (d,), seed, arguments.steps, arguments.lr)[0], d) for d in arguments.distances]
+                for seed in seeds
+            ]
         )
+        print(f"{kind:20s}" + "".join(f"{mean:6.2f}" for mean in table[kind].mean(axis=0)))
     draw_accuracy(arguments.distances, table, out / "agreement.png")
 
-    mixed = {kind: trained(kind, MIXED, 0, arguments.mixed_steps, 0.0) for kind in KINDS}
-    for kind, network in mixed.items():
-        print(f"{kind:20s} trained at {MIXED[0]} to {MIXED[-1]}, tested at 60: {accuracy(network, 60):.2f}")
+    print(f"trained on {MIXED[0]} to {MIXED[-1]} words: steps that each seed took, and accuracy at 60 words")
+    mixed = {}
+    for kind in KINDS:
+        runs = [trained(kind, MIXED, seed, arguments.mixed_steps, arguments.lr) for seed in seeds]
+        mixed[kind] = runs[0][0]
+        print(f"{kind:20s}" + "".join(f"{steps:6d} ({accuracy(network, 60):.2f})" for network, steps in runs))
     before = {kind: gradient_norms(build(*KINDS[kind]), far) for kind in KINDS}
     draw_gradients(before, {kind: gradient_norms(mixed[kind], far) for kind in KINDS}, out / "gradient.png")
     panels = {kind: gate_panels(mixed[kind], 21) for kind in ("GRU, gate bias 4", "LSTM, gate bias 4")}
     draw_gates({kind: panel for kind, (panel, _) in panels.items()}, panels["GRU, gate bias 4"][1], out / "gates.png")
 
     growing = {scale: gradient_norms(large_rnn(scale), far) for scale in SCALES}
-    runs = {
-        name: [explode(clip, arguments.steps, seed) for seed in range(arguments.seeds)]
+    explosions = {
+        name: [explode(clip, arguments.steps, seed) for seed in seeds]
         for name, clip in (("without clipping", None), (f"clipped to {CLIP}", CLIP))
     }
-    draw_explosion(growing, runs, CLIP, out / "exploding.png")
-    for name, of in runs.items():
-        print(f"exploding RNN, {name}: last losses " + ", ".join(f"{losses[-50:].mean():.4f}" for losses, _ in of))
+    draw_explosion(growing, explosions, CLIP, out / "exploding.png")
+    for name, each in explosions.items():
+        print(f"exploding RNN, {name}: last losses " + ", ".join(f"{losses[-50:].mean():.4f}" for losses, _ in each))
     print(f"four pictures in {out}, {time.perf_counter() - started:.0f} seconds")
     return table
 
@@ -255,7 +261,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/gradient"), help="folder for the pictures (%(default)s)")
     add("--steps", type=int, default=600, help="training steps of each other network, at most (%(default)s)")
-    add("--mixed-steps", type=int, default=1500, help="those of the networks for all distances (%(default)s)")
+    add("--mixed-steps", type=int, default=3000, help="those of the networks for all distances, at most (%(default)s)")
     add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--distances", type=int, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
     add("--seeds", type=int, default=3, help="networks of each cell (%(default)s)")
