@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-STYLES = {
-    "RNN": ("#c2410c", "-"),
-    "GRU": ("#1d4ed8", "--"),
-    "LSTM": ("#15803d", "--"),
-    "GRU, gate bias 4": ("#1d4ed8", "-"),
-    "LSTM, gate bias 4": ("#15803d", (0, (5, 3))),
+STYLES: dict[str, dict[str, Any]] = {
+    "RNN": {"color": "#c2410c"},
+    "GRU": {"color": "#1d4ed8", "linestyle": "--"},
+    "LSTM": {"color": "#15803d", "linestyle": "--"},
+    "GRU, gate bias 4": {"color": "#1d4ed8", "linewidth": 3},
+    "LSTM, gate bias 4": {"color": "#15803d"},
 }
 
 
@@ -39,8 +39,7 @@ def draw_gradients(before: dict[str, Array], after: dict[str, Array], path: Path
         (right, after, "after training on 6 to 30 words"),
     ):
         for kind, norm in norms.items():
-            colour, style = STYLES[kind]
-            axes.semilogy(np.arange(len(norm))[::-1], norm / norm[-1], linestyle=style, color=colour, label=kind)
+            axes.semilogy(np.arange(len(norm))[::-1], norm / norm[-1], label=kind, **STYLES[kind])
         axes.invert_xaxis()
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("words before the verb (the subject stands at the left)")
@@ -55,9 +54,8 @@ def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path)
     figure = new_figure(7, 4)
     axes = figure.subplots()
     for kind, values in table.items():
-        colour, style = STYLES[kind]
-        axes.plot(distances, values.mean(axis=0), linestyle=style, color=colour, label=kind)
-        axes.plot(distances, values.T, ".", color=colour, alpha=0.4, markersize=5)
+        axes.plot(distances, values.mean(axis=0), label=kind, **STYLES[kind])
+        axes.plot(distances, values.T, ".", color=STYLES[kind]["color"], alpha=0.4, markersize=5)
     axes.axhline(0.5, color="#6b7280", linestyle=":", linewidth=1, label="the more frequent number")
     axes.set_ylim(0.25, 1.03)
     axes.set_xticks(distances)
