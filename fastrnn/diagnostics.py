@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import checks
 from .backends.protocol import CellSpec, Params
-from .backends.reference import BACKEND, STEPS, Layer, Tape
+from .backends.reference import BACKEND, Layer, Tape, sweep_backward
 from .layers.recurrent_base import Recurrent
 
 Array = NDArray[Any]
@@ -83,17 +83,17 @@ def _run(recurrent: Recurrent, x: Array) -> Iterator[tuple[Tape, Array]]:
 
 
 def _backward(tape: Tape, dy: Array) -> tuple[dict[str, Array], Array]:
-    """The gradients of a layer's states, and dx: the loop over time of the reference, which keeps what it passes."""
+    """The gradients of a layer's states, and dx, as the reference's loop over time passes them."""
     layer, spec = tape.layer, tape.layer.spec
-    _, step_backward = STEPS[spec.cell]
     T, B = dy.shape[:2]
-    dhs, dcs, dp = np.empty_like(dy), np.empty((T, B, spec.hidden_size)), np.empty((T, B, len(layer.W)))
-    dh, dc = np.zeros_like(dy[0]), np.zeros_like(dcs[0])
+    dhs, dcs, dp = np.empty_like(dy), np.zeros((T, B, spec.hidden_size)), np.empty((T, B, len(layer.W)))
     unused = BACKEND.prepare(spec, _zeros(spec))
-    for t in reversed(range(T)):
-        dhs[t] = dh + dy[t]
-        dcs[t] = dc + (_through_output(layer, tape.saved[t], dhs[t]) if spec.cell == "lstm" else 0)
-        dp[t], dh, dc = step_backward(layer, tape.saved[t], dhs[t], dc, unused)
+    for t, _, dh, dc, dp_t in sweep_backward(
+        tape, dy, np.zeros_like(dcs), np.zeros_like(dy[0]), np.zeros_like(dcs[0]), unused
+    ):
+        dhs[t], dp[t] = dh, dp_t
+        if spec.cell == "lstm":
+            dcs[t] = dc + _through_output(layer, tape.saved[t], dh)
     return ({"h": dhs, "c": dcs} if spec.cell == "lstm" else {"h": dhs}), dp @ layer.W
 
 

@@ -11,7 +11,7 @@ the numbers of the forward's, in reverse. The derivations are in docs/math.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -233,6 +233,22 @@ class Tape:
     saved: list[tuple[Array, ...]]
 
 
+def sweep_backward(
+    tape: Tape, dhs: Array, dcs: Array, dh: Array, dc: Array, grads: Layer
+) -> Iterator[tuple[int, Array, Array, Array, Array]]:
+    """The loop over time of backward: the last step first, ``s, rows, dh_new, dc_new, dp`` of each.
+
+    ``dhs [T,B,Y]`` and ``dcs [T,B,H]``, in order of steps, are what reaches the states after each step from above;
+    ``dh [B,Y]`` and ``dc [B,H]`` what reaches them from the step after, and are overwritten. Of the sequences ``rows``,
+    ``dh_new`` and ``dc_new`` are the sums of both, ``dp`` is the gradient of p. Adds into ``grads`` but for W and b_ih.
+    """
+    _, step_backward = STEPS[tape.layer.spec.cell]
+    for s, rows in reversed(list(enumerate(tape.order.rows))):
+        dh_new, dc_new = dh[rows] + dhs[s, rows], dc[rows] + dcs[s, rows]
+        dp, dh[rows], dc[rows] = step_backward(tape.layer, tape.saved[s], dh_new, dc_new, grads)
+        yield s, rows, dh_new, dc_new, dp
+
+
 def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
     """A float64 copy; zeros for None."""
     return np.zeros(shape) if array is None else array.astype(np.float64)
@@ -306,14 +322,12 @@ class Reference(OneByOne, NumpyLinear, NumpyTraining):
     ) -> tuple[Array | None, Array, Array | None]:
         """Gradients of a scalar loss; see the protocol for the shapes. Adds into ``grads``."""
         layer, order, spec = tape.layer, tape.order, tape.layer.spec
-        _, step_backward = STEPS[spec.cell]
         (T, B), H, Y = order.active.shape, spec.hidden_size, spec.output_size
         dhs, dcs = order(_float64(dy, (T, B, Y))), order(_float64(dc, (T, B, H)))
         dh, dc_carry = _float64(dh_n, (B, Y)), _float64(dc_n, (B, H))
         dp, own = np.zeros((T, B, spec.gates * H)), self.prepare(spec, grads.zeros_like())
-        for s, rows in reversed(list(enumerate(order.rows))):
-            dh_new, dc_new = dh[rows] + dhs[s, rows], dc_carry[rows] + dcs[s, rows]
-            dp[s, rows], dh[rows], dc_carry[rows] = step_backward(layer, tape.saved[s], dh_new, dc_new, own)
+        for s, rows, _, _, dp_s in sweep_backward(tape, dhs, dcs, dh, dc_carry, own):
+            dp[s, rows] = dp_s
         _input_product_backward(dp, tape.x, own)
         for name, array in grads.items():
             array += getattr(own, name)

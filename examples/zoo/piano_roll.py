@@ -1,0 +1,246 @@
+"""Ragtime as piano rolls: 88 sigmoid outputs a step say which keys are down next, given all the steps before.
+
+``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and the last
+other one to stop the training by, trains stacked LSTM layers with feed-forward layers on top, and prints the negative
+log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid``,
+``roll.png``, and the model itself: ``model.png``.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+from numpy.typing import NDArray
+
+import fastrnn
+from fastrnn.losses import sigmoid_binary_cross_entropy
+from fastrnn.training import EarlyStopping, Examples, fit
+
+Array = NDArray[np.float32]
+
+KEYS, LOWEST = 88, 21  # a piano's keys, from A0
+STEPS_PER_QUARTER = 4  # a step is a sixteenth note
+
+
+def read_roll(path: Path) -> Array:
+    """``[T, 88]``, 1 where a key is down during a sixteenth note. Two notes of a key without a rest become one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a change of tempo in a later track
+        midi = pretty_midi.PrettyMIDI(str(path))
+    ticks = midi.resolution / STEPS_PER_QUARTER
+    notes = [
+        (n.pitch - LOWEST, round(midi.time_to_tick(n.start) / ticks), round(midi.time_to_tick(n.end) / ticks))
+        for instrument in midi.instruments
+        if not instrument.is_drum
+        for n in instrument.notes
+        if 0 <= n.pitch - LOWEST < KEYS
+    ]
+    roll = np.zeros((max((end for _, _, end in notes), default=0) + 1, KEYS), np.float32)
+    for key, start, end in notes:
+        roll[start : max(end, start + 1), key] = 1
+    return roll[:-1] if not roll[-1].any() else roll
+
+
+def write_midi(roll: Array, path: Path, quarters_per_minute: float = 80.0) -> None:
+    """Write a roll as a piano's notes: a note is a run of steps with its key down."""
+    seconds = 60 / quarters_per_minute / STEPS_PER_QUARTER
+    midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
+    piano = pretty_midi.Instrument(program=0)
+    changes = np.diff(np.pad(roll > 0, ((1, 1), (0, 0))).astype(np.int8), axis=0).T
+    for key, change in enumerate(changes):
+        for start, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):
+            piano.notes.append(pretty_midi.Note(80, key + LOWEST, start * seconds, end * seconds))
+    midi.instruments.append(piano)
+    midi.write(str(path))
+
+
+def inputs_and_targets(roll: Array) -> tuple[Array, Array]:
+    """What is read and what comes next: the roll one step late, behind a step of silence, and the roll."""
+    return np.concatenate([np.zeros_like(roll[:1]), roll[:-1]]), roll
+
+
+def transposed(roll: Array, semitones: int) -> Array:
+    """The roll so many semitones higher; what leaves the keyboard is lost."""
+    moved = np.zeros_like(roll)
+    keys = np.arange(max(0, semitones), min(KEYS, KEYS + semitones))
+    moved[:, keys] = roll[:, keys - semitones]
+    return moved
+
+
+def windows(rolls: Sequence[Array], length: int, shifts: Sequence[int]) -> Examples:
+    """Windows of every roll, each moved up by so many semitones."""
+    inputs, targets = [], []
+    for roll in rolls:
+        for shift in shifts:
+            x, target = inputs_and_targets(transposed(roll, shift))
+            for start in range(0, len(x), length):
+                inputs.append(x[start : start + length])
+                targets.append(target[start : start + length])
+    return Examples(inputs, targets)
+
+
+def build(
+    layers: int, hidden: int, dropout: float = 0.0, skip: bool = True, seed: int = 0, dtype: str = "float32"
+) -> fastrnn.Model:
+    """Stacked LSTM layers, and feed-forward layers on top: logits ``[T, B, 88]`` from a roll ``[T, B, 88]``.
+
+    With ``skip`` the roll goes to every layer, and every layer to the top (Graves 2013, figure 1).
+    """
+    rng = np.random.default_rng(seed)
+    roll = fastrnn.Input(("T", "B", KEYS), dtype=dtype)
+    below, outputs = roll, []
+    for _ in range(layers):
+        y, _ = fastrnn.LSTM(below.shape[-1], hidden, dtype=dtype, rng=rng)(below)
+        outputs.append(fastrnn.Dropout(dropout, rng=rng)(y))
+        below = fastrnn.Concat()(roll, outputs[-1]) if skip else outputs[-1]
+    top = fastrnn.Concat()(*outputs) if skip and layers > 1 else outputs[-1]
+    top = fastrnn.Activation("relu")(fastrnn.Linear(top.shape[-1], hidden, dtype=dtype, rng=rng)(top))
+    return fastrnn.Model(roll, fastrnn.Linear(hidden, KEYS, dtype=dtype, rng=rng)(top))
+
+
+def sigmoid(x: Array) -> Array:
+    """``1 / (1 + exp(-x))``, for any x."""
+    return 0.5 + 0.5 * np.tanh(0.5 * x)
+
+
+def loss(logits: Array, targets: Array, mask: NDArray[np.bool_] | None) -> tuple[float, Array]:
+    """Negative log-likelihood in nats per step, summed over the keys, and its gradient."""
+    value, gradient = sigmoid_binary_cross_entropy(logits, targets, mask=mask)
+    return value * KEYS, gradient * KEYS
+
+
+def nll(model: fastrnn.Model, rolls: Sequence[Array]) -> float:
+    """Nats per step over whole pieces, each read from its beginning."""
+    total = 0.0
+    for roll in rolls:
+        x, target = inputs_and_targets(roll)
+        value, _ = sigmoid_binary_cross_entropy(model(x[:, None]), target[:, None], reduction="sum")
+        total += value
+    return total / sum(map(len, rolls))
+
+
+def baselines(train: Sequence[Array], test: Sequence[Array]) -> dict[str, float]:
+    """Nats per step of each key's own frequency, and of its frequency given whether it was down the step before."""
+    pairs = [inputs_and_targets(roll) for roll in train]
+    before, now = (np.concatenate(part) for part in zip(*pairs, strict=True))
+
+    def frequency(counted: Array) -> Array:
+        """Add one half to both counts (Krichevsky & Trofimov 1981): no key is impossible."""
+        return (0.5 + (now * counted).sum(0)) / (1 + counted.sum(0))
+
+    alone, after_up, after_down = frequency(np.ones_like(now)), frequency(1 - before), frequency(before)
+    totals = np.zeros(2)
+    for x, target in map(inputs_and_targets, test):
+        for i, p in enumerate((alone, np.where(x > 0, after_down, after_up))):
+            totals[i] -= (target * np.log(p) + (1 - target) * np.log(1 - p)).sum()
+    each = totals / sum(map(len, test))
+    return {"each key's frequency": float(each[0]), "repeat the step before": float(each[1])}
+
+
+def sample(model: fastrnn.Model, prompt: Array, steps: int, rng: np.random.Generator, temperature: float = 1.0) -> Array:
+    """Go on with a roll for so many steps, one at a time: ``[len(prompt) + steps, 88]``."""
+    roll, state = [*prompt], None
+    x = np.zeros((1, KEYS), np.float32)
+    for t in range(len(prompt) + steps):
+        logits, state = model.step(x, state)
+        if t >= len(prompt):
+            roll.append((rng.random(KEYS) < sigmoid(logits[0] / temperature)).astype(np.float32))
+        x = roll[t][None]
+    return np.stack(roll)
+
+
+def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) -> None:
+    """The held-out piece with the probability that the model gave each key, and below a sample with its prompt."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), dpi=100, layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    shown = {"aspect": "auto", "origin": "lower", "interpolation": "nearest", "vmin": 0, "vmax": 1}
+    blue = LinearSegmentedColormap.from_list("blue", ["white", "#1d4ed8"])
+    upper.imshow(probability.T, cmap=blue, extent=(0, len(true), LOWEST, LOWEST + KEYS), **shown)
+    steps, keys = np.nonzero(true)
+    upper.plot(steps + 0.5, keys + LOWEST + 0.5, "o", markersize=1.3, color="#c2410c")
+    upper.set_title("held out: played (dots), and the probability given to each key before (blue)", fontsize=10)
+    lower.imshow(roll.T, cmap=blue, extent=(0, len(roll), LOWEST, LOWEST + KEYS), **shown)
+    lower.axvline(prompt, color="#c2410c")
+    lower.set_title("a sample: up to the line the held-out piece, then the model's own", fontsize=10)
+    for axes, length in ((upper, len(true)), (lower, len(roll))):
+        axes.set_ylim(28, 96)
+        axes.set_yticks(range(36, 97, 12), [f"C{octave}" for octave in range(2, 8)])
+        axes.set_xticks(range(0, length + 1, 16), [str(bar) for bar in range(0, length // 8 + 1, 2)])
+        axes.set_xlabel("bar")
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def main(arguments: argparse.Namespace) -> dict[str, float]:
+    """Train, print held-out nats per step, write the sample; returns the figures."""
+    paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in (".mid", ".midi"))
+    names = [p.stem for p in paths]
+    if len(names) < 3:
+        raise SystemExit(f"{arguments.folder} must hold three MIDI files or more, got {len(names)}")
+    held_out = arguments.held_out or names[-1]
+    if held_out not in names:
+        raise SystemExit(f"--held-out must be one of {', '.join(names)}")
+    rolls = {path.stem: read_roll(path) for path in paths}
+    test, validation = [rolls.pop(held_out)], [rolls.pop(next(reversed(rolls)))]
+    train = list(rolls.values())
+    print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {held_out}, {len(test[0]):,} steps")
+
+    model = build(arguments.layers, arguments.hidden, arguments.dropout, not arguments.plain, arguments.seed)
+    started = time.perf_counter()
+    fit(
+        model,
+        windows(train, arguments.window, range(-6, 6)),
+        loss=loss,
+        validation=windows(validation, 2000, [0]),
+        lr=arguments.lr,
+        epochs=arguments.epochs,
+        batch_size=8,
+        clip_norm=5.0,
+        callbacks=[EarlyStopping(patience=2, restore_best_weights=True)],
+        seed=arguments.seed,
+    )
+    name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
+    figures = {**baselines(train + validation, test), name: nll(model, test)}
+    for name, value in figures.items():
+        print(f"{name:25s} {value:7.3f} nats per step")
+    print(f"trained for {time.perf_counter() - started:.0f} seconds")
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    prompt, shown = test[0][:64], test[0][:192]
+    probability = sigmoid(model(inputs_and_targets(shown)[0][:, None])[:, 0])
+    roll = sample(model, prompt, 128, np.random.default_rng(arguments.seed), arguments.temperature)
+    write_midi(roll, arguments.out / "sample.mid")
+    draw(roll, len(prompt), shown, probability, arguments.out / "roll.png")
+    model.plot(arguments.out / "model.png")
+    print(f"wrote sample.mid, roll.png and model.png into {arguments.out}")
+    return figures
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("folder", type=Path, help="MIDI files")
+    add("--held-out", help="the piece of the figures, a file's name without its ending (default: the last)")
+    add("--layers", type=int, default=3, help="stacked LSTM layers (%(default)s)")
+    add("--hidden", type=int, default=128, help="their size (%(default)s)")
+    add("--dropout", type=float, default=0.3, help="after each layer (%(default)s)")
+    add("--plain", action="store_true", help="no connections past layers")
+    add("--window", type=int, default=64, help="steps of a training sequence (%(default)s)")
+    add("--epochs", type=int, default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
+    add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
+    add("--temperature", type=float, default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
+    add("--seed", type=int, default=0, help="of weights, order and sample (%(default)s)")
+    add("--out", type=Path, default=Path("runs/piano-roll"), help="folder for the sample (%(default)s)")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    main(parse())
