@@ -6,6 +6,7 @@ direction; states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ class RowTape(NamedTuple):
     """What a training pass leaves of one layer: its tapes by direction, and the backwards of what was before and after."""
 
     tapes: list[DirectionTape]
-    before: list[Backward]
-    after: list[Backward]
+    before: Sequence[Backward]
+    after: Sequence[Backward]
 
 
 StackTape = list[RowTape]
@@ -52,7 +53,7 @@ def stack_forward(
     if around is None:
         if len(rows) == 1:  # as quick as can be: one small cell's step takes a microsecond
             out, tapes = _row_forward(owner, rows[0], x, h0, c0, lengths, training, cell_states)
-            return out, [RowTape(tapes, [], [])] if training else []
+            return out, [RowTape(tapes, (), ())] if training else []
         if not (training or cell_states or len(rows[0]) == 2):
             at_once = prepared_stack(owner, rows)
             if at_once is not None:
@@ -144,13 +145,15 @@ def stack_backward(
     dc0s: list[Array | None] = []
     i = sum(map(len, rows))
     for directions, (tapes, before, after) in zip(reversed(rows), reversed(tape), strict=True):
-        dy = _undone(after, dy)
+        if after:
+            dy = _undone(after, dy)
         of_row = slice(i - len(directions), i)
         i = of_row.start
         dh, d = None if dh_n is None else dh_n[of_row], None if dc_n is None else dc_n[of_row]
         wanted = need_dx or directions is not rows[0]
         dy, dh0, dc0 = _row_backward(owner, directions, tapes, dy, dh, d, dc, wanted)
-        dy = _undone(before, dy)
+        if before:
+            dy = _undone(before, dy)
         dc = None
         dh0s.insert(0, dh0)
         dc0s.insert(0, dc0)
@@ -159,7 +162,7 @@ def stack_backward(
     return dy, dh0_all, _joined(dc0s)
 
 
-def _undone(backwards: list[Backward], gradient: Array | None) -> Array | None:
+def _undone(backwards: Sequence[Backward], gradient: Array | None) -> Array | None:
     for backward in reversed(backwards):
         gradient = None if gradient is None else backward(gradient)
     return gradient
