@@ -13,7 +13,7 @@ from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
 from .described import Described
-from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
+from .door import Padding, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
 
@@ -59,6 +59,8 @@ class Model(Described):
         names = iter(graph.input_names)
         self._names: Nest = mapped(graph.inputs, lambda _: next(names))
         self._time_axes = list(dict.fromkeys(spec.time for spec in self._specs if spec.time is not None))
+        self._gradient_names = mapped(graph.outputs, lambda symbol: f"d{graph.symbol_names[symbol]}")
+        self._input_specs = mapped(graph.inputs, lambda symbol: symbol.spec)
         self._output_specs = mapped(graph.outputs, lambda symbol: symbol.spec)
         made_by_recurrent = {s for node in graph.nodes if isinstance(node.layer, Recurrent) for s in flat(node.outputs)}
         self._clean = mapped(graph.outputs, lambda symbol: symbol in made_by_recurrent)
@@ -152,24 +154,20 @@ class Model(Described):
         )
 
     def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Padding | None, need_dx: bool) -> Any:
-        names = mapped(self.graph.outputs, lambda symbol: f"d{self.graph.symbol_names[symbol]}")
-        given = arranged(names, douts, "backward")
-        checked = []
-        for symbol, gradient in zip(self.graph.flat_outputs, given, strict=True):
-            name = f"d{self.graph.symbol_names[symbol]}"
+        checked = arranged(self._gradient_names, douts, "backward")
+        for i, (symbol, gradient) in enumerate(zip(self.graph.flat_outputs, checked, strict=True)):
             shape = _numbers(symbol.spec, sizes)
-            if gradient is not None and shape is not None:
-                gradient = array(name, gradient, shape, symbol.dtype, f"[{', '.join(map(str, symbol.shape))}]")
-            checked.append(gradient if padding is None else padding.cleared(gradient, symbol.spec))
-        numbers = tuple(self._steps().numbers[symbol] for symbol in self.graph.flat_outputs)
-        sums = tape.backward(numbers, tuple(checked), need_dx)
+            if gradient is not None and shape is not None and not fits(gradient, shape, symbol.dtype):
+                array(f"d{self.graph.symbol_names[symbol]}", gradient, shape, symbol.dtype, symbol.spec.axes)
+            checked[i] = gradient if padding is None else padding.cleared(gradient, symbol.spec)
+        plan = self._steps()
+        sums = tape.backward(plan.output_numbers, checked, need_dx)
         if not need_dx:
             return None if isinstance(self.graph.inputs, Symbol) else mapped(self.graph.inputs, lambda _: None)
-        return self._input_gradients(sums.take(mapped(self.graph.inputs, self._steps().numbers.__getitem__)), sizes, padding)
+        return self._input_gradients(sums.take(plan.input_numbers), sizes, padding)
 
     def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Padding | None) -> Nest:
         """dinputs: zeros where nothing came, None for ids."""
-        specs = mapped(self.graph.inputs, lambda symbol: symbol.spec)
 
         def finished(gradient: Array | None, spec: Spec) -> Array | None:
             if spec.dtype == "int64":
@@ -180,7 +178,7 @@ class Model(Described):
                 return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
-        return _zipped(gradients, specs, finished)
+        return _zipped(gradients, self._input_specs, finished)
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""

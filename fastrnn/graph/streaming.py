@@ -14,8 +14,8 @@ from typing import Any
 from ..checks import describe
 from ..layers.embedded import EmbeddedRecurrent
 from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import UNKNOWN, Nest, Spec, Symbol, flat, mapped
-from .plan import Lengths, Plan, Step, Values, store
+from ..layers.symbols import UNKNOWN, Nest, Spec, Symbol, flat
+from .plan import Lengths, Plan, Step, Values, picked, store
 from .trace import Graph
 
 STILL, FLOWING, SO_FAR = "still", "flowing", "so far"
@@ -102,7 +102,7 @@ class Stream:
                 result, now = step.runner.stream(*args, state=carried, **step.keywords(lengths))
             store(step.outputs, result, values)
             after.append(now)
-        return mapped(plan.outputs, values.__getitem__), (tuple(after), tuple(values[number] for number in self._kept))
+        return picked(plan.outputs, values), (tuple(after), tuple(values[number] for number in self._kept))
 
     def _checked(self, state: Any) -> State:
         pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
