@@ -129,30 +129,33 @@ class Plan:
     def train(self, values: Values, lengths: Lengths | None) -> tuple[Nest, Tape]:
         """The outputs, and what their gradients need to flow back."""
         values += [None] * (len(self.numbers) - len(values))
-        tape = Tape()
+        entries: list[Entry] = []
         for step in self.steps:
             result, backward = step.runner.forward(*step.take(values), **step.keywords(lengths))
             store(step.outputs, result, values)
             several = isinstance(result, tuple) and not step.layer.none_is_zero
             specs = mapped(result, lambda array: Spec(array.shape, array.dtype)) if several else None
-            tape.entries.append((step, backward, specs))
+            entries.append((step, backward, specs))
             for i in step.drop:
                 values[i] = None
-        return mapped(self.outputs, values.__getitem__), tape
+        return mapped(self.outputs, values.__getitem__), Tape(entries)
+
+
+Entry = tuple[Step, Callable[..., Any], Nest]  # a step, its backward, the specs of its outputs if it wants zeros for None
 
 
 class Tape:
     """The backward of every step of one run, to be used once."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("_entries",)
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[Step, Callable[..., Any], Nest]] = []
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries: list[Entry] | None = entries
 
     def backward(self, numbers: tuple[int, ...], douts: tuple[Array | None, ...], need_dx: bool) -> Sums:
         """The gradients by the values' numbers, from those of some (None for zero); adds into the parameters' own."""
-        entries, self.entries = self.entries, []
-        if not entries:
+        entries, self._entries = self._entries, None
+        if entries is None:
             raise RuntimeError(USED_TAPE)
         sums = Sums()
         sums.add(numbers, douts)
@@ -169,7 +172,9 @@ def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest
     if specs is not None:
         dout = _filled(dout, specs)
     several = isinstance(dout, tuple) and not step.layer.one_gradient
-    options = {} if need_dx or step.wanted[0] or not isinstance(step.runner, Recurrent) else {"need_dx": False}
+    # A recurrent layer gives its state's gradient in any case.
+    wanted = need_dx or (step.wanted[0] if isinstance(step.layer, Recurrent) else any(step.wanted))
+    options = {"need_dx": False} if not wanted and getattr(step.runner, "takes_need_dx", False) else {}
     result = backward(*dout, **options) if several else backward(dout, **options)
     alone = len(step.args) == 1 and isinstance(step.args[0], tuple)
     return result if isinstance(result, tuple) and not alone else (result,)

@@ -13,6 +13,7 @@ from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
 from .repeat import RepeatVector
 from .sequential import Sequential
+from .stepper import Stepper
 
 __all__ = [
     "GRU",
@@ -40,5 +41,6 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Stepper",
     "VariationalDropout",
 ]

@@ -6,6 +6,7 @@ direction; states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ..backends.protocol import Forward
 from .around import NOTHING, Around, merged
 from .base import Layer
-from .direction import Direction, DirectionTape, backward_both, forward_both
+from .direction import Direction, DirectionTape, backward_both, forward_both, prepared_alike
 from .dropout import Backward, dropout_forward
 
 Array = NDArray[Any]
@@ -48,10 +49,15 @@ def stack_forward(
     Gives ``y [T,B,D*Y]`` (``[T,B,Y]`` merged), ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c
     [T,B,D*H]``.
     """
-    if around is None or around == NOTHING:
+    if around is None:
         if len(rows) == 1:  # as quick as can be: one small cell's step takes a microsecond
             out, tapes = _row_forward(owner, rows[0], x, h0, c0, lengths, training, cell_states)
-            return out, [RowTape(tapes, [], [])]
+            return out, [RowTape(tapes, [], [])] if training else []
+        if not (training or cell_states or len(rows[0]) == 2):
+            at_once = prepared_stack(owner, rows)
+            if at_once is not None:
+                backend, stack = at_once
+                return backend.forward_stack(stack, x, h0, c0, lengths), []
         around = NOTHING
     h_n: list[Array] = []
     c_n: list[Array | None] = []
@@ -81,6 +87,19 @@ def _dropout(owner: Layer, x: Array, p: float, one_mask: bool = False) -> tuple[
     assert owner.rng is not None
     x, undo = dropout_forward(x, p, owner.rng, one_mask=one_mask)
     return x, [undo]
+
+
+def prepared_stack(owner: Layer, rows: Rows) -> tuple[Any, Any] | None:
+    """The backend and its form of the layers as a whole, where it has one. The first direction keeps it."""
+    ready = prepared_alike(owner, [row[0] for row in rows])
+    backend: Any = ready[0].backend
+    if not hasattr(backend, "prepare_stack"):
+        return None
+    contents, keeper = [r.content for r in ready], rows[0][0]
+    kept = keeper.stack
+    if kept is None or not all(map(is_, kept[0], contents)):
+        keeper.stack = kept = contents, backend.prepare_stack(contents)
+    return backend, kept[1]
 
 
 def _row_forward(

@@ -38,6 +38,11 @@ class Spec(NamedTuple):
         first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
         return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
 
+    @property
+    def sequence(self) -> bool:
+        """Whether the axes may be time and batch: time's size may be a number too, as of a repeated vector."""
+        return len(self.shape) > 1 and self.shape[1] == "B"
+
     def __str__(self) -> str:
         """As messages and tables show it: ``float32 [T, B, 64]``."""
         return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
