@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import fastrnn
 from fastrnn.losses import sigmoid_binary_cross_entropy
-from fastrnn.training import EarlyStopping, Examples, fit
+from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit
 
 Array = NDArray[np.float32]
 
@@ -203,7 +203,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         epochs=arguments.epochs,
         batch_size=8,
         clip_norm=5.0,
-        callbacks=[EarlyStopping(patience=2, restore_best_weights=True)],
+        callbacks=[ProgressBar(), EarlyStopping(patience=2, restore_best_weights=True)],
         seed=arguments.seed,
     )
     name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
