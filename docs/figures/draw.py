@@ -365,14 +365,19 @@ def split() -> Axes:
     return a
 
 
+def save(axis: Axes, name: str) -> None:
+    """Write a picture into this folder, in few colours."""
+    figure = axis.figure
+    figure.canvas.draw()
+    pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    pixels.quantize(COLOURS, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+    plt.close(figure)
+
+
 def main() -> None:
     """All of them."""
     for draw in (layout, tile, sweep, zigzag, backward, lengths, split):
-        figure = draw().figure
-        figure.canvas.draw()
-        pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-        pixels.quantize(COLOURS, dither=Image.Dither.NONE).save(HERE / f"{draw.__name__}.png", optimize=True)
-        plt.close(figure)
+        save(draw(), draw.__name__)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""Draws architectures of sequence models, unrolled in time, into this folder: ``python docs/figures/architectures.py``.
+
+From below to above: what goes in, the layers, what comes out. The pictures are of docs/zoo/.
+"""
+
+from __future__ import annotations
+
+from draw import GATES, HOT, MARK, SOFT, arrow, box, canvas, save, say, title
+from matplotlib.axes import Axes
+
+INPUT, LAYER, OUTPUT, STATE = GATES["g"], GATES["i"], HOT, GATES["o"]
+W, H = 7.0, 5.0  # of a box
+TOP, MIDDLE, BOTTOM = 9.0, 20.0, 31.0
+
+
+def column(a: Axes, x: float, read: str, layer: str, written: str = "") -> None:
+    """One time step, its left edge at x."""
+    box(a, x, MIDDLE, W, H, LAYER, layer, size=8)
+    if read:
+        box(a, x, BOTTOM, W, H, INPUT, read)
+        arrow(a, (x + W / 2, BOTTOM), (x + W / 2, MIDDLE + H))
+    if written:
+        box(a, x, TOP, W, H, OUTPUT, written)
+        arrow(a, (x + W / 2, MIDDLE), (x + W / 2, TOP + H))
+
+
+def onward(a: Axes, x: float, gap: float) -> None:
+    """The state goes from the column at x to the next."""
+    arrow(a, (x + W, MIDDLE + H / 2), (x + W + gap, MIDDLE + H / 2))
+
+
+def feed_back(a: Axes, x: float, gap: float) -> None:
+    """What was written in the column at x is read in the next one."""
+    middle = x + W + gap / 2
+    a.plot([x + W, middle, middle], [TOP + H / 2, TOP + H / 2, BOTTOM + H / 2], color=MARK, lw=1, ls=(0, (3, 2)))
+    arrow(a, (middle, BOTTOM + H / 2), (x + W + gap, BOTTOM + H / 2), color=MARK)
+
+
+def one_to_one() -> Axes:
+    """The plain network."""
+    a = canvas(25)
+    title(a, "One to one: a feed-forward network")
+    parts = [("x [B, 2]", INPUT), ("Linear, tanh", LAYER), ("Linear, tanh", LAYER), ("Linear", LAYER), ("2 logits", OUTPUT)]
+    for n, (text, colour) in enumerate(parts):
+        x = 6 + 18 * n
+        box(a, x, 10, 13, 6, colour, text)
+        if n:
+            arrow(a, (x - 5, 13), (x, 13))
+    say(a, 6, 20.5, "no time, no state: what is left of a sequence model at a single step", color=SOFT, size=8)
+    return a
+
+
+def one_to_many() -> Axes:
+    """A letter and a length to a name."""
+    a = canvas(43)
+    title(a, "One to many: a first letter and a length make the state, the name follows")
+    box(a, 4, BOTTOM - 3, 11, H, INPUT, "letter  e")
+    box(a, 4, BOTTOM + 3.5, 11, H, INPUT, "length  4")
+    box(a, 4, MIDDLE, 11, H, STATE, "tanh of sum")
+    arrow(a, (9.5, BOTTOM - 3), (9.5, MIDDLE + H))
+    a.plot([15, 17, 17, 12.5], [BOTTOM + 6, BOTTOM + 6, BOTTOM - 4.5, BOTTOM - 4.5], color=SOFT, lw=1)
+    arrow(a, (12.5, BOTTOM - 4.5), (12.5, MIDDLE + H), color=SOFT)
+    arrow(a, (15, MIDDLE + H / 2), (22, MIDDLE + H / 2))
+    say(a, 18.3, MIDDLE + 0.6, "$h_0$", ha="center")
+    for n, (read, written) in enumerate(zip("⏎emma", "emma⏎", strict=True)):
+        x = 22 + 15 * n
+        column(a, x, read, "GRU", written)
+        if n < 4:
+            onward(a, x, 8)
+            feed_back(a, x, 8)
+    say(a, 22, 39.5, "read: what was written a step before (in training the name itself)", color=MARK, size=8)
+    return a
+
+
+def encoder_decoder() -> Axes:
+    """A date as people write it to one of the ISO form."""
+    a = canvas(43)
+    title(a, "Many to many, of two lengths: an encoder reads, a decoder starts from its last state and writes")
+    for n, read in enumerate(("3", "␣", "m", "…", "7", "9")):
+        x = 3 + 8.2 * n
+        column(a, x, read, "LSTM")
+        if n < 5:
+            onward(a, x, 1.2)
+    arrow(a, (51, MIDDLE + H / 2), (57, MIDDLE + H / 2))
+    say(a, 54, MIDDLE + 0.4, "$h, c$", ha="center")
+    for n, (read, written) in enumerate((("⏎", "1"), ("1", "9"), ("9", "…"), ("3", "⏎"))):
+        x = 57 + 10.6 * n
+        column(a, x, read, "LSTM", written)
+        if n < 3:
+            onward(a, x, 3.6)
+            if n < 2:
+                feed_back(a, x, 3.6)
+    say(a, 3, 39.5, "encoder: S steps, none of which writes", color=SOFT, size=8)
+    say(a, 57, 39.5, "decoder: T steps; in training it reads the right answer", color=MARK, size=8)
+    return a
+
+
+def main() -> None:
+    """All of them."""
+    for draw in (one_to_one, one_to_many, encoder_decoder):
+        save(draw(), draw.__name__)
+
+
+if __name__ == "__main__":
+    main()
