@@ -14,7 +14,7 @@ import pytest
 import fastrnn
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PATH_IN_TEXT = re.compile(r"`((?:csrc|fastrnn|tests|examples|docs|bench)/[\w./{},*-]*)`")
 
 
