@@ -26,6 +26,7 @@ from .layers import (
     Parameter,
     RNNCell,
     Sequential,
+    TokenDropout,
 )
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 
@@ -48,6 +49,7 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "Sequential",
+    "TokenDropout",
     "functional",
     "get_num_threads",
     "init",

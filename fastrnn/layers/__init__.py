@@ -7,6 +7,7 @@ from .dropout import Dropout
 from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN
 from .sequential import Sequential
+from .token_dropout import TokenDropout
 
 __all__ = [
     "GRU",
@@ -23,4 +24,5 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "Sequential",
+    "TokenDropout",
 ]
