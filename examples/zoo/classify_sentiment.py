@@ -1,0 +1,122 @@
+"""Is a sentence friendly? A GRU reads it word by word and its last state answers: many-to-one, variable lengths.
+
+``python examples/zoo/classify_sentiment.py FOLDER --text "What a waste of money"`` trains on the folder's ``*.txt`` files
+(on each line a sentence, a tab, 0 or 1), measures on a fifth held out, beside two baselines, then judges the text.
+"""
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import log
+from pathlib import Path
+
+import numpy as np
+
+from fastrnn import GRU, Dropout, Embedding, Input, Last, Linear, Model, TokenDropout
+from fastrnn.text.reading import read_file
+from fastrnn.text.tokens import tokenize
+from fastrnn.text.word_vocabulary import WordVocabulary
+from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit, predict
+
+Words = tuple[str, ...]
+Data = list[tuple[Words, int]]  # sentences and their labels, 1 for a friendly one
+
+
+def words_of(sentence: str) -> Words:
+    """Lower-case words and marks."""
+    return tuple(tokenize(sentence, sentences=False))
+
+
+def read(folder: Path) -> Data:
+    """The sentences in the folder's files; one that is there twice comes once."""
+    found = {}
+    for path in sorted(folder.glob("*.txt")):
+        for number, line in enumerate(read_file(path).split("\n"), 1):  # splitlines() would also split at U+0085
+            sentence, _, label = line.rpartition("\t")
+            if label in ("0", "1") and words_of(sentence):
+                found[words_of(sentence)] = int(label)
+            elif line.strip():
+                raise SystemExit(f"{path}, line {number}: expected a sentence, a tab and 0 or 1, got {line!r}")
+    if not found:
+        raise SystemExit(f"{folder} holds no *.txt file with labelled sentences")
+    return list(found.items())
+
+
+def split(data: Data, fold: int = 0) -> tuple[Data, Data, Data]:
+    """Seven tenths to train on, one to watch, two to test on, by a hash of the words: whatever else the files hold."""
+    parts: tuple[Data, Data, Data] = [], [], []
+    for words, label in data:
+        place = (hashlib.sha256(" ".join(words).encode()).digest()[0] - 51 * fold) % 256
+        parts[2 if place < 51 else 1 if place < 77 else 0].append((words, label))
+    return parts
+
+
+def naive_bayes(train: Data, sentences: Iterable[Words]) -> list[int]:
+    """A bag of words: ``p(label)`` times the product of ``p(word | label)``, these by counts plus one."""
+    counts = [Counter(word for words, label in train if label == wanted for word in words) for wanted in (0, 1)]
+    known = counts[0].keys() | counts[1].keys()
+    totals = [len(known) + count.total() for count in counts]
+    prior = [log(sum(label == wanted for _, label in train)) for wanted in (0, 1)]
+
+    def score(words: Words, label: int) -> float:
+        return prior[label] + sum(log((counts[label][word] + 1) / totals[label]) for word in words if word in known)
+
+    return [int(score(words, 1) > score(words, 0)) for words in sentences]
+
+
+def accuracy(predicted: Iterable[int], data: Data) -> float:
+    """The share of labels that were found."""
+    return sum(guess == label for guess, (_, label) in zip(predicted, data, strict=True)) / len(data)
+
+
+def make_model(V: int, size: int = 64, dropout: float = 0.5, dtype: str = "float32", seed: int = 0) -> Model:
+    """Word ids ``[T, B]`` in, the logit of a friendly sentence ``[B, 1]`` out."""
+    rng = np.random.default_rng(seed)
+    words = Input(("T", "B"), dtype="int64", name="words")
+    x = Embedding(V, size, dtype=dtype, rng=rng)(TokenDropout(dropout / 5, V - 1)(words))  # the last id is <UNK>
+    y, _ = GRU(size, size, dtype=dtype, rng=rng)(Dropout(dropout)(x))
+    return Model(words, Linear(size, 1, dtype=dtype, rng=rng)(Dropout(dropout)(Last()(y))))
+
+
+def examples(data: Data, vocabulary: WordVocabulary) -> Examples:
+    """As fit takes them."""
+    labels = np.array([[label] for _, label in data], np.float32)
+    return Examples([vocabulary.ids(words) for words, _ in data], labels)
+
+
+def main(folder: Path, fold: int, epochs: int, size: int, texts: Sequence[str] = (), seed: int = 0) -> dict[str, float]:
+    """Accuracies on the sentences held out: the model's and the baselines'."""
+    train, validation, test = split(read(folder), fold)
+    vocabulary = WordVocabulary.most_frequent([word for words, _ in train for word in words], 10_000)
+    model = make_model(len(vocabulary), size, seed=seed)
+    print(f"{len(train)} sentences to train on, {len(validation)} to watch, {len(test)} to test on; {len(vocabulary)} words")
+    fit(
+        model, examples(train, vocabulary), loss="sigmoid_binary_cross_entropy", metrics="binary_accuracy",
+        validation=examples(validation, vocabulary), epochs=epochs, lr=2e-3, clip_norm=1.0, seed=seed,
+        callbacks=[ProgressBar(), EarlyStopping(patience=5, restore_best_weights=True)],
+    )  # fmt: skip
+    seen = train + validation
+    majority = Counter(label for _, label in seen).most_common(1)[0][0]
+    results = {
+        "majority class": accuracy([majority] * len(test), test),
+        "naive Bayes": accuracy(naive_bayes(seen, [words for words, _ in test]), test),
+        "GRU": accuracy((predict(model, examples(test, vocabulary))[:, 0] > 0).tolist(), test),
+    }
+    for name, value in results.items():
+        print(f"{name:15} {value:6.1%} of the sentences held out")
+    for text in texts:
+        logit = model(vocabulary.ids(words_of(text))[:, None].astype(np.int64))[0, 0]
+        print(f"{1 / (1 + np.exp(-logit)):4.0%} friendly: {text}")
+    return results
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the labelled sentences are")
+    parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
+    parser.add_argument("--fold", type=int, default=0, help="which fifth is held out, 0 to 4 (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="at most (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="of the embedding and the state (default: %(default)s)")
+    arguments = parser.parse_args()
+    main(arguments.folder, arguments.fold, arguments.epochs, arguments.size, arguments.text)
