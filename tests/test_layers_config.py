@@ -62,9 +62,10 @@ def test_a_layer_used_twice_is_one_layer_in_the_description():
 
 def test_what_cannot_be_described_says_so():
     class Own(fastrnn.Layer):
-        pass
+        def __init__(self, size=3):
+            pass
 
-    with pytest.raises(TypeError, match=r"Own cannot be described: it does not define config\(\)"):
+    with pytest.raises(TypeError, match=r"Own cannot be described: it neither defines config\(\) nor keeps .* size"):
         fastrnn.Sequential(Own()).config()
 
 

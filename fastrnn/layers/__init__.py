@@ -1,11 +1,17 @@
 """Layers: recurrent ones with torch.nn's constructors, and the few others that models are built from."""
 
+from .activation import Activation
 from .base import IncompatibleKeys, Layer
 from .cells import GRUCell, LSTMCell, RNNCell
+from .combine import Add, Average, Concat, Multiply
+from .custom import Lambda
 from .dense import Embedding, Linear, OneHot
-from .dropout import Dropout
+from .dropout import Dropout, VariationalDropout
+from .normalization import LayerNorm
 from .parameter import Parameter
+from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
+from .repeat import RepeatVector
 from .sequential import Sequential
 from .token_dropout import TokenDropout
 
@@ -13,16 +19,28 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Activation",
+    "Add",
+    "Average",
+    "Concat",
     "Dropout",
     "Embedding",
     "GRUCell",
     "IncompatibleKeys",
     "LSTMCell",
+    "Lambda",
+    "Last",
     "Layer",
+    "LayerNorm",
     "Linear",
+    "MaxPool",
+    "MeanPool",
+    "Multiply",
     "OneHot",
     "Parameter",
     "RNNCell",
+    "RepeatVector",
     "Sequential",
     "TokenDropout",
+    "VariationalDropout",
 ]

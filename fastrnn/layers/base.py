@@ -14,7 +14,7 @@ from ..changes import CHANGES
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
-from .symbols import Nest, Symbol, apply, probed
+from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
 
 Array = NDArray[Any]
 
@@ -85,6 +85,13 @@ class Layer:
         """
         return probed(self, *inputs, **options)
 
+    def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
+        """What a model hands over as ``lengths``, from those by time axis and the inputs' specs; None for nothing."""
+        axis = next(flat(inputs)).time
+        if axis == UNKNOWN:
+            raise ValueError(f"{self.name or type(self).__name__} cannot have lengths: its time axis is made of others")
+        return lengths.get(axis)
+
     def not_streaming(self) -> str | None:
         """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""
         return None if self.pointwise else "it does not say that it computes every time step alone (pointwise = True)"
@@ -107,20 +114,23 @@ class Layer:
             raise ValueError(f"{self.name or type(self).__name__} cannot be streamed: {why}")
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments that make a layer like this one, but for its values: JSON-able.
+        """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
 
-        The default takes each of ``__init__``'s arguments, but ``rng``, from the attribute of the same name. Raises
-        TypeError where there is none, or for a layer that cannot be described so, such as one with a function in it.
+        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
+        the parameters' values. The default takes each argument from the attribute of the same name. Raises TypeError where
+        there is none, or for a layer that cannot be described, such as one with a function in it.
         """
-        names = [name for name in inspect.signature(type(self).__init__).parameters if name not in ("self", "rng")]
+        arguments = inspect.signature(type(self)).parameters
+        names = [name for name in arguments if name not in ("rng", "backend")]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
-            raise TypeError(f"{type(self).__name__} does not keep its argument {missing[0]}: it has to define config()")
+            cause = f"it neither defines config() nor keeps its constructor's argument {missing[0]}"
+            raise TypeError(f"{type(self).__name__} cannot be described: {cause}")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A layer from a :meth:`config`."""
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new layer from a :meth:`config`; ``custom`` has classes that are not fastrnn's, by name, for layers within."""
         return cls(**config)
 
     def named(self, name: str) -> Self:
@@ -221,14 +231,6 @@ class Layer:
             self.load_state_dict(arrays)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
-
-        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
-        the parameters' values. Raises TypeError where a layer does not say: a subclass that can be described defines it.
-        """
-        raise TypeError(f"{type(self).__name__} cannot be described: it does not define config()")
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the layer's repr."""

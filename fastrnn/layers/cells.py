@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec
-from .base import Layer
+from .base import Layer, takes_symbols
 from .direction import make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, pair
 from .parameter import GradientLock, Parameter
+from .symbols import Symbol, apply
 
 Array = NDArray[Any]
 Backward = Callable[[Any], tuple[Array | None, Any]]
@@ -32,6 +33,8 @@ class RecurrentCell(Layer):
     """
 
     cell = ""
+    one_gradient = True
+    none_is_zero = True
     weight_ih: Parameter
     weight_hh: Parameter
     bias_ih: Parameter
@@ -62,9 +65,15 @@ class RecurrentCell(Layer):
         self._direction = make_direction(self, spec, self.bias, "", init.generator(rng), forget_bias=forget_bias)
         self._lock = GradientLock()
 
+    @takes_symbols
     def __call__(self, x: Array, state: Any = None) -> Any:
         """Inference: the next state. See the class for shapes and errors."""
-        batched, x, h0, c0 = self._enter(x, state)
+        try:
+            batched, x, h0, c0 = self._enter(x, state)
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+            return apply(self, x, state)
         out, _ = self._direction.forward(self, x, h0, c0, None)
         return self._pack_state(out.h_n, out.c_n, batched)
 
@@ -135,10 +144,6 @@ class RecurrentCell(Layer):
         if not batched:
             h, c = h[0], None if c is None else c[0]
         return h if c is None else (h, c)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {name: getattr(self, name) for name in ("input_size", "hidden_size", "bias", "dtype")} | self._cell_options
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""
@@ -214,7 +219,3 @@ class LSTMCell(RecurrentCell):
         options = {"dtype": dtype, "rng": rng, "backend": backend}
         super().__init__(input_size, hidden_size, bias, **options, forget_bias=forget_bias, peephole=self.peephole)
         self.forget_bias = None if forget_bias is None else float(forget_bias)
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return super().config() | {"forget_bias": self.forget_bias}

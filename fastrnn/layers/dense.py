@@ -12,10 +12,11 @@ from .. import backends, checks, init, memory
 from ..backends.protocol import Backend
 from ..changes import CHANGES
 from ..checks import ids, plain
-from .base import Layer
+from .base import Layer, takes_symbols
 from .door import array, features
 from .parameter import GradientLock, Parameter
 from .prepared import Prepared, renewed
+from .symbols import Symbol, apply
 
 Array = NDArray[Any]
 
@@ -27,6 +28,8 @@ class Linear(Layer):
     dtype; weight and bias are drawn from U(-b, b), b = 1/sqrt(in_features). ``backend`` names the backend that does
     the work; None is the one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
     """
+
+    pointwise = True
 
     def __init__(
         self,
@@ -54,9 +57,16 @@ class Linear(Layer):
         self._lock = GradientLock()
         self._prepared: Prepared | None = None
 
+    @takes_symbols
     def __call__(self, x: Array) -> Array:
         """y."""
-        x = self._check_x(x)
+        try:
+            x = self._check_x(x)
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+            y: Array = apply(self, x)
+            return y
         return self._product(self._ready(), x)
 
     def _check_x(self, x: Array) -> Array:
@@ -116,6 +126,8 @@ class Embedding(Layer):
     for an id out of range.
     """
 
+    pointwise = True
+
     def __init__(
         self,
         num_embeddings: int,
@@ -155,10 +167,6 @@ class Embedding(Layer):
 
         return self._rows(rows), backward
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim, "dtype": self.dtype}
-
     def extra_repr(self) -> str:
         """As torch's."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -189,6 +197,8 @@ class OneHot(Layer):
     layers. Raises TypeError for what is not integers, ValueError for an id out of range.
     """
 
+    pointwise = True
+
     def __init__(self, num_classes: int, *, dtype: Any = "float32") -> None:
         self.num_classes = checks.positive_int("num_classes", num_classes)
         self.dtype = checks.float_dtype("dtype", dtype)
@@ -204,10 +214,6 @@ class OneHot(Layer):
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], None]]:
         """y, and a backward that returns None: ids have no gradient."""
         return self(x), lambda dy: None
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"num_classes": self.num_classes, "dtype": self.dtype}
 
     def extra_repr(self) -> str:
         """The number of classes."""

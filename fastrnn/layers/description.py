@@ -31,4 +31,4 @@ def build_layer(description: object, custom: Mapping[str, type[Layer]] | None = 
     kind = (custom or {}).get(name) or getattr(importlib.import_module("fastrnn"), name, None)
     if not (isinstance(kind, type) and issubclass(kind, Layer)):
         raise ValueError(f"there is no layer of class {name!r} in fastrnn or among the custom ones")
-    return kind(**config)
+    return kind.from_config(config, custom)

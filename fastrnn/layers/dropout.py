@@ -1,4 +1,7 @@
-"""Dropout: in training each value is zero with probability p, else scaled by 1/(1-p) (Srivastava et al. 2014)."""
+"""Dropout: in training each value is zero with probability p, else scaled by 1/(1-p) (Srivastava et al. 2014).
+
+Each by a draw of its own, or, for sequences, all steps by the same one (Gal & Ghahramani 2016).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,30 @@ from numpy.typing import NDArray
 
 from .. import checks, init, memory
 from .base import Layer
-from .door import array
+from .door import array, floats
+from .symbols import Nest, Spec
 
 Array = NDArray[Any]
 Backward = Callable[[Array], Array]
 
 
-def dropout_forward(x: Array, p: float, rng: np.random.Generator) -> tuple[Array, Backward]:
-    """x times a fresh mask of zeros and 1/(1-p), and the backward that applies the same mask."""
-    if p == 0:
-        return x, lambda dy: dy
-    mask = memory.empty(x.shape, x.dtype)
-    rng.random(out=mask, dtype=x.dtype.type)
+def draw_mask(shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator) -> Array:
+    """A fresh mask: 0 with probability p, else 1/(1-p)."""
+    mask = memory.empty(shape, dtype)
+    rng.random(out=mask, dtype=mask.dtype.type)
     np.greater_equal(mask, p, out=mask, casting="unsafe")
     mask *= 0.0 if p == 1 else 1 / (1 - p)
+    return mask
+
+
+def dropout_forward(x: Array, p: float, rng: np.random.Generator, *, one_mask: bool = False) -> tuple[Array, Backward]:
+    """x times a fresh mask of zeros and 1/(1-p), and the backward that applies the same mask.
+
+    ``one_mask``: it is the same at all of the steps, those of the first axis.
+    """
+    if p == 0:
+        return x, lambda dy: dy
+    mask = draw_mask(x.shape[1:] if one_mask else x.shape, x.dtype, p, rng)
 
     def masked(value: Array) -> Array:
         result = memory.empty(value.shape, value.dtype)
@@ -39,6 +52,8 @@ class Dropout(Layer):
     ``p`` is the probability of a zero, in [0, 1]; ``rng`` a numpy Generator or a seed. x may have any shape.
     """
 
+    pointwise = True
+
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         self.p = checks.number("p", p, 0, 1)
         self.rng = init.generator(rng)
@@ -49,16 +64,52 @@ class Dropout(Layer):
 
     def forward(self, x: Array) -> tuple[Array, Backward]:
         """The masked x, and a backward that maps dy to dx. Raises TypeError if x is not an array of floats."""
-        if not isinstance(x, np.ndarray) or x.dtype.name not in checks.DTYPES:
-            raise TypeError(f"x must be a float32 or float64 array, got {checks.describe(x)}")
+        floats("x", x)
         assert self.rng is not None
         y, masked = dropout_forward(x, self.p, self.rng)
         return y, lambda dy: masked(array("dy", dy, y.shape, x.dtype.name, "that of x"))
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return {"p": self.p}
-
     def extra_repr(self) -> str:
         """As torch's."""
+        return f"p={self.p:g}"
+
+
+class VariationalDropout(Layer):
+    """Dropout with one mask for all steps of a sequence (Gal & Ghahramani 2016): identity at inference.
+
+    A training forward draws a mask ``[B, ...]`` for ``x [T, B, ...]``: each sequence loses the same features at every step.
+    ``p`` is the probability of a zero, in [0, 1]; ``rng`` a numpy Generator or a seed. Recurrent layers have it built in,
+    for their inputs and their states: ``input_dropout``, ``recurrent_dropout``. Raises TypeError for what is not an array
+    of floats, ValueError for one without the axes ``[T, B, ...]``.
+    """
+
+    pointwise = True
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
+        self.p = checks.number("p", p, 0, 1)
+        self.rng = init.generator(rng)
+
+    def __call__(self, x: Array) -> Array:
+        """x itself."""
+        return self._check(x)
+
+    def forward(self, x: Array) -> tuple[Array, Backward]:
+        """The masked x, and a backward that maps dy to dx."""
+        assert self.rng is not None
+        y, masked = dropout_forward(self._check(x), self.p, self.rng, one_mask=True)
+        return y, lambda dy: masked(array("dy", dy, y.shape, y.dtype.name, "that of x"))
+
+    def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
+        """y's spec; see :meth:`Layer.infer`."""
+        if isinstance(x, Spec) and x.time is None:
+            raise ValueError("x must have a time axis: [T, B, ...]")
+        return super().infer(x, *others, **options)
+
+    def _check(self, x: Array) -> Array:
+        if floats("x", x).ndim < 3:
+            raise ValueError(f"x must have the axes [T, B, ...], three at least, got {checks.describe(x)}")
+        return x
+
+    def extra_repr(self) -> str:
+        """As Dropout's."""
         return f"p={self.p:g}"

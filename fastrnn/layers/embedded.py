@@ -70,6 +70,8 @@ class EmbeddedDirection(Direction):
 class EmbeddedRecurrent:
     """``recurrent(embedding(ids))``, with a table where that is less work; to be called as the recurrent layer is."""
 
+    takes_lengths = True
+
     def __init__(self, embedding: Embedding, recurrent: Recurrent) -> None:
         self.embedding = embedding
         self.recurrent = recurrent
@@ -91,6 +93,12 @@ class EmbeddedRecurrent:
             return result
         y, state = self.recurrent._infer(x, state, lengths, rows=self._rows)
         return y, state
+
+    def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], State]:
+        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        self.recurrent.require_streaming()
+        y, state = self(x, state, lengths)
+        return (y, state), state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""

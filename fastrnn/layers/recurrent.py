@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from .base import takes_symbols
 from .parameter import Parameter
 from .recurrent_base import Backward, Recurrent
+from .symbols import Symbol, apply
 
 Array = NDArray[Any]
 
@@ -116,10 +118,6 @@ class LSTM(Recurrent):
         )  # fmt: skip
         self.forget_bias = None if forget_bias is None else float(forget_bias)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        return super().config() | {"forget_bias": self.forget_bias}
-
     @overload
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: Literal[False] = False
@@ -128,12 +126,19 @@ class LSTM(Recurrent):
     @overload
     def __call__(self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool) -> tuple[Any, ...]: ...
 
+    @takes_symbols
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[Any, ...]:
         """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
         wanted = checks.flag("return_cell_states", return_cell_states)
-        return self._infer(x, state, lengths, wanted)
+        try:
+            return self._infer(x, state, lengths, wanted)
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+        outputs: tuple[Any, ...] = apply(self, x, state, lengths=lengths, return_cell_states=wanted)
+        return outputs
 
     @overload
     def forward(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
-from .base import Layer
+from .base import Layer, takes_symbols
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
 from .stack import Rows, stack_backward, stack_forward
+from .symbols import Nest, Spec, Symbol, apply
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -57,6 +58,8 @@ class Recurrent(Layer):
     """
 
     cell = ""
+    takes_lengths = True
+    none_is_zero = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
@@ -129,15 +132,40 @@ class Recurrent(Layer):
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
         return [direction.prepared(self).content for row in self._rows for direction in row]
 
+    @takes_symbols
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``. See the class for shapes and errors."""
-        y, state = self._infer(x, state, lengths)
+        try:  # costs an array nothing, where asking what x is would cost it something
+            y, state = self._infer(x, state, lengths)
+            return y, state
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+        y, state = apply(self, x, state, lengths=lengths)
         return y, state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``. See the class for shapes and errors."""
         (y, state), backward = self._train(x, state, lengths)
         return (y, state), backward
+
+    def infer(self, x: Spec, *state: Nest, **options: Any) -> Nest:
+        """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
+        if self.batch_first:
+            raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
+        if len(x.shape) < 2 or x.shape[1] != "B":
+            raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
+        return super().infer(x, *state, **options)
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        return "bidirectional: its reverse direction starts at the end of the sequence" if self.bidirectional else None
+
+    def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Any, State]:  # type: ignore[override]
+        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        self.require_streaming()
+        y, state = self(x, state, lengths)
+        return (y, state), state
 
     def _infer(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
@@ -220,11 +248,6 @@ class Recurrent(Layer):
         h_name, c_name = HALVES[name]
         h = layout.check_state(h_name, h, (count, B, Y), self._dtype, "[L*D, B, Y]")
         return h, layout.check_state(c_name, c, (count, B, H), self._dtype, "[L*D, B, H]")
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
-        names = ("input_size", "hidden_size", *_OPTIONS, "dtype")
-        return {name: getattr(self, name) for name in names} | self._cell_options
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""

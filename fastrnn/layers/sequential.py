@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import ids
+from ..checks import describe
 from .base import Layer
-from .dense import Embedding, OneHot
 from .description import build_layer, describe_layer
-from .embedded import EmbeddedRecurrent, embedded
-from .recurrent_base import Recurrent
+from .embedded import EmbeddedRecurrent
+from .fused import fused
 
 Array = NDArray[Any]
 
@@ -22,14 +22,16 @@ class Sequential(Layer):
     """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
-    ``lengths`` goes to every recurrent layer, also in a Sequential within. A OneHot before a recurrent layer checks its
-    ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before one is
-    multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the layer's
-    index. Raises TypeError for what is not a layer, ValueError without any.
+    ``lengths`` goes to every layer that looks along time, as far as there is a time axis. A OneHot before a recurrent
+    layer checks its ids and passes them on as they are: that layer takes ids, with the same result. An Embedding before
+    one is multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the
+    layer's index. Raises TypeError for what is not a layer, ValueError without any.
 
     ``layers`` is for what :meth:`config` describes: a list of layers, of descriptions (``{"class": "GRU", "config":
     {...}}``), and of numbers, which stand for the layer of that index once more.
     """
+
+    takes_lengths = True
 
     def __init__(self, *args: Layer, layers: Iterable[Any] = ()) -> None:
         self.layers: list[Layer] = []
@@ -50,6 +52,12 @@ class Sequential(Layer):
         firsts = [first.setdefault(id(layer), i) for i, layer in enumerate(self.layers)]
         return {"layers": [describe_layer(self.layers[i]) if i == j else j for i, j in enumerate(firsts)]}
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        made = (build_layer(item, custom) if isinstance(item, Mapping) else item for item in config["layers"])
+        return cls(layers=made)
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers, named by their index."""
         return ((str(i), layer) for i, layer in enumerate(self.layers))
@@ -57,41 +65,62 @@ class Sequential(Layer):
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
         for layer in self._steps():
-            if isinstance(layer, (Recurrent, EmbeddedRecurrent)):
-                x, _ = layer(x, lengths=lengths)
-            else:
-                x = layer(x, lengths) if isinstance(layer, Sequential) else layer(x)
+            y = _first(layer(x, **_options(layer, lengths)))
+            x, lengths = y, _handed_on(lengths, x, y)
         output: Array = x
         return output
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[[Array], Array | None]]:
         """The last layer's output, and a backward that maps its gradient to dx (None where x is ids)."""
         backwards: list[Callable[[Any], Any]] = []
-        backward: Callable[..., Any]
         for layer in self._steps():
-            if isinstance(layer, (Recurrent, EmbeddedRecurrent)):
-                (x, _), backward = layer.forward(x, lengths=lengths)
-                backwards.append(_only_dx(backward))
-            else:
-                x, backward = layer.forward(x, lengths) if isinstance(layer, Sequential) else layer.forward(x)
-                backwards.append(backward)
+            outputs, backward = layer.forward(x, **_options(layer, lengths))
+            backwards.append(backward)
+            y = _first(outputs)
+            x, lengths = y, _handed_on(lengths, x, y)
 
         def backward_all(dy: Array) -> Array | None:
             gradient: Array | None = dy
             for backward in reversed(backwards):
-                gradient = backward(gradient)
+                gradient = _first(backward(gradient))
             return gradient
 
         return x, backward_all
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        reasons = ((i, layer.not_streaming()) for i, layer in enumerate(self.layers))
+        return next((f"layer {i}, {type(self.layers[i]).__name__}: {why}" for i, why in reasons if why), None)
+
+    def stream(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
+        """``y, state`` of the next chunk of time: :meth:`Layer.stream`; the state is a tuple of the layers'."""
+        self.require_streaming()
+        if state is None:
+            state = (None,) * len(self.layers)
+        elif not (isinstance(state, tuple) and len(state) == len(self.layers)):
+            raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
+        after = []
+        for layer, before in zip(self.layers, state, strict=True):
+            outputs, now = layer.stream(x, state=before, **_options(layer, lengths))
+            y = _first(outputs)
+            x, lengths = y, _handed_on(lengths, x, y)
+            after.append(now)
+        return x, tuple(after)
+
+    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
+        """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
+        if not isinstance(x_t, np.ndarray):
+            raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
+        y, state = self.stream(x_t[None], state)
+        return y[0], state
 
     def _steps(self) -> list[Layer | EmbeddedRecurrent]:
         """The layers to run: a OneHot or an Embedding makes no vectors that would only feed a recurrent layer."""
         steps: list[Layer | EmbeddedRecurrent] = list(self.layers[:1])
         for before, layer in pairwise(self.layers):
-            if isinstance(layer, Recurrent) and isinstance(before, OneHot) and before.num_classes == layer.input_size:
-                steps[-1] = _Ids(before.num_classes)
-            if isinstance(layer, Recurrent) and type(before) is Embedding:  # a subclass may do something else
-                steps[-1] = embedded(before, layer)
+            stand_in = fused(before, layer)
+            if stand_in is not None:
+                steps[-1:] = [step for step in stand_in if step is not None]
             else:
                 steps.append(layer)
         return steps
@@ -106,20 +135,15 @@ class Sequential(Layer):
         return iter(self.layers)
 
 
-class _Ids(Layer):
-    """Token ids in -1..num_classes-1, checked as a OneHot would and passed on."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-
-    def __call__(self, x: Array) -> Array:
-        """x."""
-        return ids(x, self.num_classes)
-
-    def forward(self, x: Array) -> tuple[Array, Callable[[Array | None], None]]:
-        """x, and a backward that returns None: ids have no gradient."""
-        return self(x), lambda dy: None
+def _first(outputs: Any) -> Any:
+    """What goes on to the next layer: of several outputs (y and a state) the first."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def _only_dx(backward: Callable[[Array], tuple[Array | None, Any]]) -> Callable[[Array], Array | None]:
-    return lambda dy: backward(dy)[0]
+def _options(layer: Layer | EmbeddedRecurrent, lengths: Any) -> dict[str, Any]:
+    return {"lengths": lengths} if lengths is not None and layer.takes_lengths else {}
+
+
+def _handed_on(lengths: Any, x: Array, y: Array) -> Any:
+    """The lengths for the next layer: none after one that takes the time axis away."""
+    return None if lengths is None or np.ndim(y) < np.ndim(x) else lengths

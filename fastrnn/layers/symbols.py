@@ -33,9 +33,10 @@ class Spec(NamedTuple):
     dtype: str
 
     @property
-    def time(self) -> Axis | None:
-        """The time axis, such as ``"T"``, or None: the first axis is time iff the second is ``"B"``."""
-        return self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
+    def time(self) -> str | None:
+        """The time axis, such as ``"T"``, or None: a variable first axis is time iff the second is ``"B"``."""
+        first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
+        return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
 
     def __str__(self) -> str:
         """As messages and tables show it: ``float32 [T, B, 64]``."""
@@ -93,9 +94,9 @@ class Symbol:
     def _combined(self, layer: str, sign: str, other: object) -> Any:
         if not isinstance(other, Symbol):
             raise TypeError(f"a Symbol {sign} something needs another Symbol, got {describe(other)}")
-        from . import combine
+        from .. import layers
 
-        return getattr(combine, layer)()(self, other)
+        return getattr(layers, layer)()(self, other)
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a Symbol has no value yet: it stands for an array that the model will have when it is called")
@@ -105,7 +106,10 @@ class Symbol:
 
     def __repr__(self) -> str:
         """Where it comes from, its shape and dtype."""
-        source = f"Input {self.name!r}" if self.node is None else type(self.node.layer).__name__
+        if self.node is None:
+            source = "an Input" if self.name is None else f"Input {self.name!r}"
+        else:
+            source = self.node.layer.name or type(self.node.layer).__name__
         path = "".join(f"[{i}]" for i in self.path)
         return f"<Symbol of {source}{path}: {self.spec}>"
 

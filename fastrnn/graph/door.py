@@ -1,0 +1,119 @@
+"""What comes into a model and leaves it: arrays checked against the inputs' symbols, lengths, and clean padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import memory
+from ..checks import describe
+from ..functional import check_lengths
+from ..layers.symbols import Axis, Nest, Spec, is_nested
+from ..masks import sequence_mask
+
+Array = NDArray[Any]
+Lengths = dict[Axis, Array]  # by time axis
+Sizes = dict[Axis, int]  # of the variable axes
+
+
+def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
+    """The arrays of a call as a list, in the order of the names, which are nested as the model's inputs are.
+
+    Raises TypeError when there are more or fewer.
+    """
+    wanted = names if isinstance(names, tuple) else (names,)
+    if len(arrays) != len(wanted):
+        expected = ", ".join(map(_shown, wanted))
+        raise TypeError(f"{what} takes {len(wanted)} ({expected}), got {len(arrays)}")
+    found: list[Any] = []
+    for name, value in zip(wanted, arrays, strict=True):
+        if is_nested(name):
+            if not is_nested(value):
+                raise TypeError(f"{_shown(name)} must be a tuple of {len(name)}, got {describe(value)}")
+            found += arranged(name, tuple(value), _shown(name))
+        else:
+            found.append(value)
+    return found
+
+
+def _shown(name: Nest) -> str:
+    return f"({', '.join(map(_shown, name))})" if is_nested(name) else str(name)
+
+
+def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
+    """An array that fits its spec, where a float dtype is exact and ids are of any integer dtype.
+
+    ``sizes`` has those of the variable axes that are known already, and is added to. Raises TypeError or ValueError.
+    """
+    integers = spec.dtype.startswith("int")
+    fits = isinstance(value, np.ndarray) and (value.dtype.kind in "iu" if integers else value.dtype == spec.dtype)
+    if not fits or value.ndim != len(spec.shape):
+        raise (ValueError if fits else TypeError)(_expected(name, spec, value))
+    for axis, size in zip(spec.shape, value.shape, strict=True):
+        known = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
+        if size != known:
+            why = f", where {axis} = {known} in another input" if isinstance(axis, str) else ""
+            raise ValueError(_expected(name, spec, value) + why)
+    if not value.size:
+        raise ValueError(_expected(name, spec, value) + ": it is empty")
+    return value
+
+
+def _expected(name: str, spec: Spec, value: object) -> str:
+    kind = "an array of integers" if spec.dtype.startswith("int") else f"a {spec.dtype} array"
+    return f"{name} must be {kind} of shape [{', '.join(map(str, spec.shape))}], got {describe(value)}"
+
+
+def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
+    """lengths as int64 ``[B]`` by time axis; without those that are all T. Raises TypeError or ValueError.
+
+    ``axes`` are the time axes of the inputs. Where there is one, ``lengths`` may be its array.
+    """
+    if lengths is None:
+        return {}
+    if not axes:
+        raise ValueError(f"lengths must be None: no input has a variable time axis, got {describe(lengths)}")
+    if not isinstance(lengths, Mapping):
+        if len(axes) > 1:
+            expected = "{" + ", ".join(f"{axis!r}: ..." for axis in axes) + "}"
+            raise ValueError(f"lengths must say which time axis they are of, {expected}, got {describe(lengths)}")
+        lengths = {axes[0]: lengths}
+    found: Lengths = {}
+    for axis, value in lengths.items():
+        if axis not in axes:
+            raise ValueError(f"lengths must be of the time axes {', '.join(axes)}, got some of {describe(axis)}")
+        try:
+            checked = check_lengths(value, sizes[axis], sizes["B"])
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error) if len(axes) == 1 else f"lengths[{axis!r}]: {error}") from None
+        if checked is not None:
+            found[axis] = checked
+    return found
+
+
+class Padding:
+    """The positions past the lengths of one call, to be cleared in arrays that have a time axis."""
+
+    def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
+        self._outside = {axis: ~sequence_mask(value, sizes[axis]) for axis, value in lengths.items()}
+
+    def cleared(self, array: Array | None, spec: Spec) -> Array | None:
+        """The array with zeros (ids: -1) in the padding: a copy, or itself where it has none."""
+        outside = self._outside.get(spec.time) if spec.time is not None else None
+        if outside is None or array is None:
+            return array
+        copy = memory.empty(array.shape, array.dtype)
+        np.copyto(copy, array)
+        copy[outside] = 0 if array.dtype.kind in "fu" else -1
+        return copy
+
+
+def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
+    """The sizes of the variable axes of a call's inputs, which are checked. Raises TypeError or ValueError."""
+    sizes: Sizes = {}
+    for name, value, spec in zip(names, values, specs, strict=True):
+        check_array(name, value, spec, sizes)
+    return sizes

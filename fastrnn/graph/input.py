@@ -1,0 +1,41 @@
+"""Input: where a graph begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..checks import describe
+from ..layers.symbols import Axis, Spec, Symbol
+
+
+def Input(shape: tuple[Axis, ...], dtype: Any = "float32", name: str | None = None) -> Symbol:
+    """What a model will be given: a Symbol of this shape and dtype.
+
+    ``shape`` has all axes in fastrnn's order, those whose size is variable as capital-letter strings: ``("T", "B", 64)``
+    for a sequence of vectors, ``("T", "B")`` with ``dtype="int64"`` for token ids, ``("B", 10)`` for what has no time.
+    The first axis is time if and only if it is a letter and the second is ``"B"``; a second time axis has another name, as
+    the source's in an encoder-decoder: ``("S", "B", 64)``. dtype is float32, float64, or int64 for ids of any integer
+    dtype. Raises TypeError or ValueError.
+    """
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"shape must be a tuple such as ('T', 'B', 64), got {describe(shape)}")
+    for axis in shape:
+        letters = isinstance(axis, str) and axis.isidentifier() and axis[0].isupper()
+        number = isinstance(axis, (int, np.integer)) and not isinstance(axis, bool) and axis > 0
+        if not letters and not number:
+            raise ValueError(f"shape must hold capital letters and sizes of at least 1, got {describe(axis)} in {shape!r}")
+    if "B" not in shape[:2]:
+        raise ValueError(f"shape must have 'B' as its first axis or, after time, its second, got {shape!r}")
+    if len(set(filter(lambda axis: isinstance(axis, str), shape))) < sum(isinstance(axis, str) for axis in shape):
+        raise ValueError(f"shape must have each letter once, got {shape!r}")
+    try:
+        kind = np.dtype(dtype).name
+    except TypeError:
+        kind = repr(dtype)
+    if kind not in ("float32", "float64", "int64"):
+        raise ValueError(f"dtype must be float32, float64, or int64 for ids, got {kind}")
+    if name is not None and not (isinstance(name, str) and name.isidentifier()):
+        raise ValueError(f"name must be an identifier, got {describe(name)}")
+    return Symbol(Spec(tuple(a if isinstance(a, str) else int(a) for a in shape), kind), name=name)

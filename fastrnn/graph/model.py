@@ -1,0 +1,276 @@
+"""Model: the functional API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..layers.base import Layer
+from ..layers.door import array
+from ..layers.recurrent_base import Recurrent
+from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
+from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
+from .plan import Lengths, Plan, Tape
+from .streaming import Stream
+from .trace import Graph
+
+Array = NDArray[Any]
+
+
+class Model(Layer):
+    """The layers between some symbols and others, as one layer.
+
+    ``inputs`` and ``outputs`` are a Symbol, or lists or tuples of them, which may be nested: ``(y, (h_n, c_n))``. The inputs
+    may be any symbols, also ones within a graph: two models may share a part of one. Arrays have the symbols' order::
+
+        x = Input(("T", "B", 64))
+        y, h_n = GRU(64, 128)(x)
+        model = Model(x, Linear(128, 10)(y))
+
+        y = model(x, lengths=lengths)                         # inference keeps nothing
+        y, backward = model.forward(x, lengths=lengths)       # training ...
+        dx = backward(dy)                                     # ... adds into p.grad of every parameter
+
+    Several inputs are several arguments; several outputs are a tuple, whose gradients are backward's arguments. A
+    gradient may be None for zero, and is for ids; ``backward(dy, need_dx=False)`` leaves those of the inputs out. backward
+    is run once.
+
+    ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
+    that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
+    are zero there, and their gradients are not read there.
+
+    A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
+    what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
+    on, and names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
+    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed.
+    """
+
+    takes_lengths = True
+    none_is_zero = True
+
+    def __init__(self, inputs: Nest, outputs: Nest) -> None:
+        self.graph = Graph(inputs, outputs)
+        graph = self.graph
+        self._specs = [symbol.spec for symbol in graph.flat_inputs]
+        names = iter(graph.input_names)
+        self._names: Nest = mapped(graph.inputs, lambda _: next(names))
+        self._time_axes = list(dict.fromkeys(spec.time for spec in self._specs if spec.time is not None))
+        self._output_specs = mapped(graph.outputs, lambda symbol: symbol.spec)
+        made_by_recurrent = {s for node in graph.nodes if isinstance(node.layer, Recurrent) for s in flat(node.outputs)}
+        self._clean = mapped(graph.outputs, lambda symbol: symbol in made_by_recurrent)
+        self._dirty_inputs = self._inputs_to_clear()
+        self._plan: Plan | None = None
+        self._stream: Stream | None = None
+
+    def _inputs_to_clear(self) -> list[bool]:
+        """Of each input whether something other than a recurrent layer reads it: those pass over padding by themselves."""
+        others = {
+            symbol
+            for node in self.graph.nodes
+            for symbol in flat(node.args)
+            if not isinstance(node.layer, Recurrent) or symbol.dtype == "int64"  # ids are checked, padding too
+        }
+        outputs = set(self.graph.flat_outputs)
+        return [symbol in others or symbol in outputs for symbol in self.graph.flat_inputs]
+
+    @property
+    def inputs(self) -> Nest:
+        """The symbols that it was made of."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> Nest:
+        """The symbols that it was made of."""
+        return self.graph.outputs
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The layers by name, in the order in which they are first called."""
+        return dict(self.graph.layers)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers, with their names."""
+        return iter(self.graph.layers.items())
+
+    def __call__(self, *arrays: Any, lengths: Any = None) -> Any:
+        """The outputs for arrays, or for symbols; see the class."""
+        if any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
+            return apply(self, *arrays, lengths=lengths)
+        values, found, padding, _ = self._enter(arrays, lengths)
+        outputs = self._steps().run(values, found)
+        return outputs if padding is None else self._cleared(outputs, padding)
+
+    def forward(self, *arrays: Any, lengths: Any = None) -> tuple[Any, Callable[..., Any]]:
+        """The outputs, and backward; see the class."""
+        values, found, padding, sizes = self._enter(arrays, lengths)
+        ids = [value.copy() if value.dtype.kind in "iu" else value for value in values]
+        outputs, tape = self._steps().train(ids, found)
+        if padding is not None:
+            outputs = self._cleared(outputs, padding)
+
+        def backward(*douts: Any, need_dx: bool = True) -> Any:
+            return self._backward(tape, douts, sizes, padding, need_dx)
+
+        return outputs, backward
+
+    def _steps(self) -> Plan:
+        plan = self._plan
+        if plan is None:
+            self._plan = plan = Plan(self.graph)
+        return plan
+
+    def _enter(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Padding | None, Sizes]:
+        """The inputs and lengths, checked; what to clear, None for nothing; the sizes of variable axes."""
+        values = arranged(self._names, arrays, f"{self.name or 'the model'}'s call")
+        sizes = sizes_of(self.graph.input_names, values, self._specs)
+        if lengths is None:
+            return values, {}, None, sizes
+        found = check_all_lengths(lengths, self._time_axes, sizes)
+        if not found:
+            return values, found, None, sizes
+        padding = Padding(found, sizes)
+        for i, dirty in enumerate(self._dirty_inputs):
+            if dirty:
+                values[i] = padding.cleared(values[i], self._specs[i])
+        return values, found, padding, sizes
+
+    def _cleared(self, outputs: Nest, padding: Padding) -> Nest:
+        """The outputs with zeros in the padding."""
+        return mapped(
+            outputs,
+            lambda value, spec, clean: value if clean else padding.cleared(value, spec),
+            self._output_specs,
+            self._clean,
+        )
+
+    def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Padding | None, need_dx: bool) -> Any:
+        names = mapped(self.graph.outputs, lambda symbol: f"d{self.graph.symbol_names[symbol]}")
+        given = arranged(names, douts, "backward")
+        checked = []
+        for symbol, gradient in zip(self.graph.flat_outputs, given, strict=True):
+            name = f"d{self.graph.symbol_names[symbol]}"
+            shape = tuple(sizes.get(axis, axis) for axis in symbol.shape)
+            if gradient is not None and "?" not in shape:
+                letters = f"[{', '.join(map(str, symbol.shape))}]"
+                gradient = array(name, gradient, shape, symbol.dtype, letters)  # type: ignore[arg-type]
+            checked.append(gradient if padding is None else padding.cleared(gradient, symbol.spec))
+        numbers = tuple(self._steps().numbers[symbol] for symbol in self.graph.flat_outputs)
+        sums = tape.backward(numbers, tuple(checked), need_dx)
+        if not need_dx:
+            return None if isinstance(self.graph.inputs, Symbol) else mapped(self.graph.inputs, lambda _: None)
+        return self._input_gradients(sums.take(mapped(self.graph.inputs, self._steps().numbers.__getitem__)), sizes, padding)
+
+    def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Padding | None) -> Nest:
+        """dinputs: zeros where nothing came, None for ids."""
+        specs = mapped(self.graph.inputs, lambda symbol: symbol.spec)
+
+        def finished(gradient: Array | None, spec: Spec) -> Array | None:
+            if spec.dtype == "int64":
+                return None
+            if gradient is None:
+                return np.zeros([sizes.get(axis, axis) for axis in spec.shape], spec.dtype)  # type: ignore[misc]
+            return gradient if padding is None else padding.cleared(gradient, spec)
+
+        return _zipped(gradients, specs, finished)
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        try:
+            self._streaming()
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _streaming(self) -> Stream:
+        stream = self._stream
+        if stream is None:
+            self._stream = stream = Stream(self.graph, self._steps())
+        return stream
+
+    def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """``outputs, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
+
+        The time axis that is streamed is that of the outputs (that of the inputs where they have none); ``inputs`` are as
+        for the call, ``[T, B, ...]`` with any T along it. ``state`` is what the last chunk gave, a nest of arrays; None at
+        the start. Inputs without the streamed axis (an encoder's source, features without time) count in the first chunk,
+        and may be None after it. With one input, the state may be the second argument. An output without a time axis, such
+        as a final state, is that of the sequence so far. Raises ValueError, naming the layer and saying why, for a model
+        that cannot be streamed; else as the call.
+        """
+        self.require_streaming()
+        return self._run_stream(self._streaming(), inputs, state, lengths, self._specs)
+
+    def step(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """``outputs, state`` of one time step: as :meth:`stream`, but of arrays without the streamed time axis.
+
+        So ``y_t, state = model.step(x_t, state)`` takes x_t ``[B, I]`` or ids ``[B]``. ``lengths`` are of other time axes.
+        """
+        self.require_streaming()
+        stream = self._streaming()
+        axis = stream.axis
+        specs = [Spec(spec.shape[1:], spec.dtype) if spec.time == axis else spec for spec in self._specs]
+        outputs, state = self._run_stream(stream, inputs, state, lengths, specs)
+        return mapped(outputs, lambda value, spec: value[0] if spec.time == axis else value, self._output_specs), state
+
+    def _run_stream(self, stream: Stream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
+        """Arrays of these specs, where a time axis that is missing in them is one step."""
+        if len(inputs) == 2 and state is None and not isinstance(self._names, tuple):
+            inputs, state = inputs[:1], inputs[1]
+        values = arranged(self._names, inputs, "the model")
+        sizes: Sizes = {}
+        for i, (name, spec) in enumerate(zip(self.graph.input_names, specs, strict=True)):
+            if stream.still_inputs[i] and state is not None:
+                values[i] = None
+                continue
+            check_array(name, values[i], spec, sizes)
+            if spec is not self._specs[i]:
+                values[i] = values[i][None]
+        axes = [axis for axis in self._time_axes if axis in sizes]
+        if isinstance(lengths, Mapping):  # those of an input that was only needed in the first chunk may still be there
+            past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
+            lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
+        found = check_all_lengths(lengths, axes, sizes)
+        if not found:
+            return stream.run(values, state, found)
+        padding = Padding(found, sizes)
+        values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
+        outputs, state = stream.run(values, state, found)
+        return self._cleared(outputs, padding), state
+
+    def infer(self, *inputs: Nest, **options: Any) -> Nest:
+        """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""
+        bound = self._bound(inputs)
+
+        def renamed(spec: Spec) -> Spec:
+            return Spec(tuple(bound.get(axis, axis) for axis in spec.shape), spec.dtype)
+
+        return mapped(self._output_specs, renamed)
+
+    def _bound(self, inputs: tuple[Nest, ...]) -> dict[Axis, Axis]:
+        """What this model's letters stand for when it is called on symbols. Raises TypeError or ValueError."""
+        given = arranged(self._names, inputs, "the model")
+        bound: dict[Axis, Axis] = {}
+        for name, spec, wanted in zip(self.graph.input_names, given, self._specs, strict=True):
+            if spec is None:
+                raise TypeError(f"{name} must be a Symbol, got None")
+            fits = spec.dtype == wanted.dtype and len(spec.shape) == len(wanted.shape)
+            for axis, own in zip(spec.shape, wanted.shape, strict=False):
+                fits = fits and axis == (own if isinstance(own, int) else bound.setdefault(own, axis))
+            if not fits:
+                raise ValueError(f"{name} must be {wanted}, got {spec}")
+        return bound
+
+    def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
+        """The lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
+        bound = self._bound(tuple(inputs))
+        return {axis: lengths[bound[axis]] for axis in self._time_axes if bound[axis] in lengths} or None
+
+
+def _zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
+    """As :func:`mapped`, but of nests whose leaves may be None; the form is that of ``specs``."""
+    if isinstance(specs, Spec):
+        return function(gradients, specs)
+    return tuple(_zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

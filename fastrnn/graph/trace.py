@@ -1,0 +1,120 @@
+"""From symbols to the layers between them: which calls make up a model, in an order in which they can be run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from ..checks import describe
+from ..layers.base import Layer
+from ..layers.symbols import Nest, Node, Symbol, flat, is_nested, mapped
+
+
+class Graph:
+    """The calls that lead from ``inputs`` to ``outputs``, nests of symbols.
+
+    ``nodes`` are the calls, each after those whose values it takes; ``layers`` the distinct layers by name.
+    """
+
+    def __init__(self, inputs: Nest, outputs: Nest) -> None:
+        self.inputs, self.outputs = as_nest("inputs", inputs), as_nest("outputs", outputs)
+        self.flat_inputs, self.flat_outputs = list(flat(self.inputs)), list(flat(self.outputs))
+        for i, symbol in enumerate(self.flat_inputs):
+            if symbol in self.flat_inputs[:i]:
+                raise ValueError(f"inputs must hold each symbol once, got {symbol!r} twice")
+        self.nodes = self._reached()
+        self.layers = named_layers(node.layer for node in self.nodes)
+        self.input_names = self._input_names()
+        self.symbol_names = self._symbol_names()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        """A graph of copies, made node by node: the way of ``copy`` itself is as deep as the graph is long."""
+        symbols = {s: Symbol(s.spec, name=name) for s, name in zip(self.flat_inputs, self.input_names, strict=True)}
+        for node in self.nodes:
+            args = mapped(node.args, symbols.__getitem__)
+            specs = mapped(node.outputs, lambda symbol: symbol.spec)
+            again = Node(copy.deepcopy(node.layer, memo), args, dict(node.options), specs)
+            symbols = {**dict(zip(flat(node.outputs), flat(again.outputs), strict=True)), **symbols}  # inputs stay
+        return Graph(mapped(self.inputs, symbols.__getitem__), mapped(self.outputs, symbols.__getitem__))
+
+    def _reached(self) -> list[Node]:
+        """The calls that outputs depend on, in the order in which they were made. Raises ValueError."""
+        given, used = set(self.flat_inputs), set()
+        found: dict[int, Node] = {}
+        todo: list[tuple[Symbol, Symbol]] = [(output, output) for output in self.flat_outputs]
+        while todo:
+            symbol, output = todo.pop()
+            if symbol in given:
+                used.add(symbol)
+            elif symbol.node is None:
+                raise ValueError(f"outputs depend on {symbol!r}, which is not among the inputs; so does {output!r}")
+            elif symbol.node.serial not in found:
+                found[symbol.node.serial] = symbol.node
+                todo += [(argument, output) for argument in flat(symbol.node.args)]
+        for symbol in self.flat_inputs:
+            if symbol not in used:
+                raise ValueError(f"inputs hold {symbol!r}, which no output depends on")
+        return [found[serial] for serial in sorted(found)]
+
+    def _input_names(self) -> list[str]:
+        """Names of the inputs: their own, or ``input``, ``input_1`` ... Raises ValueError for one that stands twice."""
+        names: list[str] = []
+        for symbol in self.flat_inputs:
+            if symbol.name in names:
+                raise ValueError(f"inputs must have different names, got {symbol.name!r} twice")
+            names.append(symbol.name or unused("input", [*names, *self.layers]))
+        return names
+
+    def _symbol_names(self) -> dict[Symbol, str]:
+        """What each symbol is called: an input's name, or the layer's, ``#2`` for its second call, and ``[1][0]``."""
+        names: dict[Symbol, str] = {}
+        of_layer = {id(layer): name for name, layer in self.layers.items()}
+        calls: dict[str, int] = {}
+        for node in self.nodes:
+            layer = of_layer[id(node.layer)]
+            calls[layer] = calls.get(layer, 0) + 1
+            call = layer if calls[layer] == 1 else f"{layer}#{calls[layer]}"
+            for symbol in flat(node.outputs):
+                names[symbol] = call + "".join(f"[{i}]" for i in symbol.path)
+        return names | dict(zip(self.flat_inputs, self.input_names, strict=True))
+
+    def call_name(self, node: Node) -> str:
+        """The name of a node: that of its symbols without their indices."""
+        return self.symbol_names[next(flat(node.outputs))].partition("[")[0]
+
+
+def as_nest(name: str, symbols: Nest) -> Nest:
+    """A Symbol as it is; lists as tuples. Raises TypeError for what is not a symbol, ValueError where there is none."""
+    if is_nested(symbols):
+        if not symbols:
+            raise ValueError(f"{name} must hold at least one Symbol, got none")
+        return tuple(as_nest(name, item) for item in symbols)
+    if not isinstance(symbols, Symbol):
+        raise TypeError(f"{name} must be a Symbol or a list of them, got {describe(symbols)}")
+    return symbols
+
+
+def named_layers(layers: Iterable[Layer]) -> dict[str, Layer]:
+    """The distinct layers by name: their own, or the class' in lower case with a number from the second on.
+
+    Raises ValueError where two layers have been given the same name.
+    """
+    distinct = list({id(layer): layer for layer in layers}.values())
+    chosen = [layer.name for layer in distinct if layer.name is not None]
+    for name in chosen:
+        if chosen.count(name) > 1:
+            raise ValueError(f"layers of a model must have different names, got {name!r} for two of them")
+    named: dict[str, Layer] = {}
+    for layer in distinct:
+        named[layer.name or unused(type(layer).__name__.lower(), [*chosen, *named])] = layer
+    return named
+
+
+def unused(stem: str, taken: list[str]) -> str:
+    """``stem``, or ``stem_1``, ``stem_2``... whichever is not taken."""
+    name, i = stem, 0
+    while name in taken:
+        i += 1
+        name = f"{stem}_{i}"
+    return name

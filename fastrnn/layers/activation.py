@@ -1,0 +1,128 @@
+"""Functions of single values, and softmax, as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .base import Layer
+from .door import array, floats
+from .symbols import Nest, Spec
+
+Array = NDArray[Any]
+Derivative = Callable[[Array, Array], Array]  # dx from dy and what the forward pass kept
+
+
+def _tanh_backward(dy: Array, y: Array) -> Array:
+    dx: Array = dy * (1 - y * y)
+    return dx
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, 0)
+
+
+def _relu_backward(dy: Array, y: Array) -> Array:
+    return dy * (y > 0)
+
+
+def _sigmoid(x: Array) -> Array:
+    y: Array = 0.5 * np.tanh(0.5 * x) + 0.5  # no exponential to overflow
+    return y
+
+
+def _sigmoid_backward(dy: Array, y: Array) -> Array:
+    dx: Array = dy * (y * (1 - y))
+    return dx
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    e /= e.sum(axis=-1, keepdims=True)
+    return e
+
+
+def _softmax_backward(dy: Array, y: Array) -> Array:
+    dx: Array = y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
+    return dx
+
+
+def _softplus(x: Array) -> Array:
+    y: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return y
+
+
+def _softplus_backward(dy: Array, y: Array) -> Array:
+    dx: Array = dy * -np.expm1(-y)  # sigmoid(x) = 1 - exp(-softplus(x))
+    return dx
+
+
+_A, _B = (2 / np.pi) ** 0.5, 0.044715
+
+
+def _gelu_tanh(x: Array) -> Array:
+    y: Array = 0.5 * x * (1 + np.tanh(_A * (x + _B * x**3)))
+    return y
+
+
+def _gelu_tanh_backward(dy: Array, x: Array) -> Array:
+    t = np.tanh(_A * (x + _B * x**3))
+    dx: Array = dy * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _A * (1 + 3 * _B * x * x))
+    return dx
+
+
+# The function, its derivative, and whether that is computed from y (or else from x).
+_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Derivative, bool]] = {
+    "tanh": (np.tanh, _tanh_backward, True),
+    "relu": (_relu, _relu_backward, True),
+    "sigmoid": (_sigmoid, _sigmoid_backward, True),
+    "softmax": (_softmax, _softmax_backward, True),
+    "softplus": (_softplus, _softplus_backward, True),
+    "gelu_tanh": (_gelu_tanh, _gelu_tanh_backward, False),
+}
+
+
+class Activation(Layer):
+    """A function by its name: ``Activation("tanh")``. x is float32 or float64, of any shape, and y of the same.
+
+    ``tanh``, ``relu``; ``sigmoid``, 1 / (1 + exp(-x)); ``softmax`` over the last axis; ``softplus``, log(1 + exp(x));
+    ``gelu_tanh``, torch.nn.GELU(approximate="tanh"): 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks & Gimpel
+    2016). The losses on logits (:mod:`fastrnn.losses`) are steadier and faster than a softmax or a sigmoid with a loss on
+    top of it. Raises ValueError for another name or an x without a last axis, TypeError for what is not an array of floats.
+    """
+
+    pointwise = True
+
+    def __init__(self, function: str) -> None:
+        self.function = checks.choice("function", function, tuple(_FUNCTIONS))
+
+    def __call__(self, x: Array) -> Array:
+        """y."""
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN give what IEEE says, silently
+            return _FUNCTIONS[self.function][0](self._check(x))
+
+    def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """y, and a backward that maps dy to dx. x and y must stay as they are until it has run."""
+        _, derivative, from_y = _FUNCTIONS[self.function]
+        y = self(x)
+        kept = y if from_y else x
+        return y, lambda dy: derivative(array("dy", dy, kept.shape, kept.dtype.name, "that of x"), kept)
+
+    def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
+        """y's spec; see :meth:`Layer.infer`."""
+        if self.function == "softmax" and isinstance(x, Spec) and x.shape and isinstance(x.shape[-1], str):
+            raise ValueError(f"a softmax needs a last axis of fixed size, got {x.shape[-1]}")
+        return super().infer(x, *others, **options)
+
+    def _check(self, x: Array) -> Array:
+        if not floats("x", x).ndim or not x.shape[-1]:
+            raise ValueError(f"x must have a last axis that is not empty, got {checks.describe(x)}")
+        return x
+
+    def extra_repr(self) -> str:
+        """The function's name."""
+        return repr(self.function)

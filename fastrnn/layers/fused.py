@@ -1,0 +1,48 @@
+"""What stands in for a layer of ids and the recurrent layer that alone takes its vectors: nothing makes those vectors.
+
+A OneHot before a recurrent layer checks its ids and passes them on as they are: that layer takes ids, with the same
+result. An Embedding before one is multiplied by its input weights once where its tokens are few beside T*B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..checks import ids
+from .base import Layer
+from .dense import Embedding, OneHot
+from .embedded import EmbeddedRecurrent, embedded
+from .recurrent_base import Recurrent
+
+Array = NDArray[Any]
+
+
+def fused(before: Layer, layer: Layer) -> tuple[Layer | None, Layer | EmbeddedRecurrent] | None:
+    """What to run in place of ``before`` (None: nothing) and of ``layer``; None where they are run as they are."""
+    if not isinstance(layer, Recurrent):
+        return None
+    if isinstance(before, OneHot) and before.num_classes == layer.input_size:
+        return _Ids(before.num_classes), layer
+    if type(before) is Embedding:  # a subclass may do something else
+        return None, embedded(before, layer)
+    return None
+
+
+class _Ids(Layer):
+    """Token ids in -1..num_classes-1, checked as a OneHot would and passed on."""
+
+    pointwise = True
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def __call__(self, x: Array) -> Array:
+        """x."""
+        return ids(x, self.num_classes)
+
+    def forward(self, x: Array) -> tuple[Array, Callable[[Array | None], None]]:
+        """x, and a backward that returns None: ids have no gradient."""
+        return self(x), lambda dy: None

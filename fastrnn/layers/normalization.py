@@ -1,0 +1,112 @@
+"""Layer normalisation (Ba, Kiros & Hinton 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .base import Layer
+from .door import array
+from .door import features as check_features
+from .parameter import GradientLock, Parameter, Snapshot
+
+Array = NDArray[Any]
+
+
+class LayerNorm(Layer):
+    """Each vector shifted and scaled to mean 0 and variance 1, then by learnt values: torch.nn.LayerNorm (Ba et al. 2016).
+
+    ::
+
+        mu = mean(x)    s = 1 / sqrt(mean((x - mu)^2) + eps)    n = (x - mu) s    y = n * weight + bias
+
+    over the last axis: ``x, y [..., features]``, weight (ones) and bias (zeros) ``[features]``, all of the layer's dtype.
+    ``elementwise_affine=False`` leaves out both, ``bias=False`` the bias. Raises TypeError for a wrong dtype, ValueError for
+    a wrong shape, RuntimeError for a backward after the parameters have changed.
+    """
+
+    pointwise = True
+
+    def __init__(
+        self,
+        features: int,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = "float32",
+    ) -> None:
+        self.features = checks.positive_int("features", features)
+        self.eps = checks.number("eps", eps, 0)
+        self.elementwise_affine = checks.flag("elementwise_affine", elementwise_affine)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        has_bias = checks.flag("bias", bias) and self.elementwise_affine
+        self.weight: Parameter | None = None
+        self.bias: Parameter | None = None
+        if self.elementwise_affine:
+            self.weight = Parameter("weight", np.ones(self.features, self.dtype))
+        if has_bias:
+            self.bias = Parameter("bias", np.zeros(self.features, self.dtype))
+        self._lock = GradientLock()
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments; see :meth:`Layer.config`."""
+        bias = self.bias is not None or not self.elementwise_affine
+        options = {"eps": self.eps, "elementwise_affine": self.elementwise_affine, "bias": bias, "dtype": self.dtype}
+        return {"features": self.features, **options}
+
+    def __call__(self, x: Array) -> Array:
+        """y."""
+        return self._scaled(self._normalized(x)[0])
+
+    def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """y, and a backward that maps dy to dx and adds into the gradients."""
+        n, s = self._normalized(x)
+        snapshot = Snapshot(tuple(self.parameters()))
+
+        def backward(dy: Array) -> Array:
+            dy = array("dy", dy, n.shape, self.dtype, "[..., features]")
+            snapshot.require_unchanged()
+            self._add_gradients(dy, n)
+            dn = dy if self.weight is None else dy * self.weight.values
+            # mu and s depend on every value: what dn has along 1 and along n does not reach x.
+            dx: Array = dn - dn.mean(axis=-1, keepdims=True)
+            dx -= n * np.mean(dn * n, axis=-1, keepdims=True)
+            dx *= s
+            return dx
+
+        return self._scaled(n.copy()), backward
+
+    def _normalized(self, x: Array) -> tuple[Array, Array]:
+        """n in a new array, and s ``[..., 1]``."""
+        n: Array = check_features(x, self.features, self.dtype, "features")
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinities give what IEEE says, silently
+            n = n - n.mean(axis=-1, keepdims=True)
+            s = 1 / np.sqrt(np.mean(n * n, axis=-1, keepdims=True) + self.eps)
+            n *= s
+        return n, s
+
+    def _scaled(self, n: Array) -> Array:
+        """y, in n's place."""
+        if self.weight is not None:
+            n *= self.weight.values
+        if self.bias is not None:
+            n += self.bias.values
+        return n
+
+    def _add_gradients(self, dy: Array, n: Array) -> None:
+        rows = (-1, self.features)
+        with self._lock:
+            if self.weight is not None:
+                self.weight.gradient()[...] += np.sum((dy * n).reshape(rows), axis=0)
+            if self.bias is not None:
+                self.bias.gradient()[...] += np.sum(dy.reshape(rows), axis=0)
+
+    def extra_repr(self) -> str:
+        """As torch's."""
+        shown = f"({self.features},), eps={self.eps:g}, elementwise_affine={self.elementwise_affine}"
+        return f"{shown}, bias={self.bias is not None}"

@@ -1,0 +1,27 @@
+"""Which positions of padded sequences count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import checks
+
+
+def sequence_mask(lengths: Any, T: int | None = None) -> NDArray[np.bool_]:
+    """bool ``[T, B]``, True at the steps before each sequence's length: the mask that losses take.
+
+    ``lengths [B]`` are integers in 0..T; T is the largest of them by default. Raises TypeError or ValueError.
+    """
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
+        raise TypeError(f"lengths must be integers of shape [B], got {checks.describe(lengths)}")
+    longest = int(lengths.max(initial=0))
+    T = longest if T is None else checks.positive_int("T", T, smallest=0)
+    if longest > T or int(lengths.min(initial=0)) < 0:
+        wrong = longest if longest > T else int(lengths.min())
+        raise ValueError(f"lengths must lie in 0..T={T}, got {wrong}")
+    mask: NDArray[np.bool_] = np.arange(T)[:, None] < lengths
+    return mask
