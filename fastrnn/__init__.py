@@ -10,7 +10,7 @@ Layers take the place of ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays:
 The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on the command line trains a language model.
 """
 
-from . import functional, init, losses, optim
+from . import functional, init, losses, metrics, optim
 from .backends import BackendUnavailable, use_backend
 from .graph import Input, Model, Symbol
 from .layers import (
@@ -43,6 +43,7 @@ from .layers import (
 )
 from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
+from .training import Examples, evaluate, fit, predict
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ __all__ = [
     "Concat",
     "Dropout",
     "Embedding",
+    "Examples",
     "GRUCell",
     "Input",
     "LSTMCell",
@@ -79,11 +81,15 @@ __all__ = [
     "Symbol",
     "TokenDropout",
     "VariationalDropout",
+    "evaluate",
+    "fit",
     "functional",
     "get_num_threads",
     "init",
     "losses",
+    "metrics",
     "optim",
+    "predict",
     "sequence_mask",
     "set_num_threads",
     "use_backend",

@@ -1,4 +1,4 @@
-"""What a run shows while it goes: a progress bar and a loss curve. Both do without their library and say so once."""
+"""What a run shows while it goes: progress bars and a loss curve. They do without their library and say so once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from . import metrics, plots
 from .record import Info
 
 if TYPE_CHECKING:
-    from .loop import LoopConfig
+    from .config import LoopConfig
+    from .loop import Trainer
 
 REFRESH_SECONDS = 0.1
 REDRAW_SECONDS = 30.0
@@ -47,21 +48,27 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-class Progress:
+class ProgressBar:
     """A bar on a terminal, and a line for each evaluation anywhere; all to stdout.
 
-    The bar has the loss in nats and on another ``scale`` per ``unit``, the speed, the learning rate and the time left, by
-    steps or by the time limit, whichever ends first. ``print`` may be used while it is up. Without rich there are the lines
-    only.
+    The bar has the loss, the learning rate and the time left, by steps or by the time limit, whichever ends first; the line
+    all figures, and a star where ``val_loss`` is the best so far. ``print`` may be used while the bar is up. Without rich
+    there are the lines only.
     """
 
-    def __init__(self, config: LoopConfig, unit: str = "char", scale: plots.Scale = plots.BITS) -> None:
-        self.config, self.unit, self.scale = config, unit, scale
+    config: LoopConfig
+
+    def __init__(self) -> None:
         self._bar: Any = None
         self._bar_wanted = sys.stdout.isatty()
         self._first: Info | None = None
         self._loss = math.nan
         self._shown = 0.0
+
+    def on_begin(self, trainer: Trainer) -> None:
+        """Take the run's limits, and start anew."""
+        self.config = trainer.config
+        self._first, self._loss = None, math.nan
 
     def on_step(self, info: Info) -> None:
         """Move the bar."""
@@ -77,18 +84,14 @@ class Progress:
         if self._bar is None:
             self._start()
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self._done(info), text=self._text(info))
+            self._bar.update(
+                self._bar.task_ids[0], completed=self._done(info), text=self._text(info) + self._time_left(info)
+            )
             self._bar.refresh()
 
     def on_eval(self, info: Info) -> None:
-        """Print the evaluation's line, of 80 columns or so; a star marks the best one so far."""
-        val = math.nan if info.val_loss is None else info.val_loss
-        print(
-            f"step {info.step:>6} {_clock(info.seconds):>6}  train {info.train_loss:.3f}  "
-            f"val {val:.3f} nats/{self.unit} ({self.scale.text(val)}) {'*' if info.improved else ' '} "
-            f"{_short(info.tokens_per_second)} {self.unit}/s",
-            flush=True,
-        )
+        """Print the evaluation's line."""
+        print(self._line(info), flush=True)
 
     def on_end(self, info: Info) -> None:
         """Take the bar down."""
@@ -120,19 +123,52 @@ class Progress:
         by_time = info.seconds / self.config.max_seconds if self.config.max_seconds else 0.0
         return min(1.0, max(info.step / self.config.max_steps, by_time))
 
-    def _seconds_left(self, info: Info) -> float:
+    def _time_left(self, info: Info) -> str:
         assert self._first is not None
         steps, seconds = info.step - self._first.step, info.seconds - self._first.seconds
         left = (self.config.max_steps - info.step) * seconds / steps if steps else math.inf
-        return min(left, self.config.max_seconds - info.seconds if self.config.max_seconds else math.inf)
+        left = min(left, self.config.max_seconds - info.seconds if self.config.max_seconds else math.inf)
+        return f"  {_clock(max(0.0, left))} left" if math.isfinite(left) else ""
+
+    def _epochs(self, epoch: int) -> str:
+        last = -(-self.config.max_steps // self.config.eval_every)
+        return f"epoch {epoch:>{len(str(last))}}/{last}"
 
     def _text(self, info: Info) -> str:
-        left = self._seconds_left(info)
+        """What stands beside the bar."""
+        every = self.config.eval_every
+        place = (info.step - 1) % every + 1
+        return f"{self._epochs((info.step - 1) // every + 1)}  {place}/{every}  loss {self._loss:.4f}  lr {info.lr:.1e}"
+
+    def _line(self, info: Info) -> str:
+        """An evaluation in words."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in info.metrics.items() if name != "lr")
+        return f"{self._epochs(info.epoch)} {_clock(info.seconds):>6}  {figures}  lr {info.lr:.1e}{' *' if info.improved else ''}"
+
+
+class Progress(ProgressBar):
+    """A :class:`ProgressBar` for language models: losses in nats and on another ``scale`` per ``unit``, and the speed.
+
+    Its lines have 80 columns or so; a star marks the best evaluation so far.
+    """
+
+    def __init__(self, config: LoopConfig, unit: str = "char", scale: plots.Scale = plots.BITS) -> None:
+        super().__init__()
+        self.config, self.unit, self.scale = config, unit, scale
+
+    def _text(self, info: Info) -> str:
         return (
             f"{info.step}/{self.config.max_steps}  "
             f"{self._loss:.3f} nats {self.scale.text(self._loss)}/{self.unit}  "
             f"{_short(info.tokens_per_second)} {self.unit}/s  lr {info.lr:.1e}"
-            + (f"  {_clock(max(0.0, left))} left" if math.isfinite(left) else "")
+        )
+
+    def _line(self, info: Info) -> str:
+        val = math.nan if info.val_loss is None else info.val_loss
+        return (
+            f"step {info.step:>6} {_clock(info.seconds):>6}  train {info.train_loss:.3f}  "
+            f"val {val:.3f} nats/{self.unit} ({self.scale.text(val)}) {'*' if info.improved else ' '} "
+            f"{_short(info.tokens_per_second)} {self.unit}/s"
         )
 
 

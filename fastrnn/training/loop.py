@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from .. import checks
 from ..gradients import check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
-from . import checkpoint, metrics
+from . import checkpoint, listeners, metrics
 from .checkpoint import CheckpointError
+from .config import LoopConfig, Task
 from .interrupts import deferred_interrupt
 from .record import Info, Result, RunState, Window
 from .schedules import Schedule
@@ -25,51 +26,6 @@ if TYPE_CHECKING:
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"
 
 
-class Task(Protocol):
-    """A model with its data: what the loop trains."""
-
-    def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Every parameter once, by its full name."""
-
-    def train_step(self) -> tuple[float, int]:
-        """Run forward and backward on the next batch, adding gradients; (mean loss in nats per token, tokens)."""
-
-    def evaluate(self) -> float:
-        """The held-out loss in nats per token; must not disturb the state of training."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All else that the next step depends on (data position, random states): JSON-able, arrays under "arrays"."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`. Raises ValueError when it does not fit."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """When to stop, when to evaluate, how to clip gradients. Raises TypeError or ValueError for a value out of range.
-
-    ``max_steps`` and ``max_seconds`` count over all sittings of a resumed run (the last evaluation comes after them);
-    ``patience`` is the number of evaluations without improvement after which to stop; ``eval_every`` is in steps.
-    Gradients are clipped by value first, then by norm. ``overwrite``: a fresh run may replace another run's files.
-    """
-
-    max_steps: int
-    eval_every: int
-    max_seconds: float | None = None
-    patience: int | None = None
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("max_steps", "eval_every", "patience"):
-            if name != "patience" or self.patience is not None:
-                checks.positive_int(name, getattr(self, name))
-        for name in ("max_seconds", "clip_norm", "clip_value"):
-            if getattr(self, name) is not None:
-                checks.number(name, getattr(self, name), 0.0, open_low=True)
-
-
 class Trainer:
     """Trains a task.
 
@@ -79,8 +35,11 @@ class Trainer:
     A fresh run writes ``last`` before its first step, so that a folder that cannot be written shows at once. With
     ``out=None`` nothing is written.
 
-    ``callbacks`` are objects with any of the methods ``on_step(info)``, ``on_eval(info)`` (after the checkpoints are
-    written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`.
+    ``callbacks`` are objects with any of the methods ``on_begin(trainer)`` (before anything is done or written),
+    ``on_step(info)``, ``on_metrics(info)`` and ``on_eval(info)`` (of an evaluation: before and after the checkpoints
+    are written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`. One that sets its
+    attribute ``stop_training`` ends the run. One with ``state_dict()`` and ``load_state_dict(state)``, as a task has,
+    is saved and goes on with the run; what it changes in ``on_metrics`` is in that evaluation's checkpoints.
     """
 
     def __init__(
@@ -103,6 +62,15 @@ class Trainer:
         self._in_step = False
         self._clock_offset = 0.0
         self._last_info = self._info(math.nan, math.nan)
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate that the schedule multiplies; it may be set while the run goes on, and is saved with it."""
+        return self.state.base_lr
+
+    @base_lr.setter
+    def base_lr(self, value: float) -> None:
+        self.state = replace(self.state, base_lr=checks.number("base_lr", value, 0.0))
 
     def _optimized_params(self) -> list[tuple[str, Parameter]]:
         """The parameters that the optimiser updates, by the task's names."""
@@ -131,7 +99,9 @@ class Trainer:
             saved = loaded.state["trainer"]
             state = RunState(**{**saved, "window": Window(**saved["window"])})
             self.optimizer.load_state_dict(loaded.optimizer)
+            theirs = listeners.unpack(loaded.state.get("callbacks", {}), loaded.state["arrays"])
             self.task.load_state_dict({**loaded.state["task"], "arrays": loaded.state["arrays"]})
+            listeners.restore(self.callbacks, theirs)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit this run: {error}") from error
         for name, param in self._all_params:
@@ -150,6 +120,7 @@ class Trainer:
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")
+        listeners.tell(self.callbacks, "on_begin", self)
         self.claim_folder()
         self._clock_offset = time.perf_counter() - self.state.seconds
         self.optimizer.lr = self.state.lr  # an evaluation may be due before the next step
@@ -161,7 +132,8 @@ class Trainer:
             outcome = stopped
         finally:
             self.optimizer.lr = self.state.base_lr
-            self._tell("on_end", replace(self._last_info, seconds=self.state.seconds, stopped=outcome))
+            ended = replace(self._last_info, seconds=self.state.seconds, stopped=outcome)
+            listeners.tell(self.callbacks, "on_end", ended)
         return Result(self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome)
 
     def claim_folder(self) -> None:
@@ -213,7 +185,7 @@ class Trainer:
             return "patience"
         if config.max_seconds is not None and self._seconds() >= config.max_seconds:
             return "seconds"
-        return None
+        return "callback" if listeners.wants_stop(self.callbacks) else None
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._clock_offset
@@ -239,7 +211,7 @@ class Trainer:
         )
         self._in_step = False
         self._last_info = self._info(float(loss), norm)
-        self._tell("on_step", self._last_info)
+        listeners.tell(self.callbacks, "on_step", self._last_info)
 
     def _clip(self) -> float:
         """Clip the gradients; returns their norm before. Raises NonFiniteGradient."""
@@ -254,21 +226,33 @@ class Trainer:
 
     def _evaluate(self) -> None:
         check_finite_weights(self._params, self.state.step)
-        val_loss = float(self.task.evaluate())
+        found = self.task.evaluate()
+        found = found if isinstance(found, Mapping) else {"val_loss": found}
+        figures = {name: float(value) for name, value in found.items()}
+        val_loss = figures.get("val_loss", math.nan)
         window, improved, seconds = self.state.window, self.state.improves(val_loss), self._seconds()
         speed = window.tokens_per_second
         if self.out is not None:
             row = (self.state.step, seconds, window.mean_loss, val_loss, self.state.lr, window.mean_grad_norm, speed)
             metrics.append(self.out / METRICS, metrics.Row(*row))
-        # The row and the best come before the state: whoever goes on from an older state evaluates and writes them again.
-        state = self.state.after_evaluation(val_loss, seconds)
-        if improved:
-            self._save(BEST, state)
-        self.state = state
-        self._save(LAST, state)
+        before = self.state, listeners.states(self.callbacks)
+        self.state = self.state.after_evaluation(val_loss, seconds)
         info = self._info(window.mean_loss, window.mean_grad_norm)
-        self._last_info = replace(info, tokens_per_second=speed, improved=improved)
-        self._tell("on_eval", self._last_info)
+        named = {"loss": window.mean_loss, **figures, "lr": self.state.lr}
+        info = replace(info, tokens_per_second=speed, improved=improved, metrics=named)
+        try:
+            # The row and the best come before the state: whoever goes on from an older state evaluates and writes
+            # them again.
+            listeners.tell(self.callbacks, "on_metrics", info)
+            if improved:
+                self._save(BEST, self.state)
+        except BaseException:
+            self.state = before[0]
+            listeners.restore(self.callbacks, before[1])
+            raise
+        self._last_info = info
+        self._save(LAST, self.state)
+        listeners.tell(self.callbacks, "on_eval", info)
 
     def _save(self, name: str, state: RunState) -> None:
         """Write a checkpoint with this state, unless the weights are broken: a good file never gives way to a bad one."""
@@ -276,8 +260,9 @@ class Trainer:
             return
         check_finite_weights(self._params, state.step)
         task_state = dict(self.task.state_dict())
-        arrays = task_state.pop("arrays", {})
-        content = {"trainer": asdict(state), "task": task_state, "arrays": arrays}
+        theirs, their_arrays = listeners.pack(listeners.states(self.callbacks))
+        arrays = {**task_state.pop("arrays", {}), **their_arrays}
+        content = {"trainer": asdict(state), "task": task_state, "callbacks": theirs, "arrays": arrays}
         weights = {full_name: param.data for full_name, param in self._all_params}
         checkpoint.save(self.out / name, weights, self.optimizer, content)
 
@@ -294,10 +279,5 @@ class Trainer:
             grad_norm=norm,
             best_val_loss=state.best_val_loss,
             best_step=state.best_step,
+            epoch=state.evaluations,
         )
-
-    def _tell(self, event: str, info: Info) -> None:
-        for callback in self.callbacks:
-            method = getattr(callback, event, None)
-            if method is not None:
-                method(info)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Window:
 class RunState:
     """The loop's own part of a checkpoint. Frozen, and replaced as a whole: an interrupt never sees half an update.
 
-    ``lr`` is the last step's learning rate; ``seconds`` counts the time of all sittings of a run; ``stale`` the
-    evaluations since the best one.
+    ``lr`` is the last step's learning rate; ``seconds`` counts the time of all sittings of a run; ``evaluations``
+    those made, ``stale`` those since the best one.
     """
 
     base_lr: float
@@ -61,10 +62,14 @@ class RunState:
     best_step: int | None = None
     stale: int = 0
     window: Window = Window()
+    evaluations: int = 0
 
     def after_evaluation(self, val_loss: float, seconds: float) -> RunState:
         """With an evaluation at this step entered, and a new window."""
-        state = replace(self, seconds=seconds, evaluated_step=self.step, val_loss=val_loss, window=Window())
+        number = self.evaluations + 1
+        state = replace(
+            self, seconds=seconds, evaluated_step=self.step, val_loss=val_loss, window=Window(), evaluations=number
+        )
         if self.improves(val_loss):
             return replace(state, best_val_loss=val_loss, best_step=self.step, stale=0)
         return replace(state, stale=self.stale + 1)
@@ -81,8 +86,10 @@ class Info:
     In ``on_step``, ``train_loss`` and ``grad_norm`` (before clipping) are that step's; in ``on_eval`` they are means
     since the evaluation before; in ``on_end`` they are the last ones known. Losses are in nats per token. ``tokens``
     counts from the start of the run; ``tokens_per_second`` is the mean of training steps since the last evaluation.
-    ``val_loss`` is the last one known. ``improved`` (``on_eval``): this is the best evaluation so far. ``stopped``
-    (``on_end``): as in :class:`Result`, or "failed" when an error ended the run.
+    ``val_loss`` is the last one known. ``improved`` (``on_eval``): this is the best evaluation so far. ``epoch``: how
+    many evaluations there have been. ``metrics`` (``on_metrics``, ``on_eval``): all figures of this one by name,
+    ``loss``, ``val_loss``, ``lr`` and those of the task. ``stopped`` (``on_end``): as in :class:`Result`, or "failed"
+    when an error ended the run.
     """
 
     step: int
@@ -97,11 +104,16 @@ class Info:
     best_step: int | None
     improved: bool = False
     stopped: str | None = None
+    epoch: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended: ``stopped`` is "steps", "seconds", "patience" or "interrupted". Losses in nats per token."""
+    """How a run ended: ``stopped`` is "steps", "seconds", "patience", "interrupted", or "callback" when one asked for it.
+
+    Losses in nats per token.
+    """
 
     step: int
     seconds: float

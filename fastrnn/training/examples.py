@@ -1,0 +1,201 @@
+"""Data sets of examples, and the padded batches that models take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, init
+from ..masks import sequence_mask
+from .fields import Field, fields
+
+Array = NDArray[Any]
+Lengths = Array | dict[str, Array] | None
+Axis = str | int | None
+
+NOTHING, IGNORED = -1, -100  # what ids are padded with: the zero vector in inputs, not counted in targets
+POOL = 32  # batches among which a shuffled epoch puts sequences of like length together
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B examples, side by side.
+
+    ``inputs``: ``[B, ...]`` each, or padded sequences ``[T, B, ...]`` (ids with -1, floats with 0). ``targets``:
+    likewise, bare or a tuple as they were given; ids padded with -100, floats with 0; None where there are none.
+    ``lengths``: what models take, int64 ``[B]`` or those by the name of the time axis, None without sequences.
+    ``mask``: bool ``[T, B]``, where the targets are sequences, and a tuple where they are one; None counts all.
+    ``indices``: int64 ``[B]``, which examples.
+    """
+
+    inputs: tuple[Array, ...]
+    targets: Any
+    lengths: Lengths
+    mask: Any
+    indices: Array
+
+    @property
+    def size(self) -> int:
+        """The number of examples."""
+        return len(self.indices)
+
+
+class Examples:
+    """N examples of inputs and, for training, targets.
+
+    ``inputs`` and ``targets`` are a field or a tuple of fields. A field is an array ``[N, ...]``, which has no time,
+    or a list of N sequences ``[T_i, ...]``, arrays or Python lists of ids or numbers (an array ``x [N, T, ...]`` of
+    sequences is given as ``list(x)``). ``axes`` names the time axis of each input where they have more than one, None
+    for one without time: ``Examples((source, target), following, axes=("S", "T"))``, a number where the length is
+    fixed; inputs of one axis have the same lengths. By default inputs whose lengths all agree share one, and
+    :func:`fastrnn.fit` takes the names from a ``Model``. Raises TypeError or ValueError naming the argument: empty
+    data or sequences, unequal N, a type that is neither integer nor float32 nor float64, NaN.
+    """
+
+    # The name of each input's time axis, a number where its length is fixed, None without one. None as a whole: not
+    # known yet.
+    _axes: tuple[Axis, ...] | None = None
+
+    def __init__(self, inputs: Any, targets: Any = None, *, axes: Sequence[Axis] | str | None = None) -> None:
+        made = fields("inputs", inputs)
+        goals = () if targets is None else fields("targets", targets)
+        if goals and len(goals[0]) != len(made[0]):
+            raise ValueError(f"targets must have as many examples as inputs, {len(made[0])}, got {len(goals[0])}")
+        several = isinstance(targets, tuple)
+        self._set(made, goals, several)
+        self._axes = self._shared_axis() if axes is None else self._named_axes((axes,) if isinstance(axes, str) else axes)
+
+    def _set(self, inputs: tuple[Field, ...], targets: tuple[Field, ...], several: bool) -> None:
+        self.inputs, self.targets, self.several_targets = inputs, targets, several
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def __getitem__(self, chosen: slice | Sequence[int] | Array) -> Examples:
+        """Some of the examples: a slice or indices ``[n]``, in their order. Raises IndexError, TypeError or ValueError."""
+        indices = np.arange(len(self))[chosen]
+        if indices.ndim != 1 or not len(indices):
+            raise ValueError(
+                f"examples must be chosen by a slice or indices [n], at least one, got {checks.describe(chosen)}"
+            )
+        some = Examples.__new__(Examples)
+        inputs, targets = (tuple(field.take(indices) for field in group) for group in (self.inputs, self.targets))
+        some._set(inputs, targets, self.several_targets)
+        some._axes = self._axes
+        return some
+
+    def split(self, fraction: float, rng: np.random.Generator | int = 0) -> tuple[Examples, Examples]:
+        """A shuffled split: about ``fraction`` of the examples, and the rest, at least one each. ``rng``: or a seed."""
+        checks.number("fraction", fraction, 0.0, 1.0)
+        if len(self) < 2:
+            raise ValueError(f"examples must be at least 2 to be split, got {len(self)}")
+        order = init.generator(rng).permutation(len(self))
+        cut = min(max(1, round(fraction * len(self))), len(self) - 1)
+        return self[order[:cut]], self[order[cut:]]
+
+    def with_axes(self, axes: Sequence[Axis]) -> Examples:
+        """The same examples, their inputs' time axes named anew. Raises ValueError as the class does."""
+        same = Examples.__new__(Examples)
+        same._set(self.inputs, self.targets, self.several_targets)
+        same._axes = same._named_axes(axes)
+        return same
+
+    def batches(
+        self, batch_size: int, rng: np.random.Generator | None = None, *, by_length: bool | None = None
+    ) -> Iterator[Batch]:
+        """All examples once, in batches; the last one may be smaller.
+
+        In their order, or shuffled with ``rng``. ``by_length`` puts sequences of like length together, which saves
+        padding: on by default where they are shuffled. Then batches are cut from pools of 32 batches that are sorted
+        by length, and shuffled themselves. ``Batch.indices`` says which examples a batch holds.
+        """
+        return (self.batch(indices) for indices in self.order(batch_size, rng, by_length=by_length))
+
+    def order(
+        self, batch_size: int, rng: np.random.Generator | None = None, *, by_length: bool | None = None
+    ) -> list[Array]:
+        """The indices of each of the :meth:`batches`."""
+        size = checks.positive_int("batch_size", batch_size)
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy Generator or None, got {checks.describe(rng)}")
+        sort = by_length if by_length is not None else rng is not None
+        keys = [field.lengths for field in (*self.targets, *reversed(self.inputs)) if field.lengths is not None]
+        order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
+        if not keys or not sort:
+            return [order[i : i + size] for i in range(0, len(order), size)]
+        pool = len(order) if rng is None else POOL * size
+        pools = [order[i : i + pool] for i in range(0, len(order), pool)]
+        ordered = np.concatenate([part[np.lexsort([key[part] for key in keys])] for part in pools])
+        batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
+        return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
+
+    def batch(self, indices: Array) -> Batch:
+        """The batch of these examples. Raises ValueError where inputs differ in length and have no names of axes."""
+        indices = np.asarray(indices, np.int64)
+        inputs = tuple(field.batch(indices, NOTHING if field.is_ids else 0) for field in self.inputs)
+        targets = tuple(field.batch(indices, IGNORED if field.is_ids else 0) for field in self.targets)
+        masks = tuple(None if f.lengths is None else sequence_mask(f.lengths[indices]) for f in self.targets)
+        bare = len(targets) == 1 and not self.several_targets
+        return Batch(
+            inputs,
+            (targets[0] if bare else targets) if targets else None,
+            self._lengths(indices),
+            (masks[0] if bare else masks) if targets else None,
+            indices,
+        )
+
+    def time_axes(self) -> dict[str, Array]:
+        """The lengths of all examples, int64 ``[N]``, by the name of the time axis."""
+        if self._axes is None:
+            raise ValueError(
+                "inputs have sequences of different lengths: name the time axis of each, such as "
+                f"Examples(inputs, targets, axes={tuple('STUVWXYZ'[: len(self.inputs)])})"
+            )
+        named = zip(self._axes, self.inputs, strict=True)
+        return {name: field.lengths for name, field in named if isinstance(name, str) and field.lengths is not None}
+
+    def _lengths(self, indices: Array) -> Lengths:
+        lengths = {name: of_all[indices] for name, of_all in self.time_axes().items()}
+        if len(lengths) > 1:
+            return lengths
+        return next(iter(lengths.values()), None)
+
+    def _shared_axis(self) -> tuple[Axis, ...] | None:
+        """T for all sequences where their lengths agree; None, to be named later, where they do not."""
+        lengths = [field.lengths for field in self.inputs if field.lengths is not None]
+        if any(not np.array_equal(lengths[0], other) for other in lengths[1:]):
+            return None
+        return tuple(None if field.lengths is None else "T" for field in self.inputs)
+
+    def _named_axes(self, axes: Sequence[Axis]) -> tuple[Axis, ...]:
+        if len(axes) != len(self.inputs):
+            raise ValueError(f"axes must name the time axis of each of {len(self.inputs)} inputs, got {axes!r}")
+        first: dict[str, int] = {}
+        for i, (name, field) in enumerate(zip(axes, self.inputs, strict=True)):
+            if (name is None) != (field.lengths is None):
+                has = "no sequences: give list(x) for an array x [N, T, ...]" if field.lengths is None else "sequences"
+                raise ValueError(f"inputs[{i}] has {has}, but its time axis is {name!r}")
+            if name is None or field.lengths is None:
+                continue
+            if isinstance(name, int):
+                if (field.lengths != name).any():
+                    raise ValueError(f"inputs[{i}] must have sequences of {name} steps, got {_kind(field)}")
+                continue
+            before = self.inputs[first.setdefault(name, i)].lengths
+            if before is None or not np.array_equal(field.lengths, before):
+                raise ValueError(f"inputs[{first[name]}] and inputs[{i}] share the time axis {name} but differ in length")
+        return tuple(axes)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(_kind(field) for field in self.inputs)
+        goals = ", ".join(_kind(field) for field in self.targets)
+        return f"Examples({len(self)}: {kinds}{' -> ' if goals else ''}{goals})"
+
+
+def _kind(field: Field) -> str:
+    time = "" if field.lengths is None else f"T={field.lengths.min()}..{field.lengths.max()}, "
+    return f"{field.rows.dtype} [{time}{', '.join(map(str, field.rows.shape[1:]))}]".replace(", ]", "]")

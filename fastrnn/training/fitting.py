@@ -1,0 +1,201 @@
+"""``fit``: a model trained on examples, epoch by epoch, by the training loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import checks, optim
+from ..layers.base import Layer
+from ..serialization import PathLike
+from . import schedules
+from .config import LoopConfig
+from .examples import Batch, Examples
+from .history import History
+from .inference import keywords, measure, suited
+from .loop import LAST, Trainer
+from .objectives import Means, Objective, check_class_ids
+from .schedules import Schedule
+
+if TYPE_CHECKING:
+    from ..layers.parameter import Parameter
+
+OPTIMIZERS = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
+DEFAULT_LR = 1e-3
+
+
+class ExamplesTask:
+    """A model with its examples; a :class:`fastrnn.training.Task`.
+
+    Epoch e (from 0) goes through ``train.batches(batch_size, numpy.random.default_rng([seed, e]))``; the model's
+    dropout draws from one generator, whose state is saved with the position.
+    """
+
+    def __init__(
+        self, model: Layer, train: Examples, validation: Examples | None, objective: Objective, batch_size: int, seed: int
+    ) -> None:
+        self.model, self.objective = model, objective
+        self.train, self.validation = train, validation
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+        self.seed = checks.positive_int("seed", seed, smallest=0)
+        self.steps_per_epoch = -(-len(train) // self.batch_size)
+        self._rng = np.random.default_rng(seed)
+        self._position = 0  # batches given so far
+        self._order: tuple[int, list[Any]] = (-1, [])  # the epoch that is shuffled, and its batches
+        self._means = Means()
+        self._checked = False
+        model.set_rng(self._rng)
+
+    @property
+    def figure_names(self) -> tuple[str, ...]:
+        """The names of all figures that an evaluation has."""
+        names = self.objective.names(self.train)
+        held_out = [f"val_{name}" for name in names] if self.validation is not None else []
+        return (*names, *held_out, "lr")
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """The model's."""
+        return self.model.named_parameters()
+
+    def train_step(self) -> tuple[float, int]:
+        """Forward and backward over the next batch: the mean loss, and how many positions counted."""
+        batch = self._next()
+        outputs, backward = self.model.forward(*batch.inputs, **keywords(batch))
+        if not self._checked:
+            self._check_targets(outputs)
+        value, gradients, count = self.objective(outputs, batch, self._means)
+        backward(*gradients)
+        return value, count
+
+    def _next(self) -> Batch:
+        epoch, place = divmod(self._position, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            self._order = (epoch, self.train.order(self.batch_size, np.random.default_rng([self.seed, epoch])))
+        if place == 0:
+            self._means = Means()
+        self._position += 1
+        return self.train.batch(self._order[1][place])
+
+    def _check_targets(self, outputs: Any) -> None:
+        for name, examples in (("train", self.train), ("validation", self.validation)):
+            if examples is not None:
+                check_class_ids(examples, outputs, self.objective.loss, name)
+        self._checked = True
+
+    def evaluate(self) -> dict[str, float]:
+        """The figures of the epoch as it was trained, and with ``val_`` before them those of the examples held out."""
+        figures = self.objective.figures(self._means)
+        if self.validation is not None:
+            means = measure("validation", self.model, self.validation, self.objective, self.batch_size)
+            figures |= self.objective.figures(means, "val_")
+        return figures
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, random state, the sums of the epoch, and what a run must keep to."""
+        return {
+            "position": self._position,
+            "rng": self._rng.bit_generator.state,
+            "sums": self._means.sums,
+            **{name: getattr(self, name) for name in ("seed", "batch_size")},
+            "examples": len(self.train),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken. Raises KeyError or ValueError for another run's."""
+        for name, mine in (("seed", self.seed), ("batch_size", self.batch_size), ("examples", len(self.train))):
+            if state[name] != mine:
+                raise ValueError(f"{name} was {state[name]} and is {mine}")
+        self._position = checks.positive_int("position", state["position"], 0)
+        self._rng.bit_generator.state = state["rng"]
+        self._means = Means(state["sums"])
+
+
+def fit(
+    model: Layer,
+    train: Examples,
+    *,
+    loss: Any = "softmax_cross_entropy",
+    metrics: Any = (),
+    validation: Examples | None = None,
+    optimizer: str | optim.Optimizer = "adam",
+    lr: float | None = None,
+    schedule: str | Schedule = "constant",
+    epochs: int = 10,
+    batch_size: int = 32,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    loss_weights: Sequence[float] | None = None,
+    max_seconds: float | None = None,
+    callbacks: Iterable[object] = (),
+    seed: int = 0,
+    out: PathLike | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> History:
+    """Train a model on examples; what each epoch came to, ``history["loss"]``, ``["val_loss"]`` and so on, is returned.
+
+    ``loss``
+        ``"softmax_cross_entropy"``, ``"sigmoid_binary_cross_entropy"``, ``"mean_squared_error"``, or a function
+        ``loss(outputs, targets, mask) -> (mean, gradient)``. For a model of several outputs a tuple, one for each, or
+        one name for all; their sum, with ``loss_weights``, is the loss. Padding never counts.
+    ``metrics``
+        ``"accuracy"``, ``"binary_accuracy"``, ``"mean_absolute_error"`` or functions ``metric(outputs, targets, mask)
+        -> mean``, or functions by name. Means over batches are weighted by what counts in each.
+    ``optimizer``, ``lr``, ``schedule``
+        ``"sgd"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"`` with ``lr`` (1e-3), or an :class:`fastrnn.optim.Optimizer`
+        with its own. The rate is multiplied by a schedule of :mod:`fastrnn.training.schedules`, by name over all
+        steps or as a function.
+    ``callbacks``
+        :class:`EarlyStopping`, :class:`ReduceLROnPlateau`, :class:`ModelCheckpoint`, :class:`CSVLogger`,
+        :class:`ProgressBar` of :mod:`fastrnn.training`, or your own: see :class:`fastrnn.training.Trainer`.
+    ``out``, ``resume``, ``overwrite``
+        A folder for ``last.safetensors`` and ``best.safetensors`` (of ``val_loss``), all that the run needs to go on, and
+        ``metrics.csv``, written after each epoch. With ``resume`` a run that is there goes on, bit for bit as if it had not
+        stopped; with ``overwrite`` it gives way.
+
+    The model is trained in place. Epoch e (from 0) is ``train.batches(batch_size, numpy.random.default_rng([seed,
+    e]))``, and the model's dropout draws from ``numpy.random.default_rng(seed)``: the same seed gives the same bits.
+    Ctrl-C ends the run after the step, and ``history.stopped`` is ``"interrupted"``. Raises TypeError or ValueError
+    naming the argument, :class:`fastrnn.optim.NonFiniteGradient` or ``NonFiniteWeight``, FileExistsError when ``out``
+    holds another run, OSError.
+    """
+    train = suited("train", train, model)
+    validation = None if validation is None else suited("validation", validation, model)
+    for name, examples in (("train", train), ("validation", validation)):
+        if examples is not None and not examples.targets:
+            raise ValueError(f"{name} must have targets, got examples without")
+    task = ExamplesTask(model, train, validation, Objective(loss, metrics, loss_weights), batch_size, seed)
+    steps = checks.positive_int("epochs", epochs) * task.steps_per_epoch
+    config = LoopConfig(
+        max_steps=steps,
+        eval_every=task.steps_per_epoch,
+        max_seconds=max_seconds,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        overwrite=overwrite,
+    )
+    history = History()
+    made = schedules.make(schedule, total_steps=steps) if isinstance(schedule, str) else schedule
+    trainer = Trainer(task, _optimizer(model, optimizer, lr), made, config, out, (history, *callbacks))
+    if checks.flag("resume", resume):
+        if out is None:
+            raise ValueError("out must be the folder of the run to resume, got None")
+        if (Path(out) / LAST).exists():
+            trainer.resume()
+    if trainer.run().stopped == "interrupted":
+        print(f"fastrnn: interrupted at step {history.step} of {steps}", file=sys.stderr, flush=True)
+    return history
+
+
+def _optimizer(model: Layer, optimizer: Any, lr: float | None) -> optim.Optimizer:
+    if isinstance(optimizer, optim.Optimizer):
+        if lr is not None:
+            raise ValueError(f"lr must be given to the optimizer itself, got lr={lr} beside {type(optimizer).__name__}")
+        return optimizer
+    name = checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
+    made: optim.Optimizer = OPTIMIZERS[name](model.named_parameters(), lr=DEFAULT_LR if lr is None else lr)
+    return made

@@ -1,0 +1,90 @@
+"""The figures of a run, evaluation by evaluation: in memory, and as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import checks
+from ..serialization import PathLike, write_atomically
+from .record import Info
+
+if TYPE_CHECKING:
+    from .loop import Trainer
+
+
+class History:
+    """A callback that keeps what each epoch came to, as Keras' History; :func:`fastrnn.fit` returns it.
+
+    ``history`` maps ``loss``, ``val_loss``, ``lr`` and each metric to a list with one figure an epoch; ``epoch`` has
+    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``. After the run ``stopped``
+    says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went. They go on with a run that is
+    resumed.
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.stopped: str | None = None
+        self.step, self.seconds = 0, 0.0
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.history[name]
+
+    def on_begin(self, trainer: Trainer) -> None:
+        """Forget another run."""
+        if trainer.state.step == 0:
+            self.history, self.epoch = {}, []
+        self.stopped = None
+
+    def on_metrics(self, info: Info) -> None:
+        """One more row; NaN where a figure is new, or missing."""
+        for name in info.metrics:
+            self.history.setdefault(name, [math.nan] * len(self.epoch))
+        self.epoch.append(info.epoch)
+        for name, values in self.history.items():
+            values.append(float(info.metrics.get(name, math.nan)))
+
+    def on_end(self, info: Info) -> None:
+        """Note how it ended."""
+        self.stopped, self.step, self.seconds = info.stopped, info.step, info.seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows."""
+        return {"history": {name: list(values) for name, values in self.history.items()}, "epoch": list(self.epoch)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`'s rows."""
+        self.history = {name: list(values) for name, values in state["history"].items()}
+        self.epoch = list(state["epoch"])
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.history.items() if values)
+        return f"History({len(self.epoch)} epochs{': ' if last else ''}{last})"
+
+
+class CSVLogger(History):
+    """Writes the figures of all epochs to a CSV file: ``epoch``, then those of :class:`History`. As Keras' CSVLogger.
+
+    The file is written whole and atomically after every evaluation, so that a run that is resumed goes on in it
+    without a gap or a row twice. Raises OSError naming the file.
+    """
+
+    def __init__(self, filename: PathLike, separator: str = ",") -> None:
+        super().__init__()
+        self.filename = Path(filename)
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"separator must be one character, got {checks.describe(separator)}")
+        self.separator = separator
+
+    def on_metrics(self, info: Info) -> None:
+        """One more row, in the file too."""
+        super().on_metrics(info)
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.separator, lineterminator="\n")
+        writer.writerow(["epoch", *self.history])
+        writer.writerows(zip(self.epoch, *self.history.values(), strict=True))
+        write_atomically(self.filename, text.getvalue().encode())

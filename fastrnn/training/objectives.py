@@ -1,0 +1,201 @@
+"""What a model is trained towards and measured by: losses by name, metrics, and their exact means over many batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, losses, metrics
+from .examples import IGNORED, Batch, Examples
+from .fields import Field
+
+Array = NDArray[Any]
+Loss = Callable[[Any, Any, Any], tuple[float, Any]]
+Metric = Callable[[Any, Any, Any], float]
+
+LOSSES: dict[str, Callable[..., tuple[float, Array]]] = {
+    "softmax_cross_entropy": losses.softmax_cross_entropy,
+    "sigmoid_binary_cross_entropy": losses.sigmoid_binary_cross_entropy,
+    "mean_squared_error": losses.mean_squared_error,
+}
+METRICS: dict[str, Metric] = {
+    "accuracy": metrics.accuracy,
+    "binary_accuracy": metrics.binary_accuracy,
+    "mean_absolute_error": metrics.mean_absolute_error,
+}
+
+
+class Means:
+    """Means by name over batches, each weighted by what counted in it; JSON-able."""
+
+    def __init__(self, sums: Mapping[str, Sequence[float]] | None = None) -> None:
+        self.sums = {name: (float(total), float(count)) for name, (total, count) in (sums or {}).items()}
+
+    def add(self, name: str, value: float, count: int) -> None:
+        """One more batch; one in which nothing counted adds nothing."""
+        if count:
+            total, before = self.sums.get(name, (0.0, 0.0))
+            self.sums[name] = (total + value * count, before + count)
+
+    def __getitem__(self, name: str) -> float:
+        total, count = self.sums.get(name, (math.nan, 1.0))
+        return total / count
+
+
+class Objective:
+    """Losses, their weights and metrics, for a model of one output or of several.
+
+    ``loss`` is a name, or ``loss(outputs, targets, mask) -> (value, gradient)``, the mean over what counts and its gradient.
+    A tuple has one for each output of a model of several; a name alone is then that of every one, and a function alone takes
+    and gives tuples. ``weights`` are those of the losses in their sum. ``metrics`` are names, or functions
+    ``metric(outputs, targets, mask) -> mean``; or functions by name. Raises TypeError or ValueError naming the argument.
+    """
+
+    def __init__(self, loss: Any, metrics: Any = (), weights: Sequence[float] | None = None) -> None:
+        self.loss = tuple(_known("loss", item, LOSSES) for item in loss) if isinstance(loss, tuple) else loss
+        if not isinstance(loss, tuple):
+            _known("loss", loss, LOSSES)
+        self.metrics = _named_metrics(metrics)
+        self.weights = None if weights is None else tuple(checks.number("loss_weights", weight, 0.0) for weight in weights)
+
+    def names(self, examples: Examples) -> list[str]:
+        """The names of all figures, for examples of this kind."""
+        several = examples.several_targets and not callable(self.loss)
+        each = [f"_{i}" for i in range(len(examples.targets))] if several else [""]
+        found = ["loss", *(f"loss{i}" for i in each if i)]
+        return found + [
+            name + i for name, metric in self.metrics.items() for i in (each if metric in METRICS.values() else [""])
+        ]
+
+    def __call__(self, outputs: Any, batch: Batch, means: Means) -> tuple[float, Any, int]:
+        """The loss of a batch, its gradients as the model's backward takes them, and how many positions counted.
+
+        ``means`` gets the losses and metrics. Raises TypeError or ValueError for outputs that do not fit.
+        """
+        if batch.targets is None:
+            raise ValueError("targets must be given for a loss, got examples without")
+        if isinstance(outputs, tuple) and not callable(self.loss):
+            value, found, count = self._several(outputs, batch, means)
+        else:
+            if isinstance(self.loss, tuple):
+                raise ValueError(f"loss must be a single one for a model of one output, got {len(self.loss)}")
+            value, gradient, count = _apply(self.loss, outputs, batch.targets, batch.mask)
+            found = gradient if isinstance(outputs, tuple) else (gradient,)
+            means.add("loss", value, count)
+        self._measure(outputs, batch, means)
+        return value, found, count
+
+    def _several(self, outputs: tuple[Any, ...], batch: Batch, means: Means) -> tuple[float, Any, int]:
+        targets, masks, number = batch.targets, batch.mask, len(outputs)
+        if not isinstance(targets, tuple) or len(targets) != number:
+            raise ValueError(f"targets must be a tuple of {number}, one for each output, got {_number(targets)}")
+        chosen = self.loss if isinstance(self.loss, tuple) else (self.loss,) * number
+        weights = (1.0,) * number if self.weights is None else self.weights
+        for name, given in (("loss", chosen), ("loss_weights", weights)):
+            if len(given) != number:
+                raise ValueError(f"{name} must have one for each of {number} outputs, got {len(given)}")
+        total, gradients, counts = 0.0, [], []
+        for i, (loss, weight) in enumerate(zip(chosen, weights, strict=True)):
+            value, gradient, count = _apply(loss, outputs[i], targets[i], masks[i])
+            means.add(f"loss_{i}", value, count)
+            total += weight * value
+            gradients.append(gradient if weight == 1 else gradient * gradient.dtype.type(weight))
+            counts.append(count)
+        return total, tuple(gradients), max(counts)
+
+    def _measure(self, outputs: Any, batch: Batch, means: Means) -> None:
+        for name, metric in self.metrics.items():
+            if isinstance(outputs, tuple) and metric in METRICS.values():  # of one output; functions of one's own see all
+                for i, output in enumerate(outputs):
+                    count = count_of(batch.targets[i], batch.mask[i], len(batch.indices))
+                    means.add(f"{name}_{i}", float(metric(output, batch.targets[i], batch.mask[i])), count)
+            else:
+                count = count_of(batch.targets, batch.mask, len(batch.indices))
+                means.add(name, float(metric(outputs, batch.targets, batch.mask)), count)
+
+    def figures(self, means: Means, prefix: str = "") -> dict[str, float]:
+        """The means by name: the loss first. That of several outputs is the weighted sum of theirs."""
+        names = [name for name in means.sums if name != "loss"]
+        parts = [name for name in names if name.startswith("loss_") and name not in self.metrics]
+        weights = self.weights or (1.0,) * len(parts)
+        loss = sum(weight * means[part] for weight, part in zip(weights, parts, strict=True)) if parts else means["loss"]
+        return {f"{prefix}loss": loss, **{prefix + name: means[name] for name in names}}
+
+
+def _known(name: str, item: Any, known: Mapping[str, Any]) -> Any:
+    """A name of these, or a function. Raises TypeError or ValueError."""
+    if isinstance(item, str):
+        return checks.choice(name, item, tuple(known))
+    if not callable(item):
+        options = ", ".join(map(repr, known))
+        raise TypeError(
+            f"{name} must be a function(outputs, targets, mask) or one of {options}, got {checks.describe(item)}"
+        )
+    return item
+
+
+def _named_metrics(given: Any) -> dict[str, Metric]:
+    if isinstance(given, Mapping):
+        pairs = list(given.items())
+    else:
+        items = [given] if isinstance(given, str) or callable(given) else list(given)
+        pairs = [(item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__), item) for item in items]
+    found: dict[str, Metric] = {}
+    for name, item in pairs:
+        known = _known("metrics", item, METRICS)
+        if name in found or name == "loss":
+            raise ValueError(f"metrics must have names of their own, got {name!r} twice or as the loss is called")
+        found[name] = METRICS[known] if isinstance(known, str) else known
+    return found
+
+
+def _apply(loss: Any, outputs: Any, targets: Any, mask: Any) -> tuple[float, Any, int]:
+    """The value, the gradient, and how many positions counted."""
+    if isinstance(loss, str):
+        value, gradient = LOSSES[loss](outputs, targets, mask=mask)
+    else:
+        result = loss(outputs, targets, mask)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"loss must return (value, gradient), got {checks.describe(result)}")
+        value, gradient = result
+    return float(value), gradient, count_of(targets, mask, len(outputs))
+
+
+def count_of(targets: Any, mask: Any, otherwise: int) -> int:
+    """How many positions count: what a batch's mean is weighted by."""
+    if not isinstance(targets, np.ndarray):
+        return otherwise
+    kept = metrics.counted(targets, mask)
+    return len(targets) if kept is None else int(np.count_nonzero(kept))
+
+
+def _number(targets: Any) -> str:
+    return f"{len(targets)}" if isinstance(targets, tuple) else "one field that is not in a tuple"
+
+
+def check_class_ids(examples: Examples, outputs: Any, loss: Any, name: str) -> None:
+    """Raise ValueError, saying which example, for a class id that a softmax over ``outputs [..., V]`` does not have.
+
+    The loss would say so, too, but only when the batch comes, after steps have been made.
+    """
+    several = outputs if isinstance(outputs, tuple) else (outputs,)
+    chosen = loss if isinstance(loss, tuple) else (loss,) * len(several)
+    for output, field, its in zip(several, examples.targets, chosen, strict=False):
+        if its == "softmax_cross_entropy" and field.is_ids and isinstance(output, np.ndarray) and output.ndim:
+            _check_ids(field, output.shape[-1], name)
+
+
+def _check_ids(field: Field, V: int, name: str) -> None:
+    if field.rows.min() >= 0 and field.rows.max() < V:
+        return
+    ids, owners = field.flat()
+    wrong = (ids != IGNORED) & ((ids < 0) | (ids >= V))
+    if wrong.any():
+        raise ValueError(
+            f"{name} targets must hold class ids in 0..{V - 1}, as the model has {V} outputs, or {IGNORED}; "
+            f"got {ids[wrong][0]} in example {owners[np.argwhere(wrong)[0, 0]]}"
+        )
