@@ -17,7 +17,9 @@ TAGS = ("B-a", "I-a", "O", "B-b", "I-b")
 
 
 def legal(tags):
-    return all(tag[0] != "I" or (before != "O" and before[1:] == tag[1:]) for before, tag in zip(["O", *tags], tags))
+    return all(
+        tag[0] != "I" or (before != "O" and before[1:] == tag[1:]) for before, tag in zip(["O", *tags], tags, strict=False)
+    )
 
 
 @given(arrays(np.float64, st.tuples(st.integers(0, 4), st.just(len(TAGS))), elements=st.integers(-3, 3).map(float)))
@@ -62,8 +64,9 @@ def test_decoding_refuses():
 
 def test_sentences_of_a_file(tmp_path):
     path = tmp_path / "a.conll"
-    # Sentences end with empty lines or lone tabs, one or several; there are comments, hashtags, four columns, odd characters.
-    text = "\ufeff# a comment\nNew\tB-place\nYork\tI-place\n\t\n\n#home\tO\nb\u200b\u0085\tNN\t_\tB-x y\n\n# end\n\n# tab\tO\n \t \n"
+    # Empty lines and lone tabs, comments, hashtags, four columns, characters at which splitlines() would split.
+    text = "\ufeff# a comment\nNew\tB-place\nYork\tI-place\n\t\n\n#home\tO\nb\u200b\u0085\tNN\t_\tB-x y\n\n# end\n"
+    text += "\n# tab\tO\n \t \n"
     path.write_bytes(text.replace("\n", "\r\n").encode())
     assert [tuple(sentence) for sentence in read_conll(path)] == [
         (["New", "York"], ["B-place", "I-place"]),

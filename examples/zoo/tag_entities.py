@@ -95,8 +95,8 @@ def entity_scores(data: Data, predicted: list[list[str]]) -> tuple[float, float,
     except ImportError:
         raise SystemExit("entities are counted by seqeval, which is not installed: pip install seqeval") from None
     gold = [tags for _, tags in data]
-    precision, recall, f1 = (score(gold, predicted, zero_division=0) for score in (precision_score, recall_score, f1_score))
-    return precision, recall, f1
+    one, two, three = (score(gold, predicted, zero_division=0) for score in (precision_score, recall_score, f1_score))
+    return float(one), float(two), float(three)
 
 
 def most_frequent_tags(train: Data, data: Data) -> list[list[str]]:
@@ -109,13 +109,15 @@ def most_frequent_tags(train: Data, data: Data) -> list[list[str]]:
     return [[usual.get(word, "O") for word in words] for words, _ in data]
 
 
-def main(folder: Path, epochs: int, size: int, texts: Sequence[str] = (), seed: int = 0) -> dict[str, float]:
+def main(
+    folder: Path, texts: Sequence[str], size: int, dropout: float, lr: float, epochs: int, seed: int = 0
+) -> dict[str, float]:
     """F1 on the file held out: the model's and the baselines'."""
     train, dev, test = (read_conll(path) for part in ("train", "dev", "test") for path in folder.glob(f"*{part}*"))
     codes = Codes(train)
-    model = make_model(codes, size, seed=seed)
+    model = make_model(codes, size, dropout, seed=seed)
     fit(
-        model, codes.examples(train), validation=codes.examples(dev), epochs=epochs, lr=2e-3, clip_norm=5.0, seed=seed,
+        model, codes.examples(train), validation=codes.examples(dev), epochs=epochs, lr=lr, clip_norm=5.0, seed=seed,
         callbacks=[ProgressBar(), EarlyStopping(patience=5, restore_best_weights=True)],
     )  # fmt: skip
     guesses = {
@@ -137,7 +139,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the three files are")
     parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
-    parser.add_argument("--epochs", type=int, default=30, help="at most (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="of embeddings and states (default: %(default)s)")
-    arguments = parser.parse_args()
-    main(arguments.folder, arguments.epochs, arguments.size, arguments.text)
+    parser.add_argument("--dropout", type=float, default=0.5, help="before and after the LSTM (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of Adam (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=30, help="at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    options = vars(parser.parse_args())
+    main(options.pop("folder"), options.pop("text"), **options)
