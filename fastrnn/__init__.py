@@ -12,7 +12,7 @@ The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on th
 
 from . import functional, init, losses, metrics, optim
 from .backends import BackendUnavailable, use_backend
-from .graph import Input, Model, Symbol
+from .graph import Input, Model, Symbol, load_model
 from .layers import (
     GRU,
     LSTM,
@@ -86,6 +86,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "init",
+    "load_model",
     "losses",
     "metrics",
     "optim",

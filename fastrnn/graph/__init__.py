@@ -1,7 +1,8 @@
 """The functional API: layers called on symbols make a graph, and a Model of a graph is a layer."""
 
+from ..layers.storage import load_model
 from ..layers.symbols import Spec, Symbol
 from .input import Input
 from .model import Model
 
-__all__ = ["Input", "Model", "Spec", "Symbol"]
+__all__ = ["Input", "Model", "Spec", "Symbol", "load_model"]

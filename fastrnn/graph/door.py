@@ -59,7 +59,8 @@ def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
             raise ValueError(_expected(name, spec, value) + why)
     if not value.size:
         raise ValueError(_expected(name, spec, value) + ": it is empty")
-    return value
+    array: Array = value
+    return array
 
 
 def _expected(name: str, spec: Spec, value: object) -> str:

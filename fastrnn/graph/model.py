@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from ..layers.base import Layer
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
+from ..layers.storage import from_json, save_layer, to_json
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
+from ..serialization import PathLike
+from .description import build_model, describe_model
 from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
+from .summary import summary
 from .trace import Graph
 
 Array = NDArray[Any]
@@ -152,10 +156,9 @@ class Model(Layer):
         checked = []
         for symbol, gradient in zip(self.graph.flat_outputs, given, strict=True):
             name = f"d{self.graph.symbol_names[symbol]}"
-            shape = tuple(sizes.get(axis, axis) for axis in symbol.shape)
-            if gradient is not None and "?" not in shape:
-                letters = f"[{', '.join(map(str, symbol.shape))}]"
-                gradient = array(name, gradient, shape, symbol.dtype, letters)  # type: ignore[arg-type]
+            shape = _numbers(symbol.spec, sizes)
+            if gradient is not None and shape is not None:
+                gradient = array(name, gradient, shape, symbol.dtype, f"[{', '.join(map(str, symbol.shape))}]")
             checked.append(gradient if padding is None else padding.cleared(gradient, symbol.spec))
         numbers = tuple(self._steps().numbers[symbol] for symbol in self.graph.flat_outputs)
         sums = tape.backward(numbers, tuple(checked), need_dx)
@@ -171,7 +174,9 @@ class Model(Layer):
             if spec.dtype == "int64":
                 return None
             if gradient is None:
-                return np.zeros([sizes.get(axis, axis) for axis in spec.shape], spec.dtype)  # type: ignore[misc]
+                shape = _numbers(spec, sizes)
+                assert shape is not None  # an input's letters are all known
+                return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
         return _zipped(gradients, specs, finished)
@@ -240,6 +245,56 @@ class Model(Layer):
         outputs, state = stream.run(values, state, found)
         return self._cleared(outputs, padding), state
 
+    def summary(self) -> None:
+        """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
+        parameters = self.parameters()
+        sizes = sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)
+        print(summary(self.name or "model", self.graph, *sizes))
+
+    def plot(self, path: PathLike) -> None:
+        """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.
+
+        Needs matplotlib. Raises ImportError without it, ValueError for another ending, OSError when it cannot be written.
+        """
+        from .picture import draw
+
+        draw(path, self.graph)
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` takes: the inputs, the layers, and which is called on what."""
+        return describe_model(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        return build_model(cls, config, custom)
+
+    def to_json(self) -> str:
+        """The architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str, custom: Mapping[str, type[Layer]] | None = None) -> Self:
+        """A new model from :meth:`to_json`, its parameters drawn anew.
+
+        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises ValueError for what is not such a text.
+        """
+        model = from_json(text, custom)
+        if not isinstance(model, cls):
+            raise ValueError(f"text must describe a {cls.__name__}, got a {type(model).__name__}")
+        return model
+
+    def save(self, path: PathLike, architecture: bool = True) -> None:
+        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
+
+        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
+        ``architecture``, only the parameters are written, for :meth:`load`.
+        """
+        if architecture:
+            save_layer(path, self)
+        else:
+            super().save(path)
+
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""
         bound = self._bound(inputs)
@@ -267,6 +322,12 @@ class Model(Layer):
         """The lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
         bound = self._bound(tuple(inputs))
         return {axis: lengths[bound[axis]] for axis in self._time_axes if bound[axis] in lengths} or None
+
+
+def _numbers(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
+    """The shape of an array of this spec; None if an axis is unknown."""
+    shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
+    return None if None in shape else shape  # type: ignore[return-value]
 
 
 def _zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:

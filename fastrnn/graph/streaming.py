@@ -101,7 +101,7 @@ class Stream:
         pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
         if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._kept):
             raise TypeError(f"state must be what this model's last step gave, or None, got {describe(state)}")
-        return state
+        return state[0], state[1]
 
 
 def _starts_from_state(step: Step) -> bool:

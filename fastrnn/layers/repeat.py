@@ -74,9 +74,7 @@ class RepeatVector(Layer):
         if not isinstance(like, np.ndarray):
             raise TypeError(f"like must be an array [T, B, ...], got {checks.describe(like)}")
         if like.ndim < 2 or not x.ndim or like.shape[1] != x.shape[0]:
-            raise ValueError(
-                f"like must be an array [T, B, ...] with the B of x, {x.shape[:1]}, got {checks.describe(like)}"
-            )
+            raise ValueError(f"like must have the axes [T, B, ...] and x's B, {x.shape[:1]}, got {checks.describe(like)}")
         return x, like.shape[0]
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import describe
+from ..serialization import PathLike
 from .base import Layer
 from .description import build_layer, describe_layer
 from .embedded import EmbeddedRecurrent
@@ -57,6 +58,19 @@ class Sequential(Layer):
         """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
         made = (build_layer(item, custom) if isinstance(item, Mapping) else item for item in config["layers"])
         return cls(layers=made)
+
+    def save(self, path: PathLike, architecture: bool = True) -> None:
+        """Write parameters and architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
+
+        Raises OSError, and TypeError for a layer that cannot be described; without ``architecture``, only the parameters are
+        written, for :meth:`load`.
+        """
+        from .storage import save_layer
+
+        if architecture:
+            save_layer(path, self)
+        else:
+            super().save(path)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers, named by their index."""
