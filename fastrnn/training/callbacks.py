@@ -143,7 +143,8 @@ class ProgressBar:
     def _line(self, info: Info) -> str:
         """An evaluation in words."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in info.metrics.items() if name != "lr")
-        return f"{self._epochs(info.epoch)} {_clock(info.seconds):>6}  {figures}  lr {info.lr:.1e}{' *' if info.improved else ''}"
+        star = " *" if info.improved else ""
+        return f"{self._epochs(info.epoch)} {_clock(info.seconds):>6}  {figures}  lr {info.lr:.1e}{star}"
 
 
 class Progress(ProgressBar):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class ExamplesTask:
         self._position = 0  # batches given so far
         self._order: tuple[int, list[Any]] = (-1, [])  # the epoch that is shuffled, and its batches
         self._means = Means()
-        self._checked = False
+        self._backward_options: dict[str, bool] | None = None  # not known before the first step
         model.set_rng(self._rng)
 
     @property
@@ -65,10 +66,12 @@ class ExamplesTask:
         """Forward and backward over the next batch: the mean loss, and how many positions counted."""
         batch = self._next()
         outputs, backward = self.model.forward(*batch.inputs, **keywords(batch))
-        if not self._checked:
+        if self._backward_options is None:
             self._check_targets(outputs)
+            # Nobody wants the inputs' gradients: a backward that can leave them out is told to.
+            self._backward_options = {"need_dx": False} if "need_dx" in signature(backward).parameters else {}
         value, gradients, count = self.objective(outputs, batch, self._means)
-        backward(*gradients)
+        backward(*gradients, **self._backward_options)
         return value, count
 
     def _next(self) -> Batch:
@@ -84,7 +87,6 @@ class ExamplesTask:
         for name, examples in (("train", self.train), ("validation", self.validation)):
             if examples is not None:
                 check_class_ids(examples, outputs, self.objective.loss, name)
-        self._checked = True
 
     def evaluate(self) -> dict[str, float]:
         """The figures of the epoch as it was trained, and with ``val_`` before them those of the examples held out."""

@@ -28,12 +28,18 @@ def suited(name: str, examples: Examples, model: Layer) -> Examples:
     """The examples with their time axes named as the model's inputs name them. Raises TypeError or ValueError."""
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastrnn layer, got {checks.describe(model)}")
-    given, symbols = len(check_examples(name, examples).inputs), getattr(model, "inputs", None)
-    known = isinstance(symbols, (tuple, list)) and all(isinstance(getattr(s, "shape", None), tuple) for s in symbols)
-    wanted = len(symbols) if known and symbols else 1 if isinstance(model, Sequential) else given
+    given, symbols = len(check_examples(name, examples).inputs), _symbols(model)
+    wanted = len(symbols) if symbols else 1 if isinstance(model, Sequential) else given
     if wanted != given:
         raise ValueError(f"{name} must have as many inputs as the model, {wanted}, got {given}")
-    return examples.with_axes([_time_axis(symbol.shape) for symbol in symbols]) if known and symbols else examples
+    return examples.with_axes([_time_axis(symbol.shape) for symbol in symbols]) if symbols else examples
+
+
+def _symbols(model: Layer) -> tuple[Any, ...]:
+    """The symbols that a Model is called with; nothing for any other layer."""
+    inputs = getattr(model, "inputs", ())
+    symbols = inputs if isinstance(inputs, tuple) else (inputs,)
+    return symbols if all(isinstance(getattr(symbol, "shape", None), tuple) for symbol in symbols) else ()
 
 
 def _time_axis(shape: Sequence[Any]) -> Any:
