@@ -77,12 +77,12 @@ class Spelling(Layer):
 
 
 def make_model(
-    codes: Codes, size: int = 64, dropout: float = 0.5, word_dropout: float = 0.1, dtype: str = "float32", seed: int = 0
+    codes: Codes, size: int = 64, dropout: float = 0.5, dtype: str = "float32", seed: int = 0
 ) -> Model:
     """Words and letters in, logits ``[T, B, tags]`` out."""
     rng, V = np.random.default_rng(seed), len(codes.words)
     words, letters = Input(("T", "B"), dtype="int64"), Input(("T", "B", LETTERS), dtype="int64")
-    known = Embedding(V, size, dtype=dtype, rng=rng)(TokenDropout(word_dropout, V - 1)(words))  # the last id is <UNK>
+    known = Embedding(V, size, dtype=dtype, rng=rng)(TokenDropout(dropout / 5, V - 1)(words))  # the last id is <UNK>
     spelt = Spelling(len(codes.letters) + 2, size // 2, dtype, rng)(letters)
     y, _ = LSTM(2 * size, size, bidirectional=True, dtype=dtype, rng=rng)(Dropout(dropout)(Concat()(known, spelt)))
     return Model((words, letters), Linear(2 * size, len(codes.tags), dtype=dtype, rng=rng)(Dropout(dropout)(y)))
