@@ -130,6 +130,12 @@ def test_codes():
     assert codes.tags == ["B-x", "O"]
 
 
+def test_a_folder_without_the_files_is_refused(folder):
+    (folder / "dev.txt").unlink()
+    with pytest.raises(SystemExit, match=r"must hold one file \*train\*, one \*dev\* and one \*test\*"):
+        ner.main(folder, [], size=4, epochs=1)
+
+
 def test_most_frequent_tags():
     train = [Tagged(["a", "b", "a", "a"], ["B-x", "I-x", "O", "B-x"])]
     assert ner.most_frequent_tags(train, [Tagged(["b", "c", "a"], ["O", "O", "O"])]) == [["I-x", "O", "B-x"]]
