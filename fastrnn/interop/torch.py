@@ -31,7 +31,10 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Dropout": ("p",),
 }
 # Options that one side lacks, with the value at which it agrees with the other.
-_ONLY_OURS = {"peephole": False, "reset_after": True, "reset_gate": True}
+_ONLY_OURS = {
+    **{"peephole": False, "reset_after": True, "reset_gate": True},
+    **{"merge": "concat", "input_dropout": 0.0, "recurrent_dropout": 0.0},
+}
 _ONLY_TORCHS = {"padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False}
 
 

@@ -251,12 +251,20 @@ def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def _on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
     """A layer's call that builds a graph when its first argument is a Symbol."""
+    # Handing on any arguments costs a quarter of a microsecond, one of a known name a fifth of that.
+    if call.__code__.co_varnames[: call.__code__.co_argcount] == ("self", "x") and not call.__code__.co_flags & 0xC:
 
-    @functools.wraps(call)
-    def either(self: Layer, *args: Any, **kwargs: Any) -> Any:
-        if args and args[0].__class__ is Symbol:
-            return apply(self, *args, **kwargs)
-        return call(self, *args, **kwargs)
+        @functools.wraps(call)
+        def either(self: Layer, x: Any) -> Any:
+            return apply(self, x) if x.__class__ is Symbol else call(self, x)
+
+    else:
+
+        @functools.wraps(call)
+        def either(self: Layer, *args: Any, **kwargs: Any) -> Any:
+            if args and args[0].__class__ is Symbol:
+                return apply(self, *args, **kwargs)
+            return call(self, *args, **kwargs)
 
     return takes_symbols(either)
 

@@ -79,10 +79,14 @@ class Direction:
         return ready
 
     def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
+        return backend.prepare(self.spec, self.params(backend, parameters))
+
+    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+        """The arrays that the kernels run on, from the parameters. Raises ValueError if one has a wrong shape."""
         params = Params(**{field: parameter.values for field, parameter in zip(self.names, parameters, strict=True)})
         if [(p.shape, p.dtype) for p in parameters] != self._expected:
             check_params(self.spec, params)  # says which one has been replaced by another kind
-        return backend.prepare(self.spec, params)
+        return params
 
     def forward(
         self,
@@ -205,6 +209,9 @@ _DEFAULTS: dict[str, Any] = {
     "batch_first": False,
     "dropout": 0.0,
     "bidirectional": False,
+    "merge": "concat",
+    "input_dropout": 0.0,
+    "recurrent_dropout": 0.0,
     "nonlinearity": "tanh",
     "reset_after": True,
     "reset_gate": True,

@@ -40,7 +40,8 @@ def dropout_forward(x: Array, p: float, rng: np.random.Generator, *, one_mask: b
 
     def masked(value: Array) -> Array:
         result = memory.empty(value.shape, value.dtype)
-        np.multiply(value, mask, out=result)
+        with np.errstate(invalid="ignore"):  # padding may hold infinity
+            np.multiply(value, mask, out=result)
         return result
 
     return masked(x), masked

@@ -47,11 +47,12 @@ class EmbeddedDirection(Direction):
         """The direction's own, in torch's order, then the embedding's."""
         return *super().parameters(owner), self._embedding.weight
 
-    def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
+    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+        """The direction's own, but M in W's place."""
         *own, E = (parameter.data for parameter in parameters)
         plain = check_params(self._plain_spec, Params(**dict(zip(self.names, own, strict=True))))
         M = backend.linear_forward(backend.prepare_linear(E, None), plain.W)
-        return backend.prepare(self.spec, replace(plain, W=M))
+        return replace(plain, W=M)
 
     def gradients(self, owner: Layer) -> Params:
         """The parameters' own, but dM in dW's place."""
@@ -102,7 +103,7 @@ class EmbeddedRecurrent:
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
-        if self._worth_a_table(x):
+        if self._worth_a_table(x) and not self.recurrent.input_dropout:  # which is of the vectors
             (y, state), backward = self.recurrent._train(x, state, lengths, rows=self._rows)
             return (y, state), backward
         rows, embedding_backward = self.embedding.forward(x)

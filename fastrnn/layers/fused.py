@@ -24,7 +24,7 @@ def fused(before: Layer, layer: Layer) -> tuple[Layer | None, Layer | EmbeddedRe
     """What to run in place of ``before`` (None: nothing) and of ``layer``; None where they are run as they are."""
     if not isinstance(layer, Recurrent):
         return None
-    if isinstance(before, OneHot) and before.num_classes == layer.input_size:
+    if isinstance(before, OneHot) and before.num_classes == layer.input_size and not layer.input_dropout:
         return _Ids(before.num_classes), layer
     if type(before) is Embedding:  # a subclass may do something else
         return None, embedded(before, layer)

@@ -121,11 +121,11 @@ class MaxPool(Pool):
         return y, spread
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, y`` after the next steps: the state is the largest so far; see :meth:`Layer.stream`."""
+        """``y, state`` after the next steps, the state being the largest so far; see :meth:`Layer.stream`."""
         y = self(x, lengths)
         if state is not None:
             y = np.maximum(y, array("state", state, y.shape, y.dtype.name, "[B, ...]"))
-        return y, y
+        return y, y.copy()
 
 
 def _enter(x: Any, lengths: Any) -> tuple[Array, Array | None]:

@@ -32,6 +32,9 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -39,6 +42,7 @@ class RNN(Recurrent):
         self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, nonlinearity=self.nonlinearity,
         )  # fmt: skip
 
@@ -64,6 +68,9 @@ class GRU(Recurrent):
         *,
         reset_after: bool = True,
         reset_gate: bool = True,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -72,6 +79,7 @@ class GRU(Recurrent):
         self.reset_gate = checks.flag("reset_gate", reset_gate)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, reset_after=self.reset_after, reset_gate=self.reset_gate,
         )  # fmt: skip
 
@@ -103,6 +111,9 @@ class LSTM(Recurrent):
         *,
         peephole: bool = False,
         forget_bias: float | None = None,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -113,6 +124,7 @@ class LSTM(Recurrent):
         self.peephole = checks.flag("peephole", peephole)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
             dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
             proj_size=self.proj_size, peephole=self.peephole,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
+from .around import MERGES, Around, DroppedDirection
 from .base import Layer, takes_symbols
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
@@ -25,7 +26,11 @@ Array = NDArray[Any]
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
 
-_OPTIONS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")  # attributes by the arguments' names
+# Attributes by the arguments' names, for repr.
+_OPTIONS = (
+    *("num_layers", "bias", "batch_first", "dropout", "bidirectional"),
+    *("merge", "input_dropout", "recurrent_dropout"),
+)
 
 
 class Recurrent(Layer):
@@ -53,6 +58,20 @@ class Recurrent(Layer):
     values, U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` gives another);
     ``backend`` names one, and None is the one in use at each call.
 
+    ``merge``
+        how the two directions' outputs become one, in each layer of the stack: ``"concat"``, torch's, side by side;
+        ``"sum"``, ``"mul"``, ``"average"``, element by element, so that y is ``[T, B, Y]`` and the next layer's I is Y.
+        Final states and the cell states of all steps stay apart.
+    ``input_dropout``
+        the probability at which each layer's input loses a feature in training: a mask ``[B, I]`` of each call, the same at
+        all steps (Gal & Ghahramani 2016; :class:`fastrnn.VariationalDropout`). x must be vectors in training. Torch's
+        ``dropout`` is another one: it acts between layers, with a mask for each step.
+    ``recurrent_dropout``
+        the probability at which ``h_{t-1}`` loses a feature before the recurrent product, in training: a mask m ``[Y]`` of
+        each call, layer and direction, the same at all steps *and for all sequences of the batch*, where Gal & Ghahramani
+        draw one for each sequence. So it is a mask of R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels
+        nothing. What a GRU or an LSTM carries on past the product (``z * h``, ``f * c``) is whole.
+
     Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
     RuntimeError for a second backward or one after the parameters have changed.
     """
@@ -76,6 +95,9 @@ class Recurrent(Layer):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -89,6 +111,11 @@ class Recurrent(Layer):
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.merge = checks.choice("merge", merge, MERGES)
+        if merge != "concat" and not bidirectional:
+            raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self.dtype = checks.float_dtype("dtype", dtype)
         self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
         self._layouts = LAYOUTS[self.batch_first]
@@ -102,12 +129,13 @@ class Recurrent(Layer):
         self._lock = GradientLock()
         self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
         self._state_sizes = (sum(map(len, self._rows)), self._rows[0][0].spec.output_size, self.hidden_size)  # L*D, Y, H
+        self._merging = None if self.merge == "concat" else Around(self.merge)
         self._embedded: Any = None  # fastrnn.layers.embedded keeps what it makes of this layer and its embedding here
 
     def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
         directions = 2 if self.bidirectional else 1
         output_size = self._cell_options.get("proj_size") or self.hidden_size
-        input_size = self.input_size if layer == 0 else output_size * directions
+        input_size = self.input_size if layer == 0 else output_size * (directions if self.merge == "concat" else 1)
         spec = CellSpec(self.cell, input_size, self.hidden_size, self.dtype, **self._cell_options)
         assert self.rng is not None
         return [
@@ -116,6 +144,11 @@ class Recurrent(Layer):
             )
             for suffix in ("", "_reverse")[:directions]
         ]
+
+    def _dropped(self, rows: Rows) -> Rows:
+        """The same with fresh masks on the states."""
+        assert self.rng is not None
+        return [[DroppedDirection(direction, self.recurrent_dropout, self.rng) for direction in row] for row in rows]
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -173,7 +206,7 @@ class Recurrent(Layer):
         """y and the state, and all cell states if asked for; ``rows`` run in place of the layer's own."""
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
-        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states)
+        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states, self._merging)
         return self._leave(layout, out)
 
     def _train(
@@ -183,8 +216,13 @@ class Recurrent(Layer):
         rows = rows or self._rows
         layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
         if is_ids(x):
+            if self.input_dropout:
+                raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
             x = x.copy()  # backward indexes with it, and the caller may change theirs
-        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, self.dropout)
+        if self.recurrent_dropout:
+            rows = self._dropped(rows)
+        around = Around(self.merge, self.dropout, self.input_dropout)
+        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, around)
 
         def backward(
             dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True

@@ -6,23 +6,30 @@ direction; states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.protocol import Forward
+from .around import NOTHING, Around, merged
 from .base import Layer
 from .direction import Direction, DirectionTape, backward_both, forward_both
-from .dropout import Backward as DropoutBackward
-from .dropout import dropout_forward
+from .dropout import Backward, dropout_forward
 
 Array = NDArray[Any]
 Rows = list[list[Direction]]  # one list of D directions for each layer
 
 
-# What a training pass leaves: each layer's tapes by direction, and the backward of the dropout above it.
-StackTape = list[tuple[list[DirectionTape], DropoutBackward | None]]
+class RowTape(NamedTuple):
+    """What a training pass leaves of one layer: its tapes by direction, and the backwards of what was before and after."""
+
+    tapes: list[DirectionTape]
+    before: list[Backward]
+    after: list[Backward]
+
+
+StackTape = list[RowTape]
 
 
 def stack_forward(
@@ -34,15 +41,18 @@ def stack_forward(
     lengths: Array | None,
     training: bool,
     cell_states: bool,
-    dropout: float = 0.0,
+    around: Around | None = None,
 ) -> tuple[Forward, StackTape]:
-    """Run every layer over ``x [T,B,I]`` or ids ``[T,B]``; ``dropout`` acts between layers, in training only.
+    """Run every layer over ``x [T,B,I]`` or ids ``[T,B]``, with what ``around`` says before and after each (None: nothing).
 
-    Gives ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c [T,B,D*H]``.
+    Gives ``y [T,B,D*Y]`` (``[T,B,Y]`` merged), ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c
+    [T,B,D*H]``.
     """
-    if len(rows) == 1:  # as quick as can be: one small cell's step takes a microsecond
-        out, tapes = _row_forward(owner, rows[0], x, h0, c0, lengths, training, cell_states)
-        return out, [(tapes, None)]
+    if around is None or around == NOTHING:
+        if len(rows) == 1:  # as quick as can be: one small cell's step takes a microsecond
+            out, tapes = _row_forward(owner, rows[0], x, h0, c0, lengths, training, cell_states)
+            return out, [RowTape(tapes, [], [])]
+        around = NOTHING
     h_n: list[Array] = []
     c_n: list[Array | None] = []
     tape: StackTape = []
@@ -51,17 +61,26 @@ def stack_forward(
         last = directions is rows[-1]
         of_row = slice(i, i + len(directions))
         h, c = None if h0 is None else h0[of_row], None if c0 is None else c0[of_row]
+        x, before = _dropout(owner, x, around.input_dropout, one_mask=True)
         out, tapes = _row_forward(owner, directions, x, h, c, lengths, training, cell_states and last)
         i = of_row.stop
-        x = out.y
         h_n.append(out.h_n)
         c_n.append(out.c_n)
-        undo = None
-        if training and dropout and not last:
-            assert owner.rng is not None
-            x, undo = dropout_forward(x, dropout, owner.rng)
-        tape.append((tapes, undo))
-    return Forward(out.y, np.concatenate(h_n), _joined(c_n), out.c), tape
+        x, after = out.y, []
+        if around.merge != "concat":
+            x, unmerge = merged(x, around.merge)
+            after.append(unmerge)
+        x, undo = _dropout(owner, x, 0.0 if last else around.dropout)
+        tape.append(RowTape(tapes, before, after + undo))
+    return Forward(x, np.concatenate(h_n), _joined(c_n), out.c), tape
+
+
+def _dropout(owner: Layer, x: Array, p: float, one_mask: bool = False) -> tuple[Array, list[Backward]]:
+    if not p:
+        return x, []
+    assert owner.rng is not None
+    x, undo = dropout_forward(x, p, owner.rng, one_mask=one_mask)
+    return x, [undo]
 
 
 def _row_forward(
@@ -99,26 +118,32 @@ def stack_backward(
 
     Raises RuntimeError, before anything is added, for a second backward or one after a parameter has changed.
     """
-    for tapes, _ in tape:
-        for direction_tape in tapes:
+    for row in tape:
+        for direction_tape in row.tapes:
             direction_tape.require_good()
     dh0s: list[Array | None] = []
     dc0s: list[Array | None] = []
     i = sum(map(len, rows))
-    for directions, (tapes, undo) in zip(reversed(rows), reversed(tape), strict=True):
-        if undo is not None and dy is not None:
-            dy = undo(dy)
+    for directions, (tapes, before, after) in zip(reversed(rows), reversed(tape), strict=True):
+        dy = _undone(after, dy)
         of_row = slice(i - len(directions), i)
         i = of_row.start
         dh, d = None if dh_n is None else dh_n[of_row], None if dc_n is None else dc_n[of_row]
         wanted = need_dx or directions is not rows[0]
         dy, dh0, dc0 = _row_backward(owner, directions, tapes, dy, dh, d, dc, wanted)
+        dy = _undone(before, dy)
         dc = None
         dh0s.insert(0, dh0)
         dc0s.insert(0, dc0)
     dh0_all = _joined(dh0s)
     assert dh0_all is not None
     return dy, dh0_all, _joined(dc0s)
+
+
+def _undone(backwards: list[Backward], gradient: Array | None) -> Array | None:
+    for backward in reversed(backwards):
+        gradient = None if gradient is None else backward(gradient)
+    return gradient
 
 
 def _row_backward(
