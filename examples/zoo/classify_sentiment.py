@@ -17,7 +17,7 @@ from fastrnn import GRU, Dropout, Embedding, Input, Last, Linear, Model, TokenDr
 from fastrnn.text.reading import read_file
 from fastrnn.text.tokens import tokenize
 from fastrnn.text.word_vocabulary import WordVocabulary
-from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit, predict
+from fastrnn.training import Examples, ProgressBar, fit, predict
 
 Words = tuple[str, ...]
 Data = list[tuple[Words, int]]  # sentences and their labels, 1 for a friendly one
@@ -86,23 +86,29 @@ def examples(data: Data, vocabulary: WordVocabulary) -> Examples:
 
 
 def main(
-    folder: Path, texts: Sequence[str], fold: int, size: int, dropout: float, lr: float, epochs: int, seed: int = 0
+    folder: Path,
+    texts: Sequence[str],
+    fold: int,
+    size: int,
+    epochs: int,
+    seed: int = 0,
+    dropout: float = 0.5,
+    lr: float = 2e-3,
 ) -> dict[str, float]:
     """Accuracies on the sentences held out: the model's and the baselines'."""
     train, validation, test = split(read(folder), fold)
+    print(f"{len(train)} sentences to train on, {len(validation)} to watch, {len(test)} to test on")
     vocabulary = WordVocabulary.most_frequent([word for words, _ in train for word in words], 10_000)
     model = make_model(len(vocabulary), size, dropout, seed=seed)
-    print(f"{len(train)} sentences to train on, {len(validation)} to watch, {len(test)} to test on; {len(vocabulary)} words")
     fit(
-        model, examples(train, vocabulary), loss="sigmoid_binary_cross_entropy", metrics="binary_accuracy",
-        validation=examples(validation, vocabulary), epochs=epochs, lr=lr, clip_norm=1.0, seed=seed,
-        callbacks=[ProgressBar(), EarlyStopping(patience=5, restore_best_weights=True)],
+        model, examples(train, vocabulary), validation=examples(validation, vocabulary), metrics="binary_accuracy",
+        loss="sigmoid_binary_cross_entropy", epochs=epochs, lr=lr, schedule="cosine", clip_norm=1.0, seed=seed,
+        callbacks=[ProgressBar()],
     )  # fmt: skip
-    seen = train + validation
-    majority = Counter(label for _, label in seen).most_common(1)[0][0]
+    majority = Counter(label for _, label in train).most_common(1)[0][0]
     results = {
         "majority class": accuracy([majority] * len(test), test),
-        "naive Bayes": accuracy(naive_bayes(seen, [words for words, _ in test]), test),
+        "naive Bayes": accuracy(naive_bayes(train, [words for words, _ in test]), test),
         "GRU": accuracy((predict(model, examples(test, vocabulary))[:, 0] > 0).tolist(), test),
     }
     for name, value in results.items():
@@ -119,9 +125,6 @@ if __name__ == "__main__":
     parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
     parser.add_argument("--fold", type=int, default=0, help="which fifth is held out, 0 to 4 (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="of the embedding and the state (default: %(default)s)")
-    parser.add_argument("--dropout", type=float, default=0.5, help="before and after the GRU (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=2e-3, help="learning rate of Adam (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=15, help="at most (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
-    options = vars(parser.parse_args())
-    main(options.pop("folder"), options.pop("text"), **options)
+    parser.add_argument("--epochs", type=int, default=15, help="times over the sentences (default: %(default)s)")
+    options = parser.parse_args()
+    main(options.folder, options.text, options.fold, options.size, options.epochs)

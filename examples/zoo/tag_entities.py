@@ -16,7 +16,7 @@ from fastrnn import LSTM, Concat, Dropout, Embedding, Input, Layer, Linear, Mode
 from fastrnn.layers.dense import add_rows
 from fastrnn.text.tagging import Tagged, decode_bio, read_conll
 from fastrnn.text.word_vocabulary import WordVocabulary
-from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit, predict
+from fastrnn.training import Examples, ProgressBar, fit, predict
 
 Data = Sequence[Tagged]
 LETTERS = 20  # of a word that are read
@@ -114,8 +114,8 @@ def main(
     codes = Codes(train)
     model = make_model(codes, size, dropout, seed=seed)
     fit(
-        model, codes.examples(train), validation=codes.examples(dev), epochs=epochs, lr=lr, clip_norm=5.0, seed=seed,
-        callbacks=[ProgressBar(), EarlyStopping(patience=8, restore_best_weights=True)],
+        model, codes.examples(train), validation=codes.examples(dev), metrics="accuracy",
+        epochs=epochs, lr=lr, schedule="cosine", clip_norm=5.0, seed=seed, callbacks=[ProgressBar()],
     )  # fmt: skip
     is_name = np.array([tag != "O" for tag in codes.tags])
 
@@ -144,6 +144,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="where the three files are")
     parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
     parser.add_argument("--size", type=int, default=64, help="of embeddings and states (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=20, help="at most (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, help="times over the sentences (default: %(default)s)")
     options = parser.parse_args()
     main(options.folder, options.text, options.size, options.epochs)
