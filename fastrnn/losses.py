@@ -32,6 +32,8 @@ LossAndGradient = tuple[float, Array]
 # Elements worked on at a time, so that a chunk stays in the L2 cache.
 ELEMENTWISE_CHUNK = 16384
 
+IGNORED = -100  # a class id that does not count, as in torch
+
 REDUCTIONS = ("mean", "sum")
 FLOATS = tuple(map(np.dtype, checks.DTYPES))
 
@@ -40,7 +42,7 @@ def softmax_cross_entropy(
     logits: Array,
     targets: Any,
     *,
-    ignore_index: int = -100,
+    ignore_index: int = IGNORED,
     mask: Array | None = None,
     reduction: str = "mean",
 ) -> LossAndGradient:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
+from .losses import IGNORED
 
 Array = NDArray[Any]
-
-IGNORED = -100
 
 
 def counted(targets: Array, mask: Array | None = None) -> Array | None:

@@ -151,6 +151,12 @@ class TestLosses:
         history = fit(model, data, epochs=60, lr=0.02)
         assert history["loss"][-1] < 0.3 * history["loss"][0]
 
+    def test_an_output_of_which_nothing_counts(self):
+        data = Examples([[1, 2], [3]], ([[-100, -100], [-100]], np.ones((2, 1))))
+        figures = evaluate(TwoHeads(), data, loss=("softmax_cross_entropy", "mean_squared_error"))
+        assert math.isnan(figures["loss_0"])
+        assert figures["loss"] == figures["loss_1"] > 0
+
     def test_ignored_targets_do_not_weigh(self):
         data = Examples([[1, 2], [3, 4]], [[0, -100], [-100, -100]])
         model = tagger("float64", dropout=0.0)
@@ -353,6 +359,66 @@ class TestResume:
             fit(tagger(), tagged(), resume=True)
 
 
+def encoder_decoder():
+    """Ids over S and over T to logits over T; one embedding for both."""
+    source, target = (fastrnn.Input((axis, "B"), dtype="int64") for axis in "ST")
+    embedding = fastrnn.Embedding(V, 5, dtype="float64", rng=0)
+    _, state = fastrnn.GRU(5, 6, dtype="float64", rng=1)(embedding(source))
+    y, _ = fastrnn.GRU(5, 6, dtype="float64", rng=2)(embedding(target), state)
+    return fastrnn.Model((source, target), fastrnn.Linear(6, V, dtype="float64", rng=3)(y))
+
+
+class TestModels:
+    @pytest.mark.parametrize("same_lengths", [False, True])
+    def test_time_axes_are_named_by_the_model(self, same_lengths):
+        rng = np.random.default_rng(0)
+        source = [rng.integers(0, V, n) for n in (5, 2, 3, 4)]
+        target = source if same_lengths else [row[:2] for row in source]
+        mine, theirs = encoder_decoder(), encoder_decoder()
+        fit(mine, Examples((source, target), target), epochs=3, batch_size=2)
+        fit(theirs, Examples((source, target), target, axes=("S", "T")), epochs=3, batch_size=2)
+        assert_same_weights(mine.state_dict(), theirs.state_dict())
+        for i, output in enumerate(fastrnn.predict(mine, Examples((source, target)))):
+            expected = mine(source[i][:, None], target[i][:, None])
+            np.testing.assert_allclose(output, expected[:, 0], rtol=1e-12, atol=1e-15)
+
+    def test_an_array_where_the_model_has_time(self):
+        rows = np.zeros((3, 4), np.int64)
+        with pytest.raises(
+            ValueError, match=r"inputs\[0\] has no sequences: give list\(x\) for an array x .* time axis is 'S'"
+        ):
+            fit(encoder_decoder(), Examples((rows, list(rows)), list(rows)))
+        with pytest.raises(ValueError, match="train must have as many inputs as the model, 2, got 1"):
+            fit(encoder_decoder(), Examples(list(rows), list(rows)))
+
+    def test_without_the_inputs_gradients_it_is_the_same(self):
+        x = fastrnn.Input(("T", "B", 2), dtype="float64")
+        y, _ = fastrnn.GRU(2, 4, dtype="float64", rng=0)(x)
+        rng = np.random.default_rng(1)
+        sequences = [rng.standard_normal((n, 2)) for n in (3, 1, 4)]
+        logits = fastrnn.Linear(4, C, dtype="float64", rng=2)(fastrnn.Last()(y))
+        mine = fastrnn.Model(x, logits)
+        theirs = fastrnn.Model.from_json(mine.to_json())
+        theirs.load_state_dict(mine.state_dict())
+        data = Examples(sequences, [0, 1, 2])
+        history = fit(mine, data, epochs=1, optimizer="sgd", lr=0.1)
+        (batch,) = data.batches(3, np.random.default_rng([0, 0]))
+        outputs, backward = theirs.forward(*batch.inputs, lengths=batch.lengths)
+        loss, gradient = losses.softmax_cross_entropy(outputs, batch.targets, mask=batch.mask)
+        backward(gradient)
+        optim.SGD(theirs.parameters(), lr=0.1).step()
+        assert history["loss"] == [loss]
+        assert_same_weights(mine.state_dict(), theirs.state_dict())
+
+    def test_a_saved_model_comes_back_whole(self, tmp_path):
+        data = Examples(([[1, 2], [3]], [[1], [2]]), [[2], [1]])
+        model = encoder_decoder()
+        fit(model, data, epochs=2, callbacks=[ModelCheckpoint(tmp_path / "model.safetensors", "loss")])
+        loaded = fastrnn.load_model(tmp_path / "model.safetensors")
+        for mine, theirs in zip(fastrnn.predict(model, data), fastrnn.predict(loaded, data), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
@@ -381,6 +447,7 @@ class TestBadInput:
                 ValueError,
                 r"validation targets must hold .* 0..2, .* got 3 in example 0",
             ),
+            ({"loss_weights": (1.0,)}, ValueError, "loss_weights are for several outputs"),
             ({"loss_weights": (-1.0,)}, ValueError, "loss_weights must lie in"),
         ],
     )

@@ -252,7 +252,7 @@ def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
 def _on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
     """A layer's call that builds a graph when its first argument is a Symbol."""
     # Handing on any arguments costs a quarter of a microsecond, one of a known name a fifth of that.
-    if call.__code__.co_varnames[: call.__code__.co_argcount] == ("self", "x") and not call.__code__.co_flags & 0xC:
+    if list(inspect.signature(call).parameters) == ["self", "x"]:
 
         @functools.wraps(call)
         def either(self: Layer, x: Any) -> Any:

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from ..losses import IGNORED as IGNORED
 from ..memory import empty
 from .sampling import NOTHING
 
 Ids = NDArray[Any]
-
-IGNORED = -100  # as a target: not counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, init
+from ..losses import IGNORED
 from ..masks import sequence_mask
 from .fields import Field, fields
 
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 Lengths = Array | dict[str, Array] | None
 Axis = str | int | None
 
-NOTHING, IGNORED = -1, -100  # what ids are padded with: the zero vector in inputs, not counted in targets
+NOTHING = -1  # what ids are padded with in inputs: the zero vector
 POOL = 32  # batches among which a shuffled epoch puts sequences of like length together
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, losses, metrics
-from .examples import IGNORED, Batch, Examples
+from ..losses import IGNORED
+from .examples import Batch, Examples
 from .fields import Field
 
 Array = NDArray[Any]
@@ -37,13 +38,12 @@ class Means:
 
     def add(self, name: str, value: float, count: int) -> None:
         """One more batch; one in which nothing counted adds nothing."""
-        if count:
-            total, before = self.sums.get(name, (0.0, 0.0))
-            self.sums[name] = (total + value * count, before + count)
+        total, before = self.sums.get(name, (0.0, 0.0))
+        self.sums[name] = (total + value * count, before + count) if count else (total, before)
 
     def __getitem__(self, name: str) -> float:
-        total, count = self.sums.get(name, (math.nan, 1.0))
-        return total / count
+        total, count = self.sums.get(name, (0.0, 0.0))
+        return total / count if count else math.nan
 
 
 class Objective:
@@ -83,6 +83,8 @@ class Objective:
         else:
             if isinstance(self.loss, tuple):
                 raise ValueError(f"loss must be a single one for a model of one output, got {len(self.loss)}")
+            if self.weights is not None:
+                raise ValueError("loss_weights are for several outputs, each with a loss of its own, got one loss")
             value, gradient, count = _apply(self.loss, outputs, batch.targets, batch.mask)
             found = gradient if isinstance(outputs, tuple) else (gradient,)
             means.add("loss", value, count)
@@ -122,7 +124,8 @@ class Objective:
         names = [name for name in means.sums if name != "loss"]
         parts = [name for name in names if name.startswith("loss_") and name not in self.metrics]
         weights = self.weights or (1.0,) * len(parts)
-        loss = sum(weight * means[part] for weight, part in zip(weights, parts, strict=True)) if parts else means["loss"]
+        counted = [(weight, part) for weight, part in zip(weights, parts, strict=True) if means.sums[part][1]]
+        loss = sum(weight * means[part] for weight, part in counted) if counted else means["loss"]
         return {f"{prefix}loss": loss, **{prefix + name: means[name] for name in names}}
 
 

@@ -1,0 +1,216 @@
+"""What cannot be built or called says which argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import F64
+
+import fastrnn
+from fastrnn import GRU, LSTM, Add, Concat, Dropout, Embedding, Input, Linear, MeanPool, Model, Sequential
+
+X = Input(("T", "B", 3), **F64, name="x")
+S = Input(("S", "B", 3), **F64, name="s")
+IDS = Input(("T", "B"), dtype="int64", name="ids")
+Y, STATE = LSTM(3, 4, **F64)(X)
+DATA = np.zeros((5, 2, 3))
+LENGTHS = r"lengths must be of the time axes T, S, got some of 'U'"
+ONE = Model(X, Y)
+TWO = Model((X, S), MeanPool()(X) + MeanPool()(S))
+
+
+def forward_twice():
+    y, backward = ONE.forward(DATA)
+    backward(y)
+    backward(y)
+
+
+def after_a_change():
+    layer = Linear(3, 2, **F64)
+    y, backward = Model(X, layer(X)).forward(DATA)
+    layer.weight.writable()[:] = 0
+    backward(y)
+
+
+INPUTS = {
+    "not a shape": (lambda: Input(64), TypeError, r"shape must be a tuple such as \('T', 'B', 64\), got 64"),
+    "small letters": (lambda: Input(("t", "B", 3)), ValueError, "capital letters and sizes of at least 1, got 't'"),
+    "a size of zero": (lambda: Input(("T", "B", 0)), ValueError, "sizes of at least 1, got 0"),
+    "no size": (lambda: Input(("T", "B", None)), ValueError, "sizes of at least 1, got None"),
+    "without a batch": (lambda: Input(("T", 3)), ValueError, r"shape must have 'B' as its first axis .* got \('T', 3\)"),
+    "a letter twice": (lambda: Input(("T", "B", "T")), ValueError, "shape must have each letter once"),
+    "a dtype": (
+        lambda: Input(("T", "B"), dtype="int32"),
+        ValueError,
+        "dtype must be float32, float64, or int64 .* got int32",
+    ),
+    "no dtype": (lambda: Input(("T", "B"), dtype="ids"), ValueError, "dtype must be float32, .* got 'ids'"),
+    "a name": (lambda: Input(("T", "B"), name="my ids"), ValueError, "name must be an identifier, got 'my ids'"),
+}
+
+BUILDING = {
+    "another graph's symbol": (
+        lambda: Model(X, Add()(X, Input(("T", "B", 3), **F64, name="other"))),
+        ValueError,
+        "outputs depend on <Symbol of Input 'other': float64 .* not among the inputs",
+    ),
+    "an input without use": (lambda: Model((X, S), Y), ValueError, "inputs hold <Symbol of Input 's'.*no output depends on"),
+    "an input twice": (lambda: Model((X, X), Y), ValueError, "inputs must hold each symbol once, got .* twice"),
+    "names twice": (
+        lambda: Model((X, x := Input(("T", "B", 3), **F64, name="x")), x + X),
+        ValueError,
+        "inputs must have different names, got 'x' twice",
+    ),
+    "no outputs": (lambda: Model(X, []), ValueError, "outputs must hold at least one Symbol, got none"),
+    "an array": (lambda: Model(X, DATA), TypeError, "outputs must be a Symbol or a list of them, got float64 array"),
+    "a layer": (lambda: Model(X, Linear(3, 2)), TypeError, "outputs must be a Symbol or a list of them, got Linear"),
+    "layers of one name": (
+        lambda: Model(X, Dropout().named("a")(Dropout().named("a")(X))),
+        ValueError,
+        "layers of a model must have different names, got 'a'",
+    ),
+    "a name with a dot": (lambda: Dropout().named("a.b"), ValueError, "nor hold any of"),
+    "a size": (lambda: GRU(4, 3, **F64)(X), ValueError, r"GRU does not take float64 \[T, B, 3\]: x must be .* I=4"),
+    "another dtype": (lambda: Linear(3, 2)(X), TypeError, r"Linear does not take float64 \[T, B, 3\]: x must be a float32"),
+    "floats for ids": (
+        lambda: Embedding(5, 3)(X),
+        TypeError,
+        "Embedding does not take float64 .* array of integer token ids",
+    ),
+    "a state of another size": (lambda: LSTM(3, 5, **F64)(X, STATE), ValueError, "LSTM does not take .*state's h must be"),
+    "a state that is none": (lambda: GRU(3, 4, **F64)(X, STATE), TypeError, "GRU does not take .*state must be"),
+    "batch first": (lambda: GRU(3, 4, batch_first=True, **F64)(X), ValueError, "in a graph the time axis is the first"),
+    "without time": (lambda: GRU(3, 4, **F64)(MeanPool()(X)), ValueError, r"x must have the axes \[T, B, I=3\]"),
+    "two time axes": (lambda: X + S, ValueError, r"Add does not take float64 \[T, B, 3\], float64 \[S, B, 3\]"),
+    "an array beside a symbol": (lambda: Concat()(X, DATA), TypeError, "Concat: all inputs .* must be Symbols, got float64"),
+    "a symbol beside an array": (
+        lambda: LSTM(3, 4, **F64)(DATA, STATE),
+        TypeError,
+        "state's h must be .* got <Symbol of LSTM",
+    ),
+    "a number": (lambda: Y + 1, TypeError, r"a Symbol \+ something needs another Symbol, got 1"),
+    "NumPy": (lambda: np.tanh(Y), TypeError, ""),
+    "an array times a symbol": (lambda: DATA * X, TypeError, ""),
+    "NumPy's stack": (lambda: np.stack([X, X]), TypeError, "a Symbol has no value yet"),
+    "a condition": (lambda: 1 if Y else 0, TypeError, "a Symbol has no value yet"),
+    "one that is taken for two": (lambda: (lambda a, b: a)(*Linear(3, 2, **F64)(X)), TypeError, ""),
+    "lengths": (
+        lambda: GRU(3, 4, **F64)(X, lengths=[1, 2]),
+        ValueError,
+        "GRU: lengths are given to the model when it is called",
+    ),
+    "a symbol by name": (lambda: LSTM(3, 4, **F64)(X, state=STATE), None, ""),
+    "a model's input": (
+        lambda: ONE(IDS),
+        ValueError,
+        r"Model does not take int64 .*x must be float64 \[T, B, 3\], got int64",
+    ),
+    "a model's inputs": (lambda: TWO(X), TypeError, r"Model does not take .* takes 2 \(x, s\), got 1"),
+    "letters that clash": (
+        lambda: Model((X, x := Input(("T", "B", 3), **F64, name="z")), x + X)(X, S),
+        ValueError,
+        r"z must be float64 \[T, B, 3\], got float64 \[S, B, 3\]",
+    ),
+}
+
+CALLS = {
+    "too many": (lambda: ONE(DATA, DATA), TypeError, r"the model's call takes 1 \(x\), got 2"),
+    "too few": (lambda: TWO(DATA), TypeError, r"takes 2 \(x, s\), got 1"),
+    "a list": (lambda: ONE(DATA.tolist()), TypeError, r"x must be a float64 array of shape \[T, B, 3\], got \[\["),
+    "a dtype": (lambda: ONE(DATA.astype("f")), TypeError, "x must be a float64 array .* got float32 array"),
+    "a shape": (lambda: ONE(DATA[0]), ValueError, r"x must be .* shape \[T, B, 3\], got float64 array of shape \(2, 3\)"),
+    "a size": (
+        lambda: ONE(DATA[..., :2]),
+        ValueError,
+        r"x must be .* shape \[T, B, 3\], got float64 array of shape \(5, 2, 2\)",
+    ),
+    "two batches": (
+        lambda: TWO(DATA, DATA[:, :1]),
+        ValueError,
+        r"s must be .* got .* \(5, 1, 3\), where B = 2 in another input",
+    ),
+    "nothing": (lambda: ONE(DATA[:0]), ValueError, "x must be .* it is empty"),
+    "ids": (
+        lambda: Model(IDS, Embedding(4, 2)(IDS))(DATA),
+        TypeError,
+        "ids must be an array of integers .* got float64 array",
+    ),
+    "an id": (lambda: Model(IDS, Embedding(4, 2)(IDS))(np.full((2, 2), 4)), ValueError, "token ids in -1..3, got 4"),
+    "lengths of which": (
+        lambda: TWO(DATA, DATA, lengths=[1, 2]),
+        ValueError,
+        r"which time axis .* {'T': ..., 'S': ...}, got",
+    ),
+    "lengths of none": (lambda: TWO(DATA, DATA, lengths={"U": [1, 2]}), ValueError, LENGTHS),
+    "lengths too long": (lambda: ONE(DATA, lengths=[6, 1]), ValueError, "lengths must each lie in 1..T = 1..5, got 6"),
+    "lengths of zero": (lambda: TWO(DATA, DATA, lengths={"S": [0, 1]}), ValueError, r"lengths\['S'\]: .* got 0"),
+    "lengths of floats": (lambda: ONE(DATA, lengths=[1.5, 1]), TypeError, "lengths must hold integers"),
+    "too few lengths": (lambda: ONE(DATA, lengths=[1]), ValueError, r"lengths must have shape \[B\] = \(2,\)"),
+    "lengths without time": (
+        lambda: Model(z := Input(("B", 3), **F64), Linear(3, 2, **F64)(z))(DATA[0], lengths=[1, 1]),
+        ValueError,
+        "lengths must be None: no input has a variable time axis",
+    ),
+    "a gradient's shape": (
+        lambda: ONE.forward(DATA)[1](DATA),
+        ValueError,
+        r"dlstm\[0\] must be a float64 array of shape \[T, B, 4\]",
+    ),
+    "a gradient's dtype": (
+        lambda: ONE.forward(DATA)[1](np.zeros((5, 2, 4), "f")),
+        TypeError,
+        r"dlstm\[0\] must be a float64",
+    ),
+    "gradients": (lambda: ONE.forward(DATA)[1](DATA, DATA), TypeError, r"backward takes 1 \(dlstm\[0\]\), got 2"),
+    "backward twice": (forward_twice, RuntimeError, "run forward again for another backward"),
+    "a change before backward": (after_a_change, RuntimeError, "weight has changed since the forward pass"),
+}
+
+
+def check(call, error, message):
+    if error is None:
+        call()
+        return
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(("call", "error", "message"), INPUTS.values(), ids=INPUTS)
+def test_inputs(call, error, message):
+    check(call, error, message)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BUILDING.values(), ids=BUILDING)
+def test_building(call, error, message):
+    check(call, error, message)
+
+
+@pytest.mark.parametrize(("call", "error", "message"), CALLS.values(), ids=CALLS)
+def test_calls(call, error, message):
+    check(call, error, message)
+
+
+def test_a_state_is_a_pair_of_symbols_or_arrays():
+    """A model that takes a state names what is missing."""
+    y, _ = LSTM(3, 4, **F64)(X, STATE)
+    model = Model((X, STATE), y)
+    h = np.zeros((1, 2, 4))
+    assert model(DATA, (h, h)).shape == (5, 2, 4)
+    with pytest.raises(TypeError, match=r"\(input, input_1\) must be a tuple of 2, got float64 array"):
+        model(DATA, h)
+    with pytest.raises(TypeError, match=r"\(input, input_1\) takes 2 .* got 1"):
+        model(DATA, (h,))
+
+
+def test_a_layer_that_only_its_own_class_knows():
+    """A call that is wrapped when its class is made keeps its name, its text and its way with arrays."""
+
+    class Own(fastrnn.Layer):
+        def __call__(self, x, scale=2):
+            """Scaled."""
+            return x * scale
+
+    assert Own()(DATA + 1, scale=3).max() == 3
+    assert Own.__call__.__doc__ == "Scaled."
+    assert Own()(X).shape == ("T", "B", 3)
+    assert repr(Sequential(Own())(X)).startswith("<Symbol of Sequential")

@@ -1,0 +1,231 @@
+"""Lengths through a graph: a batch is its sequences one by one, and what lies in the padding changes no bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import CASES, F64
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_graph import arrays, nested, run_backward, upstream
+
+from fastrnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Add,
+    Concat,
+    Embedding,
+    Input,
+    Lambda,
+    Last,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Model,
+    OneHot,
+    Sequential,
+    sequence_mask,
+)
+from fastrnn.losses import softmax_cross_entropy
+
+TIMES = ("T", "S")
+
+
+def results(model, inputs, lengths, douts):
+    """Outputs, gradients of the inputs, gradients of the parameters."""
+    for parameter in model.parameters():
+        parameter.zero_grad()
+    outputs, backward = model.forward(*inputs, lengths=lengths)
+    for mine, again in zip(arrays(outputs), arrays(model(*inputs, lengths=lengths)), strict=True):
+        np.testing.assert_allclose(again, mine, rtol=0, atol=1e-13)
+    dinputs = run_backward(backward, outputs, douts)
+    return outputs, arrays(dinputs), [parameter.grad.copy() for parameter in model.parameters()]
+
+
+def cut(array, spec, lengths, b):
+    """One sequence of a batch, without its padding."""
+    where = [slice(b, b + 1) if axis == "B" else slice(None) for axis in spec.shape]
+    if spec.time is not None:
+        where[0] = slice(lengths[spec.time][b]) if spec.time in lengths else slice(None)
+    return array[tuple(where)]
+
+
+def soiled(array, spec, lengths, rng):
+    """The array with other things in its padding: NaN, or ids that are none."""
+    array = array.copy()
+    for b, n in enumerate(lengths.get(spec.time, ())):
+        array[n:, b] = np.nan if array.dtype.kind == "f" else rng.integers(-1000, 1000)
+    return array
+
+
+def check_padding(model, inputs, lengths):
+    """The batch against the same with soiled and with longer padding, and against its sequences one by one."""
+    rng = np.random.default_rng(3)
+    in_specs, out_specs = ([s.spec for s in symbols] for symbols in (model.graph.flat_inputs, model.graph.flat_outputs))
+    douts = upstream(model(*inputs, lengths=lengths))
+    outputs, dinputs, dparams = results(model, inputs, lengths, douts)
+
+    dirty = [soiled(x, spec, lengths, rng) for x, spec in zip(inputs, in_specs, strict=True)]
+    dirty_douts = [soiled(g, spec, lengths, rng) for g, spec in zip(douts, out_specs, strict=True)]
+    longer = [np.concatenate([x, x[:1] * 0 + 7]) if spec.time else x for x, spec in zip(dirty, in_specs, strict=True)]
+    longer_douts = [np.concatenate([g, g[:1]]) if spec.time else g for g, spec in zip(dirty_douts, out_specs, strict=True)]
+    longer_douts = [soiled(g, spec, lengths, rng) for g, spec in zip(longer_douts, out_specs, strict=True)]
+    for xs, gs in ((dirty, dirty_douts), (longer, longer_douts)):
+        again, dagain, dparams_again = results(model, xs, lengths, gs)
+        for mine, other in zip([*arrays(outputs), *dinputs], [*arrays(again), *dagain], strict=True):
+            same = other if other.shape == mine.shape else other[: len(mine)]
+            np.testing.assert_allclose(same, mine, rtol=0, atol=0 if xs is dirty else 1e-12)
+            np.testing.assert_array_equal(other[len(same) :], 0)
+        for mine, other in zip(dparams, dparams_again, strict=True):
+            np.testing.assert_allclose(other, mine, rtol=0, atol=0 if xs is dirty else 1e-12)
+
+    total = [np.zeros_like(gradient) for gradient in dparams]
+    flat_specs = [spec for spec in in_specs if spec.dtype != "int64"]
+    for b in range(inputs[0].shape[in_specs[0].shape.index("B")]):
+        alone = [cut(x, spec, lengths, b) for x, spec in zip(inputs, in_specs, strict=True)]
+        wanted, dalone, dp = results(
+            model, alone, None, [cut(g, s, lengths, b) for g, s in zip(douts, out_specs, strict=True)]
+        )
+        for mine, spec, theirs in zip(arrays(outputs), out_specs, arrays(wanted), strict=True):
+            np.testing.assert_allclose(cut(mine, spec, lengths, b), theirs, rtol=0, atol=1e-12)
+        for mine, spec, theirs in zip(dinputs, flat_specs, dalone, strict=True):
+            np.testing.assert_allclose(cut(mine, spec, lengths, b), theirs, rtol=0, atol=1e-12)
+        total = [a + d for a, d in zip(total, dp, strict=True)]
+    for mine, theirs in zip(dparams, total, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-11)
+    for x, spec in zip(arrays(outputs), out_specs, strict=True):
+        for b, n in enumerate(lengths.get(spec.time, ())):
+            np.testing.assert_array_equal(x[n:, b], 0)
+
+
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_padding_changes_nothing(make):
+    case = make()
+    axes = [spec.time for spec in (s.spec for s in case.model.graph.flat_inputs) if spec.time]
+    lengths = {"T": np.array([5, 1, 3]), "S": np.array([2, 4, 1])}
+    check_padding(case.model, case.inputs(), {axis: lengths[axis] for axis in axes})
+
+
+def random_model(data):
+    """Up to six layers on one sequence, each on any of the values so far."""
+    draw = data.draw
+    ids = draw(st.booleans(), "ids")
+    x = Input(("T", "B"), dtype="int64") if ids else Input(("T", "B", 4), **F64)
+    along = [draw(st.sampled_from([Embedding(6, 4, **F64, rng=0), OneHot(6, **F64)]))(x) if ids else x]
+    still = []
+
+    def size(symbol):
+        return symbol.shape[-1]
+
+    def recurrent(symbol):
+        kind = draw(st.sampled_from([RNN, GRU, LSTM]))
+        directions = draw(st.booleans())
+        y, state = kind(size(symbol), 3, draw(st.integers(1, 2)), bidirectional=directions, **F64, rng=len(along))(symbol)
+        along.append(y)
+        h = state[0] if isinstance(state, tuple) else state
+        if h.shape[0] == 1:
+            still.append(Lambda(lambda h: h[0], lambda dy, h: dy[None])(h))
+
+    for _ in range(draw(st.integers(1, 5), "layers")):
+        symbol = draw(st.sampled_from(along))
+        other = draw(st.sampled_from(along))
+        kind = draw(st.sampled_from(["recurrent", "linear", "activation", "norm", "merge", "pool", "nested"]))
+        if kind == "recurrent":
+            recurrent(symbol)
+        elif kind == "linear":
+            along.append(Linear(size(symbol), 4, **F64, rng=9)(symbol))
+        elif kind == "activation":
+            along.append(Activation(draw(st.sampled_from(["tanh", "softmax", "sigmoid"])))(symbol))
+        elif kind == "norm":
+            along.append(LayerNorm(size(symbol), **F64)(symbol))
+        elif kind == "merge":
+            along.append((Add() if size(symbol) == size(other) else Concat())(symbol, other))
+        elif kind == "pool":
+            still.append(draw(st.sampled_from([Last, MeanPool, MaxPool]))()(symbol))
+        else:
+            along.append(Sequential(GRU(size(symbol), 2, **F64, rng=4), Linear(2, 3, **F64, rng=5))(symbol))
+    outputs = [along[-1], *still[-2:]]
+    return Model(x, outputs if x not in outputs else [Linear(size(x), 2, **F64)(x), *still[-2:]])
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_padding_changes_nothing_in_any_model(data):
+    model = random_model(data)
+    T = data.draw(st.integers(1, 6), "T")
+    lengths = np.array(data.draw(st.lists(st.integers(1, T), min_size=1, max_size=4), "lengths"))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    shape = (T, len(lengths))
+    x = rng.integers(0, 6, shape) if model.inputs.dtype == "int64" else rng.standard_normal((*shape, 4))
+    check_padding(model, [x], {"T": lengths})
+
+
+def test_lengths_to_the_loss_as_a_mask():
+    """The mean over what counts, whatever the targets are elsewhere."""
+    x = Input(("T", "B", 2), **F64)
+    model = Model(x, Linear(3, 4, **F64, rng=2)(GRU(2, 3, **F64, rng=1)(x)[0]))
+    rng = np.random.default_rng(0)
+    data, targets, lengths = rng.standard_normal((5, 3, 2)), rng.integers(0, 4, (5, 3)), np.array([2, 5, 1])
+    mask = sequence_mask(lengths, 5)
+    losses, gradients = [], []
+    for wrong in (0, 3):
+        targets[~mask] = wrong
+        model.zero_grad()
+        y, backward = model.forward(data, lengths=lengths)
+        loss, dy = softmax_cross_entropy(y, targets, mask=mask)
+        backward(dy)
+        losses.append(loss)
+        gradients.append(model.layers["gru"].weight_ih_l0.grad.copy())
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(*gradients)
+    alone = sum(
+        softmax_cross_entropy(model(data[:n, b : b + 1]), targets[:n, b : b + 1], reduction="sum")[0]
+        for b, n in enumerate(lengths)
+    )
+    assert losses[0] == pytest.approx(alone / lengths.sum(), abs=1e-12)
+
+
+def test_lengths_by_name_or_alone():
+    x = Input(("S", "B", 2), **F64)
+    model = Model(x, MeanPool()(x))
+    data = np.random.default_rng(0).standard_normal((3, 2, 2))
+    wanted = model(data, lengths=[3, 1])
+    np.testing.assert_array_equal(model(data, lengths={"S": np.array([3, 1])}), wanted)
+    np.testing.assert_array_equal(model(data, lengths={"S": [3, 3]}), model(data))
+    np.testing.assert_allclose(wanted[1], data[0, 1])
+
+
+def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
+    a, b = Input(("T", "B", 2), **F64), Input(("S", "B", 2), **F64)
+    inner = Model((a, b), MeanPool()(a) + Last()(b))
+    c, d = Input(("S", "B", 2), **F64, name="c"), Input(("U", "B", 2), **F64, name="d")
+    outer = Model((c, d), inner(c, d))
+    rng = np.random.default_rng(0)
+    C, D = rng.standard_normal((4, 2, 2)), rng.standard_normal((3, 2, 2))
+    got = outer(C, D, lengths={"S": [1, 4], "U": [3, 2]})
+    np.testing.assert_allclose(got, [C[0, 0] + D[2, 0], C[:, 1].mean(0) + D[1, 1]], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(outer(C, D, lengths={"U": [3, 2]})[0], C[:, 0].mean(0) + D[2, 0], rtol=0, atol=1e-14)
+
+
+def test_what_passes_no_lengths_on_says_so():
+    """An axis that is made of others has no lengths that anybody knows."""
+    x = Input(("T", "B", 2), **F64)
+    twice = Lambda(lambda x: np.concatenate([x, x]), lambda dy, x: dy[: len(x)] + dy[len(x) :])
+    model = Model(x, Last()(twice(x)))
+    data = np.random.default_rng(0).standard_normal((3, 2, 2))
+    np.testing.assert_array_equal(model(data), data[-1])
+    with pytest.raises(ValueError, match="Last cannot have lengths: its time axis is made of others"):
+        model(data, lengths=[3, 1])
+
+
+def test_forms_of_outputs():
+    x = Input(("T", "B", 2), **F64)
+    y, state = LSTM(2, 3, **F64)(x)
+    data = np.zeros((2, 1, 2))
+    for outputs, form in ((y, "y"), ([y], "y"), ((y, state), ("y", ("h", "c"))), ([state, y], (("h", "c"), "y"))):
+        got = Model(x, outputs)(data)
+        names = nested(got, ["y"] * len(arrays(got)))
+        assert str(names) == str(form).replace("'h'", "'y'").replace("'c'", "'y'")

@@ -1,0 +1,215 @@
+"""Models step by step and chunk by chunk: what the whole sequence at once gives, or a refusal that says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import F64, encoder_decoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_graph import arrays
+
+from fastrnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Average,
+    Concat,
+    Dropout,
+    Embedding,
+    Input,
+    Lambda,
+    Last,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Model,
+    Multiply,
+    OneHot,
+    RepeatVector,
+    Sequential,
+    VariationalDropout,
+)
+
+T, B = 7, 3
+DATA = np.random.default_rng(0).standard_normal((T, B, 4))
+IDS = np.random.default_rng(1).integers(0, 4, (T, B))
+
+
+def vectors():
+    return Input(("T", "B", 4), **F64)
+
+
+def ids():
+    return Input(("T", "B"), dtype="int64")
+
+
+LAYERS = {
+    "rnn": (RNN(4, 3, 2, **F64, rng=0), DATA),
+    "gru": (GRU(4, 3, **F64, rng=0), DATA),
+    "gru before": (GRU(4, 3, reset_after=False, **F64, rng=0), DATA),
+    "lstm": (LSTM(4, 3, 2, **F64, rng=0), DATA),
+    "lstm projected": (LSTM(4, 3, proj_size=2, peephole=True, **F64, rng=0), DATA),
+    "lstm of ids": (LSTM(4, 3, **F64, rng=0), IDS),
+    "linear": (Linear(4, 3, **F64, rng=0), DATA),
+    "embedding": (Embedding(4, 3, **F64, rng=0), IDS),
+    "one-hot": (OneHot(4, **F64), IDS),
+    "dropout": (Dropout(0.5), DATA),
+    "variational dropout": (VariationalDropout(0.5), DATA),
+    "layer norm": (LayerNorm(4, **F64), DATA),
+    "activation": (Activation("softmax"), DATA),
+    "last": (Last(), DATA),
+    "mean": (MeanPool(), DATA),
+    "max": (MaxPool(), DATA),
+    "embedding and lstm": (Sequential(Embedding(4, 3, **F64, rng=0), LSTM(3, 2, **F64, rng=1), Linear(2, 3, **F64)), IDS),
+    "one-hot and gru": (Sequential(OneHot(4, **F64), GRU(4, 2, **F64, rng=1)), IDS),
+    "sequential of sequentials": (Sequential(Sequential(GRU(4, 2, **F64), Dropout()), RNN(2, 2, **F64), MeanPool()), DATA),
+}
+
+
+def check_stream(model, inputs, along, chunks):
+    """``chunks`` are lengths that sum to T; inputs that are not ``along`` count in the first one only."""
+    whole = model(*inputs)
+    state, parts, start = None, [], 0
+    for n in chunks:
+        now = [x[start : start + n] if moves else x if start == 0 else None for x, moves in zip(inputs, along, strict=True)]
+        out, state = model.stream(*now, state=state)
+        parts.append(arrays(out))
+        start += n
+    for i, wanted in enumerate(arrays(whole)):
+        flows = model.graph.flat_outputs[i].spec.time is not None
+        got = np.concatenate([part[i] for part in parts]) if flows else parts[-1][i]
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-13)
+
+
+def check_steps(model, inputs, along):
+    whole, state, parts = model(*inputs), None, []
+    for t in range(T):
+        now = [x[t] if moves else x if t == 0 else None for x, moves in zip(inputs, along, strict=True)]
+        out, state = model.step(*now, state=state)
+        parts.append(arrays(out))
+    for i, wanted in enumerate(arrays(whole)):
+        flows = model.graph.flat_outputs[i].spec.time is not None
+        got = np.stack([part[i] for part in parts]) if flows else parts[-1][i]
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS.values(), ids=LAYERS)
+def test_every_layer_that_streams_is_the_whole(layer, x):
+    model = Model(symbol := ids() if x is IDS else vectors(), layer(symbol))
+    check_steps(model, [x], [True])
+    check_stream(model, [x], [True], [3, 1, 3])
+
+
+def test_sequentials_step_too():
+    model = LAYERS["embedding and lstm"][0]
+    state, whole = None, model(IDS)
+    for t in range(T):
+        y, state = model.step(IDS[t], state)
+        np.testing.assert_allclose(y, whole[t], rtol=0, atol=1e-13)
+    first, state = model.stream(IDS[:4])
+    rest, _ = model.stream(IDS[4:], state)
+    np.testing.assert_allclose(np.concatenate([first, rest]), whole, rtol=0, atol=1e-13)
+    with pytest.raises(TypeError, match="state must be what the last chunk gave, got 3"):
+        model.step(IDS[0], 3)
+    with pytest.raises(ValueError, match="layer 1, GRU: bidirectional: its reverse direction starts at the end"):
+        Sequential(Linear(4, 4, **F64), GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
+
+
+@settings(deadline=None, max_examples=20)
+@given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) <= T))
+def test_any_chunks(chunks):
+    x, still = vectors(), Input(("B", 3), **F64)
+    y, h = GRU(4, 4, **F64, rng=1)(x + Linear(4, 4, **F64, rng=2)(x), RepeatVector(1)(Linear(3, 4, **F64, rng=3)(still)))
+    z, (_, c) = LSTM(4, 2, **F64, rng=4)(Average()(y, x))
+    model = Model((x, still), (Concat()(z, y), h, Activation("tanh")(MeanPool()(z)), c))
+    check_stream(model, [DATA, DATA[0, :, :3]], [True, False], [*chunks, T - sum(chunks)] if sum(chunks) < T else chunks)
+
+
+def test_a_decoder_steps_on_from_a_source_that_is_given_once():
+    model = encoder_decoder().model
+    rng = np.random.default_rng(0)
+    source, target, lengths = rng.integers(0, 6, (5, B)), rng.integers(0, 6, (T, B)), {"S": [2, 5, 1]}
+    whole, final = model(source, target, lengths=lengths)
+    state = None
+    for t in range(T):
+        (y, now), state = model.step(source if t == 0 else None, target[t], state=state, lengths=lengths)
+        np.testing.assert_allclose(y, whole[t], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(now, final, rtol=0, atol=1e-13)
+
+
+def test_models_in_models_carry_their_states():
+    x = vectors()
+    inner = Model(x, Linear(4, 4, **F64, rng=1)(GRU(4, 4, **F64, rng=2)(x)[0]))
+    z = Input(("S", "B", 4), **F64)
+    outer = Model(z, inner(inner(z)) * z)
+    check_steps(outer, [DATA], [True])
+
+
+def test_lengths_of_a_chunk():
+    x = vectors()
+    model = Model(x, Linear(3, 2, **F64, rng=1)(GRU(4, 3, **F64, rng=2)(x)[0]))
+    first, state = model.stream(DATA[:3])
+    rest, _ = model.stream(DATA[3:], state, lengths=[4, 1, 2])
+    np.testing.assert_allclose(np.concatenate([first, rest]), model(DATA, lengths=[7, 4, 5]), rtol=0, atol=1e-13)
+
+
+def test_a_state_can_be_gone_back_to():
+    """Steps leave the states that they are given alone: two searches may go on from one."""
+    x = vectors()
+    model = Model(x, (LSTM(4, 3, **F64)(x)[0], MaxPool()(x), MeanPool()(x)))
+    _, state = model.step(DATA[0])
+    kept = [array.copy() for array in arrays(state)]
+    once, _ = model.step(DATA[1], state)
+    model.step(DATA[2], state)
+    again, _ = model.step(DATA[1], state)
+    for mine, theirs in zip(once, again, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for mine, theirs in zip(arrays(state), kept, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def reversed_in_time(x):
+    return Lambda(lambda x: x[::-1].copy(), lambda dy, x: dy[::-1].copy())(x)
+
+
+def refusals():
+    x, s = vectors(), Input(("S", "B", 4), **F64)
+    y, h = GRU(4, 4, **F64)(x)
+    yield Model(x, GRU(4, 3, bidirectional=True, **F64)(x)[0]), "gru: bidirectional: its reverse direction starts at the end"
+    yield Model(x, GRU(4, 4, **F64).named("second")(x, h)[0]), "second takes a value that is known only at the end"
+    yield Model(x, Multiply()(y, Lambda(lambda h: h * 1, lambda dy, h: dy)(y))), "Lambda|lambda"
+    yield Model(x, reversed_in_time(x)), "lambda: "
+    z = Input(("B", 4), **F64)
+    yield Model(z, Linear(4, 3, **F64)(z)), "no input has a variable time axis"
+    yield Model((x, s), (Activation("tanh")(x), Activation("tanh")(s))), "its outputs have several time axes: T, S"
+    yield Model((x, s), Last()(x) + Last()(s)), "its inputs have several time axes: T, S"
+    inner = Model(x, GRU(4, 4, bidirectional=True, **F64)(x)[0]).named("inner")
+    yield Model(x, inner(x)), "inner: gru: bidirectional"
+
+
+@pytest.mark.parametrize(("model", "why"), refusals(), ids=lambda value: value if isinstance(value, str) else "")
+def test_refusals_say_why(model, why):
+    with pytest.raises(ValueError, match=f"cannot be streamed: .*({why})"):
+        model.step(DATA[0])
+    with pytest.raises(ValueError, match=f"cannot be streamed: .*({why})"):
+        model.stream(DATA)
+
+
+def test_what_a_step_is_given_is_checked():
+    x = vectors()
+    model = Model(x, GRU(4, 3, **F64)(x)[0])
+    _, state = model.step(DATA[0])
+    with pytest.raises(ValueError, match=r"input must be a float64 array of shape \[B, 4\], got .* shape \(7, 3, 4\)"):
+        model.step(DATA)
+    with pytest.raises(TypeError, match="state must be what this model's last step gave, or None, got 3"):
+        model.step(DATA[0], 3)
+    with pytest.raises(TypeError, match="the model takes 1"):
+        model.step(DATA[0], DATA[0], state=state)
+    with pytest.raises(ValueError, match="lengths must be None"):
+        model.step(DATA[0], lengths=[1, 1, 1])
+    other = Model(x, Linear(4, 3, **F64)(x) + GRU(4, 3, **F64)(x)[0])
+    with pytest.raises(TypeError, match="state must be what this model's last step gave"):
+        other.step(DATA[0], state)
