@@ -135,6 +135,21 @@ typedef struct {
 void fastrnn_forward_both(const fastrnn_layer *layer, const fastrnn_forward_job *jobs);
 void fastrnn_backward_both(const fastrnn_layer *layer, const fastrnn_backward_job *jobs);
 
+/* Layers on top of each other, forward without tapes: `count` of them with packed weights, the first of which takes the
+ * input; all of one dtype and ISA and of one H and P. out: y [T, B, Y] of the last layer, c null; states of each layer in
+ * turn, h0, h_n [count, B, Y], c0, c_n [count, B, H]. Without lengths they may run at once, as a wavefront: same bits. */
+typedef struct {
+    int32_t count;
+    const fastrnn_layer *layers;
+    void *const *packed;
+} fastrnn_stack;
+
+/* How many of the layers would run at once, each on one thread: 1 where they run one after the other. */
+int32_t fastrnn_plan_stack(const fastrnn_stack *stack, const fastrnn_batch *batch);
+size_t fastrnn_forward_stack_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids);
+void fastrnn_forward_stack(const fastrnn_stack *stack, const fastrnn_batch *batch, const fastrnn_input *in,
+                           const fastrnn_output *out, void *workspace);
+
 /* A linear layer y = x W^T + b: x [N, I], weight W [O, I], bias b [O] or null, y [N, O] overwritten. Packed weights and
  * `threads` as above. */
 typedef struct {
@@ -208,6 +223,22 @@ typedef struct {
 /* One update of all parameters: adds 1 to the steps of each, and overwrites w and the state. */
 void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters);
 
+/* Layers, on top of each other, that are fed one sequence step by step, each as it comes: `count` of them with packed
+ * weights, which stay where they are; `ids`: the first takes token ids. All of one dtype. The states lie in `memory` of the
+ * size asked for. */
+typedef struct {
+    int32_t count, ids;
+    const fastrnn_layer *layers;
+    void *const *packed;
+} fastrnn_stream;
+
+/* From states h, c as fastrnn_generate has them (null: zeros). A step reads x [I] or id and overwrites y [Y] of the last
+ * layer. The states after the last step, of which there must have been one, are copied to h and c. */
+size_t fastrnn_stream_size(const fastrnn_stream *stream);
+void fastrnn_stream_begin(const fastrnn_stream *stream, const void *h, const void *c, void *memory);
+void fastrnn_stream_step(const fastrnn_stream *stream, void *memory, const void *x, int64_t id, void *y);
+void fastrnn_stream_states(const fastrnn_stream *stream, const void *memory, void *h, void *c);
+
 /* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), `count` layers with packed
  * weights, and the output layer's weight [V, Y] and bias [V] (null: none). All of one dtype. */
 typedef struct {
@@ -235,6 +266,27 @@ size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model);
 int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
                          int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                          void *workspace);
+
+/* A language model to train: `count` layers, the first of which has I = V and takes the ids, all of one H and P, under an
+ * output layer with weight [V, Y] and bias [V] (null: none). All of one dtype and ISA. Gradients are ADDED to. */
+typedef struct {
+    int32_t count;
+    const fastrnn_layer *layers;
+    const fastrnn_params *params;
+    const fastrnn_grads *grads;
+    const void *weight, *bias;
+    void *dweight, *dbias;
+} fastrnn_learner;
+
+/* Forward, loss and backward of one batch, whose `threads` is not 0: what packing and running each part would give, bit for
+ * bit, without the time between the calls. in: ids [T, B], x null; out: y and c null. States are those of each layer in
+ * turn: h0, h_n [count, B, Y], c0, c_n [count, B, H]. Targets and mask [T, B] as above. Returns the loss; or -1, and adds
+ * nothing, if a target that counts is not in 0..V-1. */
+size_t fastrnn_learn_workspace_size(const fastrnn_learner *learner, const fastrnn_batch *batch,
+                                    const fastrnn_cross_entropy *how);
+double fastrnn_learn(const fastrnn_learner *learner, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,
+                     const fastrnn_input *in, const int64_t *targets, const uint8_t *mask, const fastrnn_output *out,
+                     void *workspace);
 
 /* What the machine can do at most, for benchmarks; the caller holds the clock. On `threads` threads: `rounds` rounds of
  * multiply-adds in registers, or of reading a buffer of `size` bytes, aligned to 64, of which each thread reads its own

@@ -179,6 +179,21 @@ void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_param
     kernels_of(how->isa, how->dtype)->optimise(how, count, parameters);
 }
 
+size_t fastrnn_stream_size(const fastrnn_stream *stream) { return kernels_for(stream->layers)->stream_size(stream); }
+
+void fastrnn_stream_begin(const fastrnn_stream *stream, const void *h, const void *c, void *memory) {
+    assert(aligned(memory));
+    kernels_for(stream->layers)->stream_begin(stream, h, c, memory);
+}
+
+void fastrnn_stream_step(const fastrnn_stream *stream, void *memory, const void *x, int64_t id, void *y) {
+    kernels_for(stream->layers)->stream_step(memory, x, id, y);
+}
+
+void fastrnn_stream_states(const fastrnn_stream *stream, const void *memory, void *h, void *c) {
+    kernels_for(stream->layers)->stream_states(memory, h, c);
+}
+
 size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model) {
     return kernels_for(model->layers)->generate_workspace_size(model);
 }

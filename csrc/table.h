@@ -37,6 +37,10 @@ typedef struct {
     void (*arrays_scale)(const fastrnn_arrays *, double factor);
     void (*arrays_clamp)(const fastrnn_arrays *, double bound);
     void (*optimise)(const fastrnn_optimiser *, int32_t count, fastrnn_parameter *parameters);
+    size_t (*stream_size)(const fastrnn_stream *);
+    void (*stream_begin)(const fastrnn_stream *, const void *h, const void *c, void *memory);
+    void (*stream_step)(void *memory, const void *x, int64_t id, void *y);
+    void (*stream_states)(const void *memory, void *h, void *c);
     size_t (*generate_workspace_size)(const fastrnn_language_model *);
     int64_t (*generate)(const fastrnn_language_model *, const fastrnn_sampling *, const int64_t *prefix, int64_t n_prefix,
                         const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens, void *workspace);

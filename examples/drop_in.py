@@ -17,6 +17,12 @@ def stream(gru: fastrnn.GRU, x: np.ndarray) -> np.ndarray:
     return np.concatenate(steps)
 
 
+def fed_to_a_stepper(gru: fastrnn.GRU, x: np.ndarray) -> np.ndarray:
+    """The quickest way through one sequence ``x [T,I]`` that comes step by step: the stepper keeps the state."""
+    step = gru.stepper()
+    return np.stack([step(x_t) for x_t in x])
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     gru = fastrnn.GRU(input_size=10, hidden_size=20, num_layers=2, rng=rng)
@@ -27,6 +33,7 @@ def main() -> None:
     print("past its length a sequence's y is zero:", not y[7:, 1].any())
     print("its last state is that at its own end:", np.array_equal(h_n[-1, 1], y[6, 1]))
     print("streamed, the largest difference is", np.abs(stream(gru, x) - gru(x)[0]).max())
+    print("fed to a stepper, it is", np.abs(fed_to_a_stepper(gru, x[:, 0]) - gru(x[:, 0])[0]).max())
     try:
         import torch
     except ImportError:

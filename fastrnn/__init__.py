@@ -10,6 +10,8 @@ Layers take the place of ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays:
 The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on the command line trains a language model.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import functional, init, losses, metrics, optim
 from .backends import BackendUnavailable, use_backend
 from .graph import Input, Model, Symbol, load_model
@@ -38,16 +40,29 @@ from .layers import (
     RepeatVector,
     RNNCell,
     Sequential,
+    Stepper,
     TokenDropout,
     VariationalDropout,
 )
 from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
-from .training import Examples, evaluate, fit, predict
+
+if TYPE_CHECKING:
+    from .training import Examples, evaluate, fit, predict
 
 __version__ = "0.1.0"
 
 announce_to_threadpoolctl()
+
+
+def __getattr__(name: str) -> Any:
+    """What trains is imported when it is asked for: who only runs a layer does not wait for it."""
+    if name in ("Examples", "evaluate", "fit", "predict"):
+        from . import training
+
+        return getattr(training, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "GRU",
@@ -78,6 +93,7 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Stepper",
     "Symbol",
     "TokenDropout",
     "VariationalDropout",

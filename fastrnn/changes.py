@@ -1,4 +1,4 @@
-"""Whether anything at all has changed: parameters, the backend in use, a backend's settings.
+"""Whether anything at all has changed: parameters, the backend in use, a backend's settings; which arrays gradients are.
 
 Layers keep prepared weights, and at every call they have to know that these are still current. Nearly always nothing has
 changed since the last call; comparing one reference says so, where asking every parameter would take longer than a small
@@ -22,3 +22,6 @@ class Changes:
 
 
 CHANGES = Changes()
+
+# Which arrays are gradients and parameters, whatever their values: what holds pointers to them looks here.
+GRADIENTS = Changes()

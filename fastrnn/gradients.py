@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import backends, checks
+from .backends.protocol import Backend
+from .changes import GRADIENTS
 from .layers.parameter import Parameter
 
 Array = NDArray[Any]
@@ -49,21 +51,51 @@ def named(params: Params) -> list[tuple[str, Parameter]]:
     return pairs
 
 
-def _gradients(params: Params) -> list[Array]:
-    return [param.grad for _, param in named(params) if param.grad is not None]
+class _Together:
+    """The gradients of a list of parameters in a backend's form, and what it was made from."""
+
+    __slots__ = ("backend", "content", "params", "seen", "settings")
+
+    def __init__(self, params: list[Any], backend: Backend, settings: Any) -> None:
+        self.seen = GRADIENTS.latest  # before the gradients are looked at
+        self.params, self.backend, self.settings = params, backend, settings
+        self.content = backend.prepare_arrays([param.grad for _, param in named(params) if param.grad is not None])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # a copy of the parameter makes its own
+
+
+def _together(params: Params) -> tuple[Backend, Any]:
+    """The backend in use, and its form of all gradients.
+
+    The first parameter keeps it: a training step asks for the same list each time, and to make it takes longer than to
+    clip a small model's gradients.
+    """
+    backend = backends.current()
+    settings = backend.settings()
+    given = list(params) if isinstance(params, Iterable) else []
+    first = given[0] if given else None
+    keeper = first[1] if isinstance(first, tuple) and len(first) == 2 else first
+    kept: _Together | None = keeper.together if isinstance(keeper, Parameter) else None
+    current = kept is not None and kept.seen is GRADIENTS.latest and kept.backend is backend
+    if kept is None or not current or kept.settings != settings or kept.params != given:
+        kept = _Together(given if isinstance(params, Iterable) else params, backend, settings)
+        if isinstance(keeper, Parameter):
+            keeper.together = kept
+    return backend, kept.content
 
 
 def clip_grad_value(params: Params, value: float) -> None:
     """Clamp every element of every gradient to -value..value, in place. NaN stays NaN."""
     value = checks.number("value", value, 0.0)
-    backend = backends.current()
-    backend.clamp(backend.prepare_arrays(_gradients(params)), value)
+    backend, gradients = _together(params)
+    backend.clamp(gradients, value)
 
 
 def grad_norm(params: Params) -> float:
     """The 2-norm of all gradients as one vector, summed in float64. Not finite when any gradient is not."""
-    backend = backends.current()
-    return math.sqrt(backend.squares(backend.prepare_arrays(_gradients(params))))
+    backend, gradients = _together(params)
+    return math.sqrt(backend.squares(gradients))
 
 
 def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -> float:
@@ -73,12 +105,11 @@ def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -
     As in torch, gradients whose norm is not finite become NaN or zero: look first with :func:`check_finite`.
     """
     max_norm = checks.number("max_norm", max_norm, 0.0)
-    backend = backends.current()
-    prepared = backend.prepare_arrays(_gradients(params))
-    norm = math.sqrt(backend.squares(prepared)) if norm is None else norm
+    backend, gradients = _together(params)
+    norm = math.sqrt(backend.squares(gradients)) if norm is None else norm
     coefficient = max_norm / (norm + 1e-6)
     if not coefficient >= 1:  # a NaN norm scales too
-        backend.scale(prepared, coefficient)
+        backend.scale(gradients, coefficient)
     return norm
 
 

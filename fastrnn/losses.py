@@ -57,19 +57,20 @@ def softmax_cross_entropy(
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(f"logits must have shape [..., V] with V at least 1, got {checks.describe(logits)}")
     V = logits.shape[-1]
-    ids = _class_ids(targets, logits.shape[:-1]).reshape(-1)
+    ids = class_ids(targets, logits.shape[:-1]).reshape(-1)
     if mask is not None:
         mask = _check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
     checks.choice("reduction", reduction, REDUCTIONS)
     rows = logits.reshape(-1, V)
     result = backends.current().softmax_cross_entropy(rows, ids, mask, ignore_index, reduction == "mean")
     if result is None:
-        raise ValueError(_out_of_range(ids, mask, ignore_index, V))
+        raise ValueError(out_of_range(ids, mask, ignore_index, V))
     loss, dlogits = result
     return loss, dlogits.reshape(logits.shape)
 
 
-def _out_of_range(ids: Array, mask: Array | None, ignore_index: int, V: int) -> str:
+def out_of_range(ids: Array, mask: Array | None, ignore_index: int, V: int) -> str:
+    """What is wrong with class ids of which one that counts is none of 0..V-1."""
     counted = ids[(ids != ignore_index) & (True if mask is None else mask)]
     low, high = int(counted.min()), int(counted.max())
     return f"targets must hold class ids in 0..{V - 1} (or ignore_index), got {low if low < 0 else high}"
@@ -155,7 +156,8 @@ def _predictions(name: str, value: object) -> Array:
     return np.ascontiguousarray(value)
 
 
-def _class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """``targets`` as contiguous int64 of this shape. Raises TypeError or ValueError."""
     ids = np.asarray(targets)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import backends, checks
 from .backends.protocol import Backend, Rule, Slot
+from .changes import GRADIENTS
 from .gradients import (
     NonFiniteGradient,
     NonFiniteWeight,
@@ -27,6 +28,7 @@ from .gradients import (
     grad_norm,
     named,
 )
+from .layers.parameter import Parameter
 from .memory import zeros
 
 __all__ = [
@@ -50,15 +52,17 @@ Array = NDArray[Any]
 class _Ready:
     """The parameters in a backend's form, and what it was made from. A copy of an optimiser makes its own."""
 
-    __slots__ = ("backend", "content", "gradients", "settings")
+    __slots__ = ("backend", "content", "params", "seen", "settings")
 
-    def __init__(self, backend: Backend, settings: Any, gradients: list[Array | None], content: Any) -> None:
-        self.backend, self.settings, self.gradients, self.content = backend, settings, gradients, content
+    def __init__(self, backend: Backend, settings: Any, optimizer: Optimizer) -> None:
+        self.seen = GRADIENTS.latest  # before the gradients are looked at
+        self.backend, self.settings = backend, settings
+        self.params = [param for _, param in optimizer.named_params if param.grad is not None]
+        self.content = backend.prepare_update(optimizer._slots())
 
-    def holds(self, backend: Backend, settings: Any, gradients: list[Array | None]) -> bool:
-        """Whether these are what it was made from, the arrays themselves and not only their values."""
-        same = self.backend is backend and self.settings == settings
-        return same and [*map(id, gradients)] == [*map(id, self.gradients)]
+    def holds(self, backend: Backend, settings: Any) -> bool:
+        """Whether these, and the arrays of today, are what it was made from."""
+        return self.seen is GRADIENTS.latest and self.backend is backend and self.settings == settings
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
@@ -106,23 +110,19 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
         backend = backends.current()
-        gradients = [param.grad for _, param in self.named_params]
         ready, settings = self._ready, backend.settings()
-        if ready is None or not ready.holds(backend, settings, gradients):
-            ready = _Ready(backend, settings, gradients, backend.prepare_update(self._slots(gradients)))
-            self._ready = ready
-        for (_, param), gradient in zip(self.named_params, gradients, strict=True):
-            if gradient is not None:
-                param.writable()
+        if ready is None or not ready.holds(backend, settings):
+            self._ready = ready = _Ready(backend, settings, self)
+        Parameter.changed(ready.params)
         backend.update(ready.content, self._rule())
 
-    def _slots(self, gradients: list[Array | None]) -> list[Slot]:
+    def _slots(self) -> list[Slot]:
         """What the backend updates: the parameters that have a gradient."""
         slots = []
-        for i, ((_, param), gradient) in enumerate(zip(self.named_params, gradients, strict=True)):
-            if gradient is not None:
+        for i, (_, param) in enumerate(self.named_params):
+            if param.grad is not None:
                 state = tuple(self._state[i].get(name) for name in self.arrays)
-                slots.append(Slot(param.writable(), gradient, self._steps[i : i + 1], state))
+                slots.append(Slot(param.writable(), param.grad, self._steps[i : i + 1], state))
         return slots
 
     def _rule(self) -> Rule:

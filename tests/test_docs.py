@@ -22,11 +22,12 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-PYTHON = [pytest.param(code, id=f"{page.name}-{i}") for page in PAGES for i, code in enumerate(blocks(page, "python"))]
+# The blocks of a page are one program: a later one may go on where an earlier one ended.
+PYTHON = [pytest.param(code, id=page.name) for page in PAGES if (code := "\n".join(blocks(page, "python")))]
 
 
 @pytest.mark.parametrize("code", PYTHON)
-def test_python_block(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_blocks(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "block", "exec"), {"__name__": "__block__"})
 

@@ -293,3 +293,18 @@ def test_the_callers_ids_may_change_before_backward():
     ids[:] = 3
     backward(np.ones_like(y))
     assert embedding.weight.grad[:, 0].tolist() == [6, 0, 0, 0]
+
+
+def test_a_model_that_does_nothing():
+    """An input that is an output, as it is and beside others."""
+    x = Input(("T", "B", 2), **F64)
+    data = np.random.default_rng(0).standard_normal((3, 2, 2))
+    y, backward = Model(x, x).forward(data)
+    np.testing.assert_array_equal(y, data)
+    np.testing.assert_array_equal(backward(2 * data), 2 * data)
+    with pytest.raises(RuntimeError, match="run forward again"):
+        backward(data)
+    linear = Linear(2, 2, **F64)
+    (y, z, again), backward = Model(x, (x, linear(x), x)).forward(data)
+    np.testing.assert_array_equal(y, again)
+    np.testing.assert_allclose(backward(data, z, data), 2 * data + z @ linear.weight.data, rtol=0, atol=1e-14)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,14 @@ def test_json_gives_the_same_architecture(make):
     assert {name: p.shape for name, p in again.named_parameters()} == {name: p.shape for name, p in model.named_parameters()}
     assert json.loads(again.to_json()) == json.loads(model.to_json())
     again.load_state_dict(model.state_dict())
+
+
+def test_models_in_models_have_their_names_from_where_they_are():
+    inner = of(Linear(3, 3, **F64))
+    text = of(inner).to_json()
+    assert Model.from_json(text).to_json() == text
+    assert '"name"' not in text
+    assert list(Model.from_json(text).layers) == ["model"]
 
 
 def test_values_that_are_shared_stay_so(tmp_path):
@@ -176,6 +185,15 @@ def test_a_summary_counts_what_is_shared_once(capsys):
     linear = Linear(3, 3)
     assert "in all: 12 (48 bytes)" in printed(Model(x, linear(linear(x))), capsys)
     assert "Model: mine" in printed(Model(x, linear(x)).named("mine"), capsys)
+
+
+def test_the_page_on_models_shows_what_is_printed(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    code = next(block for block in page.split("```python\n") if "translate.summary()" in block).partition("translate.plot")[
+        0
+    ]
+    exec(code, {"Input": Input, "Embedding": Embedding, "Linear": Linear, "Model": Model})
+    assert capsys.readouterr().out in page
 
 
 @EVERY_CASE

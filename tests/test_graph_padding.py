@@ -122,8 +122,10 @@ def random_model(data):
 
     def recurrent(symbol):
         kind = draw(st.sampled_from([RNN, GRU, LSTM]))
-        directions = draw(st.booleans())
-        y, state = kind(size(symbol), 3, draw(st.integers(1, 2)), bidirectional=directions, **F64, rng=len(along))(symbol)
+        both = (
+            {"bidirectional": True, "merge": draw(st.sampled_from(["concat", "sum", "mul"]))} if draw(st.booleans()) else {}
+        )
+        y, state = kind(size(symbol), 3, draw(st.integers(1, 2)), **both, **F64, rng=len(along))(symbol)
         along.append(y)
         h = state[0] if isinstance(state, tuple) else state
         if h.shape[0] == 1:

@@ -186,11 +186,16 @@ def refusals():
     yield Model(z, Linear(4, 3, **F64)(z)), "no input has a variable time axis"
     yield Model((x, s), (Activation("tanh")(x), Activation("tanh")(s))), "its outputs have several time axes: T, S"
     yield Model((x, s), Last()(x) + Last()(s)), "its inputs have several time axes: T, S"
+    source, state = Input(("S", "B", 4), **F64, name="source"), LSTM(4, 4, **F64)(s)[1]
+    decoder = Model((s, x), LSTM(4, 4, **F64)(x, state)[0]).named("decoder")
+    still = Input(("B", 4), **F64, name="still")
+    whole = Model((source, still), MeanPool()(decoder(source, RepeatVector(3)(still))))
+    yield whole, "decoder goes on along another time axis than S"
     inner = Model(x, GRU(4, 4, bidirectional=True, **F64)(x)[0]).named("inner")
     yield Model(x, inner(x)), "inner: gru: bidirectional"
 
 
-@pytest.mark.parametrize(("model", "why"), refusals(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("model", "why"), list(refusals()), ids=lambda value: value if isinstance(value, str) else "")
 def test_refusals_say_why(model, why):
     with pytest.raises(ValueError, match=f"cannot be streamed: .*({why})"):
         model.step(DATA[0])

@@ -11,6 +11,8 @@ from differences import central_differences, flat, make, normal, parameter_diffe
 
 from fastrnn import GRU, LSTM, RNN, Embedding, OneHot, Sequential, VariationalDropout, sequence_mask
 from fastrnn.layers.dropout import draw_mask
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.text.char_model import CharModel
 
 KINDS = {
     "rnn": (RNN, {}),
@@ -275,3 +277,22 @@ def test_torch_has_none_of_it():
         *_, name = options
         with pytest.raises(ValueError, match=f"torch has no {name}"):
             to_torch(GRU(3, 4, **options))
+
+
+def test_a_language_model_that_drops_states_learns_with_its_masks():
+    ids, targets = np.random.default_rng(0).integers(0, 5, (2, 6, 3))
+    model = CharModel(5, "gru", 2, 4, dtype="float64", rng=0)
+    model.recurrent.recurrent_dropout = 0.5
+    results = []
+    for in_one_call in (True, False):
+        model.zero_grad()
+        model.set_rng(np.random.default_rng(1))
+        if in_one_call:
+            loss, _ = model.learn(ids, targets)
+        else:
+            (logits, _), backward = model.forward(ids)
+            loss, dlogits = softmax_cross_entropy(logits, targets)
+            backward(dlogits)
+        results.append([loss, *(p.grad.copy() for p in model.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -7,6 +7,7 @@
 #include "losses.h"
 #include "optimise.h"
 #include "sequence.h"
+#include "stream.h"
 
 /* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in the
  * second-level cache when the sweep comes to them. */
@@ -216,6 +217,10 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .arrays_scale = arrays_scale_,
                                  .arrays_clamp = arrays_clamp_,
                                  .optimise = optimise_,
+                                 .stream_size = stream_size_,
+                                 .stream_begin = stream_begin_,
+                                 .stream_step = stream_step_,
+                                 .stream_states = stream_states_,
                                  .generate_workspace_size = tokens_workspace_size,
                                  .generate = generate_tokens,
                                  .measure_fma = measure_fma_,

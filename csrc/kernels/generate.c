@@ -9,9 +9,7 @@
 
 #include <math.h>
 
-#include "../table.h"
-#include "cell.h"
-#include "rows.h"
+#include "stack.h"
 
 /* Tokens in one run of the crew. Between runs another caller may have the team, and a team that lost its time waiting on a
  * busy machine rests (parallel.c); a run costs some 2 us, 1 % of this many short tokens. */
@@ -25,15 +23,7 @@ typedef struct {
     int64_t id;
 } candidate;
 
-/* A layer on its walk. Each may have been packed for an ISA of its own. */
-typedef struct {
-    const fastrnn_kernels *kernels;
-    void *walk;
-    fastrnn_input in;
-    fastrnn_output out;
-} walker;
-
-/* One generate call. Arrays of two rows have one for each of the two steps that take turns. */
+/* One generate call. */
 typedef struct {
     const fastrnn_language_model *model;
     const fastrnn_sampling *how;
@@ -41,39 +31,20 @@ typedef struct {
     const double *uniforms;
     int64_t n_prefix, n;
     int64_t *tokens;
-    walker *layers; /* [count] */
-    int64_t *ids;   /* [2] */
-    real *x;        /* [2][E] */
-    const real *y;  /* [2][Y] of the top layer */
-    real *logits;   /* [V] */
-    double *p;      /* [V] */
+    stack s;
+    real *logits; /* [V] */
+    double *p;    /* [V] */
     candidate *candidates;
     int64_t fed, sampled; /* tokens so far: into the layers, and chosen */
     int done;
 } generation;
 
-static int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
-
 static generation place_generation(arena *a, const fastrnn_language_model *m) {
-    generation g = {.model = m,
-                    .layers = arena_take(a, (size_t)m->count * sizeof(walker)),
-                    .ids = arena_take(a, 2 * sizeof(int64_t)),
-                    .x = arena_reals(a, 2 * m->E),
-                    .logits = arena_reals(a, m->V),
-                    .p = arena_take(a, (size_t)m->V * sizeof(double)),
-                    .candidates = arena_take(a, (size_t)m->V * sizeof(candidate))};
-    const real *x = g.x;
-    for (int32_t i = 0; i < m->count; i++) {
-        const fastrnn_layer *l = m->layers + i;
-        const int ids = i == 0 && !m->embedding;
-        walker w = {.kernels = kernels_for(l), .in = {.x = ids ? 0 : x, .ids = ids ? g.ids : 0}};
-        w.walk = arena_take(a, w.kernels->walk_size(l, ids));
-        w.out.y = arena_reals(a, 2 * output_size(l));
-        x = w.out.y;
-        if (g.layers) g.layers[i] = w;
-    }
-    g.y = x;
-    return g;
+    return (generation){.model = m,
+                        .s = place_stack(a, m->layers, m->count, !m->embedding),
+                        .logits = arena_reals(a, m->V),
+                        .p = arena_take(a, (size_t)m->V * sizeof(double)),
+                        .candidates = arena_take(a, (size_t)m->V * sizeof(candidate))};
 }
 
 size_t tokens_workspace_size(const fastrnn_language_model *model) {
@@ -82,25 +53,7 @@ size_t tokens_workspace_size(const fastrnn_language_model *model) {
     return a.used;
 }
 
-/* The layers' states in h and c are read now and overwritten at the end. */
-static void begin_walks(generation *g, real *h, real *c) {
-    for (int32_t i = 0; i < g->model->count; i++) {
-        const fastrnn_layer *l = g->model->layers + i;
-        walker *w = g->layers + i;
-        const int has_c = cell_of(l->cell)->has_c;
-        w->in.h0 = w->out.h_n = h;
-        w->in.c0 = w->out.c_n = has_c ? c : 0;
-        h += output_size(l);
-        c += has_c ? l->H : 0;
-        w->kernels->walk_begin(l, g->model->packed[i], &w->in, &w->out, w->walk);
-    }
-}
-
 static int64_t present_step(const generation *g) { return (g->fed - 1) & 1; }
-
-static void end_walks(const generation *g) {
-    for (int32_t i = 0; i < g->model->count; i++) g->layers[i].kernels->walk_end(g->layers[i].walk, present_step(g));
-}
 
 /* The same tree for every row, so that a logit's bits depend on its own row alone. */
 INLINE real sum_of_lanes(vec v) {
@@ -136,7 +89,7 @@ static void output_layer(const crew *me, const generation *g, int64_t step) {
     const int shared = V * Y >= WORTH_SHARING_LOGITS;
     if (!shared && me->rank) return;
     const range mine = shared ? crew_share(me, V, ROWS_TOGETHER) : (range){0, V};
-    const real *weight = m->weight, *bias = m->bias, *y = g->y + step * Y;
+    const real *weight = m->weight, *bias = m->bias, *y = g->s.y + step * Y;
     int64_t v = mine.begin;
     for (; v + ROWS_TOGETHER <= mine.end; v += ROWS_TOGETHER) dots(ROWS_TOGETHER, weight + v * Y, y, Y, g->logits + v);
     for (; v < mine.end; v++) dots(1, weight + v * Y, y, Y, g->logits + v);
@@ -230,9 +183,9 @@ static int feed_next(generation *g) {
         if (token == g->how->end || g->sampled == g->n) return 0;
     }
     g->fed++;
-    g->ids[present_step(g)] = token;
+    g->s.ids[present_step(g)] = token;
     if (m->embedding)
-        load_row(g->x + present_step(g) * m->E, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
+        load_row(g->s.x + present_step(g) * m->E, token < 0 ? 0 : (const real *)m->embedding + token * m->E, m->E, m->E);
     return 1;
 }
 
@@ -245,21 +198,9 @@ static void generate_some(const crew *me, void *context) {
         if (g->done) return;
         const int64_t step = present_step(g);
         const int samples = g->fed >= g->n_prefix;
-        for (int32_t k = 0; k < g->model->count; k++) g->layers[k].kernels->walk_step(me, g->layers[k].walk, step);
+        stack_step(me, &g->s, step);
         if (samples) output_layer(me, g, step);
     }
-}
-
-/* As many as the layer wants that wants the most. */
-static int32_t threads_for(const generation *g) {
-    const fastrnn_batch batch = {.T = g->n_prefix + g->n, .B = 1};
-    int32_t most = 1;
-    for (int32_t i = 0; i < g->model->count; i++) {
-        int32_t split, threads;
-        fastrnn_plan(g->model->layers + i, &batch, 0, &split, &threads);
-        if (threads > most) most = threads;
-    }
-    return most;
 }
 
 int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampling *how, const int64_t *prefix,
@@ -273,9 +214,9 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
     g.uniforms = uniforms;
     g.n = n;
     g.tokens = tokens;
-    begin_walks(&g, h, c);
-    const int32_t threads = threads_for(&g);
+    stack_begin(&g.s, model->packed, h, c);
+    const int32_t threads = stack_threads(&g.s, n_prefix + n);
     while (!g.done) crew_run(threads, generate_some, &g);
-    end_walks(&g);
+    stack_states(&g.s, present_step(&g), h, c);
     return g.sampled;
 }

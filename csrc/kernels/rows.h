@@ -1,24 +1,15 @@
-/* Small things that several files need: memory handed out from one block, rows with padding, the smaller of two. */
+/* Small things that several files need: arrays from an arena, rows with padding, the smaller of two. */
 #ifndef FASTRNN_ROWS_H
 #define FASTRNN_ROWS_H
 
 #include <stddef.h>
 
+#include "../arena.h"
 #include "simd.h"
 
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* Memory handed out piece by piece; from null it only counts. Pieces begin on cache lines. */
-typedef struct {
-    char *base;
-    size_t used;
-} arena;
-static inline void *arena_take(arena *a, size_t bytes) {
-    size_t at = (a->used + 63) / 64 * 64;
-    a->used = at + bytes;
-    return a->base ? a->base + at : 0;
-}
 static inline real *arena_reals(arena *a, int64_t n) { return arena_take(a, (size_t)n * sizeof(real)); }
 
 /* to[0..padded) = from[0..n) and zeros; a null `from` is zeros. */

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..memory import empty
 from .c_both import backward_both, forward_both
 from .c_calls import Call, Kernel, input_fields, kernel_of, linear_call, params_fields
+from .c_learn import PreparedLearner, learn
 from .c_library import (
     DTYPES,
     aligned,
@@ -28,10 +29,13 @@ from .c_library import (
     settings,
     take_workspace,
 )
+from .c_stack import PreparedStack, forward_stack, layers_at_once
+from .c_stream import Stream
 from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
 
 if TYPE_CHECKING:
+    from ..text.learning import Parts
     from ..text.sampling import Answer, Request
 
 __all__ = ["BACKEND", "info", "isa_names", "set_isa"]
@@ -228,6 +232,23 @@ class C(CTraining):
         arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
         lib.fastrnn_linear_backward(linear, prepared.packed, N, *arrays, workspace)
         return dx
+
+    def prepare_stack(self, layers: Sequence[Prepared]) -> PreparedStack:
+        """Layers on top of each other, for :meth:`forward_stack`."""
+        return PreparedStack(layers)
+
+    forward_stack = staticmethod(forward_stack)
+    layers_at_once = staticmethod(layers_at_once)
+
+    def stream(self, stack: Sequence[Prepared], ids: bool, h0: Array | None, c0: Array | None) -> Stream:
+        """The layers, laid out to be fed step by step."""
+        return Stream(stack, ids, h0, c0)
+
+    def prepare_learner(self, parts: Parts) -> PreparedLearner:
+        """A language model for :meth:`learn`."""
+        return PreparedLearner(parts)
+
+    learn = staticmethod(learn)
 
     def generate(self, stack: Sequence[Prepared], request: Request) -> Answer:
         """The whole sampling loop in the library, one sample after another."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from .. import memory
 from .c_library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer
 from .protocol import CellSpec, Params
+
+if TYPE_CHECKING:
+    from .c import Prepared
 
 Array = NDArray[Any]
 
@@ -94,6 +98,14 @@ def input_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
 def params_fields(p: Params) -> list[Any]:
     """Of a fastrnn_params or fastrnn_grads, likewise."""
     return [pointer(a) for a in (p.W, p.R, p.b_ih, p.b_hh, p.peephole, p.projection)]
+
+
+def stack_fields(stack: Sequence[Prepared]) -> tuple[Any, Any, list[Any]]:
+    """A stack as fastrnn_layer[] and its packed weights, with what must stay alive while these are in use."""
+    packed = [prepared.packed(False) for prepared in stack]
+    layers = ffi.new("fastrnn_layer[]", [prepared.kernel.layer[0] for prepared in stack])
+    pointers = ffi.new("void *[]", packed)
+    return layers, pointers, [packed, layers, pointers]
 
 
 @lru_cache(MOST_KERNELS)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text.sampling import NOTHING, Answer, Request
+from .c_calls import stack_fields
 from .c_library import ffi, int64s, lib, pointer, take_workspace
 
 if TYPE_CHECKING:
@@ -19,14 +20,12 @@ Array = NDArray[Any]
 
 def _model(stack: Sequence[Prepared], request: Request) -> tuple[Any, list[Any]]:
     """The library's model, and what must stay alive while it is in use."""
-    packed = [prepared.packed(False) for prepared in stack]
-    layers = ffi.new("fastrnn_layer[]", [prepared.kernel.layer[0] for prepared in stack])
-    pointers = ffi.new("void *[]", packed)
+    layers, pointers, alive = stack_fields(stack)
     embedding = request.embedding
     E = 0 if embedding is None else embedding.shape[1]
     ends = (pointer(request.weight), pointer(request.bias))
     parts = (request.weight.shape[0], E, pointer(embedding), len(stack), layers, pointers, *ends)
-    return ffi.new("fastrnn_language_model *", parts), [packed, layers, pointers]
+    return ffi.new("fastrnn_language_model *", parts), alive
 
 
 def generate(stack: Sequence[Prepared], request: Request) -> Answer:

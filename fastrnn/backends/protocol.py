@@ -113,7 +113,7 @@ class Plan:
     ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call works with
     one thread instead of ``threads``, at the same result to the bit, while another Python thread has the C kernels' team,
     and for a while after the team has lost its time waiting on a busy machine. ``at_once`` is 2 where both directions of
-    a layer run side by side, each with ``threads``.
+    a layer run side by side, each with ``threads``; and the number of layers that run side by side in inference.
     """
 
     backend: str
@@ -157,7 +157,11 @@ class Slot(NamedTuple):
 class Backend(Protocol):
     """One implementation of the three cells, forward and backward.
 
-    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`.
+    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`;
+    a language model's training step in one call: see :mod:`fastrnn.text.learning`; and layers laid out to be fed step by
+    step, ``stream(stack, ids, h0, c0)``: see :mod:`fastrnn.layers.stepper`. With ``prepare_stack(layers)`` and
+    ``forward_stack(stack, x, h0, c0, lengths)`` it runs prepared layers on top of each other itself, without tapes: y of the
+    last one, h_n ``[L,B,Y]`` and c_n ``[L,B,H]`` of all. ``layers_at_once(stack, T, B)`` says how many at a time.
 
     A *prepared* layer is the backend's own form of (spec, params), such as packed weights. It may go on referring to the
     arrays in ``params`` or copy them; callers prepare again after a parameter has changed.

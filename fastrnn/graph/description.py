@@ -13,12 +13,12 @@ from ..layers.symbols import Nest, Symbol, flat, is_nested, mapped
 from .input import Input
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .described import Described
 
 VERSION = 1
 
 
-def describe_model(model: Model) -> dict[str, Any]:
+def describe_model(model: Described) -> dict[str, Any]:
     """What :func:`build_model` takes: see there. Raises TypeError for a layer that cannot be described."""
     graph = model.graph
     names = graph.symbol_names
@@ -32,7 +32,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "version": VERSION,
         "name": model.name,
         "inputs": {name: {"shape": list(s.shape), "dtype": s.dtype} for name, s in symbols},
-        "layers": {name: describe_layer(layer) for name, layer in graph.layers.items()},
+        "layers": {name: _described_layer(layer) for name, layer in graph.layers.items()},
         "calls": [
             _described_call(layer_names[id(n.layer)], named(n.args), n.options, named(n.outputs)) for n in graph.nodes
         ],
@@ -43,12 +43,21 @@ def describe_model(model: Model) -> dict[str, Any]:
     return {key: value for key, value in config.items() if value is not None and value != []}
 
 
+def _described_layer(layer: Layer) -> dict[str, Any]:
+    from .described import Described
+
+    description = describe_layer(layer)
+    if isinstance(layer, Described):
+        description["config"].pop("name", None)  # which it has in this model
+    return description
+
+
 def _described_call(layer: str, takes: Nest, options: dict[str, Any], gives: Nest) -> dict[str, Any]:
     call = {"layer": layer, "takes": takes, "gives": gives}
     return call | {"options": options} if options else call
 
 
-M = TypeVar("M", bound="Model")
+M = TypeVar("M", bound="Described")
 
 
 def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None) -> M:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers.base import Layer
+from ..layers.base import Layer, takes_symbols
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
-from ..layers.storage import from_json, save_layer, to_json
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
-from ..serialization import PathLike
-from .description import build_model, describe_model
-from .door import Padding, Sizes, arranged, check_all_lengths, check_array, sizes_of
+from .described import Described
+from .door import Padding, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
-from .summary import summary
-from .trace import Graph
 
 Array = NDArray[Any]
 
 
-class Model(Layer):
+class Model(Described):
     """The layers between some symbols and others, as one layer.
 
     ``inputs`` and ``outputs`` are a Symbol, or lists or tuples of them, which may be nested: ``(y, (h_n, c_n))``. The inputs
@@ -54,14 +50,17 @@ class Model(Layer):
 
     takes_lengths = True
     none_is_zero = True
+    takes_need_dx = True
 
     def __init__(self, inputs: Nest, outputs: Nest) -> None:
-        self.graph = Graph(inputs, outputs)
+        super().__init__(inputs, outputs)
         graph = self.graph
         self._specs = [symbol.spec for symbol in graph.flat_inputs]
         names = iter(graph.input_names)
         self._names: Nest = mapped(graph.inputs, lambda _: next(names))
         self._time_axes = list(dict.fromkeys(spec.time for spec in self._specs if spec.time is not None))
+        self._gradient_names = mapped(graph.outputs, lambda symbol: f"d{graph.symbol_names[symbol]}")
+        self._input_specs = mapped(graph.inputs, lambda symbol: symbol.spec)
         self._output_specs = mapped(graph.outputs, lambda symbol: symbol.spec)
         made_by_recurrent = {s for node in graph.nodes if isinstance(node.layer, Recurrent) for s in flat(node.outputs)}
         self._clean = mapped(graph.outputs, lambda symbol: symbol in made_by_recurrent)
@@ -99,11 +98,15 @@ class Model(Layer):
         """The layers, with their names."""
         return iter(self.graph.layers.items())
 
+    @takes_symbols
     def __call__(self, *arrays: Any, lengths: Any = None) -> Any:
         """The outputs for arrays, or for symbols; see the class."""
-        if any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
+        try:
+            values, found, padding, _ = self._enter(arrays, lengths)
+        except TypeError:
+            if not any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
+                raise
             return apply(self, *arrays, lengths=lengths)
-        values, found, padding, _ = self._enter(arrays, lengths)
         outputs = self._steps().run(values, found)
         return outputs if padding is None else self._cleared(outputs, padding)
 
@@ -151,24 +154,20 @@ class Model(Layer):
         )
 
     def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Padding | None, need_dx: bool) -> Any:
-        names = mapped(self.graph.outputs, lambda symbol: f"d{self.graph.symbol_names[symbol]}")
-        given = arranged(names, douts, "backward")
-        checked = []
-        for symbol, gradient in zip(self.graph.flat_outputs, given, strict=True):
-            name = f"d{self.graph.symbol_names[symbol]}"
+        checked = arranged(self._gradient_names, douts, "backward")
+        for i, (symbol, gradient) in enumerate(zip(self.graph.flat_outputs, checked, strict=True)):
             shape = _numbers(symbol.spec, sizes)
-            if gradient is not None and shape is not None:
-                gradient = array(name, gradient, shape, symbol.dtype, f"[{', '.join(map(str, symbol.shape))}]")
-            checked.append(gradient if padding is None else padding.cleared(gradient, symbol.spec))
-        numbers = tuple(self._steps().numbers[symbol] for symbol in self.graph.flat_outputs)
-        sums = tape.backward(numbers, tuple(checked), need_dx)
+            if gradient is not None and shape is not None and not fits(gradient, shape, symbol.dtype):
+                array(f"d{self.graph.symbol_names[symbol]}", gradient, shape, symbol.dtype, symbol.spec.axes)
+            checked[i] = gradient if padding is None else padding.cleared(gradient, symbol.spec)
+        plan = self._steps()
+        sums = tape.backward(plan.output_numbers, checked, need_dx)
         if not need_dx:
             return None if isinstance(self.graph.inputs, Symbol) else mapped(self.graph.inputs, lambda _: None)
-        return self._input_gradients(sums.take(mapped(self.graph.inputs, self._steps().numbers.__getitem__)), sizes, padding)
+        return self._input_gradients(sums.take(plan.input_numbers), sizes, padding)
 
     def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Padding | None) -> Nest:
         """dinputs: zeros where nothing came, None for ids."""
-        specs = mapped(self.graph.inputs, lambda symbol: symbol.spec)
 
         def finished(gradient: Array | None, spec: Spec) -> Array | None:
             if spec.dtype == "int64":
@@ -179,7 +178,7 @@ class Model(Layer):
                 return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
-        return _zipped(gradients, specs, finished)
+        return _zipped(gradients, self._input_specs, finished)
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""
@@ -189,11 +188,20 @@ class Model(Layer):
             return str(error)
         return None
 
+    def streamed_axis(self, inputs: tuple[Nest, ...]) -> Axis:
+        """The axis of these inputs' specs along which :meth:`stream` goes on."""
+        return self._bound(inputs)[self._streaming().axis]
+
     def _streaming(self) -> Stream:
         stream = self._stream
         if stream is None:
             self._stream = stream = Stream(self.graph, self._steps())
         return stream
+
+    def _required_stream(self) -> Stream:
+        if self._stream is None:
+            self.require_streaming()
+        return self._streaming()
 
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """``outputs, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
@@ -205,20 +213,18 @@ class Model(Layer):
         as a final state, is that of the sequence so far. Raises ValueError, naming the layer and saying why, for a model
         that cannot be streamed; else as the call.
         """
-        self.require_streaming()
-        return self._run_stream(self._streaming(), inputs, state, lengths, self._specs)
+        return self._run_stream(self._required_stream(), inputs, state, lengths, self._specs)
 
     def step(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """``outputs, state`` of one time step: as :meth:`stream`, but of arrays without the streamed time axis.
 
         So ``y_t, state = model.step(x_t, state)`` takes x_t ``[B, I]`` or ids ``[B]``. ``lengths`` are of other time axes.
         """
-        self.require_streaming()
-        stream = self._streaming()
-        axis = stream.axis
-        specs = [Spec(spec.shape[1:], spec.dtype) if spec.time == axis else spec for spec in self._specs]
-        outputs, state = self._run_stream(stream, inputs, state, lengths, specs)
-        return mapped(outputs, lambda value, spec: value[0] if spec.time == axis else value, self._output_specs), state
+        stream = self._required_stream()
+        outputs, state = self._run_stream(stream, inputs, state, lengths, stream.step_specs)
+        return mapped(
+            outputs, lambda value, spec: value[0] if spec.time == stream.axis else value, self._output_specs
+        ), state
 
     def _run_stream(self, stream: Stream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
         """Arrays of these specs, where a time axis that is missing in them is one step."""
@@ -244,56 +250,6 @@ class Model(Layer):
         values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
         outputs, state = stream.run(values, state, found)
         return self._cleared(outputs, padding), state
-
-    def summary(self) -> None:
-        """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
-        parameters = self.parameters()
-        sizes = sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)
-        print(summary(self.name or "model", self.graph, *sizes))
-
-    def plot(self, path: PathLike) -> None:
-        """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.
-
-        Needs matplotlib. Raises ImportError without it, ValueError for another ending, OSError when it cannot be written.
-        """
-        from .picture import draw
-
-        draw(path, self.graph)
-
-    def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` takes: the inputs, the layers, and which is called on what."""
-        return describe_model(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
-        return build_model(cls, config, custom)
-
-    def to_json(self) -> str:
-        """The architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str, custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new model from :meth:`to_json`, its parameters drawn anew.
-
-        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises ValueError for what is not such a text.
-        """
-        model = from_json(text, custom)
-        if not isinstance(model, cls):
-            raise ValueError(f"text must describe a {cls.__name__}, got a {type(model).__name__}")
-        return model
-
-    def save(self, path: PathLike, architecture: bool = True) -> None:
-        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
-
-        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
-        ``architecture``, only the parameters are written, for :meth:`load`.
-        """
-        if architecture:
-            save_layer(path, self)
-        else:
-            super().save(path)
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""

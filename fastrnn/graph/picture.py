@@ -101,7 +101,7 @@ def _text(name: str, layer: Layer, output: Symbol, shared: bool) -> list[str]:
     kind, name = type(layer).__name__, name.partition("#")[0]
     title = kind if name.rstrip("_0123456789") == kind.lower() else f"{name}: {kind}"
     options = layer.extra_repr()
-    lines = [title + " (shared)" * shared, options if len(options) <= 30 else "", f"[{', '.join(map(str, output.shape))}]"]
+    lines = [title + " (shared)" * shared, options if len(options) <= 30 else "", output.spec.axes]
     return [line for line in lines if line]
 
 

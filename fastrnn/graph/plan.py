@@ -42,7 +42,7 @@ class Step:
 
     def take(self, values: Values) -> Nest:
         """The arguments."""
-        return [values[i] for i in self.args] if self.plain else mapped(self.args, values.__getitem__)
+        return [values[i] for i in self.args] if self.plain else picked(self.args, values)
 
     def keywords(self, lengths: Lengths | None) -> dict[str, Any]:
         """The options of the call, and lengths where the layer takes them and its time axis has any."""
@@ -66,6 +66,8 @@ class Plan:
                 self.numbers.setdefault(symbol, len(self.numbers))
         given = set(graph.flat_inputs)
         self.outputs: Nest = mapped(graph.outputs, self.numbers.__getitem__)
+        self.input_numbers: Nest = mapped(graph.inputs, self.numbers.__getitem__)
+        self.output_numbers = tuple(self.numbers[symbol] for symbol in graph.flat_outputs)
         self.steps = [self._step(node, given) for node in graph.nodes]
         self._fuse(graph)
         self._finish()
@@ -124,42 +126,45 @@ class Plan:
             store(step.outputs, result, values)
             for i in step.drop:
                 values[i] = None
-        return mapped(self.outputs, values.__getitem__)
+        return picked(self.outputs, values)
 
     def train(self, values: Values, lengths: Lengths | None) -> tuple[Nest, Tape]:
         """The outputs, and what their gradients need to flow back."""
         values += [None] * (len(self.numbers) - len(values))
-        tape = Tape()
+        entries: list[Entry] = []
         for step in self.steps:
             result, backward = step.runner.forward(*step.take(values), **step.keywords(lengths))
             store(step.outputs, result, values)
             several = isinstance(result, tuple) and not step.layer.none_is_zero
             specs = mapped(result, lambda array: Spec(array.shape, array.dtype)) if several else None
-            tape.entries.append((step, backward, specs))
+            entries.append((step, backward, specs))
             for i in step.drop:
                 values[i] = None
-        return mapped(self.outputs, values.__getitem__), tape
+        return picked(self.outputs, values), Tape(entries)
+
+
+Entry = tuple[Step, Callable[..., Any], Nest]  # a step, its backward, the specs of its outputs if it wants zeros for None
 
 
 class Tape:
     """The backward of every step of one run, to be used once."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("_entries",)
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[Step, Callable[..., Any], Nest]] = []
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries: list[Entry] | None = entries
 
-    def backward(self, numbers: tuple[int, ...], douts: tuple[Array | None, ...], need_dx: bool) -> Sums:
+    def backward(self, numbers: tuple[int, ...], douts: list[Array | None], need_dx: bool) -> Sums:
         """The gradients by the values' numbers, from those of some (None for zero); adds into the parameters' own."""
-        entries, self.entries = self.entries, []
-        if not entries:
+        entries, self._entries = self._entries, None
+        if entries is None:
             raise RuntimeError(USED_TAPE)
         sums = Sums()
         sums.add(numbers, douts)
         while entries:  # what is done is let go of: the memory of its tape is free for the next
             step, backward, specs = entries.pop()
             dout = sums.take(step.outputs)
-            if any(True for _ in flat(dout)) and (step.useful or need_dx):
+            if (step.useful or need_dx) and not _is_zero(dout):
                 sums.add(step.args, _gradients(step, backward, dout, specs, need_dx))
         return sums
 
@@ -169,7 +174,9 @@ def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest
     if specs is not None:
         dout = _filled(dout, specs)
     several = isinstance(dout, tuple) and not step.layer.one_gradient
-    options = {} if need_dx or step.wanted[0] or not isinstance(step.runner, Recurrent) else {"need_dx": False}
+    # A recurrent layer gives its state's gradient in any case.
+    wanted = need_dx or (step.wanted[0] if isinstance(step.layer, Recurrent) else any(step.wanted))
+    options = {"need_dx": False} if not wanted and getattr(step.runner, "takes_need_dx", False) else {}
     result = backward(*dout, **options) if several else backward(dout, **options)
     alone = len(step.args) == 1 and isinstance(step.args[0], tuple)
     return result if isinstance(result, tuple) and not alone else (result,)
@@ -208,7 +215,21 @@ class Sums:
 
     def take(self, numbers: Nest) -> Nest:
         """The sums of a nest of numbers, which are then forgotten; None where nothing was added."""
-        return mapped(numbers, lambda number: self._sums.pop(number, None))
+        if isinstance(numbers, tuple):
+            return tuple([self.take(number) for number in numbers])
+        return self._sums.pop(numbers, None)
+
+
+def picked(numbers: Nest, values: Values) -> Nest:
+    """The values of a nest of numbers."""
+    if numbers.__class__ is int:  # a model's own time, where its layers are small, is spent here
+        return values[numbers]
+    return None if numbers is None else tuple([picked(number, values) for number in numbers])
+
+
+def _is_zero(dout: Nest) -> bool:
+    """Whether no gradient has come."""
+    return all(map(_is_zero, dout)) if isinstance(dout, tuple) else dout is None
 
 
 def store(numbers: Nest, result: Nest, values: Values) -> None:

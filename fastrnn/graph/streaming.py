@@ -14,8 +14,8 @@ from typing import Any
 from ..checks import describe
 from ..layers.embedded import EmbeddedRecurrent
 from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import UNKNOWN, Nest, Symbol, flat, mapped
-from .plan import Lengths, Plan, Step, Values, store
+from ..layers.symbols import UNKNOWN, Nest, Spec, Symbol, flat
+from .plan import Lengths, Plan, Step, Values, picked, store
 from .trace import Graph
 
 STILL, FLOWING, SO_FAR = "still", "flowing", "so far"
@@ -35,6 +35,10 @@ class Stream:
         for symbol in graph.flat_inputs:
             self._kinds[plan.numbers[symbol]] = FLOWING if symbol.spec.time == self.axis else STILL
         self.still_inputs = [self._kinds[plan.numbers[symbol]] == STILL for symbol in graph.flat_inputs]
+        self.step_specs = [  # of the inputs of one step: without the axis
+            Spec(spec.shape[1:], spec.dtype) if spec.time == self.axis else spec
+            for spec in (s.spec for s in graph.flat_inputs)
+        ]
         kinds = [(step, self._step_kind(step, graph)) for step in plan.steps]
         self._still = [step for step, kind in kinds if kind == STILL]
         self._moving = [step for step, kind in kinds if kind != STILL]
@@ -53,6 +57,9 @@ class Stream:
             refusal = step.layer.not_streaming()
             if refusal is not None:
                 raise ValueError(f"{name}: {refusal}")
+            along = getattr(step.layer, "streamed_axis", None)  # of a model within, which has its own letters
+            if along is not None and along(step.specs) != self.axis:
+                raise ValueError(f"{name} goes on along another time axis than {self.axis}")
         for symbol in flat(step.node.outputs):
             if kind == FLOWING and symbol.spec.time == UNKNOWN:
                 raise ValueError(f"{name} makes a time axis of others")
@@ -95,7 +102,7 @@ class Stream:
                 result, now = step.runner.stream(*args, state=carried, **step.keywords(lengths))
             store(step.outputs, result, values)
             after.append(now)
-        return mapped(plan.outputs, values.__getitem__), (tuple(after), tuple(values[number] for number in self._kept))
+        return picked(plan.outputs, values), (tuple(after), tuple(values[number] for number in self._kept))
 
     def _checked(self, state: Any) -> State:
         pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)

@@ -49,7 +49,7 @@ def _shapes(outputs: Nest) -> list[str]:
 
 
 def _shape(symbol: Symbol) -> str:
-    return f"[{', '.join(map(str, symbol.shape))}]"
+    return symbol.spec.axes
 
 
 def _bytes(count: int) -> str:

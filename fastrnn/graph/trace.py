@@ -18,7 +18,7 @@ class Graph:
     """
 
     def __init__(self, inputs: Nest, outputs: Nest) -> None:
-        self.inputs, self.outputs = as_nest("inputs", inputs), as_nest("outputs", outputs)
+        self.inputs, self.outputs = _bare(as_nest("inputs", inputs)), _bare(as_nest("outputs", outputs))
         self.flat_inputs, self.flat_outputs = list(flat(self.inputs)), list(flat(self.outputs))
         for i, symbol in enumerate(self.flat_inputs):
             if symbol in self.flat_inputs[:i]:
@@ -93,6 +93,11 @@ def as_nest(name: str, symbols: Nest) -> Nest:
     if not isinstance(symbols, Symbol):
         raise TypeError(f"{name} must be a Symbol or a list of them, got {describe(symbols)}")
     return symbols
+
+
+def _bare(symbols: Nest) -> Nest:
+    """The one of a list of one: a single input or output is no tuple."""
+    return symbols[0] if is_nested(symbols) and len(symbols) == 1 else symbols
 
 
 def named_layers(layers: Iterable[Layer]) -> dict[str, Layer]:

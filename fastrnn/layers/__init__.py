@@ -13,6 +13,7 @@ from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
 from .repeat import RepeatVector
 from .sequential import Sequential
+from .stepper import Stepper
 from .token_dropout import TokenDropout
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Sequential",
+    "Stepper",
     "TokenDropout",
     "VariationalDropout",
 ]

@@ -73,9 +73,9 @@ class DroppedDirection(Direction):
         """The direction's own."""
         return self._whole.parameters(owner)
 
-    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
         """The direction's own, but R * m in R's place."""
-        params = self._whole.params(backend, parameters)
+        params = self._whole.kernel_params(backend, parameters)
         return replace(params, R=params.R * self._mask)
 
     def gradients(self, owner: Layer) -> Params:

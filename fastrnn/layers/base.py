@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..changes import CHANGES
+from ..changes import CHANGES, GRADIENTS
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
@@ -48,6 +48,8 @@ class Layer:
         output ``(a, b)`` has ``backward(da, db)``.
     ``none_is_zero``
         True: backward takes None for the zero gradient of an output, or of a part of one. Otherwise it gets zeros.
+    ``takes_need_dx``
+        True: ``backward(..., need_dx=False)`` leaves the gradients of the inputs (of x, where there is a state) out.
     ``name``
         What a model calls the layer, in its summary and its parameters' names; None is the class' name in lower case.
 
@@ -62,6 +64,7 @@ class Layer:
     pointwise = False
     one_gradient = False
     none_is_zero = False
+    takes_need_dx = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -149,6 +152,8 @@ class Layer:
         super().__setattr__(name, value)
         if replaces or isinstance(value, Parameter) or name == "backend":
             CHANGES.note()
+        if replaces:
+            GRADIENTS.note()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""

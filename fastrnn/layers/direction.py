@@ -61,6 +61,7 @@ class Direction:
         shapes, dtype = spec.shapes("b_ih" in names), np.dtype(spec.dtype)
         self._expected = [(shapes[field], dtype) for field in names]
         self._prepared: Prepared | None = None
+        self.stack: tuple[list[Any], Any] | None = None  # of the first layer: see fastrnn.layers.stack
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Direction, (self.spec, self.names, self.reverse)  # a copy of a layer prepares its own weights
@@ -79,10 +80,14 @@ class Direction:
         return ready
 
     def _prepare(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Any:
-        return backend.prepare(self.spec, self.params(backend, parameters))
+        return backend.prepare(self.spec, self.kernel_params(backend, parameters))
 
-    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
-        """The arrays that the kernels run on, from the parameters. Raises ValueError if one has a wrong shape."""
+    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+        """What the kernels run on: :meth:`params`, or others in their place."""
+        return self.params(parameters)
+
+    def params(self, parameters: tuple[Parameter, ...]) -> Params:
+        """The values of :meth:`parameters`. Raises ValueError if one has a wrong shape."""
         params = Params(**{field: parameter.values for field, parameter in zip(self.names, parameters, strict=True)})
         if [(p.shape, p.dtype) for p in parameters] != self._expected:
             check_params(self.spec, params)  # says which one has been replaced by another kind
@@ -130,6 +135,15 @@ class Direction:
         """What is to be done when they have."""
 
 
+def prepared_alike(owner: Layer, directions: Sequence[Direction]) -> list[Prepared]:
+    """Each one's parameters in the form of one backend with one choice of settings."""
+    while True:
+        ready = [direction.prepared(owner) for direction in directions]
+        first = ready[0]
+        if all(r.backend is first.backend and r.settings == first.settings for r in ready):
+            return ready  # else another thread chose another one in between
+
+
 def forward_both(
     owner: Layer,
     directions: Sequence[Direction],
@@ -141,9 +155,7 @@ def forward_both(
     cell_states: bool = False,
 ) -> tuple[Forward, list[DirectionTape]]:
     """Run both directions of a layer, from ``h0 [2,B,Y]``, ``c0 [2,B,H]``; the rest as :meth:`Direction.forward`."""
-    ready = [direction.prepared(owner) for direction in directions]
-    while ready[0].backend is not ready[1].backend or ready[0].settings != ready[1].settings:
-        ready = [direction.prepared(owner) for direction in directions]  # another thread chose another one in between
+    ready = prepared_alike(owner, directions)
     out = ready[0].backend.forward_both(
         [r.content for r in ready], x, h0, c0, lengths, keep_tape=keep_tape, cell_states=cell_states
     )

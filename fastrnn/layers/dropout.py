@@ -102,7 +102,7 @@ class VariationalDropout(Layer):
 
     def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
         """y's spec; see :meth:`Layer.infer`."""
-        if isinstance(x, Spec) and x.time is None:
+        if isinstance(x, Spec) and not x.sequence:
             raise ValueError("x must have a time axis: [T, B, ...]")
         return super().infer(x, *others, **options)
 

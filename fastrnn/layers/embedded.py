@@ -47,7 +47,7 @@ class EmbeddedDirection(Direction):
         """The direction's own, in torch's order, then the embedding's."""
         return *super().parameters(owner), self._embedding.weight
 
-    def params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
+    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
         """The direction's own, but M in W's place."""
         *own, E = (parameter.data for parameter in parameters)
         plain = check_params(self._plain_spec, Params(**dict(zip(self.names, own, strict=True))))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from ..changes import CHANGES
+from ..changes import CHANGES, GRADIENTS
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ class Parameter:
     dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
     """
 
-    __slots__ = ("_array", "_grad", "name", "version")
+    __slots__ = ("_array", "_grad", "name", "together", "version")
 
     def __init__(self, name: str, array: Array) -> None:
         """Take ``array`` (any shape, float32 or float64) as it is if contiguous: the caller must not keep it."""
@@ -33,6 +34,7 @@ class Parameter:
         self._array = np.require(array, requirements=["C", "W"])
         self._grad: Array | None = None
         self.version = 0
+        self.together: Any = None  # fastrnn.gradients keeps the list that begins with this parameter in a backend's form
 
     @property
     def values(self) -> Array:
@@ -60,6 +62,13 @@ class Parameter:
         CHANGES.note()
         return self._array
 
+    @staticmethod
+    def changed(parameters: Iterable[Parameter]) -> None:
+        """As if every one's :meth:`writable` had been asked for."""
+        for parameter in parameters:
+            parameter.version += 1
+        CHANGES.note()
+
     @property
     def grad(self) -> Array | None:
         """The gradient, or None. What is set is kept, not copied; raises TypeError or ValueError if it does not fit."""
@@ -72,11 +81,13 @@ class Parameter:
             if fitting is not value or not value.flags.writeable:
                 raise ValueError(f"{self.name}'s grad must be a writeable, C-contiguous array: kernels add into it")
         self._grad = value
+        GRADIENTS.note()
 
     def gradient(self) -> Array:
         """The array that backward passes add into: ``grad``, made of zeros if there is none yet."""
         if self._grad is None:
             self._grad = np.zeros_like(self._array)
+            GRADIENTS.note()
         return self._grad
 
     def zero_grad(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, pair
 from .parameter import GradientLock, Parameter
-from .stack import Rows, stack_backward, stack_forward
+from .stack import Rows, prepared_stack, stack_backward, stack_forward
+from .stepper import Stepper
 from .symbols import Nest, Spec, Symbol, apply
 
 Array = NDArray[Any]
@@ -79,6 +81,7 @@ class Recurrent(Layer):
     cell = ""
     takes_lengths = True
     none_is_zero = True
+    takes_need_dx = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
@@ -151,6 +154,11 @@ class Recurrent(Layer):
         return [[DroppedDirection(direction, self.recurrent_dropout, self.rng) for direction in row] for row in rows]
 
     @property
+    def drops(self) -> bool:
+        """Whether training draws any dropout masks."""
+        return bool(self.dropout or self.input_dropout or self.recurrent_dropout)
+
+    @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction, in torch's order."""
         return [list(direction.parameters(self)) for row in self._rows for direction in row]
@@ -159,7 +167,14 @@ class Recurrent(Layer):
         """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
-        return [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
+        plans = [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
+        stack = prepared_stack(self, self._rows) if self.num_layers > 1 and not self.bidirectional else None
+        at_once = stack[0].layers_at_once(stack[1], T, B) if stack else 1
+        return [replace(plan, split="none", threads=1, at_once=at_once) for plan in plans] if at_once > 1 else plans
+
+    def stepper(self, state: State = None) -> Stepper:
+        """One sequence from ``state`` (unbatched; None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
+        return Stepper(self, state)
 
     def prepared(self) -> list[Any]:
         """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
@@ -186,7 +201,7 @@ class Recurrent(Layer):
         """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
         if self.batch_first:
             raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
-        if len(x.shape) < 2 or x.shape[1] != "B":
+        if not x.sequence:
             raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
         return super().infer(x, *state, **options)
 
@@ -221,7 +236,9 @@ class Recurrent(Layer):
             x = x.copy()  # backward indexes with it, and the caller may change theirs
         if self.recurrent_dropout:
             rows = self._dropped(rows)
-        around = Around(self.merge, self.dropout, self.input_dropout)
+        around = None
+        if self._merging or self.dropout or self.input_dropout:
+            around = Around(self.merge, self.dropout, self.input_dropout)
         out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, around)
 
         def backward(

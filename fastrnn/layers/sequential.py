@@ -109,12 +109,13 @@ class Sequential(Layer):
     def stream(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
         """``y, state`` of the next chunk of time: :meth:`Layer.stream`; the state is a tuple of the layers'."""
         self.require_streaming()
+        steps = self._steps()
         if state is None:
-            state = (None,) * len(self.layers)
-        elif not (isinstance(state, tuple) and len(state) == len(self.layers)):
+            state = (None,) * len(steps)
+        elif not (isinstance(state, tuple) and len(state) == len(steps)):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
         after = []
-        for layer, before in zip(self.layers, state, strict=True):
+        for layer, before in zip(steps, state, strict=True):
             outputs, now = layer.stream(x, state=before, **_options(layer, lengths))
             y = _first(outputs)
             x, lengths = y, _handed_on(lengths, x, y)

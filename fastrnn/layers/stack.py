@@ -6,6 +6,8 @@ direction; states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from ..backends.protocol import Forward
 from .around import NOTHING, Around, merged
 from .base import Layer
-from .direction import Direction, DirectionTape, backward_both, forward_both
+from .direction import Direction, DirectionTape, backward_both, forward_both, prepared_alike
 from .dropout import Backward, dropout_forward
 
 Array = NDArray[Any]
@@ -25,8 +27,8 @@ class RowTape(NamedTuple):
     """What a training pass leaves of one layer: its tapes by direction, and the backwards of what was before and after."""
 
     tapes: list[DirectionTape]
-    before: list[Backward]
-    after: list[Backward]
+    before: Sequence[Backward]
+    after: Sequence[Backward]
 
 
 StackTape = list[RowTape]
@@ -48,10 +50,15 @@ def stack_forward(
     Gives ``y [T,B,D*Y]`` (``[T,B,Y]`` merged), ``h_n [L*D,B,Y]``; of an LSTM ``c_n [L*D,B,H]`` and, if wanted, the top's ``c
     [T,B,D*H]``.
     """
-    if around is None or around == NOTHING:
+    if around is None:
         if len(rows) == 1:  # as quick as can be: one small cell's step takes a microsecond
             out, tapes = _row_forward(owner, rows[0], x, h0, c0, lengths, training, cell_states)
-            return out, [RowTape(tapes, [], [])]
+            return out, [RowTape(tapes, (), ())] if training else []
+        if not (training or cell_states or len(rows[0]) == 2):
+            at_once = prepared_stack(owner, rows)
+            if at_once is not None:
+                backend, stack = at_once
+                return backend.forward_stack(stack, x, h0, c0, lengths), []
         around = NOTHING
     h_n: list[Array] = []
     c_n: list[Array | None] = []
@@ -81,6 +88,19 @@ def _dropout(owner: Layer, x: Array, p: float, one_mask: bool = False) -> tuple[
     assert owner.rng is not None
     x, undo = dropout_forward(x, p, owner.rng, one_mask=one_mask)
     return x, [undo]
+
+
+def prepared_stack(owner: Layer, rows: Rows) -> tuple[Any, Any] | None:
+    """The backend and its form of the layers as a whole, where it has one. The first direction keeps it."""
+    ready = prepared_alike(owner, [row[0] for row in rows])
+    backend: Any = ready[0].backend
+    if not hasattr(backend, "prepare_stack"):
+        return None
+    contents, keeper = [r.content for r in ready], rows[0][0]
+    kept = keeper.stack
+    if kept is None or not all(map(is_, kept[0], contents)):
+        keeper.stack = kept = contents, backend.prepare_stack(contents)
+    return backend, kept[1]
 
 
 def _row_forward(
@@ -125,13 +145,15 @@ def stack_backward(
     dc0s: list[Array | None] = []
     i = sum(map(len, rows))
     for directions, (tapes, before, after) in zip(reversed(rows), reversed(tape), strict=True):
-        dy = _undone(after, dy)
+        if after:
+            dy = _undone(after, dy)
         of_row = slice(i - len(directions), i)
         i = of_row.start
         dh, d = None if dh_n is None else dh_n[of_row], None if dc_n is None else dc_n[of_row]
         wanted = need_dx or directions is not rows[0]
         dy, dh0, dc0 = _row_backward(owner, directions, tapes, dy, dh, d, dc, wanted)
-        dy = _undone(before, dy)
+        if before:
+            dy = _undone(before, dy)
         dc = None
         dh0s.insert(0, dh0)
         dc0s.insert(0, dc0)
@@ -140,7 +162,7 @@ def stack_backward(
     return dy, dh0_all, _joined(dc0s)
 
 
-def _undone(backwards: list[Backward], gradient: Array | None) -> Array | None:
+def _undone(backwards: Sequence[Backward], gradient: Array | None) -> Array | None:
     for backward in reversed(backwards):
         gradient = None if gradient is None else backward(gradient)
     return gradient

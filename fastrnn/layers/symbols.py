@@ -38,9 +38,19 @@ class Spec(NamedTuple):
         first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
         return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
 
+    @property
+    def sequence(self) -> bool:
+        """Whether the axes may be time and batch: time's size may be a number too, as of a repeated vector."""
+        return len(self.shape) > 1 and self.shape[1] == "B"
+
+    @property
+    def axes(self) -> str:
+        """The shape as messages and tables show it: ``[T, B, 64]``."""
+        return f"[{', '.join(map(str, self.shape))}]"
+
     def __str__(self) -> str:
-        """As messages and tables show it: ``float32 [T, B, 64]``."""
-        return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+        """With the dtype: ``float32 [T, B, 64]``."""
+        return f"{self.dtype} {self.axes}"
 
 
 _SERIAL = itertools.count()  # symbols and nodes are numbered as they are made: an order in which a graph can be run
@@ -175,7 +185,7 @@ def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options
     except (TypeError, ValueError) as error:
         text = str(error)
         for array, spec in zip(flat(arrays), flat(specs), strict=True):  # whoever reads it knows letters, not trial sizes
-            text = text.replace(str(array.shape), f"[{', '.join(map(str, spec.shape))}]")
+            text = text.replace(str(array.shape), spec.axes)
         raise type(error)(text) from None
 
 

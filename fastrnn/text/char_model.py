@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from .. import backends, checks, init
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
+from ..layers.door import is_ids
 from ..layers.dropout import Dropout
 from ..layers.embedded import EmbeddedRecurrent, embedded
 from ..layers.recurrent import GRU, LSTM, RNN
 from ..layers.recurrent_base import Recurrent
+from ..losses import class_ids, out_of_range, softmax_cross_entropy
+from .learning import Learner, Parts
 from .sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
 
 Array = NDArray[Any]
@@ -66,6 +69,7 @@ class CharModel(Layer):
         self.recurrent = MODELS[model](embedding or V, hidden, layers, dropout=between, **options)
         self.dropout = Dropout(dropout, rng=rng)
         self.output = Linear(hidden, V, dtype=dtype, rng=rng, backend=backend)
+        self._learner = Learner()
 
     def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
         """Inference: ``logits, state``; see the class."""
@@ -84,6 +88,52 @@ class CharModel(Layer):
             return None, dstate
 
         return (logits, state), backward
+
+    def learn(
+        self, ids: Array, targets: Array, state: Any = None, lengths: Any = None, *, ignore_index: int = -100
+    ) -> tuple[float, Any]:
+        """A training step up to the gradients, which it adds to: ``loss, state``.
+
+        The loss is the mean cross-entropy in nats of the ``targets``, integers ``[T,B]`` in 0..V-1, that are not
+        ``ignore_index``; the state is cut off from the next step's gradients. Without an embedding and dropout it is one
+        call of the backend, where that has one: quicker for small models, and the same bits. Raises TypeError, ValueError.
+        """
+        if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
+            backend, prepared = self._learner.prepared(self.recurrent.backend, self._parts)
+            if prepared is not None:
+                return self._learn(backend, prepared, ids, targets, state, lengths, ignore_index)
+        (logits, state), backward = self.forward(ids, state, lengths)
+        loss, dlogits = softmax_cross_entropy(logits, targets, ignore_index=ignore_index)
+        backward(dlogits)
+        return loss, state
+
+    def _learn(
+        self, backend: Any, prepared: Any, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int
+    ) -> tuple[float, Any]:
+        recurrent = self.recurrent
+        if not is_ids(ids):
+            raise TypeError(f"ids must be an array of integer token ids, got {checks.describe(ids)}")
+        layout, x, h0, c0, lengths = recurrent._enter(recurrent._rows, ids, state, lengths)
+        targets = layout.inward(class_ids(targets, ids.shape))
+        with recurrent._lock, self.output._lock:
+            result = backend.learn(prepared, x, targets, h0, c0, lengths, ignore_index)
+        if result is None:
+            raise ValueError(out_of_range(targets, None, ignore_index, self.output.out_features))
+        loss, h_n, c_n = result
+        return loss, layout.pack_state(h_n, c_n)
+
+    def _parts(self) -> Parts:
+        """What the backend learns with."""
+        directions, output = [row[0] for row in self.recurrent._rows], self.output
+        return Parts(
+            specs=tuple(direction.spec for direction in directions),
+            params=tuple(direction.params(direction.parameters(self.recurrent)) for direction in directions),
+            grads=tuple(direction.gradients(self.recurrent) for direction in directions),
+            weight=output.weight.values,
+            bias=None if output.bias is None else output.bias.values,
+            dweight=output.weight.gradient(),
+            dbias=None if output.bias is None else output.bias.gradient(),
+        )
 
     def _first(self) -> Recurrent | EmbeddedRecurrent:
         """What takes the ids."""

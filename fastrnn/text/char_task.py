@@ -46,9 +46,7 @@ class CharTask:
         """Forward and backward over the next batch: the mean loss in nats per token, and how many were counted."""
         batch = self.batches.next()
         state = None if batch.first else self._state
-        (logits, self._state), backward = self.model.forward(batch.inputs, state, batch.lengths)
-        loss, dlogits = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED)
-        backward(dlogits)
+        loss, self._state = self.model.learn(batch.inputs, batch.targets, state, batch.lengths, ignore_index=IGNORED)
         return loss, batch.tokens
 
     def evaluate(self) -> float:

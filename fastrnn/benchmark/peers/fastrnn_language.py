@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ... import optim
-from ...losses import softmax_cross_entropy
 from ...text.char_model import CharModel
 from ..language import LanguageProblem
 from .protocol import Side, as_arrays
@@ -29,10 +28,8 @@ def _training(problem: LanguageProblem, optimiser: type[Any], clip: Callable[...
 
     def run() -> float:
         ids, targets = next(texts)
-        (logits, _), backward = model.forward(ids)
-        loss, dlogits = softmax_cross_entropy(logits, targets)
         rule.zero_grad()
-        backward(dlogits)
+        loss, _ = model.learn(ids, targets)
         clip(parameters, problem.sizes.clip)
         rule.step()
         return loss

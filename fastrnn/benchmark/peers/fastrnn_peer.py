@@ -72,17 +72,9 @@ class Fastrnn:
         return Side(lambda: linear(x), lambda y: as_arrays(y=y))
 
     def step(self, problem: Problem) -> Side:
-        """One step of a cell with its state carried."""
-        case = problem.case
-        cell = getattr(fastrnn, f"{case.cell}Cell")(case.I, case.H, backend=self.backend)
-        cell.load_state_dict({name.removesuffix("_l0"): array for name, array in problem.state_dict.items()})
-        x, carried, pair = problem.x[0], [None], case.cell == "LSTM"
-
-        def run() -> Any:
-            state = carried[0] = cell(x, carried[0])
-            return state
-
-        return Side(run, lambda state: as_arrays(y=state[0] if pair else state))
+        """One step of a sequence, with the state carried by a stepper."""
+        step, x = self.layer(problem).stepper(), problem.x[0, 0]
+        return Side(lambda: step(x), lambda y: as_arrays(y=y[None]))
 
 
 PEER = Fastrnn()

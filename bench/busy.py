@@ -1,0 +1,84 @@
+"""``python -m bench.busy``: what other processes on the same cores cost a call, by how the call is split over two threads.
+
+A split over hidden units has a barrier in every step of the sequence, so a thread that the system takes off its core holds
+up the other each time; a split over the batch has one at the end. The figures are times over the time on a quiet machine:
+with one busy process on two cores a call that gets its fair share of them takes 1.5 times as long, with two twice as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+import fastrnn
+
+CASES = (("RNN", 512, 1), ("GRU", 512, 1), ("LSTM", 512, 1), ("LSTM", 128, 8), ("LSTM", 128, 32), ("LSTM", 512, 32))
+COMPETITORS = (0, 1, 2)
+STEPS = 100
+
+
+@contextmanager
+def competitors(n: int) -> Iterator[None]:
+    """So many processes that never rest."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    time.sleep(0.3 if n else 0)
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def calls(cell: str, H: int, B: int) -> tuple[str, dict[str, Callable[[], object]]]:
+    """How two threads split the layer, and its two calls."""
+    layer = getattr(fastrnn, cell)(H, H, rng=0)
+    x = np.random.default_rng(0).standard_normal((STEPS, B, H), dtype=np.float32)
+
+    def training() -> None:
+        (y, _), backward = layer.forward(x)
+        backward(y)
+
+    return layer.plan(STEPS, B)[0].split, {"forward": lambda: layer(x), "training": training}
+
+
+def median(call: Callable[[], object], seconds: float) -> float:
+    """Of the calls that fit into the time, at least nine."""
+    times: list[float] = []
+    call()
+    end = time.perf_counter() + seconds
+    while len(times) < 9 or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.busy", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each call beside each number of processes")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    fastrnn.set_num_threads(arguments.threads)
+    print("| case | split | quiet | beside 1 process | beside 2 |\n| --- | --- | --- | --- | --- |")
+    for cell, H, B in CASES:
+        split, both = calls(cell, H, B)
+        for name, call in both.items():
+            times = []
+            for n in COMPETITORS:
+                with competitors(n):
+                    times.append(median(call, arguments.seconds))
+            losses = " | ".join(f"{later / times[0]:.2f}x" for later in times[1:])
+            print(f"| {cell} H {H}, B {B}, {name} | {split} | {times[0] * 1e3:.2f} ms | {losses} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

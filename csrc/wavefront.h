@@ -1,0 +1,20 @@
+/* How a stack of layers is cut into chunks of time for its wavefront. */
+#ifndef FASTRNN_WAVEFRONT_H
+#define FASTRNN_WAVEFRONT_H
+
+#include "fastrnn.h"
+
+/* A chunk is as short as its input product can be with whole tiles, and the sequence has no more chunks than the barriers
+ * are worth: with 10 the first and the last layer wait for a tenth of the time. */
+enum { WAVE_ROWS = 12, WAVE_CHUNKS = 10 };
+
+static inline int64_t wave_steps(const fastrnn_batch *batch) {
+    const int64_t whole_tiles = (WAVE_ROWS + batch->B - 1) / batch->B, even = (batch->T + WAVE_CHUNKS - 1) / WAVE_CHUNKS;
+    return whole_tiles > even ? whole_tiles : even;
+}
+
+static inline int64_t wave_chunks(const fastrnn_batch *batch) {
+    return (batch->T + wave_steps(batch) - 1) / wave_steps(batch);
+}
+
+#endif

@@ -1,0 +1,137 @@
+"""One sequence through a recurrent layer, a step at a time, with nothing to be laid out between two steps.
+
+A backend may offer ``stream(stack, ids, h0, c0)`` for prepared layers and states ``[L,1,...]`` (None: zeros): an object with
+``step(x, y)``, ``step_id(token, y)`` and ``states(h, c)``, which overwrite y, h and c. Without it the layer is called.
+"""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import backends, checks
+from ..changes import CHANGES
+from .door import is_ids
+from .layout import LAYOUTS
+
+if TYPE_CHECKING:
+    from .recurrent_base import Recurrent
+
+Array = NDArray[Any]
+State = Any
+
+UNBATCHED = LAYOUTS[False][False]
+
+
+class Stepper:
+    """``y_t = stepper(x_t)``: what ``y, state = layer(x_t[None], state)`` gives, in half of the time for a small layer.
+
+    ``layer.stepper(state)`` makes one. ``x_t [I]`` is of the layer's dtype, or one token id in -1..I-1; ``y_t [Y]`` is a
+    fresh array. The state stays inside: :attr:`state` reads it, :meth:`reset` sets it. Changed parameters count from the
+    next step. A stepper is one sequence's, and for one thread at a time. Raises TypeError and ValueError for a wrong x,
+    ValueError for a bidirectional layer, whose reverse direction would have to begin at the end of the sequence.
+    """
+
+    __slots__ = ("_backend", "_c", "_contents", "_dtype", "_h", "_ids", "_layer", "_seen", "_stepped", "_stream", "_x", "_y")
+
+    def __init__(self, layer: Recurrent, state: State = None) -> None:
+        if layer.bidirectional:
+            raise ValueError("layer must have one direction to be fed step by step: the reverse one begins at the last step")
+        self._layer, self._dtype = layer, np.dtype(layer.dtype)
+        self._x, self._y = (layer.input_size,), (layer._state_sizes[1],)
+        self._ids = False
+        self.reset(state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stepper, (self._layer, self.state)
+
+    def reset(self, state: State = None) -> None:
+        """Go on from ``state``, as the layer takes it unbatched; None is zeros. Raises TypeError or ValueError."""
+        h, c = self._layer._check_state("state", state, 1, UNBATCHED)
+        self._h, self._c = None if h is None else h.copy(), None if c is None else c.copy()
+        self._begin()
+
+    @property
+    def state(self) -> State:
+        """The state now, as the layer returns it unbatched: ``h [L,Y]``, of an LSTM ``(h, c)``; fresh arrays."""
+        self._fetch()
+        count, Y, H = self._layer._state_sizes
+        h, c = self._h, self._c
+        if h is None:
+            h = np.zeros((count, 1, Y), self._dtype)
+        if c is None and self._layer.cell == "lstm":
+            c = np.zeros((count, 1, H), self._dtype)
+        return UNBATCHED.pack_state(h.copy(), None if c is None else c.copy())
+
+    def __call__(self, x: Array | int) -> Array:
+        """y of the next step."""
+        if self._seen is not CHANGES.latest:
+            self._renew()
+        if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._x and not self._ids and self._stream:
+            y = np.empty(self._y, self._dtype)
+            self._stream.step(x if x.flags.c_contiguous else checks.plain(x), y)
+            self._stepped = True
+            return y
+        return self._other_step(x)
+
+    def _other_step(self, x: Any) -> Array:
+        """A step of another kind than the one before, by a token id, of a backend without streams; or an error."""
+        token = isinstance(x, (int, np.integer)) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iu")
+        x = np.asarray(x)[None] if token else x[None] if isinstance(x, np.ndarray) and x.ndim else x
+        self._layer._check_x(x)  # raises for all that is neither
+        if x.ndim != 2 - token or is_ids(x) != token:
+            size = self._layer.input_size
+            raise ValueError(f"x must be one step, of shape [I={size}] or a token id, got shape {x.shape[1:]}")
+        if token:
+            checks.ids(x, self._layer.input_size)
+        if self._stream is None:
+            return self._by_layer(x)
+        if self._ids != token:
+            self._fetch()
+            self._ids = token
+            self._begin()
+        y = np.empty(self._y, self._dtype)
+        if token:
+            self._stream.step_id(int(x[0]), y)
+        else:
+            self._stream.step(checks.plain(x[0]), y)
+        self._stepped = True
+        return y
+
+    def _by_layer(self, x: Array) -> Array:
+        y, state = self._layer(x, self.state)
+        h, c = state if self._layer.cell == "lstm" else (state, None)
+        self._h, self._c = h[:, None], None if c is None else c[:, None]
+        first: Array = y[0]
+        return first
+
+    def _fetch(self) -> None:
+        """The state of the backend's stream into _h and _c."""
+        if self._stream is None or not self._stepped:
+            return
+        count, Y, H = self._layer._state_sizes
+        self._h = np.empty((count, 1, Y), self._dtype)
+        self._c = np.empty((count, 1, H), self._dtype) if self._layer.cell == "lstm" else None
+        self._stream.states(self._h, self._c)
+        self._stepped = False
+
+    def _begin(self) -> None:
+        """A stream of the backend in use, from _h and _c."""
+        self._seen = CHANGES.latest
+        self._backend = backends.current(self._layer.backend)
+        self._contents = self._layer.prepared()
+        stream = getattr(self._backend, "stream", None)
+        self._stream = stream(self._contents, self._ids, self._h, self._c) if stream else None
+        self._stepped = False
+
+    def _renew(self) -> None:
+        """Something has changed somewhere: begin anew if the layer's weights or the backend have."""
+        seen, contents = CHANGES.latest, self._layer.prepared()
+        if all(map(is_, contents, self._contents)) and backends.current(self._layer.backend) is self._backend:
+            self._seen = seen
+            return
+        self._fetch()
+        self._begin()
