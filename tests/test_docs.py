@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from example_scripts import example
 
 import fastrnn
 
@@ -48,15 +48,6 @@ def test_links_and_paths_lead_somewhere() -> None:
         missing = [t for t in targets if not (page.parent / t).exists()]
         missing += [p for p in PATH_IN_TEXT.findall(text) if not list(ROOT.glob(re.sub(r"\{[^}]*\}", "*", p)))]
         assert not missing, f"{page.name} points at {missing}"
-
-
-def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .. import checks
 from .char_model import CharModel
-from .sampling import NOTHING, PLAIN, Choice
+from .sampling import NOTHING, PLAIN, Choice, log_softmax
 from .vocabulary import EOL, Tokens
 from .word_vocabulary import WordVocabulary
 
@@ -168,7 +168,7 @@ class LanguageModel:
         for start in range(0, len(targets), CHUNK):
             part = slice(start, start + CHUNK)
             logits, state = self.model(inputs[part, None], state)
-            result[part] = _log_softmax(logits[:, 0])[np.arange(len(logits)), targets[part]]
+            result[part] = log_softmax(logits[:, 0])[np.arange(len(logits)), targets[part]]
         return Score(tuple(self.vocabulary.tokens[i] for i in targets.tolist()), result)
 
     def _encode(self, name: str, text: str) -> Array:
@@ -191,11 +191,3 @@ def _before(column: Array, stop: int) -> Array:
 def _generators(seeds: np.random.SeedSequence, number: int) -> list[np.random.Generator]:
     """The next so many of the generators that follow from a seed."""
     return [np.random.default_rng(sequence) for sequence in seeds.spawn(number)]
-
-
-def _log_softmax(logits: Array) -> Array:
-    """In float64, over the last axis."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=-1, keepdims=True)
-    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result

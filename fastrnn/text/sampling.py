@@ -147,3 +147,11 @@ def weights(logits: Array, choice: Choice) -> Array:
         kept[before >= choice.top_p * kept.sum(axis=1, keepdims=True)] = 0
         np.put_along_axis(result, ranked, kept, axis=1)
     return result
+
+
+def log_softmax(logits: Array) -> Array:
+    """float64 of the shape of ``logits [..., V]``: log probabilities over the last axis, -inf where a logit is -inf."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result

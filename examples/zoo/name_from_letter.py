@@ -1,0 +1,126 @@
+"""One to many: a first letter and a length go in, a name comes out.
+
+The two numbers make the state that a GRU starts from: a vector for the letter plus one for the length. From there on it
+reads what it has written. It is trained on names, one a line, and asked for names with the letters and lengths of others,
+which it has not seen.
+
+``python examples/zoo/name_from_letter.py names.txt`` takes about a minute.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
+from fastrnn.text.baselines import bigram, unigram
+from fastrnn.text.sampling import Choice, choose, log_softmax
+from fastrnn.text.vocabulary import Vocabulary
+from fastrnn.training import ProgressBar
+
+END = "\n"  # id 0: what is read first, and written last
+
+
+class NameWriter:
+    """``model`` from letters ``[B]``, lengths ``[B]`` and the name so far ``[T,B]``, ids all, to logits ``[T,B,V]``."""
+
+    def __init__(self, names: Sequence[str], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
+        self.vocabulary, self.longest = Vocabulary.from_text("".join(names), first=END), max(map(len, names))
+        V, size, options = len(self.vocabulary), hidden // 4, {"dtype": dtype, "rng": rng}
+        letter, length = (Input(("B",), dtype="int64", name=name) for name in ("letter", "length"))
+        text = Input(("T", "B"), dtype="int64", name="text")
+
+        wish = Embedding(V, hidden, **options)(letter) + Embedding(self.longest + 1, hidden, **options)(length)
+        state = RepeatVector(1)(Activation("tanh")(wish))  # [1,B,H]: the state of a single layer
+        self.embedding, self.gru = Embedding(V, size, **options), GRU(size, hidden, **options)
+        y, _ = self.gru(self.embedding(text), state)
+        self.head = Linear(hidden, V, **options)
+
+        self.model = Model((letter, length, text), self.head(y))
+        self.beginning = Model((letter, length), state)
+
+    def examples(self, names: Sequence[str]) -> Examples:
+        """The name behind an END is read; the same with an END behind it is to be written."""
+        ids = [self.vocabulary.encode(name).astype(np.int64) for name in names]
+        letters, lengths = np.array([row[0] for row in ids]), np.array([len(row) for row in ids])
+        inputs = (letters, lengths, [np.append(0, row) for row in ids])
+        return Examples(inputs, [np.append(row, 0) for row in ids], axes=(None, None, "T"))
+
+    def losses(self, names: Sequence[str]) -> np.ndarray:
+        """-log p of every character of the names, each name's END included, one after the other."""
+        batch = self.examples(names).batch(np.arange(len(names)))
+        logp = log_softmax(self.model(*batch.inputs, lengths=batch.lengths))
+        of_targets = np.take_along_axis(logp, np.maximum(batch.targets, 0)[:, :, None], axis=2)[:, :, 0]
+        return -of_targets.T[batch.mask.T]
+
+    def write(self, like: Sequence[str], rng: np.random.Generator, choice: Choice) -> list[str]:
+        """A new name for each of these, with its first letter and its length."""
+        letters, lengths, _ = self.examples(like).batch(np.arange(len(like))).inputs
+        state, ids, rows = self.beginning(letters, lengths), np.zeros(len(like), np.int64), []
+        for _ in range(self.longest + 1):
+            y, state = self.gru(self.embedding(ids[None]), state)
+            ids = choose(self.head(y[0]), rng.random(len(like)), choice)
+            rows.append(ids)
+        return [self.vocabulary.decode(column).split(END)[0] for column in np.stack(rows, axis=1)]
+
+
+def compare_losses(writer: NameWriter, train: Sequence[str], held_out: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Held-out nats per character of the model and of two that only count.
+
+    Over all characters the model has the advantage of being told the first letter and the end. Of "letters after the first"
+    all are told that there is one: those that count get the share of END back.
+    """
+    ids = [[np.append(writer.vocabulary.encode(name), 0) for name in names] for names in (train, held_out)]
+    V, targets = len(writer.vocabulary), np.concatenate(ids[1])
+    later = targets > 0
+    later[np.cumsum([0, *map(len, ids[1][:-1])])] = False
+    before = np.roll(targets, 1)[later]
+    ends = {"unigram": np.exp(-unigram(ids[0], [np.zeros(1, int)], V))[0]}
+    ends["bigram"] = np.exp(-bigram(ids[0], [np.array([v, 0]) for v in range(V)], V)[1::2])[before]  # p(END | v)
+    found = {"unigram": unigram(*ids, V), "bigram": bigram(*ids, V), "GRU": writer.losses(held_out)}
+    of_letters = {name: losses[later] + np.log1p(-ends.get(name, 0.0)) for name, losses in found.items()}
+    places = {"all characters": found, "letters after the first": of_letters}
+    return {name: {place: float(losses[name].mean()) for place, losses in places.items()} for name in found}
+
+
+def obeys(written: Sequence[str], like: Sequence[str]) -> dict[str, float]:
+    """The share of names that have the first letter, the length, and both, that were asked for."""
+    letter = np.array([a[:1] == b[:1] for a, b in zip(written, like, strict=True)])
+    length = np.array([len(a) == len(b) for a, b in zip(written, like, strict=True)])
+    return {"letter": float(letter.mean()), "length": float(length.mean()), "both": float((letter & length).mean())}
+
+
+def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temperature: float = 0.8) -> tuple[dict, dict]:
+    """Train on nine of ten names; print, and return the held-out losses and the shares that obey."""
+    rng = np.random.default_rng(0)
+    names = rng.permutation(sorted({name for name in text.split("\n") if name})).tolist()
+    held_out, train = names[: len(names) // 10], names[len(names) // 10 :]
+    writer = NameWriter(names, hidden, rng)
+    data = writer.examples(train)
+    fit(writer.model, data, epochs=epochs, batch_size=64, lr=lr, schedule="cosine", clip_norm=1.0, callbacks=[ProgressBar()])
+
+    losses = compare_losses(writer, train, held_out)
+    written = writer.write(held_out, rng, Choice(temperature))
+    shares = {
+        "any name of the list": obeys(rng.choice(train, len(held_out)).tolist(), held_out),
+        "GRU": obeys(written, held_out),
+    }
+    for wish, name in zip(held_out[:10], written, strict=False):
+        print(f"{wish[0]}, {len(wish):2} letters: {name}{' (in the list)' if name in set(names) else ''}")
+    for name, of_places in losses.items():
+        print(f"{name}: " + ", ".join(f"{loss:.3f} nats per character over {place}" for place, loss in of_places.items()))
+    for name, of_wishes in shares.items():
+        print(f"{name}, what was asked for: " + ", ".join(f"{wish} {share:.1%}" for wish, share in of_wishes.items()))
+    known = np.isin(written, names).mean()
+    print(f"of {len(written)} names written {known:.1%} are in the list, {len(set(written))} are different")
+    return losses, shares
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="names, one a line")
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the names (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.8, help="of sampling (default: %(default)s)")
+    arguments = parser.parse_args()
+    main(arguments.file.read_text(encoding="utf-8"), epochs=arguments.epochs, temperature=arguments.temperature)

@@ -1,0 +1,141 @@
+"""Many to many, of two lengths: an encoder-decoder writes dates in the ISO form, or adds numbers.
+
+An LSTM reads "the 3rd of may '79" character by character; its last state is all that a second LSTM starts from, which
+writes "1979-05-03". In training that one reads the right answer so far (teacher forcing); afterwards it reads what it
+has written itself: the likeliest character each time (greedy), or the likeliest of several sequences (beam search). The days
+held out are in no pair that was trained on; ``--task sums`` does the same with "347+58" and "405".
+
+``python examples/zoo/translate_dates.py`` takes about a minute.
+"""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+
+from fastrnn import LSTM, Embedding, Examples, Input, Linear, Model, fit
+from fastrnn.text.beam import Hypothesis, beam_search
+from fastrnn.text.vocabulary import Vocabulary
+from fastrnn.training import ProgressBar
+
+Pair = tuple[str, str]
+END = "\n"  # what the decoder reads first, and writes last
+# {y}ear, {s}hort year, {m}onth, {d}ay, {M} and {D} of two digits, {th} its ending. Dots: the day first; slashes: the month.
+WAYS = """{d} {month} {y}|{d} {mon} {y}|{month} {d}, {y}|{mon} {D} {y}|{y} {month} {d}|{d} {mon} '{s}|{month} {d}{th}, {y}
+the {d}{th} of {month} {y}|the {d}{th} of {month} '{s}|{day}, {d} {month} {y}|{day} {mon} {d}{th} {y}
+{d}.{m}.{y}|{D}.{M}.{s}|{m}/{d}/{s}|{M}/{D}/{y}""".replace("\n", "|").split("|")
+
+
+def spell(day: date, way: str) -> str:
+    """The day as people write it."""
+    th = "th" if 4 <= day.day <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
+    parts = {"y": day.year, "m": day.month, "d": day.day, "D": f"{day:%d}", "M": f"{day:%m}", "s": f"{day:%y}", "th": th}
+    return way.format(**parts, month=f"{day:%B}".lower(), mon=f"{day:%b}".lower(), day=f"{day:%A}".lower())
+
+
+def dates(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
+    """Pairs to train on and pairs held out, of days between 1950 and 2049 that are in one of the two only."""
+    days = [date(1950, 1, 1) + timedelta(int(n)) for n in rng.permutation(36525)]
+
+    def pairs(days: Sequence[date], number: int) -> list[Pair]:
+        chosen = [days[i % len(days)] for i in range(number)]
+        return [(spell(day, WAYS[rng.integers(len(WAYS))]), day.isoformat()) for day in chosen]
+
+    return pairs(days[held_out:], number), pairs(days[:held_out], held_out)
+
+
+def sums(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
+    """Sums of two numbers below 100, those held out in neither order among those to train on."""
+    terms = rng.permutation([(a, b) for a in range(100) for b in range(a, 100)])
+    rest = rng.permutation(np.concatenate([terms[held_out:], terms[held_out:, ::-1]]))
+    pairs = [[(f"{a}+{b}", str(a + b)) for a, b in part.tolist()] for part in (rest, rng.permuted(terms[:held_out], axis=1))]
+    return [pairs[0][i % len(rest)] for i in range(number)], pairs[1]
+
+
+def copied_digits(text: str) -> str:
+    """The digits alone, put in their places: year, month, day. What one can do without reading a word."""
+    numbers = re.findall(r"\d+", text)
+    *rest, year = sorted(numbers, key=lambda number: len(number) == 4)  # four digits are a year, else the last are
+    month, day = [*["01"] * (2 - len(rest)), *rest]
+    return f"{year if len(year) == 4 else '19' + year}-{month:0>2}-{day:0>2}"
+
+
+class Translator:
+    """``model`` from source ``[S,B]`` and target so far ``[T,B]``, ids both, to logits ``[T,B,V]``; two vocabularies."""
+
+    def __init__(self, pairs: Sequence[Pair], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
+        self.reads = Vocabulary.from_text("".join(source for source, _ in pairs))
+        self.writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
+        V, size, options = len(self.writes), hidden // 4, {"dtype": dtype, "rng": rng}
+        source, target = Input(("S", "B"), dtype="int64"), Input(("T", "B"), dtype="int64")
+
+        embedded = Embedding(len(self.reads), size, **options)(source)
+        _, state = LSTM(size, hidden, **options)(embedded)
+        self.embedding, self.decoder = Embedding(V, size, **options), LSTM(size, hidden, **options)
+        y, _ = self.decoder(self.embedding(target), state)
+        self.head = Linear(hidden, V, **options)
+
+        self.model = Model((source, target), self.head(y))
+        self.encoder = Model(source, state)
+
+    def examples(self, pairs: Sequence[Pair]) -> Examples:
+        """The decoder reads the target behind an END, and is to write it with an END behind it."""
+        sources = [self.reads.encode(source).astype(np.int64) for source, _ in pairs]
+        targets = [self.writes.encode(target).astype(np.int64) for _, target in pairs]
+        return Examples((sources, [np.append(0, y) for y in targets]), [np.append(y, 0) for y in targets], axes=("S", "T"))
+
+    def step(self, tokens: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """The decoder, one character on: tokens ``[N]`` to logits ``[N,V]`` of the next, and the state after them."""
+        y, state = self.decoder(self.embedding(tokens[None]), state)
+        return self.head(y[0]), state
+
+    def translate(self, texts: Sequence[str], width: int) -> list[list[Hypothesis]]:
+        """What the search finds for each text, best first."""
+        batch = Examples([self.reads.encode(text) for text in texts]).batch(np.arange(len(texts)))
+        state = self.encoder(*batch.inputs, lengths=batch.lengths)
+        start = np.zeros(len(texts), np.int64)
+        return beam_search(self.step, state, start, eos=0, width=width, max_length=12)
+
+
+def share_right(answers: Sequence[str], pairs: Sequence[Pair]) -> float:
+    """The share of the answers that are right to the last character."""
+    return float(np.mean([answer == target for answer, (_, target) in zip(answers, pairs, strict=True)]))
+
+
+def main(
+    task: str = "dates", number: int = 20000, held_out: int = 1000, hidden: int = 128, epochs: int = 6
+) -> dict[str, float]:
+    """Train, print, and return the share of held-out answers that are right for each way to answer."""
+    rng = np.random.default_rng(0)
+    make: Callable[..., tuple[list[Pair], list[Pair]]] = {"dates": dates, "sums": sums}[task]
+    train, test = make(number, held_out, rng)
+    translator = Translator(train, hidden, rng)
+    options = {"batch_size": 64, "lr": 5e-3, "schedule": "cosine", "clip_norm": 1.0}
+    fit(translator.model, translator.examples(train), epochs=epochs, callbacks=[ProgressBar()], **options)
+
+    texts = [source for source, _ in test]
+    commonest = Counter(target for _, target in train).most_common(1)[0][0]
+    shares = {"the most frequent answer": share_right([commonest] * len(test), test)}
+    if task == "dates":
+        shares["the digits as they stand"] = share_right([copied_digits(text) for text in texts], test)
+    for name, width in (("encoder-decoder, greedy", 1), ("encoder-decoder, beam of 5", 5)):
+        found = translator.translate(texts, width)
+        shares[name] = share_right([translator.writes.decode(best.tokens) for best, *_ in found], test)
+    for text, beam in zip(texts[:3], found, strict=False):
+        written = ", ".join(f"{translator.writes.decode(h.tokens)} ({np.exp(h.log_probability):.3f})" for h in beam[:2])
+        print(f"{text!r}: {written}")
+    for name, share in shares.items():
+        print(f"{share:7.2%} right: {name}")
+    return shares
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=("dates", "sums"), default="dates")
+    parser.add_argument("--epochs", type=int, help="passes over the pairs (default: 6 for dates, 16 for sums)")
+    arguments = parser.parse_args()
+    main(arguments.task, epochs=arguments.epochs or {"dates": 6, "sums": 16}[arguments.task])

@@ -1,0 +1,195 @@
+"""Beam search: the likeliest sequences of a model that predicts one token after another.
+
+At every step the ``width`` likeliest continuations of all that is in the beam are kept. One that ends leaves the beam and
+takes its place with it, so a search ends when ``width`` sequences have ended (Sutskever, Vinyals & Le 2014, Sequence to
+sequence learning with neural networks; Graves 2012, Sequence transduction with recurrent neural networks). At the end
+they are ranked by
+
+.. code-block:: text
+
+    score(y) = log P(y | x) / n^a        n tokens of y, its end included; a = 0: plain log probability, 1: its mean
+
+which with a > 0 takes away some of the advantage of short sequences. A width of 1 is greedy search; a width of the number
+of all sequences finds the best of them. Letters: ``B`` searches side by side, ``K`` sequences in the beam of each, ``N =
+B*K`` rows, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .sampling import log_softmax
+
+Array = NDArray[Any]
+Step = Callable[[Array, Any], tuple[Array, Any]]
+Reorder = Callable[[Any, Array], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A sequence that was found: its ``tokens`` without start and end, and the natural logarithm of its probability.
+
+    ``score`` is what it is ranked by. ``ended`` says whether the model ended it, or else ``max_length`` did.
+    """
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    score: float
+    ended: bool
+
+
+@dataclass(slots=True)
+class _Beam:
+    """``tokens`` int64 ``[B,K,t]``; ``logp`` float64, ``ended`` bool and ``lengths`` int64 ``[B,K]``.
+
+    A row of log probability -inf is none: there were fewer continuations than places.
+    """
+
+    tokens: Array
+    logp: Array
+    ended: Array
+    lengths: Array
+
+    def live(self) -> Array:
+        """Which rows go on: bool ``[B,K]``."""
+        live: Array = ~(self.ended | np.isneginf(self.logp))
+        return live
+
+
+def take_rows(state: Any, rows: Array) -> Any:
+    """The given rows of a state, repeated or left out as ``rows [n]`` says, on the axis B.
+
+    A state is an array whose last axis but one is B, as of ``[B, F]`` and ``[L*D, B, H]``, or a tuple, list or mapping of
+    states, or None. Raises TypeError for anything else.
+    """
+    if state is None:
+        return None
+    if isinstance(state, np.ndarray) and state.ndim >= 2:
+        return state.take(rows, axis=-2)
+    if isinstance(state, Mapping):
+        return {key: take_rows(value, rows) for key, value in state.items()}
+    if isinstance(state, (tuple, list)):
+        parts = [take_rows(value, rows) for value in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)  # a named tuple's takes them apart
+    expected = "None, arrays of two axes or more, or tuples, lists and mappings of those"
+    raise TypeError(f"state must be {expected} (else give reorder), got {checks.describe(state)}")
+
+
+def beam_search(
+    step: Step,
+    state: Any,
+    start: Any,
+    *,
+    eos: int,
+    width: int = 5,
+    max_length: int = 100,
+    length_penalty: float = 0.0,
+    reorder: Reorder = take_rows,
+) -> list[list[Hypothesis]]:
+    """The sequences found for each of B searches, best first, ``width`` of them or as many as there are.
+
+    ``step(tokens, state)`` is the model: int64 ``[N]`` tokens just read, and the state before them, to ``logits [N,V]``
+    (log probabilities are logits, too) and the state after. ``state`` is that of the B searches at their beginning and
+    ``start`` int ``[B]`` the token that each reads first. Rows of a state are picked by ``reorder(state, rows)``,
+    :func:`take_rows` unless given. ``eos`` is the token that ends a sequence, ``length_penalty`` the exponent a of the
+    score. A sequence that has not ended within ``max_length`` tokens, the end included, is returned after those that have.
+    A token whose logit is -inf is never chosen. Rows that have ended are stepped on with the others; what comes out of
+    them is not used.
+
+    Raises TypeError or ValueError for an argument out of range and for logits that are NaN or of another shape.
+    """
+    start = _check_start(start)
+    checks.positive_int("eos", eos, 0)
+    checks.positive_int("width", width)
+    checks.positive_int("max_length", max_length)
+    checks.number("length_penalty", length_penalty, 0.0)
+    B = len(start)
+    beam = _Beam(np.empty((B, 1, 0), np.int64), np.zeros((B, 1)), np.zeros((B, 1), bool), np.zeros((B, 1), np.int64))
+    last = start
+    for _ in range(max_length):
+        logits, state = step(last, state)
+        beam, parents = _grow(beam, _check_logits(logits, beam, eos), eos, width)
+        if not beam.live().any():
+            break
+        state = reorder(state, parents)
+        last = beam.tokens[:, :, -1].reshape(-1)
+    return [_ranked(beam, b, length_penalty) for b in range(B)]
+
+
+def _grow(beam: _Beam, logits: Array, eos: int, width: int) -> tuple[_Beam, Array]:
+    """The beam one token on, and the row ``[N]`` that each of its rows goes on from."""
+    B, K = beam.logp.shape
+    V = logits.shape[1]
+    logp = beam.logp[:, :, None] + log_softmax(logits).reshape(B, K, V)
+    # What has ended keeps its place: it goes on in one way, at no cost, and comes before all others.
+    logp[beam.ended] = -np.inf
+    logp[beam.ended, eos] = beam.logp[beam.ended]
+    key = logp.copy()
+    key[beam.ended, eos] = np.inf
+    chosen = _largest(key.reshape(B, K * V), width)
+    parent, token = np.divmod(chosen, V)
+
+    ended = np.take_along_axis(beam.ended, parent, axis=1)
+    before = np.take_along_axis(beam.tokens, parent[:, :, None], axis=1)
+    total = np.take_along_axis(logp.reshape(B, K * V), chosen, axis=1)
+    grown = _Beam(
+        tokens=np.concatenate([before, token[:, :, None]], axis=2),
+        logp=total,
+        ended=(ended | (token == eos)) & ~np.isneginf(total),  # what is none must not keep a place
+        lengths=np.take_along_axis(beam.lengths, parent, axis=1) + ~ended,
+    )
+    return grown, (parent + K * np.arange(B)[:, None]).reshape(-1)
+
+
+def _largest(values: Array, n: int) -> Array:
+    """The places int64 ``[B, min(n, M)]`` of the largest of each row of ``values [B,M]``, in falling order."""
+    negative = -values
+    if n < values.shape[1]:
+        places = np.sort(np.argpartition(negative, n - 1, axis=1)[:, :n], axis=1)  # sorted: equals by place
+        order = np.argsort(np.take_along_axis(negative, places, axis=1), axis=1, kind="stable")
+        result: Array = np.take_along_axis(places, order, axis=1)
+        return result
+    places = np.argsort(negative, axis=1, kind="stable")
+    return places
+
+
+def _ranked(beam: _Beam, b: int, length_penalty: float) -> list[Hypothesis]:
+    """The b-th search's sequences: what has ended first, then by score."""
+    found = []
+    for tokens, logp, ended, length in zip(beam.tokens[b], beam.logp[b], beam.ended[b], beam.lengths[b], strict=True):
+        if np.isneginf(logp):
+            continue
+        words = tokens[: length - 1] if ended else tokens[:length]
+        score = float(logp) / int(length) ** length_penalty
+        found.append(Hypothesis(tuple(words.tolist()), float(logp), score, bool(ended)))
+    return sorted(found, key=lambda hypothesis: (hypothesis.ended, hypothesis.score), reverse=True)
+
+
+def _check_start(start: Any) -> Array:
+    ids = np.asarray(start)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise TypeError(f"start must be an integer array of shape [B], got {checks.describe(start)}")
+    if not ids.size:
+        raise ValueError("start must hold at least one token, got none")
+    return ids.astype(np.int64)
+
+
+def _check_logits(logits: Any, beam: _Beam, eos: int) -> Array:
+    """The logits, zero in rows that do not go on: what is there does not count, be it NaN."""
+    live = beam.live().reshape(-1, 1)
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
+        raise TypeError(f"step must return logits as an array of floats, got {checks.describe(logits)}")
+    if logits.ndim != 2 or len(logits) != len(live) or logits.shape[1] <= eos:
+        expected = f"[N={len(live)}, V] with V above eos={eos}"
+        raise ValueError(f"step must return logits of shape {expected}, got {checks.describe(logits)}")
+    logits = np.where(live, logits, 0)
+    if not np.isfinite(logits.max(axis=1)).all():
+        raise ValueError("step must return logits whose largest in each row is finite, got NaN, inf or a row of -inf")
+    kept: Array = logits
+    return kept
