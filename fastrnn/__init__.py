@@ -41,6 +41,7 @@ from .layers import (
     RNNCell,
     Sequential,
     Stepper,
+    TokenDropout,
     VariationalDropout,
 )
 from .masks import sequence_mask
@@ -94,6 +95,7 @@ __all__ = [
     "Sequential",
     "Stepper",
     "Symbol",
+    "TokenDropout",
     "VariationalDropout",
     "evaluate",
     "fit",

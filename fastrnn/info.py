@@ -17,6 +17,7 @@ EXTRAS = {
     "train": ("rich", "matplotlib", "pretty_midi"),
     "torch": ("torch",),
     "onnx": ("onnx",),
+    "zoo": ("seqeval",),
     "bench": ("pytest_benchmark", "threadpoolctl"),
 }
 

@@ -95,9 +95,68 @@ def encoder_decoder() -> Axes:
     return a
 
 
+def many_to_one() -> Axes:
+    """A sentence to one number."""
+    a = canvas(43)
+    title(a, "Many to one: a GRU reads a sentence, its last state answers")
+    words = ("not", "a", "bad", "<UNK>", "!")
+    for n, read in enumerate(words):
+        x = 6 + 14 * n
+        column(a, x, read, "GRU")
+        if n < 4:
+            onward(a, x, 7)
+    box(a, 62, TOP, W, H, OUTPUT, "81 %")
+    arrow(a, (65.5, MIDDLE), (65.5, TOP + H))
+    say(a, 70.5, TOP + H / 2, "friendly: Linear, sigmoid", size=8)
+    for n in range(2):  # a shorter sentence of the batch
+        box(a, 79 + 9 * n, MIDDLE, W, H, "none", "", ls=(0, (3, 2)))
+        box(a, 79 + 9 * n, BOTTOM, W, H, "none", "pad", ls=(0, (3, 2)))
+    say(a, 79, 39.5, "never read: lengths", color=SOFT, size=8)
+    say(a, 6, 39.5, "words by their embedding; a word that training did not show is <UNK>", color=SOFT, size=8)
+    return a
+
+
+def tagging() -> Axes:
+    """A tag for every word, from both sides of it."""
+    a = canvas(62)
+    title(a, "Many to many, of one length: a tag for every word, by what stands before and after it and how it is written")
+    forward, backward, read = 27.0, 19.0, 38.0
+    for n, (word, tag) in enumerate((("moved", "O"), ("to", "O"), ("New", "B-location"), ("Yorkk", "I-location"))):
+        x = 5 + 14.5 * n
+        box(a, x, 9, 10, H, OUTPUT, tag, size=8)
+        box(a, x + 3, backward, W, H, LAYER, "LSTM", size=8)
+        box(a, x, forward, W, H, LAYER, "LSTM", size=8)
+        box(a, x, read, 10, H, INPUT, word if word != "Yorkk" else "<UNK>", size=8)
+        arrow(a, (x + 1.5, read), (x + 1.5, forward + H))
+        arrow(a, (x + 8.5, read), (x + 8.5, backward + H))
+        arrow(a, (x + 8.5, backward), (x + 8.5, 9 + H))
+        arrow(a, (x + 1.5, forward), (x + 1.5, 9 + H))
+        box(a, x, 48, 10, H, STATE, word, size=8)
+        arrow(a, (x + 5, 48), (x + 5, read + H))
+        if n < 3:
+            arrow(a, (x + W, forward + H / 2), (x + 14.5, forward + H / 2))
+            arrow(a, (x + 17.5, backward + H / 2), (x + 10, backward + H / 2))
+    say(a, 5, 57.5, "words by their embedding (rare ones are <UNK>), and beside it their letters", color=SOFT, size=8)
+    say(a, 65.5, 50.5, "=", weight="bold")
+    for n, letter in enumerate("Yorkk"):
+        x = 68.5 + 6.2 * n
+        box(a, x, 48, 4.4, H, INPUT, letter)
+        box(a, x, 38, 4.4, H, LAYER)
+        arrow(a, (x + 2.2, 48), (x + 2.2, 38 + H))
+        if n < 4:
+            arrow(a, (x + 4.4, 39.7), (x + 6.2, 39.7))
+            arrow(a, (x + 6.2, 41.3), (x + 4.4, 41.3))
+    box(a, 68.5, 29, 4.4, H, STATE)
+    box(a, 93.3, 29, 4.4, H, STATE)
+    arrow(a, (70.7, 38), (70.7, 29 + H))
+    arrow(a, (95.5, 38), (95.5, 29 + H))
+    say(a, 83.1, 31.5, "the last state\nof each direction", ha="center", size=8)
+    return a
+
+
 def main() -> None:
     """All of them."""
-    for draw in (one_to_one, one_to_many, encoder_decoder):
+    for draw in (one_to_one, one_to_many, many_to_one, tagging, encoder_decoder):
         save(draw(), draw.__name__)
 
 

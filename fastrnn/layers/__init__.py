@@ -14,6 +14,7 @@ from .recurrent import GRU, LSTM, RNN
 from .repeat import RepeatVector
 from .sequential import Sequential
 from .stepper import Stepper
+from .token_dropout import TokenDropout
 
 __all__ = [
     "GRU",
@@ -42,5 +43,6 @@ __all__ = [
     "RepeatVector",
     "Sequential",
     "Stepper",
+    "TokenDropout",
     "VariationalDropout",
 ]

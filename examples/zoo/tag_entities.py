@@ -1,0 +1,149 @@
+"""Find the names in a text: a tag for every word by a bidirectional LSTM over words and their letters.
+
+``python examples/zoo/tag_entities.py FOLDER --text "Moved to New York with Anna"`` trains on the folder's file ``*train*``,
+watches ``*dev*`` and measures on ``*test*`` (on each line a token, a tab and its tag: B-x, I-x or O), then tags the text.
+"""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fastrnn import LSTM, Concat, Dropout, Embedding, Input, Layer, Linear, Model, TokenDropout
+from fastrnn.text.tagging import Tagged, decode_bio, read_conll
+from fastrnn.text.word_vocabulary import WordVocabulary
+from fastrnn.training import Examples, ProgressBar, fit, predict
+
+Data = Sequence[Tagged]
+LETTERS = 20  # of a word that are read
+TOKEN = re.compile(r"https?://\S+|[@#]?\w+(?:[-.'’]\w+)*|[^\w\s]+")  # noqa: RUF001
+
+
+class Codes:
+    """Words, letters and tags to ids."""
+
+    def __init__(self, data: Data) -> None:
+        words = [word for words, _ in data for word in words]
+        self.words = WordVocabulary.most_frequent(map(self.plain, words), len(words), min_count=2)
+        self.letters = {letter: i for i, letter in enumerate(sorted(set("".join(words))), 2)}  # 0: none, 1: unknown
+        self.tags = sorted({tag for _, tags in data for tag in tags})
+
+    @staticmethod
+    def plain(word: str) -> str:
+        """What is looked up for a word; the letters tell the rest."""
+        return "http" if word.startswith("http") else "@" if word[0] == "@" else re.sub(r"\d", "0", word.lower())
+
+    def inputs(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """ids ``[T]`` of words and ``[T, LETTERS]`` of their letters."""
+        letters = np.zeros((len(words), LETTERS), np.int64)
+        for row, word in zip(letters, words, strict=True):
+            row[: len(word)] = [self.letters.get(letter, 1) for letter in word[:LETTERS]]
+        return self.words.ids(map(self.plain, words)), letters
+
+    def examples(self, data: Data) -> Examples:
+        """As fit takes them."""
+        words, letters = zip(*(self.inputs(words) for words, _ in data), strict=True)
+        return Examples((list(words), list(letters)), [[self.tags.index(tag) for tag in tags] for _, tags in data])
+
+
+class Spelling(Layer):
+    """ids of letters ``[T, B, LETTERS]`` to ``[T, B, 2*size]``: the last states of a BiLSTM that reads each word once."""
+
+    def __init__(self, letters: int, size: int, dtype: str, rng: np.random.Generator) -> None:
+        self.embedding = Embedding(letters, size, dtype=dtype, rng=rng)
+        self.lstm = LSTM(size, size, bidirectional=True, dtype=dtype, rng=rng)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.forward(x)[0]
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
+        words, place = np.unique(x.reshape(-1, x.shape[-1]), axis=0, return_inverse=True)
+        lengths = np.maximum(1, np.count_nonzero(words > 0, axis=1))
+        e, embedding_backward = self.embedding.forward(np.ascontiguousarray(words.T))
+        (_, (h_n, _)), lstm_backward = self.lstm.forward(e, lengths=lengths)
+        y = np.concatenate(h_n, axis=-1)  # [distinct words, 2*size]
+        rows = place.reshape(-1)
+
+        def backward(dy: np.ndarray) -> None:
+            d = np.zeros_like(y)
+            np.add.at(d, rows, dy.reshape(len(rows), -1))
+            embedding_backward(lstm_backward(None, (np.stack(np.split(d, 2, axis=1)), None))[0])
+
+        return y[rows].reshape(*x.shape[:2], -1), backward
+
+
+def make_model(codes: Codes, size: int = 64, dropout: float = 0.5, dtype: str = "float32", seed: int = 0) -> Model:
+    """Words and letters in, logits ``[T, B, tags]`` out."""
+    rng, V = np.random.default_rng(seed), len(codes.words)
+    words, letters = Input(("T", "B"), dtype="int64"), Input(("T", "B", LETTERS), dtype="int64")
+    embedding = Embedding(V, size, dtype=dtype, rng=rng)
+    embedding.weight.assign(embedding.weight.data * 0.1)  # by N(0, 1) a rare word would drown what its letters say
+    known = embedding(TokenDropout(dropout / 5, V - 1)(words))  # the last id is <UNK>
+    spelt = Spelling(len(codes.letters) + 2, size // 2, dtype, rng)(letters)
+    y, _ = LSTM(2 * size, size, bidirectional=True, dtype=dtype, rng=rng)(Dropout(dropout)(Concat()(known, spelt)))
+    return Model((words, letters), Linear(2 * size, len(codes.tags), dtype=dtype, rng=rng)(Dropout(dropout)(y)))
+
+
+def entity_scores(data: Data, predicted: list[list[str]]) -> tuple[float, ...]:
+    """Precision, recall and F1 of whole entities."""
+    try:
+        from seqeval.metrics import f1_score, precision_score, recall_score
+    except ImportError:
+        raise SystemExit("seqeval, which counts the entities, is not installed: pip install seqeval") from None
+    scores, gold = (precision_score, recall_score, f1_score), [tags for _, tags in data]
+    return tuple(float(score(gold, predicted, zero_division=0)) for score in scores)
+
+
+def most_frequent_tags(train: Data, data: Data) -> list[list[str]]:
+    """The baseline: each word's most frequent tag in training, O for a word that was not there."""
+    pairs = Counter(pair for words, tags in train for pair in zip(words, tags, strict=True))
+    usual = dict(pair for pair, _ in reversed(pairs.most_common()))  # of a word's tags the commonest comes last
+    return [[usual.get(word, "O") for word in words] for words, _ in data]
+
+
+def main(
+    folder: Path, texts: Sequence[str], epochs: int, seed: int = 0, size: int = 64, dropout: float = 0.5, lr: float = 5e-3
+) -> dict[str, float]:
+    """F1 on the file held out: the model's and the baselines'."""
+    paths = [path for part in ("train", "dev", "test") for path in folder.glob(f"*{part}*")]
+    if len(paths) != 3:
+        raise SystemExit(f"{folder} must hold one file *train*, one *dev* and one *test*, got {paths}")
+    train, dev, test = map(read_conll, paths)
+    codes = Codes(train)
+    model = make_model(codes, size, dropout, seed=seed)
+    fit(
+        model, codes.examples(train), validation=codes.examples(dev), metrics="accuracy",
+        epochs=epochs, lr=lr, schedule="cosine", clip_norm=5.0, seed=seed, callbacks=[ProgressBar()],
+    )  # fmt: skip
+
+    def tagged(logits: list[np.ndarray], bias: float) -> list[list[str]]:
+        return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
+
+    # The loss counts words, most of which are in no name, but F1 counts names: their handicap is what is best for dev.
+    logits = predict(model, codes.examples(dev))
+    bias = max(np.arange(0, 4.5, 0.5), key=lambda bias: entity_scores(dev, tagged(logits, bias))[2])
+    guesses = {
+        "all O": [["O"] * len(words) for words, _ in test],
+        "most frequent tag": most_frequent_tags([*train, *dev], test),
+        "BiLSTM": tagged(predict(model, codes.examples(test)), bias),
+    }
+    scores = {name: entity_scores(test, guess) for name, guess in guesses.items()}
+    for name, (precision, recall, f1) in scores.items():
+        print(f"{name:18} precision {precision:6.1%}  recall {recall:6.1%}  F1 {f1:6.1%}")
+    for words in map(TOKEN.findall, texts):
+        tags = tagged([model(*(x[:, None] for x in codes.inputs(words)))[:, 0]], bias)[0]
+        print(" ".join(word if tag == "O" else f"{word}[{tag}]" for word, tag in zip(words, tags, strict=True)))
+    return {name: f1 for name, (_, _, f1) in scores.items()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the three files are")
+    parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
+    parser.add_argument("--epochs", type=int, default=20, help="times over the sentences (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    options = parser.parse_args()
+    main(options.folder, options.text, options.epochs, options.seed)

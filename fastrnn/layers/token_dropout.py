@@ -1,0 +1,48 @@
+"""Dropout of whole tokens: what a model learns of ``<UNK>``, whose embedding no training text would teach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, init
+from .base import Layer
+from .door import is_ids
+
+Array = NDArray[Any]
+
+
+class TokenDropout(Layer):
+    """Word dropout (Iyyer et al. 2015, section 3.3): in training each token id is replaced by ``unk_id`` with probability p.
+
+    ``x`` holds integer token ids in any shape; ids below 0, which stand for no token, stay. Identity at inference. ``p``
+    lies in [0, 1], ``unk_id`` is at least 0, ``rng`` is a numpy Generator or a seed. Raises TypeError for what is not an
+    array of integers.
+    """
+
+    pointwise = True
+
+    def __init__(self, p: float, unk_id: int, *, rng: np.random.Generator | int | None = None) -> None:
+        self.p = checks.number("p", p, 0, 1)
+        self.unk_id = checks.positive_int("unk_id", unk_id, smallest=0)
+        self.rng = init.generator(rng)
+
+    def __call__(self, x: Array) -> Array:
+        """x itself."""
+        if not is_ids(x):
+            raise TypeError(f"x must be an array of integer token ids, got {checks.describe(x)}")
+        return x
+
+    def forward(self, x: Array) -> tuple[Array, Callable[[Any], None]]:
+        """The ids with some of them replaced, and a backward that returns None: ids have no gradient."""
+        x = self(x)
+        assert self.rng is not None
+        dropped = (self.rng.random(x.shape, dtype=np.float32) < self.p) & (x >= 0)
+        return np.where(dropped, x.dtype.type(self.unk_id), x), lambda dy: None
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"p={self.p:g}, unk_id={self.unk_id}"

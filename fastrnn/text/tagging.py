@@ -1,0 +1,85 @@
+"""Tags of words: files in CoNLL's columns, and the best legal sequence of BIO tags.
+
+A tag is ``B-x`` for the first word of an entity of kind x, ``I-x`` for each further one, and ``O`` outside of all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .reading import TextError, read_file
+
+Array = NDArray[Any]
+
+TAG = re.compile("O|[BI]-.+")
+
+
+class Tagged(NamedTuple):
+    """A sentence: its words and the tag of each."""
+
+    words: list[str]
+    tags: list[str]
+
+
+def read_conll(path: str | Path) -> list[Tagged]:
+    """The sentences of a file: on each line a token and, in the last column, its tag; columns are parted by tabs.
+
+    A line of white space ends a sentence, be it empty or a tab alone. A line that begins with ``#`` and has no tab is a
+    comment: a hashtag has its tag behind it. Raises TextError, naming the line, for any other line without a token or a BIO
+    tag, for what is not UTF-8 and for a file without a sentence; OSError.
+    """
+    sentences = [Tagged([], [])]
+    # Not splitlines(), which would also split at separators that stand within tokens, such as U+0085.
+    for number, line in enumerate(read_file(Path(path)).split("\n"), 1):
+        if not line.strip():
+            sentences.append(Tagged([], []))
+            continue
+        word, tab, rest = line.partition("\t")
+        if not tab and line.startswith("#"):
+            continue
+        tag = rest.rpartition("\t")[2].strip()
+        if not (word.strip() and TAG.fullmatch(tag)):
+            raise TextError(f"{path}, line {number}: expected a token, a tab and O, B-x or I-x, got {checks.describe(line)}")
+        sentences[-1].words.append(word)
+        sentences[-1].tags.append(tag)
+    sentences = [sentence for sentence in sentences if sentence.words]
+    if not sentences:
+        raise TextError(f"{path} has no sentence in it")
+    return sentences
+
+
+def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
+    """The legal tags of a sentence with the largest sum of ``scores [T, len(tags)]``: Viterbi's algorithm.
+
+    Legal is each sequence in which ``I-x`` stands only behind ``B-x`` or ``I-x``. Scores are logits, or log-probabilities:
+    what is the same for all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
+    """
+    if not tags or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
+        raise ValueError(f"tags must be O, B-x or I-x, got {checks.describe(tags)}")
+    if all(tag[0] == "I" for tag in tags):
+        raise ValueError(f"tags must hold one that a sentence can begin with, O or B-x, got {checks.describe(tags)}")
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f":
+        raise TypeError(f"scores must be an array of floats, got {checks.describe(scores)}")
+    if scores.ndim != 2 or scores.shape[1] != len(tags) or np.isnan(scores).any():
+        raise ValueError(f"scores must have shape [T, {len(tags)}] and no NaN, got {checks.describe(scores)}")
+    if not len(scores):
+        return []
+    legal = [[tag[0] != "I" or before[1:] == tag[1:] for tag in tags] for before in tags]
+    cost = np.where(legal, 0.0, -np.inf)  # from the tag of a row to that of a column
+    best = scores[0] + np.where([tag[0] == "I" for tag in tags], -np.inf, 0.0)
+    back = []
+    for row in scores[1:]:
+        routes = best[:, None] + cost
+        back.append(routes.argmax(axis=0))
+        best = routes.max(axis=0) + row
+    path = [int(best.argmax())]
+    for before in reversed(back):
+        path.append(int(before[path[-1]]))
+    return [tags[k] for k in reversed(path)]

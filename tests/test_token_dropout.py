@@ -1,0 +1,64 @@
+"""TokenDropout: which ids are replaced, how often, and that nothing else happens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastrnn
+from fastrnn.layers.description import build_layer, describe_layer
+
+X = np.random.default_rng(0).integers(-1, 9, (50, 40))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_some_ids_become_unk(dtype):
+    x = np.abs(X).astype(dtype)
+    y, backward = fastrnn.TokenDropout(0.3, 9, rng=1).forward(x)
+    dropped = y == 9
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y[~dropped], x[~dropped])
+    assert abs(dropped.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)  # four standard deviations of the share
+    assert backward(np.ones((50, 40, 3))) is None
+
+
+def test_what_is_no_token_stays_and_p_has_both_ends():
+    y, _ = fastrnn.TokenDropout(1, 9).forward(X)
+    np.testing.assert_array_equal(y, np.where(X < 0, X, 9))
+    y, _ = fastrnn.TokenDropout(0, 9).forward(X)
+    np.testing.assert_array_equal(y, X)
+
+
+def test_inference_leaves_ids_alone_and_a_seed_gives_the_same_ones():
+    layer = fastrnn.TokenDropout(0.5, 9, rng=3)
+    np.testing.assert_array_equal(layer(X), X)
+    first = layer.forward(X)[0]
+    again = fastrnn.TokenDropout(0.5, 9)
+    again.set_rng(np.random.default_rng(3))
+    np.testing.assert_array_equal(again.forward(X)[0], first)
+    assert (layer.forward(X)[0] != first).any()
+
+
+def test_in_a_graph_it_streams_and_is_described():
+    ids = fastrnn.Input(("T", "B"), dtype="int64")
+    layer = fastrnn.TokenDropout(1, 9)
+    model = fastrnn.Model(ids, fastrnn.Embedding(10, 2, dtype="float64", rng=0)(layer(ids)))
+    y = model(X)
+    np.testing.assert_array_equal(np.concatenate([model.stream(X[:7])[0], model.stream(X[7:])[0]]), y)
+    trained, backward = model.forward(X)
+    weight = model.parameters()[0]
+    np.testing.assert_array_equal(trained, np.where(X < 0, 0, 1)[..., None] * weight.data[9])
+    assert backward(np.ones_like(trained)) is None
+    np.testing.assert_array_equal(weight.grad, np.where(np.arange(10)[:, None] == 9, np.count_nonzero(X >= 0), [[0.0, 0.0]]))
+    again = build_layer(describe_layer(layer))
+    assert (again.p, again.unk_id, repr(again)) == (1, 9, "TokenDropout(p=1, unk_id=9)")
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="p must lie in"):
+        fastrnn.TokenDropout(1.1, 0)
+    with pytest.raises(ValueError, match="unk_id must be at least 0, got -1"):
+        fastrnn.TokenDropout(0.1, -1)
+    for call in (fastrnn.TokenDropout(0.1, 0), fastrnn.TokenDropout(0.1, 0).forward):
+        with pytest.raises(TypeError, match="x must be an array of integer token ids, got float64 array"):
+            call(np.ones(3))
