@@ -41,3 +41,20 @@ def parameter_differences(loss, parameter, step=1e-6):
     gradient = central_differences(assigned, values, step)
     parameter.assign(values)
     return gradient
+
+
+def assert_model_gradients(model, batch, loss):
+    """Every parameter's gradient of the loss over a Batch, through the whole model, by finite differences."""
+
+    def value():
+        return loss(model(*batch.inputs, lengths=batch.lengths), batch.targets, mask=batch.mask)[0]
+
+    model.zero_grad()
+    outputs, backward = model.forward(*batch.inputs, lengths=batch.lengths)
+    trained, doutputs = loss(outputs, batch.targets, mask=batch.mask)
+    np.testing.assert_allclose(trained, value(), rtol=1e-12)
+    backward(doutputs)
+    for name, parameter in model.named_parameters():
+        assert np.abs(parameter.grad).max() > 1e-7, name
+        expected = parameter_differences(value, parameter)
+        np.testing.assert_allclose(parameter.grad, expected, rtol=1e-5, atol=1e-9, err_msg=name)

@@ -6,31 +6,13 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
-from differences import parameter_differences
+from differences import assert_model_gradients
 from example_scripts import example
 
 from fastrnn import fit
 from fastrnn.losses import softmax_cross_entropy
 
 dates, names, plain = map(example, ("zoo/translate_dates", "zoo/name_from_letter", "zoo/one_to_one"))
-
-
-def assert_gradients(model, batch):
-    """Every parameter's gradient of the mean loss over the batch, through the whole graph, by finite differences."""
-
-    def loss():
-        return softmax_cross_entropy(model(*batch.inputs, lengths=batch.lengths), batch.targets, mask=batch.mask)[0]
-
-    model.zero_grad()
-    outputs, backward = model.forward(*batch.inputs, lengths=batch.lengths)
-    value, doutputs = softmax_cross_entropy(outputs, batch.targets, mask=batch.mask)
-    assert value == pytest.approx(loss(), rel=1e-12)
-    backward(doutputs)
-    for name, parameter in model.named_parameters():
-        assert np.abs(parameter.grad).max() > 1e-6, name
-        np.testing.assert_allclose(
-            parameter.grad, parameter_differences(loss, parameter), rtol=1e-5, atol=1e-9, err_msg=name
-        )
 
 
 # Dates and sums: an encoder-decoder
@@ -79,7 +61,7 @@ def test_the_digits_as_they_stand():
 def test_gradients_of_the_encoder_decoder():
     pairs = [("3 may", "05-3"), ("12.1.79", "1979"), ("9", "1")]
     translator = dates.Translator(pairs, hidden=8, rng=np.random.default_rng(0), dtype="float64")
-    assert_gradients(translator.model, translator.examples(pairs).batch(np.arange(3)))
+    assert_model_gradients(translator.model, translator.examples(pairs).batch(np.arange(3)), softmax_cross_entropy)
 
 
 def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
@@ -122,7 +104,7 @@ def made_up_names(number, rng):
 
 def test_gradients_of_the_name_writer():
     writer = names.NameWriter(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
-    assert_gradients(writer.model, writer.examples(["ab", "cabc", "b"]).batch(np.arange(3)))
+    assert_model_gradients(writer.model, writer.examples(["ab", "cabc", "b"]).batch(np.arange(3)), softmax_cross_entropy)
 
 
 def test_losses_of_names_are_in_their_order():
@@ -168,7 +150,7 @@ def test_gradients_of_the_plain_network():
     points, moons = plain.two_moons(7, np.random.default_rng(0))
     model = plain.network(4, np.random.default_rng(1), dtype="float64")
     batch = plain.Examples(points.astype(np.float64), moons).batch(np.arange(7))
-    assert_gradients(model, batch)
+    assert_model_gradients(model, batch, softmax_cross_entropy)
 
 
 def test_a_network_bends_where_a_line_cannot():

@@ -4,63 +4,26 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
-from differences import parameter_differences
+from differences import assert_model_gradients
+from example_scripts import example
 
 from fastrnn.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from fastrnn.text.tagging import Tagged, read_conll
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / "zoo" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ner, sentiment = example("tag_entities"), example("classify_sentiment")
-
-
-def assert_gradients(model, batch, loss):
-    """Every parameter's gradient of the loss over the batch, through the whole graph, by finite differences."""
-
-    def value():
-        return loss(model(*batch.inputs, lengths=batch.lengths), batch.targets, mask=batch.mask)[0]
-
-    model.zero_grad()
-    outputs, backward = model.forward(*batch.inputs, lengths=batch.lengths)
-    backward(loss(outputs, batch.targets, mask=batch.mask)[1])
-    for name, parameter in model.named_parameters():
-        assert np.abs(parameter.grad).max() > 1e-7, name
-        expected = parameter_differences(value, parameter)
-        np.testing.assert_allclose(parameter.grad, expected, rtol=1e-5, atol=1e-9, err_msg=name)
-
+ner, sentiment = example("zoo/tag_entities"), example("zoo/classify_sentiment")
 
 # Named entities
 
 PLACES = [
-    "Paris",
-    "Rome",
-    "Oslo",
-    "Lima",
-    "Cairo",
-    "Delhi",
-    "Quito",
-    "Sofia",
-    "Tunis",
-    "Hanoi",
-    "Minsk",
-    "Accra",
-    "Seoul",
+    "Paris", "Rome", "Oslo", "Lima", "Cairo", "Delhi", "Quito", "Sofia", "Tunis", "Hanoi", "Minsk", "Accra", "Seoul",
     "Tokyo",
-]
+]  # fmt: skip
 FRAMES = ["we live in {} now", "{} is far", "a train to {} and to {}", "it was late", "rain over {} again", "we sing now"]
 
 
@@ -93,18 +56,18 @@ def folder(tmp_path):
 
 
 def test_places_never_seen_are_found(folder, capsys):
-    f1 = ner.main(folder, ["we sing in New Seoul, now!"], size=16, dropout=0.1, lr=2e-2, epochs=15)
+    f1 = ner.main(folder, ["we live in New Seoul now"], size=16, dropout=0.1, lr=2e-2, epochs=15)
     assert f1["all O"] == 0
     assert f1["most frequent tag"] < 0.6
     assert f1["BiLSTM"] > 0.8
-    assert "in New[B-place] Seoul[I-place] ," in capsys.readouterr().out
+    assert "we live in New[B-place] Seoul[I-place] now" in capsys.readouterr().out
 
 
 def test_tagger_gradients():
     data = sentences(PLACES[:3], np.random.default_rng(1), 3)
     codes = ner.Codes(data)
     model = ner.make_model(codes, 2, dropout=0, dtype="float64")
-    assert_gradients(model, codes.examples(data).batch(np.arange(3)), softmax_cross_entropy)
+    assert_model_gradients(model, codes.examples(data).batch(np.arange(3)), softmax_cross_entropy)
 
 
 def test_spelling_does_not_depend_on_who_stands_beside():
@@ -220,7 +183,7 @@ def test_classifier_gradients(last):
     vocabulary = sentiment.WordVocabulary(REST)
     model = sentiment.make_model(len(vocabulary), 4, dropout=0, last=last, dtype="float64")
     batch = sentiment.examples(data, vocabulary).batch(np.arange(3))
-    assert_gradients(
+    assert_model_gradients(
         model, dataclasses.replace(batch, targets=batch.targets.astype("float64")), sigmoid_binary_cross_entropy
     )
 
