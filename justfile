@@ -41,7 +41,7 @@ format:
 docs:
     pdoc --output-directory site fastrnn
 
-# The pictures of docs/kernels.md and docs/zoo/.
+# The pictures of docs/kernels.md and docs/zoo.md.
 figures:
     python docs/figures/draw.py
     python docs/figures/architectures.py

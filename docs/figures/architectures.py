@@ -1,6 +1,6 @@
 """Draws architectures of sequence models, unrolled in time, into this folder: ``python docs/figures/architectures.py``.
 
-From below to above: what goes in, the layers, what comes out. The pictures are of docs/zoo/.
+From below to above: what goes in, the layers, what comes out. The pictures are of docs/zoo.md.
 """
 
 from __future__ import annotations
@@ -69,6 +69,22 @@ def one_to_many() -> Axes:
             onward(a, x, 8)
             feed_back(a, x, 8)
     say(a, 22, 39.5, "read: what was written a step before (in training the name itself)", color=MARK, size=8)
+    return a
+
+
+def language_model() -> Axes:
+    """The next word, of all words so far."""
+    a = canvas(43)
+    title(a, "Language model: how likely is each word to be the next one")
+    read = ("<EOS>", "the", "apple", "and", "pear")
+    for n, (word, following) in enumerate(zip(read, (*read[1:], "<EOS>"), strict=True)):
+        x = 6 + 15 * n
+        column(a, x, word, "LSTM", following)
+        if n < 4:
+            onward(a, x, 8)
+            feed_back(a, x, 8)
+    say(a, 76, TOP + H / 2, "softmax over\nthe vocabulary", size=8)
+    say(a, 6, 39.5, "read: the word before (writing: the one that was drawn)", color=MARK, size=8)
     return a
 
 
@@ -156,7 +172,7 @@ def tagging() -> Axes:
 
 def main() -> None:
     """All of them."""
-    for draw in (one_to_one, one_to_many, many_to_one, tagging, encoder_decoder):
+    for draw in (one_to_one, one_to_many, many_to_one, tagging, encoder_decoder, language_model):
         save(draw(), draw.__name__)
 
 
