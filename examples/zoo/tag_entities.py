@@ -112,31 +112,31 @@ def main(
     if len(paths) != 3:
         raise SystemExit(f"{folder} must hold one file *train*, one *dev* and one *test*, got {paths}")
     train, dev, test = map(read_conll, paths)
+    f1 = {}
+
+    def report(name: str, guess: list[list[str]]) -> None:
+        precision, recall, f1[name] = entity_scores(test, guess)
+        print(f"{name:18} precision {precision:6.1%}  recall {recall:6.1%}  F1 {f1[name]:6.1%}")
+
+    def tagged(logits: list[np.ndarray], bias: float) -> list[list[str]]:
+        return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
+
+    report("all O", [["O"] * len(words) for words, _ in test])
+    report("most frequent tag", most_frequent_tags([*train, *dev], test))
     codes = Codes(train)
     model = make_model(codes, size, dropout, seed=seed)
     fit(
         model, codes.examples(train), validation=codes.examples(dev), metrics="accuracy",
         epochs=epochs, lr=lr, schedule="cosine", clip_norm=5.0, seed=seed, callbacks=[ProgressBar()],
     )  # fmt: skip
-
-    def tagged(logits: list[np.ndarray], bias: float) -> list[list[str]]:
-        return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
-
     # The loss counts words, most of which are in no name, but F1 counts names: their handicap is what is best for dev.
     logits = predict(model, codes.examples(dev))
     bias = max(np.arange(0, 4.5, 0.5), key=lambda bias: entity_scores(dev, tagged(logits, bias))[2])
-    guesses = {
-        "all O": [["O"] * len(words) for words, _ in test],
-        "most frequent tag": most_frequent_tags([*train, *dev], test),
-        "BiLSTM": tagged(predict(model, codes.examples(test)), bias),
-    }
-    scores = {name: entity_scores(test, guess) for name, guess in guesses.items()}
-    for name, (precision, recall, f1) in scores.items():
-        print(f"{name:18} precision {precision:6.1%}  recall {recall:6.1%}  F1 {f1:6.1%}")
+    report("BiLSTM", tagged(predict(model, codes.examples(test)), bias))
     for words in map(TOKEN.findall, texts):
         tags = tagged([model(*(x[:, None] for x in codes.inputs(words)))[:, 0]], bias)[0]
         print(" ".join(word if tag == "O" else f"{word}[{tag}]" for word, tag in zip(words, tags, strict=True)))
-    return {name: f1 for name, (_, _, f1) in scores.items()}
+    return f1
 
 
 if __name__ == "__main__":
