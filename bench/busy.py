@@ -19,7 +19,15 @@ import numpy as np
 
 import fastrnn
 
-CASES = (("LSTM", 64, 32), ("LSTM", 64, 128), ("GRU", 96, 32), ("LSTM", 128, 8), ("LSTM", 128, 32), ("LSTM", 512, 1), ("LSTM", 512, 32))
+CASES = (
+    ("LSTM", 64, 32),
+    ("LSTM", 64, 128),
+    ("GRU", 96, 32),
+    ("LSTM", 128, 8),
+    ("LSTM", 128, 32),
+    ("LSTM", 512, 1),
+    ("LSTM", 512, 32),
+)
 COMPETITORS = (0, 1, 2)
 STEPS = 100
 

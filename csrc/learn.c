@@ -5,7 +5,7 @@
  *
  * The step of a small model on one short sequence takes as long as the calls that it is made of: RNN, H = 100, 10 steps. */
 #include "arena.h"
-#include "fastrnn.h"
+#include "sizes.h"
 
 typedef struct {
     void *packed, *tape, *y;
@@ -23,13 +23,7 @@ typedef struct {
     void *dh0, *dc0, *workspace; /* dh0, dc0: not wanted, but written */
 } learning;
 
-static int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
-
-static int has_c(const fastrnn_layer *l) { return l->cell == FASTRNN_LSTM || l->cell == FASTRNN_LSTM_PEEPHOLE; }
-
-static size_t reals(const learning *k, int64_t n) {
-    return (size_t)n * (k->how->dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float));
-}
+static size_t reals(const learning *k, int64_t n) { return bytes_of(k->how->dtype, n); }
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -12,6 +12,7 @@
 
 #include "arena.h"
 #include "parallel.h"
+#include "sizes.h"
 
 typedef struct {
     const fastrnn_stack *stack;
@@ -25,13 +26,7 @@ typedef struct {
     size_t workspace;
 } run_of_stack;
 
-static int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
-
-static int has_c(const fastrnn_layer *l) { return l->cell == FASTRNN_LSTM || l->cell == FASTRNN_LSTM_PEEPHOLE; }
-
-static size_t reals(const run_of_stack *r, int64_t n) {
-    return (size_t)n * (r->stack->layers->dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float));
-}
+static size_t reals(const run_of_stack *r, int64_t n) { return bytes_of(r->stack->layers->dtype, n); }
 
 /* A batch of so many steps, on one thread in a wavefront. */
 static fastrnn_batch batch_of(const run_of_stack *r, int64_t T) {

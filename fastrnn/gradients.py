@@ -78,11 +78,19 @@ def _together(params: Params) -> tuple[Backend, Any]:
     keeper = first[1] if isinstance(first, tuple) and len(first) == 2 else first
     kept: _Together | None = keeper.together if isinstance(keeper, Parameter) else None
     current = kept is not None and kept.seen is GRADIENTS.latest and kept.backend is backend
-    if kept is None or not current or kept.settings != settings or kept.params != given:
+    if kept is None or not current or kept.settings != settings or not _same(kept.params, given):
         kept = _Together(given if isinstance(params, Iterable) else params, backend, settings)
         if isinstance(keeper, Parameter):
             keeper.together = kept
     return backend, kept.content
+
+
+def _same(kept: list[Any], given: list[Any]) -> bool:
+    """Whether two lists hold the same parameters or pairs; what is neither is not looked at."""
+    try:
+        return kept == given
+    except ValueError:  # an array among them
+        return False
 
 
 def clip_grad_value(params: Params, value: float) -> None:

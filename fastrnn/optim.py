@@ -113,8 +113,10 @@ class Optimizer:
         ready, settings = self._ready, backend.settings()
         if ready is None or not ready.holds(backend, settings):
             self._ready = ready = _Ready(backend, settings, self)
-        Parameter.changed(ready.params)
-        backend.update(ready.content, self._rule())
+        try:
+            backend.update(ready.content, self._rule())
+        finally:  # afterwards: who packs weights meanwhile must not keep what was half written
+            Parameter.changed(ready.params)
 
     def _slots(self) -> list[Slot]:
         """What the backend updates: the parameters that have a gradient."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -189,3 +190,57 @@ def test_clipping_sees_other_gradients_and_other_lists():
     assert optim.grad_norm([a, b]) == 0
     with pytest.raises(ValueError, match="once"):
         optim.grad_norm([a, a])
+
+
+def test_another_layer_in_an_old_ones_place():
+    ids, targets, _ = _batch()
+    net, twin = _model("rnn"), _model("rnn")
+    net.learn(ids, targets)
+    for each in (net, twin):
+        each.output = fastrnn.Linear(10, V, rng=8)
+        each.recurrent = fastrnn.RNN(V, 10, rng=9)
+    got, wanted = net.learn(ids, targets), _one_by_one(twin, ids, targets, None, None)
+    _assert_same((got, _gradients(net)), (wanted, _gradients(twin)))
+    bias = net.output.bias
+    for each in (net, twin):
+        each.output.bias = None
+    assert net.learn(ids, targets)[0] == _one_by_one(twin, ids, targets, None, None)[0]
+    for each in (net, twin):
+        each.output.bias = fastrnn.Parameter("bias", bias.data + 1)
+    assert net.learn(ids, targets)[0] == _one_by_one(twin, ids, targets, None, None)[0]
+
+
+def test_threads_that_share_a_model_lose_no_gradient():
+    ids, targets, _ = _batch()
+    alone = _model("gru", dtype="float64")
+    for _ in range(3):
+        alone.learn(ids, targets)
+    for _ in range(20):
+        net, start = _model("gru", dtype="float64"), threading.Barrier(3)
+
+        def learn(net=net, start=start):
+            start.wait()
+            net.learn(ids, targets)
+
+        threads = [threading.Thread(target=learn) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for name, parameter in net.named_parameters():
+            np.testing.assert_allclose(parameter.grad, alone_gradient(alone, name), rtol=1e-12, atol=1e-15)
+
+
+def alone_gradient(net, name):
+    return dict(net.named_parameters())[name].grad
+
+
+def test_clipping_names_what_is_no_parameter():
+    a = fastrnn.Parameter("a", np.zeros(3, np.float32))
+    a.grad = np.ones(3, np.float32)
+    optim.grad_norm([a, a][:1])
+    with pytest.raises(TypeError, match="params must be an iterable of parameters"):
+        optim.grad_norm([a, np.zeros(3)])
+    optim.grad_norm([a])
+    with pytest.raises(TypeError, match="params must be an iterable of parameters"):
+        optim.grad_norm([a, np.zeros(3)])

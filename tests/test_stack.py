@@ -116,6 +116,14 @@ def test_the_training_forward_agrees(isa):
     np.testing.assert_array_equal(stack(x)[0], y)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_small_layers_do_run_at_once(isa, kind):
+    stack, x = _stack(kind, 16, 16, 2), np.random.default_rng(0).standard_normal((100, 1, 16), dtype=np.float32)
+    fastrnn.set_num_threads(2)
+    assert [plan.at_once for plan in stack.plan(100, 1)] == [2, 2]
+    _assert_same_bits(stack, x, None, None, (1, 2, 3))
+
+
 # What runs at once on two threads, T = 100: small layers, whose own steps would not be worth sharing.
 PINNED = {("lstm", 2, 32, 1): 2, ("gru", 4, 16, 8): 2, ("rnn", 4, 32, 1): 2, ("lstm", 2, 512, 32): 1, ("lstm", 2, 128, 1): 1}
 

@@ -1,7 +1,5 @@
 #include "stack.h"
 
-#include "cell.h"
-
 stack place_stack(arena *a, const fastrnn_layer *layers, int32_t count, int ids) {
     stack s = {.layers = layers, .count = count};
     s.walkers = arena_take(a, (size_t)count * sizeof(walker));
@@ -25,11 +23,10 @@ void stack_begin(const stack *s, void *const *packed, const real *h, const real 
     for (int32_t i = 0; i < s->count; i++) {
         const fastrnn_layer *l = s->layers + i;
         walker *w = s->walkers + i;
-        const int has_c = cell_of(l->cell)->has_c;
         w->in.h0 = h;
-        w->in.c0 = has_c ? c : 0;
+        w->in.c0 = has_c(l) ? c : 0;
         if (h) h += output_size(l);
-        if (c && has_c) c += l->H;
+        if (c && has_c(l)) c += l->H;
         w->kernels->walk_begin(l, packed[i], &w->in, &w->out, w->walk);
     }
 }
@@ -42,11 +39,10 @@ void stack_states(const stack *s, int64_t step, real *h, real *c) {
     for (int32_t i = 0; i < s->count; i++) {
         const fastrnn_layer *l = s->layers + i;
         walker *w = s->walkers + i;
-        const int has_c = cell_of(l->cell)->has_c;
         w->out.h_n = h;
-        w->out.c_n = has_c ? c : 0;
+        w->out.c_n = has_c(l) ? c : 0;
         h += output_size(l);
-        c += has_c ? l->H : 0;
+        c += has_c(l) ? l->H : 0;
         w->kernels->walk_end(w->walk, step);
     }
 }

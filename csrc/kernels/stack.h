@@ -2,6 +2,7 @@
 #ifndef FASTRNN_STACK_H
 #define FASTRNN_STACK_H
 
+#include "../sizes.h"
 #include "../table.h"
 #include "rows.h"
 
@@ -22,8 +23,6 @@ typedef struct {
     real *x;         /* [2][I] vectors; null with ids */
     const real *y;   /* [2][Y] of the top layer */
 } stack;
-
-static inline int64_t output_size(const fastrnn_layer *l) { return l->P ? l->P : l->H; }
 
 /* Lay a stack out in the arena. `ids`: the first layer takes token ids. */
 stack place_stack(arena *a, const fastrnn_layer *layers, int32_t count, int ids);

@@ -81,12 +81,15 @@ class Kernel:
         key = (x.shape, reverse, training, lib.fastrnn_get_num_threads(), directions)
         if lengths is not None:
             return Call(self, *key, lengths)
-        call = self.calls.get(key)
-        if call is None:
-            if len(self.calls) >= MOST_CALLS:
-                self.calls.clear()
-            self.calls[key] = call = Call(self, *key)
-        return call
+        return self.calls.get(key) or remember(self.calls, key, Call(self, *key))
+
+
+def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
+    """``call``, kept for the next time."""
+    if len(calls) >= MOST_CALLS:
+        calls.clear()
+    calls[key] = call
+    return call
 
 
 def input_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:

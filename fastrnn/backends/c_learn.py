@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .c_calls import MOST_CALLS, kernel_of, params_fields
+from .c_calls import kernel_of, params_fields, remember
 from .c_library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ class PreparedLearner:
         key = T, B, lib.fastrnn_get_num_threads(), ignore_index
         if lengths is not None:
             return Call(self, *key, lengths)
-        call = self.calls.get(key)
-        if call is None:
-            if len(self.calls) >= MOST_CALLS:
-                self.calls.clear()
-            self.calls[key] = call = Call(self, *key, None)
-        return call
+        return self.calls.get(key) or remember(self.calls, key, Call(self, *key, None))
 
 
 def learn(

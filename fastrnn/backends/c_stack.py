@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from .c_calls import MOST_CALLS, input_fields, stack_fields
+from .c_calls import input_fields, remember, stack_fields
 from .c_library import NULL, ffi, from_buffer, int64s, lib, pointer, take_workspace
 from .protocol import Forward
 
@@ -44,12 +44,7 @@ class PreparedStack:
         key = shape, lib.fastrnn_get_num_threads()
         if lengths is not None:
             return StackCall(self, *key, lengths)
-        call = self.calls.get(key)
-        if call is None:
-            if len(self.calls) >= MOST_CALLS:
-                self.calls.clear()
-            self.calls[key] = call = StackCall(self, *key)
-        return call
+        return self.calls.get(key) or remember(self.calls, key, StackCall(self, *key))
 
 
 def forward_stack(

@@ -146,14 +146,20 @@ class Layer:
         return self
 
     def __setattr__(self, name: str, value: object) -> None:
-        replaces = isinstance(self.__dict__.get(name), Parameter)
+        before = self.__dict__.get(name)
+        replaces = isinstance(before, Parameter)
         if replaces and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
         super().__setattr__(name, value)
         if replaces or isinstance(value, Parameter) or name == "backend":
             CHANGES.note()
-        if replaces:
+        if isinstance(before, (Parameter, Layer)) or isinstance(value, (Parameter, Layer)):
             GRADIENTS.note()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        CHANGES.note()
+        GRADIENTS.note()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""

@@ -54,7 +54,8 @@ class Parameter:
 
     def assign(self, value: Array) -> None:
         """Copy ``value``, of the same shape and dtype, into the parameter. Raises TypeError or ValueError."""
-        self.writable()[...] = checks.array(self.name, value, self.shape, self.dtype.name)
+        self._array[...] = checks.array(self.name, value, self.shape, self.dtype.name)
+        self.changed((self,))  # afterwards: who packs weights meanwhile must not keep what was half written
 
     def writable(self) -> Array:
         """The array itself, to be changed in place at once. Ask again before every change: asking is what counts it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,26 +99,28 @@ class CharModel(Layer):
         call of the backend, where that has one: quicker for small models, and the same bits. Raises TypeError, ValueError.
         """
         if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
-            backend, prepared = self._learner.prepared(self.recurrent.backend, self._parts)
-            if prepared is not None:
-                return self._learn(backend, prepared, ids, targets, state, lengths, ignore_index)
+            result = self._learn(ids, targets, state, lengths, ignore_index)
+            if result is not None:
+                return result
         (logits, state), backward = self.forward(ids, state, lengths)
         loss, dlogits = softmax_cross_entropy(logits, targets, ignore_index=ignore_index)
         backward(dlogits)
         return loss, state
 
-    def _learn(
-        self, backend: Any, prepared: Any, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int
-    ) -> tuple[float, Any]:
-        recurrent = self.recurrent
+    def _learn(self, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int) -> tuple[float, Any] | None:
+        """:meth:`learn` in one call of the backend; None if it has no such call."""
+        recurrent, output = self.recurrent, self.output
         if not is_ids(ids):
             raise TypeError(f"ids must be an array of integer token ids, got {checks.describe(ids)}")
         layout, x, h0, c0, lengths = recurrent._enter(recurrent._rows, ids, state, lengths)
         targets = layout.inward(class_ids(targets, ids.shape))
-        with recurrent._lock, self.output._lock:
-            result = backend.learn(prepared, x, targets, h0, c0, lengths, ignore_index)
+        with recurrent._lock, output._lock:
+            backend, prepared = self._learner.prepared(recurrent.backend, self._parts)
+            if prepared is None:
+                return None
+            result = cast("Any", backend).learn(prepared, x, targets, h0, c0, lengths, ignore_index)
         if result is None:
-            raise ValueError(out_of_range(targets, None, ignore_index, self.output.out_features))
+            raise ValueError(out_of_range(targets, None, ignore_index, output.out_features))
         loss, h_n, c_n = result
         return loss, layout.pack_state(h_n, c_n)
 

@@ -39,26 +39,29 @@ class Parts:
 class Learner:
     """A model's parts in the form of the backend in use, made anew when that or an array is another one."""
 
-    __slots__ = ("_backend", "_content", "_seen", "_settings")
+    __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._backend: Backend | None = None
-        self._settings: Any = None
-        self._seen: object = None
-        self._content: Any = None
+        # The latest change of arrays, the backend and its settings that the content was made from, and the content: set at
+        # once, as another thread may look in between.
+        self._kept: tuple[object, Backend | None, Any, Any] = None, None, None, None
 
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
         return Learner, ()  # a copy of a model prepares its own
 
     def prepared(self, name: str | None, parts: Callable[[], Parts]) -> tuple[Backend, Any]:
-        """The backend called ``name`` (None: the one in use), and its form of the parts, None if it offers none."""
+        """The backend called ``name`` (None: the one in use), and its form of the parts, None if it offers none.
+
+        The caller holds the locks of the layers, so that no other thread makes other gradients meanwhile.
+        """
         backend = backends.current(name)
         settings = backend.settings()
-        if self._seen is not GRADIENTS.latest or self._backend is not backend or self._settings != settings:
+        seen, made_for, made_with, content = self._kept
+        if seen is not GRADIENTS.latest or made_for is not backend or made_with != settings:
             make = getattr(backend, "prepare_learner", None)
             if make:
                 parts()  # makes gradients where there are none, which is a change
-            self._seen = GRADIENTS.latest
-            self._content = make(parts()) if make else None
-            self._backend, self._settings = backend, settings
-        return backend, self._content
+            seen = GRADIENTS.latest
+            content = make(parts()) if make else None
+            self._kept = seen, backend, settings, content
+        return backend, content
