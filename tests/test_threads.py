@@ -417,3 +417,18 @@ def test_denormal_inputs_are_as_good_as_zero(engine, variant, dtype):
     wanted = cases.run(engine, case)
     for key in wanted:
         np.testing.assert_allclose(got[key], wanted[key], rtol=0, atol=1e-30, err_msg=key)
+
+
+@pytest.mark.slow
+def test_rows_of_ones_own_are_not_overtaken(set_threads):
+    # More threads than processors: some are left behind by a whole chunk of time, whose buffers the others use again.
+    gru, rng = fastrnn.GRU(25, 25, rng=1), np.random.default_rng(0)
+    for _ in range(60):
+        x, lengths = rng.standard_normal((150, 6, 25), dtype=np.float32), rng.integers(1, 151, 6)
+        set_threads(1)
+        wanted, h_n = gru(x, None, lengths)
+        set_threads(6)
+        assert gru.plan(150, 6)[0].split == "batch"
+        y, h = gru(x, None, lengths)
+        np.testing.assert_array_equal(y, wanted)
+        np.testing.assert_array_equal(h, h_n)

@@ -284,6 +284,9 @@ void sequence_forward(const crew *me, void *context) {
     if (own_rows) crew_barrier(me);
     for (int64_t begin = 0; begin < s->S; begin += f->chunk_steps) {
         const int64_t end = smaller(begin + f->chunk_steps, s->S), chunk_row = f->keep ? 0 : s->offset[begin];
+        /* The buffers are used again. Without lengths a thread's rows of the next chunk are where its own of the last one
+         * were; with them they may be where another thread still works. */
+        if (own_rows && begin && f->batch->lengths) crew_barrier(me);
         if (!own_rows) input_chunk(me, f, chunk_row, (range){s->offset[begin] - chunk_row, s->offset[end] - chunk_row});
         for (int64_t step = begin; step < end; step++) {
             if (own_rows) input_of_own_rows(f, &share, chunk_row, step);
