@@ -118,6 +118,14 @@ def test_sequentials_step_too():
         Sequential(Linear(4, 4, **F64), GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
 
 
+@pytest.mark.parametrize("pool", [Last, MeanPool, MaxPool])
+def test_a_sequentials_step_past_a_pooling_is_of_the_whole_batch(pool):
+    model, state = Sequential(GRU(4, 5, **F64, rng=0), pool(), Linear(5, 2, **F64, rng=1)), None
+    for t in range(T):
+        y, state = model.step(DATA[t], state)
+        np.testing.assert_allclose(y, model(DATA[: t + 1]), rtol=0, atol=1e-13)
+
+
 @settings(deadline=None, max_examples=20)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) <= T))
 def test_any_chunks(chunks):

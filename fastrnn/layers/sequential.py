@@ -108,7 +108,20 @@ class Sequential(Layer):
 
     def stream(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
         """``y, state`` of the next chunk of time: :meth:`Layer.stream`; the state is a tuple of the layers'."""
+        y, state, _ = self._stream(x, state, lengths)
+        return y, state
+
+    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
+        """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
+        if not isinstance(x_t, np.ndarray):
+            raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
+        y, state, over_time = self._stream(x_t[None], state, None)
+        return y[0] if over_time else y, state
+
+    def _stream(self, x: Any, state: Any, lengths: Any) -> tuple[Array, Any, bool]:
+        """What :meth:`stream` gives, and whether y still has the time axis."""
         self.require_streaming()
+        over_time = True
         steps = self._steps()
         if state is None:
             state = (None,) * len(steps)
@@ -116,18 +129,11 @@ class Sequential(Layer):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
         after = []
         for layer, before in zip(steps, state, strict=True):
-            outputs, now = layer.stream(x, state=before, **_options(layer, lengths))
+            outputs, now = layer.stream(x, state=before, **_options(layer, lengths if over_time else None))
             y = _first(outputs)
-            x, lengths = y, _handed_on(lengths, x, y)
+            x, over_time = y, over_time and _keeps_time(x, y)
             after.append(now)
-        return x, tuple(after)
-
-    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
-        """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
-        if not isinstance(x_t, np.ndarray):
-            raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
-        y, state = self.stream(x_t[None], state)
-        return y[0], state
+        return x, tuple(after), over_time
 
     def _steps(self) -> list[Layer | EmbeddedRecurrent]:
         """The layers to run: a OneHot or an Embedding makes no vectors that would only feed a recurrent layer."""
@@ -161,4 +167,8 @@ def _options(layer: Layer | EmbeddedRecurrent, lengths: Any) -> dict[str, Any]:
 
 def _handed_on(lengths: Any, x: Array, y: Array) -> Any:
     """The lengths for the next layer: none after one that takes the time axis away."""
-    return None if lengths is None or np.ndim(y) < np.ndim(x) else lengths
+    return lengths if lengths is not None and _keeps_time(x, y) else None
+
+
+def _keeps_time(x: Array, y: Array) -> bool:
+    return np.ndim(y) >= np.ndim(x)
