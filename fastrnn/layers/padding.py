@@ -17,11 +17,17 @@ Array = NDArray[Any]
 
 
 class Padding:
-    """The steps past the lengths, int64 ``[B]``, in arrays ``[T, B, ...]``. No array is written to."""
+    """The steps past the lengths, int64 ``[B]`` in 1..T, in arrays ``[T, B, ...]``, or ``[B, T, ...]`` with ``batch_first``.
 
-    def __init__(self, lengths: Array, T: int) -> None:
-        self._lengths = lengths
-        self._outside = ~sequence_mask(lengths, T)
+    No array is written to.
+    """
+
+    def __init__(self, lengths: Array, T: int, batch_first: bool = False) -> None:
+        outside = ~sequence_mask(lengths, T)
+        self._outside = outside.T if batch_first else outside
+        last = lengths - 1, np.arange(len(lengths))
+        self._batch_axis = 0 if batch_first else 1
+        self._last = last[::-1] if batch_first else last
 
     def cleared(self, array: Array) -> Array:
         """A copy with zeros in the padding, ids with -1: an output or a gradient."""
@@ -35,9 +41,7 @@ class Padding:
         """
         if array.dtype.kind != "f":
             return self.cleared(array)
-        last = array[np.maximum(self._lengths, 1) - 1, np.arange(len(self._lengths))]
-        last[self._lengths == 0] = 0
-        return self._with(array, last[np.nonzero(self._outside)[1]])
+        return self._with(array, array[self._last][np.nonzero(self._outside)[self._batch_axis]])
 
     def _with(self, array: Array, values: Any) -> Array:
         copy = memory.empty(array.shape, array.dtype)
