@@ -179,6 +179,28 @@ def test_a_state_can_be_gone_back_to():
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+@pytest.mark.parametrize("embedded", [False, True])
+def test_outputs_and_inputs_may_be_written_to_between_steps(kind, embedded):
+    """The state has arrays of its own."""
+    x, still = ids(), Input(("B", 3), **F64)
+    y, state = kind(4, 3, **F64, rng=1)(Embedding(4, 4, **F64, rng=0)(x) if embedded else OneHot(4, **F64)(x))
+    model = Model((x, still), (Lambda(lambda y, still: y * still, pointwise=True)(y, still), state))
+    features = np.arange(1.0, 10).reshape(B, 3)
+    long = np.tile(IDS, (3, 1))  # enough for an embedding's table
+    (whole, final), carried, start = model(long, features), None, 0
+    given = features.copy()
+    for n in (len(long) - 2, 1, 1):
+        out, carried = model.stream(long[start : start + n], given, state=carried)
+        np.testing.assert_allclose(out[0], whole[start : start + n], rtol=0, atol=1e-13)
+        last = [array.copy() for array in arrays(out[1])]
+        for array in (given, *arrays(out)):
+            array[...] = 7
+        start += n
+    for mine, theirs in zip(last, arrays(final), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-13)
+
+
 def reversed_in_time(x):
     return Lambda(lambda x: x[::-1].copy(), lambda dy, x: dy[::-1].copy())(x)
 
