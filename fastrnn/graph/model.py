@@ -45,7 +45,8 @@ class Model(Described):
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
     what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
     on, and names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
-    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed.
+    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed, by which time the
+    gradients of later layers may have been added: call ``zero_grad`` before another one.
     """
 
     takes_lengths = True
@@ -208,10 +209,12 @@ class Model(Described):
 
         The time axis that is streamed is that of the outputs (that of the inputs where they have none); ``inputs`` are as
         for the call, ``[T, B, ...]`` with any T along it. ``state`` is what the last chunk gave, a nest of arrays; None at
-        the start. Inputs without the streamed axis (an encoder's source, features without time) count in the first chunk,
-        and may be None after it. With one input, the state may be the second argument. An output without a time axis, such
-        as a final state, is that of the sequence so far. Raises ValueError, naming the layer and saying why, for a model
-        that cannot be streamed; else as the call.
+        the start; outputs that do not change with time may be part of it, so write to neither. Inputs without the streamed
+        axis (an encoder's source, features without time) count in the first chunk, and may be None after it. With one
+        input, the state may be the second argument. An output without a time axis, such as a final state, is that of the
+        sequence so far. ``lengths`` are those of the chunk, in 1..T: a sequence that has ended has no 0, so its outputs are
+        those of the chunk in which it ends, and what later chunks give for it is to be left out. Raises ValueError, naming
+        the layer and saying why, for a model that cannot be streamed; else as the call.
         """
         return self._run_stream(self._required_stream(), inputs, state, lengths, self._specs)
 
