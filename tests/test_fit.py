@@ -433,6 +433,8 @@ class TestBadInput:
             ),
             ({"metrics": "f1"}, ValueError, "metrics must be one of 'accuracy'"),
             ({"metrics": ["accuracy", "accuracy"]}, ValueError, "metrics must have names of their own, got 'accuracy'"),
+            ({"metrics": {"loss_0": "accuracy"}}, ValueError, "metrics must have names of their own, got 'loss_0'"),
+            ({"metrics": {"loss_a": len}}, ValueError, "metrics must have names of their own, got 'loss_a'"),
             ({"optimizer": "adagrad"}, ValueError, "optimizer must be one of 'sgd'"),
             ({"lr": -1.0}, ValueError, "lr must lie in"),
             ({"schedule": "linear"}, ValueError, "schedule must be one of"),
@@ -445,7 +447,7 @@ class TestBadInput:
             (
                 {"validation": Examples([[1]], [[C]])},
                 ValueError,
-                r"validation targets must hold .* 0..2, .* got 3 in example 0",
+                r"validation\.targets must hold .* 0..2, .* got 3 in example 0",
             ),
             ({"loss_weights": (1.0,)}, ValueError, "loss_weights are for several outputs"),
             ({"loss_weights": (-1.0,)}, ValueError, "loss_weights must lie in"),
@@ -463,9 +465,9 @@ class TestBadInput:
                 [[1, 2], [3]],
                 [[0, 1], [-1]],
                 ValueError,
-                r"train targets must hold class ids in 0..2, .* got -1 in example 1",
+                r"train\.targets must hold class ids in 0..2, .* got -1 in example 1",
             ),
-            ([[1, 2], [3]], [[0, 7], [1]], ValueError, r"train targets must hold class ids in 0..2, .* got 7 in example 0"),
+            ([[1, 2], [3]], [[0, 7], [1]], ValueError, r"train\.targets must hold class ids in 0..2, .* got 7 in example 0"),
             ([[1, 2], [3]], [[0.0, 1.0], [1.0]], TypeError, "targets must hold integer class ids, got float32"),
             ([[1, 2], [3]], [0, 1], ValueError, r"targets must have the shape of logits without its last axis, \(2, 2\)"),
             ([[1, 2], [V]], [[0, 1], [0]], ValueError, "x must hold token ids in -1..6, got 7"),
@@ -478,6 +480,10 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             fit(model, Examples(inputs, targets), batch_size=2)
         assert_same_weights(model.state_dict(), before)
+
+    def test_evaluate_names_its_argument(self):
+        with pytest.raises(ValueError, match=rf"^examples\.targets must hold class ids in 0..2, .* got {C} in example 1$"):
+            evaluate(tagger(), Examples([[1], [2]], [[0], [C]]))
 
     def test_what_is_no_model_and_no_examples(self):
         with pytest.raises(TypeError, match=r"train must be fastrnn.Examples\(inputs, targets\), got \[1\]"):

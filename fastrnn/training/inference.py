@@ -79,7 +79,7 @@ def evaluate(
     """
     examples = suited("examples", examples, model)
     objective = Objective(loss, metrics, loss_weights)
-    return objective.figures(measure("examples'", model, examples, objective, batch_size))
+    return objective.figures(measure("examples", model, examples, objective, batch_size))
 
 
 def predict(model: Layer, examples: Examples, batch_size: int = 64) -> Any:
