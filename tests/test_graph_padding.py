@@ -221,6 +221,8 @@ def test_what_passes_no_lengths_on_says_so():
     np.testing.assert_array_equal(model(data), data[-1])
     with pytest.raises(ValueError, match="Last cannot have lengths: its time axis is made of others"):
         model(data, lengths=[3, 1])
+    with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
+        Model(x, Lambda(lambda x: x.sum(axis=0))(twice(x)))(data, lengths=[3, 1])
 
 
 def test_a_function_that_is_infinite_at_zero():
