@@ -102,14 +102,16 @@ def _sigmoid_chunk(x: Array, t: Array, counted: Array) -> tuple[Array, Array]:
     return losses, np.where(positive, 1, e) / (1 + e) - t
 
 
-def mean_squared_error(pred: Array, target: Array, *, mask: Array | None = None, reduction: str = "mean") -> LossAndGradient:
-    """Squared difference of ``pred`` and ``target``, of one shape and dtype; the mean is over elements.
+def mean_squared_error(
+    pred: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean"
+) -> LossAndGradient:
+    """Squared difference of ``pred`` and ``targets``, of one shape and dtype; the mean is over elements.
 
-    ``(pred - target)**2``; its gradient is ``2 (pred - target)``. Returns ``loss, dpred``.
+    ``(pred - targets)**2``; its gradient is ``2 (pred - targets)``. Returns ``loss, dpred``.
     """
     pred = _predictions("pred", pred)
-    target = checks.array("target", target, pred.shape, pred.dtype.name)
-    return _elementwise(pred, target, mask, reduction, _squared_chunk)
+    targets = checks.array("targets", targets, pred.shape, pred.dtype.name)
+    return _elementwise(pred, targets, mask, reduction, _squared_chunk)
 
 
 def _squared_chunk(x: Array, t: Array, _counted: Array) -> tuple[Array, Array]:

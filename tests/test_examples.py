@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import Examples, losses, metrics
+from fastrnn.layers.symbols import flat
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=150)
 
@@ -235,6 +236,30 @@ class TestPadding:
         assert [len(output) for output in outputs] == lengths
         states = fastrnn.predict(TwoHeads(), examples, 6)[1]
         np.testing.assert_allclose(states[5], TwoHeads()(np.full((lengths[5], 1), 5))[1][0], rtol=1e-6)
+
+    @pytest.mark.parametrize("size", [1, 2, 64])
+    @pytest.mark.parametrize("lengths", [[3, 4, 5], [1, 4, 5], [1, 2, 2, 2], [2, 1, 3, 2]])
+    @pytest.mark.parametrize("kind", ["gru", "lstm", "model", "state alone"])
+    def test_predict_gives_final_states(self, kind, lengths, size):
+        layer = (fastrnn.LSTM if kind == "lstm" else fastrnn.GRU)(2, 3, 1 if size > 1 else 2, dtype="float64", rng=0)
+        y, h = layer(x := fastrnn.Input(("T", "B", 2), dtype="float64"))
+        model = {"model": fastrnn.Model(x, (y, h)), "state alone": fastrnn.Model(x, h)}.get(kind, layer)
+        rng = np.random.default_rng(0)
+        sequences = [rng.standard_normal((n, 2)) for n in lengths]
+        outputs = fastrnn.predict(model, Examples(sequences), size)
+        ys, states = (None, outputs) if kind == "state alone" else outputs
+        for i, one in enumerate(sequences):
+            y, state = layer(one[:, None])
+            if ys is not None:
+                np.testing.assert_allclose(ys[i], y[:, 0], rtol=1e-12, atol=1e-15)
+            for mine, wanted in zip(flat(states), flat(state), strict=True):
+                assert mine.shape == (len(lengths), *wanted[:, 0].shape)
+                np.testing.assert_allclose(mine[i], wanted[:, 0], rtol=1e-12, atol=1e-15)
+
+    def test_predict_of_what_has_no_batch(self):
+        total = fastrnn.Lambda(lambda x: x.sum(axis=0), lambda dy, x: np.ones_like(x) * dy)
+        with pytest.raises(TypeError, match=r"model must give arrays \[B, ...\] or \[T, B, ...\], got one of shape"):
+            fastrnn.predict(total, Examples(np.ones((3, 2))))
 
     def test_predict_without_time(self):
         x = np.random.default_rng(0).standard_normal((9, 4))

@@ -215,12 +215,38 @@ def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
 def test_what_passes_no_lengths_on_says_so():
     """An axis that is made of others has no lengths that anybody knows."""
     x = Input(("T", "B", 2), **F64)
-    twice = Lambda(lambda x: np.concatenate([x, x]), lambda dy, x: dy[: len(x)] + dy[len(x) :])
+    twice = Lambda(lambda x, lengths: np.concatenate([x, x]), takes_lengths=True)
     model = Model(x, Last()(twice(x)))
     data = np.random.default_rng(0).standard_normal((3, 2, 2))
     np.testing.assert_array_equal(model(data), data[-1])
     with pytest.raises(ValueError, match="Last cannot have lengths: its time axis is made of others"):
         model(data, lengths=[3, 1])
+    with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
+        Model(x, Lambda(lambda x: x.sum(axis=0))(twice(x)))(data, lengths=[3, 1])
+
+
+def test_a_function_that_is_infinite_at_zero():
+    """Padding holds what the function is given elsewhere: infinity times a zero gradient would be NaN."""
+    x = Input(("T", "B", 2), **F64)
+    log = Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
+    model = Model(x, (Linear(2, 3, **F64, rng=0)(log(x)), GRU(2, 3, **F64, rng=1)(log(x))[0]))
+    check_padding(model, [np.random.default_rng(0).random((5, 3, 2)) + 0.5], {"T": np.array([2, 5, 1])})
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_layer_that_does_not_say_what_it_makes_of_padding(train):
+    """Its result would depend on what stands there."""
+    x, z = Input(("T", "B", 2), **F64), Input(("B", 2), **F64)
+    whole = Lambda(lambda x, z: x - x.mean(axis=0) + z, lambda dy, x, z: (dy - dy.mean(axis=0), dy.sum(axis=0)))
+    model = Model((x, z), whole(x, z))
+    data = np.random.default_rng(0).standard_normal((3, 2, 2)), np.zeros((2, 2))
+    run = model.forward if train else model
+    with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
+        run(*data, lengths=[3, 1])
+    np.testing.assert_array_equal(model(*data, lengths=[3, 3]), data[0] - data[0].mean(axis=0))
+    np.testing.assert_array_equal(  # of other axes it need not say anything
+        Model((z, x), (Lambda(lambda z: 2 * z)(z), MeanPool()(x)))(data[1] + 1, data[0], lengths=[1, 1])[0], data[1] + 2
+    )
 
 
 def test_forms_of_outputs():

@@ -118,6 +118,14 @@ def test_sequentials_step_too():
         Sequential(Linear(4, 4, **F64), GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
 
 
+@pytest.mark.parametrize("pool", [Last, MeanPool, MaxPool])
+def test_a_sequentials_step_past_a_pooling_is_of_the_whole_batch(pool):
+    model, state = Sequential(GRU(4, 5, **F64, rng=0), pool(), Linear(5, 2, **F64, rng=1)), None
+    for t in range(T):
+        y, state = model.step(DATA[t], state)
+        np.testing.assert_allclose(y, model(DATA[: t + 1]), rtol=0, atol=1e-13)
+
+
 @settings(deadline=None, max_examples=20)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) <= T))
 def test_any_chunks(chunks):
@@ -169,6 +177,28 @@ def test_a_state_can_be_gone_back_to():
         np.testing.assert_array_equal(mine, theirs)
     for mine, theirs in zip(arrays(state), kept, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+@pytest.mark.parametrize("embedded", [False, True])
+def test_outputs_and_inputs_may_be_written_to_between_steps(kind, embedded):
+    """The state has arrays of its own."""
+    x, still = ids(), Input(("B", 3), **F64)
+    y, state = kind(4, 3, **F64, rng=1)(Embedding(4, 4, **F64, rng=0)(x) if embedded else OneHot(4, **F64)(x))
+    model = Model((x, still), (Lambda(lambda y, still: y * still, pointwise=True)(y, still), state))
+    features = np.arange(1.0, 10).reshape(B, 3)
+    long = np.tile(IDS, (3, 1))  # enough for an embedding's table
+    (whole, final), carried, start = model(long, features), None, 0
+    given = features.copy()
+    for n in (len(long) - 2, 1, 1):
+        out, carried = model.stream(long[start : start + n], given, state=carried)
+        np.testing.assert_allclose(out[0], whole[start : start + n], rtol=0, atol=1e-13)
+        last = [array.copy() for array in arrays(out[1])]
+        for array in (given, *arrays(out)):
+            array[...] = 7
+        start += n
+    for mine, theirs in zip(last, arrays(final), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-13)
 
 
 def reversed_in_time(x):

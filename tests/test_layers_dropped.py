@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from differences import central_differences, flat, make, normal, parameter_differences
 
-from fastrnn import GRU, LSTM, RNN, Embedding, OneHot, Sequential, VariationalDropout, sequence_mask
+from fastrnn import GRU, LSTM, RNN, Embedding, Input, Model, OneHot, Sequential, VariationalDropout, sequence_mask
 from fastrnn.layers.dropout import draw_mask
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.text.char_model import CharModel
@@ -222,6 +222,24 @@ def test_an_embedding_before_a_dropping_layer(dropouts):
         results.append([y, *(p.grad for p in (*embedding.parameters(), *layer.parameters()))])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_input_dropout_that_is_set_later(graph):
+    """A OneHot that had passed on ids makes vectors then."""
+    ids, layer = np.array([[0, 2], [1, -1]]), make(GRU)
+    one_hot = OneHot(3, dtype="float64")
+    model = Sequential(one_hot, layer)
+    if graph:
+        model = Model(x := Input(("T", "B"), dtype="int64"), layer(one_hot(x))[0])
+    np.testing.assert_allclose(model.forward(ids)[0], layer(one_hot(ids))[0], rtol=0, atol=1e-14)
+    layer.input_dropout = 0.5
+    results = []
+    for forward in (lambda: model.forward(ids)[0], lambda: layer.forward(one_hot(ids))[0][0]):
+        layer.set_rng(np.random.default_rng(3))
+        results.append(forward())
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(model(ids), layer(one_hot(ids))[0], rtol=0, atol=1e-14)
 
 
 def test_ids_have_no_features_to_drop():

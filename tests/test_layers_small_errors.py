@@ -91,6 +91,7 @@ ERRORS = [
     (lambda: Activation("tanh").forward(X)[1](X[0]), ValueError, r"dy must be .*\(4, 3, 2\)"),
     (lambda: LayerNorm(0), ValueError, "features must be at least 1, got 0"),
     (lambda: LayerNorm(3, -1), ValueError, "eps must lie in"),
+    (lambda: LayerNorm(3, 0), ValueError, r"eps must lie in \(0, inf\], got 0"),
     (lambda: LayerNorm(3)(X), TypeError, r"x must be a float32 array of shape \[\.\.\., features=3\], got float64"),
     (lambda: LayerNorm(3, dtype="float64")(X), ValueError, r"features=3\], got .*\(4, 3, 2\)"),
     (lambda: LayerNorm(2, dtype="float64").forward(X)[1](X[0]), ValueError, r"dy must be .*\(4, 3, 2\)"),

@@ -244,8 +244,8 @@ class TestErrors:
                 "reduction must be one of 'mean', 'sum', got 'none'",
                 lambda z: mean_squared_error(z, z, reduction="none"),
             ),
-            (TypeError, "target must be a float64", lambda z: mean_squared_error(z, z.astype("float32"))),
-            (ValueError, "target must be a float64", lambda z: mean_squared_error(z, z[:1])),
+            (TypeError, "targets must be a float64", lambda z: mean_squared_error(z, z.astype("float32"))),
+            (ValueError, "targets must be a float64", lambda z: mean_squared_error(z, z[:1])),
             (
                 ValueError,
                 "targets must be probabilities in 0..1, got 2.0",

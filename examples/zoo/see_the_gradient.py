@@ -4,7 +4,7 @@
 clause in between do not matter. The example makes the sentences, trains the three cells to choose between was and were,
 and draws
 
-- ``gradient.png``: the norm of dL/dh_t over time, before and after training;
+- ``gradient.png``: the norm of dL/dh_t (of the LSTM dL/dc_t) over time, before and after training;
 - ``agreement.png``: accuracy by the distance of subject and verb, of networks that saw only sentences of that distance;
 - ``exploding.png``: an RNN with large recurrent weights, trained with and without clipping;
 - ``gates.png``: the unit that keeps the number, and its gates, word by word.

@@ -52,6 +52,8 @@ class Codes:
 class Spelling(Layer):
     """ids of letters ``[T, B, LETTERS]`` to ``[T, B, 2*size]``: the last states of a BiLSTM that reads each word once."""
 
+    pointwise = True  # a word is spelt without those around it
+
     def __init__(self, letters: int, size: int, dtype: str, rng: np.random.Generator) -> None:
         self.embedding = Embedding(letters, size, dtype=dtype, rng=rng)
         self.lstm = LSTM(size, size, bidirectional=True, dtype=dtype, rng=rng)

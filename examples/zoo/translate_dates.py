@@ -3,7 +3,7 @@
 An LSTM reads "the 3rd of may '79" character by character; its last state is all that a second LSTM starts from, which
 writes "1979-05-03". In training that one reads the right answer so far (teacher forcing); afterwards it reads what it
 has written itself: the likeliest character each time (greedy), or the likeliest of several sequences (beam search). The days
-held out are in no pair that was trained on; ``--task sums`` does the same with "347+58" and "405".
+held out are in no pair that was trained on; ``--task sums`` does the same with "47+58" and "105".
 
 ``python examples/zoo/translate_dates.py`` takes about a minute.
 """

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import memory
 from ..checks import describe
 from ..functional import check_lengths
+from ..layers.padding import Padding
 from ..layers.symbols import Axis, Nest, Spec, is_nested
-from ..masks import sequence_mask
 
 Array = NDArray[Any]
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
@@ -103,21 +102,21 @@ def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
     return found
 
 
-class Padding:
-    """The positions past the lengths of one call, to be cleared in arrays that have a time axis."""
+class Paddings:
+    """The positions past the lengths of one call, in arrays that have a time axis."""
 
     def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
-        self._outside = {axis: ~sequence_mask(value, sizes[axis]) for axis, value in lengths.items()}
+        self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items()}
 
     def cleared(self, array: Array | None, spec: Spec) -> Array | None:
-        """The array with zeros (ids: -1) in the padding: a copy, or itself where it has none."""
-        outside = self._outside.get(spec.time) if spec.time is not None else None
-        if outside is None or array is None:
-            return array
-        copy = memory.empty(array.shape, array.dtype)
-        np.copyto(copy, array)
-        copy[outside] = 0 if array.dtype.kind in "fu" else -1
-        return copy
+        """An output or a gradient, zero in the padding: a copy, or itself where it has none."""
+        padding = self._of_axes.get(spec.time) if spec.time is not None else None
+        return array if padding is None or array is None else padding.cleared(array)
+
+    def filled(self, array: Array | None, spec: Spec) -> Array | None:
+        """An input, its last steps in the padding: a copy, or itself where it has none."""
+        padding = self._of_axes.get(spec.time) if spec.time is not None else None
+        return array if padding is None or array is None else padding.filled(array)
 
 
 def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:

@@ -13,7 +13,7 @@ from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
 from .described import Described
-from .door import Padding, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
+from .door import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
 
@@ -39,13 +39,14 @@ class Model(Described):
     is run once.
 
     ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
-    that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
+    that looks along time is given them. Paddings changes nothing: whatever the inputs hold there, outputs with a time axis
     are zero there, and their gradients are not read there.
 
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
     what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
     on, and names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
-    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed.
+    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed, by which time the
+    gradients of later layers may have been added: call ``zero_grad`` before another one.
     """
 
     takes_lengths = True
@@ -129,7 +130,7 @@ class Model(Described):
             self._plan = plan = Plan(self.graph)
         return plan
 
-    def _enter(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Padding | None, Sizes]:
+    def _enter(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Paddings | None, Sizes]:
         """The inputs and lengths, checked; what to clear, None for nothing; the sizes of variable axes."""
         values = arranged(self._names, arrays, f"{self.name or 'the model'}'s call")
         sizes = sizes_of(self.graph.input_names, values, self._specs)
@@ -138,13 +139,13 @@ class Model(Described):
         found = check_all_lengths(lengths, self._time_axes, sizes)
         if not found:
             return values, found, None, sizes
-        padding = Padding(found, sizes)
+        padding = Paddings(found, sizes)
         for i, dirty in enumerate(self._dirty_inputs):
             if dirty:
-                values[i] = padding.cleared(values[i], self._specs[i])
+                values[i] = padding.filled(values[i], self._specs[i])
         return values, found, padding, sizes
 
-    def _cleared(self, outputs: Nest, padding: Padding) -> Nest:
+    def _cleared(self, outputs: Nest, padding: Paddings) -> Nest:
         """The outputs with zeros in the padding."""
         return mapped(
             outputs,
@@ -153,7 +154,7 @@ class Model(Described):
             self._clean,
         )
 
-    def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Padding | None, need_dx: bool) -> Any:
+    def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Paddings | None, need_dx: bool) -> Any:
         checked = arranged(self._gradient_names, douts, "backward")
         for i, (symbol, gradient) in enumerate(zip(self.graph.flat_outputs, checked, strict=True)):
             shape = _numbers(symbol.spec, sizes)
@@ -166,7 +167,7 @@ class Model(Described):
             return None if isinstance(self.graph.inputs, Symbol) else mapped(self.graph.inputs, lambda _: None)
         return self._input_gradients(sums.take(plan.input_numbers), sizes, padding)
 
-    def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Padding | None) -> Nest:
+    def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Paddings | None) -> Nest:
         """dinputs: zeros where nothing came, None for ids."""
 
         def finished(gradient: Array | None, spec: Spec) -> Array | None:
@@ -208,10 +209,12 @@ class Model(Described):
 
         The time axis that is streamed is that of the outputs (that of the inputs where they have none); ``inputs`` are as
         for the call, ``[T, B, ...]`` with any T along it. ``state`` is what the last chunk gave, a nest of arrays; None at
-        the start. Inputs without the streamed axis (an encoder's source, features without time) count in the first chunk,
-        and may be None after it. With one input, the state may be the second argument. An output without a time axis, such
-        as a final state, is that of the sequence so far. Raises ValueError, naming the layer and saying why, for a model
-        that cannot be streamed; else as the call.
+        the start; outputs that do not change with time may be part of it, so write to neither. Inputs without the streamed
+        axis (an encoder's source, features without time) count in the first chunk, and may be None after it. With one
+        input, the state may be the second argument. An output without a time axis, such as a final state, is that of the
+        sequence so far. ``lengths`` are those of the chunk, in 1..T: a sequence that has ended has no 0, so its outputs are
+        those of the chunk in which it ends, and what later chunks give for it is to be left out. Raises ValueError, naming
+        the layer and saying why, for a model that cannot be streamed; else as the call.
         """
         return self._run_stream(self._required_stream(), inputs, state, lengths, self._specs)
 
@@ -246,8 +249,8 @@ class Model(Described):
         found = check_all_lengths(lengths, axes, sizes)
         if not found:
             return stream.run(values, state, found)
-        padding = Padding(found, sizes)
-        values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
+        padding = Paddings(found, sizes)
+        values = [padding.filled(value, spec) for value, spec in zip(values, self._specs, strict=True)]
         outputs, state = stream.run(values, state, found)
         return self._cleared(outputs, padding), state
 

@@ -12,8 +12,9 @@ from .. import memory
 from ..functional import USED_TAPE
 from ..layers.embedded import EmbeddedRecurrent
 from ..layers.fused import fused
+from ..layers.padding import require_defined_on_padding
 from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
+from ..layers.symbols import UNKNOWN, Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
 from .trace import Graph
 
 Array = NDArray[Any]
@@ -45,8 +46,12 @@ class Step:
         return [values[i] for i in self.args] if self.plain else picked(self.args, values)
 
     def keywords(self, lengths: Lengths | None) -> dict[str, Any]:
-        """The options of the call, and lengths where the layer takes them and its time axis has any."""
-        if not lengths or not self.layer.takes_lengths:
+        """The options of the call, and lengths where the layer takes them and its time axis has any. Raises ValueError."""
+        if not lengths:
+            return self.options
+        if not self.layer.takes_lengths:
+            if any(spec.time in lengths or spec.time == UNKNOWN for spec in flat(self.specs)):
+                require_defined_on_padding(self.layer)
             return self.options
         found = self.layer.pick_lengths(self.specs, lengths)
         return self.options if found is None else self.options | {"lengths": found}

@@ -86,6 +86,8 @@ class Stream:
         if state is None:
             for step in self._still:
                 store(step.outputs, step.runner(*step.take(values), **step.keywords(lengths)), values)
+            for number in self._kept:  # callers may go on to use the arrays that they have given for others
+                values[number] = values[number].copy()
         else:
             before, kept = self._checked(state)
             for number, value in zip(self._kept, kept, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +56,11 @@ def merged(y: Array, merge: str) -> tuple[Array, Backward]:
         return dy
 
     return result, backward
+
+
+def dropped(rows: Sequence[Sequence[Direction]], p: float, rng: np.random.Generator) -> list[list[Direction]]:
+    """The same layers with fresh masks on their states."""
+    return [[DroppedDirection(direction, p, rng) for direction in row] for row in rows]
 
 
 class DroppedDirection(Direction):

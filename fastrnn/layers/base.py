@@ -42,7 +42,8 @@ class Layer:
         True: the call and the forward take ``lengths=None``, and the model hands over those of the time axis of the
         first input. To be set by every layer that looks along time.
     ``pointwise``
-        True: every time step is computed alone, so that a chunk of time gives what the whole sequence does.
+        True: every time step is computed alone, so that a chunk of time gives what the whole sequence does, and padding
+        reaches nothing. A layer that says neither this nor ``takes_lengths`` refuses an input that has padding.
     ``one_gradient``
         True: backward takes the output's gradient as one argument even where the output is a tuple. Otherwise an
         output ``(a, b)`` has ``backward(da, db)``.

@@ -30,6 +30,7 @@ class Linear(Layer):
     """
 
     pointwise = True
+    takes_need_dx = True
 
     def __init__(
         self,
@@ -89,22 +90,21 @@ class Linear(Layer):
         y = ready.backend.linear_forward(ready.content, x.reshape(-1, self.in_features))
         return y.reshape(*x.shape[:-1], self.out_features)
 
-    def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """y, and a backward that maps dy to dx and adds into the gradients."""
+    def forward(self, x: Array) -> tuple[Array, Callable[..., Any]]:
+        """y, and a backward that maps dy to dx (None with ``need_dx=False``) and adds into the gradients."""
         x = self._check_x(x)
         ready = self._ready()
         y = self._product(ready, x)
         y_shape = y.shape
 
-        def backward(dy: Array) -> Array:
+        def backward(dy: Array, *, need_dx: bool = True) -> Array | None:
             dy = plain(array("dy", dy, y_shape, self.dtype, "[..., out_features]"))
             ready.snapshot.require_unchanged()
             rows = x.reshape(-1, self.in_features), dy.reshape(-1, self.out_features)
             with self._lock:
                 db = None if self.bias is None else self.bias.gradient()
-                dx = ready.backend.linear_backward(ready.content, *rows, self.weight.gradient(), db)
-            assert dx is not None
-            return dx.reshape(x.shape)
+                dx = ready.backend.linear_backward(ready.content, *rows, self.weight.gradient(), db, need_dx=need_dx)
+            return None if dx is None else dx.reshape(x.shape)
 
         return y, backward
 

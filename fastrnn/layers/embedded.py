@@ -97,9 +97,7 @@ class EmbeddedRecurrent:
 
     def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], State]:
         """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
-        self.recurrent.require_streaming()
-        y, state = self(x, state, lengths)
-        return (y, state), state
+        return self.recurrent._stream_through(self, x, state, lengths)
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""

@@ -6,7 +6,7 @@ result. An Embedding before one is multiplied by its input weights once where it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
@@ -24,25 +24,31 @@ def fused(before: Layer, layer: Layer) -> tuple[Layer | None, Layer | EmbeddedRe
     """What to run in place of ``before`` (None: nothing) and of ``layer``; None where they are run as they are."""
     if not isinstance(layer, Recurrent):
         return None
-    if isinstance(before, OneHot) and before.num_classes == layer.input_size and not layer.input_dropout:
-        return _Ids(before.num_classes), layer
+    if isinstance(before, OneHot) and before.num_classes == layer.input_size:
+        return _Ids(before, layer), layer
     if type(before) is Embedding:  # a subclass may do something else
         return None, embedded(before, layer)
     return None
 
 
 class _Ids(Layer):
-    """Token ids in -1..num_classes-1, checked as a OneHot would and passed on."""
+    """Token ids, checked as a OneHot would and passed on; vectors where the recurrent layer drops some of their features."""
 
     pointwise = True
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
+    def __init__(self, one_hot: OneHot, recurrent: Recurrent) -> None:
+        self.one_hot, self.recurrent = one_hot, recurrent
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """None: the two are looked at, not run in it."""
+        return iter(())
 
     def __call__(self, x: Array) -> Array:
         """x."""
-        return ids(x, self.num_classes)
+        return ids(x, self.one_hot.num_classes)
 
-    def forward(self, x: Array) -> tuple[Array, Callable[[Array | None], None]]:
-        """x, and a backward that returns None: ids have no gradient."""
+    def forward(self, x: Array) -> tuple[Array, Callable[[Any], None]]:
+        """x or its vectors, and a backward that returns None: ids have no gradient."""
+        if self.recurrent.input_dropout:  # which may have been set since
+            return self.one_hot.forward(x)
         return self(x), lambda dy: None

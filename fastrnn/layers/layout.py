@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
 from ..checks import plain
-from .door import array
+from .door import array, is_ids
 
 Array = NDArray[Any]
 
@@ -69,6 +70,23 @@ class Layout:
 
 # LAYOUTS[batch_first][batched]: looking one up costs a tenth of making one.
 LAYOUTS = [[Layout(batched, first) for batched in (False, True)] for first in (False, True)]
+
+
+def layout_of(x: object, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> Layout:
+    """That of x, of a row of ``LAYOUTS``. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+    if isinstance(x, np.ndarray) and x.size:
+        ndim = x.ndim
+        if x.dtype == dtype:
+            if (ndim == 3 or ndim == 2) and x.shape[-1] == input_size:
+                return layouts[ndim == 3]
+        elif (ndim == 2 or ndim == 1) and is_ids(x):
+            return layouts[ndim == 2]
+    right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == dtype)
+    time_batch = "[B, T" if layouts[0].batch_first else "[T, B"
+    raise (ValueError if right_type else TypeError)(
+        f"x must be a {dtype} array of shape {time_batch}, I={input_size}] or [T, I={input_size}], "
+        f"or integer token ids {time_batch}] or [T], not empty, got {checks.describe(x)}"
+    )
 
 
 # What messages call the two halves of an LSTM's state.

@@ -25,8 +25,9 @@ class LayerNorm(Layer):
         mu = mean(x)    s = 1 / sqrt(mean((x - mu)^2) + eps)    n = (x - mu) s    y = n * weight + bias
 
     over the last axis: ``x, y [..., features]``, weight (ones) and bias (zeros) ``[features]``, all of the layer's dtype.
+    eps is above 0, or the derivative at a vector of equal values, such as padding, would be infinite.
     ``elementwise_affine=False`` leaves out both, ``bias=False`` the bias. Raises TypeError for a wrong dtype, ValueError for
-    a wrong shape, RuntimeError for a backward after the parameters have changed.
+    a wrong shape or eps, RuntimeError for a backward after the parameters have changed.
     """
 
     pointwise = True
@@ -41,7 +42,7 @@ class LayerNorm(Layer):
         dtype: Any = "float32",
     ) -> None:
         self.features = checks.positive_int("features", features)
-        self.eps = checks.number("eps", eps, 0)
+        self.eps = checks.number("eps", eps, 0, open_low=True)
         self.elementwise_affine = checks.flag("elementwise_affine", elementwise_affine)
         self.dtype = checks.float_dtype("dtype", dtype)
         has_bias = checks.flag("bias", bias) and self.elementwise_affine

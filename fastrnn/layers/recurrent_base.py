@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
-from .around import MERGES, Around, DroppedDirection
+from .around import MERGES, Around, dropped
 from .base import Layer, takes_symbols
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
-from .layout import HALVES, LAYOUTS, Layout, pair
+from .layout import HALVES, LAYOUTS, Layout, layout_of, pair
 from .parameter import GradientLock, Parameter
 from .stack import Rows, prepared_stack, stack_backward, stack_forward
 from .stepper import Stepper
-from .symbols import Nest, Spec, Symbol, apply
+from .symbols import Nest, Spec, Symbol, apply, mapped
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
@@ -148,11 +148,6 @@ class Recurrent(Layer):
             for suffix in ("", "_reverse")[:directions]
         ]
 
-    def _dropped(self, rows: Rows) -> Rows:
-        """The same with fresh masks on the states."""
-        assert self.rng is not None
-        return [[DroppedDirection(direction, self.recurrent_dropout, self.rng) for direction in row] for row in rows]
-
     @property
     def drops(self) -> bool:
         """Whether training draws any dropout masks."""
@@ -211,9 +206,13 @@ class Recurrent(Layer):
 
     def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Any, State]:  # type: ignore[override]
         """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        return self._stream_through(self, x, state, lengths)
+
+    def _stream_through(self, run: Callable[..., Any], x: Array, state: State, lengths: Any) -> tuple[Any, State]:
+        """What :meth:`stream` gives, by a call of ``run`` in the layer's place; the state is the output's copy."""
         self.require_streaming()
-        y, state = self(x, state, lengths)
-        return (y, state), state
+        y, state = run(x, state, lengths)
+        return (y, state), mapped(state, np.copy)
 
     def _infer(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
@@ -235,7 +234,8 @@ class Recurrent(Layer):
                 raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
             x = x.copy()  # backward indexes with it, and the caller may change theirs
         if self.recurrent_dropout:
-            rows = self._dropped(rows)
+            assert self.rng is not None
+            rows = dropped(rows, self.recurrent_dropout, self.rng)
         around = None
         if self._merging or self.dropout or self.input_dropout:
             around = Around(self.merge, self.dropout, self.input_dropout)
@@ -259,7 +259,7 @@ class Recurrent(Layer):
         self, rows: Rows, x: Array, state: State, lengths: Any
     ) -> tuple[Layout, Array, Array | None, Array | None, Any]:
         """How x is laid out; then x, h0, c0 and lengths checked and as the kernels take them. See the class for errors."""
-        layout = self._check_x(x)
+        layout = layout_of(x, self.input_size, self._dtype, self._layouts)
         x = layout.inward(x)
         T, B = x.shape[:2]
         if x.ndim == 2:
@@ -275,22 +275,6 @@ class Recurrent(Layer):
         """The outputs in the caller's layout."""
         y, state = layout.outward(out.y), layout.pack_state(out.h_n, out.c_n)
         return (y, state) if out.c is None else (y, state, layout.outward(out.c))
-
-    def _check_x(self, x: Array) -> Layout:
-        """The layout of x. Raises TypeError or ValueError; which ids are allowed is checked further in."""
-        if isinstance(x, np.ndarray) and x.size:
-            ndim = x.ndim
-            if x.dtype == self._dtype:
-                if (ndim == 3 or ndim == 2) and x.shape[-1] == self.input_size:
-                    return self._layouts[ndim == 3]
-            elif (ndim == 2 or ndim == 1) and is_ids(x):
-                return self._layouts[ndim == 2]
-        right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
-        time_batch = "[B, T" if self.batch_first else "[T, B"
-        raise (ValueError if right_type else TypeError)(
-            f"x must be a {self.dtype} array of shape {time_batch}, I={self.input_size}] or [T, I={self.input_size}], "
-            f"or integer token ids {time_batch}] or [T], not empty, got {checks.describe(x)}"
-        )
 
     def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
         """h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""

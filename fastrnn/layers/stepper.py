@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import backends, checks
 from ..changes import CHANGES
 from .door import is_ids
-from .layout import LAYOUTS
+from .layout import LAYOUTS, layout_of
 
 if TYPE_CHECKING:
     from .recurrent_base import Recurrent
@@ -81,7 +81,7 @@ class Stepper:
         """A step of another kind than the one before, by a token id, of a backend without streams; or an error."""
         token = isinstance(x, (int, np.integer)) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iu")
         x = np.asarray(x)[None] if token else x[None] if isinstance(x, np.ndarray) and x.ndim else x
-        self._layer._check_x(x)  # raises for all that is neither
+        layout_of(x, self._layer.input_size, self._dtype, self._layer._layouts)  # raises for all that is neither
         if x.ndim != 2 - token or is_ids(x) != token:
             size = self._layer.input_size
             raise ValueError(f"x must be one step, of shape [I={size}] or a token id, got shape {x.shape[1:]}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..layers.base import Layer
 from ..layers.sequential import Sequential
+from ..layers.symbols import Symbol, flat, mapped
 from .examples import Batch, Examples
 from .objectives import Means, Objective, check_class_ids
 
@@ -35,11 +36,10 @@ def suited(name: str, examples: Examples, model: Layer) -> Examples:
     return examples.with_axes([_time_axis(symbol.shape) for symbol in symbols]) if symbols else examples
 
 
-def _symbols(model: Layer) -> tuple[Any, ...]:
-    """The symbols that a Model is called with; nothing for any other layer."""
-    inputs = getattr(model, "inputs", ())
-    symbols = inputs if isinstance(inputs, tuple) else (inputs,)
-    return symbols if all(isinstance(getattr(symbol, "shape", None), tuple) for symbol in symbols) else ()
+def _symbols(model: Layer, which: str = "inputs") -> tuple[Symbol, ...]:
+    """The symbols that a Model was made of; nothing for any other layer."""
+    found = tuple(flat(getattr(model, which, ())))
+    return found if all(isinstance(symbol, Symbol) for symbol in found) else ()
 
 
 def _time_axis(shape: Sequence[Any]) -> Any:
@@ -79,50 +79,62 @@ def evaluate(
     """
     examples = suited("examples", examples, model)
     objective = Objective(loss, metrics, loss_weights)
-    return objective.figures(measure("examples'", model, examples, objective, batch_size))
+    return objective.figures(measure("examples", model, examples, objective, batch_size))
 
 
 def predict(model: Layer, examples: Examples, batch_size: int = 64) -> Any:
     """The model's outputs for each example, in the examples' order.
 
     An output ``[B, ...]`` comes as an array ``[N, ...]``, one over time, ``[T, B, ...]``, as a list of N arrays
-    ``[T_i, ...]`` without padding (as an array ``[N, T, ...]`` where its T is fixed, and no input's). Several outputs
-    come as a tuple. Raises TypeError or ValueError naming the argument.
+    ``[T_i, ...]`` without padding, any other ``[A, B, ...]``, such as a final state, as an array ``[N, A, ...]``. Several
+    outputs come in tuples, nested as the model's. Which axes of a Model's outputs are time, its symbols say; those of
+    another layer are looked at in trials, in which an A that is the length of *all* sequences passes for time. Raises
+    TypeError or ValueError naming the argument.
     """
     examples = suited("examples", examples, model)
-    axes, layouts = examples.time_axes(), None
-    collected: list[list[Any]] = []
+    axes = examples.time_axes()
+    layouts = _layouts(model, examples, axes)
+    collected: list[list[Any]] = [[None] * len(examples) for _ in layouts]
     for indices in examples.order(batch_size, by_length=True):
         batch = examples.batch(indices)
         outputs = model(*batch.inputs, **keywords(batch))
-        several = outputs if isinstance(outputs, tuple) else (outputs,)
-        if layouts is None:
-            layouts = _layouts(model, examples, axes)
-            collected = [[None] * len(examples) for _ in several]
-        for kept, output, layout in zip(collected, several, layouts, strict=True):
+        for kept, output, layout in zip(collected, flat(outputs), layouts, strict=True):
             lengths = axes[layout][indices] if layout in axes else None
             for b, i in enumerate(indices.tolist()):
                 kept[i] = output[b] if layout == ROWS else output[: None if lengths is None else lengths[b], b].copy()
-    assert layouts is not None
-    results = [kept if layout in axes else np.stack(kept) for kept, layout in zip(collected, layouts, strict=True)]
-    return tuple(results) if isinstance(outputs, tuple) else results[0]
+    results = (kept if layout in axes else np.stack(kept) for kept, layout in zip(collected, layouts, strict=True))
+    return mapped(outputs, lambda _: next(results))
 
 
-ROWS, STEPS = "[B, ...]", "[T, B, ...] of a fixed T"  # what an output is; over a known time axis: that axis' name
+ROWS, STATES = "[B, ...]", "[A, B, ...]"  # what an output is; over a known time axis: that axis' name
 
 
 def _layouts(model: Layer, examples: Examples, axes: Mapping[str, Array]) -> list[str]:
-    """What each output is, from that of a batch in which B is no sequence's length."""
+    """What each output is: as a Model's symbols say, else as it turns out in a few trials.
+
+    The trials' B are 1, 2, 3... and their lengths are not: the first is not below the least, which is that of a later one.
+    """
+    symbols = _symbols(model, "outputs")
+    if symbols:
+        return [_layout(symbol.shape, "B", {name: name for name in axes}) for symbol in symbols]
     lengths = np.stack(list(axes.values())) if axes else np.zeros((1, len(examples)), np.int64)
-    different = [len(set(column)) for column in lengths.T.tolist()]
-    example = int(np.argmax(different))
-    B = 1 if (lengths[:, example] != 1).all() else int(lengths[:, example].max()) + 1
-    batch = examples.batch(np.full(B, example))
-    outputs = model(*batch.inputs, **keywords(batch))
-    by_length = {int(length[example]): name for name, length in reversed(list(axes.items()))}
-    found = []
-    for output in outputs if isinstance(outputs, tuple) else (outputs,):
-        if not isinstance(output, np.ndarray) or B not in output.shape[:2]:
-            raise TypeError(f"model must give arrays [B, ...] or [T, B, ...], got {checks.describe(output)} for B={B}")
-        found.append(ROWS if output.shape[0] == B else by_length.get(output.shape[0], STEPS))
-    return found
+    unlike = int(np.argmax([len(set(column)) for column in lengths.T.tolist()]))
+    chosen = [unlike, *lengths.argmin(axis=1).tolist(), *lengths.argmax(axis=1).tolist()]
+    trials = []
+    for B, example in enumerate(chosen, 1):
+        batch = examples.batch(np.full(B, example))
+        trials.append(list(flat(model(*batch.inputs, **keywords(batch)))))
+    names = {tuple(of_all[chosen].tolist()): name for name, of_all in reversed(list(axes.items()))}
+    batches = tuple(range(1, len(chosen) + 1))
+    return [
+        _layout(list(zip(*map(np.shape, outputs), strict=False)), batches, names) for outputs in zip(*trials, strict=True)
+    ]
+
+
+def _layout(shape: Sequence[Any], batch: Any, names: Mapping[Any, str]) -> str:
+    """What an output of this shape is, whose axes are letters or each the sizes that it has in some trials."""
+    if batch not in shape[:2]:
+        raise TypeError(
+            f"model must give arrays [B, ...] or [T, B, ...], got one of shape {tuple(shape)}, where B is {batch}"
+        )
+    return ROWS if shape[0] == batch else names.get(shape[0], STATES)

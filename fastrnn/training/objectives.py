@@ -122,7 +122,7 @@ class Objective:
     def figures(self, means: Means, prefix: str = "") -> dict[str, float]:
         """The means by name: the loss first. That of several outputs is the weighted sum of theirs."""
         names = [name for name in means.sums if name != "loss"]
-        parts = [name for name in names if name.startswith("loss_") and name not in self.metrics]
+        parts = [name for name in names if name.startswith("loss_")]
         weights = self.weights or (1.0,) * len(parts)
         counted = [(weight, part) for weight, part in zip(weights, parts, strict=True) if means.sums[part][1]]
         loss = sum(weight * means[part] for weight, part in counted) if counted else means["loss"]
@@ -150,8 +150,8 @@ def _named_metrics(given: Any) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     for name, item in pairs:
         known = _known("metrics", item, METRICS)
-        if name in found or name == "loss":
-            raise ValueError(f"metrics must have names of their own, got {name!r} twice or as the loss is called")
+        if name in found or name == "loss" or name.startswith("loss_"):
+            raise ValueError(f"metrics must have names of their own, got {name!r} twice or as a loss is called")
         found[name] = METRICS[known] if isinstance(known, str) else known
     return found
 
@@ -199,6 +199,6 @@ def _check_ids(field: Field, V: int, name: str) -> None:
     wrong = (ids != IGNORED) & ((ids < 0) | (ids >= V))
     if wrong.any():
         raise ValueError(
-            f"{name} targets must hold class ids in 0..{V - 1}, as the model has {V} outputs, or {IGNORED}; "
+            f"{name}.targets must hold class ids in 0..{V - 1}, as the model has {V} outputs, or {IGNORED}; "
             f"got {ids[wrong][0]} in example {owners[np.argwhere(wrong)[0, 0]]}"
         )

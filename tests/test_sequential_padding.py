@@ -1,0 +1,142 @@
+"""Sequential with lengths is the Model of the same layers: padding changes nothing; and a backward that leaves out dx."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import F64
+
+from fastrnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Dropout,
+    Embedding,
+    Input,
+    Lambda,
+    Last,
+    LayerNorm,
+    Linear,
+    MeanPool,
+    Model,
+    OneHot,
+    Sequential,
+)
+
+LENGTHS = np.array([2, 5, 1])
+OUTSIDE = np.arange(5)[:, None] >= LENGTHS
+
+
+def log():
+    return Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
+
+
+CHAINS = {
+    "linear first": lambda: [Linear(2, 3, **F64, rng=0), GRU(3, 4, **F64, rng=1), Last(), Linear(4, 2, **F64, rng=2)],
+    "over time": lambda: [GRU(2, 3, bidirectional=True, **F64, rng=0), Linear(6, 2, **F64, rng=1)],
+    "recurrent alone": lambda: [LSTM(2, 3, **F64, rng=0)],
+    "infinite at zero": lambda: [log(), Linear(2, 3, **F64, rng=0), LayerNorm(3, **F64)],
+    "embedding": lambda: [Embedding(6, 3, **F64, rng=0), RNN(3, 4, **F64, rng=1), Activation("softmax")],
+    "one-hot": lambda: [OneHot(6, **F64), GRU(6, 4, **F64, rng=1), MeanPool(), Linear(4, 2, **F64, rng=2)],
+    "ids": lambda: [LSTM(6, 4, **F64, rng=1), Linear(4, 2, **F64, rng=2)],
+    "nested": lambda: [
+        Sequential(Linear(2, 3, **F64, rng=0), Dropout(0.0)),
+        Sequential(GRU(3, 2, **F64), Linear(2, 2, **F64)),
+    ],
+}
+
+
+def data(layers):
+    """An input for the layers, and the same with other things in the padding; its Input."""
+    rng = np.random.default_rng(0)
+    ids = isinstance(layers[0], (Embedding, OneHot)) or getattr(layers[0], "input_size", 0) == 6
+    x = rng.integers(0, 6, (5, 3)) if ids else rng.random((5, 3, 2)) + 0.5
+    soiled = x.copy()
+    soiled[OUTSIDE] = 1000 if ids else np.nan
+    return x, soiled, Input(("T", "B"), dtype="int64") if ids else Input(("T", "B", 2), **F64)
+
+
+def trained(model, x, dy, lengths=LENGTHS, **options):
+    """y, dx, and the parameters' gradients."""
+    model.zero_grad()
+    y, backward = model.forward(x, lengths=lengths)
+    np.testing.assert_allclose(model(x, lengths=lengths), y, rtol=0, atol=1e-13)
+    dx = backward(dy, **options)
+    return [y, *([] if dx is None else [dx]), *(parameter.gradient().copy() for parameter in model.parameters())]
+
+
+def soiled_like(y):
+    dy = np.random.default_rng(1).standard_normal(y.shape)
+    if y.shape[:2] == OUTSIDE.shape:
+        dy[OUTSIDE] = np.nan
+    return dy
+
+
+@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+def test_it_is_the_model_of_its_layers(make):
+    layers = make()
+    x, soiled, symbol = data(layers)
+    value = symbol
+    for layer in layers:
+        value = layer(value)
+        value = value[0] if isinstance(value, tuple) else value
+    chain, model = Sequential(*layers), Model(symbol, value)
+    dy = soiled_like(chain(x, lengths=LENGTHS))
+    for got, wanted in zip(trained(chain, soiled, dy), trained(model, x, dy), strict=True):
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-13)
+    if chain.not_streaming() is None:
+        np.testing.assert_allclose(chain.stream(soiled, lengths=LENGTHS)[0], chain(x, lengths=LENGTHS), rtol=0, atol=1e-13)
+
+
+def test_batch_first():
+    ours, theirs = (
+        Sequential(GRU(2, 3, **F64, rng=0, batch_first=first), Linear(3, 2, **F64, rng=1)) for first in (False, True)
+    )
+    linear_first = Sequential(Linear(2, 2, **F64, rng=2), theirs)
+    x, soiled, _ = data(ours.layers)
+    dy = soiled_like(ours(x))
+    wanted = trained(ours, x, dy)
+    got = trained(theirs, soiled.swapaxes(0, 1), dy.swapaxes(0, 1))
+    for mine, other in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(mine.swapaxes(0, 1) if mine.ndim == 3 else mine, other, rtol=0, atol=1e-13)
+    assert all(np.isfinite(a).all() for a in trained(linear_first, soiled.swapaxes(0, 1), dy.swapaxes(0, 1)))
+    with pytest.raises(ValueError, match="in a graph the time axis is the first: make its layers without batch_first"):
+        theirs(Input(("T", "B", 2), **F64))
+
+
+def test_a_layer_that_does_not_say_what_it_makes_of_padding():
+    centred = Lambda(lambda x: x - x.mean(axis=0), lambda dy, x: dy - dy.mean(axis=0))
+    x = np.random.default_rng(0).standard_normal((5, 3, 2))
+    np.testing.assert_array_equal(Sequential(centred)(x, lengths=[5, 5, 5]), x - x.mean(axis=0))
+    with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
+        Sequential(centred)(x, lengths=LENGTHS)
+    with pytest.raises(ValueError, match=r"lengths must each lie in 1\.\.T = 1\.\.5, got 0"):
+        Sequential(log())(x, lengths=[5, 0, 5])
+
+
+@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_without_dx_the_parameters_gradients_are_the_same(make, lengths):
+    chain = Sequential(Dropout(0.0), *make()) if make is CHAINS["over time"] else Sequential(*make())
+    x, _, _ = data(make())
+    dy = np.random.default_rng(1).standard_normal(chain(x).shape)
+    whole = trained(chain, x, dy, lengths)
+    without = trained(chain, x, dy, lengths, need_dx=False)
+    assert len(without) == 1 + len(chain.parameters())
+    for got, wanted in zip(without[1:], whole[-len(without) + 1 :], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_what_comes_before_the_first_parameter_is_not_gone_back_through():
+    def never(dy, x):
+        raise AssertionError("nobody asked for this gradient")
+
+    first = Lambda(np.tanh, never, pointwise=True)
+    chain, x = Sequential(first, Linear(2, 3, **F64, rng=0), Activation("tanh")), np.ones((4, 2))
+    y, backward = chain.forward(x)
+    assert backward(np.ones_like(y), need_dx=False) is None
+    np.testing.assert_allclose(chain[1].bias.grad, (1 - y**2).sum(axis=0))
+    y, backward = Sequential(first).forward(x)
+    assert backward(np.ones_like(y), need_dx=False) is None
