@@ -69,6 +69,11 @@ BUILDING = {
         ValueError,
         "layers of a model must have different names, got 'a'",
     ),
+    "a layer and an input of one name": (
+        lambda: Model(X, Linear(3, 3, **F64).named("x")(X)),
+        ValueError,
+        "a layer must not have an input's name, got 'x' for both",
+    ),
     "a name with a dot": (lambda: Dropout().named("a.b"), ValueError, "nor hold any of"),
     "a size": (lambda: GRU(4, 3, **F64)(X), ValueError, r"GRU does not take float64 \[T, B, 3\]: x must be .* I=4"),
     "another dtype": (lambda: Linear(3, 2)(X), TypeError, r"Linear does not take float64 \[T, B, 3\]: x must be a float32"),

@@ -85,6 +85,19 @@ def test_values_that_are_shared_stay_so(tmp_path):
     np.testing.assert_array_equal(again(ids), model(ids))
 
 
+def test_layers_and_inputs_have_different_names(tmp_path):
+    """Where an input is called as a layer or another input would be, that one gets a number."""
+    words = Input(("T", "B"), dtype="int64", name="embedding")
+    x, y, z = (Input(("T", "B", 3), **F64, name=name) for name in ("add", None, "input"))
+    model = Model((words, x, y, z), Linear(3, 3, **F64)(Embedding(9, 3, **F64)(words) + x) + y + z)
+    assert list(model.layers) == ["embedding_1", "add_1", "linear", "add_2", "add_3"]
+    assert model.graph.input_names == ["embedding", "add", "input_1", "input"]
+    model.save(tmp_path / "m")
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 9, (4, 2)), *(rng.standard_normal((4, 2, 3)) for _ in range(3))]
+    np.testing.assert_array_equal(load_model(tmp_path / "m")(*values), model(*values))
+
+
 def test_sequentials_are_saved_too(tmp_path):
     model = Sequential(Embedding(5, 3), LSTM(3, 4, bidirectional=True), Linear(8, 2))
     model.save(tmp_path / "m")
