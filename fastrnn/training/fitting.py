@@ -14,6 +14,7 @@ from .. import checks, optim
 from ..layers.base import Layer
 from ..serialization import PathLike
 from . import schedules
+from .alignment import check_steps
 from .config import LoopConfig
 from .examples import Batch, Examples
 from .history import History
@@ -167,10 +168,13 @@ def fit(
     """
     train = suited("train", train, model)
     validation = None if validation is None else suited("validation", validation, model)
+    objective = Objective(loss, metrics, loss_weights)
     for name, examples in (("train", train), ("validation", validation)):
         if examples is not None and not examples.targets:
             raise ValueError(f"{name} must have targets, got examples without")
-    task = ExamplesTask(model, train, validation, Objective(loss, metrics, loss_weights), batch_size, seed)
+        if examples is not None:
+            check_steps(name, model, examples, objective.loss)
+    task = ExamplesTask(model, train, validation, objective, batch_size, seed)
     steps = checks.positive_int("epochs", epochs) * task.steps_per_epoch
     config = LoopConfig(
         max_steps=steps,

@@ -1,0 +1,76 @@
+"""fit, refusing what it could not do as it was meant: one line says what is wrong, before anything has changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fit_data import C, V, assert_same_weights, tagged, tagger
+
+from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit
+
+
+def ids(*lengths):
+    """Sequences of ids, and of classes, of these lengths."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, C, n) for n in lengths]
+
+
+def encoder_decoder():
+    source, target = (Input((axis, "B"), dtype="int64") for axis in "ST")
+    _, state = GRU(V, 4, rng=1)(source)
+    y, _ = GRU(V, 4, rng=2)(target, state)
+    return Model((source, target), Linear(4, C, rng=3)(y))
+
+
+def tags_and_label():
+    whole, words = Input(("B", 2)), Input(("T", "B"), dtype="int64")
+    y, _ = GRU(V, 4, rng=1)(words)
+    tags, label = Linear(4, C, rng=2), Linear(2, C, rng=3)
+    return Model((whole, words), (tags(y), label(whole)))
+
+
+class TestStepsOfTargets:
+    @pytest.mark.parametrize(
+        ("model", "inputs", "targets", "message"),
+        [
+            (tagger, ids(4, 3, 2), ids(4, 2, 2), r"train targets\[1\] must have 3 steps as inputs\[1\], got 2"),
+            (tagger, ids(2, 3), ids(3, 2), r"train targets\[0\] must have 2 steps as inputs\[0\], got 3"),
+            (
+                encoder_decoder,
+                (ids(5, 2), ids(3, 3)),
+                ids(5, 3),
+                r"train targets\[0\] must have 3 steps as inputs\[1\]\[0\], got 5",
+            ),
+            (
+                tags_and_label,
+                (np.zeros((2, 2), np.float32), ids(4, 4)),
+                (ids(4, 1), [0, 1]),
+                r"train targets\[0\]\[1\] must have 4 steps as inputs\[1\]\[1\], got 1",
+            ),
+        ],
+    )
+    def test_those_of_their_inputs(self, model, inputs, targets, message):
+        model = model()
+        before = model.state_dict()
+        with pytest.raises(ValueError, match=message):
+            fit(model, Examples(inputs, targets))
+        assert_same_weights(model.state_dict(), before)
+
+    def test_in_validation(self):
+        with pytest.raises(ValueError, match=r"validation targets\[1\] must have 2 steps as inputs\[1\], got 1"):
+            fit(tagger(), tagged(), validation=Examples(ids(3, 2), ids(3, 1)))
+
+    def test_others_where_outputs_have_a_time_of_their_own(self):
+        model = Sequential(Embedding(V, 4, rng=0), GRU(4, 5, rng=1), Last(), RepeatVector(4), Linear(5, C, rng=2))
+        data = Examples(ids(4, 2, 3), [[label] * 4 for label in range(3)])
+        assert fit(model, data, lr=0.1, epochs=60)["loss"][-1] < 0.5
+
+    def test_others_for_a_loss_of_ones_own(self):
+        seen = []
+
+        def loss(outputs, targets, mask):
+            seen.append((outputs.shape, targets.shape))
+            return 1.0, np.zeros_like(outputs)
+
+        fit(tagger(), Examples(ids(4, 3), ids(2, 3)), loss=loss, epochs=1)
+        assert seen == [((4, 2, C), (3, 2))]
