@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from fit_data import C, V, assert_same_weights, tagged, tagger
 
-from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit
+from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit, optim
+from fastrnn.training import CheckpointError, ReduceLROnPlateau
 
 
 def ids(*lengths):
@@ -74,3 +75,48 @@ class TestStepsOfTargets:
 
         fit(tagger(), Examples(ids(4, 3), ids(2, 3)), loss=loss, epochs=1)
         assert seen == [((4, 2, C), (3, 2))]
+
+
+class TestResume:
+    @pytest.mark.parametrize(
+        ("data", "options", "message"),
+        [
+            (tagged(), {"lr": 0.02}, "does not fit this run: lr was 0.01 and is 0.02"),
+            (tagged(), {}, "does not fit this run: lr was 0.01 and is 0.001"),
+            (tagged(seed=1), {"lr": 0.01}, "train must hold the examples that the run began with, got others"),
+        ],
+    )
+    def test_with_another_rate_or_of_other_examples(self, tmp_path, data, options, message):
+        fit(tagger(), tagged(), epochs=1, lr=0.01, out=tmp_path)
+        model = tagger(seed=5)
+        before = model.state_dict()
+        with pytest.raises(CheckpointError, match=message):
+            fit(model, data, epochs=2, out=tmp_path, resume=True, **options)
+        assert_same_weights(model.state_dict(), before)
+
+    def test_with_an_optimizer_that_a_callback_has_slowed_down(self, tmp_path):
+        model = tagger()
+        adam = optim.Adam(model.named_parameters(), lr=0.01)
+        slow = ReduceLROnPlateau("loss", patience=0, factor=0.5, mode="max")
+        options = {"optimizer": adam, "out": tmp_path, "resume": True, "callbacks": [slow]}
+        fit(model, tagged(), epochs=2, **options)
+        assert adam.lr < 0.01
+        assert fit(model, tagged(), epochs=3, **options).epoch == [1, 2, 3]
+
+    def test_the_same_examples_are_known_wherever_they_lie(self, tmp_path):
+        """A part of a data set, and the same rows by themselves."""
+        whole = tagged(40)
+        part = whole[10:30]
+        rows = [[row.tolist() for row in np.split(*_pieces(field))] for field in (*part.inputs, *part.targets)]
+        fit(tagger(), part, epochs=1, out=tmp_path)
+        assert fit(tagger(), Examples(*rows), epochs=2, out=tmp_path, resume=True).epoch == [1, 2]
+
+    def test_and_overwrite_exclude_each_other(self, tmp_path):
+        with pytest.raises(ValueError, match="resume and overwrite must not both be True"):
+            fit(tagger(), tagged(), out=tmp_path, resume=True, overwrite=True)
+        assert not list(tmp_path.iterdir())
+
+
+def _pieces(field):
+    """The rows of a field's examples, and where one begins."""
+    return field.flat()[0], np.cumsum(field.lengths)[:-1]
