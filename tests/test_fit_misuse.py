@@ -7,7 +7,7 @@ import pytest
 from fit_data import C, V, assert_same_weights, tagged, tagger
 
 from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit, optim
-from fastrnn.training import CheckpointError, ReduceLROnPlateau
+from fastrnn.training import CheckpointError, CSVLogger, EarlyStopping, ProgressBar, ReduceLROnPlateau
 
 
 def ids(*lengths):
@@ -120,3 +120,22 @@ class TestResume:
 def _pieces(field):
     """The rows of a field's examples, and where one begins."""
     return field.flat()[0], np.cumsum(field.lengths)[:-1]
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "message"),
+    [
+        ([EarlyStopping], r"callbacks\[0\] must be a callback, EarlyStopping\(...\), got the class itself"),
+        (
+            [ProgressBar(), len],
+            r"callbacks\[1\] has none of on_begin, on_step, on_metrics, on_eval, on_end: <built-in function len>",
+        ),
+        (EarlyStopping("loss"), "callbacks must be a list of callbacks, got <.*EarlyStopping"),
+        (EarlyStopping, "callbacks must be a list of callbacks, got <class"),
+        (CSVLogger("run.csv"), "callbacks must be a list of callbacks, got History"),
+        (None, "callbacks must be a list of callbacks, got None"),
+    ],
+)
+def test_callbacks_that_would_hear_nothing(callbacks, message):
+    with pytest.raises(TypeError, match=message):
+        fit(tagger(), tagged(), callbacks=callbacks)

@@ -14,7 +14,7 @@ import numpy as np
 from .. import checks, optim
 from ..layers.base import Layer
 from ..serialization import PathLike
-from . import schedules
+from . import listeners, schedules
 from .alignment import check_steps
 from .config import LoopConfig
 from .examples import Batch, Examples
@@ -188,6 +188,7 @@ def fit(
     """
     if checks.flag("resume", resume) and checks.flag("overwrite", overwrite):
         raise ValueError("resume and overwrite must not both be True: a run that is there goes on or gives way")
+    callbacks = listeners.checked(callbacks)
     train = suited("train", train, model)
     validation = None if validation is None else suited("validation", validation, model)
     objective = Objective(loss, metrics, loss_weights)

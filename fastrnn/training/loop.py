@@ -40,6 +40,7 @@ class Trainer:
     are written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`. One that sets its
     attribute ``stop_training`` ends the run. One with ``state_dict()`` and ``load_state_dict(state)``, as a task has,
     is saved and goes on with the run; what it changes in ``on_metrics`` is in that evaluation's checkpoints.
+    Raises TypeError for one that has none of the methods.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Trainer:
     ) -> None:
         self.task, self.optimizer, self.schedule, self.config = task, optimizer, schedule, config
         self.out = None if out is None else Path(out)
-        self.callbacks = tuple(callbacks)
+        self.callbacks = listeners.checked(callbacks)
         self.state = RunState(base_lr=float(optimizer.lr), lr=float(optimizer.lr))
         self._all_params = task.named_parameters()
         self._params = self._optimized_params()
