@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from fit_data import C, V, assert_same_weights, tagged, tagger
+from training_task import Recorder
 
 from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit, optim
 from fastrnn.training import CheckpointError, CSVLogger, EarlyStopping, ProgressBar, ReduceLROnPlateau
@@ -139,3 +142,36 @@ def _pieces(field):
 def test_callbacks_that_would_hear_nothing(callbacks, message):
     with pytest.raises(TypeError, match=message):
         fit(tagger(), tagged(), callbacks=callbacks)
+
+
+class TestLossesThatAreNoNumbers:
+    def test_an_infinite_one_stops_with_the_step(self):
+        values = iter([1.0, math.inf])
+        recorder, model = Recorder(), tagger()
+        before = []
+
+        def loss(outputs, targets, mask):
+            before.append(model.state_dict())
+            return next(values), np.ones_like(outputs)
+
+        with pytest.raises(optim.NonFiniteLoss, match="the loss is inf at step 2"):
+            fit(model, tagged(), loss=loss, batch_size=8, callbacks=[recorder])
+        assert [info.stopped for info in recorder.ends] == ["failed"]
+        assert_same_weights(model.state_dict(), before[1])
+
+    def test_batches_in_which_nothing_counts_do_not_matter(self):
+        def loss(outputs, targets, mask):
+            return 2.0 if (targets >= 0).any() else math.nan, np.zeros_like(outputs)
+
+        recorder = Recorder()
+        data = Examples(np.ones((4, 2), np.float32), [-100, 0, -100, 1])
+        history = fit(Linear(2, C, rng=0), data, loss=loss, batch_size=1, epochs=1, callbacks=[recorder])
+        assert history["loss"] == [info.train_loss for info in recorder.evaluations] == [2.0]
+        assert fit(Linear(2, C, rng=0), data[:3], batch_size=1, epochs=1)["loss"][0] > 0
+
+    def test_targets_of_which_none_counts(self):
+        data = Examples([[1, 2], [3], [4]], [[-100, -100], [-100], [0]])
+        with pytest.raises(ValueError, match="train targets must hold some that count, got -100 alone"):
+            fit(tagger(), data[:2])
+        with pytest.raises(ValueError, match="validation targets must hold some that count"):
+            fit(tagger(), data, validation=data[:2])

@@ -15,7 +15,6 @@ from .. import checks, optim
 from ..layers.base import Layer
 from ..serialization import PathLike
 from . import listeners, schedules
-from .alignment import check_steps
 from .config import LoopConfig
 from .examples import Batch, Examples
 from .history import History
@@ -23,6 +22,7 @@ from .inference import keywords, measure, suited
 from .loop import LAST, Trainer
 from .objectives import Means, Objective, check_class_ids
 from .schedules import Schedule
+from .targets import check_counted, check_steps
 
 if TYPE_CHECKING:
     from ..layers.parameter import Parameter
@@ -183,8 +183,8 @@ def fit(
     The model is trained in place. Epoch e (from 0) is ``train.batches(batch_size, numpy.random.default_rng([seed,
     e]))``, and the model's dropout draws from ``numpy.random.default_rng(seed)``: the same seed gives the same bits.
     Ctrl-C ends the run after the step, and ``history.stopped`` is ``"interrupted"``. Raises TypeError or ValueError
-    naming the argument, :class:`fastrnn.optim.NonFiniteGradient` or ``NonFiniteWeight``, FileExistsError when ``out``
-    holds another run, OSError.
+    naming the argument, :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight``,
+    FileExistsError when ``out`` holds another run, OSError.
     """
     if checks.flag("resume", resume) and checks.flag("overwrite", overwrite):
         raise ValueError("resume and overwrite must not both be True: a run that is there goes on or gives way")
@@ -196,6 +196,7 @@ def fit(
         if examples is not None and not examples.targets:
             raise ValueError(f"{name} must have targets, got examples without")
         if examples is not None:
+            check_counted(name, examples)
             check_steps(name, model, examples, objective.loss)
     own_lr = None if isinstance(optimizer, optim.Optimizer) else DEFAULT_LR if lr is None else lr
     task = ExamplesTask(model, train, validation, objective, batch_size, seed, own_lr)

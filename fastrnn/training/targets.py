@@ -1,4 +1,4 @@
-"""Whether targets have as many steps as the outputs that they are compared with."""
+"""What targets must be before a model is trained towards them: some that count, and as many steps as its outputs have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from ..graph import Input, Model
 from ..layers.base import Layer
 from ..layers.sequential import Sequential
 from ..layers.symbols import Symbol
+from ..losses import IGNORED
 from .examples import Examples
+
+
+def check_counted(name: str, examples: Examples) -> None:
+    """Raise ValueError where there is nothing to learn from or to measure: every target is a class id that does not count."""
+    if all(field.is_ids and IGNORED in field.rows and (field.flat()[0] == IGNORED).all() for field in examples.targets):
+        raise ValueError(f"{name} targets must hold some that count, got {IGNORED} alone")
 
 
 def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
