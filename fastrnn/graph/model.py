@@ -107,14 +107,20 @@ class Model(Described):
             if not any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
                 raise
             return apply(self, *arrays, lengths=lengths)
-        outputs = self._steps().run(values, found)
+        try:
+            outputs = self._steps().run(values, found)
+        except ValueError as error:  # the values are used up by then
+            raise self.graph.located(error, self._enter(arrays, lengths)[0]) from None
         return outputs if padding is None else self._cleared(outputs, padding)
 
     def forward(self, *arrays: Any, lengths: Any = None) -> tuple[Any, Callable[..., Any]]:
         """The outputs, and backward; see the class."""
         values, found, padding, sizes = self._enter(arrays, lengths)
         ids = [value.copy() if value.dtype.kind in "iu" else value for value in values]
-        outputs, tape = self._steps().train(ids, found)
+        try:
+            outputs, tape = self._steps().train(ids, found)
+        except ValueError as error:
+            raise self.graph.located(error, values) from None
         if padding is not None:
             outputs = self._cleared(outputs, padding)
 
@@ -244,12 +250,14 @@ class Model(Described):
             past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
             lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
         found = check_all_lengths(lengths, axes, sizes)
-        if not found:
-            return stream.run(values, state, found)
-        padding = Padding(found, sizes)
-        values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
-        outputs, state = stream.run(values, state, found)
-        return self._cleared(outputs, padding), state
+        padding = Padding(found, sizes) if found else None
+        if padding is not None:
+            values = [padding.cleared(value, spec) for value, spec in zip(values, self._specs, strict=True)]
+        try:
+            outputs, state = stream.run(values, state, found)
+        except ValueError as error:
+            raise self.graph.located(error, values) from None
+        return outputs if padding is None else self._cleared(outputs, padding), state
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""

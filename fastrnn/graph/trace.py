@@ -80,6 +80,23 @@ class Graph:
                 names[symbol] = call + "".join(f"[{i}]" for i in symbol.path)
         return names | dict(zip(self.flat_inputs, self.input_names, strict=True))
 
+    def located(self, error: ValueError, values: list[Any]) -> ValueError:
+        """The error with the input and the layer named, where it is what that layer says of the ids in ``values``."""
+        given = dict(zip(self.flat_inputs, values, strict=False))
+        for node in self.nodes:
+            first = origin = next(flat(node.args))
+            while origin not in given and origin.node is not None:  # what gives ids was given ids
+                origin = next(flat(origin.node.args))
+            if first.dtype != "int64" or given.get(origin) is None:
+                continue
+            try:
+                node.layer(given[origin])
+            except (TypeError, ValueError) as again:
+                if str(again) == str(error):
+                    name = self.input_names[self.flat_inputs.index(origin)]
+                    return ValueError(f"{name}: {self.call_name(node)}: {error}")
+        return error
+
     def call_name(self, node: Node) -> str:
         """The name of a node: that of its symbols without their indices."""
         return self.symbol_names[next(flat(node.outputs))].partition("[")[0]
