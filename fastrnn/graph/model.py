@@ -44,8 +44,9 @@ class Model(Described):
 
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
     what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
-    on, and names that stand twice, of layers and inputs together. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
-    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed.
+    on, and names that stand twice, of layers and inputs together. Calls raise TypeError for a wrong type, dtype or number
+    of arrays, ValueError for a wrong shape or lengths, RuntimeError for a second backward or one after a parameter has
+    changed.
     """
 
     takes_lengths = True
