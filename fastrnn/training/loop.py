@@ -116,8 +116,8 @@ class Trainer:
         """Train until the steps, the time or the patience are used up, or Ctrl-C.
 
         The first Ctrl-C lets the step finish and saves ``last``; the second stops at once, and what was saved before
-        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight`` (the last good
-        checkpoint stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
+        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight`` (the last
+        good checkpoint stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")

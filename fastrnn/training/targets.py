@@ -15,7 +15,7 @@ from .examples import Examples
 
 
 def check_counted(name: str, examples: Examples) -> None:
-    """Raise ValueError where there is nothing to learn from or to measure: every target is a class id that does not count."""
+    """Raise ValueError where there is nothing to learn from or to measure: no target counts."""
     if all(field.is_ids and IGNORED in field.rows and (field.flat()[0] == IGNORED).all() for field in examples.targets):
         raise ValueError(f"{name} targets must hold some that count, got {IGNORED} alone")
 
