@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from .loop import Trainer
 
 
-class History:
+class History(Mapping[str, list[float]]):
     """A callback that keeps what each epoch came to, as Keras' History; :func:`fastrnn.fit` returns it.
 
     ``history`` maps ``loss``, ``val_loss``, ``lr`` and each metric to a list with one figure an epoch; ``epoch`` has
-    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``. After the run ``stopped``
-    says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went. They go on with a run that is
-    resumed.
+    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``, and ``dict(history)`` a
+    copy of it. After the run ``stopped`` says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went.
+    They go on with a run that is resumed.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,12 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.history)
+
+    def __len__(self) -> int:
+        return len(self.history)
 
     def on_begin(self, trainer: Trainer) -> None:
         """Forget another run."""
