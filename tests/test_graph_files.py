@@ -125,6 +125,19 @@ def test_layers_of_ones_own(tmp_path):
     np.testing.assert_array_equal(Model.from_json(of(Scaled(2)).to_json(), {"Scaled": Scaled})(x), 2 * x)
     with pytest.raises(ValueError, match=r"m: there is no layer of class 'Scaled' in fastrnn or among the custom ones"):
         load_model(tmp_path / "m")
+    with pytest.raises(TypeError, match=r"^custom must map names to classes, {'Name': Name}, got \[<class"):
+        load_model(tmp_path / "m", [Scaled])
+    with pytest.raises(TypeError, match=r"^custom\['Scaled'\] must be a subclass of fastrnn.Layer, got <class 'int'>"):
+        Model.from_json(of(Scaled(2)).to_json(), {"Scaled": int})
+
+
+@pytest.mark.parametrize("factor", [np.ones(3), np.nan, np.float32(2), {1, 2}], ids=["array", "NaN", "scalar", "set"])
+def test_arguments_that_are_not_saved(factor, tmp_path):
+    model = of(Scaled(1.0))
+    model.layers["scaled"].factor = factor
+    with pytest.raises(TypeError, match="Scaled cannot be described: its argument factor must fit into JSON, got"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_functions_are_not_saved(tmp_path):
