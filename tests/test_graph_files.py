@@ -123,7 +123,7 @@ def test_layers_of_ones_own(tmp_path):
     x = np.ones((2, 1, 3))
     np.testing.assert_array_equal(load_model(tmp_path / "m", {"Scaled": Scaled})(x), model(x))
     np.testing.assert_array_equal(Model.from_json(of(Scaled(2)).to_json(), {"Scaled": Scaled})(x), 2 * x)
-    with pytest.raises(ValueError, match=r"m: there is no layer of class 'Scaled' in fastrnn or among the custom ones"):
+    with pytest.raises(ValueError, match=r"m: sequential: there is no layer of class 'Scaled' in fastrnn or among"):
         load_model(tmp_path / "m")
     with pytest.raises(TypeError, match=r"^custom must map names to classes, {'Name': Name}, got \[<class"):
         load_model(tmp_path / "m", [Scaled])
@@ -162,7 +162,8 @@ def test_functions_are_not_saved(tmp_path):
         (lambda d: d["config"]["calls"][0].update(layer="lstm"), "KeyError 'lstm'"),
         (lambda d: d["config"]["layers"]["gru"].update({"class": "Gru"}), "no layer of class 'Gru'"),
         (lambda d: d["config"]["layers"]["gru"]["config"].update(input_size=4), "GRU does not take float64 .T, B, 3."),
-        (lambda d: d["config"]["layers"]["gru"]["config"].update(inputs=4), "unexpected keyword argument 'inputs'"),
+        (lambda d: d["config"]["layers"]["gru"]["config"].update(inputs=4), "^gru: .*unexpected keyword argument 'inputs'"),
+        (lambda d: d["config"]["layers"]["gru"]["config"].update(merge="max"), "^gru: merge must be one of .* got 'max'"),
         (lambda d: d.update({"class": "GRU", "config": {"input_size": 1, "hidden_size": 1}}), "describe a Model, got a GRU"),
         (lambda d: d["config"].update(shared=[["gru.weight_ih_l0", "gru.weight_hh_l0"]]), "cannot be one"),
         (lambda d: d["config"].update(shared=[["gru.weight_ih_l0", "gru.W"]]), "there is no parameter"),
@@ -179,6 +180,9 @@ def test_texts_that_are_no_model(change, message):
 def test_files_that_are_no_model(tmp_path):
     with pytest.raises(ValueError, match="text must be JSON of a layer"):
         Model.from_json("{")
+    for text in (None, {}, b"{}"):
+        with pytest.raises(TypeError, match=rf"text must be a string, JSON of a layer, got {text}"):
+            Model.from_json(text)
     with pytest.raises(TypeError, match="must hold 'class' and 'config'"):
         Model.from_json("[]")
     with pytest.raises(FileNotFoundError):
