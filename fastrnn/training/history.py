@@ -76,8 +76,8 @@ class History(Mapping[str, list[float]]):
 class CSVLogger(History):
     """Writes the figures of all epochs to a CSV file: ``epoch``, then those of :class:`History`. As Keras' CSVLogger.
 
-    The file is written whole and atomically after every evaluation, so that a run that is resumed goes on in it
-    without a gap or a row twice. Raises OSError naming the file.
+    A file that is there gives way. It is written whole and atomically after every evaluation, so that a run that is resumed
+    goes on in it without a gap or a row twice. Raises OSError naming the file.
     """
 
     def __init__(self, filename: PathLike, separator: str = ",") -> None:
