@@ -217,6 +217,16 @@ def test_a_summary_counts_what_is_shared_once(capsys):
     assert "Model: mine" in printed(Model(x, linear(x)).named("mine"), capsys)
 
 
+def test_a_summary_says_what_is_shared_with_a_model_within(capsys):
+    x = Input(("T", "B", 3), name="x")
+    first, second = Linear(3, 3).named("first"), Linear(3, 3, bias=False).named("second")
+    inner = Model(x, second(first(x))).named("inner")
+    rows = printed(Model(x, second(inner(first(x)))), capsys).splitlines()
+    counts = {row.split()[0]: row.split("]")[1].split("  ")[-2].strip() for row in rows if "(" in row and "]" in row}
+    assert counts == {"x": "0", "first": "12", "inner": "9 + shared", "second": "shared"}
+    assert rows[-1] == "Parameters in all: 21 (84 bytes)"
+
+
 def test_the_page_on_models_shows_what_is_printed(capsys):
     page = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
     code = next(block for block in page.split("```python\n") if "translate.summary()" in block).partition("translate.plot")[
