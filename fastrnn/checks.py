@@ -20,10 +20,14 @@ class SettingError(ValueError):
 
 
 def describe(value: object) -> str:
-    """A value as error messages show it: an array by dtype and shape, anything else by its repr."""
+    """A value as error messages show it: an array by dtype and shape, also within tuples, anything else by its repr."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
-    text = repr(value)
+    if type(value) is tuple:
+        inside = ", ".join(map(describe, value))
+        text = f"({inside},)" if len(value) == 1 else f"({inside})"
+    else:
+        text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -26,6 +26,10 @@ class NonFiniteGradient(ArithmeticError):
     """A gradient holds NaN or infinity; the message says at which step and in which parameter."""
 
 
+class NonFiniteLoss(ArithmeticError):
+    """A loss is NaN or infinite, though its gradients are not; the message says at which step."""
+
+
 class NonFiniteWeight(ArithmeticError):
     """A parameter holds NaN or infinity after an update; the message says at which step and which one."""
 

@@ -19,6 +19,7 @@ from .backends.protocol import Backend, Rule, Slot
 from .changes import GRADIENTS
 from .gradients import (
     NonFiniteGradient,
+    NonFiniteLoss,
     NonFiniteWeight,
     Params,
     check_finite,
@@ -36,6 +37,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "NonFiniteGradient",
+    "NonFiniteLoss",
     "NonFiniteWeight",
     "Optimizer",
     "RMSprop",

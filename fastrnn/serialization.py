@@ -6,6 +6,7 @@ cut leaves the old file or the new one, nothing in between.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Mapping
@@ -31,22 +32,27 @@ class FileFormatError(ValueError):
 def write_atomically(path: PathLike, data: bytes) -> None:
     """Replace or create the file ``path`` with ``data``, all or nothing.
 
-    Writes a temporary file in the same folder, flushes it to the disk, then renames it. Raises OSError naming ``path``
-    when the folder is missing or not writable or the disk is full; what was at ``path`` is then untouched.
+    Writes a temporary file in the same folder, flushes it to the disk, then renames it. A link stays, and what it points
+    at is replaced. Raises OSError naming ``path`` when the folder is missing or not writable, the disk is full, or what is
+    there is no regular file; it is then untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    target = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        number = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(number, "Not a regular file", str(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        _sync_folder(target.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 

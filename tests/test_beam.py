@@ -207,6 +207,13 @@ def test_own_states_are_reordered_by_ones_own_function():
         ({"step": lambda tokens, state: (np.full((1, 3), np.nan), state)}, ValueError, "got NaN, inf or a row of -inf"),
         ({"step": lambda tokens, state: (np.zeros((2, 3)), state)}, ValueError, r"shape \[N=1, V\]"),
         ({"step": lambda tokens, state: ([[0.0]], state)}, TypeError, "step must return logits as an array of floats"),
+        ({"step": None}, TypeError, "step must be a function of tokens and a state, got None"),
+        ({"step": lambda tokens, state: None}, TypeError, "step must return a pair, logits and a state, got None"),
+        (
+            {"step": lambda tokens, state: np.zeros((2, 3))},
+            TypeError,
+            r"step must return a pair, logits and a state, got float64 array of shape \(2, 3\)",
+        ),
     ],
 )
 def test_what_cannot_be_is_named(change, error, message):

@@ -7,7 +7,21 @@ import pytest
 from graphs import F64
 
 import fastrnn
-from fastrnn import GRU, LSTM, Add, Concat, Dropout, Embedding, Input, Linear, MeanPool, Model, Sequential
+from fastrnn import (
+    GRU,
+    LSTM,
+    Add,
+    Concat,
+    Dropout,
+    Embedding,
+    Input,
+    Linear,
+    MeanPool,
+    Model,
+    OneHot,
+    Sequential,
+    TokenDropout,
+)
 
 X = Input(("T", "B", 3), **F64, name="x")
 S = Input(("S", "B", 3), **F64, name="s")
@@ -68,6 +82,11 @@ BUILDING = {
         lambda: Model(X, Dropout().named("a")(Dropout().named("a")(X))),
         ValueError,
         "layers of a model must have different names, got 'a'",
+    ),
+    "a layer and an input of one name": (
+        lambda: Model(X, Linear(3, 3, **F64).named("x")(X)),
+        ValueError,
+        "a layer must not have an input's name, got 'x' for both",
     ),
     "a name with a dot": (lambda: Dropout().named("a.b"), ValueError, "nor hold any of"),
     "a size": (lambda: GRU(4, 3, **F64)(X), ValueError, r"GRU does not take float64 \[T, B, 3\]: x must be .* I=4"),
@@ -214,3 +233,37 @@ def test_a_layer_that_only_its_own_class_knows():
     assert Own.__call__.__doc__ == "Scaled."
     assert Own()(X).shape == ("T", "B", 3)
     assert repr(Sequential(Own())(X)).startswith("<Symbol of Sequential")
+
+
+def test_ids_out_of_range_name_the_input_and_the_layer():
+    """However they come in, and whatever lies between; what is in the padding does not count."""
+    words, tags = (Input(("T", "B"), dtype="int64", name=name) for name in ("words", "tags"))
+    known = Embedding(1000, 3)(TokenDropout(0.0, 999)(words))
+    model = Model((words, tags), GRU(6, 4)(Concat()(known, Embedding(9, 3).named("of_tags")(tags)))[0])
+    good, bad = np.zeros((3, 2), int), np.array([[0, 0], [0, 0], [0, 1000]])
+    for call in (model, model.forward, model.stream):
+        with pytest.raises(ValueError, match=r"^words: embedding: x must hold token ids in -1\.\.999, got 1000$"):
+            call(bad, good)
+        with pytest.raises(ValueError, match=r"^tags: of_tags: x must hold token ids in -1\.\.8, got 1000$"):
+            call(good, bad)
+        call(bad, bad, lengths=[3, 2])
+    _, state = model.step(good[0], good[0])
+    with pytest.raises(ValueError, match=r"^words: embedding: x must hold .* got 1000$"):
+        model.step(bad[2], good[0], state=state)
+
+
+@pytest.mark.parametrize("layer", [Embedding(2, 3), OneHot(3), GRU(2, 3)], ids=["embedding", "onehot", "gru"])
+def test_ids_of_layers_that_are_run_as_one(layer):
+    ids = Input(("T", "B"), dtype="int64", name="ids")
+    between = layer(ids)
+    y, _ = GRU(3, 4).named("above")(between[0] if isinstance(between, tuple) else between)
+    name, last = type(layer).__name__.lower(), 2 if isinstance(layer, OneHot) else 1
+    with pytest.raises(ValueError, match=rf"^ids: {name}: x must hold token ids in -1\.\.{last}, got 3$"):
+        Model(ids, y)(np.full((5, 2), 3))
+
+
+def test_ids_of_a_model_within():
+    inner = Model(IDS, Embedding(4, 2)(IDS)).named("inner")
+    words = Input(("S", "B"), dtype="int64", name="words")
+    with pytest.raises(ValueError, match=r"^words: inner: ids: embedding: x must hold token ids in -1\.\.3, got 4$"):
+        Model(words, inner(words))(np.full((2, 2), 4))

@@ -85,6 +85,19 @@ def test_values_that_are_shared_stay_so(tmp_path):
     np.testing.assert_array_equal(again(ids), model(ids))
 
 
+def test_layers_and_inputs_have_different_names(tmp_path):
+    """Where an input is called as a layer or another input would be, that one gets a number."""
+    words = Input(("T", "B"), dtype="int64", name="embedding")
+    x, y, z = (Input(("T", "B", 3), **F64, name=name) for name in ("add", None, "input"))
+    model = Model((words, x, y, z), Linear(3, 3, **F64)(Embedding(9, 3, **F64)(words) + x) + y + z)
+    assert list(model.layers) == ["embedding_1", "add_1", "linear", "add_2", "add_3"]
+    assert model.graph.input_names == ["embedding", "add", "input_1", "input"]
+    model.save(tmp_path / "m")
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 9, (4, 2)), *(rng.standard_normal((4, 2, 3)) for _ in range(3))]
+    np.testing.assert_array_equal(load_model(tmp_path / "m")(*values), model(*values))
+
+
 def test_sequentials_are_saved_too(tmp_path):
     model = Sequential(Embedding(5, 3), LSTM(3, 4, bidirectional=True), Linear(8, 2))
     model.save(tmp_path / "m")
@@ -110,8 +123,21 @@ def test_layers_of_ones_own(tmp_path):
     x = np.ones((2, 1, 3))
     np.testing.assert_array_equal(load_model(tmp_path / "m", {"Scaled": Scaled})(x), model(x))
     np.testing.assert_array_equal(Model.from_json(of(Scaled(2)).to_json(), {"Scaled": Scaled})(x), 2 * x)
-    with pytest.raises(ValueError, match=r"m: there is no layer of class 'Scaled' in fastrnn or among the custom ones"):
+    with pytest.raises(ValueError, match=r"m: sequential: there is no layer of class 'Scaled' in fastrnn or among"):
         load_model(tmp_path / "m")
+    with pytest.raises(TypeError, match=r"^custom must map names to classes, {'Name': Name}, got \[<class"):
+        load_model(tmp_path / "m", [Scaled])
+    with pytest.raises(TypeError, match=r"^custom\['Scaled'\] must be a subclass of fastrnn.Layer, got <class 'int'>"):
+        Model.from_json(of(Scaled(2)).to_json(), {"Scaled": int})
+
+
+@pytest.mark.parametrize("factor", [np.ones(3), np.nan, np.float32(2), {1, 2}], ids=["array", "NaN", "scalar", "set"])
+def test_arguments_that_are_not_saved(factor, tmp_path):
+    model = of(Scaled(1.0))
+    model.layers["scaled"].factor = factor
+    with pytest.raises(TypeError, match="Scaled cannot be described: its argument factor must fit into JSON, got"):
+        model.save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_functions_are_not_saved(tmp_path):
@@ -136,7 +162,8 @@ def test_functions_are_not_saved(tmp_path):
         (lambda d: d["config"]["calls"][0].update(layer="lstm"), "KeyError 'lstm'"),
         (lambda d: d["config"]["layers"]["gru"].update({"class": "Gru"}), "no layer of class 'Gru'"),
         (lambda d: d["config"]["layers"]["gru"]["config"].update(input_size=4), "GRU does not take float64 .T, B, 3."),
-        (lambda d: d["config"]["layers"]["gru"]["config"].update(inputs=4), "unexpected keyword argument 'inputs'"),
+        (lambda d: d["config"]["layers"]["gru"]["config"].update(inputs=4), "^gru: .*unexpected keyword argument 'inputs'"),
+        (lambda d: d["config"]["layers"]["gru"]["config"].update(merge="max"), "^gru: merge must be one of .* got 'max'"),
         (lambda d: d.update({"class": "GRU", "config": {"input_size": 1, "hidden_size": 1}}), "describe a Model, got a GRU"),
         (lambda d: d["config"].update(shared=[["gru.weight_ih_l0", "gru.weight_hh_l0"]]), "cannot be one"),
         (lambda d: d["config"].update(shared=[["gru.weight_ih_l0", "gru.W"]]), "there is no parameter"),
@@ -153,6 +180,9 @@ def test_texts_that_are_no_model(change, message):
 def test_files_that_are_no_model(tmp_path):
     with pytest.raises(ValueError, match="text must be JSON of a layer"):
         Model.from_json("{")
+    for text in (None, {}, b"{}"):
+        with pytest.raises(TypeError, match=rf"text must be a string, JSON of a layer, got {text}"):
+            Model.from_json(text)
     with pytest.raises(TypeError, match="must hold 'class' and 'config'"):
         Model.from_json("[]")
     with pytest.raises(FileNotFoundError):
@@ -185,6 +215,16 @@ def test_a_summary_counts_what_is_shared_once(capsys):
     linear = Linear(3, 3)
     assert "in all: 12 (48 bytes)" in printed(Model(x, linear(linear(x))), capsys)
     assert "Model: mine" in printed(Model(x, linear(x)).named("mine"), capsys)
+
+
+def test_a_summary_says_what_is_shared_with_a_model_within(capsys):
+    x = Input(("T", "B", 3), name="x")
+    first, second = Linear(3, 3).named("first"), Linear(3, 3, bias=False).named("second")
+    inner = Model(x, second(first(x))).named("inner")
+    rows = printed(Model(x, second(inner(first(x)))), capsys).splitlines()
+    counts = {row.split()[0]: row.split("]")[1].split("  ")[-2].strip() for row in rows if "(" in row and "]" in row}
+    assert counts == {"x": "0", "first": "12", "inner": "9 + shared", "second": "shared"}
+    assert rows[-1] == "Parameters in all: 21 (84 bytes)"
 
 
 def test_the_page_on_models_shows_what_is_printed(capsys):

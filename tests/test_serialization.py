@@ -147,6 +147,30 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         write_atomically(tmp_path / "none" / "a", b"x")
 
 
+def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in ("old", "new"):
+        (tmp_path / name).symlink_to(Path("runs", name))
+    (tmp_path / "runs" / "old").write_bytes(b"x")
+    for name in ("old", "new"):
+        write_atomically(tmp_path / name, b"y")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "runs" / name).read_bytes() == b"y"
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["new", "old"]
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match=rf"Not a regular file.*/{name}'"):
+            write_atomically(tmp_path / name, b"x")
+    with pytest.raises(IsADirectoryError, match="Not a regular file"):
+        write_atomically(tmp_path, b"x")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "usual").write_bytes(b"x")
     write_atomically(tmp_path / "ours", b"x")

@@ -136,9 +136,10 @@ def test_strided_and_read_only_vectors():
     ("x", "error", "words"),
     [
         (np.zeros(I + 1, np.float32), ValueError, "x must"),
-        (np.zeros((1, I), np.float32), ValueError, "one step"),
+        (np.zeros((2, I), np.float32), ValueError, r"\[I=6\] or a token id: one step .* shape \(2, 6\)"),
+        (np.zeros(0, np.float32), ValueError, "one step"),
         (np.zeros(I), TypeError, "x must be a float32 array"),
-        (np.zeros(2, int), ValueError, "one step"),
+        (np.zeros(2, int), ValueError, r"one step of one sequence, got int64 array of shape \(2,\)"),
         (I, ValueError, "token ids in -1..5, got 6"),
         (-2, ValueError, "got -2"),
         (1.5, TypeError, "x must"),

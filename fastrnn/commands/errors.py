@@ -15,7 +15,7 @@ def expected(error: Exception) -> tuple[int, str]:
     """The exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for what nobody should meet."""
     from ..backends import BackendUnavailable
     from ..checks import SettingError
-    from ..gradients import NonFiniteGradient, NonFiniteWeight
+    from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
     from ..serialization import FileFormatError
     from ..text.reading import TextError
     from ..text.run_folder import RunError
@@ -27,7 +27,7 @@ def expected(error: Exception) -> tuple[int, str]:
         return 2, one_line(error)
     if isinstance(error, OSError):
         return 1, explain(error)
-    if isinstance(error, (NonFiniteGradient, NonFiniteWeight, BackendUnavailable)):
+    if isinstance(error, (NonFiniteGradient, NonFiniteLoss, NonFiniteWeight, BackendUnavailable)):
         return 1, one_line(error)
     if isinstance(error, MemoryError):
         return 1, f"not enough memory: {one_line(error) or 'try a smaller --batch or --hidden'}"

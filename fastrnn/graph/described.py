@@ -54,7 +54,8 @@ class Described(Layer):
     def from_json(cls, text: str, custom: Mapping[str, type[Layer]] | None = None) -> Self:
         """A new model from :meth:`to_json`, its parameters drawn anew.
 
-        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises ValueError for what is not such a text.
+        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises TypeError or ValueError for what is
+        not such a text, naming the layer that cannot be made.
         """
         model = from_json(text, custom)
         if not isinstance(model, cls):

@@ -83,7 +83,7 @@ def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, t
             name: Input(tuple(spec["shape"]), spec["dtype"], name if name.isidentifier() else None)
             for name, spec in config["inputs"].items()
         }
-        layers = {name: build_layer(item, custom).named(name) for name, item in config["layers"].items()}
+        layers = {name: _built(name, item, custom) for name, item in config["layers"].items()}
         for call in config["calls"]:
             _call(layers, values, call)
         model = kind(_found(values, config["takes"]), _found(values, config["gives"]))
@@ -93,6 +93,14 @@ def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, t
     except (KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"not a model's description: {type(error).__name__} {error}") from error
     return model
+
+
+def _built(name: str, description: object, custom: Mapping[str, type[Layer]] | None) -> Layer:
+    """The layer of this name. Raises TypeError or ValueError naming it."""
+    try:
+        return build_layer(description, custom).named(name)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _call(layers: dict[str, Layer], values: dict[str, Symbol], call: Mapping[str, Any]) -> None:

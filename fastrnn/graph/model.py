@@ -44,9 +44,9 @@ class Model(Described):
 
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
     what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
-    on, and names that stand twice. Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a
-    wrong shape or lengths, RuntimeError for a second backward or one after a parameter has changed, by which time the
-    gradients of later layers may have been added: call ``zero_grad`` before another one.
+    on, and names that stand twice, of layers and inputs together. Calls raise TypeError for a wrong type, dtype or number
+    of arrays, ValueError for a wrong shape or lengths, RuntimeError for a second backward or one after a parameter has
+    changed, by which time the gradients of later layers may have been added: call ``zero_grad`` before another one.
     """
 
     takes_lengths = True
@@ -108,14 +108,20 @@ class Model(Described):
             if not any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
                 raise
             return apply(self, *arrays, lengths=lengths)
-        outputs = self._steps().run(values, found)
+        try:
+            outputs = self._steps().run(values, found)
+        except ValueError as error:  # the values are used up by then
+            raise self.graph.located(error, self._enter(arrays, lengths)[0]) from None
         return outputs if padding is None else self._cleared(outputs, padding)
 
     def forward(self, *arrays: Any, lengths: Any = None) -> tuple[Any, Callable[..., Any]]:
         """The outputs, and backward; see the class."""
         values, found, padding, sizes = self._enter(arrays, lengths)
         ids = [value.copy() if value.dtype.kind in "iu" else value for value in values]
-        outputs, tape = self._steps().train(ids, found)
+        try:
+            outputs, tape = self._steps().train(ids, found)
+        except ValueError as error:
+            raise self.graph.located(error, values) from None
         if padding is not None:
             outputs = self._cleared(outputs, padding)
 
@@ -247,12 +253,14 @@ class Model(Described):
             past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
             lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
         found = check_all_lengths(lengths, axes, sizes)
-        if not found:
-            return stream.run(values, state, found)
-        padding = Paddings(found, sizes)
-        values = [padding.filled(value, spec) for value, spec in zip(values, self._specs, strict=True)]
-        outputs, state = stream.run(values, state, found)
-        return self._cleared(outputs, padding), state
+        padding = Paddings(found, sizes) if found else None
+        if padding is not None:
+            values = [padding.filled(value, spec) for value, spec in zip(values, self._specs, strict=True)]
+        try:
+            outputs, state = stream.run(values, state, found)
+        except ValueError as error:
+            raise self.graph.located(error, values) from None
+        return outputs if padding is None else self._cleared(outputs, padding), state
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""

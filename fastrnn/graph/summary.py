@@ -10,15 +10,19 @@ Row = tuple[str, str, str, str]
 
 
 def summary(name: str, graph: Graph, count: int, nbytes: int) -> str:
-    """Each input and each call: name and type, shapes, parameters, what it is connected to; the total below."""
+    """Each input and each call: name and type, shapes, parameters, what it is connected to; the total below.
+
+    Parameters that a row above has counted are "shared".
+    """
     groups = [[(f"{n} (Input)", _shape(s), "0", "-")] for n, s in zip(graph.input_names, graph.flat_inputs, strict=True)]
-    seen: set[int] = set()
+    seen: set[int] = set()  # parameters: those of a layer may be those of a model, too, that it is within
     for node in graph.nodes:
-        size = sum(p.size for p in node.layer.parameters())
-        again = id(node.layer) in seen and size
-        seen.add(id(node.layer))
+        sizes = {id(p): p.size for p in node.layer.parameters()}
+        fresh = sum(size for key, size in sizes.items() if key not in seen)
+        counted = f"{fresh:,}" if not sizes.keys() & seen else f"{fresh:,} + shared" if fresh else "shared"
+        seen |= sizes.keys()
         title = f"{graph.call_name(node)} ({type(node.layer).__name__})"
-        first = (title, "", "shared" if again else f"{size:,}", "")
+        first = (title, "", counted, "")
         groups.append(_lines(first, _shapes(node.outputs), [graph.symbol_names[s] for s in flat(node.args)]))
     outputs = ", ".join(graph.symbol_names[symbol] for symbol in graph.flat_outputs)
     rows = [HEADER, *(row for group in groups for row in group)]

@@ -24,8 +24,9 @@ class Graph:
             if symbol in self.flat_inputs[:i]:
                 raise ValueError(f"inputs must hold each symbol once, got {symbol!r} twice")
         self.nodes = self._reached()
-        self.layers = named_layers(node.layer for node in self.nodes)
-        self.input_names = self._input_names()
+        given = [symbol.name for symbol in self.flat_inputs if symbol.name is not None]
+        self.layers = named_layers((node.layer for node in self.nodes), given)
+        self.input_names = self._input_names(given)
         self.symbol_names = self._symbol_names()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
@@ -57,13 +58,13 @@ class Graph:
                 raise ValueError(f"inputs hold {symbol!r}, which no output depends on")
         return [found[serial] for serial in sorted(found)]
 
-    def _input_names(self) -> list[str]:
+    def _input_names(self, given: list[str]) -> list[str]:
         """Names of the inputs: their own, or ``input``, ``input_1`` ... Raises ValueError for one that stands twice."""
         names: list[str] = []
         for symbol in self.flat_inputs:
             if symbol.name in names:
                 raise ValueError(f"inputs must have different names, got {symbol.name!r} twice")
-            names.append(symbol.name or unused("input", [*names, *self.layers]))
+            names.append(symbol.name or unused("input", [*given, *names, *self.layers]))
         return names
 
     def _symbol_names(self) -> dict[Symbol, str]:
@@ -78,6 +79,23 @@ class Graph:
             for symbol in flat(node.outputs):
                 names[symbol] = call + "".join(f"[{i}]" for i in symbol.path)
         return names | dict(zip(self.flat_inputs, self.input_names, strict=True))
+
+    def located(self, error: ValueError, values: list[Any]) -> ValueError:
+        """The error with the input and the layer named, where it is what that layer says of the ids in ``values``."""
+        given = dict(zip(self.flat_inputs, values, strict=False))
+        for node in self.nodes:
+            first = origin = next(flat(node.args))
+            while origin not in given and origin.node is not None:  # what gives ids was given ids
+                origin = next(flat(origin.node.args))
+            if first.dtype != "int64" or given.get(origin) is None:
+                continue
+            try:
+                node.layer(given[origin])
+            except (TypeError, ValueError) as again:
+                if str(again) == str(error):
+                    name = self.input_names[self.flat_inputs.index(origin)]
+                    return ValueError(f"{name}: {self.call_name(node)}: {error}")
+        return error
 
     def call_name(self, node: Node) -> str:
         """The name of a node: that of its symbols without their indices."""
@@ -100,19 +118,22 @@ def _bare(symbols: Nest) -> Nest:
     return symbols[0] if is_nested(symbols) and len(symbols) == 1 else symbols
 
 
-def named_layers(layers: Iterable[Layer]) -> dict[str, Layer]:
+def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]:
     """The distinct layers by name: their own, or the class' in lower case with a number from the second on.
 
-    Raises ValueError where two layers have been given the same name.
+    None is called as one of the ``inputs``: a value has the name of what gives it. Raises ValueError where two layers have
+    been given the same name, or one that of an input.
     """
     distinct = list({id(layer): layer for layer in layers}.values())
     chosen = [layer.name for layer in distinct if layer.name is not None]
     for name in chosen:
         if chosen.count(name) > 1:
             raise ValueError(f"layers of a model must have different names, got {name!r} for two of them")
+        if name in inputs:
+            raise ValueError(f"a layer must not have an input's name, got {name!r} for both")
     named: dict[str, Layer] = {}
     for layer in distinct:
-        named[layer.name or unused(type(layer).__name__.lower(), [*chosen, *named])] = layer
+        named[layer.name or unused(type(layer).__name__.lower(), [*inputs, *chosen, *named])] = layer
     return named
 
 

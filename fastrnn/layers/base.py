@@ -31,7 +31,8 @@ class Layer:
 
     ``layer(x, ...)`` is inference: dropout is off and nothing is kept. ``layer.forward(x, ...)`` is training: it
     returns ``output, backward``, and ``backward(doutput)`` returns ``dinput`` and adds into ``p.grad`` of each
-    parameter. As each call owns its backward, a layer may be used many times in a model.
+    parameter. As each call owns its backward, a layer may be used many times in a model. Inputs of floats must stay as they
+    are until backward has run: it reads them again, and nothing is copied.
 
     A subclass sets its parameters and layers as attributes (or lists of layers); their names follow from that.
 

@@ -168,7 +168,7 @@ class Recurrent(Layer):
         return [replace(plan, split="none", threads=1, at_once=at_once) for plan in plans] if at_once > 1 else plans
 
     def stepper(self, state: State = None) -> Stepper:
-        """One sequence from ``state`` (unbatched; None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
+        """One sequence (no batch) from ``state`` (None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
         return Stepper(self, state)
 
     def prepared(self) -> list[Any]:

@@ -31,8 +31,8 @@ class Stepper:
 
     ``layer.stepper(state)`` makes one. ``x_t [I]`` is of the layer's dtype, or one token id in -1..I-1; ``y_t [Y]`` is a
     fresh array. The state stays inside: :attr:`state` reads it, :meth:`reset` sets it. Changed parameters count from the
-    next step. A stepper is one sequence's, and for one thread at a time. Raises TypeError and ValueError for a wrong x,
-    ValueError for a bidirectional layer, whose reverse direction would have to begin at the end of the sequence.
+    next step. A stepper is one sequence's (there is no batch), and for one thread at a time. Raises TypeError and ValueError
+    for a wrong x, ValueError for a bidirectional layer, whose reverse direction would have to begin at the end.
     """
 
     __slots__ = ("_backend", "_c", "_contents", "_dtype", "_h", "_ids", "_layer", "_seen", "_stepped", "_stream", "_x", "_y")
@@ -80,13 +80,12 @@ class Stepper:
     def _other_step(self, x: Any) -> Array:
         """A step of another kind than the one before, by a token id, of a backend without streams; or an error."""
         token = isinstance(x, (int, np.integer)) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iu")
-        x = np.asarray(x)[None] if token else x[None] if isinstance(x, np.ndarray) and x.ndim else x
-        layout_of(x, self._layer.input_size, self._dtype, self._layer._layouts)  # raises for all that is neither
-        if x.ndim != 2 - token or is_ids(x) != token:
-            size = self._layer.input_size
-            raise ValueError(f"x must be one step, of shape [I={size}] or a token id, got shape {x.shape[1:]}")
-        if token:
-            checks.ids(x, self._layer.input_size)
+        size = self._layer.input_size
+        known = isinstance(x, np.ndarray) and (x.dtype == self._dtype or is_ids(x))
+        if not token and (not known or x.dtype != self._dtype or x.shape != self._x):
+            expected = f"a {self._dtype} array of shape [I={size}] or a token id: one step of one sequence"
+            raise (ValueError if known else TypeError)(f"x must be {expected}, got {checks.describe(x)}")
+        x = checks.ids(np.asarray(x)[None], size) if token else x[None]
         if self._stream is None:
             return self._by_layer(x)
         if self._ids != token:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from .. import checks
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 from .base import Layer
-from .description import build_layer, describe_layer
+from .description import build_layer, check_custom, describe_layer
 
 KEY = "fastrnn.layer"
 
@@ -22,6 +23,8 @@ def from_json(text: str, custom: Mapping[str, type[Layer]] | None = None) -> Lay
 
     Raises ValueError for what is not such a text, TypeError or ValueError for a layer that cannot be made.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, JSON of a layer, got {checks.describe(text)}")
     try:
         description = json.loads(text)
     except json.JSONDecodeError as error:
@@ -41,6 +44,7 @@ def load_model(path: PathLike, custom: Mapping[str, type[Layer]] | None = None) 
     :class:`fastrnn.serialization.FileFormatError` (damaged, foreign, or with weights alone), ValueError or TypeError, naming
     the file, for a layer that cannot be made or whose values do not fit.
     """
+    check_custom(custom)  # which is not the file's fault
     arrays, metadata = load_arrays(path)
     if KEY not in metadata:
         raise FileFormatError(f"{path} has no architecture, only arrays: make the model and use its load(path)")

@@ -104,6 +104,8 @@ def beam_search(
 
     Raises TypeError or ValueError for an argument out of range and for logits that are NaN or of another shape.
     """
+    if not callable(step):
+        raise TypeError(f"step must be a function of tokens and a state, got {checks.describe(step)}")
     start = _check_start(start)
     checks.positive_int("eos", eos, 0)
     checks.positive_int("width", width)
@@ -113,7 +115,10 @@ def beam_search(
     beam = _Beam(np.empty((B, 1, 0), np.int64), np.zeros((B, 1)), np.zeros((B, 1), bool), np.zeros((B, 1), np.int64))
     last = start
     for _ in range(max_length):
-        logits, state = step(last, state)
+        result = step(last, state)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"step must return a pair, logits and a state, got {checks.describe(result)}")
+        logits, state = result
         beam, parents = _grow(beam, _check_logits(logits, beam, eos), eos, width)
         if not beam.live().any():
             break

@@ -58,17 +58,22 @@ def read_conll(path: str | Path) -> list[Tagged]:
 def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
     """The legal tags of a sentence with the largest sum of ``scores [T, len(tags)]``: Viterbi's algorithm.
 
-    Legal is each sequence in which ``I-x`` stands only behind ``B-x`` or ``I-x``. Scores are logits, or log-probabilities:
-    what is the same for all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
+    Legal is each sequence in which ``I-x`` stands only behind ``B-x`` or ``I-x``. Scores are logits, or log-probabilities,
+    all finite: what is the same for all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
     """
+    if not isinstance(tags, Sequence) or isinstance(tags, str):
+        raise TypeError(f"tags must be a list of O, B-x and I-x, got {checks.describe(tags)}")
     if not tags or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
         raise ValueError(f"tags must be O, B-x or I-x, got {checks.describe(tags)}")
     if all(tag[0] == "I" for tag in tags):
         raise ValueError(f"tags must hold one that a sentence can begin with, O or B-x, got {checks.describe(tags)}")
     if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f":
         raise TypeError(f"scores must be an array of floats, got {checks.describe(scores)}")
-    if scores.ndim != 2 or scores.shape[1] != len(tags) or np.isnan(scores).any():
-        raise ValueError(f"scores must have shape [T, {len(tags)}] and no NaN, got {checks.describe(scores)}")
+    if scores.ndim != 2 or scores.shape[1] != len(tags):
+        raise ValueError(f"scores must have shape [T, {len(tags)}], got {checks.describe(scores)}")
+    finite = np.isfinite(scores)
+    if not finite.all():
+        raise ValueError(f"scores must be finite, got {scores[~finite][0]} at word {int(np.argmin(finite.all(axis=1)))}")
     if not len(scores):
         return []
     legal = [[tag[0] != "I" or before[1:] == tag[1:] for tag in tags] for before in tags]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from .. import checks
 Array = NDArray[Any]
 
 KINDS = "integers, float32 or float64"
+CHECKED = 1024  # examples of which a checksum makes a copy at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,16 @@ class Field:
         owners = np.repeat(np.arange(len(self)), self.lengths)
         before = np.cumsum(self.lengths) - self.lengths
         return self.rows[np.arange(len(owners)) + np.repeat(self.starts - before, self.lengths)], owners
+
+    def checksum(self) -> int:
+        """A CRC-32 of the examples: their number, type, shapes, lengths and values, however they lie in memory."""
+        crc = crc32(repr((len(self), self.rows.dtype.str, self.rows.shape[1:])).encode())
+        if self.lengths is not None:
+            crc = crc32(self.lengths.tobytes(), crc)
+        for start in range(0, len(self), CHECKED):
+            some, _ = self.take(np.arange(start, min(start + CHECKED, len(self)))).flat()
+            crc = crc32(some.tobytes(), crc)
+        return crc
 
 
 def fields(name: str, value: object) -> tuple[Field, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from .. import checks, optim
 from ..layers.base import Layer
 from ..serialization import PathLike
-from . import schedules
+from . import listeners, schedules
 from .config import LoopConfig
 from .examples import Batch, Examples
 from .history import History
@@ -21,6 +22,7 @@ from .inference import keywords, measure, suited
 from .loop import LAST, Trainer
 from .objectives import Means, Objective, check_class_ids
 from .schedules import Schedule
+from .targets import check_counted, check_steps
 
 if TYPE_CHECKING:
     from ..layers.parameter import Parameter
@@ -37,12 +39,20 @@ class ExamplesTask:
     """
 
     def __init__(
-        self, model: Layer, train: Examples, validation: Examples | None, objective: Objective, batch_size: int, seed: int
+        self,
+        model: Layer,
+        train: Examples,
+        validation: Examples | None,
+        objective: Objective,
+        batch_size: int,
+        seed: int,
+        lr: float | None = None,
     ) -> None:
         self.model, self.objective = model, objective
         self.train, self.validation = train, validation
         self.batch_size = checks.positive_int("batch_size", batch_size)
         self.seed = checks.positive_int("seed", seed, smallest=0)
+        self.lr = lr  # that a run began with; None where it is the business of an optimizer that was given
         self.steps_per_epoch = -(-len(train) // self.batch_size)
         self._rng = np.random.default_rng(seed)
         self._position = 0  # batches given so far
@@ -96,6 +106,11 @@ class ExamplesTask:
             figures |= self.objective.figures(means, "val_")
         return figures
 
+    @cached_property
+    def _checksum(self) -> list[int]:
+        """By which the examples to train on are known again."""
+        return [field.checksum() for field in (*self.train.inputs, *self.train.targets)]
+
     def state_dict(self) -> dict[str, Any]:
         """Position, random state, the sums of the epoch, and what a run must keep to."""
         return {
@@ -104,6 +119,8 @@ class ExamplesTask:
             "sums": self._means.sums,
             **{name: getattr(self, name) for name in ("seed", "batch_size")},
             "examples": len(self.train),
+            "lr": self.lr,
+            "checksum": self._checksum,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,6 +128,10 @@ class ExamplesTask:
         for name, mine in (("seed", self.seed), ("batch_size", self.batch_size), ("examples", len(self.train))):
             if state[name] != mine:
                 raise ValueError(f"{name} was {state[name]} and is {mine}")
+        if state["checksum"] != self._checksum:
+            raise ValueError("train must hold the examples that the run began with, got others")
+        if None not in (self.lr, state["lr"]) and self.lr != state["lr"]:
+            raise ValueError(f"lr was {state['lr']} and is {self.lr}")
         self._position = checks.positive_int("position", state["position"], 0)
         self._rng.bit_generator.state = state["rng"]
         self._means = Means(state["sums"])
@@ -157,20 +178,28 @@ def fit(
     ``out``, ``resume``, ``overwrite``
         A folder for ``last.safetensors`` and ``best.safetensors`` (of ``val_loss``), all that the run needs to go on, and
         ``metrics.csv``, written after each epoch. With ``resume`` a run that is there goes on, bit for bit as if it had not
-        stopped; with ``overwrite`` it gives way.
+        stopped, if it is of these examples, ``batch_size``, ``seed`` and ``lr``; with ``overwrite`` it gives way.
 
     The model is trained in place. Epoch e (from 0) is ``train.batches(batch_size, numpy.random.default_rng([seed,
     e]))``, and the model's dropout draws from ``numpy.random.default_rng(seed)``: the same seed gives the same bits.
     Ctrl-C ends the run after the step, and ``history.stopped`` is ``"interrupted"``. Raises TypeError or ValueError
-    naming the argument, :class:`fastrnn.optim.NonFiniteGradient` or ``NonFiniteWeight``, FileExistsError when ``out``
-    holds another run, OSError.
+    naming the argument, :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight``,
+    FileExistsError when ``out`` holds another run, OSError.
     """
+    if checks.flag("resume", resume) and checks.flag("overwrite", overwrite):
+        raise ValueError("resume and overwrite must not both be True: a run that is there goes on or gives way")
+    callbacks = listeners.checked(callbacks)
     train = suited("train", train, model)
     validation = None if validation is None else suited("validation", validation, model)
+    objective = Objective(loss, metrics, loss_weights)
     for name, examples in (("train", train), ("validation", validation)):
         if examples is not None and not examples.targets:
             raise ValueError(f"{name} must have targets, got examples without")
-    task = ExamplesTask(model, train, validation, Objective(loss, metrics, loss_weights), batch_size, seed)
+        if examples is not None:
+            check_counted(name, examples)
+            check_steps(name, model, examples, objective.loss)
+    own_lr = None if isinstance(optimizer, optim.Optimizer) else DEFAULT_LR if lr is None else lr
+    task = ExamplesTask(model, train, validation, objective, batch_size, seed, own_lr)
     steps = checks.positive_int("epochs", epochs) * task.steps_per_epoch
     config = LoopConfig(
         max_steps=steps,
@@ -183,7 +212,7 @@ def fit(
     history = History()
     made = schedules.make(schedule, total_steps=steps) if isinstance(schedule, str) else schedule
     trainer = Trainer(task, _optimizer(model, optimizer, lr), made, config, out, (history, *callbacks))
-    if checks.flag("resume", resume):
+    if resume:
         if out is None:
             raise ValueError("out must be the folder of the run to resume, got None")
         if (Path(out) / LAST).exists():

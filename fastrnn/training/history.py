@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from .loop import Trainer
 
 
-class History:
+class History(Mapping[str, list[float]]):
     """A callback that keeps what each epoch came to, as Keras' History; :func:`fastrnn.fit` returns it.
 
     ``history`` maps ``loss``, ``val_loss``, ``lr`` and each metric to a list with one figure an epoch; ``epoch`` has
-    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``. After the run ``stopped``
-    says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went. They go on with a run that is
-    resumed.
+    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``, and ``dict(history)`` a
+    copy of it. After the run ``stopped`` says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went.
+    They go on with a run that is resumed.
     """
 
     def __init__(self) -> None:
@@ -33,6 +34,12 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.history)
+
+    def __len__(self) -> int:
+        return len(self.history)
 
     def on_begin(self, trainer: Trainer) -> None:
         """Forget another run."""
@@ -69,8 +76,8 @@ class History:
 class CSVLogger(History):
     """Writes the figures of all epochs to a CSV file: ``epoch``, then those of :class:`History`. As Keras' CSVLogger.
 
-    The file is written whole and atomically after every evaluation, so that a run that is resumed goes on in it
-    without a gap or a row twice. Raises OSError naming the file.
+    A file that is there gives way. It is written whole and atomically after every evaluation, so that a run that is resumed
+    goes on in it without a gap or a row twice. Raises OSError naming the file.
     """
 
     def __init__(self, filename: PathLike, separator: str = ",") -> None:

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..checks import describe
+
+EVENTS = ("on_begin", "on_step", "on_metrics", "on_eval", "on_end")
 SEPARATOR = "/"  # between a callback's name and its array's in a checkpoint; no parameter or array of a task has it
+
+
+def checked(callbacks: object) -> tuple[object, ...]:
+    """The callbacks of a list. Raises TypeError, saying which, for one that hears of no event."""
+    if isinstance(callbacks, type) or _hears(callbacks) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
+    found = tuple(callbacks)
+    for i, callback in enumerate(found):
+        if isinstance(callback, type):
+            raise TypeError(f"callbacks[{i}] must be a callback, {callback.__name__}(...), got the class itself")
+        if not _hears(callback):
+            raise TypeError(f"callbacks[{i}] has none of {', '.join(EVENTS)}: {describe(callback)}")
+    return found
+
+
+def _hears(callback: object) -> bool:
+    return any(hasattr(callback, event) for event in EVENTS)
 
 
 def tell(callbacks: Sequence[object], event: str, argument: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import checks
-from ..gradients import check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
+from ..gradients import NonFiniteLoss, check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
 from . import checkpoint, listeners, metrics
 from .checkpoint import CheckpointError
 from .config import LoopConfig, Task
@@ -40,6 +40,7 @@ class Trainer:
     are written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`. One that sets its
     attribute ``stop_training`` ends the run. One with ``state_dict()`` and ``load_state_dict(state)``, as a task has,
     is saved and goes on with the run; what it changes in ``on_metrics`` is in that evaluation's checkpoints.
+    Raises TypeError for one that has none of the methods.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Trainer:
     ) -> None:
         self.task, self.optimizer, self.schedule, self.config = task, optimizer, schedule, config
         self.out = None if out is None else Path(out)
-        self.callbacks = tuple(callbacks)
+        self.callbacks = listeners.checked(callbacks)
         self.state = RunState(base_lr=float(optimizer.lr), lr=float(optimizer.lr))
         self._all_params = task.named_parameters()
         self._params = self._optimized_params()
@@ -115,8 +116,8 @@ class Trainer:
         """Train until the steps, the time or the patience are used up, or Ctrl-C.
 
         The first Ctrl-C lets the step finish and saves ``last``; the second stops at once, and what was saved before
-        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient` or ``NonFiniteWeight`` (the last good checkpoint
-        stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
+        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight`` (the last
+        good checkpoint stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")
@@ -199,6 +200,8 @@ class Trainer:
             param.zero_grad()
         loss, tokens = self.task.train_step()
         norm = self._clip()
+        if tokens and not math.isfinite(loss):
+            raise NonFiniteLoss(f"the loss is {loss} at step {state.step + 1}: a lower learning rate usually helps")
         self.optimizer.step()
         window = state.window.add(float(loss), int(tokens), norm, time.perf_counter() - started)
         self.state = replace(

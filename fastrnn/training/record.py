@@ -22,7 +22,7 @@ class Window:
         return Window(
             self.steps + 1,
             self.tokens + tokens,
-            self.loss + loss * tokens,
+            self.loss + (loss * tokens if tokens else 0.0),  # where nothing counts a loss may be NaN
             self.grad_norm + grad_norm,
             self.seconds + seconds,
         )
