@@ -39,7 +39,7 @@ class Model(Described):
     is run once.
 
     ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
-    that looks along time is given them. Paddings changes nothing: whatever the inputs hold there, outputs with a time axis
+    that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
     are zero there, and their gradients are not read there.
 
     A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for

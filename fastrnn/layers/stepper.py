@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import backends, checks
 from ..changes import CHANGES
 from .door import is_ids
-from .layout import LAYOUTS, layout_of
+from .layout import LAYOUTS
 
 if TYPE_CHECKING:
     from .recurrent_base import Recurrent
