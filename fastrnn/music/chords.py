@@ -15,20 +15,20 @@ SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 _NOTE = re.compile(r"([A-G])([#b♯♭]*)")
 _NO_CHORD = re.compile(r"N\.?C\.?$")
-# In the order in which they are tried: "maj" before "m", "6/9" before "6" and before a slash.
+# In the order in which they are tried: "maj" before "m", "-9" as flat nine before "-" as minor, "6/9" before "6" and before a slash.
 _PARTS = [
     (kind, re.compile(pattern))
     for kind, pattern in [
         ("skip", r"[(),]"),
         ("major", r"maj|Maj|MAJ|ma(?!d)|Ma|M|∆|Δ|△|\^"),
-        ("minor", r"min|Min|MIN|mi|m|-(?!5)"),
+        ("alteration", r"([b#♭♯+-])(13|11|9|6|5)"),
+        ("minor", r"min|Min|MIN|mi|m|-"),
         ("half", r"ø7?|Ø7?"),
         ("diminished", r"dim|°|º|o(?!mit)"),
         ("sus", r"sus(4|2)?"),
         ("add", r"add([b#♭♯]?)(13|11|9|6|4|2)"),
         ("omit", r"(?:no|omit)(3|5)"),
         ("altered", r"alt"),
-        ("alteration", r"([b#♭♯+-])(13|11|9|6|5)"),
         ("augmented", r"aug|\+"),
         ("number", r"6/9|69|13|11|9|7|6|5|4|2"),
     ]
@@ -72,12 +72,11 @@ class Chord:
         if not self.pitch_classes or semitones % 12 == 0:
             return self
         match = _NOTE.match(self.symbol)
-        suffix, slash, _ = self.symbol[match.end() if match else 0 :].rpartition("/")
-        has_bass = slash and self.bass != self.root
-        if not has_bass:
-            suffix = self.symbol[match.end() if match else 0 :]
+        suffix = self.symbol[match.end() if match else 0 :]
         root, bass = (self.root + semitones) % 12, (self.bass + semitones) % 12
-        symbol = note_name(root, flats) + suffix + (f"/{note_name(bass, flats)}" if has_bass else "")
+        if self.bass != self.root:
+            suffix = f"{suffix.rpartition('/')[0]}/{note_name(bass, flats)}"
+        symbol = note_name(root, flats) + suffix
         return Chord(symbol, root, frozenset((p + semitones) % 12 for p in self.pitch_classes), bass)
 
     def features(self) -> NDArray[np.float32]:
@@ -221,7 +220,7 @@ def _part(tones: _Tones, text: str, position: int, end: int) -> int:
     for kind, pattern in _PARTS:
         match = pattern.match(text, position, end)
         # Before a number + and - are the quality, after one they are sharp and flat: C-9, C7-9.
-        if not match or (kind == "alteration" and match[1] in "+-" and "number" not in tones.seen):
+        if not match or (kind == "alteration" and match[0][0] in "+-" and match[2] != "5" and "number" not in tones.seen):
             continue
         if kind == "skip":
             return match.end()
@@ -253,10 +252,10 @@ SCALES = {
     "harmonic major": (0, 2, 4, 5, 7, 8, 11),
     "mixolydian": (0, 2, 4, 5, 7, 9, 10),
     "lydian dominant": (0, 2, 4, 6, 7, 9, 10),
+    "whole tone": (0, 2, 4, 6, 8, 10),
     "phrygian dominant": (0, 1, 4, 5, 7, 8, 10),
     "half-whole diminished": (0, 1, 3, 4, 6, 7, 9, 10),
     "altered": (0, 1, 3, 4, 6, 8, 10),
-    "whole tone": (0, 2, 4, 6, 8, 10),
     "dorian": (0, 2, 3, 5, 7, 9, 10),
     "aeolian": (0, 2, 3, 5, 7, 8, 10),
     "phrygian": (0, 1, 3, 5, 7, 8, 10),
@@ -273,14 +272,12 @@ def scales(chord: Chord) -> tuple[str, ...]:
 
     A dominant chord does not take a scale with a major seventh, and no minor chord one with a major third.
     """
-    tones = {(p - chord.root) % 12 for p in chord.pitch_classes if p != chord.bass or chord.bass == chord.root}
-    minor = 3 in tones and 4 not in tones
-    found = [name for name, scale in SCALES.items() if tones and tones <= set(scale)]
-    if minor:
-        found = [name for name in found if 4 not in SCALES[name]]
-    if {3, 6, 9} <= tones:  # a diminished seventh's own scale comes first
-        found.sort(key=lambda name: name != "whole-half diminished")
-    return tuple(found)
+    for tones in (chord.intervals, chord.intervals - {(chord.bass - chord.root) % 12}):  # a foreign bass may fit nothing
+        minor = 3 in tones and 4 not in tones
+        found = [name for name, steps in SCALES.items() if tones and tones <= set(steps) and not (minor and 4 in steps)]
+        if found:
+            return tuple(found)
+    return ()
 
 
 def scale(chord: Chord) -> frozenset[int]:
