@@ -1,7 +1,7 @@
 """A piece of music on a grid of 12 ticks a quarter: what files are read into, what models learn from and write.
 
-Twelve is the least number on which sixteenths (3 ticks), triplet eighths (4) and eighths (6) all fall. Time is counted in beats,
-never in seconds: tempos say how fast the ticks pass, metres where the bars begin.
+Twelve is the least number on which sixteenths (3 ticks), triplet eighths (4) and eighths (6) all fall. Time is counted in
+beats, never in seconds: tempos say how fast the ticks pass, metres where the bars begin.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class Part:
 class Piece:
     """Parts, and what holds for all of them, each with the tick from which it counts.
 
-    ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and 120
-    quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows to where
-    the last note ends. Raises ValueError for a metre or a tempo that cannot be.
+    ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
+    120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
+    to where the last note ends. Raises ValueError for a metre or a tempo that cannot be.
     """
 
     parts: tuple[Part, ...] = ()
@@ -118,16 +118,45 @@ class Piece:
         return bar_lines(self.metres, max(self.length, 1))
 
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:
-        """The index into ``chords`` of what counts at each of ``ticks`` (integers of any shape), int64; -1 before the first."""
+        """The index into ``chords`` of what counts at ``ticks`` (integers of any shape), int64; -1 before the first."""
         starts = np.array([tick for tick, _ in self.chords], np.int64)
         return np.searchsorted(starts, np.asarray(ticks), side="right").astype(np.int64) - 1
 
 
 def transposed(part: Part, semitones: int) -> Part:
-    """The part, higher by that many semitones. Raises ValueError where a note would leave 0..127; drums stay what they are."""
+    """The part, higher by that many semitones; drums stay. Raises ValueError where a note would leave 0..127."""
     if part.is_drum or not semitones:
         return part
     return replace(part, notes=tuple(replace(note, pitch=note.pitch + semitones) for note in part.notes))
+
+
+def separated(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """The notes as one instrument can play them, in the order of onset, then pitch.
+
+    A note ends where the same pitch is struck again, at the latest. Of several with the same onset and pitch one stays, as
+    long and as loud as the longest and the loudest.
+    """
+    kept: dict[tuple[int, int], Note] = {}
+    for note in notes:
+        place = (note.onset, note.pitch)
+        other = kept.get(place, note)
+        longest, loudest = max(note.duration, other.duration), max(note.velocity, other.velocity)
+        kept[place] = replace(note, duration=longest, velocity=loudest)
+    following: dict[int, int] = {}  # pitch -> the onset of its next note
+    result = []
+    for place in sorted(kept, reverse=True):
+        note = kept[place]
+        room = following.get(note.pitch, note.end) - note.onset
+        result.append(note if note.duration <= room else replace(note, duration=room))
+        following[note.pitch] = note.onset
+    return tuple(reversed(result))
+
+
+def merged(parts: Iterable[Part], name: str = "") -> Part:
+    """One part with the notes of all, such as a piano's two hands, on the first one's program. See :func:`separated`."""
+    parts = tuple(parts)
+    first = parts[0] if parts else Part()
+    return Part(name or first.name, first.program, first.is_drum, separated(note for part in parts for note in part.notes))
 
 
 def bar_length(numerator: int, denominator: int) -> Fraction:
@@ -136,7 +165,7 @@ def bar_length(numerator: int, denominator: int) -> Fraction:
 
 
 def bar_lines(metres: Iterable[Metre], length: int) -> NDArray[np.int64]:
-    """The ticks below ``length`` at which bars begin, int64 ``[bars]``. A change of metre begins a bar, even amid another."""
+    """The ticks below ``length`` at which bars begin, int64 ``[bars]``. A change of metre begins a bar, amid another too."""
     changes = list(metres)
     ends = [start for start, _, _ in changes[1:]] + [length]
     lines = []
