@@ -59,7 +59,8 @@ def swung(ticks: Any, beats: Any, swing: float) -> NDArray[np.int64]:
     half = TICKS // 2
     moved = np.where(place <= half, place / half * swing, swing + (place - half) / half * (1 - swing))
     fraction = np.where(np.isin(beat, np.asarray(beats, np.int64)), moved, place / TICKS)
-    return beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
+    result: NDArray[np.int64] = beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
+    return result
 
 
 def _swinging(onsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -138,10 +138,10 @@ def separated(notes: Iterable[Note]) -> tuple[Note, ...]:
     """
     kept: dict[tuple[int, int], Note] = {}
     for note in notes:
-        place = (note.onset, note.pitch)
-        other = kept.get(place, note)
-        longest, loudest = max(note.duration, other.duration), max(note.velocity, other.velocity)
-        kept[place] = replace(note, duration=longest, velocity=loudest)
+        other = kept.setdefault((note.onset, note.pitch), note)
+        if other is not note:
+            longest, loudest = max(note.duration, other.duration), max(note.velocity, other.velocity)
+            kept[note.onset, note.pitch] = replace(note, duration=longest, velocity=loudest)
     following: dict[int, int] = {}  # pitch -> the onset of its next note
     result = []
     for place in sorted(kept, reverse=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +36,8 @@ def melody_of(piece: Piece, named: str | int | None = None) -> Part:
 def melody_score(part: Part, most: int) -> float:
     """How much a part looks like a melody: height x monophony x sqrt(notes / ``most``), doubled by a name such as "lead".
 
-    Height is the mean pitch, as a share of the way from 40 (a bass; 0.05 at least) to 70 (1 at most); monophony the number of
-    distinct onsets over that of notes; ``most`` the number of notes in the piece's longest part. Drums have 0.
+    Height is the mean pitch, as a share of the way from 40 (a bass; 0.05 at least) to 70 (1 at most); monophony the number
+    of distinct onsets over that of notes; ``most`` the number of notes in the piece's longest part. Drums have 0.
     """
     if part.is_drum or not part.notes:
         return 0.0
@@ -43,7 +45,7 @@ def melody_score(part: Part, most: int) -> float:
     height = float(np.clip((pitch.mean() - LOW) / (HIGH - LOW), 0.05, 1))
     monophony = len(np.unique(onset)) / len(onset)
     name = NAMED if any(word in part.name.casefold() for word in WORDS) else 1.0
-    return height * monophony * (len(onset) / most) ** 0.5 * name
+    return height * monophony * math.sqrt(len(onset) / most) * name
 
 
 def chord_part_of(piece: Piece, named: str | int | None = None) -> Part | None:
