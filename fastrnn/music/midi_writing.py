@@ -63,7 +63,7 @@ def swung(ticks: Any, beats: Any, swing: float) -> NDArray[np.int64]:
     return result
 
 
-def _swinging(onsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+def swinging(onsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """The numbers of the beats in which every onset lies on a sixteenth: not those with triplets."""
     beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
     beat, place = np.divmod(onsets, TICKS)
@@ -76,7 +76,7 @@ def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, 
     events.append((0, 1, mido.Message("program_change", channel=channel, program=part.program)))
     onsets = np.array([note.onset for note in notes], np.int64)
     ends = np.array([note.end for note in notes], np.int64)
-    beats = _swinging(onsets, ends)
+    beats = swinging(onsets, ends)
     for note, onset, end in zip(
         notes, swung(onsets, beats, swing).tolist(), swung(ends, beats, swing).tolist(), strict=True
     ):
