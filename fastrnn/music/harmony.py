@@ -23,7 +23,8 @@ TEMPLATES: dict[str, dict[int, float]] = {
     "dim7": {0: 1.0, 3: 1.0, 6: 1.0, 9: 1.0},
 }
 OUTSIDE = 0.12  # the share of notes that are in no chord: passing notes and neighbours
-BASS = {True: 0.6, False: 0.4 / 11}  # how often the lowest note is the root, and any other
+BASS = {True: 0.8, False: 0.2 / 11}  # how often the lowest note is the root, and any other
+BASS_BELOW = 56  # no note from G#3 on is taken for a bass
 CHANGE = 2.0  # what a change of chord costs, in nats
 LONGEST = 1.5  # what a note weighs at most, in quarters: a pedal is not the harmony
 FIRST = TICKS // 2  # the bass is the lowest of what sounds so soon after the beginning of a half bar
@@ -76,7 +77,7 @@ def _weights(piece: Piece, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
             lowest[s] = min(lowest[s], (note.onset > starts[s] + FIRST, note.pitch, share))
     bass = np.zeros_like(tones)
     for s, (late, pitch, _) in enumerate(lowest):
-        if pitch < 128:
+        if pitch < BASS_BELOW:
             bass[s, pitch % 12] = 0.5 if late else 1.0
     return tones, bass
 
