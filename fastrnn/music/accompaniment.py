@@ -13,6 +13,7 @@ from .piece import TICKS, Note, Part, Piece
 PIANO, BASS = 0, 32  # General MIDI's programs, from 0: acoustic grand piano, acoustic bass
 BASS_LOW, BASS_HIGH = 28, 50  # E1 .. D3
 COMP_LOW, COMP_HIGH = 50, 71  # D3 .. B4
+_COLOURS = (3, 8, 9, 2, 1, 6, 5)  # which of a chord's further tones are voiced first
 _RIDE, _HI_HAT = 51, 44  # General MIDI's drums
 # Where chords are struck in a bar of four beats, and for how long, in eighths.
 _RHYTHMS = (
@@ -43,32 +44,35 @@ def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: b
 
 
 def voicing(chord: Chord, before: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """Pitches for the left hand: four notes at most, without the root where a bass has it, near the voicing ``before``.
+    """Pitches for the left hand, lowest first: four at most, in close position, near the voicing ``before``.
 
-    Third and seventh (or sixth) come first, then the colours that the symbol names; chords of three tones keep their root,
-    chords of four have a ninth in its place where their scale has a major one. Empty for ``N.C.``.
+    A chord with a seventh or a sixth is voiced by those, its third, and the colours that the symbol names or a ninth and the
+    fifth: its root is left to the bass. Empty for ``N.C.``.
     """
-    if not chord.pitch_classes:
+    classes = sorted((chord.root + tone) % 12 for tone in _voiced_tones(chord))
+    if not classes:
         return ()
-    tones = sorted(chord.intervals - {(chord.bass - chord.root) % 12} if len(chord.intervals) > 4 else chord.intervals)
-    ninth = (chord.root + 2) % 12 in scale(chord) and not {1, 3} & set(tones) - ({3} if 4 not in tones else set())
-    if len(tones) == 4 and ninth and 6 not in tones:
-        tones = [2, *tones[1:]] if tones[0] == 0 else tones
-    if len(tones) > 4:
-        order = {0: 9, 7: 8, 5: 5 if 4 in tones else 0, 3: 0 if 4 not in tones else 3, 4: 0, 10: 1, 11: 1}
-        tones = sorted(sorted(tones, key=lambda t: order.get(t, 2))[:4])
-    classes = [(chord.root + t) % 12 for t in tones]
     centre = sum(before) / len(before) if before else (COMP_LOW + COMP_HIGH) / 2
     shapes = []
-    for i in range(len(classes)):
-        for low in range(COMP_LOW, COMP_HIGH):
-            if low % 12 == classes[i]:
-                pitches = [low]
-                for c in classes[i + 1 :] + classes[:i]:
-                    pitches.append(pitches[-1] + ((c - pitches[-1]) % 12 or 12))
-                shapes.append(tuple(pitches))
-    inside = [shape for shape in shapes if shape[-1] <= COMP_HIGH] or shapes
-    return min(inside, key=lambda shape: (abs(sum(shape) / len(shape) - centre), shape))
+    for i, low in enumerate(classes):
+        pitches = [COMP_LOW + (low - COMP_LOW) % 12]
+        for above in classes[i + 1 :] + classes[:i]:
+            pitches.append(pitches[-1] + (above - pitches[-1]) % 12)
+        shapes += [tuple(p + octave for p in pitches) for octave in (0, 12) if pitches[-1] + octave <= COMP_HIGH]
+    return min(shapes, key=lambda shape: (abs(sum(shape) / len(shape) - centre), shape))
+
+
+def _voiced_tones(chord: Chord) -> list[int]:
+    """The tones of a voicing, in semitones above the root, the most telling first."""
+    tones = chord.intervals
+    third = next((t for t in (4, 3, 5, 2) if t in tones), None)
+    seventh = next((t for t in (10, 11, 9) if t in tones), None)
+    if third is None or seventh is None:
+        return [t for t in (0, third, *sorted({6, 7, 8} & tones)) if t is not None and t in tones]
+    colours = [t for t in _COLOURS if t in tones and t not in (third, seventh)]
+    if not colours and (chord.root + 2) % 12 in scale(chord):
+        colours = [2]
+    return [third, seventh, *colours, *(t for t in (7, 0) if t in tones)][:4]
 
 
 def _spans(piece: Piece) -> Iterator[tuple[int, int, Chord, Chord]]:
@@ -114,7 +118,7 @@ def _walking_bass(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
 
 
 def _line(chord: Chord, count: int, at: int, goal: int, rng: np.random.Generator) -> list[int]:
-    """``count`` quarters over a chord: its bass note, tones of chord and scale by the way, a half step before the goal."""
+    """``count`` quarters over a chord: its bass note, tones of chord and scale by the way, a step from the goal at last."""
     line = [_near(chord.bass, at, rng)]
     tones, steps = chord.pitch_classes, scale(chord)
     while len(line) < count:

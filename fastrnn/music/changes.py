@@ -12,7 +12,7 @@ from .chords import Chord, ChordError, parse_chord_in, parse_note
 from .piece import TICKS, bar_length
 
 _TOKEN = re.compile(
-    r"[^\S\n]*(?:(?P<open>\|*\|:)|(?P<close>:\|(?:x(?P<times>\d+))?\|*)|(?P<line>\|+\]?|\n)|(?P<word>[^\s|:]+)|(?P<odd>\S))"
+    r"[^\S\n]*(?:(?P<open>\|*\|:)|(?P<close>:\|+(?:x(?P<times>\d+))?\|*)|(?P<line>\|+\]?|\n)|(?P<word>[^\s|:]+)|(?P<odd>\S))"
 )
 
 Bar = tuple[tuple[int, Chord], ...]  # the ticks within the bar at which chords begin, in order
@@ -79,7 +79,7 @@ def _slots(bar: Bar, length: int) -> Iterator[str]:
 
 
 def _even(count: int, length: int) -> list[int]:
-    """Where ``count`` chords of a bar begin: as evenly as whole beats allow, the longer ones first; halves of beats if need be."""
+    """Where ``count`` chords of a bar begin: as evenly as whole beats (or half ones) allow, the longer ones first."""
     step = TICKS if count * TICKS <= length else TICKS // 2
     slots = length // step
     share, more = divmod(slots, count)

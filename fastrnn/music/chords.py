@@ -15,7 +15,7 @@ SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 _NOTE = re.compile(r"([A-G])([#b♯♭]*)")
 _NO_CHORD = re.compile(r"N\.?C\.?$")
-# In the order in which they are tried: "maj" before "m", "-9" as flat nine before "-" as minor, "6/9" before "6" and before a slash.
+# In the order in which they are tried: "maj" before "m", "-9" as flat nine before "-" as minor, "6/9" before "6".
 _PARTS = [
     (kind, re.compile(pattern))
     for kind, pattern in [
@@ -105,7 +105,7 @@ def parse_note(text: str) -> int:
 
 
 def parse_chord(symbol: str) -> Chord:
-    """A chord from its symbol: ``C``, ``Cm``, ``C-7``, ``Cmaj7``, ``C∆``, ``Cø``, ``C7b9``, ``C7alt``, ``C6/9``, ``C/E``, ``N.C.`` ...
+    """A chord from its symbol: ``C``, ``C-7``, ``Cmaj7``, ``C∆``, ``Cø``, ``C7b9``, ``C6/9``, ``C7alt``, ``C/E``, ``N.C.``.
 
     Sharps and flats in ASCII or Unicode. An accidental right after the letter belongs to the root: ``C#9`` is the ninth
     chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords leave out their third. Raises ChordError, which shows where.
@@ -124,7 +124,7 @@ def parse_chord_in(text: str, start: int, end: int) -> Chord:
     root = _pitch_class(match)
     tones = _Tones()
     position = match.end()
-    while position < end and not (text[position] == "/"):
+    while position < end and text[position] != "/":
         position = _part(tones, text, position, end)
     bass = root
     if position < end:

@@ -25,7 +25,7 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """A chorus, or the part of one: its title, style (``"blues"``, ``"ii-V-I"`` ...) and key, the swing it is meant for, and the piece.
+    """A chorus, or a part of one: its title, style (``"blues"``, ``"ii-V-I"`` ...), key, changes, and the piece.
 
     The piece's notes lie on the straight grid; ``swing`` is the share of a beat that the first of two eighths takes.
     """
@@ -90,10 +90,11 @@ class _Draft:
             _fail(number, f"the piece that ends here has no {missing[0]}")
         try:
             changes = parse_changes("\n".join(self.chords))
-            parse_key(self.fields["key"])
-            tempo, swing = float(self.fields["tempo"]), float(self.fields["swing"])
         except ChordError as error:
             _fail(self.chord_lines[error.text.count("\n", 0, error.position)] if self.chords else number, str(error))
+        try:
+            parse_key(self.fields["key"])
+            tempo, swing = float(self.fields["tempo"]), float(self.fields["swing"])
         except ValueError as error:
             _fail(number, f"the piece that ends here: {error}")
         if len(changes.bars) != len(self.bars):

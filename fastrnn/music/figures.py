@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 class Figures:
     """The figures of melodies; shares are in 0..1, and nan where there is nothing to count.
 
-    ``strong`` beats are the first of a bar and, in bars of an even number of quarters, the one in the middle. Shares of tones
+    Strong beats are the first of a bar and, in bars of an even number of quarters, the one in the middle. Shares of tones
     leave out what sounds where no chord is known. ``durations`` are shares by the duration in ticks, most frequent first.
     """
 
@@ -196,7 +196,7 @@ def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True
 
 
 def _events(part: Part, transposed: bool) -> Ints:
-    """From each note to the next: its duration, the distance of the onsets, and the interval or both pitches; [notes-1, 4]."""
+    """Per note but the last: its duration, the way to the next onset, the interval or both pitches; [notes-1, 4]."""
     onset, duration, pitch, _ = part.arrays()
     interval = np.diff(pitch)
     pitches = (interval, interval) if transposed else (pitch[:-1], pitch[1:])

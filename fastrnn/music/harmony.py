@@ -12,7 +12,7 @@ from .piece import TICKS, Piece
 
 Floats = NDArray[np.float64]
 
-# What is told apart, with how often its tones sound, root first; sevenths often carry a ninth. All other tones share OUTSIDE.
+# What is told apart, with how often its tones sound; sevenths often carry a ninth. All other tones share OUTSIDE.
 TEMPLATES: dict[str, dict[int, float]] = {
     "": {0: 1.5, 4: 1.2, 7: 1.0},
     "m": {0: 1.5, 3: 1.2, 7: 1.0},
@@ -52,7 +52,7 @@ def infer_chords(piece: Piece, *, flats: bool = True) -> tuple[tuple[int, Chord]
 
 
 def half_bars(piece: Piece) -> NDArray[np.int64]:
-    """The ticks at which bars and, where both halves have whole quarters and two of them at least, half bars begin; int64."""
+    """The ticks at which bars begin, and halves of bars where a half is two quarters or more of them; int64."""
     bars = piece.bars()
     lengths = np.diff(np.append(bars, max(piece.length, int(bars[-1]) + 1)))
     if len(bars) > 1:
@@ -64,19 +64,19 @@ def half_bars(piece: Piece) -> NDArray[np.int64]:
 
 
 def _weights(piece: Piece, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """How long each pitch class sounds in each segment, in quarters, and which is the lowest, as a weight; [segments, 12]."""
+    """How many quarters each pitch class sounds in each segment, and the weight of the lowest one; both [segments, 12]."""
     ends = np.append(starts[1:], max(piece.length, int(starts[-1]) + 1))
     tones = np.zeros((len(starts), 12))
-    lowest: list[tuple[bool, int, float]] = [(True, 128, 0.0)] * len(starts)  # late or not, pitch, quarters; the least counts
+    lowest = [(True, 128)] * len(starts)  # whether it comes late, and its pitch: the least counts
     for note in (note for part in piece.parts if not part.is_drum for note in part.notes):
         first = int(np.searchsorted(starts, note.onset, side="right")) - 1
         last = int(np.searchsorted(starts, note.end, side="left"))
         for s in range(first, last):
             share = (min(note.end, int(ends[s])) - max(note.onset, int(starts[s]))) / TICKS
             tones[s, note.pitch % 12] += min(share, LONGEST)
-            lowest[s] = min(lowest[s], (note.onset > starts[s] + FIRST, note.pitch, share))
+            lowest[s] = min(lowest[s], (bool(note.onset > starts[s] + FIRST), note.pitch))
     bass = np.zeros_like(tones)
-    for s, (late, pitch, _) in enumerate(lowest):
+    for s, (late, pitch) in enumerate(lowest):
         if pitch < BASS_BELOW:
             bass[s, pitch % 12] = 0.5 if late else 1.0
     return tones, bass

@@ -19,7 +19,6 @@ from .roles import melody_of
 CHORD_TONE, SCALE_TONE, OUTSIDE, NO_HARMONY = "#0b6e8f", "#7cc0d8", "#e07b39", "#4b5563"
 _OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in their order
 _BLACK_KEYS = {1, 3, 6, 8, 10}
-_MOST_SYSTEMS = 40
 
 
 def draw_roll(
@@ -33,9 +32,9 @@ def draw_roll(
 ) -> None:
     """Draw ``piece`` as a piano roll into a PNG file, in lines of ``bars_per_line`` bars like a lead sheet.
 
-    Chords stand above; notes of the ``melody`` (a part's name or number; guessed if None) are coloured by what they are to the
-    chord: a tone of it, of the scale that fits, or neither. Other parts are pale, behind it. Only the first ``most_bars`` bars
-    are drawn, and a note at the end says so.
+    Chords stand above; notes of the ``melody`` (a part's name or number; guessed if None) are coloured by what they are to
+    the chord: a tone of it, of the scale that fits, or neither. Other parts are pale, behind it, drums are left out. Only
+    the first ``most_bars`` bars are drawn, and the title says so.
 
     Raises ImportError without matplotlib, ValueError for a part that is not there or a count below 1, OSError.
     """
@@ -50,7 +49,7 @@ def draw_roll(
     bars = piece.bars()
     drawn = bars[:most_bars]
     ends = np.append(bars[1:], bars[-1] + (bars[-1] - bars[-2] if len(bars) > 1 else 4 * TICKS))
-    systems = [drawn[i : i + bars_per_line].tolist() for i in range(0, len(drawn), bars_per_line)][:_MOST_SYSTEMS]
+    systems = [drawn[i : i + bars_per_line].tolist() for i in range(0, len(drawn), bars_per_line)]
     pitches = [note.pitch for part in (line, *others) for note in part.notes] or [60, 72]
     low, high = min(pitches) - 2, max(pitches) + 2
     height = max(1.35, min(3.2, 0.062 * (high - low + 1))) + 0.55

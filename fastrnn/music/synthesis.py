@@ -28,7 +28,7 @@ _LONGEST = 3600.0  # seconds: an hour of sound is 300 MB as a file
 class Timbre:
     """A sound: amplitudes of its partials (the first is the fundamental) and how they come and go, in seconds.
 
-    The envelope rises for ``attack``, falls towards ``sustain`` with the time constant ``decay``, and ends within ``release``.
+    The envelope rises for ``attack``, falls to ``sustain`` with the time constant ``decay``, and ends within ``release``.
     ``damping``: how much faster the upper partials die, as a factor on each one's rate of decay. ``vibrato`` in cents.
     """
 
