@@ -60,11 +60,13 @@ def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int
     """
     ids = _checked(ids, vocabulary)
     kind, value, complete = vocabulary.kinds()[ids], vocabulary.values()[ids], vocabulary.complete()[ids]
-    at = np.flatnonzero(kind == PITCH)[: np.count_nonzero(complete & (kind == DURATION))]
+    at = np.flatnonzero(kind == PITCH)
     onset = clock(ids, vocabulary)[at]
     # Between a pitch and the next one lie the durations of the first: their sum is a difference of sums from the start.
     spoken = np.concatenate([[0], np.cumsum(np.where(kind == DURATION, value, 0))])
-    duration = spoken[np.append(at[1:], len(ids))] - spoken[at] if len(at) else onset
+    duration = spoken[np.append(at, len(ids))[1:]] - spoken[at]
+    whole = np.count_nonzero(complete & (kind == DURATION))
+    at, onset, duration = at[:whole], onset[:whole], duration[:whole]
     rows = zip(onset.tolist(), duration.tolist(), value[at].tolist(), strict=True)
     notes = tuple(Note(start, length, pitch, velocity) for start, length, pitch in rows)
     if vocabulary.polyphonic and notes != separated(notes):
