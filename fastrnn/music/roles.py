@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,10 @@ def skyline(part: Part) -> Part:
     highest: dict[int, Note] = {}
     for note in separated(part.notes):
         highest[note.onset] = note  # the highest comes last
-    onsets = sorted(highest)
-    ends = [*onsets[1:], part.end]
-    notes = (highest[onset] for onset in onsets)
+    ends = [*sorted(highest)[1:], part.end]
     line = tuple(
-        Note(note.onset, min(note.duration, end - note.onset), note.pitch, note.velocity)
-        for note, end in zip(notes, ends, strict=True)
+        note if note.end <= end else replace(note, duration=end - note.onset)
+        for (_, note), end in zip(sorted(highest.items()), ends, strict=False)  # of no notes there is one end
     )
     return Part(part.name, part.program, part.is_drum, line)
 
