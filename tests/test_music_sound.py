@@ -85,6 +85,14 @@ def test_no_chord_is_silence_and_other_metres_work():
     assert [part.notes for part in accompaniment.accompany(Piece(length=96)).parts] == [(), ()]
 
 
+def test_a_line_is_shaped():
+    notes = (Note(0, 6, 60), Note(6, 6, 64), Note(12, 6, 68), Note(48, 6, 60), Note(60, 6, 30), Note(72, 6, 127))
+    shaped = accompaniment.shaped(Part("melody", 66, notes=notes))
+    assert [note.velocity for note in shaped.notes] == [70, 82, 88, 58, 50, 110]
+    assert [replace(note, velocity=80) for note in shaped.notes] == list(notes)
+    assert accompaniment.shaped(Part()) == Part()
+
+
 def strongest(samples, rate: int) -> float:
     """The frequency with the most energy, in Hz."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
@@ -146,7 +154,7 @@ def test_silence_and_bad_arguments():
         synthesis.render(Piece(length=48), swing=0.8)
     with pytest.raises(ValueError, match="rate must be at least 8000, got 10"):
         synthesis.render(Piece(length=48), rate=10)
-    with pytest.raises(ValueError, match="piece must be at most 60 minutes long to be rendered, got 1667"):
+    with pytest.raises(ValueError, match="piece must be at most 20 minutes long to be rendered, got 1667"):
         synthesis.render(Piece(length=120 * 1000 * 10 * 2, tempos=((0, 120.0),)))
 
 

@@ -1,4 +1,4 @@
-"""A rhythm section made by rule from the chords: comping, a walking bass, a ride cymbal."""
+"""A rhythm section made by rule from the chords: comping, a walking bass, a ride cymbal; and the dynamics of a line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .chords import Chord, scale
+from .figures import phrases
 from .piece import TICKS, Note, Part, Piece
 
 PIANO, BASS = 0, 32  # General MIDI's programs, from 0: acoustic grand piano, acoustic bass
@@ -41,6 +42,22 @@ def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: b
     if drums:
         parts.append(Part("drums", is_drum=True, notes=tuple(_ride(piece))))
     return replace(piece, parts=tuple(parts))
+
+
+def shaped(part: Part) -> Part:
+    """The part with velocities by rule, as a horn player would shape a line: louder where it rises, and off the beat.
+
+    A note gains with its height over the mean of its phrase, eighths off the beat have an accent, the last note of a phrase
+    is firm; 50..110 in all. Phrases are divided by rests of a quarter or longer.
+    """
+    notes: list[Note] = []
+    for phrase in phrases(part):
+        mean = sum(note.pitch for note in phrase) / len(phrase)
+        for i, note in enumerate(phrase):
+            velocity = 76 + 1.5 * (note.pitch - mean)
+            velocity += 6 * (note.onset % TICKS != 0) + 6 * (i == len(phrase) - 1)
+            notes.append(replace(note, velocity=int(min(110, max(50, round(velocity))))))
+    return replace(part, notes=tuple(notes))
 
 
 def voicing(chord: Chord, before: tuple[int, ...] = ()) -> tuple[int, ...]:

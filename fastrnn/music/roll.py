@@ -52,7 +52,7 @@ def draw_roll(
     systems = [drawn[i : i + bars_per_line].tolist() for i in range(0, len(drawn), bars_per_line)]
     pitches = [note.pitch for part in (line, *others) for note in part.notes] or [60, 72]
     low, high = min(pitches) - 2, max(pitches) + 2
-    height = max(1.35, min(3.2, 0.062 * (high - low + 1))) + 0.55
+    height = max(1.35, min(3.2, 0.07 * (high - low + 1))) + 0.55
     figure = Figure(figsize=(13, height * len(systems) + 0.9), dpi=110, layout="constrained")
     all_axes = figure.subplots(len(systems), 1, squeeze=False)[:, 0]
     span = max(int(ends[np.searchsorted(bars, system[-1])] - system[0]) for system in systems)
@@ -140,12 +140,16 @@ def _notes(axes: Any, part: Part, left: int, right: int, colours: Sequence[str],
 def _legend(figure: Any, piece: Piece, line: Part, others: list[Part]) -> None:
     from matplotlib.patches import Patch
 
-    name = line.name or "melody"
+    name = _label(line, 1)
     entries = (
         [(CHORD_TONE, f"{name}: chord tone"), (SCALE_TONE, "scale tone"), (OUTSIDE, "outside")]
         if piece.chords
         else [(NO_HARMONY, name)]
     )
-    entries += [(_OTHERS[i % len(_OTHERS)], part.name or f"part {i + 2}") for i, part in enumerate(others)][:4]
+    entries += [(_OTHERS[i % len(_OTHERS)], _label(part, i + 2)) for i, part in enumerate(others)][:4]
     handles = [Patch(color=colour, label=label) for colour, label in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+
+
+def _label(part: Part, number: int) -> str:
+    return part.name.strip(" :") or ("melody" if number == 1 else f"part {number}")

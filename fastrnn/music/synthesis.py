@@ -17,11 +17,12 @@ from .midi_writing import HARDEST, RESOLUTION, STRAIGHT, midi_bytes, swinging, s
 from .piece import TICKS, Part, Piece
 
 Floats = NDArray[np.float64]
+Samples = NDArray[np.float32]
 
 RATE = 44100
 PEAK = 10 ** (-1 / 20)  # -1 dB full scale
 TAIL = 0.6  # seconds after the last note
-_LONGEST = 3600.0  # seconds: an hour of sound is 300 MB as a file
+_LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of it as a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def write_wav(
     """Write ``piece`` as a WAV file, 16 bits, stereo, atomically; the loudest sample at -1 dB full scale.
 
     ``swing`` as in :func:`fastrnn.music.midi_writing.write_midi`. With ``sound_font``, the path of an SF2 file, FluidSynth
-    plays it. Raises ValueError for swing or rate out of range and for a piece longer than an hour, ImportError where
+    plays it. Raises ValueError for swing or rate out of range and for a piece longer than twenty minutes, ImportError where
     FluidSynth is missing, OSError.
     """
     if sound_font is None:
@@ -79,7 +80,7 @@ def write_wav(
     write_atomically(path, wav_bytes(samples, rate))
 
 
-def wav_bytes(samples: Floats, rate: int = RATE) -> bytes:
+def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
     """A WAV file of samples ``[n, channels]`` in -1..1, 16 bits."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
@@ -90,23 +91,23 @@ def wav_bytes(samples: Floats, rate: int = RATE) -> bytes:
     return buffer.getvalue()
 
 
-def render(piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Floats:
-    """The sound of ``piece``, float64 ``[samples, 2]``, its peak at -1 dB full scale (zeros where no note sounds).
+def render(piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Samples:
+    """The sound of ``piece``, float32 ``[samples, 2]``, its peak at -1 dB full scale (zeros where no note sounds).
 
-    Raises ValueError for swing or rate out of range, and for a piece longer than an hour.
+    Raises ValueError for swing or rate out of range, and for a piece longer than twenty minutes.
     """
     checks.number("swing", swing, STRAIGHT, HARDEST)
     checks.positive_int("rate", rate, 8000)
     seconds = float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
     if seconds > _LONGEST:
         raise ValueError(f"piece must be at most {_LONGEST / 60:g} minutes long to be rendered, got {seconds / 60:.0f}")
-    mix = np.zeros((int(seconds * rate) + 1, 2))
+    mix = np.zeros((int(seconds * rate) + 1, 2), np.float32)
     for part in piece.parts:
         _add(mix, part, piece, swing, rate)
     return _normalised(mix)
 
 
-def render_with(sound_font: str | Path, piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Floats:
+def render_with(sound_font: str | Path, piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Samples:
     """As :func:`render`, played by FluidSynth with a sound font. Raises ImportError without it, OSError without the file."""
     Path(sound_font).open("rb").close()  # FluidSynth says nothing of a file that is not there
     try:
@@ -117,12 +118,14 @@ def render_with(sound_font: str | Path, piece: Piece, *, swing: float = STRAIGHT
             "a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library; without one none is needed"
         ) from error
     mono = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece, swing=swing))).fluidsynth(rate, str(sound_font))
-    return _normalised(np.repeat(np.asarray(mono, np.float64)[:, None], 2, axis=1))
+    return _normalised(np.repeat(np.asarray(mono, np.float32)[:, None], 2, axis=1))
 
 
-def _normalised(mix: Floats) -> Floats:
+def _normalised(mix: Samples) -> Samples:
     peak = float(np.abs(mix).max(initial=0.0))
-    return mix * (PEAK / peak) if peak > 0 else mix
+    if peak > 0:
+        mix *= np.float32(PEAK / peak)
+    return mix
 
 
 def _seconds(piece: Piece, file_ticks: NDArray[np.int64]) -> Floats:
@@ -135,7 +138,7 @@ def _seconds(piece: Piece, file_ticks: NDArray[np.int64]) -> Floats:
     return result
 
 
-def _add(mix: Floats, part: Part, piece: Piece, swing: float, rate: int) -> None:
+def _add(mix: Samples, part: Part, piece: Piece, swing: float, rate: int) -> None:
     """Add a part's sound to ``mix`` [samples, 2]."""
     onset, duration, pitch, velocity = part.arrays()
     beats = swinging(onset, onset + duration)
@@ -192,5 +195,5 @@ def _hit(pitch: int, rate: int) -> Floats:
         noise = np.diff(np.diff(noise, prepend=0.0), prepend=0.0) / 2.5
     t = np.arange(len(noise)) / rate
     length = 0.03 if pitch in (42, 44) else 0.07
-    body: Floats = noise * np.exp(-t / length) * (0.07 if bright else 0.2)
+    body: Floats = noise * np.exp(-t / length) * (0.16 if bright else 0.3)
     return body
