@@ -24,6 +24,8 @@ MAJOR, MINOR, SEVENTH = {0, 4, 7}, {0, 3, 7}, {0, 4, 7, 10}
 SYMBOLS = {
     "C": MAJOR, "Cmaj": MAJOR, "CM": MAJOR, "Cm": MINOR, "Cmin": MINOR, "C-": MINOR, "Cmi": MINOR,
     "Cmaj7": {0, 4, 7, 11}, "CM7": {0, 4, 7, 11}, "C∆": {0, 4, 7, 11}, "CΔ7": {0, 4, 7, 11}, "Cma7": {0, 4, 7, 11},
+    "CMA7": {0, 4, 7, 11}, "CMI7": {0, 3, 7, 10}, "CMin7": {0, 3, 7, 10}, "C\u22127": {0, 3, 7, 10},
+    "C7(b9,#11)": SEVENTH | {1, 6},
     "C-7": {0, 3, 7, 10}, "Cm7": {0, 3, 7, 10}, "Cmin7": {0, 3, 7, 10}, "Cm7b5": {0, 3, 6, 10}, "Cø": {0, 3, 6, 10},
     "Cø7": {0, 3, 6, 10},
     "C-7♭5": {0, 3, 6, 10}, "Cdim": {0, 3, 6}, "C°": {0, 3, 6}, "Cdim7": {0, 3, 6, 9}, "Co7": {0, 3, 6, 9},
@@ -80,6 +82,9 @@ def test_no_chord(symbol):
         ("C77", "'7' is not part of a chord symbol that is known here", 2),
         ("C7b11", "no chord has b11", 2),
         ("Cm7/H", "expected the bass note after the slash in 'Cm7/H'", 4),
+        ("C7b9)", "')' is not part of a chord symbol that is known here", 4),
+        ("C7,b9", "',b9' is not part of a chord symbol that is known here", 2),
+        ("C7(b9", "this parenthesis is not closed", 2),
         ("C/", "expected the bass note after the slash in 'C/'", 2),
     ],
 )

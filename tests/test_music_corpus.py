@@ -85,6 +85,19 @@ def test_faults_name_the_line(lines, message):
     assert str(error.value).startswith(message)
 
 
+@given(st.text(alphabet="C4Eb_-. |\n", max_size=40), st.text(alphabet="C7|% ", max_size=10))
+def test_any_text_is_a_melody_or_names_the_line(melody, chords):
+    try:
+        tunes = corpus.read(f"{HEAD}chords: {chords}\nmelody: {melody}\n")
+    except corpus.CorpusError as error:
+        tunes = ()
+        found = str(error)
+    else:
+        found = "line 0"
+    assert found.startswith("line ")
+    assert all(len(tune.changes.bars) * 48 == tune.piece.length for tune in tunes)
+
+
 def test_a_missing_field():
     with pytest.raises(corpus.CorpusError, match="line 4: the piece that ends here has no style"):
         corpus.read("title: T\nchords: F7\nmelody: - - - -\n")

@@ -19,10 +19,10 @@ _NO_CHORD = re.compile(r"N\.?C\.?$")
 _PARTS = [
     (kind, re.compile(pattern))
     for kind, pattern in [
-        ("skip", r"[(),]"),
-        ("major", r"maj|Maj|MAJ|ma(?!d)|Ma|M|∆|Δ|△|\^"),
-        ("alteration", r"([b#♭♯+-])(13|11|9|6|5)"),
-        ("minor", r"min|Min|MIN|mi|m|-"),
+        ("punctuation", r"[(),]"),
+        ("major", r"maj|Maj|MAJ|ma(?!d)|Ma|MA|M(?!I|in)|∆|Δ|△|\^"),
+        ("alteration", r"([b#♭♯+\u2212-])(13|11|9|6|5)"),
+        ("minor", r"min|Min|MIN|mi|MI|m|-|\u2212"),
         ("half", r"ø7?|Ø7?"),
         ("diminished", r"dim|°|º|o(?!mit)"),
         ("sus", r"sus(4|2)?"),
@@ -35,7 +35,7 @@ _PARTS = [
 ]
 _DEGREES = {"2": 2, "4": 5, "6": 9, "9": 2, "11": 5, "13": 9}
 _ALTERED = {"b5": 6, "#5": 8, "b9": 1, "#9": 3, "#11": 6, "b13": 8, "b6": 8}  # degree -> semitones above the root
-_ASCII = str.maketrans("♯♭+-", "#b#b")
+_ASCII = str.maketrans("♯♭+-\u2212", "#b#bb")
 
 
 class ChordError(ValueError):
@@ -126,6 +126,8 @@ def parse_chord_in(text: str, start: int, end: int) -> Chord:
     position = match.end()
     while position < end and text[position] != "/":
         position = _part(tones, text, position, end)
+    if tones.depth:
+        raise ChordError("this parenthesis is not closed", text, text.index("(", start))
     bass = root
     if position < end:
         note = _NOTE.fullmatch(text, position + 1, end)
@@ -147,6 +149,7 @@ class _Tones:
     kind_of_seventh: int = 10  # what a later number adds
     others: set[int] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
+    depth: int = 0  # of parentheses
 
     def intervals(self) -> set[int]:
         found = {0} | self.others
@@ -220,9 +223,14 @@ def _part(tones: _Tones, text: str, position: int, end: int) -> int:
     for kind, pattern in _PARTS:
         match = pattern.match(text, position, end)
         # Before a number + and - are the quality, after one they are sharp and flat: C-9, C7-9.
-        if not match or (kind == "alteration" and match[0][0] in "+-" and match[2] != "5" and "number" not in tones.seen):
+        if not match or (
+            kind == "alteration" and match[0][0] in "+-\u2212" and match[2] != "5" and "number" not in tones.seen
+        ):
             continue
-        if kind == "skip":
+        if kind == "punctuation":
+            tones.depth += {"(": 1, ")": -1, ",": 0}[match[0]]
+            if tones.depth + (match[0] == ")") < 1:  # a comma, or an end, outside of parentheses
+                break
             return match.end()
         if kind == "alteration" and match[1].translate(_ASCII) + match[2] not in _ALTERED:
             raise ChordError(f"no chord has {match[0]}", text, position)
