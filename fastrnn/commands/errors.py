@@ -18,9 +18,9 @@ def expected(error: Exception) -> tuple[int, str]:
     from ..gradients import NonFiniteGradient, NonFiniteWeight
     from ..serialization import FileFormatError
     from ..text.reading import TextError
-    from ..text.run_folder import RunError
     from ..text.vocabulary import EmptyVocabulary, UnknownCharacters
     from ..training import CheckpointError
+    from ..training.folder import RunError
 
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
     if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters)):
