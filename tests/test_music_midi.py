@@ -148,6 +148,7 @@ BAD = [
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0), "has no beats"),
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0xE728), "in frames, not in beats"),
     (midi(track((0, bytes([0x90, 200, 1])))), "is damaged: data byte must be in range 0..127"),
+    (midi(track((0, smf.meta(0x58, b"")))), "is damaged: a message in it makes no sense"),
     (midi(track()), "has no notes$"),
     (midi(), "has no notes$"),
     (midi(track((0, on(60)), (1, off(60)))), "has only one note$"),
