@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def _load(data: bytes, name: str) -> Any:
     except EOFError:
         raise MidiError(f"{name} is cut off: it ends amid a track") from None
     except Exception as error:  # mido trusts its input: any error may come out of bytes that are not what it expects
-        fault = " ".join(str(error).split()) or type(error).__name__
+        said = str(error) if isinstance(error, (OSError, ValueError, mido.KeySignatureError)) else ""
+        fault = " ".join(said.split()) or "a message in it makes no sense"
         raise MidiError(f"{name} is damaged: {fault[:200]}") from None
     if file.type not in (0, 1):
         raise MidiError(f"{name} is a MIDI file of type {file.type}: expected 0 or 1, in which tracks sound together")
@@ -129,20 +131,20 @@ class _Keyboard:
     """Which notes of a track sound, in the order in which they were struck: each (onset, velocity, program)."""
 
     track: _Track
-    open: dict[tuple[int, int], list[tuple[int, int, int]]] = field(default_factory=dict)  # by channel and pitch
+    open: dict[tuple[int, int], deque[tuple[int, int, int]]] = field(default_factory=dict)  # by channel and pitch
     programs: list[int] = field(default_factory=lambda: [0] * 16)
 
     def strike(self, at: int, message: Any) -> None:
         channel = message.channel
         program = self.programs[channel]
         self.track.notes.setdefault((channel, program), [])  # parts come in the order in which they begin
-        self.open.setdefault((channel, message.note), []).append((at, message.velocity, program))
+        self.open.setdefault((channel, message.note), deque()).append((at, message.velocity, program))
 
     def release(self, at: int, channel: int, pitch: int) -> None:
         """End the note that was struck first; a release of none is no fault."""
         sounding = self.open.get((channel, pitch))
         if sounding:
-            onset, velocity, program = sounding.pop(0)
+            onset, velocity, program = sounding.popleft()
             self.track.notes[channel, program].append((onset, at, pitch, velocity))
 
     def silence(self, at: int, channel: int | None = None) -> None:

@@ -135,7 +135,7 @@ def _checked(ids: Any, vocabulary: PartVocabulary) -> Ids:
         bad = ids[(ids < 0) | (ids >= len(vocabulary))][0]
         raise ValueError(f"ids must be in 0..{len(vocabulary) - 1}, got {bad}")
     ends = np.flatnonzero(ids == vocabulary.end)
-    used = ids[: ends[0]] if len(ends) else ids
+    used: Ids = ids[: ends[0]] if len(ends) else ids
     kind = vocabulary.kinds()[used]  # an end does not occur in it
     due = np.zeros_like(kind)
     due[1:] = np.where(vocabulary.complete()[used[:-1]], (kind[:-1] + 1) % 3, kind[:-1])
