@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from .vocabulary import END, PITCH, SHIFT, UNIT, PartVocabulary
 
+NEVER = np.iinfo(np.int64).max // 2  # when a key is released that cannot be played
+
 
 class Grammar:
     """Where a sequence of tokens has come to: what :meth:`mask` allows, :meth:`advance` takes.
@@ -17,10 +19,11 @@ class Grammar:
     higher than the one before it, no key is struck while it is held, and no shift leads to where every key is held. There is
     always a token that is allowed, and a note can always be completed.
 
-    ``due`` is the kind of the next token, ``time`` what has passed, in ticks (see :func:`fastrnn.music.tokens.clock`).
+    ``low`` and ``high`` narrow the pitches to those of an instrument. ``due`` is the kind of the next token, ``time`` what
+    has passed, in ticks (see :func:`fastrnn.music.tokens.clock`). Raises ValueError where no pitch is left.
     """
 
-    def __init__(self, vocabulary: PartVocabulary) -> None:
+    def __init__(self, vocabulary: PartVocabulary, low: int = 0, high: int = 127) -> None:
         self.vocabulary = vocabulary
         self.due = SHIFT
         self.time = 0
@@ -33,7 +36,12 @@ class Grammar:
         self._pitch, self._held = vocabulary.low, 0  # of the note that is being written: its pitch, its ticks so far
         self._onset = -1  # of the last note
         self._last = vocabulary.low - 1  # its pitch
-        self._free = np.zeros(vocabulary.pitches, np.int64)  # when each key is released
+        pitches = np.arange(vocabulary.low, vocabulary.high + 1)
+        playable = (low <= pitches) & (pitches <= high)
+        if not playable.any():
+            raise ValueError(f"low and high must leave a pitch of {vocabulary.low}..{vocabulary.high}, got {low}..{high}")
+        by_kind[PITCH, vocabulary.first_pitch + np.flatnonzero(~playable)] = False
+        self._free = np.where(playable, 0, NEVER)  # when each key is released
 
     def copy(self) -> Grammar:
         """An independent one at the same place."""

@@ -1,0 +1,81 @@
+"""The model that improvises: what it is told at each token, and the layers between that and the next token's logits.
+
+Letters: ``T`` tokens, ``B`` songs side by side, ``V`` tokens in the vocabulary, ``E`` embedding size, ``H`` hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks, init
+from ..graph import Input, Model
+from ..layers import Concat, Dropout, Embedding, Linear
+from ..layers.recurrent import GRU, LSTM, RNN
+from ..layers.recurrent_base import Recurrent
+from .piece import TICKS
+from .vocabulary import PartVocabulary
+
+CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+CHORD = 24  # features: 12 pitch classes, and the root among 12
+POSITIONS = 8 * TICKS  # in a bar: the last one stands for all that come later
+POSITION_SIZE = 16  # of their embedding
+
+
+def jazz_model(
+    vocabulary: PartVocabulary,
+    *,
+    model: str = "lstm",
+    layers: int = 2,
+    hidden: int = 192,
+    embedding: int = 64,
+    dropout: float = 0.0,
+    dtype: Any = "float32",
+    rng: np.random.Generator | int | None = None,
+    backend: str | None = None,
+) -> Model:
+    """``logits [T,B,V] = model(token, chord, position)``: which token comes next.
+
+    .. code-block:: text
+
+        token    [T,B]     the token before, -1 at the beginning
+        chord    [T,B,24]  what sounds where the next one stands: its 12 pitch classes, its root one-hot
+        position [T,B]     how far into the bar that is, in ticks
+
+        x      = concat(E token, chord, F position)     E = tokens [V,E], F = positions [96,16]
+        y      = layers x LSTM(x), dropout
+        logits = O concat(y, chord) + b                 O = output [V,H+24]
+
+    The chord also goes straight to the output, where each of its tones speaks for its pitches: the layers in between then
+    have the line to learn, and not that. Dropout is between the layers and before the output. Raises TypeError or
+    ValueError naming the argument.
+    """
+    checks.choice("model", model, tuple(CELLS))
+    rng = init.generator(rng)
+    token = Input(("T", "B"), dtype="int64", name="token")
+    chord = Input(("T", "B", CHORD), dtype=dtype, name="chord")
+    position = Input(("T", "B"), dtype="int64", name="position")
+    tokens = Embedding(len(vocabulary), embedding, dtype=dtype, rng=rng).named("tokens")(token)
+    places = Embedding(POSITIONS, POSITION_SIZE, dtype=dtype, rng=rng).named("positions")(position)
+    options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "dtype": dtype, "rng": rng, "backend": backend}
+    if model == "lstm":
+        options["forget_bias"] = 1.0
+    recurrent = CELLS[model](embedding + CHORD + POSITION_SIZE, hidden, layers, **options).named("recurrent")
+    y, _ = recurrent(Concat()(tokens, chord, places))
+    heard = Concat()(Dropout(dropout, rng=rng)(y), chord)
+    logits = Linear(hidden + CHORD, len(vocabulary), dtype=dtype, rng=rng, backend=backend).named("output")(heard)
+    return Model((token, chord, position), logits)
+
+
+def recurrent_of(model: Model) -> Recurrent:
+    """Its recurrent layers."""
+    layer = model.layers["recurrent"]
+    assert isinstance(layer, Recurrent)
+    return layer
+
+
+def in_bar(position: NDArray[Any]) -> NDArray[np.int64]:
+    """Ticks after the bar line as ids of positions, of the same shape."""
+    return np.minimum(position, POSITIONS - 1).astype(np.int64)
