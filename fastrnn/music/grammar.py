@@ -49,6 +49,12 @@ class Grammar:
         twin._free = self._free.copy()
         return twin
 
+    def take_over(self, other: Grammar) -> None:
+        """Go on from where the other one, of the same vocabulary, has come to, with the pitches of this one."""
+        self.due, self.time, self._amid = other.due, other.time, other._amid
+        self._pitch, self._held, self._onset, self._last = other._pitch, other._held, other._onset, other._last
+        self._free = np.maximum(self._free, other._free)
+
     def mask(self) -> NDArray[np.bool_]:
         """Which ids may come next, bool ``[V]``, a new array."""
         allowed: NDArray[np.bool_] = self._by_kind[self.due].copy()
