@@ -89,7 +89,7 @@ def play(
     from ..music.piece import bar_lines
 
     instrument = instrument_for(player, arguments.instrument)
-    options = {"low": instrument.low, "high": instrument.high, "to_the_end": whole, "primer": primer}
+    options: dict[str, Any] = {"low": instrument.low, "high": instrument.high, "to_the_end": whole, "primer": primer}
     try:
         solo = improvise(player.model, player.vocabulary, form, choice=choice_of(arguments), seed=arguments.seed, **options)
     except ValueError as error:

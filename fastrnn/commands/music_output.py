@@ -45,7 +45,7 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
         "--instrument",
         choices=tuple(INSTRUMENTS),
         metavar="NAME",
-        help=f"plays the solo, which keeps to its range: {', '.join(INSTRUMENTS)} (default: the songs' own, and their range)",
+        help=f"plays the solo, which keeps to its range: {', '.join(INSTRUMENTS)} (default: the songs', and their range)",
     )
     for name, what in (("comping", "chords on a piano"), ("bass", "a walking bass"), ("drums", "a ride cymbal")):
         default = "" if name == "drums" else " (default: yes, but not beside a piano alone)"

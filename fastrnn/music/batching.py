@@ -147,7 +147,7 @@ class SongBatches:
         spare = max(0, len(line.ids) + 1 - self._length)
         start = int(np.clip(start + rng.integers(-self._length // 2, self._length // 2 + 1), 0, spare))
         while len(line.ids) < start + self._length and not ending:
-            line = line.then(self._in_a_key(self._songs[rng.integers(len(self._songs))], rng), self._vocabulary)
+            line = line.then(self._in_a_key(self._songs[int(rng.integers(len(self._songs)))], rng), self._vocabulary)
         ids = np.append(line.ids, self._vocabulary.end)
         window = slice(start, start + self._length)
         return tuple(array[window] for array in line.steps(ids, self._vocabulary))

@@ -64,8 +64,8 @@ def improvise(
 
     It goes on from the notes of ``primer``, which begin at the form's beginning. ``low`` and ``high`` are the instrument's
     range, which holds for what is sampled. Without ``to_the_end`` the model may end before the form does. The same seed
-    gives the same part (None: a fresh one each time). Raises ValueError for a primer that is longer than the form or outside of
-    the vocabulary, and for a range in which no pitch is left.
+    gives the same part (None: a fresh one each time). Raises ValueError for a primer that is longer than the form or
+    outside of the vocabulary, and for a range in which no pitch is left.
     """
     player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), to_the_end)
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()

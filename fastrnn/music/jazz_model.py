@@ -54,9 +54,9 @@ def jazz_model(
     """
     checks.choice("model", model, tuple(CELLS))
     rng = init.generator(rng)
-    token = Input(("T", "B"), dtype="int64", name="token")
-    chord = Input(("T", "B", CHORD), dtype=dtype, name="chord")
-    position = Input(("T", "B"), dtype="int64", name="position")
+    token: Any = Input(("T", "B"), dtype="int64", name="token")
+    chord: Any = Input(("T", "B", CHORD), dtype=dtype, name="chord")
+    position: Any = Input(("T", "B"), dtype="int64", name="position")
     tokens = Embedding(len(vocabulary), embedding, dtype=dtype, rng=rng).named("tokens")(token)
     places = Embedding(POSITIONS, POSITION_SIZE, dtype=dtype, rng=rng).named("positions")(position)
     options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "dtype": dtype, "rng": rng, "backend": backend}
@@ -78,4 +78,5 @@ def recurrent_of(model: Model) -> Recurrent:
 
 def in_bar(position: NDArray[Any]) -> NDArray[np.int64]:
     """Ticks after the bar line as ids of positions, of the same shape."""
-    return np.minimum(position, POSITIONS - 1).astype(np.int64)
+    places: NDArray[np.int64] = np.minimum(position, POSITIONS - 1).astype(np.int64)
+    return places
