@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..losses import IGNORED
 from .chords import NO_CHORD
-from .jazz_model import in_bar
+from .jazz_model import in_bar, last_pitches
 from .piece import bar_lines
 from .songs import Song
 from .tokens import clock, encode, keys, transposed
@@ -25,16 +25,15 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 NOTHING = -1  # before the first token
+PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
 ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``token``, ``position``, ``targets`` int64 ``[T,B]``, ``chord`` float32 ``[T,B,24]``, ``lengths`` int64 ``[B]``."""
+    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths`` ``[B]``."""
 
-    token: Ids
-    chord: Floats
-    position: Ids
+    inputs: tuple[Any, ...]
     targets: Ids
     lengths: Ids
 
@@ -97,12 +96,13 @@ class Line:
             self.length + other.length,
         )
 
-    def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Ids, Floats, Ids, Ids]:
-        """``token, chord, position, target`` of each step for ``ids``, this line's with or without an end."""
+    def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
+        """The model's inputs, and the target, of each step for ``ids``, this line's with or without an end."""
         ticks = clock(ids, vocabulary)[:-1]
         position = ticks - self.bars[np.searchsorted(self.bars, ticks, side="right") - 1]
         chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")]
-        return np.concatenate([[NOTHING], ids[:-1]]), chord, in_bar(position), ids
+        token = np.concatenate([[NOTHING], ids[:-1]])
+        return token, chord, in_bar(position), *last_pitches(ids, vocabulary), ids
 
 
 def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:
@@ -176,12 +176,13 @@ def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
     """Sequences of :meth:`Line.steps`, side by side."""
     lengths = np.array([len(sequence[0]) for sequence in sequences], np.int64)
     T, B = int(lengths.max()), len(sequences)
-    token, position, targets = (np.full((T, B), fill, np.int64) for fill in (NOTHING, 0, IGNORED))
-    chord = np.zeros((T, B, sequences[0][1].shape[1]), np.float32)
-    for b, sequence in enumerate(sequences):
-        n = lengths[b]
-        token[:n, b], chord[:n, b], position[:n, b], targets[:n, b] = sequence
-    return Batch(token, chord, position, targets, lengths)
+    fields = []
+    for fill, field in zip(PADDING, zip(*sequences, strict=True), strict=True):
+        array = np.full((T, B, *field[0].shape[1:]), fill, field[0].dtype)
+        for b, values in enumerate(field):
+            array[: len(values), b] = values
+        fields.append(array)
+    return Batch(tuple(fields[:-1]), fields[-1], lengths)
 
 
 def range_of(songs: Sequence[Song]) -> tuple[int, int]:

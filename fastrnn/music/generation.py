@@ -18,7 +18,7 @@ from .grammar import Grammar
 from .jazz_model import in_bar
 from .piece import Metre, Part, Piece, bar_lines
 from .tokens import decode, encode
-from .vocabulary import PartVocabulary
+from .vocabulary import PITCH, PartVocabulary
 
 LONGEST = 4  # LONG tokens one after the other: four bars of rest, or of one note
 
@@ -90,6 +90,8 @@ class _Player:
         self.model, self.vocabulary, self.form, self.grammar = model, vocabulary, form, grammar
         self.to_the_end = to_the_end
         self.ids: list[int] = []
+        self._said = [NOTHING, NOTHING]  # pitches, see fastrnn.music.jazz_model.last_pitches
+        self._kinds = vocabulary.kinds()
         self._state: Any = None
         self._bars = bar_lines(form.metres, form.length + 1)
         self._ticks = np.array([tick for tick, _ in form.chords], np.int64)
@@ -103,7 +105,7 @@ class _Player:
         for token in ids:
             self._logits(grammar.time)
             grammar.advance(token)
-            self.ids.append(token)
+            self._take(token)
         self.grammar.take_over(grammar)
 
     def play(self, choice: Choice, rng: np.random.Generator) -> None:
@@ -113,7 +115,7 @@ class _Player:
             logits[~self._allowed()] = -np.inf
             token = int(choose(logits[None], rng.random(1), choice)[0])
             self.grammar.advance(token)
-            self.ids.append(token)
+            self._take(token)
             if token == self.vocabulary.end:
                 return
         if self.ids[-1:] == [self.vocabulary.long_duration]:  # it sounds on at the end of the form
@@ -125,9 +127,15 @@ class _Player:
         place = min(time, self.form.length)
         position = in_bar(place - self._bars[np.searchsorted(self._bars, [place], side="right") - 1])
         chord = self._chords[np.searchsorted(self._ticks, [place], side="right")]
-        logits, self._state = self.model.step(np.array([token]), chord, position, state=self._state)
+        before, last = np.array(self._said[-2:])[:, None]
+        logits, self._state = self.model.step(np.array([token]), chord, position, last, before, state=self._state)
         row: NDArray[Any] = logits[0]
         return row
+
+    def _take(self, token: int) -> None:
+        self.ids.append(token)
+        if self._kinds[token] == PITCH:
+            self._said.append(token - self.vocabulary.first_pitch)
 
     def _allowed(self) -> NDArray[np.bool_]:
         """Which ids may come next, bool ``[V]``."""

@@ -47,7 +47,7 @@ class JazzTask:
     def train_step(self) -> tuple[float, int]:
         """Forward and backward over the next batch: the mean loss in nats per token, and how many were counted."""
         batch = self.batches.next()
-        logits, backward = self.model.forward(batch.token, batch.chord, batch.position, lengths=batch.lengths)
+        logits, backward = self.model.forward(*batch.inputs, lengths=batch.lengths)
         loss, dlogits = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED)
         backward(dlogits, need_dx=False)
         return loss, batch.tokens
@@ -56,7 +56,7 @@ class JazzTask:
         """The mean loss over the songs held out, each from its beginning to its end, nats per token."""
         total, tokens = 0.0, 0
         for batch in evaluation(self._held_out, self._vocabulary, EVALUATED):
-            logits = self.model(batch.token, batch.chord, batch.position, lengths=batch.lengths)
+            logits = self.model(*batch.inputs, lengths=batch.lengths)
             loss, _ = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED, reduction="sum")
             total += loss
             tokens += batch.tokens
