@@ -85,11 +85,14 @@ def play(
     """Sample over the form, write what is asked for, print the figures; 0."""
     from dataclasses import replace
 
-    from ..music.generation import improvise
+    from ..music.batching import lines
+    from ..music.generation import improvise, places_of
     from ..music.piece import bar_lines
 
     instrument = instrument_for(player, arguments.instrument)
+    places = places_of(lines(player.songs.train, player.vocabulary), player.vocabulary)
     options: dict[str, Any] = {"low": instrument.low, "high": instrument.high, "to_the_end": whole, "primer": primer}
+    options["places"] = places
     try:
         solo = improvise(player.model, player.vocabulary, form, choice=choice_of(arguments), seed=arguments.seed, **options)
     except ValueError as error:

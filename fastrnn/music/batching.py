@@ -31,7 +31,7 @@ ENDING = 0.2  # how often a sequence ends with its first song, so that ends are 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths`` ``[B]``."""
+    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths [B]``."""
 
     inputs: tuple[Any, ...]
     targets: Ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from ..graph import Model
 from ..text.sampling import PLAIN, Choice, choose
-from .batching import NOTHING
+from .batching import NOTHING, Line
 from .changes import Changes
 from .chords import NO_CHORD, Chord
 from .grammar import Grammar
 from .jazz_model import in_bar
-from .piece import Metre, Part, Piece, bar_lines
-from .tokens import decode, encode
-from .vocabulary import PITCH, PartVocabulary
+from .piece import TICKS, Metre, Part, Piece, bar_lines
+from .tokens import clock, decode, encode
+from .vocabulary import END, PITCH, PartVocabulary
 
 LONGEST = 4  # LONG tokens one after the other: four bars of rest, or of one note
 
@@ -58,16 +58,18 @@ def improvise(
     primer: Part | None = None,
     low: int = 0,
     high: int = 127,
+    places: NDArray[np.bool_] | None = None,
     to_the_end: bool = True,
 ) -> Solo:
     """A part over the whole ``form``, by a model of :func:`fastrnn.music.jazz_model.jazz_model`.
 
     It goes on from the notes of ``primer``, which begin at the form's beginning. ``low`` and ``high`` are the instrument's
-    range, which holds for what is sampled. Without ``to_the_end`` the model may end before the form does. The same seed
-    gives the same part (None: a fresh one each time). Raises ValueError for a primer that is longer than the form or
-    outside of the vocabulary, and for a range in which no pitch is left.
+    range, ``places`` says which tokens may stand where in a beat (:func:`places_of`); both hold for what is sampled. Without
+    ``to_the_end`` the model may end before the form does. The same seed gives the same part (None: a fresh one each time).
+    Raises ValueError for a primer that is longer than the form or outside of the vocabulary, and for a range in which no
+    pitch is left.
     """
-    player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), to_the_end)
+    player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), places, to_the_end)
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()
     if primer is not None and primer.end > form.length:
         raise ValueError(f"primer must be shorter than the form, {form.length} ticks, got {primer.end}")
@@ -86,8 +88,17 @@ def improvise(
 class _Player:
     """The model, where it has come to, and what it has said."""
 
-    def __init__(self, model: Model, vocabulary: PartVocabulary, form: Form, grammar: Grammar, to_the_end: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        vocabulary: PartVocabulary,
+        form: Form,
+        grammar: Grammar,
+        places: NDArray[np.bool_] | None,
+        to_the_end: bool,
+    ) -> None:
         self.model, self.vocabulary, self.form, self.grammar = model, vocabulary, form, grammar
+        self.places = places
         self.to_the_end = to_the_end
         self.ids: list[int] = []
         self._said = [NOTHING, NOTHING]  # pitches, see fastrnn.music.jazz_model.last_pitches
@@ -145,4 +156,20 @@ class _Player:
         for long in self._long:
             if self.ids[-LONGEST:] == [long] * LONGEST:
                 allowed[long] = False
-        return allowed
+        if self.places is None:
+            return allowed
+        usual = allowed & self.places[self.grammar.time % TICKS]
+        return usual if usual.any() else allowed
+
+
+def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:
+    """Which tokens stand where in a beat in some of the ``lines``, bool ``[12,V]``; pitches and the end may anywhere.
+
+    One token of a triplet that goes wrong would move all that follows off the beat, to where no song has ever been: a model
+    has not learned to find its way back from there.
+    """
+    places = np.zeros((TICKS, len(vocabulary)), np.bool_)
+    for line in lines:
+        places[clock(line.ids, vocabulary)[:-1] % TICKS, line.ids] = True
+    places[:, np.isin(vocabulary.kinds(), (PITCH, END))] = True
+    return places
