@@ -98,8 +98,8 @@ def play(
     except ValueError as error:
         raise InputError(str(error)) from error
     if solo.ended:  # the model's own end: up to the bar in which it stopped
-        lines = bar_lines(form.metres, form.length + 1)
-        later = lines[lines >= max(solo.part.end, 1)]
+        bars = bar_lines(form.metres, form.length + 1)
+        later = bars[bars >= max(solo.part.end, 1)]
         length = int(later[0]) if len(later) else form.length
         form = replace(form, length=length, chords=tuple(chord for chord in form.chords if chord[0] < length))
     piece = arranged(player, solo, form, instrument.program, arguments)
