@@ -90,7 +90,7 @@ class TestLayers:
         logits, backward = model.forward(*inputs, lengths=batch.lengths)
         backward(softmax_cross_entropy(logits, batch.targets)[1])
         for name, parameter in model.named_parameters():
-            if name in ("recurrent.weight_ih_l0", "output.bias", "tokens.weight"):
+            if name in ("recurrent.bias_ih_l0", "recurrent.weight_hh_l0", "output.bias", "tokens.weight"):
                 wanted = parameter_differences(loss, parameter)
                 np.testing.assert_allclose(parameter.grad, wanted, rtol=1e-5, atol=1e-8, err_msg=name)
 

@@ -115,7 +115,8 @@ class PitchLogits(Layer):
 def _roots(chord: Array) -> tuple[Array, NDArray[np.bool_]]:
     """The roots ``[...]``, and whether there is a chord at all."""
     roots = chord[..., 12:]
-    return roots.argmax(-1), roots.any(-1)
+    known: NDArray[np.bool_] = np.any(roots, axis=-1)
+    return roots.argmax(-1), known
 
 
 def _mark(result: Array, places: Array, where: Array) -> None:
