@@ -30,7 +30,7 @@ def jazz_model(
     *,
     model: str = "lstm",
     layers: int = 2,
-    hidden: int = 192,
+    hidden: int = 160,
     embedding: int = 64,
     dropout: float = 0.0,
     dtype: Any = "float32",

@@ -11,7 +11,7 @@ from .songs import VOICES
 
 # A few hundred bars in twelve keys: much dropout, and an end before the model knows them by heart.
 DEFAULTS: dict[str, Any] = {
-    "hidden": 192, "batch": 32, "seq_length": 192, "max_steps": 700, "eval_every": 50, "dropout": 0.4,
+    "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
 }  # fmt: skip
 
 
