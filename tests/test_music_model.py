@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differences import central_differences, normal, parameter_differences
+from example_scripts import example
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_task import assert_same_checkpoint
@@ -269,3 +270,37 @@ class TestTraining:
         vocabulary = vocabulary_for(some, False, True)
         assert all(len(line.moves) == 12 for line in lines(some, vocabulary, transpose=True))
         assert vocabulary_for(some, True, False).polyphonic
+
+
+class TestCourse:
+    """examples/jazz_course.py: the same cell, written out and fed back."""
+
+    course = example("jazz_course")
+
+    def test_the_slices_are_the_whole_sequence(self):
+        course = self.course.Course(seed=1)
+        x = normal(self.course.T_X, 2, self.course.VALUES).astype(np.float32)
+        whole = course.densor(course.cell(x)[0])
+        np.testing.assert_allclose(np.concatenate(course.training_model()(*x[:, None])), whole, rtol=1e-4, atol=1e-5)
+
+    def test_outputs_are_fed_back(self):
+        course = self.course.Course(seed=1)
+        one_hot = np.eye(self.course.VALUES, dtype=np.float32)
+        x, state = one_hot[None, [3]], (np.zeros((1, 1, 64), np.float32),) * 2
+        outputs = course.inference_model(6)(x, *state)
+        for y in outputs:
+            a, state = course.cell(x, state)
+            x = one_hot[course.densor(a).argmax(-1)]
+            np.testing.assert_array_equal(y, x)
+
+    def test_it_learns_and_plays(self, capsys):
+        known, X = self.course.data()
+        assert X.shape[::2] == (30, 78)
+        assert (X.sum(-1) == 1).all()
+        course = self.course.Course()
+        model = course.training_model()
+        first, last = (self.course.train(model, X[:, :40], epochs) for epochs in (1, 8))
+        assert last < first - 0.5
+        part = self.course.improvise(course, known)
+        assert len(part.notes) == 50
+        assert all(one.end <= other.onset for one, other in zip(part.notes, part.notes[1:], strict=False))
