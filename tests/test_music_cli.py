@@ -211,6 +211,7 @@ def test_bad_input_to_training(tmp_path, files, capsys):
     assert "number of a part" in error(files / "0.mid", "--melody", "7")
     assert error("--voices", "line").startswith("--melody, --changes and --voices are for files")
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
+    assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)
     fault, line, place = error(files, "--changes", "Dm7 | H7").splitlines()
     assert "root from A to G" in fault
     assert line[place.index("^")] == "H"

@@ -68,12 +68,17 @@ def jazz_model(
     options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "dtype": dtype, "rng": rng, "backend": backend}
     if model == "lstm":
         options["forget_bias"] = 1.0
-    inputs = embedding + POSITION_SIZE + CHORD + RELATION
+    inputs = input_size(embedding)
     y, _ = CELLS[model](inputs, hidden, layers, **options).named("recurrent")(Concat()(tokens, places, chord, relation))
     heard = Concat()(Dropout(dropout, rng=rng)(y), chord, relation)
     spoken = PitchLogits.of(vocabulary)
     raw = Linear(hidden + CHORD + RELATION, spoken.inputs, dtype=dtype, rng=rng, backend=backend).named("output")(heard)
     return Model((token, chord, position, last, before), spoken(raw, chord, last))
+
+
+def input_size(embedding: int) -> int:
+    """The size of what the recurrent layers are given."""
+    return embedding + POSITION_SIZE + CHORD + RELATION
 
 
 def recurrent_of(model: Model) -> Recurrent:

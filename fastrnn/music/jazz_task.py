@@ -13,16 +13,18 @@ from ..graph import Model
 from ..layers.parameter import Parameter
 from ..losses import IGNORED, softmax_cross_entropy
 from ..text.baselines import baselines
+from ..text.model_size import check_count, recurrent_count
 from ..training import Trainer
 from ..training.options import make_config, make_optimizer, make_schedule
 from .batching import Ids, Line, SongBatches, evaluation, lines, vocabulary_for
-from .jazz_model import jazz_model
+from .jazz_model import input_size, jazz_model
 from .options import JazzOptions
 from .songs import Song, cut
 from .tokens import transposed
 from .vocabulary import PartVocabulary
 
 EVALUATED = 16  # songs at a time
+TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
 
 
 class JazzTask:
@@ -137,8 +139,15 @@ def make_model(
     *,
     rng: np.random.Generator | None = None,
     backend: str | None = None,
+    copies: int = 1,
 ) -> Model:
-    """The model that the options describe, with fresh weights."""
+    """The model that the options describe, with fresh weights.
+
+    Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
+    """
+    V, H = len(vocabulary), options.hidden
+    count = V * options.embedding + recurrent_count(options, input_size(options.embedding)) + H * V
+    check_count(options, count, copies)
     return jazz_model(
         vocabulary,
         model=options.model,
@@ -164,7 +173,7 @@ def make_trainer(
     """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed."""
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(songs, options, polyphonic)
-    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend)
+    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
     task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
