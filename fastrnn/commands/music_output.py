@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SLOWEST, FASTEST = 20, 400  # quarters a minute
 SOLO = "solo"
+TOP_P = 0.95  # of music: the last twentieth are the notes that stand out
 
 
 def add_music_options(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +53,8 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=f"add {what}{default}")
 
 
-def add_choice_options(parser: argparse.ArgumentParser) -> None:
-    """How a token is chosen."""
+def add_choice_options(parser: argparse.ArgumentParser, top_p: str = f"{TOP_P:g}") -> None:
+    """How a token is chosen; ``top_p`` is what the help says of that option's default."""
     parser.add_argument(
         "--temperature", type=real(0), default=1.0, metavar="T", help="above 1 is bolder, below 1 tamer (default: 1)"
     )
@@ -63,19 +64,19 @@ def add_choice_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top-p",
         type=real(0, 1, above=True),
-        default=1.0,
         metavar="P",
-        help="only the most likely tokens that make up P of the probability (default: 1, all)",
+        help=f"only the most likely tokens that make up P of the probability (default: {top_p})",
     )
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
     parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: fresh ones)")
 
 
-def choice_of(arguments: argparse.Namespace) -> Choice:
-    """How a token is chosen, from the options above."""
+def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
+    """How a token is chosen, from the options above; ``top_p`` where none is given."""
     from ..text.sampling import Choice
 
-    return Choice(arguments.temperature, arguments.top_k, arguments.top_p, arguments.greedy)
+    given = top_p if arguments.top_p is None else arguments.top_p
+    return Choice(arguments.temperature, arguments.top_k, given, arguments.greedy)
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
-from .music_output import add_choice_options, add_music_options, check_outputs, choice_of
+from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of
 from .notes import note
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("--sentences", action="store_true", help="of a stream of words: each sample ends with a sentence")
     parser.add_argument("--no-unk", action="store_true", help="of words: reject <UNK>; of characters it always is")
-    add_choice_options(parser)
+    add_choice_options(parser, f"1, all, of text; {TOP_P:g} of music")
     add_music_options(parser)
     add_machine_options(parser)
     parser.set_defaults(run=run)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse(arguments, TEXT_ONLY, "text")
         return _play(arguments)
     _refuse(arguments, MUSIC_ONLY, "a jazz run")
-    choice = choice_of(arguments)
+    choice = choice_of(arguments, top_p=1.0)
     model, config = load_language_model(arguments.folder)
     words = model.vocabulary.unit == "word"
     options = {
