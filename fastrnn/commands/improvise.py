@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from ..music.run_folder import Player
 
 DESCRIPTION = """\
-Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo with chords on a piano and a walking
-bass. Every note is sampled under the grammar of the representation, so that all that is sampled can be played.
+Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo, with chords on a piano and a
+walking bass. Every note is sampled under the grammar of the representation, so that all that is sampled can be played.
 """
 EPILOG = """\
-Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: and :|
+Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
 repeat what stands between them; or the name of a progression:
 {names}.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
-  fastrnn improvise runs/jazz --changes blues --key Bb --choruses 4 --tempo 160 --wav solo.wav --roll solo.png --out solo.mid
+  fastrnn improvise runs/jazz --changes blues --key Bb --tempo 160 --wav solo.wav --roll solo.png --out solo.mid
   fastrnn improvise runs/jazz --changes blues --primer lick.mid --seed 1 --out solo.mid
 """
 
