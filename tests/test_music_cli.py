@@ -107,6 +107,12 @@ def test_a_folder_with_bad_files(tmp_path, files, capsys):
     assert "3 songs" in captured.out
 
 
+def test_a_file_without_the_part_that_is_named_is_skipped(tmp_path, files, capsys):
+    write_midi(files / "other.mid", Piece((Part("tuba", 58, notes=(Note(0, 6, 40), Note(6, 6, 43))),)))
+    _train(files, "--melody", "lead", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    assert f"skipped: {files}/other.mid: name must be one of 'tuba', got 'lead'" in capsys.readouterr().err
+
+
 def test_a_single_file_holds_out_its_end(tmp_path, files, capsys):
     _train(files / "0.mid", *SMALL, "--max-steps", 2, "--val-fraction", "0.25", "--out", tmp_path / "run")
     songs = load_player(tmp_path / "run").songs

@@ -27,8 +27,8 @@ Without files it learns from choruses that were written for fastrnn: blues, ii-V
 EPILOG = """\
 Of each file the melody is learned, as a line of single notes (which part that is, is guessed; --melody names it), or,
 where most files are for piano alone, all that is played, notes that sound together included (--voices). Chords are the
-file's own markers, or are inferred from what sounds, or are given with --changes. Files are read onto a grid of 12 ticks
-a quarter and learned in all twelve keys.
+file's own markers, or are inferred from what sounds, or are given with --changes. Files are read onto a grid of 12
+ticks a quarter and learned in all twelve keys.
 
 A run folder holds config.json, pieces.json (what was learned from: the files are not needed again), best.safetensors
 and last.safetensors (checkpoints), metrics.csv (losses in nats per token) and loss.png.
