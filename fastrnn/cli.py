@@ -1,4 +1,4 @@
-"""The command line: ``fastrnn train``, ``sample``, ``score``, ``bench``, ``info``.
+"""The command line: ``fastrnn train``, ``sample``, ``score``, ``improvise``, ``bench``, ``info``.
 
 Every error is one line on standard error. The exit status is 0, 2 for bad usage or input, 1 when something failed on
 the way (a full disk, a gradient that is not finite), 130 after Ctrl-C.
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import bench, info, sample, score, train_text
+from .commands import bench, improvise, info, sample, score, train_jazz, train_text
 
 DESCRIPTION = "Train recurrent networks on the CPU, sample from them and look at them."
 
@@ -32,8 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="fastrnn", description=DESCRIPTION)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a model", description="Train a model.")
-    train_text.add_to(train.add_subparsers(title="what to train", required=True, metavar="KIND"))
-    for command in (sample, score, bench, info):
+    kinds = train.add_subparsers(title="what to train", required=True, metavar="KIND")
+    train_text.add_to(kinds)
+    train_jazz.add_to(kinds)
+    for command in (sample, score, improvise, bench, info):
         command.add_to(commands)
     return parser
 

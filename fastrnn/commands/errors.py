@@ -16,14 +16,18 @@ def expected(error: Exception) -> tuple[int, str]:
     from ..backends import BackendUnavailable
     from ..checks import SettingError
     from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
+    from ..music.chords import ChordError
+    from ..music.midi import MidiError
     from ..serialization import FileFormatError
     from ..text.reading import TextError
-    from ..text.run_folder import RunError
     from ..text.vocabulary import EmptyVocabulary, UnknownCharacters
     from ..training import CheckpointError
+    from ..training.folder import RunError
 
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
-    if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters)):
+    if isinstance(error, ChordError):
+        return 2, str(error)  # with the place below it
+    if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters, MidiError)):
         return 2, one_line(error)
     if isinstance(error, OSError):
         return 1, explain(error)

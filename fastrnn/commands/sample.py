@@ -1,4 +1,4 @@
-"""``fastrnn sample``: text from a trained model."""
+"""``fastrnn sample``: text, or music, from a trained model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_machine_options, apply_machine_options, integer, real, seed
+from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
+from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of
 from .notes import note
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from ..text.vocabulary import Tokens
 
 DESCRIPTION = """\
-Sample text from the best model of a run. The text goes to standard output; what there is to say about it, such as how
-many of the samples are new, to standard error.
+Sample from the best model of a run. Text goes to standard output; what there is to say about it, such as how many of the
+samples are new, to standard error. Of a jazz run a piece is sampled, over the chords of a song that it learned from, and
+written to --out; fastrnn improvise plays over other chords.
 """
+TEXT_ONLY = ("prefix", "number", "length", "sentences", "no_unk")
+MUSIC_ONLY = ("out", "wav", "sound_font", "roll", "tempo", "swing", "instrument", "comping", "bass", "drums")
 
 LINES_NUMBER, LINES_LENGTH = 10, 100
 STREAM_LENGTH = {"character": 1000, "word": 200}
@@ -28,7 +32,7 @@ STREAM_LENGTH = {"character": 1000, "word": 200}
 
 def add_to(subparsers: Any) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("sample", help="text from a trained model", description=DESCRIPTION)
+    parser = subparsers.add_parser("sample", help="text or music from a trained model", description=DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what each sample begins with")
     parser.add_argument(
@@ -46,32 +50,23 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("--sentences", action="store_true", help="of a stream of words: each sample ends with a sentence")
     parser.add_argument("--no-unk", action="store_true", help="of words: reject <UNK>; of characters it always is")
-    parser.add_argument(
-        "--temperature", type=real(0), default=1.0, metavar="T", help="above 1 is bolder, below 1 tamer (default: 1)"
-    )
-    parser.add_argument(
-        "--top-k", type=integer(0), default=0, metavar="K", help="only the K most likely tokens (default: 0, all)"
-    )
-    parser.add_argument(
-        "--top-p",
-        type=real(0, 1, above=True),
-        default=1.0,
-        metavar="P",
-        help="only the most likely tokens that make up P of the probability (default: 1, all)",
-    )
-    parser.add_argument("--greedy", action="store_true", help="always the most likely token")
-    parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: fresh ones)")
+    add_choice_options(parser, f"1, all, of text; {TOP_P:g} of music")
+    add_music_options(parser)
     add_machine_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print samples; 0."""
+    """Print samples, or write music; 0."""
     from ..text.run_folder import load_language_model
-    from ..text.sampling import Choice
+    from ..training.folder import kind_of
 
     apply_machine_options(arguments)
-    choice = Choice(arguments.temperature, arguments.top_k, arguments.top_p, arguments.greedy)
+    if kind_of(arguments.folder) == "jazz":
+        _refuse(arguments, TEXT_ONLY, "text")
+        return _play(arguments)
+    _refuse(arguments, MUSIC_ONLY, "a jazz run")
+    choice = choice_of(arguments, top_p=1.0)
     model, config = load_language_model(arguments.folder)
     words = model.vocabulary.unit == "word"
     options = {
@@ -89,6 +84,29 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_stream(model, config, arguments, options)
     return 0
+
+
+def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], what: str) -> None:
+    """Raise UsageError for an option that is for ``what``, and that is not what the run is about."""
+    for name in names:
+        if getattr(arguments, name) not in (None, False, ""):
+            raise UsageError(f"--{name.replace('_', '-')} is for {what}")
+
+
+def _play(arguments: argparse.Namespace) -> int:
+    """A piece over the chords of one of the songs that were learned from."""
+    import numpy as np
+
+    from ..music.generation import Form
+    from ..music.run_folder import load_player
+    from .improvise import play
+
+    check_outputs(arguments)
+    player = load_player(arguments.folder)
+    songs = player.songs.train
+    song = songs[np.random.default_rng(arguments.seed).integers(len(songs))]
+    note(f"over the chords of {song.title!r}")
+    return play(player, Form.of(song.piece), f"Over the chords of {song.title}", arguments, whole=False)
 
 
 def _print_lines(model: LanguageModel, arguments: argparse.Namespace, options: dict[str, Any]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError, explain
-from .notes import note
+from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .train_help import CHARS, WORDS
 from .train_options import Options
 
@@ -18,12 +17,10 @@ if TYPE_CHECKING:
     from ..text.language_model import LanguageModel
     from ..text.options import TrainOptions
     from ..text.reading import Text
-    from ..text.run_folder import Kernels, RunConfig
+    from ..text.run_folder import RunConfig
     from ..text.training import Data
-    from ..training import Result, Trainer
+    from ..training import Trainer
 
-# What may change when a run goes on; all else is part of what the run is.
-RESUMABLE = ("max_steps", "max_seconds", "patience")
 EMBEDDED = "dinosaurs"
 
 
@@ -65,13 +62,9 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of training that were given, by their names in TrainOptions."""
     from ..text.options import KINDS
 
-    names = KINDS[arguments.kind].names()
-    given = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
-    given.pop("reading")
-    for name in ("clip_norm", "clip_value"):
-        if given.get(name) == 0:
-            given[name] = None
-    return given
+    found = given(arguments, KINDS[arguments.kind].names())
+    found.pop("reading")
+    return found
 
 
 def _read(paths: Sequence[str], otherwise: Sequence[str]) -> Text:
@@ -85,10 +78,11 @@ def _read(paths: Sequence[str], otherwise: Sequence[str]) -> Text:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from ..text import run_folder
     from ..text.novelty import line_hashes
     from ..text.options import make_options
     from ..text.reading import guess
+    from ..text.run_folder import RunConfig, writers
+    from ..training.folder import Kernels, claimed, replacing
 
     if arguments.kind == "words" and not arguments.paths:
         raise UsageError("FILE is missing: no embedded text has sentences")
@@ -98,31 +92,32 @@ def _start(arguments: argparse.Namespace) -> int:
     options = make_options(chosen, arguments.kind, **_given(arguments))
     out = arguments.out or _fresh_folder(arguments.paths)
     trainer, model, data = _prepared(text, options, out, arguments.overwrite)
-    with run_folder.claimed(out, arguments.overwrite):
-        kernels = run_folder.Kernels.of(model.model)
-        config = run_folder.RunConfig(options, model.vocabulary, text.sources, text.sha256, kernels, data.baselines)
-        with run_folder.replacing(out, config, None if data.train_items is None else line_hashes(data.train_items)):
+    with claimed(out, arguments.overwrite):
+        kernels = Kernels.of(model.model.recurrent)
+        config = RunConfig(options, model.vocabulary, text.sources, text.sha256, kernels, data.baselines)
+        lines = None if data.train_items is None else line_hashes(data.train_items)
+        with replacing(out, writers(config, lines)):
             trainer.claim_folder()
         _introduce(text, options, data, trainer, why if arguments.reading == "auto" else None)
-        return _finish(trainer.run(), out, data, options.kind)
+        return _run(trainer, data, options)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from ..text import run_folder
+    from ..text.run_folder import RunConfig
+    from ..training.folder import held
 
-    out = arguments.out
-    if out is None:
-        raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
-    config = run_folder.RunConfig.load(out)
+    out = folder_to_resume(arguments)
+    config = RunConfig.load(out)
     if config.options.kind != arguments.kind:
         raise InputError(f"{out} holds a run of another kind: go on with fastrnn train {config.options.kind} --resume")
-    with run_folder.held(out):
+    with held(out):
         return _go_on(arguments, out, config)
 
 
 def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
-    from ..text import run_folder
+    from ..text.run_folder import RunConfig
     from ..text.training import cut_samples
+    from ..training.folder import CONFIG, SAMPLES, Kernels
     from ..training.loop import LAST
 
     options = _changed(config, arguments)
@@ -133,56 +128,36 @@ def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
     if not (out / LAST).exists():
         raise InputError(f"{out} has no {LAST} to go on from")
     trainer.resume()
-    kernels = run_folder.Kernels.of(model.model)
-    run_folder.RunConfig(options, data.vocabulary, text.sources, text.sha256, kernels, data.baselines).save(out)
-    cut_samples(out / run_folder.SAMPLES, trainer.state.evaluated_step)
+    kernels = Kernels.of(model.model.recurrent)
+    now = RunConfig(options, data.vocabulary, text.sources, text.sha256, kernels, data.baselines)
+    now.save(out / CONFIG)
+    cut_samples(out / SAMPLES, trainer.state.evaluated_step)
     _introduce(text, options, data, trainer, None)
     print(f"going on from step {trainer.state.step}")
-    _tell_differences(config, options, kernels, trainer.state.step)
-    return _finish(trainer.run(), out, data, options.kind)
-
-
-def _tell_differences(config: RunConfig, options: TrainOptions, kernels: Kernels, step: int) -> None:
-    """Say why the run will not be, to the bit, what it would have been without a stop."""
-    from ..text.options import reshaped
-
-    if config.kernels not in (None, kernels):
-        note(f"fastrnn: warning: the run used {config.kernels} and goes on with {kernels}: results will differ in rounding")
-    if reshaped(config.options, options, step):
-        steps = f"--max-steps was {config.options.max_steps} and is {options.max_steps}"
-        note(f"fastrnn: warning: {steps}: the learning rates of the {options.schedule} schedule change")
+    tell_differences(config.kernels, kernels, config.options, options, trainer.state.step)
+    return _run(trainer, data, options)
 
 
 def _changed(config: RunConfig, arguments: argparse.Namespace) -> TrainOptions:
     """The run's options with what may change. Raises UsageError for an option that differs and may not."""
-    from dataclasses import replace
-
-    given = _given(arguments)
+    wanted = _given(arguments)
     if arguments.reading != "auto":
-        given["reading"] = arguments.reading
-    for name, value in given.items():
-        before = getattr(config.options, name)
-        if name not in RESUMABLE and value != before:
-            flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag} cannot change when a run goes on: it is {before}, got {value}")
-    return replace(config.options, **{name: value for name, value in given.items() if name in RESUMABLE})
+        wanted["reading"] = arguments.reading
+    return changed(config.options, wanted)
 
 
 def _fresh_folder(paths: Sequence[str]) -> Path:
     """runs/NAME after the text, or the first of runs/NAME-2, runs/NAME-3, ... where nothing would be lost."""
     from ..text.reading import CORPUS
-    from ..text.run_folder import files_of_a_run
 
-    name = (Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else EMBEDDED) or "text"
-    candidates = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
+    return fresh_folder((Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else EMBEDDED) or "text")
 
 
 def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = False) -> tuple[Trainer, LanguageModel, Data]:
     """What :func:`fastrnn.text.training.make_trainer` makes, with callbacks that show and draw the run."""
-    from ..text.run_folder import CURVE, SAMPLES
     from ..text.training import SampleWriter, make_trainer
     from ..training import LossCurve, Progress
+    from ..training.folder import CURVE, SAMPLES
     from ..training.loop import METRICS
     from ..training.plots import SCALES
 
@@ -218,17 +193,13 @@ def _introduce(text: Text, options: TrainOptions, data: Data, trainer: Trainer, 
     print(f"run:      {trainer.out}", flush=True)
 
 
-def _finish(result: Result, out: Path, data: Data, kind: str) -> int:
-    """Say how it ended; the exit status."""
+def _run(trainer: Trainer, data: Data, options: TrainOptions) -> int:
+    """Train, and say how it ended; the exit status."""
     from ..training.plots import SCALES
 
-    if result.best_val_loss is not None:
-        unit, loss = data.vocabulary.unit, result.best_val_loss
-        print(f"best validation loss {loss:.4f} nats per {unit} ({SCALES[unit].text(loss)}), at step {result.best_step}")
-    if result.stopped == "interrupted":
-        print(f"interrupted at step {result.step}; go on with: fastrnn train {kind} --resume --out {out}")
-        return 130
-    reasons = {"steps": "all steps done", "seconds": "the time is up", "patience": "no improvement any more"}
-    print(f"{reasons[result.stopped]}: {result.step} steps in {result.seconds:.0f} s")
-    print(f"sample with: fastrnn sample {out}")
-    return 0
+    unit = data.vocabulary.unit
+    assert trainer.out is not None
+    status = finish(trainer.run(), trainer.out, options.kind, unit, SCALES[unit])
+    if status == 0:
+        print(f"sample with: fastrnn sample {trainer.out}")
+    return status

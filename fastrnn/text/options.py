@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .. import checks
-from ..optim import SGD, Adam, AdamW, Optimizer, RMSprop
-from ..training import schedules
-from .char_model import MODELS
+from ..training.options import RunOptions, defaults_of
 from .reading import READINGS
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
-
-# Learning rates of sgd are of another order than those of the methods that scale each element.
-DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
-DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
-SGD_MOMENTUM = 0.9
 UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
-MAX = sys.float_info.max
 
 CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
     # Items are few and short: a small model, much dropout, and an end before it knows them by heart.
@@ -33,87 +22,27 @@ WORD_DEFAULTS: dict[str, dict[str, Any]] = {
     "stream": {"hidden": 256, "batch": 32, "seq_length": 35, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
 }
 
-# What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
-SMALLEST = {
-    "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
-    "seed": 0, "min_count": 1, "vocabulary_size": 1,
-}  # fmt: skip
-REALS = {
-    "dropout": (1.0, False), "lr": (MAX, True), "weight_decay": (MAX, False), "val_fraction": (1.0, True),
-    "clip_norm": (MAX, True), "clip_value": (MAX, True), "max_seconds": (MAX, True),
-}  # fmt: skip
-OPTIONAL = ("clip_norm", "clip_value", "max_seconds")
-CHOICES = {"reading": READINGS, "model": tuple(MODELS), "optimizer": tuple(OPTIMIZERS), "schedule": schedules.NAMES}
-
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
-    """What a run is made from, apart from its text; the names are those of the command line's options.
+class TrainOptions(RunOptions):
+    """What a run is made from, apart from its text; see :class:`fastrnn.training.options.RunOptions`.
 
-    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines.
-    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. Raises TypeError or ValueError naming
-    the option.
+    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines. Raises TypeError or
+    ValueError naming the option.
     """
 
     kind: ClassVar[str] = "chars"
     defaults: ClassVar[dict[str, dict[str, Any]]] = CHAR_DEFAULTS
 
     reading: str
-    hidden: int
-    batch: int
-    seq_length: int
-    dropout: float
-    lr: float
-    weight_decay: float
-    max_steps: int
-    eval_every: int
-    model: str = "lstm"
-    layers: int = 2
-    # With 0, one-hot vectors, W x starts so small that training stands still for its first 100 to 200 steps.
-    embedding: int = 64
-    optimizer: str = "adamw"
-    schedule: str = "cosine"
-    warmup: int = 100
-    clip_norm: float | None = 1.0
-    clip_value: float | None = None
-    val_fraction: float = 0.1
-    max_seconds: float | None = None
-    patience: int | None = None
-    seed: int = 0
     unk: bool = False
     min_count: int = 1
 
     def __post_init__(self) -> None:
-        for name, smallest in SMALLEST.items():
-            if name in self.names():
-                checks.positive_int(name, getattr(self, name), smallest)
-        for name, allowed in CHOICES.items():
-            checks.choice(name, getattr(self, name), allowed)
-        for name, (high, open_low) in REALS.items():
-            if name not in OPTIONAL or getattr(self, name) is not None:
-                checks.number(name, getattr(self, name), 0.0, high, open_low=open_low)
-        if self.patience is not None:
-            checks.positive_int("patience", self.patience)
+        super().__post_init__()
+        checks.choice("reading", self.reading, READINGS)
+        checks.positive_int("min_count", self.min_count)
         checks.flag("unk", self.unk)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of all options."""
-        return tuple(field.name for field in fields(cls))
-
-    @property
-    def warmup_steps(self) -> int:
-        """The steps of the warm-up: at most a tenth of all."""
-        return min(self.warmup, self.max_steps // 10)
-
-    def to_json(self) -> dict[str, Any]:
-        """All of them by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TrainOptions:
-        """From :meth:`to_json`. Raises TypeError for other names, TypeError or ValueError for other values."""
-        return cls(**value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +64,7 @@ class WordOptions(TrainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        checks.positive_int("vocabulary_size", self.vocabulary_size)
         checks.flag("keep_case", self.keep_case)
         if not self.unk:
             raise ValueError(f"unk must be True for words, got {self.unk}")
@@ -151,31 +81,9 @@ def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOption
     """
     checks.choice("reading", reading, READINGS)
     options = KINDS[checks.choice("kind", kind, tuple(KINDS))]
-    optimizer = checks.choice("optimizer", given.get("optimizer", TrainOptions.optimizer), tuple(OPTIMIZERS))
-    defaults: dict[str, Any] = {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
+    defaults: dict[str, Any] = dict(defaults_of(given.get("optimizer", TrainOptions.optimizer)))
     if given.get("unk"):
         defaults["min_count"] = UNK_MIN_COUNT
     elif given.get("min_count", 1) != 1:
         defaults["unk"] = True
     return options(**{**options.defaults[reading], **defaults, **given, "reading": reading})
-
-
-def make_optimizer(options: TrainOptions, params: Any) -> Optimizer:
-    """The optimiser that the options ask for."""
-    extra = {"momentum": SGD_MOMENTUM} if options.optimizer == "sgd" else {}
-    kind: Any = OPTIMIZERS[options.optimizer]
-    optimizer: Optimizer = kind(params, lr=options.lr, weight_decay=options.weight_decay, **extra)
-    return optimizer
-
-
-def make_schedule(options: TrainOptions) -> schedules.Schedule:
-    """The learning-rate schedule that the options ask for."""
-    return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
-
-
-def reshaped(before: TrainOptions, after: TrainOptions, step: int) -> bool:
-    """Whether other learning rates follow after ``step`` because ``max_steps`` is another."""
-    if before.max_steps == after.max_steps:
-        return False
-    warmups = before.warmup_steps, after.warmup_steps
-    return after.schedule != "constant" or (warmups[0] != warmups[1] and step < max(warmups))

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from ..serialization import write_atomically
 from ..training import Info, LoopConfig, Trainer
+from ..training.options import make_config, make_optimizer, make_schedule
 from .baselines import baselines
 from .batching import Batch, LineBatches, StreamBatches, line_evaluation, stream_evaluation
 from .char_task import CharTask
 from .language_model import LanguageModel, start_of_stream
-from .options import TrainOptions, WordOptions, make_optimizer, make_schedule
+from .options import TrainOptions, WordOptions
 from .reading import TextError, items
 from .run_folder import make_model
 from .tokens import EOS, tokenize
@@ -170,15 +171,7 @@ def make_trainer(
     data = prepare(content, options, data_rng)
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
     task = CharTask(model, data.batches, data.evaluation, dropout_rng)
-    config = LoopConfig(
-        max_steps=options.max_steps,
-        eval_every=options.eval_every,
-        max_seconds=options.max_seconds,
-        patience=options.patience,
-        clip_norm=options.clip_norm,
-        clip_value=options.clip_value,
-        overwrite=overwrite,
-    )
+    config = make_config(options, overwrite=overwrite)
     language_model = LanguageModel(model, data.vocabulary, options.reading)
     optimizer = make_optimizer(options, task.named_parameters())
     made = callbacks(language_model, config)

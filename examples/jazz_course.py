@@ -1,0 +1,134 @@
+"""Jazz as Coursera's course on sequence models has it: one LSTM cell, written out over 30 slices, its output fed back.
+
+``python examples/jazz_course.py [--epochs N] [--out solo.mid]`` cuts the embedded choruses into sequences of ``T_x`` = 30
+notes, each one of 78 values, and builds two models that share three layers. The first is trained: 30 inputs, 30 outputs, one
+cell and one dense layer for all of them. The second has no input but the first value and the state: each output's likeliest
+value, one-hot, is the next input. ``fastrnn train jazz`` is what this grew into; here nothing is hidden.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastrnn
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.music import corpus
+from fastrnn.music.midi_writing import write_midi
+from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.optim import Adam
+
+T_X, VALUES, UNITS = 30, 78, 64
+WIDEST = 12  # semitones
+START = 67
+
+Value = tuple[int, int, int]  # rest before it, duration, both in ticks, and the interval from the note before
+Array = NDArray[np.float32]
+
+
+def read_values(part: Part) -> list[Value]:
+    """A melody as values: what is played is the same in every key."""
+    onset, duration, pitch, _ = part.arrays()
+    rest = onset[1:] - (onset + duration)[:-1]
+    interval = np.clip(np.diff(pitch), -WIDEST, WIDEST)
+    return list(zip(rest.tolist(), duration[1:].tolist(), interval.tolist(), strict=True))
+
+
+def data() -> tuple[list[Value], Array]:
+    """The 78 most frequent values, and one-hot sequences ``[T_x, N, 78]``; any other becomes the one nearest to it."""
+    melodies = [read_values(piece.parts[0]) for piece in corpus.pieces()]
+    known = [value for value, _ in Counter(value for melody in melodies for value in melody).most_common(VALUES)]
+    nearest = {v: min(known, key=lambda k, v=v: np.abs(np.subtract(k, v)).sum()) for m in melodies for v in m}
+    number = {value: i for i, value in enumerate(known)}
+    ids = [[number[nearest[value]] for value in melody] for melody in melodies]
+    sequences = [row[i : i + T_X] for row in ids for i in range(0, len(row) - T_X + 1, T_X // 2)]
+    return known, np.eye(VALUES, dtype=np.float32)[np.array(sequences)].transpose(1, 0, 2).copy()
+
+
+class Course:
+    """The layers that both models share: the cell, and the dense layer after it."""
+
+    def __init__(self, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.cell = fastrnn.LSTM(VALUES, UNITS, rng=rng).named("cell")
+        self.densor = fastrnn.Linear(UNITS, VALUES, rng=rng).named("densor")
+
+    def training_model(self) -> fastrnn.Model:
+        """30 inputs ``[1,B,78]`` to 30 outputs ``[1,B,78]``, of the next value each."""
+        slices = [fastrnn.Input((1, "B", VALUES), name=f"x{t}") for t in range(T_X)]
+        outputs, state = [], None
+        for x in slices:
+            a, state = self.cell(x, state)
+            outputs.append(self.densor(a))
+        return fastrnn.Model(tuple(slices), tuple(outputs))
+
+    def inference_model(self, T_y: int = 50) -> fastrnn.Model:
+        """The first value ``[1,B,78]`` and the state ``h, c [1,B,64]`` to ``T_y`` outputs, each fed back as one-hot."""
+        first = fastrnn.Input((1, "B", VALUES), name="x0")
+        h, c = (fastrnn.Input((1, "B", UNITS), name=name) for name in "hc")
+        likeliest = fastrnn.Lambda(lambda y: np.eye(VALUES, dtype=y.dtype)[y.argmax(-1)])
+        x, state, outputs = first, (h, c), []
+        for _ in range(T_y):
+            a, state = self.cell(x, state)
+            x = likeliest(self.densor(a))
+            outputs.append(x)
+        return fastrnn.Model((first, h, c), tuple(outputs))
+
+
+def train(model: fastrnn.Model, X: Array, epochs: int, seed: int = 0, batch: int = 32) -> float:
+    """Adam on the mean cross-entropy of slices 2..30 and what follows; the last epoch's loss, nats per value."""
+    rng = np.random.default_rng(seed)
+    adam = Adam(model.named_parameters(), lr=0.01)
+    Y = X.argmax(-1)
+    loss = np.nan
+    for epoch in range(epochs):
+        losses = []
+        for part in np.array_split(rng.permutation(X.shape[1]), max(1, X.shape[1] // batch)):
+            outputs, backward = model.forward(*X[:, None, part])
+            pairs = [softmax_cross_entropy(outputs[t], Y[None, t + 1, part]) for t in range(T_X - 1)]
+            model.zero_grad()
+            backward(*(dlogits / (T_X - 1) for _, dlogits in pairs), None)
+            adam.step()
+            losses.append(np.mean([value for value, _ in pairs]))
+        loss = float(np.mean(losses))
+        if (epoch + 1) % 10 == 0:
+            print(f"epoch {epoch + 1}: {loss:.3f} nats per value")
+    return loss
+
+
+def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) -> Part:
+    """``T_y`` notes from a random first value and a random state: the likeliest way to go on is always the same."""
+    rng = np.random.default_rng(seed)
+    first = np.eye(VALUES, dtype=np.float32)[rng.integers(VALUES, size=(1, 1))]
+    h, c = rng.standard_normal((2, 1, 1, UNITS), dtype=np.float32)
+    outputs = course.inference_model(T_y)(first, np.tanh(h), c)
+    notes: list[Note] = []
+    at, pitch = 0, START
+    for y in outputs:
+        rest, duration, interval = known[int(y[0, 0].argmax())]
+        pitch += interval if 50 <= pitch + interval <= 84 else -interval
+        notes.append(Note(at + rest, duration, pitch))
+        at += rest + duration
+    return Part("melody", corpus.TENOR_SAX, notes=tuple(notes))
+
+
+def main() -> None:
+    """Train, improvise, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("solo.mid"))
+    arguments = parser.parse_args()
+    known, X = data()
+    print(f"{X.shape[1]} sequences of {T_X} notes, {VALUES} values")
+    course = Course(arguments.seed)
+    train(course.training_model(), X, arguments.epochs, arguments.seed)
+    part = improvise(course, known, arguments.seed)
+    write_midi(arguments.out, Piece((part,), tempos=((0, 140.0),)), swing=0.62)
+    print(f"{len(part.notes)} notes, {len({note.pitch for note in part.notes})} pitches: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

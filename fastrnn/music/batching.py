@@ -1,0 +1,200 @@
+"""Songs as sequences that a model learns from: in all keys, joined to one another where they are short.
+
+At a step the input is the token before, and what :func:`fastrnn.music.tokens.side_inputs` says of the one that comes next.
+Everything a source of batches will ever give follows from its seed and one counter, so its state is that counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..losses import IGNORED
+from .chords import NO_CHORD
+from .jazz_model import in_bar, last_pitches
+from .piece import bar_lines
+from .songs import Song
+from .tokens import clock, encode, keys, transposed
+from .vocabulary import PITCH, UNIT, PartVocabulary
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+NOTHING = -1  # before the first token
+PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
+ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths [B]``."""
+
+    inputs: tuple[Any, ...]
+    targets: Ids
+    lengths: Ids
+
+    @property
+    def tokens(self) -> int:
+        """How many targets count."""
+        return int(self.lengths.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A song as arrays.
+
+    ``ids`` int64 ``[N]`` without the end; ``bars`` the ticks at which bars begin, int64; ``chord_ticks`` those at which
+    chords begin, int64 ``[M]``, and ``chords`` their features, float32 ``[M+1,24]``, first those of no chord; ``length``
+    in ticks; ``moves`` by how many semitones it can be transposed.
+    """
+
+    ids: Ids
+    bars: Ids
+    chord_ticks: Ids
+    chords: Floats
+    length: int
+    moves: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, song: Song, vocabulary: PartVocabulary, *, transpose: bool = False) -> Line:
+        """Raises ValueError for notes outside of the vocabulary."""
+        piece = song.piece
+        ids = encode(song.part, vocabulary, end=False)
+        ticks = np.array([tick for tick, _ in piece.chords], np.int64)
+        chords = np.stack([NO_CHORD.features(), *(chord.features() for _, chord in piece.chords)])
+        bars = bar_lines(piece.metres, max(piece.length, 1))
+        # Whole bars, so that what is joined to it begins on the beat.
+        last = piece.length - int(bars[-1])
+        usual = int(bars[-1] - bars[-2]) if len(bars) > 1 else last
+        length = int(bars[-1]) + max(last, usual)
+        moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
+        return cls(ids, bars, ticks, chords, length, moves)
+
+    def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
+        """The same, higher by that many semitones."""
+        if not semitones:
+            return self
+        chords = np.concatenate([np.roll(half, semitones, axis=1) for half in np.split(self.chords, 2, axis=1)], axis=1)
+        return Line(transposed(self.ids, vocabulary, semitones), self.bars, self.chord_ticks, chords, self.length)
+
+    def then(self, other: Line, vocabulary: PartVocabulary) -> Line:
+        """This and the other behind it, as one."""
+        kinds = vocabulary.kinds()
+        first = int(np.argmax(kinds[other.ids] == PITCH)) if len(other.ids) else 0
+        shift = self.length - int(clock(self.ids, vocabulary)[-1]) + int(clock(other.ids[:first], vocabulary)[-1])
+        longs, rest = divmod(max(0, shift), UNIT)
+        between = [vocabulary.long_shift] * longs + [rest]
+        return Line(
+            np.concatenate([self.ids, between, other.ids[first:]]),
+            np.concatenate([self.bars, other.bars + self.length]),
+            np.concatenate([self.chord_ticks, other.chord_ticks + self.length]),
+            np.concatenate([self.chords, other.chords[1:]]),
+            self.length + other.length,
+        )
+
+    def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
+        """The model's inputs, and the target, of each step for ``ids``, this line's with or without an end."""
+        ticks = clock(ids, vocabulary)[:-1]
+        position = ticks - self.bars[np.searchsorted(self.bars, ticks, side="right") - 1]
+        chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")]
+        token = np.concatenate([[NOTHING], ids[:-1]])
+        return token, chord, in_bar(position), *last_pitches(ids, vocabulary), ids
+
+
+def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:
+    """The songs' lines. Raises ValueError for notes outside of the vocabulary."""
+    return [Line.of(song, vocabulary, transpose=transpose) for song in songs]
+
+
+class SongBatches:
+    """Endless batches: windows of songs, each song as often as it is long, in a new order and other keys each epoch.
+
+    A song that is shorter than ``length`` tokens is mostly followed by others: a model that improvises over many choruses
+    has then learned from sequences of many.
+    """
+
+    def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary, batch: int, length: int, *, seed: int = 0) -> None:
+        if not len(songs):
+            raise ValueError("songs must hold at least one, got none")
+        self._songs, self._vocabulary = songs, vocabulary
+        self.batch, self._length, self._seed = batch, length, seed
+        windows = [(i, start) for i, song in enumerate(songs) for start in range(0, max(1, len(song.ids)), length)]
+        self._windows = windows
+        self._position = 0  # sequences given so far
+
+    @property
+    def epoch(self) -> float:
+        """How often the songs have been gone through."""
+        return self._position / len(self._windows)
+
+    def next(self) -> Batch:
+        """The next batch."""
+        sequences = [self._sequence(self._position + i) for i in range(self.batch)]
+        self._position += self.batch
+        return padded(sequences)
+
+    def _sequence(self, number: int) -> tuple[Any, ...]:
+        epoch, place = divmod(number, len(self._windows))
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._windows))
+        song, start = self._windows[order[place]]
+        rng = np.random.default_rng([self._seed, epoch, place])
+        line = self._in_a_key(self._songs[song], rng)
+        ending = rng.random() < ENDING
+        spare = max(0, len(line.ids) + 1 - self._length)
+        start = int(np.clip(start + rng.integers(-self._length // 2, self._length // 2 + 1), 0, spare))
+        while len(line.ids) < start + self._length and not ending:
+            line = line.then(self._in_a_key(self._songs[int(rng.integers(len(self._songs)))], rng), self._vocabulary)
+        ids = np.append(line.ids, self._vocabulary.end)
+        window = slice(start, start + self._length)
+        return tuple(array[window] for array in line.steps(ids, self._vocabulary))
+
+    def _in_a_key(self, line: Line, rng: np.random.Generator) -> Line:
+        return line.moved(line.moves[rng.integers(len(line.moves))], self._vocabulary)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there. Raises KeyError or ValueError."""
+        self._position = int(state["position"])
+
+
+def evaluation(songs: Sequence[Line], vocabulary: PartVocabulary, batch: int) -> Iterator[Batch]:
+    """The songs whole, with their ends, in batches."""
+    sequences = [song.steps(np.append(song.ids, vocabulary.end), vocabulary) for song in songs]
+    sequences.sort(key=lambda sequence: len(sequence[0]))
+    for i in range(0, len(sequences), batch):
+        yield padded(sequences[i : i + batch])
+
+
+def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
+    """Sequences of :meth:`Line.steps`, side by side."""
+    lengths = np.array([len(sequence[0]) for sequence in sequences], np.int64)
+    T, B = int(lengths.max()), len(sequences)
+    fields = []
+    for fill, field in zip(PADDING, zip(*sequences, strict=True), strict=True):
+        array = np.full((T, B, *field[0].shape[1:]), fill, field[0].dtype)
+        for b, values in enumerate(field):
+            array[: len(values), b] = values
+        fields.append(array)
+    return Batch(tuple(fields[:-1]), fields[-1], lengths)
+
+
+def range_of(songs: Sequence[Song]) -> tuple[int, int]:
+    """The lowest and the highest pitch. Raises ValueError where there is no note."""
+    pitches = [note.pitch for song in songs for note in song.part.notes]
+    if not pitches:
+        raise ValueError("songs must have notes, got none")
+    return min(pitches), max(pitches)
+
+
+def vocabulary_for(songs: Sequence[Song], polyphonic: bool, transpose: bool) -> PartVocabulary:
+    """The tokens of all songs, in all keys if they are transposed: a fourth or a fifth away at most."""
+    low, high = range_of(songs)
+    room = 6 if transpose else 0
+    return PartVocabulary(max(0, low - room), min(127, high + room), polyphonic)

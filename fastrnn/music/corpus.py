@@ -1,0 +1,142 @@
+"""The embedded choruses: ``fastrnn/corpora/jazz.txt``, whose head describes the format, read into pieces."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import NoReturn
+
+from .. import corpora
+from .changes import Changes, parse_changes, parse_key
+from .chords import ChordError, parse_note
+from .piece import TICKS, Note, Part, Piece
+
+MELODY = "melody"
+TENOR_SAX = 66  # General MIDI's, from 0
+_FIELDS = ("title", "style", "key", "tempo", "swing")
+_NOTE = re.compile(r"([A-G][#b]*)(-?\d)")
+
+
+class CorpusError(ValueError):
+    """A text that is not in the format; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """A chorus, or a part of one: its title, style (``"blues"``, ``"ii-V-I"`` ...), key, changes, and the piece.
+
+    The piece's notes lie on the straight grid; ``swing`` is the share of a beat that the first of two eighths takes.
+    """
+
+    title: str
+    style: str
+    key: str
+    swing: float
+    changes: Changes
+    piece: Piece
+
+
+@cache
+def tunes() -> tuple[Tune, ...]:
+    """The embedded choruses."""
+    return read(resources.files(corpora).joinpath("jazz.txt").read_text(encoding="utf-8"))
+
+
+def pieces() -> tuple[Piece, ...]:
+    """The embedded choruses as pieces: one part, ``"melody"``, with its chords."""
+    return tuple(tune.piece for tune in tunes())
+
+
+def read(text: str) -> tuple[Tune, ...]:
+    """The tunes of a text in the format. Raises CorpusError, which names the line."""
+    found: list[Tune] = []
+    draft = _Draft()
+    for number, raw in enumerate([*text.splitlines(), ""], 1):
+        line = "" if raw.lstrip().startswith("#") else raw.strip()
+        if line:
+            draft.take(number, line)
+        elif not raw.strip() and draft.fields:
+            found.append(draft.tune(number))
+            draft = _Draft()
+    return tuple(found)
+
+
+@dataclass
+class _Draft:
+    """A tune while its lines are read."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    chords: list[str] = field(default_factory=list)
+    chord_lines: list[int] = field(default_factory=list)
+    bars: list[tuple[int, str]] = field(default_factory=list)  # the line's number and the bar
+
+    def take(self, number: int, line: str) -> None:
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if name == "chords" and colon:
+            self.chords.append(value)
+            self.chord_lines.append(number)
+        elif name == MELODY and colon:
+            self.bars += [(number, bar) for bar in value.split("|")]
+        elif name in _FIELDS and colon:
+            self.fields[name] = value
+        else:
+            _fail(number, f"expected one of {', '.join((*_FIELDS, 'chords', MELODY))} and a colon, got {line!r}")
+
+    def tune(self, number: int) -> Tune:
+        missing = [name for name in _FIELDS if name not in self.fields]
+        if missing:
+            _fail(number, f"the piece that ends here has no {missing[0]}")
+        try:
+            changes = parse_changes("\n".join(self.chords))
+        except ChordError as error:
+            _fail(self.chord_lines[error.text.count("\n", 0, error.position)] if self.chords else number, str(error))
+        try:
+            parse_key(self.fields["key"])
+            tempo, swing = float(self.fields["tempo"]), float(self.fields["swing"])
+        except ValueError as error:
+            _fail(number, f"the piece that ends here: {error}")
+        if len(changes.bars) != len(self.bars):
+            _fail(number, f"the piece that ends here has {len(changes.bars)} bars of chords and {len(self.bars)} of melody")
+        part = Part(MELODY, TENOR_SAX, notes=_notes(self.bars))
+        piece = Piece((part,), tempos=((0, tempo),), chords=changes.chords, length=changes.length)
+        return Tune(self.fields["title"], self.fields["style"], self.fields["key"], swing, changes, piece)
+
+
+def _notes(bars: list[tuple[int, str]]) -> tuple[Note, ...]:
+    """The notes of a melody in 4/4, whose bars are texts with their lines' numbers."""
+    sounding: list[list[int]] = []  # onset, duration, pitch
+    held = False  # whether `_` has a note to hold
+    for b, (number, bar) in enumerate(bars):
+        beats = bar.split()
+        if len(beats) != 4:
+            _fail(number, f"a bar has 4 beats, {bar.strip()!r} has {len(beats)}")
+        for i, beat in enumerate(beats):
+            words = beat.split(".")
+            if TICKS % len(words):
+                _fail(number, f"a beat cannot be cut into {len(words)} parts: {beat!r}")
+            step = TICKS // len(words)
+            for j, word in enumerate(words):
+                onset = (4 * b + i) * TICKS + j * step
+                if word == "_" and held:
+                    sounding[-1][1] += step
+                elif word == "-":
+                    held = False
+                else:
+                    sounding.append([onset, step, _pitch(number, word)])
+                    held = True
+    return tuple(Note(onset, duration, pitch) for onset, duration, pitch in sounding)
+
+
+def _pitch(number: int, word: str) -> int:
+    match = _NOTE.fullmatch(word)
+    if not match:
+        _fail(number, f"expected a note such as Eb4, _ after a note, or -, got {word!r}")
+    letter, signs = match[1][0], match[1][1:]
+    # The octave is the letter's: Cb5 lies below C5.
+    return parse_note(letter) + signs.count("#") - signs.count("b") + 12 * (int(match[2]) + 1)
+
+
+def _fail(number: int, fault: str) -> NoReturn:
+    raise CorpusError(f"line {number}: {fault}")

@@ -1,0 +1,182 @@
+"""From songs and options to a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..graph import Model
+from ..layers.parameter import Parameter
+from ..losses import IGNORED, softmax_cross_entropy
+from ..text.baselines import baselines
+from ..text.model_size import check_count, recurrent_count
+from ..training import Trainer
+from ..training.options import make_config, make_optimizer, make_schedule
+from .batching import Ids, Line, SongBatches, evaluation, lines, vocabulary_for
+from .jazz_model import input_size, jazz_model
+from .options import JazzOptions
+from .songs import Song, cut
+from .tokens import transposed
+from .vocabulary import PartVocabulary
+
+EVALUATED = 16  # songs at a time
+TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
+
+
+class JazzTask:
+    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from."""
+
+    def __init__(
+        self,
+        model: Model,
+        batches: SongBatches,
+        held_out: Sequence[Line],
+        vocabulary: PartVocabulary,
+        rng: np.random.Generator,
+    ) -> None:
+        self.model, self.batches = model, batches
+        self._held_out, self._vocabulary, self._rng = held_out, vocabulary, rng
+        model.set_rng(rng)
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """The model's."""
+        return self.model.named_parameters()
+
+    def train_step(self) -> tuple[float, int]:
+        """Forward and backward over the next batch: the mean loss in nats per token, and how many were counted."""
+        batch = self.batches.next()
+        logits, backward = self.model.forward(*batch.inputs, lengths=batch.lengths)
+        loss, dlogits = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED)
+        backward(dlogits, need_dx=False)
+        return loss, batch.tokens
+
+    def evaluate(self) -> float:
+        """The mean loss over the songs held out, each from its beginning to its end, nats per token."""
+        total, tokens = 0.0, 0
+        for batch in evaluation(self._held_out, self._vocabulary, EVALUATED):
+            logits = self.model(*batch.inputs, lengths=batch.lengths)
+            loss, _ = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED, reduction="sum")
+            total += loss
+            tokens += batch.tokens
+        return total / tokens
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the songs, and the random state."""
+        return {"batches": self.batches.state_dict(), "rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
+        self.batches.load_state_dict(state["batches"])
+        self._rng.bit_generator.state = state["rng"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The songs that are trained on, and those held out."""
+
+    train: tuple[Song, ...]
+    held_out: tuple[Song, ...]
+
+
+def split(songs: Sequence[Song], fraction: float, seed: int) -> Split:
+    """A random choice of songs is held out, at least one; of a single song its end. The same for the same seed.
+
+    Raises ValueError for a single song of fewer than two bars, or without notes in one of its parts.
+    """
+    if len(songs) > 1:
+        order = np.random.default_rng([seed, 1]).permutation(len(songs)).tolist()
+        held = min(max(1, round(fraction * len(songs))), len(songs) - 1)
+        kept = sorted(order[held:])
+        return Split(tuple(songs[i] for i in kept), tuple(songs[i] for i in sorted(order[:held])))
+    song = songs[0]
+    bars = song.piece.bars()
+    place = len(bars) - max(1, round(fraction * len(bars)))
+    if place < 1:
+        raise ValueError(f"{song.title} has too few bars ({len(bars)}) to hold out its end and train on the rest")
+    start = int(bars[place])
+    parts = Split((cut(song, 0, start),), (cut(song, start, song.piece.length),))
+    if not all(part.part.notes for part in (*parts.train, *parts.held_out)):
+        raise ValueError(f"{song.title} has too few notes to hold out its end and train on the rest")
+    return parts
+
+
+@dataclass(frozen=True)
+class Data:
+    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token."""
+
+    vocabulary: PartVocabulary
+    train: list[Line]
+    held_out: list[Line]
+    baselines: dict[str, float]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The number of tokens in both."""
+        return sum(len(line.ids) + 1 for line in self.train), sum(len(line.ids) + 1 for line in self.held_out)
+
+
+def prepare(songs: Split, options: JazzOptions, polyphonic: bool) -> Data:
+    """Tokens of both parts, and what counting reaches: on the songs in all the keys that the model learns them in."""
+    vocabulary = vocabulary_for([*songs.train, *songs.held_out], polyphonic, options.transpose)
+    train = lines(songs.train, vocabulary, transpose=options.transpose)
+    held_out = lines(songs.held_out, vocabulary)
+    counted = [_ended(transposed(line.ids, vocabulary, move), vocabulary) for line in train for move in line.moves]
+    asked = [_ended(line.ids, vocabulary) for line in held_out]
+    return Data(vocabulary, train, held_out, baselines(counted, asked, len(vocabulary)))
+
+
+def _ended(ids: Ids, vocabulary: PartVocabulary) -> Ids:
+    return np.append(ids, vocabulary.end)
+
+
+def make_model(
+    options: JazzOptions,
+    vocabulary: PartVocabulary,
+    *,
+    rng: np.random.Generator | None = None,
+    backend: str | None = None,
+    copies: int = 1,
+) -> Model:
+    """The model that the options describe, with fresh weights.
+
+    Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
+    """
+    V, H = len(vocabulary), options.hidden
+    count = V * options.embedding + recurrent_count(options, input_size(options.embedding)) + H * V
+    check_count(options, count, copies)
+    return jazz_model(
+        vocabulary,
+        model=options.model,
+        layers=options.layers,
+        hidden=options.hidden,
+        embedding=options.embedding,
+        dropout=options.dropout,
+        rng=rng,
+        backend=backend,
+    )
+
+
+def make_trainer(
+    songs: Split,
+    options: JazzOptions,
+    polyphonic: bool,
+    out: Path | None = None,
+    *,
+    callbacks: Callable[[Model, Data], Sequence[object]] = lambda model, data: (),
+    backend: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Trainer, Model, Data]:
+    """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed."""
+    init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
+    data = prepare(songs, options, polyphonic)
+    model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
+    seed = int(data_rng.integers(2**32))
+    batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
+    task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
+    optimizer = make_optimizer(options, task.named_parameters())
+    config = make_config(options, overwrite=overwrite)
+    return Trainer(task, optimizer, make_schedule(options), config, out, callbacks(model, data)), model, data

@@ -1,0 +1,71 @@
+"""Folders of MIDI files: what is sound is read, what is not is reported, skipped and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .midi import MidiError, library, read_midi
+from .piece import Piece
+
+SUFFIXES = (".mid", ".midi")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The pieces that were read, each with its file, and the files that were not, each with the reason in one line."""
+
+    pieces: tuple[tuple[Path, Piece], ...]
+    skipped: tuple[tuple[Path, str], ...]
+
+    def __str__(self) -> str:
+        """The count, such as ``9 MIDI files read, 2 skipped``."""
+        count = len(self.pieces)
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{count} MIDI file{'s' * (count != 1)} read{skipped}"
+
+
+def read_collection(
+    paths: Iterable[str | Path], *, report: Callable[[str], None] | None = None, **options: Any
+) -> Collection:
+    """The pieces of files and folders; a folder stands for all MIDI files in it and below, in the order of their paths.
+
+    A file in a folder that cannot be read is skipped, and ``report`` is called with the line that says why; a file that is
+    itself in ``paths`` must be sound. ``options`` are those of :func:`fastrnn.music.midi.read_midi`. Raises MidiError for a
+    folder without MIDI files or without one that can be read, and as ``read_midi`` does for a file.
+    """
+    library()
+    pieces: list[tuple[Path, Piece]] = []
+    skipped: list[tuple[Path, str]] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            pieces.append((path, read_midi(path, **options)))
+            continue
+        before = len(pieces)
+        files = midi_files(path)
+        for file in files:
+            try:
+                pieces.append((file, read_midi(file, **options)))
+            except (MidiError, OSError) as error:
+                skipped.append((file, _line(error)))
+                if report:
+                    report(f"skipped: {skipped[-1][1]}")
+        if len(pieces) == before:
+            raise MidiError(f"{path} has no MIDI file that can be read: {len(files)} skipped")
+    return Collection(tuple(pieces), tuple(skipped))
+
+
+def midi_files(folder: Path) -> list[Path]:
+    """The MIDI files in a folder and below, sorted by path. Raises MidiError where there is none."""
+    found = sorted(file for file in folder.rglob("*") if file.suffix.casefold() in SUFFIXES and file.is_file())
+    if not found:
+        raise MidiError(f"{folder} is a folder without {' or '.join(SUFFIXES)} files")
+    return found
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

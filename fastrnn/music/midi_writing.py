@@ -1,0 +1,115 @@
+"""Writing pieces as MIDI files, and the swing with which they are played."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from ..serialization import write_atomically
+from .midi import DRUMS, library
+from .piece import TICKS, Part, Piece, separated
+
+RESOLUTION = 480  # ticks of a file a quarter: 40 a tick of the grid, and fine enough for any swing
+STRAIGHT, HARDEST = 0.5, 0.75
+_CHANNELS = [channel for channel in range(16) if channel != DRUMS]
+
+
+def write_midi(path: str | Path, piece: Piece, *, swing: float = STRAIGHT) -> None:
+    """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one a part.
+
+    ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets. What lies between
+    is moved along, but a beat in which a part has triplets is played as it is written. Chord symbols are markers.
+
+    Raises ValueError for swing outside of that, and for a metre or a tempo that MIDI cannot say; OSError.
+    """
+    write_atomically(path, midi_bytes(piece, swing=swing))
+
+
+def midi_bytes(piece: Piece, *, swing: float = STRAIGHT) -> bytes:
+    """The content of the file that :func:`write_midi` writes. Raises ValueError."""
+    checks.number("swing", swing, STRAIGHT, HARDEST)
+    mido = library()
+    file = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION, charset="utf-8")
+    scale = RESOLUTION // TICKS
+    end = piece.length * scale
+    file.tracks.append(_track(mido, _timing(mido, piece, scale), end))
+    pitched = 0
+    for part in piece.parts:
+        channel = DRUMS if part.is_drum else _CHANNELS[pitched % len(_CHANNELS)]
+        pitched += not part.is_drum
+        file.tracks.append(_track(mido, _part(mido, part, channel, swing), end))
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
+
+
+def swung(ticks: Any, beats: Any, swing: float) -> NDArray[np.int64]:
+    """Ticks of the grid as ticks of a file, int64, of the same shape.
+
+    ``beats`` are the numbers of the beats that swing: within them the first half is stretched to ``swing`` of the beat and
+    the second half is shortened to the rest.
+    """
+    at = np.asarray(ticks, np.int64)
+    beat, place = np.divmod(at, TICKS)
+    half = TICKS // 2
+    moved = np.where(place <= half, place / half * swing, swing + (place - half) / half * (1 - swing))
+    fraction = np.where(np.isin(beat, np.asarray(beats, np.int64)), moved, place / TICKS)
+    result: NDArray[np.int64] = beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
+    return result
+
+
+def swinging(onsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers of the beats in which every onset lies on a sixteenth: not those with triplets."""
+    beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
+    beat, place = np.divmod(onsets, TICKS)
+    return np.setdiff1d(beats, beat[place % (TICKS // 4) != 0])
+
+
+def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, int, Any]]:
+    notes = separated(part.notes)
+    events = [(0, 0, mido.MetaMessage("track_name", name=part.name))] if part.name else []
+    events.append((0, 1, mido.Message("program_change", channel=channel, program=part.program)))
+    onsets = np.array([note.onset for note in notes], np.int64)
+    ends = np.array([note.end for note in notes], np.int64)
+    beats = swinging(onsets, ends)
+    for note, onset, end in zip(
+        notes, swung(onsets, beats, swing).tolist(), swung(ends, beats, swing).tolist(), strict=True
+    ):
+        strike = mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)
+        release = mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)
+        events += [(onset, 3, strike), (end, 2, release)]  # what ends at a tick ends before anything begins there
+    return events
+
+
+def _timing(mido: Any, piece: Piece, scale: int) -> list[tuple[int, int, Any]]:
+    events = []
+    for tick, numerator, denominator in piece.metres:
+        if numerator > 255 or denominator & (denominator - 1) or denominator > 64:
+            raise ValueError(f"a metre of {numerator}/{denominator} cannot be written as MIDI")
+        message = mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
+        events.append((tick * scale, 0, message))
+    for tick, bpm in piece.tempos:
+        microseconds = round(6e7 / bpm)
+        if not 1 <= microseconds < 2**24:
+            raise ValueError(f"a tempo of {bpm:g} quarters a minute cannot be written as MIDI")
+        events.append((tick * scale, 1, mido.MetaMessage("set_tempo", tempo=microseconds)))
+    for tick, chord in piece.chords:
+        events.append((tick * scale, 2, mido.MetaMessage("marker", text=chord.symbol)))
+    return events
+
+
+def _track(mido: Any, events: list[tuple[int, int, Any]], end: int) -> Any:
+    """A track of (tick, rank, message); of the same tick those of lower rank come first."""
+    track = mido.MidiTrack()
+    before = 0
+    for tick, _, message in sorted(events, key=lambda event: event[:2]):
+        message.time = tick - before
+        before = tick
+        track.append(message)
+    track.append(mido.MetaMessage("end_of_track", time=max(end - before, 0)))
+    return track

@@ -1,0 +1,199 @@
+"""A piece of music on a grid of 12 ticks a quarter: what files are read into, what models learn from and write.
+
+Twelve is the least number on which sixteenths (3 ticks), triplet eighths (4) and eighths (6) all fall. Time is counted in
+beats, never in seconds: tempos say how fast the ticks pass, metres where the bars begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+
+if TYPE_CHECKING:
+    from .chords import Chord
+
+TICKS = 12  # a quarter
+
+Metre = tuple[int, int, int]  # the tick from which it counts, numerator, denominator; a bar begins there
+Tempo = tuple[int, float]  # the tick from which it counts, quarters a minute
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note: ``onset`` >= 0 and ``duration`` >= 1 in ticks, ``pitch`` 0..127 (60 is the middle C), ``velocity`` 1..127.
+
+    Raises ValueError for a value outside those limits, and TypeError for one that is no integer.
+    """
+
+    onset: int
+    duration: int
+    pitch: int
+    velocity: int = 80
+
+    def __post_init__(self) -> None:
+        checks.positive_int("onset", self.onset, 0)
+        checks.positive_int("duration", self.duration)
+        _in_range("pitch", self.pitch, 0, 127)
+        _in_range("velocity", self.velocity, 1, 127)
+
+    @property
+    def end(self) -> int:
+        """The first tick at which it no longer sounds."""
+        return self.onset + self.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The notes of one instrument, kept in the order of onset, then pitch. ``program`` 0..127 is General MIDI's, from 0."""
+
+    name: str = ""
+    program: int = 0
+    is_drum: bool = False
+    notes: tuple[Note, ...] = ()
+
+    def __post_init__(self) -> None:
+        _in_range("program", self.program, 0, 127)
+        object.__setattr__(self, "notes", tuple(sorted(self.notes, key=lambda note: (note.onset, note.pitch))))
+
+    @property
+    def end(self) -> int:
+        """The tick at which its last note ends; 0 without notes."""
+        return max((note.end for note in self.notes), default=0)
+
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """``onset, duration, pitch, velocity``, each int64 ``[number of notes]``."""
+        rows = [(note.onset, note.duration, note.pitch, note.velocity) for note in self.notes]
+        onset, duration, pitch, velocity = np.array(rows, np.int64).reshape(-1, 4).T
+        return onset, duration, pitch, velocity
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Parts, and what holds for all of them, each with the tick from which it counts.
+
+    ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
+    120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
+    to where the last note ends. Raises ValueError for a metre or a tempo that cannot be.
+    """
+
+    parts: tuple[Part, ...] = ()
+    metres: tuple[Metre, ...] = ((0, 4, 4),)
+    tempos: tuple[Tempo, ...] = ((0, 120.0),)
+    chords: tuple[tuple[int, Chord], ...] = ()
+    length: int = 0
+
+    def __post_init__(self) -> None:
+        checks.positive_int("length", self.length, 0)
+        parts = tuple(self.parts)
+        metres = _from_zero("metres", self.metres, (0, 4, 4))
+        tempos = _from_zero("tempos", self.tempos, (0, 120.0))
+        for _, numerator, denominator in metres:
+            checks.positive_int("the numerator of a metre", numerator)
+            checks.positive_int("the denominator of a metre", denominator)
+        for _, bpm in tempos:
+            checks.number("a tempo", bpm, 0, open_low=True)
+        set_ = object.__setattr__  # the dataclass is frozen for everyone else
+        set_(self, "parts", parts)
+        set_(self, "metres", metres)
+        set_(self, "tempos", tempos)
+        set_(self, "chords", tuple(sorted(self.chords, key=lambda chord: chord[0])))
+        set_(self, "length", max([self.length, *(part.end for part in parts)]))
+
+    def part(self, name: str) -> Part:
+        """The first part of that name, whatever the case. Raises ValueError, which says what parts there are."""
+        for part in self.parts:
+            if part.name.strip().casefold() == name.strip().casefold():
+                return part
+        raise ValueError(f"name must be one of {', '.join(repr(part.name) for part in self.parts)}, got {name!r}")
+
+    def bars(self) -> NDArray[np.int64]:
+        """The tick at which each bar begins, int64 ``[bars]``; the last bar is the one in which the piece ends."""
+        return bar_lines(self.metres, max(self.length, 1))
+
+    def chord_at(self, ticks: Any) -> NDArray[np.int64]:
+        """The index into ``chords`` of what counts at ``ticks`` (integers of any shape), int64; -1 before the first."""
+        starts = np.array([tick for tick, _ in self.chords], np.int64)
+        return np.searchsorted(starts, np.asarray(ticks), side="right").astype(np.int64) - 1
+
+
+def transposed(part: Part, semitones: int) -> Part:
+    """The part, higher by that many semitones; drums stay. Raises ValueError where a note would leave 0..127."""
+    if part.is_drum or not semitones:
+        return part
+    return replace(part, notes=tuple(replace(note, pitch=note.pitch + semitones) for note in part.notes))
+
+
+def separated(notes: Iterable[Note]) -> tuple[Note, ...]:
+    """The notes as one instrument can play them, in the order of onset, then pitch.
+
+    A note ends where the same pitch is struck again, at the latest. Of several with the same onset and pitch one stays, as
+    long and as loud as the longest and the loudest.
+    """
+    kept: dict[tuple[int, int], Note] = {}
+    for note in notes:
+        other = kept.setdefault((note.onset, note.pitch), note)
+        if other is not note:
+            longest, loudest = max(note.duration, other.duration), max(note.velocity, other.velocity)
+            kept[note.onset, note.pitch] = replace(note, duration=longest, velocity=loudest)
+    following: dict[int, int] = {}  # pitch -> the onset of its next note
+    result = []
+    for place in sorted(kept, reverse=True):
+        note = kept[place]
+        room = following.get(note.pitch, note.end) - note.onset
+        result.append(note if note.duration <= room else replace(note, duration=room))
+        following[note.pitch] = note.onset
+    return tuple(reversed(result))
+
+
+def merged(parts: Iterable[Part], name: str = "") -> Part:
+    """One part with the notes of all, such as a piano's two hands, on the first one's program. See :func:`separated`."""
+    parts = tuple(parts)
+    first = parts[0] if parts else Part()
+    return Part(name or first.name, first.program, first.is_drum, separated(note for part in parts for note in part.notes))
+
+
+def bar_length(numerator: int, denominator: int) -> Fraction:
+    """A bar in ticks. A whole number in all metres but those such as 5/32, which do not fit the grid."""
+    return Fraction(4 * TICKS * numerator, denominator)
+
+
+def bar_lines(metres: Iterable[Metre], length: int) -> NDArray[np.int64]:
+    """The ticks below ``length`` at which bars begin, int64 ``[bars]``. A change of metre begins a bar, amid another too."""
+    changes = list(metres)
+    ends = [start for start, _, _ in changes[1:]] + [length]
+    lines = []
+    for (start, numerator, denominator), end in zip(changes, ends, strict=True):
+        bar = bar_length(numerator, denominator)
+        count = max(0, -((start - min(end, length)) // bar))
+        lines.append(start + np.arange(count) * bar.numerator // bar.denominator)
+    return np.unique(np.concatenate(lines)).astype(np.int64)
+
+
+def position_in_bar(metres: Iterable[Metre], ticks: Any) -> NDArray[np.int64]:
+    """How many ticks after its bar line each of ``ticks`` lies (integers >= 0 of any shape), int64 of that shape."""
+    at = np.asarray(ticks, np.int64)
+    lines = bar_lines(metres, int(at.max(initial=0)) + 1)
+    position: NDArray[np.int64] = at - lines[np.searchsorted(lines, at, side="right") - 1]
+    return position
+
+
+def _from_zero(name: str, changes: Any, default: Any) -> tuple[Any, ...]:
+    """The changes in order, the first of them at tick 0; of several at one tick the last given counts."""
+    at = {}
+    for change in changes:
+        at[checks.positive_int(f"the tick of {name}", change[0], 0)] = tuple(change)
+    if 0 not in at:
+        at[0] = default
+    return tuple(at[tick] for tick in sorted(at))
+
+
+def _in_range(name: str, value: object, low: int, high: int) -> None:
+    if checks.positive_int(name, value, low) > high:
+        raise ValueError(f"{name} must be at most {high}, got {value}")

@@ -1,0 +1,80 @@
+"""Which part of a piece is the melody and which one has the chords: a guess from the notes, or what the user names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .piece import Note, Part, Piece, separated
+
+WORDS = ("melody", "lead", "solo", "vocal", "voice", "theme")  # in the name of a part that is the melody
+NAMED = 2.0  # what such a name is worth
+LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and that from which higher is not more of a melody
+BLOCK = 3  # notes at once that make a chord
+
+
+def melody_of(piece: Piece, named: str | int | None = None) -> Part:
+    """The part that is the melody: the one that is ``named``, by its name or by its number from 0, or else the guess.
+
+    The guess is the part with the highest :func:`melody_score`. Raises ValueError for a name or a number that no part has,
+    and for a piece without notes.
+    """
+    if isinstance(named, str):
+        return piece.part(named)
+    if named is not None:
+        if not 0 <= named < len(piece.parts):
+            raise ValueError(f"named must be the number of a part, 0 to {len(piece.parts) - 1}, got {named}")
+        return piece.parts[named]
+    most = max((len(part.notes) for part in piece.parts if not part.is_drum), default=0)
+    if not most:
+        raise ValueError("piece must have a part with notes, got none")
+    return max(piece.parts, key=lambda part: melody_score(part, most))
+
+
+def melody_score(part: Part, most: int) -> float:
+    """How much a part looks like a melody: height x monophony x sqrt(notes / ``most``), doubled by a name such as "lead".
+
+    Height is the mean pitch, as a share of the way from 40 (a bass; 0.05 at least) to 70 (1 at most); monophony the number
+    of distinct onsets over that of notes; ``most`` the number of notes in the piece's longest part. Drums have 0.
+    """
+    if part.is_drum or not part.notes:
+        return 0.0
+    onset, _, pitch, _ = part.arrays()
+    height = float(np.clip((pitch.mean() - LOW) / (HIGH - LOW), 0.05, 1))
+    monophony = len(np.unique(onset)) / len(onset)
+    name = NAMED if any(word in part.name.casefold() for word in WORDS) else 1.0
+    return height * monophony * math.sqrt(len(onset) / most) * name
+
+
+def chord_part_of(piece: Piece, named: str | int | None = None) -> Part | None:
+    """The part that plays the chords: the one ``named``, as in :func:`melody_of`, or the one with the most block chords.
+
+    A part counts where most of its notes are struck with two others or more. None where there is no such part: chords are
+    then inferred from all that sounds. Raises ValueError as :func:`melody_of` does.
+    """
+    if named is not None:
+        return melody_of(piece, named)
+    blocks = [(_notes_in_blocks(part), part) for part in piece.parts if not part.is_drum and part.notes]
+    enough = [(count, part) for count, part in blocks if 2 * count > len(part.notes)]
+    return max(enough, key=lambda pair: pair[0])[1] if enough else None
+
+
+def skyline(part: Part) -> Part:
+    """The part as one line: of notes struck together the highest, each ending at the latest where the next begins."""
+    highest: dict[int, Note] = {}
+    for note in separated(part.notes):
+        highest[note.onset] = note  # the highest comes last
+    ends = [*sorted(highest)[1:], part.end]
+    line = tuple(
+        note if note.end <= end else replace(note, duration=end - note.onset)
+        for (_, note), end in zip(sorted(highest.items()), ends, strict=False)  # of no notes there is one end
+    )
+    return Part(part.name, part.program, part.is_drum, line)
+
+
+def _notes_in_blocks(part: Part) -> int:
+    counts: NDArray[np.int64] = np.unique(part.arrays()[0], return_counts=True)[1]
+    return int(counts[counts >= BLOCK].sum())

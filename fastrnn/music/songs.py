@@ -1,0 +1,169 @@
+"""Songs: pieces cut down to the one part that a model learns to play, with their chords."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import checks
+from . import corpus
+from .changes import Changes
+from .chords import Chord, parse_chord
+from .harmony import infer_chords
+from .midi import MidiError
+from .midi_folder import Collection, read_collection
+from .piece import Note, Part, Piece, merged
+from .roles import chord_part_of, melody_of, skyline
+
+VOICES = ("auto", "line", "all")
+CORPUS = "corpus:jazz"
+KEYBOARDS = range(8)  # General MIDI's pianos, from 0
+_STRAIGHT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """A part to learn from: ``piece`` has that part alone, and the chords; ``swing`` is how it is meant to be played."""
+
+    title: str
+    piece: Piece
+    swing: float = _STRAIGHT
+
+    @property
+    def part(self) -> Part:
+        """The part."""
+        return self.piece.parts[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is built from again; how loud notes are is left out."""
+        piece = self.piece
+        return {
+            "title": self.title,
+            "swing": self.swing,
+            "program": self.part.program,
+            "length": piece.length,
+            "metres": piece.metres,
+            "tempos": piece.tempos,
+            "chords": [(tick, chord.symbol) for tick, chord in piece.chords],
+            "notes": [(note.onset, note.duration, note.pitch) for note in self.part.notes],
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Song:
+        """From :meth:`to_json`. Raises KeyError, TypeError or ValueError for what is none."""
+        part = Part("melody", value["program"], notes=tuple(Note(*note) for note in value["notes"]))
+        chords = tuple((tick, parse_chord(symbol)) for tick, symbol in value["chords"])
+        metres, tempos = (tuple(map(tuple, value[name])) for name in ("metres", "tempos"))
+        piece = Piece((part,), metres, tempos, chords, value["length"])
+        return cls(value["title"], piece, checks.number("swing", value["swing"], 0.5, 0.75))
+
+
+@dataclass(frozen=True)
+class Library:
+    """Songs and where they are from: ``sources`` are paths, or ``corpus:jazz``. ``polyphonic``: notes sound together."""
+
+    songs: tuple[Song, ...]
+    sources: tuple[str, ...]
+    polyphonic: bool
+    skipped: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all songs, in hexadecimal."""
+        text = json.dumps([self.polyphonic, *(song.to_json() for song in self.songs)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def embedded() -> Library:
+    """The choruses that come with the package."""
+    songs = tuple(Song(tune.title, tune.piece, tune.swing) for tune in corpus.tunes())
+    return Library(songs, (CORPUS,), polyphonic=False)
+
+
+def read(
+    paths: Sequence[str | Path],
+    *,
+    voices: str = "auto",
+    melody: str | None = None,
+    changes: Changes | None = None,
+    report: Callable[[str], None] | None = None,
+) -> Library:
+    """The songs of MIDI files and of folders, where a bad file is reported and skipped.
+
+    ``voices`` is ``"line"`` for the melody (the part called ``melody``, or the guess) as a line, or ``"all"`` for all parts
+    but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
+    Chords are ``changes``, over and over, where they are given, else the file's own, else inferred from what accompanies the
+    melody, or from all that sounds. Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does.
+    """
+    checks.choice("voices", voices, VOICES)
+    collection = read_collection(paths, report=report)
+    polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
+    songs, skipped = [], list(collection.skipped)
+    named = {Path(path) for path in paths}
+    for path, piece in collection.pieces:
+        try:
+            songs.append(_song(path, piece, polyphonic, melody, changes))
+        except ValueError as error:
+            if path in named:
+                raise MidiError(f"{path}: {error}") from error
+            skipped.append((path, f"{path}: {error}"))
+            if report:
+                report(f"skipped: {skipped[-1][1]}")
+    if not songs:
+        raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
+    return Library(tuple(songs), tuple(str(Path(path).absolute()) for path in paths), polyphonic, tuple(skipped))
+
+
+def _solo_keyboard(collection: Collection) -> bool:
+    solo = [all(part.program in KEYBOARDS for part in piece.parts if not part.is_drum) for _, piece in collection.pieces]
+    return 2 * sum(solo) > len(solo)
+
+
+def _song(path: Path, piece: Piece, polyphonic: bool, melody: str | None, changes: Changes | None) -> Song:
+    """Raises ValueError for a piece without the part that is asked for."""
+    if polyphonic:
+        part = merged(part for part in piece.parts if not part.is_drum)
+        chords = piece.chords or infer_chords(piece)
+    else:
+        lead = melody_of(piece, int(melody) if melody is not None and melody.isdecimal() else melody)
+        part = skyline(lead)
+        chords = piece.chords or _heard(piece, lead)
+    if changes is not None:
+        chords = tuple(
+            (tick, chord)
+            for tick, chord in changes.choruses(piece.length // changes.length + 1).chords
+            if tick < piece.length
+        )
+    return Song(path.stem, replace(piece, parts=(replace(part, name="melody"),), chords=chords))
+
+
+def _heard(piece: Piece, lead: Part) -> tuple[tuple[int, Chord], ...]:
+    """The chords inferred from what accompanies the lead, where a part plays chords, else from all that sounds."""
+    chords = chord_part_of(piece)
+    if chords is None or chords is lead:
+        return infer_chords(piece)
+    return infer_chords(replace(piece, parts=tuple(part for part in piece.parts if part is not lead)))
+
+
+def cut(song: Song, start: int, end: int) -> Song:
+    """The song's ticks from ``start`` to ``end``, with notes that begin there, from tick 0."""
+    piece = song.piece
+    notes = tuple(
+        replace(note, onset=note.onset - start, duration=min(note.duration, end - note.onset))
+        for note in song.part.notes
+        if start <= note.onset < end
+    )
+
+    def moved(changes: Iterable[Any]) -> tuple[Any, ...]:
+        before = [change for change in changes if change[0] <= start]
+        return tuple(
+            (max(0, tick - start), *rest) for tick, *rest in [*before[-1:], *(c for c in changes if start < c[0] < end)]
+        )
+
+    part = replace(song.part, notes=notes)
+    piece = Piece((part,), moved(piece.metres), moved(piece.tempos), moved(piece.chords), end - start)
+    return replace(song, piece=piece)

@@ -1,0 +1,151 @@
+"""Parts as sequences of tokens and back, in other keys, and what a model is told beside each token.
+
+The tokens are those of :class:`fastrnn.music.vocabulary.PartVocabulary`, and :class:`fastrnn.music.grammar.Grammar` says
+which may follow. A part on the grid comes back from its tokens exactly, but for how loud its notes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+from .piece import Note, Part, Piece, position_in_bar, separated
+from .vocabulary import DURATION, PITCH, SHIFT, UNIT, PartVocabulary
+
+Ids = NDArray[np.int64]
+
+
+def encode(part: Part, vocabulary: PartVocabulary, *, end: bool = True) -> Ids:
+    """The part's tokens, int64 ``[N]``, with the end token unless ``end`` is False.
+
+    Raises ValueError for a note outside the vocabulary's range, and for notes that sound together where it is a line
+    (:func:`fastrnn.music.roles.skyline` makes one).
+    """
+    notes = separated(part.notes)
+    onset, duration, pitch, _ = Part(notes=notes).arrays()
+    outside = np.flatnonzero((pitch < vocabulary.low) | (pitch > vocabulary.high))
+    if len(outside):
+        limits = f"{vocabulary.low}..{vocabulary.high}"
+        raise ValueError(f"part must have pitches in {limits}, got {pitch[outside[0]]} at tick {onset[outside[0]]}")
+    before = np.zeros_like(onset)
+    before[1:] = onset[:-1] if vocabulary.polyphonic else onset[:-1] + duration[:-1]
+    shift = onset - before
+    if len(shift) and shift.min() < 0:
+        at = onset[shift.argmin()]
+        raise ValueError(
+            f"part must have one note at a time, got several at tick {at}: take its skyline, or polyphonic tokens"
+        )
+    # For each note: LONG shifts, a shift, a pitch, LONG durations, a duration.
+    long_shifts, rest = np.divmod(shift, UNIT)
+    long_durations, last = np.divmod(duration - 1, UNIT)
+    ones = np.ones_like(shift)
+    counts = np.stack([long_shifts, ones, ones, long_durations, ones], 1)
+    ids = np.empty_like(counts)
+    ids[:, 0], ids[:, 1] = vocabulary.long_shift, rest
+    ids[:, 2] = vocabulary.first_pitch + pitch - vocabulary.low
+    ids[:, 3], ids[:, 4] = vocabulary.long_duration, vocabulary.first_duration + last
+    tokens = np.repeat(ids.ravel(), counts.ravel())
+    return np.append(tokens, vocabulary.end) if end else tokens
+
+
+def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int = 0, velocity: int = 80) -> Part:
+    """The part that tokens ``ids`` (integers ``[N]``) stand for. A note at the end that is not complete is left out.
+
+    Tokens after the end do not count. Any sequence under the mask of :class:`fastrnn.music.grammar.Grammar` decodes. Raises
+    ValueError where a token cannot follow the ones before it, TypeError for what are no ids.
+    """
+    ids = _checked(ids, vocabulary)
+    kind, value, complete = vocabulary.kinds()[ids], vocabulary.values()[ids], vocabulary.complete()[ids]
+    at = np.flatnonzero(kind == PITCH)
+    onset = clock(ids, vocabulary)[at]
+    # Between a pitch and the next one lie the durations of the first: their sum is a difference of sums from the start.
+    spoken = np.concatenate([[0], np.cumsum(np.where(kind == DURATION, value, 0))])
+    duration = spoken[np.append(at, len(ids))[1:]] - spoken[at]
+    whole = np.count_nonzero(complete & (kind == DURATION))
+    at, onset, duration = at[:whole], onset[:whole], duration[:whole]
+    rows = zip(onset.tolist(), duration.tolist(), value[at].tolist(), strict=True)
+    notes = tuple(Note(start, length, pitch, velocity) for start, length, pitch in rows)
+    if vocabulary.polyphonic and notes != separated(notes):
+        raise ValueError(
+            "ids must be notes that can be played together, got a key struck that is held, or a chord downwards"
+        )
+    return Part(name, program, False, notes)
+
+
+def clock(ids: Any, vocabulary: PartVocabulary) -> Ids:
+    """The tick up to which all is said before each token of ``ids`` (integers ``[N]``) and after the last, int64 ``[N+1]``.
+
+    Before a shift that is the end of the last note in a line and its onset in polyphony; before a pitch and its duration it
+    is the note's onset. A token has only those before it in its clock: a model can be told when it is asked for the token.
+    """
+    passes = np.isin(vocabulary.kinds(), (SHIFT,) if vocabulary.polyphonic else (SHIFT, DURATION))
+    ticks = np.where(passes, vocabulary.values(), 0)
+    return np.concatenate([[0], np.cumsum(ticks[np.asarray(ids, np.int64)])])
+
+
+def side_inputs(ids: Any, vocabulary: PartVocabulary, piece: Piece, start: int = 0) -> tuple[Ids, Ids]:
+    """``position, chord``, each int64 ``[N+1]``: what a model is told beside its inputs, when it is asked for each token.
+
+    ``position`` is how many ticks after its bar line the token's :func:`clock` stands, ``chord`` the index into
+    ``piece.chords`` of the chord that sounds there, -1 before the first or where there are none. ``start`` is the tick of
+    ``piece`` at which the tokens begin.
+    """
+    ticks = clock(ids, vocabulary) + start
+    return position_in_bar(piece.metres, ticks), piece.chord_at(ticks)
+
+
+def keys(ids: Any, vocabulary: PartVocabulary, span: Iterable[int] = range(12)) -> dict[int, int]:
+    """For each key, as semitones upwards 0..11, by how many semitones to move all notes so that they stay within the range.
+
+    The smallest move wins, so that a fifth upwards becomes a fourth downwards; keys that do not fit are left out.
+    """
+    values = vocabulary.values()[np.asarray(ids, np.int64)]
+    pitch = values[vocabulary.kinds()[np.asarray(ids, np.int64)] == PITCH]
+    low, high = int(pitch.min(initial=127)), int(pitch.max(initial=0))
+    moves: dict[int, int] = {}
+    for key in span:
+        octaves = (key % 12 + 12 * octave for octave in range(-11, 11))
+        fitting = [move for move in octaves if vocabulary.low <= low + move and high + move <= vocabulary.high]
+        if fitting:
+            moves[key % 12] = min(fitting, key=lambda move: (abs(move), move))
+    return moves
+
+
+def transposed(ids: Any, vocabulary: PartVocabulary, semitones: int) -> Ids:
+    """The tokens of the same part, higher by that many semitones. Raises ValueError where a note would leave the range."""
+    ids = np.asarray(ids, np.int64)
+    pitch = vocabulary.kinds()[ids] == PITCH
+    moved: Ids = np.where(pitch, ids + semitones, ids)
+    if (vocabulary.kinds()[np.clip(moved, 0, len(vocabulary) - 1)] != vocabulary.kinds()[ids]).any():
+        raise ValueError(f"semitones must keep all notes in {vocabulary.low}..{vocabulary.high}, got {semitones}")
+    return moved
+
+
+def _checked(ids: Any, vocabulary: PartVocabulary) -> Ids:
+    """The ids up to the end token. Raises TypeError, and ValueError where one cannot follow by its kind."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise TypeError(f"ids must be integers of shape [N], got {checks.describe(ids)}")
+    ids = ids.astype(np.int64)
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(vocabulary)):
+        bad = ids[(ids < 0) | (ids >= len(vocabulary))][0]
+        raise ValueError(f"ids must be in 0..{len(vocabulary) - 1}, got {bad}")
+    ends = np.flatnonzero(ids == vocabulary.end)
+    used: Ids = ids[: ends[0]] if len(ends) else ids
+    kind = vocabulary.kinds()[used]  # an end does not occur in it
+    due = np.zeros_like(kind)
+    due[1:] = np.where(vocabulary.complete()[used[:-1]], (kind[:-1] + 1) % 3, kind[:-1])
+    wrong = np.flatnonzero(kind != due)
+    if len(wrong):
+        names = vocabulary.names()
+        raise ValueError(
+            f"ids must follow the grammar, got {names[used[wrong[0]]]} at {wrong[0]}, where a "
+            f"{('shift', 'pitch', 'duration')[due[wrong[0]]]} was due"
+        )
+    if len(ends) and len(used) and not (kind[-1] == DURATION and vocabulary.complete()[used[-1]]):
+        raise ValueError(f"ids must follow the grammar, got an end at {len(used)}, amid a note")
+    return used

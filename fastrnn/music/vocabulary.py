@@ -1,0 +1,104 @@
+r"""The tokens of a part: what there is, and what each one means.
+
+A part is a stream of notes, and a note is three kinds of token in turn: how much time passes before it, its pitch, how long
+it lasts. With ``UNIT`` = 48 ticks (four quarters):
+
+.. code-block:: text
+
+    shift d,    d = 0..47       d ticks, then the pitch             ids 0..47
+    shift LONG                  48 ticks, and more shift follows    id 48
+    pitch p,    p = low..high                                       ids 49..49+P-1, P = high - low + 1
+    duration d, d = 1..48       d ticks, and the note is complete   ids 49+P..49+P+47
+    duration LONG               48 ticks, and more follows          id 49+P+48
+    end                         of the part, in place of a shift    id 49+P+49
+
+Time passes from the end of the last note in a line (monophonic: nothing can overlap), and from its onset where notes may
+sound together (polyphonic: a shift of 0 is a chord, written from its lowest note upwards). Each part has one spelling only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import checks
+
+UNIT = 48  # ticks: the longest time that one token says
+SHIFT, PITCH, DURATION, END = range(4)  # kinds
+
+
+@dataclass(frozen=True, slots=True)
+class PartVocabulary:
+    """The tokens of parts with pitches ``low``..``high`` (0..127, an instrument's range), in a line or ``polyphonic``.
+
+    ``dataclasses.asdict`` gives what builds it again. Raises ValueError or TypeError for pitches that cannot be.
+    """
+
+    low: int = 21
+    high: int = 108
+    polyphonic: bool = False
+
+    def __post_init__(self) -> None:
+        checks.positive_int("low", self.low, 0)
+        if checks.positive_int("high", self.high, self.low) > 127:
+            raise ValueError(f"high must be at most 127, got {self.high}")
+        checks.flag("polyphonic", self.polyphonic)
+
+    @property
+    def pitches(self) -> int:
+        """How many there are."""
+        return self.high - self.low + 1
+
+    @property
+    def long_shift(self) -> int:
+        """The id of the shift after which more shift follows."""
+        return UNIT
+
+    @property
+    def first_pitch(self) -> int:
+        """The id of the pitch ``low``."""
+        return UNIT + 1
+
+    @property
+    def first_duration(self) -> int:
+        """The id of the duration of 1 tick."""
+        return self.first_pitch + self.pitches
+
+    @property
+    def long_duration(self) -> int:
+        """The id of the duration after which more follows."""
+        return self.first_duration + UNIT
+
+    @property
+    def end(self) -> int:
+        """The id that ends a part."""
+        return self.long_duration + 1
+
+    def __len__(self) -> int:
+        """V: the number of ids, which are 0..V-1."""
+        return self.end + 1
+
+    def kinds(self) -> NDArray[np.int64]:
+        """What each id is, int64 ``[V]``: SHIFT, PITCH, DURATION or END."""
+        counts = (UNIT + 1, self.pitches, UNIT + 1, 1)
+        return np.repeat(np.arange(4), counts).astype(np.int64)
+
+    def values(self) -> NDArray[np.int64]:
+        """What each id says, int64 ``[V]``: ticks for shifts and durations, the pitch, 0 for the end."""
+        shifts, durations = np.arange(UNIT + 1), np.append(np.arange(1, UNIT + 1), UNIT)
+        return np.concatenate([shifts, np.arange(self.low, self.high + 1), durations, [0]]).astype(np.int64)
+
+    def complete(self) -> NDArray[np.bool_]:
+        """Whether the kind after each id is the next one, bool ``[V]``: of all but the two LONG and the end."""
+        done = np.ones(len(self), np.bool_)
+        done[[self.long_shift, self.long_duration, self.end]] = False
+        return done
+
+    def names(self) -> list[str]:
+        """The ids in words, such as ``shift 6``, ``pitch 60``, ``duration 3``, ``shift long`` or ``end``."""
+        words = np.array(["shift", "pitch", "duration", "end"])[self.kinds()]
+        names = [f"{word} {value}" for word, value in zip(words, self.values(), strict=True)]
+        names[self.long_shift], names[self.long_duration], names[self.end] = "shift long", "duration long", "end"
+        return names

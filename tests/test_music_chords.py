@@ -1,0 +1,283 @@
+"""Chord symbols, changes, progressions, and chords inferred from notes: by value, and what holds in every key."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrnn.music import changes as ch
+from fastrnn.music import harmony
+from fastrnn.music.chords import (
+    NO_CHORD,
+    SCALES,
+    ChordError,
+    note_name,
+    parse_chord,
+    parse_note,
+    scale,
+    scales,
+)
+from fastrnn.music.piece import Note, Part, Piece
+
+MAJOR, MINOR, SEVENTH = {0, 4, 7}, {0, 3, 7}, {0, 4, 7, 10}
+SYMBOLS = {
+    "C": MAJOR, "Cmaj": MAJOR, "CM": MAJOR, "Cm": MINOR, "Cmin": MINOR, "C-": MINOR, "Cmi": MINOR,
+    "Cmaj7": {0, 4, 7, 11}, "CM7": {0, 4, 7, 11}, "C∆": {0, 4, 7, 11}, "CΔ7": {0, 4, 7, 11}, "Cma7": {0, 4, 7, 11},
+    "CMA7": {0, 4, 7, 11}, "CMI7": {0, 3, 7, 10}, "CMin7": {0, 3, 7, 10}, "C\u22127": {0, 3, 7, 10},
+    "C7(b9,#11)": SEVENTH | {1, 6},
+    "C-7": {0, 3, 7, 10}, "Cm7": {0, 3, 7, 10}, "Cmin7": {0, 3, 7, 10}, "Cm7b5": {0, 3, 6, 10}, "Cø": {0, 3, 6, 10},
+    "Cø7": {0, 3, 6, 10},
+    "C-7♭5": {0, 3, 6, 10}, "Cdim": {0, 3, 6}, "C°": {0, 3, 6}, "Cdim7": {0, 3, 6, 9}, "Co7": {0, 3, 6, 9},
+    "C°7": {0, 3, 6, 9}, "C7": SEVENTH, "C9": SEVENTH | {2}, "C11": {0, 2, 5, 7, 10}, "C13": SEVENTH | {2, 9},
+    "C7b9": SEVENTH | {1}, "C7-9": SEVENTH | {1}, "C7(b9)": SEVENTH | {1}, "C7#9": SEVENTH | {3}, "C7+9": SEVENTH | {3},
+    "C7alt": {0, 4, 10, 1, 3, 6, 8}, "C7#11": SEVENTH | {6}, "C7b9b13": SEVENTH | {1, 8}, "C13b9": SEVENTH | {1, 9},
+    "C7b5": {0, 4, 6, 10}, "C7#5": {0, 4, 8, 10}, "C7+": {0, 4, 8, 10}, "C+7": {0, 4, 8, 10}, "C6": MAJOR | {9},
+    "C6/9": MAJOR | {9, 2}, "C69": MAJOR | {9, 2}, "Cm6": MINOR | {9}, "CmMaj7": MINOR | {11}, "Cm(maj7)": MINOR | {11},
+    "C-∆7": MINOR | {11}, "Cmaj9": {0, 2, 4, 7, 11}, "Cm9": {0, 2, 3, 7, 10}, "C-9": {0, 2, 3, 7, 10},
+    "Cm11": {0, 2, 3, 5, 7, 10},
+    "Csus": {0, 5, 7}, "Csus4": {0, 5, 7}, "Csus2": {0, 2, 7}, "C7sus4": {0, 5, 7, 10}, "C9sus4": {0, 2, 5, 7, 10},
+    "Caug": {0, 4, 8}, "C+": {0, 4, 8}, "C5": {0, 7}, "Cadd9": MAJOR | {2}, "Cmadd9": MINOR | {2}, "C7no5": {0, 4, 10},
+    "Cmaj7#11": {0, 4, 6, 7, 11}, "Cmaj7#5": {0, 4, 8, 11}, "C(#9)": MAJOR | {3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_symbols(symbol):
+    for root in ("C", "Eb", "F#", "B♭", "G♯"):
+        chord = parse_chord(root + symbol[1:])
+        assert chord.intervals == SYMBOLS[symbol]
+        assert chord.root == chord.bass == parse_note(root)
+        assert chord.symbol == root + symbol[1:]
+
+
+def test_the_accidental_after_the_letter_is_the_roots():
+    assert parse_chord("C#9").root == 1
+    assert parse_chord("C#9").intervals == SEVENTH | {2}
+    assert [parse_note(name) for name in ("C", "Cb", "B#", "F##", "E♭", "Bbb")] == [0, 11, 0, 7, 3, 9]
+
+
+def test_slash_chords():
+    assert (parse_chord("C/E").root, parse_chord("C/E").bass, parse_chord("C/E").pitch_classes) == (0, 4, {0, 4, 7})
+    assert parse_chord("C/D").pitch_classes == {0, 2, 4, 7}
+    assert parse_chord("C7/B♭").bass == 10
+    assert parse_chord("C6/9/E").bass == 4
+
+
+@pytest.mark.parametrize("symbol", ["N.C.", "NC", "N.C"])
+def test_no_chord(symbol):
+    assert parse_chord(symbol) is NO_CHORD
+    assert not NO_CHORD.features().any()
+    assert NO_CHORD.transposed(5) is NO_CHORD
+
+
+@pytest.mark.parametrize(
+    ("symbol", "fault", "column"),
+    [
+        ("H7", "expected a chord: a root from A to G, or N.C.", 0),
+        ("", "expected a chord: a root from A to G, or N.C.", 0),
+        ("c7", "expected a chord: a root from A to G, or N.C.", 0),
+        ("C7x", "'x' is not part of a chord symbol that is known here", 2),
+        ("Cmm", "'m' is not part of a chord symbol that is known here", 2),
+        ("C77", "'7' is not part of a chord symbol that is known here", 2),
+        ("C7b11", "no chord has b11", 2),
+        ("Cm7/H", "expected the bass note after the slash in 'Cm7/H'", 4),
+        ("C7b9)", "')' is not part of a chord symbol that is known here", 4),
+        ("C7,b9", "',b9' is not part of a chord symbol that is known here", 2),
+        ("C7(b9", "this parenthesis is not closed", 2),
+        ("C/", "expected the bass note after the slash in 'C/'", 2),
+    ],
+)
+def test_a_fault_is_shown_with_a_caret(symbol, fault, column):
+    with pytest.raises(ChordError) as error:
+        parse_chord(symbol)
+    assert str(error.value) == f"{fault}\n  {symbol}\n  {' ' * column}^"
+
+
+def parsed_or_shown(parse, text: str):
+    """What ``parse`` makes of the text; None where it says at which of its characters it gave up."""
+    position = 0
+    try:
+        return parse(text)
+    except ChordError as error:
+        position = error.position
+    assert 0 <= position <= len(text)
+    return None
+
+
+@given(st.text(max_size=12) | st.text(alphabet="CmMaj79b#5/G13-+∆øsu4o() ", max_size=8).map("C".__add__))
+def test_any_text_parses_or_says_where_it_does_not(text):
+    chord = parsed_or_shown(parse_chord, text)
+    if chord is not None:
+        assert chord is NO_CHORD or (chord.root in range(12) and chord.bass in chord.pitch_classes)
+
+
+@given(st.sampled_from(sorted(SYMBOLS)), st.integers(-24, 24), st.booleans())
+def test_a_transposed_chord_is_the_one_that_its_symbol_says(symbol, semitones, flats):
+    chord = parse_chord(symbol + "/E")
+    moved = chord.transposed(semitones, flats=flats)
+    again = parse_chord(moved.symbol)
+    assert (moved.root, moved.bass, moved.pitch_classes) == (again.root, again.bass, again.pitch_classes)
+    assert moved.pitch_classes == {(p + semitones) % 12 for p in chord.pitch_classes}
+
+
+@given(st.sampled_from(sorted(SYMBOLS)), st.integers(0, 11))
+def test_scales_hold_their_chord(symbol, root):
+    chord = parse_chord(symbol).transposed(root)
+    assert chord.pitch_classes <= scale(chord)
+    for name in scales(chord):
+        assert chord.intervals <= set(SCALES[name])
+
+
+def test_the_scales_that_musicians_take():
+    usual = {
+        "Dm7": "dorian", "G7": "mixolydian", "Cmaj7": "major", "Cmaj7#11": "lydian", "Cø": "locrian", "C7alt": "altered",
+        "Co7": "whole-half diminished",
+        "C7#11": "lydian dominant", "C7b9": "phrygian dominant", "C13b9": "half-whole diminished",
+        "C+7": "whole tone", "CmMaj7": "melodic minor",
+    }  # fmt: skip
+    assert {symbol: scales(parse_chord(symbol))[0] for symbol in usual} == usual
+    assert scale(parse_chord("Dm7")) == {0, 2, 4, 5, 7, 9, 11}
+    assert scale(NO_CHORD) == frozenset()
+
+
+def test_features():
+    features = parse_chord("Dm7").features()
+    assert features.shape == (24,)
+    assert features.nonzero()[0].tolist() == [0, 2, 5, 9, 14]
+
+
+def test_changes():
+    changes = ch.parse_changes("Dm7 | G7 | Cmaj7 | % | Am7 D7 | C F G | Em7 / / A7 | / Dm")
+    symbols = [[(tick, chord.symbol) for tick, chord in bar] for bar in changes.bars]
+    assert symbols == [
+        [(0, "Dm7")], [(0, "G7")], [(0, "Cmaj7")], [(0, "Cmaj7")], [(0, "Am7"), (24, "D7")],
+        [(0, "C"), (24, "F"), (36, "G")], [(0, "Em7"), (36, "A7")], [(0, "A7"), (24, "Dm")],
+    ]  # fmt: skip
+    assert changes.length == 8 * 48
+    assert [(t, c.symbol) for t, c in changes.chords][:4] == [(0, "Dm7"), (48, "G7"), (96, "Cmaj7"), (192, "Am7")]
+    assert str(changes).startswith("Dm7 | G7 | Cmaj7 | % | Am7 D7 | C F G | Em7 / / A7")
+
+
+@pytest.mark.parametrize(
+    ("text", "bars"),
+    [
+        ("|: C | F :|", "C F C F"),
+        ("||: C | F :||x3 G |", "C F C F C F G"),
+        ("C | F :| G", "C F C F G"),
+        ("A |: C :| B", "A C C B"),
+        ("| C | F |\n| G | C |", "C F G C"),
+        ("C\nF\n\nG ||", "C F G"),
+    ],
+)
+def test_repeats_and_lines(text, bars):
+    assert [bar[0][1].symbol for bar in ch.parse_changes(text).bars] == bars.split()
+
+
+def test_metres():
+    waltz = ch.parse_changes("C G7 | F Am Dm", (3, 4))
+    assert [[tick for tick, _ in bar] for bar in waltz.bars] == [[0, 24], [0, 12, 24]]
+    assert waltz.length == 72
+    with pytest.raises(ValueError, match="metre must have bars of whole ticks, got 5/32"):
+        ch.parse_changes("C", (5, 32))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "line", "column"),
+    [
+        ("Dm7 | H7 | Cmaj7", "expected a chord", "Dm7 | H7 | Cmaj7", 6),
+        ("C\nF | Q\nG", "expected a chord", "F | Q", 4),
+        ("C | | G", "this bar is empty: repeat the bar before with %", "C | | G", 4),
+        ("% | C", "% repeats the bar before, and this is the first", "% | C", 0),
+        ("/ C", "/ holds the chord before it, and there is none", "/ C", 0),
+        ("C |: D", "this repeat has no end", "C |: D", 2),
+        ("|: C |: D :|", "a repeat begins within another", "|: C |: D :|", 5),
+        ("|: C :|x99", "a repeat is played 1 to 64 times", "|: C :|x99", 8),
+        ("C : D", "a repeat begins with", "C : D", 2),
+        ("A B C D E F G A B", "a bar of 4 quarters cannot hold 9 chords", "A B C D E F G A B", 0),
+        ("", "there are no chords", "", 0),
+    ],
+)
+def test_faults_in_changes_are_shown(text, fault, line, column):
+    with pytest.raises(ChordError) as error:
+        ch.parse_changes(text)
+    first, shown, caret = str(error.value).split("\n")
+    assert first.startswith(fault)
+    assert (shown, caret) == (f"  {line}", f"  {' ' * column}^")
+
+
+chords = st.sampled_from(["C", "Dm7", "G7", "Bb6/9", "F#m7b5", "C/E", "N.C."])
+
+
+@given(
+    st.lists(st.lists(chords, min_size=1, max_size=8), min_size=1, max_size=8),
+    st.sampled_from([(4, 4), (3, 4), (6, 8), (5, 4)]),
+)
+def test_changes_are_written_as_they_are_read(bars, metre):
+    most = int(8 * metre[0] / metre[1])
+    changes = ch.parse_changes(" | ".join(" ".join(bar[:most]) for bar in bars), metre)
+    assert ch.parse_changes(str(changes), metre) == changes
+
+
+@given(st.text(alphabet="CDm7G|:%/ \nx3", max_size=30))
+def test_any_text_is_changes_or_says_where_it_is_not(text):
+    changes = parsed_or_shown(ch.parse_changes, text)
+    if changes is not None:
+        assert changes.bars
+        assert all(bar[0][0] == 0 and [t for t, _ in bar] == sorted({t for t, _ in bar}) for bar in changes.bars)
+
+
+def test_progressions():
+    assert str(ch.two_five_one("Bb")) == "Cm7 | F7 | Bbmaj7 | %"
+    assert str(ch.two_five_one("E")) == "F#m7 | B7 | Emaj7 | %"
+    assert str(ch.minor_blues("Am")).startswith("Am7 | % | % | % | Dm7 | % | Am7 | % | F7 | E7")
+    assert str(ch.blues("F")) == "F7 | Bb7 | F7 | Cm7 F7 | Bb7 | Bdim7 | F7 | Am7b5 D7b9 | Gm7 | C7 | F7 D7 | Gm7 C7"
+    assert [len(ch.progression(name).bars) for name in ("blues", "minor-blues", "rhythm-changes")] == [12, 12, 32]
+    assert str(ch.rhythm_changes().choruses(2)).count("D7") == 2 * str(ch.rhythm_changes()).count("D7")
+
+
+@pytest.mark.parametrize("name", ch.progressions())
+def test_a_progression_in_any_key_is_the_one_in_c_moved(name):
+    for semitones in range(12):
+        moved = ch.progression(name, note_name(semitones))
+        expected = ch.progression(name).transposed(semitones)
+        assert [(t, c.root, c.pitch_classes) for t, c in moved.chords] == [
+            (t, c.root, c.pitch_classes) for t, c in expected.chords
+        ]
+
+
+@pytest.mark.parametrize(
+    ("key", "tonic", "flats"), [("C", 0, True), ("F#m", 6, False), ("C minor", 0, True), ("Gm", 7, True), ("E", 4, False)]
+)
+def test_keys(key, tonic, flats):
+    assert (ch.parse_key(key), ch.flats_in(key)) == (tonic, flats)
+
+
+def test_unknown_progressions_and_keys():
+    with pytest.raises(ValueError, match="name must be one of 'blues'"):
+        ch.progression("polka")
+    with pytest.raises(ChordError, match="'H' is not a key"):
+        ch.blues("H")
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in harmony.TEMPLATES if suffix != "dim7"])  # any tone is a dim7's root
+@pytest.mark.parametrize("root", [0, 3, 7, 10])
+def test_block_chords_are_inferred(suffix, root):
+    first, second = parse_chord(note_name(root) + suffix), parse_chord(note_name(root + 5) + "7")
+    notes = [Note(0, 24, 36 + root)] + [Note(0, 48, 60 + p) for p in first.pitch_classes]
+    notes += [Note(48, 24, 36 + second.root)] + [Note(48, 48, 60 + p) for p in second.pitch_classes]
+    drums = Part("drums", is_drum=True, notes=tuple(Note(t, 3, 37) for t in range(0, 96, 12)))
+    found = harmony.infer_chords(Piece((Part(notes=tuple(notes)), drums)))
+    assert found == ((0, first), (48, second))
+
+
+def test_an_arpeggio_is_one_chord_and_silence_is_none():
+    notes = tuple(Note(6 * i, 6, p) for i, p in enumerate([36, 64, 67, 72, 36, 64, 67, 72]))
+    assert [(t, c.symbol) for t, c in harmony.infer_chords(Piece((Part(notes=notes),)))] == [(0, "C")]
+    assert harmony.infer_chords(Piece(length=96)) == ()
+
+
+def test_half_bars():
+    assert harmony.half_bars(Piece(length=96)).tolist() == [0, 24, 48, 72]
+    assert harmony.half_bars(Piece(metres=((0, 3, 4),), length=72)).tolist() == [0, 36]
+    assert harmony.half_bars(Piece(metres=((0, 2, 4), (24, 4, 4)), length=72)).tolist() == [0, 24, 48]

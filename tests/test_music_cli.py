@@ -1,0 +1,275 @@
+"""``fastrnn train jazz``, ``improvise`` and ``sample`` of a jazz run, from end to end; what users get wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import wave
+
+import numpy as np
+import pytest
+import smf
+
+from fastrnn.cli import main
+from fastrnn.music.midi import read_midi
+from fastrnn.music.midi_writing import write_midi
+from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.run_folder import JazzConfig, load_player
+from fastrnn.training import checkpoint
+
+SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
+II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
+
+
+def _train(*arguments, status=0):
+    assert main(["train", "jazz", *map(str, arguments)]) == status
+
+
+def _error(capsys, *arguments, status=2):
+    """The one line (and what is below it) that a command says when it fails."""
+    capsys.readouterr()
+    assert main([*map(str, arguments)]) == status
+    error = capsys.readouterr().err
+    return error.removeprefix("fastrnn: error: ").strip("\n")
+
+
+def _scale(*, polyphonic=False, start=60, program=66):
+    steps = [0, 2, 4, 5, 7, 9, 11, 12] * 4
+    notes = [Note(6 * i, 6, start + step) for i, step in enumerate(steps)]
+    if polyphonic:
+        notes += [Note(48 * i, 24, start - 12 + step) for i in range(4) for step in (0, 4)]
+    return Piece((Part("lead", program, notes=tuple(notes)),))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on the embedded choruses that knows nothing yet."""
+    folder = tmp_path_factory.mktemp("jazz") / "run"
+    _train(*SMALL, "--max-steps", 4, "--out", folder)
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with four sound MIDI files."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for i in range(4):
+        write_midi(folder / f"{i}.mid", _scale(start=60 + i))
+    return folder
+
+
+# train
+
+
+def test_a_run_folder_is_complete_and_says_what_it_is(tmp_path, capsys):
+    _train(*SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    output = capsys.readouterr().out
+    assert re.search(r"music: +corpus:jazz: the melody, one note at a time; \d+ tokens in the vocabulary", output)
+    assert re.search(
+        r"split: +\d+ songs \([\d,]+ tokens\) to train on, in 12 keys each, \d+ \([\d,]+ tokens\) held out", output
+    )
+    assert re.search(r"to beat: +unigram \d\.\d{3}, bigram \d\.\d{3} nats per token, held out", output)
+    assert "model:    LSTM 1 x 8" in output
+    assert "improvise with: fastrnn improvise" in output
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.json", "pieces.json", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png"
+    }  # fmt: skip
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["format"] == "fastrnn-jazz"
+    assert config["data"]["sources"] == ["corpus:jazz"]
+    assert config["baselines"].keys() == {"unigram", "bigram"}
+
+
+def test_resume_is_as_if_never_stopped(tmp_path, capsys):
+    options = [*SMALL, "--dropout", "0.3", "--schedule", "constant", "--warmup", 0]
+    _train(*options, "--max-steps", 6, "--out", tmp_path / "whole")
+    _train(*options, "--max-steps", 2, "--out", tmp_path / "cut")
+    _train("--resume", "--max-steps", 6, "--out", tmp_path / "cut")
+    assert "going on from step 2" in capsys.readouterr().out
+    one, other = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def test_a_folder_with_bad_files(tmp_path, files, capsys):
+    (files / "empty.mid").write_bytes(b"")
+    (files / "no.mid").write_bytes(b"not music at all")
+    (files / "cut.mid").write_bytes(smf.SCALE[:-8])
+    (files / "silent.mid").write_bytes(smf.midi(smf.track()))
+    _train(files, *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    captured = capsys.readouterr()
+    skipped = [line for line in captured.err.splitlines() if line.startswith("skipped: ")]
+    assert len(skipped) == 4
+    assert captured.err.splitlines()[-1] == "8 MIDI files: 4 skipped"
+    assert "3 songs" in captured.out
+
+
+def test_a_file_without_the_part_that_is_named_is_skipped(tmp_path, files, capsys):
+    write_midi(files / "other.mid", Piece((Part("tuba", 58, notes=(Note(0, 6, 40), Note(6, 6, 43))),)))
+    _train(files, "--melody", "lead", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    assert f"skipped: {files}/other.mid: name must be one of 'tuba', got 'lead'" in capsys.readouterr().err
+
+
+def test_a_single_file_holds_out_its_end(tmp_path, files, capsys):
+    _train(files / "0.mid", *SMALL, "--max-steps", 2, "--val-fraction", "0.25", "--out", tmp_path / "run")
+    songs = load_player(tmp_path / "run").songs
+    assert [song.piece.length for song in (*songs.train, *songs.held_out)] == [144, 48]
+
+
+def test_pianos_are_learned_with_all_that_they_play(tmp_path, capsys):
+    for i in range(3):
+        write_midi(tmp_path / f"{i}.mid", _scale(polyphonic=True, start=60 + i, program=0))
+    _train(tmp_path, *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    assert "all that is played" in capsys.readouterr().out
+    _train(tmp_path, *SMALL, "--max-steps", 2, "--voices", "line", "--melody", "0", "--out", tmp_path / "line")
+    assert "one note at a time" in capsys.readouterr().out
+    assert (
+        main(["improvise", str(tmp_path / "run"), "--changes", II_V_I, "--seed", "1", "--out", str(tmp_path / "p.mid")]) == 0
+    )
+    assert {part.name for part in read_midi(tmp_path / "p.mid").parts} == {"solo"}
+
+
+def test_chords_can_be_given(tmp_path, files):
+    _train(files, *SMALL, "--max-steps", 2, "--changes", "Cmaj7 | Am7", "--out", tmp_path / "run")
+    song = load_player(tmp_path / "run").songs.train[0]
+    assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [
+        (0, "Cmaj7"), (48, "Am7"), (96, "Cmaj7"), (144, "Am7")
+    ]  # fmt: skip
+
+
+# improvise and sample
+
+
+def test_improvise_writes_what_can_be_played_heard_and_seen(run, tmp_path, capsys):
+    out, sound, roll = (tmp_path / name for name in ("solo.mid", "solo.wav", "solo.png"))
+    command = ["improvise", run, "--changes", II_V_I, "--choruses", 2, "--tempo", 160, "--swing", 0.6, "--key", "Eb"]
+    command += ["--seed", 3, "--out", out, "--wav", sound, "--roll", roll, "--drums"]
+    assert main([*map(str, command)]) == 0
+    output = capsys.readouterr().out
+    piece = read_midi(out, drums=True)
+    assert [part.name for part in piece.parts] == ["solo", "comping", "bass", "drums"]
+    assert piece.tempos[0][1] == pytest.approx(160, rel=1e-4)
+    assert [chord.symbol for _, chord in piece.chords] == ["Fm7", "Bb7", "Ebmaj7"] * 2
+    assert piece.length == 8 * 48
+    with wave.open(str(sound)) as file:
+        assert file.getnframes() / file.getframerate() > 8 * 4 * 60 / 160
+    assert roll.read_bytes()[:4] == b"\x89PNG"
+    for words in ("chord tones on strong beats", "scale tones", "pitch range", "rests", "longest copied run", "trained on"):
+        assert words in output
+
+
+def test_the_seed_decides_and_comping_can_be_left_out(run, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        command = ["improvise", run, "--changes", "blues", "--seed", seed, "--no-comping", "--no-bass"]
+        assert main([*map(str, command), "--out", str(tmp_path / f"{name}.mid")]) == 0
+    one, same, other = (read_midi(tmp_path / f"{name}.mid", fewest=0) for name in "abc")
+    assert one == same
+    assert one != other
+    assert len(one.parts) == 1
+
+
+def test_no_note_leaves_the_instrument(run, tmp_path):
+    command = ["improvise", str(run), "--changes", "blues", "--instrument", "trumpet", "--temperature", "3", "--seed", "1"]
+    assert main([*command, "--no-comping", "--no-bass", "--out", str(tmp_path / "solo.mid")]) == 0
+    (part,) = read_midi(tmp_path / "solo.mid").parts
+    assert part.program == 56
+    assert all(52 <= note.pitch <= 82 for note in part.notes)
+
+
+def test_a_primer_is_gone_on_from(run, tmp_path, capsys):
+    lick = Piece((Part("lick", 66, notes=tuple(Note(6 * i, 6, 60 + i) for i in range(8))),))
+    write_midi(tmp_path / "lick.mid", lick)
+    command = ["improvise", run, "--changes", II_V_I, "--primer", tmp_path / "lick.mid", "--seed", 2, "--swing", 0.5]
+    assert main([*map(str, command), "--out", str(tmp_path / "solo.mid")]) == 0
+    assert "the first 8 notes are the primer's" in capsys.readouterr().err
+    solo = read_midi(tmp_path / "solo.mid").parts[0]
+    assert [(note.onset, note.pitch) for note in solo.notes[:8]] == [(6 * i, 60 + i) for i in range(8)]
+    assert len(solo.notes) > 8
+
+
+def test_sample_plays_over_the_chords_of_a_song(run, tmp_path, capsys):
+    assert main(["sample", str(run), "--seed", "0", "--out", str(tmp_path / "solo.mid")]) == 0
+    captured = capsys.readouterr()
+    title = re.search(r"over the chords of '(.*)'", captured.err)[1]
+    songs = load_player(run).songs.train
+    assert title in {song.title for song in songs}
+    assert read_midi(tmp_path / "solo.mid", fewest=0).chords
+
+
+# what users get wrong
+
+
+def test_bad_input_to_training(tmp_path, files, capsys):
+    def error(*arguments, status=2):
+        return _error(capsys, "train", "jazz", *arguments, "--out", tmp_path / "run", status=status)
+
+    (tmp_path / "text.mid").write_bytes(b"hello")
+    (tmp_path / "one.mid").write_bytes(smf.midi(smf.track((0, smf.on(60)), (480, smf.off(60)))))
+    (tmp_path / "none").mkdir()
+    assert error(tmp_path / "text.mid") == f"{tmp_path}/text.mid is not a MIDI file: it does not begin with MThd"
+    assert error(tmp_path / "one.mid") == f"{tmp_path}/one.mid has only one note"
+    assert error(tmp_path / "none") == f"{tmp_path}/none is a folder without .mid or .midi files"
+    assert error(tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"
+    assert "name must be one of 'lead', got 'tuba'" in error(files / "0.mid", "--melody", "tuba")
+    assert "number of a part" in error(files / "0.mid", "--melody", "7")
+    assert error("--voices", "line").startswith("--melody, --changes and --voices are for files")
+    assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
+    assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)
+    fault, line, place = error(files, "--changes", "Dm7 | H7").splitlines()
+    assert "root from A to G" in fault
+    assert line[place.index("^")] == "H"
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_resumes(run, tmp_path, files, capsys):
+    assert _error(capsys, "train", "jazz", "--resume") == "--resume needs --out RUN, the folder of the run to go on with"
+    assert "is not a run folder" in _error(capsys, "train", "jazz", "--resume", "--out", tmp_path)
+    assert "--hidden cannot change" in _error(capsys, "train", "jazz", "--resume", "--out", run, "--hidden", 9)
+    assert "the songs are not those" in _error(capsys, "train", "jazz", files, "--resume", "--out", run)
+    assert "holds a run already" in _error(capsys, "train", "jazz", "--out", run)
+    assert "not the configuration of a character model" in _error(capsys, "train", "chars", "--resume", "--out", run)
+    assert "not the configuration of a character model" in _error(capsys, "score", run, "la la la")
+
+
+def test_bad_requests_for_music(run, tmp_path, capsys):
+    out = ["--out", tmp_path / "x.mid"]
+
+    def error(*arguments, changes=II_V_I):
+        return _error(capsys, "improvise", run, "--changes", changes, *arguments)
+
+    assert error() == "--out FILE.mid is missing: the MIDI file to write"
+    assert error("--out", tmp_path / "no" / "x.mid") == f"{tmp_path}/no: no such folder"
+    assert "a bar of 4 quarters cannot hold 9 chords" in error(*out, changes="C D E F G A B C D")
+    assert "is not a key" in error(*out, "--key", "H")
+    assert error(*out, "--swing", 0.9).startswith("argument --swing: must be a number at least 0.5")
+    assert error(*out, "--tempo", 9999).startswith("argument --tempo")
+    assert error(*out, "--sound-font", "x.sf2") == "--sound-font is for --wav"
+    assert error(*out, "--primer", tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"
+    write_midi(tmp_path / "low.mid", Piece((Part(notes=(Note(0, 6, 20), Note(6, 6, 21))),)))
+    assert "has the pitch 20, and this model's are" in error(*out, "--primer", tmp_path / "low.mid")
+    write_midi(tmp_path / "long.mid", Piece((Part(notes=(Note(0, 480, 60), Note(480, 6, 61))),)))
+    assert "primer must be shorter than the form" in error(*out, "--primer", tmp_path / "long.mid")
+    assert _error(capsys, "sample", run, "--prefix", "la", *out) == "--prefix is for text"
+    assert not (tmp_path / "x.mid").exists()
+
+
+def test_damaged_run_folders(run, tmp_path, capsys):
+    def error(name, content):
+        folder = tmp_path / "copy"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(run, folder)
+        (folder / name).write_bytes(content)
+        return _error(capsys, "improvise", folder, "--changes", "C", "--out", tmp_path / "x.mid")
+
+    config = json.loads((run / "config.json").read_text())
+    assert "config.json is damaged" in error("config.json", b"{")
+    assert "config.json is damaged: it lacks 'options'" in error(
+        "config.json", json.dumps({name: config[name] for name in config if name != "options"}).encode()
+    )
+    assert "is not the configuration of a jazz model" in error("config.json", b'{"format": "fastrnn-chars", "version": 1}')
+    assert "pieces.json is damaged" in error("pieces.json", b'{"train": []}')
+    assert "best.safetensors" in error("best.safetensors", b"nothing")
+    assert JazzConfig.load(run).options.hidden == 8

@@ -1,0 +1,180 @@
+"""The embedded choruses: what is promised of them, how their text is read, and the figures of melodies, by value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrnn.music import corpus, figures
+from fastrnn.music.chords import parse_chord
+from fastrnn.music.piece import Note, Part, Piece
+
+HEAD = "title: T\nstyle: blues\nkey: F\ntempo: 120\nswing: 0.6\n"
+
+
+def test_there_is_enough_of_it():
+    tunes = corpus.tunes()
+    assert len(tunes) >= 40
+    assert sum(len(tune.changes.bars) for tune in tunes) >= 400
+    assert {tune.style for tune in tunes} == {"blues", "minor blues", "ii-V-I", "rhythm changes"}
+    assert len({tune.title for tune in tunes}) == len(tunes)
+    assert corpus.pieces() == tuple(tune.piece for tune in tunes)
+
+
+def test_every_tune_is_a_line_in_the_range_of_a_horn():
+    for tune in corpus.tunes():
+        notes = tune.piece.part("melody").notes
+        assert all(52 <= note.pitch <= 84 for note in notes), tune.title
+        assert all(a.end <= b.onset for a, b in itertools.pairwise(notes)), tune.title
+        assert tune.piece.length == tune.changes.length >= notes[-1].end
+        assert 0.5 <= tune.swing <= 0.75
+        assert 60 <= tune.piece.tempos[0][1] <= 300
+
+
+def test_it_is_jazz_in_numbers():
+    found = figures.figures(corpus.pieces(), "melody")
+    assert 0.7 < found.chord_tones_strong < 0.95
+    assert found.scale_tones > 0.85
+    assert 0.1 < found.rests < 0.4
+    assert found.durations[6] > 0.7
+    assert found.repeated_bars < 0.2
+
+
+@pytest.mark.slow
+def test_no_tune_borrows_two_bars_from_another():
+    parts = [piece.parts[0] for piece in corpus.pieces()]
+    for i in range(1, len(parts)):
+        match = figures.longest_match(parts[i], parts[:i])
+        assert match.bars < 2, (corpus.tunes()[i].title, corpus.tunes()[match.source].title)
+
+
+def test_beats_are_cut_into_equal_parts():
+    text = HEAD + "chords: F7 | Bb7 C7\nmelody: -.C5 _.Eb4 A4.C5.E5 C#4 | _ - Cb5._.-.B#3 -\n\n"
+    (tune,) = corpus.read("# a comment\n\n" + text)
+    assert tune.piece.parts[0].notes == (
+        Note(6, 12, 72), Note(18, 6, 63), Note(24, 4, 69), Note(28, 4, 72), Note(32, 4, 76), Note(36, 24, 61),
+        Note(72, 6, 71), Note(81, 3, 60),
+    )  # fmt: skip
+    assert (tune.title, tune.style, tune.key, tune.swing) == ("T", "blues", "F", 0.6)
+    assert tune.piece.tempos == ((0, 120.0),)
+    assert [(t, c.symbol) for t, c in tune.piece.chords] == [(0, "F7"), (48, "Bb7"), (72, "C7")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("tune: x\n", "line 6: expected one of title, style, key, tempo, swing, chords, melody and a colon, got 'tune: x'"),
+        ("chords: F7\nmelody: C4 C4 C4\n", "line 7: a bar has 4 beats, 'C4 C4 C4' has 3"),
+        ("chords: F7\nmelody: C4 C4 H4 C4\n", "line 7: expected a note such as Eb4, _ after a note, or -, got 'H4'"),
+        ("chords: F7\nmelody: C4 - _ C4\n", "line 7: expected a note such as Eb4, _ after a note, or -, got '_'"),
+        ("chords: F7\nmelody: C4 C4 C4.C4.C4.C4.C4 -\n", "line 7: a beat cannot be cut into 5 parts"),
+        ("chords: F7 | H\nmelody: C4 C4 C4 -\n", "line 6: expected a chord"),
+        ("chords: F7 | Bb7\nmelody: C4 C4 C4 -\n", "line 8: the piece that ends here has 2 bars of chords and 1 of melody"),
+        ("key: Q\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: 'Q' is not a key"),
+        ("tempo: fast\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: could not convert"),
+    ],
+)
+def test_faults_name_the_line(lines, message):
+    with pytest.raises(corpus.CorpusError) as error:
+        corpus.read(HEAD + lines)
+    assert str(error.value).startswith(message)
+
+
+@given(st.text(alphabet="C4Eb_-. |\n", max_size=40), st.text(alphabet="C7|% ", max_size=10))
+def test_any_text_is_a_melody_or_names_the_line(melody, chords):
+    try:
+        tunes = corpus.read(f"{HEAD}chords: {chords}\nmelody: {melody}\n")
+    except corpus.CorpusError as error:
+        tunes = ()
+        found = str(error)
+    else:
+        found = "line 0"
+    assert found.startswith("line ")
+    assert all(len(tune.changes.bars) * 48 == tune.piece.length for tune in tunes)
+
+
+def test_a_missing_field():
+    with pytest.raises(corpus.CorpusError, match="line 4: the piece that ends here has no style"):
+        corpus.read("title: T\nchords: F7\nmelody: - - - -\n")
+
+
+def small_piece() -> Piece:
+    """Two bars of C7 and F7: on strong beats C, E (tones), B (not), on weak ones D (in the scale) and C sharp (outside)."""
+    notes = (Note(0, 6, 60), Note(12, 6, 62), Note(24, 12, 64), Note(48, 12, 71), Note(60, 6, 61), Note(66, 6, 65))
+    chords = ((0, parse_chord("C7")), (48, parse_chord("F7")))
+    return Piece((Part("melody", notes=notes),), chords=chords, length=96)
+
+
+def test_figures_by_value():
+    found = figures.figures([small_piece()], "melody")
+    assert (found.notes, found.bars, found.lowest, found.highest) == (6, 2, 60, 71)
+    assert found.chord_tones_strong == pytest.approx(2 / 3)
+    assert found.chord_tones == pytest.approx(3 / 6)
+    assert found.scale_tones == pytest.approx(4 / 6)
+    assert found.durations == pytest.approx({6: 4 / 6, 12: 2 / 6})
+    assert found.rests == pytest.approx(1 - 48 / 96)
+    assert found.off_beat == pytest.approx(1 / 6)
+    assert found.steps == pytest.approx(2 / 5)
+    assert found.phrase == pytest.approx((36 + 24) / 2 / 12)
+    assert found.repeated_bars == 0
+    assert "chord tones on strong beats    66.7%" in found.lines()
+
+
+def test_figures_of_repeats_and_of_unknown_chords():
+    bar = [Note(0, 6, 60), Note(6, 6, 64)]
+    moved = [Note(n.onset + 48 * b, n.duration, n.pitch + 5 * b) for b in range(3) for n in bar]
+    found = figures.figures([Piece((Part(notes=tuple(moved)),))])
+    assert found.repeated_bars == pytest.approx(2 / 3)
+    assert math.isnan(found.chord_tones)
+    with pytest.raises(ValueError, match="pieces must have notes in that part, got none"):
+        figures.figures([Piece((Part(),))])
+    with pytest.raises(ValueError, match="part must be the number of one of 1 parts, got 1"):
+        figures.figures([small_piece()], 1)
+
+
+def test_phrases():
+    found = figures.phrases(small_piece().parts[0])
+    assert [[note.onset for note in phrase] for phrase in found] == [[0, 12, 24], [48, 60, 66]]
+
+
+def line(seed: int, count: int) -> list[tuple[int, int]]:
+    """(duration, pitch) of each note of a random line."""
+    rng = np.random.default_rng(seed)
+    return list(zip(rng.choice([4, 6, 12], count).tolist(), rng.integers(40, 90, count).tolist(), strict=True))
+
+
+def as_part(events: list[tuple[int, int]]) -> Part:
+    notes, onset = [], 0
+    for duration, pitch in events:
+        notes.append(Note(onset, duration, pitch))
+        onset += duration
+    return Part(notes=tuple(notes))
+
+
+@given(st.integers(0, 10**6), st.integers(0, 20), st.integers(8, 16), st.integers(-12, 12))
+def test_a_planted_copy_is_found(seed, start, count, shift):
+    training = [as_part(line(seed + 1, 40)), as_part(line(seed + 2, 40))]
+    copied = line(seed + 2, 40)[start : start + count]
+    new = line(seed + 3, 10) + [(d, p + shift) for d, p in copied] + line(seed + 4, 10)
+    match = figures.longest_match(as_part(new), training)
+    assert match.notes >= count
+    assert match.source == 1
+    assert match.bars >= sum(d for d, _ in copied) / 48
+    assert match.start - match.source_start == 10 - start
+    exact = figures.longest_match(as_part(new), training, transposed=False)
+    assert (exact.notes >= count) == (shift == 0)
+
+
+def test_a_copy_that_is_cut_short_and_none():
+    training = as_part([(6, 60), (6, 62), (6, 64), (12, 65)])
+    short = as_part([(6, 70), (6, 72), (6, 74), (6, 75)])
+    match = figures.longest_match(short, [training])
+    assert (match.notes, match.bars, match.start, match.source) == (3, 18 / 48, 0, 0)  # its last note has another duration
+    assert figures.longest_match(as_part([(6, 60), (6, 61)]), [as_part([(6, 60), (6, 65)])]).source == -1
+    assert figures.longest_match(Part(), [training]) == figures.Match(0, 0.0, 0, -1, 0)
+    assert figures.longest_match(training, [training]).bars == 30 / 48

@@ -1,0 +1,371 @@
+"""MIDI: files made byte by byte and what they must be read as, what is written, folders, and bytes of any kind."""
+
+import dataclasses
+import io
+import sys
+
+import mido
+import numpy as np
+import pretty_midi
+import pytest
+import smf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from smf import END, marker, metre, midi, name, off, on, program, tempo, track
+
+from fastrnn.music import midi as reading
+from fastrnn.music.chords import parse_chord
+from fastrnn.music.midi import MidiError, parse_midi, read_midi
+from fastrnn.music.midi_folder import read_collection
+from fastrnn.music.midi_writing import RESOLUTION, midi_bytes, write_midi
+from fastrnn.music.piece import Note, Part, Piece, separated
+
+
+def notes_of(data, part=0, **options):
+    """(onset, duration, pitch) of a part's notes."""
+    notes = parse_midi(data, **options).parts[part].notes
+    return [(note.onset, note.duration, note.pitch) for note in notes]
+
+
+def test_type_0_with_running_status_and_channels_and_programs():
+    events = [
+        (0, name("Song")),
+        (0, program(56, channel=1)),
+        (0, on(60, 100)),
+        (240, bytes([60, 0])),  # running status; a velocity of 0 releases
+        (0, bytes([62, 90])),
+        (240, bytes([62, 0])),
+        (0, on(72, 70, channel=1)),
+        (480, off(72, channel=1)),
+        (0, program(57, channel=1)),
+        (0, on(74, 70, channel=1)),
+        (480, off(74, channel=1)),
+    ]
+    piece = parse_midi(midi(track(*events), type=0))
+    assert [(part.name, part.program) for part in piece.parts] == [
+        ("Song, channel 1", 0),
+        ("Song, channel 2", 56),
+        ("Song, channel 2", 57),
+    ]
+    assert piece.parts[0].notes == (Note(0, 6, 60, 100), Note(6, 6, 62, 90))
+    assert piece.parts[1].notes == (Note(12, 12, 72, 70),)
+    assert piece.parts[2].notes == (Note(24, 12, 74, 70),)
+
+
+def test_type_1_with_changes_on_any_track():
+    conductor = track((0, name("t")), (0, metre(3, 2)), (0, tempo(100)), (1440, metre(6, 3)))
+    sax = track(
+        (0, name("Sax")), (0, on(70)), (480, off(70)), (0, tempo(200)), (0, metre(3, 2)), (480, on(72)), (480, off(72))
+    )
+    piece = parse_midi(midi(conductor, sax, track((960, on(50)), (480, off(50)))))
+    assert [part.name for part in piece.parts] == ["Sax", ""]
+    assert piece.metres == ((0, 3, 4), (36, 6, 8))  # the 3/4 at 12 was in force
+    assert piece.tempos == ((0, 100.0), (12, 200.0))
+    assert notes_of(midi(conductor, sax)) == [(0, 12, 70), (24, 12, 72)]  # beats: a tempo does not move them
+    assert piece.length == 36
+    assert piece.bars().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        # A key that is struck while it sounds: the first release ends the first note, which is cut where the second begins.
+        ([(0, on(60)), (240, on(60)), (240, off(60)), (240, off(60))], [(0, 6, 60), (6, 12, 60)]),
+        ([(0, on(60)), (0, off(60)), (480, on(62)), (0, off(62))], [(0, 1, 60), (12, 1, 62)]),  # of no length: a tick
+        ([(0, on(60)), (480, on(62)), (480, END)], [(0, 24, 60), (12, 12, 62)]),  # never released
+        (
+            [(0, off(61)), (0, on(60)), (480, off(60)), (0, off(60)), (0, on(62)), (480, off(62))],
+            [(0, 12, 60), (12, 12, 62)],
+        ),
+        ([(0, on(60)), (0, on(62)), (480, bytes([0xB0, 123, 0])), (480, END)], [(0, 12, 60), (0, 12, 62)]),  # all notes off
+        # Rounded to the nearest of 40 ticks, halves up; onset and end each, so that what touched still does.
+        ([(19, on(60)), (40, off(60)), (0, on(62)), (41, off(62))], [(0, 1, 60), (1, 2, 62)]),
+        ([(20, on(60)), (200, off(60)), (0, on(62)), (480, off(62))], [(1, 5, 60), (6, 12, 62)]),
+        # Two of a pitch that fall on one tick become one, as long and loud as either.
+        ([(0, on(60)), (5, off(60)), (5, on(60)), (110, off(60)), (0, on(62)), (40, off(62))], [(0, 3, 60), (3, 1, 62)]),
+    ],
+)
+def test_notes_that_overlap_have_no_length_or_fall_between_the_lines(events, expected):
+    assert notes_of(midi(track(*events))) == expected
+
+
+def test_drums_are_left_out_unless_asked_for():
+    data = midi(
+        track((0, on(36, channel=9)), (480, off(36, channel=9)), (0, on(60)), (9, off(60)), (0, on(62)), (9, off(62)))
+    )
+    assert [part.is_drum for part in parse_midi(data).parts] == [False]
+    assert [part.is_drum for part in parse_midi(data, drums=True).parts] == [True, False]
+
+
+def test_every_resolution_has_the_same_beats():
+    for per_quarter in (1, 24, 96, 384, 480, 10080, 32767):
+        q = per_quarter
+        events = [(0, on(60)), (q, off(60)), (q, on(62)), (2 * q, off(62))]
+        assert notes_of(midi(track(*events), per_quarter=q)) == [(0, 12, 60), (24, 24, 62)]
+
+
+def test_markers_are_chords_where_all_of_them_parse():
+    tune = track((0, on(60)), (1920, off(60)), (0, on(62)), (480, off(62)))
+    chords = track((0, marker("Dm7")), (960, marker("G7")), (960, marker("Cmaj7")))
+    assert [(tick, chord.symbol) for tick, chord in parse_midi(midi(chords, tune)).chords] == [
+        (0, "Dm7"),
+        (24, "G7"),
+        (48, "Cmaj7"),
+    ]
+    for text in ("Verse", "G"):  # and single letters alone are sections
+        assert parse_midi(midi(track((0, marker("A")), (960, marker(text))), tune)).chords == ()
+
+
+def test_a_wrong_key_signature_does_no_harm():
+    wrong = smf.meta(0x59, bytes([100, 7]))
+    assert notes_of(midi(track((0, wrong), (0, on(60)), (480, off(60)), (0, on(64)), (480, off(64))))) == notes_of(smf.SCALE)
+
+
+def test_names_in_utf_8_and_latin_1():
+    notes = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
+    for raw in ("Flöte".encode(), "Flöte".encode("latin1")):
+        assert parse_midi(midi(track((0, smf.meta(3, raw + b"\0 ")), *notes))).parts[0].name == "Flöte"
+
+
+def test_agrees_with_pretty_midi():
+    piece = a_piece(np.random.default_rng(0))
+    theirs = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece)))
+    for part, instrument in zip(piece.parts, theirs.instruments, strict=True):
+        rows = sorted((note.start, note.end, note.pitch, note.velocity) for note in instrument.notes)
+        ours = sorted((note.onset / 24, note.end / 24, note.pitch, note.velocity) for note in part.notes)  # 120 a minute
+        np.testing.assert_allclose(rows, ours, atol=1e-9)
+        assert (part.name, part.program, part.is_drum) == (instrument.name, instrument.program, instrument.is_drum)
+
+
+BAD = [
+    (b"", "is empty"),
+    (b"RIFF....", "is not a MIDI file"),
+    (b"hello, world", "is not a MIDI file"),
+    (b"MThd", "is cut off"),
+    (smf.SCALE[:20], "is cut off"),
+    (smf.SCALE[:-9], "is cut off"),
+    (midi(track((0, on(60)), (1, off(60))), type=2), "type 2"),
+    (midi(track((0, on(60)), (1, off(60))), per_quarter=0), "has no beats"),
+    (midi(track((0, on(60)), (1, off(60))), per_quarter=0xE728), "in frames, not in beats"),
+    (midi(track((0, bytes([0x90, 200, 1])))), "is damaged: data byte must be in range 0..127"),
+    (midi(track((0, smf.meta(0x58, b"")))), "is damaged: a message in it makes no sense"),
+    (midi(track()), "has no notes$"),
+    (midi(), "has no notes$"),
+    (midi(track((0, on(60)), (1, off(60)))), "has only one note$"),
+    (midi(track((0, on(36, channel=9)), (1, off(36, channel=9)))), "has no notes but drums$"),
+    (midi(track((0, on(60)), (2**28 - 1, off(60)), (0, on(60)), (2**28 - 1, off(60)))), "more than 20,000 quarters"),
+    (
+        midi(track((0, smf.meta(0x51, b"\0\0\0")), (0, on(60)), (1, off(60)))),
+        "of inf quarters a minute: expected 4 to 1000",
+    ),
+    (midi(track((0, tempo(3000)), (0, on(60)), (1, off(60)))), "a tempo of 3000 quarters"),
+    (midi(track((0, metre(0, 2)), (0, on(60)), (1, off(60)))), "a metre of 0/4"),
+    (midi(track((0, metre(4, 255)), (0, on(60)), (1, off(60)))), r"a metre of 4/2\^255"),
+    (smf.SCALE[:22] + b"\x80" * 5000, "is damaged: a run"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), BAD)
+def test_bad_input_has_one_line_that_names_the_file(tmp_path, data, message):
+    path = tmp_path / "bad.mid"
+    path.write_bytes(data)
+    with pytest.raises(MidiError, match=message) as caught:
+        read_midi(path)
+    assert str(caught.value).startswith(f"{path} ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "huge.mid"
+    with open(path, "wb") as file:
+        file.truncate(100_000_000)
+    monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(MidiError, match=r"has 100\.0 MB: a MIDI file of more than 2\.0 MB is not read"):
+        read_midi(path)
+
+
+def test_where_mido_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    for call in (lambda: parse_midi(smf.SCALE), lambda: read_collection([tmp_path]), lambda: midi_bytes(Piece())):
+        with pytest.raises(MidiError, match=r"need mido, which is not installed .*pip install '\.\[train\]'"):
+            call()
+
+
+def test_folders_skip_and_count_what_is_bad(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.mid").write_bytes(b"no")
+    (tmp_path / "a.MID").write_bytes(smf.SCALE)
+    (tmp_path / "sub" / "c.midi").write_bytes(smf.SCALE)
+    (tmp_path / "notes.txt").write_bytes(b"no")
+    lines = []
+    collection = read_collection([tmp_path], report=lines.append)
+    assert [path.name for path, _ in collection.pieces] == ["a.MID", "c.midi"]
+    assert [path.name for path, _ in collection.skipped] == ["b.mid"]
+    assert lines == [f"skipped: {tmp_path / 'b.mid'} is not a MIDI file: it does not begin with MThd"]
+    assert str(collection) == "2 MIDI files read, 1 skipped"
+    with pytest.raises(MidiError, match=r"b\.mid is not a MIDI file"):
+        read_collection([tmp_path / "b.mid"])  # what is named must be sound
+    with pytest.raises(FileNotFoundError):
+        read_collection([tmp_path / "none.mid"])
+
+
+def test_folders_without_a_sound_file(tmp_path):
+    with pytest.raises(MidiError, match=r"is a folder without \.mid or \.midi files"):
+        read_collection([tmp_path])
+    (tmp_path / "b.mid").write_bytes(b"no")
+    with pytest.raises(MidiError, match="has no MIDI file that can be read: 1 skipped"):
+        read_collection([tmp_path])
+
+
+# Writing.
+
+
+@st.composite
+def pieces(draw):
+    """Pieces as files hold them: notes that can be played, changes that change something."""
+
+    def part(index):
+        note = st.builds(Note, st.integers(0, 300), st.integers(1, 120), st.integers(0, 127), st.integers(1, 127))
+        notes = separated(draw(st.lists(note, min_size=1, max_size=12)))
+        is_drum = draw(st.booleans())
+        return Part(draw(st.sampled_from(["", "Sax", "Flöte", "∆"])), draw(st.integers(0, 127)), is_drum, notes)
+
+    ticks = draw(st.lists(st.integers(1, 400), max_size=3, unique=True).map(sorted))
+    metres = ((0, 4, 4), *((tick, 3 + k % 2, 8) for k, tick in enumerate(ticks)))
+    tempos = ((0, 6e7 / 500_000), *((tick, 6e7 / (400_000 + k)) for k, tick in enumerate(ticks)))
+    chords = tuple((tick, parse_chord(draw(st.sampled_from(["Dm7", "G7", "C∆", "N.C."])))) for tick in ticks)
+    return Piece(tuple(map(part, range(draw(st.integers(1, 18))))), metres, tempos, chords, draw(st.integers(400, 600)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(pieces())
+def test_what_is_written_is_read_again(piece):
+    assert parse_midi(midi_bytes(piece), drums=True, fewest=1) == piece
+
+
+def a_piece(rng):
+    def part(name, program):
+        # In a melody of its own each: without notes of one tick that touch pretty_midi has nothing to lose.
+        onsets = np.cumsum(rng.integers(2, 12, 20))
+        rows = zip(onsets.tolist(), rng.integers(40, 90, 20).tolist(), rng.integers(1, 128, 20).tolist(), strict=True)
+        return Part(name, program, False, tuple(Note(onset, 1, pitch, velocity) for onset, pitch, velocity in rows))
+
+    return Piece((part("Sax", 66), part("Bass", 32)))
+
+
+def onsets_in_file(piece, swing):
+    """(tick of the file) / (ticks a quarter) of all events of the first part's notes."""
+    file = mido.MidiFile(file=io.BytesIO(midi_bytes(piece, swing=swing)))
+    assert file.ticks_per_beat == RESOLUTION
+    at, places = 0, []
+    for message in file.tracks[1]:
+        at += message.time
+        if message.type in ("note_on", "note_off"):
+            places.append(at / RESOLUTION)
+    return places
+
+
+def test_swing_moves_off_beats_and_leaves_triplets():
+    eighths = Part(notes=(Note(0, 6, 60), Note(6, 6, 62), Note(12, 12, 64)))
+    np.testing.assert_allclose(onsets_in_file(Piece((eighths,)), 0.6), [0, 0.6, 0.6, 1, 1, 2], atol=1 / RESOLUTION)
+    assert onsets_in_file(Piece((eighths,)), 0.5) == [0, 0.5, 0.5, 1, 1, 2]
+    triplets = Part(notes=(Note(0, 4, 60), Note(4, 4, 62), Note(8, 10, 64)))
+    np.testing.assert_allclose(onsets_in_file(Piece((triplets,)), 0.75), [0, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 1.75])
+    sixteenths = Part(notes=tuple(Note(tick, 3, 60) for tick in (0, 3, 6, 9)))
+    np.testing.assert_allclose(
+        onsets_in_file(Piece((sixteenths,)), 0.6), [0, 0.3, 0.3, 0.6, 0.6, 0.8, 0.8, 1], atol=1 / RESOLUTION
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(pieces(), st.sampled_from([0.5, 0.55, 2 / 3, 0.75]))
+def test_swing_keeps_every_note_and_their_order(piece, swing):
+    played = parse_midi(midi_bytes(piece, swing=swing), drums=True, fewest=1)
+    for part, straight in zip(played.parts, piece.parts, strict=True):
+        assert sorted(note.pitch for note in part.notes) == sorted(note.pitch for note in straight.notes)
+        assert max(abs(a.onset - b.onset) for a, b in zip(by_pitch(part), by_pitch(straight), strict=True)) <= 3
+
+
+def by_pitch(part):
+    return sorted(part.notes, key=lambda note: (note.pitch, note.onset))
+
+
+@pytest.mark.parametrize(
+    ("piece", "swing", "message"),
+    [
+        (Piece(), 0.8, r"swing must lie in \[0\.5, 0\.75\], got 0\.8"),
+        (Piece(metres=((0, 4, 5),)), 0.5, "a metre of 4/5 cannot be written"),
+        (Piece(tempos=((0, 1.0),)), 0.5, "a tempo of 1 quarters a minute cannot be written"),
+    ],
+)
+def test_what_cannot_be_written(piece, swing, message):
+    with pytest.raises(ValueError, match=message):
+        midi_bytes(piece, swing=swing)
+
+
+def test_written_files_are_whole(tmp_path):
+    piece = dataclasses.replace(a_piece(np.random.default_rng(1)), chords=((0, parse_chord("C7")),))
+    write_midi(tmp_path / "out.mid", piece)
+    assert read_midi(tmp_path / "out.mid") == piece
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mid"]
+
+
+# Whatever the bytes: a piece or a MidiError.
+
+
+def survives(data):
+    fault, piece = "", Piece()
+    try:
+        piece = parse_midi(data, "it")
+    except MidiError as error:
+        fault = str(error)
+    assert fault == "" or (fault.startswith("it ") and "\n" not in fault)
+    midi_bytes(piece)
+
+
+RICH = midi_bytes(
+    dataclasses.replace(a_piece(np.random.default_rng(2)), metres=((0, 3, 4), (36, 6, 8)), tempos=((0, 90.0), (12, 200.0)))
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH]))
+def test_any_bytes(data, before):
+    survives(before + data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_mutations(data):
+    changed = bytearray(data.draw(st.sampled_from([RICH, smf.SCALE])))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(changed) - 1))
+        kind = data.draw(st.integers(0, 3))
+        if kind == 0:
+            changed[place] = data.draw(st.sampled_from([0, 1, 0x2F, 0x51, 0x58, 0x7F, 0x80, 0x90, 0xC9, 0xF0, 0xF7, 0xFF]))
+        elif kind == 1:
+            changed[place] = data.draw(st.integers(0, 255))
+        elif kind == 2:
+            del changed[place : place + data.draw(st.integers(1, 8))]
+        else:
+            changed[place:place] = changed[place : place + data.draw(st.integers(1, 30))]
+        if not changed:
+            break
+    survives(bytes(changed))
+
+
+@pytest.mark.slow
+def test_many_mutations():
+    rng = np.random.default_rng(0)
+    for _ in range(5000):
+        changed = np.frombuffer(RICH, np.uint8).copy()
+        where = rng.integers(0, len(changed), rng.integers(1, 20))
+        changed[where] = rng.integers(0, 256, len(where))
+        survives(changed[: rng.integers(1, len(changed) + 1)].tobytes() if rng.random() < 0.2 else changed.tobytes())
+
+
+def test_the_limit_of_length_is_in_quarters(monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST", 3)
+    assert parse_midi(midi(track((0, on(60)), (960, off(60)), (0, on(62)), (480, off(62))))).length == 36
+    with pytest.raises(MidiError, match="more than 3 quarters"):
+        parse_midi(midi(track((0, on(60)), (960, off(60)), (0, on(62)), (481, off(62)))))

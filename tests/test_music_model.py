@@ -1,0 +1,306 @@
+"""The model that improvises: its layers by value, what it is told, that it learns, and that all it plays can be played."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from differences import central_differences, normal, parameter_differences
+from example_scripts import example
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from training_task import assert_same_checkpoint
+
+from fastrnn.losses import softmax_cross_entropy
+from fastrnn.music import jazz_task, songs
+from fastrnn.music.batching import Line, SongBatches, evaluation, lines, vocabulary_for
+from fastrnn.music.changes import parse_changes
+from fastrnn.music.chords import parse_chord
+from fastrnn.music.generation import Form, improvise, places_of
+from fastrnn.music.intervals import PitchLogits, Relation
+from fastrnn.music.jazz_model import jazz_model, last_pitches
+from fastrnn.music.options import make_options
+from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.tokens import encode, side_inputs
+from fastrnn.music.vocabulary import PartVocabulary
+from fastrnn.text.sampling import Choice
+
+SMALL = PartVocabulary(58, 75)
+CHANGES = parse_changes("Dm7 | G7 | Cmaj7 | %")
+TINY = {"hidden": 24, "batch": 8, "seq_length": 48, "embedding": 12, "eval_every": 10, "warmup": 0, "lr": 0.01}
+
+
+def song(seed=0, bars=4, polyphonic=False, low=60, high=72, title="song"):
+    """Chord tones in eighths with rests, over ii-V-I."""
+    rng = np.random.default_rng(seed)
+    changes = parse_changes("Dm7 | G7 | Cmaj7 | %").choruses(-(-bars // 4))
+    piece = Piece(chords=changes.chords, length=bars * 48)
+    notes = []
+    for onset in range(0, bars * 48, 6):
+        chord = piece.chords[int(piece.chord_at(onset))][1]
+        tones = [pitch for pitch in range(low, high + 1) if pitch % 12 in chord.pitch_classes]
+        if rng.random() < 0.7:
+            count = 2 if polyphonic and rng.random() < 0.3 else 1
+            notes += [Note(onset, 6, int(pitch)) for pitch in rng.choice(tones, count, replace=False)]
+    return songs.Song(title, Piece((Part("melody", 66, notes=tuple(notes)),), chords=piece.chords, length=piece.length))
+
+
+def features(symbols):
+    return np.stack([parse_chord(symbol).features() for symbol in symbols])
+
+
+class TestLayers:
+    def test_relation_by_value(self):
+        chord = features(["Dm7", "G7", "N.C.", "Dm7"]).astype(np.float64)
+        last, before = np.array([5, 2, 0, -1]), np.array([3, 30, -1, -1])  # from C4 = 60
+        y = Relation(40, 60)(chord, last, before)
+        for row, root_position in ((y[0], [0, 3, 7, 10]), (y[1], [0, 4, 7, 10]), (y[2], []), (y[3], [0, 3, 7, 10])):
+            assert np.flatnonzero(row[:12]).tolist() == root_position
+        assert [np.flatnonzero(row[12:24]).tolist() for row in y] == [[3], [7], [], []]  # F is D's third, D is G's fifth
+        assert [np.flatnonzero(row[24:49]).tolist() for row in y] == [[12 + 2], [0], [], []]
+        np.testing.assert_allclose(y[:, 49], [5 / 40, 2 / 40, 0, 0])
+
+    def test_pitch_logits_by_value_and_gradient(self):
+        layer = PitchLogits.of(SMALL)
+        chord = features(["Dm7", "Ab7", "N.C.", "B"]).astype(np.float64)
+        last = np.array([0, 17, 4, -1])
+        raw, dy = normal(4, layer.inputs), normal(4, len(SMALL), seed=2)
+        V, P = len(SMALL), SMALL.pitches
+        expected = raw[:, :V].copy()
+        for n, (root, heard) in enumerate([(2, 0), (8, 17), (None, 4), (11, None)]):
+            for p in range(P):
+                if heard is not None:
+                    expected[n, SMALL.first_pitch + p] += raw[n, V + P - 1 + p - heard]
+                if root is not None:
+                    expected[n, SMALL.first_pitch + p] += raw[n, V + 2 * P - 1 + (SMALL.low + p - root) % 12]
+        np.testing.assert_allclose(layer(raw, chord, last), expected, rtol=1e-14)
+        draw, dchord, dlast = layer.forward(raw, chord, last)[1](dy)
+        wanted = central_differences(lambda: float((layer(raw, chord, last) * dy).sum()), raw)
+        np.testing.assert_allclose(draw, wanted, rtol=1e-7, atol=1e-8)
+        assert not dchord.any()
+        assert dlast is None
+
+    def test_every_weight_has_its_gradient(self):
+        model = jazz_model(PartVocabulary(60, 63), hidden=3, layers=1, embedding=2, dtype="float64", rng=0)
+        line = Line.of(song(bars=1, low=60, high=63), PartVocabulary(60, 63))
+        (batch,) = evaluation([line, line], PartVocabulary(60, 63), 2)
+        inputs = [array.astype(np.float64) if array.dtype == np.float32 else array for array in batch.inputs]
+
+        def loss():
+            return softmax_cross_entropy(model(*inputs, lengths=batch.lengths), batch.targets)[0]
+
+        logits, backward = model.forward(*inputs, lengths=batch.lengths)
+        backward(softmax_cross_entropy(logits, batch.targets)[1])
+        for name, parameter in model.named_parameters():
+            if name in ("recurrent.bias_ih_l0", "recurrent.weight_hh_l0", "output.bias", "tokens.weight"):
+                wanted = parameter_differences(loss, parameter)
+                np.testing.assert_allclose(parameter.grad, wanted, rtol=1e-5, atol=1e-8, err_msg=name)
+
+    def test_transposed_lines_have_the_same_relations(self):
+        line = Line.of(song(), SMALL, transpose=True)
+        higher = line.moved(2, SMALL)
+        relation = Relation(SMALL.pitches, SMALL.low)
+        steps = [each.steps(each.ids, SMALL) for each in (line, higher)]
+        mine, theirs = (relation(chord, last, before) for _, chord, _, last, before, _ in steps)
+        np.testing.assert_array_equal(mine[:, :-1], theirs[:, :-1])
+
+
+class TestBatches:
+    def test_steps_are_what_tokens_say(self):
+        one = song(bars=8)
+        line = Line.of(one, SMALL)
+        token, chord, position, last, before, target = line.steps(np.append(line.ids, SMALL.end), SMALL)
+        np.testing.assert_array_equal(target[:-1], encode(one.part, SMALL, end=False))
+        np.testing.assert_array_equal(token[1:], target[:-1])
+        expected, at = side_inputs(line.ids, SMALL, one.piece)
+        np.testing.assert_array_equal(position, expected)
+        np.testing.assert_array_equal(chord, [one.piece.chords[i][1].features() for i in at])
+        said = [-1, -1]
+        for t, word in enumerate(target):
+            assert (before[t], last[t]) == tuple(said[-2:])
+            if SMALL.kinds()[word] == 1:
+                said.append(word - SMALL.first_pitch)
+
+    @pytest.mark.parametrize("polyphonic", [False, True])
+    def test_joined_songs_are_the_joined_pieces(self, polyphonic):
+        vocabulary = PartVocabulary(50, 80, polyphonic)
+        first, second = song(1, 3, polyphonic), song(2, 4, polyphonic)
+        offset = first.piece.length
+        moved = [Note(note.onset + offset, note.duration, note.pitch) for note in second.part.notes]
+        chords = (*first.piece.chords, *((tick + offset, chord) for tick, chord in second.piece.chords))
+        whole = Piece((Part(notes=(*first.part.notes, *moved)),), chords=chords, length=offset + second.piece.length)
+        joined = Line.of(first, vocabulary).then(Line.of(second, vocabulary), vocabulary)
+        expected = Line.of(songs.Song("whole", whole), vocabulary)
+        np.testing.assert_array_equal(joined.ids, expected.ids)
+        for mine, theirs in zip(joined.steps(joined.ids, vocabulary), expected.steps(expected.ids, vocabulary), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+    def test_batches_follow_from_seed_and_position(self):
+        made = lines([song(i) for i in range(3)], SMALL, transpose=True)
+        one, two = (SongBatches(made, SMALL, 4, 40, seed=5) for _ in range(2))
+        seen = [one.next() for _ in range(6)]
+        for _ in range(3):
+            two.next()
+        again = SongBatches(made, SMALL, 4, 40, seed=5)
+        again.load_state_dict(two.state_dict())
+        for expected in seen[3:]:
+            batch = again.next()
+            np.testing.assert_array_equal(batch.targets, expected.targets)
+            for mine, theirs in zip(batch.inputs, expected.inputs, strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+        assert any((batch.targets == SMALL.end).any() for batch in seen)
+        assert len({batch.targets.tobytes() for batch in seen}) == 6
+
+    def test_split(self):
+        some = [song(i, title=str(i)) for i in range(10)]
+        one, same, other = (jazz_task.split(some, 0.2, seed) for seed in (1, 1, 2))
+        assert one == same
+        assert one != other
+        assert len(one.held_out) == 2
+        assert {each.title for each in (*one.train, *one.held_out)} == set(map(str, range(10)))
+        alone = jazz_task.split([song(bars=8)], 0.25, 0)
+        assert [part.piece.length // 48 for part in (*alone.train, *alone.held_out)] == [6, 2]
+        assert [chord.symbol for _, chord in alone.held_out[0].piece.chords] == ["Cmaj7"]
+        with pytest.raises(ValueError, match="song has too few bars"):
+            jazz_task.split([song(bars=1)], 0.1, 0)
+
+    def test_songs_come_back_from_json(self):
+        one = song()
+        again = songs.Song.from_json(one.to_json())
+        assert again == one
+
+
+class TestImprovising:
+    model = jazz_model(SMALL, hidden=8, layers=1, embedding=4, rng=0)
+
+    @settings(max_examples=15, deadline=None)
+    @given(
+        seed=st.integers(0, 10**6),
+        temperature=st.sampled_from([0.0, 1.0, 5.0, 100.0]),
+        polyphonic=st.booleans(),
+        changes=st.sampled_from(["N.C.", "C", "Dm7 G7 | Cmaj7", "C | F | G7 | C"]),
+        narrow=st.booleans(),
+    )
+    def test_whatever_is_sampled_can_be_played(self, seed, temperature, polyphonic, changes, narrow):
+        """By a model that knows nothing, at any temperature."""
+        vocabulary = PartVocabulary(58, 75, polyphonic)
+        model = jazz_model(vocabulary, hidden=8, layers=1, embedding=4, rng=seed)
+        form = Form.of(parse_changes(changes).choruses(2))
+        low, high = (60, 64) if narrow else (0, 127)
+        solo = improvise(model, vocabulary, form, choice=Choice(temperature), seed=seed, low=low, high=high)
+        assert not solo.ended
+        for note in solo.part.notes:
+            assert note.end <= form.length
+            assert max(58, low) <= note.pitch <= min(75, high)
+        encode(solo.part, vocabulary)  # raises where notes overlap that must not
+
+    def test_step_by_step_is_what_was_trained(self):
+        """The logits that sampling sees are those of the whole sequence, so greedy tokens are its likeliest ones."""
+        form = Form.of(CHANGES)
+        primer = song(3).part
+        cut = Part(notes=tuple(note for note in primer.notes if note.end <= 96))
+        solo = improvise(self.model, SMALL, form, choice=Choice(greedy=True), primer=cut)
+        assert solo.primed == len(cut.notes)
+        assert solo.part.notes[: solo.primed] == cut.notes
+        ids = encode(solo.part, SMALL, end=False)
+        line = Line.of(songs.Song("", Piece((solo.part,), chords=form.chords, length=form.length)), SMALL)
+        *inputs, targets = (array[:, None] for array in line.steps(ids, SMALL))
+        logits = self.model(*inputs)[:, 0]
+        kinds = SMALL.kinds()
+        for t in range(len(encode(cut, SMALL, end=False)), len(ids) - 1):  # the last duration may have been cut
+            same_kind = np.flatnonzero(kinds == kinds[ids[t]])
+            assert ids[t] == same_kind[logits[t, same_kind].argmax()]
+        np.testing.assert_array_equal(last_pitches(ids, SMALL)[0], inputs[3][:, 0])
+        np.testing.assert_array_equal(targets[:, 0], ids)
+
+    def test_the_seed_decides(self):
+        one, same, other = (improvise(self.model, SMALL, Form.of(CHANGES), seed=seed) for seed in (1, 1, 2))
+        assert one == same
+        assert one != other
+
+    def test_bad_requests(self):
+        form = Form.of(CHANGES)
+        with pytest.raises(ValueError, match=r"low and high must leave a pitch of 58\.\.75, got 90\.\.99"):
+            improvise(self.model, SMALL, form, low=90, high=99)
+        with pytest.raises(ValueError, match="primer must be shorter than the form, 192 ticks, got 384"):
+            improvise(self.model, SMALL, form, primer=Part(notes=(Note(0, 384, 60),)))
+        with pytest.raises(ValueError, match=r"pitches in 58\.\.75, got 20"):
+            improvise(self.model, SMALL, form, primer=Part(notes=(Note(0, 6, 20),)))
+
+    def test_places_are_those_of_the_songs(self):
+        known = lines([song(i) for i in range(3)], SMALL)
+        places = places_of(known, SMALL)
+        kinds = SMALL.kinds()
+        assert places[:, kinds == 1].all()
+        assert not places[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]][:, (kinds == 0) | (kinds == 2)].any()  # all is in eighths
+        solo = improvise(self.model, SMALL, Form.of(CHANGES), seed=0, places=places)
+        assert len(solo.part.notes) > 10
+        assert all(note.onset % 6 == 0 and note.duration % 6 == 0 for note in solo.part.notes)
+
+
+class TestTraining:
+    def _trainer(self, out=None, max_steps=40, **given):
+        parts = jazz_task.split([song(i, title=str(i)) for i in range(10)], 0.2, 0)
+        options = make_options(**{**TINY, "max_steps": max_steps, **given})
+        return jazz_task.make_trainer(parts, options, False, out)
+
+    def test_it_learns(self):
+        trainer, _, data = self._trainer(max_steps=40, lr=0.02, dropout=0.0)
+        assert trainer.run().best_val_loss < data.baselines["unigram"]
+
+    @pytest.mark.slow
+    def test_the_embedded_choruses_are_learned_far_better_than_by_a_bigram(self):
+        library = songs.embedded()
+        options = make_options(hidden=64, batch=16, max_steps=150, eval_every=50)
+        trainer, _, data = jazz_task.make_trainer(jazz_task.split(library.songs, 0.1, 0), options, False)
+        assert trainer.run().best_val_loss < data.baselines["bigram"] - 0.3
+
+    def test_resume_is_bit_for_bit(self, tmp_path):
+        self._trainer(tmp_path / "whole", dropout=0.3)[0].run()
+        self._trainer(tmp_path / "cut", max_steps=20, dropout=0.3, schedule="constant")  # only made: nothing is written
+        first = self._trainer(tmp_path / "cut", dropout=0.3)[0]
+        first.config = type(first.config)(max_steps=20, eval_every=10, clip_norm=1.0)
+        first.run()
+        again = self._trainer(tmp_path / "cut", dropout=0.3)[0]
+        again.resume()
+        again.run()
+        assert_same_checkpoint(tmp_path / "cut" / "last.safetensors", tmp_path / "whole" / "last.safetensors")
+
+    def test_vocabulary_has_room_for_all_keys(self):
+        some = [song(i) for i in range(3)]
+        vocabulary = vocabulary_for(some, False, True)
+        assert all(len(line.moves) == 12 for line in lines(some, vocabulary, transpose=True))
+        assert vocabulary_for(some, True, False).polyphonic
+
+
+class TestCourse:
+    """examples/jazz_course.py: the same cell, written out and fed back."""
+
+    course = example("jazz_course")
+
+    def test_the_slices_are_the_whole_sequence(self):
+        course = self.course.Course(seed=1)
+        x = normal(self.course.T_X, 2, self.course.VALUES).astype(np.float32)
+        whole = course.densor(course.cell(x)[0])
+        np.testing.assert_allclose(np.concatenate(course.training_model()(*x[:, None])), whole, rtol=1e-4, atol=1e-5)
+
+    def test_outputs_are_fed_back(self):
+        course = self.course.Course(seed=1)
+        one_hot = np.eye(self.course.VALUES, dtype=np.float32)
+        x, state = one_hot[None, [3]], (np.zeros((1, 1, 64), np.float32),) * 2
+        outputs = course.inference_model(6)(x, *state)
+        for y in outputs:
+            a, state = course.cell(x, state)
+            x = one_hot[course.densor(a).argmax(-1)]
+            np.testing.assert_array_equal(y, x)
+
+    def test_it_learns_and_plays(self, capsys):
+        known, X = self.course.data()
+        assert X.shape[::2] == (30, 78)
+        assert (X.sum(-1) == 1).all()
+        course = self.course.Course()
+        model = course.training_model()
+        first, last = (self.course.train(model, X[:, :40], epochs) for epochs in (1, 8))
+        assert last < first - 0.5
+        part = self.course.improvise(course, known)
+        assert len(part.notes) == 50
+        assert all(one.end <= other.onset for one, other in zip(part.notes, part.notes[1:], strict=False))
