@@ -272,7 +272,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/gradient"), help="folder for the pictures (%(default)s)")
     add("--steps", type=integer(1), default=600, help="training steps of each other network, at most (%(default)s)")
-    add("--mixed-steps", type=integer(1), default=3000, help="those of the networks for all distances, at most (%(default)s)")
+    add("--mixed-steps", type=integer(1), default=3000, help="those of networks for all distances, at most (%(default)s)")
     add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--distances", type=distance, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
     add("--seeds", type=integer(1), default=3, help="networks of each cell (%(default)s)")
