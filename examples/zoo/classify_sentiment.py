@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from fastrnn import GRU, Dropout, Embedding, Input, Last, Linear, MaxPool, Model, TokenDropout
-from fastrnn.text.reading import read_file
+from fastrnn.commands.arguments import integer
+from fastrnn.text.reading import TextError, read_file
 from fastrnn.text.tokens import tokenize
 from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
@@ -95,6 +96,8 @@ def main(
 ) -> dict[str, float]:  # fmt: skip
     """Accuracies on the sentences held out: the model's and the baselines'."""
     train, validation, test = split(read(folder), fold)
+    if not (validation and test) or len({label for _, label in train}) < 2:
+        raise SystemExit(f"{folder} must hold more sentences, of both labels")
     print(f"{len(train)} sentences to train on, {len(validation)} to watch, {len(test)} to test on")
     vocabulary = WordVocabulary.most_frequent([word for words, _ in train for word in words], 10_000)
     model = make_model(len(vocabulary), size, dropout, last, seed=seed)
@@ -121,9 +124,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the labelled sentences are")
     parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
-    parser.add_argument("--fold", type=int, default=0, help="which fifth is held out, 0 to 4 (default: %(default)s)")
+    parser.add_argument("--fold", type=integer(0, 4), default=0, help="which fifth to hold out, 0 to 4 (%(default)s)")
     parser.add_argument("--last", action="store_true", help="one direction and its last state, no maximum over time")
-    parser.add_argument("--size", type=int, default=64, help="of the embedding and the state (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=15, help="times over the sentences (default: %(default)s)")
+    parser.add_argument("--size", type=integer(1), default=64, help="of the embedding and the state (default: %(default)s)")
+    parser.add_argument("--epochs", type=integer(1), default=15, help="times over the sentences (default: %(default)s)")
     options = parser.parse_args()
-    main(options.folder, options.text, options.fold, options.epochs, options.size, options.last)
+    if not all(map(words_of, options.text)):
+        parser.error("argument --text: must have a word in it")
+    try:
+        main(options.folder, options.text, options.fold, options.epochs, options.size, options.last)
+    except (OSError, TextError) as error:
+        parser.error(str(error))

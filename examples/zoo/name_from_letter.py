@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
+from fastrnn.commands.arguments import integer, real
 from fastrnn.text.baselines import bigram, unigram
+from fastrnn.text.reading import TextError, read_file
 from fastrnn.text.sampling import Choice, choose, log_softmax
 from fastrnn.text.vocabulary import Vocabulary
 from fastrnn.training import ProgressBar
@@ -95,6 +97,8 @@ def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temper
     """Train on nine of ten names; print, and return the held-out losses and the shares that obey."""
     rng = np.random.default_rng(0)
     names = rng.permutation(sorted({name for name in text.split("\n") if name})).tolist()
+    if len(names) < 10:
+        raise SystemExit(f"there must be ten different names or more, one a line, got {len(names)}")
     held_out, train = names[: len(names) // 10], names[len(names) // 10 :]
     writer = NameWriter(names, hidden, rng)
     data = writer.examples(train)
@@ -120,7 +124,11 @@ def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temper
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="names, one a line")
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the names (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=0.8, help="of sampling (default: %(default)s)")
+    parser.add_argument("--epochs", type=integer(1), default=8, help="passes over the names (default: %(default)s)")
+    parser.add_argument("--temperature", type=real(0), default=0.8, help="of sampling (default: %(default)s)")
     arguments = parser.parse_args()
-    main(arguments.file.read_text(encoding="utf-8"), epochs=arguments.epochs, temperature=arguments.temperature)
+    try:
+        text = read_file(arguments.file)
+    except (OSError, TextError) as error:
+        parser.error(str(error))
+    main(text, epochs=arguments.epochs, temperature=arguments.temperature)

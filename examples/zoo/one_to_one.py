@@ -9,6 +9,7 @@ import argparse
 import numpy as np
 
 from fastrnn import Activation, Examples, Input, Linear, Model, fit
+from fastrnn.commands.arguments import integer
 from fastrnn.training import ProgressBar
 
 
@@ -46,5 +47,5 @@ def main(number: int = 2000, epochs: int = 30) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=30, help="passes over the points (default: %(default)s)")
+    parser.add_argument("--epochs", type=integer(1), default=30, help="passes over the points (default: %(default)s)")
     main(epochs=parser.parse_args().epochs)

@@ -17,6 +17,7 @@ import pretty_midi
 from numpy.typing import NDArray
 
 import fastrnn
+from fastrnn.commands.arguments import integer, real, seed
 from fastrnn.losses import sigmoid_binary_cross_entropy
 from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit
 
@@ -30,7 +31,10 @@ def read_roll(path: Path) -> Array:
     """``[T, 88]``, 1 where a key is down during a sixteenth note. Two notes of a key without a rest become one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a change of tempo in a later track
-        midi = pretty_midi.PrettyMIDI(str(path))
+        try:
+            midi = pretty_midi.PrettyMIDI(str(path))
+        except Exception as error:  # of a damaged file it raises whatever it stumbles over
+            raise SystemExit(f"{path} is no MIDI file that can be read: {error or type(error).__name__}") from None
     ticks = midi.resolution / STEPS_PER_QUARTER
     notes = [
         (n.pitch - LOWEST, round(midi.time_to_tick(n.start) / ticks), round(midi.time_to_tick(n.end) / ticks))
@@ -39,7 +43,9 @@ def read_roll(path: Path) -> Array:
         for n in instrument.notes
         if 0 <= n.pitch - LOWEST < KEYS
     ]
-    roll = np.zeros((max((end for _, _, end in notes), default=0) + 1, KEYS), np.float32)
+    if not notes:
+        raise SystemExit(f"{path} has no notes for a piano")
+    roll = np.zeros((max(end for _, _, end in notes) + 1, KEYS), np.float32)
     for key, start, end in notes:
         roll[start : max(end, start + 1), key] = 1
     return roll[:-1] if not roll[-1].any() else roll
@@ -180,7 +186,7 @@ def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) 
 
 def main(arguments: argparse.Namespace) -> dict[str, float]:
     """Train, print held-out nats per step, write the sample; returns the figures."""
-    paths = sorted(p for p in arguments.folder.iterdir() if p.suffix.lower() in (".mid", ".midi"))
+    paths = sorted(p for p in arguments.folder.glob("*") if p.suffix.lower() in (".mid", ".midi"))
     names = [p.stem for p in paths]
     if len(names) < 3:
         raise SystemExit(f"{arguments.folder} must hold three MIDI files or more, got {len(names)}")
@@ -188,6 +194,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     if held_out not in names:
         raise SystemExit(f"--held-out must be one of {', '.join(names)}")
     rolls = {path.stem: read_roll(path) for path in paths}
+    arguments.out.mkdir(parents=True, exist_ok=True)
     test, validation = [rolls.pop(held_out)], [rolls.pop(next(reversed(rolls)))]
     train = list(rolls.values())
     print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {held_out}, {len(test[0]):,} steps")
@@ -212,7 +219,6 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         print(f"{name:25s} {value:7.3f} nats per step")
     print(f"trained for {time.perf_counter() - started:.0f} seconds")
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
     prompt, shown = test[0][:64], test[0][:192]
     probability = sigmoid(model(inputs_and_targets(shown)[0][:, None])[:, 0])
     roll = sample(model, prompt, 128, np.random.default_rng(arguments.seed), arguments.temperature)
@@ -229,18 +235,21 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("folder", type=Path, help="MIDI files")
     add("--held-out", help="the piece of the figures, a file's name without its ending (default: the last)")
-    add("--layers", type=int, default=3, help="stacked LSTM layers (%(default)s)")
-    add("--hidden", type=int, default=128, help="their size (%(default)s)")
-    add("--dropout", type=float, default=0.3, help="after each layer (%(default)s)")
+    add("--layers", type=integer(1), default=3, help="stacked LSTM layers (%(default)s)")
+    add("--hidden", type=integer(1), default=128, help="their size (%(default)s)")
+    add("--dropout", type=real(0, 1, below=True), default=0.3, help="after each layer (%(default)s)")
     add("--plain", action="store_true", help="no connections past layers")
-    add("--window", type=int, default=64, help="steps of a training sequence (%(default)s)")
-    add("--epochs", type=int, default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
-    add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
-    add("--temperature", type=float, default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
-    add("--seed", type=int, default=0, help="of weights, order and sample (%(default)s)")
+    add("--window", type=integer(1), default=64, help="steps of a training sequence (%(default)s)")
+    add("--epochs", type=integer(1), default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
+    add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
+    add("--temperature", type=real(0, above=True), default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
+    add("--seed", type=seed, default=0, help="of weights, order and sample (%(default)s)")
     add("--out", type=Path, default=Path("runs/piano-roll"), help="folder for the sample (%(default)s)")
     return parser.parse_args(words)
 
 
 if __name__ == "__main__":
-    main(parse())
+    try:
+        main(parse())
+    except OSError as error:
+        raise SystemExit(str(error)) from None

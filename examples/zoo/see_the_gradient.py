@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 import fastrnn
 from fastrnn import diagnostics, optim
+from fastrnn.commands.arguments import integer, real
 from fastrnn.losses import softmax_cross_entropy
 
 Array = NDArray[Any]
@@ -255,18 +256,31 @@ def main(arguments: argparse.Namespace) -> dict[str, Array]:
     return table
 
 
+def distance(text: str) -> int:
+    """An argparse type: words between subject and verb, so many that phrases can make them."""
+    number = integer(SHORTEST)(text)
+    try:
+        phrases(number - SHORTEST, np.random.default_rng(0))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return number
+
+
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--out", type=Path, default=Path("runs/gradient"), help="folder for the pictures (%(default)s)")
-    add("--steps", type=int, default=600, help="training steps of each other network, at most (%(default)s)")
-    add("--mixed-steps", type=int, default=3000, help="those of the networks for all distances, at most (%(default)s)")
-    add("--lr", type=float, default=3e-3, help="Adam's learning rate (%(default)s)")
-    add("--distances", type=int, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
-    add("--seeds", type=int, default=3, help="networks of each cell (%(default)s)")
+    add("--steps", type=integer(1), default=600, help="training steps of each other network, at most (%(default)s)")
+    add("--mixed-steps", type=integer(1), default=3000, help="those of networks for all distances, at most (%(default)s)")
+    add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
+    add("--distances", type=distance, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
+    add("--seeds", type=integer(1), default=3, help="networks of each cell (%(default)s)")
     return parser.parse_args(words)
 
 
 if __name__ == "__main__":
-    main(parse())
+    try:
+        main(parse())
+    except OSError as error:
+        raise SystemExit(str(error)) from None

@@ -2,6 +2,8 @@
 
 ``python examples/zoo/tag_entities.py FOLDER --text "Moved to New York with Anna"`` trains on the folder's file ``*train*``,
 watches ``*dev*`` and measures on ``*test*`` (on each line a token, a tab and its tag: B-x, I-x or O), then tags the text.
+
+seqeval counts the entities: ``pip install ".[zoo]"`` from the checkout.
 """
 
 import argparse
@@ -13,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from fastrnn import LSTM, Concat, Dropout, Embedding, Input, Layer, Linear, Model, TokenDropout
+from fastrnn.commands.arguments import integer, seed
+from fastrnn.text.reading import TextError
 from fastrnn.text.tagging import Tagged, decode_bio, read_conll
 from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
@@ -143,7 +147,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the three files are")
     parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
-    parser.add_argument("--epochs", type=int, default=20, help="times over the sentences (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: %(default)s)")
+    parser.add_argument("--epochs", type=integer(1), default=20, help="times over the sentences (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of all that is random (default: %(default)s)")
     options = parser.parse_args()
-    main(options.folder, options.text, options.epochs, options.seed)
+    if not all(map(TOKEN.findall, options.text)):
+        parser.error("argument --text: must have a word in it")
+    try:
+        main(options.folder, options.text, options.epochs, options.seed)
+    except (OSError, TextError) as error:
+        parser.error(str(error))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import LSTM, Embedding, Examples, Input, Linear, Model, fit
+from fastrnn.commands.arguments import integer
 from fastrnn.text.beam import Hypothesis, beam_search
 from fastrnn.text.vocabulary import Vocabulary
 from fastrnn.training import ProgressBar
@@ -136,6 +137,6 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("dates", "sums"), default="dates")
-    parser.add_argument("--epochs", type=int, help="passes over the pairs (default: 6 for dates, 16 for sums)")
+    parser.add_argument("--epochs", type=integer(1), help="passes over the pairs (default: 6 for dates, 16 for sums)")
     arguments = parser.parse_args()
     main(arguments.task, epochs=arguments.epochs or {"dates": 6, "sums": 16}[arguments.task])
