@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from example_scripts import EXAMPLES
+from example_scripts import EXAMPLES, example
 
 pytest.importorskip("pretty_midi")
 pytest.importorskip("PIL.Image")
@@ -72,12 +72,12 @@ def test_too_few_sentences(said, tmp_path):
 
 
 def test_midi_files_that_are_none(said, tmp_path):
-    piano = runpy.run_path(str(EXAMPLES / "zoo" / "piano_roll.py"))
+    piano = example("zoo/piano_roll")
     for name in "abc":
-        piano["write_midi"](np.eye(30, 88, 20, dtype=np.float32), tmp_path / f"{name}.mid")
+        piano.write_midi(np.eye(30, 88, 20, dtype=np.float32), tmp_path / f"{name}.mid")
     whole = (tmp_path / "b.mid").read_bytes()
     for broken in (b"", b"not music", whole[:10], whole[: len(whole) // 2], whole[:-3]):
         (tmp_path / "b.mid").write_bytes(broken)
         assert "b.mid is no MIDI file that can be read: " in said("piano_roll", tmp_path)
-    piano["write_midi"](np.zeros((3, 88), np.float32), tmp_path / "b.mid")
+    piano.write_midi(np.zeros((3, 88), np.float32), tmp_path / "b.mid")
     assert "b.mid has no notes for a piano" in said("piano_roll", tmp_path)
