@@ -124,9 +124,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the labelled sentences are")
     parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
-    parser.add_argument(
-        "--fold", type=integer(0, 4), default=0, help="which fifth is held out, 0 to 4 (default: %(default)s)"
-    )
+    parser.add_argument("--fold", type=integer(0, 4), default=0, help="which fifth to hold out, 0 to 4 (%(default)s)")
     parser.add_argument("--last", action="store_true", help="one direction and its last state, no maximum over time")
     parser.add_argument("--size", type=integer(1), default=64, help="of the embedding and the state (default: %(default)s)")
     parser.add_argument("--epochs", type=integer(1), default=15, help="times over the sentences (default: %(default)s)")

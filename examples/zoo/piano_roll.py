@@ -34,7 +34,7 @@ def read_roll(path: Path) -> Array:
         try:
             midi = pretty_midi.PrettyMIDI(str(path))
         except Exception as error:  # of a damaged file it raises whatever it stumbles over
-            raise SystemExit(f"{path} is no MIDI file that can be read: {error or type(error).__name__}") from None
+            raise SystemExit(f"{path} is no MIDI file that can be read: {str(error) or type(error).__name__}") from None
     ticks = midi.resolution / STEPS_PER_QUARTER
     notes = [
         (n.pitch - LOWEST, round(midi.time_to_tick(n.start) / ticks), round(midi.time_to_tick(n.end) / ticks))

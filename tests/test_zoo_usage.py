@@ -1,0 +1,83 @@
+"""The zoo's scripts, called wrongly: one clear line, no traceback, before anything is trained."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from example_scripts import EXAMPLES, example
+
+pytest.importorskip("pretty_midi")
+pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture
+def said(monkeypatch, capsys):
+    """What a script says when it is called so: its last line."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "zoo"))
+
+    def call(name, *words):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(EXAMPLES / "zoo" / f"{name}.py"), run_name="__main__")
+        text = ended.value.code if isinstance(ended.value.code, str) else capsys.readouterr().err.splitlines()[-1]
+        assert "\n" not in text
+        return text
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("classify_sentiment", ["x", "--fold", 7], "argument --fold: must be an integer of at most 4, got '7'"),
+        ("classify_sentiment", ["x", "--text", ""], "argument --text: must have a word in it"),
+        ("classify_sentiment", ["x", "--epochs", 0], "argument --epochs: must be an integer of at least 1, got '0'"),
+        ("tag_entities", ["x", "--text", ""], "argument --text: must have a word in it"),
+        ("tag_entities", ["x", "--epochs", "two"], "argument --epochs: must be an integer of at least 1, got 'two'"),
+        ("translate_dates", ["--epochs", 0], "argument --epochs: must be an integer of at least 1"),
+        ("one_to_one", ["--epochs", 0], "argument --epochs: must be an integer of at least 1"),
+        ("name_from_letter", ["x", "--temperature", -1], "argument --temperature: must be a number at least 0"),
+        ("piano_roll", ["x", "--dropout", 1], "argument --dropout: must be a number at least 0 and below 1"),
+        ("see_the_gradient", ["--distances", 6, 7], "argument --distances: distance must be 6, or more by 3, 4, 6 or above"),
+        ("see_the_gradient", ["--steps", 0], "argument --steps: must be an integer of at least 1"),
+    ],
+)
+def test_options(name, words, message, said):
+    assert message in said(name, *words)
+
+
+def test_files_that_are_missing_empty_or_binary(said, tmp_path):
+    for name in ("missing", "empty", "binary"):
+        (tmp_path / name).mkdir()
+        for part in ("train", "dev", "test") if name != "missing" else ():
+            (tmp_path / name / f"{part}.txt").write_bytes(b"" if name == "empty" else b"\x89PNG\xff\xfe")
+    assert "holds no *.txt file" in said("classify_sentiment", tmp_path / "missing")
+    assert "holds no *.txt file" in said("classify_sentiment", tmp_path / "empty")
+    assert "is not UTF-8: byte 0x89" in said("classify_sentiment", tmp_path / "binary")
+    assert "must hold one file *train*" in said("tag_entities", tmp_path / "missing")
+    assert "has no sentence in it" in said("tag_entities", tmp_path / "empty")
+    assert "is not UTF-8: byte 0x89" in said("tag_entities", tmp_path / "binary")
+    assert "No such file" in said("name_from_letter", tmp_path / "none.txt")
+    assert "ten different names or more" in said("name_from_letter", tmp_path / "empty" / "dev.txt")
+    assert "is not UTF-8: byte 0x89" in said("name_from_letter", tmp_path / "binary" / "dev.txt")
+    assert "must hold three MIDI files or more, got 0" in said("piano_roll", tmp_path / "none")
+
+
+def test_too_few_sentences(said, tmp_path):
+    (tmp_path / "a.txt").write_text("Good.\t1\nBad.\t0\n")
+    assert "must hold more sentences, of both labels" in said("classify_sentiment", tmp_path)
+
+
+def test_midi_files_that_are_none(said, tmp_path):
+    piano = example("zoo/piano_roll")
+    for name in "abc":
+        piano.write_midi(np.eye(30, 88, 20, dtype=np.float32), tmp_path / f"{name}.mid")
+    whole = (tmp_path / "b.mid").read_bytes()
+    for broken in (b"", b"not music", whole[:10], whole[: len(whole) // 2], whole[:-3]):
+        (tmp_path / "b.mid").write_bytes(broken)
+        assert "b.mid is no MIDI file that can be read: " in said("piano_roll", tmp_path)
+    piano.write_midi(np.zeros((3, 88), np.float32), tmp_path / "b.mid")
+    assert "b.mid has no notes for a piano" in said("piano_roll", tmp_path)
