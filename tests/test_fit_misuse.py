@@ -9,7 +9,7 @@ import pytest
 from fit_data import C, V, assert_same_weights, tagged, tagger
 from training_task import Recorder
 
-from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, fit, optim
+from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, evaluate, fit, optim
 from fastrnn.training import CheckpointError, CSVLogger, EarlyStopping, ProgressBar, ReduceLROnPlateau
 
 
@@ -63,6 +63,10 @@ class TestStepsOfTargets:
     def test_in_validation(self):
         with pytest.raises(ValueError, match=r"validation targets\[1\] must have 2 steps as inputs\[1\], got 1"):
             fit(tagger(), tagged(), validation=Examples(ids(3, 2), ids(3, 1)))
+
+    def test_in_evaluation(self):
+        with pytest.raises(ValueError, match=r"examples targets\[1\] must have 2 steps as inputs\[1\], got 1"):
+            evaluate(tagger(), Examples(ids(3, 2), ids(3, 1)))
 
     def test_others_where_outputs_have_a_time_of_their_own(self):
         model = Sequential(Embedding(V, 4, rng=0), GRU(4, 5, rng=1), Last(), RepeatVector(4), Linear(5, C, rng=2))

@@ -14,6 +14,7 @@ from ..layers.sequential import Sequential
 from ..layers.symbols import Symbol, flat, mapped
 from .examples import Batch, Examples
 from .objectives import Means, Objective, check_class_ids
+from .targets import check_steps
 
 Array = NDArray[Any]
 
@@ -79,6 +80,7 @@ def evaluate(
     """
     examples = suited("examples", examples, model)
     objective = Objective(loss, metrics, loss_weights)
+    check_steps("examples", model, examples, objective.loss)
     return objective.figures(measure("examples", model, examples, objective, batch_size))
 
 
