@@ -95,7 +95,7 @@ static void run_chunk(const run_of_stack *r, int32_t l, int64_t k, int32_t rank)
 /* A crew's body; the context is a run_of_stack. */
 static void wavefront(const crew *me, void *context) {
     const run_of_stack *r = context;
-    const int64_t chunks = (r->batch->T + r->steps - 1) / r->steps;
+    const int64_t chunks = wave_chunks(r->batch);
     for (int64_t d = 0; d < chunks + r->stack->count - 1; d++) {
         for (int32_t l = me->rank; l < r->stack->count; l += me->size)
             if (d >= l && d - l < chunks) run_chunk(r, l, d - l, me->rank);

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from . import backends, checks
 from .backends.protocol import Backend
-from .changes import GRADIENTS
 from .layers.parameter import Parameter
 
 Array = NDArray[Any]
@@ -58,11 +57,10 @@ def named(params: Params) -> list[tuple[str, Parameter]]:
 class _Together:
     """The gradients of a list of parameters in a backend's form, and what it was made from."""
 
-    __slots__ = ("backend", "content", "params", "seen", "settings")
+    __slots__ = ("content", "made_from", "params")
 
-    def __init__(self, params: list[Any], backend: Backend, settings: Any) -> None:
-        self.seen = GRADIENTS.latest  # before the gradients are looked at
-        self.params, self.backend, self.settings = params, backend, settings
+    def __init__(self, params: list[Any], backend: Backend, made_from: tuple[Any, ...]) -> None:
+        self.params, self.made_from = params, made_from
         self.content = backend.prepare_arrays([param.grad for _, param in named(params) if param.grad is not None])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -75,15 +73,13 @@ def _together(params: Params) -> tuple[Backend, Any]:
     The first parameter keeps it: a training step asks for the same list each time, and to make it takes longer than to
     clip a small model's gradients.
     """
-    backend = backends.current()
-    settings = backend.settings()
+    backend, now = backends.present()
     given = list(params) if isinstance(params, Iterable) else []
     first = given[0] if given else None
     keeper = first[1] if isinstance(first, tuple) and len(first) == 2 else first
     kept: _Together | None = keeper.together if isinstance(keeper, Parameter) else None
-    current = kept is not None and kept.seen is GRADIENTS.latest and kept.backend is backend
-    if kept is None or not current or kept.settings != settings or not _same(kept.params, given):
-        kept = _Together(given if isinstance(params, Iterable) else params, backend, settings)
+    if kept is None or kept.made_from != now or not _same(kept.params, given):
+        kept = _Together(given if isinstance(params, Iterable) else params, backend, now)
         if isinstance(keeper, Parameter):
             keeper.together = kept
     return backend, kept.content

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from . import backends, checks
 from .backends.protocol import Backend, Rule, Slot
-from .changes import GRADIENTS
 from .gradients import (
     NonFiniteGradient,
     NonFiniteLoss,
@@ -54,17 +53,12 @@ Array = NDArray[Any]
 class _Ready:
     """The parameters in a backend's form, and what it was made from. A copy of an optimiser makes its own."""
 
-    __slots__ = ("backend", "content", "params", "seen", "settings")
+    __slots__ = ("content", "made_from", "params")
 
-    def __init__(self, backend: Backend, settings: Any, optimizer: Optimizer) -> None:
-        self.seen = GRADIENTS.latest  # before the gradients are looked at
-        self.backend, self.settings = backend, settings
+    def __init__(self, optimizer: Optimizer, backend: Backend, made_from: tuple[Any, ...]) -> None:
+        self.made_from = made_from
         self.params = [param for _, param in optimizer.named_params if param.grad is not None]
         self.content = backend.prepare_update(optimizer._slots())
-
-    def holds(self, backend: Backend, settings: Any) -> bool:
-        """Whether these, and the arrays of today, are what it was made from."""
-        return self.seen is GRADIENTS.latest and self.backend is backend and self.settings == settings
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
@@ -111,10 +105,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        backend = backends.current()
-        ready, settings = self._ready, backend.settings()
-        if ready is None or not ready.holds(backend, settings):
-            self._ready = ready = _Ready(backend, settings, self)
+        backend, now = backends.present()
+        ready = self._ready
+        if ready is None or ready.made_from != now:
+            self._ready = ready = _Ready(self, backend, now)
         try:
             backend.update(ready.content, self._rule())
         finally:  # afterwards: who packs weights meanwhile must not keep what was half written

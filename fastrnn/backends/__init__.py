@@ -7,9 +7,9 @@ import os
 import warnings
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..changes import CHANGES
+from ..changes import CHANGES, GRADIENTS
 from ..checks import SettingError
 
 if TYPE_CHECKING:
@@ -85,6 +85,16 @@ def current(name: str | None = None) -> Backend:
     if wanted and wanted not in NAMES:
         raise SettingError(f"FASTRNN_BACKEND must be one of {', '.join(NAMES)}, got {wanted!r}")
     return load(name or _chosen or wanted or _best())
+
+
+def present(name: str | None = None) -> tuple[Backend, tuple[Any, ...]]:
+    """The backend as :func:`current` has it, and what a form that it keeps of gradients' arrays was made from.
+
+    Such a form is good as long as the latter compares equal. To be asked before the arrays are looked at, so that a change
+    in between makes the form out of date, not wrong.
+    """
+    latest, backend = GRADIENTS.latest, current(name)
+    return backend, (latest, backend, backend.settings())
 
 
 @contextmanager

@@ -34,13 +34,7 @@ class JazzConfig:
 
     def save(self, path: Path) -> None:
         """Write ``config.json``, atomically. Raises OSError."""
-        content = {
-            "data": {"sources": self.sources, "sha256": self.sha256},
-            "options": self.options.to_json(),
-            "vocabulary": asdict(self.vocabulary),
-            "baselines": dict(self.baselines),
-            "kernels": None if self.kernels is None else asdict(self.kernels),
-        }
+        content = {**folder.common(self), "vocabulary": asdict(self.vocabulary)}
         folder.save_config(path, JazzOptions.kind, content)
 
     @classmethod

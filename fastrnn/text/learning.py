@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from .. import backends
 from ..backends.protocol import Backend, CellSpec, Params
-from ..changes import GRADIENTS
 
 Array = NDArray[Any]
 
@@ -42,9 +41,8 @@ class Learner:
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        # The latest change of arrays, the backend and its settings that the content was made from, and the content: set at
-        # once, as another thread may look in between.
-        self._kept: tuple[object, Backend | None, Any, Any] = None, None, None, None
+        # What the content was made from, and the content: set at once, as another thread may look in between.
+        self._kept: tuple[Any, Any] = None, None
 
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
         return Learner, ()  # a copy of a model prepares its own
@@ -54,14 +52,13 @@ class Learner:
 
         The caller holds the locks of the layers, so that no other thread makes other gradients meanwhile.
         """
-        backend = backends.current(name)
-        settings = backend.settings()
-        seen, made_for, made_with, content = self._kept
-        if seen is not GRADIENTS.latest or made_for is not backend or made_with != settings:
-            make = getattr(backend, "prepare_learner", None)
-            if make:
+        backend, now = backends.present(name)
+        made_from, content = self._kept
+        if made_from != now:
+            if hasattr(backend, "prepare_learner"):
                 parts()  # makes gradients where there are none, which is a change
-            seen = GRADIENTS.latest
+                backend, now = backends.present(name)
+            make = getattr(backend, "prepare_learner", None)
             content = make(parts()) if make else None
-            self._kept = seen, backend, settings, content
+            self._kept = now, content
         return backend, content

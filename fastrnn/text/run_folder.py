@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,7 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write ``config.json``, atomically. Raises OSError."""
-        content = {
-            "data": {"sources": self.sources, "sha256": self.sha256},
-            "options": self.options.to_json(),
-            "vocabulary": self.vocabulary.to_json(),
-            "baselines": dict(self.baselines),
-            "kernels": None if self.kernels is None else asdict(self.kernels),
-        }
+        content = {**folder.common(self), "vocabulary": self.vocabulary.to_json()}
         folder.save_config(path, self.options.kind, content)
 
     @classmethod

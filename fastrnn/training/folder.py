@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,16 @@ def save_config(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     versions = {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()}
     whole = {"format": f"fastrnn-{kind}", "version": VERSION, **content, "versions": versions}
     write_atomically(path, (json.dumps(whole, indent=2, ensure_ascii=True) + "\n").encode())
+
+
+def common(config: Any) -> dict[str, Any]:
+    """What the configurations of all kinds hold alike: ``sources``, ``sha256``, ``options``, ``baselines``, ``kernels``."""
+    return {
+        "data": {"sources": config.sources, "sha256": config.sha256},
+        "options": config.options.to_json(),
+        "baselines": dict(config.baselines),
+        "kernels": None if config.kernels is None else asdict(config.kernels),
+    }
 
 
 def kind_of(folder: Path) -> str:
