@@ -129,7 +129,30 @@ def test_pianos_are_learned_with_all_that_they_play(tmp_path, capsys):
     assert (
         main(["improvise", str(tmp_path / "run"), "--changes", II_V_I, "--seed", "1", "--out", str(tmp_path / "p.mid")]) == 0
     )
-    assert {part.name for part in read_midi(tmp_path / "p.mid").parts} == {"solo"}
+    parts = read_midi(tmp_path / "p.mid").parts  # no comping and no bass beside a piano
+    assert {part.name for part in parts} <= {"right hand", "left hand"}
+    velocities = {note.velocity for part in parts for note in part.notes}
+    assert len(velocities) > 1
+
+
+def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
+    """Two parts play chords, and one of them is another key's: the guess hears both."""
+
+    def block(name, *pitches):
+        return Part(name, 0, notes=tuple(Note(24 * i, 24, pitch) for i in range(8) for pitch in pitches))
+
+    lead = _scale().parts[0]
+    for i in range(3):
+        write_midi(tmp_path / f"{i}.mid", Piece((lead, block("comp", 60, 64, 67), block("pad", 54, 58, 61))))
+    options = [tmp_path, *SMALL, "--max-steps", 2, "--melody", "lead"]
+
+    def symbols(*named):
+        _train(*options, *named, "--out", tmp_path / "run", "--overwrite")
+        return {chord.symbol for song in load_player(tmp_path / "run").songs.train for _, chord in song.piece.chords}
+
+    assert symbols("--chords", "comp") == {"C"}
+    assert symbols("--chords", "2") == {"Gb"}
+    assert _error(capsys, "train", "jazz", *options, "--chords", "comp", "--changes", "C").endswith("exclude each other")
 
 
 def test_chords_can_be_given(tmp_path, files):
@@ -215,7 +238,7 @@ def test_bad_input_to_training(tmp_path, files, capsys):
     assert error(tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"
     assert "name must be one of 'lead', got 'tuba'" in error(files / "0.mid", "--melody", "tuba")
     assert "number of a part" in error(files / "0.mid", "--melody", "7")
-    assert error("--voices", "line").startswith("--melody, --changes and --voices are for files")
+    assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
     assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)
     fault, line, place = error(files, "--changes", "Dm7 | H7").splitlines()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.piece import Note, Part, Piece, bar_lines, merged, position_in_bar, separated, transposed
-from fastrnn.music.roles import chord_part_of, melody_of, melody_score, skyline
+from fastrnn.music.roles import chord_part_of, melody_of, melody_score, part_named, skyline
 
 TICKS = st.integers(1, 20)
 
@@ -110,7 +110,7 @@ def test_the_melody_is_guessed_and_can_be_named():
     assert melody_of(piece, "C ") is chords
     assert melody_of(piece, 1) is bass
     assert chord_part_of(piece) is chords
-    assert chord_part_of(piece, "t") is tune
+    assert part_named(piece, "t") is tune
     assert chord_part_of(Piece((bass, tune))) is None
     lead = line([67, 70, 72, 74, 75] * 4, "Lead guitar")
     assert melody_of(Piece((tune, lead))) is lead

@@ -106,7 +106,7 @@ def play(
     write(piece, player, title, arguments)
     if solo.primed:
         note(f"the first {solo.primed} notes are the primer's")
-    tell_figures(piece, player)
+    tell_figures(solo.part, form, player)
     return 0
 
 

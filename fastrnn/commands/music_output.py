@@ -15,7 +15,7 @@ from .notes import note
 if TYPE_CHECKING:
     from ..music.generation import Form, Solo
     from ..music.instruments import Instrument
-    from ..music.piece import Piece
+    from ..music.piece import Part, Piece
     from ..music.run_folder import Player
     from ..text.sampling import Choice
 
@@ -106,15 +106,18 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
 
 
 def arranged(player: Player, solo: Solo, form: Form, program: int, arguments: argparse.Namespace) -> Piece:
-    """The solo as a piece, with its dynamics and its rhythm section."""
+    """The solo as a piece, a piano's in two hands, with its dynamics and its rhythm section."""
     from ..music.accompaniment import accompany, shaped
+    from ..music.hands import played
+    from ..music.instruments import KEYBOARDS
     from ..music.piece import Piece
 
     alone = player.vocabulary.polyphonic
     part = replace(solo.part, name=SOLO, program=program)
+    parts = (shaped(part),) if not alone else played(part) if program in KEYBOARDS else (part,)
     tempo = arguments.tempo or median(song.piece.tempos[0][1] for song in player.songs.train)
     tempo = min(FASTEST, max(SLOWEST, tempo))
-    piece = Piece((part if alone else shaped(part),), form.metres, ((0, tempo),), form.chords, form.length)
+    piece = Piece(parts, form.metres, ((0, tempo),), form.chords, form.length)
     comping, bass = (not alone if flag is None else flag for flag in (arguments.comping, arguments.bass))
     return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed or 0)
 
@@ -129,7 +132,7 @@ def write(piece: Piece, player: Player, title: str, arguments: argparse.Namespac
     writers: list[tuple[Path | None, Any]] = [
         (arguments.out, lambda path: write_midi(path, piece, swing=swing)),
         (arguments.wav, lambda path: write_wav(path, piece, swing=swing, sound_font=arguments.sound_font)),
-        (arguments.roll, lambda path: draw_roll(path, piece, melody=SOLO, title=title)),
+        (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title)),
     ]
     for path, writer in writers:
         if path is not None:
@@ -140,15 +143,15 @@ def write(piece: Piece, player: Player, title: str, arguments: argparse.Namespac
             note(f"wrote {path}")
 
 
-def tell_figures(piece: Piece, player: Player) -> None:
-    """Print the solo's figures beside the training set's, and how much of it was copied."""
+def tell_figures(part: Part, form: Form, player: Player) -> None:
+    """Print the figures of a solo over a form beside the training set's, and how much of it was copied."""
     from ..music.figures import figures, longest_match
+    from ..music.piece import Piece
 
-    part = piece.part(SOLO)
     if not part.notes:
         print("no notes: the solo is all rests")
         return
-    own = figures([piece], SOLO).lines()
+    own = figures([Piece((part,), form.metres, chords=form.chords, length=form.length)]).lines()
     theirs = figures([song.piece for song in player.songs.train]).lines()
     width = max(len(line) for line in own)
     print(f"{'':31}{SOLO:{width - 31}}  trained on")

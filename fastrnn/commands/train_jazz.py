@@ -57,6 +57,7 @@ class Flags(CommonOptions):
         """What to read, and how."""
         group.add_argument("--voices", choices=VOICES, help="the melody as a line, or all that is played (default: auto)")
         group.add_argument("--melody", metavar="PART", help="the part that is the melody, by name or number from 0")
+        group.add_argument("--chords", metavar="PART", help="the part that chords are heard in, by name or number from 0")
         group.add_argument("--changes", metavar="CHORDS", help='the chords of all files, such as "Dm7 | G7 | Cmaj7 | %%"')
         group.add_argument(
             "--no-transpose",
@@ -113,8 +114,9 @@ def _read(paths: list[str], options: JazzOptions) -> Library:
     if not paths:
         return songs.embedded()
     changes = parse_changes(options.changes) if options.changes else None
+    parts = {"voices": options.voices, "melody": options.melody, "chords": options.chords}
     try:
-        library = songs.read(paths, voices=options.voices, melody=options.melody, changes=changes, report=note)
+        library = songs.read(paths, changes=changes, report=note, **parts)
     except OSError as error:
         raise InputError(explain(error)) from error
     if library.skipped:
@@ -138,8 +140,12 @@ def _start(arguments: argparse.Namespace) -> int:
     from ..training.folder import Kernels, claimed, replacing
 
     options = make_options(**given(arguments, JazzOptions.names()))
-    if not arguments.paths and (options.melody or options.changes or options.voices != "auto"):
-        raise UsageError("--melody, --changes and --voices are for files: the embedded choruses are lines with chords")
+    if not arguments.paths and (options.melody or options.chords or options.changes or options.voices != "auto"):
+        raise UsageError(
+            "--melody, --chords, --changes and --voices are for files: the embedded choruses are lines with chords"
+        )
+    if options.chords and options.changes:
+        raise UsageError("--chords and --changes exclude each other")
     library = _read(arguments.paths, options)
     songs = _split(library, options)
     out = arguments.out or fresh_folder((Path(arguments.paths[0]).resolve().stem if arguments.paths else NAME) or NAME)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from .. import checks
 
+KEYBOARDS = range(8)  # programs: pianos, harpsichord, clavinet
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:

@@ -19,15 +19,17 @@ DEFAULTS: dict[str, Any] = {
 class JazzOptions(RunOptions):
     """What a run is made from, apart from its songs; see :class:`fastrnn.training.options.RunOptions`.
 
-    ``voices`` is ``"auto"``, ``"line"`` or ``"all"``, ``melody`` the name of the part that is the line (None: a guess), as
-    in :func:`fastrnn.music.songs.read`; ``changes`` the chords that are given, None for those of the songs. ``transpose``
-    says whether songs are learned in all twelve keys. ``seq_length`` is in tokens, three a note.
+    ``voices`` is ``"auto"``, ``"line"`` or ``"all"``; ``melody`` the part that is the line (None: a guess), ``chords`` that
+    which chords are inferred from (None: a guess, or the file's own), by name or number, as in
+    :func:`fastrnn.music.songs.read`; ``changes`` the chords that are given, None for those of the songs. ``transpose`` says
+    whether songs are learned in all twelve keys. ``seq_length`` is in tokens, three a note.
     """
 
     kind: ClassVar[str] = "jazz"
 
     voices: str = "auto"
     melody: str | None = None
+    chords: str | None = None
     changes: str | None = None
     transpose: bool = True
 
@@ -36,7 +38,7 @@ class JazzOptions(RunOptions):
         checks.positive_int("embedding", self.embedding)
         checks.choice("voices", self.voices, VOICES)
         checks.flag("transpose", self.transpose)
-        for name in ("melody", "changes"):
+        for name in ("melody", "chords", "changes"):
             if not isinstance(getattr(self, name), str | None):
                 raise TypeError(f"{name} must be a string or None, got {checks.describe(getattr(self, name))}")
 

@@ -22,16 +22,21 @@ def melody_of(piece: Piece, named: str | int | None = None) -> Part:
     The guess is the part with the highest :func:`melody_score`. Raises ValueError for a name or a number that no part has,
     and for a piece without notes.
     """
-    if isinstance(named, str):
-        return piece.part(named)
     if named is not None:
-        if not 0 <= named < len(piece.parts):
-            raise ValueError(f"named must be the number of a part, 0 to {len(piece.parts) - 1}, got {named}")
-        return piece.parts[named]
+        return part_named(piece, named)
     most = max((len(part.notes) for part in piece.parts if not part.is_drum), default=0)
     if not most:
         raise ValueError("piece must have a part with notes, got none")
     return max(piece.parts, key=lambda part: melody_score(part, most))
+
+
+def part_named(piece: Piece, named: str | int) -> Part:
+    """The part of that name, or of that number from 0. Raises ValueError where there is none."""
+    if isinstance(named, str):
+        return piece.part(named)
+    if not 0 <= named < len(piece.parts):
+        raise ValueError(f"named must be the number of a part, 0 to {len(piece.parts) - 1}, got {named}")
+    return piece.parts[named]
 
 
 def melody_score(part: Part, most: int) -> float:
@@ -49,14 +54,12 @@ def melody_score(part: Part, most: int) -> float:
     return height * monophony * math.sqrt(len(onset) / most) * name
 
 
-def chord_part_of(piece: Piece, named: str | int | None = None) -> Part | None:
-    """The part that plays the chords: the one ``named``, as in :func:`melody_of`, or the one with the most block chords.
+def chord_part_of(piece: Piece) -> Part | None:
+    """The part that plays the chords, a guess: the one with the most block chords.
 
     A part counts where most of its notes are struck with two others or more. None where there is no such part: chords are
-    then inferred from all that sounds. Raises ValueError as :func:`melody_of` does.
+    then inferred from all that sounds.
     """
-    if named is not None:
-        return melody_of(piece, named)
     blocks = [(_notes_in_blocks(part), part) for part in piece.parts if not part.is_drum and part.notes]
     enough = [(count, part) for count, part in blocks if 2 * count > len(part.notes)]
     return max(enough, key=lambda pair: pair[0])[1] if enough else None

@@ -14,15 +14,17 @@ from . import corpus
 from .changes import Changes
 from .chords import Chord, parse_chord
 from .harmony import infer_chords
+from .instruments import KEYBOARDS
 from .midi import MidiError
 from .midi_folder import Collection, read_collection
 from .piece import Note, Part, Piece, merged
-from .roles import chord_part_of, melody_of, skyline
+from .roles import chord_part_of, melody_of, part_named, skyline
 
 VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
-KEYBOARDS = range(8)  # General MIDI's pianos, from 0
 _STRAIGHT = 0.5
+
+Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def read(
     *,
     voices: str = "auto",
     melody: str | None = None,
+    chords: str | None = None,
     changes: Changes | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Library:
@@ -96,8 +99,9 @@ def read(
 
     ``voices`` is ``"line"`` for the melody (the part called ``melody``, or the guess) as a line, or ``"all"`` for all parts
     but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
-    Chords are ``changes``, over and over, where they are given, else the file's own, else inferred from what accompanies the
-    melody, or from all that sounds. Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does.
+    Chords are ``changes``, over and over, where they are given; else they are inferred from the part called ``chords``; else
+    they are the file's own, or inferred from what accompanies the melody, or from all that sounds. Raises
+    MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does.
     """
     checks.choice("voices", voices, VOICES)
     collection = read_collection(paths, report=report)
@@ -106,7 +110,7 @@ def read(
     named = {Path(path) for path in paths}
     for path, piece in collection.pieces:
         try:
-            songs.append(_song(path, piece, polyphonic, melody, changes))
+            songs.append(_song(path, piece, polyphonic, melody, chords, changes))
         except ValueError as error:
             if path in named:
                 raise MidiError(f"{path}: {error}") from error
@@ -123,27 +127,34 @@ def _solo_keyboard(collection: Collection) -> bool:
     return 2 * sum(solo) > len(solo)
 
 
-def _song(path: Path, piece: Piece, polyphonic: bool, melody: str | None, changes: Changes | None) -> Song:
-    """Raises ValueError for a piece without the part that is asked for."""
-    if polyphonic:
-        part = merged(part for part in piece.parts if not part.is_drum)
-        chords = piece.chords or infer_chords(piece)
-    else:
-        lead = melody_of(piece, int(melody) if melody is not None and melody.isdecimal() else melody)
-        part = skyline(lead)
-        chords = piece.chords or _heard(piece, lead)
+def _song(
+    path: Path, piece: Piece, polyphonic: bool, melody: str | None, chords: str | None, changes: Changes | None
+) -> Song:
+    """Raises ValueError for a piece without a part that is asked for."""
+    lead = None if polyphonic else melody_of(piece, None if melody is None else _name_or_number(melody))
+    part = skyline(lead) if lead else merged(part for part in piece.parts if not part.is_drum)
     if changes is not None:
-        chords = tuple(
-            (tick, chord)
-            for tick, chord in changes.choruses(piece.length // changes.length + 1).chords
-            if tick < piece.length
-        )
-    return Song(path.stem, replace(piece, parts=(replace(part, name="melody"),), chords=chords))
+        harmony = _over(changes, piece.length)
+    elif chords is not None:
+        harmony = infer_chords(replace(piece, parts=(part_named(piece, _name_or_number(chords)),)))
+    else:
+        harmony = piece.chords or _heard(piece, lead)
+    return Song(path.stem, replace(piece, parts=(replace(part, name="melody"),), chords=harmony))
 
 
-def _heard(piece: Piece, lead: Part) -> tuple[tuple[int, Chord], ...]:
+def _name_or_number(part: str) -> str | int:
+    return int(part) if part.isdecimal() else part
+
+
+def _over(changes: Changes, length: int) -> Harmony:
+    """The changes, over and over, for so many ticks."""
+    choruses = changes.choruses(length // changes.length + 1)
+    return tuple((tick, chord) for tick, chord in choruses.chords if tick < length)
+
+
+def _heard(piece: Piece, lead: Part | None) -> Harmony:
     """The chords inferred from what accompanies the lead, where a part plays chords, else from all that sounds."""
-    chords = chord_part_of(piece)
+    chords = None if lead is None else chord_part_of(piece)
     if chords is None or chords is lead:
         return infer_chords(piece)
     return infer_chords(replace(piece, parts=tuple(part for part in piece.parts if part is not lead)))

@@ -1,0 +1,103 @@
+r"""A piano's two hands: which one plays each note of a part, and how loud.
+
+The hands are divided at a pitch that moves as the music does. With s_t the pitch from which the right hand plays at onset t,
+p the pitches struck there and L, R the two hands' shares of them, the divisions s are those for which the sum over t of
+
+.. code-block:: text
+
+    cost(t) = span(L) + span(R) + near(s_t) + |s_t - MIDDLE| / FAR + |s_t - s_{t-1}| / SLOW
+
+    span(X) = max(0, max X - min X - OCTAVE)            what a hand cannot reach
+    near(s) = max(0, CLEAR - min_p |p + 1/2 - s|)       a division lies in a gap, not beside a note
+
+is least, found by dynamic programming (Viterbi, IEEE Trans. Inf. Theory 13, 1967). Pitches and weights in semitones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .accompaniment import shaped
+from .piece import TICKS, Note, Part, separated
+from .roles import skyline
+
+RIGHT, LEFT = "right hand", "left hand"
+# On nine rags with a track for each hand 97 of 100 notes fall to the right one, divided at MIDDLE alone 94.
+MIDDLE, OCTAVE = 64, 12
+CLEAR, FAR, SLOW = 4.0, 16.0, 2.0
+DIVISIONS = np.arange(43, 78)  # where s may lie: G2 .. F5
+INNER = -12  # how much louder the right hand's lower notes are than its melody
+LEFT_VELOCITY, ON_THE_BEAT = 62, 8  # of the left hand, and its accent
+
+
+def hands(part: Part) -> tuple[Part, Part]:
+    """The part's notes as ``right hand`` and ``left hand``, by the rule above; either may have none."""
+    notes = separated(part.notes)
+    onset, _, pitch, _ = Part(notes=notes).arrays()
+    starts = np.flatnonzero(np.diff(onset, prepend=-1))
+    chords = np.split(pitch, starts[1:]) if len(pitch) else []
+    division = np.repeat(_divisions(chords), [len(chord) for chord in chords])
+    rights = (pitch >= division).tolist()
+    right = tuple(note for note, mine in zip(notes, rights, strict=True) if mine)
+    left = tuple(note for note, mine in zip(notes, rights, strict=True) if not mine)
+    return replace(part, name=RIGHT, notes=right), replace(part, name=LEFT, notes=left)
+
+
+def played(part: Part) -> tuple[Part, Part]:
+    """The two :func:`hands`, with velocities by rule.
+
+    The highest notes of the right hand are the melody, with the velocities of :func:`fastrnn.music.accompaniment.shaped`;
+    what it plays below them is softer, and so is the left hand, which has its accents on the beat.
+    """
+    right, left = hands(part)
+    melody = {note.onset: note for note in shaped(skyline(right)).notes}
+
+    def of_right(note: Note) -> int:
+        top = melody[note.onset]
+        return top.velocity if note.pitch == top.pitch else top.velocity + INNER
+
+    def of_left(note: Note) -> int:
+        return LEFT_VELOCITY + ON_THE_BEAT * (note.onset % TICKS == 0)
+
+    return _as_loud_as(right, of_right), _as_loud_as(left, of_left)
+
+
+def _as_loud_as(part: Part, velocity: Callable[[Note], int]) -> Part:
+    return replace(part, notes=tuple(replace(note, velocity=velocity(note)) for note in part.notes))
+
+
+def _divisions(chords: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """s_t for the pitches of each onset, which are sorted; int64 ``[len(chords)]``."""
+    move = np.abs(DIVISIONS[:, None] - DIVISIONS) / SLOW  # [to, from]
+    least = np.zeros(len(DIVISIONS))  # of all ways to each s so far
+    came_from = np.zeros((len(chords), len(DIVISIONS)), np.int64)
+    for t, pitches in enumerate(chords):
+        ways = least + move
+        came_from[t] = ways.argmin(1)
+        least = ways.min(1) + _cost(pitches)
+    path = np.zeros(len(chords), np.int64)
+    at = int(least.argmin())
+    for t in reversed(range(len(chords))):
+        path[t], at = at, int(came_from[t, at])
+    return DIVISIONS[path]
+
+
+def _cost(pitches: NDArray[np.int64]) -> NDArray[np.float64]:
+    """cost(t) of each s, but for the way to it; float64 ``[len(DIVISIONS)]``."""
+    is_right = pitches >= DIVISIONS[:, None]
+    near = np.maximum(0, CLEAR - np.abs(pitches + 0.5 - DIVISIONS[:, None]).min(1))
+    cost: NDArray[Any] = near + np.abs(DIVISIONS - MIDDLE) / FAR + _span(pitches, is_right) + _span(pitches, ~is_right)
+    return cost
+
+
+def _span(pitches: NDArray[np.int64], mine: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """span(X) of the pitches that are ``mine [len(DIVISIONS), n]``; 0 of none."""
+    highest = np.where(mine, pitches, -1).max(1)
+    lowest = np.where(mine, pitches, 128).min(1)
+    reach: NDArray[np.int64] = np.maximum(0, highest - lowest - OCTAVE)
+    return reach

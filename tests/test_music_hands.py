@@ -1,0 +1,83 @@
+"""A piano's two hands: the division against an exhaustive search, what it keeps, and how loud it is played."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrnn.music import hands as module
+from fastrnn.music.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, played
+from fastrnn.music.piece import Note, Part, separated
+
+PITCHES = st.lists(st.integers(21, 108), min_size=1, max_size=6, unique=True).map(sorted)
+
+
+def _part(*chords, step=6):
+    return Part("piano", 0, notes=tuple(Note(step * i, step, pitch) for i, chord in enumerate(chords) for pitch in chord))
+
+
+def _cost(pitches, s, before):
+    """The module's formula, a term at a time."""
+    left, right = [p for p in pitches if p < s], [p for p in pitches if p >= s]
+    spans = sum(max(0, max(hand) - min(hand) - OCTAVE) for hand in (left, right) if hand)
+    near = max(0, CLEAR - min(abs(p + 0.5 - s) for p in pitches))
+    return spans + near + abs(s - MIDDLE) / FAR + (0 if before is None else abs(s - before) / SLOW)
+
+
+@given(chords=st.lists(PITCHES, min_size=1, max_size=4))
+def test_the_division_is_the_cheapest_of_all(chords):
+    choices = np.array([50, 57, 64, 71])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "DIVISIONS", choices)
+        found = module._divisions([np.array(chord) for chord in chords]).tolist()
+
+    def total(path):
+        return sum(_cost(*step) for step in zip(chords, path, [None, *path], strict=False))
+
+    best = min(map(total, itertools.product(choices.tolist(), repeat=len(chords))))
+    assert total(found) == pytest.approx(best, abs=1e-9)
+
+
+@given(
+    st.lists(
+        st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.integers(0, 127)),
+        max_size=40,
+    )
+)
+def test_every_note_is_in_one_hand_and_the_right_one_is_above(notes):
+    right, left = hands(Part("piano", 5, notes=tuple(notes)))
+    assert (right.name, left.name, right.program, left.program) == (RIGHT, LEFT, 5, 5)
+    assert sorted([*right.notes, *left.notes], key=lambda n: (n.onset, n.pitch)) == list(separated(notes))
+    for low in left.notes:
+        assert all(high.pitch > low.pitch for high in right.notes if high.onset == low.onset)
+
+
+def test_a_rag_falls_into_its_two_hands():
+    # A bass octave, a chord, a bass octave, a chord below a melody in octaves that comes down to them.
+    below = [(36, 48), (52, 55, 60), (31, 43), (53, 55, 59)]
+    above = [(76, 88), (72, 84), (67, 79), (64, 76)]
+    right, left = hands(_part(*(low + high for low, high in zip(below, above, strict=True))))
+    assert [note.pitch for note in left.notes] == [pitch for chord in below for pitch in chord]
+    assert [note.pitch for note in right.notes] == [pitch for chord in above for pitch in chord]
+
+
+def test_no_notes_are_two_empty_hands():
+    assert hands(Part()) == (Part(RIGHT), Part(LEFT))
+
+
+def test_the_melody_is_heard_over_the_rest():
+    right, left = played(_part((36, 48, 72, 76, 84), (52, 55, 60, 86), (43, 88)))
+    by_place = {(note.onset, note.pitch): note.velocity for note in right.notes}
+    assert by_place[0, 72] == by_place[0, 76] == by_place[0, 84] - 12
+    assert by_place[0, 84] < by_place[12, 88]  # it rises
+    assert [note.velocity for note in left.notes] == [70, 70, 62, 62, 62, 70]  # on the beat, off it, on the next
+
+
+@given(st.lists(PITCHES, max_size=12))
+def test_velocities_can_be_written(chords):
+    for part in played(_part(*chords)):
+        assert all(1 <= note.velocity <= 127 for note in part.notes)
