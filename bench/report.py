@@ -8,7 +8,7 @@ from pathlib import Path
 from fastrnn.benchmark.cases import QUESTIONS, Case, cases
 from fastrnn.benchmark.figures import LAYER_QUESTIONS, Figures, of_cases
 from fastrnn.benchmark.peers import NAMES
-from fastrnn.benchmark.run import Results
+from fastrnn.benchmark.run import OFF, SPREAD, Results
 from fastrnn.benchmark.table import duration
 
 from . import plots
@@ -16,13 +16,19 @@ from .targets import targets
 
 HOW = """\
 fastrnn and a peer run in one process that has only the two of them, at the same sizes and number of threads (set, and
-verified). Their results are compared first; then they take turns: a pause of 10 ms (40 beside NumPy), in which the
-spinning workers of the other side's thread pool go to sleep, a call that is not timed, and timed calls for 20 ms, until
-each side has had its share, five turns at the least. Weights are packed or exported beforehand in inference; in training
+verified). Their results are compared first; then they take turns: a pause of 10 ms or longer, until the workers of the
+other side's thread pool no longer spin, a call that is not timed, and timed calls for 20 ms, until each side has had its
+share, five turns at the least. Weights are packed or exported beforehand in inference; in training
 both sides pack them at every step, as they change. Times are medians; a ratio is the peer's time over fastrnn's of the
 same process, so above 1 fastrnn is faster, with the larger of both interquartile ranges behind it. GFLOP/s count the
 products alone, 2 T B G H (I + H) forward and three times that for a training step (forward and all gradients); I = H,
 T = 100, float32. oneDNN is called directly, from C++.
+"""
+
+AGAIN = """\
+These machines are shared. A comparison in which a side's interquartile range was above {spread:.0%} of its median, or
+fastrnn's own time more than {off:.0%} off its median over all peers' processes, up or down, was measured once more, and
+the second one counts: {again} of {count}.
 """
 
 
@@ -43,6 +49,8 @@ def _page(results: Results, figures: Sequence[Figures]) -> Iterator[str]:
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
     yield "Written by `python -m bench run`; do not edit. `fastrnn bench` measures a part of it in a minute or two.\n"
     yield HOW
+    again = sum("again" in record for record in results.records)
+    yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
     yield from _machine(results)
     yield "![Ratio to the fastest peer](ratios.png)\n\n![Roofline](roofline.png)\n"
     yield "## Targets\n"

@@ -26,8 +26,9 @@ typedef void (*crew_body)(const crew *me, void *context);
 void crew_run(int32_t size, crew_body body, void *context);
 
 /* The same for several crews of `size` threads, each with its own context and barriers, at once; one after another where
- * crew_run would run alone. */
-void crew_run_several(int32_t crews, int32_t size, crew_body body, void *const *contexts);
+ * crew_run would run alone. `time` is about how many nanoseconds it will take: a call that is over before a sleeper is awake
+ * has only a team that is still awake after the call before, and else runs alone. */
+void crew_run_several(int32_t crews, int32_t size, double time, crew_body body, void *const *contexts);
 
 /* Wait until every thread of the crew is here. */
 void crew_barrier(const crew *me);

@@ -10,6 +10,8 @@
  * have made of the state (backward: of the gates) comes out of their caches
  *
  * Results are the same bits every way. */
+#include "plan.h"
+
 #include "parallel.h"
 #include "schedule.h"
 #include "table.h"
@@ -63,61 +65,62 @@ static double shared(double n, double threads) {
     return whole * threads < n ? whole + 1 : whole;
 }
 
+/* To read one vector of a thread's part of the weights. Those of the products come between the steps: a single step finds
+ * them in its way, of a long sequence R alone stays in the cache. */
+static double weight_time(const pass *p, double part) {
+    return load_time(part * (p->recurrent + p->whole / p->T) * p->vector_bytes);
+}
+
 /* One step of the sweep, for a thread with so many rows and that part of R. */
 static double step_time(const pass *p, double rows, double part) {
-    const double vectors = part * p->recurrent;
-    return STEP + vectors * (rows * FMA + load_time(vectors * p->vector_bytes)) + part * p->gates * rows * CELL;
+    return STEP + part * (p->recurrent * (rows * FMA + weight_time(p, part)) + p->gates * rows * CELL);
+}
+
+/* The products over all steps, for a thread with that part of them; their weights are read once. */
+static double products_time(const pass *p, double part) {
+    return part * p->whole * (p->T * p->B * FMA + weight_time(p, part));
 }
 
 static double time_of(const pass *p, int32_t split, double threads) {
-    const double whole = p->T * p->B * p->whole * FMA;
-    if (split == FASTRNN_SPLIT_NONE) return p->T * step_time(p, p->B, 1) + whole;
+    if (split == FASTRNN_SPLIT_NONE) return p->T * step_time(p, p->B, 1) + products_time(p, 1);
     if (split == FASTRNN_SPLIT_BATCH) {
         const double rows = shared(p->B, threads), weights = p->input * load_time(p->input * p->vector_bytes);
-        return WAKE + p->T * (step_time(p, rows, 1) + weights) + whole * (p->input ? rows / p->B : 1 / threads);
+        return WAKE + p->T * (step_time(p, rows, 1) + weights) + products_time(p, p->input ? rows / p->B : 1 / threads);
     }
     const double others = p->B * p->exchanged * (threads - 1) / threads * FETCH;
     return WAKE + p->T * (step_time(p, p->B, shared(p->panels, threads) / p->panels) + threads * BARRIER + others) +
-           whole / threads;
+           products_time(p, 1 / threads);
 }
 
-/* A way to make a pass, and the time it takes. */
-typedef struct {
-    int32_t split, threads;
-    double time;
-} way;
-
-static way fastest_way(const pass *p, int32_t most) {
-    way best = {FASTRNN_SPLIT_NONE, 1, time_of(p, FASTRNN_SPLIT_NONE, 1)};
+static pass_plan fastest_way(const pass *p, int32_t most) {
+    pass_plan best = {1, FASTRNN_SPLIT_NONE, 1, time_of(p, FASTRNN_SPLIT_NONE, 1)};
     for (int32_t split = FASTRNN_SPLIT_BATCH; most > 1 && split <= FASTRNN_SPLIT_HIDDEN; split++) {
         const int32_t n = split == FASTRNN_SPLIT_HIDDEN && p->panels < most ? (int32_t)p->panels : most;
         const double time = time_of(p, split, n);
-        if (n > 1 && time < best.time) best = (way){split, n, time};
+        if (n > 1 && time < best.time) best = (pass_plan){1, split, n, time};
     }
     return best;
 }
 
 /* Both directions at once, half of the threads each, or one after the other with all of them. */
+pass_plan plan_pass(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward) {
+    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = directions_of(batch);
+    if (most == 1) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
+    const pass p = pass_of(layer, batch, backward);
+    const pass_plan in_turn = fastest_way(&p, most);
+    if (directions == 1) return in_turn;
+    pass_plan at_once = fastest_way(&p, most / directions);
+    at_once.at_once = directions;
+    if (at_once.threads == 1) at_once.time += WAKE;
+    return at_once.time < directions * in_turn.time ? at_once : in_turn;
+}
+
 int32_t fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
                      int32_t *threads) {
-    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = directions_of(batch);
-    *split = FASTRNN_SPLIT_NONE;
-    *threads = 1;
-    if (most == 1) return 1;
-    const pass p = pass_of(layer, batch, backward);
-    way best = fastest_way(&p, most);
-    int32_t at_once = 1;
-    if (directions > 1) {
-        way half = fastest_way(&p, most / directions);
-        if (half.threads == 1) half.time += WAKE;
-        if (half.time < directions * best.time) {
-            best = half;
-            at_once = directions;
-        }
-    }
-    *split = best.split;
-    *threads = best.threads;
-    return at_once;
+    const pass_plan plan = plan_pass(layer, batch, backward);
+    *split = plan.split;
+    *threads = plan.threads;
+    return plan.at_once;
 }
 
 /* Where the estimate sees less than that to be gained, measurement saw nothing, or a loss of 5 % (LSTM 2 x 128, B 1). */

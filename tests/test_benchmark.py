@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import asdict
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -26,9 +28,12 @@ class Machine:
         self.time = self.used = 0.0
         self.noise, self.rng = noise, np.random.default_rng(0)
         self.log = []
+        self.spins = 0.0  # for how long after a call other threads keep a processor busy
+        self.idle_from = 0.0
         self.clock = Clock(now=lambda: self.time, sleep=self.sleep, cpu=lambda: self.used)
 
     def sleep(self, seconds):
+        self.used += min(seconds, max(0.0, self.idle_from - self.time))
         self.time += seconds
         self.log.append("pause")
 
@@ -36,6 +41,7 @@ class Machine:
         taken = seconds * (1 + self.noise * self.rng.random())
         self.time += taken
         self.used += threads * taken
+        self.idle_from = self.time + self.spins
         self.log.append(name)
 
 
@@ -83,6 +89,16 @@ def test_the_sides_take_turns_with_a_pause_and_an_untimed_call_before_each():
     assert all(len(set(block)) == 1 for block in turns[:-1])
     assert len(timings[0].samples) == 20 * 5  # 20 ms of calls in each of five turns
     assert len(turns[0]) == 21
+
+
+@pytest.mark.parametrize(("spins", "pauses"), [(0.0, 1), (0.003, 1), (0.092, 10)])
+def test_the_pause_lasts_until_the_other_side_no_longer_spins(spins, pauses):
+    machine = Machine()
+    machine.spins = spins
+    alternate([lambda: machine.work(1e-3, "a"), lambda: machine.work(1e-3, "b")], Effort(0.1), machine.clock)
+    lasted = [len(list(group)) for name, group in groupby(machine.log) if name == "pause"]
+    assert lasted == [1] + [pauses] * (len(lasted) - 1)
+    assert len(lasted) == 2 + 2 * 5  # before each side's first call, and each turn
 
 
 def test_a_neighbour_that_comes_half_way_disturbs_both_sides_alike():
@@ -232,6 +248,40 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(results.records) == 2
     assert len(results.refused) == 2
     assert len(run.load(file).records) == 2
+
+
+def _timed(case, peer, ours, theirs, spread=0.0):
+    record = _record(case, peer, ours, theirs)
+    record["ours"]["spread"] = spread
+    return record
+
+
+def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monkeypatch):
+    file, (one, other) = tmp_path / "results.jsonl", cases(["forward"], "smoke", [1])
+    records = [
+        _timed(one, "torch", 1.0, 2.0),
+        _timed(one, "numpy", 1.05, 2.0),
+        _timed(one, "onednn", 1.2, 2.0),  # slower than beside the others
+        _timed(one, "jax", 0.8, 2.0),  # and faster
+        _timed(other, "torch", 1.0, 2.0, spread=0.3),
+    ]
+    for record in records:
+        run.append(file, {"peer": record["peer"], "case": record["case"], "record": record})
+    served, again = [], {"torch": 1.0, "onednn": 1.2, "jax": 1.0}
+
+    def serve(peer, threads, todo, effort):
+        served.extend((peer, case.B) for case in todo)
+        return ({"peer": peer, "case": asdict(case), "record": _timed(case, peer, again[peer], 3.0)} for case in todo)
+
+    monkeypatch.setattr(run, "serve", serve)
+    for _ in range(2):  # what is still far off is not measured a third time
+        run.run_again([one, other], ["torch", "numpy", "onednn", "jax"], EFFORT, file)
+    assert served == [("torch", 8), ("onednn", 1), ("jax", 1)]
+    found = {(record["peer"], record["case"]["B"]): record for record in run.load(file).records}
+    assert len(found) == 5
+    assert found["onednn", 1]["theirs"]["median"] == 3.0
+    assert found["torch", 1]["theirs"]["median"] == 2.0
+    assert len(file.read_text().splitlines()) == 8  # nothing is lost
 
 
 def test_a_worker_serves_cases_and_says_what_it_refuses():

@@ -1,4 +1,5 @@
 /* The way in: from the caller's structures and memory to a pass, and this build's line in the table. */
+#include "../plan.h"
 #include "../table.h"
 #include "arrays.h"
 #include "ceilings.h"
@@ -102,16 +103,21 @@ static forward_pass forward_of(const fastrnn_layer *layer, const fastrnn_forward
     return f;
 }
 
+/* One pass, or one for each direction. */
+static void run_planned(const pass_plan *plan, int32_t count, crew_body body, void *const *contexts) {
+    for (int32_t i = 0; i < count; i += plan->at_once)
+        crew_run_several(plan->at_once, plan->threads, plan->time, body, contexts + i);
+}
+
 static void passes_forward(const fastrnn_layer *layer, int32_t count, const fastrnn_forward_job *jobs) {
-    int32_t split, threads;
-    const int32_t at_once = fastrnn_plan(layer, jobs->batch, 0, &split, &threads);
+    const pass_plan plan = plan_pass(layer, jobs->batch, 0);
     forward_pass passes[MAX_CREWS];
     void *const contexts[MAX_CREWS] = {passes, passes + 1};
     for (int32_t i = 0; i < count; i++) {
         passes[i] = forward_of(layer, jobs + i);
-        passes[i].split = split;
+        passes[i].split = plan.split;
     }
-    for (int32_t i = 0; i < count; i += at_once) crew_run_several(at_once, threads, sequence_forward, contexts + i);
+    run_planned(&plan, count, sequence_forward, contexts);
 }
 
 /* The batch of a walk: two steps in turn. */
@@ -159,9 +165,7 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
 static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
     backward_pass b = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
-    int32_t threads;
-    fastrnn_plan(layer, batch, 1, &b.split, &threads);
-    place_backward(&a, &b, ids, threads);
+    place_backward(&a, &b, ids, plan_pass(layer, batch, 1).threads);
     return a.used;
 }
 
@@ -182,15 +186,14 @@ static backward_pass backward_of(const fastrnn_layer *layer, const fastrnn_backw
 }
 
 static void passes_backward(const fastrnn_layer *layer, int32_t count, const fastrnn_backward_job *jobs) {
-    int32_t split, threads;
-    const int32_t at_once = fastrnn_plan(layer, jobs->batch, 1, &split, &threads);
+    const pass_plan plan = plan_pass(layer, jobs->batch, 1);
     backward_pass passes[MAX_CREWS];
     void *const contexts[MAX_CREWS] = {passes, passes + 1};
     for (int32_t i = 0; i < count; i++) {
-        passes[i] = backward_of(layer, jobs + i, threads);
-        passes[i].split = split;
+        passes[i] = backward_of(layer, jobs + i, plan.threads);
+        passes[i].split = plan.split;
     }
-    for (int32_t i = 0; i < count; i += at_once) crew_run_several(at_once, threads, sequence_backward, contexts + i);
+    run_planned(&plan, count, sequence_backward, contexts);
 }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,

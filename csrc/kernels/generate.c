@@ -215,7 +215,7 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
     g.n = n;
     g.tokens = tokens;
     stack_begin(&g.s, model->packed, h, c);
-    const int32_t threads = stack_threads(&g.s, n_prefix + n);
+    const int32_t threads = stack_plan(&g.s, n_prefix + n).threads;
     while (!g.done) crew_run(threads, generate_some, &g);
     stack_states(&g.s, present_step(&g), h, c);
     return g.sampled;

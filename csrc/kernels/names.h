@@ -44,7 +44,7 @@
 #define stack_begin THIS_BUILD(stack_begin)
 #define stack_states THIS_BUILD(stack_states)
 #define stack_step THIS_BUILD(stack_step)
-#define stack_threads THIS_BUILD(stack_threads)
+#define stack_plan THIS_BUILD(stack_plan)
 #define stream_begin_ THIS_BUILD(stream_begin_)
 #define stream_size_ THIS_BUILD(stream_size_)
 #define stream_states_ THIS_BUILD(stream_states_)

@@ -47,13 +47,13 @@ void stack_states(const stack *s, int64_t step, real *h, real *c) {
     }
 }
 
-int32_t stack_threads(const stack *s, int64_t T) {
+pass_plan stack_plan(const stack *s, int64_t T) {
     const fastrnn_batch batch = {.T = T, .B = 1};
-    int32_t most = 1;
+    pass_plan all = {.at_once = 1, .split = FASTRNN_SPLIT_HIDDEN, .threads = 1};
     for (int32_t i = 0; i < s->count; i++) {
-        int32_t split, threads;
-        fastrnn_plan(s->layers + i, &batch, 0, &split, &threads);
-        if (threads > most) most = threads;
+        const pass_plan plan = plan_pass(s->layers + i, &batch, 0);
+        all.time += plan.time;
+        if (plan.threads > all.threads) all.threads = plan.threads;
     }
-    return most;
+    return all;
 }

@@ -2,6 +2,7 @@
 #ifndef FASTRNN_STACK_H
 #define FASTRNN_STACK_H
 
+#include "../plan.h"
 #include "../sizes.h"
 #include "../table.h"
 #include "rows.h"
@@ -36,7 +37,7 @@ void stack_step(const crew *me, const stack *s, int64_t step);
 /* The states after this last step, in the same form. The walk may go on. */
 void stack_states(const stack *s, int64_t step, real *h, real *c);
 
-/* How many threads T steps deserve: as many as the layer wants that wants the most. */
-int32_t stack_threads(const stack *s, int64_t T);
+/* For T steps: as many threads as the layer wants that wants the most, and the time of all. */
+pass_plan stack_plan(const stack *s, int64_t T);
 
 #endif

@@ -5,7 +5,7 @@
 
 typedef struct {
     stack s;
-    int32_t threads;
+    pass_plan plan;
     int64_t step; /* the next one: 0 1 0 1 ... */
 } streaming;
 
@@ -29,7 +29,7 @@ void stream_begin_(const fastrnn_stream *s, const void *h, const void *c, void *
     arena a = {.base = memory};
     stack placed;
     streaming *k = place_stream(&a, s, &placed);
-    *k = (streaming){.s = placed, .threads = stack_threads(&placed, 1)};
+    *k = (streaming){.s = placed, .plan = stack_plan(&placed, 1)};
     stack_begin(&k->s, s->packed, h, c);
 }
 
@@ -45,7 +45,7 @@ void stream_step_(void *memory, const void *x, int64_t id, void *y) {
         memcpy(k->s.x + k->step * I, x, (size_t)I * sizeof(real));
     else
         k->s.ids[k->step] = id;
-    crew_run(k->threads, step_body, k);
+    crew_run_several(1, k->plan.threads, k->plan.time, step_body, (void *const[]){k});
     memcpy(y, k->s.y + k->step * Y, (size_t)Y * sizeof(real));
     k->step ^= 1;
 }

@@ -8,7 +8,7 @@ from typing import Any
 from . import agreement
 from .cases import LENGTHS, Case
 from .language import SIZES, LanguageProblem
-from .measure import Clock, Effort, Run, Timing, alternate
+from .measure import Clock, Effort, Run, Timing, alternate, rest
 from .peers import OWN
 from .peers.protocol import Peer, Side, Unsupported, WrongThreads
 from .problem import Problem
@@ -81,7 +81,7 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
     sides = [build(side, problem) for side in (ours, peer)]
     firsts, outcomes = [], []
     for side in sides:
-        clock.sleep(effort.pause)
+        rest(clock, effort.pause)
         begin = clock.now()
         out = side.run()
         firsts.append(clock.now() - begin)
@@ -96,7 +96,7 @@ def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pau
     """Raise WrongThreads if the process takes more processor time than so many threads can, whatever a library says."""
     lowest = float("inf")
     for _ in range(5):  # a pool that still spins after the other side's call may take part in one
-        clock.sleep(pause)
+        rest(clock, pause)
         cpu, begin = clock.cpu(), clock.now()
         while clock.now() - begin < 0.01:
             run()

@@ -1,8 +1,9 @@
 """Timing two sides that take turns.
 
 A turn is: a pause, one call that is not timed, then timed calls for some 20 ms. The pause is there because the workers of
-OpenMP and of other pools spin for some milliseconds after a call, on cores that the other side needs; the untimed call,
-because the first one after a pause finds sleeping workers and cold caches. Both are the same for both sides, which alternate
+OpenMP and of other pools spin for some milliseconds after a call (OpenBLAS's for 26 to 104), on cores that the other side
+needs: it ends when the process is idle. The untimed call, because the first one after a pause finds sleeping workers and
+cold caches. Both are the same for both sides, which alternate
 A B A B until each has had its share of time, and so meet the same clock frequencies and the same neighbours.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 Run = Callable[[], Any]
 
 SLOW = 0.05  # seconds: a call this long is its own warm-up, and fewer of them will do
+PATIENCE = 50  # pauses at most until the other side's workers sleep
 SHORTEST_SAMPLE = 50e-6  # seconds: shorter calls are timed several at a time, or the clock's own cost would show
 
 
@@ -79,7 +81,7 @@ class Turn:
 
     def settle(self, clock: Clock, effort: Effort) -> None:
         """The pause and what is not timed; a call longer than a turn does without, as its start hardly counts."""
-        clock.sleep(effort.pause)
+        rest(clock, effort.pause)
         if self.call < effort.turn:
             for _ in range(min(self.calls, 10)):
                 self.run()
@@ -94,6 +96,15 @@ class Turn:
                 self.run()
             self.timing.samples.append((clock.now() - begin) / self.calls)
         self.timing.faults = (_faults() - faults) / (self.samples * self.calls)
+
+
+def rest(clock: Clock, pause: float) -> None:
+    """Sleep for ``pause`` seconds, again and again while threads of the process keep a processor busy for half of it."""
+    for _ in range(PATIENCE):
+        used = clock.cpu()
+        clock.sleep(pause)
+        if clock.cpu() - used <= pause / 2:
+            return
 
 
 def alternate(
@@ -118,7 +129,7 @@ def rounds(turns: Sequence[Turn], effort: Effort) -> int:
 
 def prepare(run: Run, effort: Effort, clock: Clock, first: float | None = None) -> Turn:
     """Warm up, and find out how long a call takes."""
-    clock.sleep(effort.pause)
+    rest(clock, effort.pause)
     timing = Timing(_once(run, clock) if first is None else first)
     call = _once(run, clock)  # not the first one, which may have compiled: it says nothing about the next
     if call < SLOW:

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "library.h"
+#include "parallel.h"
 #include "test_groups.h"
 
 /* Large enough to be split over two threads and more: the first over the batch, the others over hidden units. */
@@ -113,6 +114,26 @@ static void callers_side_by_side(const problem *problems) {
     for (int i = 0; i < 3; i++) free_results(&callers[i].right);
 }
 
+static void tell_size(const crew *me, void *size) {
+    if (!me->rank) *(int32_t *)size = me->size;
+}
+
+/* A call that is over before a sleeper is awake does not wait for it; where such calls follow each other, it is woken. */
+static void brief_calls(void) {
+    enum { LONG_ENOUGH_TO_SLEEP = 50000, CALLS = 10000000 };
+    const double brief = 1000;
+    int32_t size = 0;
+    void *contexts[] = {&size};
+    fastrnn_set_num_threads(2);
+    crew_run(2, tell_size, &size);
+    expect(size == 2, "a long call had %d threads, not 2", size);
+    usleep(LONG_ENOUGH_TO_SLEEP);
+    crew_run_several(1, 2, brief, tell_size, contexts);
+    expect(size == 1, "a brief call after a pause had %d threads, not 1", size);
+    for (int i = 0; i < CALLS && size == 1; i++) crew_run_several(1, 2, brief, tell_size, contexts);
+    expect(size == 2, "brief calls one after the other had %d threads, not 2", size);
+}
+
 void test_threads(void) {
     problem problems[SPLITS];
     for (int i = 0; i < SPLITS; i++) {
@@ -121,6 +142,8 @@ void test_threads(void) {
         sizes_follow_the_number_asked_for(SPLIT + i);
     }
     group_done("team sizes");
+    brief_calls();
+    group_done("brief calls");
     same_for_the_largest_team(problems);
     same_for_the_largest_team(problems + 1);
     fastrnn_set_num_threads(-5);
