@@ -342,7 +342,18 @@ def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, bac
     for pass_, split in enumerate((forward, backward)):
         assert cases.planned(spec, 100, B, pass_, isa, 2) == (split, 1 if split == "none" else 2)
         assert cases.planned(spec, 100, B, pass_, isa, 1) == ("none", 1)
-        assert cases.planned(spec, 1, 1, pass_, isa, 2) == ("none", 1) or H > 500
+
+
+@pytest.mark.parametrize(
+    ("cell", "H", "split"),
+    [("rnn", 256, "none"), ("rnn", 512, "hidden"), ("gru", 128, "none"), ("gru", 256, "hidden"),
+     ("lstm", 64, "none"), ("lstm", 128, "none"), ("lstm", 256, "hidden"), ("lstm", 512, "hidden")],
+)  # fmt: skip
+def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, cell, H, split):
+    isa = c.lib.fastrnn_isa_find(b"avx512")
+    if isa < 0:
+        pytest.skip("measured with AVX-512")
+    assert cases.planned(CellSpec(cell, H, H), 1, 1, False, isa, 2) == (split, 1 if split == "none" else 2)
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])
