@@ -114,7 +114,7 @@ def _read(paths: list[str], options: JazzOptions) -> Library:
     if not paths:
         return songs.embedded()
     changes = parse_changes(options.changes) if options.changes else None
-    parts = {"voices": options.voices, "melody": options.melody, "chords": options.chords}
+    parts: dict[str, Any] = {"voices": options.voices, "melody": options.melody, "chords": options.chords}
     try:
         library = songs.read(paths, changes=changes, report=note, **parts)
     except OSError as error:
