@@ -47,6 +47,14 @@ def marker(text):
     return meta(6, text.encode())
 
 
+def text(text):
+    return meta(1, text.encode())
+
+
+def lyric(text):
+    return meta(5, text.encode())
+
+
 def tempo(bpm):
     return meta(0x51, round(6e7 / bpm).to_bytes(3, "big"))
 

@@ -32,7 +32,7 @@ def test_every_tune_is_a_line_in_the_range_of_a_horn():
         assert all(52 <= note.pitch <= 84 for note in notes), tune.title
         assert all(a.end <= b.onset for a, b in itertools.pairwise(notes)), tune.title
         assert tune.piece.length == tune.changes.length >= notes[-1].end
-        assert 0.5 <= tune.swing <= 0.75
+        assert 0.5 < tune.piece.swing < 0.75
         assert 60 <= tune.piece.tempos[0][1] <= 300
 
 
@@ -60,7 +60,7 @@ def test_beats_are_cut_into_equal_parts():
         Note(6, 12, 72), Note(18, 6, 63), Note(24, 4, 69), Note(28, 4, 72), Note(32, 4, 76), Note(36, 24, 61),
         Note(72, 6, 71), Note(81, 3, 60),
     )  # fmt: skip
-    assert (tune.title, tune.style, tune.key, tune.swing) == ("T", "blues", "F", 0.6)
+    assert (tune.title, tune.style, tune.key, tune.piece.swing) == ("T", "blues", "F", 0.6)
     assert tune.piece.tempos == ((0, 120.0),)
     assert [(t, c.symbol) for t, c in tune.piece.chords] == [(0, "F7"), (48, "Bb7"), (72, "C7")]
 
@@ -76,6 +76,7 @@ def test_beats_are_cut_into_equal_parts():
         ("chords: F7 | H\nmelody: C4 C4 C4 -\n", "line 6: expected a chord"),
         ("chords: F7 | Bb7\nmelody: C4 C4 C4 -\n", "line 8: the piece that ends here has 2 bars of chords and 1 of melody"),
         ("key: Q\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: 'Q' is not a key"),
+        ("swing: 0.9\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: swing must lie in [0.5, 0.75]"),
         ("tempo: fast\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: could not convert"),
     ],
 )

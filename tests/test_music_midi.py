@@ -11,13 +11,14 @@ import pytest
 import smf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smf import END, marker, metre, midi, name, off, on, program, tempo, track
+from smf import END, lyric, marker, metre, midi, name, off, on, program, tempo, text, track
 
 from fastrnn.music import midi as reading
 from fastrnn.music.chords import parse_chord
+from fastrnn.music.grid import RESOLUTION
 from fastrnn.music.midi import MidiError, parse_midi, read_midi
 from fastrnn.music.midi_folder import read_collection
-from fastrnn.music.midi_writing import RESOLUTION, midi_bytes, write_midi
+from fastrnn.music.midi_writing import midi_bytes, write_midi
 from fastrnn.music.piece import Note, Part, Piece, separated
 
 
@@ -104,16 +105,80 @@ def test_every_resolution_has_the_same_beats():
         assert notes_of(midi(track(*events), per_quarter=q)) == [(0, 12, 60), (24, 24, 62)]
 
 
-def test_markers_are_chords_where_all_of_them_parse():
-    tune = track((0, on(60)), (1920, off(60)), (0, on(62)), (480, off(62)))
-    chords = track((0, marker("Dm7")), (960, marker("G7")), (960, marker("Cmaj7")))
-    assert [(tick, chord.symbol) for tick, chord in parse_midi(midi(chords, tune)).chords] == [
-        (0, "Dm7"),
-        (24, "G7"),
-        (48, "Cmaj7"),
-    ]
-    for text in ("Verse", "G"):  # and single letters alone are sections
-        assert parse_midi(midi(track((0, marker("A")), (960, marker(text))), tune)).chords == ()
+TUNE = track((0, on(60)), (1920, off(60)), (0, on(62)), (480, off(62)))
+
+
+def chords_of(*words):
+    """The chords of a file with a word a half bar."""
+    return [(tick, chord.symbol) for tick, chord in parse_midi(midi(track(*((960, word) for word in words)), TUNE)).chords]
+
+
+@pytest.mark.parametrize("kind", [marker, text, lyric])
+def test_words_are_chords_where_most_of_them_are(kind):
+    assert chords_of(*map(kind, ("Dm7", "G7", "Cmaj7"))) == [(24, "Dm7"), (48, "G7"), (72, "Cmaj7")]
+    assert chords_of(*map(kind, ("C", "F", "G", "C"))) == [(24, "C"), (48, "F"), (72, "G"), (96, "C")]
+    assert chords_of(*map(kind, ("Intro", "Dm7", "G7"))) == [(48, "Dm7"), (72, "G7")]
+    assert chords_of(*map(kind, ("A", "G"))) == [(24, "A"), (48, "G")]
+    assert chords_of(*map(kind, ("B", "A"))) == [(24, "B"), (48, "A")]
+    assert chords_of(*map(kind, ("", "Am", " "))) == [(48, "Am")]
+    for none in (("Verse", "G"), ("I", "love", "A", "G")):
+        assert chords_of(*map(kind, none)) == []
+    for sections in (("A",), ("A", "A", "B", "A"), ("Intro", "A", "B", "A"), ("A", "B", "C", "B", "D")):
+        assert chords_of(*map(kind, sections)) == []
+
+
+def test_the_first_kind_of_words_that_has_chords_counts():
+    words = (lyric("Am"), marker("Dm7"), text("C"), lyric("Dm"))
+    assert chords_of(*words) == [(48, "Dm7")]
+    assert chords_of(marker("A"), marker("B"), text("Dm7"), lyric("C")) == [(72, "Dm7")]
+    assert chords_of(marker("Verse"), text("by me"), lyric("C"), lyric("G")) == [(72, "C"), (96, "G")]
+
+
+def test_of_chords_at_one_tick_the_last_counts():
+    data = midi(track((0, marker("A")), (0, marker("Dm7")), (960, marker("G7"))), track((1, marker("Am"))), TUNE)
+    assert [(tick, chord.symbol) for tick, chord in parse_midi(data).chords] == [(0, "Am"), (24, "G7")]
+
+
+def programs_of(*tracks):
+    """The program of each note, by its pitch."""
+    return {note.pitch: part.program for part in parse_midi(midi(*tracks), fewest=0).parts for note in part.notes}
+
+
+def test_programs_that_another_track_sets():
+    setup = track((0, program(56, channel=1)), (0, program(33, channel=2)), (960, program(57, channel=1)))
+    sax = track((0, on(70, channel=1)), (960, off(70, channel=1)), (0, on(72, channel=1)), (480, off(72, channel=1)))
+    bass = track((0, on(40, channel=2)), (480, off(40, channel=2)), (0, on(90, channel=3)), (480, off(90, channel=3)))
+    expected = {70: 56, 72: 57, 40: 33, 90: 0}
+    assert programs_of(setup, sax, bass) == expected
+    assert programs_of(sax, bass, setup) == expected  # wherever it stands in the file
+    own = track((0, on(71, channel=1)), (0, program(65, channel=1)), (0, on(70, channel=1)), (960, on(72, channel=1)))
+    assert programs_of(setup, own) == {71: 56, 70: 65, 72: 57}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.one_of(st.none(), st.integers(1, 127))), max_size=8), max_size=4))
+def test_programs_are_those_set_last(tracks):
+    """Against all changes that come before a note, by tick, then whether they are its own track's, then their order."""
+    changes, notes, files = [], [], []
+    for number, events in enumerate(tracks):
+        tick, messages = 0, []
+        for order, (delta, change) in enumerate(events):
+            tick += 480 * delta
+            if change is None:
+                notes.append((tick, number, order))
+                messages += [(480 * delta, on(len(notes))), (0, off(len(notes)))]
+            else:
+                changes.append((tick, number, order, change))
+                messages.append((480 * delta, program(change)))
+        files.append(track(*messages))
+    expected = {}
+    for pitch, (tick, number, order) in enumerate(notes, 1):
+        before = [(0, 0, 0, 0, 0)]
+        for at, of, place, change in changes:
+            if (at <= tick) if of != number else (place < order):
+                before.append((at, of == number, of, place, change))
+        expected[pitch] = max(before)[-1]
+    assert programs_of(*files) == expected
 
 
 def test_a_wrong_key_signature_does_no_harm():
@@ -233,7 +298,7 @@ def pieces(draw):
     ticks = draw(st.lists(st.integers(1, 400), max_size=3, unique=True).map(sorted))
     metres = ((0, 4, 4), *((tick, 3 + k % 2, 8) for k, tick in enumerate(ticks)))
     tempos = ((0, 6e7 / 500_000), *((tick, 6e7 / (400_000 + k)) for k, tick in enumerate(ticks)))
-    chords = tuple((tick, parse_chord(draw(st.sampled_from(["Dm7", "G7", "C∆", "N.C."])))) for tick in ticks)
+    chords = tuple((tick, parse_chord(draw(st.sampled_from(["Dm7", "G7", "C∆", "N.C.", "C", "F"])))) for tick in ticks)
     return Piece(tuple(map(part, range(draw(st.integers(1, 18))))), metres, tempos, chords, draw(st.integers(400, 600)))
 
 
@@ -326,10 +391,21 @@ def survives(data):
 RICH = midi_bytes(
     dataclasses.replace(a_piece(np.random.default_rng(2)), metres=((0, 3, 4), (36, 6, 8)), tempos=((0, 90.0), (12, 200.0)))
 )
+# Swing, words of all kinds, programs that another track sets.
+SWUNG = midi(
+    track((0, program(66)), (0, text("Dm7")), (0, lyric("C")), (480, marker("A")), (480, program(65)), (0, marker("B"))),
+    track(*((delta, event) for place in (298, 182) * 5 for delta, event in ((place, off(60)), (0, on(60))))),
+)
+
+
+def test_what_is_mutated_has_everything_in_it():
+    piece = parse_midi(SWUNG)
+    assert (piece.swing, [part.program for part in piece.parts]) == (0.621, [66, 65])
+    assert [chord.symbol for _, chord in piece.chords] == ["Dm7"]
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH]))
+@given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH, SWUNG]))
 def test_any_bytes(data, before):
     survives(before + data)
 
@@ -337,7 +413,7 @@ def test_any_bytes(data, before):
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutations(data):
-    changed = bytearray(data.draw(st.sampled_from([RICH, smf.SCALE])))
+    changed = bytearray(data.draw(st.sampled_from([RICH, SWUNG, smf.SCALE])))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(changed) - 1))
         kind = data.draw(st.integers(0, 3))
@@ -357,8 +433,8 @@ def test_mutations(data):
 @pytest.mark.slow
 def test_many_mutations():
     rng = np.random.default_rng(0)
-    for _ in range(5000):
-        changed = np.frombuffer(RICH, np.uint8).copy()
+    for i in range(5000):
+        changed = np.frombuffer((RICH, SWUNG)[i % 2], np.uint8).copy()
         where = rng.integers(0, len(changed), rng.integers(1, 20))
         changed[where] = rng.integers(0, 256, len(where))
         survives(changed[: rng.integers(1, len(changed) + 1)].tobytes() if rng.random() < 0.2 else changed.tobytes())

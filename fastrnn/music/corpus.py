@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import NoReturn
@@ -27,13 +27,12 @@ class CorpusError(ValueError):
 class Tune:
     """A chorus, or a part of one: its title, style (``"blues"``, ``"ii-V-I"`` ...), key, changes, and the piece.
 
-    The piece's notes lie on the straight grid; ``swing`` is the share of a beat that the first of two eighths takes.
+    The piece's notes lie on the straight grid, and it has the swing.
     """
 
     title: str
     style: str
     key: str
-    swing: float
     changes: Changes
     piece: Piece
 
@@ -94,14 +93,14 @@ class _Draft:
             _fail(self.chord_lines[error.text.count("\n", 0, error.position)] if self.chords else number, str(error))
         try:
             parse_key(self.fields["key"])
-            tempo, swing = float(self.fields["tempo"]), float(self.fields["swing"])
+            tempos, swing = ((0, float(self.fields["tempo"])),), float(self.fields["swing"])
+            piece = Piece(tempos=tempos, chords=changes.chords, length=changes.length, swing=swing)
         except ValueError as error:
             _fail(number, f"the piece that ends here: {error}")
         if len(changes.bars) != len(self.bars):
             _fail(number, f"the piece that ends here has {len(changes.bars)} bars of chords and {len(self.bars)} of melody")
-        part = Part(MELODY, TENOR_SAX, notes=_notes(self.bars))
-        piece = Piece((part,), tempos=((0, tempo),), chords=changes.chords, length=changes.length)
-        return Tune(self.fields["title"], self.fields["style"], self.fields["key"], swing, changes, piece)
+        piece = replace(piece, parts=(Part(MELODY, TENOR_SAX, notes=_notes(self.bars)),))
+        return Tune(self.fields["title"], self.fields["style"], self.fields["key"], changes, piece)
 
 
 def _notes(bars: list[tuple[int, str]]) -> tuple[Note, ...]:

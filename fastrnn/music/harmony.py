@@ -54,9 +54,7 @@ def infer_chords(piece: Piece, *, flats: bool = True) -> tuple[tuple[int, Chord]
 def half_bars(piece: Piece) -> NDArray[np.int64]:
     """The ticks at which bars begin, and halves of bars where a half is two quarters or more of them; int64."""
     bars = piece.bars()
-    lengths = np.diff(np.append(bars, max(piece.length, int(bars[-1]) + 1)))
-    if len(bars) > 1:
-        lengths[-1] = max(lengths[-1], lengths[-2])  # the last may be cut short
+    lengths = piece.bar_ends() - bars
     halved = (lengths % (2 * TICKS) == 0) & (lengths >= 4 * TICKS)
     middles = (bars + lengths // 2)[halved]
     middles = middles[middles < piece.length]

@@ -1,4 +1,4 @@
-"""Writing pieces as MIDI files, and the swing with which they are played."""
+"""Writing pieces as MIDI files."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import checks
 from ..serialization import write_atomically
-from .midi import DRUMS, library
-from .piece import TICKS, Part, Piece, separated
+from .grid import RESOLUTION, swinging, swung
+from .midi import library
+from .midi_tracks import DRUMS
+from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece, separated
 
-RESOLUTION = 480  # ticks of a file a quarter: 40 a tick of the grid, and fine enough for any swing
-STRAIGHT, HARDEST = 0.5, 0.75
 _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
 
 
-def write_midi(path: str | Path, piece: Piece, *, swing: float = STRAIGHT) -> None:
+def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) -> None:
     """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one a part.
 
-    ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets. What lies between
-    is moved along, but a beat in which a part has triplets is played as it is written. Chord symbols are markers.
+    ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
+    where none is given. What lies between is moved along, but a beat in which a part has triplets is played as it is
+    written. Chord symbols are markers.
 
     Raises ValueError for swing outside of that, and for a metre or a tempo that MIDI cannot say; OSError.
     """
     write_atomically(path, midi_bytes(piece, swing=swing))
 
 
-def midi_bytes(piece: Piece, *, swing: float = STRAIGHT) -> bytes:
+def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
     """The content of the file that :func:`write_midi` writes. Raises ValueError."""
-    checks.number("swing", swing, STRAIGHT, HARDEST)
+    swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
     mido = library()
     file = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION, charset="utf-8")
     scale = RESOLUTION // TICKS
@@ -46,28 +46,6 @@ def midi_bytes(piece: Piece, *, swing: float = STRAIGHT) -> bytes:
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
-
-
-def swung(ticks: Any, beats: Any, swing: float) -> NDArray[np.int64]:
-    """Ticks of the grid as ticks of a file, int64, of the same shape.
-
-    ``beats`` are the numbers of the beats that swing: within them the first half is stretched to ``swing`` of the beat and
-    the second half is shortened to the rest.
-    """
-    at = np.asarray(ticks, np.int64)
-    beat, place = np.divmod(at, TICKS)
-    half = TICKS // 2
-    moved = np.where(place <= half, place / half * swing, swing + (place - half) / half * (1 - swing))
-    fraction = np.where(np.isin(beat, np.asarray(beats, np.int64)), moved, place / TICKS)
-    result: NDArray[np.int64] = beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
-    return result
-
-
-def swinging(onsets: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of the beats in which every onset lies on a sixteenth: not those with triplets."""
-    beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
-    beat, place = np.divmod(onsets, TICKS)
-    return np.setdiff1d(beats, beat[place % (TICKS // 4) != 0])
 
 
 def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, int, Any]]:

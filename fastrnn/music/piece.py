@@ -6,6 +6,7 @@ beats, never in seconds: tempos say how fast the ticks pass, metres where the ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .chords import Chord
 
 TICKS = 12  # a quarter
+STRAIGHT, HARDEST = 0.5, 0.75  # swing: see Piece
 
 Metre = tuple[int, int, int]  # the tick from which it counts, numerator, denominator; a bar begins there
 Tempo = tuple[int, float]  # the tick from which it counts, quarters a minute
@@ -80,7 +82,8 @@ class Piece:
 
     ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
     120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
-    to where the last note ends. Raises ValueError for a metre or a tempo that cannot be.
+    to where the last note ends. ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth is to be played (see
+    :mod:`fastrnn.music.grid`): the notes themselves lie straight. Raises ValueError for what cannot be.
     """
 
     parts: tuple[Part, ...] = ()
@@ -88,9 +91,11 @@ class Piece:
     tempos: tuple[Tempo, ...] = ((0, 120.0),)
     chords: tuple[tuple[int, Chord], ...] = ()
     length: int = 0
+    swing: float = STRAIGHT
 
     def __post_init__(self) -> None:
         checks.positive_int("length", self.length, 0)
+        swing = checks.number("swing", self.swing, STRAIGHT, HARDEST)
         parts = tuple(self.parts)
         metres = _from_zero("metres", self.metres, (0, 4, 4))
         tempos = _from_zero("tempos", self.tempos, (0, 120.0))
@@ -104,6 +109,7 @@ class Piece:
         set_(self, "metres", metres)
         set_(self, "tempos", tempos)
         set_(self, "chords", tuple(sorted(self.chords, key=lambda chord: chord[0])))
+        set_(self, "swing", swing)
         set_(self, "length", max([self.length, *(part.end for part in parts)]))
 
     def part(self, name: str) -> Part:
@@ -116,6 +122,14 @@ class Piece:
     def bars(self) -> NDArray[np.int64]:
         """The tick at which each bar begins, int64 ``[bars]``; the last bar is the one in which the piece ends."""
         return bar_lines(self.metres, max(self.length, 1))
+
+    def bar_ends(self) -> NDArray[np.int64]:
+        """The tick at which each of :meth:`bars` ends, int64 ``[bars]``; the last one is as long as its metre says."""
+        bars = self.bars()
+        last = int(bars[-1])
+        metre = next(metre for metre in reversed(self.metres) if metre[0] <= last)
+        following = bar_lines([metre], last + math.ceil(bar_length(*metre[1:])) + 1)
+        return np.append(bars[1:], following[following > last][0])
 
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:
         """The index into ``chords`` of what counts at ``ticks`` (integers of any shape), int64; -1 before the first."""

@@ -22,23 +22,26 @@ from .roles import chord_part_of, melody_of, part_named, skyline
 
 VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
-_STRAIGHT = 0.5
 
 Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
 
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """A part to learn from: ``piece`` has that part alone, and the chords; ``swing`` is how it is meant to be played."""
+    """A part to learn from: ``piece`` has that part alone, and the chords."""
 
     title: str
     piece: Piece
-    swing: float = _STRAIGHT
 
     @property
     def part(self) -> Part:
         """The part."""
         return self.piece.parts[0]
+
+    @property
+    def swing(self) -> float:
+        """The piece's."""
+        return self.piece.swing
 
     def to_json(self) -> dict[str, Any]:
         """What it is built from again; how loud notes are is left out."""
@@ -60,8 +63,7 @@ class Song:
         part = Part("melody", value["program"], notes=tuple(Note(*note) for note in value["notes"]))
         chords = tuple((tick, parse_chord(symbol)) for tick, symbol in value["chords"])
         metres, tempos = (tuple(map(tuple, value[name])) for name in ("metres", "tempos"))
-        piece = Piece((part,), metres, tempos, chords, value["length"])
-        return cls(value["title"], piece, checks.number("swing", value["swing"], 0.5, 0.75))
+        return cls(value["title"], Piece((part,), metres, tempos, chords, value["length"], value["swing"]))
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Library:
 
 def embedded() -> Library:
     """The choruses that come with the package."""
-    songs = tuple(Song(tune.title, tune.piece, tune.swing) for tune in corpus.tunes())
+    songs = tuple(Song(tune.title, tune.piece) for tune in corpus.tunes())
     return Library(songs, (CORPUS,), polyphonic=False)
 
 
@@ -176,5 +178,5 @@ def cut(song: Song, start: int, end: int) -> Song:
         )
 
     part = replace(song.part, notes=notes)
-    piece = Piece((part,), moved(piece.metres), moved(piece.tempos), moved(piece.chords), end - start)
-    return replace(song, piece=piece)
+    metres, tempos, chords = (moved(changes) for changes in (piece.metres, piece.tempos, piece.chords))
+    return replace(song, piece=Piece((part,), metres, tempos, chords, end - start, piece.swing))

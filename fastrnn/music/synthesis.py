@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from .. import checks
 from ..serialization import write_atomically
-from .midi_writing import HARDEST, RESOLUTION, STRAIGHT, midi_bytes, swinging, swung
-from .piece import TICKS, Part, Piece
+from .grid import RESOLUTION, swinging, swung
+from .midi_writing import midi_bytes
+from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece
 
 Floats = NDArray[np.float64]
 Samples = NDArray[np.float32]
@@ -65,7 +66,7 @@ def timbre(program: int) -> Timbre:
 
 
 def write_wav(
-    path: str | Path, piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE, sound_font: str | Path | None = None
+    path: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE, sound_font: str | Path | None = None
 ) -> None:
     """Write ``piece`` as a WAV file, 16 bits, stereo, atomically; the loudest sample at -1 dB full scale.
 
@@ -91,12 +92,12 @@ def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
     return buffer.getvalue()
 
 
-def render(piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Samples:
+def render(piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
     """The sound of ``piece``, float32 ``[samples, 2]``, its peak at -1 dB full scale (zeros where no note sounds).
 
     Raises ValueError for swing or rate out of range, and for a piece longer than twenty minutes.
     """
-    checks.number("swing", swing, STRAIGHT, HARDEST)
+    swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
     checks.positive_int("rate", rate, 8000)
     seconds = float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
     if seconds > _LONGEST:
@@ -107,7 +108,7 @@ def render(piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Sample
     return _normalised(mix)
 
 
-def render_with(sound_font: str | Path, piece: Piece, *, swing: float = STRAIGHT, rate: int = RATE) -> Samples:
+def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
     """As :func:`render`, played by FluidSynth with a sound font. Raises ImportError without it, OSError without the file."""
     Path(sound_font).open("rb").close()  # FluidSynth says nothing of a file that is not there
     try:
