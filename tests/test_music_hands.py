@@ -42,12 +42,10 @@ def test_the_division_is_the_cheapest_of_all(chords):
     assert total(found) == pytest.approx(best, abs=1e-9)
 
 
-@given(
-    st.lists(
-        st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.integers(0, 127)),
-        max_size=40,
-    )
-)
+NOTES = st.lists(st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.integers(0, 127)), max_size=40)
+
+
+@given(NOTES)
 def test_every_note_is_in_one_hand_and_the_right_one_is_above(notes):
     right, left = hands(Part("piano", 5, notes=tuple(notes)))
     assert (right.name, left.name, right.program, left.program) == (RIGHT, LEFT, 5, 5)
@@ -75,6 +73,18 @@ def test_the_melody_is_heard_over_the_rest():
     assert by_place[0, 72] == by_place[0, 76] == by_place[0, 84] - 12
     assert by_place[0, 84] < by_place[12, 88]  # it rises
     assert [note.velocity for note in left.notes] == [70, 70, 62, 62, 62, 70]  # on the beat, off it, on the next
+
+
+def test_an_inner_voice_is_softer_than_what_is_held_over_it():
+    right, _ = played(Part(notes=(Note(0, 48, 84), Note(12, 6, 79), Note(24, 6, 77), Note(72, 12, 84))))
+    assert [note.velocity for note in right.notes] == [82, 70, 70, 82]
+
+
+@given(NOTES)
+def test_any_notes_can_be_played(notes):
+    part = Part(notes=tuple(notes))
+    silent = [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in played(part)]
+    assert silent == [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in hands(part)]
 
 
 @given(st.lists(PITCHES, max_size=12))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn.music.chords import parse_chord
+from fastrnn.music.harmony import half_bars
 from fastrnn.music.piece import Note, Part, Piece, bar_lines, merged, position_in_bar, separated, transposed
 from fastrnn.music.roles import chord_part_of, melody_of, melody_score, part_named, skyline
 
@@ -49,6 +50,9 @@ def test_what_a_piece_puts_in_order():
     assert [column.shape for column in Part().arrays()] == [(0,)] * 4
 
 
+TWO = Piece((line([60], "Sax"), line([50])))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -61,7 +65,10 @@ def test_what_a_piece_puts_in_order():
         (lambda: Piece(tempos=((0, 0.0),)), "a tempo must lie in"),
         (lambda: transposed(line([120]), 8), "pitch must be at most 127, got 128"),
         (lambda: Piece((line([60], "Sax"),)).part("Bass"), "name must be one of 'Sax', got 'Bass'"),
-        (lambda: melody_of(Piece((line([60], "Sax"),)), 1), "named must be the number of a part, 0 to 0, got 1"),
+        (lambda: melody_of(Piece((line([60], "Sax"),)), 1), "named must be one of the parts 0 'Sax', got 1"),
+        (lambda: part_named(TWO, "Tuba", "--melody"), "--melody must be one of the parts 0 'Sax', 1 '', got 'Tuba'"),
+        (lambda: part_named(TWO, -1), "named must be one of the parts 0 'Sax', 1 '', got -1"),
+        (lambda: part_named(Piece((Part("x"),) * 18), 18), "14 'x', 15 'x' and 2 more, got 18"),
         (lambda: melody_of(Piece((Part("Sax"),))), "piece must have a part with notes"),
     ],
 )
@@ -123,7 +130,40 @@ def test_the_melody_score_is_what_its_formula_says():
     assert melody_score(line([100]), 1) == 1
 
 
-def test_the_skyline_is_the_highest_note_at_a_time():
+def test_the_skyline_holds_the_highest_note():
     part = Part(notes=(Note(0, 24, 48), Note(0, 24, 60), Note(6, 3, 50), Note(12, 9, 72)))
-    assert skyline(part).notes == (Note(0, 6, 60), Note(6, 3, 50), Note(12, 9, 72))
+    assert skyline(part).notes == (Note(0, 12, 60), Note(12, 9, 72))  # 50 is struck below 60, which goes on
+    cut = Part(notes=(Note(0, 48, 70), Note(12, 6, 76), Note(24, 6, 50), Note(48, 6, 50)))
+    assert skyline(cut).notes == (Note(0, 12, 70), Note(12, 6, 76), Note(48, 6, 50))  # 70 is still held at 24
     assert skyline(Part()).notes == ()
+
+
+@pytest.mark.parametrize(("overlap", "notes"), [(6, (Note(0, 12, 72), Note(12, 12, 67))), (7, (Note(0, 19, 72),))])
+def test_legato_downwards_loses_no_note(overlap, notes):
+    """Up to an eighth is legato."""
+    assert skyline(Part(notes=(Note(0, 12 + overlap, 72), Note(12, 12, 67)))).notes == notes
+
+
+NOTES = st.lists(st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.integers(60, 70)), max_size=16)
+
+
+@settings(max_examples=200, deadline=None)
+@given(NOTES)
+def test_the_skyline_is_what_its_rule_says(notes):
+    """Note by note: the highest of its onset, with nothing higher that sounds on for more than an eighth."""
+    played = separated(notes)
+    kept = [
+        note
+        for note in played
+        if all(other.pitch <= note.pitch for other in played if other.onset == note.onset)
+        and all(other.pitch < note.pitch or other.end <= note.onset + 6 for other in played if other.onset < note.onset)
+    ]
+    ends = [*(note.onset for note in kept[1:]), 1000]
+    expected = tuple(Note(n.onset, min(n.end, end) - n.onset, n.pitch) for n, end in zip(kept, ends, strict=False))
+    assert skyline(Part(notes=tuple(notes))).notes == expected
+
+
+def test_the_last_bar_is_as_long_as_its_metre_says():
+    assert Piece(metres=((0, 3, 4), (72, 4, 4)), length=73).bar_ends().tolist() == [36, 72, 120]
+    assert Piece(metres=((0, 4, 4), (60, 6, 8)), length=100).bar_ends().tolist() == [48, 60, 96, 132]
+    assert half_bars(Piece(length=36)).tolist() == [0, 24]  # of 4/4, although it ends on the third beat

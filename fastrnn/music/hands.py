@@ -15,6 +15,7 @@ is least, found by dynamic programming (Viterbi, IEEE Trans. Inf. Theory 13, 196
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,15 +52,16 @@ def hands(part: Part) -> tuple[Part, Part]:
 def played(part: Part) -> tuple[Part, Part]:
     """The two :func:`hands`, with velocities by rule.
 
-    The highest notes of the right hand are the melody, with the velocities of :func:`fastrnn.music.accompaniment.shaped`;
-    what it plays below them is softer, and so is the left hand, which has its accents on the beat.
+    The right hand's skyline is the melody, with the velocities of :func:`fastrnn.music.accompaniment.shaped`; what it plays
+    below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the beat.
     """
     right, left = hands(part)
-    melody = {note.onset: note for note in shaped(skyline(right)).notes}
+    melody = shaped(skyline(right)).notes  # it begins with the right hand's first note, or one struck together with it
+    onsets = [note.onset for note in melody]
 
     def of_right(note: Note) -> int:
-        top = melody[note.onset]
-        return top.velocity if note.pitch == top.pitch else top.velocity + INNER
+        top = melody[bisect_right(onsets, note.onset) - 1]
+        return top.velocity if (note.onset, note.pitch) == (top.onset, top.pitch) else top.velocity + INNER
 
     def of_left(note: Note) -> int:
         return LEFT_VELOCITY + ON_THE_BEAT * (note.onset % TICKS == 0)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .piece import Note, Part, Piece, separated
+from .piece import TICKS, Note, Part, Piece, separated
 
 WORDS = ("melody", "lead", "solo", "vocal", "voice", "theme")  # in the name of a part that is the melody
 NAMED = 2.0  # what such a name is worth
 LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and that from which higher is not more of a melody
 BLOCK = 3  # notes at once that make a chord
+OVERLAP = TICKS // 2  # how far notes of a line that are played legato may reach into one another
+SHOWN = 16  # parts in an error message
 
 
 def melody_of(piece: Piece, named: str | int | None = None) -> Part:
@@ -30,13 +34,19 @@ def melody_of(piece: Piece, named: str | int | None = None) -> Part:
     return max(piece.parts, key=lambda part: melody_score(part, most))
 
 
-def part_named(piece: Piece, named: str | int) -> Part:
-    """The part of that name, or of that number from 0. Raises ValueError where there is none."""
+def part_named(piece: Piece, named: str | int, called: str = "named") -> Part:
+    """The part of that name, or of that number from 0.
+
+    Raises ValueError where there is none: it lists the parts, and ``called`` is what it calls ``named``.
+    """
     if isinstance(named, str):
-        return piece.part(named)
-    if not 0 <= named < len(piece.parts):
-        raise ValueError(f"named must be the number of a part, 0 to {len(piece.parts) - 1}, got {named}")
-    return piece.parts[named]
+        with suppress(ValueError):
+            return piece.part(named)
+    elif 0 <= named < len(piece.parts):
+        return piece.parts[named]
+    parts = ", ".join(f"{number} {part.name!r}" for number, part in enumerate(piece.parts[:SHOWN]))
+    more = f" and {len(piece.parts) - SHOWN} more" if len(piece.parts) > SHOWN else ""
+    raise ValueError(f"{called} must be one of the parts {parts}{more}, got {named!r}")
 
 
 def melody_score(part: Part, most: int) -> float:
@@ -66,16 +76,22 @@ def chord_part_of(piece: Piece) -> Part | None:
 
 
 def skyline(part: Part) -> Part:
-    """The part as one line: of notes struck together the highest, each ending at the latest where the next begins."""
-    highest: dict[int, Note] = {}
-    for note in separated(part.notes):
-        highest[note.onset] = note  # the highest comes last
-    ends = [*sorted(highest)[1:], part.end]
-    line = tuple(
-        note if note.end <= end else replace(note, duration=end - note.onset)
-        for (_, note), end in zip(sorted(highest.items()), ends, strict=False)  # of no notes there is one end
-    )
-    return Part(part.name, part.program, part.is_drum, line)
+    """The part as one line: of notes struck together the highest, each ending at the latest where the next begins.
+
+    A note that is struck below one which goes on to sound for more than OVERLAP, an eighth, is an inner voice and left out,
+    so that the higher one is held; a shorter overlap is legato, and the higher one ends.
+    """
+    line: list[Note] = []
+    held: dict[int, int] = {}  # where the pitches that sound on end
+    for onset, struck in groupby(separated(part.notes), key=lambda note: note.onset):
+        *below, note = struck
+        held = {pitch: end for pitch, end in held.items() if end > onset + OVERLAP}
+        if max(held, default=0) <= note.pitch:
+            if line and line[-1].end > onset:
+                line[-1] = replace(line[-1], duration=onset - line[-1].onset)
+            line.append(note)
+        held.update((other.pitch, other.end) for other in (*below, note))
+    return Part(part.name, part.program, part.is_drum, tuple(line))
 
 
 def _notes_in_blocks(part: Part) -> int:
