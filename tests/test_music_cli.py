@@ -110,7 +110,18 @@ def test_a_folder_with_bad_files(tmp_path, files, capsys):
 def test_a_file_without_the_part_that_is_named_is_skipped(tmp_path, files, capsys):
     write_midi(files / "other.mid", Piece((Part("tuba", 58, notes=(Note(0, 6, 40), Note(6, 6, 43))),)))
     _train(files, "--melody", "lead", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
-    assert f"skipped: {files}/other.mid: name must be one of 'tuba', got 'lead'" in capsys.readouterr().err
+    expected = f"skipped: {files}/other.mid: --melody must be one of the parts 0 'tuba', got 'lead'"
+    assert expected in capsys.readouterr().err
+
+
+def test_a_file_that_comes_twice_is_learned_from_once(tmp_path, files, capsys):
+    shutil.copy(files / "1.mid", files / "other.mid")
+    _train(files / "0.mid", files, files / "2.mid", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    said = capsys.readouterr().err.splitlines()
+    assert f"skipped: {files}/other.mid is the same music as {files}/1.mid" in said
+    assert said[-1] == "5 MIDI files: 1 skipped"
+    songs = load_player(tmp_path / "run").songs
+    assert sorted(song.title for song in (*songs.train, *songs.held_out)) == ["0", "1", "2", "3"]
 
 
 def test_a_single_file_holds_out_its_end(tmp_path, files, capsys):
@@ -141,8 +152,8 @@ def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
     def block(name, *pitches):
         return Part(name, 0, notes=tuple(Note(24 * i, 24, pitch) for i in range(8) for pitch in pitches))
 
-    lead = _scale().parts[0]
     for i in range(3):
+        lead = _scale(start=60 + i).parts[0]
         write_midi(tmp_path / f"{i}.mid", Piece((lead, block("comp", 60, 64, 67), block("pad", 54, 58, 61))))
     options = [tmp_path, *SMALL, "--max-steps", 2, "--melody", "lead"]
 
@@ -236,8 +247,10 @@ def test_bad_input_to_training(tmp_path, files, capsys):
     assert error(tmp_path / "one.mid") == f"{tmp_path}/one.mid has only one note"
     assert error(tmp_path / "none") == f"{tmp_path}/none is a folder without .mid or .midi files"
     assert error(tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"
-    assert "name must be one of 'lead', got 'tuba'" in error(files / "0.mid", "--melody", "tuba")
-    assert "number of a part" in error(files / "0.mid", "--melody", "7")
+    for option in ("--melody", "--chords"):
+        for part, shown in (("tuba", "'tuba'"), ("7", "7")):
+            fault = f"{files}/0.mid: {option} must be one of the parts 0 'lead', got {shown}"
+            assert error(files / "0.mid", option, part) == fault
     assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
     assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)

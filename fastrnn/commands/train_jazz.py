@@ -27,8 +27,9 @@ Without files it learns from choruses that were written for fastrnn: blues, ii-V
 EPILOG = """\
 Of each file the melody is learned, as a line of single notes (which part that is, is guessed; --melody names it), or,
 where most files are for piano alone, all that is played, notes that sound together included (--voices). Chords are the
-file's own markers, or are inferred from what sounds, or are given with --changes. Files are read onto a grid of 12
-ticks a quarter and learned in all twelve keys.
+file's own (markers, texts or lyrics that are chord symbols), or are inferred from what sounds, or are given with
+--changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones, and learned in all
+twelve keys. A file that comes twice is learned from once.
 
 A run folder holds config.json, pieces.json (what was learned from: the files are not needed again), best.safetensors
 and last.safetensors (checkpoints), metrics.csv (losses in nats per token) and loss.png.
@@ -58,7 +59,7 @@ class Flags(CommonOptions):
         group.add_argument("--voices", choices=VOICES, help="the melody as a line, or all that is played (default: auto)")
         group.add_argument("--melody", metavar="PART", help="the part that is the melody, by name or number from 0")
         group.add_argument("--chords", metavar="PART", help="the part that chords are heard in, by name or number from 0")
-        group.add_argument("--changes", metavar="CHORDS", help='the chords of all files, such as "Dm7 | G7 | Cmaj7 | %%"')
+        group.add_argument("--changes", metavar="CHORDS", help='those of all files, bar by bar, such as "Dm7 | G7 | C | %%"')
         group.add_argument(
             "--no-transpose",
             dest="transpose",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +34,30 @@ def read_collection(
     """The pieces of files and folders; a folder stands for all MIDI files in it and below, in the order of their paths.
 
     A file in a folder that cannot be read is skipped, and ``report`` is called with the line that says why; a file that is
-    itself in ``paths`` must be sound. ``options`` are those of :func:`fastrnn.music.midi.read_midi`. Raises MidiError for a
-    folder without MIDI files or without one that can be read, and as ``read_midi`` does for a file.
+    itself in ``paths`` must be sound. A file that comes again, by whatever path, is read once. ``options`` are those of
+    :func:`fastrnn.music.midi.read_midi`. Raises MidiError for a folder without MIDI files or without one that can be read,
+    and as ``read_midi`` does for a file.
     """
     library()
-    pieces: list[tuple[Path, Piece]] = []
-    skipped: list[tuple[Path, str]] = []
+    pieces: dict[str, tuple[Path, Piece]] = {}  # by the path without links
+    skipped: dict[str, tuple[Path, str]] = {}
     for path in map(Path, paths):
-        if not path.is_dir():
-            pieces.append((path, read_midi(path, **options)))
-            continue
-        before = len(pieces)
-        files = midi_files(path)
-        for file in files:
+        is_folder = path.is_dir()
+        files = {realpath(file): file for file in (midi_files(path) if is_folder else [path])}
+        for place, file in files.items():
+            if place in pieces or (is_folder and place in skipped):
+                continue
             try:
-                pieces.append((file, read_midi(file, **options)))
+                pieces[place] = file, read_midi(file, **options)
             except (MidiError, OSError) as error:
-                skipped.append((file, _line(error)))
+                if not is_folder:
+                    raise
+                skipped[place] = file, _line(error)
                 if report:
-                    report(f"skipped: {skipped[-1][1]}")
-        if len(pieces) == before:
+                    report(f"skipped: {_line(error)}")
+        if not pieces.keys() & files.keys():
             raise MidiError(f"{path} has no MIDI file that can be read: {len(files)} skipped")
-    return Collection(tuple(pieces), tuple(skipped))
+    return Collection(tuple(pieces.values()), tuple(skipped.values()))
 
 
 def midi_files(folder: Path) -> list[Path]:

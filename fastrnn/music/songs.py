@@ -17,13 +17,14 @@ from .harmony import infer_chords
 from .instruments import KEYBOARDS
 from .midi import MidiError
 from .midi_folder import Collection, read_collection
-from .piece import Note, Part, Piece, merged
+from .piece import Note, Part, Piece, bar_length, merged
 from .roles import chord_part_of, melody_of, part_named, skyline
 
 VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
 
 Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
+Notes = tuple[tuple[int, int, int], ...]  # onset, duration, pitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +98,46 @@ def read(
     changes: Changes | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Library:
-    """The songs of MIDI files and of folders, where a bad file is reported and skipped.
+    """The songs of MIDI files and of folders, where a bad file is reported and skipped, as is a song that is there already.
 
     ``voices`` is ``"line"`` for the melody (the part called ``melody``, or the guess) as a line, or ``"all"`` for all parts
     but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
-    Chords are ``changes``, over and over, where they are given; else they are inferred from the part called ``chords``; else
-    they are the file's own, or inferred from what accompanies the melody, or from all that sounds. Raises
-    MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does.
+    Chords are ``changes``, over and over, a bar of them for each bar of the file, where they are given; else they are
+    inferred from the part called ``chords``; else they are the file's own, or inferred from what accompanies the melody, or
+    from all that sounds. Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does, and
+    MidiError for a file itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``.
     """
     checks.choice("voices", voices, VOICES)
     collection = read_collection(paths, report=report)
     polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
-    songs, skipped = [], list(collection.skipped)
     named = {Path(path) for path in paths}
+    skipped = list(collection.skipped)
+    songs: dict[Notes, tuple[Path, Song]] = {}
     for path, piece in collection.pieces:
+        fault = ""
         try:
-            songs.append(_song(path, piece, polyphonic, melody, chords, changes))
+            song = _song(path, piece, polyphonic, melody, chords, changes)
         except ValueError as error:
+            fault = f"{path}: {error}"
             if path in named:
-                raise MidiError(f"{path}: {error}") from error
-            skipped.append((path, f"{path}: {error}"))
+                raise MidiError(fault) from error
+        else:
+            first, _ = songs.setdefault(_notes(song), (path, song))
+            if first is not path:  # learned from once only: the other might be held out
+                fault = f"{path} is the same music as {first}"
+        if fault:
+            skipped.append((path, fault))
             if report:
-                report(f"skipped: {skipped[-1][1]}")
+                report(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
-    return Library(tuple(songs), tuple(str(Path(path).absolute()) for path in paths), polyphonic, tuple(skipped))
+    sources = tuple(str(Path(path).absolute()) for path in paths)
+    return Library(tuple(song for _, song in songs.values()), sources, polyphonic, tuple(skipped))
+
+
+def _notes(song: Song) -> Notes:
+    """What two songs have in common that are the same music."""
+    return tuple((note.onset, note.duration, note.pitch) for note in song.part.notes)
 
 
 def _solo_keyboard(collection: Collection) -> bool:
@@ -136,7 +152,7 @@ def _song(
     lead = None if polyphonic else melody_of(piece) if melody is None else _asked_for(piece, melody, "--melody")
     part = skyline(lead) if lead else merged(part for part in piece.parts if not part.is_drum)
     if changes is not None:
-        harmony = _over(changes, piece.length)
+        harmony = _over(changes, piece)
     elif chords is not None:
         harmony = infer_chords(replace(piece, parts=(_asked_for(piece, chords, "--chords"),)))
     else:
@@ -148,10 +164,28 @@ def _asked_for(piece: Piece, part: str, option: str) -> Part:
     return part_named(piece, int(part) if part.isdecimal() else part, option)
 
 
-def _over(changes: Changes, length: int) -> Harmony:
-    """The changes, over and over, for so many ticks."""
-    choruses = changes.choruses(length // changes.length + 1)
-    return tuple((tick, chord) for tick, chord in choruses.chords if tick < length)
+def _over(changes: Changes, piece: Piece) -> Harmony:
+    """The changes, over and over: each of their bars fills one of the piece's, whatever its metre.
+
+    A pickup has the chord that the first bar begins with.
+    """
+    bounds = zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)
+    found: list[tuple[int, Chord]] = []
+    for b, (start, end) in enumerate(bounds, -_has_pickup(piece)):
+        bar = changes.bars[b % len(changes.bars)] if b >= 0 else changes.bars[0][:1]
+        for tick, chord in bar:
+            at = start + tick * (end - start) // changes.bar
+            if at < piece.length and (not found or found[-1][1] != chord):
+                found.append((at, chord))
+    return tuple(found)
+
+
+def _has_pickup(piece: Piece) -> bool:
+    """Whether the first bar is shorter than those of a metre that follows at once."""
+    starts, later = piece.bars(), piece.metres[1:]
+    if len(starts) < 2 or not later or later[0][0] != starts[1]:
+        return False
+    return bool(starts[1] < bar_length(*later[0][1:]))
 
 
 def _heard(piece: Piece, lead: Part | None) -> Harmony:

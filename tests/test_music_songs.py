@@ -1,0 +1,93 @@
+"""Songs from files: none twice, chords over the bars of the file, swing."""
+
+import json
+import shutil
+
+import pytest
+
+from fastrnn.music import songs
+from fastrnn.music.changes import parse_changes
+from fastrnn.music.midi import MidiError
+from fastrnn.music.midi_folder import read_collection
+from fastrnn.music.midi_writing import write_midi
+from fastrnn.music.piece import Note, Part, Piece
+
+
+def eighths(start=60, count=24, **options):
+    """A line of eighths."""
+    return Piece((Part("lead", 66, notes=tuple(Note(6 * i, 6, start + i % 5) for i in range(count))),), **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for i, name in enumerate("ab"):
+        write_midi(folder / f"{name}.mid", eighths(60 + i))
+    return folder
+
+
+def titles(*paths):
+    """The titles of what is read, and what is reported."""
+    lines = []
+    return [song.title for song in songs.read(paths, report=lines.append).songs], lines
+
+
+def test_a_file_is_read_once_by_whatever_path(folder, tmp_path):
+    (tmp_path / "link.mid").symlink_to(folder / "b.mid")
+    assert titles(folder / "a.mid", folder) == (["a", "b"], [])
+    assert titles(folder, folder / "a.mid", folder, folder / ".." / "files" / "b.mid") == (["a", "b"], [])
+    assert titles(tmp_path / "link.mid", folder) == (["link", "a"], [])
+    (folder / "b.mid").unlink()
+    assert titles(folder / "a.mid", folder) == (["a"], [])  # a folder in which everything has been read is no fault
+
+
+def test_a_bad_file_is_reported_once_and_must_be_sound_where_it_is_named(folder):
+    bad = folder / "bad.mid"
+    bad.write_bytes(b"no")
+    fault = f"{bad} is not a MIDI file: it does not begin with MThd"
+    assert titles(folder, folder) == (["a", "b"], [f"skipped: {fault}"])
+    with pytest.raises(MidiError, match="it does not begin with MThd"):
+        read_collection([folder, bad])
+
+
+def test_a_copy_is_the_same_music(folder):
+    copy = folder / "copy.mid"
+    shutil.copy(folder / "a.mid", copy)
+    line = f"skipped: {copy} is the same music as {folder / 'a.mid'}"
+    assert titles(folder) == (["a", "b"], [line])
+    assert titles(folder / "b.mid", folder / "a.mid", copy) == (["b", "a"], [line])  # also where it is named
+    write_midi(copy, eighths(60, 24, tempos=((0, 90.0),)))  # played slower
+    assert titles(folder) == (["a", "b"], [line])
+    write_midi(copy, eighths(60, 23))
+    assert titles(folder) == (["a", "b", "copy"], [])
+
+
+@pytest.mark.parametrize(
+    ("metres", "count", "expected"),
+    [
+        (((0, 4, 4),), 24, [(0, "C"), (48, "F"), (72, "G"), (96, "C")]),
+        (((0, 3, 4),), 24, [(0, "C"), (36, "F"), (54, "G"), (72, "C"), (108, "F"), (126, "G")]),
+        (((0, 2, 4),), 12, [(0, "C"), (24, "F"), (36, "G"), (48, "C")]),
+        (((0, 3, 4), (72, 4, 4)), 20, [(0, "C"), (36, "F"), (54, "G"), (72, "C")]),
+        (((0, 1, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (66, "G")]),  # a pickup has the first chord
+        (((0, 4, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (66, "G")]),
+        (((0, 3, 4), (36, 2, 4)), 14, [(0, "C"), (36, "F"), (48, "G"), (60, "C")]),  # a longer first bar is none
+        (((0, 3, 4),), 8, [(0, "C"), (36, "F")]),  # the piece ends before G
+    ],
+)
+def test_changes_fill_the_bars_of_the_file(tmp_path, metres, count, expected):
+    write_midi(tmp_path / "a.mid", eighths(count=count, metres=metres))
+    (song,) = songs.read([tmp_path / "a.mid"], changes=parse_changes("C | F G")).songs
+    assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == expected
+
+
+def test_swing_is_the_songs(tmp_path):
+    write_midi(tmp_path / "a.mid", eighths(), swing=0.62)
+    (song,) = songs.read([tmp_path / "a.mid"]).songs
+    assert song.swing == pytest.approx(0.62, abs=0.002)
+    assert song.part.notes == eighths().parts[0].notes
+    assert songs.Song.from_json(json.loads(json.dumps(song.to_json()))).swing == song.swing
+    assert songs.cut(song, 48, 96).swing == song.swing
+    with pytest.raises(ValueError, match="swing must lie in"):
+        songs.Song.from_json({**song.to_json(), "swing": 0.9})
