@@ -213,9 +213,10 @@ def test_no_note_leaves_the_instrument(run, tmp_path):
     assert all(52 <= note.pitch <= 82 for note in part.notes)
 
 
-def test_a_primer_is_gone_on_from(run, tmp_path, capsys):
+@pytest.mark.parametrize("swing", [0.5, 0.62])  # a phrase that is swung comes back to the grid
+def test_a_primer_is_gone_on_from(run, tmp_path, capsys, swing):
     lick = Piece((Part("lick", 66, notes=tuple(Note(6 * i, 6, 60 + i) for i in range(8))),))
-    write_midi(tmp_path / "lick.mid", lick)
+    write_midi(tmp_path / "lick.mid", lick, swing=swing)
     command = ["improvise", run, "--changes", II_V_I, "--primer", tmp_path / "lick.mid", "--seed", 2, "--swing", 0.5]
     assert main([*map(str, command), "--out", str(tmp_path / "solo.mid")]) == 0
     assert "the first 8 notes are the primer's" in capsys.readouterr().err

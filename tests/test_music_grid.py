@@ -109,6 +109,13 @@ def test_off_beats_of_two_kinds_are_no_swing():
     assert read(rare, 0.62).swing == 0.5
 
 
+def test_triplets_do_not_hide_swing():
+    """But where it is theirs: then most beats must be off-beats."""
+    piece = Piece((part_of([(0, 6), (0, 4, 8), (4, 8)] * 8),))
+    assert read(piece, 0.62) == dataclasses.replace(piece, swing=0.621)
+    assert read(piece, 2 / 3).swing == 0.5
+
+
 def test_drums_do_not_say_what_swing_is():
     ride = part_of([(0,), (0, 8)] * 8, is_drum=True)
     piece = Piece((part_of([(0, 6)] * 16), ride))
