@@ -39,6 +39,10 @@ SYMBOLS = {
     "Csus": {0, 5, 7}, "Csus4": {0, 5, 7}, "Csus2": {0, 2, 7}, "C7sus4": {0, 5, 7, 10}, "C9sus4": {0, 2, 5, 7, 10},
     "Caug": {0, 4, 8}, "C+": {0, 4, 8}, "C5": {0, 7}, "Cadd9": MAJOR | {2}, "Cmadd9": MINOR | {2}, "C7no5": {0, 4, 10},
     "Cmaj7#11": {0, 4, 6, 7, 11}, "Cmaj7#5": {0, 4, 8, 11}, "C(#9)": MAJOR | {3},
+    "C7(b9,#5)": {0, 1, 4, 8, 10}, "C7(-5)": {0, 4, 6, 10}, "Cm7(b5)": {0, 3, 6, 10}, "C7b9#9": SEVENTH | {1, 3},
+    "C7sus": {0, 5, 7, 10}, "C7susb9": {0, 1, 5, 7, 10}, "C9#11": SEVENTH | {2, 6}, "C7(13)": SEVENTH | {9},
+    "C7(9,13)": SEVENTH | {2, 9}, "Cm7(11)": {0, 3, 5, 7, 10}, "Cmaj7(9)": {0, 2, 4, 7, 11}, "C6(9)": MAJOR | {2, 9},
+    "Cm6/9": MINOR | {2, 9}, "Cmaj13": {0, 2, 4, 7, 9, 11},
 }  # fmt: skip
 
 
@@ -49,6 +53,19 @@ def test_symbols(symbol):
         assert chord.intervals == SYMBOLS[symbol]
         assert chord.root == chord.bass == parse_note(root)
         assert chord.symbol == root + symbol[1:]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "classes"),
+    [
+        ("Bbmaj7#11", {10, 2, 5, 9, 4}), ("F#m7b5/C", {6, 9, 0, 4}), ("N.C.", set()), ("C6/9", {0, 4, 7, 9, 2}),
+        ("CΔ7", {0, 4, 7, 11}), ("Cø", {0, 3, 6, 10}), ("C-7", {0, 3, 7, 10}), ("Csus", {0, 5, 7}),
+        ("C7alt", {0, 4, 10, 1, 3, 6, 8}), ("Cm(maj7)", {0, 3, 7, 11}), ("C7(b9,#5)", {0, 4, 8, 10, 1}),
+        ("A♭7", {8, 0, 3, 6}), ("Eb7(9,#11)/Bb", {3, 7, 10, 1, 5, 9}), ("B♭-∆7", {10, 1, 5, 9}), ("F♯°7", {6, 9, 0, 3}),
+    ],
+)  # fmt: skip
+def test_symbols_by_their_notes(symbol, classes):
+    assert parse_chord(symbol).pitch_classes == classes
 
 
 def test_the_accidental_after_the_letter_is_the_roots():
@@ -112,9 +129,14 @@ def test_any_text_parses_or_says_where_it_does_not(text):
         assert chord is NO_CHORD or (chord.root in range(12) and chord.bass in chord.pitch_classes)
 
 
-@given(st.sampled_from(sorted(SYMBOLS)), st.integers(-24, 24), st.booleans())
-def test_a_transposed_chord_is_the_one_that_its_symbol_says(symbol, semitones, flats):
-    chord = parse_chord(symbol + "/E")
+def test_a_bass_is_moved_where_the_symbol_has_one():
+    moved = {symbol: parse_chord(symbol).transposed(2).symbol for symbol in ("C/C", "C6/9", "C6/9/C", "C7/Bb", "Bb/Bb")}
+    assert moved == {"C/C": "D/D", "C6/9": "D6/9", "C6/9/C": "D6/9/D", "C7/Bb": "D7/C", "Bb/Bb": "C/C"}
+
+
+@given(st.sampled_from(sorted(SYMBOLS)), st.sampled_from(["", "/E", "/C"]), st.integers(-24, 24), st.booleans())
+def test_a_transposed_chord_is_the_one_that_its_symbol_says(symbol, bass, semitones, flats):
+    chord = parse_chord(symbol + bass)
     moved = chord.transposed(semitones, flats=flats)
     again = parse_chord(moved.symbol)
     assert (moved.root, moved.bass, moved.pitch_classes) == (again.root, again.bass, again.pitch_classes)
@@ -166,6 +188,8 @@ def test_changes():
         ("||: C | F :||x3 G |", "C F C F C F G"),
         ("C | F :| G", "C F C F G"),
         ("A |: C :| B", "A C C B"),
+        ("C :| F | G :|x3 A", "C C F G F G F G A"),
+        ("A |: C :| B :|", "A C C B B"),
         ("| C | F |\n| G | C |", "C F G C"),
         ("C\nF\n\nG ||", "C F G"),
     ],
@@ -178,6 +202,13 @@ def test_metres():
     waltz = ch.parse_changes("C G7 | F Am Dm", (3, 4))
     assert [[tick for tick, _ in bar] for bar in waltz.bars] == [[0, 24], [0, 12, 24]]
     assert waltz.length == 72
+    begins = {
+        ((2, 4), "C F"): [0, 12], ((2, 4), "C / / F"): [0, 18], ((6, 8), "C F"): [0, 18], ((6, 8), "C F G"): [0, 12, 24],
+        ((12, 8), "C F G C"): [0, 18, 36, 54], ((9, 8), "C F"): [0, 36], ((5, 8), "C F"): [0, 18], ((3, 8), "C F"): [0, 12],
+        ((2, 2), "C F G"): [0, 24, 36], ((5, 4), "C F"): [0, 36], ((3, 16), "C F"): [0, 6],
+    }  # fmt: skip
+    found = {case: [tick for tick, _ in ch.parse_changes(case[1], case[0]).bars[0]] for case in begins}
+    assert found == begins
     with pytest.raises(ValueError, match="metre must have bars of whole ticks, got 5/32"):
         ch.parse_changes("C", (5, 32))
 
@@ -194,8 +225,23 @@ def test_metres():
         ("|: C |: D :|", "a repeat begins within another", "|: C |: D :|", 5),
         ("|: C :|x99", "a repeat is played 1 to 64 times", "|: C :|x99", 8),
         ("C : D", "a repeat begins with", "C : D", 2),
-        ("A B C D E F G A B", "a bar of 4 quarters cannot hold 9 chords", "A B C D E F G A B", 0),
+        ("A B C D E F G A B", "a bar of 4/4 cannot hold 9 chords", "A B C D E F G A B", 0),
         ("", "there are no chords", "", 0),
+        (" \t", "there are no chords", " \t", 0),
+        ("|", "there are no chords", "|", 0),
+        ("| |", "this bar is empty", "| |", 2),
+        (":| C", "there are no bars to repeat", ":| C", 0),
+        ("C :|x64 :|x64 :|x64", "there are no bars to repeat", "C :|x64 :|x64 :|x64", 8),
+        ("|: C :| |: :|", "there are no bars to repeat", "|: C :| |: :|", 11),
+        (
+            "A|B|C|D|E|F|G|A|B|C|D|E|F|G|A|B|C:|x64",
+            "there are more than 1024 bars, repeats included",
+            "A|B|C|D|E|F|G|A|B|C|D|E|F|G|A|B|C:|x64",
+            33,
+        ),
+        ("C | \x1b[31mred", "expected a chord", "C | \ufffd[31mred", 4),
+        ("C |\u3000\uff277", "expected a chord", "C | \uff277", 4),
+        ("C\r\n𝄞 | C", "expected a chord", "𝄞 | C", 0),
     ],
 )
 def test_faults_in_changes_are_shown(text, fault, line, column):
@@ -206,12 +252,29 @@ def test_faults_in_changes_are_shown(text, fault, line, column):
     assert (shown, caret) == (f"  {line}", f"  {' ' * column}^")
 
 
+@pytest.mark.parametrize("bar", ["Dm7", "x"])
+@pytest.mark.parametrize("ending", ["", " | H"])
+def test_of_a_long_line_the_place_is_shown(bar, ending):
+    text = "C | " * 7 + " | ".join([bar] * 10_000) + ending
+    with pytest.raises(ChordError) as error:
+        ch.parse_changes(text)
+    fault, shown, caret = str(error.value).split("\n")
+    assert fault.startswith("expected a chord" if bar == "x" else "there are more than 1024 bars")
+    assert shown[caret.index("^") :].startswith(bar)
+    assert len(shown) < 110
+    assert shown.endswith("…")
+
+
+def test_as_many_bars_as_there_may_be():
+    assert len(ch.parse_changes(" | ".join("ABCDEFGABCDEFGAB") + " :|x64").bars) == 1024
+
+
 chords = st.sampled_from(["C", "Dm7", "G7", "Bb6/9", "F#m7b5", "C/E", "N.C."])
 
 
 @given(
     st.lists(st.lists(chords, min_size=1, max_size=8), min_size=1, max_size=8),
-    st.sampled_from([(4, 4), (3, 4), (6, 8), (5, 4)]),
+    st.sampled_from([(4, 4), (3, 4), (2, 4), (6, 8), (5, 4), (12, 8), (5, 8), (3, 8), (2, 2)]),
 )
 def test_changes_are_written_as_they_are_read(bars, metre):
     most = int(8 * metre[0] / metre[1])
@@ -234,6 +297,47 @@ def test_progressions():
     assert str(ch.blues("F")) == "F7 | Bb7 | F7 | Cm7 F7 | Bb7 | Bdim7 | F7 | Am7b5 D7b9 | Gm7 | C7 | F7 D7 | Gm7 C7"
     assert [len(ch.progression(name).bars) for name in ("blues", "minor-blues", "rhythm-changes")] == [12, 12, 32]
     assert str(ch.rhythm_changes().choruses(2)).count("D7") == 2 * str(ch.rhythm_changes()).count("D7")
+
+
+def test_in_a_minor_key_the_minor_form_is_played():
+    assert str(ch.progression("ii-V-I", "Dm")) == "Em7b5 | A7b9 | Dm6 | %"
+    assert ch.progression("blues", "F# minor") == ch.progression("minor-blues", "F#m") == ch.progression("minor-blues", "F#")
+    assert ch.progression("blues", "D major") == ch.progression("blues", "D")
+    assert str(ch.progression("minor-blues", "D")).endswith("Bb7 | A7 | Dm7 | Em7b5 A7")  # spelt as D minor is
+    assert [ch.mode_of(key) for key in ("C", "C-", "Cmin", "B minor", "Bb", "Fmaj", "G major")] == [
+        "", "minor", "minor", "minor", "", "major", "major"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "fault"),
+    [
+        ("rhythm-changes", "Bbm", "rhythm-changes is in major: expected a key such as Bb, and not minor"),
+        ("simple-blues", "C minor", "simple-blues is in major: expected a key such as C, and not minor"),
+        ("minor-blues", "C major", "minor-blues is in minor: expected a key such as Cm, and not major"),
+    ],
+)
+def test_what_has_no_form_in_that_mode(name, key, fault):
+    with pytest.raises(ChordError) as error:
+        ch.progression(name, key)
+    assert str(error.value).split("\n")[0] == fault
+
+
+@pytest.mark.parametrize("key", ["H", "C##", "bb", "", "c", "C7", "Cm7", "Bbb", "C#b", "Am major"])
+def test_keys_that_are_none(key):
+    with pytest.raises(ChordError) as error:
+        ch.parse_key(key)
+    assert str(error.value).split("\n")[0] == (
+        f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor"
+    )
+
+
+def test_progressions_in_another_metre():
+    waltz = ch.progression("blues", "F", (3, 4))
+    assert waltz.metre == (3, 4)
+    assert (waltz.bar, waltz.length) == (36, 12 * 36)
+    assert [(tick, chord.symbol) for tick, chord in waltz.bars[3]] == [(0, "Cm7"), (24, "F7")]
+    assert [tick for tick, _ in ch.progression("blues", "F", (6, 8)).bars[3]] == [0, 18]
 
 
 @pytest.mark.parametrize("name", ch.progressions())

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.harmony import half_bars
-from fastrnn.music.piece import Note, Part, Piece, bar_lines, merged, position_in_bar, separated, transposed
+from fastrnn.music.piece import (
+    Note,
+    Part,
+    Piece,
+    bar_lines,
+    beat_length,
+    commonest_metre,
+    merged,
+    position_in_bar,
+    separated,
+    transposed,
+)
 from fastrnn.music.roles import chord_part_of, melody_of, melody_score, part_named, skyline
 
 TICKS = st.integers(1, 20)
@@ -30,6 +41,34 @@ def test_bars_follow_the_metres():
     assert position_in_bar(metres, [[0, 35], [36, 130]]).tolist() == [[0, 35], [0, 10]]
     assert position_in_bar(metres, np.empty(0, np.int64)).tolist() == []
     assert Piece((line([60] * 9),), metres).bars().tolist() == [0, 36]
+
+
+def test_the_last_bar_is_as_long_as_its_metre_says():
+    two, changing = Piece(length=100), Piece(metres=((0, 3, 4), (72, 4, 4)), length=121)
+    assert (two.bars().tolist(), two.bar_ends().tolist()) == ([0, 48, 96], [48, 96, 144])
+    assert (changing.bars().tolist(), changing.bar_ends().tolist()) == ([0, 36, 72, 120], [36, 72, 120, 168])
+    amid = Piece(metres=((0, 4, 4), (60, 6, 8)), length=61)
+    assert (amid.bars().tolist(), amid.bar_ends().tolist()) == ([0, 48, 60], [48, 60, 96])
+    assert Piece(metres=((0, 5, 32),), length=30).bar_ends().tolist() == [7, 15, 22, 30]
+    assert Piece(metres=((0, 4, 4), (60, 3, 4))).bar_ends().tolist() == [48]
+    assert Piece(metres=((0, 1, 64),), length=3).bar_ends().tolist() == [1, 2, 3]
+
+
+def test_beats():
+    metres = {(4, 4): 12, (3, 4): 12, (2, 2): 12, (6, 4): 12, (6, 8): 18, (12, 8): 18, (3, 8): 6, (5, 8): 6, (9, 16): 9}
+    assert {metre: beat_length(*metre) for metre in metres} == metres
+    assert Piece(metres=((0, 2, 4), (24, 6, 8)), length=50).beats().tolist() == [0, 12, 24, 42]
+    assert Piece(metres=((0, 5, 8),), length=30).beats().tolist() == [0, 6, 12, 18, 24]
+    assert Piece(metres=((0, 5, 32),), length=15).beats().tolist() == [0, 3, 6, 7, 10, 13]  # bars of 7.5 ticks
+
+
+def test_the_commonest_metre_is_that_of_most_ticks():
+    rag = Piece(metres=((0, 4, 4), (48, 2, 4)), length=120)
+    assert commonest_metre([rag]) == (2, 4)
+    assert commonest_metre([rag, Piece(length=48)]) == (4, 4)
+    assert commonest_metre([rag, Piece(metres=((0, 5, 32),), length=900)]) == (2, 4)  # it does not fit the grid
+    assert commonest_metre([Piece(metres=((0, 3, 4), (900, 4, 4)), length=36)]) == (3, 4)
+    assert commonest_metre([]) == (4, 4)
 
 
 def test_chords_count_until_the_next():
@@ -163,7 +202,5 @@ def test_the_skyline_is_what_its_rule_says(notes):
     assert skyline(Part(notes=tuple(notes))).notes == expected
 
 
-def test_the_last_bar_is_as_long_as_its_metre_says():
-    assert Piece(metres=((0, 3, 4), (72, 4, 4)), length=73).bar_ends().tolist() == [36, 72, 120]
-    assert Piece(metres=((0, 4, 4), (60, 6, 8)), length=100).bar_ends().tolist() == [48, 60, 96, 132]
+def test_halves_of_a_bar_that_is_cut_short():
     assert half_bars(Piece(length=36)).tolist() == [0, 24]  # of 4/4, although it ends on the third beat

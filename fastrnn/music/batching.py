@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..losses import IGNORED
-from .chords import NO_CHORD
+from .chords import chord_table
 from .jazz_model import in_bar, last_pitches
-from .piece import bar_lines
+from .piece import after_line
 from .songs import Song
 from .tokens import clock, encode, keys, transposed
 from .vocabulary import PITCH, UNIT, PartVocabulary
@@ -65,14 +65,10 @@ class Line:
         piece = song.piece
         ids = encode(song.part, vocabulary, end=False)
         ticks = np.array([tick for tick, _ in piece.chords], np.int64)
-        chords = np.stack([NO_CHORD.features(), *(chord.features() for _, chord in piece.chords)])
-        bars = bar_lines(piece.metres, max(piece.length, 1))
-        # Whole bars, so that what is joined to it begins on the beat.
-        last = piece.length - int(bars[-1])
-        usual = int(bars[-1] - bars[-2]) if len(bars) > 1 else last
-        length = int(bars[-1]) + max(last, usual)
+        chords = chord_table(chord for _, chord in piece.chords)
+        length = int(piece.bar_ends()[-1])  # whole bars, so that what is joined to it begins on the beat
         moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
-        return cls(ids, bars, ticks, chords, length, moves)
+        return cls(ids, piece.bars(), ticks, chords, length, moves)
 
     def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
         """The same, higher by that many semitones."""
@@ -99,10 +95,9 @@ class Line:
     def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
         """The model's inputs, and the target, of each step for ``ids``, this line's with or without an end."""
         ticks = clock(ids, vocabulary)[:-1]
-        position = ticks - self.bars[np.searchsorted(self.bars, ticks, side="right") - 1]
         chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")]
         token = np.concatenate([[NOTHING], ids[:-1]])
-        return token, chord, in_bar(position), *last_pitches(ids, vocabulary), ids
+        return token, chord, in_bar(after_line(self.bars, ticks)), *last_pitches(ids, vocabulary), ids
 
 
 def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:

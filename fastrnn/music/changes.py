@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .. import checks
 from .chords import Chord, ChordError, parse_chord_in, parse_note
-from .piece import TICKS, bar_length
+from .piece import TICKS, bar_length, beat_length
 
 _TOKEN = re.compile(
     r"[^\S\n]*(?:(?P<open>\|*\|:)|(?P<close>:\|+(?:x(?P<times>\d+))?\|*)|(?P<line>\|+\]?|\n)|(?P<word>[^\s|:]+)|(?P<odd>\S))"
@@ -18,8 +18,8 @@ _TOKEN = re.compile(
 Bar = tuple[tuple[int, Chord], ...]  # the ticks within the bar at which chords begin, in order
 
 _FLAT_KEYS = frozenset({0, 5, 10, 3, 8, 1, 6})  # C F Bb Eb Ab Db Gb
-_KEY = re.compile(r"([A-G][#b♯♭]*)\s*(?:m|min|minor|-|maj|major)?")
-_MOST_REPEATS = 64
+_KEY = re.compile(r"(?P<tonic>[A-G][#b♯♭]?)\s*(?:(?P<minor>m|min|minor|-)|(?P<major>maj|major))?")
+_MOST_REPEATS, _MOST_BARS = 64, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +63,36 @@ class Changes:
         """The changes as :func:`parse_changes` reads them."""
         words: list[str] = []
         for b, bar in enumerate(self.bars):
-            words.append("%" if b and bar == self.bars[b - 1] else " ".join(_slots(bar, self.bar)))
+            words.append("%" if b and bar == self.bars[b - 1] else " ".join(_slots(bar, self.metre)))
         return " | ".join(words)
 
 
-def _slots(bar: Bar, length: int) -> Iterator[str]:
-    """The words of a bar: chords alone where they share it evenly, else one word a beat."""
+def _slots(bar: Bar, metre: tuple[int, int]) -> Iterator[str]:
+    """The words of a bar: chords alone where they share it evenly, else one word a beat, or a part of one."""
     starts = [tick for tick, _ in bar]
-    if starts == _even(len(bar), length):
+    if starts == _even(len(bar), metre):
         yield from (chord.symbol for _, chord in bar)
         return
-    step = next(step for step in (TICKS, TICKS // 2, 1) if length % step == 0 and all(t % step == 0 for t in starts))
+    length = int(bar_length(*metre))
+    step = next(step for step in (*_steps(metre), 1) if length % step == 0 and all(t % step == 0 for t in starts))
     at = {tick: chord.symbol for tick, chord in bar}
     yield from (at.get(tick, "/") for tick in range(0, length, step))
 
 
-def _even(count: int, length: int) -> list[int]:
-    """Where ``count`` chords of a bar begin: as evenly as whole beats (or half ones) allow, the longer ones first."""
-    step = TICKS if count * TICKS <= length else TICKS // 2
-    slots = length // step
-    share, more = divmod(slots, count)
-    return [step * (i * share + min(i, more)) for i in range(count)] if share else []
+def _steps(metre: tuple[int, int]) -> tuple[int, int]:
+    """What chords may last multiples of, in ticks: beats, or where there are too many chords eighths, or sixteenths."""
+    beat, eighth = beat_length(*metre), TICKS // 2
+    return beat, eighth if beat % eighth == 0 else eighth // 2
+
+
+def _even(count: int, metre: tuple[int, int]) -> list[int]:
+    """Where ``count`` chords of a bar begin: as evenly as :func:`_steps` allow, the longer ones first; none if too many."""
+    length = int(bar_length(*metre))
+    step = next((step for step in _steps(metre) if count * step <= length), 0)
+    if not step:
+        return []
+    share, more = divmod(length // step, count)
+    return [step * (i * share + min(i, more)) for i in range(count)]
 
 
 def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
@@ -91,13 +100,13 @@ def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
 
     Bars end at ``|`` or at the end of a line. Several chords share a bar evenly, the first ones longer where whole beats do
     not divide (three in 4/4: two beats, one, one); ``/`` holds the chord before it for one more share, ``%`` alone repeats
-    the bar before. What stands between ``|:`` and ``:|`` is played twice, or as often as ``:|x4`` says. Raises ChordError,
+    the bar before. What stands between ``|:`` and ``:|`` is played twice, or as often as ``:|x4`` says; a ``:|`` without its
+    ``|:`` repeats from the last ``:|``, or from the beginning. There may be 1024 bars, repeats included. Raises ChordError,
     which shows the place, and ValueError for a metre that the grid of ticks cannot hold.
     """
-    length = bar_length(*metre)
-    if length.denominator != 1:
+    if bar_length(*metre).denominator != 1:
         raise ValueError(f"metre must have bars of whole ticks, got {metre[0]}/{metre[1]}")
-    reader = _Reader(text, int(length))
+    reader = _Reader(text, metre)
     for match in _TOKEN.finditer(text.rstrip()):
         reader.take(match)
     return Changes(reader.finish(), metre)
@@ -106,11 +115,12 @@ def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
 class _Reader:
     """Takes the tokens of changes one by one."""
 
-    def __init__(self, text: str, length: int) -> None:
-        self.text, self.length = text, length
+    def __init__(self, text: str, metre: tuple[int, int]) -> None:
+        self.text, self.metre = text, metre
         self.bars: list[Bar] = []
         self.words: list[re.Match[str]] = []  # of the bar that is being read
-        self.repeat: tuple[int, int] | None = None  # the bars before it, and its place in the text
+        self.first = 0  # the bar from which :| repeats
+        self.open: int | None = None  # the place in the text of the |: that has no :| yet
         self.fresh = True  # at the beginning of a line, where a bar line may stand and end no bar
 
     def take(self, match: re.Match[str]) -> None:
@@ -126,26 +136,39 @@ class _Reader:
             self.fail("this bar is empty: repeat the bar before with %", at)
         self.end_bar()
         if match["open"]:
-            if self.repeat:
+            if self.open is not None:
                 self.fail("a repeat begins within another", at)
-            self.repeat = (len(self.bars), at)
+            self.first, self.open = len(self.bars), at
         if match["close"]:
-            times = int((match["times"] or "2")[:9])
-            if not 1 <= times <= _MOST_REPEATS:
-                self.fail(f"a repeat is played 1 to {_MOST_REPEATS} times", match.start("times"))
-            self.bars += self.bars[self.repeat[0] if self.repeat else 0 :] * (times - 1)
-            self.repeat = None
+            self.close(match, at)
         self.fresh = match["line"] == "\n" or match["close"] is not None
+
+    def close(self, match: re.Match[str], at: int) -> None:
+        """End a repeat."""
+        times = int((match["times"] or "2")[:9])
+        if not 1 <= times <= _MOST_REPEATS:
+            self.fail(f"a repeat is played 1 to {_MOST_REPEATS} times", match.start("times"))
+        again = self.bars[self.first :]
+        if not again:
+            self.fail("there are no bars to repeat", at)
+        self.add(again * (times - 1), at)
+        self.first, self.open = len(self.bars), None
+
+    def add(self, bars: list[Bar], at: int) -> None:
+        """More bars, which the text at ``at`` asks for."""
+        if len(self.bars) + len(bars) > _MOST_BARS:
+            self.fail(f"there are more than {_MOST_BARS} bars, repeats included", at)
+        self.bars += bars
 
     def end_bar(self) -> None:
         if self.words:
-            self.bars.append(_bar(self.words, self.bars, self.text, self.length))
+            self.add([_bar(self.words, self.bars, self.text, self.metre)], self.words[0].start("word"))
             self.words = []
 
     def finish(self) -> tuple[Bar, ...]:
         self.end_bar()
-        if self.repeat:
-            self.fail("this repeat has no end: expected :|", self.repeat[1])
+        if self.open is not None:
+            self.fail("this repeat has no end: expected :|", self.open)
         if not self.bars:
             self.fail("there are no chords", 0)
         return tuple(self.bars)
@@ -154,16 +177,16 @@ class _Reader:
         raise ChordError(fault, self.text, at)
 
 
-def _bar(words: list[re.Match[str]], before: list[Bar], text: str, length: int) -> Bar:
+def _bar(words: list[re.Match[str]], before: list[Bar], text: str, metre: tuple[int, int]) -> Bar:
     """The chords of one bar from its words."""
     first = words[0].start("word")
     if words[0]["word"] == "%" and len(words) == 1:
         if not before:
             raise ChordError("% repeats the bar before, and this is the first", text, first)
         return before[-1]
-    starts = _even(len(words), length)
+    starts = _even(len(words), metre)
     if not starts:
-        raise ChordError(f"a bar of {length / TICKS:g} quarters cannot hold {len(words)} chords", text, first)
+        raise ChordError(f"a bar of {metre[0]}/{metre[1]} cannot hold {len(words)} chords", text, first)
     bar: list[tuple[int, Chord]] = []
     for start, word in zip(starts, words, strict=True):
         if word["word"] == "/":
@@ -197,14 +220,26 @@ def progressions() -> tuple[str, ...]:
     return tuple(_PROGRESSIONS)
 
 
-def progression(name: str, key: str = "C") -> Changes:
-    """A well-known progression in 4/4, in the key of ``key`` (``"Bb"``, ``"F#m"``, ``"C minor"``).
+# What is played where a key is minor.
+_IN_MINOR = {"blues": "minor-blues", "ii-V-I": "minor-ii-V-i", "minor-blues": "minor-blues", "minor-ii-V-i": "minor-ii-V-i"}
 
-    Raises ValueError for a name that is not among :func:`progressions`, ChordError for a key that is none.
+
+def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> Changes:
+    """A well-known progression in the key of ``key`` (``"Bb"``, ``"F#m"``, ``"C minor"``), in bars of ``metre``.
+
+    In a minor key ``"blues"`` is ``"minor-blues"`` and ``"ii-V-I"`` is ``"minor-ii-V-i"``; a bare note stands for the key of
+    that name in which the progression is. Raises ValueError for a name that is not among :func:`progressions`, and
+    ChordError for a key that is none or in which the progression is not known.
     """
     checks.choice("name", name, progressions())
-    tonic = parse_key(key)
-    return parse_changes(_PROGRESSIONS[name]).transposed(tonic, flats=flats_in(key))
+    tonic, mode = _key(key)["tonic"], mode_of(key)
+    if mode == "minor" and name not in _IN_MINOR:
+        raise ChordError(f"{name} is in major: expected a key such as {tonic}, and not minor", key, 0)
+    if mode == "major" and name in _IN_MINOR.values():
+        raise ChordError(f"{name} is in minor: expected a key such as {tonic}m, and not major", key, 0)
+    played = _IN_MINOR[name] if mode == "minor" else name
+    flats = flats_in(f"{tonic}m" if played in _IN_MINOR.values() else tonic)
+    return parse_changes(_PROGRESSIONS[played], metre).transposed(parse_note(tonic), flats=flats)
 
 
 def blues(key: str = "C") -> Changes:
@@ -229,18 +264,25 @@ def rhythm_changes(key: str = "Bb") -> Changes:
 
 def parse_key(key: str) -> int:
     """The pitch class of the tonic. Raises ChordError."""
-    match = _KEY.fullmatch(key.strip())
-    if not match:
-        raise ChordError(f"{key!r} is not a key: expected a note from A to G, and m where it is minor", key, 0)
-    return parse_note(match[1])
+    return parse_note(_key(key)["tonic"])
+
+
+def mode_of(key: str) -> str:
+    """``"minor"`` or ``"major"``, as the key says; empty for a bare note. Raises ChordError."""
+    match = _key(key)
+    return "minor" if match["minor"] else "major" if match["major"] else ""
 
 
 def flats_in(key: str) -> bool:
     """Whether chords in this key are spelt with flats. Raises ChordError."""
-    tonic = parse_key(key)
-    if "#" in key or "♯" in key:
-        return False
-    if "b" in key or "♭" in key:
-        return True
-    minor = bool(re.search(r"m(?!aj)|-", key))
-    return (tonic + 3 * minor) % 12 in _FLAT_KEYS
+    tonic = _key(key)["tonic"]
+    if len(tonic) > 1:
+        return tonic[1] in "b♭"
+    return (parse_note(tonic) + 3 * (mode_of(key) == "minor")) % 12 in _FLAT_KEYS
+
+
+def _key(key: str) -> re.Match[str]:
+    match = _KEY.fullmatch(key.strip())
+    if not match:
+        raise ChordError(f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor", key, 0)
+    return match

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -34,6 +35,7 @@ _PARTS = [
     ]
 ]
 _DEGREES = {"2": 2, "4": 5, "6": 9, "9": 2, "11": 5, "13": 9}
+_TENSIONS = ("9", "11", "13")
 _ALTERED = {"b5": 6, "#5": 8, "b9": 1, "#9": 3, "#11": 6, "b13": 8, "b6": 8}  # degree -> semitones above the root
 _ASCII = str.maketrans("♯♭+-\u2212", "#b#bb")
 
@@ -42,12 +44,24 @@ class ChordError(ValueError):
     """A chord symbol or a line of changes that does not parse; the message shows where, with a caret below the place."""
 
     def __init__(self, fault: str, text: str, position: int) -> None:
-        """``position`` is the index of the offending character in ``text``; its line is what the message shows."""
+        """``position`` is the index of the offending character in ``text``; its line, or what is near, is shown."""
         start = text.rfind("\n", 0, position) + 1
         line = text[start:].split("\n", 1)[0]
-        before = "".join("\t" if c == "\t" else " " for c in text[start:position])
-        super().__init__(f"{fault}\n  {line}\n  {before}^")
+        first = max(0, min(position - start - _SHOWN_BEFORE, len(line) - _SHOWN))
+        shown = "".join(map(_visible, line[first : first + _SHOWN]))
+        dots = ("…" if first else "", "…" if first + _SHOWN < len(line) else "")
+        before = "".join("\t" if c == "\t" else " " for c in dots[0] + shown[: position - start - first])
+        super().__init__(f"{fault}\n  {dots[0]}{shown}{dots[1]}\n  {before}^")
         self.fault, self.text, self.position = fault, text, position
+
+
+_SHOWN, _SHOWN_BEFORE = 100, 60  # of a long line: the characters that are shown, and those of them before the place
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character == "\t":
+        return character
+    return " " if character.isspace() else "\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +88,9 @@ class Chord:
         match = _NOTE.match(self.symbol)
         suffix = self.symbol[match.end() if match else 0 :]
         root, bass = (self.root + semitones) % 12, (self.bass + semitones) % 12
-        if self.bass != self.root:
-            suffix = f"{suffix.rpartition('/')[0]}/{note_name(bass, flats)}"
+        kind, slash, below = suffix.rpartition("/")
+        if slash and _NOTE.fullmatch(below):  # not so in C6/9
+            suffix = f"{kind}/{note_name(bass, flats)}"
         symbol = note_name(root, flats) + suffix
         return Chord(symbol, root, frozenset((p + semitones) % 12 for p in self.pitch_classes), bass)
 
@@ -89,6 +104,11 @@ class Chord:
 
 
 NO_CHORD = Chord("N.C.", 0, frozenset(), 0)
+
+
+def chord_table(chords: Iterable[Chord]) -> NDArray[np.float32]:
+    """The chords' features after those of no chord, float32 ``[M+1,24]``: row m + 1 is chord m, row 0 what is before all."""
+    return np.stack([NO_CHORD.features(), *(chord.features() for chord in chords)])
 
 
 def note_name(pitch_class: int, flats: bool = True) -> str:
@@ -192,6 +212,9 @@ class _Tones:
         shift = {"b": -1, "#": 1, "": 0}[match[1].translate(_ASCII)]
         self.others.add(_DEGREES[match[2]] + shift)
 
+    def tension(self, match: re.Match[str]) -> None:
+        self.others.add(_DEGREES[match[0]])
+
     def omit(self, match: re.Match[str]) -> None:
         if match[1] == "3":
             self.third = None
@@ -234,8 +257,10 @@ def _part(tones: _Tones, text: str, position: int, end: int) -> int:
             return match.end()
         if kind == "alteration" and match[1].translate(_ASCII) + match[2] not in _ALTERED:
             raise ChordError(f"no chord has {match[0]}", text, position)
+        if kind == "number" and tones.depth and "number" in tones.seen and match[0] in _TENSIONS:
+            kind = "tension"  # C7(13)
         group = "third" if kind in ("minor", "half", "diminished") else kind
-        if group in tones.seen and kind not in ("alteration", "add", "omit"):
+        if group in tones.seen and kind not in ("alteration", "add", "omit", "tension"):
             break
         tones.seen.add(group)
         getattr(tones, kind)(match)

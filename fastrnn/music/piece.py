@@ -7,6 +7,7 @@ beats, never in seconds: tempos say how fast the ticks pass, metres where the ba
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -131,6 +132,14 @@ class Piece:
         following = bar_lines([metre], last + math.ceil(bar_length(*metre[1:])) + 1)
         return np.append(bars[1:], following[following > last][0])
 
+    def beats(self) -> NDArray[np.int64]:
+        """The tick at which each beat of :meth:`bars` begins, int64; see :func:`beat_length`."""
+        bars = self.bars()
+        of_bar = np.searchsorted([metre[0] for metre in self.metres], bars, side="right") - 1
+        steps = [beat_length(*self.metres[m][1:]) for m in of_bar.tolist()]
+        bounds = zip(bars.tolist(), self.bar_ends().tolist(), steps, strict=True)
+        return np.concatenate([np.arange(start, end, step, dtype=np.int64) for start, end, step in bounds])
+
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:
         """The index into ``chords`` of what counts at ``ticks`` (integers of any shape), int64; -1 before the first."""
         starts = np.array([tick for tick, _ in self.chords], np.int64)
@@ -178,6 +187,29 @@ def bar_length(numerator: int, denominator: int) -> Fraction:
     return Fraction(4 * TICKS * numerator, denominator)
 
 
+def beat_length(numerator: int, denominator: int) -> int:
+    """What is counted in a metre, in ticks: a quarter, or an eighth or a sixteenth, three of them where bars are of threes.
+
+    So it is 12 in 4/4, 3/4 and 2/2, 18 in 6/8 and 12/8, 6 in 3/8 and 5/8.
+    """
+    note = min(TICKS, max(4 * TICKS // denominator, TICKS // 4))
+    return 3 * note if note < TICKS and numerator > 3 and numerator % 3 == 0 else note
+
+
+def commonest_metre(pieces: Iterable[Piece]) -> tuple[int, int]:
+    """The metre that holds for most ticks of all pieces, ``(numerator, denominator)``; 4/4 where there is none.
+
+    Metres whose bars the grid cannot hold (see :func:`bar_length`) do not count.
+    """
+    ticks: Counter[tuple[int, int]] = Counter()
+    for piece in pieces:
+        ends = [start for start, _, _ in piece.metres[1:]] + [piece.length]
+        for (start, numerator, denominator), end in zip(piece.metres, ends, strict=True):
+            if bar_length(numerator, denominator).denominator == 1:
+                ticks[numerator, denominator] += max(0, min(end, piece.length) - start)
+    return max(ticks, key=lambda metre: ticks[metre], default=(4, 4))
+
+
 def bar_lines(metres: Iterable[Metre], length: int) -> NDArray[np.int64]:
     """The ticks below ``length`` at which bars begin, int64 ``[bars]``. A change of metre begins a bar, amid another too."""
     changes = list(metres)
@@ -193,8 +225,12 @@ def bar_lines(metres: Iterable[Metre], length: int) -> NDArray[np.int64]:
 def position_in_bar(metres: Iterable[Metre], ticks: Any) -> NDArray[np.int64]:
     """How many ticks after its bar line each of ``ticks`` lies (integers >= 0 of any shape), int64 of that shape."""
     at = np.asarray(ticks, np.int64)
-    lines = bar_lines(metres, int(at.max(initial=0)) + 1)
-    position: NDArray[np.int64] = at - lines[np.searchsorted(lines, at, side="right") - 1]
+    return after_line(bar_lines(metres, int(at.max(initial=0)) + 1), at)
+
+
+def after_line(lines: NDArray[np.int64], ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many ticks after the last of the bar ``lines`` each of ``ticks`` lies (any shape), int64 of that shape."""
+    position: NDArray[np.int64] = ticks - lines[np.searchsorted(lines, ticks, side="right") - 1]
     return position
 
 
