@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.music import hands as module
-from fastrnn.music.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, played
+from fastrnn.music.figures import longest_match
+from fastrnn.music.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, longest_match_of_hands, played
 from fastrnn.music.piece import Note, Part, separated
 
 PITCHES = st.lists(st.integers(21, 108), min_size=1, max_size=6, unique=True).map(sorted)
@@ -63,6 +64,19 @@ def test_a_rag_falls_into_its_two_hands():
     assert [note.pitch for note in right.notes] == [pitch for chord in above for pitch in chord]
 
 
+def test_a_copied_hand_is_found_over_another():
+    melody = [76, 79, 74, 77, 72, 81]
+    theirs = _part(*((40 + i % 3, pitch) for i, pitch in enumerate(melody)))
+    mine = _part((45, 90), *((52 - 2 * i, pitch + 2) for i, pitch in enumerate(melody)), (45, 90))
+    other = _part(*((38 + i, 70 + i * i) for i in range(6)))
+    assert longest_match(mine, [other, theirs]).notes < 6
+    match, hand = longest_match_of_hands(mine, [other, theirs])
+    assert (match.notes, match.bars, match.start, match.source, match.source_start, hand) == (6, 36 / 48, 1, 1, 0, RIGHT)
+    assert longest_match_of_hands(mine, [other, theirs], metre=(2, 4))[0].bars == 36 / 24
+    match, hand = longest_match_of_hands(theirs, [other, theirs])
+    assert (match.notes, match.source, hand) == (12, 1, "")
+
+
 def test_no_notes_are_two_empty_hands():
     assert hands(Part()) == (Part(RIGHT), Part(LEFT))
 
@@ -85,6 +99,13 @@ def test_any_notes_can_be_played(notes):
     part = Part(notes=tuple(notes))
     silent = [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in played(part)]
     assert silent == [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in hands(part)]
+
+
+def test_accents_follow_the_beat():
+    chords = [(48, 72)] * 7
+    assert [note.velocity for note in played(_part(*chords))[1].notes] == [70, 62, 70, 62, 70, 62, 70]
+    assert [note.velocity for note in played(_part(*chords), 18)[1].notes] == [70, 62, 62, 70, 62, 62, 70]
+    assert [note.velocity for note in played(_part(*chords), 18)[0].notes] == [76, 82, 82, 76, 82, 82, 82]
 
 
 @given(st.lists(PITCHES, max_size=12))

@@ -368,6 +368,28 @@ def test_what_cannot_be_written(piece, swing, message):
         midi_bytes(piece, swing=swing)
 
 
+def channels_of(parts):
+    """The channel on which each part plays in a file, and the program that it has in the end."""
+    file = mido.MidiFile(file=io.BytesIO(midi_bytes(Piece(tuple(parts)))))
+    messages = [message for track in file.tracks for message in track if not message.is_meta]
+    programs = {message.channel: message.program for message in messages if message.type == "program_change"}
+    struck = [next(message.channel for message in track if message.type == "note_on") for track in file.tracks[1:]]
+    return [(channel, programs[channel]) for channel in struck]
+
+
+def test_parts_share_a_channel_with_their_program_where_there_are_too_many():
+    def part(program, is_drum=False):
+        return Part("", program, is_drum, (Note(0, 6, 60),))
+
+    hands = [part(0), part(0), part(5, is_drum=True), part(32)]
+    assert [channel for channel, _ in channels_of(hands)] == [0, 1, 9, 2]
+    programs = [k % 15 for k in range(40)]
+    found = channels_of([part(5, is_drum=True), *map(part, programs)])
+    assert found[0][0] == 9
+    assert [program for _, program in found[1:]] == programs
+    assert len({channel for channel, _ in found[1:]}) == 15
+
+
 def test_written_files_are_whole(tmp_path):
     piece = dataclasses.replace(a_piece(np.random.default_rng(1)), chords=((0, parse_chord("C7")),))
     write_midi(tmp_path / "out.mid", piece)

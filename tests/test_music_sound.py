@@ -60,6 +60,81 @@ def test_comping_plays_the_chords(name, key, seed):
     assert accompaniment.accompany(piece, bass=False, seed=seed).part("comping") == comping
 
 
+@settings(max_examples=25)
+@given(
+    st.sampled_from(["C7 F7 Bb7 Eb7 | Am7 D7 Gm7 A7", "C7 / / / / F7 / Bb7 | Eb7 Ab7 Db7 Gb7 B7 E7 A7 D7"]),
+    st.integers(0, 1000),
+)
+def test_no_stroke_sounds_over_the_next_of_many_chords(text, seed):
+    """Chords of a quarter or less are not anticipated either: they would hardly be heard."""
+    piece = over(text + " | " + text)
+    for note in accompaniment.accompany(piece, bass=False, seed=seed).part("comping").notes:
+        heard, last = piece.chord_at([note.onset, note.end - 1]).tolist()
+        assert heard == last
+        assert note.pitch % 12 in scale(piece.chords[heard][1])
+
+
+metres = st.sampled_from([(4, 4), (3, 4), (2, 4), (6, 8), (12, 8), (9, 8), (5, 4), (7, 4), (5, 8), (7, 8), (3, 8), (2, 2)])
+
+
+@settings(max_examples=40)
+@given(names, metres, st.integers(0, 1000))
+def test_the_rhythm_section_plays_in_any_metre(name, metre, seed):
+    parsed = changes.progression(name, "F", metre)
+    piece = Piece((), metres=((0, *metre),), chords=parsed.chords, length=parsed.length)
+    played = accompaniment.accompany(piece, drums=True, seed=seed)
+    bass, comping, beats = played.part("bass"), played.part("comping"), piece.beats().tolist()
+    assert [note.onset for note in bass.notes] == sorted({*beats, *(tick for tick, _ in piece.chords)})
+    assert all(a.end <= b.onset for a, b in itertools.pairwise(bass.notes))
+    ends = [*(tick for tick, _ in piece.chords[1:]), piece.length]
+    for note in comping.notes:
+        now, soon = piece.chord_at([note.onset, min(note.onset + 6, piece.length - 1)]).tolist()
+        heard = now if note.pitch % 12 in scale(piece.chords[now][1]) and note.end <= ends[now] else soon
+        assert note.pitch % 12 in scale(piece.chords[heard][1])
+        assert note.end <= ends[heard]
+    for pitch in {note.pitch for note in comping.notes}:
+        same = [note for note in comping.notes if note.pitch == pitch]
+        assert all(a.end <= b.onset for a, b in itertools.pairwise(same))
+    assert {note.onset for note in played.part("drums").notes} >= set(beats)
+    bars = zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)
+    assert all(any(start <= note.onset < end for note in comping.notes) for start, end in bars)
+
+
+def test_two_three_and_six():
+    """Of each metre a bar's beats: the bass, the ride with its skip notes, and the hi-hat on what is off."""
+
+    def onsets(metre, part):
+        played = accompaniment.accompany(over("C7", metre), drums=True)
+        return [(note.onset, note.duration) for note in played.part(part).notes]
+
+    def drums(metre, pitch):
+        played = accompaniment.accompany(over("C7", metre), drums=True)
+        return [note.onset for note in played.part("drums").notes if note.pitch == pitch]
+
+    assert onsets((2, 4), "bass") == [(0, 11), (12, 11)]
+    assert onsets((3, 4), "bass") == [(0, 11), (12, 11), (24, 11)]
+    assert onsets((6, 8), "bass") == [(0, 17), (18, 17)]
+    assert [drums(metre, accompaniment._RIDE) for metre in ((2, 4), (3, 4), (6, 8))] == [
+        [0, 12, 18], [0, 12, 18, 24], [0, 18, 30]
+    ]  # fmt: skip
+    assert [drums(metre, accompaniment._HI_HAT) for metre in ((2, 4), (3, 4), (6, 8))] == [[12], [12], [18]]
+
+
+@pytest.mark.parametrize(
+    ("left", "size"), [(4, 4), (6, 6), (8, 8), (10, 6), (12, 8), (14, 8), (5, 4), (7, 4), (3, 4), (1, 4), (16, 8)]
+)
+def test_bars_are_filled_with_rhythms(left, size):
+    assert accompaniment._size(left, accompaniment._RHYTHMS) == size
+
+
+def test_rhythms_keep_to_their_length():
+    for table in (accompaniment._RHYTHMS, accompaniment._IN_THREES):
+        for size, rhythms in table.items():
+            for rhythm in rhythms:
+                ends = [place + length for place, length in rhythm]
+                assert all(end <= begin for end, (begin, _) in zip(ends, [*rhythm[1:], (size, 0)], strict=True))
+
+
 @pytest.mark.parametrize(
     ("symbol", "classes"),
     [("Dm7", {5, 0, 4, 9}), ("G7", {11, 5, 9, 2}), ("C7alt", {4, 10, 3, 8}), ("Bm7b5", {2, 9, 5, 11}), ("C", {0, 4, 7}),
@@ -91,6 +166,8 @@ def test_a_line_is_shaped():
     assert [note.velocity for note in shaped.notes] == [70, 82, 88, 58, 50, 110]
     assert [replace(note, velocity=80) for note in shaped.notes] == list(notes)
     assert accompaniment.shaped(Part()) == Part()
+    steady = Part(notes=tuple(Note(6 * i, 6, 60) for i in range(5)))
+    assert [note.velocity for note in accompaniment.shaped(steady, 18).notes] == [76, 82, 82, 76, 88]
 
 
 def strongest(samples, rate: int) -> float:
@@ -156,6 +233,7 @@ def test_silence_and_bad_arguments():
         synthesis.render(Piece(length=48), rate=10)
     with pytest.raises(ValueError, match="piece must be at most 20 minutes long to be rendered, got 1667"):
         synthesis.render(Piece(length=120 * 1000 * 10 * 2, tempos=((0, 120.0),)))
+    assert synthesis.length_of(Piece(length=48, tempos=((0, 60.0), (24, 120.0)))) == pytest.approx(3.6)
 
 
 def test_sound_fonts(tmp_path, monkeypatch):
@@ -182,21 +260,48 @@ def test_symbols_above_the_lines():
     assert roll._symbols(piece, 48, 144) == [(48, "B♭∆7"), (96, "F♯ø7"), (120, "B7♭9")]
 
 
+@pytest.mark.parametrize(("metre", "count"), [((4, 4), 4), ((3, 4), 4), ((2, 4), 8), ((3, 8), 8), ((6, 8), 4)])
+def test_lines_have_four_bars_or_eight_short_ones(metre, count):
+    piece = over(" | ".join("CDEFGABCDE"), metre)
+    systems = roll._Sheet.of(piece, None, None, 9).systems
+    assert [len(system) for system in systems] == ([4, 4, 1] if count == 4 else [8, 1])
+    length = piece.length // 10
+    assert systems[-1] == [(9, 8 * length, 9 * length)]
+
+
+def test_both_hands_are_coloured(tmp_path):
+    hands = (Part("right hand", notes=(Note(0, 12, 72),)), Part("left hand", notes=(Note(0, 96, 48),)))
+    comping = Part("comping", notes=(Note(0, 12, 60),))
+    piece = Piece((*hands, comping), chords=((0, parse_chord("C")),), length=96)
+    sheet = roll._Sheet.of(piece, 0, None, 64)
+    assert (sheet.voices, sheet.others) == (hands, (comping,))
+    assert roll._Sheet.of(piece, 2, None, 64).voices == (comping,)
+    pale = replace(piece, parts=(hands[0], replace(hands[1], name="bass"), comping))
+    shares = []
+    for each in (piece, pale):
+        roll.draw_roll(tmp_path / "roll.png", each, melody=0)
+        shares.append(_share(tmp_path / "roll.png", roll.CHORD_TONE))
+    assert shares[0] > 3 * shares[1]  # the left hand's note is eight times as long as the right one's
+
+
+def _share(path, colour: str) -> float:
+    """Of the picture's points, those of that colour."""
+    from matplotlib.image import imread
+
+    wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return float((np.abs(imread(path)[:, :, :3] - wanted).max(-1) < 0.01).mean())
+
+
 def test_a_roll_is_drawn(tmp_path):
     piece = accompaniment.accompany(
         replace(over("Dm7 | G7 | Cmaj7 | % | Dm7"), parts=(Part("melody", notes=(Note(0, 96, 74),)),))
     )
     roll.draw_roll(tmp_path / "roll.png", piece, bars_per_line=2, title="ii-V-I", most_bars=4)
-    from matplotlib.image import imread
-
-    pixels = imread(tmp_path / "roll.png")[:, :, :3]
-
-    def share(colour: str) -> float:
-        wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-        return float((np.abs(pixels - wanted).max(-1) < 0.01).mean())
-
-    assert share(roll.CHORD_TONE) > 3 * share(roll.SCALE_TONE)  # one long note; the legend has a patch of each
-    assert share(roll._OTHERS[0]) > share(roll.SCALE_TONE)
+    shares = {
+        colour: _share(tmp_path / "roll.png", colour) for colour in (roll.CHORD_TONE, roll.SCALE_TONE, roll._OTHERS[0])
+    }
+    assert shares[roll.CHORD_TONE] > 3 * shares[roll.SCALE_TONE]  # one long note; the legend has a patch of each
+    assert shares[roll._OTHERS[0]] > shares[roll.SCALE_TONE]
     with pytest.raises(ValueError, match="bars_per_line must be at least 1, got 0"):
         roll.draw_roll(tmp_path / "roll.png", piece, bars_per_line=0)
     roll.draw_roll(tmp_path / "empty.png", Piece(length=48))

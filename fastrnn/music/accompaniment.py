@@ -16,16 +16,46 @@ BASS_LOW, BASS_HIGH = 28, 50  # E1 .. D3
 COMP_LOW, COMP_HIGH = 50, 71  # D3 .. B4
 _COLOURS = (3, 8, 9, 2, 1, 6, 5)  # which of a chord's further tones are voiced first
 _RIDE, _HI_HAT = 51, 44  # General MIDI's drums
-# Where chords are struck in a bar of four beats, and for how long, in eighths.
-_RHYTHMS = (
-    ((0, 3), (3, 1)),  # Charleston
-    ((1, 1), (4, 2)),
-    ((0, 1), (5, 2)),
-    ((3, 2), (7, 1)),
-    ((2, 1), (6, 1)),
-    ((0, 4), (4, 3)),
-    ((1, 2), (5, 1)),
-)
+_EIGHTH = TICKS // 2
+Rhythm = tuple[tuple[int, int], ...]  # where chords are struck, and for how long, in eighths
+# By how many eighths they fill: two, three and four quarters.
+_RHYTHMS: dict[int, tuple[Rhythm, ...]] = {
+    4: (
+        ((1, 1), (3, 1)),  # the second half of oom-pah
+        ((0, 3), (3, 1)),
+        ((0, 2), (3, 1)),
+        ((1, 2),),
+        ((0, 1), (2, 1)),
+    ),
+    6: (
+        ((2, 1), (4, 1)),  # that of oom-pah-pah
+        ((0, 3), (3, 2)),
+        ((0, 1), (3, 2)),
+        ((2, 2), (5, 1)),
+        ((0, 5),),
+        ((1, 2), (4, 1)),
+    ),
+    8: (
+        ((0, 3), (3, 1)),  # Charleston
+        ((1, 1), (4, 2)),
+        ((0, 1), (5, 2)),
+        ((3, 2), (7, 1)),
+        ((2, 1), (6, 1)),
+        ((0, 4), (4, 3)),
+        ((1, 2), (5, 1)),
+    ),
+}
+# The same of beats of three eighths, such as those of 6/8.
+_IN_THREES: dict[int, tuple[Rhythm, ...]] = {
+    3: (((0, 2),), ((2, 1),), ((0, 1), (2, 1))),
+    6: (
+        ((0, 3), (3, 2)),
+        ((2, 1), (3, 2)),
+        ((0, 2), (5, 1)),
+        ((2, 1), (5, 1)),
+        ((0, 5),),
+    ),
+}
 
 
 def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: bool = False, seed: int = 0) -> Piece:
@@ -44,18 +74,18 @@ def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: b
     return replace(piece, parts=tuple(parts))
 
 
-def shaped(part: Part) -> Part:
+def shaped(part: Part, beat: int = TICKS) -> Part:
     """The part with velocities by rule, as a horn player would shape a line: louder where it rises, and off the beat.
 
-    A note gains with its height over the mean of its phrase, eighths off the beat have an accent, the last note of a phrase
-    is firm; 50..110 in all. Phrases are divided by rests of a quarter or longer.
+    A note gains with its height over the mean of its phrase, what is off the beat (every ``beat`` ticks) has an accent, the
+    last note of a phrase is firm; 50..110 in all. Phrases are divided by rests of a quarter or longer.
     """
     notes: list[Note] = []
     for phrase in phrases(part):
         mean = sum(note.pitch for note in phrase) / len(phrase)
         for i, note in enumerate(phrase):
             velocity = 76 + 1.5 * (note.pitch - mean)
-            velocity += 6 * (note.onset % TICKS != 0) + 6 * (i == len(phrase) - 1)
+            velocity += 6 * (note.onset % beat != 0) + 6 * (i == len(phrase) - 1)
             notes.append(replace(note, velocity=int(min(110, max(50, round(velocity))))))
     return replace(part, notes=tuple(notes))
 
@@ -102,35 +132,77 @@ def _spans(piece: Piece) -> Iterator[tuple[int, int, Chord, Chord]]:
 
 
 def _comping(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
-    eighth = TICKS // 2
-    bars = piece.bars().tolist()
     voiced: tuple[int, ...] = ()
-    for start, end in zip(bars, [*bars[1:], piece.length], strict=True):
-        rhythm = _RHYTHMS[rng.integers(len(_RHYTHMS))]
-        for place, length in rhythm:
-            onset = start + place * eighth
-            # A stroke on the last off-beat of a bar already has the chord that comes on the next beat.
-            heard = int(piece.chord_at(onset + (eighth if onset % TICKS else 0)))
-            if onset >= end or heard < 0:
-                continue
-            chord = piece.chords[heard][1]
-            voiced = voicing(chord, voiced) or voiced
-            duration = min(length * eighth - 1, end + (eighth if place == 7 else 0) - onset, piece.length - onset)
-            if chord.pitch_classes:
-                velocity = int(rng.integers(50, 62))
-                yield from (Note(onset, max(1, duration), pitch, velocity) for pitch in voiced)
+    beats = frozenset(piece.beats().tolist())
+    for onset, length in _strokes(piece, rng):
+        struck = _struck(piece, onset, onset in beats)
+        if struck is None:
+            continue
+        chord, end = struck
+        voiced = voicing(chord, voiced) or voiced
+        if chord.pitch_classes:
+            duration = max(1, min(length * _EIGHTH - 1, end - onset))
+            velocity = int(rng.integers(50, 62))
+            yield from (Note(onset, duration, pitch, velocity) for pitch in voiced)
+
+
+def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Where chords are struck, in ticks, and for how many eighths; none reaches over the one that follows."""
+    found: list[tuple[int, int]] = []
+    for start, end, beats in _bars(piece):
+        rhythms = _IN_THREES if beats[0][1] - beats[0][0] == 3 * _EIGHTH else _RHYTHMS
+        at, count = 0, (end - start) // _EIGHTH
+        while at < count:
+            size = _size(count - at, rhythms)
+            rhythm = rhythms[size][rng.integers(len(rhythms[size]))]
+            found += [(start + (at + place) * _EIGHTH, length) for place, length in rhythm if at + place < count]
+            at += size
+    for (onset, length), (following, _) in zip(found, [*found[1:], (piece.length, 0)], strict=True):
+        if onset < piece.length:
+            yield onset, min(length, max(1, (following - onset) // _EIGHTH))
+
+
+def _size(left: int, rhythms: dict[int, tuple[Rhythm, ...]]) -> int:
+    """The longest that fits into so many eighths and leaves none, or enough for another; else the shortest."""
+    fitting = [size for size in rhythms if size == left or left - size >= min(rhythms)]
+    return max(fitting, default=min(rhythms))
+
+
+def _struck(piece: Piece, onset: int, on_beat: bool) -> tuple[Chord, int] | None:
+    """The chord to strike at ``onset`` and the tick at which it is over, at the latest; None before the first.
+
+    A stroke off the beat already has the chord of the next beat, if the one before it has sounded for a quarter.
+    """
+    heard = int(piece.chord_at(onset))
+    begun = piece.chords[heard][0] if heard >= 0 else -TICKS
+    soon = heard + 1 < len(piece.chords) and piece.chords[heard + 1][0] - onset <= _EIGHTH
+    if soon and not on_beat and onset - begun >= TICKS:
+        heard += 1
+    if heard < 0:
+        return None
+    end = piece.chords[heard + 1][0] if heard + 1 < len(piece.chords) else piece.length
+    return piece.chords[heard][1], min(end, piece.length)
+
+
+def _bars(piece: Piece) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """Each bar's beginning and end, and those of its beats."""
+    beats, bars = piece.beats(), piece.bars()
+    inside = np.split(beats, np.searchsorted(beats, bars[1:]))
+    for start, end, onsets in zip(bars.tolist(), piece.bar_ends().tolist(), map(np.ndarray.tolist, inside), strict=True):
+        yield start, end, list(zip(onsets, [*onsets[1:], end], strict=True))
 
 
 def _walking_bass(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
     at = 38  # the pitch from which the line goes on
+    beats = piece.beats()
     for start, end, chord, following in _spans(piece):
         if not chord.pitch_classes:
             continue
-        beats = list(range(start, end, TICKS))
+        onsets = [start, *beats[np.searchsorted(beats, start, "right") : np.searchsorted(beats, end)].tolist()]
         goal = _near(following.bass, at, rng) if following.pitch_classes else at
-        line = _line(chord, len(beats), at, goal, rng)
-        for b, (onset, pitch) in enumerate(zip(beats, line, strict=True)):
-            yield Note(onset, min(TICKS - 1, end - onset), pitch, 84 if b % 2 == 0 else 78)
+        line = _line(chord, len(onsets), at, goal, rng)
+        for b, (onset, until, pitch) in enumerate(zip(onsets, [*onsets[1:], end], line, strict=True)):
+            yield Note(onset, max(1, until - onset - 1), pitch, 84 if b % 2 == 0 else 78)
         at = line[-1]
 
 
@@ -164,11 +236,12 @@ def _in_range(pitch: int) -> bool:
 
 
 def _ride(piece: Piece) -> Iterator[Note]:
-    bars = piece.bars().tolist()
-    for start, end in zip(bars, [*bars[1:], piece.length], strict=True):
-        for b, onset in enumerate(range(start, end, TICKS)):
+    for _, _, beats in _bars(piece):
+        for b, (onset, end) in enumerate(beats):
+            if onset >= piece.length:
+                return
             yield Note(onset, 3, _RIDE, 70 if b % 2 else 62)
             if b % 2:
                 yield Note(onset, 3, _HI_HAT, 60)
-                if onset + TICKS // 2 < end:
-                    yield Note(onset + TICKS // 2, 3, _RIDE, 52)
+                if onset < end - _EIGHTH < piece.length:
+                    yield Note(end - _EIGHTH, 3, _RIDE, 52)

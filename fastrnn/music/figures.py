@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chords import scale
-from .piece import TICKS, Note, Part, Piece
+from .piece import TICKS, Note, Part, Piece, bar_length
 
 Ints = NDArray[np.int64]
 
@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 class Figures:
     """The figures of melodies; shares are in 0..1, and nan where there is nothing to count.
 
-    Strong beats are the first of a bar and, in bars of an even number of quarters, the one in the middle. Shares of tones
+    Strong beats are the first of a bar and, in bars of an even number of beats, the one in the middle. Shares of tones
     leave out what sounds where no chord is known. ``durations`` are shares by the duration in ticks, most frequent first.
     """
 
@@ -132,9 +132,9 @@ class _Counts:
         self.step += [1 <= interval <= 2 for interval in np.abs(np.diff(pitch)).tolist()]
         self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in phrases(part)]
         bar = np.searchsorted(bars, onset, side="right") - 1
-        lengths = np.append(np.diff(bars), np.diff(bars)[-1:] if len(bars) > 1 else 4 * TICKS)
+        lengths = piece.bar_ends() - bars
         within = onset - bars[bar]
-        self.strong += ((within == 0) | ((2 * within == lengths[bar]) & (within % TICKS == 0))).tolist()
+        self.strong += ((within == 0) | ((2 * within == lengths[bar]) & np.isin(onset, piece.beats()))).tolist()
         scales = [scale(chord) for _, chord in piece.chords]
         for p, c in zip(pitch.tolist(), piece.chord_at(onset).tolist(), strict=True):
             known = c >= 0 and bool(piece.chords[c][1].pitch_classes)
@@ -162,14 +162,14 @@ class Match:
     """The longest run of notes that a melody shares with one of others: where it lies in both, and how long it is."""
 
     notes: int
-    bars: float  # from the first onset to the end of the last note, in bars of four quarters
+    bars: float  # from the first onset to the end of the last note
     start: int  # the number of the first note in the melody
     source: int  # the number of the other melody, -1 where nothing matches
     source_start: int  # the number of the first note in it
 
 
-def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True) -> Match:
-    """The longest verbatim copy (by time) of a run of one of ``others`` in ``part``.
+def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True, metre: tuple[int, int] = (4, 4)) -> Match:
+    """The longest verbatim copy (by time) of a run of one of ``others`` in ``part``, counted in bars of ``metre``.
 
     Two runs are the same where all notes have the same durations, the same distances from onset to onset, and the same
     intervals (``transposed``) or pitches. Where they lie in the bar does not count.
@@ -187,8 +187,8 @@ def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True
         if not len(i):
             continue
         length = ends[i] - onset[i - run[i, j] + 1]
-        k = int(length.argmax())
-        bars = float(length[k]) / (4 * TICKS)
+        k = int(np.lexsort((run[i, j], length))[-1])  # of runs as long as one another that of most notes
+        bars = float(int(length[k]) / bar_length(*metre))
         if bars > best.bars:
             count = int(run[i[k], j[k]])
             best = Match(count, bars, int(i[k]) - count + 1, number, int(j[k]) - count + 1)

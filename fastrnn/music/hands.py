@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .accompaniment import shaped
+from .figures import Match, longest_match
 from .piece import TICKS, Note, Part, separated
 from .roles import skyline
 
@@ -49,14 +50,15 @@ def hands(part: Part) -> tuple[Part, Part]:
     return replace(part, name=RIGHT, notes=right), replace(part, name=LEFT, notes=left)
 
 
-def played(part: Part) -> tuple[Part, Part]:
+def played(part: Part, beat: int = TICKS) -> tuple[Part, Part]:
     """The two :func:`hands`, with velocities by rule.
 
     The right hand's skyline is the melody, with the velocities of :func:`fastrnn.music.accompaniment.shaped`; what it plays
-    below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the beat.
+    below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the beat,
+    every ``beat`` ticks.
     """
     right, left = hands(part)
-    melody = shaped(skyline(right)).notes  # it begins with the right hand's first note, or one struck together with it
+    melody = shaped(skyline(right), beat).notes  # it begins with the right hand's first note, or one struck together with it
     onsets = [note.onset for note in melody]
 
     def of_right(note: Note) -> int:
@@ -64,9 +66,22 @@ def played(part: Part) -> tuple[Part, Part]:
         return top.velocity if (note.onset, note.pitch) == (top.onset, top.pitch) else top.velocity + INNER
 
     def of_left(note: Note) -> int:
-        return LEFT_VELOCITY + ON_THE_BEAT * (note.onset % TICKS == 0)
+        return LEFT_VELOCITY + ON_THE_BEAT * (note.onset % beat == 0)
 
     return _as_loud_as(right, of_right), _as_loud_as(left, of_left)
+
+
+def longest_match_of_hands(part: Part, others: Sequence[Part], *, metre: tuple[int, int] = (4, 4)) -> tuple[Match, str]:
+    """The longest match, in any key, of the part or of one of its hands with the same of ``others``, and which hand's it is.
+
+    The hand is empty where it is all that is played: a copied hand over another's is no run of all notes. See
+    :func:`fastrnn.music.figures.longest_match`.
+    """
+    theirs = [hands(other) for other in others]
+    matches = [(longest_match(part, others, metre=metre), "")]
+    for i, (mine, hand) in enumerate(zip(hands(part), (RIGHT, LEFT), strict=True)):
+        matches.append((longest_match(mine, [both[i] for both in theirs], metre=metre), hand))
+    return max(matches, key=lambda match: match[0].bars)
 
 
 def _as_loud_as(part: Part, velocity: Callable[[Note], int]) -> Part:

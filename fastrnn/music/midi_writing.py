@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) ->
 
     ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
     where none is given. What lies between is moved along, but a beat in which a part has triplets is played as it is
-    written. Chord symbols are markers.
+    written. Chord symbols are markers. Of more than fifteen pitched parts those of the same program share a channel, and of
+    more than fifteen programs the first and the sixteenth do, and so on: such a file does not sound as it should.
 
     Raises ValueError for swing outside of that, and for a metre or a tempo that MIDI cannot say; OSError.
     """
@@ -38,14 +40,20 @@ def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
     scale = RESOLUTION // TICKS
     end = piece.length * scale
     file.tracks.append(_track(mido, _timing(mido, piece, scale), end))
-    pitched = 0
-    for part in piece.parts:
-        channel = DRUMS if part.is_drum else _CHANNELS[pitched % len(_CHANNELS)]
-        pitched += not part.is_drum
+    for part, channel in zip(piece.parts, _channels(piece.parts), strict=True):
         file.tracks.append(_track(mido, _part(mido, part, channel, swing), end))
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
+
+
+def _channels(parts: Sequence[Part]) -> list[int]:
+    """The channel of each part: its own, or its program's where there are too few."""
+    pitched = [part.program for part in parts if not part.is_drum]
+    sharers = pitched if len(pitched) > len(_CHANNELS) else list(range(len(pitched)))
+    numbers = {sharer: number for number, sharer in enumerate(dict.fromkeys(sharers))}
+    channels = iter([_CHANNELS[numbers[sharer] % len(_CHANNELS)] for sharer in sharers])
+    return [DRUMS if part.is_drum else next(channels) for part in parts]
 
 
 def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, int, Any]]:

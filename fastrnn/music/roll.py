@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .. import checks
 from ..info import install_extra
 from ..serialization import write_atomically
 from .chords import note_name, scale
+from .hands import LEFT, RIGHT
 from .piece import TICKS, Part, Piece
 from .roles import melody_of
 
 CHORD_TONE, SCALE_TONE, OUTSIDE, NO_HARMONY = "#0b6e8f", "#7cc0d8", "#e07b39", "#4b5563"
 _OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in their order
+_EDGES = ("white", "#1f2937")  # of the melody, and of the left hand below it
 _BLACK_KEYS = {1, 3, 6, 8, 10}
 
 
@@ -26,75 +27,110 @@ def draw_roll(
     piece: Piece,
     *,
     melody: str | int | None = None,
-    bars_per_line: int = 4,
+    bars_per_line: int | None = None,
     title: str = "",
     most_bars: int = 64,
 ) -> None:
     """Draw ``piece`` as a piano roll into a PNG file, in lines of ``bars_per_line`` bars like a lead sheet.
 
     Chords stand above; notes of the ``melody`` (a part's name or number; guessed if None) are coloured by what they are to
-    the chord: a tone of it, of the scale that fits, or neither. Other parts are pale, behind it, drums are left out. Only
-    the first ``most_bars`` bars are drawn, and the title says so.
+    the chord: a tone of it, of the scale that fits, or neither. Where it is a piano's right hand, the left one is coloured
+    as well, with dark edges. Other parts are pale, behind it, drums are left out. A line has four bars by default, or eight
+    of two quarters or fewer. Only the first ``most_bars`` bars are drawn, and the title says so.
 
     Raises ImportError without matplotlib, ValueError for a part that is not there or a count below 1, OSError.
     """
-    checks.positive_int("bars_per_line", bars_per_line)
-    checks.positive_int("most_bars", most_bars)
+    sheet = _Sheet.of(piece, melody, bars_per_line, checks.positive_int("most_bars", most_bars))
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"a piano roll needs matplotlib; {install_extra('train')}") from error
-    line = melody_of(piece, melody) if any(part.notes for part in piece.parts if not part.is_drum) else Part()
-    others = [part for part in piece.parts if part is not line and not part.is_drum and part.notes]
-    bars = piece.bars()
-    drawn = bars[:most_bars]
-    ends = np.append(bars[1:], bars[-1] + (bars[-1] - bars[-2] if len(bars) > 1 else 4 * TICKS))
-    systems = [drawn[i : i + bars_per_line].tolist() for i in range(0, len(drawn), bars_per_line)]
-    pitches = [note.pitch for part in (line, *others) for note in part.notes] or [60, 72]
-    low, high = min(pitches) - 2, max(pitches) + 2
-    height = max(1.35, min(3.2, 0.07 * (high - low + 1))) + 0.55
-    figure = Figure(figsize=(13, height * len(systems) + 0.9), dpi=110, layout="constrained")
-    all_axes = figure.subplots(len(systems), 1, squeeze=False)[:, 0]
-    span = max(int(ends[np.searchsorted(bars, system[-1])] - system[0]) for system in systems)
-    for number, (axes, system) in enumerate(zip(all_axes, systems, strict=True)):
-        _grid(axes, piece, system, ends[np.searchsorted(bars, system)].tolist(), low, high, number * bars_per_line)
-        start, end = system[0], int(ends[np.searchsorted(bars, system[-1])])
-        for i, part in reversed(list(enumerate(others))):
-            _notes(axes, part, start, end, [_OTHERS[i % len(_OTHERS)]] * len(part.notes), "none", 1)
-        _notes(axes, line, start, end, _colours(piece, line), "white", 3)
-        axes.set_xlim(start - span * 0.002, start + span * 1.002)
-    _legend(figure, piece, line, others)
-    figure.suptitle(
-        title + (f"  (the first {len(drawn)} of {len(bars)} bars)" if len(drawn) < len(bars) else ""), fontsize=13
-    )
+    height = max(1.35, min(3.2, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
+    figure = Figure(figsize=(13, height * len(sheet.systems) + 0.9), dpi=110, layout="constrained")
+    all_axes = figure.subplots(len(sheet.systems), 1, squeeze=False)[:, 0]
+    for axes, bars in zip(all_axes, sheet.systems, strict=True):
+        _draw_system(axes, sheet, bars)
+    _legend(figure, sheet)
+    number, drawn = len(piece.bars()), sum(map(len, sheet.systems))
+    figure.suptitle(title + (f"  (the first {drawn} of {number} bars)" if drawn < number else ""), fontsize=13)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())
 
 
-def _grid(axes: Any, piece: Piece, starts: list[int], ends: list[int], low: int, high: int, first: int) -> None:
-    """Rows of black keys, lines of beats and bars, names of chords and octaves: all but the notes."""
-    left, right = starts[0], ends[-1]
-    for pitch in range(low, high + 1):
+@dataclass(frozen=True)
+class _Sheet:
+    """What is drawn where: ``systems`` are lines of bars, each (number from 1, beginning, end)."""
+
+    piece: Piece
+    voices: tuple[Part, ...]  # coloured: the melody, and below a right hand the left
+    others: tuple[Part, ...]
+    systems: list[list[tuple[int, int, int]]]
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, piece: Piece, melody: str | int | None, bars_per_line: int | None, most_bars: int) -> _Sheet:
+        pitched = [part for part in piece.parts if not part.is_drum and part.notes]
+        line = melody_of(piece, melody) if pitched else Part()
+        others = [part for part in pitched if part is not line]
+        left = [part for part in others if line.name == RIGHT and part.name == LEFT]
+        bounds = list(zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True))
+        bars = [(number, *bound) for number, bound in enumerate(bounds[:most_bars], 1)]
+        if bars_per_line is None:
+            bars_per_line = 8 if max(end - start for _, start, end in bars) <= 2 * TICKS else 4
+        count = checks.positive_int("bars_per_line", bars_per_line)
+        systems = [bars[i : i + count] for i in range(0, len(bars), count)]
+        pitches = [note.pitch for part in (line, *others) for note in part.notes] or [60, 72]
+        rest = tuple(part for part in others if part not in left)
+        return cls(piece, (line, *left), rest, systems, min(pitches) - 2, max(pitches) + 2)
+
+    @property
+    def span(self) -> int:
+        """The ticks of the longest line."""
+        return max(system[-1][2] - system[0][1] for system in self.systems)
+
+
+def _draw_system(axes: Any, sheet: _Sheet, bars: list[tuple[int, int, int]]) -> None:
+    """One line of bars, with all that sounds in them."""
+    start, end = bars[0][1], bars[-1][2]
+    _rows(axes, sheet, start, end)
+    _bars(axes, sheet, bars)
+    for tick, symbol in _symbols(sheet.piece, start, end):
+        axes.text(tick, sheet.high + 0.9, symbol, fontsize=12, fontweight="bold", va="bottom", ha="left", color="#111827")
+    for i, part in reversed(list(enumerate(sheet.others))):
+        _notes(axes, part, start, end, [_OTHERS[i % len(_OTHERS)]] * len(part.notes), "none", 1)
+    for part, edge in reversed(list(zip(sheet.voices, _EDGES, strict=False))):
+        _notes(axes, part, start, end, _colours(sheet.piece, part), edge, 3)
+    axes.set_xlim(start - sheet.span * 0.002, start + sheet.span * 1.002)
+    axes.set_ylim(sheet.low - 0.5, sheet.high + 0.5)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _rows(axes: Any, sheet: _Sheet, left: int, right: int) -> None:
+    """Rows of black keys, lines of octaves and their names."""
+    for pitch in range(sheet.low, sheet.high + 1):
         if pitch % 12 in _BLACK_KEYS:
             axes.fill_between([left, right], pitch - 0.5, pitch + 0.5, color="#f3f4f6", linewidth=0, zorder=0)
         if pitch % 12 == 0:
             axes.plot([left, right], [pitch - 0.5] * 2, color="#d1d5db", linewidth=0.8, zorder=0.5)
-    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        for beat in range(start + TICKS, end, TICKS):
-            axes.plot([beat] * 2, [low - 0.5, high + 0.5], color="#dfe3e8", linewidth=0.7, zorder=0.6)
-        axes.plot([start] * 2, [low - 0.5, high + 0.5], color="#374151", linewidth=1.3, zorder=0.7)
-        axes.text(start, low - 0.9, f" {first + number + 1}", fontsize=7, color="#9ca3af", va="top", ha="left")
-    axes.plot([right] * 2, [low - 0.5, high + 0.5], color="#374151", linewidth=1.3, zorder=0.7)
-    for tick, symbol in _symbols(piece, left, right):
-        axes.text(tick, high + 0.9, symbol, fontsize=12, fontweight="bold", va="bottom", ha="left", color="#111827")
-    octaves = [pitch for pitch in range(low, high + 1) if pitch % 12 in (0, 7)]
+    octaves = [pitch for pitch in range(sheet.low, sheet.high + 1) if pitch % 12 in (0, 7)]
     axes.set_yticks(octaves, [note_name(p) + (str(p // 12 - 1) if p % 12 == 0 else "") for p in octaves], fontsize=8)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.set_ylim(low - 0.5, high + 0.5)
-    for side in axes.spines.values():
-        side.set_visible(False)
+
+
+def _bars(axes: Any, sheet: _Sheet, bars: list[tuple[int, int, int]]) -> None:
+    """Lines of beats and bars, with the bars' numbers."""
+    height = [sheet.low - 0.5, sheet.high + 0.5]
+    beats = sheet.piece.beats()
+    for beat in beats[(bars[0][1] <= beats) & (beats < bars[-1][2])].tolist():
+        axes.plot([beat] * 2, height, color="#dfe3e8", linewidth=0.7, zorder=0.6)
+    for number, start, _ in bars:
+        axes.plot([start] * 2, height, color="#374151", linewidth=1.3, zorder=0.7)
+        axes.text(start, sheet.low - 0.9, f" {number}", fontsize=7, color="#9ca3af", va="top", ha="left")
+    axes.plot([bars[-1][2]] * 2, height, color="#374151", linewidth=1.3, zorder=0.7)
 
 
 def _symbols(piece: Piece, left: int, right: int) -> list[tuple[int, str]]:
@@ -134,20 +170,22 @@ def _notes(axes: Any, part: Part, left: int, right: int, colours: Sequence[str],
         low, high = note.pitch - 0.5, note.pitch + 0.5
         shapes.append([(a, low), (a, high), (b, high), (b, low)])
         fills.append(colour)
-    axes.add_collection(PolyCollection(shapes, facecolors=fills, edgecolors=edge, linewidths=0.6, zorder=layer))
+    width = 1.0 if edge == _EDGES[1] else 0.6
+    axes.add_collection(PolyCollection(shapes, facecolors=fills, edgecolors=edge, linewidths=width, zorder=layer))
 
 
-def _legend(figure: Any, piece: Piece, line: Part, others: list[Part]) -> None:
+def _legend(figure: Any, sheet: _Sheet) -> None:
     from matplotlib.patches import Patch
 
+    line, *left = sheet.voices
     name = _label(line, 1)
-    entries = (
-        [(CHORD_TONE, f"{name}: chord tone"), (SCALE_TONE, "scale tone"), (OUTSIDE, "outside")]
-        if piece.chords
-        else [(NO_HARMONY, name)]
-    )
-    entries += [(_OTHERS[i % len(_OTHERS)], _label(part, i + 2)) for i, part in enumerate(others)][:4]
+    tones = [(CHORD_TONE, f"{name}: chord tone"), (SCALE_TONE, "scale tone"), (OUTSIDE, "outside")]
+    entries = tones if sheet.piece.chords else [(NO_HARMONY, name)]
     handles = [Patch(color=colour, label=label) for colour, label in entries]
+    handles += [Patch(facecolor="white", edgecolor=_EDGES[1], label=f"{part.name}: the same, with edges") for part in left]
+    first = 1 + len(sheet.voices)
+    others = [(_OTHERS[i % len(_OTHERS)], _label(part, first + i)) for i, part in enumerate(sheet.others)]
+    handles += [Patch(color=colour, label=label) for colour, label in others[:4]]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
 
 

@@ -23,7 +23,7 @@ Samples = NDArray[np.float32]
 RATE = 44100
 PEAK = 10 ** (-1 / 20)  # -1 dB full scale
 TAIL = 0.6  # seconds after the last note
-_LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of it as a file
+LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of it as a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,18 @@ def render(piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Sam
     """
     swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
     checks.positive_int("rate", rate, 8000)
-    seconds = float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
-    if seconds > _LONGEST:
-        raise ValueError(f"piece must be at most {_LONGEST / 60:g} minutes long to be rendered, got {seconds / 60:.0f}")
+    seconds = length_of(piece)
+    if seconds > LONGEST:
+        raise ValueError(f"piece must be at most {LONGEST / 60:g} minutes long to be rendered, got {seconds / 60:.0f}")
     mix = np.zeros((int(seconds * rate) + 1, 2), np.float32)
     for part in piece.parts:
         _add(mix, part, piece, swing, rate)
     return _normalised(mix)
+
+
+def length_of(piece: Piece) -> float:
+    """How long the sound of ``piece`` is, in seconds."""
+    return float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
 
 
 def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
