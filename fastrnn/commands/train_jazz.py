@@ -28,8 +28,8 @@ EPILOG = """\
 Of each file the melody is learned, as a line of single notes (which part that is, is guessed; --melody names it), or,
 where most files are for piano alone, all that is played, notes that sound together included (--voices). Chords are the
 file's own (markers, texts or lyrics that are chord symbols), or are inferred from what sounds, or are given with
---changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones, and learned in all
-twelve keys. A file that comes twice is learned from once.
+--changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones, and learned in
+all twelve keys. A file that comes twice is learned from once.
 
 A run folder holds config.json, pieces.json (what was learned from: the files are not needed again), best.safetensors
 and last.safetensors (checkpoints), metrics.csv (losses in nats per token) and loss.png.
