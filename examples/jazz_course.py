@@ -111,7 +111,7 @@ def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) 
         pitch += interval if 50 <= pitch + interval <= 84 else -interval
         notes.append(Note(at + rest, duration, pitch))
         at += rest + duration
-    return Part("melody", corpus.TENOR_SAX, notes=tuple(notes))
+    return Part("melody", corpus.TRUMPET, notes=tuple(notes))
 
 
 def main() -> None:

@@ -279,7 +279,7 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
 
     assert error() == "--out FILE.mid is missing: the MIDI file to write"
     assert error("--out", tmp_path / "no" / "x.mid") == f"{tmp_path}/no: no such folder"
-    assert "a bar of 4 quarters cannot hold 9 chords" in error(*out, changes="C D E F G A B C D")
+    assert "a bar of 4/4 cannot hold 9 chords" in error(*out, changes="C D E F G A B C D")
     assert "is not a key" in error(*out, "--key", "H")
     assert error(*out, "--swing", 0.9).startswith("argument --swing: must be a number at least 0.5")
     assert error(*out, "--tempo", 9999).startswith("argument --tempo")
@@ -288,7 +288,8 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
     write_midi(tmp_path / "low.mid", Piece((Part(notes=(Note(0, 6, 20), Note(6, 6, 21))),)))
     assert "has the pitch 20, and this model's are" in error(*out, "--primer", tmp_path / "low.mid")
     write_midi(tmp_path / "long.mid", Piece((Part(notes=(Note(0, 480, 60), Note(480, 6, 61))),)))
-    assert "primer must be shorter than the form" in error(*out, "--primer", tmp_path / "long.mid")
+    long = tmp_path / "long.mid"
+    assert error(*out, "--primer", long) == f"{long}: --primer has 11 bars and the form 8: nothing is left to improvise"
     assert _error(capsys, "sample", run, "--prefix", "la", *out) == "--prefix is for text"
     assert not (tmp_path / "x.mid").exists()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastrnn.music import corpus, figures
 from fastrnn.music.chords import parse_chord
+from fastrnn.music.instruments import INSTRUMENTS
 from fastrnn.music.piece import Note, Part, Piece
 
 HEAD = "title: T\nstyle: blues\nkey: F\ntempo: 120\nswing: 0.6\n"
@@ -28,8 +29,10 @@ def test_there_is_enough_of_it():
 
 def test_every_tune_is_a_line_in_the_range_of_a_horn():
     for tune in corpus.tunes():
-        notes = tune.piece.part("melody").notes
-        assert all(52 <= note.pitch <= 84 for note in notes), tune.title
+        part = tune.piece.part("melody")
+        notes = part.notes
+        (horn,) = [known for known in INSTRUMENTS.values() if known.program == part.program]
+        assert all(horn.low <= note.pitch <= horn.high for note in notes), tune.title
         assert all(a.end <= b.onset for a, b in itertools.pairwise(notes)), tune.title
         assert tune.piece.length == tune.changes.length >= notes[-1].end
         assert 0.5 < tune.piece.swing < 0.75
@@ -179,3 +182,17 @@ def test_a_copy_that_is_cut_short_and_none():
     assert figures.longest_match(as_part([(6, 60), (6, 61)]), [as_part([(6, 60), (6, 65)])]).source == -1
     assert figures.longest_match(Part(), [training]) == figures.Match(0, 0.0, 0, -1, 0)
     assert figures.longest_match(training, [training]).bars == 30 / 48
+    assert figures.longest_match(training, [training], metre=(2, 4)).bars == 30 / 24
+    assert figures.longest_match(training, [training], metre=(5, 32)).bars == 4
+
+
+@pytest.mark.parametrize(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
+def test_strong_beats_follow_the_metre(metre, places):
+    def share(k):
+        """Of the notes on strong beats, where the k-th eighth alone is a tone of the chord."""
+        notes = tuple(Note(6 * i, 6, 60 if i == k else 61) for i in range(6))
+        return figures.figures(
+            [Piece((Part(notes=notes),), ((0, *metre),), chords=((0, parse_chord("C")),))]
+        ).chord_tones_strong
+
+    assert [k for k in range(6) if share(k) > 0] == places

@@ -221,7 +221,7 @@ class TestImprovising:
         form = Form.of(CHANGES)
         with pytest.raises(ValueError, match=r"low and high must leave a pitch of 58\.\.75, got 90\.\.99"):
             improvise(self.model, SMALL, form, low=90, high=99)
-        with pytest.raises(ValueError, match="primer must be shorter than the form, 192 ticks, got 384"):
+        with pytest.raises(ValueError, match="primer must be shorter than the form, of 4 bars, got one of 8"):
             improvise(self.model, SMALL, form, primer=Part(notes=(Note(0, 384, 60),)))
         with pytest.raises(ValueError, match=r"pitches in 58\.\.75, got 20"):
             improvise(self.model, SMALL, form, primer=Part(notes=(Note(0, 6, 20),)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 
 from .. import backends
@@ -52,6 +53,15 @@ def real(low: float, high: float = math.inf, *, above: bool = False, below: bool
         return value
 
     return parse
+
+
+def metre(text: str) -> tuple[int, int]:
+    """An argparse type: a metre such as ``3/4``, as numerator and denominator."""
+    match = re.fullmatch(r"0*([1-9]|[12]\d|3[0-2])/(2|4|8|16)", text.strip(), re.ASCII)
+    if not match:
+        wanted = "a metre such as 3/4 or 6/8, of 1 to 32 halves (2), quarters (4), eighths (8) or sixteenths (16)"
+        raise argparse.ArgumentTypeError(f"must be {wanted}, got {describe(text)}")
+    return int(match[1]), int(match[2])
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:

@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_machine_options, apply_machine_options, integer
-from .errors import InputError, explain
+from .arguments import add_machine_options, apply_machine_options, integer, metre
+from .errors import InputError, UsageError, explain
 from .music_output import (
     add_choice_options,
     add_music_options,
     arranged,
     check_outputs,
+    check_sound,
     choice_of,
     instrument_for,
+    settle_seed,
+    swing_of,
     tell_figures,
     write,
 )
@@ -23,7 +26,7 @@ from .notes import note
 if TYPE_CHECKING:
     from ..music.changes import Changes
     from ..music.generation import Form
-    from ..music.piece import Part
+    from ..music.piece import Part, Piece
     from ..music.run_folder import Player
 
 DESCRIPTION = """\
@@ -34,11 +37,13 @@ EPILOG = """\
 Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
 repeat what stands between them; or the name of a progression:
 {names}.
+In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
   fastrnn improvise runs/jazz --changes blues --key Bb --tempo 160 --wav solo.wav --roll solo.png --out solo.mid
   fastrnn improvise runs/jazz --changes blues --primer lick.mid --seed 1 --out solo.mid
+  fastrnn improvise runs/rags --changes "C | G7 | G7 | C" --metre 2/4 --choruses 4 --out rag.mid
 """
 
 
@@ -57,7 +62,15 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--changes", required=True, metavar="CHORDS", help="a line of chords, or a progression's name")
     parser.add_argument("--choruses", type=integer(1, 64), default=2, metavar="N", help="how often (default: 2)")
     parser.add_argument("--key", help="the changes are in C and are moved to this key (default: as they are written)")
-    parser.add_argument("--primer", type=Path, metavar="FILE.mid", help="a phrase to go on from, at the first bar")
+    parser.add_argument("--metre", type=metre, metavar="N/D", help="that of the bars (default: that of most songs)")
+    parser.add_argument(
+        "--primer", type=Path, metavar="FILE.mid", help="a phrase to go on from: its first bar is that of the form"
+    )
+    parser.add_argument(
+        "--primer-part",
+        metavar="PART",
+        help="the primer's part to take, by name or number from 0 (default: as the run was trained, or a guess)",
+    )
     add_choice_options(parser)
     add_music_options(parser)
     add_machine_options(parser)
@@ -67,74 +80,114 @@ def add_to(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Improvise; 0."""
     from ..music.generation import Form
+    from ..music.piece import commonest_metre
     from ..music.run_folder import load_player
 
     apply_machine_options(arguments)
     check_outputs(arguments)
-    form = Form.of(_changes(arguments.changes, arguments.key).choruses(arguments.choruses))
+    if arguments.primer_part is not None and arguments.primer is None:
+        raise UsageError("--primer-part is for --primer")
     player = load_player(arguments.folder)
-    title = (
-        f"{arguments.changes if len(arguments.changes) < 40 else 'Solo'}{f' in {arguments.key}' if arguments.key else ''}"
-    )
-    return play(player, form, title, arguments, primer=_primer(arguments.primer, player))
+    pieces = [song.piece for song in player.songs.train]
+    metre = arguments.metre or commonest_metre(pieces)
+    form = Form.of(_changes(arguments.changes, arguments.key, metre).choruses(arguments.choruses))
+    primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
+    if metre not in {other[1:] for piece in pieces for other in piece.metres}:
+        note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
+    settle_seed(arguments)
+    name = arguments.changes if len(arguments.changes) < 40 else "Solo"
+    return play(player, form, f"{name} in {arguments.key}" if arguments.key else name, arguments, primer=primer)
 
 
 def play(
     player: Player, form: Form, title: str, arguments: argparse.Namespace, *, primer: Part | None = None, whole: bool = True
 ) -> int:
     """Sample over the form, write what is asked for, print the figures; 0."""
-    from dataclasses import replace
-
     from ..music.batching import lines
     from ..music.generation import improvise, places_of
-    from ..music.piece import bar_lines
 
     instrument = instrument_for(player, arguments.instrument)
-    places = places_of(lines(player.songs.train, player.vocabulary), player.vocabulary)
-    options: dict[str, Any] = {"low": instrument.low, "high": instrument.high, "to_the_end": whole, "primer": primer}
-    options["places"] = places
-    try:
-        solo = improvise(player.model, player.vocabulary, form, choice=choice_of(arguments), seed=arguments.seed, **options)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    if solo.ended:  # the model's own end: up to the bar in which it stopped
-        bars = bar_lines(form.metres, form.length + 1)
-        later = bars[bars >= max(solo.part.end, 1)]
-        length = int(later[0]) if len(later) else form.length
-        form = replace(form, length=length, chords=tuple(chord for chord in form.chords if chord[0] < length))
-    piece = arranged(player, solo, form, instrument.program, arguments)
-    write(piece, player, title, arguments)
+    swing = swing_of(form, player, arguments)
+    check_sound(form, player, arguments)
+    note(f"seed {arguments.seed}")
+    solo = improvise(
+        player.model,
+        player.vocabulary,
+        form,
+        choice=choice_of(arguments),
+        seed=arguments.seed,
+        primer=primer,
+        low=instrument.low,
+        high=instrument.high,
+        places=places_of(lines(player.songs.train, player.vocabulary), player.vocabulary),
+        to_the_end=whole,
+    )
+    if solo.ended:
+        form = form.until(solo.part.end)
+    write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
     if solo.primed:
-        note(f"the first {solo.primed} notes are the primer's")
-    tell_figures(solo.part, form, player)
+        note(f"the first {solo.primed} notes are the primer's, and not in the figures")
+    tell_figures(solo, form, player)
     return 0
 
 
-def _changes(text: str, key: str | None) -> Changes:
-    """The changes of --changes and --key. Raises ChordError."""
+def _changes(text: str, key: str | None, metre: tuple[int, int]) -> Changes:
+    """The changes of --changes and --key, in bars of ``metre``. Raises ChordError."""
     from ..music.changes import flats_in, parse_changes, parse_key, progression, progressions
 
     if text in progressions():
-        return progression(text, key or "C")
-    changes = parse_changes(text)
+        return progression(text, "C" if key is None else key, metre)
+    changes = parse_changes(text, metre)
     return changes if key is None else changes.transposed(parse_key(key), flats=flats_in(key))
 
 
-def _primer(path: Path | None, player: Player) -> Part | None:
-    """The melody of a file, or all its parts, as the model has learned them. Raises MidiError and InputError."""
-    from ..music.midi import read_midi
-    from ..music.piece import merged
-    from ..music.roles import melody_of, skyline
+def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
+    """What the file has to play, its first bar in the form's first. Raises MidiError and InputError."""
+    from dataclasses import replace
 
-    if path is None:
-        return None
+    from ..music.midi import read_midi
+    from ..music.piece import bar_lines, position_in_bar
+
     try:
         piece = read_midi(path, fewest=1)
     except OSError as error:
         raise InputError(explain(error)) from error
-    part = merged(piece.parts) if player.vocabulary.polyphonic else skyline(melody_of(piece))
+    try:
+        part = _voice(piece, named, player)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    first = part.notes[0].onset
+    line = first - int(position_in_bar(piece.metres, first))
+    part = replace(part, notes=tuple(replace(each, onset=each.onset - line) for each in part.notes))
     low, high = player.vocabulary.low, player.vocabulary.high
-    outside = [pitch for pitch in (note.pitch for note in part.notes) if not low <= pitch <= high]
+    outside = [each.pitch for each in part.notes if not low <= each.pitch <= high]
     if outside:
         raise InputError(f"{path} has the pitch {outside[0]}, and this model's are {low}..{high}")
+    if part.end >= form.length:
+        bars = len(bar_lines(form.metres, part.end))
+        raise InputError(f"{path}: --primer has {bars} bars and the form {form.bars}: nothing is left to improvise")
+    theirs, ours = [metre for metre in piece.metres if metre[0] <= line][-1], form.metres[0]
+    if theirs[1:] != ours[1:]:
+        note(f"{path} is in {theirs[1]}/{theirs[2]} and the form in {ours[1]}/{ours[2]}: their bars are not the same")
     return part
+
+
+def _voice(piece: Piece, named: str | None, player: Player) -> Part:
+    """The part that is named, else the melody by the name that the run has for it, else a guess; or all parts, as learned.
+
+    Raises ValueError for a part that is not there.
+    """
+    from ..music.piece import merged
+    from ..music.roles import melody_of, skyline
+    from ..music.songs import part_asked_for
+
+    polyphonic, learned = player.vocabulary.polyphonic, player.config.options.melody
+    if named is not None:
+        part = part_asked_for(piece, named, "--primer-part")
+        return merged([part]) if polyphonic else skyline(part)
+    if polyphonic:
+        return merged(piece.parts)
+    try:
+        return skyline(part_asked_for(piece, learned, "--melody") if learned else melody_of(piece))
+    except ValueError:  # it has no such part
+        return skyline(melody_of(piece))

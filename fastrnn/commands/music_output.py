@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import secrets
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -15,12 +17,13 @@ from .notes import note
 if TYPE_CHECKING:
     from ..music.generation import Form, Solo
     from ..music.instruments import Instrument
-    from ..music.piece import Part, Piece
+    from ..music.piece import Piece
     from ..music.run_folder import Player
     from ..text.sampling import Choice
 
 SLOWEST, FASTEST = 20, 400  # quarters a minute
 SOLO = "solo"
+FRESH_SEEDS = 10_000_000  # seven digits, which are soon typed again
 TOP_P = 0.95  # of music: the last twentieth are the notes that stand out
 
 
@@ -30,7 +33,7 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("music")
     group.add_argument("--out", type=Path, metavar="FILE.mid", help="the MIDI file to write")
-    group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also as sound")
+    group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also as sound, of twenty minutes at most")
     group.add_argument("--sound-font", type=Path, metavar="FILE.sf2", help="for --wav, where FluidSynth is installed")
     group.add_argument("--roll", type=Path, metavar="FILE.png", help="also as a piano roll: chord tones are coloured")
     group.add_argument(
@@ -40,13 +43,14 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
         "--swing",
         type=real(0.5, 0.75),
         metavar="S",
-        help="the share of a beat that the first of two eighths takes: 0.5 straight, 0.67 triplets (default: the songs')",
+        help="the share of a beat that the first of two eighths takes: 0.5 straight, 0.67 triplets (default: the songs'; "
+        "metres such as 6/8 are straight)",
     )
     group.add_argument(
         "--instrument",
         choices=tuple(INSTRUMENTS),
         metavar="NAME",
-        help=f"plays the solo, which keeps to its range: {', '.join(INSTRUMENTS)} (default: the songs', and their range)",
+        help=f"plays the solo, which keeps to its range: {', '.join(INSTRUMENTS)} (default: the songs', and to theirs, too)",
     )
     for name, what in (("comping", "chords on a piano"), ("bass", "a walking bass"), ("drums", "a ride cymbal")):
         default = "" if name == "drums" else " (default: yes, but not beside a piano alone)"
@@ -68,7 +72,7 @@ def add_choice_options(parser: argparse.ArgumentParser, top_p: str = f"{TOP_P:g}
         help=f"only the most likely tokens that make up P of the probability (default: {top_p})",
     )
     parser.add_argument("--greedy", action="store_true", help="always the most likely token")
-    parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: fresh ones)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: a fresh one)")
 
 
 def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
@@ -90,14 +94,26 @@ def check_outputs(arguments: argparse.Namespace) -> None:
             raise InputError(f"{path.parent}: no such folder")
 
 
-def instrument_for(player: Player, name: str | None) -> Instrument:
-    """The instrument named, or that of the songs, with the pitches that they have. Raises UsageError."""
-    from ..music.batching import range_of
-    from ..music.instruments import Instrument, instrument
+def settle_seed(arguments: argparse.Namespace) -> None:
+    """Where no seed is given take a fresh one, from which all else follows."""
+    if arguments.seed is None:
+        arguments.seed = secrets.randbelow(FRESH_SEEDS)
 
-    low, high = range_of(player.songs.train)
+
+def instrument_for(player: Player, name: str | None) -> Instrument:
+    """The instrument that is named, or that of most songs with what they have of its range. Raises UsageError.
+
+    Where the songs' program is none of INSTRUMENTS, or their notes are none of its range, their own range counts.
+    """
+    from ..music.batching import range_of
+    from ..music.instruments import INSTRUMENTS, Instrument, instrument
+
     if name is None:
-        return Instrument(player.songs.train[0].part.program, low, high)
+        low, high = range_of(player.songs.train)
+        program = Counter(song.part.program for song in player.songs.train).most_common(1)[0][0]
+        ranges = [(known.low, known.high) for known in INSTRUMENTS.values() if known.program == program]
+        bounds = [(max(low, lowest), min(high, highest)) for lowest, highest in ranges]
+        return Instrument(program, *next((bound for bound in bounds if bound[0] <= bound[1]), (low, high)))
     found = instrument(name)
     lowest, highest = player.vocabulary.low, player.vocabulary.high
     if found.high < lowest or found.low > highest:
@@ -105,58 +121,103 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
     return found
 
 
-def arranged(player: Player, solo: Solo, form: Form, program: int, arguments: argparse.Namespace) -> Piece:
+def tempo_of(player: Player, arguments: argparse.Namespace) -> float:
+    """Quarters a minute: what is asked for, or what is usual in the songs."""
+    tempo: float = arguments.tempo or median(song.piece.tempos[0][1] for song in player.songs.train)
+    return min(FASTEST, max(SLOWEST, tempo))
+
+
+def swing_of(form: Form, player: Player, arguments: argparse.Namespace) -> float:
+    """The swing that is asked for, or that of the songs; none where beats are no quarters. Raises UsageError."""
+    from ..music.piece import STRAIGHT, TICKS, beat_length
+
+    others = [f"{above}/{below}" for _, above, below in form.metres if beat_length(above, below) != TICKS]
+    if not others:
+        return float(arguments.swing or median(song.swing for song in player.songs.train))
+    if arguments.swing not in (None, STRAIGHT):
+        raise UsageError(f"--swing is for beats of a quarter, and those of {others[0]} are not")
+    return STRAIGHT
+
+
+def check_sound(form: Form, player: Player, arguments: argparse.Namespace) -> None:
+    """Raise UsageError for sound that would be too long, before anything is written."""
+    from ..music.piece import Piece
+    from ..music.synthesis import LONGEST, length_of
+
+    minutes = length_of(Piece(tempos=((0, tempo_of(player, arguments)),), length=form.length)) / 60
+    if arguments.wav and minutes > LONGEST / 60:
+        raise UsageError(f"--wav is for {LONGEST / 60:g} minutes at most, and this would be {minutes:.1f}")
+
+
+def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float, arguments: argparse.Namespace) -> Piece:
     """The solo as a piece, a piano's in two hands, with its dynamics and its rhythm section."""
     from ..music.accompaniment import accompany, shaped
     from ..music.hands import played
     from ..music.instruments import KEYBOARDS
-    from ..music.piece import Piece
+    from ..music.piece import Piece, beat_length
 
     alone = player.vocabulary.polyphonic
+    beat = beat_length(*form.metres[0][1:])
     part = replace(solo.part, name=SOLO, program=program)
-    parts = (shaped(part),) if not alone else played(part) if program in KEYBOARDS else (part,)
-    tempo = arguments.tempo or median(song.piece.tempos[0][1] for song in player.songs.train)
-    tempo = min(FASTEST, max(SLOWEST, tempo))
-    piece = Piece(parts, form.metres, ((0, tempo),), form.chords, form.length)
+    parts = (shaped(part, beat),) if not alone else played(part, beat) if program in KEYBOARDS else (part,)
+    piece = Piece(parts, form.metres, ((0, tempo_of(player, arguments)),), form.chords, form.length, swing)
     comping, bass = (not alone if flag is None else flag for flag in (arguments.comping, arguments.bass))
-    return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed or 0)
+    return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed)
 
 
-def write(piece: Piece, player: Player, title: str, arguments: argparse.Namespace) -> None:
+def write(piece: Piece, title: str, arguments: argparse.Namespace) -> None:
     """Write what is asked for, and say so. Raises InputError and OSError."""
     from ..music.midi_writing import write_midi
     from ..music.roll import draw_roll
     from ..music.synthesis import write_wav
 
-    swing = arguments.swing or median(song.swing for song in player.songs.train)
     writers: list[tuple[Path | None, Any]] = [
-        (arguments.out, lambda path: write_midi(path, piece, swing=swing)),
-        (arguments.wav, lambda path: write_wav(path, piece, swing=swing, sound_font=arguments.sound_font)),
+        (arguments.out, lambda path: write_midi(path, piece)),
+        (arguments.wav, lambda path: write_wav(path, piece, sound_font=arguments.sound_font)),
         (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title)),
     ]
     for path, writer in writers:
         if path is not None:
             try:
                 writer(path)
-            except (ImportError, ValueError) as error:
+            except ImportError as error:
                 raise InputError(f"{path}: {error}") from error
             note(f"wrote {path}")
 
 
-def tell_figures(part: Part, form: Form, player: Player) -> None:
-    """Print the figures of a solo over a form beside the training set's, and how much of it was copied."""
+def tell_figures(solo: Solo, form: Form, player: Player) -> None:
+    """Print the figures of what was improvised beside the training set's, and how much of it was copied."""
     from ..music.figures import figures, longest_match
-    from ..music.piece import Piece
+    from ..music.hands import longest_match_of_hands
+    from ..music.piece import commonest_metre
 
+    piece = improvised(solo, form)
+    part, others = piece.parts[0], [song.part for song in player.songs.train]
     if not part.notes:
         print("no notes: the solo is all rests")
         return
-    own = figures([Piece((part,), form.metres, chords=form.chords, length=form.length)]).lines()
+    own = figures([piece]).lines()
     theirs = figures([song.piece for song in player.songs.train]).lines()
     width = max(len(line) for line in own)
     print(f"{'':31}{SOLO:{width - 31}}  trained on")
     for mine, other in zip(own, theirs, strict=True):
         print(f"{mine:{width}}  {other[31:]}")
-    match = longest_match(part, [song.part for song in player.songs.train])
+    metre, hand = commonest_metre([piece]), ""
+    if player.vocabulary.polyphonic:
+        match, hand = longest_match_of_hands(part, others, metre=metre)
+    else:
+        match = longest_match(part, others, metre=metre)
+    which = f" of the {hand}" if hand else ""
     source = "" if match.source < 0 else f", of {player.songs.train[match.source].title!r}"
-    print(f"{'longest copied run':31}{match.bars:.2f} bars ({match.notes} notes, in any key{source})")
+    print(f"{'longest copied run':31}{match.bars:.2f} bars ({match.notes} notes{which}, in any key{source})")
+
+
+def improvised(solo: Solo, form: Form) -> Piece:
+    """The solo's own notes over the form, from the bar in which a primer ends."""
+    from ..music.piece import Piece, position_in_bar
+    from ..music.songs import Song, cut
+
+    given, own = solo.part.notes[: solo.primed], solo.part.notes[solo.primed :]
+    piece = Piece((replace(solo.part, notes=own),), form.metres, chords=form.chords, length=form.length)
+    begun = min([max((note.end for note in given), default=0), *(note.onset for note in own[:1])])
+    return cut(Song("", piece), begun - int(position_in_bar(form.metres, begun)), form.length).piece

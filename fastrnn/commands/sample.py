@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
-from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of
+from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of, settle_seed
 from .notes import note
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
+    settle_seed(arguments)
     songs = player.songs.train
     song = songs[np.random.default_rng(arguments.seed).integers(len(songs))]
     note(f"over the chords of {song.title!r}")

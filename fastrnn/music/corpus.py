@@ -14,7 +14,7 @@ from .chords import ChordError, parse_note
 from .piece import TICKS, Note, Part, Piece
 
 MELODY = "melody"
-TENOR_SAX = 66  # General MIDI's, from 0
+TRUMPET = 56  # General MIDI's, from 0; all melodies lie in its range
 _FIELDS = ("title", "style", "key", "tempo", "swing")
 _NOTE = re.compile(r"([A-G][#b]*)(-?\d)")
 
@@ -99,7 +99,7 @@ class _Draft:
             _fail(number, f"the piece that ends here: {error}")
         if len(changes.bars) != len(self.bars):
             _fail(number, f"the piece that ends here has {len(changes.bars)} bars of chords and {len(self.bars)} of melody")
-        piece = replace(piece, parts=(Part(MELODY, TENOR_SAX, notes=_notes(self.bars)),))
+        piece = replace(piece, parts=(Part(MELODY, TRUMPET, notes=_notes(self.bars)),))
         return Tune(self.fields["title"], self.fields["style"], self.fields["key"], changes, piece)
 
 

@@ -13,10 +13,10 @@ from ..graph import Model
 from ..text.sampling import PLAIN, Choice, choose
 from .batching import NOTHING, Line
 from .changes import Changes
-from .chords import NO_CHORD, Chord
+from .chords import Chord, chord_table
 from .grammar import Grammar
 from .jazz_model import in_bar
-from .piece import TICKS, Metre, Part, Piece, bar_lines
+from .piece import TICKS, Metre, Part, Piece, after_line, bar_lines, separated
 from .tokens import clock, decode, encode
 from .vocabulary import END, PITCH, PartVocabulary
 
@@ -36,7 +36,18 @@ class Form:
         """The form of changes, or of a piece, up to the end of its last bar."""
         if isinstance(changes, Changes):
             return cls(changes.chords, changes.length, ((0, *changes.metre),))
-        return cls(changes.chords, changes.length, changes.metres)
+        return cls(changes.chords, int(changes.bar_ends()[-1]), changes.metres)
+
+    @property
+    def bars(self) -> int:
+        """How many there are."""
+        return len(bar_lines(self.metres, self.length))
+
+    def until(self, tick: int) -> Form:
+        """The form up to the end of the bar in which ``tick`` lies, or which it ends; one bar at least."""
+        lines = bar_lines(self.metres, self.length)
+        length = next((line for line in lines.tolist() if line >= max(tick, 1)), self.length)
+        return replace(self, length=length, chords=tuple(chord for chord in self.chords if chord[0] < length))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +74,17 @@ def improvise(
 ) -> Solo:
     """A part over the whole ``form``, by a model of :func:`fastrnn.music.jazz_model.jazz_model`.
 
-    It goes on from the notes of ``primer``, which begin at the form's beginning. ``low`` and ``high`` are the instrument's
+    It goes on from the notes of ``primer``, whose tick 0 is the form's. ``low`` and ``high`` are the instrument's
     range, ``places`` says which tokens may stand where in a beat (:func:`places_of`); both hold for what is sampled. Without
     ``to_the_end`` the model may end before the form does. The same seed gives the same part (None: a fresh one each time).
-    Raises ValueError for a primer that is longer than the form or outside of the vocabulary, and for a range in which no
-    pitch is left.
+    Raises ValueError for a primer that is not shorter than the form or outside of the vocabulary, and for a range in
+    which no pitch is left.
     """
     player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), places, to_the_end)
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()
-    if primer is not None and primer.end > form.length:
-        raise ValueError(f"primer must be shorter than the form, {form.length} ticks, got {primer.end}")
+    if primer is not None and primer.end >= form.length:
+        bars = len(bar_lines(form.metres, primer.end))
+        raise ValueError(f"primer must be shorter than the form, of {form.bars} bars, got one of {bars}")
     player.follow(given)
     player.play(choice, np.random.default_rng(seed))
     part = decode(np.array(player.ids, np.int64), vocabulary)
@@ -81,7 +93,7 @@ def improvise(
         for note in part.notes
         if note.onset < form.length
     )
-    primed = 0 if primer is None else len(primer.notes)
+    primed = 0 if primer is None else len(separated(primer.notes))
     return Solo(replace(part, notes=notes), primed, player.ids[-1:] == [vocabulary.end])
 
 
@@ -106,7 +118,7 @@ class _Player:
         self._state: Any = None
         self._bars = bar_lines(form.metres, form.length + 1)
         self._ticks = np.array([tick for tick, _ in form.chords], np.int64)
-        self._chords = np.stack([NO_CHORD.features(), *(chord.features() for _, chord in form.chords)])
+        self._chords = chord_table(chord for _, chord in form.chords)
         self._long = (vocabulary.long_shift, vocabulary.long_duration)
 
     def follow(self, ids: Sequence[int]) -> None:
@@ -135,9 +147,9 @@ class _Player:
     def _logits(self, time: int) -> NDArray[Any]:
         """Logits ``[V]`` of the next token, which stands at ``time``."""
         token = self.ids[-1] if self.ids else NOTHING
-        place = min(time, self.form.length)
-        position = in_bar(place - self._bars[np.searchsorted(self._bars, [place], side="right") - 1])
-        chord = self._chords[np.searchsorted(self._ticks, [place], side="right")]
+        place = np.array([min(time, self.form.length)])
+        position = in_bar(after_line(self._bars, place))
+        chord = self._chords[np.searchsorted(self._ticks, place, side="right")]
         before, last = np.array(self._said[-2:])[:, None]
         logits, self._state = self.model.step(np.array([token]), chord, position, last, before, state=self._state)
         row: NDArray[Any] = logits[0]

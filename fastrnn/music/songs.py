@@ -149,18 +149,19 @@ def _song(
     path: Path, piece: Piece, polyphonic: bool, melody: str | None, chords: str | None, changes: Changes | None
 ) -> Song:
     """Raises ValueError for a piece without a part that is asked for."""
-    lead = None if polyphonic else melody_of(piece) if melody is None else _asked_for(piece, melody, "--melody")
+    lead = None if polyphonic else melody_of(piece) if melody is None else part_asked_for(piece, melody, "--melody")
     part = skyline(lead) if lead else merged(part for part in piece.parts if not part.is_drum)
     if changes is not None:
         harmony = _over(changes, piece)
     elif chords is not None:
-        harmony = infer_chords(replace(piece, parts=(_asked_for(piece, chords, "--chords"),)))
+        harmony = infer_chords(replace(piece, parts=(part_asked_for(piece, chords, "--chords"),)))
     else:
         harmony = piece.chords or _heard(piece, lead)
     return Song(path.stem, replace(piece, parts=(replace(part, name="melody"),), chords=harmony))
 
 
-def _asked_for(piece: Piece, part: str, option: str) -> Part:
+def part_asked_for(piece: Piece, part: str, option: str) -> Part:
+    """The part that the text of ``option`` stands for, a name or a number from 0. Raises ValueError, which lists parts."""
     return part_named(piece, int(part) if part.isdecimal() else part, option)
 
 

@@ -1,0 +1,357 @@
+"""``fastrnn improvise``: metres, primers, instruments, seeds, what is counted of a solo, and what users get wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from fastrnn.cli import main
+from fastrnn.commands import music_output
+from fastrnn.music import corpus, generation, songs
+from fastrnn.music.changes import parse_changes
+from fastrnn.music.chords import parse_chord
+from fastrnn.music.generation import Form, Solo
+from fastrnn.music.instruments import INSTRUMENTS
+from fastrnn.music.jazz_model import jazz_model
+from fastrnn.music.midi import read_midi
+from fastrnn.music.midi_writing import write_midi
+from fastrnn.music.piece import Note, Part, Piece, transposed
+from fastrnn.music.vocabulary import PartVocabulary
+
+SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
+SMALLEST = PartVocabulary(60, 61)
+ALONE = ["--no-comping", "--no-bass"]
+II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
+
+
+def _trained(folder, *arguments):
+    assert main(["train", "jazz", *map(str, arguments), *SMALL, "--max-steps", "2", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on the embedded choruses that knows nothing yet."""
+    return _trained(tmp_path_factory.mktemp("jazz") / "run")
+
+
+@pytest.fixture(scope="module")
+def rags(tmp_path_factory):
+    """One on three pieces for piano in 2/4, of which 4/4 has the first bar."""
+    folder = tmp_path_factory.mktemp("rags")
+    above = [Note(6 * i, 6, 72 + step) for i, step in enumerate([0, 4, 7, 12, 11, 7, 5, 2] * 6)]
+    below = [Note(12 * i, 12, 40 + step) for i, step in enumerate([0, 12, 7, 12] * 6)]
+    for i in range(3):
+        hands = (Part(name, 0, notes=tuple(notes)) for name, notes in (("above", above), ("below", below)))
+        parts = tuple(transposed(hand, i) for hand in hands)
+        write_midi(folder / f"{i}.mid", Piece(parts, metres=((0, 4, 4), (48, 2, 4))))
+    return _trained(folder / "run", folder)
+
+
+def _said(capsys, *arguments, status=0):
+    """What a command says on both streams."""
+    capsys.readouterr()
+    assert main([*map(str, arguments)]) == status
+    return capsys.readouterr()
+
+
+def _error(capsys, *arguments):
+    return _said(capsys, *arguments, status=2).err.removeprefix("fastrnn: error: ").strip("\n")
+
+
+def _file(tmp_path, *notes, name="lick", **given):
+    """A MIDI file with one part, whose path is returned."""
+    path = tmp_path / f"{name}.mid"
+    write_midi(path, Piece((Part(name, 56, notes=notes),), **given))
+    return path
+
+
+def _scales(high, low, count):
+    """Two parts of those names, one from C5, which is taken for the melody, one from C4."""
+    for name, at in ((high, 72), (low, 60)):
+        yield Part(name, 56, notes=tuple(Note(6 * i, 6, at + i % 9) for i in range(count)))
+
+
+# metres
+
+
+def test_the_metre_is_that_of_most_songs(rags, tmp_path, capsys):
+    out = tmp_path / "rag.mid"
+    command = ["improvise", rags, "--changes", "C F | G7 | C", "--choruses", 2, "--seed", 1, "--out", out]
+    said = _said(capsys, *command, "--comping", "--bass", "--roll", tmp_path / "rag.png")
+    piece = read_midi(out, drums=True)
+    assert [metre[1:] for metre in piece.metres] == [(2, 4)]
+    assert piece.length == 2 * 3 * 24
+    assert [tick for tick, _ in piece.chords] == [0, 12, 24, 48, 84, 96, 120]  # the C of the last bar goes on in the first
+    assert [note.onset for note in piece.part("bass").notes] == list(range(0, 144, 12))
+    assert {part.name for part in piece.parts} <= {"right hand", "left hand", "comping", "bass"}
+    assert piece.part("comping").notes
+    assert "no song" not in said.err
+
+
+def test_a_metre_can_be_asked_for(run, tmp_path, capsys):
+    out = tmp_path / "waltz.mid"
+    command = ["improvise", run, "--choruses", 1, "--seed", 1, "--out", out]
+    said = _said(capsys, *command, "--changes", "blues", "--metre", "6/8")
+    piece = read_midi(out)
+    assert [metre[1:] for metre in piece.metres] == [(6, 8)]
+    assert piece.length == 12 * 36
+    assert (3 * 36 + 18, "C7") in [(tick, chord.symbol) for tick, chord in piece.chords]
+    # Its eighths are straight: a swung one would not come back from the file's ticks where it was.
+    assert {note.onset % 18 for note in piece.part("bass").notes} == {0}
+    assert {note.onset % 6 for note in piece.part("comping").notes} == {0}
+    assert "no song trained on is in 6/8: the model knows no such bars" in said.err
+    assert "no song" not in _said(capsys, *command, "--changes", "C", "--metre", "4/4").err
+
+
+@pytest.mark.parametrize("metre", ["4", "0/4", "3/5", "33/4", "3/4/4", "-3/4", "x"])
+def test_metres_that_are_none(metre, run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "C", f"--metre={metre}", "--out", tmp_path / "x.mid"]
+    assert _error(capsys, *command) == (
+        "argument --metre: must be a metre such as 3/4 or 6/8, of 1 to 32 halves (2), quarters (4), eighths (8) or "
+        f"sixteenths (16), got {metre!r}"
+    )
+
+
+def test_swing_is_for_beats_of_a_quarter(run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "C", "--metre", "6/8", "--out", tmp_path / "x.mid", "--swing"]
+    assert (
+        _error(capsys, *command, 0.6)
+        .splitlines()[-1]
+        .endswith("--swing is for beats of a quarter, and those of 6/8 are not")
+    )
+    assert not (tmp_path / "x.mid").exists()
+    assert "wrote" in _said(capsys, *command, 0.5).err
+
+
+def test_forms():
+    form = Form.of(Piece(metres=((0, 3, 4),), chords=((0, parse_chord("C")), (36, parse_chord("G7"))), length=50))
+    assert (form.length, form.bars) == (72, 2)  # whole bars
+    assert form.until(0) == form.until(36) == replace(form, length=36, chords=form.chords[:1])
+    assert form.until(37) == form.until(99) == form
+    assert Form.of(parse_changes("C | F")).bars == 2
+
+
+# primers
+
+
+def _solo(tmp_path, capsys, run, primer, *arguments):
+    """The solo over one chorus of ii-V-I, and what was said."""
+    out = tmp_path / "solo.mid"
+    command = ["improvise", run, "--changes", II_V_I, "--choruses", 1, "--primer", primer, "--seed", 2, "--swing", 0.5]
+    said = _said(capsys, *command, *ALONE, "--out", out, *arguments)
+    return read_midi(out, fewest=1).parts[0], said
+
+
+def test_a_primer_begins_in_the_first_bar_and_keeps_its_place_in_it(run, tmp_path, capsys):
+    lick = [Note(2 * 48 + 36 + 6 * i, 6, 60 + i) for i in range(4)]  # a quarter of pickup after two bars of rest
+    solo, said = _solo(tmp_path, capsys, run, _file(tmp_path, *lick))
+    assert [(note.onset, note.pitch) for note in solo.notes[:4]] == [(36 + 6 * i, 60 + i) for i in range(4)]
+    assert "the first 4 notes are the primer's" in said.err
+
+
+def test_a_primer_in_another_metre_is_told(run, tmp_path, capsys):
+    waltz = _file(tmp_path, *(Note(36 + 6 * i, 6, 60 + i) for i in range(4)), metres=((0, 3, 4),))
+    solo, said = _solo(tmp_path, capsys, run, waltz)
+    assert solo.notes[0].onset == 0  # it stood on a bar line
+    assert f"{waltz} is in 3/4 and the form in 4/4: their bars are not the same" in said.err
+    assert "their bars" not in _solo(tmp_path, capsys, run, _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62)))[1].err
+
+
+def test_a_primer_leaves_something_to_improvise(run, tmp_path, capsys):
+    full = _file(tmp_path, Note(0, 6, 60), Note(6, 4 * 48 - 6, 62))
+    command = ["improvise", run, "--changes", II_V_I, "--choruses", 1, "--primer", full, "--out", tmp_path / "x.mid"]
+    assert _error(capsys, *command) == f"{full}: --primer has 4 bars and the form 4: nothing is left to improvise"
+    form, primer = Form.of(parse_changes("C")), Part(notes=(Note(0, 48, 60),))
+    with pytest.raises(ValueError, match="primer must be shorter than the form, of 1 bars, got one of 1"):
+        generation.improvise(jazz_model(SMALLEST, hidden=4, layers=1, rng=0), SMALLEST, form, primer=primer)
+
+
+def test_the_primers_part_can_be_named(run, tmp_path, capsys):
+    high, low = (
+        Part(name, 56, notes=tuple(Note(6 * i, 6, at + i) for i in range(6))) for name, at in (("a", 72), ("b", 60))
+    )
+    path = tmp_path / "two.mid"
+    write_midi(path, Piece((high, low)))
+    first = {named: _solo(tmp_path, capsys, run, path, *named)[0].notes[0].pitch
+             for named in ((), ("--primer-part", "b"), ("--primer-part", "1"), ("--primer-part", "a"))}  # fmt: skip
+    assert list(first.values()) == [72, 60, 60, 72]
+    command = ["improvise", run, "--changes", II_V_I, "--out", tmp_path / "x.mid"]
+    for part, shown in (("c", "'c'"), ("2", "2")):
+        fault = f"{path}: --primer-part must be one of the parts 0 'a', 1 'b', got {shown}"
+        assert _error(capsys, *command, "--primer", path, "--primer-part", part) == fault
+    assert _error(capsys, *command, "--primer-part", "2") == "--primer-part is for --primer"
+
+
+def test_the_melody_that_was_learned_is_the_primers_too(tmp_path, capsys):
+    files = tmp_path / "files"
+    files.mkdir()
+    high, low = _scales("high", "horn", 40)
+    for i in range(3):
+        write_midi(files / f"{i}.mid", Piece((transposed(high, i), transposed(low, i))))
+    learned = _trained(tmp_path / "run", files, "--melody", "horn")
+    lick, other = (replace(part, notes=part.notes[:6]) for part in (low, high))
+    write_midi(tmp_path / "two.mid", Piece((other, lick)))
+    assert _solo(tmp_path, capsys, learned, tmp_path / "two.mid")[0].notes[0].pitch == 60
+    write_midi(tmp_path / "one.mid", Piece((replace(lick, name="no such name"),)))
+    assert _solo(tmp_path, capsys, learned, tmp_path / "one.mid")[0].notes[0].pitch == 60
+
+
+def test_both_hands_of_a_primer(rags, tmp_path, capsys):
+    hands = Piece((Part("r", 0, notes=(Note(30, 6, 76), Note(36, 6, 79))), Part("l", 0, notes=(Note(24, 12, 45),))))
+    write_midi(tmp_path / "two.mid", replace(hands, metres=((0, 2, 4),)))
+    out = tmp_path / "solo.mid"
+    command = ["improvise", rags, "--changes", "C | F", "--primer", tmp_path / "two.mid", "--seed", 0, "--out", out]
+    assert "the first 3 notes are the primer's" in _said(capsys, *command).err
+    begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
+    assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
+    said = _said(capsys, *command, "--primer-part", "l").err
+    assert "the first 1 notes are the primer's" in said
+
+
+# instruments
+
+
+def _player(*parts):
+    """One that has learned those parts, each a program and pitches, as far as an instrument asks."""
+    made = [Part("", program, notes=tuple(Note(6 * i, 6, p) for i, p in enumerate(pitches))) for program, *pitches in parts]
+    return SimpleNamespace(songs=SimpleNamespace(train=[SimpleNamespace(part=part) for part in made]))
+
+
+@pytest.mark.parametrize(
+    ("program", "pitches", "expected"),
+    [
+        (66, (54, 82), (66, 54, 75)),  # a tenor saxophone's highest
+        (66, (40, 60), (66, 44, 60)),
+        (56, (54, 82), (56, 54, 82)),
+        (66, (80, 90), (66, 80, 90)),  # none of them is in its range: the songs count
+        (22, (30, 90), (22, 30, 90)),  # a harmonica is not known here
+    ],
+)
+def test_the_songs_instrument_keeps_to_its_range(program, pitches, expected):
+    found = music_output.instrument_for(_player((program, *pitches)), None)
+    assert (found.program, found.low, found.high) == expected
+
+
+def test_the_instrument_is_that_of_most_songs():
+    assert music_output.instrument_for(_player((66, 60), (56, 62), (56, 61)), None).program == 56
+
+
+def test_no_note_leaves_the_songs_instrument(run, tmp_path):
+    command = ["improvise", str(run), "--changes", "blues", "--temperature", "5", "--seed", "1", *ALONE]
+    assert main([*command, "--out", str(tmp_path / "solo.mid")]) == 0
+    (part,) = read_midi(tmp_path / "solo.mid").parts
+    (horn,) = [known for known in INSTRUMENTS.values() if known.program == part.program]
+    assert len(part.notes) > 20
+    assert all(horn.low <= note.pitch <= horn.high for note in part.notes)
+
+
+# seeds
+
+
+@pytest.mark.parametrize("command", [["improvise", "RUN", "--changes", II_V_I], ["sample", "RUN"]])
+def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(command, run, tmp_path, capsys):
+    command = [run if word == "RUN" else word for word in command]
+    files = [tmp_path / name for name in ("a.mid", "b.mid", "c.mid")]
+    seeds = [re.search(r"^seed (\d+)$", _said(capsys, *command, "--out", path).err, re.MULTILINE)[1] for path in files[:2]]
+    assert seeds[0] != seeds[1]
+    assert f"seed {seeds[0]}\n" in _said(capsys, *command, "--seed", seeds[0], "--out", files[2]).err
+    assert files[0].read_bytes() == files[2].read_bytes() != files[1].read_bytes()
+
+
+# what is counted
+
+
+def test_the_primers_notes_are_not_counted():
+    given = [Note(6 * i, 6, 60 + i) for i in range(10)]  # to tick 60, in the second bar
+    own = [Note(66, 6, 70), Note(96, 12, 72)]
+    form = Form.of(parse_changes("C | F | G | C"))
+    piece = music_output.improvised(Solo(Part(notes=(*given, *own)), 10, False), form)
+    assert [(note.onset, note.pitch) for note in piece.parts[0].notes] == [(18, 70), (48, 72)]
+    assert (piece.length, [(tick, chord.symbol) for tick, chord in piece.chords]) == (144, [(0, "F"), (48, "G"), (96, "C")])
+    whole = music_output.improvised(Solo(Part(notes=tuple(own)), 0, False), form)
+    assert (whole.length, whole.parts[0].notes) == (192, tuple(own))
+
+
+@pytest.mark.parametrize("polyphonic", [False, True])
+def test_copies_are_those_of_what_was_improvised(polyphonic, capsys):
+    song = songs.embedded().songs[0]
+    form = Form.of(song.piece)
+    given = song.part.notes[:12]
+    after = given[-1].end
+    own = (Note(after + 1, 5, 71), Note(after + 11, 7, 64))
+    player = SimpleNamespace(songs=SimpleNamespace(train=(song,)), vocabulary=PartVocabulary(54, 82, polyphonic))
+    solo = Part(notes=(*given, *own))
+    music_output.tell_figures(Solo(solo, 0, False), form, player)
+    assert re.search(r"copied run +[12]\.\d\d bars \(12 notes, in any key, of '" + song.title, capsys.readouterr().out)
+    music_output.tell_figures(Solo(solo, 12, False), form, player)
+    output = capsys.readouterr().out
+    assert re.search(r"copied run +0\.00 bars \(0 notes, in any key\)", output)
+    assert re.search(r"notes +2 in \d+ bars", output)
+    music_output.tell_figures(Solo(Part(notes=given), 12, False), form, player)
+    assert capsys.readouterr().out == "no notes: the solo is all rests\n"
+
+
+def test_copied_bars_are_those_of_the_form(capsys):
+    song = songs.embedded().songs[0]
+    found = []
+    for metre in ((4, 4), (2, 4)):
+        piece = replace(song.piece, metres=((0, *metre),))
+        player = SimpleNamespace(songs=SimpleNamespace(train=(song,)), vocabulary=PartVocabulary(54, 82))
+        music_output.tell_figures(Solo(song.part, 0, False), Form.of(piece), player)
+        found.append(float(re.search(r"copied run +([\d.]+) bars", capsys.readouterr().out)[1]))
+    assert found[1] == pytest.approx(2 * found[0], abs=0.02)
+    assert found[0] > 10
+
+
+# what users get wrong
+
+
+def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
+    def fault(*arguments):
+        return _error(capsys, "improvise", run, "--out", tmp_path / "x.mid", "--changes", *arguments).split("\n")[0]
+
+    assert fault("rhythm-changes", "--key", "Dm") == "rhythm-changes is in major: expected a key such as D, and not minor"
+    for key in ("H", "C##", "bb", ""):
+        expected = f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor"
+        assert fault("blues", "--key", key) == fault("C | F", "--key", key) == expected
+    assert fault("") == "there are no chords"
+    assert fault(" | ".join(["C"] * 10_000)) == "there are more than 1024 bars, repeats included"
+    assert fault("C :|x64 D :|x64 " * 9) == "there are more than 1024 bars, repeats included"
+
+
+def test_a_minor_key_has_its_own_blues(run, tmp_path):
+    for name, changes in (("a", "blues"), ("b", "minor-blues")):
+        command = ["improvise", str(run), "--changes", changes, "--key", "Dm", "--seed", "1"]
+        assert main([*command, "--out", str(tmp_path / f"{name}.mid")]) == 0
+    assert read_midi(tmp_path / "a.mid") == read_midi(tmp_path / "b.mid")
+    assert read_midi(tmp_path / "a.mid").chords[0][1].symbol == "Dm7"
+
+
+def test_sound_that_is_too_long_is_refused_before_anything_is_written(run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "blues", "--choruses", 26, "--tempo", 60, "--out", tmp_path / "x.mid"]
+    assert _error(capsys, *command, "--wav", tmp_path / "x.wav") == (
+        "--wav is for 20 minutes at most, and this would be 20.8"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fault_of_our_own_stays_loud(run, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(generation, "improvise", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["improvise", str(run), "--changes", "C", "--out", str(tmp_path / "x.mid")])
+    monkeypatch.undo()
+    monkeypatch.setattr("fastrnn.music.midi_writing.write_midi", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        main(["improvise", str(run), "--changes", "C", "--out", str(tmp_path / "x.mid")])
+
+
+def test_the_embedded_choruses_are_for_the_instrument_that_they_name():
+    programs = {tune.piece.parts[0].program for tune in corpus.tunes()}
+    assert programs == {INSTRUMENTS["trumpet"].program}
