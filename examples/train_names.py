@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from fastrnn import corpora
+from fastrnn.sampling import Choice
 from fastrnn.text.options import make_options
-from fastrnn.text.sampling import Choice
 from fastrnn.text.training import make_trainer
 from fastrnn.training import Progress
 

@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastrnn
-from fastrnn import backends
+from fastrnn import backends, sampling
 from fastrnn.backends.protocol import Backend, Plan
-from fastrnn.text import sampling
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 SLOW = pytest.mark.slow

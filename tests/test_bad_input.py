@@ -124,7 +124,7 @@ def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
     ],
 )
 def test_a_model_that_is_larger_than_the_memory(capsys, monkeypatch, tmp_path, options, message):
-    monkeypatch.setattr("fastrnn.text.model_size.machine_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr("fastrnn.training.model_size.machine_memory", lambda: 8 * 10**9)
     message = f"not enough memory: {message}"
     assert message in _fails(capsys, "train", "chars", *options, "--out", tmp_path / "run", status=1)
     assert not (tmp_path / "run").exists()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastrnn
+from fastrnn.sampling import log_softmax
 from fastrnn.text.beam import Hypothesis, beam_search, take_rows
-from fastrnn.text.sampling import log_softmax
 
 EOS = 0
 

@@ -7,17 +7,17 @@ import pytest
 
 from fastrnn import corpora
 from fastrnn.losses import softmax_cross_entropy
+from fastrnn.sampling import Choice, step_by_step
 from fastrnn.text.batching import IGNORED, LineBatches, line_evaluation
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.char_task import CharTask
 from fastrnn.text.language_model import LanguageModel
-from fastrnn.text.model_size import parameter_count
 from fastrnn.text.options import make_options
-from fastrnn.text.run_folder import make_model
-from fastrnn.text.sampling import Choice, step_by_step
-from fastrnn.text.training import SampleWriter, cut_samples, make_trainer
+from fastrnn.text.run_folder import make_model, parameter_count
+from fastrnn.text.training import make_trainer, sample_writer
 from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
 from fastrnn.training import Info
+from fastrnn.training.samples import cut_samples
 
 MODELS = ("rnn", "gru", "lstm")
 NAMES = "\n".join(corpora.load("dinosaurs").splitlines()[::8])
@@ -414,7 +414,7 @@ def _info(step):
 def test_samples_are_written_and_cut_back(tmp_path):
     path = tmp_path / "samples.txt"
     shown = []
-    writer = SampleWriter(_language_model(), path, 0, show=shown.append)
+    writer = sample_writer(_language_model(), path, 0, show=shown.append)
     writer.on_eval(_info(10))
     first = path.read_text()
     writer.on_eval(_info(20))

@@ -22,7 +22,7 @@ from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.tokens import encode, side_inputs
 from fastrnn.music.vocabulary import PartVocabulary
-from fastrnn.text.sampling import Choice
+from fastrnn.sampling import Choice
 
 SMALL = PartVocabulary(58, 75)
 CHANGES = parse_changes("Dm7 | G7 | Cmaj7 | %")

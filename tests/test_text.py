@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn import corpora
+from fastrnn.sampling import NOTHING, Choice, choose, weights
 from fastrnn.text import reading
 from fastrnn.text.batching import (
     IGNORED,
@@ -18,7 +19,6 @@ from fastrnn.text.batching import (
     stream_evaluation,
 )
 from fastrnn.text.novelty import copied_share, known_lines, line_hashes
-from fastrnn.text.sampling import NOTHING, Choice, choose, weights
 from fastrnn.text.vocabulary import UNK, EmptyVocabulary, UnknownCharacters, Vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

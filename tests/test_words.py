@@ -8,17 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastrnn.text.baselines import baselines, bigram, unigram
+from fastrnn.sampling import Choice
 from fastrnn.text.batching import StreamBatches, stream_evaluation
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.language_model import LanguageModel
 from fastrnn.text.novelty import copied_share
 from fastrnn.text.options import WordOptions, make_options
-from fastrnn.text.sampling import Choice
 from fastrnn.text.tokens import EOS, UNK, Detokenizer, tokenize
 from fastrnn.text.training import make_trainer
 from fastrnn.text.vocabulary import EmptyVocabulary
 from fastrnn.text.word_vocabulary import WordVocabulary
+from fastrnn.training.baselines import baselines, bigram, unigram
 
 # Tokens
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
 from fastrnn.commands.arguments import integer, real
-from fastrnn.text.baselines import bigram, unigram
+from fastrnn.sampling import Choice, choose, log_softmax
 from fastrnn.text.reading import TextError, read_file
-from fastrnn.text.sampling import Choice, choose, log_softmax
 from fastrnn.text.vocabulary import Vocabulary
 from fastrnn.training import ProgressBar
+from fastrnn.training.baselines import bigram, unigram
 
 END = "\n"  # id 0: what is read first, and written last
 

@@ -35,8 +35,8 @@ from .c_training import CTraining
 from .protocol import CellSpec, Forward, Params, Plan
 
 if TYPE_CHECKING:
+    from ..sampling import Answer, Request
     from ..text.learning import Parts
-    from ..text.sampling import Answer, Request
 
 __all__ = ["BACKEND", "info", "isa_names", "set_isa"]
 

@@ -1,4 +1,4 @@
-"""The C library's sampling loop under the dataclasses of :mod:`fastrnn.text.sampling`."""
+"""The C library's sampling loop under the dataclasses of :mod:`fastrnn.sampling`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text.sampling import NOTHING, Answer, Request
+from ..sampling import NOTHING, Answer, Request
 from .c_calls import stack_fields
 from .c_library import ffi, int64s, lib, pointer, take_workspace
 
@@ -29,7 +29,7 @@ def _model(stack: Sequence[Prepared], request: Request) -> tuple[Any, list[Any]]
 
 
 def generate(stack: Sequence[Prepared], request: Request) -> Answer:
-    """Sample; see :func:`fastrnn.text.sampling.generate`. Samples run one after the other: each is one call."""
+    """Sample; see :func:`fastrnn.sampling.generate`. Samples run one after the other: each is one call."""
     model, alive = _model(stack, request)
     choice = request.choice
     how = (choice.temperature, choice.top_p, choice.top_k, request.eos, choice.greedy)

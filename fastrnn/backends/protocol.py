@@ -157,7 +157,7 @@ class Slot(NamedTuple):
 class Backend(Protocol):
     """One implementation of the three cells, forward and backward.
 
-    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.text.sampling`;
+    A backend may offer a sampling loop of its own, ``generate(stack, request)``: see :mod:`fastrnn.sampling`;
     a language model's training step in one call: see :mod:`fastrnn.text.learning`; and layers laid out to be fed step by
     step, ``stream(stack, ids, h0, c0)``: see :mod:`fastrnn.layers.stepper`. With ``prepare_stack(layers)`` and
     ``forward_stack(stack, x, h0, c0, lengths)`` it runs prepared layers on top of each other itself, without tapes: y of the

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..music.instruments import Instrument
     from ..music.piece import Piece
     from ..music.run_folder import Player
-    from ..text.sampling import Choice
+    from ..sampling import Choice
 
 SLOWEST, FASTEST = 20, 400  # quarters a minute
 SOLO = "solo"
@@ -77,7 +77,7 @@ def add_choice_options(parser: argparse.ArgumentParser, top_p: str = f"{TOP_P:g}
 
 def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
     """How a token is chosen, from the options above; ``top_p`` where none is given."""
-    from ..text.sampling import Choice
+    from ..sampling import Choice
 
     given = top_p if arguments.top_p is None else arguments.top_p
     return Choice(arguments.temperature, arguments.top_k, given, arguments.greedy)

@@ -116,9 +116,9 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
     from ..text.run_folder import RunConfig
-    from ..text.training import cut_samples
     from ..training.folder import CONFIG, SAMPLES, Kernels
     from ..training.loop import LAST
+    from ..training.samples import cut_samples
 
     options = _changed(config, arguments)
     text = _read(arguments.paths, config.sources)
@@ -155,7 +155,7 @@ def _fresh_folder(paths: Sequence[str]) -> Path:
 
 def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = False) -> tuple[Trainer, LanguageModel, Data]:
     """What :func:`fastrnn.text.training.make_trainer` makes, with callbacks that show and draw the run."""
-    from ..text.training import SampleWriter, make_trainer
+    from ..text.training import make_trainer, sample_writer
     from ..training import LossCurve, Progress
     from ..training.folder import CURVE, SAMPLES
     from ..training.loop import METRICS
@@ -165,7 +165,7 @@ def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = Fa
     unit, scale = ("word" if options.kind == "words" else "char"), SCALES[data.vocabulary.unit]
     trainer.callbacks = (
         Progress(trainer.config, unit, scale),
-        SampleWriter(model, out / SAMPLES, options.seed),
+        sample_writer(model, out / SAMPLES, options.seed),
         LossCurve(out / METRICS, out / CURVE, unit, scale, data.baselines),
     )
     return trainer, model, data

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph import Model
-from ..text.sampling import PLAIN, Choice, choose
+from ..sampling import PLAIN, Choice, choose
 from .batching import NOTHING, Line
 from .changes import Changes
 from .chords import Chord, chord_table

@@ -12,9 +12,9 @@ import numpy as np
 from ..graph import Model
 from ..layers.parameter import Parameter
 from ..losses import IGNORED, softmax_cross_entropy
-from ..text.baselines import baselines
-from ..text.model_size import check_count, recurrent_count
 from ..training import Trainer
+from ..training.baselines import baselines
+from ..training.model_size import check_count, recurrent_count
 from ..training.options import make_config, make_optimizer, make_schedule
 from .batching import Ids, Line, SongBatches, evaluation, lines, vocabulary_for
 from .jazz_model import input_size, jazz_model

@@ -1,4 +1,4 @@
-"""Text: vocabularies, batches, character language models, sampling.
+"""Text: vocabularies, batches, language models of characters and words.
 
-Nothing is imported here: backends import :mod:`fastrnn.text.sampling` while they load.
+Nothing is imported here, so that a command loads only what it needs.
 """

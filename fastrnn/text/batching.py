@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..losses import IGNORED as IGNORED
 from ..memory import empty
-from .sampling import NOTHING
+from ..sampling import NOTHING
 
 Ids = NDArray[Any]
 

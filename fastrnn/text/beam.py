@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .sampling import log_softmax
+from ..sampling import log_softmax
 
 Array = NDArray[Any]
 Step = Callable[[Array, Any], tuple[Array, Any]]

@@ -17,8 +17,8 @@ from ..layers.embedded import EmbeddedRecurrent, embedded
 from ..layers.recurrent import GRU, LSTM, RNN
 from ..layers.recurrent_base import Recurrent
 from ..losses import class_ids, out_of_range, softmax_cross_entropy
+from ..sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
 from .learning import Learner, Parts
-from .sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
 
 Array = NDArray[Any]
 Backward = Callable[..., tuple[None, Any]]
@@ -154,7 +154,7 @@ class CharModel(Layer):
         """Sample after ``prime`` int64 ``[T,N]`` as many tokens as ``uniforms`` float64 ``[length,N]`` has rows.
 
         ``states`` are those of an earlier answer (None: zeros), ``banned`` an id that is never chosen. For the rest see
-        :class:`fastrnn.text.sampling.Request`.
+        :class:`fastrnn.sampling.Request`.
         """
         bias = self._bias(banned)
         request = Request(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from ..sampling import NOTHING, PLAIN, Choice, log_softmax
 from .char_model import CharModel
-from .sampling import NOTHING, PLAIN, Choice, log_softmax
 from .vocabulary import EOL, Tokens
 from .word_vocabulary import WordVocabulary
 

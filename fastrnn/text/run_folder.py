@@ -12,9 +12,9 @@ from ..checks import describe
 from ..serialization import FileFormatError, load_arrays, save_arrays
 from ..training import checkpoint, folder
 from ..training.folder import CONFIG, LINES, Kernels, damaged
+from ..training.model_size import check_model, recurrent_count
 from .char_model import CharModel
 from .language_model import LanguageModel
-from .model_size import check_size
 from .novelty import Hashes
 from .options import KINDS, TrainOptions
 from .vocabulary import EOL, Tokens, Vocabulary
@@ -76,7 +76,7 @@ def make_model(
 
     Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
     """
-    check_size(options, len(vocabulary), copies)
+    check_model(options, parameter_count(options, len(vocabulary)), copies)
     return CharModel(
         len(vocabulary),
         options.model,
@@ -87,6 +87,12 @@ def make_model(
         rng=rng,
         backend=backend,
     )
+
+
+def parameter_count(options: TrainOptions, V: int) -> int:
+    """The number of weights of a :class:`fastrnn.text.char_model.CharModel` over V tokens."""
+    E, H = options.embedding, options.hidden
+    return V * E + recurrent_count(options, E or V) + (H + 1) * V
 
 
 def writers(config: RunConfig, lines: Hashes | None) -> dict[str, Callable[[Path], None]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..serialization import write_atomically
-from ..training import Info, LoopConfig, Trainer
+from ..training import LoopConfig, Trainer
+from ..training.baselines import baselines
+from ..training.model_size import TRAINING_COPIES
 from ..training.options import make_config, make_optimizer, make_schedule
-from .baselines import baselines
+from ..training.samples import SampleWriter
 from .batching import Batch, LineBatches, StreamBatches, line_evaluation, stream_evaluation
 from .char_task import CharTask
 from .language_model import LanguageModel, start_of_stream
@@ -30,7 +29,6 @@ from .word_vocabulary import WordVocabulary
 Ids = NDArray[Any]
 
 STREAM_SAMPLE = {"character": 300, "word": 60}  # the length of what is sampled while training
-TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
 
 
 @dataclass(frozen=True)
@@ -178,35 +176,13 @@ def make_trainer(
     return Trainer(task, optimizer, make_schedule(options), config, out, made), language_model, data
 
 
-class SampleWriter:
-    """A callback that samples at each evaluation, shows the samples and adds them to a file."""
+def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = print) -> SampleWriter:
+    """A callback that samples lines, or a piece of a stream, at each evaluation."""
+    lines, unit = model.reading == "lines", model.vocabulary.unit
+    # Names are short: some of them say more than one.
+    number, length = (5, 60) if lines else (1, STREAM_SAMPLE[unit])
 
-    def __init__(self, model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = print) -> None:
-        self._model, self._path, self._seed, self._show = model, path, seed, show
-        # Names are short: some of them say more than one.
-        self._number, self._length = (5, 60) if model.reading == "lines" else (1, STREAM_SAMPLE[model.vocabulary.unit])
+    def draw(seed: int) -> list[str]:
+        return [sample.text for sample in model.sample(number, length, seed=seed)]
 
-    def on_eval(self, info: Info) -> None:
-        """Sample and write. The random numbers follow from the seed and the step, and are not training's."""
-        seed = int(np.random.SeedSequence([self._seed, info.step]).generate_state(1)[0])
-        texts = [sample.text for sample in self._model.sample(self._number, self._length, seed=seed)]
-        shown = ", ".join(texts) if self._model.reading == "lines" else "\n".join(texts)
-        self._show(f"  {shown}")
-        loss = math.nan if info.val_loss is None else info.val_loss
-        header = f"--- step {info.step}, validation loss {loss:.4f} nats per {self._model.vocabulary.unit}"
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write("\n".join([header, *texts, "", ""]))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
-
-
-def cut_samples(path: Path, last_step: int) -> None:
-    """Drop the samples of later steps from a file of :class:`SampleWriter`, for a run that goes on from there."""
-    if not path.exists():
-        return
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for header in re.finditer(r"^--- step (\d+), validation loss ", text, re.MULTILINE):
-        if int(header[1]) > last_step:
-            write_atomically(path, text[: header.start()].encode())
-            return
+    return SampleWriter(draw, path, seed, unit, between=", " if lines else "\n", show=show)

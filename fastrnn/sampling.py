@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
-from ..backends.protocol import Backend
+from . import checks
+from .backends.protocol import Backend
 
 Array = NDArray[Any]
 State = tuple[Array, Array | None]
