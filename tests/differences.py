@@ -43,6 +43,19 @@ def parameter_differences(loss, parameter, step=1e-6):
     return gradient
 
 
+def directional_difference(loss, parameter, direction, step=1e-6):
+    """The derivative of ``loss()`` along a direction of the parameter's shape: every element's gradient has its share."""
+    values = parameter.data.copy()
+
+    def at(distance):
+        parameter.assign(values + distance * direction)
+        return loss()
+
+    slope = (at(step) - at(-step)) / (2 * step)
+    parameter.assign(values)
+    return slope
+
+
 def assert_model_gradients(model, batch, loss):
     """Every parameter's gradient of the loss over a Batch, through the whole model, by finite differences."""
 

@@ -267,7 +267,6 @@ def test_folders_skip_and_count_what_is_bad(tmp_path):
     assert [path.name for path, _ in collection.pieces] == ["a.MID", "c.midi"]
     assert [path.name for path, _ in collection.skipped] == ["b.mid"]
     assert lines == [f"skipped: {tmp_path / 'b.mid'} is not a MIDI file: it does not begin with MThd"]
-    assert str(collection) == "2 MIDI files read, 1 skipped"
     with pytest.raises(MidiError, match=r"b\.mid is not a MIDI file"):
         read_collection([tmp_path / "b.mid"])  # what is named must be sound
     with pytest.raises(FileNotFoundError):

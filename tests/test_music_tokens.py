@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.music.chords import parse_chord
 from fastrnn.music.grammar import Grammar
 from fastrnn.music.midi import parse_midi
 from fastrnn.music.midi_writing import midi_bytes
 from fastrnn.music.piece import Note, Part, Piece, merged, separated
 from fastrnn.music.roles import skyline
-from fastrnn.music.tokens import clock, decode, encode, keys, side_inputs, transposed
+from fastrnn.music.tokens import clock, decode, encode, keys, transposed
 from fastrnn.music.vocabulary import PITCH, SHIFT, PartVocabulary
 
 LINE = PartVocabulary(40, 80)
@@ -176,32 +175,6 @@ def test_keys_of_what_has_no_notes_or_no_room():
     assert keys(encode(Part(), LINE), LINE) == {key: key if key < 6 else key - 12 for key in range(12)}
     wide = encode(Part(notes=(Note(0, 1, 40), Note(1, 1, 80))), LINE)
     assert keys(wide, LINE) == {0: 0}
-
-
-def test_side_inputs_are_bar_position_and_chord_before_each_token():
-    part = Part(notes=(Note(6, 6, 60), Note(40, 8, 62), Note(48, 12, 64)))
-    chords = ((12, parse_chord("Dm7")), (48, parse_chord("G7")))
-    piece = Piece((part,), metres=((0, 3, 4), (36, 4, 4)), chords=chords)
-    ids = encode(part, LINE)
-    position, chord = side_inputs(ids, LINE, piece)
-    assert position.tolist() == [0, 6, 6, 12, 4, 4, 12, 12, 12, 24, 24]
-    assert chord.tolist() == [-1, -1, -1, 0, 0, 0, 1, 1, 1, 1, 1]
-    position, chord = side_inputs(ids, LINE, piece, start=36)
-    assert position.tolist() == [0, 6, 6, 12, 40, 40, 0, 0, 0, 12, 12]
-    assert chord.tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
-
-
-def test_a_copy_of_a_grammar_goes_its_own_way():
-    grammar = Grammar(PIANO)
-    twin = grammar.copy()
-    for token in encode(Part(notes=(Note(0, 12, 60),)), PIANO, end=False).tolist():
-        twin.advance(token)
-    assert grammar.mask()[0]
-    assert grammar.time == 0
-    grammar.advance(0)
-    twin.advance(3)
-    assert grammar.mask()[PIANO.first_pitch + 60 - 21]
-    assert not twin.mask()[PIANO.first_pitch + 60 - 21]  # it is held
 
 
 NOW, LOWEST, HALF = 0, LINE.first_pitch, LINE.first_duration + 23  # tokens of LINE

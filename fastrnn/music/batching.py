@@ -1,6 +1,7 @@
 """Songs as sequences that a model learns from: in all keys, joined to one another where they are short.
 
-At a step the input is the token before, and what :func:`fastrnn.music.tokens.side_inputs` says of the one that comes next.
+At a step the input is the token before, and what is known of the one that comes next: the chord and the place in the bar at
+its :func:`fastrnn.music.tokens.clock`.
 Everything a source of batches will ever give follows from its seed and one counter, so its state is that counter.
 """
 
@@ -87,13 +88,18 @@ class Line:
         return Line(
             np.concatenate([self.ids, between, other.ids[first:]]),
             np.concatenate([self.bars, other.bars + self.length]),
-            np.concatenate([self.chord_ticks, other.chord_ticks + self.length]),
-            np.concatenate([self.chords, other.chords[1:]]),
+            # Where the other begins no chord sounds, unless one of its own is there: then that one, the later, counts.
+            np.concatenate([self.chord_ticks, [self.length], other.chord_ticks + self.length]),
+            np.concatenate([self.chords, other.chords]),
             self.length + other.length,
         )
 
     def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
-        """The model's inputs, and the target, of each step for ``ids``, this line's with or without an end."""
+        """The model's inputs, and the target, of each step for ``ids [N]``, this line's with or without an end.
+
+        ``token, chord, position, last, before, target``: chord is float32 ``[N,24]``, all others are int64 ``[N]``. See
+        :func:`fastrnn.music.jazz_model.jazz_model`.
+        """
         ticks = clock(ids, vocabulary)[:-1]
         chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")]
         token = np.concatenate([[NOTHING], ids[:-1]])
@@ -108,8 +114,9 @@ def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool 
 class SongBatches:
     """Endless batches: windows of songs, each song as often as it is long, in a new order and other keys each epoch.
 
-    A song that is shorter than ``length`` tokens is mostly followed by others: a model that improvises over many choruses
-    has then learned from sequences of many.
+    A batch has ``batch`` sequences of at most ``length`` tokens, padded to the longest: ``[T,B]`` with T <= length. A song
+    that is shorter is mostly followed by others: a model that improvises over many choruses has then learned from sequences
+    of many. Raises ValueError where there is no song.
     """
 
     def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary, batch: int, length: int, *, seed: int = 0) -> None:
@@ -120,11 +127,6 @@ class SongBatches:
         windows = [(i, start) for i, song in enumerate(songs) for start in range(0, max(1, len(song.ids)), length)]
         self._windows = windows
         self._position = 0  # sequences given so far
-
-    @property
-    def epoch(self) -> float:
-        """How often the songs have been gone through."""
-        return self._position / len(self._windows)
 
     def next(self) -> Batch:
         """The next batch."""

@@ -242,26 +242,6 @@ def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> C
     return parse_changes(_PROGRESSIONS[played], metre).transposed(parse_note(tonic), flats=flats)
 
 
-def blues(key: str = "C") -> Changes:
-    """The 12-bar blues of bebop. Raises ChordError for a key that is none."""
-    return progression("blues", key)
-
-
-def minor_blues(key: str = "C") -> Changes:
-    """The 12-bar blues in minor. Raises ChordError for a key that is none."""
-    return progression("minor-blues", key)
-
-
-def two_five_one(key: str = "C") -> Changes:
-    """ii-V-I in major, four bars. Raises ChordError for a key that is none."""
-    return progression("ii-V-I", key)
-
-
-def rhythm_changes(key: str = "Bb") -> Changes:
-    """Thirty-two bars AABA. Raises ChordError for a key that is none."""
-    return progression("rhythm-changes", key)
-
-
 def parse_key(key: str) -> int:
     """The pitch class of the tonic. Raises ChordError."""
     return parse_note(_key(key)["tonic"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,12 +40,6 @@ class Grammar:
             raise ValueError(f"low and high must leave a pitch of {vocabulary.low}..{vocabulary.high}, got {low}..{high}")
         by_kind[PITCH, vocabulary.first_pitch + np.flatnonzero(~playable)] = False
         self._free = np.where(playable, 0, NEVER)  # when each key is released
-
-    def copy(self) -> Grammar:
-        """An independent one at the same place."""
-        twin = copy.copy(self)
-        twin._free = self._free.copy()
-        return twin
 
     def take_over(self, other: Grammar) -> None:
         """Go on from where the other one, of the same vocabulary, has come to, with the pitches of this one."""

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from .. import checks, init
 from ..graph import Input, Model
-from ..layers import Concat, Dropout, Embedding, Linear
+from ..layers import Concat, Dropout, Embedding, Linear, OneHot
 from ..layers.recurrent import GRU, LSTM, RNN
 from ..layers.recurrent_base import Recurrent
+from ..training.model_size import recurrent_count
+from ..training.options import RunOptions
 from .intervals import RELATION, PitchLogits, Relation
 from .piece import TICKS
 from .vocabulary import PITCH, PartVocabulary
@@ -53,32 +55,48 @@ def jazz_model(
 
     ``relation`` and the pitch logits are those of :mod:`fastrnn.music.intervals`. Chord and relation also go straight to the
     output: the layers in between then have the line to learn, and not which tones a chord has. Dropout is between the
-    layers and before the output. Raises TypeError or ValueError naming the argument.
+    layers and before the output. With an ``embedding`` of 0 tokens are one-hot: E is the identity. Raises TypeError or
+    ValueError naming the argument.
     """
     checks.choice("model", model, tuple(CELLS))
-    rng = init.generator(rng)
-    token: Any = Input(("T", "B"), dtype="int64", name="token")
-    chord: Any = Input(("T", "B", CHORD), dtype=dtype, name="chord")
-    position: Any = Input(("T", "B"), dtype="int64", name="position")
-    last: Any = Input(("T", "B"), dtype="int64", name="last")
-    before: Any = Input(("T", "B"), dtype="int64", name="before")
-    tokens = Embedding(len(vocabulary), embedding, dtype=dtype, rng=rng).named("tokens")(token)
-    places = Embedding(POSITIONS, POSITION_SIZE, dtype=dtype, rng=rng).named("positions")(position)
+    checks.positive_int("embedding", embedding, 0)
+    weights: dict[str, Any] = {"dtype": dtype, "rng": init.generator(rng)}
+    V, spoken = len(vocabulary), PitchLogits.of(vocabulary)
+    token, chord, position, last, before = inputs = _inputs(dtype)
+    tokens = (Embedding(V, embedding, **weights) if embedding else OneHot(V, dtype=dtype)).named("tokens")(token)
+    places = Embedding(POSITIONS, POSITION_SIZE, **weights).named("positions")(position)
     relation = Relation(vocabulary.pitches, vocabulary.low)(chord, last, before)
-    options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "dtype": dtype, "rng": rng, "backend": backend}
+    options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "backend": backend, **weights}
     if model == "lstm":
         options["forget_bias"] = 1.0
-    inputs = input_size(embedding)
-    y, _ = CELLS[model](inputs, hidden, layers, **options).named("recurrent")(Concat()(tokens, places, chord, relation))
-    heard = Concat()(Dropout(dropout, rng=rng)(y), chord, relation)
-    spoken = PitchLogits.of(vocabulary)
-    raw = Linear(hidden + CHORD + RELATION, spoken.inputs, dtype=dtype, rng=rng, backend=backend).named("output")(heard)
-    return Model((token, chord, position, last, before), spoken(raw, chord, last))
+    recurrent = CELLS[model](input_size(embedding, V), hidden, layers, **options).named("recurrent")
+    y, _ = recurrent(Concat()(tokens, places, chord, relation))
+    heard = Concat()(Dropout(dropout, rng=weights["rng"])(y), chord, relation)
+    raw = Linear(hidden + CHORD + RELATION, spoken.inputs, backend=backend, **weights).named("output")(heard)
+    return Model(inputs, spoken(raw, chord, last))
 
 
-def input_size(embedding: int) -> int:
-    """The size of what the recurrent layers are given."""
-    return embedding + POSITION_SIZE + CHORD + RELATION
+def _inputs(dtype: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The model's five, in their order."""
+
+    def ids(name: str) -> Any:
+        return Input(("T", "B"), dtype="int64", name=name)
+
+    chord: Any = Input(("T", "B", CHORD), dtype=dtype, name="chord")
+    return ids("token"), chord, ids("position"), ids("last"), ids("before")
+
+
+def input_size(embedding: int, V: int) -> int:
+    """The size of what the recurrent layers are given, for so many tokens."""
+    return (embedding or V) + POSITION_SIZE + CHORD + RELATION
+
+
+def parameter_count(options: RunOptions, vocabulary: PartVocabulary) -> int:
+    """The number of weights of the :func:`jazz_model` that the options describe."""
+    E, V = options.embedding, len(vocabulary)
+    embedded = V * E + POSITIONS * POSITION_SIZE
+    output = (options.hidden + CHORD + RELATION + 1) * PitchLogits.of(vocabulary).inputs
+    return embedded + recurrent_count(options, input_size(E, V)) + output
 
 
 def recurrent_of(model: Model) -> Recurrent:

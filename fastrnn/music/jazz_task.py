@@ -14,17 +14,16 @@ from ..layers.parameter import Parameter
 from ..losses import IGNORED, softmax_cross_entropy
 from ..training import Trainer
 from ..training.baselines import baselines
-from ..training.model_size import check_count, recurrent_count
+from ..training.model_size import TRAINING_COPIES, check_batch, check_model
 from ..training.options import make_config, make_optimizer, make_schedule
 from .batching import Ids, Line, SongBatches, evaluation, lines, vocabulary_for
-from .jazz_model import input_size, jazz_model
+from .jazz_model import jazz_model, parameter_count
 from .options import JazzOptions
 from .songs import Song, cut
 from .tokens import transposed
 from .vocabulary import PartVocabulary
 
 EVALUATED = 16  # songs at a time
-TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
 
 
 class JazzTask:
@@ -145,9 +144,7 @@ def make_model(
 
     Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
     """
-    V, H = len(vocabulary), options.hidden
-    count = V * options.embedding + recurrent_count(options, input_size(options.embedding)) + H * V
-    check_count(options, count, copies)
+    check_model(options, parameter_count(options, vocabulary), copies)
     return jazz_model(
         vocabulary,
         model=options.model,
@@ -170,10 +167,16 @@ def make_trainer(
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, Model, Data]:
-    """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed."""
+    """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed.
+
+    ``callbacks`` makes the trainer's callbacks. Raises ValueError for songs of which one has notes that sound together where
+    they are not ``polyphonic``, or none has a note, and MemoryError for a model or a batch that is larger than the memory.
+    """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(songs, options, polyphonic)
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
+    # At least the logits, their gradients, and what every layer gives.
+    check_batch(options, 2 * len(data.vocabulary) + options.layers * options.hidden)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
     task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)

@@ -21,12 +21,6 @@ class Collection:
     pieces: tuple[tuple[Path, Piece], ...]
     skipped: tuple[tuple[Path, str], ...]
 
-    def __str__(self) -> str:
-        """The count, such as ``9 MIDI files read, 2 skipped``."""
-        count = len(self.pieces)
-        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{count} MIDI file{'s' * (count != 1)} read{skipped}"
-
 
 def read_collection(
     paths: Iterable[str | Path], *, report: Callable[[str], None] | None = None, **options: Any

@@ -35,7 +35,6 @@ class JazzOptions(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.positive_int("embedding", self.embedding)
         checks.choice("voices", self.voices, VOICES)
         checks.flag("transpose", self.transpose)
         for name in ("melody", "chords", "changes"):

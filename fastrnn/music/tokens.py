@@ -1,4 +1,4 @@
-"""Parts as sequences of tokens and back, in other keys, and what a model is told beside each token.
+"""Parts as sequences of tokens and back, in other keys, and the time at each token.
 
 The tokens are those of :class:`fastrnn.music.vocabulary.PartVocabulary`, and :class:`fastrnn.music.grammar.Grammar` says
 which may follow. A part on the grid comes back from its tokens exactly, but for how loud its notes are.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .piece import Note, Part, Piece, position_in_bar, separated
+from .piece import Note, Part, separated
 from .vocabulary import DURATION, PITCH, SHIFT, UNIT, PartVocabulary
 
 Ids = NDArray[np.int64]
@@ -85,17 +85,6 @@ def clock(ids: Any, vocabulary: PartVocabulary) -> Ids:
     passes = np.isin(vocabulary.kinds(), (SHIFT,) if vocabulary.polyphonic else (SHIFT, DURATION))
     ticks = np.where(passes, vocabulary.values(), 0)
     return np.concatenate([[0], np.cumsum(ticks[np.asarray(ids, np.int64)])])
-
-
-def side_inputs(ids: Any, vocabulary: PartVocabulary, piece: Piece, start: int = 0) -> tuple[Ids, Ids]:
-    """``position, chord``, each int64 ``[N+1]``: what a model is told beside its inputs, when it is asked for each token.
-
-    ``position`` is how many ticks after its bar line the token's :func:`clock` stands, ``chord`` the index into
-    ``piece.chords`` of the chord that sounds there, -1 before the first or where there are none. ``start`` is the tick of
-    ``piece`` at which the tokens begin.
-    """
-    ticks = clock(ids, vocabulary) + start
-    return position_in_bar(piece.metres, ticks), piece.chord_at(ticks)
 
 
 def keys(ids: Any, vocabulary: PartVocabulary, span: Iterable[int] = range(12)) -> dict[int, int]:
