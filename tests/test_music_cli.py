@@ -75,7 +75,7 @@ def test_a_run_folder_is_complete_and_says_what_it_is(tmp_path, capsys):
     assert "improvise with: fastrnn improvise" in output
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.json", "pieces.json", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png"
+        "config.json", "pieces.json", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png", "samples.txt"
     }  # fmt: skip
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["format"] == "fastrnn-jazz"
@@ -87,8 +87,13 @@ def test_resume_is_as_if_never_stopped(tmp_path, capsys):
     options = [*SMALL, "--dropout", "0.3", "--schedule", "constant", "--warmup", 0]
     _train(*options, "--max-steps", 6, "--out", tmp_path / "whole")
     _train(*options, "--max-steps", 2, "--out", tmp_path / "cut")
+    with open(tmp_path / "cut" / "samples.txt", "a") as file:  # of steps after the checkpoint
+        file.write("--- step 4, validation loss 9.0000 nats per token\nC4\n\n")
     _train("--resume", "--max-steps", 6, "--out", tmp_path / "cut")
     assert "going on from step 2" in capsys.readouterr().out
+    whole, cut = ((tmp_path / name / "samples.txt").read_text() for name in ("whole", "cut"))
+    assert cut == whole
+    assert re.findall(r"--- step (\d+), validation loss \d\.\d{4} nats per token\n", whole) == ["2", "4", "6"]
     one, other = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name], err_msg=name)
@@ -259,6 +264,36 @@ def test_bad_input_to_training(tmp_path, files, capsys):
     assert "root from A to G" in fault
     assert line[place.index("^")] == "H"
     assert not (tmp_path / "run").exists()
+
+
+# Options that are numbers, with those of VALUES that are taken.
+VALUES = ("0", "-1", "nan", "1000000000", "1e9")
+TAKEN = {
+    "batch": "", "clip-norm": "0 1000000000 1e9", "clip-value": "0 1000000000 1e9", "dropout": "0", "embedding": "0",
+    "eval-every": "1000000000", "hidden": "", "layers": "", "lr": "1000000000 1e9", "max-seconds": "1000000000 1e9",
+    "max-steps": "1000000000", "patience": "1000000000", "seed": "0 1000000000", "seq-length": "", "threads": "",
+    "val-fraction": "", "warmup": "0 1000000000", "weight-decay": "0 1000000000 1e9",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", TAKEN)
+def test_any_number_is_taken_or_refused_in_one_line(tmp_path, files, capsys, monkeypatch, option):
+    monkeypatch.setattr("fastrnn.training.LossCurve.draw", lambda self: None)
+    limits = ["--max-steps", 1, "--max-seconds", 0.2]
+    taken = []
+    for value in VALUES:
+        out = tmp_path / value
+        status = main(list(map(str, ["train", "jazz", files, *SMALL, *limits, f"--{option}={value}", "--out", out])))
+        error = capsys.readouterr().err
+        if status == 0:
+            taken.append(value)
+            assert not error
+            continue
+        assert error.startswith("fastrnn: error: ")
+        assert len(error.splitlines()) == 1
+        assert f"argument --{option}" in error if status == 2 else "not enough memory" in error
+        assert not out.exists()
+    assert taken == TAKEN[option].split()
 
 
 def test_bad_resumes(run, tmp_path, files, capsys):

@@ -32,7 +32,8 @@ file's own (markers, texts or lyrics that are chord symbols), or are inferred fr
 all twelve keys. A file that comes twice is learned from once.
 
 A run folder holds config.json, pieces.json (what was learned from: the files are not needed again), best.safetensors
-and last.safetensors (checkpoints), metrics.csv (losses in nats per token) and loss.png.
+and last.safetensors (checkpoints), metrics.csv (losses in nats per token), loss.png and samples.txt (four bars over a
+ii-V-I at each evaluation, in the names of the notes).
 
 examples:
   fastrnn train jazz                                      the choruses that come with fastrnn
@@ -178,8 +179,9 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
 
     from ..music.jazz_model import recurrent_of
     from ..music.run_folder import load_songs
-    from ..training.folder import CONFIG, Kernels
+    from ..training.folder import CONFIG, SAMPLES, Kernels
     from ..training.loop import LAST
+    from ..training.samples import cut_samples
 
     songs = load_songs(out)
     trainer, model, data = _prepared(songs, options, config.vocabulary.polyphonic, out)
@@ -188,6 +190,7 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
     trainer.resume()
     kernels = Kernels.of(recurrent_of(model))
     replace(config, options=options, kernels=kernels).save(out / CONFIG)
+    cut_samples(out / SAMPLES, trainer.state.evaluated_step)
     _introduce(config.sources, songs, options, data, trainer)
     print(f"going on from step {trainer.state.step}")
     tell_differences(config.kernels, kernels, config.options, options, trainer.state.step)
@@ -197,16 +200,18 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
 def _prepared(
     songs: Split, options: JazzOptions, polyphonic: bool, out: Path, overwrite: bool = False
 ) -> tuple[Trainer, Model, Data]:
-    """What :func:`fastrnn.music.jazz_task.make_trainer` makes, with callbacks that show and draw the run."""
+    """What :func:`fastrnn.music.jazz_task.make_trainer` makes, with callbacks that show, sample and draw the run."""
     from ..music.jazz_task import make_trainer
+    from ..music.run_samples import sample_writer
     from ..training import LossCurve, Progress
-    from ..training.folder import CURVE
+    from ..training.folder import CURVE, SAMPLES
     from ..training.loop import METRICS
     from ..training.plots import PERPLEXITY
 
     trainer, model, data = make_trainer(songs, options, polyphonic, out, overwrite=overwrite)
     trainer.callbacks = (
         Progress(trainer.config, "token", PERPLEXITY),
+        sample_writer(model, songs, data, out / SAMPLES, options.seed),
         LossCurve(out / METRICS, out / CURVE, "token", PERPLEXITY, data.baselines),
     )
     return trainer, model, data

@@ -1,0 +1,68 @@
+"""What a jazz run plays while it is trained."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from training_task import assert_same_checkpoint
+
+from fastrnn.music import jazz_task, songs
+from fastrnn.music.batching import range_of
+from fastrnn.music.changes import parse_changes
+from fastrnn.music.generation import Form
+from fastrnn.music.options import make_options
+from fastrnn.music.piece import Note, Part
+from fastrnn.music.run_samples import in_names, sample_writer
+
+OPTIONS = make_options(hidden=8, layers=1, embedding=4, batch=4, seq_length=24, max_steps=4, eval_every=2, dropout=0.3)
+SONGS = jazz_task.split(songs.embedded().songs[:6], 0.3, 0)
+
+
+def _trainer(folder, seed, shown=None):
+    """A trainer whose run is the same for all seeds: they are the samples' own; none if nothing is to be shown."""
+
+    def callbacks(model, data):
+        writer = sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append)
+        return [writer]
+
+    made = {} if shown is None else {"callbacks": callbacks}
+    return jazz_task.make_trainer(SONGS, OPTIONS, False, folder, **made)
+
+
+def test_notes_by_their_names():
+    notes = (Note(0, 6, 57), Note(6, 6, 61), Note(95, 1, 60), Note(96, 12, 60), Note(96, 24, 64), Note(108, 12, 70))
+    form = Form.of(parse_changes("Dm7 | G7 | Cmaj7 | %"))
+    assert in_names(Part(notes=notes), form) == "A3 Db4 | C4 | C4+E4 Bb4 | -"
+
+
+def test_samples_follow_from_their_seed_and_leave_training_as_it_is(tmp_path):
+    shown = []
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        _trainer(tmp_path / name, seed, shown)[0].run()
+    _trainer(tmp_path / "none", 0)[0].run()
+    assert len(shown) == 6
+    assert shown[:2] == shown[2:4]
+    assert len(set(shown)) == 4  # each step has its own
+    for name in ("one", "other"):
+        assert_same_checkpoint(tmp_path / name / "last.safetensors", tmp_path / "none" / "last.safetensors")
+    text = (tmp_path / "one" / "samples.txt").read_text()
+    assert re.findall(r"^--- step (\d+), validation loss .* nats per token\n(.*)\n\n", text, re.MULTILINE) == [
+        ("2", shown[0].strip()),
+        ("4", shown[1].strip()),
+    ]
+    low, high = range_of(SONGS.train)
+    named = [in_names(Part(notes=(Note(0, 1, pitch),)), Form.of(parse_changes("C"))) for pitch in range(low, high + 1)]
+    for line in shown:
+        assert line.count("|") == 3
+        assert set(re.split(r"[ |]+", line.strip())) <= {*named, "-"}
+
+
+def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
+    shown = []
+    trainer, model, _ = _trainer(tmp_path, 0, shown)
+    weight = dict(model.named_parameters())["output.weight"]
+    weight.assign(np.full_like(weight.data, np.nan))
+    (writer,) = trainer.callbacks
+    writer.on_eval(trainer._info(1.0, 1.0))
+    assert shown == ["  nothing can be sampled: the logits are no numbers"]
