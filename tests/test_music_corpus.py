@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn.music import corpus, figures
+from fastrnn.music import corpus, figures, songs
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.instruments import INSTRUMENTS
+from fastrnn.music.midi import read_midi
 from fastrnn.music.piece import Note, Part, Piece
 
 HEAD = "title: T\nstyle: blues\nkey: F\ntempo: 120\nswing: 0.6\n"
@@ -54,6 +55,51 @@ def test_no_tune_borrows_two_bars_from_another():
     for i in range(1, len(parts)):
         match = figures.longest_match(parts[i], parts[:i])
         assert match.bars < 2, (corpus.tunes()[i].title, corpus.tunes()[match.source].title)
+
+
+def test_the_files_written_are_the_choruses(tmp_path, capsys):
+    corpus.main([str(tmp_path / "midi")])
+    assert capsys.readouterr().out == f"wrote {len(corpus.tunes())} MIDI files to {tmp_path}/midi\n"
+    paths = sorted((tmp_path / "midi").iterdir())
+    assert paths[0].name == "01-corner-table.mid"
+    for path, tune in zip(paths, corpus.tunes(), strict=True):
+        piece = read_midi(path)
+        assert piece.parts == tune.piece.parts, tune.title
+        assert piece.chords == tune.piece.chords, tune.title
+        assert piece.length == tune.piece.length, tune.title
+        assert piece.tempos[0][1] == pytest.approx(tune.piece.tempos[0][1], rel=1e-5)
+    learned = songs.read([tmp_path / "midi"])
+    assert not learned.polyphonic
+    for mine, theirs in zip(learned.songs, songs.embedded().songs, strict=True):
+        assert (mine.part.notes, mine.piece.chords) == (theirs.part.notes, theirs.piece.chords)
+
+
+def test_files_of_a_text_of_ones_own(tmp_path, capsys):
+    def error(*arguments):
+        with pytest.raises(SystemExit) as end:
+            corpus.main(list(map(str, arguments)))
+        assert end.value.code == 2
+        return capsys.readouterr().err.removeprefix("python -m fastrnn.music.corpus: error: ")
+
+    text, folder = tmp_path / "own.txt", tmp_path / "new" / "folder"
+    text.write_text(HEAD.replace("T", "What's  it?") + "chords: F7\nmelody: C4 D4 E4 F4\n")
+    corpus.main(["--text", str(text), str(folder)])
+    assert [path.name for path in folder.iterdir()] == ["1-what-s-it.mid"]
+    before = (folder / "1-what-s-it.mid").read_bytes()
+    text.write_text(text.read_text().replace("F4", "G4"))
+    assert error(folder, "--text", text) == (
+        f"{folder}/1-what-s-it.mid: the file is there already, and --overwrite was not given\n"
+    )
+    assert (folder / "1-what-s-it.mid").read_bytes() == before
+    corpus.main(["--text", str(text), str(folder), "--overwrite"])
+    assert [note.pitch for note in read_midi(folder / "1-what-s-it.mid").parts[0].notes] == [60, 62, 64, 67]
+    text.write_text(HEAD + "chords: F7\nmelody: C4 D4 E4\n")
+    assert error(folder, "--text", text) == f"{text}: line 7: a bar has 4 beats, 'C4 D4 E4' has 3\n"
+    text.write_bytes(b"\xff")
+    assert error(folder, "--text", text).startswith(f"{text}: 'utf-8' codec can't decode")
+    assert error(folder, "--text", tmp_path / "gone.txt") == f"{tmp_path}/gone.txt: No such file or directory\n"
+    assert error(text) == f"{text}: File exists\n"
+    assert error(text / "folder") == f"{text}/folder: Not a directory\n"
 
 
 def test_beats_are_cut_into_equal_parts():

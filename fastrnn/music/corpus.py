@@ -1,16 +1,25 @@
-"""The embedded choruses: ``fastrnn/corpora/jazz.txt``, whose head describes the format, read into pieces."""
+"""The embedded choruses: ``fastrnn/corpora/jazz.txt``, whose head describes the format, read into pieces.
+
+``python -m fastrnn.music.corpus FOLDER`` writes them as MIDI files, or those of another text in the same format.
+"""
 
 from __future__ import annotations
 
+import argparse
+import errno
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
+from .midi import MidiError
+from .midi_writing import write_midi
 from .piece import TICKS, Note, Part, Piece
 
 MELODY = "melody"
@@ -46,6 +55,28 @@ def tunes() -> tuple[Tune, ...]:
 def pieces() -> tuple[Piece, ...]:
     """The embedded choruses as pieces: one part, ``"melody"``, with its chords."""
     return tuple(tune.piece for tune in tunes())
+
+
+def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False) -> list[Path]:
+    """Write each tune to ``NN-title.mid`` in ``folder``, which is made: its melody, straight, and its chords as markers.
+
+    Raises FileExistsError for the first of the files that is there already, before anything is written, unless
+    ``overwrite``; MidiError without mido, OSError.
+    """
+    digits = len(str(len(found)))
+    paths = [folder / f"{number:0{digits}}-{_plain(tune.title)}.mid" for number, tune in enumerate(found, 1)]
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(errno.EEXIST, "the file is there already, and --overwrite was not given", str(there[0]))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, tune in zip(paths, found, strict=True):
+        write_midi(path, tune.piece)
+    return paths
+
+
+def _plain(title: str) -> str:
+    """A title as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def read(text: str) -> tuple[Tune, ...]:
@@ -139,3 +170,28 @@ def _pitch(number: int, word: str) -> int:
 
 def _fail(number: int, fault: str) -> NoReturn:
     raise CorpusError(f"line {number}: {fault}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line. Exits with status 2, and one line, for what cannot be read or written."""
+    parser = argparse.ArgumentParser(prog="python -m fastrnn.music.corpus", description="Write choruses as MIDI files.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="for the files, one a chorus; it is made")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="choruses of your own (default: those that are embedded)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
+    arguments = parser.parse_args(argv)
+    try:
+        found = read(arguments.text.read_text(encoding="utf-8")) if arguments.text else tunes()
+        paths = write_files(arguments.folder, found, overwrite=arguments.overwrite)
+    except (CorpusError, UnicodeDecodeError) as error:
+        parser.exit(2, f"{parser.prog}: error: {arguments.text}: {error}\n")
+    except (MidiError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: error: {_fault(error)}\n")
+    print(f"wrote {len(paths)} MIDI files to {arguments.folder}")
+
+
+def _fault(error: MidiError | OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
+if __name__ == "__main__":
+    main()
