@@ -10,7 +10,7 @@ import pytest
 from ragtime import rag
 
 from fastrnn.cli import main
-from fastrnn.music.batching import range_of
+from fastrnn.commands.music_output import instrument_for
 from fastrnn.music.figures import figures, longest_match
 from fastrnn.music.hands import LEFT, RIGHT
 from fastrnn.music.instruments import INSTRUMENTS
@@ -80,16 +80,16 @@ def test_the_embedded_choruses_are_learned_far_better_than_by_a_bigram(embedded)
 @pytest.mark.parametrize(("changes", "key", "choruses"), [("blues", "F", 4), ("ii-V-I", "Eb", 12)])
 def test_solos_keep_to_the_chords_and_copy_little(embedded, tmp_path, changes, key, choruses):
     """At temperature 1, as the command samples: figures of four solos of 48 bars."""
-    songs = load_player(embedded).songs.train
+    player = load_player(embedded)
+    songs, instrument = player.songs.train, instrument_for(player, None)
     options = ["--changes", changes, "--key", key, "--choruses", choruses, "--temperature", 1]
     solos = [_solo(embedded, tmp_path / f"{seed}.mid", *options, "--seed", seed) for seed in SEEDS]
     assert {piece.length for piece in solos} == {48 * 48}
     strong = np.mean([figures([piece]).chord_tones_strong for piece in solos])
     assert abs(strong - figures([song.piece for song in songs]).chord_tones_strong) < 0.1
-    low, high = range_of(songs)  # what the instrument is, where none is named
     for piece in solos:
         assert longest_match(piece.parts[0], [song.part for song in songs]).bars < 2
-        assert all(low <= note.pitch <= high for note in piece.parts[0].notes)
+        assert all(instrument.low <= note.pitch <= instrument.high for note in piece.parts[0].notes)
 
 
 def test_no_note_is_outside_the_range_of_the_instrument(embedded, tmp_path):
