@@ -365,12 +365,12 @@ def split() -> Axes:
     return a
 
 
-def save(axis: Axes, name: str) -> None:
+def save(axis: Axes, name: str, colours: int = COLOURS) -> None:
     """Write a picture into this folder, in few colours."""
     figure = axis.figure
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(COLOURS, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+    pixels.quantize(colours, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
     plt.close(figure)
 
 

@@ -26,8 +26,8 @@ LOW, HIGH, PER_SEMITONE = 28, 104, 3  # pitches, from the lowest string of a bas
 CYCLES, LONGEST = 34, 0.17  # of a window, but at most so many seconds: enough to tell semitones apart above G3
 RATE = 11025  # to which the sound is reduced before it is analysed, in Hz
 HOP = 110  # samples between two columns: 10 ms
-FLOOR = -70  # dB below the loudest, where the picture is white
-COLOURS = ("#b3402a", "#a09c92", "#7fb2e5")  # of the solo, the piano, the bass
+FLOOR = -60  # dB below the loudest, where the picture is white
+COLOURS = ("#d23c1e", "#a09c92", "#5b9bd5")  # of the solo, the piano, the bass
 
 
 def samples(path: Path) -> np.ndarray:
@@ -104,13 +104,13 @@ def draw(amplitude: np.ndarray, pitches: np.ndarray, played: list[tuple[int, int
     above.imshow(decibels, vmin=FLOOR, vmax=0, cmap="Greys", origin="lower", aspect="auto", extent=extent)
     labelled(above, f"sound: {-FLOOR} dB from white to black")
     channels = sorted({channel for channel, *_ in played})
-    for channel, pitch, onset, end in reversed(played):
+    for channel, pitch, onset, end in sorted(played, reverse=True):  # the solo comes last, on top
         colour = COLOURS[channels.index(channel) % len(COLOURS)]
         below.add_patch(Rectangle((onset, pitch - 0.5), end - onset, 1, fc=colour, ec="white", lw=0.3))
-    labelled(below, "notes: the solo, the piano, the bass")
+    labelled(below, "notes: the solo (red), the piano, the bass")
     below.set_xlim(0, seconds)
     below.set_xlabel("seconds")
-    save(below, "jazz_sound")
+    save(below, "jazz_sound", colours=96)
 
 
 def main(run: str) -> None:
