@@ -20,8 +20,6 @@ from fastrnn.music.run_folder import JazzConfig, load_player
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(4)
-
 
 def _run(*arguments):
     assert main(list(map(str, arguments))) == 0
@@ -77,18 +75,18 @@ def test_the_embedded_choruses_are_learned_far_better_than_by_a_bigram(embedded)
     assert loss < counted["bigram"] - 0.5
 
 
-@pytest.mark.parametrize(("changes", "key", "choruses"), [("blues", "F", 4), ("ii-V-I", "Eb", 12)])
+@pytest.mark.parametrize(("changes", "key", "choruses"), [("blues", "F", 4), ("ii-V-I", "Eb", 8)])
 def test_solos_keep_to_the_chords_and_copy_little(embedded, tmp_path, changes, key, choruses):
-    """At temperature 1, as the command samples: figures of four solos of 48 bars."""
+    """At temperature 1, as the command samples. Chord tones are a mean over twelve solos: one alone varies by 7 points."""
     player = load_player(embedded)
     songs, instrument = player.songs.train, instrument_for(player, None)
     options = ["--changes", changes, "--key", key, "--choruses", choruses, "--temperature", 1]
-    solos = [_solo(embedded, tmp_path / f"{seed}.mid", *options, "--seed", seed) for seed in SEEDS]
-    assert {piece.length for piece in solos} == {48 * 48}
+    solos = [_solo(embedded, tmp_path / f"{seed}.mid", *options, "--seed", seed) for seed in range(12)]
     strong = np.mean([figures([piece]).chord_tones_strong for piece in solos])
     assert abs(strong - figures([song.piece for song in songs]).chord_tones_strong) < 0.1
-    for piece in solos:
+    for piece in solos[:4]:
         assert longest_match(piece.parts[0], [song.part for song in songs]).bars < 2
+    for piece in solos:
         assert all(instrument.low <= note.pitch <= instrument.high for note in piece.parts[0].notes)
 
 
@@ -105,7 +103,7 @@ def test_piano_pieces_are_learned_better_than_by_a_bigram(piano):
     assert loss < counted["bigram"] / 2
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("command", [["improvise", "--changes", "C | A7 | D7 | G7 | C | F | C G7 | C"], ["sample"]])
 def test_a_piano_is_played_with_two_hands_and_ten_fingers_at_most(piano, tmp_path, command, seed):
     name, *options = command

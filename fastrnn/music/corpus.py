@@ -19,7 +19,7 @@ from .. import corpora
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
 from .midi import MidiError
-from .midi_writing import write_midi
+from .midi_writing import STRAIGHT, write_midi
 from .piece import TICKS, Note, Part, Piece
 
 MELODY = "melody"
@@ -70,7 +70,7 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
         raise FileExistsError(errno.EEXIST, "the file is there already, and --overwrite was not given", str(there[0]))
     folder.mkdir(parents=True, exist_ok=True)
     for path, tune in zip(paths, found, strict=True):
-        write_midi(path, tune.piece)
+        write_midi(path, tune.piece, swing=STRAIGHT)
     return paths
 
 
