@@ -67,6 +67,7 @@ def test_the_files_written_are_the_choruses(tmp_path, capsys):
         assert piece.parts == tune.piece.parts, tune.title
         assert piece.chords == tune.piece.chords, tune.title
         assert piece.length == tune.piece.length, tune.title
+        assert piece.swing == pytest.approx(tune.piece.swing, abs=0.002), tune.title
         assert piece.tempos[0][1] == pytest.approx(tune.piece.tempos[0][1], rel=1e-5)
     learned = songs.read([tmp_path / "midi"])
     assert not learned.polyphonic

@@ -19,7 +19,7 @@ from .. import corpora
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
 from .midi import MidiError
-from .midi_writing import STRAIGHT, write_midi
+from .midi_writing import write_midi
 from .piece import TICKS, Note, Part, Piece
 
 MELODY = "melody"
@@ -58,7 +58,7 @@ def pieces() -> tuple[Piece, ...]:
 
 
 def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False) -> list[Path]:
-    """Write each tune to ``NN-title.mid`` in ``folder``, which is made: its melody, straight, and its chords as markers.
+    """Write each tune to ``NN-title.mid`` in ``folder``, which is made: its melody, swung, and its chords as markers.
 
     Raises FileExistsError for the first of the files that is there already, before anything is written, unless
     ``overwrite``; MidiError without mido, OSError.
@@ -70,7 +70,7 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
         raise FileExistsError(errno.EEXIST, "the file is there already, and --overwrite was not given", str(there[0]))
     folder.mkdir(parents=True, exist_ok=True)
     for path, tune in zip(paths, found, strict=True):
-        write_midi(path, tune.piece, swing=STRAIGHT)
+        write_midi(path, tune.piece)
     return paths
 
 
