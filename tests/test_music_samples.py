@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 from training_task import assert_same_checkpoint
 
-from fastrnn.music import jazz_task, songs
+from fastrnn.music import jazz_task, run_samples, songs
 from fastrnn.music.batching import range_of
 from fastrnn.music.changes import parse_changes
-from fastrnn.music.generation import Form
+from fastrnn.music.generation import Form, improvise
 from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part
 from fastrnn.music.run_samples import in_names, sample_writer
@@ -56,6 +57,26 @@ def test_samples_follow_from_their_seed_and_leave_training_as_it_is(tmp_path):
     for line in shown:
         assert line.count("|") == 3
         assert set(re.split(r"[ |]+", line.strip())) <= {*named, "-"}
+
+
+def test_samples_are_in_the_metre_of_most_songs(tmp_path, monkeypatch):
+    def in_three(song):
+        return replace(song, piece=replace(song.piece, metres=((0, 3, 4),)))
+
+    first, *rest = SONGS.train
+    waltzes = jazz_task.Split((first, *map(in_three, rest)), SONGS.held_out)
+    trainer, model, data = jazz_task.make_trainer(waltzes, OPTIONS, False)
+    forms = []
+
+    def heard(model, vocabulary, form, **options):
+        forms.append(form)
+        return improvise(model, vocabulary, form, **options)
+
+    monkeypatch.setattr(run_samples, "improvise", heard)
+    writer = run_samples.sample_writer(model, waltzes, data, tmp_path / "samples.txt", 0, show=lambda line: None)
+    writer.on_eval(trainer._info(1.0, 1.0))
+    (form,) = forms
+    assert (form.metres, form.length) == (((0, 3, 4),), 4 * 36)
 
 
 def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):

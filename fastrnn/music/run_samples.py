@@ -12,7 +12,7 @@ from .changes import progression
 from .chords import note_name
 from .generation import Form, improvise, places_of
 from .jazz_task import Data, Split
-from .piece import Part, bar_lines
+from .piece import Part, bar_lines, commonest_metre
 
 PROGRESSION = "ii-V-I"
 
@@ -20,8 +20,8 @@ PROGRESSION = "ii-V-I"
 def sample_writer(
     model: Model, songs: Split, data: Data, path: Path, seed: int, *, show: Callable[[str], None] = print
 ) -> SampleWriter:
-    """A callback that improvises at each evaluation, within the songs' range and at their places in a beat."""
-    form = Form.of(progression(PROGRESSION))
+    """A callback that improvises at each evaluation: in the metre of most songs, their range, their places in a beat."""
+    form = Form.of(progression(PROGRESSION, metre=commonest_metre(song.piece for song in songs.train)))
     low, high = range_of(songs.train)
     places = places_of(data.train, data.vocabulary)
 
