@@ -14,6 +14,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -47,7 +48,10 @@ typedef struct {
     crew_body body;
     void *const *contexts; /* of each crew */
     int32_t crew_size;
-    signal_t call;              /* calls so far * SIZES + threads in all: one word, so that no worker reads half of it */
+    signal_t call; /* calls so far * SIZES + threads in all: one word, so that no worker reads half of it */
+#ifdef __linux__
+    _Atomic pid_t thread[MAX_THREADS]; /* of each worker, 0 before it runs */
+#endif
     uint64_t born[MAX_THREADS]; /* the call that was the last one when a worker was made */
     barrier_t step[MAX_CREWS];  /* inside the body */
     barrier_t finish;           /* at its end, for all crews */
@@ -167,10 +171,42 @@ static void work_in_crew(int32_t thread) {
     team.body(&me, team.contexts[me.number]);
 }
 
+/* Where both processors of two have just been busy, with another library's threads, Linux does not look for the idle one,
+ * and may put a worker that is woken behind the very thread that wakes it: it then runs when that one's turn is over, up to
+ * 10 ms later, of which the caller spends 2 spinning. So sleepers are kept off the caller's processor while they are woken.
+ */
+#ifdef __linux__
+static void tell_thread(int32_t rank) { atomic_store(&team.thread[rank], (pid_t)syscall(SYS_gettid)); }
+
+/* Returns where the worker may run otherwise; empty where that is not known. */
+static cpu_set_t keep_off(int processor, pid_t thread) {
+    cpu_set_t allowed;
+    if (processor < 0 || !thread || sched_getaffinity(thread, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
+    cpu_set_t elsewhere = allowed;
+    if (CPU_COUNT(&allowed)) CPU_CLR(processor, &elsewhere);
+    if (CPU_COUNT(&elsewhere)) sched_setaffinity(thread, sizeof elsewhere, &elsewhere);
+    return allowed;
+}
+
+static void wake_elsewhere(uint64_t call) {
+    enum { FEW = 8 }; /* where there are more, there are more processors, of which one is idle */
+    cpu_set_t allowed[FEW];
+    const int32_t workers = team.started <= FEW ? team.started : 0;
+    for (int32_t i = 0; i < workers; i++) allowed[i] = keep_off(sched_getcpu(), atomic_load(&team.thread[i + 1]));
+    signal_set(&team.call, call);
+    for (int32_t i = 0; i < workers; i++)
+        if (CPU_COUNT(allowed + i)) sched_setaffinity(atomic_load(&team.thread[i + 1]), sizeof *allowed, allowed + i);
+}
+#else
+static void tell_thread(int32_t rank) { (void)rank; }
+static void wake_elsewhere(uint64_t call) { signal_set(&team.call, call); }
+#endif
+
 static void *worker(void *argument) {
     int32_t rank = (int32_t)(intptr_t)argument;
     uint64_t seen = team.born[rank];
     flush_denormals();
+    tell_thread(rank);
     for (;;) {
         signal_wait(&team.call, seen, SPIN_BETWEEN_CALLS);
         seen = atomic_load(&team.call.value);
@@ -227,12 +263,15 @@ static void run_alone(int32_t crews, crew_body body, void *const *contexts) {
 /* On a machine that other processes keep busy, threads that must meet after every step lose their time waiting for the one
  * that is not running. A caller that waited for more than half of a call would have been faster alone; so callers then work
  * alone for as long as was lost, and twice as long each time that it happens again, up to 20 times: then trying costs 5 % at
- * most. Measured beside six busy processes on 2 cores, LSTM H = 128, B = 32, T = 20, training: 39 ms, as on one thread. */
-enum { LONGEST_REST = 20 };
+ * most. Measured beside six busy processes on 2 cores, LSTM H = 128, B = 32, T = 20, training: 39 ms, as on one thread.
+ *
+ * A loss that is smaller than a neighbour's shortest turn is no neighbour's: threads meet a little unevenly, and with its
+ * half of the weights in a cache of its own each may still be faster than one with all of them. */
+enum { LONGEST_REST = 20, LEAST_LOSS = 20000 };
 
 static void rest_if_lost(void) {
     int64_t now = nanoseconds();
-    if (!team.begun || 2 * team.lost <= now - team.begun) {
+    if (!team.begun || team.lost < LEAST_LOSS || 2 * team.lost <= now - team.begun) {
         team.rest = 1;
         return;
     }
@@ -247,8 +286,11 @@ static int resting(void) {
 
 /* A call for the workers with rank below `threads`. */
 static void call_workers(int32_t threads) {
-    const uint64_t calls = atomic_load(&team.call.value) / SIZES;
-    signal_set(&team.call, (calls + 1) * SIZES + (uint64_t)threads);
+    const uint64_t calls = atomic_load(&team.call.value) / SIZES, call = (calls + 1) * SIZES + (uint64_t)threads;
+    if (atomic_load(&team.call.sleepers))
+        wake_elsewhere(call);
+    else
+        signal_set(&team.call, call);
 }
 
 static void run_together(int32_t crews, int32_t size, crew_body body, void *const *contexts) {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 import time
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -342,6 +344,20 @@ def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, bac
     for pass_, split in enumerate((forward, backward)):
         assert cases.planned(spec, 100, B, pass_, isa, 2) == (split, 1 if split == "none" else 2)
         assert cases.planned(spec, 100, B, pass_, isa, 1) == ("none", 1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells where a thread may run")
+def test_workers_may_run_where_they_could_before_they_were_woken(c):
+    def allowed():
+        return {task.name: os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+
+    layer, x = fastrnn.LSTM(256, 256, backend="c"), np.ones((20, 32, 256), np.float32)
+    layer(x)  # workers exist
+    before = allowed()
+    for _ in range(20):
+        time.sleep(0.005)  # and fall asleep
+        layer(x)
+        assert allowed() == before
 
 
 @pytest.mark.parametrize(
