@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include "parallel.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -45,6 +44,7 @@ typedef struct {
 typedef struct {
     pthread_mutex_t owner; /* held by the caller that has the team */
     int32_t started;       /* workers that exist: ranks 1..started */
+    _Atomic int32_t born;  /* of these, those that have begun to run */
     crew_body body;
     void *const *contexts; /* of each crew */
     int32_t crew_size;
@@ -52,7 +52,7 @@ typedef struct {
 #ifdef __linux__
     _Atomic pid_t thread[MAX_THREADS]; /* of each worker, 0 before it runs */
 #endif
-    uint64_t born[MAX_THREADS]; /* the call that was the last one when a worker was made */
+    uint64_t made[MAX_THREADS]; /* the call that was the last one when a worker was made */
     barrier_t step[MAX_CREWS];  /* inside the body */
     barrier_t finish;           /* at its end, for all crews */
     _Atomic int32_t threads;    /* 0: not asked for yet */
@@ -204,9 +204,10 @@ static void wake_elsewhere(uint64_t call) { signal_set(&team.call, call); }
 
 static void *worker(void *argument) {
     int32_t rank = (int32_t)(intptr_t)argument;
-    uint64_t seen = team.born[rank];
+    uint64_t seen = team.made[rank];
     flush_denormals();
     tell_thread(rank);
+    atomic_fetch_add(&team.born, 1);
     for (;;) {
         signal_wait(&team.call, seen, SPIN_BETWEEN_CALLS);
         seen = atomic_load(&team.call.value);
@@ -248,7 +249,7 @@ static int32_t start_workers(int32_t size) {
     while (team.started + 1 < size) {
         int32_t rank = team.started + 1;
         pthread_t thread;
-        team.born[rank] = atomic_load(&team.call.value);
+        team.made[rank] = atomic_load(&team.call.value);
         if (pthread_create(&thread, &detached, worker, (void *)(intptr_t)rank)) break;
         team.started = rank;
     }
@@ -318,7 +319,7 @@ static void run_long(int32_t crews, int32_t size, crew_body body, void *const *c
  * of 21; steps that come once in a while take as long as alone. */
 static void run_brief(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
     const int64_t now = nanoseconds();
-    const int awake = team.started + 1 >= crews * size && !atomic_load(&team.call.sleepers);
+    const int awake = atomic_load(&team.born) + 1 >= crews * size && !atomic_load(&team.call.sleepers);
     if (awake) {
         team.begun = now; /* nobody sleeps: the first wait, too, is lost */
         team.lost = 0;
@@ -342,7 +343,7 @@ void crew_run_several(int32_t crews, int32_t size, double time, crew_body body, 
     restore_denormals(mode);
 }
 
-void crew_run(int32_t size, crew_body body, void *context) { crew_run_several(1, size, INFINITY, body, &context); }
+void crew_run(int32_t size, double time, crew_body body, void *context) { crew_run_several(1, size, time, body, &context); }
 
 range crew_share(const crew *me, int64_t n, int64_t grain) {
     int64_t grains = (n + grain - 1) / grain;

@@ -14,20 +14,19 @@ typedef struct {
     int32_t rank, size, number;
 } crew;
 
-/* Multiply-adds (a core does some 50 to 100 a nanosecond) below which a call is better done alone: waking costs about 5 us.
- */
-enum { WORTH_WAKING = 400000 };
-
 typedef void (*crew_body)(const crew *me, void *context);
 
-/* Run body on `size` threads, the caller being rank 0; returns when all are done. Runs on the caller alone, with size 1,
- * when size is 1, when another caller has the team, or after the team has lost its time waiting on a busy machine. Denormals
- * are flushed to zero inside; the caller's mode is restored. */
-void crew_run(int32_t size, crew_body body, void *context);
+/* The time of a call that is long in any case, in nanoseconds. */
+enum { LONG_CALL = 1000000000 };
+
+/* Run body on `size` threads, the caller being rank 0; returns when all are done. `time` is about how many nanoseconds it
+ * takes: a call that is over before a sleeper is awake has only a team that is still awake after the call before. Runs on
+ * the caller alone, with size 1, when size is 1, when that team sleeps, when another caller has it, or after it has lost its
+ * time waiting on a busy machine. Denormals are flushed to zero inside; the caller's mode is restored. */
+void crew_run(int32_t size, double time, crew_body body, void *context);
 
 /* The same for several crews of `size` threads, each with its own context and barriers, at once; one after another where
- * crew_run would run alone. `time` is about how many nanoseconds it will take: a call that is over before a sleeper is awake
- * has only a team that is still awake after the call before, and else runs alone. */
+ * crew_run would run alone. */
 void crew_run_several(int32_t crews, int32_t size, double time, crew_body body, void *const *contexts);
 
 /* Wait until every thread of the crew is here. */

@@ -17,8 +17,8 @@
 #include "table.h"
 #include "wavefront.h"
 
-/* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions matter: most sizes are far from where
- * two ways meet. */
+/* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Their proportions choose a way, and most sizes are far from
+ * where two ways meet; whether a pass is brief (parallel.h) depends on the time itself, on a slower processor later. */
 static const double FMA = 0.14;   /* of one vector, and one row */
 static const double CELL = 3;     /* activations: of one vector of gates in one row */
 static const double STEP = 100;   /* what a step takes whatever its size */

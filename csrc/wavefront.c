@@ -110,7 +110,7 @@ void fastrnn_forward_stack(const fastrnn_stack *stack, const fastrnn_batch *batc
     r.in = in;
     r.out = out;
     if (r.threads > 1)
-        crew_run(r.threads, wavefront, &r);
+        crew_run(r.threads, LONG_CALL, wavefront, &r);
     else
         for (int32_t l = 0; l < stack->count; l++) run_chunk(&r, l, 0, 0);
 }

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cases
@@ -349,7 +350,11 @@ def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, bac
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells where a thread may run")
 def test_workers_may_run_where_they_could_before_they_were_woken(c):
     def allowed():
-        return {task.name: os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+        found = {}
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                found[task.name] = os.sched_getaffinity(int(task.name))
+        return found
 
     layer, x = fastrnn.LSTM(256, 256, backend="c"), np.ones((20, 32, 256), np.float32)
     layer(x)  # workers exist
@@ -357,7 +362,8 @@ def test_workers_may_run_where_they_could_before_they_were_woken(c):
     for _ in range(20):
         time.sleep(0.005)  # and fall asleep
         layer(x)
-        assert allowed() == before
+        after = allowed()
+        assert all(before[name] == after[name] for name in before.keys() & after.keys())
 
 
 @pytest.mark.parametrize(
@@ -369,7 +375,8 @@ def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, 
     isa = c.lib.fastrnn_isa_find(b"avx512")
     if isa < 0:
         pytest.skip("measured with AVX-512")
-    assert cases.planned(CellSpec(cell, H, H), 1, 1, False, isa, 2) == (split, 1 if split == "none" else 2)
+    spec = CellSpec(cell, H, H)
+    assert cases.planned(spec, 1, 1, False, isa, 2) == (split, 1 if split == "none" else 2)
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])

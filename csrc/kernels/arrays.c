@@ -47,7 +47,7 @@ INLINE void for_my_blocks(const crew *me, const list_pass *k, block_body *body) 
 static void run(const list_pass *k, crew_body body) {
     int64_t elements = 0;
     for (int32_t i = 0; i < k->list->count; i++) elements += k->list->sizes[i];
-    crew_run(elements < WORTH_SHARING ? 1 : crew_threads(), body, (void *)k);
+    crew_run(elements < WORTH_SHARING ? 1 : crew_threads(), (double)elements / 4, body, (void *)k);
 }
 
 /* In float64, where the square of a large float32 has room; sixteen sums, so that no addition waits for the one before. */

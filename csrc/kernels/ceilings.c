@@ -49,12 +49,12 @@ static int64_t total(const measurement *m) {
 
 double measure_fma_(int32_t threads, int64_t rounds) {
     measurement m = {.rounds = rounds};
-    crew_run(threads, fma_body, &m);
+    crew_run(threads, LONG_CALL, fma_body, &m);
     return 2.0 * VL * CHAINS * UNROLL * (double)total(&m);
 }
 
 double measure_read_(int32_t threads, int64_t rounds, const void *buffer, size_t size) {
     measurement m = {.rounds = rounds, .vectors = (int64_t)(size / sizeof(vec)), .buffer = buffer};
-    crew_run(threads, read_body, &m);
+    crew_run(threads, LONG_CALL, read_body, &m);
     return (double)sizeof(vec) * (double)total(&m);
 }

@@ -35,7 +35,7 @@ static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32
     enum { WORTH_SHARING = 1 << 19 }; /* reals; one takes 0.1 to 0.4 ns */
     packing p = {layout_of(layer), params, training, packed};
     const size_t all = training ? p.l.training_size : p.l.inference_size;
-    crew_run(all < WORTH_SHARING ? 1 : crew_threads(), pack_body, &p);
+    crew_run(all < WORTH_SHARING ? 1 : crew_threads(), LONG_CALL, pack_body, &p);
 }
 
 /* What a step of the sweep can be shared by: panels of gates, backward of dh. */

@@ -216,7 +216,7 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
     g.tokens = tokens;
     stack_begin(&g.s, model->packed, h, c);
     const int32_t threads = stack_plan(&g.s, n_prefix + n).threads;
-    while (!g.done) crew_run(threads, generate_some, &g);
+    while (!g.done) crew_run(threads, LONG_CALL, generate_some, &g);
     stack_states(&g.s, present_step(&g), h, c);
     return g.sampled;
 }

@@ -145,16 +145,18 @@ static void backward_body(const crew *me, void *context) {
     if (k->db) add_part(k->db + mine.begin, k->db_sum + mine.begin, mine.end - mine.begin);
 }
 
-static int32_t linear_threads(const linear_pass *k) {
-    const double work = (double)k->N * (double)k->l->I * (double)k->l->O;
-    return work < WORTH_WAKING ? 1 : most_threads(k->l);
+/* `products`: how many of N x I x O. */
+static void run_linear(int products, crew_body body, linear_pass *k) {
+    enum { MULTIPLY_ADDS = 75, WORTH_SHARING = 5000 }; /* a core does 50 to 100 in a nanosecond; nanoseconds */
+    const double time = products * (double)k->N * (double)k->l->I * (double)k->l->O / MULTIPLY_ADDS;
+    crew_run(time < WORTH_SHARING ? 1 : most_threads(k->l), time, body, k);
 }
 
 void linear_forward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, void *y, void *workspace) {
     linear_pass k = {.l = l, .p = linear_layout_of(l), .packed = packed, .x = x, .y = y, .N = N};
     arena a = {.base = workspace};
     place_linear(&a, &k, 0);
-    crew_run(linear_threads(&k), forward_body, &k);
+    run_linear(1, forward_body, &k);
 }
 
 void linear_backward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, const void *dy, void *dx,
@@ -163,5 +165,5 @@ void linear_backward_(const fastrnn_linear *l, const void *packed, int64_t N, co
         .l = l, .p = linear_layout_of(l), .packed = packed, .x = x, .dy = dy, .dx = dx, .dW = dW, .db = db, .N = N};
     arena a = {.base = workspace};
     place_linear(&a, &k, 1);
-    crew_run(linear_threads(&k), backward_body, &k);
+    run_linear(2, backward_body, &k);
 }

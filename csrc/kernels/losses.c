@@ -118,7 +118,8 @@ double softmax_cross_entropy_(const fastrnn_cross_entropy *how, const void *logi
     const int64_t count = count_rows(&k);
     if (count < 0) return -1;
     if (how->mean) k.scale = 1 / (double)larger(count, 1);
-    crew_run(how->N * how->V < WORTH_SHARING ? 1 : crew_threads(), loss_body, &k);
+    const int64_t n = how->N * how->V;
+    crew_run(n < WORTH_SHARING ? 1 : crew_threads(), (double)n / 2, loss_body, &k);
     double sum = 0;
     for (int64_t block = 0; block * LOSS_BLOCK < how->N; block++) sum += k.sums[block];
     return sum * k.scale;

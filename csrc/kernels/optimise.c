@@ -124,5 +124,6 @@ void optimise_(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *p
         ++*parameters[i].steps;
         elements += parameters[i].n;
     }
-    crew_run(elements < WORTH_SHARING ? 1 : crew_threads(), update_body, &(update_pass){how, count, parameters});
+    const int32_t threads = elements < WORTH_SHARING ? 1 : crew_threads();
+    crew_run(threads, (double)elements, update_body, &(update_pass){how, count, parameters});
 }

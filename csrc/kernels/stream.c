@@ -45,7 +45,7 @@ void stream_step_(void *memory, const void *x, int64_t id, void *y) {
         memcpy(k->s.x + k->step * I, x, (size_t)I * sizeof(real));
     else
         k->s.ids[k->step] = id;
-    crew_run_several(1, k->plan.threads, k->plan.time, step_body, (void *const[]){k});
+    crew_run(k->plan.threads, k->plan.time, step_body, k);
     memcpy(y, k->s.y + k->step * Y, (size_t)Y * sizeof(real));
     k->step ^= 1;
 }
