@@ -177,6 +177,9 @@ def test_chords_can_be_given(tmp_path, files):
     assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [
         (0, "Cmaj7"), (48, "Am7"), (96, "Cmaj7"), (144, "Am7")
     ]  # fmt: skip
+    _train(files, *SMALL, "--max-steps", 2, "--changes", "ii-V-I", "--out", tmp_path / "named")
+    song = load_player(tmp_path / "named").songs.train[0]
+    assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [(0, "Dm7"), (48, "G7"), (96, "Cmaj7")]
 
 
 # improvise and sample
@@ -258,6 +261,7 @@ def test_bad_input_to_training(tmp_path, files, capsys):
             fault = f"{files}/0.mid: {option} must be one of the parts 0 'lead', got {shown}"
             assert error(files / "0.mid", option, part) == fault
     assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
+    assert error(files, "--voices", "all", "--melody", "lead") == "--melody is for a line: --voices all takes all parts"
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
     assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)
     fault, line, place = error(files, "--changes", "Dm7 | H7").splitlines()

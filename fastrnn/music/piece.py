@@ -132,12 +132,15 @@ class Piece:
         following = bar_lines([metre], last + math.ceil(bar_length(*metre[1:])) + 1)
         return np.append(bars[1:], following[following > last][0])
 
+    def bar_metres(self) -> list[tuple[int, int]]:
+        """The metre of each of :meth:`bars`, numerator and denominator."""
+        of_bar = np.searchsorted([metre[0] for metre in self.metres], self.bars(), side="right") - 1
+        return [self.metres[m][1:] for m in of_bar.tolist()]
+
     def beats(self) -> NDArray[np.int64]:
         """The tick at which each beat of :meth:`bars` begins, int64; see :func:`beat_length`."""
-        bars = self.bars()
-        of_bar = np.searchsorted([metre[0] for metre in self.metres], bars, side="right") - 1
-        steps = [beat_length(*self.metres[m][1:]) for m in of_bar.tolist()]
-        bounds = zip(bars.tolist(), self.bar_ends().tolist(), steps, strict=True)
+        steps = [beat_length(*metre) for metre in self.bar_metres()]
+        bounds = zip(self.bars().tolist(), self.bar_ends().tolist(), steps, strict=True)
         return np.concatenate([np.arange(start, end, step, dtype=np.int64) for start, end, step in bounds])
 
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:
