@@ -14,7 +14,7 @@ from fastrnn.music import corpus, figures, songs
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
-from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.piece import HARDEST, Note, Part, Piece
 
 HEAD = "title: T\nstyle: blues\nkey: F\ntempo: 120\nswing: 0.6\n"
 
@@ -36,7 +36,7 @@ def test_every_tune_is_a_line_in_the_range_of_a_horn():
         assert all(horn.low <= note.pitch <= horn.high for note in notes), tune.title
         assert all(a.end <= b.onset for a, b in itertools.pairwise(notes)), tune.title
         assert tune.piece.length == tune.changes.length >= notes[-1].end
-        assert 0.5 < tune.piece.swing < 0.75
+        assert 0.5 < tune.piece.swing < HARDEST
         assert 60 <= tune.piece.tempos[0][1] <= 300
 
 
@@ -126,7 +126,7 @@ def test_beats_are_cut_into_equal_parts():
         ("chords: F7 | H\nmelody: C4 C4 C4 -\n", "line 6: expected a chord"),
         ("chords: F7 | Bb7\nmelody: C4 C4 C4 -\n", "line 8: the piece that ends here has 2 bars of chords and 1 of melody"),
         ("key: Q\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: 'Q' is not a key"),
-        ("swing: 0.9\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: swing must lie in [0.5, 0.75]"),
+        ("swing: 0.9\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: swing must lie in [0.5, 0.72]"),
         ("tempo: fast\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: could not convert"),
     ],
 )

@@ -15,9 +15,9 @@ from fastrnn.music.chords import parse_chord
 from fastrnn.music.grid import heard_swing
 from fastrnn.music.midi import parse_midi
 from fastrnn.music.midi_writing import RESOLUTION, midi_bytes
-from fastrnn.music.piece import TICKS, Note, Part, Piece, separated
+from fastrnn.music.piece import HARDEST, TICKS, Note, Part, Piece, separated
 
-SWINGS = (0.5, 0.55, 0.6, 0.62, 0.667, 0.7)
+SWINGS = (0.5, 0.55, 0.6, 0.62, 0.667, 0.7, HARDEST)
 TRIPLETS = ((0, 4, 8), (0, 4), (4, 8), (4,))
 SIXTEENTHS = ((0, 3, 6, 9), (0, 3), (0, 9), (3, 9), (6, 9), (0, 3, 6))
 SOME = ((0, 6), (6,), (0, 8), *TRIPLETS, *SIXTEENTHS)
@@ -92,6 +92,26 @@ def events(piece):
     """(ticks of the file since the last, kind, pitch) of the first part."""
     messages = mido.MidiFile(file=io.BytesIO(midi_bytes(piece))).tracks[1]
     return [(message.time, message.type, message.note) for message in messages if message.type.startswith("note")]
+
+
+def test_all_swing_that_can_be_asked_for_is_heard():
+    """Up to the hardest, and with the rounding of any file; a dotted eighth is none."""
+    eighths = Piece((part_of([(0, 6)] * 8),))
+    for swing in np.arange(0.532, HARDEST + 0.0005, 0.001).tolist():
+        found = read(eighths, min(swing, HARDEST))
+        assert found.parts == eighths.parts, swing
+        assert found.swing == pytest.approx(swing, abs=0.002)
+    assert read(eighths, HARDEST).swing == HARDEST  # its place is 346 of 480, which is a little later
+    dotted = Piece((part_of([(0, 9)] * 8),))
+    assert read(dotted, 0.5) == dotted
+    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.72\], got 0\.74"):
+        midi_bytes(eighths, swing=0.74)
+
+
+def test_at_two_thirds_a_first_sixteenth_is_a_triplet():
+    piece = Piece((part_of([(0, 6)] * 12 + [(0, 3)]),))
+    assert [note.onset for note in read(piece, 2 / 3).parts[0].notes[-2:]] == [144, 148]
+    assert read(piece, 0.62) == dataclasses.replace(piece, swing=0.621)
 
 
 def test_a_few_that_agree_off_the_grid_are_enough():
@@ -178,5 +198,5 @@ def test_a_piece_says_how_it_is_played():
     assert midi_bytes(swung) == midi_bytes(straight, swing=0.65) != midi_bytes(swung, swing=0.5)
     assert midi_bytes(swung, swing=0.5) == midi_bytes(straight)
     assert RESOLUTION % (2 * TICKS) == 0  # halves of ticks are ticks of the file
-    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.75\], got 0\.4"):
+    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.72\], got 0\.4"):
         Piece(swing=0.4)

@@ -22,7 +22,7 @@ _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
 def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) -> None:
     """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one a part.
 
-    ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
+    ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
     where none is given. What lies between is moved along, but a beat in which a part has triplets is played as it is
     written. Chord symbols are markers. Of more than fifteen pitched parts those of the same program share a channel, and of
     more than fifteen programs the first and the sixteenth do, and so on: such a file does not sound as it should.

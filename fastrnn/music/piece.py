@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .chords import Chord
 
 TICKS = 12  # a quarter
-STRAIGHT, HARDEST = 0.5, 0.75  # swing: see Piece
+STRAIGHT, HARDEST = 0.5, 0.72  # swing: see Piece; three quarters of a beat are a dotted eighth, and no swing
 
 Metre = tuple[int, int, int]  # the tick from which it counts, numerator, denominator; a bar begins there
 Tempo = tuple[int, float]  # the tick from which it counts, quarters a minute
@@ -83,7 +83,7 @@ class Piece:
 
     ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
     120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
-    to where the last note ends. ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth is to be played (see
+    to where the last note ends. ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth is to be played (see
     :mod:`fastrnn.music.grid`): the notes themselves lie straight. Raises ValueError for what cannot be.
     """
 
