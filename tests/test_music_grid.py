@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smf import midi, off, on, track
+from smf import marker, midi, off, on, track
 
 from fastrnn.music import corpus
 from fastrnn.music.chords import parse_chord
@@ -181,6 +181,21 @@ def test_straight_runs_in_a_piece_that_swings_stay_straight():
     found = parse_midi(midi(track(*rows), per_quarter=quarter)).parts[0]
     expected = [(0, 6)] * 8 + [(0, 3, 6, 9)] * 4 + [(0, 4, 8)]
     assert [note.onset for note in found.notes] == [TICKS * b + p for b, places in enumerate(expected) for p in places]
+
+
+@pytest.mark.parametrize("place", [298, 307, 320])  # of 480: a swing of 0.62, 0.64 and 2/3
+def test_chords_that_are_swung_come_to_the_grid_with_the_notes(place):
+    beats = [(0, place)] * 8 + [(0, 160, 320), (0,)]
+    onsets = [480 * b + at for b, places in enumerate(beats) for at in places]
+    notes = [event for delta in np.diff(onsets, prepend=0).tolist() for event in ((delta, on(60)), (0, off(60)))]
+    words = {480 * 4 + place: "Dm7", 480 * 5 + 240: "G7", 480 * 8 + 320: "C", 480 * 9 + place: "F"}
+    deltas = np.diff(list(words), prepend=0).tolist()
+    piece = parse_midi(midi(track(*zip(deltas, map(marker, words.values()), strict=True)), track(*notes)))
+    alone = 7 if place == 298 else 8  # no note swings in the last beat, nor in the one of triplets
+    expected = [(12 * 4 + 6, "Dm7"), (12 * 5 + 6, "G7"), (12 * 8 + 8, "C"), (12 * 9 + alone, "F")]
+    assert [(tick, chord.symbol) for tick, chord in piece.chords] == expected
+    assert [note.onset for note in piece.parts[0].notes][9] == 54
+    assert piece.chord_at([48, 54, 60, 66]).tolist() == [-1, 0, 0, 1]
 
 
 def test_swing_is_heard_at_every_resolution():

@@ -110,6 +110,20 @@ def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread:
     return back(onset), back(end)
 
 
+def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swing: float, spread: float) -> Ints:
+    """Where words stand, ``[N]`` ticks of a file, as ticks of the grid; ``parts`` are the onsets of what is played there.
+
+    Some programs move chord symbols along with the notes that they swing, and others do not: in a beat in which a part
+    swings a word that is swung comes to where the notes do, and one that is straight stays.
+    """
+    nearest = on_grid(ticks, per_quarter)
+    if swing == STRAIGHT:
+        return nearest
+    beats = [np.setdiff1d(_between(p, per_quarter)[:, 0], _straight_beats(p, per_quarter, swing, spread)) for p in parts]
+    straight, _ = straightened(ticks, ticks, per_quarter, swing, spread)
+    return np.where(np.isin(ticks // per_quarter, np.concatenate(beats)), straight, nearest)
+
+
 def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) -> Ints:
     """The numbers of the beats that do not swing: in which a part's onsets are likelier triplets, or anything on the grid.
 
