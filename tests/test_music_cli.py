@@ -320,7 +320,7 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
     assert error("--out", tmp_path / "no" / "x.mid") == f"{tmp_path}/no: no such folder"
     assert "a bar of 4/4 cannot hold 9 chords" in error(*out, changes="C D E F G A B C D")
     assert "is not a key" in error(*out, "--key", "H")
-    assert error(*out, "--swing", 0.9).startswith("argument --swing: must be a number at least 0.5")
+    assert error(*out, "--swing", 0.74) == "argument --swing: must be a number at least 0.5 and at most 0.72, got '0.74'"
     assert error(*out, "--tempo", 9999).startswith("argument --tempo")
     assert error(*out, "--sound-font", "x.sf2") == "--sound-font is for --wav"
     assert error(*out, "--primer", tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"

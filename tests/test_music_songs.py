@@ -75,7 +75,7 @@ def test_a_copy_is_the_same_music(folder):
         (((0, 3, 4), (72, 4, 4)), 20, [(0, "C"), (36, "F"), (60, "G"), (72, "C")]),
         (((0, 1, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),  # a pickup has the first chord
         (((0, 4, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),
-        (((0, 1, 8), (6, 3, 4)), 14, [(0, "C"), (42, "F"), (66, "G")]),  # though its metre could not hold two
+        (((0, 1, 8), (6, 3, 4)), 13, [(0, "C"), (42, "F"), (66, "G")]),  # though its metre could not hold two
         (((0, 4, 4), (72, 3, 4)), 16, [(0, "C"), (48, "F"), (72, "C")]),  # the second bar is cut short before G
         (((0, 3, 4), (36, 2, 4)), 14, [(0, "C"), (36, "F"), (48, "G"), (60, "C")]),  # a longer first bar is none
         (((0, 3, 4),), 8, [(0, "C"), (36, "F")]),  # the piece ends before G
