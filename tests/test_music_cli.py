@@ -177,6 +177,9 @@ def test_chords_can_be_given(tmp_path, files):
     assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [
         (0, "Cmaj7"), (48, "Am7"), (96, "Cmaj7"), (144, "Am7")
     ]  # fmt: skip
+    _train(files, *SMALL, "--max-steps", 2, "--changes", "ii-V-I", "--out", tmp_path / "named")
+    song = load_player(tmp_path / "named").songs.train[0]
+    assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [(0, "Dm7"), (48, "G7"), (96, "Cmaj7")]
 
 
 # improvise and sample
@@ -258,6 +261,7 @@ def test_bad_input_to_training(tmp_path, files, capsys):
             fault = f"{files}/0.mid: {option} must be one of the parts 0 'lead', got {shown}"
             assert error(files / "0.mid", option, part) == fault
     assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
+    assert error(files, "--voices", "all", "--melody", "lead") == "--melody is for a line: --voices all takes all parts"
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
     assert "not enough memory: LSTM 2 x 2000000 has" in error("--hidden", 2000000, status=1)
     fault, line, place = error(files, "--changes", "Dm7 | H7").splitlines()
@@ -316,7 +320,7 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
     assert error("--out", tmp_path / "no" / "x.mid") == f"{tmp_path}/no: no such folder"
     assert "a bar of 4/4 cannot hold 9 chords" in error(*out, changes="C D E F G A B C D")
     assert "is not a key" in error(*out, "--key", "H")
-    assert error(*out, "--swing", 0.9).startswith("argument --swing: must be a number at least 0.5")
+    assert error(*out, "--swing", 0.74) == "argument --swing: must be a number at least 0.5 and at most 0.72, got '0.74'"
     assert error(*out, "--tempo", 9999).startswith("argument --tempo")
     assert error(*out, "--sound-font", "x.sf2") == "--sound-font is for --wav"
     assert error(*out, "--primer", tmp_path / "gone.mid") == f"{tmp_path}/gone.mid: No such file or directory"

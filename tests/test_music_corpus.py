@@ -14,7 +14,7 @@ from fastrnn.music import corpus, figures, songs
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
-from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.piece import HARDEST, Note, Part, Piece
 
 HEAD = "title: T\nstyle: blues\nkey: F\ntempo: 120\nswing: 0.6\n"
 
@@ -36,7 +36,7 @@ def test_every_tune_is_a_line_in_the_range_of_a_horn():
         assert all(horn.low <= note.pitch <= horn.high for note in notes), tune.title
         assert all(a.end <= b.onset for a, b in itertools.pairwise(notes)), tune.title
         assert tune.piece.length == tune.changes.length >= notes[-1].end
-        assert 0.5 < tune.piece.swing < 0.75
+        assert 0.5 < tune.piece.swing < HARDEST
         assert 60 <= tune.piece.tempos[0][1] <= 300
 
 
@@ -126,7 +126,7 @@ def test_beats_are_cut_into_equal_parts():
         ("chords: F7 | H\nmelody: C4 C4 C4 -\n", "line 6: expected a chord"),
         ("chords: F7 | Bb7\nmelody: C4 C4 C4 -\n", "line 8: the piece that ends here has 2 bars of chords and 1 of melody"),
         ("key: Q\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: 'Q' is not a key"),
-        ("swing: 0.9\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: swing must lie in [0.5, 0.75]"),
+        ("swing: 0.9\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: swing must lie in [0.5, 0.72]"),
         ("tempo: fast\nchords: F7\nmelody: C4 C4 C4 -\n", "line 9: the piece that ends here: could not convert"),
     ],
 )
@@ -172,7 +172,7 @@ def test_figures_by_value():
     assert found.off_beat == pytest.approx(1 / 6)
     assert found.steps == pytest.approx(2 / 5)
     assert found.phrase == pytest.approx((36 + 24) / 2 / 12)
-    assert found.repeated_bars == 0
+    assert found.repeated_bars == found.repeated_phrases == 0
     assert "chord tones on strong beats    66.7%" in found.lines()
 
 
@@ -180,12 +180,31 @@ def test_figures_of_repeats_and_of_unknown_chords():
     bar = [Note(0, 6, 60), Note(6, 6, 64)]
     moved = [Note(n.onset + 48 * b, n.duration, n.pitch + 5 * b) for b in range(3) for n in bar]
     found = figures.figures([Piece((Part(notes=tuple(moved)),))])
-    assert found.repeated_bars == pytest.approx(2 / 3)
+    assert found.repeated_bars == found.repeated_phrases == pytest.approx(2 / 3)
     assert math.isnan(found.chord_tones)
     with pytest.raises(ValueError, match="pieces must have notes in that part, got none"):
         figures.figures([Piece((Part(),))])
     with pytest.raises(ValueError, match="part must be the number of one of 1 parts, got 1"):
         figures.figures([small_piece()], 1)
+
+
+def test_a_phrase_is_repeated_wherever_it_begins():
+    def phrase(onset, pitch, *intervals, last=6):
+        notes = [Note(onset + 6 * i, 6, pitch + interval) for i, interval in enumerate((0, *intervals[:-1]))]
+        return [*notes, Note(onset + 6 * len(notes), last, pitch + intervals[-1])]
+
+    first = phrase(0, 60, 4, 7)
+    again = phrase(36, 65, 4, 7)  # over the bar line
+    moved = phrase(90, 62, 4, 7)
+    higher, longer = phrase(126, 60, 4, 8), phrase(162, 60, 4, 7, last=12)
+    alone = [Note(tick, 6, 60) for tick in (204, 228)]
+    found = figures.figures([Piece((Part(notes=(*first, *again, *moved, *higher, *longer, *alone)),))])
+    assert found.repeated_phrases == pytest.approx(2 / 5)  # single notes do not count
+    assert found.repeated_bars == 0
+    assert "repeated phrases               40.0%" in found.lines()
+    both = figures.figures([Piece((Part(notes=tuple(notes)),)) for notes in (first, again)])
+    assert both.repeated_phrases == 0  # they are of two pieces
+    assert math.isnan(figures.figures([Piece((Part(notes=tuple(alone)),))]).repeated_phrases)
 
 
 def test_phrases():

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smf import midi, off, on, track
+from smf import marker, midi, off, on, track
 
 from fastrnn.music import corpus
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.grid import heard_swing
 from fastrnn.music.midi import parse_midi
 from fastrnn.music.midi_writing import RESOLUTION, midi_bytes
-from fastrnn.music.piece import TICKS, Note, Part, Piece, separated
+from fastrnn.music.piece import HARDEST, TICKS, Note, Part, Piece, separated
 
-SWINGS = (0.5, 0.55, 0.6, 0.62, 0.667, 0.7)
+SWINGS = (0.5, 0.55, 0.6, 0.62, 0.667, 0.7, HARDEST)
 TRIPLETS = ((0, 4, 8), (0, 4), (4, 8), (4,))
 SIXTEENTHS = ((0, 3, 6, 9), (0, 3), (0, 9), (3, 9), (6, 9), (0, 3, 6))
 SOME = ((0, 6), (6,), (0, 8), *TRIPLETS, *SIXTEENTHS)
@@ -94,6 +94,26 @@ def events(piece):
     return [(message.time, message.type, message.note) for message in messages if message.type.startswith("note")]
 
 
+def test_all_swing_that_can_be_asked_for_is_heard():
+    """Up to the hardest, and with the rounding of any file; a dotted eighth is none."""
+    eighths = Piece((part_of([(0, 6)] * 8),))
+    for swing in np.arange(0.532, HARDEST + 0.0005, 0.001).tolist():
+        found = read(eighths, min(swing, HARDEST))
+        assert found.parts == eighths.parts, swing
+        assert found.swing == pytest.approx(swing, abs=0.002)
+    assert read(eighths, HARDEST).swing == HARDEST  # its place is 346 of 480, which is a little later
+    dotted = Piece((part_of([(0, 9)] * 8),))
+    assert read(dotted, 0.5) == dotted
+    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.72\], got 0\.74"):
+        midi_bytes(eighths, swing=0.74)
+
+
+def test_at_two_thirds_a_first_sixteenth_is_a_triplet():
+    piece = Piece((part_of([(0, 6)] * 12 + [(0, 3)]),))
+    assert [note.onset for note in read(piece, 2 / 3).parts[0].notes[-2:]] == [144, 148]
+    assert read(piece, 0.62) == dataclasses.replace(piece, swing=0.621)
+
+
 def test_a_few_that_agree_off_the_grid_are_enough():
     lick = Piece((part_of([(0, 6)] * 3),))
     assert read(lick, 0.62) == dataclasses.replace(lick, swing=0.621)  # 298 of 480
@@ -163,6 +183,21 @@ def test_straight_runs_in_a_piece_that_swings_stay_straight():
     assert [note.onset for note in found.notes] == [TICKS * b + p for b, places in enumerate(expected) for p in places]
 
 
+@pytest.mark.parametrize("place", [298, 307, 320])  # of 480: a swing of 0.62, 0.64 and 2/3
+def test_chords_that_are_swung_come_to_the_grid_with_the_notes(place):
+    beats = [(0, place)] * 8 + [(0, 160, 320), (0,)]
+    onsets = [480 * b + at for b, places in enumerate(beats) for at in places]
+    notes = [event for delta in np.diff(onsets, prepend=0).tolist() for event in ((delta, on(60)), (0, off(60)))]
+    words = {480 * 4 + place: "Dm7", 480 * 5 + 240: "G7", 480 * 8 + 320: "C", 480 * 9 + place: "F"}
+    deltas = np.diff(list(words), prepend=0).tolist()
+    piece = parse_midi(midi(track(*zip(deltas, map(marker, words.values()), strict=True)), track(*notes)))
+    alone = 7 if place == 298 else 8  # no note swings in the last beat, nor in the one of triplets
+    expected = [(12 * 4 + 6, "Dm7"), (12 * 5 + 6, "G7"), (12 * 8 + 8, "C"), (12 * 9 + alone, "F")]
+    assert [(tick, chord.symbol) for tick, chord in piece.chords] == expected
+    assert [note.onset for note in piece.parts[0].notes][9] == 54
+    assert piece.chord_at([48, 54, 60, 66]).tolist() == [-1, 0, 0, 1]
+
+
 def test_swing_is_heard_at_every_resolution():
     for per_quarter in (24, 96, 192, 480, 960, 10080):
         onsets = np.array([b * per_quarter + place for b in range(12) for place in (0, round(0.64 * per_quarter))])
@@ -178,5 +213,5 @@ def test_a_piece_says_how_it_is_played():
     assert midi_bytes(swung) == midi_bytes(straight, swing=0.65) != midi_bytes(swung, swing=0.5)
     assert midi_bytes(swung, swing=0.5) == midi_bytes(straight)
     assert RESOLUTION % (2 * TICKS) == 0  # halves of ticks are ticks of the file
-    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.75\], got 0\.4"):
+    with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.72\], got 0\.4"):
         Piece(swing=0.4)

@@ -9,17 +9,18 @@ import numpy as np
 import pretty_midi
 import pytest
 import smf
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from smf import END, lyric, marker, metre, midi, name, off, on, program, tempo, text, track
 
 from fastrnn.music import midi as reading
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.grid import RESOLUTION
+from fastrnn.music.grid import RESOLUTION, heard_swing
 from fastrnn.music.midi import MidiError, parse_midi, read_midi
 from fastrnn.music.midi_folder import read_collection
+from fastrnn.music.midi_tracks import MARKED
 from fastrnn.music.midi_writing import midi_bytes, write_midi
-from fastrnn.music.piece import Note, Part, Piece, separated
+from fastrnn.music.piece import STRAIGHT, TICKS, Note, Part, Piece, separated
 
 
 def notes_of(data, part=0, **options):
@@ -125,6 +126,15 @@ def test_words_are_chords_where_most_of_them_are(kind):
         assert chords_of(*map(kind, none)) == []
     for sections in (("A",), ("A", "A", "B", "A"), ("Intro", "A", "B", "A"), ("A", "B", "C", "B", "D")):
         assert chords_of(*map(kind, sections)) == []
+
+
+@pytest.mark.parametrize("symbols", [("A",), ("A", "B"), ("A", "B", "C"), ("A", "A", "B", "A")])
+def test_our_own_letters_are_chords(symbols):
+    chords = tuple((24 * i, parse_chord(symbol)) for i, symbol in enumerate(symbols))
+    piece = Piece((Part(notes=(Note(0, 96, 60),)),), chords=chords)
+    assert parse_midi(midi_bytes(piece), fewest=1).chords == chords
+    assert chords_of(text(MARKED), *map(lyric, symbols)) == []  # which is said of markers alone
+    assert MARKED.encode() not in midi_bytes(dataclasses.replace(piece, chords=()))
 
 
 def test_the_first_kind_of_words_that_has_chords_counts():
@@ -297,13 +307,15 @@ def pieces(draw):
     ticks = draw(st.lists(st.integers(1, 400), max_size=3, unique=True).map(sorted))
     metres = ((0, 4, 4), *((tick, 3 + k % 2, 8) for k, tick in enumerate(ticks)))
     tempos = ((0, 6e7 / 500_000), *((tick, 6e7 / (400_000 + k)) for k, tick in enumerate(ticks)))
-    chords = tuple((tick, parse_chord(draw(st.sampled_from(["Dm7", "G7", "C∆", "N.C.", "C", "F"])))) for tick in ticks)
+    chords = tuple((tick, parse_chord(draw(st.sampled_from(["Dm7", "G7", "C∆", "N.C.", "A", "B", "C"])))) for tick in ticks)
     return Piece(tuple(map(part, range(draw(st.integers(1, 18))))), metres, tempos, chords, draw(st.integers(400, 600)))
 
 
 @settings(max_examples=40, deadline=None)
 @given(pieces())
 def test_what_is_written_is_read_again(piece):
+    onsets = [part.arrays()[0] * (RESOLUTION // TICKS) for part in piece.parts if not part.is_drum]
+    assume(heard_swing(onsets, RESOLUTION)[0] == STRAIGHT)  # notes anywhere may agree on one off-beat, and are swung then
     assert parse_midi(midi_bytes(piece), drums=True, fewest=1) == piece
 
 
@@ -334,7 +346,7 @@ def test_swing_moves_off_beats_and_leaves_triplets():
     np.testing.assert_allclose(onsets_in_file(Piece((eighths,)), 0.6), [0, 0.6, 0.6, 1, 1, 2], atol=1 / RESOLUTION)
     assert onsets_in_file(Piece((eighths,)), 0.5) == [0, 0.5, 0.5, 1, 1, 2]
     triplets = Part(notes=(Note(0, 4, 60), Note(4, 4, 62), Note(8, 10, 64)))
-    np.testing.assert_allclose(onsets_in_file(Piece((triplets,)), 0.75), [0, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 1.75])
+    np.testing.assert_allclose(onsets_in_file(Piece((triplets,)), 0.7), [0, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 1.7])
     sixteenths = Part(notes=tuple(Note(tick, 3, 60) for tick in (0, 3, 6, 9)))
     np.testing.assert_allclose(
         onsets_in_file(Piece((sixteenths,)), 0.6), [0, 0.3, 0.3, 0.6, 0.6, 0.8, 0.8, 1], atol=1 / RESOLUTION
@@ -342,7 +354,7 @@ def test_swing_moves_off_beats_and_leaves_triplets():
 
 
 @settings(max_examples=20, deadline=None)
-@given(pieces(), st.sampled_from([0.5, 0.55, 2 / 3, 0.75]))
+@given(pieces(), st.sampled_from([0.5, 0.55, 2 / 3, 0.72]))
 def test_swing_keeps_every_note_and_their_order(piece, swing):
     played = parse_midi(midi_bytes(piece, swing=swing), drums=True, fewest=1)
     for part, straight in zip(played.parts, piece.parts, strict=True):
@@ -357,7 +369,7 @@ def by_pitch(part):
 @pytest.mark.parametrize(
     ("piece", "swing", "message"),
     [
-        (Piece(), 0.8, r"swing must lie in \[0\.5, 0\.75\], got 0\.8"),
+        (Piece(), 0.73, r"swing must lie in \[0\.5, 0\.72\], got 0\.73"),
         (Piece(metres=((0, 4, 5),)), 0.5, "a metre of 4/5 cannot be written"),
         (Piece(tempos=((0, 1.0),)), 0.5, "a tempo of 1 quarters a minute cannot be written"),
     ],

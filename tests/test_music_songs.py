@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from fastrnn.music import songs
-from fastrnn.music.changes import parse_changes
+from fastrnn.music.changes import progression
+from fastrnn.music.chords import ChordError
 from fastrnn.music.midi import MidiError
 from fastrnn.music.midi_folder import read_collection
 from fastrnn.music.midi_writing import write_midi
@@ -67,19 +68,45 @@ def test_a_copy_is_the_same_music(folder):
     ("metres", "count", "expected"),
     [
         (((0, 4, 4),), 24, [(0, "C"), (48, "F"), (72, "G"), (96, "C")]),
-        (((0, 3, 4),), 24, [(0, "C"), (36, "F"), (54, "G"), (72, "C"), (108, "F"), (126, "G")]),
+        (((0, 3, 4),), 24, [(0, "C"), (36, "F"), (60, "G"), (72, "C"), (108, "F"), (132, "G")]),
+        (((0, 5, 8),), 15, [(0, "C"), (30, "F"), (48, "G"), (60, "C")]),  # three eighths and two
+        (((0, 6, 8),), 12, [(0, "C"), (36, "F"), (54, "G")]),
         (((0, 2, 4),), 12, [(0, "C"), (24, "F"), (36, "G"), (48, "C")]),
-        (((0, 3, 4), (72, 4, 4)), 20, [(0, "C"), (36, "F"), (54, "G"), (72, "C")]),
-        (((0, 1, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (66, "G")]),  # a pickup has the first chord
-        (((0, 4, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (66, "G")]),
+        (((0, 3, 4), (72, 4, 4)), 20, [(0, "C"), (36, "F"), (60, "G"), (72, "C")]),
+        (((0, 1, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),  # a pickup has the first chord
+        (((0, 4, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),
+        (((0, 1, 8), (6, 3, 4)), 13, [(0, "C"), (42, "F"), (66, "G")]),  # though its metre could not hold two
+        (((0, 4, 4), (72, 3, 4)), 16, [(0, "C"), (48, "F"), (72, "C")]),  # the second bar is cut short before G
         (((0, 3, 4), (36, 2, 4)), 14, [(0, "C"), (36, "F"), (48, "G"), (60, "C")]),  # a longer first bar is none
         (((0, 3, 4),), 8, [(0, "C"), (36, "F")]),  # the piece ends before G
     ],
 )
-def test_changes_fill_the_bars_of_the_file(tmp_path, metres, count, expected):
+def test_changes_are_laid_out_in_the_bars_of_the_file(tmp_path, metres, count, expected):
     write_midi(tmp_path / "a.mid", eighths(count=count, metres=metres))
-    (song,) = songs.read([tmp_path / "a.mid"], changes=parse_changes("C | F G")).songs
+    (song,) = songs.read([tmp_path / "a.mid"], changes="C | F G").songs
     assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == expected
+
+
+def test_changes_may_be_a_progression_by_its_name(tmp_path):
+    write_midi(tmp_path / "a.mid", eighths(count=12 * 6, metres=((0, 3, 4),)))
+    (song,) = songs.read([tmp_path / "a.mid"], changes="blues").songs
+    assert song.piece.chords == progression("blues", "C", (3, 4)).chords
+    assert (3 * 36 + 24, "C7") in [(tick, chord.symbol) for tick, chord in song.piece.chords]  # Gm7 has two beats
+
+
+def test_changes_that_a_file_cannot_hold(folder):
+    short = folder / "short.mid"
+    write_midi(short, eighths(count=8, metres=((0, 1, 8),)))
+    fault = f"{short}: a bar of 1/8 cannot hold 2 chords"
+    lines = []
+    library = songs.read([folder], changes="C | F G", report=lines.append)
+    assert ([song.title for song in library.songs], lines) == (["a", "b"], [f"skipped: {fault}"])
+    assert library.skipped == ((short, fault),)
+    with pytest.raises(MidiError) as caught:
+        songs.read([short], changes="C | F G")
+    assert str(caught.value) == fault
+    with pytest.raises(ChordError, match="expected a chord"):
+        songs.read([folder / "gone.mid"], changes="C | H")  # before any file is read
 
 
 def test_swing_is_the_songs(tmp_path):

@@ -210,7 +210,7 @@ def test_notes_begin_when_they_should():
     assert first_sound(off_beat) == pytest.approx(0.5, abs=0.005)
     assert first_sound(off_beat, swing=0.66) == pytest.approx(0.66, abs=0.005)
     triplet = Piece((Part(notes=(Note(8, 4, 72),)),), tempos=((0, 60.0),))
-    assert first_sound(triplet, swing=0.75) == pytest.approx(2 / 3, abs=0.005)
+    assert first_sound(triplet, swing=0.72) == pytest.approx(2 / 3, abs=0.005)
     slower = Piece((Part(notes=(Note(24, 12, 72),)),), tempos=((0, 120.0), (12, 60.0)))
     assert first_sound(slower) == pytest.approx(0.5 + 1.0, abs=0.005)
 
@@ -227,7 +227,7 @@ def test_loud_is_louder_and_releases_do_not_click():
 
 def test_silence_and_bad_arguments():
     assert not synthesis.render(Piece(length=48), rate=RATE).any()
-    with pytest.raises(ValueError, match=r"swing must lie in \[0.5, 0.75\], got 0.8"):
+    with pytest.raises(ValueError, match=r"swing must lie in \[0.5, 0.72\], got 0.8"):
         synthesis.render(Piece(length=48), swing=0.8)
     with pytest.raises(ValueError, match="rate must be at least 8000, got 10"):
         synthesis.render(Piece(length=48), rate=10)

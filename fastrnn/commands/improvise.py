@@ -24,7 +24,6 @@ from .music_output import (
 from .notes import note
 
 if TYPE_CHECKING:
-    from ..music.changes import Changes
     from ..music.generation import Form
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
@@ -79,6 +78,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Improvise; 0."""
+    from ..music.changes import changes_of
     from ..music.generation import Form
     from ..music.piece import commonest_metre
     from ..music.run_folder import load_player
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     player = load_player(arguments.folder)
     pieces = [song.piece for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
-    form = Form.of(_changes(arguments.changes, arguments.key, metre).choruses(arguments.choruses))
+    form = Form.of(changes_of(arguments.changes, arguments.key, metre).choruses(arguments.choruses))
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
@@ -129,16 +129,6 @@ def play(
         note(f"the first {solo.primed} notes are the primer's, and not in the figures")
     tell_figures(solo, form, player)
     return 0
-
-
-def _changes(text: str, key: str | None, metre: tuple[int, int]) -> Changes:
-    """The changes of --changes and --key, in bars of ``metre``. Raises ChordError."""
-    from ..music.changes import flats_in, parse_changes, parse_key, progression, progressions
-
-    if text in progressions():
-        return progression(text, "C" if key is None else key, metre)
-    changes = parse_changes(text, metre)
-    return changes if key is None else changes.transposed(parse_key(key), flats=flats_in(key))
 
 
 def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:

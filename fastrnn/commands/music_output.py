@@ -30,6 +30,7 @@ TOP_P = 0.95  # of music: the last twentieth are the notes that stand out
 def add_music_options(parser: argparse.ArgumentParser) -> None:
     """What is written, and how it is played."""
     from ..music.instruments import INSTRUMENTS
+    from ..music.piece import HARDEST, STRAIGHT
 
     group = parser.add_argument_group("music")
     group.add_argument("--out", type=Path, metavar="FILE.mid", help="the MIDI file to write")
@@ -41,7 +42,7 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--swing",
-        type=real(0.5, 0.75),
+        type=real(STRAIGHT, HARDEST),
         metavar="S",
         help="the share of a beat that the first of two eighths takes: 0.5 straight, 0.67 triplets (default: the songs'; "
         "metres such as 6/8 are straight)",

@@ -26,10 +26,10 @@ Without files it learns from choruses that were written for fastrnn: blues, ii-V
 """
 EPILOG = """\
 Of each file the melody is learned, as a line of single notes (which part that is, is guessed; --melody names it), or,
-where most files are for piano alone, all that is played, notes that sound together included (--voices). Chords are the
-file's own (markers, texts or lyrics that are chord symbols), or are inferred from what sounds, or are given with
---changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones, and learned in
-all twelve keys. A file that comes twice is learned from once.
+where most files are for piano alone, all that is played, notes that sound together included (--voices). Drums are never
+learned. Chords are the file's own (markers, texts or lyrics that are chord symbols), or are inferred from what sounds,
+or are given with --changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones,
+and learned in all twelve keys. A file that comes twice is learned from once.
 
 A run folder holds config.json, pieces.json (what was learned from: the files are not needed again), best.safetensors
 and last.safetensors (checkpoints), metrics.csv (losses in nats per token), loss.png and samples.txt (four bars over a
@@ -60,7 +60,11 @@ class Flags(CommonOptions):
         group.add_argument("--voices", choices=VOICES, help="the melody as a line, or all that is played (default: auto)")
         group.add_argument("--melody", metavar="PART", help="the part that is the melody, by name or number from 0")
         group.add_argument("--chords", metavar="PART", help="the part that chords are heard in, by name or number from 0")
-        group.add_argument("--changes", metavar="CHORDS", help='those of all files, bar by bar, such as "Dm7 | G7 | C | %%"')
+        group.add_argument(
+            "--changes",
+            metavar="CHORDS",
+            help='those of all files, bar by bar, such as "Dm7 | G7 | C | %%", or the name of a progression, in C',
+        )
         group.add_argument(
             "--no-transpose",
             dest="transpose",
@@ -111,19 +115,29 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(paths: list[str], options: JazzOptions) -> Library:
     """The songs. Raises MidiError, ChordError, and InputError for what cannot be read."""
     from ..music import songs
-    from ..music.changes import parse_changes
 
     if not paths:
         return songs.embedded()
-    changes = parse_changes(options.changes) if options.changes else None
-    parts: dict[str, Any] = {"voices": options.voices, "melody": options.melody, "chords": options.chords}
+    how = {name: getattr(options, name) for name in ("voices", "melody", "chords", "changes")}
     try:
-        library = songs.read(paths, changes=changes, report=note, **parts)
+        library = songs.read(paths, report=note, **how)
     except OSError as error:
         raise InputError(explain(error)) from error
     if library.skipped:
         note(f"{len(library.songs) + len(library.skipped)} MIDI files: {len(library.skipped)} skipped")
     return library
+
+
+def _check_music(paths: list[str], options: JazzOptions) -> None:
+    """Raises UsageError for options that do not go together."""
+    if not paths and (options.melody or options.chords or options.changes or options.voices != "auto"):
+        raise UsageError(
+            "--melody, --chords, --changes and --voices are for files: the embedded choruses are lines with chords"
+        )
+    if options.chords and options.changes:
+        raise UsageError("--chords and --changes exclude each other")
+    if options.melody and options.voices == "all":
+        raise UsageError("--melody is for a line: --voices all takes all parts")
 
 
 def _split(library: Library, options: JazzOptions) -> Split:
@@ -142,12 +156,7 @@ def _start(arguments: argparse.Namespace) -> int:
     from ..training.folder import Kernels, claimed, replacing
 
     options = make_options(**given(arguments, JazzOptions.names()))
-    if not arguments.paths and (options.melody or options.chords or options.changes or options.voices != "auto"):
-        raise UsageError(
-            "--melody, --chords, --changes and --voices are for files: the embedded choruses are lines with chords"
-        )
-    if options.chords and options.changes:
-        raise UsageError("--chords and --changes exclude each other")
+    _check_music(arguments.paths, options)
     library = _read(arguments.paths, options)
     songs = _split(library, options)
     out = arguments.out or fresh_folder((Path(arguments.paths[0]).resolve().stem if arguments.paths else NAME) or NAME)

@@ -242,6 +242,18 @@ def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> C
     return parse_changes(_PROGRESSIONS[played], metre).transposed(parse_note(tonic), flats=flats)
 
 
+def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4)) -> Changes:
+    """The changes that ``text`` has, or those of the progression that it names, in bars of ``metre``.
+
+    They are in C and are moved to ``key``; without one they stay as they are. Raises ChordError as :func:`parse_changes` and
+    :func:`progression` do, and ValueError for a metre that the grid of ticks cannot hold.
+    """
+    if text in progressions():
+        return progression(text, "C" if key is None else key, metre)
+    changes = parse_changes(text, metre)
+    return changes if key is None else changes.transposed(parse_key(key), flats=flats_in(key))
+
+
 def parse_key(key: str) -> int:
     """The pitch class of the tonic. Raises ChordError."""
     return parse_note(_key(key)["tonic"])

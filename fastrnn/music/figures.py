@@ -12,6 +12,7 @@ from .chords import scale
 from .piece import TICKS, Note, Part, Piece, bar_length
 
 Ints = NDArray[np.int64]
+Shape = tuple[tuple[int, int, int], ...]  # ticks from a beginning, duration, semitones from the first note
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Figures:
     repeated_bars: (
         float  # the share of bars with notes that were heard before in the same piece, at the same pitch or another
     )
+    repeated_phrases: float  # that of phrases of two notes or more, wherever in the bar they begin
 
     def lines(self) -> list[str]:
         """The figures in words, a line each."""
@@ -53,6 +55,7 @@ class Figures:
             f"steps                          {self.steps:.1%} of intervals",
             f"phrases                        {self.phrase:.1f} quarters on average",
             f"repeated bars                  {self.repeated_bars:.1%}",
+            f"repeated phrases               {self.repeated_phrases:.1%}",
         ]
 
 
@@ -89,7 +92,8 @@ def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
         off_beat=_share(counts.off_beat),
         steps=_share(counts.step),
         phrase=sum(counts.phrases) / len(counts.phrases) / TICKS,
-        repeated_bars=_share(counts.repeated),
+        repeated_bars=_share(counts.repeated_bar),
+        repeated_phrases=_share(counts.repeated_phrase),
     )
 
 
@@ -105,7 +109,7 @@ def _share(flags: Sequence[bool | None]) -> float:
 
 
 class _Counts:
-    """What has been counted so far; lists have an entry a note, an interval or a bar."""
+    """What has been counted so far; lists have an entry a note, an interval, a bar or a phrase."""
 
     def __init__(self) -> None:
         self.bars = 0
@@ -118,7 +122,8 @@ class _Counts:
         self.off_beat: list[bool] = []
         self.step: list[bool] = []
         self.phrases: list[int] = []  # their lengths in ticks
-        self.repeated: list[bool] = []
+        self.repeated_bar: list[bool] = []
+        self.repeated_phrase: list[bool] = []
 
     def add(self, piece: Piece, part: Part) -> None:
         bars = piece.bars()
@@ -130,7 +135,10 @@ class _Counts:
         self.durations += duration.tolist()
         self.off_beat += (onset % TICKS != 0).tolist()
         self.step += [1 <= interval <= 2 for interval in np.abs(np.diff(pitch)).tolist()]
-        self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in phrases(part)]
+        found = phrases(part)
+        self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in found]
+        # A single note is no phrase here: any other of its length would repeat it.
+        self.repeated_phrase += _repeated(_shape(phrase, phrase[0].onset) for phrase in found if len(phrase) > 1)
         bar = np.searchsorted(bars, onset, side="right") - 1
         lengths = piece.bar_ends() - bars
         within = onset - bars[bar]
@@ -140,12 +148,23 @@ class _Counts:
             known = c >= 0 and bool(piece.chords[c][1].pitch_classes)
             self.chord_tone.append(p % 12 in piece.chords[c][1].pitch_classes if known else None)
             self.scale_tone.append(p % 12 in scales[c] if known else None)
-        seen: set[tuple[tuple[int, int, int], ...]] = set()
-        for b in np.unique(bar).tolist():
-            inside = np.flatnonzero(bar == b)
-            shape = tuple((int(within[i]), int(duration[i]), int(pitch[i] - pitch[inside[0]])) for i in inside)
-            self.repeated.append(shape in seen)
-            seen.add(shape)
+        of_bar = [(b, [part.notes[i] for i in np.flatnonzero(bar == b)]) for b in np.unique(bar).tolist()]
+        self.repeated_bar += _repeated(_shape(notes, int(bars[b])) for b, notes in of_bar)
+
+
+def _shape(notes: Sequence[Note], start: int) -> Shape:
+    """Notes by their rhythm, from the tick ``start``, and by their intervals from the first of them."""
+    return tuple((note.onset - start, note.duration, note.pitch - notes[0].pitch) for note in notes)
+
+
+def _repeated(shapes: Iterable[Shape]) -> list[bool]:
+    """Whether each of the shapes is one of those before it."""
+    seen: set[Shape] = set()
+    flags = []
+    for shape in shapes:
+        flags.append(shape in seen)
+        seen.add(shape)
+    return flags
 
 
 def _sounding(onset: Ints, duration: Ints, length: int) -> NDArray[np.bool_]:

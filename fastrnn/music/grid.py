@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .piece import STRAIGHT, TICKS
+from .piece import HARDEST, STRAIGHT, TICKS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ RESOLUTION = 480  # ticks a quarter of the files that are written: 40 a tick of 
 
 # Of what is read, in beats.
 EDGE = 1.5 / TICKS  # what is nearer to a beat than this is struck on the beat
-EARLIEST, LATEST = 0.46, 0.72  # where off-beat eighths are looked for: three quarters of a beat is a dotted eighth
+EARLIEST, LATEST = 0.46, HARDEST + 0.5 / RESOLUTION  # where off-beat eighths are looked for, as a file rounds them
 LEAST = 0.53  # a swing below this comes to the grid by rounding
 HALF_TICK = 0.5 / TICKS
 OFF_GRID = 0.18 / TICKS  # what is further from every tick is no straight note in a file without errors
@@ -91,7 +91,7 @@ def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]
     )
     if not is_swung:
         return STRAIGHT, 0.0
-    return swing, max(1.4826 * float(np.median(away)), 0.5 / per_quarter, 0.001)  # as a standard deviation
+    return min(swing, HARDEST), max(1.4826 * float(np.median(away)), 0.5 / per_quarter, 0.001)  # as a standard deviation
 
 
 def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread: float) -> tuple[Ints, Ints]:
@@ -108,6 +108,20 @@ def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread:
         return np.where(np.isin(beat, straight), on_grid(ticks, per_quarter), nearest)
 
     return back(onset), back(end)
+
+
+def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swing: float, spread: float) -> Ints:
+    """Where words stand, ``[N]`` ticks of a file, as ticks of the grid; ``parts`` are the onsets of what is played there.
+
+    Some programs move chord symbols along with the notes that they swing, and others do not: in a beat in which a part
+    swings a word that is swung comes to where the notes do, and one that is straight stays.
+    """
+    nearest = on_grid(ticks, per_quarter)
+    if swing == STRAIGHT:
+        return nearest
+    beats = [np.setdiff1d(_between(p, per_quarter)[:, 0], _straight_beats(p, per_quarter, swing, spread)) for p in parts]
+    straight, _ = straightened(ticks, ticks, per_quarter, swing, spread)
+    return np.where(np.isin(ticks // per_quarter, np.concatenate(beats)), straight, nearest)
 
 
 def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) -> Ints:

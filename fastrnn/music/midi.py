@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 
 from ..info import install_extra
 from .chords import Chord, ChordError, parse_chord
-from .grid import heard_swing, on_grid, straightened
-from .midi_tracks import DRUMS, WORDS, Track, read_tracks
+from .grid import Ints, heard_swing, on_grid, straightened, straightened_words
+from .midi_tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .piece import Note, Part, Piece, separated
 
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take ten seconds
@@ -56,11 +57,12 @@ def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest
     rounded to the grid, and a note lasts a tick at least. A note that is struck again ends there; one that is never ended
     lasts to the end of its track. Pedals and bends are left out.
 
-    Off-beat eighths that are swung come to the middle of their beats, and the piece's ``swing`` says where they were: see
-    :func:`fastrnn.music.grid.heard_swing`, which listens to all parts but drums.
+    Off-beat eighths that are swung come to the middle of their beats, and so do chord symbols beside them; the piece's
+    ``swing`` says where they were: see :func:`fastrnn.music.grid.heard_swing`, which listens to all parts but drums.
 
     Chords are the markers, if most of these are chord symbols; else the texts, else the lyrics. The others, such as
-    "Intro", are left out. Single letters that come in the order A, B, C are sections, and no chords.
+    "Intro", are left out. Single letters that come in the order A, B, C are sections, and no chords, but for the
+    markers of files that :func:`fastrnn.music.midi_writing.write_midi` wrote.
 
     Raises MidiError for a file above ``largest`` bytes (before it is read), for one that is no MIDI file or is damaged or
     cut off, for tempos outside 4..1000 quarters a minute, metres that cannot be, more than 20,000 quarters, and fewer than
@@ -83,7 +85,8 @@ def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewe
     for track in tracks:
         _check_changes(track, name)
     played = [part for track in tracks for part in _played(track)]
-    swing, spread = heard_swing([part.onset for part in played if not part.is_drum], per_quarter)
+    onsets = [part.onset for part in played if not part.is_drum]
+    swing, spread = heard_swing(onsets, per_quarter)
     parts = [part.on_grid(per_quarter, swing, spread) for part in played]
     kept = tuple(part for part in parts if drums or not part.is_drum)
     notes = sum(len(part.notes) for part in kept)
@@ -92,7 +95,8 @@ def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewe
         raise MidiError(f"{name} has {how_many}{' but drums' if len(kept) < len(parts) else ''}")
     ends = [int(on_grid(track.rest, per_quarter)) for track in tracks] + [part.end for part in parts]
     metres, tempos = (_changes(tracks, kind, per_quarter) for kind in ("metres", "tempos"))
-    return Piece(kept, metres, tempos, _chords(tracks, per_quarter), max(ends, default=0), swing)
+    chords = _chords(tracks, partial(straightened_words, parts=onsets, per_quarter=per_quarter, swing=swing, spread=spread))
+    return Piece(kept, metres, tempos, chords, max(ends, default=0), swing)
 
 
 def _load(data: bytes, name: str) -> Any:
@@ -161,29 +165,33 @@ def _played(track: Track) -> list[_Played]:
     return parts
 
 
-def _merged(rows: Sequence[Sequence[tuple[Any, ...]]], per_quarter: int) -> list[tuple[Any, ...]]:
-    """What several tracks say, in order, with ticks of the grid."""
+def _merged(rows: Sequence[Sequence[tuple[Any, ...]]], to_grid: Callable[[Ints], Ints]) -> list[tuple[Any, ...]]:
+    """What several tracks say, in order, with ticks of the grid, which ``to_grid`` makes of those of the file."""
     together = sorted((row for of_track in rows for row in of_track), key=lambda row: row[0])
-    return [(int(on_grid(tick, per_quarter)), *rest) for tick, *rest in together]
+    ticks = to_grid(np.array([row[0] for row in together], np.int64)).tolist()
+    return [(tick, *row[1:]) for tick, row in zip(ticks, together, strict=True)]
 
 
 def _changes(tracks: list[Track], kind: str, per_quarter: int) -> tuple[Any, ...]:
     """The ``"metres"`` or ``"tempos"`` of all tracks. Of several at one tick the last counts; what holds already is none."""
-    at = {tick: (tick, *rest) for tick, *rest in _merged([getattr(track, kind) for track in tracks], per_quarter)}
+    to_grid = partial(on_grid, per_quarter=per_quarter)
+    at = {tick: (tick, *rest) for tick, *rest in _merged([getattr(track, kind) for track in tracks], to_grid)}
     rows = list(at.values())
     return tuple(row for before, row in zip([None, *rows], rows, strict=False) if before is None or before[1:] != row[1:])
 
 
-def _chords(tracks: list[Track], per_quarter: int) -> tuple[tuple[int, Chord], ...]:
+def _chords(tracks: list[Track], to_grid: Callable[[Ints], Ints]) -> tuple[tuple[int, Chord], ...]:
     """The chords of the first kind of words that has any."""
+    marked = any(word == MARKED for track in tracks for _, word in track.words["text"])
     for kind in WORDS:
-        found = _chords_among(_merged([track.words[kind] for track in tracks], per_quarter))
+        words = _merged([track.words[kind] for track in tracks], to_grid)
+        found = _chords_among(words, may_be_sections=not (marked and kind == "marker"))
         if found:
             return found
     return ()
 
 
-def _chords_among(words: list[tuple[Any, ...]]) -> tuple[tuple[int, Chord], ...]:
+def _chords_among(words: list[tuple[Any, ...]], *, may_be_sections: bool) -> tuple[tuple[int, Chord], ...]:
     """The words that are chords, where most of them are, and are not sections; of several at one tick the last counts."""
     words = [(tick, word) for tick, word in words if word]
     found: dict[int, Chord] = {}
@@ -193,6 +201,6 @@ def _chords_among(words: list[tuple[Any, ...]]) -> tuple[tuple[int, Chord], ...]
             found[tick] = parse_chord(word)
             count += 1
     symbols = list(dict.fromkeys(chord.symbol for chord in found.values()))
-    if 2 * count <= len(words) or symbols == _SECTIONS[: len(symbols)]:
+    if 2 * count <= len(words) or (may_be_sections and symbols == _SECTIONS[: len(symbols)]):
         return ()
     return tuple(found.items())

@@ -10,6 +10,7 @@ from typing import Any
 
 DRUMS = 9  # General MIDI's channel for them, counted from 0
 WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords, as mido calls them; the first that are count
+MARKED = "fastrnn: markers are chords"  # a text in the files that are written here: letters alone are no sections there
 _SILENCE = (120, 123)  # the controllers "all sound off" and "all notes off"
 _NO_PROGRAM = (-1, 0)  # the tick at which it was set, and which it is
 

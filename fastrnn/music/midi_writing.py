@@ -13,7 +13,7 @@ from .. import checks
 from ..serialization import write_atomically
 from .grid import RESOLUTION, swinging, swung
 from .midi import library
-from .midi_tracks import DRUMS
+from .midi_tracks import DRUMS, MARKED
 from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece, separated
 
 _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
@@ -22,10 +22,11 @@ _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
 def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) -> None:
     """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one a part.
 
-    ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
+    ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
     where none is given. What lies between is moved along, but a beat in which a part has triplets is played as it is
-    written. Chord symbols are markers. Of more than fifteen pitched parts those of the same program share a channel, and of
-    more than fifteen programs the first and the sixteenth do, and so on: such a file does not sound as it should.
+    written. Chord symbols are markers, and a text says so. Of more than fifteen pitched parts those of the same program
+    share a channel, and of more than fifteen programs the first and the sixteenth do, and so on: such a file does not sound
+    as it should.
 
     Raises ValueError for swing outside of that, and for a metre or a tempo that MIDI cannot say; OSError.
     """
@@ -84,6 +85,8 @@ def _timing(mido: Any, piece: Piece, scale: int) -> list[tuple[int, int, Any]]:
         if not 1 <= microseconds < 2**24:
             raise ValueError(f"a tempo of {bpm:g} quarters a minute cannot be written as MIDI")
         events.append((tick * scale, 1, mido.MetaMessage("set_tempo", tempo=microseconds)))
+    if piece.chords:
+        events.append((0, 2, mido.MetaMessage("text", text=MARKED)))
     for tick, chord in piece.chords:
         events.append((tick * scale, 2, mido.MetaMessage("marker", text=chord.symbol)))
     return events

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .chords import Chord
 
 TICKS = 12  # a quarter
-STRAIGHT, HARDEST = 0.5, 0.75  # swing: see Piece
+STRAIGHT, HARDEST = 0.5, 0.72  # swing: see Piece; three quarters of a beat are a dotted eighth, and no swing
 
 Metre = tuple[int, int, int]  # the tick from which it counts, numerator, denominator; a bar begins there
 Tempo = tuple[int, float]  # the tick from which it counts, quarters a minute
@@ -83,7 +83,7 @@ class Piece:
 
     ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
     120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
-    to where the last note ends. ``swing`` in 0.5..0.75 is where in its beat an off-beat eighth is to be played (see
+    to where the last note ends. ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth is to be played (see
     :mod:`fastrnn.music.grid`): the notes themselves lie straight. Raises ValueError for what cannot be.
     """
 
@@ -132,12 +132,15 @@ class Piece:
         following = bar_lines([metre], last + math.ceil(bar_length(*metre[1:])) + 1)
         return np.append(bars[1:], following[following > last][0])
 
+    def bar_metres(self) -> list[tuple[int, int]]:
+        """The metre of each of :meth:`bars`, numerator and denominator."""
+        of_bar = np.searchsorted([metre[0] for metre in self.metres], self.bars(), side="right") - 1
+        return [self.metres[m][1:] for m in of_bar.tolist()]
+
     def beats(self) -> NDArray[np.int64]:
         """The tick at which each beat of :meth:`bars` begins, int64; see :func:`beat_length`."""
-        bars = self.bars()
-        of_bar = np.searchsorted([metre[0] for metre in self.metres], bars, side="right") - 1
-        steps = [beat_length(*self.metres[m][1:]) for m in of_bar.tolist()]
-        bounds = zip(bars.tolist(), self.bar_ends().tolist(), steps, strict=True)
+        steps = [beat_length(*metre) for metre in self.bar_metres()]
+        bounds = zip(self.bars().tolist(), self.bar_ends().tolist(), steps, strict=True)
         return np.concatenate([np.arange(start, end, step, dtype=np.int64) for start, end, step in bounds])
 
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .. import checks
 from . import corpus
-from .changes import Changes
-from .chords import Chord, parse_chord
+from .changes import changes_of
+from .chords import Chord, ChordError, parse_chord
 from .harmony import infer_chords
 from .instruments import KEYBOARDS
 from .midi import MidiError
@@ -22,6 +23,7 @@ from .roles import chord_part_of, melody_of, part_named, skyline
 
 VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
+_ROOMIEST = (255, 1)  # the longest bar that a file can have
 
 Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
 Notes = tuple[tuple[int, int, int], ...]  # onset, duration, pitch
@@ -95,44 +97,58 @@ def read(
     voices: str = "auto",
     melody: str | None = None,
     chords: str | None = None,
-    changes: Changes | None = None,
+    changes: str | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Library:
     """The songs of MIDI files and of folders, where a bad file is reported and skipped, as is a song that is there already.
 
     ``voices`` is ``"line"`` for the melody (the part called ``melody``, or the guess) as a line, or ``"all"`` for all parts
     but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
-    Chords are ``changes``, over and over, a bar of them for each bar of the file, where they are given; else they are
-    inferred from the part called ``chords``; else they are the file's own, or inferred from what accompanies the melody, or
-    from all that sounds. Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does, and
-    MidiError for a file itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``.
+    Chords are ``changes``, as :func:`fastrnn.music.changes.changes_of` takes them, over and over, a bar of them for each bar
+    of the file, where they are given; else they are inferred from the part called ``chords``; else they are the file's own,
+    or inferred from what accompanies the melody, or from all that sounds. Raises MidiError and OSError as
+    :func:`fastrnn.music.midi_folder.read_collection` does, ChordError for changes that are none, and MidiError for a file
+    itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``, or with bars too short for the
+    changes.
     """
     checks.choice("voices", voices, VOICES)
+    if changes is not None:
+        changes_of(changes, metre=_ROOMIEST)  # what is wrong in any metre is said before a file is read
     collection = read_collection(paths, report=report)
     polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
-    named = {Path(path) for path in paths}
-    skipped = list(collection.skipped)
-    songs: dict[Notes, tuple[Path, Song]] = {}
-    for path, piece in collection.pieces:
-        fault = ""
-        try:
-            song = _song(path, piece, polyphonic, melody, chords, changes)
-        except ValueError as error:
-            fault = f"{path}: {error}"
-            if path in named:
-                raise MidiError(fault) from error
-        else:
-            first, _ = songs.setdefault(_notes(song), (path, song))
-            if first is not path:  # learned from once only: the other might be held out
-                fault = f"{path} is the same music as {first}"
-        if fault:
-            skipped.append((path, fault))
-            if report:
-                report(f"skipped: {fault}")
+    song_of = partial(_song, polyphonic=polyphonic, melody=melody, chords=chords, changes=changes)
+    songs, faults = _different_songs(collection, song_of, {Path(path) for path in paths})
+    for _, fault in faults:
+        if report:
+            report(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
     sources = tuple(str(Path(path).absolute()) for path in paths)
-    return Library(tuple(song for _, song in songs.values()), sources, polyphonic, tuple(skipped))
+    return Library(songs, sources, polyphonic, (*collection.skipped, *faults))
+
+
+def _different_songs(
+    collection: Collection, song_of: Callable[[Path, Piece], Song], named: Container[Path]
+) -> tuple[tuple[Song, ...], list[tuple[Path, str]]]:
+    """What ``song_of`` makes of the pieces, no song twice, and the files that are left out, each with why in one line.
+
+    Raises MidiError where ``song_of`` raises ValueError for one of the files that are ``named``.
+    """
+    songs: dict[Notes, tuple[Path, Song]] = {}
+    faults: list[tuple[Path, str]] = []
+    for path, piece in collection.pieces:
+        try:
+            song = song_of(path, piece)
+        except ValueError as error:
+            fault = f"{path}: {error.fault if isinstance(error, ChordError) else error}"
+            if path in named:
+                raise MidiError(fault) from error
+            faults.append((path, fault))
+            continue
+        first, _ = songs.setdefault(_notes(song), (path, song))
+        if first is not path:  # learned from once only: the other might be held out
+            faults.append((path, f"{path} is the same music as {first}"))
+    return tuple(song for _, song in songs.values()), faults
 
 
 def _notes(song: Song) -> Notes:
@@ -146,9 +162,9 @@ def _solo_keyboard(collection: Collection) -> bool:
 
 
 def _song(
-    path: Path, piece: Piece, polyphonic: bool, melody: str | None, chords: str | None, changes: Changes | None
+    path: Path, piece: Piece, *, polyphonic: bool, melody: str | None, chords: str | None, changes: str | None
 ) -> Song:
-    """Raises ValueError for a piece without a part that is asked for."""
+    """Raises ValueError for a piece without a part that is asked for, or with bars that cannot hold the changes."""
     lead = None if polyphonic else melody_of(piece) if melody is None else part_asked_for(piece, melody, "--melody")
     part = skyline(lead) if lead else merged(part for part in piece.parts if not part.is_drum)
     if changes is not None:
@@ -165,18 +181,22 @@ def part_asked_for(piece: Piece, part: str, option: str) -> Part:
     return part_named(piece, int(part) if part.isdecimal() else part, option)
 
 
-def _over(changes: Changes, piece: Piece) -> Harmony:
-    """The changes, over and over: each of their bars fills one of the piece's, whatever its metre.
+def _over(changes: str, piece: Piece) -> Harmony:
+    """The changes, over and over: each of their bars over one of the piece's, laid out in its metre.
 
-    A pickup has the chord that the first bar begins with.
+    A pickup has the chord that the first bar begins with, and a bar that a change of metre cuts short the chords that begin
+    before. Raises ValueError, which ChordError is, for a metre whose bars cannot hold them.
     """
-    bounds = zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)
+    pickup = _has_pickup(piece)
+    metres = piece.bar_metres()
+    laid_out = {metre: changes_of(changes, metre=metre).bars for metre in dict.fromkeys(metres[pickup:])}
     found: list[tuple[int, Chord]] = []
-    for b, (start, end) in enumerate(bounds, -_has_pickup(piece)):
-        bar = changes.bars[b % len(changes.bars)] if b >= 0 else changes.bars[0][:1]
+    for b, (start, end) in enumerate(zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)):
+        bars = laid_out[metres[max(b, pickup)]]
+        bar = bars[(b - pickup) % len(bars)] if b >= pickup else bars[0][:1]
         for tick, chord in bar:
-            at = start + tick * (end - start) // changes.bar
-            if at < piece.length and (not found or found[-1][1] != chord):
+            at = start + tick
+            if at < min(end, piece.length) and (not found or found[-1][1] != chord):
                 found.append((at, chord))
     return tuple(found)
 
