@@ -22,13 +22,10 @@ SONGS = jazz_task.split(songs.embedded().songs[:6], 0.3, 0)
 
 def _trainer(folder, seed, shown=None):
     """A trainer whose run is the same for all seeds: they are the samples' own; none if nothing is to be shown."""
-
-    def callbacks(model, data):
-        writer = sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append)
-        return [writer]
-
-    made = {} if shown is None else {"callbacks": callbacks}
-    return jazz_task.make_trainer(SONGS, OPTIONS, False, folder, **made)
+    trainer, model, data = jazz_task.make_trainer(SONGS, OPTIONS, False, folder)
+    if shown is not None:
+        trainer.callbacks = (sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append),)
+    return trainer, model, data
 
 
 def test_notes_by_their_names():
