@@ -19,6 +19,7 @@ from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece, transposed
+from fastrnn.music.songs import Song
 from fastrnn.music.vocabulary import PartVocabulary
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
@@ -210,6 +211,51 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
     said = _said(capsys, *command, "--primer-part", "l").err
     assert "the first 1 notes are the primer's" in said
+
+
+# tempo, swing and accents
+
+
+def _learned(polyphonic, *songs):
+    """A player of songs of those tempos and swings, as far as a piece is arranged by them."""
+    part = Part(notes=(Note(0, 6, 60),))
+    train = [Song("", Piece((part,), tempos=((0, tempo),), swing=swing)) for tempo, swing in songs]
+    return SimpleNamespace(songs=SimpleNamespace(train=train), vocabulary=PartVocabulary(36, 84, polyphonic))
+
+
+def test_tempo_and_swing_are_those_of_a_song():
+    """Of an even number, too: the mean of the two in the middle would be no song's."""
+    form, asked = Form.of(parse_changes("C")), SimpleNamespace(tempo=None, swing=None)
+    player = _learned(False, (200, 0.66), (100, 0.5), (90, 0.5), (210, 0.66))
+    assert music_output.tempo_of(player, asked) == 100
+    assert music_output.swing_of(form, player, asked) == 0.5
+    player = _learned(False, (100, 0.5), (200, 0.66), (210, 0.7))
+    assert music_output.tempo_of(player, asked) == 200
+    assert music_output.swing_of(form, player, asked) == 0.66
+
+
+@pytest.mark.parametrize(
+    ("metres", "length", "beats"),
+    [
+        (((0, 1, 8), (6, 6, 8)), 78, [0, 6, 24, 42, 60]),  # a pickup of an eighth
+        (((0, 4, 4), (48, 6, 8)), 84, [0, 12, 24, 36, 48, 66]),
+    ],
+)
+def test_accents_are_off_the_beats_of_each_bar(metres, length, beats):
+    asked = SimpleNamespace(tempo=None, comping=False, bass=False, drums=False, seed=0)
+    eighths = range(0, length, 6)
+
+    def velocities(polyphonic, pitch):
+        notes = tuple(Note(onset, 6, pitch) for onset in eighths)
+        solo = Solo(Part(notes=notes), 0, False)
+        piece = music_output.arranged(_learned(polyphonic, (120, 0.5)), solo, Form((), length, metres), 0, 0.5, asked)
+        (part,) = [part for part in piece.parts if part.notes]
+        return [note.velocity for note in part.notes]
+
+    line = [76 if onset in beats else 82 for onset in eighths]
+    line[-1] += 6  # it ends the phrase
+    assert velocities(False, 72) == velocities(True, 72) == line
+    assert velocities(True, 40) == [70 if onset in beats else 62 for onset in eighths]
 
 
 # instruments

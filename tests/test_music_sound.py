@@ -162,12 +162,13 @@ def test_no_chord_is_silence_and_other_metres_work():
 
 def test_a_line_is_shaped():
     notes = (Note(0, 6, 60), Note(6, 6, 64), Note(12, 6, 68), Note(48, 6, 60), Note(60, 6, 30), Note(72, 6, 127))
-    shaped = accompaniment.shaped(Part("melody", 66, notes=notes))
+    quarters = np.arange(0, 84, 12)
+    shaped = accompaniment.shaped(Part("melody", 66, notes=notes), quarters)
     assert [note.velocity for note in shaped.notes] == [70, 82, 88, 58, 50, 110]
     assert [replace(note, velocity=80) for note in shaped.notes] == list(notes)
-    assert accompaniment.shaped(Part()) == Part()
+    assert accompaniment.shaped(Part(), quarters) == Part()
     steady = Part(notes=tuple(Note(6 * i, 6, 60) for i in range(5)))
-    assert [note.velocity for note in accompaniment.shaped(steady, 18).notes] == [76, 82, 82, 76, 88]
+    assert [note.velocity for note in accompaniment.shaped(steady, np.array([0, 18])).notes] == [76, 82, 82, 76, 88]
 
 
 def strongest(samples, rate: int) -> float:
