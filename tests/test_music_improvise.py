@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fastrnn.cli import main
@@ -383,6 +384,29 @@ def test_sound_that_is_too_long_is_refused_before_anything_is_written(run, tmp_p
         "--wav is for 20 minutes at most, and this would be 20.8"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", "--wav", tmp_path / "x.wav", "--sound-font"]
+    assert _error(capsys, *command, tmp_path / "gone.sf2") == f"{tmp_path}/gone.sf2: No such file or directory"
+    (tmp_path / "text.sf2").write_text("no sound font")
+    assert _error(capsys, *command, tmp_path / "text.sf2") == (
+        f"{tmp_path}/text.sf2 is no sound font: it does not begin as an SF2 file does"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
+
+
+def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):
+    def astray(*_, **__):
+        model = jazz_model(SMALLEST, hidden=4, layers=1, rng=0)
+        weight = dict(model.named_parameters())["output.weight"]
+        weight.assign(np.full_like(weight.data, np.inf))
+        return improvise(model, SMALLEST, Form.of(parse_changes("C")), seed=0)
+
+    improvise = generation.improvise
+    monkeypatch.setattr(generation, "improvise", astray)
+    said = _said(capsys, "improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", status=1).err
+    assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: the logits are no numbers"
 
 
 def test_a_fault_of_our_own_stays_loud(run, tmp_path, monkeypatch):

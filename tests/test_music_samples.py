@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from training_task import assert_same_checkpoint
 
 from fastrnn.music import jazz_task, run_samples, songs
@@ -84,3 +85,14 @@ def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
     (writer,) = trainer.callbacks
     writer.on_eval(trainer._info(1.0, 1.0))
     assert shown == ["  nothing can be sampled: the logits are no numbers"]
+
+
+def test_a_fault_of_our_own_stays_loud(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    trainer, _, _ = _trainer(tmp_path, 0, [])
+    monkeypatch.setattr(run_samples, "improvise", broken)
+    (writer,) = trainer.callbacks
+    with pytest.raises(ValueError, match="a bug"):
+        writer.on_eval(trainer._info(1.0, 1.0))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import sys
 import wave
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,14 +239,118 @@ def test_silence_and_bad_arguments():
     assert synthesis.length_of(Piece(length=48, tempos=((0, 60.0), (24, 120.0)))) == pytest.approx(3.6)
 
 
-def test_sound_fonts(tmp_path, monkeypatch):
-    piece = Piece((Part(notes=(Note(0, 12, 60),)),))
+ONE_NOTE = Piece((Part(notes=(Note(0, 12, 60),)),))  # half a second
+
+
+class FakeSynth:
+    """As much of pyfluidsynth as is asked for: what is loaded, and a steady level for each key that is down."""
+
+    def __init__(self, samplerate, font=7, level=1000):
+        self.rate, self.font, self.level = samplerate, font, level
+        self.down, self.loaded, self.selected, self.deleted = set(), [], [], False
+
+    def get_setting(self, name):
+        return {"synth.sample-rate": self.rate}[name]
+
+    def sfload(self, path):
+        self.loaded.append(path)
+        return self.font
+
+    def program_select(self, channel, font, bank, program):
+        self.selected.append((channel, font, bank, program))
+        return 0
+
+    def noteon(self, channel, key, velocity):
+        self.down.add(key)
+
+    def noteoff(self, channel, key):
+        self.down.remove(key)
+
+    def get_samples(self, count):
+        return np.full(2 * count, self.level * len(self.down), np.int16)
+
+    def delete(self):
+        self.deleted = True
+
+
+@pytest.fixture
+def fluidsynth(monkeypatch):
+    """Puts a FakeSynth with the given options in the place of FluidSynth, and gives the list of those made."""
+    pytest.importorskip("pretty_midi")
+
+    def put(**options):
+        made = []
+
+        class Synth(FakeSynth):
+            def __init__(self, samplerate):
+                super().__init__(samplerate, **options)
+                made.append(self)
+
+        # pretty_midi looks for FluidSynth when it is imported.
+        for name in [name for name in sys.modules if name.split(".")[0] == "pretty_midi"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "fluidsynth", SimpleNamespace(Synth=Synth))
+        return made
+
+    return put
+
+
+@pytest.fixture
+def font(tmp_path):
+    """A file that begins as sound fonts do."""
+    path = tmp_path / "font.sf2"
+    path.write_bytes(b"RIFF\x04\x00\x00\x00sfbk")
+    return path
+
+
+def test_a_sound_font_plays(font, fluidsynth):
+    made = fluidsynth()
+    piece = replace(ONE_NOTE, parts=(replace(ONE_NOTE.parts[0], program=11),))
+    sound = synthesis.render_with(font, piece, rate=RATE)
+    (synth,) = made
+    assert (synth.rate, synth.loaded, synth.selected, synth.deleted) == (RATE, [str(font)], [(0, 7, 0, 11)], True)
+    peak = np.float32(10 ** (-1 / 20))
+    assert sound.shape == (RATE // 2 + RATE, 2)  # the note and a second after it
+    np.testing.assert_allclose(sound[: RATE // 2], peak, rtol=1e-6)
+    assert not sound[RATE // 2 :].any()
+    with pytest.raises(ValueError, match="piece must be at most 20 minutes long to be rendered, got 1667"):
+        synthesis.render_with(font, Piece(length=120 * 1000 * 10 * 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"font": -1}, "cannot be read as a sound font: FluidSynth does not take it"),
+        ({"level": 0}, "has no sound for any of the notes"),
+    ],
+)
+def test_a_sound_font_without_sound_is_told(options, fault, font, fluidsynth, tmp_path):
+    made = fluidsynth(**options)
+    with pytest.raises(synthesis.SoundFontError, match=f"^{re.escape(str(font))} {fault}$"):
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=font)
+    assert made[0].deleted
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_no_notes_are_silence_with_a_sound_font_too(font, fluidsynth):
+    fluidsynth(level=0)
+    assert not synthesis.render_with(font, Piece((Part(),), length=48), rate=RATE).any()
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\x04\x00\x00\x00WAVE", b"RIFX\x04\x00\x00\x00sfbk"])
+def test_a_file_that_is_no_sound_font(content, tmp_path):
+    (tmp_path / "font.sf2").write_bytes(content)
+    with pytest.raises(synthesis.SoundFontError, match=r"font\.sf2 is no sound font: it does not begin as an SF2 file does"):
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=tmp_path / "font.sf2")
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_sound_fonts_without_fluidsynth(font, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
-        synthesis.write_wav(tmp_path / "out.wav", piece, sound_font=tmp_path / "none.sf2")
-    (tmp_path / "font.sf2").write_bytes(b"RIFF")
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=tmp_path / "none.sf2")
     monkeypatch.setitem(sys.modules, "fluidsynth", None)
     with pytest.raises(ImportError, match="a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library"):
-        synthesis.write_wav(tmp_path / "out.wav", piece, sound_font=tmp_path / "font.sf2")
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=font)
     assert not (tmp_path / "out.wav").exists()
 
 

@@ -11,7 +11,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from .arguments import integer, real, seed
-from .errors import InputError, UsageError
+from .errors import InputError, UsageError, explain
 from .notes import note
 
 if TYPE_CHECKING:
@@ -84,7 +84,11 @@ def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where no file is asked for, a folder is missing or a sound font has no sound."""
+    """Raise UsageError where no file is asked for or a sound font has no sound to be for, InputError where a folder or the
+    sound font is missing, SoundFontError for one that is none.
+    """
+    from ..music.synthesis import check_sound_font
+
     if arguments.out is None:
         raise UsageError("--out FILE.mid is missing: the MIDI file to write")
     if arguments.sound_font and not arguments.wav:
@@ -92,6 +96,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     for path in (arguments.out, arguments.wav, arguments.roll):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder")
+    if arguments.sound_font:
+        try:
+            check_sound_font(arguments.sound_font)
+        except OSError as error:
+            raise InputError(explain(error)) from error
 
 
 def settle_seed(arguments: argparse.Namespace) -> None:
