@@ -391,12 +391,27 @@ def test_both_hands_are_coloured(tmp_path):
     assert shares[0] > 3 * shares[1]  # the left hand's note is eight times as long as the right one's
 
 
-def _share(path, colour: str) -> float:
-    """Of the picture's points, those of that colour."""
+def test_the_notes_of_two_hands_are_not_too_thin(tmp_path):
+    hands = (Part("right hand", notes=(Note(0, 48, 96),)), Part("left hand", notes=(Note(0, 48, 36),)))
+    roll.draw_roll(tmp_path / "roll.png", Piece(hands, chords=((0, parse_chord("C")),), length=48), melody=0)
+    is_note = _where(tmp_path / "roll.png", roll.CHORD_TONE)
+    amid = np.flatnonzero(is_note[:, is_note.shape[1] // 10])  # amid the first beat, left of the legend
+    heights = [len(rows) for rows in np.split(amid, np.flatnonzero(np.diff(amid) > 1) + 1)]
+    assert len(heights) == 2
+    assert min(heights) >= 6  # points of colour, within the edges
+
+
+def _where(path, colour: str):
+    """Which of the picture's points have that colour, bool ``[height,width]``."""
     from matplotlib.image import imread
 
     wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    return float((np.abs(imread(path)[:, :, :3] - wanted).max(-1) < 0.01).mean())
+    return np.abs(imread(path)[:, :, :3] - wanted).max(-1) < 0.01
+
+
+def _share(path, colour: str) -> float:
+    """Of the picture's points, those of that colour."""
+    return float(_where(path, colour).mean())
 
 
 def test_a_roll_is_drawn(tmp_path):
