@@ -16,7 +16,8 @@ from fastrnn.training import Progress
 def main(text: str, steps: int) -> list[str]:
     """Ten new names from a GRU trained for so many steps."""
     options = make_options("lines", model="gru", layers=1, hidden=128, max_steps=steps, eval_every=max(1, steps // 5))
-    trainer, model, data = make_trainer(text, options, callbacks=lambda model, config: [Progress(config)])
+    trainer, model, data = make_trainer(text, options)
+    trainer.callbacks = (Progress(trainer.config),)
     result = trainer.run()
     print(f"held-out loss {result.best_val_loss:.3f} nats per character at step {result.best_step}")
     samples = model.sample(10, length=30, choice=Choice(temperature=0.8), seed=1)

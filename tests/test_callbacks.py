@@ -11,7 +11,7 @@ from training_task import make_trainer
 
 from fastrnn.training import Info, LoopConfig, LossCurve, Progress
 from fastrnn.training.metrics import Row
-from fastrnn.training.plots import draw_losses
+from fastrnn.training.plots import BITS, PERPLEXITY, draw_losses
 
 ROWS = [
     Row(step, step / 10, 3 - step / 100, 3.1 - step / 150 + (step / 250) ** 4, 1e-3, 1.0, 2e4) for step in range(20, 301, 20)
@@ -78,6 +78,23 @@ def test_loss_curve_bears_one_row_and_broken_numbers(tmp_path):
     for rows in (ROWS[:1], [*ROWS[:1], broken], [broken]):
         draw_losses(rows, tmp_path / "loss.png")
         assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("loss", "bits", "perplexity"),
+    [
+        (math.log(2), "1.000 bits", "perplexity 2.0"),
+        (13.8, "19.909 bits", "perplexity 984609.1"),
+        (14.0, "20.198 bits", "perplexity 1.20e+06"),
+        (699.0, "1008.444 bits", "perplexity 3.73e+303"),
+        (1e9, "1.44e+09 bits", "perplexity over 1.01e+304"),
+        (math.inf, "inf bits", "perplexity over 1.01e+304"),
+        (math.nan, "nan bits", "perplexity nan"),
+    ],
+)
+def test_losses_in_words_are_short(loss, bits, perplexity):
+    assert BITS.text(loss) == bits
+    assert PERPLEXITY.text(loss) == perplexity
 
 
 def test_a_picture_that_cannot_be_written_does_not_stop_the_run(tmp_path, capsys):

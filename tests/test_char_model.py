@@ -173,7 +173,8 @@ def test_50_steps_have_pytorchs_losses(reading, model, embedding):
     )  # fmt: skip
     content = NAMES if reading == "lines" else PROSE
     losses = Losses()
-    trainer, language_model, _ = make_trainer(content, options, callbacks=lambda model, config: [losses])
+    trainer, language_model, _ = make_trainer(content, options)
+    trainer.callbacks = (losses,)
     again = make_trainer(content, options)[0]
     reference = _torch_losses(language_model.model, embedding, again.task.batches, 50, options.lr, options.clip_norm)
     trainer.run()

@@ -50,6 +50,13 @@ def test_links_and_paths_lead_somewhere() -> None:
         assert not missing, f"{page.name} points at {missing}"
 
 
+def test_the_hops_of_the_jazz_part_name_all_its_modules() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (hops,) = re.findall(r"^## The jazz part in .*?(?=^## )", text, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`(\w+\.py)`", hops))
+    assert named == {path.name for path in (ROOT / "fastrnn" / "music").glob("*.py")} - {"__init__.py"}
+
+
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:
     example("drop_in").main()
     lines = dict(line.rsplit(" ", 1) for line in capsys.readouterr().out.splitlines() if "is" in line)

@@ -14,6 +14,7 @@ from fastrnn.music.figures import longest_match
 from fastrnn.music.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, longest_match_of_hands, played
 from fastrnn.music.piece import Note, Part, separated
 
+QUARTERS = np.arange(0, 96, 12)  # the beats of 4/4
 PITCHES = st.lists(st.integers(21, 108), min_size=1, max_size=6, unique=True).map(sorted)
 
 
@@ -82,7 +83,7 @@ def test_no_notes_are_two_empty_hands():
 
 
 def test_the_melody_is_heard_over_the_rest():
-    right, left = played(_part((36, 48, 72, 76, 84), (52, 55, 60, 86), (43, 88)))
+    right, left = played(_part((36, 48, 72, 76, 84), (52, 55, 60, 86), (43, 88)), QUARTERS)
     by_place = {(note.onset, note.pitch): note.velocity for note in right.notes}
     assert by_place[0, 72] == by_place[0, 76] == by_place[0, 84] - 12
     assert by_place[0, 84] < by_place[12, 88]  # it rises
@@ -90,25 +91,26 @@ def test_the_melody_is_heard_over_the_rest():
 
 
 def test_an_inner_voice_is_softer_than_what_is_held_over_it():
-    right, _ = played(Part(notes=(Note(0, 48, 84), Note(12, 6, 79), Note(24, 6, 77), Note(72, 12, 84))))
+    right, _ = played(Part(notes=(Note(0, 48, 84), Note(12, 6, 79), Note(24, 6, 77), Note(72, 12, 84))), QUARTERS)
     assert [note.velocity for note in right.notes] == [82, 70, 70, 82]
 
 
 @given(NOTES)
 def test_any_notes_can_be_played(notes):
     part = Part(notes=tuple(notes))
-    silent = [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in played(part)]
+    silent = [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in played(part, QUARTERS)]
     assert silent == [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in hands(part)]
 
 
 def test_accents_follow_the_beat():
     chords = [(48, 72)] * 7
-    assert [note.velocity for note in played(_part(*chords))[1].notes] == [70, 62, 70, 62, 70, 62, 70]
-    assert [note.velocity for note in played(_part(*chords), 18)[1].notes] == [70, 62, 62, 70, 62, 62, 70]
-    assert [note.velocity for note in played(_part(*chords), 18)[0].notes] == [76, 82, 82, 76, 82, 82, 82]
+    assert [note.velocity for note in played(_part(*chords), QUARTERS)[1].notes] == [70, 62, 70, 62, 70, 62, 70]
+    dotted = np.arange(0, 96, 18)
+    assert [note.velocity for note in played(_part(*chords), dotted)[1].notes] == [70, 62, 62, 70, 62, 62, 70]
+    assert [note.velocity for note in played(_part(*chords), dotted)[0].notes] == [76, 82, 82, 76, 82, 82, 82]
 
 
 @given(st.lists(PITCHES, max_size=12))
 def test_velocities_can_be_written(chords):
-    for part in played(_part(*chords)):
+    for part in played(_part(*chords), QUARTERS):
         assert all(1 <= note.velocity <= 127 for note in part.notes)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fastrnn.cli import main
@@ -19,6 +20,7 @@ from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece, transposed
+from fastrnn.music.songs import Song
 from fastrnn.music.vocabulary import PartVocabulary
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
@@ -212,6 +214,51 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     assert "the first 1 notes are the primer's" in said
 
 
+# tempo, swing and accents
+
+
+def _learned(polyphonic, *songs):
+    """A player of songs of those tempos and swings, as far as a piece is arranged by them."""
+    part = Part(notes=(Note(0, 6, 60),))
+    train = [Song("", Piece((part,), tempos=((0, tempo),), swing=swing)) for tempo, swing in songs]
+    return SimpleNamespace(songs=SimpleNamespace(train=train), vocabulary=PartVocabulary(36, 84, polyphonic))
+
+
+def test_tempo_and_swing_are_those_of_a_song():
+    """Of an even number, too: the mean of the two in the middle would be no song's."""
+    form, asked = Form.of(parse_changes("C")), SimpleNamespace(tempo=None, swing=None)
+    player = _learned(False, (200, 0.66), (100, 0.5), (90, 0.5), (210, 0.66))
+    assert music_output.tempo_of(player, asked) == 100
+    assert music_output.swing_of(form, player, asked) == 0.5
+    player = _learned(False, (100, 0.5), (200, 0.66), (210, 0.7))
+    assert music_output.tempo_of(player, asked) == 200
+    assert music_output.swing_of(form, player, asked) == 0.66
+
+
+@pytest.mark.parametrize(
+    ("metres", "length", "beats"),
+    [
+        (((0, 1, 8), (6, 6, 8)), 78, [0, 6, 24, 42, 60]),  # a pickup of an eighth
+        (((0, 4, 4), (48, 6, 8)), 84, [0, 12, 24, 36, 48, 66]),
+    ],
+)
+def test_accents_are_off_the_beats_of_each_bar(metres, length, beats):
+    asked = SimpleNamespace(tempo=None, comping=False, bass=False, drums=False, seed=0)
+    eighths = range(0, length, 6)
+
+    def velocities(polyphonic, pitch):
+        notes = tuple(Note(onset, 6, pitch) for onset in eighths)
+        solo = Solo(Part(notes=notes), 0, False)
+        piece = music_output.arranged(_learned(polyphonic, (120, 0.5)), solo, Form((), length, metres), 0, 0.5, asked)
+        (part,) = [part for part in piece.parts if part.notes]
+        return [note.velocity for note in part.notes]
+
+    line = [76 if onset in beats else 82 for onset in eighths]
+    line[-1] += 6  # it ends the phrase
+    assert velocities(False, 72) == velocities(True, 72) == line
+    assert velocities(True, 40) == [70 if onset in beats else 62 for onset in eighths]
+
+
 # instruments
 
 
@@ -337,6 +384,29 @@ def test_sound_that_is_too_long_is_refused_before_anything_is_written(run, tmp_p
         "--wav is for 20 minutes at most, and this would be 20.8"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", "--wav", tmp_path / "x.wav", "--sound-font"]
+    assert _error(capsys, *command, tmp_path / "gone.sf2") == f"{tmp_path}/gone.sf2: No such file or directory"
+    (tmp_path / "text.sf2").write_text("no sound font")
+    assert _error(capsys, *command, tmp_path / "text.sf2") == (
+        f"{tmp_path}/text.sf2 is no sound font: it does not begin as an SF2 file does"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
+
+
+def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):
+    def astray(*_, **__):
+        model = jazz_model(SMALLEST, hidden=4, layers=1, rng=0)
+        weight = dict(model.named_parameters())["output.weight"]
+        weight.assign(np.full_like(weight.data, np.inf))
+        return improvise(model, SMALLEST, Form.of(parse_changes("C")), seed=0)
+
+    improvise = generation.improvise
+    monkeypatch.setattr(generation, "improvise", astray)
+    said = _said(capsys, "improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", status=1).err
+    assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: the logits are no numbers"
 
 
 def test_a_fault_of_our_own_stays_loud(run, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from training_task import assert_same_checkpoint
 
 from fastrnn.music import jazz_task, run_samples, songs
@@ -22,13 +23,10 @@ SONGS = jazz_task.split(songs.embedded().songs[:6], 0.3, 0)
 
 def _trainer(folder, seed, shown=None):
     """A trainer whose run is the same for all seeds: they are the samples' own; none if nothing is to be shown."""
-
-    def callbacks(model, data):
-        writer = sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append)
-        return [writer]
-
-    made = {} if shown is None else {"callbacks": callbacks}
-    return jazz_task.make_trainer(SONGS, OPTIONS, False, folder, **made)
+    trainer, model, data = jazz_task.make_trainer(SONGS, OPTIONS, False, folder)
+    if shown is not None:
+        trainer.callbacks = (sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append),)
+    return trainer, model, data
 
 
 def test_notes_by_their_names():
@@ -87,3 +85,14 @@ def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
     (writer,) = trainer.callbacks
     writer.on_eval(trainer._info(1.0, 1.0))
     assert shown == ["  nothing can be sampled: the logits are no numbers"]
+
+
+def test_a_fault_of_our_own_stays_loud(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    trainer, _, _ = _trainer(tmp_path, 0, [])
+    monkeypatch.setattr(run_samples, "improvise", broken)
+    (writer,) = trainer.callbacks
+    with pytest.raises(ValueError, match="a bug"):
+        writer.on_eval(trainer._info(1.0, 1.0))

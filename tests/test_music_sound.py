@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import sys
 import wave
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,12 +164,13 @@ def test_no_chord_is_silence_and_other_metres_work():
 
 def test_a_line_is_shaped():
     notes = (Note(0, 6, 60), Note(6, 6, 64), Note(12, 6, 68), Note(48, 6, 60), Note(60, 6, 30), Note(72, 6, 127))
-    shaped = accompaniment.shaped(Part("melody", 66, notes=notes))
+    quarters = np.arange(0, 84, 12)
+    shaped = accompaniment.shaped(Part("melody", 66, notes=notes), quarters)
     assert [note.velocity for note in shaped.notes] == [70, 82, 88, 58, 50, 110]
     assert [replace(note, velocity=80) for note in shaped.notes] == list(notes)
-    assert accompaniment.shaped(Part()) == Part()
+    assert accompaniment.shaped(Part(), quarters) == Part()
     steady = Part(notes=tuple(Note(6 * i, 6, 60) for i in range(5)))
-    assert [note.velocity for note in accompaniment.shaped(steady, 18).notes] == [76, 82, 82, 76, 88]
+    assert [note.velocity for note in accompaniment.shaped(steady, np.array([0, 18])).notes] == [76, 82, 82, 76, 88]
 
 
 def strongest(samples, rate: int) -> float:
@@ -236,14 +239,118 @@ def test_silence_and_bad_arguments():
     assert synthesis.length_of(Piece(length=48, tempos=((0, 60.0), (24, 120.0)))) == pytest.approx(3.6)
 
 
-def test_sound_fonts(tmp_path, monkeypatch):
-    piece = Piece((Part(notes=(Note(0, 12, 60),)),))
+ONE_NOTE = Piece((Part(notes=(Note(0, 12, 60),)),))  # half a second
+
+
+class FakeSynth:
+    """As much of pyfluidsynth as is asked for: what is loaded, and a steady level for each key that is down."""
+
+    def __init__(self, samplerate, font=7, level=1000):
+        self.rate, self.font, self.level = samplerate, font, level
+        self.down, self.loaded, self.selected, self.deleted = set(), [], [], False
+
+    def get_setting(self, name):
+        return {"synth.sample-rate": self.rate}[name]
+
+    def sfload(self, path):
+        self.loaded.append(path)
+        return self.font
+
+    def program_select(self, channel, font, bank, program):
+        self.selected.append((channel, font, bank, program))
+        return 0
+
+    def noteon(self, channel, key, velocity):
+        self.down.add(key)
+
+    def noteoff(self, channel, key):
+        self.down.remove(key)
+
+    def get_samples(self, count):
+        return np.full(2 * count, self.level * len(self.down), np.int16)
+
+    def delete(self):
+        self.deleted = True
+
+
+@pytest.fixture
+def fluidsynth(monkeypatch):
+    """Puts a FakeSynth with the given options in the place of FluidSynth, and gives the list of those made."""
+    pytest.importorskip("pretty_midi")
+
+    def put(**options):
+        made = []
+
+        class Synth(FakeSynth):
+            def __init__(self, samplerate):
+                super().__init__(samplerate, **options)
+                made.append(self)
+
+        # pretty_midi looks for FluidSynth when it is imported.
+        for name in [name for name in sys.modules if name.split(".")[0] == "pretty_midi"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "fluidsynth", SimpleNamespace(Synth=Synth))
+        return made
+
+    return put
+
+
+@pytest.fixture
+def font(tmp_path):
+    """A file that begins as sound fonts do."""
+    path = tmp_path / "font.sf2"
+    path.write_bytes(b"RIFF\x04\x00\x00\x00sfbk")
+    return path
+
+
+def test_a_sound_font_plays(font, fluidsynth):
+    made = fluidsynth()
+    piece = replace(ONE_NOTE, parts=(replace(ONE_NOTE.parts[0], program=11),))
+    sound = synthesis.render_with(font, piece, rate=RATE)
+    (synth,) = made
+    assert (synth.rate, synth.loaded, synth.selected, synth.deleted) == (RATE, [str(font)], [(0, 7, 0, 11)], True)
+    peak = np.float32(10 ** (-1 / 20))
+    assert sound.shape == (RATE // 2 + RATE, 2)  # the note and a second after it
+    np.testing.assert_allclose(sound[: RATE // 2], peak, rtol=1e-6)
+    assert not sound[RATE // 2 :].any()
+    with pytest.raises(ValueError, match="piece must be at most 20 minutes long to be rendered, got 1667"):
+        synthesis.render_with(font, Piece(length=120 * 1000 * 10 * 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"font": -1}, "cannot be read as a sound font: FluidSynth does not take it"),
+        ({"level": 0}, "has no sound for any of the notes"),
+    ],
+)
+def test_a_sound_font_without_sound_is_told(options, fault, font, fluidsynth, tmp_path):
+    made = fluidsynth(**options)
+    with pytest.raises(synthesis.SoundFontError, match=f"^{re.escape(str(font))} {fault}$"):
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=font)
+    assert made[0].deleted
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_no_notes_are_silence_with_a_sound_font_too(font, fluidsynth):
+    fluidsynth(level=0)
+    assert not synthesis.render_with(font, Piece((Part(),), length=48), rate=RATE).any()
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\x04\x00\x00\x00WAVE", b"RIFX\x04\x00\x00\x00sfbk"])
+def test_a_file_that_is_no_sound_font(content, tmp_path):
+    (tmp_path / "font.sf2").write_bytes(content)
+    with pytest.raises(synthesis.SoundFontError, match=r"font\.sf2 is no sound font: it does not begin as an SF2 file does"):
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=tmp_path / "font.sf2")
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_sound_fonts_without_fluidsynth(font, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
-        synthesis.write_wav(tmp_path / "out.wav", piece, sound_font=tmp_path / "none.sf2")
-    (tmp_path / "font.sf2").write_bytes(b"RIFF")
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=tmp_path / "none.sf2")
     monkeypatch.setitem(sys.modules, "fluidsynth", None)
     with pytest.raises(ImportError, match="a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library"):
-        synthesis.write_wav(tmp_path / "out.wav", piece, sound_font=tmp_path / "font.sf2")
+        synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=font)
     assert not (tmp_path / "out.wav").exists()
 
 
@@ -284,12 +391,27 @@ def test_both_hands_are_coloured(tmp_path):
     assert shares[0] > 3 * shares[1]  # the left hand's note is eight times as long as the right one's
 
 
-def _share(path, colour: str) -> float:
-    """Of the picture's points, those of that colour."""
+def test_the_notes_of_two_hands_are_not_too_thin(tmp_path):
+    hands = (Part("right hand", notes=(Note(0, 48, 96),)), Part("left hand", notes=(Note(0, 48, 36),)))
+    roll.draw_roll(tmp_path / "roll.png", Piece(hands, chords=((0, parse_chord("C")),), length=48), melody=0)
+    is_note = _where(tmp_path / "roll.png", roll.CHORD_TONE)
+    amid = np.flatnonzero(is_note[:, is_note.shape[1] // 10])  # amid the first beat, left of the legend
+    heights = [len(rows) for rows in np.split(amid, np.flatnonzero(np.diff(amid) > 1) + 1)]
+    assert len(heights) == 2
+    assert min(heights) >= 6  # points of colour, within the edges
+
+
+def _where(path, colour: str):
+    """Which of the picture's points have that colour, bool ``[height,width]``."""
     from matplotlib.image import imread
 
     wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    return float((np.abs(imread(path)[:, :, :3] - wanted).max(-1) < 0.01).mean())
+    return np.abs(imread(path)[:, :, :3] - wanted).max(-1) < 0.01
+
+
+def _share(path, colour: str) -> float:
+    """Of the picture's points, those of that colour."""
+    return float(_where(path, colour).mean())
 
 
 def test_a_roll_is_drawn(tmp_path):

@@ -84,9 +84,8 @@ def test_solos_keep_to_the_chords_and_copy_little(embedded, tmp_path, changes, k
     solos = [_solo(embedded, tmp_path / f"{seed}.mid", *options, "--seed", seed) for seed in range(12)]
     strong = np.mean([figures([piece]).chord_tones_strong for piece in solos])
     assert abs(strong - figures([song.piece for song in songs]).chord_tones_strong) < 0.1
-    for piece in solos[:4]:
-        assert longest_match(piece.parts[0], [song.part for song in songs]).bars < 2
     for piece in solos:
+        assert longest_match(piece.parts[0], [song.part for song in songs]).bars < 2  # four choruses take 0.24 s
         assert all(instrument.low <= note.pitch <= instrument.high for note in piece.parts[0].notes)
 
 

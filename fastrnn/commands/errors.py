@@ -17,7 +17,9 @@ def expected(error: Exception) -> tuple[int, str]:
     from ..checks import SettingError
     from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
     from ..music.chords import ChordError
+    from ..music.generation import NonFiniteLogits
     from ..music.midi import MidiError
+    from ..music.synthesis import SoundFontError
     from ..serialization import FileFormatError
     from ..text.reading import TextError
     from ..text.vocabulary import EmptyVocabulary, UnknownCharacters
@@ -27,11 +29,11 @@ def expected(error: Exception) -> tuple[int, str]:
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
     if isinstance(error, ChordError):
         return 2, str(error)  # with the place below it
-    if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters, MidiError)):
+    if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters, MidiError, SoundFontError)):
         return 2, one_line(error)
     if isinstance(error, OSError):
         return 1, explain(error)
-    if isinstance(error, (NonFiniteGradient, NonFiniteLoss, NonFiniteWeight, BackendUnavailable)):
+    if isinstance(error, (NonFiniteGradient, NonFiniteLoss, NonFiniteWeight, NonFiniteLogits, BackendUnavailable)):
         return 1, one_line(error)
     if isinstance(error, MemoryError):
         return 1, f"not enough memory: {one_line(error) or 'try a smaller --batch or --hidden'}"

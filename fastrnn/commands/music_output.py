@@ -7,11 +7,11 @@ import secrets
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from .arguments import integer, real, seed
-from .errors import InputError, UsageError
+from .errors import InputError, UsageError, explain
 from .notes import note
 
 if TYPE_CHECKING:
@@ -85,7 +85,11 @@ def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where no file is asked for, a folder is missing or a sound font has no sound."""
+    """Raise UsageError where no file is asked for or a sound font has no sound to be for, InputError where a folder or the
+    sound font is missing, SoundFontError for one that is none.
+    """
+    from ..music.synthesis import check_sound_font
+
     if arguments.out is None:
         raise UsageError("--out FILE.mid is missing: the MIDI file to write")
     if arguments.sound_font and not arguments.wav:
@@ -93,6 +97,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     for path in (arguments.out, arguments.wav, arguments.roll):
         if path is not None and not path.parent.is_dir():
             raise InputError(f"{path.parent}: no such folder")
+    if arguments.sound_font:
+        try:
+            check_sound_font(arguments.sound_font)
+        except OSError as error:
+            raise InputError(explain(error)) from error
 
 
 def settle_seed(arguments: argparse.Namespace) -> None:
@@ -123,18 +132,18 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
 
 
 def tempo_of(player: Player, arguments: argparse.Namespace) -> float:
-    """Quarters a minute: what is asked for, or what is usual in the songs."""
-    tempo: float = arguments.tempo or median(song.piece.tempos[0][1] for song in player.songs.train)
+    """Quarters a minute: what is asked for, or what is usual in the songs, and that of one of them."""
+    tempo: float = arguments.tempo or median_low(song.piece.tempos[0][1] for song in player.songs.train)
     return min(FASTEST, max(SLOWEST, tempo))
 
 
 def swing_of(form: Form, player: Player, arguments: argparse.Namespace) -> float:
-    """The swing that is asked for, or that of the songs; none where beats are no quarters. Raises UsageError."""
+    """The swing that is asked for, or that of one of the songs; none where beats are no quarters. Raises UsageError."""
     from ..music.piece import STRAIGHT, TICKS, beat_length
 
     others = [f"{above}/{below}" for _, above, below in form.metres if beat_length(above, below) != TICKS]
     if not others:
-        return float(arguments.swing or median(song.swing for song in player.songs.train))
+        return float(arguments.swing or median_low(song.swing for song in player.songs.train))
     if arguments.swing not in (None, STRAIGHT):
         raise UsageError(f"--swing is for beats of a quarter, and those of {others[0]} are not")
     return STRAIGHT
@@ -155,13 +164,15 @@ def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float,
     from ..music.accompaniment import accompany, shaped
     from ..music.hands import played
     from ..music.instruments import KEYBOARDS
-    from ..music.piece import Piece, beat_length
+    from ..music.piece import Piece
 
     alone = player.vocabulary.polyphonic
-    beat = beat_length(*form.metres[0][1:])
     part = replace(solo.part, name=SOLO, program=program)
-    parts = (shaped(part, beat),) if not alone else played(part, beat) if program in KEYBOARDS else (part,)
-    piece = Piece(parts, form.metres, ((0, tempo_of(player, arguments)),), form.chords, form.length, swing)
+    piece = Piece((part,), form.metres, ((0, tempo_of(player, arguments)),), form.chords, form.length, swing)
+    if not alone:
+        piece = replace(piece, parts=(shaped(part, piece.beats()),))
+    elif program in KEYBOARDS:
+        piece = replace(piece, parts=played(part, piece.beats()))
     comping, bass = (not alone if flag is None else flag for flag in (arguments.comping, arguments.bass))
     return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed)
 

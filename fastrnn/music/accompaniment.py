@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .chords import Chord, scale
 from .figures import phrases
@@ -74,18 +75,20 @@ def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: b
     return replace(piece, parts=tuple(parts))
 
 
-def shaped(part: Part, beat: int = TICKS) -> Part:
+def shaped(part: Part, beats: NDArray[np.int64]) -> Part:
     """The part with velocities by rule, as a horn player would shape a line: louder where it rises, and off the beat.
 
-    A note gains with its height over the mean of its phrase, what is off the beat (every ``beat`` ticks) has an accent, the
-    last note of a phrase is firm; 50..110 in all. Phrases are divided by rests of a quarter or longer.
+    A note gains with its height over the mean of its phrase, what begins on none of the ``beats`` (those of the part's
+    piece, int64 ``[beats]``, see :meth:`fastrnn.music.piece.Piece.beats`) has an accent, the last note of a phrase is firm;
+    50..110 in all. Phrases are divided by rests of a quarter or longer.
     """
+    on_beat = frozenset(beats.tolist())
     notes: list[Note] = []
     for phrase in phrases(part):
         mean = sum(note.pitch for note in phrase) / len(phrase)
         for i, note in enumerate(phrase):
             velocity = 76 + 1.5 * (note.pitch - mean)
-            velocity += 6 * (note.onset % beat != 0) + 6 * (i == len(phrase) - 1)
+            velocity += 6 * (note.onset not in on_beat) + 6 * (i == len(phrase) - 1)
             notes.append(replace(note, velocity=int(min(110, max(50, round(velocity))))))
     return replace(part, notes=tuple(notes))
 

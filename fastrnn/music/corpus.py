@@ -29,7 +29,7 @@ _NOTE = re.compile(r"([A-G][#b]*)(-?\d)")
 
 
 class CorpusError(ValueError):
-    """A text that is not in the format; the message names the line."""
+    """A text that is not in the format, whose message names the line, or one without a chorus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     try:
         found = read(arguments.text.read_text(encoding="utf-8")) if arguments.text else tunes()
+        if not found:
+            raise CorpusError("there is no chorus in it")
         paths = write_files(arguments.folder, found, overwrite=arguments.overwrite)
     except (CorpusError, UnicodeDecodeError) as error:
         parser.exit(2, f"{parser.prog}: error: {arguments.text}: {error}\n")

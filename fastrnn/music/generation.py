@@ -23,6 +23,10 @@ from .vocabulary import END, PITCH, PartVocabulary
 LONGEST = 4  # LONG tokens one after the other: four bars of rest, or of one note
 
 
+class NonFiniteLogits(ArithmeticError):
+    """A model gives NaN or infinity for a logit: nothing can be sampled from it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What is played over: chords by tick, metres, and the length in ticks."""
@@ -78,7 +82,7 @@ def improvise(
     range, ``places`` says which tokens may stand where in a beat (:func:`places_of`); both hold for what is sampled. Without
     ``to_the_end`` the model may end before the form does. The same seed gives the same part (None: a fresh one each time).
     Raises ValueError for a primer that is not shorter than the form or outside of the vocabulary, and for a range in
-    which no pitch is left.
+    which no pitch is left, and :class:`NonFiniteLogits`.
     """
     player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), places, to_the_end)
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()
@@ -153,6 +157,8 @@ class _Player:
         before, last = np.array(self._said[-2:])[:, None]
         logits, self._state = self.model.step(np.array([token]), chord, position, last, before, state=self._state)
         row: NDArray[Any] = logits[0]
+        if not np.isfinite(row).all():
+            raise NonFiniteLogits("nothing can be sampled: the logits are no numbers")
         return row
 
     def _take(self, token: int) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .accompaniment import shaped
 from .figures import Match, longest_match
-from .piece import TICKS, Note, Part, separated
+from .piece import Note, Part, separated
 from .roles import skyline
 
 RIGHT, LEFT = "right hand", "left hand"
@@ -50,23 +50,24 @@ def hands(part: Part) -> tuple[Part, Part]:
     return replace(part, name=RIGHT, notes=right), replace(part, name=LEFT, notes=left)
 
 
-def played(part: Part, beat: int = TICKS) -> tuple[Part, Part]:
+def played(part: Part, beats: NDArray[np.int64]) -> tuple[Part, Part]:
     """The two :func:`hands`, with velocities by rule.
 
     The right hand's skyline is the melody, with the velocities of :func:`fastrnn.music.accompaniment.shaped`; what it plays
-    below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the beat,
-    every ``beat`` ticks.
+    below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the ``beats``
+    (those of the part's piece, int64 ``[beats]``).
     """
     right, left = hands(part)
-    melody = shaped(skyline(right), beat).notes  # it begins with the right hand's first note, or one struck together with it
+    melody = shaped(skyline(right), beats).notes  # it begins with the right hand's first note, or one struck with it
     onsets = [note.onset for note in melody]
+    on_beat = frozenset(beats.tolist())
 
     def of_right(note: Note) -> int:
         top = melody[bisect_right(onsets, note.onset) - 1]
         return top.velocity if (note.onset, note.pitch) == (top.onset, top.pitch) else top.velocity + INNER
 
     def of_left(note: Note) -> int:
-        return LEFT_VELOCITY + ON_THE_BEAT * (note.onset % beat == 0)
+        return LEFT_VELOCITY + ON_THE_BEAT * (note.onset in on_beat)
 
     return _as_loud_as(right, of_right), _as_loud_as(left, of_left)
 

@@ -1,6 +1,21 @@
 """The model that improvises: what it is told at each token, and the layers between that and the next token's logits.
 
 Letters: ``T`` tokens, ``B`` songs side by side, ``V`` tokens in the vocabulary, ``E`` embedding size, ``H`` hidden size.
+
+.. code-block:: text
+
+    token    [T,B]     the token before, -1 at the beginning
+    chord    [T,B,24]  what sounds where the next one stands: its 12 pitch classes, its root one-hot
+    position [T,B]     how far into the bar that is, in ticks
+    last     [T,B]     the last pitch, 0..P-1, -1 where there is none yet
+    before   [T,B]     the one before it
+
+    x      = concat(E token, F position, chord, relation)     E = tokens [V,E], F = positions [96,16]
+    y      = layers x LSTM(x), dropout
+    logits = pitch logits of O concat(y, chord, relation) + b
+
+``relation`` and the pitch logits are those of :mod:`fastrnn.music.intervals`. Chord and relation also go straight to the
+output: the layers in between then have the line to learn, and not which tones a chord has.
 """
 
 from __future__ import annotations
@@ -39,24 +54,10 @@ def jazz_model(
     rng: np.random.Generator | int | None = None,
     backend: str | None = None,
 ) -> Model:
-    """``logits [T,B,V] = model(token, chord, position, last, before)``: which token comes next.
+    """``logits [T,B,V] = model(token, chord, position, last, before)``, which token comes next, by the equations above.
 
-    .. code-block:: text
-
-        token    [T,B]     the token before, -1 at the beginning
-        chord    [T,B,24]  what sounds where the next one stands: its 12 pitch classes, its root one-hot
-        position [T,B]     how far into the bar that is, in ticks
-        last     [T,B]     the last pitch, 0..P-1, -1 where there is none yet
-        before   [T,B]     the one before it
-
-        x      = concat(E token, F position, chord, relation)     E = tokens [V,E], F = positions [96,16]
-        y      = layers x LSTM(x), dropout
-        logits = pitch logits of O concat(y, chord, relation) + b
-
-    ``relation`` and the pitch logits are those of :mod:`fastrnn.music.intervals`. Chord and relation also go straight to the
-    output: the layers in between then have the line to learn, and not which tones a chord has. Dropout is between the
-    layers and before the output. With an ``embedding`` of 0 tokens are one-hot: E is the identity. Raises TypeError or
-    ValueError naming the argument.
+    Dropout is between the layers and before the output. With an ``embedding`` of 0 tokens are one-hot: E is the identity.
+    Raises TypeError or ValueError naming the argument.
     """
     checks.choice("model", model, tuple(CELLS))
     checks.positive_int("embedding", embedding, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,14 +163,13 @@ def make_trainer(
     polyphonic: bool,
     out: Path | None = None,
     *,
-    callbacks: Callable[[Model, Data], Sequence[object]] = lambda model, data: (),
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, Model, Data]:
     """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed.
 
-    ``callbacks`` makes the trainer's callbacks. Raises ValueError for songs of which one has notes that sound together where
-    they are not ``polyphonic``, or none has a note, and MemoryError for a model or a batch that is larger than the memory.
+    Raises ValueError for songs of which one has notes that sound together where they are not ``polyphonic``, or none has a
+    note, and MemoryError for a model or a batch that is larger than the memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(songs, options, polyphonic)
@@ -182,4 +181,4 @@ def make_trainer(
     task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
     optimizer = make_optimizer(options, task.named_parameters())
     config = make_config(options, overwrite=overwrite)
-    return Trainer(task, optimizer, make_schedule(options), config, out, callbacks(model, data)), model, data
+    return Trainer(task, optimizer, make_schedule(options), config, out), model, data

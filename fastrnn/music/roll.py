@@ -45,7 +45,8 @@ def draw_roll(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(f"a piano roll needs matplotlib; {install_extra('train')}") from error
-    height = max(1.35, min(3.2, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
+    highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands fill a wide range, and edges take their share of each note
+    height = max(1.35, min(highest, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
     figure = Figure(figsize=(13, height * len(sheet.systems) + 0.9), dpi=110, layout="constrained")
     all_axes = figure.subplots(len(sheet.systems), 1, squeeze=False)[:, 0]
     for axes, bars in zip(all_axes, sheet.systems, strict=True):

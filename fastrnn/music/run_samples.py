@@ -10,7 +10,7 @@ from ..training.samples import SampleWriter
 from .batching import range_of
 from .changes import progression
 from .chords import note_name
-from .generation import Form, improvise, places_of
+from .generation import Form, NonFiniteLogits, improvise, places_of
 from .jazz_task import Data, Split
 from .piece import Part, bar_lines, commonest_metre
 
@@ -28,8 +28,8 @@ def sample_writer(
     def draw(seed: int) -> list[str]:
         try:
             solo = improvise(model, data.vocabulary, form, seed=seed, low=low, high=high, places=places)
-        except ValueError:  # of a run that goes astray; its loss says more
-            return ["nothing can be sampled: the logits are no numbers"]
+        except NonFiniteLogits as error:  # of a run that goes astray; its loss says more
+            return [str(error)]
         return [in_names(solo.part, form)]
 
     return SampleWriter(draw, path, seed, "token", show=show)

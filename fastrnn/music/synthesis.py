@@ -26,6 +26,10 @@ TAIL = 0.6  # seconds after the last note
 LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of it as a file
 
 
+class SoundFontError(ValueError):
+    """A file that is no sound font, or one in which nothing sounds; the message names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timbre:
     """A sound: amplitudes of its partials (the first is the fundamental) and how they come and go, in seconds.
@@ -71,8 +75,8 @@ def write_wav(
     """Write ``piece`` as a WAV file, 16 bits, stereo, atomically; the loudest sample at -1 dB full scale.
 
     ``swing`` as in :func:`fastrnn.music.midi_writing.write_midi`. With ``sound_font``, the path of an SF2 file, FluidSynth
-    plays it. Raises ValueError for swing or rate out of range and for a piece longer than twenty minutes, ImportError where
-    FluidSynth is missing, OSError.
+    plays it. Raises ValueError for swing or rate out of range and for a piece longer than twenty minutes, SoundFontError,
+    ImportError where FluidSynth is missing, OSError.
     """
     if sound_font is None:
         samples = render(piece, swing=swing, rate=rate)
@@ -98,11 +102,7 @@ def render(piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Sam
     Raises ValueError for swing or rate out of range, and for a piece longer than twenty minutes.
     """
     swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
-    checks.positive_int("rate", rate, 8000)
-    seconds = length_of(piece)
-    if seconds > LONGEST:
-        raise ValueError(f"piece must be at most {LONGEST / 60:g} minutes long to be rendered, got {seconds / 60:.0f}")
-    mix = np.zeros((int(seconds * rate) + 1, 2), np.float32)
+    mix = np.zeros((int(_checked_length(piece, rate) * rate) + 1, 2), np.float32)
     for part in piece.parts:
         _add(mix, part, piece, swing, rate)
     return _normalised(mix)
@@ -113,18 +113,49 @@ def length_of(piece: Piece) -> float:
     return float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
 
 
+def _checked_length(piece: Piece, rate: int) -> float:
+    """The length in seconds. Raises ValueError for a rate or a piece that is not to be rendered."""
+    checks.positive_int("rate", rate, 8000)
+    seconds = length_of(piece)
+    if seconds > LONGEST:
+        raise ValueError(f"piece must be at most {LONGEST / 60:g} minutes long to be rendered, got {seconds / 60:.0f}")
+    return seconds
+
+
+def check_sound_font(path: str | Path) -> None:
+    """Raise SoundFontError for a file that does not begin as an SF2 file does, OSError where it cannot be read."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+        raise SoundFontError(f"{path} is no sound font: it does not begin as an SF2 file does")
+
+
 def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
-    """As :func:`render`, played by FluidSynth with a sound font. Raises ImportError without it, OSError without the file."""
-    Path(sound_font).open("rb").close()  # FluidSynth says nothing of a file that is not there
+    """As :func:`render`, played by FluidSynth with a sound font, the same on both sides.
+
+    Raises ImportError without FluidSynth, OSError without the file, and SoundFontError.
+    """
+    _checked_length(piece, rate)
+    check_sound_font(sound_font)
     try:
-        import fluidsynth  # noqa: F401  pretty_midi wants it
+        import fluidsynth
         import pretty_midi
     except ImportError as error:
         raise ImportError(
             "a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library; without one none is needed"
         ) from error
-    mono = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece, swing=swing))).fluidsynth(rate, str(sound_font))
-    return _normalised(np.repeat(np.asarray(mono, np.float32)[:, None], 2, axis=1))
+    written = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece, swing=swing)))
+    synth = fluidsynth.Synth(samplerate=rate)
+    try:
+        font = synth.sfload(str(sound_font))
+        if font < 0:
+            raise SoundFontError(f"{sound_font} cannot be read as a sound font: FluidSynth does not take it")
+        mono = np.asarray(written.fluidsynth(synthesizer=synth, sfid=font, normalize=False), np.float32)
+    finally:
+        synth.delete()
+    if not mono.any() and any(part.notes for part in piece.parts):
+        raise SoundFontError(f"{sound_font} has no sound for any of the notes")
+    return _normalised(np.repeat(mono[:, None], 2, axis=1))
 
 
 def _normalised(mix: Samples) -> Samples:

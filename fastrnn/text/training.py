@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training import LoopConfig, Trainer
+from ..training import Trainer
 from ..training.baselines import baselines
 from ..training.model_size import TRAINING_COPIES
 from ..training.options import make_config, make_optimizer, make_schedule
@@ -156,14 +156,13 @@ def make_trainer(
     options: TrainOptions,
     out: Path | None = None,
     *,
-    callbacks: Callable[[LanguageModel, LoopConfig], Sequence[object]] = lambda model, config: (),
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, LanguageModel, Data]:
     """A trainer ready to run, the model that it will train, and its data.
 
-    Every random number follows from ``options.seed``. ``callbacks`` makes the trainer's callbacks. Raises TextError,
-    EmptyVocabulary, ValueError, TypeError, and MemoryError for a model that is larger than the memory.
+    Every random number follows from ``options.seed``. Raises TextError, EmptyVocabulary, ValueError, TypeError, and
+    MemoryError for a model that is larger than the memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(content, options, data_rng)
@@ -172,8 +171,7 @@ def make_trainer(
     config = make_config(options, overwrite=overwrite)
     language_model = LanguageModel(model, data.vocabulary, options.reading)
     optimizer = make_optimizer(options, task.named_parameters())
-    made = callbacks(language_model, config)
-    return Trainer(task, optimizer, make_schedule(options), config, out, made), language_model, data
+    return Trainer(task, optimizer, make_schedule(options), config, out), language_model, data
 
 
 def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = print) -> SampleWriter:

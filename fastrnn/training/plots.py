@@ -17,29 +17,40 @@ from ..serialization import write_atomically
 from .metrics import Row
 
 LN2 = math.log(2)
+LARGEST = 700.0  # nats: the largest whole hundred whose perplexity a float holds
+LONG = 1e6  # figures from here on are said as powers of ten
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Another way to say a loss: ``of`` nats, and back, elementwise; ``form`` is for single figures."""
+    """Another way to say a loss: ``of`` nats, and back, elementwise; ``form`` and ``digits`` are for single figures.
+
+    Losses of more than ``largest`` nats are said as that.
+    """
 
     label: str  # with the unit
     form: str
+    digits: int
     of: Callable[[Any], Any]
     nats: Callable[[Any], Any]
+    largest: float = math.inf
 
     def text(self, loss: float) -> str:
-        """A loss in nats, in words."""
-        return self.form.format(float(self.of(loss)))
+        """A loss in nats, in words, and shortly: of a run that goes astray, too."""
+        value = float(self.of(loss))
+        figure = f"{value:.{self.digits}f}" if abs(value) < LONG else f"{value:.2e}"
+        return self.form.format(f"over {figure}" if loss > self.largest else figure)
 
 
-BITS = Scale("loss (bits per {unit})", "{:.3f} bits", lambda nats: nats / LN2, lambda bits: bits * LN2)
+BITS = Scale("loss (bits per {unit})", "{} bits", 3, lambda nats: nats / LN2, lambda bits: bits * LN2)
 # The axis asks for what lies outside of the curve, too: losses whose perplexity a float does not hold, and log 0.
 PERPLEXITY = Scale(
     "perplexity per {unit}",
-    "perplexity {:.1f}",
-    lambda nats: np.exp(np.minimum(nats, 700.0)),
+    "perplexity {}",
+    1,
+    lambda nats: np.exp(np.minimum(nats, LARGEST)),
     lambda perplexity: np.log(np.maximum(perplexity, 1e-300)),
+    LARGEST,
 )
 SCALES = {"character": BITS, "word": PERPLEXITY}
 
