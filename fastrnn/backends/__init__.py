@@ -7,6 +7,7 @@ import os
 import warnings
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..changes import CHANGES, GRADIENTS
@@ -35,9 +36,16 @@ def load(name: str) -> Backend:
     try:
         module = importlib.import_module(f".{name}", __package__)
     except ImportError as error:
-        raise BackendUnavailable(f"backend {name!r} is not available: {error}") from error
+        raise BackendUnavailable(f"backend {name!r} is not available: {error}{_in_checkout(error)}") from error
     backend: Backend = module.BACKEND
     return backend
+
+
+def _in_checkout(error: ImportError) -> str:
+    """What to do where the kernels are missing because Python was started in a checkout, whose sources come first."""
+    if error.name != "fastrnn._fastrnn" or not (Path(__file__).parents[2] / "CMakeLists.txt").exists():
+        return ""
+    return " (this is the checkout: start Python in another folder, or build the kernels here with `just build`)"
 
 
 @cache
