@@ -15,7 +15,7 @@ from fastrnn.cli import main
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
-from fastrnn.music.run_folder import JazzConfig, load_player
+from fastrnn.music.run_folder import JazzConfig, load_player, load_songs
 from fastrnn.training import checkpoint
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
@@ -350,3 +350,9 @@ def test_damaged_run_folders(run, tmp_path, capsys):
     assert "pieces.json is damaged" in error("pieces.json", b'{"train": []}')
     assert "best.safetensors" in error("best.safetensors", b"nothing")
     assert JazzConfig.load(run).options.hidden == 8
+
+
+def test_a_folder_may_be_a_string(run):
+    player = load_player(str(run))
+    assert (player.config, player.songs) == (JazzConfig.load(run), load_songs(run))
+    assert (JazzConfig.load(str(run)), load_songs(str(run))) == (player.config, player.songs)

@@ -38,8 +38,9 @@ class JazzConfig:
         folder.save_config(path, JazzOptions.kind, content)
 
     @classmethod
-    def load(cls, where: Path) -> JazzConfig:
+    def load(cls, where: str | Path) -> JazzConfig:
         """Read a folder's ``config.json``. Raises RunError when it is not there or not what :meth:`save` wrote."""
+        where = Path(where)
         _, content = folder.load_config(where, {JazzOptions.kind: None}, "a jazz model")
         with damaged(where / CONFIG):
             options = JazzOptions.from_json(content["options"])
@@ -58,9 +59,9 @@ def save_songs(path: Path, songs: Split) -> None:
     write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
 
 
-def load_songs(where: Path) -> Split:
+def load_songs(where: str | Path) -> Split:
     """Read a folder's ``pieces.json``. Raises RunError when it is not there or not what :func:`save_songs` wrote."""
-    path = where / PIECES
+    path = Path(where) / PIECES
     with damaged(path):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -91,10 +92,10 @@ class Player:
         return self.config.vocabulary
 
 
-def load_player(where: Path, *, backend: str | None = None) -> Player:
+def load_player(where: str | Path, *, backend: str | None = None) -> Player:
     """The best model of a run. Raises RunError, CheckpointError, or OSError."""
     config = JazzConfig.load(where)
-    path = folder.best_checkpoint(where)
+    path = folder.best_checkpoint(Path(where))
     model = make_model(config.options, config.vocabulary, backend=backend)
     arrays = checkpoint.load(path).model
     checkpoint.check_fits(path, arrays, model.named_parameters())
