@@ -11,7 +11,7 @@ from ..checks import describe
 from ..graph import Model
 from ..serialization import write_atomically
 from ..training import checkpoint, folder
-from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged
+from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged, read_json
 from .jazz_task import Split, make_model
 from .options import JazzOptions
 from .songs import Song
@@ -62,11 +62,11 @@ def save_songs(path: Path, songs: Split) -> None:
 def load_songs(where: str | Path) -> Split:
     """Read a folder's ``pieces.json``. Raises RunError when it is not there or not what :func:`save_songs` wrote."""
     path = Path(where) / PIECES
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise RunError(f"{where} lacks {PIECES}, the songs of the run") from None
     with damaged(path):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{where} lacks {PIECES}, the songs of the run") from None
         train, held_out = (tuple(Song.from_json(song) for song in content[name]) for name in ("train", "held_out"))
         if not train or not held_out:
             raise ValueError("it has no songs")
