@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -389,6 +390,15 @@ def test_damaged_songs(run, tmp_path, name, value, fault):
     with pytest.raises(RunError) as caught:
         load_songs(tmp_path)
     assert str(caught.value) == f"{tmp_path}/pieces.json is damaged: {fault}"
+
+
+def test_songs_of_another_model(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "copy")
+    songs = load_songs(run)
+    low = Song("low", Piece((Part("melody", notes=(Note(0, 6, 20),)),)))
+    save_songs(tmp_path / "copy" / "pieces.json", replace(songs, held_out=(low,)))
+    fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
+    assert fault == f"{tmp_path}/copy/pieces.json is damaged: part must have pitches in 48..88, got 20 at tick 0"
 
 
 def test_a_song_may_last_as_long_as_a_file(tmp_path):

@@ -15,6 +15,7 @@ from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged, read_j
 from .jazz_task import Split, make_model
 from .options import JazzOptions
 from .songs import Song
+from .tokens import encode
 from .vocabulary import PartVocabulary
 
 
@@ -100,4 +101,8 @@ def load_player(where: str | Path, *, backend: str | None = None) -> Player:
     arrays = checkpoint.load(path).model
     checkpoint.check_fits(path, arrays, model.named_parameters())
     model.load_state_dict(arrays)
-    return Player(model, config, load_songs(where))
+    songs = load_songs(where)
+    with damaged(Path(where) / PIECES):
+        for song in (*songs.train, *songs.held_out):
+            encode(song.part, config.vocabulary)  # raises ValueError for notes that the model has no tokens for
+    return Player(model, config, songs)
