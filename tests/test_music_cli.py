@@ -264,6 +264,9 @@ def test_bad_input_to_training(tmp_path, files, capsys):
         for part, shown in (("tuba", "'tuba'"), ("7", "7")):
             fault = f"{files}/0.mid: {option} must be one of the parts 0 'lead', got {shown}"
             assert error(files / "0.mid", option, part) == fault
+    write_midi(tmp_path / "short.mid", Piece((Part(notes=(Note(0, 6, 60), Note(6, 6, 62))),)))
+    too_few = "short has too few bars (1) to hold out its end and train on the rest"
+    assert error(tmp_path / "short.mid") == f"{tmp_path}/short.mid: {too_few}"
     assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
     assert error(files, "--voices", "all", "--melody", "lead") == "--melody is for a line: --voices all takes all parts"
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
