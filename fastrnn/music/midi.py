@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import printable
 from ..info import install_extra
 from .chords import Chord, ChordError, parse_chord
 from .grid import Ints, heard_swing, on_grid, straightened, straightened_words
@@ -38,6 +39,9 @@ _NO_KEY = b"\xff\x59\x02\x00\x00"
 
 class MidiError(ValueError):
     """A MIDI file that cannot be used; the message is one line that names the file and the fault."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # a file may have any name, line breaks and escapes in it, too
 
 
 def library() -> Any:

@@ -134,13 +134,14 @@ def read(
     checks.choice("voices", voices, VOICES)
     if changes is not None:
         changes_of(changes, metre=_ROOMIEST)  # what is wrong in any metre is said before a file is read
-    collection = read_collection(paths, report=report)
+    tell = (lambda line: report(checks.printable(line))) if report else None
+    collection = read_collection(paths, report=tell)
     polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
     song_of = partial(_song, polyphonic=polyphonic, melody=melody, chords=chords, changes=changes)
     songs, faults = _different_songs(collection, song_of, {Path(path) for path in paths})
     for _, fault in faults:
-        if report:
-            report(f"skipped: {fault}")
+        if tell:
+            tell(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
     sources = tuple(str(Path(path).absolute()) for path in paths)
