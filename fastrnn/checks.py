@@ -31,6 +31,11 @@ def describe(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def printable(text: str) -> str:
+    """A text as a line on a terminal: line breaks, escapes and the like as Python writes them, such as ``\\n``."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def positive_int(name: str, value: object, smallest: int = 1) -> int:
     """An integer of at least ``smallest``. Raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -23,6 +23,17 @@ def midi(*tracks, type=1, per_quarter=480):
     return b"MThd" + struct.pack(">LHHH", 6, type, len(tracks), per_quarter) + b"".join(tracks)
 
 
+def chunk(name, content, order="big"):
+    """A chunk of any kind; ``name`` has four bytes."""
+    return name + len(content).to_bytes(4, order) + content
+
+
+def riff(data):
+    """A RIFF file with ``data`` behind a chunk of odd length."""
+    title = chunk(b"DISP", b"a name!", "little") + b"\0"
+    return chunk(b"RIFF", b"RMID" + title + chunk(b"data", data, "little"), "little")
+
+
 def on(pitch, velocity=80, channel=0):
     return bytes([0x90 | channel, pitch, velocity])
 

@@ -338,7 +338,7 @@ def test_names_of_the_training_set_are_not_new(names_run, capsys, monkeypatch):
     from fastrnn.text.run_folder import load_lines
 
     folder, _ = names_run
-    hashes = load_lines(folder)
+    hashes = load_lines(str(folder))
     names = corpora.load("dinosaurs").split()
     trained = [name for name in names if np.isin(line_hashes([name]), hashes)]
     assert len(trained) == len(names) - 150

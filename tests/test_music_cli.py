@@ -6,17 +6,21 @@ import json
 import re
 import shutil
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import smf
 
 from fastrnn.cli import main
+from fastrnn.music.jazz_task import Split
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
-from fastrnn.music.run_folder import JazzConfig, load_player
+from fastrnn.music.run_folder import JazzConfig, load_player, load_songs, save_songs
+from fastrnn.music.songs import Song
 from fastrnn.training import checkpoint
+from fastrnn.training.folder import RunError
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
@@ -260,6 +264,9 @@ def test_bad_input_to_training(tmp_path, files, capsys):
         for part, shown in (("tuba", "'tuba'"), ("7", "7")):
             fault = f"{files}/0.mid: {option} must be one of the parts 0 'lead', got {shown}"
             assert error(files / "0.mid", option, part) == fault
+    write_midi(tmp_path / "short.mid", Piece((Part(notes=(Note(0, 6, 60), Note(6, 6, 62))),)))
+    too_few = "short has too few bars (1) to hold out its end and train on the rest"
+    assert error(tmp_path / "short.mid") == f"{tmp_path}/short.mid: {too_few}"
     assert error("--voices", "line").startswith("--melody, --chords, --changes and --voices are for files")
     assert error(files, "--voices", "all", "--melody", "lead") == "--melody is for a line: --voices all takes all parts"
     assert error("--max-steps", "0").startswith("argument --max-steps: must be an integer of at least 1")
@@ -349,4 +356,61 @@ def test_damaged_run_folders(run, tmp_path, capsys):
     assert "is not the configuration of a jazz model" in error("config.json", b'{"format": "fastrnn-chars", "version": 1}')
     assert "pieces.json is damaged" in error("pieces.json", b'{"train": []}')
     assert "best.safetensors" in error("best.safetensors", b"nothing")
+    deep = error("config.json", b"[" * 100_000)
+    assert deep.startswith(f"{tmp_path}/copy/config.json is damaged: ")
+    assert "recursion" in deep
     assert JazzConfig.load(run).options.hidden == 8
+
+
+def test_a_run_folder_without_songs(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / "pieces.json").unlink()
+    fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
+    assert fault == f"{tmp_path}/copy lacks pieces.json, the songs of the run"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("metres", [[0, 4, 3]], "a metre of 4/3 cannot be written as MIDI"),
+        ("metres", [[0, 400, 4]], "a metre of 400/4 cannot be written as MIDI"),
+        ("metres", [[]], "not enough values to unpack (expected at least 1, got 0)"),
+        ("metres", [[10**30, 4, 4]], f"a song lasts 20,000 quarters at most, got the tick {10**30}"),
+        ("tempos", [[0, 1e-320]], "a tempo of 9.99989e-321 quarters a minute cannot be written as MIDI"),
+        ("tempos", [[0, 10**400]], "int too large to convert to float"),
+        ("chords", [["x", "C"]], "a tick must be an integer, got 'x'"),
+        ("chords", [[-1, "C"]], "a tick must be at least 0, got -1"),
+        ("notes", [], "a song has no notes"),
+        ("notes", [[10**12, 1, 60]], "a song lasts 20,000 quarters at most, got the tick 1000000000001"),
+        ("length", 10**12, "a song lasts 20,000 quarters at most, got the tick 1000000000000"),
+        ("title", None, "the title of a song must be a string, got None"),
+    ],
+)
+def test_damaged_songs(run, tmp_path, name, value, fault):
+    songs = json.loads((run / "pieces.json").read_text())
+    songs["train"][0][name] = value
+    (tmp_path / "pieces.json").write_text(json.dumps(songs))
+    with pytest.raises(RunError) as caught:
+        load_songs(tmp_path)
+    assert str(caught.value) == f"{tmp_path}/pieces.json is damaged: {fault}"
+
+
+def test_songs_of_another_model(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "copy")
+    songs = load_songs(run)
+    low = Song("low", Piece((Part("melody", notes=(Note(0, 6, 20),)),)))
+    save_songs(tmp_path / "copy" / "pieces.json", replace(songs, held_out=(low,)))
+    fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
+    assert fault == f"{tmp_path}/copy/pieces.json is damaged: part must have pitches in 48..88, got 20 at tick 0"
+
+
+def test_a_song_may_last_as_long_as_a_file(tmp_path):
+    longest = Song("long", Piece((Part("melody", notes=(Note(0, 6, 60), Note(240_000, 1, 62))),)))
+    save_songs(tmp_path / "pieces.json", Split((longest,), (longest,)))
+    assert load_songs(tmp_path).train == (longest,)
+
+
+def test_a_folder_may_be_a_string(run):
+    player = load_player(str(run))
+    assert (player.config, player.songs) == (JazzConfig.load(run), load_songs(run))
+    assert (JazzConfig.load(str(run)), load_songs(str(run))) == (player.config, player.songs)

@@ -97,13 +97,13 @@ def test_files_of_a_text_of_ones_own(tmp_path, capsys):
     text.write_text(HEAD + "chords: F7\nmelody: C4 D4 E4\n")
     assert error(folder, "--text", text) == f"{text}: line 7: a bar has 4 beats, 'C4 D4 E4' has 3\n"
     text.write_bytes(b"\xff")
-    assert error(folder, "--text", text).startswith(f"{text}: 'utf-8' codec can't decode")
+    assert error(folder, "--text", text) == f"{text} is not UTF-8: byte 0xff at offset 0 (invalid start byte)\n"
     assert error(folder, "--text", tmp_path / "gone.txt") == f"{tmp_path}/gone.txt: No such file or directory\n"
     for nothing in ("", "\n# a comment\n"):
         text.write_text(nothing)
         assert error(tmp_path / "nowhere", "--text", text) == f"{text}: there is no chorus in it\n"
     assert not (tmp_path / "nowhere").exists()
-    assert error(text) == f"{text}: File exists\n"
+    assert error(text) == f"{text}: it is a file, not a folder\n"
     assert error(text / "folder") == f"{text}/folder: Not a directory\n"
 
 

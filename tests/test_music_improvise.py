@@ -135,6 +135,11 @@ def test_forms():
     assert form.until(0) == form.until(36) == replace(form, length=36, chords=form.chords[:1])
     assert form.until(37) == form.until(99) == form
     assert Form.of(parse_changes("C | F")).bars == 2
+    changing = Form((), 96, ((0, 4, 4), (48, 3, 4), (84, 2, 4)))
+    assert changing.until(40) == Form((), 48, ((0, 4, 4),))  # a metre that begins where it ends is none of its own
+    assert changing.until(49) == Form((), 84, ((0, 4, 4), (48, 3, 4)))
+    late = Piece(metres=((0, 4, 4), (48, 3, 4)), chords=((0, parse_chord("C")), (48, parse_chord("G7"))), length=40)
+    assert Form.of(late) == Form(late.chords[:1], 48, ((0, 4, 4),))
 
 
 # primers

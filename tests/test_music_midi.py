@@ -196,6 +196,12 @@ def test_a_wrong_key_signature_does_no_harm():
     assert notes_of(midi(track((0, wrong), (0, on(60)), (480, off(60)), (0, on(64)), (480, off(64))))) == notes_of(smf.SCALE)
 
 
+def test_other_chunks_are_skipped_and_riff_is_unwrapped():
+    assert parse_midi(WRAPPED) == parse_midi(RICH)
+    assert parse_midi(smf.riff(SWUNG)) == parse_midi(SWUNG)
+    assert parse_midi(RICH + b"\0") == parse_midi(RICH)
+
+
 def test_names_in_utf_8_and_latin_1():
     notes = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
     for raw in ("Flöte".encode(), "Flöte".encode("latin1")):
@@ -215,6 +221,10 @@ def test_agrees_with_pretty_midi():
 BAD = [
     (b"", "is empty"),
     (b"RIFF....", "is not a MIDI file"),
+    (b"RIFF....WAVEdata", "is not a MIDI file"),
+    (b"RIFF....RMIDDISP\4\0\0\0name", "is not a MIDI file"),
+    (smf.riff(smf.SCALE)[:-9], "is cut off"),
+    (smf.SCALE[:14] + smf.chunk(b"XFIH", smf.SCALE[14:]), "is cut off"),
     (b"hello, world", "is not a MIDI file"),
     (b"MThd", "is cut off"),
     (smf.SCALE[:20], "is cut off"),
@@ -236,7 +246,7 @@ BAD = [
     (midi(track((0, tempo(3000)), (0, on(60)), (1, off(60)))), "a tempo of 3000 quarters"),
     (midi(track((0, metre(0, 2)), (0, on(60)), (1, off(60)))), "a metre of 0/4"),
     (midi(track((0, metre(4, 255)), (0, on(60)), (1, off(60)))), r"a metre of 4/2\^255"),
-    (smf.SCALE[:22] + b"\x80" * 5000, "is damaged: a run"),
+    (smf.SCALE[:14] + smf.chunk(b"MTrk", b"\x80" * 5000), "is damaged: a run"),
 ]
 
 
@@ -431,6 +441,10 @@ SWUNG = midi(
 )
 
 
+# With a chunk of another kind after the head and at the end, in RIFF behind a chunk of odd length.
+WRAPPED = smf.riff(RICH[:14] + smf.chunk(b"XFIH", b"\xff" * 5000) + RICH[14:] + smf.chunk(b"    ", b"MTrk"))
+
+
 def test_what_is_mutated_has_everything_in_it():
     piece = parse_midi(SWUNG)
     assert (piece.swing, [part.program for part in piece.parts]) == (0.621, [66, 65])
@@ -438,7 +452,7 @@ def test_what_is_mutated_has_everything_in_it():
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH, SWUNG]))
+@given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH, SWUNG, WRAPPED, WRAPPED[:20]]))
 def test_any_bytes(data, before):
     survives(before + data)
 
@@ -446,7 +460,7 @@ def test_any_bytes(data, before):
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_mutations(data):
-    changed = bytearray(data.draw(st.sampled_from([RICH, SWUNG, smf.SCALE])))
+    changed = bytearray(data.draw(st.sampled_from([RICH, SWUNG, WRAPPED, smf.SCALE])))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(changed) - 1))
         kind = data.draw(st.integers(0, 3))
@@ -467,7 +481,7 @@ def test_mutations(data):
 def test_many_mutations():
     rng = np.random.default_rng(0)
     for i in range(5000):
-        changed = np.frombuffer((RICH, SWUNG)[i % 2], np.uint8).copy()
+        changed = np.frombuffer((RICH, SWUNG, WRAPPED)[i % 3], np.uint8).copy()
         where = rng.integers(0, len(changed), rng.integers(1, 20))
         changed[where] = rng.integers(0, 256, len(where))
         survives(changed[: rng.integers(1, len(changed) + 1)].tobytes() if rng.random() < 0.2 else changed.tobytes())

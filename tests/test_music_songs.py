@@ -52,6 +52,18 @@ def test_a_bad_file_is_reported_once_and_must_be_sound_where_it_is_named(folder)
         read_collection([folder, bad])
 
 
+def test_names_of_files_are_shown_in_one_line(folder):
+    bad = folder / "a\n\x1b[31m.mid"
+    bad.write_bytes(b"hello")
+    shutil.copy(folder / "b.mid", folder / "z\r.mid")
+    fault = f"{folder}/a\\n\\x1b[31m.mid is not a MIDI file: it does not begin with MThd"
+    copy = f"{folder}/z\\r.mid is the same music as {folder}/b.mid"
+    assert titles(folder) == (["a", "b"], [f"skipped: {fault}", f"skipped: {copy}"])
+    with pytest.raises(MidiError) as caught:
+        titles(bad)
+    assert str(caught.value) == fault
+
+
 def test_a_copy_is_the_same_music(folder):
     copy = folder / "copy.mid"
     shutil.copy(folder / "a.mid", copy)

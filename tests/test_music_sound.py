@@ -46,6 +46,15 @@ def test_the_bass_walks(name, key, seed):
     assert all(a.pitch != b.pitch for a, b in itertools.pairwise(bass.notes))
 
 
+@pytest.mark.parametrize("metre", [(1, 16), (3, 64)])
+def test_bars_too_short_for_comping_have_none(metre):
+    piece = Piece(metres=((0, *metre),), chords=((0, parse_chord("C")),), length=9)
+    played = accompaniment.accompany(piece, drums=True)
+    assert played.part("comping").notes == ()
+    assert {note.pitch % 12 for note in played.part("bass").notes} <= {0, 2, 4, 5, 7, 9, 11}
+    assert [note.onset for note in played.part("drums").notes] == piece.beats().tolist()
+
+
 @settings(max_examples=25)
 @given(names, keys, st.integers(0, 1000))
 def test_comping_plays_the_chords(name, key, seed):

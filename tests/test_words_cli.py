@@ -151,7 +151,7 @@ def test_two_sentences_side_by_side(stream, capsys):
     texts = ["The cat ate the pear.", "The cat ate the pair."]
     assert main(["score", str(stream), *texts]) == 0
     captured = capsys.readouterr()
-    model, _ = load_language_model(stream)
+    model, _ = load_language_model(str(stream))  # a string does, too
     scores = [model.score(text) for text in texts]
     head, first, second, last = captured.out.splitlines()
     assert head.split() == ["log", "p", "(nats)", "probability", "perplexity", "words", "text"]

@@ -146,7 +146,7 @@ def _split(library: Library, options: JazzOptions) -> Split:
     try:
         return split(library.songs, options.val_fraction, options.seed)
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"{', '.join(library.sources)}: {error}") from error
 
 
 def _start(arguments: argparse.Namespace) -> int:

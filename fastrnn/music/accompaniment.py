@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +161,7 @@ def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]
             rhythm = rhythms[size][rng.integers(len(rhythms[size]))]
             found += [(start + (at + place) * _EIGHTH, length) for place, length in rhythm if at + place < count]
             at += size
-    for (onset, length), (following, _) in zip(found, [*found[1:], (piece.length, 0)], strict=True):
+    for (onset, length), (following, _) in pairwise([*found, (piece.length, 0)]):  # none in bars shorter than an eighth
         if onset < piece.length:
             yield onset, min(length, max(1, (following - onset) // _EIGHTH))
 

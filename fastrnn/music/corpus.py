@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
+from ..text.reading import TextError, read_file
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
 from .midi import MidiError
@@ -61,8 +62,10 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
     """Write each tune to ``NN-title.mid`` in ``folder``, which is made: its melody, swung, and its chords as markers.
 
     Raises FileExistsError for the first of the files that is there already, before anything is written, unless
-    ``overwrite``; MidiError without mido, OSError.
+    ``overwrite``; NotADirectoryError for a folder that is a file; MidiError without mido, OSError.
     """
+    if folder.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(folder))
     digits = len(str(len(found)))
     paths = [folder / f"{number:0{digits}}-{_plain(tune.title)}.mid" for number, tune in enumerate(found, 1)]
     there = [path for path in paths if path.exists()]
@@ -180,18 +183,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
     arguments = parser.parse_args(argv)
     try:
-        found = read(arguments.text.read_text(encoding="utf-8")) if arguments.text else tunes()
+        found = read(read_file(arguments.text)) if arguments.text else tunes()
         if not found:
             raise CorpusError("there is no chorus in it")
         paths = write_files(arguments.folder, found, overwrite=arguments.overwrite)
-    except (CorpusError, UnicodeDecodeError) as error:
+    except CorpusError as error:
         parser.exit(2, f"{parser.prog}: error: {arguments.text}: {error}\n")
-    except (MidiError, OSError) as error:
+    except (MidiError, OSError, TextError) as error:
         parser.exit(2, f"{parser.prog}: error: {_fault(error)}\n")
     print(f"wrote {len(paths)} MIDI files to {arguments.folder}")
 
 
-def _fault(error: MidiError | OSError) -> str:
+def _fault(error: MidiError | OSError | TextError) -> str:
     return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 

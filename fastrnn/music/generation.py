@@ -40,7 +40,7 @@ class Form:
         """The form of changes, or of a piece, up to the end of its last bar."""
         if isinstance(changes, Changes):
             return cls(changes.chords, changes.length, ((0, *changes.metre),))
-        return cls(changes.chords, int(changes.bar_ends()[-1]), changes.metres)
+        return cls(changes.chords, changes.length, changes.metres)._cut(int(changes.bar_ends()[-1]))
 
     @property
     def bars(self) -> int:
@@ -50,8 +50,12 @@ class Form:
     def until(self, tick: int) -> Form:
         """The form up to the end of the bar in which ``tick`` lies, or which it ends; one bar at least."""
         lines = bar_lines(self.metres, self.length)
-        length = next((line for line in lines.tolist() if line >= max(tick, 1)), self.length)
-        return replace(self, length=length, chords=tuple(chord for chord in self.chords if chord[0] < length))
+        return self._cut(next((line for line in lines.tolist() if line >= max(tick, 1)), self.length))
+
+    def _cut(self, length: int) -> Form:
+        """With another length, and without what would count from there on."""
+        chords = tuple(chord for chord in self.chords if chord[0] < length)
+        return Form(chords, length, tuple(metre for metre in self.metres if metre[0] < length))
 
 
 @dataclass(frozen=True, slots=True)

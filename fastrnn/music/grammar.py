@@ -1,4 +1,7 @@
-"""Which token may come next: under this mask every sequence that can be sampled is a part that can be played."""
+"""Which token may come next: under this mask every sequence that can be sampled is a part that can be played.
+
+That is: no key is struck while it is held. How far a hand reaches is not known here.
+"""
 
 from __future__ import annotations
 

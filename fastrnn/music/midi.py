@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import printable
 from ..info import install_extra
 from .chords import Chord, ChordError, parse_chord
 from .grid import Ints, heard_swing, on_grid, straightened, straightened_words
@@ -39,6 +40,9 @@ _NO_KEY = b"\xff\x59\x02\x00\x00"
 class MidiError(ValueError):
     """A MIDI file that cannot be used; the message is one line that names the file and the fault."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))  # a file may have any name, line breaks and escapes in it, too
+
 
 def library() -> Any:
     """mido, imported when it is first needed. Raises MidiError that says how to install it."""
@@ -50,7 +54,7 @@ def library() -> Any:
 
 
 def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest: int = LARGEST) -> Piece:
-    """The piece in a MIDI file of type 0 or 1.
+    """The piece in a MIDI file of type 0 or 1, which may be wrapped in RIFF.
 
     Every pair of channel and program on a track becomes a part with the track's name, in the order in which they begin to
     play; ``drums`` says whether the drum channel is kept. A channel's program may be set on any track. Onsets and ends are
@@ -102,6 +106,7 @@ def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewe
 def _load(data: bytes, name: str) -> Any:
     """mido's MidiFile. Raises MidiError for what it cannot be made from."""
     mido = library()
+    data = _known_chunks(_unwrapped(data))
     if data[:4] != b"MThd":
         raise MidiError(f"{name} is not a MIDI file: it {'does not begin with MThd' if data else 'is empty'}")
     if _ENDLESS.search(data):  # read as one number it would take mido quadratic time; numbers have four bytes at most
@@ -122,6 +127,29 @@ def _load(data: bytes, name: str) -> Any:
     if file.ticks_per_beat <= 0:
         raise MidiError(f"{name} counts time in frames, not in beats" if file.ticks_per_beat else f"{name} has no beats")
     return file
+
+
+def _unwrapped(data: bytes) -> bytes:
+    """The MIDI file in a RIFF file of them; other data as it is."""
+    if data[:4] != b"RIFF" or data[8:12] != b"RMID":
+        return data
+    return next((chunk[8:] for chunk in _chunks(data[12:], "little") if chunk[:4] == b"data"), data)
+
+
+def _known_chunks(data: bytes) -> bytes:
+    """A MIDI file without what the standard says to skip and mido does not: chunks that are no header and no track."""
+    if data[:4] != b"MThd":
+        return data
+    return b"".join(chunk for chunk in _chunks(data, "big") if chunk[:4] in (b"MThd", b"MTrk"))
+
+
+def _chunks(data: bytes, order: Literal["big", "little"]) -> Iterator[bytes]:
+    """Chunks with their heads, a name and a size of four bytes each; those of RIFF (little) begin at even places."""
+    at = 0
+    while at < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], order)
+        yield data[at : at + 8 + size]
+        at += 8 + size + (size % 2 if order == "little" else 0)
 
 
 def _check_changes(track: Track, name: str) -> None:

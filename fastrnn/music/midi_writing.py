@@ -36,6 +36,7 @@ def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) ->
 def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
     """The content of the file that :func:`write_midi` writes. Raises ValueError."""
     swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
+    check_writable(piece)
     mido = library()
     file = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION, charset="utf-8")
     scale = RESOLUTION // TICKS
@@ -46,6 +47,16 @@ def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
+
+
+def check_writable(piece: Piece) -> None:
+    """Raise ValueError for a metre or a tempo that MIDI cannot say."""
+    for _, numerator, denominator in piece.metres:
+        if numerator > 255 or denominator & (denominator - 1) or denominator > 64:
+            raise ValueError(f"a metre of {numerator}/{denominator} cannot be written as MIDI")
+    for _, bpm in piece.tempos:
+        if not 0.5 < 6e7 / bpm < 2**24 - 0.5:  # microseconds a quarter, which are rounded to 1..2**24 - 1
+            raise ValueError(f"a tempo of {bpm:g} quarters a minute cannot be written as MIDI")
 
 
 def _channels(parts: Sequence[Part]) -> list[int]:
@@ -76,15 +87,10 @@ def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, 
 def _timing(mido: Any, piece: Piece, scale: int) -> list[tuple[int, int, Any]]:
     events = []
     for tick, numerator, denominator in piece.metres:
-        if numerator > 255 or denominator & (denominator - 1) or denominator > 64:
-            raise ValueError(f"a metre of {numerator}/{denominator} cannot be written as MIDI")
         message = mido.MetaMessage("time_signature", numerator=numerator, denominator=denominator)
         events.append((tick * scale, 0, message))
     for tick, bpm in piece.tempos:
-        microseconds = round(6e7 / bpm)
-        if not 1 <= microseconds < 2**24:
-            raise ValueError(f"a tempo of {bpm:g} quarters a minute cannot be written as MIDI")
-        events.append((tick * scale, 1, mido.MetaMessage("set_tempo", tempo=microseconds)))
+        events.append((tick * scale, 1, mido.MetaMessage("set_tempo", tempo=round(6e7 / bpm))))
     if piece.chords:
         events.append((0, 2, mido.MetaMessage("text", text=MARKED)))
     for tick, chord in piece.chords:

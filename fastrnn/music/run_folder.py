@@ -11,10 +11,11 @@ from ..checks import describe
 from ..graph import Model
 from ..serialization import write_atomically
 from ..training import checkpoint, folder
-from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged
+from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged, read_json
 from .jazz_task import Split, make_model
 from .options import JazzOptions
 from .songs import Song
+from .tokens import encode
 from .vocabulary import PartVocabulary
 
 
@@ -38,8 +39,9 @@ class JazzConfig:
         folder.save_config(path, JazzOptions.kind, content)
 
     @classmethod
-    def load(cls, where: Path) -> JazzConfig:
+    def load(cls, where: str | Path) -> JazzConfig:
         """Read a folder's ``config.json``. Raises RunError when it is not there or not what :meth:`save` wrote."""
+        where = Path(where)
         _, content = folder.load_config(where, {JazzOptions.kind: None}, "a jazz model")
         with damaged(where / CONFIG):
             options = JazzOptions.from_json(content["options"])
@@ -58,14 +60,14 @@ def save_songs(path: Path, songs: Split) -> None:
     write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
 
 
-def load_songs(where: Path) -> Split:
+def load_songs(where: str | Path) -> Split:
     """Read a folder's ``pieces.json``. Raises RunError when it is not there or not what :func:`save_songs` wrote."""
-    path = where / PIECES
+    path = Path(where) / PIECES
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        raise RunError(f"{where} lacks {PIECES}, the songs of the run") from None
     with damaged(path):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{where} lacks {PIECES}, the songs of the run") from None
         train, held_out = (tuple(Song.from_json(song) for song in content[name]) for name in ("train", "held_out"))
         if not train or not held_out:
             raise ValueError("it has no songs")
@@ -91,12 +93,16 @@ class Player:
         return self.config.vocabulary
 
 
-def load_player(where: Path, *, backend: str | None = None) -> Player:
+def load_player(where: str | Path, *, backend: str | None = None) -> Player:
     """The best model of a run. Raises RunError, CheckpointError, or OSError."""
     config = JazzConfig.load(where)
-    path = folder.best_checkpoint(where)
+    path = folder.best_checkpoint(Path(where))
     model = make_model(config.options, config.vocabulary, backend=backend)
     arrays = checkpoint.load(path).model
     checkpoint.check_fits(path, arrays, model.named_parameters())
     model.load_state_dict(arrays)
-    return Player(model, config, load_songs(where))
+    songs = load_songs(where)
+    with damaged(Path(where) / PIECES):
+        for song in (*songs.train, *songs.held_out):
+            encode(song.part, config.vocabulary)  # raises ValueError for notes that the model has no tokens for
+    return Player(model, config, songs)

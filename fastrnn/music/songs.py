@@ -16,9 +16,10 @@ from .changes import changes_of
 from .chords import Chord, ChordError, parse_chord
 from .harmony import infer_chords
 from .instruments import KEYBOARDS
-from .midi import MidiError
+from .midi import LONGEST, MidiError
 from .midi_folder import Collection, read_collection
-from .piece import Note, Part, Piece, bar_length, merged
+from .midi_writing import check_writable
+from .piece import TICKS, Note, Part, Piece, bar_length, merged
 from .roles import chord_part_of, melody_of, part_named, skyline
 
 VOICES = ("auto", "line", "all")
@@ -62,11 +63,30 @@ class Song:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Song:
-        """From :meth:`to_json`. Raises KeyError, TypeError or ValueError for what is none."""
+        """From :meth:`to_json`.
+
+        Raises what :func:`fastrnn.training.folder.damaged` turns into a RunError for what is none, and for what no file can
+        be: a piece that could not be written, or is longer than what is read.
+        """
         part = Part("melody", value["program"], notes=tuple(Note(*note) for note in value["notes"]))
-        chords = tuple((tick, parse_chord(symbol)) for tick, symbol in value["chords"])
-        metres, tempos = (tuple(map(tuple, value[name])) for name in ("metres", "tempos"))
-        return cls(value["title"], Piece((part,), metres, tempos, chords, value["length"], value["swing"]))
+        chords = tuple((_tick(tick), parse_chord(symbol)) for tick, symbol in value["chords"])
+        metres, tempos = (tuple((_tick(tick), *rest) for tick, *rest in value[name]) for name in ("metres", "tempos"))
+        piece = Piece((part,), metres, tempos, chords, value["length"], value["swing"])
+        if not isinstance(value["title"], str):
+            raise TypeError(f"the title of a song must be a string, got {checks.describe(value['title'])}")
+        if not part.notes:
+            raise ValueError("a song has no notes")
+        _tick(piece.length)
+        check_writable(piece)
+        return cls(value["title"], piece)
+
+
+def _tick(value: object) -> int:
+    """A place in a song. Raises TypeError or ValueError for what is none, or behind the end of the longest piece."""
+    tick = checks.positive_int("a tick", value, 0)
+    if tick > (LONGEST + 1) * TICKS:  # what begins at the very end may last longer once it is on the grid
+        raise ValueError(f"a song lasts {LONGEST:,} quarters at most, got the tick {checks.describe(tick)}")
+    return tick
 
 
 @dataclass(frozen=True)
@@ -114,13 +134,14 @@ def read(
     checks.choice("voices", voices, VOICES)
     if changes is not None:
         changes_of(changes, metre=_ROOMIEST)  # what is wrong in any metre is said before a file is read
-    collection = read_collection(paths, report=report)
+    tell = (lambda line: report(checks.printable(line))) if report else None
+    collection = read_collection(paths, report=tell)
     polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
     song_of = partial(_song, polyphonic=polyphonic, melody=melody, chords=chords, changes=changes)
     songs, faults = _different_songs(collection, song_of, {Path(path) for path in paths})
     for _, fault in faults:
-        if report:
-            report(f"skipped: {fault}")
+        if tell:
+            tell(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
     sources = tuple(str(Path(path).absolute()) for path in paths)

@@ -44,8 +44,9 @@ class RunConfig:
         folder.save_config(path, self.options.kind, content)
 
     @classmethod
-    def load(cls, where: Path) -> RunConfig:
+    def load(cls, where: str | Path) -> RunConfig:
         """Read a folder's ``config.json``. Raises RunError when it is not there or not what :meth:`save` wrote."""
+        where = Path(where)
         kind, content = folder.load_config(where, KINDS, "a character model or a word model")
         with damaged(where / CONFIG):
             options = KINDS[kind].from_json(content["options"])
@@ -106,19 +107,19 @@ def writers(config: RunConfig, lines: Hashes | None) -> dict[str, Callable[[Path
     return found
 
 
-def load_lines(where: Path) -> Hashes | None:
+def load_lines(where: str | Path) -> Hashes | None:
     """The hashes, or None where they are missing or damaged: sampling does without."""
     try:
-        arrays, _ = load_arrays(where / LINES)
+        arrays, _ = load_arrays(Path(where) / LINES)
     except (OSError, FileFormatError):
         return None
     return arrays.get("hashes")
 
 
-def load_language_model(where: Path, *, backend: str | None = None) -> tuple[LanguageModel, RunConfig]:
+def load_language_model(where: str | Path, *, backend: str | None = None) -> tuple[LanguageModel, RunConfig]:
     """The best model of a run. Raises RunError, CheckpointError, or OSError."""
     config = RunConfig.load(where)
-    path = folder.best_checkpoint(where)
+    path = folder.best_checkpoint(Path(where))
     model = make_model(config.options, config.vocabulary, backend=backend)
     arrays = checkpoint.load(path).model
     checkpoint.check_fits(path, arrays, model.named_parameters())

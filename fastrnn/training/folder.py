@@ -84,13 +84,17 @@ def load_config(folder: Path, kinds: Mapping[str, Any], what: str) -> tuple[str,
 def _read(folder: Path) -> tuple[dict[str, Any], str]:
     path = folder / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(f"{folder} is not a run folder: it has no {CONFIG}") from None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}") from error
     format_ = str(content.get("format")) if isinstance(content, dict) else ""
     return content, format_.removeprefix("fastrnn-") if format_.startswith("fastrnn-") else ""
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises RunError for what is none, OSError where it cannot be read."""
+    with damaged(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def damaged(path: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise RunError(f"{path} is damaged: it lacks {error}") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: {error}") from error
 
 
