@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -394,6 +396,84 @@ def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run,
         f"{tmp_path}/text.sf2 is no sound font: it does not begin as an SF2 file does"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
+
+
+def _outputs(folder, capsys, run, **given):
+    """What is said of outputs that are refused, each under its option's name; nothing may be sampled."""
+    options = {"out": folder / "x.mid", **given}
+    arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return _error(capsys, "improvise", run, "--changes", "C", *arguments)
+
+
+def test_no_output_takes_the_place_of_what_is_needed(run, tmp_path, capsys):
+    lick = _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62))
+    (tmp_path / "link.mid").symlink_to(lick)
+    (tmp_path / "run").symlink_to(run)
+    before = {path: path.read_bytes() for path in (lick, *run.iterdir())}
+
+    def fault(**given):
+        return _outputs(tmp_path, capsys, run, **given)
+
+    for out in (lick, tmp_path / "link.mid", tmp_path / ".." / tmp_path.name / "lick.mid"):
+        assert fault(primer=lick, out=out) == f"--out {out} is the file of --primer, which it would overwrite"
+    for name in ("pieces.json", "best.safetensors"):
+        assert fault(out=run / name) == f"--out {run / name} is a file of the run, which it would overwrite"
+    curve = tmp_path / "run" / "loss.png"
+    assert fault(roll=curve) == f"--roll {curve} is a file of the run, which it would overwrite"
+    same, font = tmp_path / "x.mid", tmp_path / "x.wav"
+    assert fault(wav=same) == f"--wav {same} is the file of --out, which it would overwrite"
+    assert fault(wav=font, roll=font) == f"--roll {font} is the file of --wav, which it would overwrite"
+    assert fault(wav=font, sound_font=font) == f"--wav {font} is the file of --sound-font, which it would overwrite"
+    assert {path: path.read_bytes() for path in before} == before
+    assert not same.exists()
+    out = run / "solo.mid"  # which is none of its own
+    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", out)
+    assert out.exists()
+    out.unlink()
+
+
+def test_outputs_end_as_what_they_are(run, tmp_path, capsys):
+    for option, name, expected in (
+        ("out", "solo.wav", ".mid or .midi"), ("wav", "sound", ".wav"), ("roll", "roll.txt", ".png")
+    ):  # fmt: skip
+        fault = _outputs(tmp_path, capsys, run, **{option: tmp_path / name})
+        assert fault == f"--{option} must end in {expected}, got {tmp_path / name}"
+    assert not list(tmp_path.iterdir())
+    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", tmp_path / "SOLO.MIDI")
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "folder.mid").mkdir()
+    os.mkfifo(tmp_path / "pipe.mid")
+    os.mkfifo(tmp_path / "pipe.sf2")
+
+    def fault(**given):
+        return _outputs(tmp_path, capsys, run, **given)
+
+    assert fault(out="") == "--out . is a folder: expected a file to write"
+    for option in ("out", "wav", "roll"):
+        folder = tmp_path / "folder.mid"
+        assert fault(**{option: folder}) == f"--{option} {folder} is a folder: expected a file to write"
+    assert fault(out=tmp_path / "pipe.mid") == f"--out {tmp_path}/pipe.mid is not a regular file"
+    sound = fault(wav=tmp_path / "x.wav", sound_font=tmp_path / "pipe.sf2")
+    assert sound == f"{tmp_path}/pipe.sf2 is no sound font: it is not a regular file"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda folder, mode: not mode & os.W_OK)
+        assert fault() == f"--out {tmp_path}/x.mid: the folder {tmp_path} cannot be written to"
+    for module, given, what in (
+        ("matplotlib.figure", {"roll": tmp_path / "x.png"}, "x.png: a piano roll needs matplotlib"),
+        (
+            "fluidsynth",
+            {"wav": tmp_path / "x.wav", "sound_font": tmp_path / "x.sf2"},
+            "x.sf2: a sound font needs pretty_midi",
+        ),
+        ("mido", {}, "MIDI files need mido"),
+    ):
+        (tmp_path / "x.sf2").write_bytes(b"RIFF....sfbk")
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            assert what in fault(**given)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.mid", "pipe.mid", "pipe.sf2", "x.sf2"}
 
 
 def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):

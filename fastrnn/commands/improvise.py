@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer, metre
 from .errors import InputError, UsageError, explain
+from .music_files import check_outputs
 from .music_output import (
     add_choice_options,
     add_music_options,
     arranged,
-    check_outputs,
     check_sound,
     choice_of,
     instrument_for,

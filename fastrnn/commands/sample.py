@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
-from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of, settle_seed
+from .music_files import check_outputs
+from .music_output import TOP_P, add_choice_options, add_music_options, choice_of, settle_seed
 from .notes import note
 
 if TYPE_CHECKING:
