@@ -372,6 +372,22 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
     assert fault("C :|x64 D :|x64 " * 9) == "there are more than 1024 bars, repeats included"
 
 
+def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):
+    command = ["improvise", run, "--out", tmp_path / "x.mid", "--changes", "|: C | F | G7 | C :|x64", "--choruses"]
+    assert _error(capsys, *command, 9) == "--choruses 9 of 256 bars are 2,304 bars: at most 2,048 are played"
+    bars = []
+
+    def stopped(*arguments, **_):
+        bars.append(arguments[2].bars)
+        raise generation.NonFiniteLogits("stopped")
+
+    monkeypatch.setattr(generation, "improvise", stopped)
+    assert "bars" not in _said(capsys, *command, 8, status=1).err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "sampling 2,048 bars, which takes a while\n" in _said(capsys, *command, 8, status=1).err
+    assert bars == [2048, 2048]
+
+
 def test_a_minor_key_has_its_own_blues(run, tmp_path):
     for name, changes in (("a", "blues"), ("b", "minor-blues")):
         command = ["improvise", str(run), "--changes", changes, "--key", "Dm", "--seed", "1"]

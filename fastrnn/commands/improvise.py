@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,13 @@ from .music_output import (
 from .notes import note
 
 if TYPE_CHECKING:
+    from ..music.changes import Changes
     from ..music.generation import Form
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
+
+MOST_BARS = 2048  # of all choruses: an hour at 136 quarters a minute
+LONG = 256  # bars that are worth a word before they are sampled
 
 DESCRIPTION = """\
 Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo, with chords on a piano and a
@@ -90,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     player = load_player(arguments.folder)
     pieces = [song.piece for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
-    form = Form.of(changes_of(arguments.changes, arguments.key, metre).choruses(arguments.choruses))
+    form = Form.of(_choruses(changes_of(arguments.changes, arguments.key, metre), arguments.choruses))
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
@@ -110,6 +115,8 @@ def play(
     swing = swing_of(form, player, arguments)
     check_sound(form, player, arguments)
     note(f"seed {arguments.seed}")
+    if form.bars >= LONG and sys.stderr.isatty():
+        note(f"sampling {form.bars:,} bars, which takes a while")
     solo = improvise(
         player.model,
         player.vocabulary,
@@ -129,6 +136,16 @@ def play(
         note(f"the first {solo.primed} notes are the primer's, and not in the figures")
     tell_figures(solo, form, player)
     return 0
+
+
+def _choruses(changes: Changes, number: int) -> Changes:
+    """The changes, that often. Raises UsageError for more bars than anybody waits for."""
+    bars = number * len(changes.bars)
+    if bars > MOST_BARS:
+        raise UsageError(
+            f"--choruses {number} of {len(changes.bars)} bars are {bars:,} bars: at most {MOST_BARS:,} are played"
+        )
+    return changes.choruses(number)
 
 
 def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
