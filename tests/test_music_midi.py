@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import sys
 
 import mido
@@ -254,9 +255,34 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "huge.mid"
     with open(path, "wb") as file:
         file.truncate(100_000_000)
-    monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(type(path), "open", lambda *_: pytest.fail("it was read"))
     with pytest.raises(MidiError, match=r"has 100\.0 MB: a MIDI file of more than 2\.0 MB is not read"):
         read_midi(path)
+
+
+def test_of_a_file_that_grows_no_more_is_read_than_the_limit(tmp_path, monkeypatch):
+    path = tmp_path / "grows.mid"
+    path.write_bytes(b"MThd")
+    opened = type(path).open
+
+    def grown(self, mode):
+        with open(path, "wb") as file:
+            file.write(b"MThd" * 1_000_000)
+        return opened(self, mode)
+
+    monkeypatch.setattr(type(path), "open", grown)
+    with pytest.raises(MidiError, match=r"has 2\.0 MB: a MIDI file of more than 2\.0 MB is not read"):
+        read_midi(path)
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mid")
+    for path, kind in (("/dev/zero", "no regular file"), (tmp_path / "pipe.mid", "no regular file"), (tmp_path, "a folder")):
+        with pytest.raises(MidiError) as error:
+            read_midi(path)
+        assert str(error.value) == f"{path} is {kind}: expected a MIDI file"
+    with pytest.raises(MidiError, match=r"^/dev/zero is no regular file: expected a MIDI file$"):
+        read_collection(["/dev/zero"])
 
 
 def test_where_mido_is_missing(monkeypatch, tmp_path):
