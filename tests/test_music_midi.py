@@ -1,6 +1,7 @@
 """MIDI: files made byte by byte and what they must be read as, what is written, folders, and bytes of any kind."""
 
 import dataclasses
+import errno
 import io
 import os
 import sys
@@ -307,6 +308,53 @@ def test_folders_skip_and_count_what_is_bad(tmp_path):
         read_collection([tmp_path / "b.mid"])  # what is named must be sound
     with pytest.raises(FileNotFoundError):
         read_collection([tmp_path / "none.mid"])
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """A folder in a folder, which cannot be listed: permissions would not keep the superuser out."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if os.fspath(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    return folder
+
+
+def test_folders_tell_of_links_pipes_and_folders_that_cannot_be_read(tmp_path, closed):
+    (tmp_path / "a.mid").write_bytes(smf.SCALE)
+    (tmp_path / "b.mid").symlink_to(tmp_path / "gone.mid")
+    os.mkfifo(tmp_path / "c.mid")
+    lines = []
+    collection = read_collection([tmp_path, tmp_path], report=lines.append)
+    assert [path.name for path, _ in collection.pieces] == ["a.mid"]
+    assert lines == [
+        f"skipped: {closed}: Permission denied",
+        f"skipped: {tmp_path}/b.mid: No such file or directory",
+        f"skipped: {tmp_path}/c.mid is no regular file: expected a MIDI file",
+    ]
+    assert [path for path, _ in collection.skipped] == [closed, tmp_path / "b.mid", tmp_path / "c.mid"]
+
+
+def test_a_folder_whose_files_cannot_be_seen(tmp_path, closed):
+    for folder in (closed, tmp_path):
+        with pytest.raises(PermissionError) as error:
+            read_collection([folder])
+        assert error.value.filename == str(closed)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not keep the superuser out")
+def test_a_folder_without_permission_is_skipped(tmp_path):
+    (tmp_path / "a.mid").write_bytes(smf.SCALE)
+    (tmp_path / "closed").mkdir(mode=0)
+    lines = []
+    read_collection([tmp_path], report=lines.append)
+    assert lines == [f"skipped: {tmp_path}/closed: Permission denied"]
 
 
 def test_folders_without_a_sound_file(tmp_path):
