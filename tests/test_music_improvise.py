@@ -372,6 +372,25 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
     assert fault("C :|x64 D :|x64 " * 9) == "there are more than 1024 bars, repeats included"
 
 
+@pytest.mark.parametrize(
+    ("changes", "key", "title"),
+    [
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | Cmaj7 | Cmaj7"),
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", "Eb", "Fm7 | Bb7 | Ebmaj7 | %"),
+        ("Blues", None, "blues"),
+        ("BLUES", "Dm", "blues in Dm"),
+        ("C | F | " * 10, "Eb", "Solo in Eb"),
+        ("C | F | " * 10, None, "Solo"),
+    ],
+)
+def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("fastrnn.music.roll.draw_roll", lambda *_, title, **__: titles.append(title))
+    command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
+    assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
+    assert titles == [title]
+
+
 def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):
     command = ["improvise", run, "--out", tmp_path / "x.mid", "--changes", "|: C | F | G7 | C :|x64", "--choruses"]
     assert _error(capsys, *command, 9) == "--choruses 9 of 256 bars are 2,304 bars: at most 2,048 are played"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..music.run_folder import Player
 
 MOST_BARS = 2048  # of all choruses: an hour at 136 quarters a minute
+LONG_TITLE = 40  # characters
 LONG = 256  # bars that are worth a word before they are sampled
 
 DESCRIPTION = """\
@@ -41,7 +42,7 @@ EPILOG = """\
 Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
 repeat what stands between them; or the name of a progression:
 {names}.
-In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i.
+In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i; chords are moved from C to a bare note.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
@@ -95,13 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
     player = load_player(arguments.folder)
     pieces = [song.piece for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
-    form = Form.of(_choruses(changes_of(arguments.changes, arguments.key, metre), arguments.choruses))
+    changes = changes_of(arguments.changes, arguments.key, metre)
+    form = Form.of(_choruses(changes, arguments.choruses))
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
     settle_seed(arguments)
-    name = arguments.changes if len(arguments.changes) < 40 else "Solo"
-    return play(player, form, f"{name} in {arguments.key}" if arguments.key else name, arguments, primer=primer)
+    return play(player, form, _title(arguments.changes, arguments.key, changes), arguments, primer=primer)
 
 
 def play(
@@ -136,6 +137,19 @@ def play(
         note(f"the first {solo.primed} notes are the primer's, and not in the figures")
     tell_figures(solo, form, player)
     return 0
+
+
+def _title(given: str, key: str | None, changes: Changes) -> str:
+    """What stands above a roll of changes: a progression's name with the key, or the chords as they are played, if few."""
+    from ..music.changes import progression_named
+
+    name = progression_named(given)
+    if not name:
+        played = given if key is None else str(changes)
+        if len(played) < LONG_TITLE:
+            return played
+        name = "Solo"
+    return name if key is None else f"{name} in {key}"
 
 
 def _choruses(changes: Changes, number: int) -> Changes:
