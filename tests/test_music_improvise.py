@@ -213,7 +213,7 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
     said = _said(capsys, *command, "--primer-part", "l").err
-    assert "the first 1 notes are the primer's" in said
+    assert "the first note is the primer's, and not in the figures" in said
 
 
 # tempo, swing and accents
@@ -389,6 +389,31 @@ def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_pat
     command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
     assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
     assert titles == [title]
+
+
+def test_a_flute_that_is_to_play_chords_is_told(rags, run, tmp_path, capsys):
+    said = "this model plays several notes at once, which a flute does not"
+    for folder, named, told in (
+        (rags, ["--instrument", "flute"], True), (rags, ["--instrument", "guitar"], False), (rags, [], False),
+        (run, ["--instrument", "flute"], False),
+    ):  # fmt: skip
+        command = ["improvise", folder, "--changes", "C", "--metre", "2/4", "--seed", 0, "--out", tmp_path / "x.mid"]
+        assert _said(capsys, *command, *named).err.splitlines().count(said) == told
+
+
+def test_options_are_settled_before_anything_is_said(rags, tmp_path, capsys):
+    lick = _file(tmp_path, Note(0, 6, 76), Note(6, 6, 79))  # in 4/4
+    command = ["improvise", rags, "--changes", "C | F", "--metre", "6/8", "--out", tmp_path / "x.mid", "--primer", lick]
+    said = _said(capsys, *command, "--swing", 0.6, status=2).err
+    assert said == "fastrnn: error: --swing is for beats of a quarter, and those of 6/8 are not\n"
+    said = _said(capsys, *command).err
+    assert f"{lick} is in 4/4 and the form in 6/8" in said
+    assert "no song trained on is in 6/8: the model knows no such bars" in said
+    command = ["sample", rags, "--seed", 0, "--out", tmp_path / "y.mid", "--instrument", "violin"]
+    command += ["--wav", tmp_path / "y.wav", "--tempo", 20]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastrnn.music.synthesis.LONGEST", 1.0)
+        assert _error(capsys, *command).startswith("--wav is for 0.0166667 minutes at most, and this would be")
 
 
 def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):

@@ -204,6 +204,12 @@ def test_names_in_utf_8_and_latin_1():
         assert parse_midi(midi(track((0, smf.meta(3, raw + b"\0 ")), *notes))).parts[0].name == "Flöte"
 
 
+def test_of_a_name_as_much_is_kept_as_an_error_can_list():
+    for length, kept in ((80, 80), (81, 80), (50_000, 80)):
+        piece = parse_midi(midi(track((0, name("x" * length)), (0, on(60)), (480, off(60)), (0, on(62)), (480, off(62)))))
+        assert piece.parts[0].name == "x" * kept
+
+
 def test_agrees_with_pretty_midi():
     piece = a_piece(np.random.default_rng(0))
     theirs = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece)))

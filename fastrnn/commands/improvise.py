@@ -27,6 +27,7 @@ from .notes import note
 if TYPE_CHECKING:
     from ..music.changes import Changes
     from ..music.generation import Form
+    from ..music.instruments import Instrument
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
 
@@ -98,23 +99,39 @@ def run(arguments: argparse.Namespace) -> int:
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
     form = Form.of(_choruses(changes, arguments.choruses))
+    how = settled(form, player, arguments)
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
     settle_seed(arguments)
-    return play(player, form, _title(arguments.changes, arguments.key, changes), arguments, primer=primer)
+    return play(player, form, _title(arguments.changes, arguments.key, changes), arguments, how, primer=primer)
+
+
+def settled(form: Form, player: Player, arguments: argparse.Namespace) -> tuple[Instrument, float]:
+    """The instrument and the swing. Raises UsageError for options that do not go with the form or the player."""
+    how = instrument_for(player, arguments.instrument), swing_of(form, player, arguments)
+    check_sound(form, player, arguments)
+    return how
 
 
 def play(
-    player: Player, form: Form, title: str, arguments: argparse.Namespace, *, primer: Part | None = None, whole: bool = True
+    player: Player,
+    form: Form,
+    title: str,
+    arguments: argparse.Namespace,
+    how: tuple[Instrument, float],
+    *,
+    primer: Part | None = None,
+    whole: bool = True,
 ) -> int:
-    """Sample over the form, write what is asked for, print the figures; 0."""
+    """Sample over the form, ``how`` as :func:`settled` says, write what is asked for, print the figures; 0."""
     from ..music.batching import lines
     from ..music.generation import improvise, places_of
+    from ..music.instruments import CHORDAL
 
-    instrument = instrument_for(player, arguments.instrument)
-    swing = swing_of(form, player, arguments)
-    check_sound(form, player, arguments)
+    instrument, swing = how
+    if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
+        note(f"this model plays several notes at once, which a {arguments.instrument} does not")
     note(f"seed {arguments.seed}")
     if form.bars >= LONG and sys.stderr.isatty():
         note(f"sampling {form.bars:,} bars, which takes a while")
@@ -134,7 +151,8 @@ def play(
         form = form.until(solo.part.end)
     write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
     if solo.primed:
-        note(f"the first {solo.primed} notes are the primer's, and not in the figures")
+        which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"
+        note(f"the first {which} the primer's, and not in the figures")
     tell_figures(solo, form, player)
     return 0
 

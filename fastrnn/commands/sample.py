@@ -100,15 +100,17 @@ def _play(arguments: argparse.Namespace) -> int:
 
     from ..music.generation import Form
     from ..music.run_folder import load_player
-    from .improvise import play
+    from .improvise import play, settled
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
     settle_seed(arguments)
     songs = player.songs.train
     song = songs[np.random.default_rng(arguments.seed).integers(len(songs))]
+    form = Form.of(song.piece)
+    how = settled(form, player, arguments)
     note(f"over the chords of {song.title!r}")
-    return play(player, Form.of(song.piece), f"Over the chords of {song.title}", arguments, whole=False)
+    return play(player, form, f"Over the chords of {song.title}", arguments, how, whole=False)
 
 
 def _print_lines(model: LanguageModel, arguments: argparse.Namespace, options: dict[str, Any]) -> None:

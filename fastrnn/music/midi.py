@@ -53,10 +53,10 @@ def library() -> Any:
 def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest: int = LARGEST) -> Piece:
     """The piece in a MIDI file of type 0 or 1.
 
-    Every pair of channel and program on a track becomes a part with the track's name, in the order in which they begin to
-    play; ``drums`` says whether the drum channel is kept. A channel's program may be set on any track. Onsets and ends are
-    rounded to the grid, and a note lasts a tick at least. A note that is struck again ends there; one that is never ended
-    lasts to the end of its track. Pedals and bends are left out.
+    Every pair of channel and program on a track becomes a part with the track's name (80 characters of it), in the order in
+    which they begin to play; ``drums`` says whether the drum channel is kept. A channel's program may be set on any track.
+    Onsets and ends are rounded to the grid, and a note lasts a tick at least. A note that is struck again ends there; one
+    that is never ended lasts to the end of its track. Pedals and bends are left out.
 
     Off-beat eighths that are swung come to the middle of their beats, and so do chord symbols beside them; the piece's
     ``swing`` says where they were: see :func:`fastrnn.music.grid.heard_swing`, which listens to all parts but drums.
