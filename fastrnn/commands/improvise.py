@@ -43,7 +43,8 @@ EPILOG = """\
 Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
 repeat what stands between them; or the name of a progression:
 {names}.
-In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i; chords are moved from C to a bare note.
+In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i. Chords that are given take a bare
+note: --key D moves them from C to D.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
@@ -66,7 +67,13 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--changes", required=True, metavar="CHORDS", help="a line of chords, or a progression's name")
-    parser.add_argument("--choruses", type=integer(1, 64), default=2, metavar="N", help="how often (default: 2)")
+    parser.add_argument(
+        "--choruses",
+        type=integer(1, 64),
+        default=2,
+        metavar="N",
+        help=f"how often (default: 2), in {MOST_BARS:,} bars at most",
+    )
     parser.add_argument("--key", help="the changes are in C and are moved to this key (default: as they are written)")
     parser.add_argument("--metre", type=metre, metavar="N/D", help="that of the bars (default: that of most songs)")
     parser.add_argument(
