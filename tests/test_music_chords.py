@@ -359,6 +359,38 @@ def test_keys(key, tonic, flats):
     assert (ch.parse_key(key), ch.flats_in(key)) == (tonic, flats)
 
 
+def test_names_of_progressions_in_capitals_or_not():
+    for text, name in (("Blues", "blues"), (" MINOR-BLUES ", "minor-blues"), ("ii-v-i", "ii-V-I")):
+        assert ch.progression_named(text) == name
+        assert ch.changes_of(text, metre=(3, 4)) == ch.progression(name, metre=(3, 4))
+    assert ch.progression_named("C7 | F7") == ch.progression_named("") == ""
+    assert str(ch.changes_of("II-V-I", "Dm")) == "Em7b5 | A7b9 | Dm6 | %"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("bluse", "blues"), ("Cblues", "blues"), ("Rythm Changes", "rhythm-changes"), ("II-V-II", "ii-V-I")]
+)
+def test_a_name_that_is_nearly_right_is_asked_about(text, name):
+    for key in (None, "Dm"):
+        with pytest.raises(ChordError) as error:
+            ch.changes_of(text, key)
+        assert str(error.value).split("\n") == [
+            f"did you mean {name!r}? Progressions: {', '.join(ch.progressions())}", f"  {text}", "  ^"
+        ]  # fmt: skip
+    with pytest.raises(ChordError, match="root from A to G"):
+        ch.changes_of("H7")
+
+
+def test_chords_are_not_moved_to_a_minor_key():
+    assert str(ch.changes_of("Cm7 | G7", "D")) == str(ch.changes_of("Cm7 | G7", "D major")) == "Dm7 | A7"
+    for key, tonic in (("Dm", "D"), ("F# minor", "F#")):
+        with pytest.raises(ChordError) as error:
+            ch.changes_of("C | G7", key)
+        assert str(error.value).split("\n")[0] == (
+            f"chords that are given are moved from C: expected a key such as {tonic}, and not minor"
+        )
+
+
 def test_unknown_progressions_and_keys():
     with pytest.raises(ValueError, match="name must be one of 'blues'"):
         ch.progression("polka")

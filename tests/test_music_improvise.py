@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -216,7 +218,7 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
     said = _said(capsys, *command, "--primer-part", "l").err
-    assert "the first 1 notes are the primer's" in said
+    assert "the first note is the primer's, and not in the figures" in said
 
 
 # tempo, swing and accents
@@ -375,6 +377,66 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
     assert fault("C :|x64 D :|x64 " * 9) == "there are more than 1024 bars, repeats included"
 
 
+@pytest.mark.parametrize(
+    ("changes", "key", "title"),
+    [
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | Cmaj7 | Cmaj7"),
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", "Eb", "Fm7 | Bb7 | Ebmaj7 | %"),
+        ("Blues", None, "blues"),
+        ("BLUES", "Dm", "blues in Dm"),
+        ("C | F | " * 10, "Eb", "Solo in Eb"),
+        ("C | F | " * 10, None, "Solo"),
+    ],
+)
+def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("fastrnn.music.roll.draw_roll", lambda *_, title, **__: titles.append(title))
+    command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
+    assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
+    assert titles == [title]
+
+
+def test_a_flute_that_is_to_play_chords_is_told(rags, run, tmp_path, capsys):
+    said = "this model plays several notes at once, which a flute does not"
+    for folder, named, told in (
+        (rags, ["--instrument", "flute"], True), (rags, ["--instrument", "guitar"], False), (rags, [], False),
+        (run, ["--instrument", "flute"], False),
+    ):  # fmt: skip
+        command = ["improvise", folder, "--changes", "C", "--metre", "2/4", "--seed", 0, "--out", tmp_path / "x.mid"]
+        assert _said(capsys, *command, *named).err.splitlines().count(said) == told
+
+
+def test_options_are_settled_before_anything_is_said(rags, tmp_path, capsys):
+    lick = _file(tmp_path, Note(0, 6, 76), Note(6, 6, 79))  # in 4/4
+    command = ["improvise", rags, "--changes", "C | F", "--metre", "6/8", "--out", tmp_path / "x.mid", "--primer", lick]
+    said = _said(capsys, *command, "--swing", 0.6, status=2).err
+    assert said == "fastrnn: error: --swing is for beats of a quarter, and those of 6/8 are not\n"
+    said = _said(capsys, *command).err
+    assert f"{lick} is in 4/4 and the form in 6/8" in said
+    assert "no song trained on is in 6/8: the model knows no such bars" in said
+    command = ["sample", rags, "--seed", 0, "--out", tmp_path / "y.mid", "--instrument", "violin"]
+    command += ["--wav", tmp_path / "y.wav", "--tempo", 20]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastrnn.music.synthesis.LONGEST", 1.0)
+        assert _error(capsys, *command).startswith("--wav is for 0.0166667 minutes at most, and this would be")
+
+
+def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):
+    command = ["improvise", run, "--out", tmp_path / "x.mid", "--changes", "|: C | F | G7 | C :|x64", "--choruses"]
+    assert _error(capsys, *command, 9) == "--choruses 9 of 256 bars are 2,304 bars: at most 2,048 are played"
+    bars = []
+
+    def stopped(*arguments, **_):
+        bars.append(arguments[2].bars)
+        raise generation.NonFiniteLogits("stopped")
+
+    monkeypatch.setattr(generation, "improvise", stopped)
+    assert "bars" not in _said(capsys, *command, 8, status=1).err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert "sampling 2,048 bars, which takes a while\n" in _said(capsys, *command, 8, status=1).err
+    assert bars == [2048, 2048]
+
+
 def test_a_minor_key_has_its_own_blues(run, tmp_path):
     for name, changes in (("a", "blues"), ("b", "minor-blues")):
         command = ["improvise", str(run), "--changes", changes, "--key", "Dm", "--seed", "1"]
@@ -399,6 +461,84 @@ def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run,
         f"{tmp_path}/text.sf2 is no sound font: it does not begin as an SF2 file does"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
+
+
+def _outputs(folder, capsys, run, **given):
+    """What is said of outputs that are refused, each under its option's name; nothing may be sampled."""
+    options = {"out": folder / "x.mid", **given}
+    arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return _error(capsys, "improvise", run, "--changes", "C", *arguments)
+
+
+def test_no_output_takes_the_place_of_what_is_needed(run, tmp_path, capsys):
+    lick = _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62))
+    (tmp_path / "link.mid").symlink_to(lick)
+    (tmp_path / "run").symlink_to(run)
+    before = {path: path.read_bytes() for path in (lick, *run.iterdir())}
+
+    def fault(**given):
+        return _outputs(tmp_path, capsys, run, **given)
+
+    for out in (lick, tmp_path / "link.mid", tmp_path / ".." / tmp_path.name / "lick.mid"):
+        assert fault(primer=lick, out=out) == f"--out {out} is the file of --primer, which it would overwrite"
+    for name in ("pieces.json", "best.safetensors"):
+        assert fault(out=run / name) == f"--out {run / name} is a file of the run, which it would overwrite"
+    curve = tmp_path / "run" / "loss.png"
+    assert fault(roll=curve) == f"--roll {curve} is a file of the run, which it would overwrite"
+    same, font = tmp_path / "x.mid", tmp_path / "x.wav"
+    assert fault(wav=same) == f"--wav {same} is the file of --out, which it would overwrite"
+    assert fault(wav=font, roll=font) == f"--roll {font} is the file of --wav, which it would overwrite"
+    assert fault(wav=font, sound_font=font) == f"--wav {font} is the file of --sound-font, which it would overwrite"
+    assert {path: path.read_bytes() for path in before} == before
+    assert not same.exists()
+    out = run / "solo.mid"  # which is none of its own
+    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", out)
+    assert out.exists()
+    out.unlink()
+
+
+def test_outputs_end_as_what_they_are(run, tmp_path, capsys):
+    for option, name, expected in (
+        ("out", "solo.wav", ".mid or .midi"), ("wav", "sound", ".wav"), ("roll", "roll.txt", ".png")
+    ):  # fmt: skip
+        fault = _outputs(tmp_path, capsys, run, **{option: tmp_path / name})
+        assert fault == f"--{option} must end in {expected}, got {tmp_path / name}"
+    assert not list(tmp_path.iterdir())
+    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", tmp_path / "SOLO.MIDI")
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "folder.mid").mkdir()
+    os.mkfifo(tmp_path / "pipe.mid")
+    os.mkfifo(tmp_path / "pipe.sf2")
+
+    def fault(**given):
+        return _outputs(tmp_path, capsys, run, **given)
+
+    assert fault(out="") == "--out . is a folder: expected a file to write"
+    for option in ("out", "wav", "roll"):
+        folder = tmp_path / "folder.mid"
+        assert fault(**{option: folder}) == f"--{option} {folder} is a folder: expected a file to write"
+    assert fault(out=tmp_path / "pipe.mid") == f"--out {tmp_path}/pipe.mid is not a regular file"
+    sound = fault(wav=tmp_path / "x.wav", sound_font=tmp_path / "pipe.sf2")
+    assert sound == f"{tmp_path}/pipe.sf2 is no sound font: it is not a regular file"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda folder, mode: not mode & os.W_OK)
+        assert fault() == f"--out {tmp_path}/x.mid: the folder {tmp_path} cannot be written to"
+    for module, given, what in (
+        ("matplotlib.figure", {"roll": tmp_path / "x.png"}, "x.png: a piano roll needs matplotlib"),
+        (
+            "fluidsynth",
+            {"wav": tmp_path / "x.wav", "sound_font": tmp_path / "x.sf2"},
+            "x.sf2: a sound font needs pretty_midi",
+        ),
+        ("mido", {}, "MIDI files need mido"),
+    ):
+        (tmp_path / "x.sf2").write_bytes(b"RIFF....sfbk")
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            assert what in fault(**given)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.mid", "pipe.mid", "pipe.sf2", "x.sf2"}
 
 
 def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):

@@ -1,7 +1,9 @@
 """MIDI: files made byte by byte and what they must be read as, what is written, folders, and bytes of any kind."""
 
 import dataclasses
+import errno
 import io
+import os
 import sys
 
 import mido
@@ -208,6 +210,12 @@ def test_names_in_utf_8_and_latin_1():
         assert parse_midi(midi(track((0, smf.meta(3, raw + b"\0 ")), *notes))).parts[0].name == "Flöte"
 
 
+def test_of_a_name_as_much_is_kept_as_an_error_can_list():
+    for length, kept in ((80, 80), (81, 80), (50_000, 80)):
+        piece = parse_midi(midi(track((0, name("x" * length)), (0, on(60)), (480, off(60)), (0, on(62)), (480, off(62)))))
+        assert piece.parts[0].name == "x" * kept
+
+
 def test_agrees_with_pretty_midi():
     piece = a_piece(np.random.default_rng(0))
     theirs = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece)))
@@ -264,9 +272,34 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "huge.mid"
     with open(path, "wb") as file:
         file.truncate(100_000_000)
-    monkeypatch.setattr(type(path), "read_bytes", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(type(path), "open", lambda *_: pytest.fail("it was read"))
     with pytest.raises(MidiError, match=r"has 100\.0 MB: a MIDI file of more than 2\.0 MB is not read"):
         read_midi(path)
+
+
+def test_of_a_file_that_grows_no_more_is_read_than_the_limit(tmp_path, monkeypatch):
+    path = tmp_path / "grows.mid"
+    path.write_bytes(b"MThd")
+    opened = type(path).open
+
+    def grown(self, mode):
+        with open(path, "wb") as file:
+            file.write(b"MThd" * 1_000_000)
+        return opened(self, mode)
+
+    monkeypatch.setattr(type(path), "open", grown)
+    with pytest.raises(MidiError, match=r"has 2\.0 MB: a MIDI file of more than 2\.0 MB is not read"):
+        read_midi(path)
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mid")
+    for path, kind in (("/dev/zero", "no regular file"), (tmp_path / "pipe.mid", "no regular file"), (tmp_path, "a folder")):
+        with pytest.raises(MidiError) as error:
+            read_midi(path)
+        assert str(error.value) == f"{path} is {kind}: expected a MIDI file"
+    with pytest.raises(MidiError, match=r"^/dev/zero is no regular file: expected a MIDI file$"):
+        read_collection(["/dev/zero"])
 
 
 def test_where_mido_is_missing(monkeypatch, tmp_path):
@@ -291,6 +324,53 @@ def test_folders_skip_and_count_what_is_bad(tmp_path):
         read_collection([tmp_path / "b.mid"])  # what is named must be sound
     with pytest.raises(FileNotFoundError):
         read_collection([tmp_path / "none.mid"])
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """A folder in a folder, which cannot be listed: permissions would not keep the superuser out."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    scandir = os.scandir
+
+    def refused(path):
+        if os.fspath(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    return folder
+
+
+def test_folders_tell_of_links_pipes_and_folders_that_cannot_be_read(tmp_path, closed):
+    (tmp_path / "a.mid").write_bytes(smf.SCALE)
+    (tmp_path / "b.mid").symlink_to(tmp_path / "gone.mid")
+    os.mkfifo(tmp_path / "c.mid")
+    lines = []
+    collection = read_collection([tmp_path, tmp_path], report=lines.append)
+    assert [path.name for path, _ in collection.pieces] == ["a.mid"]
+    assert lines == [
+        f"skipped: {closed}: Permission denied",
+        f"skipped: {tmp_path}/b.mid: No such file or directory",
+        f"skipped: {tmp_path}/c.mid is no regular file: expected a MIDI file",
+    ]
+    assert [path for path, _ in collection.skipped] == [closed, tmp_path / "b.mid", tmp_path / "c.mid"]
+
+
+def test_a_folder_whose_files_cannot_be_seen(tmp_path, closed):
+    for folder in (closed, tmp_path):
+        with pytest.raises(PermissionError) as error:
+            read_collection([folder])
+        assert error.value.filename == str(closed)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not keep the superuser out")
+def test_a_folder_without_permission_is_skipped(tmp_path):
+    (tmp_path / "a.mid").write_bytes(smf.SCALE)
+    (tmp_path / "closed").mkdir(mode=0)
+    lines = []
+    read_collection([tmp_path], report=lines.append)
+    assert lines == [f"skipped: {tmp_path}/closed: Permission denied"]
 
 
 def test_folders_without_a_sound_file(tmp_path):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer, metre
 from .errors import InputError, UsageError, explain
+from .music_files import check_outputs
 from .music_output import (
     add_choice_options,
     add_music_options,
     arranged,
-    check_outputs,
     check_sound,
     choice_of,
     instrument_for,
@@ -24,9 +25,15 @@ from .music_output import (
 from .notes import note
 
 if TYPE_CHECKING:
+    from ..music.changes import Changes
     from ..music.generation import Form
+    from ..music.instruments import Instrument
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
+
+MOST_BARS = 2048  # of all choruses: an hour at 136 quarters a minute
+LONG_TITLE = 40  # characters
+LONG = 256  # bars that are worth a word before they are sampled
 
 DESCRIPTION = """\
 Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo, with chords on a piano and a
@@ -36,7 +43,8 @@ EPILOG = """\
 Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
 repeat what stands between them; or the name of a progression:
 {names}.
-In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i.
+In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i. Chords that are given take a bare
+note: --key D moves them from C to D.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
@@ -59,7 +67,13 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--changes", required=True, metavar="CHORDS", help="a line of chords, or a progression's name")
-    parser.add_argument("--choruses", type=integer(1, 64), default=2, metavar="N", help="how often (default: 2)")
+    parser.add_argument(
+        "--choruses",
+        type=integer(1, 64),
+        default=2,
+        metavar="N",
+        help=f"how often (default: 2), in {MOST_BARS:,} bars at most",
+    )
     parser.add_argument("--key", help="the changes are in C and are moved to this key (default: as they are written)")
     parser.add_argument("--metre", type=metre, metavar="N/D", help="that of the bars (default: that of most songs)")
     parser.add_argument(
@@ -90,26 +104,44 @@ def run(arguments: argparse.Namespace) -> int:
     player = load_player(arguments.folder)
     pieces = [song.piece for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
-    form = Form.of(changes_of(arguments.changes, arguments.key, metre).choruses(arguments.choruses))
+    changes = changes_of(arguments.changes, arguments.key, metre)
+    form = Form.of(_choruses(changes, arguments.choruses))
+    how = settled(form, player, arguments)
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
     settle_seed(arguments)
-    name = arguments.changes if len(arguments.changes) < 40 else "Solo"
-    return play(player, form, f"{name} in {arguments.key}" if arguments.key else name, arguments, primer=primer)
+    return play(player, form, _title(arguments.changes, arguments.key, changes), arguments, how, primer=primer)
+
+
+def settled(form: Form, player: Player, arguments: argparse.Namespace) -> tuple[Instrument, float]:
+    """The instrument and the swing. Raises UsageError for options that do not go with the form or the player."""
+    how = instrument_for(player, arguments.instrument), swing_of(form, player, arguments)
+    check_sound(form, player, arguments)
+    return how
 
 
 def play(
-    player: Player, form: Form, title: str, arguments: argparse.Namespace, *, primer: Part | None = None, whole: bool = True
+    player: Player,
+    form: Form,
+    title: str,
+    arguments: argparse.Namespace,
+    how: tuple[Instrument, float],
+    *,
+    primer: Part | None = None,
+    whole: bool = True,
 ) -> int:
-    """Sample over the form, write what is asked for, print the figures; 0."""
+    """Sample over the form, ``how`` as :func:`settled` says, write what is asked for, print the figures; 0."""
     from ..music.batching import lines
     from ..music.generation import improvise, places_of
+    from ..music.instruments import CHORDAL
 
-    instrument = instrument_for(player, arguments.instrument)
-    swing = swing_of(form, player, arguments)
-    check_sound(form, player, arguments)
+    instrument, swing = how
+    if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
+        note(f"this model plays several notes at once, which a {arguments.instrument} does not")
     note(f"seed {arguments.seed}")
+    if form.bars >= LONG and sys.stderr.isatty():
+        note(f"sampling {form.bars:,} bars, which takes a while")
     solo = improvise(
         player.model,
         player.vocabulary,
@@ -126,9 +158,33 @@ def play(
         form = form.until(solo.part.end)
     write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
     if solo.primed:
-        note(f"the first {solo.primed} notes are the primer's, and not in the figures")
+        which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"
+        note(f"the first {which} the primer's, and not in the figures")
     tell_figures(solo, form, player)
     return 0
+
+
+def _title(given: str, key: str | None, changes: Changes) -> str:
+    """What stands above a roll of changes: a progression's name with the key, or the chords as they are played, if few."""
+    from ..music.changes import progression_named
+
+    name = progression_named(given)
+    if not name:
+        played = given if key is None else str(changes)
+        if len(played) < LONG_TITLE:
+            return played
+        name = "Solo"
+    return name if key is None else f"{name} in {key}"
+
+
+def _choruses(changes: Changes, number: int) -> Changes:
+    """The changes, that often. Raises UsageError for more bars than anybody waits for."""
+    bars = number * len(changes.bars)
+    if bars > MOST_BARS:
+        raise UsageError(
+            f"--choruses {number} of {len(changes.bars)} bars are {bars:,} bars: at most {MOST_BARS:,} are played"
+        )
+    return changes.choruses(number)
 
 
 def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:

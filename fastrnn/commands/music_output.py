@@ -11,7 +11,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from .arguments import integer, real, seed
-from .errors import InputError, UsageError, explain
+from .errors import UsageError
 from .notes import note
 
 if TYPE_CHECKING:
@@ -82,26 +82,6 @@ def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
 
     given = top_p if arguments.top_p is None else arguments.top_p
     return Choice(arguments.temperature, arguments.top_k, given, arguments.greedy)
-
-
-def check_outputs(arguments: argparse.Namespace) -> None:
-    """Raise UsageError where no file is asked for or a sound font has no sound to be for, InputError where a folder or the
-    sound font is missing, SoundFontError for one that is none.
-    """
-    from ..music.synthesis import check_sound_font
-
-    if arguments.out is None:
-        raise UsageError("--out FILE.mid is missing: the MIDI file to write")
-    if arguments.sound_font and not arguments.wav:
-        raise UsageError("--sound-font is for --wav")
-    for path in (arguments.out, arguments.wav, arguments.roll):
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder")
-    if arguments.sound_font:
-        try:
-            check_sound_font(arguments.sound_font)
-        except OSError as error:
-            raise InputError(explain(error)) from error
 
 
 def settle_seed(arguments: argparse.Namespace) -> None:
@@ -178,7 +158,7 @@ def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float,
 
 
 def write(piece: Piece, title: str, arguments: argparse.Namespace) -> None:
-    """Write what is asked for, and say so. Raises InputError and OSError."""
+    """Write what is asked for, and say so. Raises OSError."""
     from ..music.midi_writing import write_midi
     from ..music.roll import draw_roll
     from ..music.synthesis import write_wav
@@ -190,10 +170,7 @@ def write(piece: Piece, title: str, arguments: argparse.Namespace) -> None:
     ]
     for path, writer in writers:
         if path is not None:
-            try:
-                writer(path)
-            except ImportError as error:
-                raise InputError(f"{path}: {error}") from error
+            writer(path)
             note(f"wrote {path}")
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
-from .music_output import TOP_P, add_choice_options, add_music_options, check_outputs, choice_of, settle_seed
+from .music_files import check_outputs
+from .music_output import TOP_P, add_choice_options, add_music_options, choice_of, settle_seed
 from .notes import note
 
 if TYPE_CHECKING:
@@ -99,15 +100,17 @@ def _play(arguments: argparse.Namespace) -> int:
 
     from ..music.generation import Form
     from ..music.run_folder import load_player
-    from .improvise import play
+    from .improvise import play, settled
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
     settle_seed(arguments)
     songs = player.songs.train
     song = songs[np.random.default_rng(arguments.seed).integers(len(songs))]
+    form = Form.of(song.piece)
+    how = settled(form, player, arguments)
     note(f"over the chords of {song.title!r}")
-    return play(player, Form.of(song.piece), f"Over the chords of {song.title}", arguments, whole=False)
+    return play(player, form, f"Over the chords of {song.title}", arguments, how, whole=False)
 
 
 def _print_lines(model: LanguageModel, arguments: argparse.Namespace, options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -220,6 +221,11 @@ def progressions() -> tuple[str, ...]:
     return tuple(_PROGRESSIONS)
 
 
+def progression_named(text: str) -> str:
+    """The name of the progression that ``text`` is, in capitals or not; empty if it is none."""
+    return next((name for name in _PROGRESSIONS if name.casefold() == text.strip().casefold()), "")
+
+
 # What is played where a key is minor.
 _IN_MINOR = {"blues": "minor-blues", "ii-V-I": "minor-ii-V-i", "minor-blues": "minor-blues", "minor-ii-V-i": "minor-ii-V-i"}
 
@@ -246,11 +252,23 @@ def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4
     """The changes that ``text`` has, or those of the progression that it names, in bars of ``metre``.
 
     They are in C and are moved to ``key``; without one they stay as they are. Raises ChordError as :func:`parse_changes` and
-    :func:`progression` do, and ValueError for a metre that the grid of ticks cannot hold.
+    :func:`progression` do, for a word that is nearly a progression's name and for chords that are to be moved to a minor key
+    (are they in C, or in A minor?), and ValueError for a metre that the grid of ticks cannot hold.
     """
-    if text in progressions():
-        return progression(text, "C" if key is None else key, metre)
-    changes = parse_changes(text, metre)
+    name = progression_named(text)
+    if name:
+        return progression(name, "C" if key is None else key, metre)
+    try:
+        changes = parse_changes(text, metre)
+    except ChordError:
+        names = {known.casefold(): known for known in progressions()}
+        for near in difflib.get_close_matches(text.strip().casefold(), names, 1):
+            fault = f"did you mean {names[near]!r}? Progressions: {', '.join(progressions())}"
+            raise ChordError(fault, text, 0) from None
+        raise
+    if key is not None and mode_of(key) == "minor":
+        tonic = _key(key)["tonic"]
+        raise ChordError(f"chords that are given are moved from C: expected a key such as {tonic}, and not minor", key, 0)
     return changes if key is None else changes.transposed(parse_key(key), flats=flats_in(key))
 
 

@@ -8,6 +8,8 @@ from .. import checks
 
 KEYBOARDS = range(8)  # programs: pianos, harpsichord, clavinet
 
+CHORDAL = ("piano", "vibraphone", "guitar")  # of INSTRUMENTS: those that play several notes at once
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any, Literal
 
 import numpy as np
@@ -56,10 +57,10 @@ def library() -> Any:
 def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest: int = LARGEST) -> Piece:
     """The piece in a MIDI file of type 0 or 1, which may be wrapped in RIFF.
 
-    Every pair of channel and program on a track becomes a part with the track's name, in the order in which they begin to
-    play; ``drums`` says whether the drum channel is kept. A channel's program may be set on any track. Onsets and ends are
-    rounded to the grid, and a note lasts a tick at least. A note that is struck again ends there; one that is never ended
-    lasts to the end of its track. Pedals and bends are left out.
+    Every pair of channel and program on a track becomes a part with the track's name (80 characters of it), in the order in
+    which they begin to play; ``drums`` says whether the drum channel is kept. A channel's program may be set on any track.
+    Onsets and ends are rounded to the grid, and a note lasts a tick at least. A note that is struck again ends there; one
+    that is never ended lasts to the end of its track. Pedals and bends are left out.
 
     Off-beat eighths that are swung come to the middle of their beats, and so do chord symbols beside them; the piece's
     ``swing`` says where they were: see :func:`fastrnn.music.grid.heard_swing`, which listens to all parts but drums.
@@ -68,15 +69,27 @@ def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest
     "Intro", are left out. Single letters that come in the order A, B, C are sections, and no chords, but for the
     markers of files that :func:`fastrnn.music.midi_writing.write_midi` wrote.
 
-    Raises MidiError for a file above ``largest`` bytes (before it is read), for one that is no MIDI file or is damaged or
-    cut off, for tempos outside 4..1000 quarters a minute, metres that cannot be, more than 20,000 quarters, and fewer than
-    ``fewest`` notes; OSError where it cannot be read.
+    Raises MidiError for a file above ``largest`` bytes (before it is read), for what is no regular file, for one that is no
+    MIDI file or is damaged or cut off, for tempos outside 4..1000 quarters a minute, metres that cannot be, more than 20,000
+    quarters, and fewer than ``fewest`` notes; OSError where it cannot be read.
     """
     path = Path(path)
-    size = path.stat().st_size
+    return parse_midi(_content(path, largest), str(path), drums=drums, fewest=fewest)
+
+
+def _content(path: Path, largest: int) -> bytes:
+    """What is in the file. Raises MidiError and OSError as :func:`read_midi` does."""
+    status = path.stat()
+    if not S_ISREG(status.st_mode):  # a device may have no end, and a pipe would be waited for
+        raise MidiError(f"{path} is {'a folder' if S_ISDIR(status.st_mode) else 'no regular file'}: expected a MIDI file")
+    size, data = status.st_size, b""
+    if size <= largest:
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        size = len(data)
     if size > largest:
         raise MidiError(f"{path} has {size / 1e6:,.1f} MB: a MIDI file of more than {largest / 1e6:,.1f} MB is not read")
-    return parse_midi(path.read_bytes(), str(path), drums=drums, fewest=fewest)
+    return data
 
 
 def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewest: int = 2) -> Piece:

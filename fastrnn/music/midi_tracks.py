@@ -11,6 +11,7 @@ from typing import Any
 DRUMS = 9  # General MIDI's channel for them, counted from 0
 WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords, as mido calls them; the first that are count
 MARKED = "fastrnn: markers are chords"  # a text in the files that are written here: letters alone are no sections there
+LONGEST_NAME = 80  # characters of a track's: errors list the names
 _SILENCE = (120, 123)  # the controllers "all sound off" and "all notes off"
 _NO_PROGRAM = (-1, 0)  # the tick at which it was set, and which it is
 
@@ -125,7 +126,7 @@ def _read_track(messages: Iterable[Any], number: int, programs: _Programs) -> Tr
         elif kind in WORDS:
             track.words[kind].append((at, _text(message.text)))
         elif kind == "track_name":
-            track.name = track.name or _text(message.name)
+            track.name = track.name or _text(message.name)[:LONGEST_NAME]
     track.end = at
     keyboard.silence(at)
     return track

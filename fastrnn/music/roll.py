@@ -41,13 +41,9 @@ def draw_roll(
     Raises ImportError without matplotlib, ValueError for a part that is not there or a count below 1, OSError.
     """
     sheet = _Sheet.of(piece, melody, bars_per_line, checks.positive_int("most_bars", most_bars))
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"a piano roll needs matplotlib; {install_extra('train')}") from error
     highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands fill a wide range, and edges take their share of each note
     height = max(1.35, min(highest, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
-    figure = Figure(figsize=(13, height * len(sheet.systems) + 0.9), dpi=110, layout="constrained")
+    figure = figure_class()(figsize=(13, height * len(sheet.systems) + 0.9), dpi=110, layout="constrained")
     all_axes = figure.subplots(len(sheet.systems), 1, squeeze=False)[:, 0]
     for axes, bars in zip(all_axes, sheet.systems, strict=True):
         _draw_system(axes, sheet, bars)
@@ -57,6 +53,15 @@ def draw_roll(
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())
+
+
+def figure_class() -> Any:
+    """matplotlib's Figure, imported when it is first needed. Raises ImportError that says how to install it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"a piano roll needs matplotlib; {install_extra('train')}") from error
+    return Figure
 
 
 @dataclass(frozen=True)

@@ -123,11 +123,25 @@ def _checked_length(piece: Piece, rate: int) -> float:
 
 
 def check_sound_font(path: str | Path) -> None:
-    """Raise SoundFontError for a file that does not begin as an SF2 file does, OSError where it cannot be read."""
+    """Raise SoundFontError for what does not begin as an SF2 file does, or is no file; OSError where it cannot be read."""
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise SoundFontError(f"{path} is no sound font: it is not a regular file")
     with Path(path).open("rb") as file:
         head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
         raise SoundFontError(f"{path} is no sound font: it does not begin as an SF2 file does")
+
+
+def fluidsynth_libraries() -> tuple[Any, Any]:
+    """The modules fluidsynth and pretty_midi, imported when they are first needed. Raises ImportError."""
+    try:
+        import fluidsynth
+        import pretty_midi
+    except ImportError as error:
+        raise ImportError(
+            "a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library; without one none is needed"
+        ) from error
+    return fluidsynth, pretty_midi
 
 
 def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
@@ -137,13 +151,7 @@ def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = N
     """
     _checked_length(piece, rate)
     check_sound_font(sound_font)
-    try:
-        import fluidsynth
-        import pretty_midi
-    except ImportError as error:
-        raise ImportError(
-            "a sound font needs pretty_midi, pyfluidsynth and the FluidSynth library; without one none is needed"
-        ) from error
+    fluidsynth, pretty_midi = fluidsynth_libraries()
     written = pretty_midi.PrettyMIDI(io.BytesIO(midi_bytes(piece, swing=swing)))
     synth = fluidsynth.Synth(samplerate=rate)
     try:

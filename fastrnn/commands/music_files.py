@@ -1,0 +1,85 @@
+"""The files that music is written to: what can be told to be wrong with them before anything is sampled."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import InputError, UsageError, explain
+
+SUFFIXES = {"--out": (".mid", ".midi"), "--wav": (".wav",), "--roll": (".png",)}
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Raise an error for files that cannot be written, or that would take the place of others that are needed.
+
+    UsageError: no MIDI file is asked for, a sound font has no sound to be for, two outputs are one file, an output is the
+    primer, the sound font or a file of the run, or ends as no such file does. InputError: a folder is missing or cannot be
+    written to, something else stands where a file should, the sound font or a library is missing. SoundFontError and
+    MidiError as :func:`fastrnn.music.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
+    """
+    if arguments.out is None:
+        raise UsageError("--out FILE.mid is missing: the MIDI file to write")
+    if arguments.sound_font and not arguments.wav:
+        raise UsageError("--sound-font is for --wav")
+    paths: dict[str, Path | None] = {"--out": arguments.out, "--wav": arguments.wav, "--roll": arguments.roll}
+    outputs = {option: path for option, path in paths.items() if path is not None}
+    _check_distinct(outputs, arguments)
+    for option, path in outputs.items():
+        _check_place(option, path)
+    _check_means(arguments)
+
+
+def _check_distinct(outputs: Mapping[str, Path], arguments: argparse.Namespace) -> None:
+    """Raise UsageError for an output that is another one, an input, or a file of the run."""
+    from ..training.folder import FILES
+
+    taken = {os.path.realpath(arguments.folder / name): "a file of the run" for name in FILES}
+    for option in ("primer", "sound_font"):
+        path = getattr(arguments, option, None)
+        if path is not None:
+            taken[os.path.realpath(path)] = f"the file of --{option.replace('_', '-')}"
+    for option, path in outputs.items():
+        place = os.path.realpath(path)
+        if place in taken:
+            raise UsageError(f"{option} {path} is {taken[place]}, which it would overwrite")
+        taken[place] = f"the file of {option}"
+
+
+def _check_place(option: str, path: Path) -> None:
+    """Raise UsageError or InputError where no file of that kind can be written."""
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder: expected a file to write")
+    suffixes = SUFFIXES[option]
+    if path.suffix.casefold() not in suffixes:
+        raise UsageError(f"{option} must end in {' or '.join(suffixes)}, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{option} {path} is not a regular file")
+    folder = os.path.dirname(os.path.realpath(path))  # what a link points at is replaced
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: the folder {folder} cannot be written to")
+
+
+def _check_means(arguments: argparse.Namespace) -> None:
+    """Raise an error where a library that is needed is missing, or where the sound font is none."""
+    from ..music.midi import library
+    from ..music.roll import figure_class
+    from ..music.synthesis import check_sound_font, fluidsynth_libraries
+
+    library()
+    path = arguments.roll
+    try:
+        if path is not None:
+            figure_class()
+        if arguments.sound_font:
+            path = arguments.sound_font
+            check_sound_font(path)
+            fluidsynth_libraries()
+    except ImportError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(explain(error)) from error
