@@ -18,15 +18,15 @@ HOW = """\
 fastrnn and a peer run in one process that has only the two of them, at the same sizes and number of threads (set, and
 verified). Their results are compared first; then they take turns: a pause of 10 ms or longer, until the workers of the
 other side's thread pool no longer spin, a call that is not timed, and timed calls for 20 ms, until each side has had its
-share, five turns at the least. Weights are packed or exported beforehand in inference; in training
-both sides pack them at every step, as they change. Times are medians; a ratio is the peer's time over fastrnn's of the
-same process, so above 1 fastrnn is faster, with the larger of both interquartile ranges behind it. GFLOP/s count the
-products alone, 2 T B G H (I + H) forward and three times that for a training step (forward and all gradients); I = H,
-T = 100, float32. oneDNN is called directly, from C++.
+share, five turns at the least. Weights are packed or exported beforehand in inference; in training both sides pack them
+at every step, as they change. Times are medians; a ratio is the peer's time over fastrnn's of the same process, so above
+1 fastrnn is faster, with the larger of both interquartile ranges behind it. GFLOP/s count the products alone,
+2 T B G H (I + H) forward and three times that for a training step (forward and all gradients); I = H, T = 100, float32.
+oneDNN is called directly, from C++.
 """
 
 AGAIN = """\
-These machines are shared. A comparison in which a side's interquartile range was above {spread:.0%} of its median, or
+Other work may come in between. A comparison in which a side's interquartile range was above {spread:.0%} of its median, or
 fastrnn's own time more than {off:.0%} off its median over all peers' processes, up or down, was measured once more, and
 the second one counts: {again} of {count}.
 """

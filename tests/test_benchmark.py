@@ -362,6 +362,7 @@ def test_real_work_that_is_doubled_shows_as_twice_as_slow():
     def work(times):
         return lambda: [np.matmul(a, b, out=out) for _ in range(times)]
 
-    once, twice, again = alternate([work(4), work(8), work(4)], Effort(1.0))
+    # In few turns: before each one OpenBLAS's threads spin for up to a tenth of a second.
+    once, twice, again = alternate([work(4), work(8), work(4)], Effort(1.0, turn=0.1))
     assert 1.7 < twice.median / once.median < 2.3
     assert 0.85 < again.median / once.median < 1.15

@@ -20,6 +20,7 @@ from .measure import Effort
 from .worker import environment
 
 Line = dict[str, Any]
+Progress = Callable[[str, Case | None], None]  # called with a peer that begins, and with each case that it has had
 
 
 @dataclass(slots=True)
@@ -46,17 +47,27 @@ class Results:
             self.ceilings[line["ceilings"]["threads"]] = Ceilings(**line["ceilings"])
 
 
+def _case_key(line: Line) -> tuple[Any, ...]:
+    """What tells the cases of lines and records apart, as ``Case.key`` does."""
+    return tuple(line["case"].values())
+
+
+def _key(line: Line) -> tuple[Any, ...]:
+    """What tells comparisons apart."""
+    return (line["peer"], *_case_key(line))
+
+
 def load(file: Path) -> Results:
     """What a file holds. Of what was measured more than once the last counts; of a peer that could not take part once and
     did another time, only the latter."""
     results = Results()
     for line in map(json.loads, file.read_text().splitlines()):
         results.add(line)
-    results.records = list({(record["peer"], *record["case"].values()): record for record in results.records}.values())
+    latest = {_key(record): record for record in results.records}
+    results.records = list(latest.values())
     there = {record["peer"] for record in results.records}
     results.absent = {peer: reason for peer, reason in results.absent.items() if peer not in there}
-    measured = {(record["peer"], *record["case"].values()) for record in results.records}
-    results.refused = [line for line in results.refused if (line["peer"], *line["case"].values()) not in measured]
+    results.refused = [line for line in results.refused if _key(line) not in latest]
     return results
 
 
@@ -65,7 +76,7 @@ def run(
     peers: Iterable[str],
     effort: Effort,
     file: Path | None = None,
-    progress: Callable[[str, Case | None], None] = lambda peer, case: None,
+    progress: Progress = lambda peer, case: None,
 ) -> Results:
     """Measure the cases beside each peer. With a file: what it holds already is taken from there, and the rest is added."""
     results, done = Results(), set()
@@ -73,20 +84,26 @@ def run(
         for line in map(json.loads, file.read_text().splitlines()):
             if "record" in line or "unsupported" in line:  # a peer that was absent or refused has another chance
                 results.add(line)
-                done.add((line["peer"], *line["case"].values()))
+                done.add(_key(line))
     for peer in peers:
-        for threads, group in groupby(sorted(cases, key=lambda c: c.threads), key=lambda c: c.threads):
-            todo = [case for case in group if (peer, *case.key) not in done]
-            if not todo or peer in results.absent:
-                continue
-            progress(peer, None)
-            for line in serve(peer, threads, todo, effort):
-                results.add(line)
-                if file and "version" not in line:
-                    append(file, line)
-                if "case" in line:
-                    progress(peer, Case(**line["case"]))
+        left = [case for case in cases if (peer, *case.key) not in done]
+        for line in _measured(peer, left, effort, progress):
+            results.add(line)
+            if file and "version" not in line:
+                append(file, line)
     return results
+
+
+def _measured(peer: str, cases: Iterable[Case], effort: Effort, progress: Progress) -> Iterator[Line]:
+    """The lines of a peer's workers, one worker for each number of threads; none more once the peer is absent."""
+    for threads, group in groupby(sorted(cases, key=lambda c: c.threads), key=lambda c: c.threads):
+        progress(peer, None)
+        for line in serve(peer, threads, list(group), effort):
+            yield line
+            if "absent" in line:
+                return
+            if "case" in line:
+                progress(peer, Case(**line["case"]))
 
 
 # A comparison is disturbed where a side's spread is above this share of its median, or where fastrnn's time is off by more
@@ -99,11 +116,11 @@ def disturbed(records: Iterable[Line]) -> list[Line]:
     records = list(records)
     ours: dict[tuple[Any, ...], list[float]] = {}
     for record in records:
-        ours.setdefault(tuple(record["case"].values()), []).append(record["ours"]["median"])
+        ours.setdefault(_case_key(record), []).append(record["ours"]["median"])
     usual = {case: median(times) for case, times in ours.items()}
 
     def is_disturbed(record: Line) -> bool:
-        own = record["ours"]["median"] / usual[tuple(record["case"].values())]
+        own = record["ours"]["median"] / usual[_case_key(record)]
         return max(record["ours"]["spread"], record["theirs"]["spread"]) > SPREAD or not 1 - OFF <= own <= 1 + OFF
 
     return [record for record in records if is_disturbed(record)]
@@ -114,19 +131,16 @@ def run_again(
     peers: Iterable[str],
     effort: Effort,
     file: Path,
-    progress: Callable[[str, Case | None], None] = lambda peer, case: None,
+    progress: Progress = lambda peer, case: None,
 ) -> None:
     """Measure once more what was disturbed, each comparison once. The file keeps the first measurement, the last counts."""
     wanted, known = {case.key for case in cases}, load(file).records
     found = [(record["peer"], Case(**record["case"])) for record in disturbed(known) if "again" not in record]
     for peer in peers:
-        todo = sorted((case for of, case in found if of == peer and case.key in wanted), key=lambda case: case.threads)
-        for threads, group in groupby(todo, key=lambda case: case.threads):
-            progress(peer, None)
-            for line in serve(peer, threads, list(group), effort):
-                if "record" in line:
-                    append(file, line | {"record": line["record"] | {"again": True}})
-                    progress(peer, Case(**line["case"]))
+        left = [case for of, case in found if of == peer and case.key in wanted]
+        for line in _measured(peer, left, effort, progress):
+            if "record" in line:
+                append(file, line | {"record": line["record"] | {"again": True}})
 
 
 def append(file: Path, line: Line) -> None:
