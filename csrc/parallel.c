@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "denormals.h"
 #ifdef __linux__
 #include <sched.h>
 #include <sys/syscall.h>
@@ -141,30 +143,6 @@ static void barrier_wait(barrier_t *b, int32_t threads, int is_caller) {
 void crew_barrier(const crew *me) {
     if (me->size > 1) barrier_wait(&team.step[me->number], me->size, !me->rank && !me->number);
 }
-
-/* Denormal operands make some processors twenty times slower and carry no information in a recurrent state. */
-#if defined(__x86_64__)
-typedef unsigned int fp_mode;
-static fp_mode flush_denormals(void) {
-    fp_mode before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040); /* flush results to zero, take operands as zero */
-    return before;
-}
-static void restore_denormals(fp_mode mode) { _mm_setcsr(mode); }
-#elif defined(__aarch64__)
-typedef uint64_t fp_mode;
-static fp_mode flush_denormals(void) {
-    fp_mode before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | (1u << 24)));
-    return before;
-}
-static void restore_denormals(fp_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
-#else
-typedef int fp_mode;
-static fp_mode flush_denormals(void) { return 0; }
-static void restore_denormals(fp_mode mode) { (void)mode; }
-#endif
 
 static void work_in_crew(int32_t thread) {
     const crew me = {thread % team.crew_size, team.crew_size, thread / team.crew_size};
