@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 def example(name: str) -> ModuleType:
     """The script of this name, such as ``"drop_in"`` or ``"zoo/one_to_one"``; it is not run."""
+    folder = str((EXAMPLES / name).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # a script imports the modules next to it
     spec = importlib.util.spec_from_file_location(name.replace("/", "_"), EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from differences import parameter_differences
-from example_scripts import EXAMPLES, example
+from example_scripts import example
 
+import fastrnn
 from fastrnn import optim
 
 pretty_midi = pytest.importorskip("pretty_midi")
 Image = pytest.importorskip("PIL.Image")
 pytest.importorskip("matplotlib")
 
-sys.path.append(str(EXAMPLES / "zoo"))  # the gradient's pictures are a module beside it
 gradient, piano = example("zoo/see_the_gradient"), example("zoo/piano_roll")
 
 
@@ -108,6 +108,17 @@ def test_clipping_bounds_the_step(clip):
     assert len(losses) == 1
     assert norms[0] > 0.02
     assert step == pytest.approx(norms[0] if clip is None else clip, rel=1e-3)
+
+
+def test_the_line_of_clipped_gradients_stays_below_the_bound(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(sys.modules["gradient_pictures"], "save", lambda figure, path: figures.append(figure))
+    losses = np.ones(4)
+    runs = {"without": [(losses, np.array([0.1, 14.0, 3.0, 0.2]))], "clipped": [(losses, np.array([0.5, 0.1, 14.0, 0.2]))]}
+    gradient.draw_explosion({scale: np.ones(3) for scale in gradient.SCALES}, runs, 0.25, tmp_path / "x.png")
+    lines = {line.get_label(): line.get_ydata() for line in figures[0].axes[1].get_lines()}
+    np.testing.assert_array_equal(lines["without"], [0.1, 14.0, 3.0, 0.2])
+    np.testing.assert_array_equal(lines["clipped"], [0.25, 0.1, 0.25, 0.2])
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
@@ -268,8 +279,13 @@ def test_held_out_pieces_are_learnt_from_others(tmp_path, capsys):
     figures = piano.main(piano.parse(words.split()))
     ours = figures.pop("LSTM, 2 x 24")
     assert ours < 0.7 * min(figures.values())
-    assert f"{ours:7.3f} nats per step" in capsys.readouterr().out
+    assert f"{ours:7.3f}  LSTM, 2 x 24" in capsys.readouterr().out
     assert piano.read_roll(tmp_path / "out" / "sample.mid").any()
+    model = fastrnn.load_model(tmp_path / "out" / "model.safetensors")
+    test = piano.read_roll(tmp_path / "3.mid")
+    assert piano.nll(model, [test]) == pytest.approx(ours, rel=1e-6)
+    with pytest.raises(SystemExit, match=r"holds model\.safetensors, details\.json, .* already: --overwrite replaces it"):
+        piano.main(piano.parse(words.split()))
     assert np.asarray(Image.open(tmp_path / "out" / "roll.png")).std() > 1
     with pytest.raises(SystemExit, match="--held-out must be one of 0, 1, 2, 3"):
         piano.main(piano.parse([str(tmp_path), "--held-out", "rag"]))

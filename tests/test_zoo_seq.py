@@ -60,14 +60,14 @@ def test_the_digits_as_they_stand():
 
 def test_gradients_of_the_encoder_decoder():
     pairs = [("3 may", "05-3"), ("12.1.79", "1979"), ("9", "1")]
-    translator = dates.Translator(pairs, hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    translator = dates.Translator.of(pairs, hidden=8, rng=np.random.default_rng(0), dtype="float64")
     assert_model_gradients(translator.model, translator.examples(pairs).batch(np.arange(3)), softmax_cross_entropy)
 
 
 def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
     rng = np.random.default_rng(0)
     pairs, _ = dates.dates(48, 1, rng)
-    translator = dates.Translator(pairs, hidden=64, rng=rng)
+    translator = dates.Translator.of(pairs, hidden=64, rng=rng)
     fit(translator.model, translator.examples(pairs), epochs=60, batch_size=16, lr=1e-2, clip_norm=1.0)
     texts = [source for source, _ in pairs]
     beams = translator.translate(texts, width=3)
@@ -84,10 +84,14 @@ def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
 
 
 @pytest.mark.parametrize("task", ["dates", "sums"])
-def test_translating_runs_from_end_to_end(task, capsys):
-    shares = dates.main(task, number=200, held_out=20, hidden=16, epochs=1)
+def test_translating_runs_from_end_to_end(task, tmp_path, capsys):
+    text = {"dates": "3 may 1979", "sums": "1+23"}[task]
+    shares = dates.main(task, number=200, held_out=20, hidden=16, epochs=1, texts=[text], out=tmp_path)
     assert set(shares) >= {"the most frequent answer", "encoder-decoder, greedy", "encoder-decoder, beam of 5"}
-    assert "right: encoder-decoder, beam of 5" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "%  encoder-decoder, beam of 5" in printed
+    dates.Translator.load(tmp_path).show([text])
+    assert capsys.readouterr().out.splitlines()[-1] == printed.splitlines()[-1]
 
 
 # Names from a letter and a length
@@ -103,12 +107,28 @@ def made_up_names(number, rng):
 
 
 def test_gradients_of_the_name_writer():
-    writer = names.NameWriter(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    writer = names.NameWriter.of(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
     assert_model_gradients(writer.model, writer.examples(["ab", "cabc", "b"]).batch(np.arange(3)), softmax_cross_entropy)
 
 
+def test_a_saved_name_writer_writes_the_same(tmp_path, capsys):
+    writer = names.NameWriter.of(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0))
+    writer.save(tmp_path)
+    loaded = names.NameWriter.load(tmp_path)
+    np.testing.assert_array_equal(loaded.losses(["ab", "cabc"]), writer.losses(["ab", "cabc"]))
+    printed = []
+    for one in (writer, loaded):
+        capsys.readouterr()
+        one.show(["Ab", "cccc"], {"ab"}, np.random.default_rng(1), names.Choice(1.0))
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert printed[0].startswith("a,  2 letters: ")
+    with pytest.raises(SystemExit, match="must begin with a letter of the names and have at most 4, got 'abcab'"):
+        loaded.show(["abcab"], (), np.random.default_rng(1), names.Choice(1.0))
+
+
 def test_losses_of_names_are_in_their_order():
-    writer = names.NameWriter(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
+    writer = names.NameWriter.of(["ab", "cabc", "b"], hidden=8, rng=np.random.default_rng(0), dtype="float64")
     together = writer.losses(["ab", "cabc", "b"])
     alone = np.concatenate([writer.losses([name]) for name in ("ab", "cabc", "b")])
     assert len(together) == 3 + 5 + 2
@@ -133,7 +153,7 @@ def test_names_obey_what_was_asked_for(capsys):
 def test_the_share_of_the_end_is_given_back():
     # After an a comes a b or the end, as often as not: a bigram that is told of the letter has nothing to guess.
     train = ["ab", "a"] * 50
-    writer = names.NameWriter(train, hidden=8, rng=np.random.default_rng(0))
+    writer = names.NameWriter.of(train, hidden=8, rng=np.random.default_rng(0))
     loss = names.compare_losses(writer, train, ["ab"])["bigram"]
     assert loss["letters after the first"] == pytest.approx(0, abs=0.05)
     assert loss["all characters"] == pytest.approx(np.log(2) / 3, abs=0.05)

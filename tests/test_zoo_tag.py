@@ -56,10 +56,12 @@ def folder(tmp_path):
 
 
 def test_places_never_seen_are_found(folder, capsys):
-    f1 = ner.main(folder, ["we live in New Seoul now"], size=16, dropout=0.1, lr=2e-2, epochs=15)
+    f1 = ner.main(folder, ["we live in New Seoul now"], size=16, dropout=0.1, lr=2e-2, epochs=15, out=folder)
     assert f1["all O"] == 0
     assert f1["most frequent tag"] < 0.6
     assert f1["BiLSTM"] > 0.8
+    assert "we live in New[B-place] Seoul[I-place] now" in capsys.readouterr().out
+    ner.tag_by_saved(folder, ["we live in New Seoul now"])
     assert "we live in New[B-place] Seoul[I-place] now" in capsys.readouterr().out
 
 
@@ -162,18 +164,23 @@ def written(folder, number, seed):
 def test_the_order_of_words_is_learnt(last, tmp_path, capsys):
     written(tmp_path, 300, seed=0)
     options = {"size": 16, "last": last, "dropout": 0.1, "lr": 1e-2}
+    (tmp_path / "run").mkdir()
     results = sentiment.main(
         tmp_path,
         ["The film was dull so but lovely and!", "The film was lovely so but dull and!"],
         fold=0,
         epochs=12,
         **options,
+        out=tmp_path / "run",
     )
     assert results["majority class"] < 0.7
     assert results["naive Bayes"] < 0.75
     assert results["GRU"] > 0.9
-    good, bad = (float(line.split("%")[0]) for line in capsys.readouterr().out.splitlines() if "friendly:" in line)
+    friendly = [line for line in capsys.readouterr().out.splitlines() if "friendly:" in line]
+    good, bad = (float(line.split("%")[0]) for line in friendly)
     assert good > 50 > bad
+    sentiment.judge_by_saved(tmp_path / "run", [line.split(": ")[1] for line in friendly])
+    assert capsys.readouterr().out.splitlines()[1:] == friendly
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["maximum over both directions", "last state"])

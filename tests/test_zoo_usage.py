@@ -66,6 +66,43 @@ def test_files_that_are_missing_empty_or_binary(said, tmp_path):
     assert "must hold three MIDI files or more, got 0" in said("piano_roll", tmp_path / "none")
 
 
+@pytest.mark.parametrize("name", ["classify_sentiment", "tag_entities", "name_from_letter"])
+def test_nothing_to_train_on_and_nothing_saved(name, said, tmp_path):
+    assert "is missing: only --text with an --out that holds a trained model" in said(name, "--text", "a", "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ("", "does not hold a model that can be used: Expecting value"),
+        ("[1]", "does not hold a model that can be used"),
+        ("[" * 100_000, "does not hold a model that can be used"),
+        ('{"example": "tag_entities"}', "must be classify_sentiment's, got 'tag_entities'"),
+        ('{"example": "classify_sentiment"}', "does not hold a model that can be used: 'vocabulary'"),
+    ],
+)
+def test_saved_models_that_are_damaged(details, message, said, tmp_path):
+    (tmp_path / "details.json").write_text(details)
+    assert message in said("classify_sentiment", "--out", tmp_path, "--text", "fine")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "file"),
+    [
+        ("classify_sentiment", ["x"], "model.safetensors"),
+        ("tag_entities", ["x"], "details.json"),
+        ("translate_dates", [], "model.safetensors"),
+        ("name_from_letter", ["x"], "details.json"),
+        ("one_to_one", [], "model.safetensors"),
+        ("see_the_gradient", [], "gates.png"),
+    ],
+)
+def test_nothing_is_overwritten_unasked(name, words, file, said, tmp_path):
+    (tmp_path / file).write_text("mine")
+    assert f"holds {file} already: --overwrite replaces it" in said(name, *words, "--out", tmp_path)
+    assert (tmp_path / file).read_text() == "mine"
+
+
 def test_too_few_sentences(said, tmp_path):
     (tmp_path / "a.txt").write_text("Good.\t1\nBad.\t0\n")
     assert "must hold more sentences, of both labels" in said("classify_sentiment", tmp_path)

@@ -1,7 +1,9 @@
 """Is a sentence friendly? A GRU reads it word by word and gives one answer: many-to-one, variable lengths.
 
 ``python examples/zoo/classify_sentiment.py FOLDER --text "What a waste of money"`` trains on the folder's ``*.txt`` files
-(on each line a sentence, a tab, 0 or 1), measures on a fifth held out, beside two baselines, then judges the text.
+(on each line a sentence, a tab, 0 or 1), measures on a fifth held out, beside two baselines, then judges the text. With
+``--out RUN`` it saves the model, and judges later texts without training:
+``python examples/zoo/classify_sentiment.py --out RUN --text "Works like a charm"``.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from math import log
 from pathlib import Path
 
 import numpy as np
+import saving
 
 from fastrnn import GRU, Dropout, Embedding, Input, Last, Linear, MaxPool, Model, TokenDropout
 from fastrnn.commands.arguments import integer
@@ -20,6 +23,7 @@ from fastrnn.text.tokens import tokenize
 from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
 
+EXAMPLE = "classify_sentiment"
 Words = tuple[str, ...]
 Data = list[tuple[Words, int]]  # sentences and their labels, 1 for a friendly one
 
@@ -90,17 +94,35 @@ def examples(data: Data, vocabulary: WordVocabulary) -> Examples:
     return Examples([vocabulary.ids(words) for words, _ in data], labels)
 
 
+def judge(model: Model, vocabulary: WordVocabulary, texts: Sequence[str]) -> None:
+    """Print how friendly the model finds each text."""
+    for text in texts:
+        logit = model(vocabulary.ids(words_of(text))[:, None].astype(np.int64))[0, 0]
+        print(f"{1 / (1 + np.exp(-logit)):4.0%} friendly: {text}")
+
+
+def judge_by_saved(out: Path, texts: Sequence[str]) -> None:
+    """Judge the texts by the model that a training with ``--out`` saved."""
+    with saving.loading(out, EXAMPLE) as details:
+        vocabulary = WordVocabulary.from_json(details["vocabulary"])
+        model = make_model(len(vocabulary), details["size"], 0.0, details["last"])
+        model.load(out / saving.MODEL)
+    judge(model, vocabulary, texts)
+
+
 def main(
     folder: Path, texts: Sequence[str], fold: int, epochs: int, size: int = 64, last: bool = False,
-    dropout: float = 0.6, lr: float = 2e-3, seed: int = 0,
+    dropout: float = 0.6, lr: float = 2e-3, seed: int = 0, out: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Accuracies on the sentences held out: the model's and the baselines'."""
+    """Return accuracies on the sentences held out, the model's and the baselines'; save the model in ``out``."""
     train, validation, test = split(read(folder), fold)
     if not (validation and test) or len({label for _, label in train}) < 2:
         raise SystemExit(f"{folder} must hold more sentences, of both labels")
     print(f"{len(train)} sentences to train on, {len(validation)} to watch, {len(test)} to test on")
     vocabulary = WordVocabulary.most_frequent([word for words, _ in train for word in words], 10_000)
     model = make_model(len(vocabulary), size, dropout, last, seed=seed)
+    name = f"GRU of {size}, {'one direction, last state' if last else 'both directions, maximum over time'}"
+    print(f"{name}; epoch {epochs}, the last, is used; val_: on the {len(validation)} sentences to watch")
     fit(
         model, examples(train, vocabulary), validation=examples(validation, vocabulary), metrics="binary_accuracy",
         loss="sigmoid_binary_cross_entropy", epochs=epochs, lr=lr, schedule="cosine", clip_norm=1.0, seed=seed,
@@ -112,17 +134,18 @@ def main(
         "naive Bayes": accuracy(naive_bayes(train, [words for words, _ in test]), test),
         "GRU": accuracy((predict(model, examples(test, vocabulary))[:, 0] > 0).tolist(), test),
     }
+    print(f"right, of the {len(test)} sentences to test on:")
     for name, value in results.items():
-        print(f"{name:15} {value:6.1%} of the sentences held out")
-    for text in texts:
-        logit = model(vocabulary.ids(words_of(text))[:, None].astype(np.int64))[0, 0]
-        print(f"{1 / (1 + np.exp(-logit)):4.0%} friendly: {text}")
+        print(f"{value:6.1%}  {name}")
+    saving.save(out, EXAMPLE, model, vocabulary=vocabulary.to_json(), size=size, last=last)
+    judge(model, vocabulary, texts)
     return results
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the labelled sentences are")
+    parser.add_argument("folder", type=Path, nargs="?", help="where the labelled sentences are, to train on")
+    saving.add_options(parser)
     parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
     parser.add_argument("--fold", type=integer(0, 4), default=0, help="which fifth to hold out, 0 to 4 (%(default)s)")
     parser.add_argument("--last", action="store_true", help="one direction and its last state, no maximum over time")
@@ -132,6 +155,10 @@ if __name__ == "__main__":
     if not all(map(words_of, options.text)):
         parser.error("argument --text: must have a word in it")
     try:
-        main(options.folder, options.text, options.fold, options.epochs, options.size, options.last)
+        if saving.use_saved(parser, options, "folder"):
+            judge_by_saved(options.out, options.text)
+        else:
+            sizes = {"epochs": options.epochs, "size": options.size, "last": options.last}
+            main(options.folder, options.text, options.fold, **sizes, out=options.out)
     except (OSError, TextError) as error:
         parser.error(str(error))

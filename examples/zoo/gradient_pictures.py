@@ -67,7 +67,11 @@ def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path)
 
 
 def draw_explosion(growing: dict[float, Array], runs: dict[str, list[tuple[Array, Array]]], clip: float, path: Path) -> None:
-    """The norm of dL/dh_t by the recurrent weights' scale; gradient norms of a first run and losses of all runs."""
+    """Draw the norm of dL/dh_t by the recurrent weights' scale, gradient norms of a first run, and losses of all runs.
+
+    ``runs`` has the runs without clipping, then those whose gradients are clipped to norm ``clip``: losses and norms
+    ``[steps]`` of each seed. The norms are those before clipping; a clipped step uses the smaller of norm and bound.
+    """
     figure = new_figure(11, 3.8)
     first, second, third = figure.subplots(1, 3)
     for (scale, norm), shade in zip(growing.items(), ("#fdba74", "#ea580c", "#9a3412", "#431407"), strict=True):
@@ -75,21 +79,21 @@ def draw_explosion(growing: dict[float, Array], runs: dict[str, list[tuple[Array
     first.invert_xaxis()
     first.set_title("RNN before training: dL/dh", fontsize=10)
     first.set_xlabel("words before the verb")
-    for (name, of), colour in zip(runs.items(), ("#c2410c", "#1d4ed8"), strict=True):
-        second.semilogy(of[0][1], color=colour, linewidth=0.5, label=name)
+    for (name, of), colour, bound in zip(runs.items(), ("#c2410c", "#1d4ed8"), (np.inf, clip), strict=True):
+        second.semilogy(np.minimum(of[0][1], bound), color=colour, linewidth=0.8, label=name)
         for i, (losses, _) in enumerate(of):
             window = min(25, len(losses))
             smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
             third.semilogy(np.arange(len(smooth)) + window, smooth, color=colour, label=None if i else name)
     second.axhline(clip, color="#111827", linestyle="--", linewidth=1, label="the bound")
-    second.set_title("times 2.5: norm of the whole gradient", fontsize=10)
+    second.set_title("times 2.5: norm of the gradient that a step uses", fontsize=10)
     third.set_title(f"times 2.5: loss in nats, {len(of)} seeds", fontsize=10)
     third.axhline(np.log(2), color="#6b7280", linestyle=":", label="guessing")
     for axes in (second, third):
         axes.set_xlabel("training step")
-    for axes in (first, second, third):
+    for axes, place in ((first, "best"), (second, "lower left"), (third, "best")):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc=place)
     save(figure, path)
 
 

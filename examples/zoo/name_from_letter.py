@@ -4,14 +4,16 @@ The two numbers make the state that a GRU starts from: a vector for the letter p
 reads what it has written. It is trained on names, one a line, and asked for names with the letters and lengths of others,
 which it has not seen.
 
-``python examples/zoo/name_from_letter.py names.txt`` takes about a minute.
+``python examples/zoo/name_from_letter.py names.txt`` takes about a minute. With ``--out RUN`` it saves the model, and
+writes later names without training: ``--out RUN --text Maria`` asks for a name of five letters that begins with M.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+import saving
 
 from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
 from fastrnn.commands.arguments import integer, real
@@ -21,14 +23,17 @@ from fastrnn.text.vocabulary import Vocabulary
 from fastrnn.training import ProgressBar
 from fastrnn.training.baselines import bigram, unigram
 
+EXAMPLE = "name_from_letter"
 END = "\n"  # id 0: what is read first, and written last
 
 
 class NameWriter:
     """``model`` from letters ``[B]``, lengths ``[B]`` and the name so far ``[T,B]``, ids all, to logits ``[T,B,V]``."""
 
-    def __init__(self, names: Sequence[str], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
-        self.vocabulary, self.longest = Vocabulary.from_text("".join(names), first=END), max(map(len, names))
+    def __init__(
+        self, vocabulary: Vocabulary, longest: int, hidden: int, rng: np.random.Generator, dtype: str = "float32"
+    ) -> None:
+        self.vocabulary, self.longest, self.hidden = vocabulary, longest, hidden
         V, size, options = len(self.vocabulary), hidden // 4, {"dtype": dtype, "rng": rng}
         letter, length = (Input(("B",), dtype="int64", name=name) for name in ("letter", "length"))
         text = Input(("T", "B"), dtype="int64", name="text")
@@ -41,6 +46,39 @@ class NameWriter:
 
         self.model = Model((letter, length, text), self.head(y))
         self.beginning = Model((letter, length), state)
+
+    @classmethod
+    def of(cls, names: Sequence[str], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> "NameWriter":
+        """A fresh writer for the letters and lengths of these names."""
+        return cls(Vocabulary.from_text("".join(names), first=END), max(map(len, names)), hidden, rng, dtype)
+
+    def save(self, out: Path | None) -> None:
+        """Write the model into a folder; nothing without one."""
+        details = {"vocabulary": self.vocabulary.to_json(), "longest": self.longest, "hidden": self.hidden}
+        saving.save(out, EXAMPLE, self.model, **details)
+
+    @classmethod
+    def load(cls, out: Path) -> "NameWriter":
+        """Return the writer that a training with ``--out`` saved."""
+        with saving.loading(out, EXAMPLE) as details:
+            vocabulary = Vocabulary.from_json(details["vocabulary"])
+            writer = cls(vocabulary, details["longest"], details["hidden"], np.random.default_rng(0))
+            writer.model.load(out / saving.MODEL)
+        return writer
+
+    def show(self, like: Sequence[str], known: Collection[str], rng: np.random.Generator, choice: Choice) -> None:
+        """Print a new name for each of these; those that are ``known`` are marked."""
+        wishes = [self._wish(name) for name in like]
+        for wish, name in zip(wishes, self.write(wishes, rng, choice) if wishes else (), strict=True):
+            print(f"{wish[0]}, {len(wish):2} letters: {name}{' (in the list)' if name in known else ''}")
+
+    def _wish(self, name: str) -> str:
+        """Return the first letter of a name as often as the name has letters; a capital may stand for a small letter."""
+        first = next((letter for letter in (name[0], name[0].lower()) if letter in self.vocabulary.tokens), None)
+        if first is None or len(name) > self.longest:
+            wanted = f"begin with a letter of the names and have at most {self.longest}"
+            raise SystemExit(f"--text must {wanted}, got {name!r}")
+        return first * len(name)
 
     def examples(self, names: Sequence[str]) -> Examples:
         """The name behind an END is read; the same with an END behind it is to be written."""
@@ -93,14 +131,18 @@ def obeys(written: Sequence[str], like: Sequence[str]) -> dict[str, float]:
     return {"letter": float(letter.mean()), "length": float(length.mean()), "both": float((letter & length).mean())}
 
 
-def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temperature: float = 0.8) -> tuple[dict, dict]:
-    """Train on nine of ten names; print, and return the held-out losses and the shares that obey."""
+def main(
+    text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temperature: float = 0.8,
+    like: Sequence[str] = (), out: Path | None = None,
+) -> tuple[dict, dict]:  # fmt: skip
+    """Train on nine of ten names; print, and return the held-out losses and the shares that obey; save in ``out``."""
     rng = np.random.default_rng(0)
     names = rng.permutation(sorted({name for name in text.split("\n") if name})).tolist()
     if len(names) < 10:
         raise SystemExit(f"there must be ten different names or more, one a line, got {len(names)}")
     held_out, train = names[: len(names) // 10], names[len(names) // 10 :]
-    writer = NameWriter(names, hidden, rng)
+    writer = NameWriter.of(names, hidden, rng)
+    print(f"GRU of {hidden}, trained on {len(train):,} names; epoch {epochs}, the last, is used")
     data = writer.examples(train)
     fit(writer.model, data, epochs=epochs, batch_size=64, lr=lr, schedule="cosine", clip_norm=1.0, callbacks=[ProgressBar()])
 
@@ -110,25 +152,36 @@ def main(text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temper
         "any name of the list": obeys(rng.choice(train, len(held_out)).tolist(), held_out),
         "GRU": obeys(written, held_out),
     }
-    for wish, name in zip(held_out[:10], written, strict=False):
-        print(f"{wish[0]}, {len(wish):2} letters: {name}{' (in the list)' if name in set(names) else ''}")
+    print("names written for ten that were held out:")
+    writer.show(held_out[:10], set(names), rng, Choice(temperature))
+    print(f"on the {len(held_out):,} names held out:")
     for name, of_places in losses.items():
         print(f"{name}: " + ", ".join(f"{loss:.3f} nats per character over {place}" for place, loss in of_places.items()))
     for name, of_wishes in shares.items():
         print(f"{name}, what was asked for: " + ", ".join(f"{wish} {share:.1%}" for wish, share in of_wishes.items()))
     known = np.isin(written, names).mean()
     print(f"of {len(written)} names written {known:.1%} are in the list, {len(set(written))} are different")
+    writer.save(out)
+    writer.show(like, set(names), rng, Choice(temperature))
     return losses, shares
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="names, one a line")
+    parser.add_argument("file", type=Path, nargs="?", help="names, one a line, to train on")
     parser.add_argument("--epochs", type=integer(1), default=8, help="passes over the names (default: %(default)s)")
     parser.add_argument("--temperature", type=real(0), default=0.8, help="of sampling (default: %(default)s)")
+    parser.add_argument("--text", action="append", default=[], help="ask for a name with its first letter and length")
+    saving.add_options(parser)
     arguments = parser.parse_args()
-    try:
-        text = read_file(arguments.file)
-    except (OSError, TextError) as error:
-        parser.error(str(error))
-    main(text, epochs=arguments.epochs, temperature=arguments.temperature)
+    if not all(arguments.text):
+        parser.error("argument --text: must have a letter in it")
+    if saving.use_saved(parser, arguments, "file"):
+        choice = Choice(arguments.temperature)
+        NameWriter.load(arguments.out).show(arguments.text, (), np.random.default_rng(0), choice)
+    else:
+        try:
+            text = read_file(arguments.file)
+        except (OSError, TextError) as error:
+            parser.error(str(error))
+        main(text, epochs=arguments.epochs, temperature=arguments.temperature, like=arguments.text, out=arguments.out)

@@ -2,8 +2,9 @@
 
 ``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and the last
 other one to stop the training by, trains stacked LSTM layers with feed-forward layers on top, and prints the negative
-log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid``,
-``roll.png``, and the model itself: ``model.png``.
+log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid`` and
+``roll.png``. The model itself is saved as ``model.safetensors``, which :func:`fastrnn.load_model` reads, and drawn as
+``model.png``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pretty_midi
+import saving
 from numpy.typing import NDArray
 
 import fastrnn
@@ -23,6 +25,7 @@ from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit
 
 Array = NDArray[np.float32]
 
+FILES = (saving.MODEL, saving.DETAILS, "sample.mid", "roll.png", "model.png")
 KEYS, LOWEST = 88, 21  # a piano's keys, from A0
 STEPS_PER_QUARTER = 4  # a step is a sixteenth note
 
@@ -193,12 +196,18 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     held_out = arguments.held_out or names[-1]
     if held_out not in names:
         raise SystemExit(f"--held-out must be one of {', '.join(names)}")
+    saving.claim(arguments.out, arguments.overwrite, FILES)
     rolls = {path.stem: read_roll(path) for path in paths}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    test, validation = [rolls.pop(held_out)], [rolls.pop(next(reversed(rolls)))]
-    train = list(rolls.values())
-    print(f"{len(train)} pieces, {sum(map(len, train)):,} steps; held out: {held_out}, {len(test[0]):,} steps")
+    test = [rolls.pop(held_out)]
+    watched, validation_roll = rolls.popitem()
+    train, validation = list(rolls.values()), [validation_roll]
+    name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
+    print(f"trained on:  {len(train)} pieces in twelve keys, {sum(map(len, train)):,} steps in one")
+    print(f"stopped by:  {watched}, {len(validation_roll):,} steps (val_loss below)")
+    print(f"measured on: {held_out}, {len(test[0]):,} steps (the figures at the end)")
+    print(f"{name}: loss and val_loss in nats per step")
 
+    stopping = EarlyStopping(patience=2, restore_best_weights=True)
     model = build(arguments.layers, arguments.hidden, arguments.dropout, not arguments.plain, arguments.seed)
     started = time.perf_counter()
     fit(
@@ -210,14 +219,14 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         epochs=arguments.epochs,
         batch_size=8,
         clip_norm=5.0,
-        callbacks=[ProgressBar(), EarlyStopping(patience=2, restore_best_weights=True)],
+        callbacks=[ProgressBar(), stopping],
         seed=arguments.seed,
     )
-    name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
+    print(f"trained for {time.perf_counter() - started:.0f} seconds; epoch {stopping.best_epoch} is used, {watched}'s best")
     figures = {**baselines(train + validation, test), name: nll(model, test)}
+    print(f"{held_out}, nats per step:")
     for name, value in figures.items():
-        print(f"{name:25s} {value:7.3f} nats per step")
-    print(f"trained for {time.perf_counter() - started:.0f} seconds")
+        print(f"{value:7.3f}  {name}")
 
     prompt, shown = test[0][:64], test[0][:192]
     probability = sigmoid(model(inputs_and_targets(shown)[0][:, None])[:, 0])
@@ -225,6 +234,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     write_midi(roll, arguments.out / "sample.mid")
     draw(roll, len(prompt), shown, probability, arguments.out / "roll.png")
     model.plot(arguments.out / "model.png")
+    saving.save(arguments.out, "piano_roll", model, held_out=held_out)
     print(f"wrote sample.mid, roll.png and model.png into {arguments.out}")
     return figures
 
@@ -244,7 +254,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--temperature", type=real(0, above=True), default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
     add("--seed", type=seed, default=0, help="of weights, order and sample (%(default)s)")
-    add("--out", type=Path, default=Path("runs/piano-roll"), help="folder for the sample (%(default)s)")
+    saving.add_options(parser, Path("runs/piano-roll"))
     return parser.parse_args(words)
 
 

@@ -9,6 +9,8 @@ and draws
 - ``exploding.png``: an RNN with large recurrent weights, trained with and without clipping;
 - ``gates.png``: the unit that keeps the number, and its gates, word by word.
 
+It saves the networks that learnt all distances, each as ``CELL.safetensors``, which :func:`fastrnn.load_model` reads.
+
 ``python examples/zoo/see_the_gradient.py --out pictures``
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import saving
 from gradient_pictures import Panel, draw_accuracy, draw_explosion, draw_gates, draw_gradients
 from numpy.typing import NDArray
 
@@ -41,6 +44,7 @@ DISTANCES = (6, 12, 18, 24, 36, 48)
 MIXED = (6, 9, 12, 15, 18, 21, 24, 27, 30)  # what one network is trained on in the end
 SCALES = (1.0, 2.5, 4.0, 6.0)  # of an RNN's recurrent weights
 CLIP = 0.25
+PICTURES = ("agreement.png", "gradient.png", "gates.png", "exploding.png")
 # The cell, and the bias of its keeping gate: sigmoid(4) = 0.98 keeps a state for 50 words (log T: Tallec & Ollivier 2018).
 KINDS = {
     "RNN": ("RNN", 0.0),
@@ -215,10 +219,15 @@ def trained(kind: str, distances: Sequence[int], seed: int, steps: int, lr: floa
     return network, len(losses)
 
 
+def saved_as(kind: str) -> str:
+    """Name the file of a trained network: ``gru-gate-bias-4.safetensors``."""
+    return f"{kind.lower().replace(', ', '-').replace(' ', '-')}.safetensors"
+
+
 def main(arguments: argparse.Namespace) -> dict[str, Array]:
     """Train, print accuracies, draw; the accuracies ``[seeds, distances]`` of each kind of network."""
     started, out, far, seeds = time.perf_counter(), arguments.out, 42, range(arguments.seeds)
-    out.mkdir(parents=True, exist_ok=True)
+    saving.claim(out, arguments.overwrite, [*PICTURES, *map(saved_as, KINDS)])
 
     table = {}
     print(f"held-out accuracy, mean of {len(seeds)} seeds; words between, in training too:")
@@ -239,6 +248,8 @@ def main(arguments: argparse.Namespace) -> dict[str, Array]:
         runs = [trained(kind, MIXED, seed, arguments.mixed_steps, arguments.lr) for seed in seeds]
         mixed[kind] = runs[0][0]
         print(f"{kind:20s}" + "".join(f"{steps:6d} ({accuracy(network, 60):.2f})" for network, steps in runs))
+    for kind, network in mixed.items():
+        network.model.save(out / saved_as(kind))
     before = {kind: gradient_norms(build(*KINDS[kind]), far) for kind in KINDS}
     draw_gradients(before, {kind: gradient_norms(mixed[kind], far) for kind in KINDS}, out / "gradient.png")
     panels = {kind: gate_panels(mixed[kind], 21) for kind in ("GRU, gate bias 4", "LSTM, gate bias 4")}
@@ -252,7 +263,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Array]:
     draw_explosion(growing, explosions, CLIP, out / "exploding.png")
     for name, each in explosions.items():
         print(f"exploding RNN, {name}: last losses " + ", ".join(f"{losses[-50:].mean():.4f}" for losses, _ in each))
-    print(f"four pictures in {out}, {time.perf_counter() - started:.0f} seconds")
+    print(f"four pictures and {len(mixed)} networks in {out}, {time.perf_counter() - started:.0f} seconds")
     return table
 
 
@@ -270,7 +281,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("runs/gradient"), help="folder for the pictures (%(default)s)")
+    saving.add_options(parser, Path("runs/gradient"))
     add("--steps", type=integer(1), default=600, help="training steps of each other network, at most (%(default)s)")
     add("--mixed-steps", type=integer(1), default=3000, help="those of networks for all distances, at most (%(default)s)")
     add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")

@@ -2,6 +2,8 @@
 
 ``python examples/zoo/tag_entities.py FOLDER --text "Moved to New York with Anna"`` trains on the folder's file ``*train*``,
 watches ``*dev*`` and measures on ``*test*`` (on each line a token, a tab and its tag: B-x, I-x or O), then tags the text.
+With ``--out RUN`` it saves the model, and tags later texts without training:
+``python examples/zoo/tag_entities.py --out RUN --text "Anna lives in Lima"``.
 
 seqeval counts the entities: ``pip install ".[zoo]"`` from the checkout.
 """
@@ -9,10 +11,12 @@ seqeval counts the entities: ``pip install ".[zoo]"`` from the checkout.
 import argparse
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import saving
 
 from fastrnn import LSTM, Concat, Dropout, Embedding, Input, Layer, Linear, Model, TokenDropout
 from fastrnn.commands.arguments import integer, seed
@@ -22,6 +26,7 @@ from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
 
 Data = Sequence[Tagged]
+EXAMPLE = "tag_entities"
 LETTERS = 20  # of a word that are read
 TOKEN = re.compile(r"https?://\S+|[@#]?\w+(?:[-.'’]\w+)*|[^\w\s]+")  # noqa: RUF001
 
@@ -34,6 +39,19 @@ class Codes:
         self.words = WordVocabulary.most_frequent(map(self.plain, words), len(words), min_count=2)
         self.letters = {letter: i for i, letter in enumerate(sorted(set("".join(words))), 2)}  # 0: none, 1: unknown
         self.tags = sorted({tag for _, tags in data for tag in tags})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` takes."""
+        return {"words": self.words.to_json(), "letters": "".join(self.letters), "tags": self.tags}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Codes":
+        """Return the codes that :meth:`to_json` described."""
+        codes = cls.__new__(cls)
+        codes.words = WordVocabulary.from_json(value["words"])
+        codes.letters = {letter: i for i, letter in enumerate(value["letters"], 2)}
+        codes.tags = value["tags"]
+        return codes
 
     @staticmethod
     def plain(word: str) -> str:
@@ -110,10 +128,32 @@ def most_frequent_tags(train: Data, data: Data) -> list[list[str]]:
     return [[usual.get(word, "O") for word in words] for words, _ in data]
 
 
+def tagged(logits: Sequence[np.ndarray], codes: Codes, bias: float) -> list[list[str]]:
+    """Return the likeliest legal tags for logits ``[T, tags]`` of each sentence; ``bias`` is added for all tags but O."""
+    return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
+
+
+def tag_texts(model: Model, codes: Codes, bias: float, texts: Sequence[str]) -> None:
+    """Print each text with its tags."""
+    for words in map(TOKEN.findall, texts):
+        tags = tagged([model(*(x[:, None] for x in codes.inputs(words)))[:, 0]], codes, bias)[0]
+        print(" ".join(word if tag == "O" else f"{word}[{tag}]" for word, tag in zip(words, tags, strict=True)))
+
+
+def tag_by_saved(out: Path, texts: Sequence[str]) -> None:
+    """Tag the texts by the model that a training with ``--out`` saved."""
+    with saving.loading(out, EXAMPLE) as details:
+        codes, bias = Codes.from_json(details["codes"]), float(details["bias"])
+        model = make_model(codes, details["size"], 0.0)
+        model.load(out / saving.MODEL)
+    tag_texts(model, codes, bias, texts)
+
+
 def main(
-    folder: Path, texts: Sequence[str], epochs: int, seed: int = 0, size: int = 64, dropout: float = 0.5, lr: float = 5e-3
-) -> dict[str, float]:
-    """F1 on the file held out: the model's and the baselines'."""
+    folder: Path, texts: Sequence[str], epochs: int, seed: int = 0, size: int = 64, dropout: float = 0.5, lr: float = 5e-3,
+    out: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Return F1 on the file held out, the model's and the baselines'; save the model in ``out``."""
     paths = [path for part in ("train", "dev", "test") for path in folder.glob(f"*{part}*")]
     if len(paths) != 3:
         raise SystemExit(f"{folder} must hold one file *train*, one *dev* and one *test*, got {paths}")
@@ -124,30 +164,30 @@ def main(
         precision, recall, f1[name] = entity_scores(test, guess)
         print(f"{name:18} precision {precision:6.1%}  recall {recall:6.1%}  F1 {f1[name]:6.1%}")
 
-    def tagged(logits: list[np.ndarray], bias: float) -> list[list[str]]:
-        return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
-
+    print(f"whole entities in {paths[2].name}, {len(test):,} sentences:")
     report("all O", [["O"] * len(words) for words, _ in test])
     report("most frequent tag", most_frequent_tags([*train, *dev], test))
     codes = Codes(train)
     model = make_model(codes, size, dropout, seed=seed)
+    print(f"BiLSTM of {size}, trained on {paths[0].name}; epoch {epochs}, the last, is used; val_: on {paths[1].name}")
     fit(
         model, codes.examples(train), validation=codes.examples(dev), metrics="accuracy",
         epochs=epochs, lr=lr, schedule="cosine", clip_norm=5.0, seed=seed, callbacks=[ProgressBar()],
     )  # fmt: skip
     # The loss counts words, most of which are in no name, but F1 counts names: their handicap is what is best for dev.
     logits = predict(model, codes.examples(dev))
-    bias = max(np.arange(0, 4.5, 0.5), key=lambda bias: entity_scores(dev, tagged(logits, bias))[2])
-    report("BiLSTM", tagged(predict(model, codes.examples(test)), bias))
-    for words in map(TOKEN.findall, texts):
-        tags = tagged([model(*(x[:, None] for x in codes.inputs(words)))[:, 0]], bias)[0]
-        print(" ".join(word if tag == "O" else f"{word}[{tag}]" for word, tag in zip(words, tags, strict=True)))
+    bias = max(np.arange(0, 4.5, 0.5), key=lambda bias: entity_scores(dev, tagged(logits, codes, bias))[2])
+    print(f"whole entities in {paths[2].name} again:")
+    report("BiLSTM", tagged(predict(model, codes.examples(test)), codes, bias))
+    saving.save(out, EXAMPLE, model, architecture=False, codes=codes.to_json(), size=size, bias=float(bias))
+    tag_texts(model, codes, bias, texts)
     return f1
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the three files are")
+    parser.add_argument("folder", type=Path, nargs="?", help="where the three files to train on are")
+    saving.add_options(parser)
     parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
     parser.add_argument("--epochs", type=integer(1), default=20, help="times over the sentences (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of all that is random (default: %(default)s)")
@@ -155,6 +195,9 @@ if __name__ == "__main__":
     if not all(map(TOKEN.findall, options.text)):
         parser.error("argument --text: must have a word in it")
     try:
-        main(options.folder, options.text, options.epochs, options.seed)
+        if saving.use_saved(parser, options, "folder"):
+            tag_by_saved(options.out, options.text)
+        else:
+            main(options.folder, options.text, options.epochs, options.seed, out=options.out)
     except (OSError, TextError) as error:
         parser.error(str(error))

@@ -5,7 +5,8 @@ writes "1979-05-03". In training that one reads the right answer so far (teacher
 has written itself: the likeliest character each time (greedy), or the likeliest of several sequences (beam search). The days
 held out are in no pair that was trained on; ``--task sums`` does the same with "47+58" and "105".
 
-``python examples/zoo/translate_dates.py`` takes about a minute.
+``python examples/zoo/translate_dates.py`` takes about a minute. With ``--out RUN`` it saves the model, and translates
+later texts without training: ``python examples/zoo/translate_dates.py --out RUN --text "the 3rd of may '79"``.
 """
 
 import argparse
@@ -13,16 +14,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import saving
 
 from fastrnn import LSTM, Embedding, Examples, Input, Linear, Model, fit
 from fastrnn.commands.arguments import integer
 from fastrnn.text.beam import Hypothesis, beam_search
-from fastrnn.text.vocabulary import Vocabulary
+from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
 from fastrnn.training import ProgressBar
 
+EXAMPLE = "translate_dates"
 Pair = tuple[str, str]
 END = "\n"  # what the decoder reads first, and writes last
 # {y}ear, {s}hort year, {m}onth, {d}ay, {M} and {D} of two digits, {th} its ending. Dots: the day first; slashes: the month.
@@ -68,9 +72,10 @@ def copied_digits(text: str) -> str:
 class Translator:
     """``model`` from source ``[S,B]`` and target so far ``[T,B]``, ids both, to logits ``[T,B,V]``; two vocabularies."""
 
-    def __init__(self, pairs: Sequence[Pair], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> None:
-        self.reads = Vocabulary.from_text("".join(source for source, _ in pairs))
-        self.writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
+    def __init__(
+        self, reads: Vocabulary, writes: Vocabulary, hidden: int, rng: np.random.Generator, dtype: str = "float32"
+    ) -> None:
+        self.reads, self.writes, self.hidden = reads, writes, hidden
         V, size, options = len(self.writes), hidden // 4, {"dtype": dtype, "rng": rng}
         source, target = Input(("S", "B"), dtype="int64"), Input(("T", "B"), dtype="int64")
 
@@ -82,6 +87,37 @@ class Translator:
 
         self.model = Model((source, target), self.head(y))
         self.encoder = Model(source, state)
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> "Translator":
+        """A fresh translator with the characters of these pairs."""
+        reads = Vocabulary.from_text("".join(source for source, _ in pairs))
+        writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
+        return cls(reads, writes, hidden, rng, dtype)
+
+    def save(self, out: Path | None) -> None:
+        """Write the translator into a folder; nothing without one."""
+        vocabularies = {"reads": self.reads.to_json(), "writes": self.writes.to_json()}
+        saving.save(out, EXAMPLE, self.model, **vocabularies, hidden=self.hidden)
+
+    @classmethod
+    def load(cls, out: Path) -> "Translator":
+        """Return the translator that a training with ``--out`` saved."""
+        with saving.loading(out, EXAMPLE) as details:
+            reads, writes = (Vocabulary.from_json(details[name]) for name in ("reads", "writes"))
+            translator = cls(reads, writes, details["hidden"], np.random.default_rng(0))
+            translator.model.load(out / saving.MODEL)
+        return translator
+
+    def show(self, texts: Sequence[str]) -> None:
+        """Print the two likeliest translations of each text, with their probabilities."""
+        try:
+            beams = self.translate(texts, 5) if texts else []
+        except UnknownCharacters as error:
+            raise SystemExit(f"a text has characters that the model never read: {error}") from None
+        for text, beam in zip(texts, beams, strict=True):
+            written = ", ".join(f"{self.writes.decode(h.tokens)} ({np.exp(h.log_probability):.3f})" for h in beam[:2])
+            print(f"{text!r}: {written}")
 
     def examples(self, pairs: Sequence[Pair]) -> Examples:
         """The decoder reads the target behind an END, and is to write it with an END behind it."""
@@ -108,29 +144,33 @@ def share_right(answers: Sequence[str], pairs: Sequence[Pair]) -> float:
 
 
 def main(
-    task: str = "dates", number: int = 20000, held_out: int = 1000, hidden: int = 128, epochs: int = 6
-) -> dict[str, float]:
-    """Train, print, and return the share of held-out answers that are right for each way to answer."""
+    task: str = "dates", number: int = 20000, held_out: int = 1000, hidden: int = 128, epochs: int = 6,
+    texts: Sequence[str] = (), out: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train, print, and return the share of held-out answers that are right for each way to answer; save in ``out``."""
     rng = np.random.default_rng(0)
     make: Callable[..., tuple[list[Pair], list[Pair]]] = {"dates": dates, "sums": sums}[task]
     train, test = make(number, held_out, rng)
-    translator = Translator(train, hidden, rng)
+    translator = Translator.of(train, hidden, rng)
+    print(f"encoder-decoder of {hidden}, trained on {len(train):,} pairs; epoch {epochs}, the last, is used")
     options = {"batch_size": 64, "lr": 5e-3, "schedule": "cosine", "clip_norm": 1.0}
     fit(translator.model, translator.examples(train), epochs=epochs, callbacks=[ProgressBar()], **options)
 
-    texts = [source for source, _ in test]
+    sources = [source for source, _ in test]
     commonest = Counter(target for _, target in train).most_common(1)[0][0]
     shares = {"the most frequent answer": share_right([commonest] * len(test), test)}
     if task == "dates":
-        shares["the digits as they stand"] = share_right([copied_digits(text) for text in texts], test)
+        shares["the digits as they stand"] = share_right([copied_digits(source) for source in sources], test)
     for name, width in (("encoder-decoder, greedy", 1), ("encoder-decoder, beam of 5", 5)):
-        found = translator.translate(texts, width)
+        found = translator.translate(sources, width)
         shares[name] = share_right([translator.writes.decode(best.tokens) for best, *_ in found], test)
-    for text, beam in zip(texts[:3], found, strict=False):
-        written = ", ".join(f"{translator.writes.decode(h.tokens)} ({np.exp(h.log_probability):.3f})" for h in beam[:2])
-        print(f"{text!r}: {written}")
+    print("three that were held out, and the likeliest answers of the beam:")
+    translator.show(sources[:3])
+    print(f"right to the last character, of the {len(test):,} held out:")
     for name, share in shares.items():
-        print(f"{share:7.2%} right: {name}")
+        print(f"{share:7.2%}  {name}")
+    translator.save(out)
+    translator.show(texts)
     return shares
 
 
@@ -138,5 +178,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("dates", "sums"), default="dates")
     parser.add_argument("--epochs", type=integer(1), help="passes over the pairs (default: 6 for dates, 16 for sums)")
+    parser.add_argument("--text", action="append", default=[], help="a text to translate afterwards; may be given again")
+    saving.add_options(parser)
     arguments = parser.parse_args()
-    main(arguments.task, epochs=arguments.epochs or {"dates": 6, "sums": 16}[arguments.task])
+    if not all(arguments.text):
+        parser.error("argument --text: must have a character in it")
+    if saving.use_saved(parser, arguments):
+        translator = Translator.load(arguments.out)
+        translator.show(arguments.text)
+    else:
+        epochs = arguments.epochs or {"dates": 6, "sums": 16}[arguments.task]
+        main(arguments.task, epochs=epochs, texts=arguments.text, out=arguments.out)

@@ -1,0 +1,76 @@
+"""Trained models of the zoo on disk: a folder with ``model.safetensors`` and ``details.json``.
+
+The first file is ``Model.save``'s: the graph and its weights. The second says which example wrote it, and holds what stands
+around the model: vocabularies, sizes, thresholds.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastrnn import Model
+from fastrnn.serialization import write_atomically
+
+MODEL, DETAILS = "model.safetensors", "details.json"
+
+
+def add_options(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """Add ``--out`` and ``--overwrite``."""
+    shown = default or "nothing is saved"
+    parser.add_argument("--out", type=Path, default=default, help=f"folder for the trained model (default: {shown})")
+    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds")
+
+
+def claim(out: Path | None, overwrite: bool, names: Iterable[str] = (MODEL, DETAILS)) -> None:
+    """Make the folder before anything is trained. Ends the program if a file in it would be lost, or it cannot be made."""
+    if out is None:
+        return
+    found = [name for name in names if (out / name).exists()]
+    if found and not overwrite:
+        raise SystemExit(f"{out} holds {', '.join(found)} already: --overwrite replaces it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"--out cannot be made: {error}") from None
+
+
+def save(out: Path | None, example: str, model: Model, *, architecture: bool = True, **details: Any) -> None:
+    """Write a trained model and its JSON-able details; nothing without a folder.
+
+    ``architecture=False`` leaves the graph out: a layer that the example itself defines cannot be described.
+    """
+    if out is None:
+        return
+    model.save(out / MODEL, architecture)
+    write_atomically(out / DETAILS, json.dumps({"example": example, **details}).encode())
+    print(f"saved the model in {out}")
+
+
+def use_saved(parser: argparse.ArgumentParser, arguments: argparse.Namespace, source: str | None = None) -> bool:
+    """Decide whether ``--text`` is answered by the model that ``--out`` holds; if not, claim ``--out`` for a new one.
+
+    ``source`` names the argument that training needs. Ends the program if it is missing, or as :func:`claim` does.
+    """
+    saved = arguments.out is not None and (arguments.out / DETAILS).exists()
+    if arguments.text and saved and not arguments.overwrite:
+        return True
+    if source and getattr(arguments, source) is None:
+        parser.error(f"{source.upper()} is missing: only --text with an --out that holds a trained model does without it")
+    claim(arguments.out, arguments.overwrite)
+    return False
+
+
+@contextmanager
+def loading(out: Path, example: str) -> Iterator[dict[str, Any]]:
+    """Give the details of a model that ``example`` saved. Ends the program with one line if the folder is damaged."""
+    try:
+        details = json.loads((out / DETAILS).read_bytes())
+        if details["example"] != example:
+            raise SystemExit(f"{out / DETAILS} must be {example}'s, got {details['example']!r}")
+        yield details
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise SystemExit(f"{out} does not hold a model that can be used: {error}") from None
+    print(f"using the model saved in {out}; --overwrite trains another one")
