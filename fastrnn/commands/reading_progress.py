@@ -1,0 +1,83 @@
+"""The bar that commands show while they read their input."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
+REFRESH_SECONDS = 0.1
+
+
+class ReadingProgress:
+    """Shows how much of ``total`` has been read, in ``unit``, once that has taken :data:`PATIENCE_SECONDS`.
+
+    A terminal gets a bar on standard error. Redirected output gets one line, with an estimate of the time. Without a
+    console (``sys.stderr`` is None) nothing is shown.
+    """
+
+    def __init__(self, what: str, total: float, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = 0.0
+        self._started = self._shown = time.perf_counter()
+        self._bar: Any = None
+        self._waiting = sys.stderr is not None and total > 0  # nothing has been shown yet, and something may be
+
+    def advance(self, count: float = 1) -> None:
+        """Count what has been read, and show it when that is due."""
+        self.done += count
+        now = time.perf_counter()
+        if self._waiting and now - self._started >= PATIENCE_SECONDS:
+            self._waiting = False
+            self._bar = _bar(self.what)
+            if self._bar is None:
+                self._print_line(now - self._started)
+        if self._bar is not None and now - self._shown >= REFRESH_SECONDS:
+            self._shown = now
+            text = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
+            self._bar.update(self._bar.task_ids[0], completed=min(1.0, self.done / self.total), text=text)
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _print_line(self, seconds: float) -> None:
+        whole = f", about {seconds * self.total / self.done:.0f} s in all" if 0 < self.done < self.total else ""
+        read = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
+        print(f"{self.what}: {read} after {seconds:.0f} s{whole}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def reading_progress(what: str, total: float, unit: str) -> Iterator[ReadingProgress]:
+    """Show a :class:`ReadingProgress` while the block runs: ``with reading_progress("reading", 1500, "files") as bar``."""
+    progress = ReadingProgress(what, total, unit)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _bar(what: str) -> Any:
+    """Return rich's bar on standard error, started; None if that is no terminal, or rich is not installed."""
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None
+    console = Console(stderr=True)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return None
+    # No refresh thread: it would compete with the reading for the interpreter's lock.
+    columns = (TextColumn(what), BarColumn(bar_width=None), TextColumn("{task.fields[text]}", markup=False))
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False, transient=True, expand=True)
+    bar.add_task("", total=1.0, text="")
+    bar.start()
+    return bar

@@ -1,0 +1,65 @@
+"""The bar that commands show while they read."""
+
+import io
+import re
+
+import pytest
+
+from fastrnn.commands import reading_progress as module
+from fastrnn.commands.reading_progress import reading_progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by what is added to its only element."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_redirected_output_gets_one_line_after_a_second(clock, capsys):
+    with reading_progress("reading", 10, "files") as bar:
+        for _ in range(10):
+            clock[0] += 0.5
+            bar.advance()
+    assert capsys.readouterr() == ("", "reading: 2 of 10 files after 1 s, about 5 s in all\n")
+
+
+def test_what_is_read_within_a_second_shows_nothing(clock, capsys):
+    with reading_progress("reading", 10, "files") as bar:
+        for _ in range(10):
+            clock[0] += 0.09
+            bar.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_console_nothing_is_shown(clock, monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    with reading_progress("reading", 2, "files") as bar:
+        clock[0] += 5
+        bar.advance()
+    assert bar.done == 1
+
+
+def test_a_terminal_gets_a_bar_that_goes_away_also_after_an_error(clock, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+
+    def read():
+        with reading_progress("reading", 4000, "files") as bar:
+            for _ in range(3):
+                clock[0] += 1
+                bar.advance(1000)
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        read()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert re.search(r"reading .*1,000 of 4,000 files.*3,000 of 4,000 files", shown, re.DOTALL)
+    assert terminal.getvalue().endswith("\x1b[2K")  # the bar's line is erased
