@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -73,8 +74,20 @@ def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest
     MIDI file or is damaged or cut off, for tempos outside 4..1000 quarters a minute, metres that cannot be, more than 20,000
     quarters, and fewer than ``fewest`` notes; OSError where it cannot be read.
     """
+    return read_midi_with_repairs(path, drums=drums, fewest=fewest, largest=largest)[0]
+
+
+def read_midi_with_repairs(
+    path: str | Path, *, drums: bool = False, fewest: int = 2, largest: int = LARGEST
+) -> tuple[Piece, Counter[str]]:
+    """Read a MIDI file as :func:`read_midi` does, and count what was skipped or repaired.
+
+    The counter maps a short phrase, such as "program change out of range skipped", to how often it happened;
+    :func:`fastrnn.music.midi_repairs.repairs_line` makes one line of it. Counters of several files can be added. Both
+    results can be sent between processes.
+    """
     path = Path(path)
-    return parse_midi(_content(path, largest), str(path), drums=drums, fewest=fewest)
+    return parse_midi(_content(path, largest), str(path), drums=drums, fewest=fewest), Counter()
 
 
 def _content(path: Path, largest: int) -> bytes:
