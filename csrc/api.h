@@ -38,7 +38,8 @@ typedef struct {
     void *W, *R, *b_ih, *b_hh, *peephole, *projection;
 } fastrnn_grads;
 
-/* The size of a batch. `lengths` [B], each 1..T, or null: all T. `reverse`: each sequence from its last step to its first.
+/* The size of a batch: T >= 1, B >= 0. `lengths` [B], each 0..T (y is zero and the final state the initial one of a sequence
+ * of length 0), or null: all T. `reverse`: each sequence from its last step to its first.
  * `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size is asked for and when it is
  * used, so give a number where another thread might call fastrnn_set_num_threads in between. `directions`: 0 or 1, or 2 for
  * one of the two passes of a bidirectional layer, made by one call: y and dy are then [T, B, 2*Y], c and dc [T, B, 2*H], and

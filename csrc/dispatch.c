@@ -62,8 +62,8 @@ static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 
 /* What the library trusts its caller with; checked in debug builds. */
 static void assert_batch(const fastrnn_batch *batch, int32_t directions) {
-    assert(batch->T >= 1 && batch->B >= 1 && batch->threads >= 0 && directions_of(batch) == directions);
-    for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 1 && batch->lengths[b] <= batch->T);
+    assert(batch->T >= 1 && batch->B >= 0 && batch->threads >= 0 && directions_of(batch) == directions);
+    for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 0 && batch->lengths[b] <= batch->T);
     (void)batch, (void)directions;
 }
 

@@ -105,7 +105,7 @@ static pass_plan fastest_way(const pass *p, int32_t most) {
 /* Both directions at once, half of the threads each, or one after the other with all of them. */
 pass_plan plan_pass(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward) {
     const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = directions_of(batch);
-    if (most == 1) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
+    if (most == 1 || !batch->B) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
     const pass p = pass_of(layer, batch, backward);
     const pass_plan in_turn = fastest_way(&p, most);
     if (directions == 1) return in_turn;
@@ -130,7 +130,7 @@ static const double WORTH_A_WAVE = 1.1;
 int32_t fastrnn_plan_stack(const fastrnn_stack *stack, const fastrnn_batch *batch) {
     const int32_t most = batch->threads ? batch->threads : crew_threads(), count = stack->count;
     const int32_t threads = most < count ? most : count;
-    if (threads < 2 || batch->lengths || wave_chunks(batch) < 2) return 1;
+    if (threads < 2 || !batch->B || batch->lengths || wave_chunks(batch) < 2) return 1;
     double in_turn = 0, alone = 0;
     for (int32_t l = 0; l < count; l++) {
         const pass p = pass_of(stack->layers + l, batch, 0);

@@ -24,19 +24,22 @@ size_t schedule_size(const fastrnn_batch *batch) {
     return (size_t)words * sizeof(int64_t);
 }
 
-/* offset[s+1] counts the sequences longer than s, summed: a running sum over a histogram of lengths, from the long end. */
+/* offset[s+1] counts the sequences longer than s, summed: a running sum over a histogram of lengths, from the long end.
+ * Sequences of length 0 have no rows, so they are not counted. */
 static void fill_offsets(const fastrnn_batch *batch, int64_t S, int64_t *offset) {
     for (int64_t s = 0; s <= S; s++) offset[s] = 0;
     for (int64_t b = 0; b < batch->B; b++) offset[length_of(batch, b)]++;
+    offset[0] = 0;
     for (int64_t s = S - 1; s >= 1; s--) offset[s] += offset[s + 1];
     for (int64_t s = 1; s <= S; s++) offset[s] += offset[s - 1];
 }
 
-/* Longest first; equal lengths keep their order. active(s) at step s = length is the place where the shorter ones begin. */
+/* Longest first, those of length 0 last; equal lengths keep their order. active(s) at step s = length is the place where the
+ * shorter ones begin. */
 static void fill_order(const fastrnn_batch *batch, schedule *s, int64_t *order) {
     int64_t j = 0;
-    for (int64_t length = s->S; length >= 1; length--) {
-        int64_t end = active(s, length - 1);
+    for (int64_t length = s->S; length >= 0; length--) {
+        int64_t end = length ? active(s, length - 1) : batch->B;
         for (int64_t b = 0; j < end && b < batch->B; b++)
             if (length_of(batch, b) == length) order[j++] = b;
     }

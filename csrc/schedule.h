@@ -2,7 +2,9 @@
  *
  * Packed order: sequences sorted by length, longest first, so the rows active at step s are always the first count(s), and
  * row n = offset[s] + j holds step s of the j-th longest sequence. Step s of a reversed sequence of length l is its time
- * l-1-s. Kernels see only packed rows; x is gathered and y scattered through `source` at the border. */
+ * l-1-s. A sequence of length 0 has no rows: it is last in the order, and its final state is its initial one. A batch of no
+ * sequences, or of such ones alone, has no steps. Kernels see only packed rows; x is gathered and y scattered through
+ * `source` at the border. */
 #ifndef FASTRNN_SCHEDULE_H
 #define FASTRNN_SCHEDULE_H
 
@@ -19,10 +21,13 @@ static inline int64_t active(const schedule *s, int64_t step) { return s->offset
 static inline int64_t sequence_of(const schedule *s, int64_t j) { return s->order ? s->order[j] : j; }
 static inline int64_t source_of(const schedule *s, int64_t n) { return s->source ? s->source[n] : n; }
 
-/* Row of the states, B initial ones and then each step's, that holds the state before (after) step s of the first active
- * sequence. */
-static inline int64_t row_before(const schedule *s, int64_t step) { return step ? s->B + s->offset[step - 1] : 0; }
-static inline int64_t row_after(const schedule *s, int64_t step) { return s->B + s->offset[step]; }
+/* Sequences that have a step at all: the rest, at the end of the order, are of length 0. */
+static inline int64_t started(const schedule *s) { return s->S ? active(s, 0) : 0; }
+
+/* Row of the states, B initial ones and then each step's, that holds the state after (before) step s of the first active
+ * sequence; after step -1 comes what is before step 0. */
+static inline int64_t row_after(const schedule *s, int64_t step) { return step < 0 ? 0 : s->B + s->offset[step]; }
+static inline int64_t row_before(const schedule *s, int64_t step) { return row_after(s, step - 1); }
 
 /* Passes side by side in a row of the caller's y, c, dy and dc. */
 static inline int32_t directions_of(const fastrnn_batch *batch) { return batch->directions ? batch->directions : 1; }

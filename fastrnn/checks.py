@@ -80,19 +80,54 @@ def float_dtype(name: str, value: object) -> str:
     return str(dtype)
 
 
-def array(name: str, value: object, shape: tuple[int, ...], dtype: DType, letters: str = "") -> Array:
-    """``value`` as a C-contiguous array of exactly this dtype and shape, copied only when its strides demand it.
+# How else a call can be put right that was given floats of another dtype; the argument of ``dtype_hint``.
+LAYER_DTYPE = 'make the layer with dtype="{}"'
+GRAPH_DTYPE = 'make the Input and the layers with dtype="{}"'
+PARAMETERS_DTYPE = "give W, R and all other arrays in {}"
 
-    ``letters`` names the axes in the message, such as ``"[B, H]"``. Raises TypeError for what is not an array or has
-    another dtype (nothing is converted silently: a float64 array in a float32 layer is usually a mistake), ValueError for
-    another shape.
+
+def dtype_hint(name: str, value: object, dtype: DType, other: str = LAYER_DTYPE) -> str:
+    """Return the end of a message about floats of another dtype: the ways out. Return "" for anything else.
+
+    ``name`` is the argument's, ``dtype`` the one that was expected, ``other`` the way out that keeps the value's dtype.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.dtype == dtype:
+        return ""
+    hint = f': write {name.split()[-1]}.astype("{dtype}")'
+    given = value.dtype.name
+    return f"{hint}, or {other.format(given)}" if other and given in DTYPES and given != np.dtype(dtype) else hint
+
+
+def array(
+    name: str, value: object, shape: tuple[int, ...], dtype: DType, letters: str = "", other: str = LAYER_DTYPE
+) -> Array:
+    """Return ``value`` as a C-contiguous array of exactly this dtype and shape, copied only when its strides demand it.
+
+    ``letters`` names the axes in the message, such as ``"[B, H]"``; ``other`` is :func:`dtype_hint`'s. Raises TypeError for
+    what is not an array or has another dtype, ValueError for another shape. Nothing is converted silently: a float64 array
+    in a float32 layer is usually a mistake.
     """
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype:
         return plain(value)
     right_type = isinstance(value, np.ndarray) and value.dtype == dtype
     error = ValueError if right_type else TypeError
     expected = f"{dtype} array of shape {letters + ' = ' if letters else ''}{shape}"
-    raise error(f"{name} must be a {expected}, got {describe(value)}")
+    raise error(f"{name} must be a {expected}, got {describe(value)}{dtype_hint(name, value, dtype, other)}")
+
+
+def steps(x: Array, time_axis: int = 0) -> None:
+    """Raise ValueError for sequences of no steps at all, as torch's recurrent layers do."""
+    if not x.shape[time_axis]:
+        way = "a batch may hold sequences of no steps as lengths of 0"
+        raise ValueError(f"x must have at least one time step, got {describe(x)}: {way}")
+
+
+def integers(name: str, value: object) -> Array:
+    """Return ``value`` as an array of integers, an empty list as one of none. Raises TypeError."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must hold integers, got {describe(value)}")
+    return array if array.size else array.astype(np.int64)
 
 
 def ids(x: object, size: int) -> Array:

@@ -14,8 +14,9 @@ Common to the three ``*_forward`` functions:
 ``W``, ``R``, ``b_ih``, ``b_hh``
     ``[G*H, I]``, ``[G*H, Y]``, ``[G*H]``, ``[G*H]`` (both biases or neither), gates in torch's order.
 ``lengths``
-    integers ``[B]``, each 1..T, in any order; None is T for all. Past its length a sequence's y is zero, its dy is
-    ignored, its dx is zero, and its h_n and c_n are those at its last step.
+    integers ``[B]``, each 0..T, in any order; None is T for all. Past its length a sequence's y is zero, its dy is
+    ignored, its dx is zero, and its h_n and c_n are those at its last step. A sequence of length 0 has its initial states
+    as its final ones, and the gradients of those pass to it. T is at least 1; B may be 0.
 ``reverse``
     run each sequence from its own last step to its first. y stays in the order of x.
 ``keep_tape``
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from . import backends, checks
 from .backends.protocol import Backend, CellSpec, Forward, Params
+from .checks import PARAMETERS_DTYPE
 
 Array = NDArray[Any]
 
@@ -108,8 +110,12 @@ def check_params(spec: CellSpec, params: Params) -> Params:
         given, missing = ("b_ih", "b_hh") if params.b_hh is None else ("b_hh", "b_ih")
         raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
     shapes = spec.shapes(bias=params.b_ih is not None)
-    checked = {name: checks.array(name, getattr(params, name), shape, spec.dtype) for name, shape in shapes.items()}
-    return Params(**checked)
+    return Params(**{name: _array(name, getattr(params, name), shape, spec) for name, shape in shapes.items()})
+
+
+def _array(name: str, value: object, shape: tuple[int, ...], spec: CellSpec, letters: str = "") -> Array:
+    """As :func:`fastrnn.checks.array`, of the spec's dtype."""
+    return checks.array(name, value, shape, spec.dtype, letters, PARAMETERS_DTYPE)
 
 
 def check_input(spec: CellSpec, x: object) -> Array:
@@ -120,33 +126,32 @@ def check_input(spec: CellSpec, x: object) -> Array:
         return _check_ids(spec, x)
     wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
     if x.dtype != spec.dtype:
-        raise TypeError(f"x must be {wanted}, got {checks.describe(x)}")
+        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == 3 else ""  # ids as floats are no slip
+        raise TypeError(f"x must be {wanted}, got {checks.describe(x)}{hint}")
     if x.ndim != 3 or x.shape[2] != spec.input_size:
         raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
-    if 0 in x.shape[:2]:
-        raise ValueError(f"x must have at least one time step and one sequence, got {checks.describe(x)}")
+    checks.steps(x)
     return checks.plain(x)
 
 
 def _check_ids(spec: CellSpec, x: Array) -> Array:
-    if x.ndim != 2 or x.size == 0:
-        raise ValueError(f"x must hold token ids in a non-empty array [T, B], got {checks.describe(x)}")
+    if x.ndim != 2:
+        raise ValueError(f"x must hold token ids in an array [T, B], got {checks.describe(x)}")
+    checks.steps(x)
     # A copy: backward indexes with it, and the caller may change theirs.
     return np.array(checks.ids(x, spec.input_size), dtype=np.int64, order="C")
 
 
 def check_lengths(lengths: object, T: int, B: int) -> Array | None:
-    """lengths as int64 ``[B]``, each 1..T; None when all are T. Raises TypeError or ValueError."""
+    """Return lengths as int64 ``[B]``, each 0..T; None when all are T. Raises TypeError or ValueError."""
     if lengths is None:
         return None
-    array = np.asarray(lengths)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"lengths must hold integers, got {checks.describe(lengths)}")
+    array = checks.integers("lengths", lengths)
     if array.shape != (B,):
         raise ValueError(f"lengths must have shape [B] = ({B},), got shape {array.shape}")
-    if array.min() < 1 or array.max() > T:
-        worst = int(array.min()) if array.min() < 1 else int(array.max())
-        raise ValueError(f"lengths must each lie in 1..T = 1..{T}, got {worst}")
+    low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    if low < 0 or high > T:
+        raise ValueError(f"lengths must each lie in 0..T = 0..{T}, got {low if low < 0 else high}")
     return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
 
 
@@ -166,8 +171,8 @@ def run_forward(
     """Check the inputs of one layer and direction, then run it."""
     x = check_input(spec, x)
     T, B = x.shape[:2]
-    h = None if h0 is None else checks.array("h0", h0, (B, spec.output_size), spec.dtype, "[B, Y]")
-    c = None if c0 is None else checks.array("c0", c0, (B, spec.hidden_size), spec.dtype, "[B, H]")
+    h = None if h0 is None else _array("h0", h0, (B, spec.output_size), spec, "[B, Y]")
+    c = None if c0 is None else _array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")
     lengths = check_lengths(lengths, T, B)
     options = {"reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
     return backend.forward(prepared, x, h, c, lengths, **options)
@@ -191,7 +196,7 @@ def _forward(
 def _check_matrix(name: str, array: object) -> None:
     wanted = f"{name} must be a non-empty float32 or float64 array of two axes, got {checks.describe(array)}"
     if not isinstance(array, np.ndarray) or array.dtype not in checks.DTYPES:
-        raise TypeError(wanted)
+        raise TypeError(wanted + checks.dtype_hint(name, array, checks.DTYPES[0], other=""))
     if array.ndim != 2 or array.size == 0:
         raise ValueError(wanted)
 
@@ -313,7 +318,7 @@ def run_backward(
     spec, T, B = tape.spec, tape.T, tape.B
 
     def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
-        return None if value is None else checks.array(name, value, shape, spec.dtype, letters)
+        return None if value is None else _array(name, value, shape, spec, letters)
 
     gradients = (
         checked("dy", dy, (T, B, spec.output_size), "[T, B, Y]"),

@@ -15,8 +15,8 @@ def sequence_mask(lengths: Any, T: int | None = None) -> NDArray[np.bool_]:
 
     ``lengths [B]`` are integers in 0..T; T is the largest of them by default. Raises TypeError or ValueError.
     """
-    lengths = np.asarray(lengths)
-    if lengths.dtype.kind not in "iu" or lengths.ndim != 1:
+    lengths = checks.integers("lengths", lengths)
+    if lengths.ndim != 1:
         raise TypeError(f"lengths must be integers of shape [B], got {checks.describe(lengths)}")
     longest = int(lengths.max(initial=0))
     T = longest if T is None else checks.positive_int("T", T, smallest=0)

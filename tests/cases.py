@@ -90,8 +90,8 @@ def make_case(
     """A case with random values, the same for the same arguments, of a size that saturates no gate.
 
     ``P`` is the projection size, two thirds of H unless given. ``lengths=True`` draws them, with 1 and T among them
-    when B > 1. ``ids=True`` draws token ids, -1 included, in place of x. What lies past the lengths in x, dy and dc is
-    ``padding``: a backend must not read it.
+    when B > 1, and 0 when B > 2. ``ids=True`` draws token ids, -1 included, in place of x. What lies past the lengths in x,
+    dy and dc is ``padding``: a backend must not read it.
     """
     rng = np.random.default_rng(seed)
     proj_size = (P or max(1, 2 * H // 3)) if variant.get("proj_size") else 0
@@ -136,7 +136,7 @@ def _lengths(rng: np.random.Generator, T: int, B: int, lengths: bool | Sequence[
         return np.asarray(lengths, dtype=np.int64)
     drawn = rng.integers(1, T + 1, size=B)
     if B > 1:
-        drawn[rng.permutation(B)[:2]] = 1, T
+        drawn[rng.permutation(B)[:3]] = (1, T, 0)[:B]
     return drawn
 
 
@@ -183,7 +183,7 @@ def relative_error(a: Array, b: Array) -> float:
     """max|a - b| / max|b|; max|a| when b is all zero, and NaN when either has a NaN. The shapes must be the same."""
     assert a.shape == b.shape, f"shape {a.shape} is not {b.shape}"
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return float(np.max(np.abs(a - b)) / (np.max(np.abs(b)) or 1.0))
+    return float(np.max(np.abs(a - b), initial=0) / (np.max(np.abs(b), initial=0) or 1.0))
 
 
 def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: float) -> None:

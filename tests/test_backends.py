@@ -93,10 +93,11 @@ def test_long_sequences_agree_with_the_reference(engine, variant, options):
 
 @st.composite
 def _any_case(draw, largest):
-    """A case of any cell, options, sizes up to ``largest`` (T, B, I, H) and lengths."""
-    T, B, I, H = (draw(st.integers(1, n), label=letter) for n, letter in zip(largest, "TBIH", strict=True))  # noqa: E741
+    """A case of any cell, options, sizes up to ``largest`` (T, B, I, H), no sequences too, and lengths, 0 too."""
+    sizes = zip((1, 0, 1, 1), largest, "TBIH", strict=True)
+    T, B, I, H = (draw(st.integers(low, n), label=letter) for low, n, letter in sizes)  # noqa: E741
     options = {key: draw(st.booleans(), label=key) for key in ("bias", "reverse", "ids")}
-    lengths = draw(st.none() | st.lists(st.integers(1, T), min_size=B, max_size=B), label="lengths")
+    lengths = draw(st.none() | st.lists(st.integers(0, T), min_size=B, max_size=B), label="lengths")
     variant = draw(st.sampled_from(cases.CELLS), label="cell")
     return cases.make_case(
         variant, T, B, I, H, draw(st.sampled_from(list(TOLERANCE))), P=draw(st.integers(1, H)),

@@ -111,8 +111,9 @@ class TestBatches:
             ((), None, ValueError, "inputs must hold at least one field"),
             (np.float64(3), None, TypeError, r"inputs must be an array \[N, ...\] or a list"),
             ("text", None, TypeError, "inputs must be an array"),
-            ([[1], []], None, ValueError, r"inputs\[1\] must be a sequence of at least one step, got an empty sequence"),
-            ([[1], 2], None, ValueError, r"inputs\[1\] must be a sequence of at least one step, got a single number"),
+            ([[1], 2], None, ValueError, r"inputs\[1\] must be a sequence \[T, ...\], got a single number"),
+            ([[], [1], [2.5]], None, TypeError, r"inputs\[2\] must have the type of inputs\[1\], int64, got float32"),
+            ([np.zeros((0, 2)), [[1.0]]], None, TypeError, r"inputs\[1\] .* got float32|inputs\[0\] .* got float64"),
             ([[1], [2.5]], None, TypeError, r"inputs\[1\] must have the type of inputs\[0\], int64, got float32"),
             ([[[1, 2]], [[1]]], None, ValueError, r"inputs\[1\] must have steps of shape \(2,\) as inputs\[0\]"),
             ([[[1, 2], [1]]], None, ValueError, r"inputs\[0\] must be a sequence \[T, ...\] of one shape at all steps"),
@@ -121,7 +122,7 @@ class TestBatches:
             ([[1.0], [2.0, np.nan]], None, ValueError, "inputs must be finite, got NaN or infinity in example 1"),
             (np.array([[1, 2], [3, np.inf]]), None, ValueError, "inputs must be finite, got NaN or infinity in example 1"),
             (([[1]], [[1], [2]]), None, ValueError, r"inputs must all have the same number of examples, got \[1, 2\]"),
-            (([[1]], [[1], []]), None, ValueError, r"inputs\[1\]\[1\] must be a sequence of at least one step"),
+            (([[1]], [[1], []]), None, ValueError, r"inputs must all have the same number of examples, got \[1, 2\]"),
             ([[1], [2]], np.zeros(3), ValueError, "targets must have as many examples as inputs, 2, got 3"),
             ([[1], [2]], np.array([1, np.nan]), ValueError, "targets must be finite"),
         ],
@@ -161,7 +162,7 @@ def test_sequence_mask_by_value():
     assert fastrnn.sequence_mask([1, 2], 5).sum(axis=0).tolist() == [1, 2]
     with pytest.raises(ValueError, match=r"lengths must lie in 0..T=2, got 3"):
         fastrnn.sequence_mask([1, 3], 2)
-    with pytest.raises(TypeError, match="lengths must be integers"):
+    with pytest.raises(TypeError, match="lengths must hold integers"):
         fastrnn.sequence_mask([0.5])
 
 

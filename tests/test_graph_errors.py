@@ -148,7 +148,7 @@ CALLS = {
         ValueError,
         r"s must be .* got .* \(5, 1, 3\), where B = 2 in another input",
     ),
-    "nothing": (lambda: ONE(DATA[:0]), ValueError, "x must be .* it is empty"),
+    "nothing": (lambda: ONE(DATA[:0]), ValueError, "x must be .* no axis but B may be 0 long"),
     "ids": (
         lambda: Model(IDS, Embedding(4, 2)(IDS))(DATA),
         TypeError,
@@ -161,8 +161,8 @@ CALLS = {
         r"which time axis .* {'T': ..., 'S': ...}, got",
     ),
     "lengths of none": (lambda: TWO(DATA, DATA, lengths={"U": [1, 2]}), ValueError, LENGTHS),
-    "lengths too long": (lambda: ONE(DATA, lengths=[6, 1]), ValueError, "lengths must each lie in 1..T = 1..5, got 6"),
-    "lengths of zero": (lambda: TWO(DATA, DATA, lengths={"S": [0, 1]}), ValueError, r"lengths\['S'\]: .* got 0"),
+    "lengths too long": (lambda: ONE(DATA, lengths=[6, 1]), ValueError, "lengths must each lie in 0..T = 0..5, got 6"),
+    "lengths below zero": (lambda: TWO(DATA, DATA, lengths={"S": [-1, 1]}), ValueError, r"lengths\['S'\]: .* got -1"),
     "lengths of floats": (lambda: ONE(DATA, lengths=[1.5, 1]), TypeError, "lengths must hold integers"),
     "too few lengths": (lambda: ONE(DATA, lengths=[1]), ValueError, r"lengths must have shape \[B\] = \(2,\)"),
     "lengths without time": (

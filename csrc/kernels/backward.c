@@ -5,7 +5,7 @@
  *         [dfull = dh projection                        LSTM with a projection]
  *         gates: activations -> pre-activation gradients, the cell's pointwise function
  *         [drh = da_n R2                                GRU with reset before, and its second pointwise function]
- *     dh_0 += dq_0 R
+ *     dh_0 += dq_0 R                                of the sequences that have a step
  *     dW, dR, dx and the others as whole products (gradients.c)
  *
  * Rows whose sequence ends at this step have no dq_next: their dh starts as dh_n.
@@ -193,7 +193,7 @@ void sequence_backward(const crew *me, void *context) {
     load_final_gradients(me, b);
     crew_barrier(me);
     for (int64_t step = s->S - 1; step >= 0; step--) one_step(me, b, &share, step);
-    dh_product(b, 0, 0, 0, panels_of(me, &share, b->l.out.panels), share.rows);
+    dh_product(b, 0, 0, 0, panels_of(me, &share, b->l.out.panels), rows_of(&share, 0, started(s)));
     crew_barrier(me);
     store_initial_gradients(me, b);
     whole_gradients(me, b);

@@ -14,6 +14,8 @@
  * second-level cache when the sweep comes to them. */
 enum { CHUNK_ROWS = 192 };
 
+static int64_t chunk_steps_of(const fastrnn_batch *batch) { return larger(CHUNK_ROWS / larger(batch->B, 1), 1); }
+
 static size_t packed_size(const fastrnn_layer *layer, int32_t training) {
     layout l = layout_of(layer);
     return (training ? l.training_size : l.inference_size) * sizeof(real);
@@ -63,8 +65,7 @@ static void place_inference(arena *a, forward_pass *f, int ids, void **schedule_
     const layout *l = &f->l;
     const fastrnn_batch *batch = f->batch;
     const int moved = batch->lengths || batch->reverse;
-    int64_t steps = CHUNK_ROWS / batch->B;
-    f->chunk_steps = steps < 1 ? 1 : steps > batch->T ? batch->T : steps;
+    f->chunk_steps = smaller(chunk_steps_of(batch), batch->T);
     f->gate_rows = f->chunk_steps * batch->B;
     *schedule_memory = arena_take(a, schedule_size(batch));
     f->t = (tape){.gates = arena_reals(a, l->panels * f->gate_rows * l->width)};
@@ -98,7 +99,7 @@ static forward_pass forward_of(const fastrnn_layer *layer, const fastrnn_forward
     f.t.steps = schedule_build(batch, memory);
     if (f.keep) {
         f.gate_rows = f.t.steps.N;
-        f.chunk_steps = CHUNK_ROWS / batch->B ? CHUNK_ROWS / batch->B : 1;
+        f.chunk_steps = chunk_steps_of(batch);
     }
     return f;
 }

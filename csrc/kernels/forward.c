@@ -250,13 +250,13 @@ static void store_state(const forward_pass *f, int64_t step, int64_t j) {
     if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
 }
 
-/* The state of a sequence is where its own last step left it. */
+/* The state of a sequence is where its own last step left it: step -1 of one without steps. */
 static void store_final_states(const crew *me, const forward_pass *f) {
     const schedule *s = &f->t.steps;
     range mine = crew_share(me, s->B, 1);
     int64_t last = s->S - 1;
     for (int64_t j = 0; j < mine.end; j++) {
-        while (active(s, last) <= j) last--;
+        while (last >= 0 && active(s, last) <= j) last--;
         if (j >= mine.begin) store_state(f, last, j);
     }
 }

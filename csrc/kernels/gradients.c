@@ -183,13 +183,12 @@ static void add_to_caller(const crew *me, const backward_pass *b) {
 }
 
 void whole_gradients(const crew *me, backward_pass *b) {
+    if (b->din->dx) zero_inputs_past_lengths(me, b);
+    if (!b->t.steps.N) return; /* no row to sum over */
     weights(me, b);
     if (b->l.P) projection_weights(me, b);
     if (b->l.cell->has_peephole) peepholes(me, b);
-    if (b->din->dx) {
-        zero_inputs_past_lengths(me, b);
-        inputs(me, b);
-    }
+    if (b->din->dx) inputs(me, b);
     crew_barrier(me);
     add_to_caller(me, b);
 }

@@ -54,7 +54,8 @@ static inline step_share share_steps(const crew *me, const schedule *s, int spli
     if (split == FASTRNN_SPLIT_HIDDEN) return (step_share){{0, s->B}, 1};
     step_share mine = {{s->B, s->B}, 0};
     int64_t done = 0, step = s->S - 1;
-    for (int64_t j = 0; j < s->B; j++) { /* row j is active in the steps 0..step */
+    const int64_t count = started(s);
+    for (int64_t j = 0; j < count; j++) { /* row j is active in the steps 0..step */
         while (active(s, step) <= j) step--;
         int64_t owner = done * me->size / s->N;
         if (owner == me->rank && mine.rows.begin > j) mine.rows.begin = j;

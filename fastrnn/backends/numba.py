@@ -49,7 +49,8 @@ class Tape:
     prepared: Prepared
     T: int
     B: int
-    inputs: tuple[Array, Array]  # x and ids, one of them empty
+    inputs: tuple[Array, Array]  # x and ids, one of them empty; both for a batch of no sequences
+    dense: bool  # whether x was given, and not ids
     lengths: Array
     reverse: bool
     rows_block: Array
@@ -111,7 +112,7 @@ class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
             out.y, out.h_n, _result(out.c_n, 2, dtype), _result(out.c, 3, dtype),
         )  # fmt: skip
         if keep_tape:
-            out.tape = Tape(prepared, T, B, given, given_lengths, reverse, rows_block, tape_block)
+            out.tape = Tape(prepared, T, B, given, x.ndim == 3, given_lengths, reverse, rows_block, tape_block)
         return out
 
     def backward(
@@ -131,7 +132,7 @@ class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
         x, ids = tape.inputs
         packed = prepared.backward or self._pack_backward(prepared)
         make = zeros if tape.lengths.size else empty
-        dx = make((T, B, spec.input_size), dtype) if need_dx and x.size else None
+        dx = make((T, B, spec.input_size), dtype) if need_dx and tape.dense else None
         dh0 = empty((B, spec.output_size), dtype)
         dc0 = empty((B, spec.hidden_size), dtype) if spec.cell == "lstm" else None
         rows = tape.rows_block.size - numba_rows.block_elements(T, B, 0)

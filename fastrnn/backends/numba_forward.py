@@ -40,6 +40,7 @@ def forward(
     gather(kept.h, matrix(h0, Y_row, zero), rows.order, first, B)
     if layer.kind == LSTM:
         gather(kept.c, matrix(c0, H_row, zero), rows.order, first, B)
+    _end_unstarted(layer, kept, rows, first, last_h, last_c)
     while first < rows.steps:
         end = chunk_end(rows, first)
         begin, count = rows.offset[first], rows.offset[end] - rows.offset[first]
@@ -54,6 +55,16 @@ def forward(
             _carry(layer, kept, last, rows.count[end])
         first = end
     restore_denormals(mode)
+
+
+@jit
+def _end_unstarted(layer: Layer, kept: Tape, rows: Rows, first: int, h_n: Matrix, c_n: Matrix) -> None:
+    """Write the final states of the sequences without steps: their initial ones."""
+    begin = rows.count[first]
+    unstarted = rows.order.size - begin
+    scatter(h_n, below(kept.h, begin, 0), rows.order, begin, unstarted)
+    if layer.kind == LSTM:
+        scatter(c_n, below(kept.c, begin, 0), rows.order, begin, unstarted)
 
 
 @jit

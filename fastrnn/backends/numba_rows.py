@@ -2,7 +2,8 @@
 
 Sequences are sorted by length, the longest first, so those that still run at step s are the first ``count[s]``. The
 rows of all steps lie one after another with no gaps: row ``offset[s] + k`` is step s of the k-th longest sequence,
-and ``source[row]`` is its row among the ``T*B`` rows of x and y. Padding has no rows, so it costs nothing.
+and ``source[row]`` is its row among the ``T*B`` rows of x and y. Padding has no rows, so it costs nothing. Sequences
+of length 0 have none either: they come last, and where there are no others there are no steps.
 
 A chunk is a run of steps with about CHUNK rows: what the whole products work on at a time.
 """
@@ -47,7 +48,8 @@ def sort_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows:
         count[s] = 0
     if lengths.size:
         for b in range(B):
-            count[lengths[b] - 1] += 1
+            if lengths[b] > 0:
+                count[lengths[b] - 1] += 1
         for s in range(T - 1, 0, -1):
             count[s - 1] += count[s]
         # count[n] sequences are longer than n: they come before those of length n.
@@ -78,7 +80,7 @@ def sorted_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows
     """The rows in a block that :func:`sort_rows` has filled."""
     order, count, offset, source = _arrays(T, B, block)
     steps = T
-    while count[steps - 1] == 0:
+    while steps > 0 and count[steps - 1] == 0:
         steps -= 1
     full = lengths.size == 0
     return Rows(steps, full, full and not reverse, order, count, offset, source)

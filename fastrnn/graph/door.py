@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import describe
+from ..checks import GRAPH_DTYPE, describe, dtype_hint
 from ..functional import check_lengths
 from ..layers.padding import Padding
 from ..layers.symbols import Axis, Nest, Spec, is_nested
@@ -48,7 +48,8 @@ def _shown(name: Nest) -> str:
 def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
     """An array that fits its spec, where a float dtype is exact and ids are of any integer dtype.
 
-    ``sizes`` has those of the variable axes that are known already, and is added to. Raises TypeError or ValueError.
+    ``sizes`` has those of the variable axes that are known already, and is added to. B may be 0. Raises TypeError or
+    ValueError.
     """
     wanted = DTYPES[spec.dtype]  # two dtypes are compared in half of the time that a name takes
     right = isinstance(value, np.ndarray) and (value.dtype == wanted or (wanted.kind == "i" and value.dtype.kind in "iu"))
@@ -59,8 +60,8 @@ def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
         if size != known:
             why = f", where {axis} = {known} in another input" if isinstance(axis, str) else ""
             raise ValueError(_expected(name, spec, value) + why)
-    if not value.size:
-        raise ValueError(_expected(name, spec, value) + ": it is empty")
+    if not value.size and any(not size for axis, size in zip(spec.shape, value.shape, strict=True) if axis != "B"):
+        raise ValueError(_expected(name, spec, value) + ": no axis but B may be 0 long")
     array: Array = value
     return array
 
@@ -72,7 +73,8 @@ def fits(value: object, shape: tuple[int, ...], dtype: str) -> bool:
 
 def _expected(name: str, spec: Spec, value: object) -> str:
     kind = "an array of integers" if spec.dtype.startswith("int") else f"a {spec.dtype} array"
-    return f"{name} must be {kind} of shape {spec.axes}, got {describe(value)}"
+    hint = dtype_hint(name, value, spec.dtype, GRAPH_DTYPE) if spec.dtype in ("float32", "float64") else ""
+    return f"{name} must be {kind} of shape {spec.axes}, got {describe(value)}{hint}"
 
 
 def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:

@@ -119,8 +119,8 @@ class Activation(Layer):
         return super().infer(x, *others, **options)
 
     def _check(self, x: Array) -> Array:
-        if not floats("x", x).ndim or not x.shape[-1]:
-            raise ValueError(f"x must have a last axis that is not empty, got {checks.describe(x)}")
+        if not floats("x", x).ndim or (self.function == "softmax" and not x.shape[-1]):
+            raise ValueError(f"x must have a last axis, for a softmax not an empty one, got {checks.describe(x)}")
         return x
 
     def extra_repr(self) -> str:

@@ -27,8 +27,8 @@ class RecurrentCell(Layer):
     Inference is ``state = cell(x, state=None)``; training ``state, backward = cell.forward(x, state)`` and then,
     once, ``dx, dstate = backward(dstate_next)``, which adds into the parameters' gradients. The state is ``h [B, H]``
     for RNN and GRU and ``(h, c)``, each ``[B, H]``, for LSTM; None is zeros. ``x`` is ``[B, I]`` of the cell's dtype
-    or integer token ids ``[B]`` (whose dx is None); unbatched, x is ``[I]`` or one id, and the state has no B. Raises
-    TypeError for a wrong type or dtype, ValueError for a wrong shape or value, RuntimeError for a second backward or
+    or integer token ids ``[B]`` (whose dx is None); unbatched, x is ``[I]`` or one id, and the state has no B. B may be 0.
+    Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or value, RuntimeError for a second backward or
     one after the parameters have changed.
     """
 
@@ -110,7 +110,7 @@ class RecurrentCell(Layer):
 
     def _check_x(self, x: Array) -> bool:
         """Whether x has a batch axis. Raises TypeError or ValueError; which ids are allowed is checked further in."""
-        if isinstance(x, np.ndarray) and x.size:
+        if isinstance(x, np.ndarray):
             ndim = x.ndim
             if x.dtype == self._dtype:
                 if (ndim == 2 or ndim == 1) and x.shape[-1] == self.input_size:
@@ -120,7 +120,7 @@ class RecurrentCell(Layer):
         right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == self.dtype)
         raise (ValueError if right_type else TypeError)(
             f"x must be a {self.dtype} array of shape [B, I={self.input_size}] or [I={self.input_size}], "
-            f"or integer token ids [B] or one id, not empty, got {checks.describe(x)}"
+            f"or integer token ids [B] or one id, got {checks.describe(x)}{checks.dtype_hint('x', x, self.dtype)}"
         )
 
     def _check_state(self, name: str, state: Any, B: int, batched: bool) -> tuple[Array | None, Array | None]:

@@ -30,11 +30,13 @@ def features(x: Any, size: int, dtype: str, letters: str) -> Array:
         return x
     wrong_type = not isinstance(x, np.ndarray) or x.dtype != dtype
     expected = f"a {dtype} array of shape [..., {letters}={size}]"
-    raise (TypeError if wrong_type else ValueError)(f"x must be {expected}, got {checks.describe(x)}")
+    hint = checks.dtype_hint("x", x, dtype)
+    raise (TypeError if wrong_type else ValueError)(f"x must be {expected}, got {checks.describe(x)}{hint}")
 
 
 def floats(name: str, x: Any, dtype: checks.DType | None = None) -> Array:
     """An array of floats of any shape: of this dtype or, for None, of either. Raises TypeError."""
     if isinstance(x, np.ndarray) and (x.dtype.name in checks.DTYPES if dtype is None else x.dtype == dtype):
         return x
-    raise TypeError(f"{name} must be a {dtype or 'float32 or float64'} array, got {checks.describe(x)}")
+    hint = checks.dtype_hint(name, x, dtype or checks.DTYPES[0], other="")
+    raise TypeError(f"{name} must be a {dtype or 'float32 or float64'} array, got {checks.describe(x)}{hint}")

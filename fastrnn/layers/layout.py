@@ -73,7 +73,7 @@ LAYOUTS = [[Layout(batched, first) for batched in (False, True)] for first in (F
 
 
 def layout_of(x: object, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> Layout:
-    """That of x, of a row of ``LAYOUTS``. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+    """Return that of x, of a row of ``LAYOUTS``. Raises TypeError or ValueError; the ids' values are checked further in."""
     if isinstance(x, np.ndarray) and x.size:
         ndim = x.ndim
         if x.dtype == dtype:
@@ -81,11 +81,18 @@ def layout_of(x: object, input_size: int, dtype: np.dtype[Any], layouts: list[La
                 return layouts[ndim == 3]
         elif (ndim == 2 or ndim == 1) and is_ids(x):
             return layouts[ndim == 2]
-    right_type = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == dtype)
+    right_type, fits = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == dtype), False
+    if isinstance(x, np.ndarray):
+        features = int(not is_ids(x))
+        axes = x.ndim - features
+        fits = axes in (1, 2) and x.shape[axes:] == (input_size,) * features
+        if fits and right_type:  # x holds nothing: no sequences, or no steps
+            checks.steps(x, int(axes == 2 and layouts[0].batch_first))
+            return layouts[axes == 2]
     time_batch = "[B, T" if layouts[0].batch_first else "[T, B"
     raise (ValueError if right_type else TypeError)(
-        f"x must be a {dtype} array of shape {time_batch}, I={input_size}] or [T, I={input_size}], "
-        f"or integer token ids {time_batch}] or [T], not empty, got {checks.describe(x)}"
+        f"x must be a {dtype} array of shape {time_batch}, I={input_size}] or [T, I={input_size}], or integer token ids "
+        f"{time_batch}] or [T], got {checks.describe(x)}{checks.dtype_hint('x', x, dtype) if fits else ''}"
     )
 
 

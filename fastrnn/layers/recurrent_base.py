@@ -51,8 +51,9 @@ class Recurrent(Layer):
         ``h [L*D, B, Y]`` for RNN and GRU, ``(h, c)`` with ``c [L*D, B, H]`` for LSTM; unbatched without B; None is
         zeros. Y is the projection size if there is one, else H. ``batch_first`` leaves states alone, as in torch.
     ``lengths``
-        integers ``[B]``, each 1..T, in any order; None is T for all. Past its length a sequence's y is zero and its
-        dy is ignored; its final state is that at its last step, where the reverse direction starts.
+        integers ``[B]``, each 0..T, in any order; None is T for all. Past its length a sequence's y is zero and its
+        dy is ignored; its final state is that at its last step, where the reverse direction starts. A sequence of length 0
+        has its initial state as its final one. T is at least 1, as in torch; B may be 0.
     ``y``
         ``[T, B, D*Y]``, laid out as x; with ``batch_first`` it is a view with swapped strides, as in torch.
 

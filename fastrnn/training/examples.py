@@ -27,7 +27,8 @@ class Batch:
     """B examples, side by side.
 
     ``inputs``: ``[B, ...]`` each, or padded sequences ``[T, B, ...]`` (ids with -1, floats with 0). ``targets``:
-    likewise, bare or a tuple as they were given; ids padded with -100, floats with 0; None where there are none.
+    likewise, bare or a tuple as they were given; ids padded with -100, floats with 0; None where there are none. T is the
+    longest sequence's, and 1 in a batch of sequences without steps.
     ``lengths``: what models take, int64 ``[B]`` or those by the name of the time axis, None without sequences.
     ``mask``: bool ``[T, B]``, where the targets are sequences, and a tuple where they are one; None counts all.
     ``indices``: int64 ``[B]``, which examples.
@@ -53,8 +54,9 @@ class Examples:
     sequences is given as ``list(x)``). ``axes`` names the time axis of each input where they have more than one, None
     for one without time: ``Examples((source, target), following, axes=("S", "T"))``, a number where the length is
     fixed; inputs of one axis have the same lengths. By default inputs whose lengths all agree share one, and
-    :func:`fastrnn.fit` takes the names from a ``Model``. Raises TypeError or ValueError naming the argument: empty
-    data or sequences, unequal N, a type that is neither integer nor float32 nor float64, NaN.
+    :func:`fastrnn.fit` takes the names from a ``Model``. A sequence may have no steps: it is one of length 0. Raises
+    TypeError or ValueError naming the argument: no examples, unequal N, a type that is neither integer nor float32 nor
+    float64, NaN.
     """
 
     # The name of each input's time axis, a number where its length is fixed, None without one. None as a whole: not
@@ -139,7 +141,9 @@ class Examples:
         indices = np.asarray(indices, np.int64)
         inputs = tuple(field.batch(indices, NOTHING if field.is_ids else 0) for field in self.inputs)
         targets = tuple(field.batch(indices, IGNORED if field.is_ids else 0) for field in self.targets)
-        masks = tuple(None if f.lengths is None else sequence_mask(f.lengths[indices]) for f in self.targets)
+        masks = tuple(
+            None if f.lengths is None else sequence_mask(f.lengths[indices], f.steps(indices)) for f in self.targets
+        )
         bare = len(targets) == 1 and not self.several_targets
         return Batch(
             inputs,

@@ -43,11 +43,16 @@ class Field:
         """These examples side by side: ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends."""
         if self.starts is None or self.lengths is None:
             return self.rows[indices]
-        lengths = self.lengths[indices]
-        step = np.arange(int(lengths.max()))[:, None]
-        padded: Array = self.rows[self.starts[indices] + np.minimum(step, lengths - 1)]
-        padded[step >= lengths] = padding
+        lengths, T = self.lengths[indices], self.steps(indices)
+        step = np.arange(T)[:, None]
+        inside = step < lengths
+        padded = np.full((T, len(indices), *self.rows.shape[1:]), padding, self.rows.dtype)
+        padded[inside] = self.rows[(self.starts[indices] + step)[inside]]
         return padded
+
+    def steps(self, indices: Array) -> int:
+        """Return T of the batch of these examples: the longest sequence's, 1 where there are no steps at all."""
+        return 1 if self.lengths is None else int(self.lengths[indices].max(initial=1))
 
     @property
     def is_ids(self) -> bool:
@@ -123,20 +128,27 @@ def _typed(name: str, array: Array) -> Array:
 
 
 def _sequences(name: str, items: Sequence[Array]) -> Field:
-    """Sequences of one type and one shape of a step. Raises TypeError or ValueError naming the one that differs."""
-    first = _typed(f"{name}[0]", items[0])
+    """Return sequences of one type and one shape of a step. Raises TypeError or ValueError naming the one that differs.
+
+    A sequence of no steps is of the others' type and shape: an empty list tells neither.
+    """
     for i, item in enumerate(items):
-        if item.ndim == 0 or len(item) == 0:
-            what = "a single number" if item.ndim == 0 else "an empty sequence"
-            raise ValueError(f"{name}[{i}] must be a sequence of at least one step, got {what}")
+        if item.ndim == 0:
+            raise ValueError(f"{name}[{i}] must be a sequence [T, ...], got a single number")
+    k = next((i for i, item in enumerate(items) if len(item)), 0)
+    first = _typed(f"{name}[{k}]", items[k])
+    for i, item in enumerate(items):
+        if item.shape == (0,):
+            continue
         # Integers of any width are one type: all of them become int64.
         if item.dtype != first.dtype and not (item.dtype.kind in "iu" and first.dtype.kind == "i"):
-            raise TypeError(f"{name}[{i}] must have the type of {name}[0], {first.dtype}, got {checks.describe(item)}")
+            raise TypeError(f"{name}[{i}] must have the type of {name}[{k}], {first.dtype}, got {checks.describe(item)}")
         if item.shape[1:] != first.shape[1:]:
-            steps = f"steps of shape {first.shape[1:]} as {name}[0]"
+            steps = f"steps of shape {first.shape[1:]} as {name}[{k}]"
             raise ValueError(f"{name}[{i}] must have {steps}, got {checks.describe(item)}")
     lengths = np.array([len(item) for item in items], np.int64)
-    return Field(_typed(name, np.concatenate(items)), np.cumsum(lengths) - lengths, lengths)
+    rows = np.concatenate([item for item in items if len(item)] or [first])
+    return Field(_typed(name, rows), np.cumsum(lengths) - lengths, lengths)
 
 
 def _finite(name: str, made: Field) -> Field:

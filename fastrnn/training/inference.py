@@ -126,7 +126,8 @@ def _layouts(model: Layer, examples: Examples, axes: Mapping[str, Array]) -> lis
     for B, example in enumerate(chosen, 1):
         batch = examples.batch(np.full(B, example))
         trials.append(list(flat(model(*batch.inputs, **keywords(batch)))))
-    names = {tuple(of_all[chosen].tolist()): name for name, of_all in reversed(list(axes.items()))}
+    # A batch has one step at least, whatever its sequences have.
+    names = {tuple(np.maximum(of_all[chosen], 1).tolist()): name for name, of_all in reversed(list(axes.items()))}
     batches = tuple(range(1, len(chosen) + 1))
     return [
         _layout(list(zip(*map(np.shape, outputs), strict=False)), batches, names) for outputs in zip(*trials, strict=True)

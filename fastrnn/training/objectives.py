@@ -193,7 +193,7 @@ def check_class_ids(examples: Examples, outputs: Any, loss: Any, name: str) -> N
 
 
 def _check_ids(field: Field, V: int, name: str) -> None:
-    if field.rows.min() >= 0 and field.rows.max() < V:
+    if field.rows.min(initial=0) >= 0 and field.rows.max(initial=0) < V:
         return
     ids, owners = field.flat()
     wrong = (ids != IGNORED) & ((ids < 0) | (ids >= V))

@@ -16,6 +16,8 @@ from .examples import Examples
 
 def check_counted(name: str, examples: Examples) -> None:
     """Raise ValueError where there is nothing to learn from or to measure: no target counts."""
+    if examples.targets and all(field.lengths is not None and not field.lengths.any() for field in examples.targets):
+        raise ValueError(f"{name} targets must hold some that count, got sequences of no steps alone")
     if all(field.is_ids and IGNORED in field.rows and (field.flat()[0] == IGNORED).all() for field in examples.targets):
         raise ValueError(f"{name} targets must hold some that count, got {IGNORED} alone")
 
