@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.commands.score import probability
+from fastrnn.commands.verdict import probability, verdict
+from fastrnn.text.language_model import Score
 from fastrnn.text.run_folder import load_language_model
 from fastrnn.training import checkpoint
 
@@ -147,21 +148,90 @@ def test_sampled_sentences(stream, lines, capsys):
 # Score
 
 
+def _rows(output):
+    head, *rows = output.splitlines()
+    return re.split(r"  +", head.strip()), rows
+
+
 def test_two_sentences_side_by_side(stream, capsys):
-    texts = ["The cat ate the pear.", "The cat ate the pair."]
+    texts = ["The cat ate the pear.", "The cat sang the fish."]
     assert main(["score", str(stream), *texts]) == 0
     captured = capsys.readouterr()
     model, _ = load_language_model(str(stream))  # a string does, too
     scores = [model.score(text) for text in texts]
-    head, first, second, last = captured.out.splitlines()
-    assert head.split() == ["log", "p", "(nats)", "probability", "perplexity", "words", "text"]
-    for line, score, shown in ((first, scores[0], "the cat ate the pear ."), (second, scores[1], "the cat ate the <UNK> .")):
+    head, (first, second, last) = _rows(captured.out)
+    assert head == ["log p (nats)", "probability", "perplexity", "words + end", "text"]
+    for line, score, shown in ((first, scores[0], "the cat ate the pear ."), (second, scores[1], "the cat sang the fish .")):
         p = probability(score.log_probability)
         assert line.split(maxsplit=4) == [f"{score.log_probability:.4f}", p, f"{score.perplexity:.2f}", "7", shown]
     times = math.exp(abs(scores[0].log_probability - scores[1].log_probability))
     assert float(re.search(r"is (\S+) times as probable", last)[1]) == pytest.approx(times, rel=0.006)
     assert last.startswith("the first is" if scores[0].log_probability > scores[1].log_probability else "the second is")
-    assert captured.err == "<UNK> stands for: pair\n"
+    assert captured.err == ""
+
+
+def test_a_word_and_unk_are_not_compared(stream, capsys):
+    assert main(["score", str(stream), "The cat ate the pear.", "The yak ate the pair."]) == 0
+    captured = capsys.readouterr()
+    head, (first, second, last) = _rows(captured.out)
+    assert head[3:] == ["words + end", "<UNK>", "text"]
+    assert first.split(maxsplit=5)[3:] == ["7", "0", "the cat ate the pear ."]
+    assert second.split(maxsplit=5)[3:] == ["7", "2", "the <UNK> ate the <UNK> ."]
+    counts = "the first lost 0 of 6 words to <UNK>, the second 2 of 6 words"
+    assert last == f"the two cannot be compared: {counts}, and <UNK> stands for any unknown word"
+    assert captured.err == "<UNK> stands for: yak, pair\n"
+    assert main(["score", str(stream), "The cow.", "The yak.", "The pair ran."]) == 0
+    _, (*_, last) = _rows(capsys.readouterr().out)
+    assert last == "2 of 3 texts lost words to <UNK>: compare only texts that lost the same ones"
+
+
+def _score(text, *nats):
+    """A score of these tokens, ``word?`` one that was lost; each has its log-probability."""
+    tokens = text.split()
+    lost = tuple(token[:-1] for token in tokens if token.endswith("?"))
+    return Score(tuple("<UNK>" if token.endswith("?") else token for token in tokens), -np.array(nats, float), lost)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([_score("a b", 1, 2), _score("a c", 1, 1)], "the second is 2.72 times as probable as the first"),
+        (
+            [_score("a b", 1, 1), _score("a b c", 1, 1, 4)],
+            "the first is 54.6 times as probable as the second"
+            " (their lengths differ: by the word, the perplexities 2.72 and 7.39 compare)",
+        ),
+        (
+            [_score("a x? .", 1, 9, 1), _score("x? a .", 8, 1, 1)],
+            "the second is 2.72 times as probable as the first; each lost 1 of 2 words to <UNK>, the same",
+        ),
+        (
+            [_score("a x? b .", 1, 9, 1, 1), _score("a y? c .", 1, 2, 2, 1)],
+            "over the 3 words that both have, the end included, the first is 2.72 times as probable as the second;"
+            " each lost 1 of 3 words to <UNK>, at the same places",
+        ),
+        (
+            [_score("x? b .", 1, 1, 1), _score("b y? .", 1, 1, 1)],
+            "the two cannot be compared: each lost 1 of 2 words to <UNK>, not the same,"
+            " and <UNK> stands for any unknown word",
+        ),
+        (
+            [_score("x? .", 1, 1), _score("y? .", 1, 1)],
+            "the two cannot be compared: each lost 1 of 1 word to <UNK>, not the same,"
+            " and <UNK> stands for any unknown word",
+        ),
+        (
+            [_score("x? x? .", 1, 1, 1), _score("x? .", 1, 1)],
+            "the two cannot be compared: the first lost 2 of 2 words to <UNK>, the second 1 of 1 word,"
+            " and <UNK> stands for any unknown word",
+        ),
+        ([_score("a .", 1, 1)] * 3, ""),
+        ([_score("a x? .", 1, 1, 1)] * 3, "all texts lost the same words to <UNK>: they can be compared"),
+    ],
+)
+def test_what_can_be_said_of_scores(scores, expected):
+    ends = scores[0].tokens[-1] == "."
+    assert verdict(scores, "word", ends) == expected
 
 
 def test_one_sentence_in_full(lines, capsys):

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..text.tokens import UNK
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError, explain
 from .notes import note
+from .verdict import lost, probability, verdict
 
 if TYPE_CHECKING:
     from ..text.language_model import LanguageModel, Score
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Print the log-probability of texts under the best model of a run, in nats, their probability and their perplexity.
 A text starts from a zero state. For a model of lines the end of the line counts as a character, for a model of words the
-end of the sentence counts as a word; unknown words are scored, and shown, as <UNK>. Several texts are put side by side.
+end of the sentence counts as a word; unknown words are scored, and shown, as <UNK>. Several texts are put side by side;
+those that lost other words to <UNK> are not compared.
 """
 
 
@@ -52,8 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print_one(scores[0], model)
     else:
         _print_side_by_side(scores, model)
-    if model.vocabulary.unit == "word":
-        _tell_unknown(texts, model)
+    _tell_unknown(scores, model.vocabulary.unit)
     return 0
 
 
@@ -91,53 +93,43 @@ def _end(model: LanguageModel) -> str:
 
 def _print_one(score: Score, model: LanguageModel) -> None:
     unit, count = model.vocabulary.unit, len(score.tokens)
-    end = f", {_end(model)} included" if _end(model) else ""
+    ends = bool(_end(model))
+    end = f", {_end(model)} included" if ends else ""
     rows = {
         "log-probability:": f"{score.log_probability:.4f} nats ({count} {unit}{'s' * (count != 1)}{end})",
         "probability:": probability(score.log_probability),
         f"bits per {unit}:": f"{score.bits_per_token:.4f}",
         "perplexity:": f"{score.perplexity:.4f}",
     }
+    if score.unknown:
+        rows[f"lost to {UNK}:"] = lost(score, unit, ends)
     for name, value in rows.items():
         print(f"{name:<19} {value}")
 
 
 def _print_side_by_side(scores: list[Score], model: LanguageModel) -> None:
-    unit = model.vocabulary.unit
-    print(f"{'log p (nats)':>12}  {'probability':>11}  {'perplexity':>10}  {unit + 's':>10}  text")
+    unit, ends = model.vocabulary.unit, bool(_end(model))
+    count = f"{unit}s + end" if ends else f"{unit}s"
+    width = max(10, len(count))
+    losing = any(score.unknown for score in scores)
+    column = f"  {UNK:>5}" if losing else ""
+    print(f"{'log p (nats)':>12}  {'probability':>11}  {'perplexity':>10}  {count:>{width}}{column}  text")
     for score in scores:
-        tokens = score.tokens[:-1] if _end(model) else score.tokens
+        tokens = score.tokens[:-1] if ends else score.tokens
         text = " ".join(tokens) if unit == "word" else "".join(tokens)
+        column = f"  {len(score.unknown):>5}" if losing else ""
         print(
             f"{score.log_probability:>12.4f}  {probability(score.log_probability):>11}  {score.perplexity:>10.2f}  "
-            f"{len(score.tokens):>10}  {text}"
+            f"{len(score.tokens):>{width}}{column}  {text}"
         )
-    if len(scores) == 2:
-        first, second = (score.log_probability for score in scores)
-        more, less = ("first", "second") if first >= second else ("second", "first")
-        print(f"the {more} is {probability(abs(first - second))} times as probable as the {less}")
+    if line := verdict(scores, unit, ends):
+        print(line)
 
 
-def probability(log_probability: float) -> str:
-    """exp of it, three digits, however small or large it is."""
-    exponent = log_probability / math.log(10)
-    if -5 < exponent < 5:
-        return f"{math.exp(log_probability):.3g}"
-    whole = math.floor(exponent)
-    mantissa = f"{10 ** (exponent - whole):.2f}"
-    return f"{mantissa}e{whole:+03d}" if mantissa != "10.00" else f"1.00e{whole + 1:+03d}"
-
-
-def _tell_unknown(texts: list[str], model: LanguageModel) -> None:
-    from ..text.tokens import UNK
-    from ..text.word_vocabulary import WordVocabulary
-
-    vocabulary = model.vocabulary
-    assert isinstance(vocabulary, WordVocabulary)
-    known = set(vocabulary.tokens)
-    unknown = dict.fromkeys(token for text in texts for token in vocabulary.tokenize(text) if token not in known)
+def _tell_unknown(scores: list[Score], unit: str) -> None:
+    unknown = dict.fromkeys(token for score in scores for token in score.unknown if token != UNK)
     if unknown:
-        note(f"{UNK} stands for: {', '.join(unknown)}")
+        note(f"{UNK} stands for: {', '.join(unknown if unit == 'word' else map(repr, unknown))}")
 
 
 def _print_table(score: Score, model: LanguageModel) -> None:

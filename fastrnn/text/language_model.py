@@ -34,10 +34,14 @@ class Score:
     """The natural logarithm of the probability of each token of a text, given those before it.
 
     ``tokens`` are characters or words; in lines the last is the end of the line, ``"\\n"``, of words it is ``<EOS>``.
+    ``log_probabilities`` are float64 ``[n]``. ``unknown`` are the characters or words of the text that became ``<UNK>``, in
+    their order: the probability of ``<UNK>`` is that of all unknown ones together, so texts that lost different ones have
+    probabilities that cannot be compared.
     """
 
     tokens: tuple[str, ...]
     log_probabilities: Array
+    unknown: tuple[str, ...] = ()
 
     @property
     def log_probability(self) -> float:
@@ -169,7 +173,8 @@ class LanguageModel:
             part = slice(start, start + CHUNK)
             logits, state = self.model(inputs[part, None], state)
             result[part] = log_softmax(logits[:, 0])[np.arange(len(logits)), targets[part]]
-        return Score(tuple(self.vocabulary.tokens[i] for i in targets.tolist()), result)
+        tokens = tuple(self.vocabulary.tokens[i] for i in targets.tolist())
+        return Score(tokens, result, self.vocabulary.unknown(text))
 
     def _encode(self, name: str, text: str) -> Array:
         if self.reading == "lines" and EOL in text:

@@ -60,6 +60,10 @@ class Tokens:
         """The ids ``[n]`` of a text."""
         raise NotImplementedError
 
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """Return the tokens of a text that :meth:`encode` makes ``<UNK>``, each as often as it occurs."""
+        raise NotImplementedError
+
     def to_json(self) -> dict[str, Any]:
         """What the class's ``from_json`` takes."""
         raise NotImplementedError
@@ -133,6 +137,11 @@ class Vocabulary(Tokens):
                 raise UnknownCharacters(_name_unknown(points[~known]))
             ids[~known] = self.unk_id
         return ids
+
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """Return the characters of a text that :meth:`encode` makes ``<UNK>``. Raises UnknownCharacters."""
+        ids = self.encode(text)
+        return () if self.unk_id is None else tuple(text[i] for i in np.flatnonzero(ids == self.unk_id).tolist())
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
         """A function from ids to text; characters do not depend on those before."""

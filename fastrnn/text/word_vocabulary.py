@@ -73,6 +73,10 @@ class WordVocabulary(Tokens):
         """The ids of a text's tokens."""
         return self.ids(self.tokenize(text))
 
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """Return the tokens of a text that :meth:`encode` makes ``<UNK>``; one may be a literal ``<UNK>``."""
+        return tuple(token for token in self.tokenize(text) if self._by_token.get(token, self.unk_id) == self.unk_id)
+
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
         """A function from ids to readable text: see :class:`fastrnn.text.tokens.Detokenizer`."""
         detokenizer = Detokenizer()
