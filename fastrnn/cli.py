@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
     except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error
         return error.code if isinstance(error.code, int) else 2
+    arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors say what to type instead
     return _guarded(lambda: int(arguments.run(arguments)))
 
 

@@ -111,7 +111,8 @@ def test_the_hash_is_that_of_the_content(tmp_path):
         (b" \n\n", "has only white space"),
         (b"a\n", "has only one character"),
         (b"abc\xffdef", r"is not UTF-8: byte 0xff at offset 3 \(invalid start byte\)"),
-        ("abc".encode("utf-16"), "it looks like UTF-16"),
+        ("abc".encode("utf-16-le"), "is not UTF-8, although all of its bytes could be; it looks like utf-16-le"),
+        ("abc".encode("utf-16")[:-1], r"is not UTF-16-LE: byte 0x63 at offset 6 \(truncated data\)$"),
     ],
 )
 def test_unusable_text(tmp_path, content, message):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..training.plots import Scale
 
 # What may change when a run goes on; all else is part of what the run is.
-RESUMABLE = ("max_steps", "max_seconds", "patience")
+# The same text may be read in another encoding: its hash says whether it is the same.
+RESUMABLE = ("max_steps", "max_seconds", "patience", "encoding")
 REASONS = {"steps": "all steps done", "seconds": "the time is up", "patience": "no improvement any more"}
 
 Run = TypeVar("Run", bound="RunOptions")

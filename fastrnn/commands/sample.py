@@ -167,7 +167,7 @@ def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
     grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
     unknown = f"how many of its {grams} are copied is not known: "
     try:
-        training = reread(config.sources)
+        training = reread(config.sources, config.options.text_format)
     except (OSError, TextError):
         return unknown + "the text trained on is not there any more"
     if training.sha256 != config.sha256:

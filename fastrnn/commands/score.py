@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..text.tokens import UNK
 from .arguments import add_machine_options, apply_machine_options
-from .errors import InputError, UsageError, explain
+from .errors import InputError, UsageError
 from .notes import note
+from .text_files import add_file_options, reading
 from .verdict import lost, probability, verdict
 
 if TYPE_CHECKING:
     from ..text.language_model import LanguageModel, Score
+    from ..text.reading import TextFormat
 
 DESCRIPTION = """\
 Print the log-probability of texts under the best model of a run, in nats, their probability and their perplexity.
@@ -31,6 +33,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="what to score")
     parser.add_argument("--file", metavar="FILE", help="score each line that is not blank; - is standard input")
+    add_file_options(parser)
     parser.add_argument("--verbose", action="store_true", help="a line for each character or word, too")
     add_machine_options(parser)
     parser.set_defaults(run=run)
@@ -41,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ..text.run_folder import load_language_model
 
     apply_machine_options(arguments)
-    texts = [*arguments.texts, *(_lines(arguments.file) if arguments.file else [])]
+    _check_options(arguments)
+    texts = [*arguments.texts, *(_lines(arguments) if arguments.file else [])]
     if not texts:
         raise UsageError("there is nothing to score: give TEXT or --file FILE")
     model, _ = load_language_model(arguments.folder)
@@ -59,20 +63,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(name: str) -> list[str]:
-    """The lines of a file, or of standard input."""
-    from ..text.reading import items, read_file
+def _lines(arguments: argparse.Namespace) -> list[str]:
+    """The lines of a file, or of standard input. Raises InputError, TextError."""
+    from ..text.reading import TextFormat, items, read_file
 
-    try:
-        content = sys.stdin.read() if name == "-" else read_file(Path(name))
-    except OSError as error:
-        raise InputError(explain(error)) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8: {error.reason} at offset {error.start}") from error
+    name, taken = arguments.file, TextFormat(arguments.encoding, arguments.column)
+    with reading(arguments):
+        content = _standard_input(taken) if name == "-" else read_file(Path(name), taken)
     lines = items(content)
     if not lines:
         raise InputError(f"{'standard input' if name == '-' else name} has no text to score")
     return lines
+
+
+def _standard_input(taken: TextFormat) -> str:
+    buffer = getattr(sys.stdin, "buffer", None)  # not there where another program has put its own input
+    name = "standard input"
+    return taken.taken(sys.stdin.read(), name) if buffer is None else taken.text(buffer.read(), name)
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    for name in ("encoding", "column"):
+        if getattr(arguments, name) is not None and arguments.file is None:
+            raise UsageError(f"--{name} is for --file")
 
 
 def _check(model: LanguageModel, text: str) -> None:

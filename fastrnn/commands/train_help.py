@@ -31,8 +31,8 @@ CHARS = Help(
     description="Train a character language model (RNN, GRU or LSTM) on text, and keep it in a run folder.\n\n"
     + _READINGS.format(item="name"),
     epilog="""\
-The text is UTF-8; a byte order mark is dropped, line ends become \\n, blank lines are no items. The vocabulary is made
-of all characters of the text, the held-out part included.
+The text is UTF-8, or what --encoding or a byte order mark says; line ends become \\n, blank lines are no items. The
+vocabulary is made of all characters of the text, the held-out part included.
 """
     + _FOLDER.format(unit="character")
     + """
@@ -49,7 +49,7 @@ WORDS = Help(
     description="Train a word language model (RNN, GRU or LSTM) on text, and keep it in a run folder.\n\n"
     + _READINGS.format(item="sentence"),
     epilog="""\
-The text is UTF-8, with spaces between words. A token is a word (don't, sea-coal), a number, or a run of one
+The text is UTF-8, or what --encoding or a byte order mark says, with spaces between words. A token is a word (don't, sea-coal), a number, or a run of one
 punctuation mark. The most frequent words of the part trained on are the vocabulary, all others become <UNK>. <EOS>
 ends each line or, in a stream, each sentence: after . ! ? and at blank lines.
 
@@ -60,6 +60,7 @@ Held-out perplexity is printed beside that of a unigram model and of a bigram mo
 examples:
   fastrnn train words shakespeare.txt --out runs/play     one stream of sentences
   fastrnn train words reviews.txt --reading lines         one sentence a line
+  fastrnn train words labelled.txt --column 1             sentence, tab, label: the sentences alone
   fastrnn score runs/play "the king is dead" "the king is bread"
 """,
 )

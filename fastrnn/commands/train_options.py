@@ -9,6 +9,7 @@ from ..text.options import KINDS, UNK_MIN_COUNT
 from ..training.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM
 from ..training.schedules import NAMES
 from .arguments import integer, real, seed
+from .text_files import add_file_options
 
 
 class CommonOptions:
@@ -117,6 +118,7 @@ class Options(CommonOptions):
     def add_text(self, group: Any) -> None:
         """What to read, and how."""
         group.add_argument("--reading", choices=("auto", "lines", "stream"), default="auto", help="default: auto, a guess")
+        add_file_options(group)
         group.add_argument(
             "--val-fraction",
             type=real(0, 1, above=True, below=True),
@@ -145,6 +147,7 @@ class Options(CommonOptions):
         group.add_argument("--keep-case", action="store_true", default=None, help="tell The from the (default: lower case)")
 
     def _add_characters(self, group: Any) -> None:
+        group.add_argument("--lower", action="store_true", default=None, help="lower-case the text (default: as it is)")
         group.add_argument(
             "--unk",
             action="store_true",

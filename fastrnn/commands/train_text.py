@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options
-from .errors import InputError, UsageError, explain
+from .errors import InputError, UsageError
 from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
+from .text_files import reading
 from .train_help import CHARS, WORDS
 from .train_options import Options
 
 if TYPE_CHECKING:
     from ..text.language_model import LanguageModel
     from ..text.options import TrainOptions
-    from ..text.reading import Text
+    from ..text.reading import Text, TextFormat
     from ..text.run_folder import RunConfig
     from ..text.training import Data
     from ..training import Trainer
@@ -67,28 +68,43 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _read(paths: Sequence[str], otherwise: Sequence[str]) -> Text:
+def _read(arguments: argparse.Namespace, otherwise: Sequence[str], taken: TextFormat) -> Text:
     """The text of the paths given, or else of these sources. Raises TextError, and InputError for what cannot be read."""
-    from ..text import reading
+    from ..text.reading import find, reread
 
-    try:
-        return reading.find(paths) if paths else reading.reread(otherwise)
-    except OSError as error:
-        raise InputError(explain(error)) from error
+    with reading(arguments):
+        return find(arguments.paths, taken) if arguments.paths else reread(otherwise, taken)
+
+
+def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
+    """The text of a new run, its reading, and why that was guessed, if it was. Raises as :func:`_read` does."""
+    from ..text.reading import TextFormat, guess
+    from ..text.scripts import is_unparted
+
+    lower = bool(getattr(arguments, "lower", False))
+    text = _read(arguments, [f"corpus:{EMBEDDED}"], TextFormat(arguments.encoding, arguments.column, lower))
+    if arguments.kind == "words" and is_unparted(text.content):
+        raise InputError(
+            "this text has no spaces between its words, as in Chinese, Japanese and Thai: train characters with "
+            "fastrnn train chars, or put spaces between the words first"
+        )
+    if arguments.reading != "auto":
+        return text, arguments.reading, None
+    if arguments.column is not None:
+        return text, "lines", "each line is a row of columns"
+    return text, *guess(text.content)
 
 
 def _start(arguments: argparse.Namespace) -> int:
+    from ..text.columns import columns_seen
     from ..text.novelty import line_hashes
     from ..text.options import make_options
-    from ..text.reading import guess
     from ..text.run_folder import RunConfig, writers
     from ..training.folder import Kernels, claimed, replacing
 
     if arguments.kind == "words" and not arguments.paths:
         raise UsageError("FILE is missing: no embedded text has sentences")
-    text = _read(arguments.paths, [f"corpus:{EMBEDDED}"])
-    guessed, why = guess(text.content)
-    chosen = guessed if arguments.reading == "auto" else arguments.reading
+    text, chosen, why = _read_anew(arguments)
     options = make_options(chosen, arguments.kind, **_given(arguments))
     out = arguments.out or _fresh_folder(arguments.paths)
     trainer, model, data = _prepared(text, options, out, arguments.overwrite)
@@ -98,7 +114,9 @@ def _start(arguments: argparse.Namespace) -> int:
         lines = None if data.train_items is None else line_hashes(data.train_items)
         with replacing(out, writers(config, lines)):
             trainer.claim_folder()
-        _introduce(text, options, data, trainer, why if arguments.reading == "auto" else None)
+        if options.column is None and (seen := columns_seen(text.content)):
+            print(f"columns:  {seen}")
+        _introduce(text, options, data, trainer, why)
         return _run(trainer, data, options)
 
 
@@ -121,7 +139,7 @@ def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
     from ..training.samples import cut_samples
 
     options = _changed(config, arguments)
-    text = _read(arguments.paths, config.sources)
+    text = _read(arguments, config.sources, options.text_format)
     if text.sha256 != config.sha256:
         raise InputError(f"the text has changed since the run in {out} was started: {', '.join(text.sources)}")
     trainer, model, data = _prepared(text, options, out)

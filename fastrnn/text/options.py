@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from .. import checks
 from ..training.options import RunOptions, defaults_of
-from .reading import READINGS
+from .decoding import text_encoding
+from .reading import READINGS, TextFormat
 
 UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
 
@@ -27,8 +28,9 @@ WORD_DEFAULTS: dict[str, dict[str, Any]] = {
 class TrainOptions(RunOptions):
     """What a run is made from, apart from its text; see :class:`fastrnn.training.options.RunOptions`.
 
-    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines. Raises TypeError or
-    ValueError naming the option.
+    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines. ``encoding`` (None:
+    UTF-8), ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`. Raises TypeError or ValueError
+    naming the option.
     """
 
     kind: ClassVar[str] = "chars"
@@ -37,12 +39,25 @@ class TrainOptions(RunOptions):
     reading: str
     unk: bool = False
     min_count: int = 1
+    lower: bool = False
+    encoding: str | None = None
+    column: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("reading", self.reading, READINGS)
         checks.positive_int("min_count", self.min_count)
         checks.flag("unk", self.unk)
+        checks.flag("lower", self.lower)
+        if self.encoding is not None:
+            text_encoding(self.encoding)
+        if self.column is not None:
+            checks.positive_int("column", self.column)
+
+    @property
+    def text_format(self) -> TextFormat:
+        """How the text is taken from its files."""
+        return TextFormat(self.encoding, self.column, self.lower)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +83,8 @@ class WordOptions(TrainOptions):
         checks.flag("keep_case", self.keep_case)
         if not self.unk:
             raise ValueError(f"unk must be True for words, got {self.unk}")
+        if self.lower:
+            raise ValueError(f"lower must be False for words, which have keep_case instead, got {self.lower}")
 
 
 KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (TrainOptions, WordOptions)}

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import corpora
+from .columns import column_of
+from .decoding import TextError as TextError
+from .decoding import decode
+from .scripts import has_spaceless, is_sentence, is_verse, words_in
 from .vocabulary import EOL
 
 READINGS = ("lines", "stream")
@@ -18,10 +22,35 @@ CORPUS = "corpus:"
 ITEM_WORDS = 3
 ITEM_SHARE = 0.9
 BLANK_SHARE = 0.1
+LOOKED_AT = 1 << 21  # characters that the guess is made from
+VERSE_SHARE = 0.5  # between the verses stand titles and poets
 
 
-class TextError(ValueError):
-    """A text that cannot be used: not UTF-8, empty, too short; the message names the file and the fault."""
+@dataclass(frozen=True, slots=True)
+class TextFormat:
+    """How a text is taken from a file, or from standard input.
+
+    ``encoding`` is the canonical name of a text encoding (None: UTF-8). With ``column`` each line is a row of columns with
+    tabs between them, of which this one is the text: 1 is the first. With ``lower`` the text is lower-cased.
+    """
+
+    encoding: str | None = None
+    column: int | None = None
+    lower: bool = False
+
+    def text(self, data: bytes, what: str) -> str:
+        """Return the text of a file's bytes, whose line ends become ``\\n``. Raises TextError; ``what`` names the file."""
+        return self.taken(decode(data, what, self.encoding), what)
+
+    def taken(self, text: str, what: str) -> str:
+        """Return what is meant of a text that has been decoded. Raises TextError for a line without the column."""
+        text = text.replace("\r\n", EOL).replace("\r", EOL)
+        if self.column is not None:
+            text = column_of(text, self.column, what)
+        return text.lower() if self.lower else text
+
+
+PLAIN = TextFormat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +63,28 @@ class Text:
     @property
     def sha256(self) -> str:
         """The hash of the content, in hexadecimal: the same text has the same hash wherever it lies."""
-        return hashlib.sha256(self.content.encode("utf-8")).hexdigest()
+        return hashlib.sha256(self.content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def embedded(name: str) -> Text:
-    """The text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name."""
+def embedded(name: str, taken: TextFormat = PLAIN) -> Text:
+    """The text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name, and for columns that it has not."""
     if name not in corpora.names():
         raise TextError(f"{CORPUS}{name} is neither a file nor an embedded text: those are {', '.join(corpora.names())}")
-    return Text(corpora.load(name), (CORPUS + name,))
+    if taken.encoding is not None:
+        raise TextError(f"--encoding is for files, and {CORPUS}{name} comes with fastrnn")
+    return Text(taken.taken(corpora.load(name), CORPUS + name), (CORPUS + name,))
 
 
-def read(paths: Iterable[str | Path]) -> Text:
-    """The text of files and folders, one after the other, in UTF-8.
+def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
+    """The text of files and folders, one after the other.
 
     A folder stands for all ``*.txt`` files in it and in the folders below, in the order of their paths. A byte order
     mark at the beginning of a file is dropped, and line ends become ``\\n``. A file that does not end in a newline
-    gets one when another follows. Raises TextError for a text that is not UTF-8, for a folder without text, and for
-    fewer than two characters in all; OSError where a file cannot be read.
+    gets one when another follows. Raises TextError for a file that is not in its encoding, for a folder without text, and
+    for fewer than two characters in all; OSError where a file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
-    parts = [read_file(file) for file in files]
+    parts = [read_file(file, taken) for file in files]
     joined = "".join(part if part.endswith(EOL) else part + EOL for part in parts[:-1]) + "".join(parts[-1:])
     if len(joined.strip()) < 2:
         fault = "has only one character" if joined.strip() else "has only white space" if joined else "is empty"
@@ -61,19 +92,19 @@ def read(paths: Iterable[str | Path]) -> Text:
     return Text(joined, tuple(str(file.absolute()) for file in files))
 
 
-def find(names: Sequence[str]) -> Text:
+def find(names: Sequence[str], taken: TextFormat = PLAIN) -> Text:
     """The text that a user means: paths as for :func:`read`, or one ``corpus:NAME``, unless there is a file of that name.
 
     Raises as :func:`read` does.
     """
-    return read(names) if any(Path(name).exists() for name in names) else reread(names)
+    return read(names, taken) if any(Path(name).exists() for name in names) else reread(names, taken)
 
 
-def reread(sources: Sequence[str]) -> Text:
+def reread(sources: Sequence[str], taken: TextFormat = PLAIN) -> Text:
     """The text of :attr:`Text.sources`, where every file has its absolute path. Raises as :func:`read` does."""
     if len(sources) == 1 and sources[0].startswith(CORPUS):
-        return embedded(sources[0].removeprefix(CORPUS))
-    return read(sources)
+        return embedded(sources[0].removeprefix(CORPUS), taken)
+    return read(sources, taken)
 
 
 def _files(path: Path) -> list[Path]:
@@ -85,17 +116,9 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def read_file(path: Path) -> str:
-    """The text of one file, as :func:`read` takes it. Raises TextError for what is not UTF-8, OSError."""
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        hint = "; it looks like UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise TextError(
-            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start} ({error.reason}){hint}"
-        ) from None
-    return text.removeprefix("\ufeff").replace("\r\n", EOL).replace("\r", EOL)
+def read_file(path: Path, taken: TextFormat = PLAIN) -> str:
+    """The text of one file, as :func:`read` takes it. Raises TextError, OSError."""
+    return taken.text(path.read_bytes(), str(path))
 
 
 def items(text: str) -> list[str]:
@@ -107,15 +130,31 @@ def guess(text: str) -> tuple[str, str]:
     """The reading that suits a text, ``"lines"`` or ``"stream"``, and why, in words for the user.
 
     Lines when at least nine tenths of them have at most three words, with no more than a tenth of blank lines between
-    them: a list of names, words, titles. Everything else is a stream.
+    them: a list of names, words, titles. Everything else is a stream. In scripts without spaces, words are as many as the
+    length of a line makes likely (:mod:`fastrnn.text.scripts`). Of a long text the beginning is looked at.
     """
+    its = "its" if len(text) <= LOOKED_AT else "its first"
+    text = text[:LOOKED_AT]
     lines = text.rstrip(EOL).split(EOL)
     filled = items(text)
     blank = 1 - len(filled) / len(lines)
-    short = sum(len(item.split()) <= ITEM_WORDS for item in filled) / max(1, len(filled))
     if len(filled) < 2:
         return "stream", "it has only one line"
     if blank > BLANK_SHARE:
-        return "stream", f"{blank:.0%} of its {len(lines):,} lines are blank"
-    why = f"{short:.0%} of its {len(filled):,} lines have at most {ITEM_WORDS} words"
+        return "stream", f"{blank:.0%} of {its} {len(lines):,} lines are blank"
+    return _guess_by_length(filled, its, has_spaceless(text))
+
+
+def _guess_by_length(lines: list[str], its: str, spaceless: bool) -> tuple[str, str]:
+    """:func:`guess` by how many words the lines have; ``spaceless``: some are in a script that has no spaces."""
+    if spaceless:
+        verses = sum(map(is_verse, lines)) / len(lines)
+        if verses > VERSE_SHARE:
+            return "stream", f"{verses:.0%} of {its} {len(lines):,} lines are verses of 5 or 7 characters"
+        short = sum(words_in(line) <= ITEM_WORDS and not is_sentence(line) for line in lines) / len(lines)
+        unit = "words, by their length where no spaces part them, and no mark of a sentence"
+    else:
+        short = sum(len(line.split()) <= ITEM_WORDS for line in lines) / len(lines)
+        unit = "words"
+    why = f"{short:.0%} of {its} {len(lines):,} lines have at most {ITEM_WORDS} {unit}"
     return ("lines" if short >= ITEM_SHARE else "stream"), why

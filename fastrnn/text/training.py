@@ -86,7 +86,7 @@ def _prepare_lines(content: str, options: TrainOptions, rng: np.random.Generator
 def _char_lines(lines: list[str], options: TrainOptions) -> tuple[Tokens, list[Ids]]:
     """A vocabulary, and the ids ``[n]`` of each line without its end."""
     text = "".join(lines)
-    vocabulary = Vocabulary.from_text(text, unk=options.unk, min_count=options.min_count, first=EOL)
+    vocabulary = Vocabulary.from_text(text, unk=options.unk, min_count=options.min_count, first=EOL, lower=options.lower)
     ends = np.cumsum([len(line) for line in lines])
     return vocabulary, np.split(vocabulary.encode(text), ends[:-1])
 
@@ -118,7 +118,7 @@ def _prepare_stream(content: str, options: TrainOptions, rng: np.random.Generato
 
 def _char_stream(content: str, options: TrainOptions) -> tuple[Tokens, Ids, int]:
     """A vocabulary, the text's ids ``[n]``, and how many of them are held out."""
-    vocabulary = Vocabulary.from_text(content, unk=options.unk, min_count=options.min_count)
+    vocabulary = Vocabulary.from_text(content, unk=options.unk, min_count=options.min_count, lower=options.lower)
     ids = vocabulary.encode(content)
     return vocabulary, ids, held_out(len(ids), options.val_fraction, "characters", smallest_rest=2)
 

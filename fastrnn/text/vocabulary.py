@@ -81,13 +81,15 @@ class Vocabulary(Tokens):
     """The characters of a model, in the order of their ids, 0 to V-1.
 
     ``tokens`` are distinct strings of one character each. With ``unk``, one more token, ``<UNK>``, takes the last id
-    and stands for every character that is not among them. Raises TypeError and ValueError for other tokens.
+    and stands for every character that is not among them. With ``lower`` a text is lower-cased before it is encoded. Raises
+    TypeError and ValueError for other tokens.
     """
 
     unit = "character"
     end = EOL
 
-    def __init__(self, tokens: Iterable[str], unk: bool = False) -> None:
+    def __init__(self, tokens: Iterable[str], unk: bool = False, *, lower: bool = False) -> None:
+        self.lower = checks.flag("lower", lower)
         characters = tuple(tokens)
         for token in characters:
             if not isinstance(token, str) or len(token) != 1:
@@ -103,7 +105,9 @@ class Vocabulary(Tokens):
             raise ValueError(f"tokens must be distinct, got {checks.describe(characters)}")
 
     @classmethod
-    def from_text(cls, text: str, *, unk: bool = False, min_count: int = 1, first: str = "") -> Vocabulary:
+    def from_text(
+        cls, text: str, *, unk: bool = False, min_count: int = 1, first: str = "", lower: bool = False
+    ) -> Vocabulary:
         """The characters of a text that occur at least ``min_count`` times, in the order of their code points.
 
         Those in ``first`` are always in it and get the first ids: a newline there is id 0. A ``min_count`` above 1
@@ -113,22 +117,22 @@ class Vocabulary(Tokens):
         checks.positive_int("min_count", min_count)
         if min_count > 1 and not unk:
             raise ValueError(f"unk must be true when min_count is {min_count}: rarer characters become {UNK}")
-        points, counts = np.unique(code_points(text), return_counts=True)
+        points, counts = np.unique(code_points(text.lower() if lower else text), return_counts=True)
         kept = [chr(point) for point in points[counts >= min_count].tolist()]
         if not kept:
             most = int(counts.max(initial=0))
             raise EmptyVocabulary(f"min_count must be at most {most}, the count of the commonest character, got {min_count}")
-        return cls([*first, *(character for character in kept if character not in first)], unk)
+        return cls([*first, *(character for character in kept if character not in first)], unk, lower=lower)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.tokens == other.tokens
+        return isinstance(other, Vocabulary) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
         return hash(self.tokens)
 
     def encode(self, text: str) -> Ids:
-        """The ids ``[n]`` of a text's n characters. Raises UnknownCharacters, unless there is ``<UNK>``."""
-        points = code_points(text)
+        """The ids ``[n]`` of a text's n characters, lower-cased if ``lower``. Raises UnknownCharacters without ``<UNK>``."""
+        points = code_points(text.lower() if self.lower else text)
         places = np.minimum(np.searchsorted(self._points, points), len(self._points) - 1)
         known = self._points[places] == points
         ids = self._by_point[places]
@@ -141,6 +145,7 @@ class Vocabulary(Tokens):
     def unknown(self, text: str) -> tuple[str, ...]:
         """Return the characters of a text that :meth:`encode` makes ``<UNK>``. Raises UnknownCharacters."""
         ids = self.encode(text)
+        text = text.lower() if self.lower else text
         return () if self.unk_id is None else tuple(text[i] for i in np.flatnonzero(ids == self.unk_id).tolist())
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
@@ -150,14 +155,14 @@ class Vocabulary(Tokens):
     def to_json(self) -> dict[str, Any]:
         """What :meth:`from_json` takes."""
         unk = self.unk_id is not None
-        return {"tokens": list(self.tokens[: self.unk_id] if unk else self.tokens), "unk": unk}
+        return {"tokens": list(self.tokens[: self.unk_id] if unk else self.tokens), "unk": unk, "lower": self.lower}
 
     @classmethod
     def from_json(cls, value: Any) -> Vocabulary:
         """The vocabulary that :meth:`to_json` described. Raises ValueError for anything else."""
         if not isinstance(value, dict) or not isinstance(value.get("tokens"), list):
             raise ValueError(f"vocabulary must be an object with a list of tokens, got {checks.describe(value)}")
-        return cls(value["tokens"], bool(value.get("unk", False)))
+        return cls(value["tokens"], bool(value.get("unk", False)), lower=value.get("lower", False))
 
 
 def code_points(text: str) -> NDArray[np.uint32]:

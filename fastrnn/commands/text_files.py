@@ -1,0 +1,61 @@
+"""What the commands that read text have in common: options that say how, and the command to type if it was another way."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .arguments import integer
+from .errors import InputError, explain
+
+
+def encoding(name: str) -> str:
+    """An argparse type: the name of a text encoding."""
+    from ..text.decoding import text_encoding
+
+    try:
+        return text_encoding(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("encoding ")) from None
+
+
+def add_file_options(group: Any) -> None:
+    """--encoding and --column."""
+    group.add_argument("--encoding", type=encoding, metavar="NAME", help="of the text, such as cp1252 (default: utf-8)")
+    group.add_argument(
+        "--column", type=integer(1), metavar="N", help="lines are columns with tabs between them: take the Nth, from 1"
+    )
+
+
+@contextmanager
+def reading(arguments: argparse.Namespace) -> Iterator[None]:
+    """Turn what goes wrong when text is read into one line, with the command to type where the encoding is guessed.
+
+    Raises InputError for a file that cannot be read, TextError for one that is not text.
+    """
+    from ..text.decoding import EncodingError
+
+    try:
+        yield
+    except OSError as error:
+        raise InputError(explain(error)) from error
+    except EncodingError as error:
+        if error.likeliest is None:
+            raise
+        raise InputError(f"{error}, so type: {command_with(arguments.typed, '--encoding', error.likeliest)}") from error
+
+
+def command_with(typed: list[str], option: str, value: str) -> str:
+    """Return the command that was typed with an option set to another value, to be typed in a shell."""
+    end = typed.index("--") if "--" in typed else len(typed)
+    words = iter(typed[:end])
+    kept = []
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return shlex.join(["fastrnn", *kept, option, value, *typed[end:]])

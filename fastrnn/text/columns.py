@@ -1,0 +1,55 @@
+"""Lines that are rows of columns with tabs between them, such as a sentence and its label."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .decoding import TextError
+
+TAB = "\t"
+LOOKED_AT = 1 << 20  # characters
+MOST = 0.9  # of the lines have as many columns as the commonest, and each of these has something in it
+FEW = 20  # distinct values: labels
+
+
+def column_of(text: str, column: int, what: str) -> str:
+    """Return one column of each line, 1 the first; blank lines stay. Raises TextError for a line without it."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        columns = line.split(TAB)
+        if line.strip() and len(columns) < column:
+            has = f"{len(columns)} column{'s' * (len(columns) > 1)} (tabs part them)"
+            raise TextError(f"{what}: line {number} has {has}, and --column {column} is asked for")
+        found.append(columns[column - 1] if line.strip() else "")
+    return "\n".join(found)
+
+
+def columns_seen(text: str) -> str | None:
+    """Return what is in the columns of a text's lines and which option takes one, in words; None without columns."""
+    rows = [line.split(TAB) for line in filter(str.strip, text[:LOOKED_AT].split("\n"))]
+    number, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
+    regular = [row for row in rows if len(row) == number and all(map(str.strip, row))]
+    if number < 2 or len(regular) < 2 or min(count, len(regular)) < MOST * len(rows):
+        return None
+    columns = list(zip(*regular, strict=True))
+    longest = max(range(number), key=lambda i: sum(map(len, columns[i])))
+    kinds = ["text" if i == longest else _kind(column) for i, column in enumerate(columns)]
+    return f"{number}, with tabs between them: {', '.join(kinds)}; --column {longest + 1} takes the text alone"
+
+
+def _kind(column: tuple[str, ...]) -> str:
+    values = Counter(value.strip() for value in column)
+    numbers = sum(count for value, count in values.items() if _is_number(value))
+    name = "a number" if numbers >= MOST * len(column) else "a label" if len(values) <= FEW else "text"
+    few = len(values) <= FEW and 2 * len(values) <= len(column)
+    shown = [value if len(value) <= FEW else value[: FEW - 3] + "..." for value in sorted(values)[:3]]
+    more = ", ..." if len(values) > len(shown) else ""
+    return f"{name} ({', '.join(shown)}{more})" if few and name != "text" else name
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

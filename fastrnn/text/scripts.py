@@ -1,0 +1,56 @@
+"""Scripts that put no spaces between words: how many words a line of theirs has, as far as its length says."""
+
+from __future__ import annotations
+
+import math
+import re
+
+HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+HIRAGANA = "\u3040-\u309f"
+KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # with the dot and the dash that join the parts of a name
+# Thai, Lao, Tibetan, Burmese, Khmer, Tai.
+SYLLABIC = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\uaa60-\uaadf"
+SPACELESS = HAN + HIRAGANA + KATAKANA + SYLLABIC
+
+# How many characters a word has in a name, whose three words are then nine characters (the longest name of a Chinese
+# province has eight) or 24 letters and signs of Thai. A run of katakana is a word, and so is what spaces part elsewhere.
+PER_WORD = {HAN + HIRAGANA: 3, SYLLABIC: 8}
+CHARACTERS = [(re.compile(f"[{script}]"), size) for script, size in PER_WORD.items()]
+WORD = re.compile(f"[{KATAKANA}]+|[^\\W{SPACELESS}][^\\s{SPACELESS}]*")
+ANY = re.compile(f"[{SPACELESS}]")
+SENTENCE = re.compile("[\u3001\u3002\uff01\uff0c\uff1b\uff1f]")  # the full-width marks 、。！，；？ that no name has
+VERSE = re.compile(f"[{HAN}]{{5}}|[{HAN}]{{7}}")  # a line of regular Chinese verse
+# A run that is longer than a word: what parts words there is no space.
+UNPARTED = re.compile(f"[{HAN}{HIRAGANA}{KATAKANA}]{{4,}}|[{SYLLABIC}]{{16,}}")
+LOOKED_AT = 1 << 20  # characters
+
+
+def has_spaceless(text: str) -> bool:
+    """Return whether a text has any character of a script without spaces."""
+    return not text.isascii() and ANY.search(text) is not None
+
+
+def words_in(line: str) -> int:
+    """Return how many words a line has: as many as spaces part, or more where its length says so."""
+    length = sum(len(script.findall(line)) / size for script, size in CHARACTERS) + len(WORD.findall(line))
+    return max(len(line.split()), math.ceil(length))
+
+
+def is_sentence(line: str) -> bool:
+    """Return whether a line has a full-width mark of a sentence."""
+    return SENTENCE.search(line) is not None
+
+
+def is_verse(line: str) -> bool:
+    """Return whether a line is one of Chinese verse: five or seven characters, with or without a mark at the end."""
+    return VERSE.fullmatch(SENTENCE.sub("", line)) is not None
+
+
+def is_unparted(text: str) -> bool:
+    """Return whether most letters of a text stand in runs of a script without spaces that are longer than words.
+
+    Chinese, Japanese and Thai do unless somebody has put spaces between the words.
+    """
+    part = text[:LOOKED_AT]
+    letters = sum(map(str.isalnum, part))
+    return 2 * sum(len(run) for run in UNPARTED.findall(part)) > letters
