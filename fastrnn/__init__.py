@@ -48,6 +48,7 @@ from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
+    from .trained_run import TrainedRun, load_run
     from .training import Examples, evaluate, fit, predict
 
 __version__ = "0.1.0"
@@ -61,6 +62,10 @@ def __getattr__(name: str) -> Any:
         from . import training
 
         return getattr(training, name)
+    if name in ("TrainedRun", "load_run"):
+        from . import trained_run
+
+        return getattr(trained_run, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -96,6 +101,7 @@ __all__ = [
     "Stepper",
     "Symbol",
     "TokenDropout",
+    "TrainedRun",
     "VariationalDropout",
     "evaluate",
     "fit",
@@ -103,6 +109,7 @@ __all__ = [
     "get_num_threads",
     "init",
     "load_model",
+    "load_run",
     "losses",
     "metrics",
     "optim",

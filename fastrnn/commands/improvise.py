@@ -132,9 +132,8 @@ def play(
     whole: bool = True,
 ) -> int:
     """Sample over the form, ``how`` as :func:`settled` says, write what is asked for, print the figures; 0."""
-    from ..music.batching import lines
-    from ..music.generation import improvise, places_of
     from ..music.instruments import CHORDAL
+    from ..music.trained import play_over
 
     instrument, swing = how
     if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
@@ -142,20 +141,9 @@ def play(
     note(f"seed {arguments.seed}")
     if form.bars >= LONG and sys.stderr.isatty():
         note(f"sampling {form.bars:,} bars, which takes a while")
-    solo = improvise(
-        player.model,
-        player.vocabulary,
-        form,
-        choice=choice_of(arguments),
-        seed=arguments.seed,
-        primer=primer,
-        low=instrument.low,
-        high=instrument.high,
-        places=places_of(lines(player.songs.train, player.vocabulary), player.vocabulary),
-        to_the_end=whole,
+    solo, form = play_over(
+        player, form, instrument, choice=choice_of(arguments), seed=arguments.seed, primer=primer, to_the_end=whole
     )
-    if solo.ended:
-        form = form.until(solo.part.end)
     write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
     if solo.primed:
         which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
+from ..music.options import TOP_P
 from .arguments import integer, real, seed
 from .errors import UsageError
 from .notes import note
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from ..sampling import Choice
 
 SLOWEST, FASTEST = 20, 400  # quarters a minute
-SOLO = "solo"
 FRESH_SEEDS = 10_000_000  # seven digits, which are soon typed again
-TOP_P = 0.95  # of music: the last twentieth are the notes that stand out
 
 
 def add_music_options(parser: argparse.ArgumentParser) -> None:
@@ -91,42 +88,32 @@ def settle_seed(arguments: argparse.Namespace) -> None:
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
-    """The instrument that is named, or that of most songs with what they have of its range. Raises UsageError.
+    """As :func:`fastrnn.music.trained.instrument_for`. Raises UsageError."""
+    from ..music import trained
 
-    Where the songs' program is none of INSTRUMENTS, or their notes are none of its range, their own range counts.
-    """
-    from ..music.batching import range_of
-    from ..music.instruments import INSTRUMENTS, Instrument, instrument
-
-    if name is None:
-        low, high = range_of(player.songs.train)
-        program = Counter(song.part.program for song in player.songs.train).most_common(1)[0][0]
-        ranges = [(known.low, known.high) for known in INSTRUMENTS.values() if known.program == program]
-        bounds = [(max(low, lowest), min(high, highest)) for lowest, highest in ranges]
-        return Instrument(program, *next((bound for bound in bounds if bound[0] <= bound[1]), (low, high)))
-    found = instrument(name)
-    lowest, highest = player.vocabulary.low, player.vocabulary.high
-    if found.high < lowest or found.low > highest:
-        raise UsageError(f"--instrument {name} sounds {found.low}..{found.high}, this model's notes are {lowest}..{highest}")
-    return found
+    try:
+        return trained.instrument_for(player, name)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from error
 
 
 def tempo_of(player: Player, arguments: argparse.Namespace) -> float:
     """Quarters a minute: what is asked for, or what is usual in the songs, and that of one of them."""
-    tempo: float = arguments.tempo or median_low(song.piece.tempos[0][1] for song in player.songs.train)
+    from ..music.trained import usual_tempo
+
+    tempo: float = arguments.tempo or usual_tempo(player)
     return min(FASTEST, max(SLOWEST, tempo))
 
 
 def swing_of(form: Form, player: Player, arguments: argparse.Namespace) -> float:
     """The swing that is asked for, or that of one of the songs; none where beats are no quarters. Raises UsageError."""
     from ..music.piece import STRAIGHT, TICKS, beat_length
+    from ..music.trained import usual_swing
 
     others = [f"{above}/{below}" for _, above, below in form.metres if beat_length(above, below) != TICKS]
-    if not others:
-        return float(arguments.swing or median_low(song.swing for song in player.songs.train))
-    if arguments.swing not in (None, STRAIGHT):
+    if others and arguments.swing not in (None, STRAIGHT):
         raise UsageError(f"--swing is for beats of a quarter, and those of {others[0]} are not")
-    return STRAIGHT
+    return float(arguments.swing or usual_swing(player, form))
 
 
 def check_sound(form: Form, player: Player, arguments: argparse.Namespace) -> None:
@@ -145,6 +132,7 @@ def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float,
     from ..music.hands import played
     from ..music.instruments import KEYBOARDS
     from ..music.piece import Piece
+    from ..music.trained import SOLO
 
     alone = player.vocabulary.polyphonic
     part = replace(solo.part, name=SOLO, program=program)
@@ -179,6 +167,7 @@ def tell_figures(solo: Solo, form: Form, player: Player) -> None:
     from ..music.figures import figures, longest_match
     from ..music.hands import longest_match_of_hands
     from ..music.piece import commonest_metre
+    from ..music.trained import SOLO
 
     piece = improvised(solo, form)
     part, others = piece.parts[0], [song.part for song in player.songs.train]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..music.options import TOP_P
 from .arguments import add_machine_options, apply_machine_options, integer
 from .errors import UsageError
 from .music_files import check_outputs
-from .music_output import TOP_P, add_choice_options, add_music_options, choice_of, settle_seed
+from .music_output import add_choice_options, add_music_options, choice_of, settle_seed
 from .notes import note
 
 if TYPE_CHECKING:
-    from ..text.language_model import LanguageModel, Sample
-    from ..text.run_folder import RunConfig
-    from ..text.vocabulary import Tokens
+    from ..text.language_model import Sample
+    from ..trained_run import TrainedRun
 
 DESCRIPTION = """\
 Sample from the best model of a run. Text goes to standard output; what there is to say about it, such as how many of the
@@ -27,12 +28,13 @@ written to --out; fastrnn improvise plays over other chords.
 TEXT_ONLY = ("prefix", "number", "length", "sentences", "no_unk")
 MUSIC_ONLY = ("out", "wav", "sound_font", "roll", "tempo", "swing", "instrument", "comping", "bass", "drums")
 
-LINES_NUMBER, LINES_LENGTH = 10, 100
-STREAM_LENGTH = {"character": 1000, "word": 200}
+LINES_NUMBER = 10
 
 
 def add_to(subparsers: Any) -> None:
     """Add the command."""
+    from ..text.language_model import LINES_LENGTH, STREAM_LENGTH
+
     parser = subparsers.add_parser("sample", help="text or music from a trained model", description=DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what each sample begins with")
@@ -59,7 +61,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print samples, or write music; 0."""
-    from ..text.run_folder import load_language_model
+    from ..trained_run import load_run
     from ..training.folder import kind_of
 
     apply_machine_options(arguments)
@@ -67,23 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse(arguments, TEXT_ONLY, "text")
         return _play(arguments)
     _refuse(arguments, MUSIC_ONLY, "a jazz run")
+    trained = load_run(arguments.folder)
     choice = choice_of(arguments, top_p=1.0)
-    model, config = load_language_model(arguments.folder)
-    words = model.vocabulary.unit == "word"
-    options = {
-        "prefix": arguments.prefix,
-        "choice": choice,
-        "seed": arguments.seed,
-        "unk": words and not arguments.no_unk,
-    }
-    if arguments.sentences and not (words and model.reading == "stream"):
+    options = {"prefix": arguments.prefix, "no_unk": arguments.no_unk, "seed": arguments.seed, **asdict(choice)}
+    lines = trained.options.reading == "lines"
+    if arguments.sentences and (lines or trained.kind != "words"):
         raise UsageError("--sentences is for a model of a stream of words")
-    if model.reading == "lines" or arguments.sentences:
-        if model.reading == "lines" and "\n" in arguments.prefix:
-            raise UsageError("--prefix must be without line breaks: this model's texts are single lines")
-        _print_lines(model, arguments, options)
+    if lines and "\n" in arguments.prefix:
+        raise UsageError("--prefix must be without line breaks: this model's texts are single lines")
+    if lines or arguments.sentences:
+        _print_lines(trained, arguments, options)
     else:
-        _print_stream(model, config, arguments, options)
+        _print_stream(trained, arguments, options)
     return 0
 
 
@@ -96,33 +93,31 @@ def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], what: str) ->
 
 def _play(arguments: argparse.Namespace) -> int:
     """A piece over the chords of one of the songs that were learned from."""
-    import numpy as np
-
-    from ..music.generation import Form
     from ..music.run_folder import load_player
+    from ..music.trained import song_to_play_over
     from .improvise import play, settled
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
     settle_seed(arguments)
-    songs = player.songs.train
-    song = songs[np.random.default_rng(arguments.seed).integers(len(songs))]
-    form = Form.of(song.piece)
+    song, form = song_to_play_over(player, arguments.seed)
     how = settled(form, player, arguments)
     note(f"over the chords of {song.title!r}")
     return play(player, form, f"Over the chords of {song.title}", arguments, how, whole=False)
 
 
-def _print_lines(model: LanguageModel, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
-    number, length = arguments.number or LINES_NUMBER, arguments.length or LINES_LENGTH
-    samples = model.sample(number, length, sentences=arguments.sentences, **options)
+def _print_lines(trained: TrainedRun, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    from ..text.language_model import LINES_LENGTH
+
+    number = arguments.number or LINES_NUMBER
+    samples = trained.sample(number, length=arguments.length, sentences=arguments.sentences, **options)
     for sample in samples:
         print(sample.text)
     if not arguments.sentences:
         _tell_new(samples, arguments.folder)
     cut = sum(not sample.ended for sample in samples)
     if cut:
-        note(f"{cut} of {number} had not ended after {length} {model.vocabulary.unit}s")
+        note(f"{cut} of {number} had not ended after {arguments.length or LINES_LENGTH} {trained.vocabulary.unit}s")
 
 
 def _tell_new(samples: list[Sample], folder: Path) -> None:
@@ -137,14 +132,14 @@ def _tell_new(samples: list[Sample], folder: Path) -> None:
         note(f"{new} of {len(samples)} are new: not among the {len(known):,} distinct lines trained on")
 
 
-def _print_stream(model: LanguageModel, config: RunConfig, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
-    number, length = arguments.number or 1, arguments.length or STREAM_LENGTH[model.vocabulary.unit]
+def _print_stream(trained: TrainedRun, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    number, length = arguments.number or 1, arguments.length
     if number == 1:
-        texts = [_print_as_it_comes(model.stream(length, **options), arguments.prefix)]
+        texts = [_print_as_it_comes(trained.stream(length, **options), arguments.prefix)]
     else:
-        texts = [sample.text for sample in model.sample(number, length, **options)]
+        texts = [sample.text for sample in trained.sample(number, length=length, **options)]
         print("\n\n".join(texts))
-    note(_copied("".join(texts), model.vocabulary, config))
+    note(_copied("".join(texts), trained))
 
 
 def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
@@ -157,12 +152,14 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
     return "".join(whole)
 
 
-def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
+def _copied(text: str, trained: TrainedRun) -> str:
     """How much of a sampled stream is in the text trained on, as far as that is still there."""
     from ..text.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
+    from ..text.run_folder import RunConfig
     from ..text.training import held_out
 
+    vocabulary, config = trained.vocabulary, RunConfig.load(trained.folder)
     unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
     grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
     unknown = f"how many of its {grams} are copied is not known: "
@@ -172,8 +169,8 @@ def _copied(text: str, vocabulary: Tokens, config: RunConfig) -> str:
         return unknown + "the text trained on is not there any more"
     if training.sha256 != config.sha256:
         return unknown + "the text trained on has changed"
-    sampled, trained = (vocabulary.encode(part) if unit == "word" else part for part in (text, training.content))
-    share = copied_share(sampled, trained[: -held_out(len(trained), config.options.val_fraction, f"{unit}s")], n)
+    sampled, learned = (vocabulary.encode(part) if unit == "word" else part for part in (text, training.content))
+    share = copied_share(sampled, learned[: -held_out(len(learned), config.options.val_fraction, f"{unit}s")], n)
     if share is None:
         return unknown + f"it is shorter than {n} {unit}s"
     return f"{share:.1%} of its {grams} occur in the text trained on"

@@ -16,8 +16,9 @@ from .text_files import add_file_options, reading
 from .verdict import lost, probability, verdict
 
 if TYPE_CHECKING:
-    from ..text.language_model import LanguageModel, Score
+    from ..text.language_model import Score
     from ..text.reading import TextFormat
+    from ..trained_run import TrainedRun
 
 DESCRIPTION = """\
 Print the log-probability of texts under the best model of a run, in nats, their probability and their perplexity.
@@ -41,25 +42,29 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the figures; 0."""
-    from ..text.run_folder import load_language_model
+    from ..trained_run import load_run
+    from ..training.folder import CONFIG
 
     apply_machine_options(arguments)
     _check_options(arguments)
     texts = [*arguments.texts, *(_lines(arguments) if arguments.file else [])]
     if not texts:
         raise UsageError("there is nothing to score: give TEXT or --file FILE")
-    model, _ = load_language_model(arguments.folder)
+    trained = load_run(arguments.folder)
+    if trained.kind == "jazz":
+        path = arguments.folder / CONFIG
+        raise UsageError(f"{path} is not the configuration of a character model or a word model, but of jazz")
     for text in texts:
-        _check(model, text)
-    scores = [model.score(text) for text in texts]
+        _check(trained, text)
+    scores = trained.score(texts)
     if arguments.verbose:
         for score in scores:
-            _print_table(score, model)
+            _print_table(score, trained)
     if len(scores) == 1:
-        _print_one(scores[0], model)
+        _print_one(scores[0], trained)
     else:
-        _print_side_by_side(scores, model)
-    _tell_unknown(scores, model.vocabulary.unit)
+        _print_side_by_side(scores, trained)
+    _tell_unknown(scores, trained.vocabulary.unit)
     return 0
 
 
@@ -88,26 +93,26 @@ def _check_options(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name} is for --file")
 
 
-def _check(model: LanguageModel, text: str) -> None:
+def _check(trained: TrainedRun, text: str) -> None:
     """Raise UsageError for what this model cannot score."""
-    unit = model.vocabulary.unit
-    if model.reading == "lines" and "\n" in text:
+    unit = trained.vocabulary.unit
+    if trained.options.reading == "lines" and "\n" in text:
         raise UsageError("the text must be without line breaks: this model's texts are single lines")
-    if (model.reading == "stream" or unit == "word") and not model.vocabulary.encode(text).size:
+    if (trained.options.reading == "stream" or unit == "word") and not trained.vocabulary.encode(text).size:
         raise UsageError(f"the text must have at least one {unit}")
 
 
-def _end(model: LanguageModel) -> str:
+def _end(trained: TrainedRun) -> str:
     """What ends a text, in words."""
-    if model.reading == "lines":
+    if trained.options.reading == "lines":
         return "the end of the line"
-    return "the end of the sentence" if model.vocabulary.unit == "word" else ""
+    return "the end of the sentence" if trained.vocabulary.unit == "word" else ""
 
 
-def _print_one(score: Score, model: LanguageModel) -> None:
-    unit, count = model.vocabulary.unit, len(score.tokens)
-    ends = bool(_end(model))
-    end = f", {_end(model)} included" if ends else ""
+def _print_one(score: Score, trained: TrainedRun) -> None:
+    unit, count = trained.vocabulary.unit, len(score.tokens)
+    ends = bool(_end(trained))
+    end = f", {_end(trained)} included" if ends else ""
     rows = {
         "log-probability:": f"{score.log_probability:.4f} nats ({count} {unit}{'s' * (count != 1)}{end})",
         "probability:": probability(score.log_probability),
@@ -120,8 +125,8 @@ def _print_one(score: Score, model: LanguageModel) -> None:
         print(f"{name:<19} {value}")
 
 
-def _print_side_by_side(scores: list[Score], model: LanguageModel) -> None:
-    unit, ends = model.vocabulary.unit, bool(_end(model))
+def _print_side_by_side(scores: list[Score], trained: TrainedRun) -> None:
+    unit, ends = trained.vocabulary.unit, bool(_end(trained))
     count = f"{unit}s + end" if ends else f"{unit}s"
     width = max(10, len(count))
     losing = any(score.unknown for score in scores)
@@ -145,8 +150,8 @@ def _tell_unknown(scores: list[Score], unit: str) -> None:
         note(f"{UNK} stands for: {', '.join(unknown if unit == 'word' else map(repr, unknown))}")
 
 
-def _print_table(score: Score, model: LanguageModel) -> None:
-    unit, width = model.vocabulary.unit, max(9, *map(len, score.tokens))
+def _print_table(score: Score, trained: TrainedRun) -> None:
+    unit, width = trained.vocabulary.unit, max(9, *map(len, score.tokens))
     print(f"{unit:>{width}}  {'probability':>11}  {'bits':>7}")
     for token, log_probability in zip(score.tokens, score.log_probabilities.tolist(), strict=True):
         name = token if unit == "word" else "end" if token == "\n" else repr(token)

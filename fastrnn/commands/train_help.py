@@ -49,9 +49,10 @@ WORDS = Help(
     description="Train a word language model (RNN, GRU or LSTM) on text, and keep it in a run folder.\n\n"
     + _READINGS.format(item="sentence"),
     epilog="""\
-The text is UTF-8, or what --encoding or a byte order mark says, with spaces between words. A token is a word (don't, sea-coal), a number, or a run of one
-punctuation mark. The most frequent words of the part trained on are the vocabulary, all others become <UNK>. <EOS>
-ends each line or, in a stream, each sentence: after . ! ? and at blank lines.
+The text is UTF-8, or what --encoding or a byte order mark says, with spaces between words. A token is a word (don't,
+sea-coal), a number, or a run of one punctuation mark. The most frequent words of the part trained on are the
+vocabulary, all others become <UNK>. <EOS> ends each line or, in a stream, each sentence: after . ! ? and at blank
+lines.
 
 Held-out perplexity is printed beside that of a unigram model and of a bigram model with Kneser-Ney smoothing.
 """

@@ -14,6 +14,8 @@ DEFAULTS: dict[str, Any] = {
     "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
 }  # fmt: skip
 
+TOP_P = 0.95  # of what is sampled: the last twentieth are the notes that stand out
+
 
 @dataclass(frozen=True, kw_only=True)
 class JazzOptions(RunOptions):

@@ -17,6 +17,8 @@ from .word_vocabulary import WordVocabulary
 
 Array = NDArray[Any]
 
+LINES_LENGTH = 100  # tokens of a sample at most, unless asked otherwise
+STREAM_LENGTH = {"character": 1000, "word": 200}
 SIDE_BY_SIDE = 64  # samples in one batch
 CHUNK = 256  # tokens between two looks at Ctrl-C in sampling, and steps of one pass in scoring
 
@@ -75,10 +77,19 @@ class LanguageModel:
         self.start = start_of_stream(vocabulary) if stream else NOTHING
         self.eos = self.start if stream else vocabulary.id(vocabulary.end)
 
+    @property
+    def has_sentences(self) -> bool:
+        """Whether its texts are a stream whose sentences end with ``<EOS>``."""
+        return self.reading == "stream" and self.vocabulary.unit == "word"
+
+    def default_length(self, sentences: bool = False) -> int:
+        """How many tokens a sample has at most, unless asked otherwise."""
+        return LINES_LENGTH if sentences or self.reading == "lines" else STREAM_LENGTH[self.vocabulary.unit]
+
     def sample(
         self,
         number: int = 1,
-        length: int = 100,
+        length: int | None = None,
         *,
         prefix: str = "",
         choice: Choice = PLAIN,
@@ -86,15 +97,18 @@ class LanguageModel:
         unk: bool = False,
         sentences: bool = False,
     ) -> list[Sample]:
-        """Texts of up to ``length`` tokens after the prefix.
+        """Texts of up to ``length`` tokens after the prefix (None: 100 of lines and sentences, 1000 characters or 200 words
+        of a stream).
 
         Each has its own random numbers from ``seed`` (None: fresh ones), so the first of many is the same as the first
         of one, but for the rounding of the logits. ``<UNK>`` is rejected unless ``unk``. Lines end with their end; a
         stream goes on, but one of words ends with its first sentence if ``sentences``. Raises UnknownCharacters, TypeError
         or ValueError.
         """
+        if sentences and not self.has_sentences:
+            raise ValueError("sentences is for a model of a stream of words")
         checks.positive_int("number", number)
-        checks.positive_int("length", length)
+        length = checks.positive_int("length", self.default_length(sentences) if length is None else length)
         seeds = np.random.SeedSequence(seed)
         stop = self.eos if sentences or self.reading == "lines" else NOTHING
         samples: list[Sample] = []
@@ -108,7 +122,7 @@ class LanguageModel:
 
     def stream(
         self,
-        length: int = 1000,
+        length: int | None = None,
         *,
         prefix: str = "",
         choice: Choice = PLAIN,
@@ -116,7 +130,7 @@ class LanguageModel:
         unk: bool = False,
     ) -> Iterator[str]:
         """One text, as :meth:`sample` gives it, in pieces as they come; the prefix is not repeated."""
-        checks.positive_int("length", length)
+        length = checks.positive_int("length", self.default_length() if length is None else length)
         stop = self.eos if self.reading == "lines" else NOTHING
         pieces = self._sampled(prefix, _generators(np.random.SeedSequence(seed), 1), length, choice, unk, stop)
         decode = self._decoder(prefix)

@@ -1,0 +1,75 @@
+"""What a trained run on text does: sample and score; see :class:`fastrnn.trained_run.TrainedRun`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..checks import describe
+from ..sampling import Choice
+from .language_model import LanguageModel, Sample, Score
+from .run_folder import RunConfig, load_language_model
+
+
+class TextParts:
+    """A language model of characters or words, with the configuration of its run."""
+
+    songs = None
+
+    def __init__(self, language_model: LanguageModel, config: RunConfig) -> None:
+        self.language_model, self.config = language_model, config
+        self.options = config.options
+        self.model, self.vocabulary = language_model.model, language_model.vocabulary
+
+    @classmethod
+    def load(cls, folder: Path, *, backend: str | None = None) -> TextParts:
+        """Load a run's best model. Raises RunError, CheckpointError, OSError."""
+        return cls(*load_language_model(folder, backend=backend))
+
+    def score(self, item: Any) -> Score:
+        """Return how probable the model finds a text. Raises TypeError, ValueError, UnknownCharacters."""
+        if not isinstance(item, str):
+            raise TypeError(f"text must be a str, or a list of them, got {describe(item)}")
+        return self.language_model.score(item)
+
+    def sample(
+        self,
+        number: int,
+        *,
+        length: int | None = None,
+        prefix: str = "",
+        sentences: bool = False,
+        no_unk: bool = False,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        greedy: bool = False,
+        seed: int | None = None,
+    ) -> list[Sample]:
+        """Return samples with the defaults of ``fastrnn sample``. Raises TypeError, ValueError, UnknownCharacters."""
+        choice = Choice(temperature, top_k, top_p, greedy)
+        unk = self._unk(no_unk)
+        return self.language_model.sample(
+            number, length, prefix=prefix, choice=choice, seed=seed, unk=unk, sentences=sentences
+        )
+
+    def stream(
+        self,
+        length: int | None = None,
+        *,
+        prefix: str = "",
+        no_unk: bool = False,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        greedy: bool = False,
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Return one sample in pieces. Raises as :meth:`sample` does."""
+        choice = Choice(temperature, top_k, top_p, greedy)
+        return self.language_model.stream(length, prefix=prefix, choice=choice, seed=seed, unk=self._unk(no_unk))
+
+    def _unk(self, no_unk: bool) -> bool:
+        """Return whether ``<UNK>`` may be sampled: as a word it may, a character it never is."""
+        return self.vocabulary.unit == "word" and not no_unk
