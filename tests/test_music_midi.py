@@ -193,21 +193,10 @@ def test_programs_are_those_set_last(tracks):
     assert programs_of(*files) == expected
 
 
-def test_a_wrong_key_signature_does_no_harm():
-    wrong = smf.meta(0x59, bytes([100, 7]))
-    assert notes_of(midi(track((0, wrong), (0, on(60)), (480, off(60)), (0, on(64)), (480, off(64))))) == notes_of(smf.SCALE)
-
-
 def test_other_chunks_are_skipped_and_riff_is_unwrapped():
     assert parse_midi(WRAPPED) == parse_midi(RICH)
     assert parse_midi(smf.riff(SWUNG)) == parse_midi(SWUNG)
     assert parse_midi(RICH + b"\0") == parse_midi(RICH)
-
-
-def test_names_in_utf_8_and_latin_1():
-    notes = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
-    for raw in ("Flöte".encode(), "Flöte".encode("latin1")):
-        assert parse_midi(midi(track((0, smf.meta(3, raw + b"\0 ")), *notes))).parts[0].name == "Flöte"
 
 
 def test_of_a_name_as_much_is_kept_as_an_error_can_list():
@@ -240,21 +229,19 @@ BAD = [
     (midi(track((0, on(60)), (1, off(60))), type=2), "type 2"),
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0), "has no beats"),
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0xE728), "in frames, not in beats"),
-    (midi(track((0, bytes([0x90, 200, 1])))), "is damaged: data byte must be in range 0..127"),
-    (midi(track((0, smf.meta(0x58, b"")))), "is damaged: a message in it makes no sense"),
+    (midi(track((0, bytes([0x90, 200, 1])))), r"has no notes \(repaired: 1 note of a pitch above 127 skipped\)$"),
+    (midi(track((0, smf.meta(0x58, b"")))), r"has no notes \(repaired: 1 impossible time signature skipped\)$"),
+    (midi(track((0, b"\x3c\x50"))), "is damaged: an event has no status; before that it has no notes$"),
+    (
+        midi(track((0, on(60)), (0, smf.meta(1, b"x" * 9)[:-8] + END))),
+        "is damaged: an event reaches beyond the end of its track",
+    ),
     (midi(track()), "has no notes$"),
     (midi(), "has no notes$"),
     (midi(track((0, on(60)), (1, off(60)))), "has only one note$"),
     (midi(track((0, on(36, channel=9)), (1, off(36, channel=9)))), "has no notes but drums$"),
     (midi(track((0, on(60)), (2**28 - 1, off(60)), (0, on(60)), (2**28 - 1, off(60)))), "more than 20,000 quarters"),
-    (
-        midi(track((0, smf.meta(0x51, b"\0\0\0")), (0, on(60)), (1, off(60)))),
-        "of inf quarters a minute: expected 4 to 1000",
-    ),
-    (midi(track((0, tempo(3000)), (0, on(60)), (1, off(60)))), "a tempo of 3000 quarters"),
-    (midi(track((0, metre(0, 2)), (0, on(60)), (1, off(60)))), "a metre of 0/4"),
-    (midi(track((0, metre(4, 255)), (0, on(60)), (1, off(60)))), r"a metre of 4/2\^255"),
-    (smf.SCALE[:14] + smf.chunk(b"MTrk", b"\x80" * 5000), "is damaged: a run"),
+    (smf.SCALE[:14] + smf.chunk(b"MTrk", b"\x80" * 5000), "is damaged: a number has more than four bytes"),
 ]
 
 
@@ -304,7 +291,7 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
 
 def test_where_mido_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mido", None)
-    for call in (lambda: parse_midi(smf.SCALE), lambda: read_collection([tmp_path]), lambda: midi_bytes(Piece())):
+    for call in (lambda: read_collection([tmp_path]), lambda: midi_bytes(Piece())):
         with pytest.raises(MidiError, match=r"need mido, which is not installed .*pip install '\.\[train\]'"):
             call()
 

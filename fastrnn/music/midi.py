@@ -1,23 +1,21 @@
 """Reading MIDI files into pieces.
 
-Files are parsed by mido, the library below pretty_midi, and not by pretty_midi itself: that turns beats into seconds, loses
-notes of no length and notes that are never ended, ends all open notes of a pitch at once, and looks for tempos and metres on
-the first track only. Here a note's place is its beat, exactly; swing is then taken off, and what is left is rounded to the
-grid of 12 ticks a quarter.
+pretty_midi is not used, because it turns beats into seconds, loses notes of no length and notes that are never ended, ends
+all open notes of a pitch at once, and looks for tempos and metres on the first track only. Here ``midi_chunks.py`` and
+``midi_events.py`` read the bytes, ``midi_tracks.py`` the notes. A note's place is its beat, exactly; swing is then taken
+off, and what is left is rounded to the grid of 12 ticks a quarter.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +24,14 @@ from ..checks import printable
 from ..info import install_extra
 from .chords import Chord, ChordError, parse_chord
 from .grid import Ints, heard_swing, on_grid, straightened, straightened_words
+from .midi_chunks import NoMidi, read_chunks
+from .midi_repairs import repairs_line
 from .midi_tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .piece import Note, Part, Piece, separated
 
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take ten seconds
 LONGEST = 20_000  # quarters of a piece: three hours of them
-SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute
 _SECTIONS = list("ABCDEFG")
-
-_ENDLESS = re.compile(rb"[\x80-\xff]{2048}")
-_KEY_SIGNATURE = re.compile(rb"\xff\x59\x02..", re.DOTALL)
-_NO_KEY = b"\xff\x59\x02\x00\x00"
 
 
 class MidiError(ValueError):
@@ -47,7 +42,7 @@ class MidiError(ValueError):
 
 
 def library() -> Any:
-    """mido, imported when it is first needed. Raises MidiError that says how to install it."""
+    """Return mido, which writes files, imported when it is first needed. Raises MidiError that says how to install it."""
     try:
         import mido
     except ImportError:
@@ -70,9 +65,14 @@ def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest
     "Intro", are left out. Single letters that come in the order A, B, C are sections, and no chords, but for the
     markers of files that :func:`fastrnn.music.midi_writing.write_midi` wrote.
 
+    An event that cannot be is skipped if no note depends on it, and repaired if its meaning is plain. A damaged or cut-off
+    track is read up to that place, without the notes that sound there. :mod:`fastrnn.music.midi_events` and
+    :mod:`fastrnn.music.midi_chunks` have the rules, :func:`read_midi_with_repairs` says what was done. Names and words are
+    decoded as :mod:`fastrnn.music.midi_text` describes.
+
     Raises MidiError for a file above ``largest`` bytes (before it is read), for what is no regular file, for one that is no
-    MIDI file or is damaged or cut off, for tempos outside 4..1000 quarters a minute, metres that cannot be, more than 20,000
-    quarters, and fewer than ``fewest`` notes; OSError where it cannot be read.
+    MIDI file of beats, and for fewer than ``fewest`` notes that can be trusted, within the first 20,000 quarters. Raises
+    OSError where the file cannot be read.
     """
     return read_midi_with_repairs(path, drums=drums, fewest=fewest, largest=largest)[0]
 
@@ -87,7 +87,7 @@ def read_midi_with_repairs(
     results can be sent between processes.
     """
     path = Path(path)
-    return parse_midi(_content(path, largest), str(path), drums=drums, fewest=fewest), Counter()
+    return _parse(_content(path, largest), str(path), drums, fewest)
 
 
 def _content(path: Path, largest: int) -> bytes:
@@ -107,13 +107,17 @@ def _content(path: Path, largest: int) -> bytes:
 
 def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewest: int = 2) -> Piece:
     """As :func:`read_midi`, from the file's content; ``name`` is what errors call it. Raises MidiError."""
-    file = _load(data, name)
-    tracks = read_tracks(file.tracks)
-    per_quarter = file.ticks_per_beat
-    if max((track.end for track in tracks), default=0) > LONGEST * per_quarter:
-        raise MidiError(f"{name} claims to last more than {LONGEST:,} quarters, which is more than is read")
-    for track in tracks:
-        _check_changes(track, name)
+    return _parse(data, name, drums, fewest)[0]
+
+
+def _parse(data: bytes, name: str, drums: bool, fewest: int) -> tuple[Piece, Counter[str]]:
+    """The piece in a file's content, and what was repaired."""
+    repairs: Counter[str] = Counter()
+    try:
+        file = read_chunks(data, LONGEST, repairs)
+    except NoMidi as error:
+        raise MidiError(f"{name} {error}") from None
+    tracks, per_quarter = read_tracks(file.tracks, repairs), file.per_quarter
     played = [part for track in tracks for part in _played(track)]
     onsets = [part.onset for part in played if not part.is_drum]
     swing, spread = heard_swing(onsets, per_quarter)
@@ -121,73 +125,21 @@ def parse_midi(data: bytes, name: str = "the data", *, drums: bool = False, fewe
     kept = tuple(part for part in parts if drums or not part.is_drum)
     notes = sum(len(part.notes) for part in kept)
     if notes < fewest:
-        how_many = "only one note" if notes == 1 else f"only {notes} notes" if notes else "no notes"
-        raise MidiError(f"{name} has {how_many}{' but drums' if len(kept) < len(parts) else ''}")
+        raise MidiError(f"{name} {_too_few(notes, len(kept) < len(parts), file.fault, repairs)}")
     ends = [int(on_grid(track.rest, per_quarter)) for track in tracks] + [part.end for part in parts]
     metres, tempos = (_changes(tracks, kind, per_quarter) for kind in ("metres", "tempos"))
     chords = _chords(tracks, partial(straightened_words, parts=onsets, per_quarter=per_quarter, swing=swing, spread=spread))
-    return Piece(kept, metres, tempos, chords, max(ends, default=0), swing)
+    return Piece(kept, metres, tempos, chords, max(ends, default=0), swing), repairs
 
 
-def _load(data: bytes, name: str) -> Any:
-    """mido's MidiFile. Raises MidiError for what it cannot be made from."""
-    mido = library()
-    data = _known_chunks(_unwrapped(data))
-    if data[:4] != b"MThd":
-        raise MidiError(f"{name} is not a MIDI file: it {'does not begin with MThd' if data else 'is empty'}")
-    if _ENDLESS.search(data):  # read as one number it would take mido quadratic time; numbers have four bytes at most
-        raise MidiError(f"{name} is damaged: a run of 2,048 bytes that are no music")
-    try:
-        try:
-            file = mido.MidiFile(file=io.BytesIO(data))
-        except mido.KeySignatureError:  # seen in many files that are sound otherwise, and not needed
-            file = mido.MidiFile(file=io.BytesIO(_KEY_SIGNATURE.sub(_NO_KEY, data)))
-    except EOFError:
-        raise MidiError(f"{name} is cut off: it ends amid a track") from None
-    except Exception as error:  # mido trusts its input: any error may come out of bytes that are not what it expects
-        said = str(error) if isinstance(error, (OSError, ValueError, mido.KeySignatureError)) else ""
-        fault = " ".join(said.split()) or "a message in it makes no sense"
-        raise MidiError(f"{name} is damaged: {fault[:200]}") from None
-    if file.type not in (0, 1):
-        raise MidiError(f"{name} is a MIDI file of type {file.type}: expected 0 or 1, in which tracks sound together")
-    if file.ticks_per_beat <= 0:
-        raise MidiError(f"{name} counts time in frames, not in beats" if file.ticks_per_beat else f"{name} has no beats")
-    return file
-
-
-def _unwrapped(data: bytes) -> bytes:
-    """The MIDI file in a RIFF file of them; other data as it is."""
-    if data[:4] != b"RIFF" or data[8:12] != b"RMID":
-        return data
-    return next((chunk[8:] for chunk in _chunks(data[12:], "little") if chunk[:4] == b"data"), data)
-
-
-def _known_chunks(data: bytes) -> bytes:
-    """A MIDI file without what the standard says to skip and mido does not: chunks that are no header and no track."""
-    if data[:4] != b"MThd":
-        return data
-    return b"".join(chunk for chunk in _chunks(data, "big") if chunk[:4] in (b"MThd", b"MTrk"))
-
-
-def _chunks(data: bytes, order: Literal["big", "little"]) -> Iterator[bytes]:
-    """Chunks with their heads, a name and a size of four bytes each; those of RIFF (little) begin at even places."""
-    at = 0
-    while at < len(data):
-        size = int.from_bytes(data[at + 4 : at + 8], order)
-        yield data[at : at + 8 + size]
-        at += 8 + size + (size % 2 if order == "little" else 0)
-
-
-def _check_changes(track: Track, name: str) -> None:
-    for _, bpm in track.tempos:
-        if not SLOWEST <= bpm <= FASTEST:
-            expected = f"expected {SLOWEST:g} to {FASTEST:g}"
-            raise MidiError(f"{name} has a tempo of {bpm:.4g} quarters a minute: {expected}")
-    for _, numerator, denominator in track.metres:
-        if not (numerator and denominator <= 64):
-            power = denominator.bit_length() - 1
-            shown = str(denominator) if power < 20 else f"2^{power}"
-            raise MidiError(f"{name} has a metre of {numerator}/{shown}, which cannot be")
+def _too_few(notes: int, has_drums: bool, fault: str, repairs: Counter[str]) -> str:
+    """The end of the sentence that refuses a file with too few notes that can be trusted."""
+    how_many = "only one note" if notes == 1 else f"only {notes} notes" if notes else "no notes"
+    how_many += " but drums" if has_drums else ""
+    if fault:
+        return f"{fault}; before that it has {how_many}"
+    said = repairs_line(repairs)
+    return f"has {how_many}" + (f" ({said})" if said else "")
 
 
 @dataclass(frozen=True)

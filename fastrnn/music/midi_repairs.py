@@ -1,13 +1,50 @@
-"""What was skipped or repaired while a MIDI file was read, and the line that says so."""
+"""What was skipped or repaired while a MIDI file was read, and the line that says so.
+
+A counter of repairs maps a phrase below to how often it happened. Counters of several files can be added.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 
+_PLURALS: dict[str, str] = {}
+
+
+def _phrase(text: str) -> str:
+    """Return a phrase in the singular, and register its plural, which has an s at the star."""
+    singular = text.replace("*", "")
+    _PLURALS[singular] = text.replace("*", "s")
+    return singular
+
+
+PROGRAM = _phrase("program change* out of range skipped")
+CONTROL = _phrase("control change* out of range skipped")
+BEND = _phrase("pitch bend* out of range skipped")
+AFTERTOUCH = _phrase("aftertouch message* out of range skipped")
+PITCH = _phrase("note* of a pitch above 127 skipped")
+RELEASE = _phrase("note-off* of a pitch above 127 skipped")
+VELOCITY = _phrase("note* of a velocity above 127 read with 127")
+SYSTEM = _phrase("system message* without a place in files skipped")
+TEMPO = _phrase("impossible tempo* skipped")
+METRE = _phrase("impossible time signature* skipped")
+SHORT_METRE = _phrase("incomplete time signature* completed")
+KEY = _phrase("impossible key signature* skipped")
+SMPTE = _phrase("impossible SMPTE offset* skipped")
+HEADER_LENGTH = _phrase("header length* corrected")
+TRACK_COUNT = _phrase("track count* corrected")
+TRACK_LENGTH = _phrase("track length* corrected")
+MISSING = _phrase("track* missing")
+NO_END = _phrase("track* without an End of Track read")
+DAMAGED = _phrase("damaged track* read up to the damage")
+CUT = _phrase("cut-off track* read up to the cut")
+UNENDED = _phrase("note* whose end is lost left out")
+ENCODING = _phrase("text* read as Windows-1252 because chardet is not installed")
+
 
 def repairs_line(repairs: Counter[str]) -> str:
     """Return the line that sums up repairs, such as "repaired: 3 program changes out of range skipped".
 
-    ``repairs`` counts phrases in the singular. The most frequent comes first; the line is empty if there are none.
+    The most frequent comes first. The line is empty if there are none.
     """
-    return "repaired: " + ", ".join(f"{count:,} x {phrase}" for phrase, count in repairs.most_common()) if repairs else ""
+    counted = (f"{count:,} {phrase if count == 1 else _PLURALS[phrase]}" for phrase, count in repairs.most_common())
+    return f"repaired: {', '.join(counted)}" if repairs else ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from . import midi_repairs as repair
+from .midi_events import METRE, NOTE_OFF, NOTE_ON, PROGRAM, TEMPO, TEXTS, TRACK_NAME, Events
+from .midi_text import Decoder, decoder_of
 
 DRUMS = 9  # General MIDI's channel for them, counted from 0
-WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords, as mido calls them; the first that are count
+WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords; the first that are count
+_WORD_TYPES = {6: "marker", 1: "text", 5: "lyrics"}  # by the type of a meta event
 MARKED = "fastrnn: markers are chords"  # a text in the files that are written here: letters alone are no sections there
 LONGEST_NAME = 80  # characters of a track's: errors list the names
-_SILENCE = (120, 123)  # the controllers "all sound off" and "all notes off"
+SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute
+FINEST = 64  # the denominator of a metre
 _NO_PROGRAM = (-1, 0)  # the tick at which it was set, and which it is
 
 
@@ -33,27 +38,28 @@ class Track:
         return self.end if self.end > max((row[1] for rows in self.notes.values() for row in rows), default=0) else 0
 
 
-def read_tracks(tracks: Sequence[Iterable[Any]]) -> list[Track]:
-    """All tracks of a file, each of mido's messages.
+def read_tracks(tracks: Sequence[Events], repairs: Counter[str]) -> list[Track]:
+    """Read all tracks of a file; ``repairs`` counts what was skipped or repaired.
 
     A channel's program is the one that was set last, on whatever track. At one tick a track's own counts, from where it
     stands among the track's notes, before those of other tracks, and of these the last one's.
     """
     programs = _Programs(tracks)
-    return [_read_track(messages, number, programs) for number, messages in enumerate(tracks)]
+    texts = [content for events in tracks for _, kind, content in events.metas if kind in TEXTS]
+    decode = decoder_of(texts, repairs)
+    keyboards = [_Keyboard(Track(), number, programs) for number in range(len(tracks))]
+    return [_read_track(events, keyboard, decode, repairs) for events, keyboard in zip(tracks, keyboards, strict=True)]
 
 
 class _Programs:
     """The programs that are set on all tracks."""
 
-    def __init__(self, tracks: Sequence[Iterable[Any]]) -> None:
+    def __init__(self, tracks: Sequence[Events]) -> None:
         self._set: dict[tuple[int, int], dict[int, int]] = {}  # by channel and tick: by track, in the file's order
-        for number, messages in enumerate(tracks):
-            at = 0
-            for message in messages:
-                at += message.time
-                if message.type == "program_change":
-                    self._set.setdefault((message.channel, at), {})[number] = message.program
+        for number, events in enumerate(tracks):
+            for at, status, program, _ in events.messages:
+                if status >> 4 == PROGRAM:
+                    self._set.setdefault((status & 15, at), {})[number] = program
         self._ticks: dict[int, list[int]] = {}  # by channel
         for channel, tick in sorted(self._set):
             self._ticks.setdefault(channel, []).append(tick)
@@ -82,13 +88,12 @@ class _Keyboard:
     open: dict[tuple[int, int], deque[tuple[int, int, int]]] = field(default_factory=dict)  # by channel and pitch
     own: dict[int, tuple[int, int]] = field(default_factory=dict)  # by channel: when this track set its program, and which
 
-    def strike(self, at: int, message: Any) -> None:
-        channel = message.channel
+    def strike(self, at: int, channel: int, pitch: int, velocity: int) -> None:
         own = self.own.get(channel, _NO_PROGRAM)
         elsewhere = self.programs.set_elsewhere(channel, at, self.number)
         program = elsewhere[1] if elsewhere[0] > own[0] else own[1]
         self.track.notes.setdefault((channel, program), [])  # parts come in the order in which they begin
-        self.open.setdefault((channel, message.note), deque()).append((at, message.velocity, program))
+        self.open.setdefault((channel, pitch), deque()).append((at, velocity, program))
 
     def release(self, at: int, channel: int, pitch: int) -> None:
         """End the note that was struck first; a release of none is no fault."""
@@ -103,39 +108,52 @@ class _Keyboard:
             for _ in range(len(sounding) if channel in (None, of) else 0):
                 self.release(at, of, pitch)
 
+    def drop(self, repairs: Counter[str]) -> None:
+        """Leave out the notes that sound, because the track was not read to where they end."""
+        unended = sum(map(len, self.open.values()))
+        if unended:
+            repairs[repair.UNENDED] += unended
+        self.track.notes = {part: rows for part, rows in self.track.notes.items() if rows}
 
-def _read_track(messages: Iterable[Any], number: int, programs: _Programs) -> Track:
-    track = Track()
-    keyboard = _Keyboard(track, number, programs)
-    at = 0
-    for message in messages:
-        at += message.time
-        kind = message.type
-        if kind == "note_on" and message.velocity:
-            keyboard.strike(at, message)
-        elif kind in ("note_on", "note_off"):
-            keyboard.release(at, message.channel, message.note)
-        elif kind == "control_change" and message.control in _SILENCE:
-            keyboard.silence(at, message.channel)
-        elif kind == "program_change":
-            keyboard.own[message.channel] = at, message.program
-        elif kind == "set_tempo":
-            track.tempos.append((at, 6e7 / message.tempo if message.tempo else float("inf")))
-        elif kind == "time_signature":
-            track.metres.append((at, message.numerator, message.denominator))
-        elif kind in WORDS:
-            track.words[kind].append((at, _text(message.text)))
-        elif kind == "track_name":
-            track.name = track.name or _text(message.name)[:LONGEST_NAME]
-    track.end = at
-    keyboard.silence(at)
+
+def _read_track(events: Events, keyboard: _Keyboard, decode: Decoder, repairs: Counter[str]) -> Track:
+    track = keyboard.track
+    track.end = events.end
+    for at, status, one, two in events.messages:
+        kind, channel = status >> 4, status & 15
+        if kind == NOTE_ON and two:
+            keyboard.strike(at, channel, one, two)
+        elif kind in (NOTE_ON, NOTE_OFF):
+            keyboard.release(at, channel, one)
+        elif kind == PROGRAM:
+            keyboard.own[channel] = at, one
+        else:
+            keyboard.silence(at, channel)
+    if events.fault:
+        keyboard.drop(repairs)
+    else:
+        keyboard.silence(events.end)
+    for at, kind, content in events.metas:
+        _add_meta(track, at, kind, content, decode, repairs)
     return track
 
 
-def _text(latin1: str) -> str:
-    """mido reads text as latin 1; what was UTF-8 is told by its bytes."""
-    try:
-        text = latin1.encode("latin1").decode("utf-8")
-    except UnicodeDecodeError:
-        text = latin1
-    return " ".join(text.replace("\0", " ").split())
+def _add_meta(track: Track, at: int, kind: int, content: bytes, decode: Decoder, repairs: Counter[str]) -> None:
+    """Add a tempo, a metre or a word to a track, if it is one that can be."""
+    if kind in _WORD_TYPES:
+        track.words[_WORD_TYPES[kind]].append((at, decode(content)))
+    elif kind == TRACK_NAME:
+        track.name = track.name or decode(content)[:LONGEST_NAME]
+    elif kind == TEMPO:
+        micros = int.from_bytes(content[:3], "big")
+        if len(content) >= 3 and micros and SLOWEST <= 6e7 / micros <= FASTEST:
+            track.tempos.append((at, 6e7 / micros))
+        else:
+            repairs[repair.TEMPO] += 1
+    elif kind == METRE:
+        if len(content) >= 2 and content[0] and 1 << content[1] <= FINEST:
+            track.metres.append((at, content[0], 1 << content[1]))
+            if len(content) < 4:  # how metronomes tick
+                repairs[repair.SHORT_METRE] += 1
+        else:
+            repairs[repair.METRE] += 1

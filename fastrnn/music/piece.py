@@ -7,6 +7,7 @@ beats, never in seconds: tempos say how fast the ticks pass, metres where the ba
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,6 +27,11 @@ STRAIGHT, HARDEST = 0.5, 0.72  # swing: see Piece; three quarters of a beat are 
 
 Metre = tuple[int, int, int]  # the tick from which it counts, numerator, denominator; a bar begins there
 Tempo = tuple[int, float]  # the tick from which it counts, quarters a minute
+
+
+def folded(name: str) -> str:
+    """Return a name as names are compared: without case, and half-width or composed characters in one form (NFKC)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +120,9 @@ class Piece:
         set_(self, "length", max([self.length, *(part.end for part in parts)]))
 
     def part(self, name: str) -> Part:
-        """The first part of that name, whatever the case. Raises ValueError, which says what parts there are."""
+        """Return the first part of that name, compared by :func:`folded`. Raises ValueError, which lists the parts."""
         for part in self.parts:
-            if part.name.strip().casefold() == name.strip().casefold():
+            if folded(part.name) == folded(name):
                 return part
         raise ValueError(f"name must be one of {', '.join(repr(part.name) for part in self.parts)}, got {name!r}")
 

@@ -10,9 +10,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from .piece import TICKS, Note, Part, Piece, separated
+from .piece import TICKS, Note, Part, Piece, folded, separated
 
-WORDS = ("melody", "lead", "solo", "vocal", "voice", "theme")  # in the name of a part that is the melody
+WORDS = (  # in the name of a part that is the melody
+    *("melody", "lead", "solo", "vocal", "voice", "theme"),
+    *("melodie", "mélodie", "melodia", "melodía", "мелодия", "メロディ", "主旋律", "멜로디"),
+)
 NAMED = 2.0  # what such a name is worth
 LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and that from which higher is not more of a melody
 BLOCK = 3  # notes at once that make a chord
@@ -60,8 +63,9 @@ def melody_score(part: Part, most: int) -> float:
     onset, _, pitch, _ = part.arrays()
     height = float(np.clip((pitch.mean() - LOW) / (HIGH - LOW), 0.05, 1))
     monophony = len(np.unique(onset)) / len(onset)
-    name = NAMED if any(word in part.name.casefold() for word in WORDS) else 1.0
-    return height * monophony * math.sqrt(len(onset) / most) * name
+    name = folded(part.name)
+    named = NAMED if any(word in name for word in WORDS) else 1.0
+    return height * monophony * math.sqrt(len(onset) / most) * named
 
 
 def chord_part_of(piece: Piece) -> Part | None:

@@ -1,0 +1,121 @@
+"""The chunks of a MIDI file: its header, and the events of its tracks, wherever these are found to begin and end.
+
+A track ends at its End of Track. If that is missing, the track's length counts, provided that it leads to the next chunk or
+to the end of the file; otherwise the track ends at the next ``MTrk``. Several programs write lengths that are wrong.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass
+
+from . import midi_repairs as repair
+from .midi_events import OVERRUN, TOO_LATE, Events, read_events
+
+_TRACK = b"MTrk"
+_HEADER = 14  # bytes of the header that are read
+_CUT = "the file ends amid it"
+_FAULTS = {
+    _CUT: "is cut off: it ends amid a track",
+    TOO_LATE: "claims to last more than {longest:,} quarters, which is more than is read",
+}
+
+
+class NoMidi(ValueError):
+    """The data are no MIDI file that can be read; the message continues a sentence that begins with the file's name."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A file of ``type`` 0 or 1, its ticks ``per_quarter``, its tracks, and the ``fault`` of the first that has one."""
+
+    type: int
+    per_quarter: int
+    tracks: list[Events]
+    fault: str
+
+
+def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
+    """Read all tracks of a MIDI file, which may be wrapped in RIFF; ``repairs`` counts what was repaired.
+
+    A track is read up to ``longest`` quarters. Raises NoMidi for what has no header, for a type other than 0 and 1, and for
+    a file without ticks a quarter.
+    """
+    data = _unwrapped(data)
+    if data[:4] != b"MThd":
+        raise NoMidi(f"is not a MIDI file: it {'does not begin with MThd' if data else 'is empty'}")
+    if len(data) < _HEADER:
+        raise NoMidi("is cut off: it ends amid its header")
+    size, type_, count, per_quarter = struct.unpack(">LHHh", data[4:_HEADER])
+    if type_ not in (0, 1):
+        raise NoMidi(f"is a MIDI file of type {type_}: expected 0 or 1, in which tracks sound together")
+    if per_quarter <= 0:
+        raise NoMidi("counts time in frames, not in beats" if per_quarter else "has no beats")
+    at = 8 + size
+    if size < 6 or not _is_chunk(data, at):
+        at = _HEADER
+        if size != 6:
+            repairs[repair.HEADER_LENGTH] += 1
+    tracks = _read_tracks(data, at, longest * per_quarter, repairs)
+    fault = next((_FAULTS.get(track.fault, f"is damaged: {track.fault}") for track in tracks if track.fault), "")
+    fault = fault.format(longest=longest)
+    if len(tracks) < count:
+        repairs[repair.MISSING] += count - len(tracks)
+        fault = fault or f"is cut off: it has {len(tracks)} of its {count} tracks"
+    if len(tracks) > count:
+        repairs[repair.TRACK_COUNT] += 1
+    return Chunks(type_, per_quarter, tracks, fault)
+
+
+def _unwrapped(data: bytes) -> bytes:
+    """The MIDI file in a RIFF file of them; other data as it is."""
+    if data[:4] != b"RIFF" or data[8:12] != b"RMID":
+        return data
+    at = 12
+    while at < len(data) and data[at : at + 4] != b"data":
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2  # chunks of RIFF begin at even places
+    return data[at + 8 : at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")] if at < len(data) else data
+
+
+def _is_chunk(data: bytes, at: int) -> bool:
+    """Whether a chunk begins at this place, or the data end there."""
+    name = data[at : at + 4]
+    if at == len(data) or name == _TRACK:
+        return True
+    size = int.from_bytes(data[at + 4 : at + 8], "big")
+    return len(name) == 4 and name.isascii() and name.decode().isprintable() and at + 8 + size <= len(data)
+
+
+def _read_tracks(data: bytes, at: int, latest: int, repairs: Counter[str]) -> list[Events]:
+    """All tracks from ``at`` on. Chunks of other kinds are skipped."""
+    tracks: list[Events] = []
+    while 0 <= at <= len(data) - 8:
+        if data[at : at + 4] == _TRACK:
+            events, at = _read_track(data, at, latest, repairs)
+            tracks.append(events)
+        elif _is_chunk(data, at):
+            at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
+        else:
+            at = data.find(_TRACK, at)
+    return tracks
+
+
+def _read_track(data: bytes, at: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
+    """The events of the track chunk at a place, and the place behind them."""
+    start = at + 8
+    end = bound = start + int.from_bytes(data[at + 4 : start], "big")
+    if not _is_chunk(data, end):
+        following = data.find(_TRACK, start)
+        bound = following if following >= 0 else len(data)
+    events, at = read_events(data, start, bound, latest, repairs)
+    if not events.ended and events.fault in ("", OVERRUN) and bound == len(data) < end:
+        events.fault = _CUT
+    if events.fault:
+        repairs[repair.CUT if events.fault == _CUT else repair.DAMAGED] += 1
+    elif not events.ended:
+        repairs[repair.NO_END] += 1
+    if at != end and not events.fault:
+        repairs[repair.TRACK_LENGTH] += 1
+    return events, at
