@@ -75,7 +75,7 @@ def wrong_lengths(data, rng):
     while 0 <= place < len(data):
         right = int.from_bytes(data[place + 4 : place + 8], "big")
         wrong = rng.choice((right, right + 6, right + 1000, right // 2, right - 1, 0, 0xFFFFFFFF))
-        data[place + 4 : place + 8] = wrong.to_bytes(4, "big")
+        data[place + 4 : place + 8] = max(wrong, 0).to_bytes(4, "big")
         place += 8 + right
 
 

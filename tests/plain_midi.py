@@ -3,9 +3,11 @@
 It knows notes only. It shares no code with the package and keeps no state but the file and the place in it.
 """
 
+OVER = "it goes over the end"
+
 
 class Broken(Exception):
-    """The next event cannot be found."""
+    """The next event cannot be found, because ..."""
 
 
 def plain_notes(data, longest=20_000):
@@ -50,37 +52,42 @@ def plain_track(data, place, latest):
     if not chunk_at(data, end):
         bound = data.find(b"MTrk", place + 8)
         bound = len(data) if bound < 0 else bound
-    at, tick, status, notes, sounding, broken, ended = place + 8, 0, None, [], [], False, False
+    at, tick, status, notes, sounding, sure, broken, ended = place + 8, 0, None, [], [], None, "", False
     while at < bound and not ended:
         try:
             delta, after = number_at(data, at, bound)
-            event, after, status, ended = event_at(data, after, bound, status)
             if tick + delta > latest:
-                raise Broken
-        except Broken:
-            broken = True
+                raise Broken("it is too late")
+            event, after, status, ended, odd = event_at(data, after, bound, status)
+        except Broken as error:
+            broken = str(error)
             break
+        if odd and sure is None:
+            sure = list(notes)
         at, tick = after, tick + delta
         hear(event, tick, notes, sounding)
-    if not broken and not (not ended and bound == len(data) < end):  # notes that sound where a track breaks have no end
+    is_cut = not ended and bound == len(data) < end and broken in ("", OVER)
+    if broken and not is_cut and sure is not None:  # what is odd may be where the damage begins
+        notes = sure
+    if not broken and not is_cut:  # notes that sound where a track breaks have no end
         hear(("stop", None), tick, notes, sounding)
     return sorted(notes), at if ended else bound
 
 
 def number_at(data, at, bound):
-    value = 0
-    for byte in data[at : min(at + 4, bound)]:
+    value, fourth = 0, at + 4
+    for byte in data[at : min(fourth, bound)]:
         at += 1
         value = 128 * value + byte % 128
         if byte < 128:
             return value, at
-    raise Broken
+    raise Broken("a number is too long" if at == fourth else OVER)
 
 
 def event_at(data, at, bound, status):
-    """(what it is, ...), the place behind it, the status from then on, and whether it is End of Track."""
+    """(what it is, ...), the place behind it, the status from then on, whether it is End of Track, and whether it is odd."""
     if at >= bound:
-        raise Broken
+        raise Broken(OVER)
     first, event, ended = data[at], None, False
     if first >= 0xF0:
         size = {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(first, 0)
@@ -90,18 +97,20 @@ def event_at(data, at, bound, status):
         if first in (0xF0, 0xF7, 0xFF):
             size, at = number_at(data, at, bound)
         ended = first == 0xFF and kind == b"\x2f" and size == 0
+        odd = first not in (0xF0, 0xF7, 0xFF)
         at += size
     else:
         if first >= 0x80:
             status, at = first, at + 1
         if status is None:
-            raise Broken
+            raise Broken("it has no status")
         size = 1 if 0xC0 <= status < 0xE0 else 2
         event = channel_event(status, *data[at : at + size])
+        odd = any(byte > 127 for byte in data[at : at + size])
         at += size
     if at > bound:
-        raise Broken
-    return event or ("nothing",), at, status, ended
+        raise Broken(OVER)
+    return event or ("nothing",), at, status, ended, odd
 
 
 def channel_event(status, *values):

@@ -210,6 +210,8 @@ def test_a_damaged_track_is_read_up_to_the_damage_and_the_others_whole(read):
     rows, repairs = read(midi(damaged, track(*SCALE)))
     assert rows == [(0, 12, 40, 80), *NOTES]
     assert repairs == {repair.DAMAGED: 1, repair.UNENDED: 1}
+    doubtful = track((0, on(40)), (480, off(40)), (0, on(168)), (0, on(41)), (480, off(41)), (0, lost), (480, off(41)))
+    assert read(midi(doubtful, track(*SCALE))) == ([(0, 12, 40, 80), *NOTES], {repair.DAMAGED: 1})  # up to what cannot be
     no_status = track((0, bytes([60, 80])), (480, off(60)))
     assert read(midi(no_status, track(*SCALE))) == (NOTES, {repair.DAMAGED: 1})
 

@@ -109,13 +109,17 @@ def _read_track(data: bytes, at: int, latest: int, repairs: Counter[str]) -> tup
     if not _is_chunk(data, end):
         following = data.find(_TRACK, start)
         bound = following if following >= 0 else len(data)
-    events, at = read_events(data, start, bound, latest, repairs)
+    skipped: Counter[str] = Counter()
+    events, at = read_events(data, start, bound, latest, skipped)
     if not events.ended and events.fault in ("", OVERRUN) and bound == len(data) < end:
         events.fault = _CUT
+    if events.fault in ("", _CUT) or not events.keep_sure():
+        repairs.update(skipped)
     if events.fault:
         repairs[repair.CUT if events.fault == _CUT else repair.DAMAGED] += 1
-    elif not events.ended:
+        return events, at
+    if not events.ended:
         repairs[repair.NO_END] += 1
-    if at != end and not events.fault:
+    if at != end:
         repairs[repair.TRACK_LENGTH] += 1
     return events, at

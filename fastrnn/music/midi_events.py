@@ -6,7 +6,8 @@ of 168 as 127. symusic 0.6 refuses both, and neither reads a track whose length 
 
 The rules: a running status lasts over SysEx and meta events, as players have it. An event has the length that its kind or
 its length field says. An event that no note depends on is skipped if its data cannot be; a note is read if its pitch can be.
-A track ends at its End of Track. Where the next event cannot be found, the track is damaged, and read up to that place.
+A track ends at its End of Track. Where the next event cannot be found, the track is damaged: it is read up to that place,
+or up to the first event before it that cannot be, because the damage may have begun there.
 """
 
 from __future__ import annotations
@@ -52,6 +53,19 @@ class Events:
     end: int = 0
     ended: bool = False  # by an End of Track
     fault: str = ""
+    _sure: tuple[int, int, int] | None = None  # messages, metas and the end before the first event that cannot be
+
+    def doubt(self) -> None:
+        """Mark the place of an event that cannot be, if it is the track's first."""
+        self._sure = self._sure or (len(self.messages), len(self.metas), self.end)
+
+    def keep_sure(self) -> bool:
+        """Remove all from the first event that cannot be; return whether there is one."""
+        if self._sure is None:
+            return False
+        messages, metas, self.end = self._sure
+        del self.messages[messages:], self.metas[metas:]
+        return True
 
 
 def read_events(data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
@@ -101,6 +115,7 @@ def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs
         if at > bound:
             raise IndexError
         if (one | two) > 127:
+            events.doubt()
             two = _checked(status, one, two, repairs)
         if two >= 0 and (kind <= NOTE_ON or kind == PROGRAM or (kind == CONTROL and one in SILENCE)):
             events.messages.append((tick, status, one, two))
@@ -147,6 +162,7 @@ def _system(events: Events, data: bytes, at: int, bound: int, tick: int, repairs
     else:
         size = _SYSTEM_LENGTHS.get(byte, 0)
         repairs[repair.SYSTEM] += 1
+        events.doubt()
     if at + size > bound:
         raise IndexError
     events.end = tick
