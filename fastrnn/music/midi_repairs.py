@@ -6,6 +6,7 @@ A counter of repairs maps a phrase below to how often it happened. Counters of s
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 _PLURALS: dict[str, str] = {}
 
@@ -41,10 +42,10 @@ UNENDED = _phrase("note* whose end is lost left out")
 ENCODING = _phrase("text* read as Windows-1252 because chardet is not installed")
 
 
-def repairs_line(repairs: Counter[str]) -> str:
+def repairs_line(repairs: Mapping[str, int]) -> str:
     """Return the line that sums up repairs, such as "repaired: 3 program changes out of range skipped".
 
     The most frequent comes first. The line is empty if there are none.
     """
-    counted = (f"{count:,} {phrase if count == 1 else _PLURALS[phrase]}" for phrase, count in repairs.most_common())
+    counted = (f"{count:,} {phrase if count == 1 else _PLURALS[phrase]}" for phrase, count in Counter(repairs).most_common())
     return f"repaired: {', '.join(counted)}" if repairs else ""
