@@ -191,6 +191,17 @@ def test_a_header_may_be_longer_and_its_numbers_wrong(read):
     assert read(header(6, 5) + tracks) == (ALL, {repair.MISSING: 2})
 
 
+def test_a_length_in_riff_that_is_wrong_does_no_harm(read):
+    data = midi(FIRST, SECOND, THIRD)
+    sound = smf.riff(data)
+    place = sound.index(b"data") + 4
+    for length in (len(data), len(data) + 2, len(data) + 1000, 20, 0, 2**32 - 1):
+        wrong = sound[:place] + length.to_bytes(4, "little") + sound[place + 4 :]
+        assert read(wrong) == (ALL, {})
+    more = sound + b"\0" * (len(data) % 2) + smf.chunk(b"LIST", b"MTrk" * 4, "little")  # a sound bank, say
+    assert read(more) == (ALL, {})
+
+
 # Damage.
 
 

@@ -29,7 +29,7 @@ from .midi_repairs import repairs_line
 from .midi_tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .piece import Note, Part, Piece, separated
 
-LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take ten seconds
+LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take three seconds
 LONGEST = 20_000  # quarters of a piece: three hours of them
 _SECTIONS = list("ABCDEFG")
 

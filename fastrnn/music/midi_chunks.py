@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from . import midi_repairs as repair
 from .midi_events import OVERRUN, TOO_LATE, Events, read_events
@@ -28,9 +29,8 @@ class NoMidi(ValueError):
 
 @dataclass(frozen=True)
 class Chunks:
-    """A file of ``type`` 0 or 1, its ticks ``per_quarter``, its tracks, and the ``fault`` of the first that has one."""
+    """The ticks ``per_quarter`` of a file, its tracks, and the ``fault`` of the first track that has one."""
 
-    type: int
     per_quarter: int
     tracks: list[Events]
     fault: str
@@ -65,26 +65,29 @@ def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
         fault = fault or f"is cut off: it has {len(tracks)} of its {count} tracks"
     if len(tracks) > count:
         repairs[repair.TRACK_COUNT] += 1
-    return Chunks(type_, per_quarter, tracks, fault)
+    return Chunks(per_quarter, tracks, fault)
 
 
 def _unwrapped(data: bytes) -> bytes:
-    """The MIDI file in a RIFF file of them; other data as it is."""
+    """The MIDI file in a RIFF file, whose lengths are believed where they lead to a chunk; other data as it is."""
     if data[:4] != b"RIFF" or data[8:12] != b"RMID":
         return data
     at = 12
     while at < len(data) and data[at : at + 4] != b"data":
         size = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + size + size % 2  # chunks of RIFF begin at even places
-    return data[at + 8 : at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")] if at < len(data) else data
+    if at >= len(data):
+        return data
+    size = int.from_bytes(data[at + 4 : at + 8], "little")
+    return data[at + 8 :][: size if _is_chunk(data, at + 8 + size + size % 2, "little") else None]
 
 
-def _is_chunk(data: bytes, at: int) -> bool:
+def _is_chunk(data: bytes, at: int, order: Literal["big", "little"] = "big") -> bool:
     """Whether a chunk begins at this place, or the data end there."""
     name = data[at : at + 4]
     if at == len(data) or name == _TRACK:
         return True
-    size = int.from_bytes(data[at + 4 : at + 8], "big")
+    size = int.from_bytes(data[at + 4 : at + 8], order)
     return len(name) == 4 and name.isascii() and name.decode().isprintable() and at + 8 + size <= len(data)
 
 

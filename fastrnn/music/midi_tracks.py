@@ -80,12 +80,12 @@ class _Programs:
 
 @dataclass
 class _Keyboard:
-    """Which notes of a track sound, in the order in which they were struck: each (onset, velocity, program)."""
+    """The notes of a track that sound, in the order in which they were struck: each (onset, velocity, program)."""
 
     track: Track
     number: int
     programs: _Programs
-    open: dict[tuple[int, int], deque[tuple[int, int, int]]] = field(default_factory=dict)  # by channel and pitch
+    open: dict[int, dict[int, deque[tuple[int, int, int]]]] = field(default_factory=dict)  # by channel, by pitch
     own: dict[int, tuple[int, int]] = field(default_factory=dict)  # by channel: when this track set its program, and which
 
     def strike(self, at: int, channel: int, pitch: int, velocity: int) -> None:
@@ -93,24 +93,24 @@ class _Keyboard:
         elsewhere = self.programs.set_elsewhere(channel, at, self.number)
         program = elsewhere[1] if elsewhere[0] > own[0] else own[1]
         self.track.notes.setdefault((channel, program), [])  # parts come in the order in which they begin
-        self.open.setdefault((channel, pitch), deque()).append((at, velocity, program))
+        self.open.setdefault(channel, {}).setdefault(pitch, deque()).append((at, velocity, program))
 
     def release(self, at: int, channel: int, pitch: int) -> None:
         """End the note that was struck first; a release of none is no fault."""
-        sounding = self.open.get((channel, pitch))
+        sounding = self.open.get(channel, {}).get(pitch)
         if sounding:
             onset, velocity, program = sounding.popleft()
             self.track.notes[channel, program].append((onset, at, pitch, velocity))
 
-    def silence(self, at: int, channel: int | None = None) -> None:
-        """End all notes of one channel, or of all."""
-        for (of, pitch), sounding in self.open.items():
-            for _ in range(len(sounding) if channel in (None, of) else 0):
-                self.release(at, of, pitch)
+    def silence(self, at: int, channel: int) -> None:
+        """End all notes of a channel."""
+        for pitch, sounding in self.open.pop(channel, {}).items():
+            for onset, velocity, program in sounding:
+                self.track.notes[channel, program].append((onset, at, pitch, velocity))
 
     def drop(self, repairs: Counter[str]) -> None:
         """Leave out the notes that sound, because the track was not read to where they end."""
-        unended = sum(map(len, self.open.values()))
+        unended = sum(len(sounding) for pitches in self.open.values() for sounding in pitches.values())
         if unended:
             repairs[repair.UNENDED] += unended
         self.track.notes = {part: rows for part, rows in self.track.notes.items() if rows}
@@ -132,7 +132,8 @@ def _read_track(events: Events, keyboard: _Keyboard, decode: Decoder, repairs: C
     if events.fault:
         keyboard.drop(repairs)
     else:
-        keyboard.silence(events.end)
+        for channel in list(keyboard.open):
+            keyboard.silence(events.end, channel)
     for at, kind, content in events.metas:
         _add_meta(track, at, kind, content, decode, repairs)
     return track
