@@ -60,6 +60,10 @@ def mutated(seed):
     return bytes(data)
 
 
+def no_damage(data, rng):
+    """Leave the file sound."""
+
+
 def flip_bits(data, rng):
     for _ in range(rng.randint(1, 6)):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -100,10 +104,10 @@ def all_of_it(data, rng):
             damage(data, rng)
 
 
-DAMAGES = (lambda data, rng: None, flip_bits, cut_tail, wrong_lengths, lose_and_double, odd_bytes, all_of_it)
+DAMAGES = (no_damage, flip_bits, cut_tail, wrong_lengths, lose_and_double, odd_bytes, all_of_it)
 
 if __name__ == "__main__":
     folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
-        (folder / f"{seed:05}-{DAMAGES[seed % len(DAMAGES)].__name__.strip('<>')}.mid").write_bytes(mutated(seed))
+        (folder / f"{seed:05}-{DAMAGES[seed % len(DAMAGES)].__name__}.mid").write_bytes(mutated(seed))
