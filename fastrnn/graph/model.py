@@ -91,6 +91,11 @@ class Model(Described):
         return self.graph.outputs
 
     @property
+    def reads_time(self) -> bool:  # type: ignore[override]
+        """Whether its first input has time."""
+        return self._specs[0].sequence
+
+    @property
     def layers(self) -> dict[str, Layer]:
         """The layers by name, in the order in which they are first called."""
         return dict(self.graph.layers)

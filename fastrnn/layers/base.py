@@ -15,6 +15,7 @@ from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
 from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
+from .time_axes import require_time
 
 Array = NDArray[Any]
 
@@ -41,7 +42,10 @@ class Layer:
 
     ``takes_lengths``
         True: the call and the forward take ``lengths=None``, and the model hands over those of the time axis of the
-        first input. To be set by every layer that looks along time.
+        first input. To be set by every layer that looks along time: its x is ``[T, B, ...]``, and :func:`fastrnn.fit` gives
+        it an array ``[N, T, ...]`` of sequences so.
+    ``batch_first``
+        True: a layer that looks along time takes ``[B, T, ...]``, and gives it. Not in a graph.
     ``pointwise``
         True: every time step is computed alone, so that a chunk of time gives what the whole sequence does, and padding
         reaches nothing. A layer that says neither this nor ``takes_lengths`` refuses an input that has padding.
@@ -64,9 +68,15 @@ class Layer:
     name: str | None = None
     takes_lengths = False
     pointwise = False
+    makes_time = False  # True: x is [B, ...] and y [n, B, ...]
     one_gradient = False
     none_is_zero = False
     takes_need_dx = False
+
+    @property
+    def reads_time(self) -> bool:
+        """Whether time is an axis of x: the first, with ``batch_first`` the second."""
+        return self.takes_lengths
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -86,8 +96,10 @@ class Layer:
         """The output's specs from the inputs', as the call gives outputs from inputs: nests of ``Spec(shape, dtype)``.
 
         The default finds out by calling the layer on small arrays. Raises TypeError or ValueError for inputs that the
-        layer does not take.
+        layer does not take, such as an x without time if the layer looks along time.
         """
+        if self.reads_time:
+            require_time(self, inputs)
         return probed(self, *inputs, **options)
 
     def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:

@@ -12,6 +12,7 @@ from .. import checks
 from .base import Layer
 from .door import array
 from .symbols import Nest, Spec
+from .time_axes import require_time
 
 Array = NDArray[Any]
 
@@ -89,6 +90,8 @@ class Lambda(Layer):
         """y's spec; see :meth:`Layer.infer`."""
         if self.output_shape is None:
             return super().infer(*inputs, **options)
+        if self.reads_time:
+            require_time(self, inputs)
         return Spec(tuple(self.output_shape(*(spec.shape for spec in inputs))), inputs[0].dtype)
 
     def config(self) -> dict[str, Any]:

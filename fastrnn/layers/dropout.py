@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from .. import checks, init, memory
 from .base import Layer
 from .door import array, floats
-from .symbols import Nest, Spec
 
 Array = NDArray[Any]
 Backward = Callable[[Array], Array]
@@ -85,6 +84,7 @@ class VariationalDropout(Layer):
     """
 
     pointwise = True
+    reads_time = True
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         self.p = checks.number("p", p, 0, 1)
@@ -99,12 +99,6 @@ class VariationalDropout(Layer):
         assert self.rng is not None
         y, masked = dropout_forward(self._check(x), self.p, self.rng, one_mask=True)
         return y, lambda dy: masked(array("dy", dy, y.shape, y.dtype.name, "that of x"))
-
-    def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
-        if isinstance(x, Spec) and not x.sequence:
-            raise ValueError("x must have a time axis: [T, B, ...]")
-        return super().infer(x, *others, **options)
 
     def _check(self, x: Array) -> Array:
         if floats("x", x).ndim < 3:

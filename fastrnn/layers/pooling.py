@@ -18,7 +18,6 @@ from ..functional import check_lengths
 from ..masks import sequence_mask
 from .base import Layer
 from .door import array, floats
-from .symbols import Nest, Spec
 
 Array = NDArray[Any]
 Backward = Callable[[Array], Array]
@@ -50,12 +49,6 @@ class Pool(Layer):
             return dx
 
         return y, backward
-
-    def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
-        if isinstance(x, Spec) and not x.sequence:
-            raise ValueError("x must have a time axis: [T, B, ...]")
-        return super().infer(x, *others, **options)
 
     def not_streaming(self) -> str | None:
         """None: it goes on from the steps before."""

@@ -194,11 +194,10 @@ class Recurrent(Layer):
         return (y, state), backward
 
     def infer(self, x: Spec, *state: Nest, **options: Any) -> Nest:
-        """The specs of ``y, state``: a graph's arrays are time-major and batched. Raises ValueError for others."""
-        if self.batch_first:
-            raise ValueError("in a graph the time axis is the first: make the layer without batch_first")
-        if not x.sequence:
-            raise ValueError(f"x must have the axes [T, B, I={self.input_size}], or [T, B] of token ids")
+        """The specs of ``y, state``, for an x with a time axis and a batch. Raises ValueError for others."""
+        if x.shape[:1] != ("B",) if self.batch_first else not x.sequence:
+            axes = "B, T" if self.batch_first else "T, B"
+            raise ValueError(f"x must have the axes [{axes}, I={self.input_size}], or [{axes}] of token ids")
         return super().infer(x, *state, **options)
 
     def not_streaming(self) -> str | None:

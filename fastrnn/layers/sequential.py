@@ -20,6 +20,7 @@ from .fused import fused
 from .padding import Padding, require_defined_on_padding
 from .recurrent_base import Recurrent
 from .symbols import Nest
+from .time_first import TimeFirst, first, keeps_time
 
 Array = NDArray[Any]
 
@@ -32,7 +33,11 @@ class Sequential(Layer):
     a :class:`fastrnn.Model`: an output over time is zero there, and neither x nor dy is read there. A OneHot before a
     recurrent layer checks its ids and passes them on as they are: that layer takes ids, with the same result. An Embedding
     before one is multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the
-    layer's index. Raises TypeError for what is not a layer, ValueError without any.
+    layer's index.
+
+    If the recurrent layers have ``batch_first``, every sequence in it is ``[B, T, ...]``: a layer that reads or makes ``[T,
+    B, ...]``, such as ``Last``, gets it so. Raises TypeError for what is not a layer, ValueError without any and for
+    recurrent layers of which some have ``batch_first``.
 
     ``layers`` is for what :meth:`config` describes: a list of layers, of descriptions (``{"class": "GRU", "config":
     {...}}``), and of numbers, which stand for the layer of that index once more.
@@ -53,6 +58,8 @@ class Sequential(Layer):
             self.layers.append(item)
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
+        if len({layer.batch_first for layer in _recurrent_layers(self)}) > 1:
+            raise ValueError("recurrent layers of one Sequential must all have batch_first, or none of them")
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments; see :meth:`Layer.config`. Raises TypeError if a layer cannot be described."""
@@ -86,14 +93,29 @@ class Sequential(Layer):
     @property
     def batch_first(self) -> bool:
         """Whether a recurrent layer in it takes ``[B, T, ...]``."""
-        return any(getattr(layer, "batch_first", False) for layer in self.layers)
+        return any(map(_is_batch_first, self.layers))
+
+    @property
+    def reads_time(self) -> bool:  # type: ignore[override]
+        """Whether the first of the layers that read or make time reads it."""
+        layer = self._first_over_time()
+        return layer is not None and layer.reads_time
+
+    @property
+    def makes_time(self) -> bool:  # type: ignore[override]
+        """Whether the first of the layers that read or make time makes it."""
+        layer = self._first_over_time()
+        return layer is not None and not layer.reads_time
+
+    def _first_over_time(self) -> Layer | None:
+        return next((layer for layer in self.layers if layer.reads_time or layer.makes_time), None)
 
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
         x, lengths, padding = self._enter(x, lengths)
         for layer in self._steps():
-            y = _first(layer(x, **_options(layer, lengths)))
-            x, lengths = y, _handed_on(lengths, x, y)
+            y = first(layer(x, **_options(layer, lengths)))
+            x, lengths = y, _handed_on(layer, lengths, x, y)
         return self._leave(x, padding if lengths is not None else None)
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
@@ -107,18 +129,18 @@ class Sequential(Layer):
         for layer in steps:
             outputs, backward = layer.forward(x, **_options(layer, lengths))
             backwards.append(backward)
-            y = _first(outputs)
-            x, lengths = y, _handed_on(lengths, x, y)
+            y = first(outputs)
+            x, lengths = y, _handed_on(layer, lengths, x, y)
         shape, over_time = np.shape(x), lengths is not None
 
         def backward_all(dy: Array, *, need_dx: bool = True) -> Array | None:
             gradient: Array | None = dy
             if padding is not None and over_time and np.shape(dy) == shape:
                 gradient = padding.cleared(dy)
-            first = 0 if need_dx else _first_to_learn(steps)
-            for i in range(len(steps) - 1, first - 1, -1):
-                leave_out = i == first and not need_dx and getattr(steps[i], "takes_need_dx", False)
-                gradient = _first(backwards[i](gradient, **({"need_dx": False} if leave_out else {})))
+            begin = 0 if need_dx else _first_to_learn(steps)
+            for i in range(len(steps) - 1, begin - 1, -1):
+                leave_out = i == begin and not need_dx and getattr(steps[i], "takes_need_dx", False)
+                gradient = first(backwards[i](gradient, **({"need_dx": False} if leave_out else {})))
             if not need_dx:
                 return None
             return gradient if padding is None or gradient is None else padding.cleared(gradient)
@@ -144,9 +166,13 @@ class Sequential(Layer):
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """y's spec; see :meth:`Layer.infer`."""
-        if self.batch_first:
-            raise ValueError("in a graph the time axis is the first: make its layers without batch_first")
-        return super().infer(*inputs, **options)
+        (x,) = inputs
+        for i, layer in enumerate(self._laid_out()):
+            try:
+                x = first(layer.infer(x))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {i}, {type(self.layers[i]).__name__}, does not take {x}: {error}") from error
+        return x
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""
@@ -162,8 +188,9 @@ class Sequential(Layer):
         """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
         if not isinstance(x_t, np.ndarray):
             raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
-        y, state, over_time = self._stream(x_t[None], state, None)
-        return y[0] if over_time else y, state
+        axis = 1 if self.batch_first else 0
+        y, state, over_time = self._stream(np.expand_dims(x_t, axis), state, None)
+        return y.take(0, axis) if over_time else y, state
 
     def _stream(self, x: Any, state: Any, lengths: Any) -> tuple[Array, Any, bool]:
         """What :meth:`stream` gives, and whether y still has the time axis."""
@@ -178,21 +205,28 @@ class Sequential(Layer):
         after = []
         for layer, before in zip(steps, state, strict=True):
             outputs, now = layer.stream(x, state=before, **_options(layer, lengths if over_time else None))
-            y = _first(outputs)
-            x, over_time = y, over_time and _keeps_time(x, y)
+            y = first(outputs)
+            x, over_time = y, over_time and keeps_time(layer, x, y)
             after.append(now)
         return self._leave(x, padding if over_time else None), tuple(after), over_time
 
     def _steps(self) -> list[Layer | EmbeddedRecurrent]:
         """The layers to run: a OneHot or an Embedding makes no vectors that would only feed a recurrent layer."""
-        steps: list[Layer | EmbeddedRecurrent] = list(self.layers[:1])
-        for before, layer in pairwise(self.layers):
+        layers = self._laid_out()
+        steps: list[Layer | EmbeddedRecurrent] = list(layers[:1])
+        for before, layer in pairwise(layers):
             stand_in = fused(before, layer)
             if stand_in is not None:
                 steps[-1:] = [step for step in stand_in if step is not None]
             else:
                 steps.append(layer)
         return steps
+
+    def _laid_out(self) -> list[Layer]:
+        """The layers, each for sequences as this model has them."""
+        if not self.batch_first:
+            return self.layers
+        return [TimeFirst(x) if (x.reads_time or x.makes_time) and not _is_batch_first(x) else x for x in self.layers]
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -204,9 +238,15 @@ class Sequential(Layer):
         return iter(self.layers)
 
 
-def _first(outputs: Any) -> Any:
-    """What goes on to the next layer: of several outputs (y and a state) the first."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
+def _is_batch_first(layer: Layer) -> bool:
+    return getattr(layer, "batch_first", False)
+
+
+def _recurrent_layers(layer: Layer) -> list[Recurrent]:
+    """The recurrent layers in this one and in those of its layers that are a Sequential."""
+    if isinstance(layer, Sequential):
+        return [found for below in layer.layers for found in _recurrent_layers(below)]
+    return [layer] if isinstance(layer, Recurrent) else []
 
 
 def _options(layer: Layer | EmbeddedRecurrent, lengths: Any) -> dict[str, Any]:
@@ -224,10 +264,6 @@ def _first_to_learn(steps: list[Layer | EmbeddedRecurrent]) -> int:
     return next((i for i, step in enumerate(steps) if isinstance(step, EmbeddedRecurrent) or step.parameters()), len(steps))
 
 
-def _handed_on(lengths: Any, x: Array, y: Array) -> Any:
+def _handed_on(layer: Layer | EmbeddedRecurrent, lengths: Any, x: Array, y: Array) -> Any:
     """The lengths for the next layer: none after one that takes the time axis away."""
-    return lengths if lengths is not None and _keeps_time(x, y) else None
-
-
-def _keeps_time(x: Array, y: Array) -> bool:
-    return np.ndim(y) >= np.ndim(x)
+    return lengths if lengths is not None and keeps_time(layer, x, y) else None

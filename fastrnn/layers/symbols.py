@@ -144,6 +144,9 @@ def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
             raise TypeError(f"{name}: all inputs of a layer called on a Symbol must be Symbols, got {describe(item)}")
     specs = mapped(args, lambda symbol: symbol.spec)
     try:
+        if getattr(layer, "batch_first", False):
+            what = "its layers" if any(layer.children()) else "it"
+            raise ValueError(f"in a graph the time axis is the first: make {what} without batch_first")
         outputs = layer.infer(*specs, **options)
     except (TypeError, ValueError) as error:
         shown = ", ".join(_shown(spec) for spec in specs)
