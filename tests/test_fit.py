@@ -187,11 +187,13 @@ class TestModels:
             np.testing.assert_allclose(output, expected[:, 0], rtol=1e-12, atol=1e-15)
 
     def test_an_array_where_the_model_has_time(self):
-        rows = np.zeros((3, 4), np.int64)
-        with pytest.raises(
-            ValueError, match=r"inputs\[0\] has no sequences: give list\(x\) for an array x .* time axis is 'S'"
-        ):
-            fit(encoder_decoder(), Examples((rows, list(rows)), list(rows)))
+        rows = np.random.default_rng(0).integers(0, V, (3, 4))
+        arrays, lists = encoder_decoder(), encoder_decoder()
+        fit(arrays, Examples((rows, list(rows)), rows), epochs=2)
+        fit(lists, Examples((list(rows), list(rows)), list(rows)), epochs=2)
+        assert_same_weights(arrays.state_dict(), lists.state_dict())
+        with pytest.raises(ValueError, match=r"inputs\[0\] must be sequences, .* for its time axis 'S', got \[N\]"):
+            fit(encoder_decoder(), Examples((rows[:, 0], list(rows)), rows))
         with pytest.raises(ValueError, match="train must have as many inputs as the model, 2, got 1"):
             fit(encoder_decoder(), Examples(list(rows), list(rows)))
 

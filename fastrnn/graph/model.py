@@ -93,7 +93,7 @@ class Model(Described):
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
         """Whether its first input has time."""
-        return self._specs[0].sequence
+        return bool(self._specs[0].sequence)
 
     @property
     def layers(self) -> dict[str, Layer]:

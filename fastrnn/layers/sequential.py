@@ -43,7 +43,6 @@ class Sequential(Layer):
     {...}}``), and of numbers, which stand for the layer of that index once more.
     """
 
-    takes_lengths = True
     takes_need_dx = True
 
     def __init__(self, *args: Layer, layers: Iterable[Any] = ()) -> None:
@@ -94,6 +93,16 @@ class Sequential(Layer):
     def batch_first(self) -> bool:
         """Whether a recurrent layer in it takes ``[B, T, ...]``."""
         return any(map(_is_batch_first, self.layers))
+
+    @property
+    def pointwise(self) -> bool:  # type: ignore[override]
+        """Whether each of its layers is."""
+        return all(layer.pointwise for layer in self.layers)
+
+    @property
+    def takes_lengths(self) -> bool:  # type: ignore[override]
+        """Whether a model hands it lengths: not where padding stays padding without."""
+        return not self.pointwise
 
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
@@ -157,12 +166,12 @@ class Sequential(Layer):
         if lengths is None:
             return x, None, None
         padding = Padding(lengths, T, batch_first)
-        alone = isinstance(self.layers[0], Sequential) or (isinstance(self.layers[0], Recurrent) and not is_ids(x))
-        return x if alone else padding.filled(x), lengths, padding  # those pass over it by themselves
+        alone = _minds_padding(self.layers[0]) and not (isinstance(self.layers[0], Recurrent) and is_ids(x))
+        return x if alone else padding.filled(x), lengths, padding
 
     def _leave(self, y: Array, padding: Padding | None) -> Array:
         """y with zeros in its padding."""
-        return y if padding is None or isinstance(self.layers[-1], (Recurrent, Sequential)) else padding.cleared(y)
+        return y if padding is None or _minds_padding(self.layers[-1]) else padding.cleared(y)
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """y's spec; see :meth:`Layer.infer`."""
@@ -240,6 +249,11 @@ class Sequential(Layer):
 
 def _is_batch_first(layer: Layer) -> bool:
     return getattr(layer, "batch_first", False)
+
+
+def _minds_padding(layer: Layer) -> bool:
+    """Whether a layer that is given lengths passes over padding by itself, and puts zeros there."""
+    return isinstance(layer, Recurrent) or (isinstance(layer, Sequential) and layer.takes_lengths)
 
 
 def _recurrent_layers(layer: Layer) -> list[Recurrent]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
+from ..masks import sequence_mask
 
 Array = NDArray[Any]
 
@@ -23,12 +24,14 @@ class Field:
     """N examples: ``rows [N, ...]``, or, with lengths, sequences that lie end to end in ``rows [sum, ...]``.
 
     ``starts`` and ``lengths``, int64 ``[N]``, say where each sequence lies; both are None in a field without time. Integers
-    are int64.
+    are int64. ``batch_first``: batches of sequences are ``[B, T, ...]``. ``stacked``: the sequences came in one array.
     """
 
     rows: Array
     starts: Array | None = None
     lengths: Array | None = None
+    batch_first: bool = False
+    stacked: bool = False
 
     def __len__(self) -> int:
         return len(self.rows if self.lengths is None else self.lengths)
@@ -37,7 +40,22 @@ class Field:
         """Only these examples. Sequences are not copied."""
         if self.starts is None or self.lengths is None:
             return Field(self.rows[indices])
-        return Field(self.rows, self.starts[indices], self.lengths[indices])
+        return replace(self, starts=self.starts[indices], lengths=self.lengths[indices])
+
+    def as_sequences(self) -> Field:
+        """An array ``[N, T, ...]`` as N sequences of T steps. Raises ValueError where there is no second axis."""
+        if self.rows.ndim < 2:
+            raise ValueError(f"an array of sequences must have the axes [N, T, ...], got {checks.describe(self.rows)}")
+        N, T = self.rows.shape[:2]
+        rows = self.rows.reshape(N * T, *self.rows.shape[2:])
+        return Field(rows, np.arange(N) * T, np.full(N, T), stacked=True)
+
+    def mask(self, indices: Array) -> Array | None:
+        """Which steps of the :meth:`batch` are no padding, bool ``[T, B]`` or ``[B, T]``; None without time."""
+        if self.lengths is None:
+            return None
+        mask = sequence_mask(self.lengths[indices], self.steps(indices))
+        return mask.T if self.batch_first else mask
 
     def batch(self, indices: Array, padding: int) -> Array:
         """These examples side by side: ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends."""
@@ -48,7 +66,7 @@ class Field:
         inside = step < lengths
         padded = np.full((T, len(indices), *self.rows.shape[1:]), padding, self.rows.dtype)
         padded[inside] = self.rows[(self.starts[indices] + step)[inside]]
-        return padded
+        return padded.swapaxes(0, 1) if self.batch_first else padded
 
     def steps(self, indices: Array) -> int:
         """Return T of the batch of these examples: the longest sequence's, 1 where there are no steps at all."""

@@ -18,9 +18,11 @@ from . import listeners, schedules
 from .config import LoopConfig
 from .examples import Batch, Examples
 from .history import History
-from .inference import keywords, measure, suited
+from .inference import measure
+from .layouts import laid_out
 from .loop import LAST, Trainer
 from .objectives import Means, Objective, check_class_ids
+from .outputs import keywords
 from .schedules import Schedule
 from .targets import check_counted, check_steps
 
@@ -75,7 +77,7 @@ class ExamplesTask:
     def train_step(self) -> tuple[float, int]:
         """Forward and backward over the next batch: the mean loss, and how many positions counted."""
         batch = self._next()
-        outputs, backward = self.model.forward(*batch.inputs, **keywords(batch))
+        outputs, backward = self.model.forward(*batch.inputs, **keywords(self.model, batch))
         if self._backward_options is None:
             self._check_targets(outputs)
             # Nobody wants the inputs' gradients: a backward that can leave them out is told to.
@@ -189,8 +191,8 @@ def fit(
     if checks.flag("resume", resume) and checks.flag("overwrite", overwrite):
         raise ValueError("resume and overwrite must not both be True: a run that is there goes on or gives way")
     callbacks = listeners.checked(callbacks)
-    train = suited("train", train, model)
-    validation = None if validation is None else suited("validation", validation, model)
+    train = laid_out("train", train, model)
+    validation = None if validation is None else laid_out("validation", validation, model)
     objective = Objective(loss, metrics, loss_weights)
     for name, examples in (("train", train), ("validation", validation)):
         if examples is not None and not examples.targets:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Input, Model
+from ..graph import Model
 from ..layers.base import Layer
 from ..layers.sequential import Sequential
-from ..layers.symbols import Symbol
+from ..layers.symbols import flat
 from ..losses import IGNORED
 from .examples import Examples
+from .outputs import output_specs
 
 
 def check_counted(name: str, examples: Examples) -> None:
@@ -50,14 +51,8 @@ def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
 
 def _output_axes(model: Layer, examples: Examples) -> list[str]:
     """The name of each output's time axis, "" where there is none; nothing for a layer that does not tell."""
-    outputs: Any = ()
-    if isinstance(model, Model):
-        outputs = model.outputs
-    elif isinstance(model, Sequential):
-        (axis,), rows = examples.time_axes(), examples.inputs[0].rows
-        try:
-            outputs = model(Input((axis, "B", *rows.shape[1:]), rows.dtype))
-        except (TypeError, ValueError):
-            return []  # the first step says what does not fit
-    several = outputs if isinstance(outputs, tuple) else (outputs,)
-    return [(output.spec.time or "") if isinstance(output, Symbol) else "" for output in several]
+    if not isinstance(model, (Model, Sequential)):
+        return []
+    shapes = [spec.shape for spec in flat(output_specs(model, examples))]
+    times = [shape[1:2] if shape[:1] == ("B",) else shape[:1] if shape[1:2] == ("B",) else () for shape in shapes]
+    return [str(*time) for time in times]
