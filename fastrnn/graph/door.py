@@ -12,6 +12,7 @@ from ..checks import GRAPH_DTYPE, describe, dtype_hint
 from ..functional import check_lengths
 from ..layers.padding import Padding
 from ..layers.symbols import Axis, Nest, Spec, is_nested
+from ..layers.time_axes import lengths_of
 
 Array = NDArray[Any]
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
@@ -108,17 +109,25 @@ class Paddings:
     """The positions past the lengths of one call, in arrays that have a time axis."""
 
     def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
+        self._lengths = lengths
         self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items()}
 
     def cleared(self, array: Array | None, spec: Spec) -> Array | None:
         """An output or a gradient, zero in the padding: a copy, or itself where it has none."""
-        padding = self._of_axes.get(spec.time) if spec.time is not None else None
+        padding = self._of(array, spec)
         return array if padding is None or array is None else padding.cleared(array)
 
     def filled(self, array: Array | None, spec: Spec) -> Array | None:
         """An input, its last steps in the padding: a copy, or itself where it has none."""
-        padding = self._of_axes.get(spec.time) if spec.time is not None else None
+        padding = self._of(array, spec)
         return array if padding is None or array is None else padding.filled(array)
+
+    def _of(self, array: Array | None, spec: Spec) -> Padding | None:
+        axis = spec.time
+        if axis is None or array is None or axis in self._of_axes:
+            return None if axis is None else self._of_axes.get(axis)
+        lengths = lengths_of(axis, self._lengths)  # of a slice of time
+        return None if lengths is None else Padding(lengths, len(array))
 
 
 def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:

@@ -12,6 +12,7 @@ from ..layers.base import Layer, takes_symbols
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
+from ..layers.time_axes import lengths_of, renamed
 from .described import Described
 from .door import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
 from .plan import Lengths, Plan, Tape
@@ -271,10 +272,10 @@ class Model(Described):
         """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""
         bound = self._bound(inputs)
 
-        def renamed(spec: Spec) -> Spec:
-            return Spec(tuple(bound.get(axis, axis) for axis in spec.shape), spec.dtype)
+        def in_this(spec: Spec) -> Spec:
+            return Spec(tuple(renamed(axis, bound) for axis in spec.shape), spec.dtype)
 
-        return mapped(self._output_specs, renamed)
+        return mapped(self._output_specs, in_this)
 
     def _bound(self, inputs: tuple[Nest, ...]) -> dict[Axis, Axis]:
         """What this model's letters stand for when it is called on symbols. Raises TypeError or ValueError."""
@@ -293,7 +294,12 @@ class Model(Described):
     def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
         """The lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
         bound = self._bound(tuple(inputs))
-        return {axis: lengths[bound[axis]] for axis in self._time_axes if bound[axis] in lengths} or None
+        found = {axis: lengths_of(bound[axis], lengths) for axis in self._time_axes}
+        return {axis: of_axis for axis, of_axis in found.items() if of_axis is not None} or None
+
+    def lengths_after(self, lengths: Any) -> Any:
+        """The lengths of its first output, from those of its one input; see :meth:`Layer.lengths_after`."""
+        return lengths_of(next(flat(self._output_specs)).time, dict.fromkeys(self._time_axes, lengths))
 
 
 def _numbers(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:

@@ -15,6 +15,7 @@ from ..layers.fused import fused
 from ..layers.padding import require_defined_on_padding
 from ..layers.recurrent_base import Recurrent
 from ..layers.symbols import UNKNOWN, Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
+from ..layers.time_axes import lengths_of
 from .trace import Graph
 
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ class Step:
         if not lengths:
             return self.options
         if not self.layer.takes_lengths:
-            if any(spec.time in lengths or spec.time == UNKNOWN for spec in flat(self.specs)):
+            if any(spec.time == UNKNOWN or lengths_of(spec.time, lengths) is not None for spec in flat(self.specs)):
                 require_defined_on_padding(self.layer)
             return self.options
         found = self.layer.pick_lengths(self.specs, lengths)

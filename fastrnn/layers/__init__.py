@@ -3,7 +3,7 @@
 from .activation import Activation
 from .base import IncompatibleKeys, Layer
 from .cells import GRUCell, LSTMCell, RNNCell
-from .combine import Add, Average, Concat, Multiply
+from .combine import Add, Average, Concat, Multiply, Stack
 from .custom import Lambda
 from .dense import Embedding, Linear, OneHot
 from .dropout import Dropout, VariationalDropout
@@ -12,7 +12,9 @@ from .parameter import Parameter
 from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
 from .repeat import RepeatVector
+from .reshape import Reshape
 from .sequential import Sequential
+from .slicing import Slice
 from .stepper import Stepper
 from .token_dropout import TokenDropout
 
@@ -41,7 +43,10 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "RepeatVector",
+    "Reshape",
     "Sequential",
+    "Slice",
+    "Stack",
     "Stepper",
     "TokenDropout",
     "VariationalDropout",

@@ -15,7 +15,7 @@ from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
 from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
-from .time_axes import require_time
+from .time_axes import lengths_of, require_time
 
 Array = NDArray[Any]
 
@@ -107,7 +107,11 @@ class Layer:
         axis = next(flat(inputs)).time
         if axis == UNKNOWN:
             raise ValueError(f"{self.name or type(self).__name__} cannot have lengths: its time axis is made of others")
-        return lengths.get(axis)
+        return lengths_of(axis, lengths)
+
+    def lengths_after(self, lengths: Array) -> Array:
+        """The lengths of an output over time, int64 ``[B]``, from those of x."""
+        return lengths
 
     def not_streaming(self) -> str | None:
         """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""

@@ -75,6 +75,57 @@ class Concat(Layer):
         return f"axis={self.axis}"
 
 
+class Stack(Layer):
+    """The inputs along a new axis: ``stack(a, b, ...)``, as numpy.stack; by default each is a step of time.
+
+    ``[B, ...]`` each become ``y [n, B, ...]``, a sequence of n steps; with another ``axis``, such as -1, they become
+    features. Inputs are of one shape and dtype. Raises TypeError for what is not an array of floats or for different dtypes,
+    ValueError for different shapes or an axis that y does not have.
+    """
+
+    pointwise = True
+
+    def __init__(self, axis: int = 0) -> None:
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise TypeError(f"axis must be an integer, got {checks.describe(axis)}")
+        self.axis = int(axis)
+        self.makes_time = self.axis == 0
+
+    def __call__(self, *inputs: Array) -> Array:
+        """y."""
+        _check_same(inputs)
+        self._place(inputs[0].ndim)
+        return np.stack(inputs, self.axis)
+
+    def forward(self, *inputs: Array) -> tuple[Array, Backward]:
+        """y, and a backward that takes dy apart into the inputs' gradients, which are views of it."""
+        y = self(*inputs)
+        shape, dtype = y.shape, y.dtype.name
+
+        def backward(dy: Array) -> tuple[Array, ...]:
+            return tuple(np.moveaxis(array("dy", dy, shape, dtype, "that of y"), self.axis, 0))
+
+        return y, backward
+
+    def infer(self, *inputs: Nest, **options: Any) -> Nest:
+        """The output's spec; see :meth:`Layer.infer`."""
+        _same_letters(inputs)
+        first = inputs[0]
+        place = self._place(len(first.shape))
+        if first.sequence and place < 2:
+            raise ValueError(f"axis = {self.axis} must come after time and batch: the inputs have time already")
+        return Spec((*first.shape[:place], len(inputs), *first.shape[place:]), first.dtype)
+
+    def _place(self, ndim: int) -> int:
+        if not -ndim - 1 <= self.axis <= ndim:
+            raise ValueError(f"axis = {self.axis} must be one of the {ndim + 1} that y has")
+        return self.axis % (ndim + 1)
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"
+
+
 class _Elementwise(Layer):
     """Inputs of one shape and dtype, element by element; one input comes back as it is."""
 

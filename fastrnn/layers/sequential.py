@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
 from itertools import pairwise
 from typing import Any, Self
 
@@ -121,11 +122,11 @@ class Sequential(Layer):
 
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
-        x, lengths, padding = self._enter(x, lengths)
+        x, lengths, _ = self._enter(x, lengths)
         for layer in self._steps():
             y = first(layer(x, **_options(layer, lengths)))
             x, lengths = y, _handed_on(layer, lengths, x, y)
-        return self._leave(x, padding if lengths is not None else None)
+        return self._leave(x, self._padding(x, lengths))
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
         """The last layer's output, and a backward that maps its gradient to dx.
@@ -140,12 +141,12 @@ class Sequential(Layer):
             backwards.append(backward)
             y = first(outputs)
             x, lengths = y, _handed_on(layer, lengths, x, y)
-        shape, over_time = np.shape(x), lengths is not None
+        shape, padding_out = np.shape(x), self._padding(x, lengths)
 
         def backward_all(dy: Array, *, need_dx: bool = True) -> Array | None:
             gradient: Array | None = dy
-            if padding is not None and over_time and np.shape(dy) == shape:
-                gradient = padding.cleared(dy)
+            if padding_out is not None and np.shape(dy) == shape:
+                gradient = padding_out.cleared(dy)
             begin = 0 if need_dx else _first_to_learn(steps)
             for i in range(len(steps) - 1, begin - 1, -1):
                 leave_out = i == begin and not need_dx and getattr(steps[i], "takes_need_dx", False)
@@ -154,20 +155,28 @@ class Sequential(Layer):
                 return None
             return gradient if padding is None or gradient is None else padding.cleared(gradient)
 
-        return self._leave(x, padding if over_time else None), backward_all
+        return self._leave(x, padding_out), backward_all
 
     def _enter(self, x: Any, lengths: Any) -> tuple[Any, Any, Padding | None]:
         """x with nothing foreign in its padding; lengths, None where all are T; the padding. Raises as check_lengths."""
         if lengths is None or not isinstance(x, np.ndarray) or x.ndim < 2:
             return x, lengths, None
-        batch_first = self.batch_first
-        T, B = x.shape[1::-1] if batch_first else x.shape[:2]
+        T, B = x.shape[1::-1] if self.batch_first else x.shape[:2]
         lengths = check_lengths(lengths, T, B)
-        if lengths is None:
+        padding = self._padding(x, lengths)
+        if padding is None:
             return x, None, None
-        padding = Padding(lengths, T, batch_first)
         alone = _minds_padding(self.layers[0]) and not (isinstance(self.layers[0], Recurrent) and is_ids(x))
         return x if alone else padding.filled(x), lengths, padding
+
+    def _padding(self, x: Array, lengths: Any) -> Padding | None:
+        """The padding of an array with these lengths; None without."""
+        batch_first = self.batch_first
+        return None if lengths is None else Padding(lengths, x.shape[1 if batch_first else 0], batch_first)
+
+    def lengths_after(self, lengths: Array) -> Array:
+        """The lengths of y; see :meth:`Layer.lengths_after`."""
+        return reduce(lambda so_far, layer: layer.lengths_after(so_far), self.layers, lengths)
 
     def _leave(self, y: Array, padding: Padding | None) -> Array:
         """y with zeros in its padding."""
@@ -280,4 +289,6 @@ def _first_to_learn(steps: list[Layer | EmbeddedRecurrent]) -> int:
 
 def _handed_on(layer: Layer | EmbeddedRecurrent, lengths: Any, x: Array, y: Array) -> Any:
     """The lengths for the next layer: none after one that takes the time axis away."""
-    return lengths if lengths is not None and keeps_time(layer, x, y) else None
+    if lengths is None or not keeps_time(layer, x, y):
+        return None
+    return lengths if isinstance(layer, EmbeddedRecurrent) else layer.lengths_after(lengths)

@@ -74,7 +74,7 @@ class Symbol:
     """A value that a model will have when it is called: an input's or a layer's.
 
     ``shape`` and ``dtype`` are those of the arrays that it stands for; see :func:`fastrnn.Input`. ``a + b`` is
-    ``Add()(a, b)`` and ``a * b`` is ``Multiply()(a, b)``.
+    ``Add()(a, b)``, ``a * b`` is ``Multiply()(a, b)`` and ``a[..., :64]`` is ``Slice((..., slice(64)))(a)``.
     """
 
     __slots__ = ("name", "node", "path", "serial", "spec")
@@ -100,6 +100,12 @@ class Symbol:
 
     def __mul__(self, other: object) -> Any:
         return self._combined("Multiply", "*", other)
+
+    def __getitem__(self, index: Any) -> Any:
+        from .slicing import Slice
+
+        layer: Any = Slice(index)
+        return layer(self)
 
     def _combined(self, layer: str, sign: str, other: object) -> Any:
         if not isinstance(other, Symbol):

@@ -58,6 +58,10 @@ class TimeFirst(Layer):
         y = first(self.layer.infer(_swapped_spec(x) if self.layer.reads_time else x))
         return _swapped_spec(y) if self._swaps_back(x, y) else y
 
+    def lengths_after(self, lengths: Array) -> Array:
+        """The lengths of y; see :meth:`Layer.lengths_after`."""
+        return self.layer.lengths_after(lengths)
+
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""
         return self.layer.not_streaming()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..layers.base import Layer
 from ..layers.symbols import Spec, flat, mapped
+from ..layers.time_axes import lengths_of
 from .examples import Examples
 from .layouts import laid_out
 from .objectives import Means, Objective, check_class_ids
@@ -82,9 +83,9 @@ class _Layout:
             raise TypeError(f"model must give arrays [B, ...] or [T, B, ...], got one of shape {spec.axes}")
         self.rows = shape[0] == "B"
         time = shape[1] if self.rows and len(shape) > 1 else shape[0]
-        self.lengths = examples.time_axes().get(time) if isinstance(time, str) else None
-        stacked = [field.stacked for axis, field in zip(examples.axes(), examples.inputs, strict=True) if axis == time]
-        self.ragged = self.lengths is not None and not all(stacked)
+        self.lengths = lengths_of(time, examples.time_axes())
+        stacked = all(field.stacked for field in examples.inputs if field.lengths is not None)
+        self.ragged = self.lengths is not None and not stacked
 
     def example(self, output: Array, b: int, i: int) -> Array:
         """Example i, which is the batch's b-th, without padding."""

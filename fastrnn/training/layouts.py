@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from ..layers.base import Layer
 from ..layers.cells import RecurrentCell
 from ..layers.sequential import Sequential
 from ..layers.symbols import Spec, Symbol, flat
+from ..layers.time_axes import lengths_of
 from .examples import Axis, Examples
 from .fields import Field
 from .outputs import output_specs, symbols
@@ -189,5 +189,5 @@ def _like(field: Field, output: Spec, examples: Examples, certain: bool) -> Fiel
 
 
 def _same_steps(field: Field, axis: Axis, examples: Examples) -> bool:
-    steps: Any = examples.time_axes().get(axis, axis) if isinstance(axis, str) else axis
-    return not isinstance(steps, str) and bool(np.all(np.asarray(steps) == field.rows.shape[1]))
+    steps = lengths_of(axis, examples.time_axes()) if isinstance(axis, str) else axis
+    return steps is not None and bool(np.all(steps == field.rows.shape[1]))

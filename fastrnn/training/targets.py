@@ -10,6 +10,7 @@ from ..graph import Model
 from ..layers.base import Layer
 from ..layers.sequential import Sequential
 from ..layers.symbols import flat
+from ..layers.time_axes import lengths_of
 from ..losses import IGNORED
 from .examples import Examples
 from .outputs import output_specs
@@ -35,18 +36,18 @@ def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
     found: list[str] | None = None
     for i, (field, its) in enumerate(zip(examples.targets, losses, strict=False)):
         mine = field.lengths
-        if mine is None or not isinstance(its, str) or all(np.array_equal(mine, lengths) for lengths in axes.values()):
+        if mine is None or not isinstance(its, str):
             continue
         found = _output_axes(model, examples) if found is None else found
-        wanted = axes.get(found[i]) if i < len(found) else None
+        wanted = lengths_of(found[i], axes) if i < len(found) else None
         if wanted is None or np.array_equal(mine, wanted):
             continue
         n = int(np.flatnonzero(mine != wanted)[0])
-        same = (given.lengths is not None and np.array_equal(given.lengths, wanted) for given in examples.inputs)
-        k = list(same).index(True)
+        same = [given.lengths is not None and np.array_equal(given.lengths, wanted) for given in examples.inputs]
         target = f"targets[{i}]" if examples.several_targets else "targets"
-        source = f"inputs[{k}]" if len(examples.inputs) > 1 else "inputs"
-        raise ValueError(f"{name} {target}[{n}] must have {wanted[n]} steps as {source}[{n}], got {mine[n]}")
+        source = f"inputs[{same.index(True)}]" if len(same) > 1 and True in same else "inputs"
+        as_its = f"as {source}[{n}]" if True in same else f"as the output over {found[i]} has"
+        raise ValueError(f"{name} {target}[{n}] must have {wanted[n]} steps {as_its}, got {mine[n]}")
 
 
 def _output_axes(model: Layer, examples: Examples) -> list[str]:
@@ -55,4 +56,4 @@ def _output_axes(model: Layer, examples: Examples) -> list[str]:
         return []
     shapes = [spec.shape for spec in flat(output_specs(model, examples))]
     times = [shape[1:2] if shape[:1] == ("B",) else shape[:1] if shape[1:2] == ("B",) else () for shape in shapes]
-    return [str(*time) for time in times]
+    return [time[0] if time and isinstance(time[0], str) else "" for time in times]
