@@ -1,9 +1,9 @@
 """Jazz as Coursera's course on sequence models has it: one LSTM cell, written out over 30 slices, its output fed back.
 
 ``python examples/jazz_course.py [--epochs N] [--out solo.mid]`` cuts the embedded choruses into sequences of ``T_x`` = 30
-notes, each one of 78 values, and builds two models that share three layers. The first is trained: 30 inputs, 30 outputs, one
-cell and one dense layer for all of them. The second has no input but the first value and the state: each output's likeliest
-value, one-hot, is the next input. ``fastrnn train jazz`` is what this grew into; here nothing is hidden.
+notes, each one of 78 values, and builds two models that share three layers. The first is trained: 30 slices ``X[t]`` of one
+input, one cell and one dense layer for all of them. The second has no input but the first value and the state: each output's
+likeliest value, one-hot, is the next input. ``fastrnn train jazz`` is what this grew into; here nothing is hidden.
 """
 
 import argparse
@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastrnn
-from fastrnn.losses import softmax_cross_entropy
+from fastrnn.losses import IGNORED
 from fastrnn.music import corpus
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
-from fastrnn.optim import Adam
 
 T_X, VALUES, UNITS = 30, 78, 64
 WIDEST = 12  # semitones
@@ -37,14 +36,14 @@ def read_values(part: Part) -> list[Value]:
 
 
 def data() -> tuple[list[Value], Array]:
-    """The 78 most frequent values, and one-hot sequences ``[T_x, N, 78]``; any other becomes the one nearest to it."""
+    """The 78 most frequent values, and one-hot sequences ``[N, T_x, 78]``; any other becomes the one nearest to it."""
     melodies = [read_values(piece.parts[0]) for piece in corpus.pieces()]
     known = [value for value, _ in Counter(value for melody in melodies for value in melody).most_common(VALUES)]
     nearest = {v: min(known, key=lambda k, v=v: np.abs(np.subtract(k, v)).sum()) for m in melodies for v in m}
     number = {value: i for i, value in enumerate(known)}
     ids = [[number[nearest[value]] for value in melody] for melody in melodies]
     sequences = [row[i : i + T_X] for row in ids for i in range(0, len(row) - T_X + 1, T_X // 2)]
-    return known, np.eye(VALUES, dtype=np.float32)[np.array(sequences)].transpose(1, 0, 2).copy()
+    return known, np.eye(VALUES, dtype=np.float32)[np.array(sequences)]
 
 
 class Course:
@@ -52,62 +51,51 @@ class Course:
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        self.cell = fastrnn.LSTM(VALUES, UNITS, rng=rng).named("cell")
+        self.cell = fastrnn.LSTMCell(VALUES, UNITS, rng=rng).named("cell")
         self.densor = fastrnn.Linear(UNITS, VALUES, rng=rng).named("densor")
 
     def training_model(self) -> fastrnn.Model:
-        """30 inputs ``[1,B,78]`` to 30 outputs ``[1,B,78]``, of the next value each."""
-        slices = [fastrnn.Input((1, "B", VALUES), name=f"x{t}") for t in range(T_X)]
-        outputs, state = [], None
-        for x in slices:
-            a, state = self.cell(x, state)
-            outputs.append(self.densor(a))
-        return fastrnn.Model(tuple(slices), tuple(outputs))
+        """30 slices of one input ``[30,B,78]`` to 30 outputs ``[B,78]``, of the next value each, stacked ``[30,B,78]``."""
+        X = fastrnn.Input((T_X, "B", VALUES), name="X")
+        state, outputs = None, []
+        for t in range(T_X):
+            state = self.cell(X[t], state)
+            outputs.append(self.densor(state[0]))
+        return fastrnn.Model(X, fastrnn.Stack()(*outputs))
 
     def inference_model(self, T_y: int = 50) -> fastrnn.Model:
-        """The first value ``[1,B,78]`` and the state ``h, c [1,B,64]`` to ``T_y`` outputs, each fed back as one-hot."""
-        first = fastrnn.Input((1, "B", VALUES), name="x0")
-        h, c = (fastrnn.Input((1, "B", UNITS), name=name) for name in "hc")
+        """The first value ``[B,78]`` and the state ``h, c [B,64]`` to ``T_y`` outputs, each fed back as one-hot."""
+        first = fastrnn.Input(("B", VALUES), name="x0")
+        h, c = (fastrnn.Input(("B", UNITS), name=name) for name in "hc")
         likeliest = fastrnn.Lambda(lambda y: np.eye(VALUES, dtype=y.dtype)[y.argmax(-1)])
         x, state, outputs = first, (h, c), []
         for _ in range(T_y):
-            a, state = self.cell(x, state)
-            x = likeliest(self.densor(a))
+            state = self.cell(x, state)
+            x = likeliest(self.densor(state[0]))
             outputs.append(x)
-        return fastrnn.Model((first, h, c), tuple(outputs))
+        return fastrnn.Model((first, h, c), fastrnn.Stack()(*outputs))
 
 
 def train(model: fastrnn.Model, X: Array, epochs: int, seed: int = 0, batch: int = 32) -> float:
-    """Adam on the mean cross-entropy of slices 2..30 and what follows; the last epoch's loss, nats per value."""
-    rng = np.random.default_rng(seed)
-    adam = Adam(model.named_parameters(), lr=0.01)
-    Y = X.argmax(-1)
-    loss = np.nan
-    for epoch in range(epochs):
-        losses = []
-        for part in np.array_split(rng.permutation(X.shape[1]), max(1, X.shape[1] // batch)):
-            outputs, backward = model.forward(*X[:, None, part])
-            pairs = [softmax_cross_entropy(outputs[t], Y[None, t + 1, part]) for t in range(T_X - 1)]
-            model.zero_grad()
-            backward(*(dlogits / (T_X - 1) for _, dlogits in pairs), None)
-            adam.step()
-            losses.append(np.mean([value for value, _ in pairs]))
-        loss = float(np.mean(losses))
-        if (epoch + 1) % 10 == 0:
-            print(f"epoch {epoch + 1}: {loss:.3f} nats per value")
-    return loss
+    """Adam on the mean cross-entropy of slices 1..29 and what follows them; the last epoch's loss, nats per value."""
+    follows = X.argmax(-1)
+    Y = np.append(follows[:, 1:], np.full((len(X), 1), IGNORED), axis=1)  # nothing is known of what follows the last slice
+    losses = model.fit(fastrnn.Examples(X, Y), lr=0.01, epochs=epochs, batch_size=batch, seed=seed)["loss"]
+    for epoch in range(10, epochs + 1, 10):
+        print(f"epoch {epoch}: {losses[epoch - 1]:.3f} nats per value")
+    return float(losses[-1])
 
 
 def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) -> Part:
     """``T_y`` notes from a random first value and a random state: the likeliest way to go on is always the same."""
     rng = np.random.default_rng(seed)
-    first = np.eye(VALUES, dtype=np.float32)[rng.integers(VALUES, size=(1, 1))]
-    h, c = rng.standard_normal((2, 1, 1, UNITS), dtype=np.float32)
-    outputs = course.inference_model(T_y)(first, np.tanh(h), c)
+    first = np.eye(VALUES, dtype=np.float32)[rng.integers(VALUES, size=1)]
+    h, c = rng.standard_normal((2, 1, UNITS), dtype=np.float32)
+    outputs = course.inference_model(T_y)(first, np.tanh(h), c)[:, 0]
     notes: list[Note] = []
     at, pitch = 0, START
     for y in outputs:
-        rest, duration, interval = known[int(y[0, 0].argmax())]
+        rest, duration, interval = known[int(y.argmax())]
         pitch += interval if 50 <= pitch + interval <= 84 else -interval
         notes.append(Note(at + rest, duration, pitch))
         at += rest + duration
@@ -122,7 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("solo.mid"))
     arguments = parser.parse_args()
     known, X = data()
-    print(f"{X.shape[1]} sequences of {T_X} notes, {VALUES} values")
+    print(f"{len(X)} sequences of {T_X} notes, {VALUES} values")
     course = Course(arguments.seed)
     train(course.training_model(), X, arguments.epochs, arguments.seed)
     part = improvise(course, known, arguments.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -344,3 +345,28 @@ def test_a_task_says_its_figures_before_it_has_any():
     task = ExamplesTask(TwoHeads(), data, data, objective, 1, 0)
     own = ("loss", "loss_0", "loss_1", "mean_absolute_error_0", "mean_absolute_error_1")
     assert task.figure_names == (*own, *(f"val_{name}" for name in own), "lr")
+
+
+class TestMethods:
+    """``model.fit`` and so on are the functions, with the model as their first argument."""
+
+    @pytest.mark.parametrize("make", [tagger, encoder_decoder])
+    def test_are_the_functions(self, make):
+        rows = [np.random.default_rng(0).integers(0, C, n) for n in (4, 2, 3)]
+        data = Examples(rows if make is tagger else (rows, rows), rows)
+        mine, theirs = make(), make()
+        history = mine.fit(data, epochs=2, lr=0.01, metrics="accuracy", validation=data)
+        assert history.history == fit(theirs, data, epochs=2, lr=0.01, metrics="accuracy", validation=data).history
+        assert_same_weights(mine.state_dict(), theirs.state_dict())
+        assert mine.evaluate(data, metrics="accuracy") == evaluate(mine, data, metrics="accuracy")
+        for one, other in zip(mine.predict(data, 2), fastrnn.predict(mine, data, 2), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("name", ["fit", "evaluate", "predict"])
+    @pytest.mark.parametrize("kind", [fastrnn.Model, fastrnn.Sequential])
+    def test_have_their_signatures(self, kind, name):
+        function = getattr(fastrnn, name)
+        _, *wanted = signature(function).parameters.values()
+        model = tagger() if kind is fastrnn.Sequential else encoder_decoder()
+        assert list(signature(getattr(model, name)).parameters.values()) == wanted
+        assert getattr(model, name).__doc__ == function.__doc__

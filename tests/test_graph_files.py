@@ -11,7 +11,21 @@ from graphs import CASES, F64, encoder_decoder
 from test_graph import arrays
 
 import fastrnn
-from fastrnn import GRU, LSTM, Activation, Embedding, Input, Lambda, Linear, Model, Sequential, load_model
+from fastrnn import (
+    GRU,
+    LSTM,
+    Activation,
+    Embedding,
+    Input,
+    Lambda,
+    Last,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    Model,
+    Sequential,
+    load_model,
+)
 from fastrnn.serialization import FileFormatError, load_arrays, save_arrays
 
 EVERY_CASE = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
@@ -263,3 +277,47 @@ def test_pictures(make, tmp_path):
 def test_a_picture_needs_a_known_ending(tmp_path):
     with pytest.raises(ValueError, match=r"path must end in .png, .svg, .pdf, got"):
         of(Activation("tanh")).plot(tmp_path / "m.jpeg")
+
+
+class TestSequentialSummary:
+    def test_by_value(self, capsys):
+        shared = Linear(4, 4)
+        fastrnn.Sequential(Embedding(7, 3), GRU(3, 4, bidirectional=True, merge="sum"), shared, shared, Last()).summary()
+        assert capsys.readouterr().out == (
+            "Model: sequential\n"
+            "-----------------------------------------------------\n"
+            "Layer (type)   Output shape  Parameters  Connected to\n"
+            "-----------------------------------------------------\n"
+            "input (Input)  [T, B]                 0  -\n"
+            "0 (Embedding)  [T, B, 3]             21  input\n"
+            "1 (GRU)        [T, B, 4]            216  0\n"
+            "2 (Linear)     [T, B, 4]             20  1\n"
+            "3 (Linear)     [T, B, 4]         shared  2\n"
+            "4 (Last)       [B, 4]                 0  3\n"
+            "-----------------------------------------------------\n"
+            "Outputs: 4\n"
+            "Parameters in all: 257 (1.0 KB)\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("layers", "shown"),
+        [
+            (lambda: [GRU(3, 4, batch_first=True), Last()], ["[B, T, 3]", "[B, T, 4]", "[B, 4]"]),
+            (lambda: [Linear(3, 4)], ["[B, 3]", "[B, 4]"]),
+            (lambda: [fastrnn.Dropout(0.5), fastrnn.Sequential(LayerNorm(3), MaxPool())], ["[T, B, 3]", "[B, 3]"]),
+            (lambda: [fastrnn.RepeatVector(5), GRU(3, 4)], ["[B, 3]", "[5, B, 3]", "[5, B, 4]"]),
+        ],
+    )
+    def test_shapes(self, layers, shown, capsys):
+        fastrnn.Sequential(*layers()).summary()
+        text = capsys.readouterr().out
+        assert [shape for shape in shown if shape not in text] == []
+
+    def test_of_a_shape_that_is_given(self, capsys):
+        model = fastrnn.Sequential(Activation("tanh"))
+        with pytest.raises(ValueError, match=r"shape must be given, such as \('T', 'B', 64\)"):
+            model.summary()
+        model.summary(("T", "B", 2), "float64")
+        assert "[T, B, 2]" in capsys.readouterr().out
+        with pytest.raises(ValueError, match=r"layer 0, GRU, does not take float32 \[T, B, 5\]"):
+            fastrnn.Sequential(GRU(3, 4)).summary(("T", "B", 5))

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from ..layers.base import Layer
+from ..layers.fitted import Fitted
 from ..layers.storage import from_json, save_layer, to_json
 from ..serialization import PathLike
 from .description import build_model, describe_model
-from .summary import summary
+from .summary import sizes, summary
 from .trace import Graph
 
 
-class Described(Layer):
+class Described(Fitted, Layer):
     """A layer that is made of a graph."""
 
     graph: Graph
@@ -24,9 +25,7 @@ class Described(Layer):
 
     def summary(self) -> None:
         """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
-        parameters = self.parameters()
-        sizes = sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)
-        print(summary(self.name or "model", self.graph, *sizes))
+        print(summary(self.name or "model", self.graph, *sizes(self)))
 
     def plot(self, path: PathLike) -> None:
         """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..layers.symbols import Nest, Symbol, flat
+from ..layers.base import Layer
+from ..layers.sequential import Sequential
+from ..layers.symbols import Spec, flat
 from .trace import Graph
 
 HEADER = ("Layer (type)", "Output shape", "Parameters", "Connected to")
@@ -14,29 +16,51 @@ def summary(name: str, graph: Graph, count: int, nbytes: int) -> str:
 
     Parameters that a row above has counted are "shared".
     """
-    groups = [[(f"{n} (Input)", _shape(s), "0", "-")] for n, s in zip(graph.input_names, graph.flat_inputs, strict=True)]
-    seen: set[int] = set()  # parameters: those of a layer may be those of a model, too, that it is within
+    table = Table()
+    for input_name, symbol in zip(graph.input_names, graph.flat_inputs, strict=True):
+        table.add_input(input_name, symbol.spec)
     for node in graph.nodes:
-        sizes = {id(p): p.size for p in node.layer.parameters()}
-        fresh = sum(size for key, size in sizes.items() if key not in seen)
-        counted = f"{fresh:,}" if not sizes.keys() & seen else f"{fresh:,} + shared" if fresh else "shared"
-        seen |= sizes.keys()
-        title = f"{graph.call_name(node)} ({type(node.layer).__name__})"
-        first = (title, "", counted, "")
-        groups.append(_lines(first, _shapes(node.outputs), [graph.symbol_names[s] for s in flat(node.args)]))
+        specs = [symbol.spec for symbol in flat(node.outputs)]
+        table.add(graph.call_name(node), node.layer, specs, [graph.symbol_names[s] for s in flat(node.args)])
     outputs = ", ".join(graph.symbol_names[symbol] for symbol in graph.flat_outputs)
-    rows = [HEADER, *(row for group in groups for row in group)]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    right = 2  # numbers
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i == right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+    return table.text(name, outputs, count, nbytes)
+
+
+class Table:
+    """The rows of a model's table: its inputs, and the calls of its layers."""
+
+    def __init__(self) -> None:
+        self._rows = [HEADER]
+        self._seen: set[int] = set()  # parameters: those of a layer may be those of a model, too, that it is within
+
+    def add_input(self, name: str, spec: Spec) -> None:
+        """Add a row for an input."""
+        self._rows.append((f"{name} (Input)", spec.axes, "0", "-"))
+
+    def add(self, name: str, layer: Layer, outputs: list[Spec], sources: list[str]) -> None:
+        """Add the rows of a layer's call: one for each output and each source."""
+        sizes = {id(p): p.size for p in layer.parameters()}
+        fresh = sum(size for key, size in sizes.items() if key not in self._seen)
+        counted = f"{fresh:,}" if not sizes.keys() & self._seen else f"{fresh:,} + shared" if fresh else "shared"
+        self._seen |= sizes.keys()
+        first = (f"{name} ({type(layer).__name__})", "", counted, "")
+        self._rows += _lines(first, [spec.axes for spec in outputs], sources)
+
+    def text(self, name: str, outputs: str, count: int, nbytes: int) -> str:
+        """Return the table, with the model's name above it and the outputs and all parameters below."""
+        widths = [max(len(row[i]) for row in self._rows) for i in range(4)]
+        right = 2  # numbers
+        lines = [
+            "  ".join(
+                cell.rjust(w) if i == right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in self._rows
+        ]
+        rule = "-" * max(map(len, lines))
+        total = f"Outputs: {outputs}\nParameters in all: {count:,} ({_bytes(nbytes)})"
+        return "\n".join(
+            [f"Model: {name}", rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule, total]
         )
-        for row in rows
-    ]
-    rule = "-" * max(map(len, lines))
-    total = f"Outputs: {outputs}\nParameters in all: {count:,} ({_bytes(nbytes)})"
-    return "\n".join([f"Model: {name}", rule, lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule, total])
 
 
 def _lines(first: Row, shapes: list[str], sources: list[str]) -> list[Row]:
@@ -48,16 +72,24 @@ def _lines(first: Row, shapes: list[str], sources: list[str]) -> list[Row]:
     return lines
 
 
-def _shapes(outputs: Nest) -> list[str]:
-    return [_shape(symbol) for symbol in flat(outputs)]
-
-
-def _shape(symbol: Symbol) -> str:
-    return symbol.spec.axes
-
-
 def _bytes(count: int) -> str:
     size, units = float(count), ["bytes", "KB", "MB", "GB"]
     while size >= 1000 and len(units) > 1:
         size, units = size / 1000, units[1:]
     return f"{size:.{0 if units[0] == 'bytes' else 1}f} {units[0]}"
+
+
+def sequential_summary(model: Sequential, given: Spec) -> str:
+    """The table of a Sequential for an input of this spec: its layers by their index, each connected to the one before."""
+    table, source = Table(), "input"
+    table.add_input(source, given)
+    for i, (layer, output) in enumerate(zip(model.layers, model.specs(given), strict=True)):
+        table.add(str(i), layer, [output], [source])
+        source = str(i)
+    return table.text(model.name or "sequential", source, *sizes(model))
+
+
+def sizes(layer: Layer) -> tuple[int, int]:
+    """The number of a layer's parameters, and their bytes."""
+    parameters = layer.parameters()
+    return sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)

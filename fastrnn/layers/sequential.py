@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any, Self
@@ -17,16 +17,18 @@ from .base import Layer
 from .description import build_layer, describe_layer
 from .door import is_ids
 from .embedded import EmbeddedRecurrent
+from .fitted import Fitted
 from .fused import fused
+from .inputs import input_spec
 from .padding import Padding, require_defined_on_padding
 from .recurrent_base import Recurrent
-from .symbols import Nest
+from .symbols import Axis, Nest, Spec
 from .time_first import TimeFirst, first, keeps_time
 
 Array = NDArray[Any]
 
 
-class Sequential(Layer):
+class Sequential(Fitted, Layer):
     """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
@@ -185,12 +187,28 @@ class Sequential(Layer):
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """y's spec; see :meth:`Layer.infer`."""
         (x,) = inputs
+        return self.specs(x)[-1]
+
+    def specs(self, x: Spec) -> list[Spec]:
+        """What each layer gives, of which the next takes the first. Raises TypeError or ValueError naming the layer."""
+        found: list[Spec] = []
         for i, layer in enumerate(self._laid_out()):
             try:
                 x = first(layer.infer(x))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {i}, {type(self.layers[i]).__name__}, does not take {x}: {error}") from error
-        return x
+            found.append(x)
+        return found
+
+    def summary(self, shape: Sequence[Axis] | None = None, dtype: str | None = None) -> None:
+        """Print the model as a table: its layers by index, the shapes of what they give, parameters, and the total.
+
+        ``shape`` and ``dtype`` are those of x, variable axes as letters, as in :func:`fastrnn.Input`: ``("T", "B", 64)``. By
+        default they follow from the layers. Raises ValueError where they do not, or for an x that a layer does not take.
+        """
+        from ..graph.summary import sequential_summary
+
+        print(sequential_summary(self, input_spec(self, shape, dtype)))
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""

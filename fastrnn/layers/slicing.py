@@ -165,9 +165,9 @@ class Slice(Layer):
             return rows, np.ones(rows.shape, bool)
         assert isinstance(item, slice)
         ranges = [range(*item.indices(n)) for n in lengths.tolist()]
-        taken = np.array([len(each) for each in ranges])
-        step = np.arange(max(taken.max(), len(range(*item.indices(T)))))[:, None]
-        rows = np.array([each.start for each in ranges]) + step * (item.step or 1)
+        taken = np.array([len(each) for each in ranges], np.int64)
+        step = np.arange(max(taken.max(initial=0), len(range(*item.indices(T)))))[:, None]
+        rows = np.array([each.start for each in ranges], np.int64) + step * (item.step or 1)
         valid = step < taken
         return np.where(valid, rows, 0), valid
 
@@ -187,7 +187,7 @@ def _described(item: Any) -> Any:
 
 def _item(item: Any) -> Item:
     if item is Ellipsis:
-        return Ellipsis
+        return ...
     if not isinstance(item, slice):
         return _integer(item)
     start, stop, step = (None if part is None else _integer(part) for part in (item.start, item.stop, item.step))

@@ -1,0 +1,46 @@
+"""What a chain of layers takes, as far as they say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .base import Layer
+from .dense import Embedding, OneHot
+from .symbols import Axis, Spec
+
+SIZES = ("input_size", "in_features", "features")  # what layers call the length of x's last axis
+
+
+def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) -> Spec:
+    """The spec of a model's x: as it is given, or as the first layer that knows of a size or of ids has it.
+
+    Raises ValueError where none does.
+    """
+    layers = list(_leaves(model))
+    knowing = next((layer for layer in layers if isinstance(layer, (Embedding, OneHot)) or _size(layer)), None)
+    ids = isinstance(knowing, (Embedding, OneHot))
+    if dtype is None:
+        dtype = "int64" if ids else str(getattr(knowing, "dtype", "float32"))
+    if shape is not None:
+        return Spec(tuple(shape), dtype)
+    if knowing is None:
+        raise ValueError("shape must be given, such as ('T', 'B', 64): no layer says what x is")
+    first: tuple[Axis, ...] = ("B",)
+    if model.reads_time:
+        first = ("B", "T") if getattr(model, "batch_first", False) else ("T", "B")
+    return Spec(first if ids else (*first, _size(knowing)), dtype)
+
+
+def _leaves(layer: Layer) -> Iterator[Layer]:
+    """The layers of a Sequential and of those in it, in order; any other layer itself."""
+    below: Any = getattr(layer, "layers", None)
+    if isinstance(below, list):
+        for item in below:
+            yield from _leaves(item)
+    else:
+        yield layer
+
+
+def _size(layer: Layer) -> int:
+    return next((size for name in SIZES if isinstance(size := getattr(layer, name, None), int)), 0)
