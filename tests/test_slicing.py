@@ -249,6 +249,14 @@ class TestModels:
         assert "[T-1, B, 6]" in shown
         assert "(Slice)" in shown
 
+    def test_a_model_that_begins_at_a_slice(self):
+        x = Input(("T", "B", D), **F64)
+        part = x[1:]
+        model = Model(part, GRU(D, 4, **F64, rng=1)(part[::2])[0])
+        again = Model.from_json(model.to_json())
+        again.load_state_dict(model.state_dict())
+        np.testing.assert_array_equal(again(X, lengths=[5, 2, 3]), model(X, lengths=[5, 2, 3]))
+
     def test_a_model_of_slices_within_another(self):
         """Its time axis has the other's name, also where that is a number, or a slice itself."""
         x = Input(("T", "B", D), **F64)

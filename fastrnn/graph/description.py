@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,7 +10,7 @@ from ..checks import describe
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
 from ..layers.parameter import Parameter
-from ..layers.symbols import Nest, Symbol, flat, is_nested, mapped
+from ..layers.symbols import Axis, Nest, Symbol, flat, is_nested, mapped
 from .input import Input
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def describe_model(model: Described) -> dict[str, Any]:
     config: dict[str, Any] = {
         "version": VERSION,
         "name": model.name,
-        "inputs": {name: {"shape": list(s.shape), "dtype": s.dtype} for name, s in symbols},
+        "inputs": {name: {"shape": [_letter(axis) for axis in s.shape], "dtype": s.dtype} for name, s in symbols},
         "layers": {name: _described_layer(layer) for name, layer in graph.layers.items()},
         "calls": [
             _described_call(layer_names[id(n.layer)], named(n.args), n.options, named(n.outputs)) for n in graph.nodes
@@ -41,6 +42,14 @@ def describe_model(model: Described) -> dict[str, Any]:
         "shared": shared_parameters(model),
     }
     return {key: value for key, value in config.items() if value is not None and value != []}
+
+
+def _letter(axis: Axis) -> Axis:
+    """An axis as an Input has it: the axis of a slice, such as ``T-1``, by a name of its own, ``T_1``."""
+    if isinstance(axis, int) or axis.isidentifier():
+        return axis
+    name = re.sub(r"\W+", "_", axis).strip("_") or "T"
+    return name if name[0].isupper() else f"T_{name}"
 
 
 def _described_layer(layer: Layer) -> dict[str, Any]:

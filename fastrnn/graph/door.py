@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -136,3 +136,16 @@ def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
     for name, value, spec in zip(names, values, specs, strict=True):
         check_array(name, value, spec, sizes)
     return sizes
+
+
+def shape_of(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
+    """The shape of an array of this spec; None if an axis is unknown."""
+    shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
+    return None if None in shape else shape  # type: ignore[return-value]
+
+
+def zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
+    """As :func:`mapped`, but of nests whose leaves may be None; the form is that of ``specs``."""
+    if isinstance(specs, Spec):
+        return function(gradients, specs)
+    return tuple(zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

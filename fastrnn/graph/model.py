@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers.base import Layer, takes_symbols
+from ..layers.base import Layer
 from ..layers.door import array
 from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped
+from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped, takes_symbols
 from ..layers.time_axes import lengths_of, renamed
 from .described import Described
-from .door import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, sizes_of
+from .door import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, shape_of, sizes_of, zipped
 from .plan import Lengths, Plan, Tape
 from .streaming import Stream
 
@@ -71,15 +71,15 @@ class Model(Described):
         self._stream: Stream | None = None
 
     def _inputs_to_clear(self) -> list[bool]:
-        """Of each input whether something other than a recurrent layer reads it: those pass over padding by themselves."""
+        """Which inputs something other than a recurrent layer reads: those pass over padding by themselves."""
         others = {
             symbol
             for node in self.graph.nodes
             for symbol in flat(node.args)
             if not isinstance(node.layer, Recurrent) or symbol.dtype == "int64"  # ids are checked, padding too
         }
-        outputs = set(self.graph.flat_outputs)
-        return [symbol in others or symbol in outputs for symbol in self.graph.flat_inputs]
+        others.update(self.graph.flat_outputs)
+        return [symbol in others for symbol in self.graph.flat_inputs]
 
     @property
     def inputs(self) -> Nest:
@@ -169,7 +169,7 @@ class Model(Described):
     def _backward(self, tape: Tape, douts: tuple[Any, ...], sizes: Sizes, padding: Paddings | None, need_dx: bool) -> Any:
         checked = arranged(self._gradient_names, douts, "backward")
         for i, (symbol, gradient) in enumerate(zip(self.graph.flat_outputs, checked, strict=True)):
-            shape = _numbers(symbol.spec, sizes)
+            shape = shape_of(symbol.spec, sizes)
             if gradient is not None and shape is not None and not fits(gradient, shape, symbol.dtype):
                 array(f"d{self.graph.symbol_names[symbol]}", gradient, shape, symbol.dtype, symbol.spec.axes)
             checked[i] = gradient if padding is None else padding.cleared(gradient, symbol.spec)
@@ -186,12 +186,12 @@ class Model(Described):
             if spec.dtype == "int64":
                 return None
             if gradient is None:
-                shape = _numbers(spec, sizes)
+                shape = shape_of(spec, sizes)
                 assert shape is not None  # an input's letters are all known
                 return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
-        return _zipped(gradients, self._input_specs, finished)
+        return zipped(gradients, self._input_specs, finished)
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""
@@ -237,9 +237,8 @@ class Model(Described):
         """
         stream = self._required_stream()
         outputs, state = self._run_stream(stream, inputs, state, lengths, stream.step_specs)
-        return mapped(
-            outputs, lambda value, spec: value[0] if spec.time == stream.axis else value, self._output_specs
-        ), state
+        one = mapped(outputs, lambda y, spec: y[0] if spec.time == stream.axis else y, self._output_specs)
+        return one, state
 
     def _run_stream(self, stream: Stream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
         """Arrays of these specs, where a time axis that is missing in them is one step."""
@@ -300,16 +299,3 @@ class Model(Described):
     def lengths_after(self, lengths: Any) -> Any:
         """The lengths of its first output, from those of its one input; see :meth:`Layer.lengths_after`."""
         return lengths_of(next(flat(self._output_specs)).time, dict.fromkeys(self._time_axes, lengths))
-
-
-def _numbers(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
-    """The shape of an array of this spec; None if an axis is unknown."""
-    shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
-    return None if None in shape else shape  # type: ignore[return-value]
-
-
-def _zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
-    """As :func:`mapped`, but of nests whose leaves may be None; the form is that of ``specs``."""
-    if isinstance(specs, Spec):
-        return function(gradients, specs)
-    return tuple(_zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..changes import CHANGES, GRADIENTS
 from ..checks import describe
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
-from .symbols import UNKNOWN, Axis, Nest, Symbol, apply, flat, probed
+from .symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
 from .time_axes import lengths_of, require_time
 
 Array = NDArray[Any]
@@ -82,7 +81,7 @@ class Layer:
         super().__init_subclass__(**options)
         call = cls.__dict__.get("__call__")
         if call is not None and not hasattr(call, "_takes_symbols"):
-            cls.__call__ = _on_arrays_or_symbols(call)  # type: ignore[method-assign]
+            cls.__call__ = on_arrays_or_symbols(call)  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run inference; see the class."""
@@ -270,32 +269,6 @@ class Layer:
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         inside = "".join(f"\n  {line}" for line in children) + "\n" if children else self.extra_repr()
         return f"{type(self).__name__}({inside})"
-
-
-def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a ``__call__`` that sees to symbols itself: a layer whose call counts in fractions of a microsecond."""
-    call._takes_symbols = True  # type: ignore[attr-defined]
-    return call
-
-
-def _on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's call that builds a graph when its first argument is a Symbol."""
-    # Handing on any arguments costs a quarter of a microsecond, one of a known name a fifth of that.
-    if list(inspect.signature(call).parameters) == ["self", "x"]:
-
-        @functools.wraps(call)
-        def either(self: Layer, x: Any) -> Any:
-            return apply(self, x) if x.__class__ is Symbol else call(self, x)
-
-    else:
-
-        @functools.wraps(call)
-        def either(self: Layer, *args: Any, **kwargs: Any) -> Any:
-            if args and args[0].__class__ is Symbol:
-                return apply(self, *args, **kwargs)
-            return call(self, *args, **kwargs)
-
-    return takes_symbols(either)
 
 
 def _to_array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from .. import backends, checks, init
 from ..backends.protocol import CellSpec
-from .base import Layer, takes_symbols
+from .base import Layer
 from .direction import make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, pair
 from .parameter import GradientLock, Parameter
-from .symbols import Symbol, apply
+from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 Backward = Callable[[Any], tuple[Array | None, Any]]

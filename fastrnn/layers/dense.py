@@ -12,11 +12,11 @@ from .. import backends, checks, init, memory
 from ..backends.protocol import Backend
 from ..changes import CHANGES
 from ..checks import ids, plain
-from .base import Layer, takes_symbols
+from .base import Layer
 from .door import array, features
 from .parameter import GradientLock, Parameter
 from .prepared import Prepared, renewed
-from .symbols import Symbol, apply
+from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .base import takes_symbols
 from .parameter import Parameter
 from .recurrent_base import Backward, Recurrent
-from .symbols import Symbol, apply
+from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 

@@ -14,14 +14,14 @@ from .. import backends, checks, init
 from ..backends.protocol import CellSpec, Forward, Plan
 from ..functional import check_lengths
 from .around import MERGES, Around, dropped
-from .base import Layer, takes_symbols
+from .base import Layer
 from .direction import Direction, make_direction, shown_options
 from .door import is_ids
 from .layout import HALVES, LAYOUTS, Layout, layout_of, pair
 from .parameter import GradientLock, Parameter
 from .stack import Rows, prepared_stack, stack_backward, stack_forward
 from .stepper import Stepper
-from .symbols import Nest, Spec, Symbol, apply, mapped
+from .symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.

@@ -20,7 +20,8 @@ from .embedded import EmbeddedRecurrent
 from .fitted import Fitted
 from .fused import fused
 from .inputs import input_spec
-from .padding import Padding, require_defined_on_padding
+from .padding import Padding
+from .passing import handed_on, options_of
 from .recurrent_base import Recurrent
 from .symbols import Axis, Nest, Spec
 from .time_first import TimeFirst, first, keeps_time
@@ -126,8 +127,8 @@ class Sequential(Fitted, Layer):
         """The last layer's output."""
         x, lengths, _ = self._enter(x, lengths)
         for layer in self._steps():
-            y = first(layer(x, **_options(layer, lengths)))
-            x, lengths = y, _handed_on(layer, lengths, x, y)
+            y = first(layer(x, **options_of(layer, lengths)))
+            x, lengths = y, handed_on(layer, lengths, x, y)
         return self._leave(x, self._padding(x, lengths))
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
@@ -139,10 +140,10 @@ class Sequential(Fitted, Layer):
         steps = self._steps()
         backwards: list[Callable[..., Any]] = []
         for layer in steps:
-            outputs, backward = layer.forward(x, **_options(layer, lengths))
+            outputs, backward = layer.forward(x, **options_of(layer, lengths))
             backwards.append(backward)
             y = first(outputs)
-            x, lengths = y, _handed_on(layer, lengths, x, y)
+            x, lengths = y, handed_on(layer, lengths, x, y)
         shape, padding_out = np.shape(x), self._padding(x, lengths)
 
         def backward_all(dy: Array, *, need_dx: bool = True) -> Array | None:
@@ -240,7 +241,7 @@ class Sequential(Fitted, Layer):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
         after = []
         for layer, before in zip(steps, state, strict=True):
-            outputs, now = layer.stream(x, state=before, **_options(layer, lengths if over_time else None))
+            outputs, now = layer.stream(x, state=before, **options_of(layer, lengths if over_time else None))
             y = first(outputs)
             x, over_time = y, over_time and keeps_time(layer, x, y)
             after.append(now)
@@ -290,23 +291,6 @@ def _recurrent_layers(layer: Layer) -> list[Recurrent]:
     return [layer] if isinstance(layer, Recurrent) else []
 
 
-def _options(layer: Layer | EmbeddedRecurrent, lengths: Any) -> dict[str, Any]:
-    """The lengths, for a layer that takes them. Raises ValueError for one that would read padding."""
-    if lengths is None:
-        return {}
-    if isinstance(layer, EmbeddedRecurrent) or layer.takes_lengths:
-        return {"lengths": lengths}
-    require_defined_on_padding(layer)
-    return {}
-
-
 def _first_to_learn(steps: list[Layer | EmbeddedRecurrent]) -> int:
     """The index of the first with parameters: no gradient need go further back."""
     return next((i for i, step in enumerate(steps) if isinstance(step, EmbeddedRecurrent) or step.parameters()), len(steps))
-
-
-def _handed_on(layer: Layer | EmbeddedRecurrent, lengths: Any, x: Array, y: Array) -> Any:
-    """The lengths for the next layer: none after one that takes the time axis away."""
-    if lengths is None or not keeps_time(layer, x, y):
-        return None
-    return lengths if isinstance(layer, EmbeddedRecurrent) else layer.lengths_after(lengths)
