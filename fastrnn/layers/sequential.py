@@ -174,8 +174,10 @@ class Sequential(Fitted, Layer):
 
     def _padding(self, x: Array, lengths: Any) -> Padding | None:
         """The padding of an array with these lengths; None without."""
+        if lengths is None:
+            return None
         batch_first = self.batch_first
-        return None if lengths is None else Padding(lengths, x.shape[1 if batch_first else 0], batch_first)
+        return Padding(lengths, x.shape[1 if batch_first else 0], batch_first)
 
     def lengths_after(self, lengths: Array) -> Array:
         """The lengths of y; see :meth:`Layer.lengths_after`."""

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 def first(outputs: Any) -> Any:
     """What goes on to the next layer: of several outputs (y and a state) the first."""
-    return outputs[0] if isinstance(outputs, tuple) and not isinstance(outputs, Spec) else outputs
+    return outputs[0] if type(outputs) is tuple else outputs  # a Spec is a tuple, too, but one output
 
 
 def keeps_time(layer: Any, x: Any, y: Any) -> bool:
