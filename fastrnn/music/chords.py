@@ -4,64 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import NoReturn
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .chord_error import ChordError as ChordError
+from .chord_quality import read_quality
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 FLAT_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 SHARP_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
-_NOTE = re.compile(r"([A-G])([#b♯♭]*)")
-_NO_CHORD = re.compile(r"N\.?C\.?$")
-# In the order in which they are tried: "maj" before "m", "-9" as flat nine before "-" as minor, "6/9" before "6".
-_PARTS = [
-    (kind, re.compile(pattern))
-    for kind, pattern in [
-        ("punctuation", r"[(),]"),
-        ("major", r"maj|Maj|MAJ|ma(?!d)|Ma|MA|M(?!I|in)|∆|Δ|△|\^"),
-        ("alteration", r"([b#♭♯+\u2212-])(13|11|9|6|5)"),
-        ("minor", r"min|Min|MIN|mi|MI|m|-|\u2212"),
-        ("half", r"ø7?|Ø7?"),
-        ("diminished", r"dim|°|º|o(?!mit)"),
-        ("sus", r"sus(4|2)?"),
-        ("add", r"add([b#♭♯]?)(13|11|9|6|4|2)"),
-        ("omit", r"(?:no|omit)(3|5)"),
-        ("altered", r"alt"),
-        ("augmented", r"aug|\+"),
-        ("number", r"6/9|69|13|11|9|7|6|5|4|2"),
-    ]
-]
-_DEGREES = {"2": 2, "4": 5, "6": 9, "9": 2, "11": 5, "13": 9}
-_TENSIONS = ("9", "11", "13")
-_ALTERED = {"b5": 6, "#5": 8, "b9": 1, "#9": 3, "#11": 6, "b13": 8, "b6": 8}  # degree -> semitones above the root
-_ASCII = str.maketrans("♯♭+-\u2212", "#b#bb")
-
-
-class ChordError(ValueError):
-    """A chord symbol or a line of changes that does not parse; the message shows where, with a caret below the place."""
-
-    def __init__(self, fault: str, text: str, position: int) -> None:
-        """``position`` is the index of the offending character in ``text``; its line, or what is near, is shown."""
-        start = text.rfind("\n", 0, position) + 1
-        line = text[start:].split("\n", 1)[0]
-        first = max(0, min(position - start - _SHOWN_BEFORE, len(line) - _SHOWN))
-        shown = "".join(map(_visible, line[first : first + _SHOWN]))
-        dots = ("…" if first else "", "…" if first + _SHOWN < len(line) else "")
-        before = "".join("\t" if c == "\t" else " " for c in dots[0] + shown[: position - start - first])
-        super().__init__(f"{fault}\n  {dots[0]}{shown}{dots[1]}\n  {before}^")
-        self.fault, self.text, self.position = fault, text, position
-
-
-_SHOWN, _SHOWN_BEFORE = 100, 60  # of a long line: the characters that are shown, and those of them before the place
-
-
-def _visible(character: str) -> str:
-    if character.isprintable() or character == "\t":
-        return character
-    return " " if character.isspace() else "\ufffd"
+_NOTE = re.compile(r"([A-G])(#+|♯+|b+|♭+|\U0001d12a|\U0001d12b)?")
+_NO_CHORD = re.compile(r"[Nn]\.?[Cc]\.?$")
+_ALTERABLE = re.compile("13|11|9|6|5|4")
+_SEMITONES = {"#": 1, "♯": 1, "b": -1, "♭": -1, "\U0001d12a": 2, "\U0001d12b": -2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +49,7 @@ class Chord:
         kind, slash, below = suffix.rpartition("/")
         if slash and _NOTE.fullmatch(below):  # not so in C6/9
             suffix = f"{kind}/{note_name(bass, flats)}"
+        suffix = re.sub(r"^[#♯b♭]1?\d", r"(\g<0>)", suffix)  # of C#b9: on D it would be the root's
         symbol = note_name(root, flats) + suffix
         return Chord(symbol, root, frozenset((p + semitones) % 12 for p in self.pitch_classes), bass)
 
@@ -128,7 +87,8 @@ def parse_chord(symbol: str) -> Chord:
     """A chord from its symbol: ``C``, ``C-7``, ``Cmaj7``, ``C∆``, ``Cø``, ``C7b9``, ``C6/9``, ``C7alt``, ``C/E``, ``N.C.``.
 
     Sharps and flats in ASCII or Unicode. An accidental right after the letter belongs to the root: ``C#9`` is the ninth
-    chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords leave out their third. Raises ChordError, which shows where.
+    chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords leave out their third. Every part of a symbol is understood
+    (:mod:`fastrnn.music.chord_quality` says how), or the symbol is refused. Raises ChordError, which shows where.
     """
     return parse_chord_in(symbol, 0, len(symbol))
 
@@ -141,140 +101,27 @@ def parse_chord_in(text: str, start: int, end: int) -> Chord:
     match = _NOTE.match(text, start, end)
     if not match:
         raise ChordError("expected a chord: a root from A to G, or N.C.", text, start)
+    _check_root(match, text, end)
     root = _pitch_class(match)
-    tones = _Tones()
-    position = match.end()
-    while position < end and text[position] != "/":
-        position = _part(tones, text, position, end)
-    if tones.depth:
-        raise ChordError("this parenthesis is not closed", text, text.index("(", start))
-    bass = root
-    if position < end:
-        note = _NOTE.fullmatch(text, position + 1, end)
-        if not note:
-            raise ChordError(f"expected the bass note after the slash in {symbol!r}", text, position + 1)
-        bass = _pitch_class(note)
-    pitch_classes = frozenset((root + interval) % 12 for interval in tones.intervals()) | {bass}
+    intervals, position = read_quality(text, start, match, end, _NOTE)
+    note = _NOTE.fullmatch(text, position + 1, end) if position < end else None
+    bass = _pitch_class(note) if note else root
+    pitch_classes = frozenset((root + interval) % 12 for interval in intervals) | {bass}
     return Chord(symbol, root, pitch_classes, bass)
 
 
-@dataclass
-class _Tones:
-    """What a symbol's parts have said so far, in semitones above the root."""
-
-    third: int | None = 4
-    fifths: set[int] = field(default_factory=set)  # empty: a perfect one
-    no_fifth: bool = False
-    seventh: int | None = None
-    kind_of_seventh: int = 10  # what a later number adds
-    others: set[int] = field(default_factory=set)
-    seen: set[str] = field(default_factory=set)
-    depth: int = 0  # of parentheses
-
-    def intervals(self) -> set[int]:
-        found = {0} | self.others
-        if self.third is not None:
-            found.add(self.third)
-        if not self.no_fifth:
-            found |= self.fifths or {7}
-        if self.seventh is not None:
-            found.add(self.seventh)
-        return found
-
-    def major(self, match: re.Match[str]) -> None:
-        self.kind_of_seventh = 11
-        if match[0] in "∆Δ△^":  # these mean the seventh by themselves
-            self.seventh = 11
-
-    def minor(self, match: re.Match[str]) -> None:
-        self.third = 3
-
-    def half(self, match: re.Match[str]) -> None:
-        self.third, self.seventh = 3, 10
-        self.fifths.add(6)
-
-    def diminished(self, match: re.Match[str]) -> None:
-        self.third, self.kind_of_seventh = 3, 9
-        self.fifths.add(6)
-
-    def augmented(self, match: re.Match[str]) -> None:
-        self.fifths.add(8)
-
-    def altered(self, match: re.Match[str]) -> None:
-        self.seventh, self.no_fifth = 10, True
-        self.others |= {1, 3, 6, 8}
-
-    def sus(self, match: re.Match[str]) -> None:
-        self.third = None
-        self.others.add(2 if match[1] == "2" else 5)
-
-    def add(self, match: re.Match[str]) -> None:
-        shift = {"b": -1, "#": 1, "": 0}[match[1].translate(_ASCII)]
-        self.others.add(_DEGREES[match[2]] + shift)
-
-    def tension(self, match: re.Match[str]) -> None:
-        self.others.add(_DEGREES[match[0]])
-
-    def omit(self, match: re.Match[str]) -> None:
-        if match[1] == "3":
-            self.third = None
-        else:
-            self.no_fifth = True
-
-    def alteration(self, match: re.Match[str]) -> None:
-        sign, degree = match[1].translate(_ASCII), match[2]
-        interval = _ALTERED[sign + degree]
-        if degree == "5":
-            self.fifths.add(interval)
-        else:
-            self.others.discard(_DEGREES[degree])
-            self.others.add(interval)
-
-    def number(self, match: re.Match[str]) -> None:
-        digits = match[0].replace("/", "")
-        if digits in ("5", "4"):
-            self.third = None
-        if digits in ("7", "9", "11", "13"):
-            self.seventh = self.kind_of_seventh
-        self.others |= {"2": {2}, "4": {5}, "6": {9}, "69": {9, 2}, "9": {2}, "11": {2, 5}, "13": {2, 9}}.get(digits, set())
-        if digits == "11" and self.third == 4 and self.seventh == 10:
-            self.third = None
-
-
-def _part(tones: _Tones, text: str, position: int, end: int) -> int:
-    """Take one part of a symbol at ``position``; returns where the next begins."""
-    for kind, pattern in _PARTS:
-        match = pattern.match(text, position, end)
-        # Before a number + and - are the quality, after one they are sharp and flat: C-9, C7-9.
-        if not match or (
-            kind == "alteration" and match[0][0] in "+-\u2212" and match[2] != "5" and "number" not in tones.seen
-        ):
-            continue
-        if kind == "punctuation":
-            tones.depth += {"(": 1, ")": -1, ",": 0}[match[0]]
-            if tones.depth + (match[0] == ")") < 1:  # a comma, or an end, outside of parentheses
-                break
-            return match.end()
-        if kind == "alteration" and match[1].translate(_ASCII) + match[2] not in _ALTERED:
-            raise ChordError(f"no chord has {match[0]}", text, position)
-        if kind == "number" and tones.depth and "number" in tones.seen and match[0] in _TENSIONS:
-            kind = "tension"  # C7(13)
-        group = "third" if kind in ("minor", "half", "diminished") else kind
-        if group in tones.seen and kind not in ("alteration", "add", "omit", "tension"):
-            break
-        tones.seen.add(group)
-        getattr(tones, kind)(match)
-        return match.end()
-    _unknown(text, position, end)
-
-
-def _unknown(text: str, position: int, end: int) -> NoReturn:
-    raise ChordError(f"{text[position:end]!r} is not part of a chord symbol that is known here", text, position)
+def _check_root(match: re.Match[str], text: str, end: int) -> None:
+    """Raise ChordError where the last of two accidentals may belong to the root or to the number after it: Bbb5, F##9."""
+    signs, number = match[2] or "", _ALTERABLE.match(text, match.end(), end)
+    if len(signs) > 1 and number:
+        note, sign = match[0][:-1], signs[-1]
+        double = match[1] + ("\U0001d12b" if sign in "b♭" else "\U0001d12a")
+        fault = f"{match[0]}{number[0]} is read in two ways: write {note}({sign}{number[0]}), or {double}{number[0]}"
+        raise ChordError(fault, text, match.end() - 1)
 
 
 def _pitch_class(match: re.Match[str]) -> int:
-    signs = match[2].translate(_ASCII)
-    return (LETTERS[match[1]] + signs.count("#") - signs.count("b")) % 12
+    return (LETTERS[match[1]] + sum(_SEMITONES[sign] for sign in match[2] or "")) % 12
 
 
 # Semitones above the root, most usual first among those that fit a family of chords.

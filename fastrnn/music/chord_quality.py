@@ -1,0 +1,247 @@
+"""The part of a chord symbol after its root: every character of it is understood, or the symbol is refused.
+
+A symbol is a row of parts. ``PARTS`` says what a part looks like; the method of its name says what it means after those
+before it, and returns None where it means nothing there.
+
+Numbers are read in two places. The first one outside of parentheses and before any slash is the chord's number: ``9`` stacks
+a seventh and a ninth. Any other is one more tone: ``C/9`` and ``C(9)`` have no seventh. A sign before a number alters it. A
+sign after one does so too, if no number follows that it could alter; but ``7+``, ``9+``, ``11+`` and ``13+`` as the chord's
+number have an augmented fifth.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from .chord_error import ChordError
+from .chord_parts import ALTERED, ASCII, DEGREES, DELTAS, MINUS, OF_KIND, PARTS, PLUS, SIGN, STACKS
+from .chord_tones import Tones
+
+_SUSPENDED = {"": 5, "4": 5, "2": 2, "#4": 6, "b2": 1}
+
+
+def read_quality(text: str, start: int, root: re.Match[str], end: int, bass: re.Pattern[str]) -> tuple[set[int], int]:
+    """Read the symbol ``text[start:end]`` from behind its ``root`` up to a slash before a note (``bass``), or to the end.
+
+    Returns the chord's tones in semitones above the root, and the place of that slash or ``end``. Raises ChordError.
+    """
+    reader = _Reader(text, start, end)
+    position = root.end()
+    while position < end and not (text[position] == "/" and bass.fullmatch(text, position + 1, end)):
+        position = reader.part(position)
+    reader.finish(position)
+    return reader.intervals(), position
+
+
+class _Reader(Tones):
+    """Takes a symbol part by part."""
+
+    def __init__(self, text: str, start: int, end: int) -> None:
+        super().__init__()
+        self.text, self.start, self.end = text, start, end
+        self.before = ""  # the kind of the part before, punctuation too
+        self.opened: int | None = None  # the place of a parenthesis that is not closed yet
+        self.plus_at = -1  # where a plus stands
+        self.last_number = 0
+
+    def part(self, position: int) -> int:
+        """Take the part at ``position``; returns where the next one begins."""
+        for kind, pattern in PARTS:
+            match = pattern.match(self.text, position, self.end)
+            following = getattr(self, kind)(match) if match else None
+            if following is not None:
+                self.before = kind if kind != "punctuation" else self.text[position]
+                if kind != "punctuation":
+                    self.seen.add(kind)
+                return int(following)
+        if self.before == "/":
+            self.fail_at_bass(position)
+        self.fail(position)
+
+    def finish(self, position: int) -> None:
+        """Look at what the whole symbol lacks."""
+        if self.opened is not None:
+            raise ChordError("this parenthesis is not closed", self.text, self.opened)
+        if self.before == "/":
+            self.fail_at_bass(position)
+        if self.major_at >= 0 and self.seen & {"diminished", "augmented"}:
+            raise ChordError("expected a number after this, such as maj7", self.text, self.major_at)
+        if self.major_at >= 0 and self.third == 3 and self.seventh is None:
+            self.seventh = 11  # Cm(maj)
+        if self.plus_at >= 0 and self.third == 3 and self.seventh is not None:
+            fault = "a plus in a minor seventh chord is read in two ways: write m7#5 or m(maj7)"
+            raise ChordError(fault, self.text, self.plus_at)
+
+    def fail_at_bass(self, position: int) -> NoReturn:
+        symbol = self.text[self.start : self.end]
+        raise ChordError(f"expected the bass note after the slash in {symbol!r}", self.text, position)
+
+    def fail(self, position: int) -> NoReturn:
+        fault = f"{self.text[position : self.end]!r} is not part of a chord symbol that is known here"
+        raise ChordError(fault, self.text, position)
+
+    def fail_at_degree(self, match: re.Match[str]) -> NoReturn:
+        raise ChordError(f"no chord has {match[0]}", self.text, match.start())
+
+    # Parts: each method takes a match and returns where the next part begins, or None.
+
+    def punctuation(self, match: re.Match[str]) -> int | None:
+        sign, waits = match[0], self.before in ("(", ",", "/")
+        if waits or (sign == "(" and self.opened is not None) or (sign in ")," and self.opened is None):
+            return None
+        if sign in "()":
+            self.opened = match.start() if sign == "(" else None
+        return match.end()
+
+    def minor(self, match: re.Match[str]) -> int | None:
+        return self.first(match, 3)
+
+    def diminished(self, match: re.Match[str]) -> int | None:
+        self.kind_of_seventh = self.kind_of_seventh if self.before else 9
+        return self.first(match, 3, 6)
+
+    def half(self, match: re.Match[str]) -> int | None:
+        self.seventh = self.seventh if self.before else 10
+        return self.first(match, 3, 6)
+
+    def first(self, match: re.Match[str], third: int, *fifths: int) -> int | None:
+        """A quality that stands right after the root, or means nothing."""
+        if self.before:
+            return None
+        self.third = third
+        self.fifths.update(fifths)
+        return match.end()
+
+    def major(self, match: re.Match[str]) -> int | None:
+        delta = match[0] in DELTAS
+        if self.seen & {"major", "half", "altered", "dominant"}:
+            return None
+        number = OF_KIND["number"].match(self.text, match.end(), self.end)
+        seventh = delta or (number and number[0] in ("7", *STACKS))
+        if not seventh and self.seen - {"minor", "diminished", "augmented"}:
+            return None  # there is nothing that it could make major
+        if self.number_given:  # Cm6(maj7), Cm9(maj7)
+            if self.seventh_named or not seventh:
+                return None
+            self.seventh = None
+        self.kind_of_seventh = 11
+        self.major_at = match.start()
+        if delta:  # it means the seventh by itself
+            self.seventh, self.major_at = 11, -1
+        return match.end()
+
+    def dominant(self, match: re.Match[str]) -> int | None:
+        return None if self.before else match.end()
+
+    def augmented(self, match: re.Match[str]) -> int | None:
+        if self.seen & {"augmented", "half", "diminished", "alteration", "omit", "altered"}:
+            return None
+        if match[0] == PLUS:
+            named = self.before in ("", "(", "minor", "major")
+            if not named and not (self.before == "number" and self.number_given in ("7", *STACKS)):
+                return None
+            if self.text.startswith("11", match.end()):  # its fifth, or its eleventh?
+                return None
+            self.plus_at = match.start()
+        self.fifths.add(8)
+        return match.end()
+
+    def altered(self, match: re.Match[str]) -> int | None:
+        if self.seen - {"number"} or self.number_given not in ("", "7") or self.seventh not in (None, 10):
+            return None
+        self.seventh, self.seventh_named, self.fifth_sounds = 10, True, False
+        self.added |= {1, 3, 6, 8}
+        return match.end()
+
+    def sus(self, match: re.Match[str]) -> int | None:
+        interval = _SUSPENDED[(match[1] or "").translate(ASCII)]
+        if (
+            self.seen & {"half", "diminished", "altered", "omit"}
+            or self.number_given in ("5", "4", "2")
+            or interval in self.added
+        ):
+            return None
+        self.third_sounds = False
+        self.added.add(interval)
+        return match.end()
+
+    def add(self, match: re.Match[str]) -> int | None:
+        name = match[1].translate(ASCII) + match[2]
+        interval = self.third if name == "3" else DEGREES[name] if not match[1] else ALTERED.get(name)
+        if interval is None:
+            self.fail_at_degree(match)
+        return self.name_tone(interval, match.end())
+
+    def omit(self, match: re.Match[str]) -> int | None:
+        if match[1] == "3" and self.third == 4 and self.third_sounds and 5 not in self.stack:
+            self.third_sounds = False
+        elif match[1] == "5" and self.fifth_sounds and not self.fifths and self.number_given != "5":
+            self.fifth_sounds = False
+        else:
+            return None
+        return match.end()
+
+    def alteration(self, match: re.Match[str]) -> int | None:
+        name, degree = match[1].translate(ASCII) + match[2], match[2]
+        alone = not self.number_given and self.opened is None and self.before != "/"
+        if alone and degree != "5" and (match[1] == PLUS or (match[1] in MINUS and not self.before)):
+            return None  # there is no number yet that this could alter: the sign is the quality, as in C-9 and C+9
+        if name not in ALTERED:
+            self.fail_at_degree(match)
+        return None if degree == self.number_given else self.alter(name, match.end())
+
+    def number(self, match: re.Match[str]) -> int | None:
+        digits, position = match[0], match.end()
+        joined = self.before not in ("(", ")", ",", "/")
+        own = self.major_at >= 0 and self.before == "major"
+        main = own or (joined and self.opened is None and not self.number_given)
+        if not main and joined and not self.may_follow(digits, position):
+            return None
+        sign = self.sign_after(digits, position, main, joined)
+        if sign:
+            following = self.signed(digits, sign, position + len(sign), main)
+        else:
+            following = self.chords_number(digits, position, own) if main else self.tone(digits, position)
+        self.last_number = int(digits)
+        return following
+
+    # What a number means.
+
+    def may_follow(self, digits: str, position: int) -> bool:
+        """Whether a number may come right behind another part, as in C69, C7913, C7M5+ and Csus24."""
+        if self.before == "number":
+            if digits == "5":
+                return self.number_given == "7" and bool(re.fullmatch(SIGN, self.text[position : self.end]))
+            return self.number_given in ("6", "7", "9", "11") and int(digits) > max(8, self.last_number)
+        return self.before == "sus" and digits in ("2", "4")
+
+    def sign_after(self, digits: str, position: int, main: bool, joined: bool) -> str:
+        """What behind a number belongs to it: a sign, or the M of 7M; empty if nothing does."""
+        sign, prefix = self.text[position : self.end][:1], OF_KIND["alteration"].match(self.text, position, self.end)
+        major = OF_KIND["major"].match(self.text, position, self.end)
+        if major and digits == "7" and (sign == "M" or not self.text[major.end() : self.end][:1].isdigit()):
+            return major[0]
+        name = sign.translate(ASCII) + digits
+        if main and sign == PLUS and digits in STACKS:
+            return ""
+        if name not in ALTERED and (main or name != "#7"):
+            return ""
+        if digits != "5" and prefix and sign.translate(ASCII) + prefix[2] in ALTERED:
+            if joined and not main and self.number_given == "7":  # C79b13: a flat ninth, or a flat thirteenth?
+                self.fail(position)
+            return ""
+        return sign
+
+    def signed(self, digits: str, sign: str, following: int, main: bool) -> int | None:
+        """A number with what belongs to it."""
+        if digits == "7":
+            return self.major_seventh(following)
+        name = sign.translate(ASCII) + digits
+        if main and digits not in ("5", *STACKS):
+            self.fail(following - 1)
+        if digits == "5":
+            self.seen.add("alteration")
+        elif main and self.chords_number(digits, following, False) is None:
+            return None
+        return self.alter(name, following)
