@@ -98,7 +98,7 @@ class TrainedRun:
         """Return ``number`` samples, those of ``fastrnn sample`` with the same seed.
 
         For all kinds: ``seed`` (None: a fresh one), ``temperature``, ``top_k``, ``top_p`` and ``greedy``, as on the command
-        line.
+        line; ``progress``, a function that is called now and then with the number of samples that are done.
 
         Text gives a list of :class:`fastrnn.text.language_model.Sample`, with ``text`` and ``ended``. Its options are
         ``length``, ``prefix``, ``sentences`` and ``no_unk``.

@@ -88,9 +88,7 @@ def test_files_of_a_text_of_ones_own(tmp_path, capsys):
     assert [path.name for path in folder.iterdir()] == ["1-what-s-it.mid"]
     before = (folder / "1-what-s-it.mid").read_bytes()
     text.write_text(text.read_text().replace("F4", "G4"))
-    assert error(folder, "--text", text) == (
-        f"{folder}/1-what-s-it.mid: the file is there already, and --overwrite was not given\n"
-    )
+    assert error(folder, "--text", text) == (f"{folder}/1-what-s-it.mid: the file exists already; --overwrite replaces it\n")
     assert (folder / "1-what-s-it.mid").read_bytes() == before
     corpus.main(["--text", str(text), str(folder), "--overwrite"])
     assert [note.pitch for note in read_midi(folder / "1-what-s-it.mid").parts[0].notes] == [60, 62, 64, 67]

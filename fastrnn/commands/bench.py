@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import integer, real
 from .notes import note
+from .outputs import add_overwrite_option, check_free, check_place
 
 if TYPE_CHECKING:
     from ..benchmark.cases import Case
@@ -42,6 +43,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all that are installed")
     parser.add_argument("--seconds", type=real(0, above=True), default=0.2, help="for each side of each case (default: 0.2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -54,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     from ..benchmark.measure import Effort
     from ..benchmark.run import run as run_cases
     from ..benchmark.table import lines
+    from ..serialization import write_atomically
 
+    if arguments.json:
+        check_place("--json", arguments.json)
+        check_free([arguments.json], arguments.overwrite)
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
     for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
         if values:
@@ -80,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             "absent": results.absent,
             "refused": results.refused,
         }
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n")
+        write_atomically(arguments.json, (json.dumps(content, indent=1) + "\n").encode())
     return 0
 
 

@@ -31,6 +31,8 @@ def expected(error: Exception) -> tuple[int, str]:
         return 2, str(error)  # with the place below it
     if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters, MidiError, SoundFontError)):
         return 2, one_line(error)
+    if isinstance(error, FileExistsError):  # that --overwrite was not given for
+        return 2, explain(error)
     if isinstance(error, OSError):
         return 1, explain(error)
     if isinstance(error, (NonFiniteGradient, NonFiniteLoss, NonFiniteWeight, NonFiniteLogits, BackendUnavailable)):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer, metre
+from .checkpoints import tell_checkpoint
 from .errors import InputError, UsageError, explain
 from .music_files import check_outputs
 from .music_output import (
@@ -23,6 +23,7 @@ from .music_output import (
     write,
 )
 from .notes import note
+from .sampling_progress import sampling_progress
 
 if TYPE_CHECKING:
     from ..music.changes import Changes
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 MOST_BARS = 2048  # of all choruses: an hour at 136 quarters a minute
 LONG_TITLE = 40  # characters
-LONG = 256  # bars that are worth a word before they are sampled
 
 DESCRIPTION = """\
 Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo, with chords on a piano and a
@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.primer_part is not None and arguments.primer is None:
         raise UsageError("--primer-part is for --primer")
     player = load_player(arguments.folder)
+    tell_checkpoint(arguments.folder)
     pieces = [song.piece for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
@@ -139,11 +140,17 @@ def play(
     if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
         note(f"this model plays several notes at once, which a {arguments.instrument} does not")
     note(f"seed {arguments.seed}")
-    if form.bars >= LONG and sys.stderr.isatty():
-        note(f"sampling {form.bars:,} bars, which takes a while")
-    solo, form = play_over(
-        player, form, instrument, choice=choice_of(arguments), seed=arguments.seed, primer=primer, to_the_end=whole
-    )
+    with sampling_progress(form.bars, "bars") as progress:
+        solo, form = play_over(
+            player,
+            form,
+            instrument,
+            choice=choice_of(arguments),
+            seed=arguments.seed,
+            primer=primer,
+            to_the_end=whole,
+            progress=progress,
+        )
     write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
     if solo.primed:
         which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import InputError, UsageError, explain
+from .outputs import check_free, check_place
 
 SUFFIXES = {"--out": (".mid", ".midi"), "--wav": (".wav",), "--roll": (".png",)}
 
@@ -17,8 +18,9 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
     UsageError: no MIDI file is asked for, a sound font has no sound to be for, two outputs are one file, an output is the
     primer, the sound font or a file of the run, or ends as no such file does. InputError: a folder is missing or cannot be
-    written to, something else stands where a file should, the sound font or a library is missing. SoundFontError and
-    MidiError as :func:`fastrnn.music.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
+    written to, something else stands where a file should, the sound font or a library is missing. FileExistsError: a file
+    exists already and ``--overwrite`` was not given. SoundFontError and MidiError as
+    :func:`fastrnn.music.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
     """
     if arguments.out is None:
         raise UsageError("--out FILE.mid is missing: the MIDI file to write")
@@ -28,7 +30,9 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     outputs = {option: path for option, path in paths.items() if path is not None}
     _check_distinct(outputs, arguments)
     for option, path in outputs.items():
-        _check_place(option, path)
+        _check_suffix(option, path)
+        check_place(option, path)
+    check_free(outputs.values(), arguments.overwrite)
     _check_means(arguments)
 
 
@@ -48,20 +52,11 @@ def _check_distinct(outputs: Mapping[str, Path], arguments: argparse.Namespace) 
         taken[place] = f"the file of {option}"
 
 
-def _check_place(option: str, path: Path) -> None:
-    """Raise UsageError or InputError where no file of that kind can be written."""
-    if path.is_dir():
-        raise InputError(f"{option} {path} is a folder: expected a file to write")
+def _check_suffix(option: str, path: Path) -> None:
+    """Raise UsageError for a file whose name does not end as such files do."""
     suffixes = SUFFIXES[option]
-    if path.suffix.casefold() not in suffixes:
+    if not path.is_dir() and path.suffix.casefold() not in suffixes:
         raise UsageError(f"{option} must end in {' or '.join(suffixes)}, got {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{option} {path} is not a regular file")
-    folder = os.path.dirname(os.path.realpath(path))  # what a link points at is replaced
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{option} {path}: the folder {folder} cannot be written to")
 
 
 def _check_means(arguments: argparse.Namespace) -> None:

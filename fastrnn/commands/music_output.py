@@ -12,6 +12,7 @@ from ..music.options import TOP_P
 from .arguments import integer, real, seed
 from .errors import UsageError
 from .notes import note
+from .outputs import add_overwrite_option
 
 if TYPE_CHECKING:
     from ..music.generation import Form, Solo
@@ -34,6 +35,7 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also as sound, of twenty minutes at most")
     group.add_argument("--sound-font", type=Path, metavar="FILE.sf2", help="for --wav, where FluidSynth is installed")
     group.add_argument("--roll", type=Path, metavar="FILE.png", help="also as a piano roll: chord tones are coloured")
+    add_overwrite_option(group)
     group.add_argument(
         "--tempo", type=real(SLOWEST, FASTEST), metavar="BPM", help="quarters a minute (default: that of most songs)"
     )

@@ -77,7 +77,16 @@ def _bar(what: str) -> Any:
         return None
     # No refresh thread: it would compete with the reading for the interpreter's lock.
     columns = (TextColumn(what), BarColumn(bar_width=None), TextColumn("{task.fields[text]}", markup=False))
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False, transient=True, expand=True)
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        expand=True,
+        # What is printed to a terminal goes above the bar; what is printed to a file has to reach the file.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+    )
     bar.add_task("", total=1.0, text="")
     bar.start()
     return bar

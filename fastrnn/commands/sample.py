@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..music.options import TOP_P
 from .arguments import add_machine_options, apply_machine_options, integer
+from .checkpoints import tell_checkpoint
 from .errors import UsageError
 from .music_files import check_outputs
 from .music_output import add_choice_options, add_music_options, choice_of, settle_seed
 from .notes import note
+from .sampling_progress import sampling_progress
 
 if TYPE_CHECKING:
     from ..text.language_model import Sample
@@ -26,7 +29,7 @@ samples are new, to standard error. Of a jazz run a piece is sampled, over the c
 written to --out; fastrnn improvise plays over other chords.
 """
 TEXT_ONLY = ("prefix", "number", "length", "sentences", "no_unk")
-MUSIC_ONLY = ("out", "wav", "sound_font", "roll", "tempo", "swing", "instrument", "comping", "bass", "drums")
+MUSIC_ONLY = ("out", "wav", "sound_font", "roll", "overwrite", "tempo", "swing", "instrument", "comping", "bass", "drums")
 
 LINES_NUMBER = 10
 
@@ -71,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse(arguments, MUSIC_ONLY, "a jazz run")
     trained = load_run(arguments.folder)
     choice = choice_of(arguments, top_p=1.0)
+    tell_checkpoint(arguments.folder)
     options = {"prefix": arguments.prefix, "no_unk": arguments.no_unk, "seed": arguments.seed, **asdict(choice)}
     lines = trained.options.reading == "lines"
     if arguments.sentences and (lines or trained.kind != "words"):
@@ -99,6 +103,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
+    tell_checkpoint(arguments.folder)
     settle_seed(arguments)
     song, form = song_to_play_over(player, arguments.seed)
     how = settled(form, player, arguments)
@@ -110,7 +115,10 @@ def _print_lines(trained: TrainedRun, arguments: argparse.Namespace, options: di
     from ..text.language_model import LINES_LENGTH
 
     number = arguments.number or LINES_NUMBER
-    samples = trained.sample(number, length=arguments.length, sentences=arguments.sentences, **options)
+    with sampling_progress(number, "samples") as progress:
+        samples = trained.sample(
+            number, length=arguments.length, sentences=arguments.sentences, progress=progress, **options
+        )
     for sample in samples:
         print(sample.text)
     if not arguments.sentences:
@@ -133,20 +141,30 @@ def _tell_new(samples: list[Sample], folder: Path) -> None:
 
 
 def _print_stream(trained: TrainedRun, arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    from ..text.language_model import STREAM_LENGTH
+
     number, length = arguments.number or 1, arguments.length
     if number == 1:
-        texts = [_print_as_it_comes(trained.stream(length, **options), arguments.prefix)]
+        whole = length or STREAM_LENGTH[trained.vocabulary.unit]
+        with sampling_progress(whole, f"{trained.vocabulary.unit}s") as progress:
+            texts = [_print_as_it_comes(trained.stream(length, **options), arguments.prefix, progress)]
     else:
-        texts = [sample.text for sample in trained.sample(number, length=length, **options)]
+        with sampling_progress(number, "samples") as progress:
+            texts = [sample.text for sample in trained.sample(number, length=length, progress=progress, **options)]
         print("\n\n".join(texts))
     note(_copied("".join(texts), trained))
 
 
-def _print_as_it_comes(pieces: Iterator[str], prefix: str) -> str:
-    """Print the prefix and the pieces; returns the whole."""
-    whole = []
+def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[float], None]) -> str:
+    """Print the prefix and the pieces, and tell the progress where nobody sees them come; returns the whole."""
+    from ..text.language_model import CHUNK
+
+    whole: list[str] = []
+    seen = sys.stdout is not None and sys.stdout.isatty()
     for piece in itertools.chain([prefix], pieces):
         print(piece, end="", flush=True)
+        if not seen:
+            progress(len(whole) * CHUNK)
         whole.append(piece)
     print()
     return "".join(whole)

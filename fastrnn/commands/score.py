@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..text.tokens import UNK
 from .arguments import add_machine_options, apply_machine_options
+from .checkpoints import tell_checkpoint
 from .errors import InputError, UsageError
 from .notes import note
 from .text_files import add_file_options, reading
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     if trained.kind == "jazz":
         path = arguments.folder / CONFIG
         raise UsageError(f"{path} is not the configuration of a character model or a word model, but of jazz")
+    tell_checkpoint(arguments.folder)
     for text in texts:
         _check(trained, text)
     scores = trained.score(texts)

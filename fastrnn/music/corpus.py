@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
+from ..commands.outputs import add_overwrite_option, check_free
 from ..text.reading import TextError, read_file
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
@@ -68,9 +69,7 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(folder))
     digits = len(str(len(found)))
     paths = [folder / f"{number:0{digits}}-{_plain(tune.title)}.mid" for number, tune in enumerate(found, 1)]
-    there = [path for path in paths if path.exists()]
-    if there and not overwrite:
-        raise FileExistsError(errno.EEXIST, "the file is there already, and --overwrite was not given", str(there[0]))
+    check_free(paths, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for path, tune in zip(paths, found, strict=True):
         write_midi(path, tune.piece)
@@ -180,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fastrnn.music.corpus", description="Write choruses as MIDI files.")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="for the files, one a chorus; it is made")
     parser.add_argument("--text", type=Path, metavar="FILE", help="choruses of your own (default: those that are embedded)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
+    add_overwrite_option(parser)
     arguments = parser.parse_args(argv)
     try:
         found = read(read_file(arguments.text)) if arguments.text else tunes()

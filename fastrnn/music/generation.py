@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,12 +79,14 @@ def improvise(
     high: int = 127,
     places: NDArray[np.bool_] | None = None,
     to_the_end: bool = True,
+    progress: Callable[[int], None] | None = None,
 ) -> Solo:
     """A part over the whole ``form``, by a model of :func:`fastrnn.music.jazz_model.jazz_model`.
 
     It goes on from the notes of ``primer``, whose tick 0 is the form's. ``low`` and ``high`` are the instrument's
     range, ``places`` says which tokens may stand where in a beat (:func:`places_of`); both hold for what is sampled. Without
     ``to_the_end`` the model may end before the form does. The same seed gives the same part (None: a fresh one each time).
+    ``progress`` is called after each token with the tick that has been reached.
     Raises ValueError for a primer that is not shorter than the form or outside of the vocabulary, and for a range in
     which no pitch is left, and :class:`NonFiniteLogits`.
     """
@@ -94,7 +96,7 @@ def improvise(
         bars = len(bar_lines(form.metres, primer.end))
         raise ValueError(f"primer must be shorter than the form, of {form.bars} bars, got one of {bars}")
     player.follow(given)
-    player.play(choice, np.random.default_rng(seed))
+    player.play(choice, np.random.default_rng(seed), progress)
     part = decode(np.array(player.ids, np.int64), vocabulary)
     notes = tuple(
         replace(note, duration=min(note.duration, form.length - note.onset))
@@ -139,7 +141,7 @@ class _Player:
             self._take(token)
         self.grammar.take_over(grammar)
 
-    def play(self, choice: Choice, rng: np.random.Generator) -> None:
+    def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
         """Sample to the end of the form, or to the model's own."""
         while self.grammar.time < self.form.length:
             logits = self._logits(self.grammar.time)
@@ -147,6 +149,8 @@ class _Player:
             token = int(choose(logits[None], rng.random(1), choice)[0])
             self.grammar.advance(token)
             self._take(token)
+            if progress is not None:
+                progress(min(self.grammar.time, self.form.length))
             if token == self.vocabulary.end:
                 return
         if self.ids[-1:] == [self.vocabulary.long_duration]:  # it sounds on at the end of the form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median_low
@@ -72,10 +73,12 @@ def play_over(
     seed: int | None,
     primer: Part | None = None,
     to_the_end: bool = True,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Solo, Form]:
     """Return a solo in an instrument's range over a form, and the form up to where the solo ends.
 
     Arguments and errors are those of :func:`fastrnn.music.generation.improvise`; tokens stand where the songs have them.
+    ``progress`` is called with the number of bars that are done.
     """
     solo = improvise(
         player.model,
@@ -88,6 +91,7 @@ def play_over(
         high=who.high,
         places=places_of(lines(player.songs.train, player.vocabulary), player.vocabulary),
         to_the_end=to_the_end,
+        progress=None if progress is None else lambda tick: progress(form.bars * tick / form.length),
     )
     return solo, form.until(solo.part.end) if solo.ended else form
 
@@ -130,12 +134,18 @@ class JazzParts:
         top_p: float = TOP_P,
         greedy: bool = False,
         seed: int | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> list[Piece]:
         """Return solos over changes, or over the chords of songs that were learned from. Raises TypeError, ValueError."""
         who, choice = instrument_for(self.player, instrument), Choice(temperature, top_k, top_p, greedy)
         form = self._form(changes, choruses, key, metre)
         seeds = [None if seed is None else seed + i for i in range(number)]
-        return [self._played(form, who, choice, each) for each in seeds]
+        pieces = []
+        for done, each in enumerate(seeds, 1):
+            pieces.append(self._played(form, who, choice, each))
+            if progress is not None:
+                progress(done)
+        return pieces
 
     def _form(
         self, changes: str | None, choruses: int | None, key: str | None, metre: tuple[int, int] | None

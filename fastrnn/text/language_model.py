@@ -96,14 +96,15 @@ class LanguageModel:
         seed: int | None = None,
         unk: bool = False,
         sentences: bool = False,
+        progress: Callable[[float], None] | None = None,
     ) -> list[Sample]:
         """Texts of up to ``length`` tokens after the prefix (None: 100 of lines and sentences, 1000 characters or 200 words
         of a stream).
 
         Each has its own random numbers from ``seed`` (None: fresh ones), so the first of many is the same as the first
         of one, but for the rounding of the logits. ``<UNK>`` is rejected unless ``unk``. Lines end with their end; a
-        stream goes on, but one of words ends with its first sentence if ``sentences``. Raises UnknownCharacters, TypeError
-        or ValueError.
+        stream goes on, but one of words ends with its first sentence if ``sentences``. ``progress`` is called every now and
+        then with the number of samples that are done. Raises UnknownCharacters, TypeError or ValueError.
         """
         if sentences and not self.has_sentences:
             raise ValueError("sentences is for a model of a stream of words")
@@ -114,7 +115,12 @@ class LanguageModel:
         samples: list[Sample] = []
         for start in range(0, number, SIDE_BY_SIDE):
             group = _generators(seeds, min(SIDE_BY_SIDE, number - start))
-            tokens = np.concatenate(list(self._sampled(prefix, group, length, choice, unk, stop)))
+            chunks = []
+            for chunk in self._sampled(prefix, group, length, choice, unk, stop):
+                chunks.append(chunk)
+                if progress is not None:
+                    progress(start + len(group) * min(1.0, len(chunks) * CHUNK / length))
+            tokens = np.concatenate(chunks)
             for column in tokens.T:
                 text = self._decoder(prefix)(_before(column, stop))
                 samples.append(Sample(prefix + text, bool((column == stop).any()) and stop != NOTHING))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,13 @@ class TextParts:
         top_p: float = 1.0,
         greedy: bool = False,
         seed: int | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> list[Sample]:
         """Return samples with the defaults of ``fastrnn sample``. Raises TypeError, ValueError, UnknownCharacters."""
         choice = Choice(temperature, top_k, top_p, greedy)
         unk = self._unk(no_unk)
         return self.language_model.sample(
-            number, length, prefix=prefix, choice=choice, seed=seed, unk=unk, sentences=sentences
+            number, length, prefix=prefix, choice=choice, seed=seed, unk=unk, sentences=sentences, progress=progress
         )
 
     def stream(

@@ -1,0 +1,40 @@
+"""The files that commands write: what can be wrong with them is said before any work is done."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+def add_overwrite_option(parser: argparse.ArgumentParser | Any) -> None:
+    """Add ``--overwrite`` to a parser or a group: without it :func:`check_free` refuses files that exist."""
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist (default: refuse to)")
+
+
+def check_free(paths: Iterable[Path], overwrite: bool) -> None:
+    """Raise FileExistsError for the first of the files that exists already, unless ``overwrite``.
+
+    Devices and pipes such as ``/dev/stdout`` hold nothing that could be lost.
+    """
+    for path in paths:
+        if path.is_file() and not overwrite:
+            raise FileExistsError(errno.EEXIST, "the file exists already; --overwrite replaces it", str(path))
+
+
+def check_place(option: str, path: Path) -> None:
+    """Raise InputError if no regular file can be written at ``path``, which ``option`` names."""
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder: expected a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{option} {path} is not a regular file")
+    folder = os.path.dirname(os.path.realpath(path))  # what a link points at is replaced
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {path}: the folder {folder} cannot be written to")

@@ -1,0 +1,124 @@
+"""What ``sample``, ``score`` and ``improvise`` say of the checkpoint that they use, and the bar while they sample."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from fastrnn.cli import main
+from fastrnn.commands import reading_progress, sample
+from fastrnn.music.changes import parse_changes
+from fastrnn.music.generation import Form, improvise
+from fastrnn.music.jazz_model import jazz_model
+from fastrnn.music.vocabulary import PartVocabulary
+from fastrnn.text.char_model import CharModel
+from fastrnn.text.language_model import CHUNK, LanguageModel
+from fastrnn.text.vocabulary import Vocabulary
+
+SMALL = ["--hidden", "8", "--layers", "1", "--batch", "4", "--eval-every", "2"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of two steps, on the embedded choruses and on the embedded names."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind, options in (("jazz", ["--seq-length", "40"]), ("chars", ["--seq-length", "20"])):
+        assert main(["train", kind, *SMALL, *options, "--max-steps", "2", "--out", str(folder / kind)]) == 0
+    return folder
+
+
+class Terminal(io.StringIO):
+    """A stream that takes itself for a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def terminal_of(monkeypatch):
+    """Make standard error a terminal on which a bar is shown at once."""
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(reading_progress, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(reading_progress, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("sys.stderr", stream := Terminal())  # in the test itself: pytest puts its own there before
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("jazz", ["improvise", "--changes", "C"]), ("jazz", ["sample"]), ("chars", ["sample", "--number", "1"]),
+        ("chars", ["score", "a"]),
+    ],
+)  # fmt: skip
+def test_last_weights_are_told(kind, command, runs, tmp_path, capsys):
+    shutil.copytree(runs / kind, tmp_path / "stopped")
+    (tmp_path / "stopped" / "best.safetensors").unlink()
+    for folder, told in ((runs / kind, 0), (tmp_path / "stopped", 1)):
+        out = ["--out", str(tmp_path / f"{told}.mid")] if kind == "jazz" else []
+        capsys.readouterr()
+        assert main([command[0], str(folder), *command[1:], *out]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        said = f"{folder} was stopped before its first evaluation and has no best weights: last.safetensors is used, "
+        assert lines.count(f"{said}of 2 training steps") == told
+        assert len([line for line in lines if "last.safetensors" in line]) == told
+
+
+def test_improvising_shows_a_bar_on_a_terminal(runs, tmp_path, monkeypatch, capsys):
+    terminal = terminal_of(monkeypatch)
+    command = ["improvise", str(runs / "jazz"), "--changes", "C | F | G7 | C", "--seed", "1"]
+    assert main([*command, "--out", str(tmp_path / "x.mid")]) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    bars = [int(count) for count in re.findall(r"sampling .*? (\d) of 8 bars", shown)]
+    assert bars == sorted(bars)
+    assert bars[0] <= 1
+    assert bars[-1] == 8
+    assert "sampling" not in capsys.readouterr().out
+
+
+def test_redirected_output_has_no_bar(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reading_progress, "PATIENCE_SECONDS", 0.0)
+    assert main(["improvise", str(runs / "jazz"), "--changes", "C", "--seed", "1", "--out", str(tmp_path / "x.mid")]) == 0
+    assert main(["sample", str(runs / "chars"), "--number", "200", "--seed", "1"]) == 0
+    assert "sampling" not in "".join(capsys.readouterr())
+
+
+def test_samples_in_a_file_are_not_on_the_terminal(runs, monkeypatch):
+    """The bar is on standard error, the samples are in standard output, where that leads to a file."""
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setattr("sys.stdout", file := io.StringIO())
+    assert main(["sample", str(runs / "chars"), "--number", "200", "--seed", "1"]) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert re.search(r"sampling .* 64 of 200 samples.* 200 of 200 samples", shown, re.DOTALL)
+    samples = file.getvalue().splitlines()
+    assert len(samples) == 200
+    assert not any(len(sample) > 8 and sample in shown for sample in samples)
+
+
+def test_a_stream_in_a_file_shows_a_bar(monkeypatch):
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setattr("sys.stdout", file := io.StringIO())
+    model = LanguageModel(CharModel(2, "lstm", 1, 4, 0, 0.0, rng=0), Vocabulary(("a", "b")), "stream")
+    arguments = SimpleNamespace(number=1, length=3 * CHUNK, prefix="ab")
+    monkeypatch.setattr(sample, "_copied", lambda *_: "none")
+    sample._print_stream(model, None, arguments, {"prefix": "ab", "seed": 1})
+    assert len(file.getvalue()) == 3 * CHUNK + len("ab\n")
+    assert f"{2 * CHUNK} of {3 * CHUNK} characters" in terminal.getvalue()
+    assert file.getvalue().strip() not in terminal.getvalue()
+
+
+def test_progress_goes_to_the_end():
+    vocabulary = PartVocabulary(60, 62)
+    form, ticks = Form.of(parse_changes("C | F")), []
+    improvise(jazz_model(vocabulary, hidden=4, layers=1, rng=0), vocabulary, form, seed=1, progress=ticks.append)
+    assert ticks == sorted(ticks)
+    assert ticks[-1] == form.length
+    counts = []
+    model = LanguageModel(CharModel(2, "lstm", 1, 4, 0, 0.0, rng=0), Vocabulary(("a", "b")), "stream")
+    model.sample(100, 2 * CHUNK, seed=1, progress=counts.append)
+    assert counts == [32, 64, 82, 100]  # 64 samples side by side, then the others
