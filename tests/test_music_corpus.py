@@ -190,6 +190,26 @@ def test_figures_of_repeats_and_of_unknown_chords():
         figures.figures([small_piece()], 1)
 
 
+def test_what_cannot_be_counted_has_no_number():
+    melody = Part(notes=(Note(0, 9, 60), Note(9, 3, 62), Note(12, 12, 64)))
+    lines = figures.figures([Piece((melody,), chords=((0, parse_chord("N.C.")),))]).lines()
+    assert "chord tones                    -" in lines
+    assert "phrases                        not divided by rests" in lines
+    assert "note lengths                   sixteenth 33%, dotted eighth 33%, quarter 33%" in lines
+    assert not [line for line in lines if "nan" in line]
+
+
+def test_durations_have_names():
+    names = {
+        1: "triplet thirty-second", 3: "sixteenth", 4: "triplet", 5: "5/12 of a quarter", 6: "eighth", 8: "triplet quarter",
+        9: "dotted eighth", 10: "5/6 of a quarter", 12: "quarter", 15: "quarter + sixteenth", 18: "dotted quarter",
+        20: "1 2/3 quarters", 27: "half + sixteenth", 30: "half + eighth", 36: "dotted half", 48: "whole",
+        60: "whole + quarter", 100: "8 1/3 quarters", 240: "20 quarters",
+    }  # fmt: skip
+    assert {duration: figures.name(duration) for duration in names} == names
+    assert not [duration for duration in range(1, 500) if "/12 quarters" in figures.name(duration)[:6]]
+
+
 def test_a_phrase_is_repeated_wherever_it_begins():
     def phrase(onset, pitch, *intervals, last=6):
         notes = [Note(onset + 6 * i, 6, pitch + interval) for i, interval in enumerate((0, *intervals[:-1]))]

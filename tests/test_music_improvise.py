@@ -282,7 +282,8 @@ def test_accents_are_off_the_beats_of_each_bar(metres, length, beats):
     def velocities(polyphonic, pitch):
         notes = tuple(Note(onset, 6, pitch) for onset in eighths)
         solo = Solo(Part(notes=notes), 0, False)
-        piece = music_output.arranged(_learned(polyphonic, (120, 0.5)), solo, Form((), length, metres), 0, 0.5, asked)
+        how = music_output.Manner(INSTRUMENTS["piano"], 0.5)
+        piece = music_output.arranged(_learned(polyphonic, (120, 0.5)), solo, Form((), length, metres), how, asked)
         (part,) = [part for part in piece.parts if part.notes]
         return [note.velocity for note in part.notes]
 
@@ -406,11 +407,14 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "key", "title"),
     [
-        ("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | Cmaj7 | Cmaj7"),
-        ("Dm7 | G7 | Cmaj7 | Cmaj7", "Eb", "Fm7 | Bb7 | Ebmaj7 | %"),
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | C∆7 | C∆7"),
+        ("Dm7 | G7 | Cmaj7 | Cmaj7", "Eb", "Fm7 | B♭7 | E♭∆7 | %"),
+        ("|: F#m7b5 / B7b9/D# :|x2", None, "|: F♯ø7 / B7♭9/D♯ :|x2"),
         ("Blues", None, "blues"),
+        ("blues", "F# minor", "blues in F♯ minor"),
+        ("rhythm-changes", "Bb major", "rhythm-changes in B♭ major"),
         ("BLUES", "Dm", "blues in Dm"),
-        ("C | F | " * 10, "Eb", "Solo in Eb"),
+        ("C | F | " * 10, "Eb", "Solo in E♭"),
         ("C | F | " * 10, None, "Solo"),
     ],
 )
@@ -420,6 +424,31 @@ def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_pat
     command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
     assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
     assert titles == [title]
+
+
+def test_a_long_solo_has_a_page_a_chorus(run, tmp_path, capsys):
+    command = ["improvise", run, "--changes", "blues", "--key", "Bb", "--choruses", 3, "--seed", 1]
+    command += ["--out", tmp_path / "x.mid", "--roll", tmp_path / "x.png"]
+    (tmp_path / "x-3.png").write_text("mine")
+    assert _error(capsys, *command) == f"{tmp_path}/x-3.png: the file exists already; --overwrite replaces it"
+    assert [path.name for path in tmp_path.iterdir()] == ["x-3.png"]
+    said = _said(capsys, *command, "--overwrite").err
+    assert f"wrote {tmp_path}/x.png and 2 more pages, to {tmp_path}/x-3.png\n" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"x.mid", "x.png", "x-2.png", "x-3.png"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.glob("*.png"))
+
+
+def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, run, tmp_path, capsys):
+    def rows(folder):
+        table = _said(capsys, "sample", folder, "--seed", 1, "--out", tmp_path / f"{folder.parent.name}.mid").out
+        return [line[:31].strip() for line in table.splitlines()]
+
+    single = rows(run)
+    assert single[1:-1] == [
+        "notes", "chord tones on strong beats", "chord tones", "scale tones", "pitch range", "note lengths", "rests",
+        "off the beat", "steps", "phrases", "repeated bars", "repeated phrases",
+    ]  # fmt: skip
+    assert rows(rags) == [row for row in single if row not in ("steps", "phrases", "repeated phrases")]
 
 
 def test_a_flute_that_is_to_play_chords_is_told(rags, run, tmp_path, capsys):

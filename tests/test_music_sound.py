@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fastrnn.music import accompaniment, changes, roll, synthesis
 from fastrnn.music.chords import parse_chord, scale
 from fastrnn.music.piece import TICKS, Note, Part, Piece
+from fastrnn.music.roll_pages import page_paths, pages
 
 RATE = 8000
 
@@ -379,19 +380,51 @@ def test_symbols_above_the_lines():
 @pytest.mark.parametrize(("metre", "count"), [((4, 4), 4), ((3, 4), 4), ((2, 4), 8), ((3, 8), 8), ((6, 8), 4)])
 def test_lines_have_four_bars_or_eight_short_ones(metre, count):
     piece = over(" | ".join("CDEFGABCDE"), metre)
-    systems = roll._Sheet.of(piece, None, None, 9).systems
-    assert [len(system) for system in systems] == ([4, 4, 1] if count == 4 else [8, 1])
+    (page,) = pages(piece, most_bars=9)
+    assert [len(line) for line in page.lines] == ([4, 4, 1] if count == 4 else [8, 1])
     length = piece.length // 10
-    assert systems[-1] == [(9, 8 * length, 9 * length)]
+    assert page.lines[-1] == ((9, 8 * length, 9 * length),)
+    assert page.shows == "the first 9 of 10 bars"
+
+
+@pytest.mark.parametrize(
+    ("bars", "chorus", "sizes", "shows"),
+    [
+        (12, 12, [12], [""]), (16, None, [16], [""]), (1, None, [1], [""]),
+        (48, 12, [12] * 4, [f"chorus {n} of 4" for n in (1, 2, 3, 4)]),
+        (64, 32, [16] * 4, [f"bars {16 * n + 1} to {16 * n + 16} of 64" for n in range(4)]),
+        (96, 32, [16] * 6, [f"bars {16 * n + 1} to {16 * n + 16} of 96" for n in range(6)]),
+        (40, 4, [16, 16, 8], ["bars 1 to 16 of 40", "bars 17 to 32 of 40", "bars 33 to 40 of 40"]),
+        (20, None, [12, 8], ["bars 1 to 12 of 20", "bars 13 to 20 of 20"]),
+        (40, 20, [12, 8, 12, 8], [f"bars {bars} of 40" for bars in ("1 to 12", "13 to 20", "21 to 32", "33 to 40")]),
+        (34, 34, [12, 12, 10], ["bars 1 to 12 of 34", "bars 13 to 24 of 34", "bars 25 to 34 of 34"]),
+    ],
+)  # fmt: skip
+def test_pages_are_choruses_or_sixteen_bars_at_most(bars, chorus, sizes, shows):
+    found = pages(Piece(length=48 * bars), chorus=chorus)
+    assert [sum(map(len, page.lines)) for page in found] == sizes
+    assert [page.shows for page in found] == shows
+    numbers = [bar for page in found for line in page.lines for bar in line]
+    assert numbers == [(n + 1, 48 * n, 48 * n + 48) for n in range(bars)]
+    assert max(len(page.lines) for page in found) <= 4
+
+
+def test_the_files_of_pages(tmp_path):
+    names = [path.name for path in page_paths(tmp_path / "a.b.png", 3)]
+    assert names == ["a.b.png", "a.b-2.png", "a.b-3.png"]
+    piece = replace(over(" | ".join("CDEFGABCDEFGABCDEF")), parts=(Part("melody", notes=(Note(0, 96, 72),)),))
+    assert roll.draw_roll(tmp_path / "x.png", piece) == [tmp_path / "x.png", tmp_path / "x-2.png"]
+    coloured = [_share(tmp_path / name, roll.CHORD_TONE) for name in ("x.png", "x-2.png")]
+    assert coloured[0] > 3 * coloured[1] > 0  # the note is on the first page, the legend on both
 
 
 def test_both_hands_are_coloured(tmp_path):
     hands = (Part("right hand", notes=(Note(0, 12, 72),)), Part("left hand", notes=(Note(0, 96, 48),)))
     comping = Part("comping", notes=(Note(0, 12, 60),))
     piece = Piece((*hands, comping), chords=((0, parse_chord("C")),), length=96)
-    sheet = roll._Sheet.of(piece, 0, None, 64)
+    sheet = roll._Sheet.of(piece, 0, pages(piece))
     assert (sheet.voices, sheet.others) == (hands, (comping,))
-    assert roll._Sheet.of(piece, 2, None, 64).voices == (comping,)
+    assert roll._Sheet.of(piece, 2, pages(piece)).voices == (comping,)
     pale = replace(piece, parts=(hands[0], replace(hands[1], name="bass"), comping))
     shares = []
     for each in (piece, pale):

@@ -11,9 +11,11 @@ from .checkpoints import tell_checkpoint
 from .errors import InputError, UsageError, explain
 from .music_files import check_outputs
 from .music_output import (
+    Manner,
     add_choice_options,
     add_music_options,
     arranged,
+    check_pages,
     check_sound,
     choice_of,
     instrument_for,
@@ -28,7 +30,6 @@ from .sampling_progress import sampling_progress
 if TYPE_CHECKING:
     from ..music.changes import Changes
     from ..music.generation import Form
-    from ..music.instruments import Instrument
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
 
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
     form = Form.of(_choruses(changes, arguments.choruses))
-    how = settled(form, player, arguments)
+    how = settled(form, player, arguments, len(changes.bars))
     primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
@@ -115,10 +116,15 @@ def run(arguments: argparse.Namespace) -> int:
     return play(player, form, _title(arguments.changes, arguments.key, changes), arguments, how, primer=primer)
 
 
-def settled(form: Form, player: Player, arguments: argparse.Namespace) -> tuple[Instrument, float]:
-    """The instrument and the swing. Raises UsageError for options that do not go with the form or the player."""
-    how = instrument_for(player, arguments.instrument), swing_of(form, player, arguments)
+def settled(form: Form, player: Player, arguments: argparse.Namespace, chorus: int | None = None) -> Manner:
+    """How it is to be played. ``chorus`` is the number of bars of one, None where the form is played once.
+
+    Raises UsageError for options that do not go with the form or the player, FileExistsError for a page of the roll that is
+    there already.
+    """
+    how = Manner(instrument_for(player, arguments.instrument), swing_of(form, player, arguments), chorus)
     check_sound(form, player, arguments)
+    check_pages(form, chorus, arguments)
     return how
 
 
@@ -127,7 +133,7 @@ def play(
     form: Form,
     title: str,
     arguments: argparse.Namespace,
-    how: tuple[Instrument, float],
+    how: Manner,
     *,
     primer: Part | None = None,
     whole: bool = True,
@@ -136,7 +142,6 @@ def play(
     from ..music.instruments import CHORDAL
     from ..music.trained import play_over
 
-    instrument, swing = how
     if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
         note(f"this model plays several notes at once, which a {arguments.instrument} does not")
     note(f"seed {arguments.seed}")
@@ -144,14 +149,14 @@ def play(
         solo, form = play_over(
             player,
             form,
-            instrument,
+            how.instrument,
             choice=choice_of(arguments),
             seed=arguments.seed,
             primer=primer,
             to_the_end=whole,
             progress=progress,
         )
-    write(arranged(player, solo, form, instrument.program, swing, arguments), title, arguments)
+    write(arranged(player, solo, form, how, arguments), title, how, arguments)
     if solo.primed:
         which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"
         note(f"the first {which} the primer's, and not in the figures")
@@ -162,14 +167,15 @@ def play(
 def _title(given: str, key: str | None, changes: Changes) -> str:
     """What stands above a roll of changes: a progression's name with the key, or the chords as they are played, if few."""
     from ..music.changes import progression_named
+    from ..music.roll import spelled, spelled_changes
 
     name = progression_named(given)
     if not name:
         played = given if key is None else str(changes)
         if len(played) < LONG_TITLE:
-            return played
+            return spelled_changes(played)
         name = "Solo"
-    return name if key is None else f"{name} in {key}"
+    return name if key is None else f"{name} in {spelled(key)}"
 
 
 def _choruses(changes: Changes, number: int) -> Changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from ..music.options import TOP_P
 from .arguments import integer, real, seed
 from .errors import UsageError
 from .notes import note
-from .outputs import add_overwrite_option
+from .outputs import add_overwrite_option, check_free
 
 if TYPE_CHECKING:
     from ..music.generation import Form, Solo
@@ -25,6 +25,15 @@ SLOWEST, FASTEST = 20, 400  # quarters a minute
 FRESH_SEEDS = 10_000_000  # seven digits, which are soon typed again
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a form is played: by which instrument, with how much swing, and how many bars a chorus of it has, if any."""
+
+    instrument: Instrument
+    swing: float
+    chorus: int | None = None
+
+
 def add_music_options(parser: argparse.ArgumentParser) -> None:
     """What is written, and how it is played."""
     from ..music.instruments import INSTRUMENTS
@@ -34,7 +43,12 @@ def add_music_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, metavar="FILE.mid", help="the MIDI file to write")
     group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also as sound, of twenty minutes at most")
     group.add_argument("--sound-font", type=Path, metavar="FILE.sf2", help="for --wav, where FluidSynth is installed")
-    group.add_argument("--roll", type=Path, metavar="FILE.png", help="also as a piano roll: chord tones are coloured")
+    group.add_argument(
+        "--roll",
+        type=Path,
+        metavar="FILE.png",
+        help="also as a piano roll, with chord tones coloured; its second page is FILE-2.png",
+    )
     add_overwrite_option(group)
     group.add_argument(
         "--tempo", type=real(SLOWEST, FASTEST), metavar="BPM", help="quarters a minute (default: that of most songs)"
@@ -128,7 +142,17 @@ def check_sound(form: Form, player: Player, arguments: argparse.Namespace) -> No
         raise UsageError(f"--wav is for {LONGEST / 60:g} minutes at most, and this would be {minutes:.1f}")
 
 
-def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float, arguments: argparse.Namespace) -> Piece:
+def check_pages(form: Form, chorus: int | None, arguments: argparse.Namespace) -> None:
+    """Raise FileExistsError for a page of the roll behind the first one that exists, unless ``--overwrite`` was given."""
+    from ..music.piece import Piece
+    from ..music.roll_pages import page_paths, pages
+
+    if arguments.roll is not None:
+        number = len(pages(Piece(metres=form.metres, length=form.length), chorus=chorus))
+        check_free(page_paths(arguments.roll, number), arguments.overwrite)
+
+
+def arranged(player: Player, solo: Solo, form: Form, how: Manner, arguments: argparse.Namespace) -> Piece:
     """The solo as a piece, a piano's in two hands, with its dynamics and its rhythm section."""
     from ..music.accompaniment import accompany, shaped
     from ..music.hands import played
@@ -137,17 +161,17 @@ def arranged(player: Player, solo: Solo, form: Form, program: int, swing: float,
     from ..music.trained import SOLO
 
     alone = player.vocabulary.polyphonic
-    part = replace(solo.part, name=SOLO, program=program)
-    piece = Piece((part,), form.metres, ((0, tempo_of(player, arguments)),), form.chords, form.length, swing)
+    part = replace(solo.part, name=SOLO, program=how.instrument.program)
+    piece = Piece((part,), form.metres, ((0, tempo_of(player, arguments)),), form.chords, form.length, how.swing)
     if not alone:
         piece = replace(piece, parts=(shaped(part, piece.beats()),))
-    elif program in KEYBOARDS:
+    elif how.instrument.program in KEYBOARDS:
         piece = replace(piece, parts=played(part, piece.beats()))
     comping, bass = (not alone if flag is None else flag for flag in (arguments.comping, arguments.bass))
     return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed)
 
 
-def write(piece: Piece, title: str, arguments: argparse.Namespace) -> None:
+def write(piece: Piece, title: str, how: Manner, arguments: argparse.Namespace) -> None:
     """Write what is asked for, and say so. Raises OSError."""
     from ..music.midi_writing import write_midi
     from ..music.roll import draw_roll
@@ -156,12 +180,12 @@ def write(piece: Piece, title: str, arguments: argparse.Namespace) -> None:
     writers: list[tuple[Path | None, Any]] = [
         (arguments.out, lambda path: write_midi(path, piece)),
         (arguments.wav, lambda path: write_wav(path, piece, sound_font=arguments.sound_font)),
-        (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title)),
+        (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title, chorus=how.chorus)),
     ]
     for path, writer in writers:
         if path is not None:
-            writer(path)
-            note(f"wrote {path}")
+            more = (writer(path) or [])[1:]  # pages
+            note(f"wrote {path}" + (f" and {len(more)} more page{'s' * (len(more) > 1)}, to {more[-1]}" if more else ""))
 
 
 def tell_figures(solo: Solo, form: Form, player: Player) -> None:
@@ -176,14 +200,15 @@ def tell_figures(solo: Solo, form: Form, player: Player) -> None:
     if not part.notes:
         print("no notes: the solo is all rests")
         return
-    own = figures([piece]).lines()
-    theirs = figures([song.piece for song in player.songs.train]).lines()
+    chords = player.vocabulary.polyphonic
+    own = figures([piece]).lines(chords=chords)
+    theirs = figures([song.piece for song in player.songs.train]).lines(chords=chords)
     width = max(len(line) for line in own)
     print(f"{'':31}{SOLO:{width - 31}}  trained on")
     for mine, other in zip(own, theirs, strict=True):
         print(f"{mine:{width}}  {other[31:]}")
     metre, hand = commonest_metre([piece]), ""
-    if player.vocabulary.polyphonic:
+    if chords:
         match, hand = longest_match_of_hands(part, others, metre=metre)
     else:
         match = longest_match(part, others, metre=metre)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,37 +36,68 @@ class Figures:
     rests: float  # the share of time in which nothing sounds
     off_beat: float  # the share of notes that do not begin on a beat
     steps: float  # the share of intervals of one or two semitones
-    phrase: float  # the mean length of a phrase in quarters; phrases are divided by a rest of a quarter or longer
+    # The mean length of a phrase in quarters; phrases are divided by a rest of a quarter or longer, nan if there is none.
+    phrase: float
     repeated_bars: (
         float  # the share of bars with notes that were heard before in the same piece, at the same pitch or another
     )
     repeated_phrases: float  # that of phrases of two notes or more, wherever in the bar they begin
 
-    def lines(self) -> list[str]:
-        """The figures in words, a line each."""
+    def lines(self, *, chords: bool = False) -> list[str]:
+        """The figures in words, a line each; without those of single lines if the melodies play ``chords``.
+
+        The notes of a chord follow each other in no order, so they have no steps. Two hands seldom rest together, so they
+        have no phrases.
+        """
         longest = [f"{name(d)} {share:.0%}" for d, share in list(self.durations.items())[:4]]
-        return [
-            f"notes                          {self.notes:,} in {self.bars:,} bars",
-            f"chord tones on strong beats    {self.chord_tones_strong:.1%}",
-            f"chord tones                    {self.chord_tones:.1%}",
-            f"scale tones                    {self.scale_tones:.1%}",
-            f"pitch range                    {self.lowest}..{self.highest}",
-            f"note lengths                   {', '.join(longest)}",
-            f"rests                          {self.rests:.1%} of the time",
-            f"off the beat                   {self.off_beat:.1%} of notes",
-            f"steps                          {self.steps:.1%} of intervals",
-            f"phrases                        {self.phrase:.1f} quarters on average",
-            f"repeated bars                  {self.repeated_bars:.1%}",
-            f"repeated phrases               {self.repeated_phrases:.1%}",
-        ]
+        phrase = "not divided by rests" if math.isnan(self.phrase) else f"{self.phrase:.1f} quarters on average"
+        rows = {
+            "notes": f"{self.notes:,} in {self.bars:,} bars",
+            "chord tones on strong beats": _percent(self.chord_tones_strong),
+            "chord tones": _percent(self.chord_tones),
+            "scale tones": _percent(self.scale_tones),
+            "pitch range": f"{self.lowest}..{self.highest}",
+            "note lengths": ", ".join(longest),
+            "rests": _percent(self.rests, "of the time"),
+            "off the beat": _percent(self.off_beat, "of notes"),
+            "steps": _percent(self.steps, "of intervals"),
+            "phrases": phrase,
+            "repeated bars": _percent(self.repeated_bars),
+            "repeated phrases": _percent(self.repeated_phrases),
+        }
+        left_out = ("steps", "phrases", "repeated phrases") if chords else ()
+        return [f"{what:<31}{value}" for what, value in rows.items() if what not in left_out]
 
 
-_NAMES = {2: "triplet sixteenth", 3: "sixteenth", 4: "triplet", 6: "eighth", 12: "quarter", 18: "dotted quarter", 24: "half"}
+def _percent(share: float, of: str = "") -> str:
+    """A share in words; a dash if there was nothing to count."""
+    return "-" if math.isnan(share) else f"{share:.1%} {of}".rstrip()
+
+
+# The grid's whole notes are 48 ticks.
+_BINARY = {
+    96: "double whole", 72: "dotted whole", 48: "whole", 42: "double-dotted half", 36: "dotted half", 24: "half",
+    21: "double-dotted quarter", 18: "dotted quarter", 12: "quarter", 9: "dotted eighth", 6: "eighth", 3: "sixteenth",
+}  # fmt: skip
+_TRIPLETS = {
+    1: "triplet thirty-second", 2: "triplet sixteenth", 4: "triplet", 8: "triplet quarter", 16: "triplet half",
+    32: "triplet whole",
+}  # fmt: skip
 
 
 def name(duration: int) -> str:
-    """A duration in ticks, in words."""
-    return _NAMES.get(duration, f"{duration}/{TICKS} quarters")
+    """A duration in ticks, in words: a note's name, two that are tied, or a number of quarters."""
+    known = _BINARY | _TRIPLETS
+    if duration in known:
+        return known[duration]
+    longest = next((length for length in _BINARY if length < duration), 0)
+    if duration - longest in _BINARY:
+        return f"{_BINARY[longest]} + {_BINARY[duration - longest]}"
+    whole, part = divmod(duration, TICKS)
+    fraction = Fraction(part, TICKS)
+    if not whole:
+        return f"{fraction} of a quarter"
+    return f"{whole} {fraction} quarters" if part else f"{whole} quarters"
 
 
 def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
@@ -91,7 +124,7 @@ def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
         rests=1 - counts.sounding / counts.time if counts.time else float("nan"),
         off_beat=_share(counts.off_beat),
         steps=_share(counts.step),
-        phrase=sum(counts.phrases) / len(counts.phrases) / TICKS,
+        phrase=sum(counts.phrases) / len(counts.phrases) / TICKS if counts.divided else math.nan,
         repeated_bars=_share(counts.repeated_bar),
         repeated_phrases=_share(counts.repeated_phrase),
     )
@@ -122,6 +155,7 @@ class _Counts:
         self.off_beat: list[bool] = []
         self.step: list[bool] = []
         self.phrases: list[int] = []  # their lengths in ticks
+        self.divided = False  # whether any piece has more than one
         self.repeated_bar: list[bool] = []
         self.repeated_phrase: list[bool] = []
 
@@ -136,6 +170,7 @@ class _Counts:
         self.off_beat += (onset % TICKS != 0).tolist()
         self.step += [1 <= interval <= 2 for interval in np.abs(np.diff(pitch)).tolist()]
         found = phrases(part)
+        self.divided |= len(found) > 1
         self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in found]
         # A single note is no phrase here: any other of its length would repeat it.
         self.repeated_phrase += _repeated(_shape(phrase, phrase[0].onset) for phrase in found if len(phrase) > 1)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import checks
 from ..info import install_extra
 from ..serialization import write_atomically
 from .chords import note_name, scale
 from .hands import LEFT, RIGHT
-from .piece import TICKS, Part, Piece
+from .piece import Part, Piece
 from .roles import melody_of
+from .roll_pages import MOST_BARS, Bar, Page, page_paths, pages
 
 CHORD_TONE, SCALE_TONE, OUTSIDE, NO_HARMONY = "#0b6e8f", "#7cc0d8", "#e07b39", "#4b5563"
 _OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in their order
 _EDGES = ("white", "#1f2937")  # of the melody, and of the left hand below it
 _BLACK_KEYS = {1, 3, 6, 8, 10}
+_SIGNS = str.maketrans({"b": "♭", "#": "♯"})
 
 
 def draw_roll(
@@ -29,30 +31,51 @@ def draw_roll(
     melody: str | int | None = None,
     bars_per_line: int | None = None,
     title: str = "",
-    most_bars: int = 64,
-) -> None:
+    most_bars: int = MOST_BARS,
+    chorus: int | None = None,
+) -> list[Path]:
     """Draw ``piece`` as a piano roll into a PNG file, in lines of ``bars_per_line`` bars like a lead sheet.
 
     Chords stand above; notes of the ``melody`` (a part's name or number; guessed if None) are coloured by what they are to
     the chord: a tone of it, of the scale that fits, or neither. Where it is a piano's right hand, the left one is coloured
-    as well, with dark edges. Other parts are pale, behind it, drums are left out. A line has four bars by default, or eight
-    of two quarters or fewer. Only the first ``most_bars`` bars are drawn, and the title says so.
+    as well, with dark edges. Other parts are pale, behind it, drums are left out.
+
+    A page has four lines at most, and its own file: the second one of ``solo.png`` is ``solo-2.png``. Returns the files.
+    :func:`fastrnn.music.roll_pages.pages` says how ``most_bars`` and the bars of a ``chorus`` divide the piece.
 
     Raises ImportError without matplotlib, ValueError for a part that is not there or a count below 1, OSError.
     """
-    sheet = _Sheet.of(piece, melody, bars_per_line, checks.positive_int("most_bars", most_bars))
+    found = pages(piece, bars_per_line=bars_per_line, chorus=chorus, most_bars=most_bars)
+    sheet = _Sheet.of(piece, melody, found)
+    paths = page_paths(path, len(found))
+    for place, page in zip(paths, found, strict=True):
+        write_atomically(place, _picture(sheet, page, title + (f"  ({page.shows})" if page.shows else "")))
+    return paths
+
+
+def _picture(sheet: _Sheet, page: Page, title: str) -> bytes:
+    """One page as PNG."""
     highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands fill a wide range, and edges take their share of each note
     height = max(1.35, min(highest, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
-    figure = figure_class()(figsize=(13, height * len(sheet.systems) + 0.9), dpi=110, layout="constrained")
-    all_axes = figure.subplots(len(sheet.systems), 1, squeeze=False)[:, 0]
-    for axes, bars in zip(all_axes, sheet.systems, strict=True):
-        _draw_system(axes, sheet, bars)
+    figure = figure_class()(figsize=(13, height * len(page.lines) + 0.9), dpi=110, layout="constrained")
+    all_axes = figure.subplots(len(page.lines), 1, squeeze=False)[:, 0]
+    for axes, bars in zip(all_axes, page.lines, strict=True):
+        _draw_line(axes, sheet, bars)
     _legend(figure, sheet)
-    number, drawn = len(piece.bars()), sum(map(len, sheet.systems))
-    figure.suptitle(title + (f"  (the first {drawn} of {number} bars)" if drawn < number else ""), fontsize=13)
+    figure.suptitle(title, fontsize=13)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    write_atomically(path, picture.getvalue())
+    return picture.getvalue()
+
+
+def spelled(symbol: str) -> str:
+    """A chord symbol or a key as musicians set it: ``B♭∆7`` for ``Bbmaj7``, ``F♯ø7`` for ``F#m7b5``."""
+    return symbol.replace("maj7", "∆7").replace("m7b5", "ø7").replace("dim7", "°7").translate(_SIGNS)
+
+
+def spelled_changes(text: str) -> str:
+    """A line of changes, its chords :func:`spelled`."""
+    return re.sub(r"[^\s|:]+", lambda word: spelled(word[0]), text)
 
 
 def figure_class() -> Any:
@@ -66,38 +89,28 @@ def figure_class() -> Any:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What is drawn where: ``systems`` are lines of bars, each (number from 1, beginning, end)."""
+    """What all pages have in common."""
 
     piece: Piece
     voices: tuple[Part, ...]  # coloured: the melody, and below a right hand the left
     others: tuple[Part, ...]
-    systems: list[list[tuple[int, int, int]]]
+    span: int  # the ticks of the longest line
     low: int
     high: int
 
     @classmethod
-    def of(cls, piece: Piece, melody: str | int | None, bars_per_line: int | None, most_bars: int) -> _Sheet:
+    def of(cls, piece: Piece, melody: str | int | None, pages: tuple[Page, ...]) -> _Sheet:
         pitched = [part for part in piece.parts if not part.is_drum and part.notes]
         line = melody_of(piece, melody) if pitched else Part()
         others = [part for part in pitched if part is not line]
         left = [part for part in others if line.name == RIGHT and part.name == LEFT]
-        bounds = list(zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True))
-        bars = [(number, *bound) for number, bound in enumerate(bounds[:most_bars], 1)]
-        if bars_per_line is None:
-            bars_per_line = 8 if max(end - start for _, start, end in bars) <= 2 * TICKS else 4
-        count = checks.positive_int("bars_per_line", bars_per_line)
-        systems = [bars[i : i + count] for i in range(0, len(bars), count)]
+        span = max(bars[-1][2] - bars[0][1] for page in pages for bars in page.lines)
         pitches = [note.pitch for part in (line, *others) for note in part.notes] or [60, 72]
         rest = tuple(part for part in others if part not in left)
-        return cls(piece, (line, *left), rest, systems, min(pitches) - 2, max(pitches) + 2)
-
-    @property
-    def span(self) -> int:
-        """The ticks of the longest line."""
-        return max(system[-1][2] - system[0][1] for system in self.systems)
+        return cls(piece, (line, *left), rest, span, min(pitches) - 2, max(pitches) + 2)
 
 
-def _draw_system(axes: Any, sheet: _Sheet, bars: list[tuple[int, int, int]]) -> None:
+def _draw_line(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
     """One line of bars, with all that sounds in them."""
     start, end = bars[0][1], bars[-1][2]
     _rows(axes, sheet, start, end)
@@ -127,7 +140,7 @@ def _rows(axes: Any, sheet: _Sheet, left: int, right: int) -> None:
     axes.set_yticks(octaves, [note_name(p) + (str(p // 12 - 1) if p % 12 == 0 else "") for p in octaves], fontsize=8)
 
 
-def _bars(axes: Any, sheet: _Sheet, bars: list[tuple[int, int, int]]) -> None:
+def _bars(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
     """Lines of beats and bars, with the bars' numbers."""
     height = [sheet.low - 0.5, sheet.high + 0.5]
     beats = sheet.piece.beats()
@@ -143,13 +156,7 @@ def _symbols(piece: Piece, left: int, right: int) -> list[tuple[int, str]]:
     """The chords' names between two ticks, as musicians set them; what sounds on at the left is said again."""
     at = int(piece.chord_at(left)) if piece.chords else -1
     found = [(max(tick, left), c.symbol) for i, (tick, c) in enumerate(piece.chords) if i == at or left <= tick < right]
-    return [
-        (tick, symbol.replace("maj7", "∆7").replace("m7b5", "ø7").replace("dim7", "°7").translate(_SIGNS))
-        for tick, symbol in found
-    ]
-
-
-_SIGNS = str.maketrans({"b": "♭", "#": "♯"})
+    return [(tick, spelled(symbol)) for tick, symbol in found]
 
 
 def _colours(piece: Piece, part: Part) -> list[str]:
