@@ -14,9 +14,10 @@ import numpy as np
 from ..checks import describe
 from ..sampling import Choice, log_softmax
 from ..text.language_model import Score
+from . import generation
 from .batching import evaluation, lines, range_of
 from .changes import changes_of
-from .generation import Form, Solo, improvise, places_of
+from .generation import Form, Solo, places_of
 from .instruments import INSTRUMENTS, Instrument, instrument
 from .options import TOP_P
 from .piece import STRAIGHT, TICKS, Part, Piece, beat_length, commonest_metre
@@ -80,7 +81,7 @@ def play_over(
     Arguments and errors are those of :func:`fastrnn.music.generation.improvise`; tokens stand where the songs have them.
     ``progress`` is called with the number of bars that are done.
     """
-    solo = improvise(
+    solo = generation.improvise(
         player.model,
         player.vocabulary,
         form,
