@@ -95,7 +95,10 @@ def test_files_of_a_text_of_ones_own(tmp_path, capsys):
     text.write_text(HEAD + "chords: F7\nmelody: C4 D4 E4\n")
     assert error(folder, "--text", text) == f"{text}: line 7: a bar has 4 beats, 'C4 D4 E4' has 3\n"
     text.write_bytes(b"\xff")
-    assert error(folder, "--text", text) == f"{text} is not UTF-8: byte 0xff at offset 0 (invalid start byte)\n"
+    assert (
+        error(folder, "--text", text)
+        == f"{text} is not UTF-8: byte 0xff at offset 0 (invalid start byte); it looks like cp1252\n"
+    )
     assert error(folder, "--text", tmp_path / "gone.txt") == f"{tmp_path}/gone.txt: No such file or directory\n"
     for nothing in ("", "\n# a comment\n"):
         text.write_text(nothing)

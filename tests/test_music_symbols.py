@@ -8,6 +8,7 @@ import pytest
 
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.chords import ChordError, parse_chord, parse_note
+from fastrnn.music.midi import _chords_among
 
 MAJOR, MINOR, DIMINISHED, AUGMENTED = {0, 4, 7}, {0, 3, 7}, {0, 3, 6}, {0, 4, 8}
 SEVENTH, MAJOR_SEVENTH, MINOR_SEVENTH, HALF = MAJOR | {10}, MAJOR | {11}, MINOR | {10}, DIMINISHED | {10}
@@ -194,6 +195,14 @@ def test_no_sign_is_without_effect():
             if part in "+-#b" and left[:1] not in (("#",), ("b",)):
                 assert tones("C" + "".join(left)) != found, row
     assert read > 500
+
+
+def test_what_a_choir_sings_is_no_chord():
+    def found(*words):
+        return [chord.symbol for _, chord in _chords_among(list(enumerate(words)), may_be_sections=True)]
+
+    assert found("Ah", "Ah", "Eh", "Ah") == found("Do", "do", "Do") == []
+    assert found("Ah", "D7", "Gm") == ["Ah", "D7", "Gm"]
 
 
 @pytest.mark.parametrize("text", ["C7M | Cm7M | Bm(7M) | C5+ | F#h7", "C4/7 C7/9- | C7(b9/b13)/E"])

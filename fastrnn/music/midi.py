@@ -32,6 +32,7 @@ from .piece import Note, Part, Piece, separated
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take three seconds
 LONGEST = 20_000  # quarters of a piece: three hours of them
 _SECTIONS = list("ABCDEFG")
+_SUNG = {"Ah", "Eh", "Do"}  # what choirs sing, and chords as well: half-diminished and diminished ones
 
 
 class MidiError(ValueError):
@@ -207,6 +208,7 @@ def _chords_among(words: list[tuple[Any, ...]], *, may_be_sections: bool) -> tup
             found[tick] = parse_chord(word)
             count += 1
     symbols = list(dict.fromkeys(chord.symbol for chord in found.values()))
-    if 2 * count <= len(words) or (may_be_sections and symbols == _SECTIONS[: len(symbols)]):
+    no_chords = symbols == _SECTIONS[: len(symbols)] or _SUNG.issuperset(symbols)
+    if 2 * count <= len(words) or (may_be_sections and no_chords):
         return ()
     return tuple(found.items())
