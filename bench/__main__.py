@@ -13,8 +13,6 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
 
-if not any((CHECKOUT / "fastrnn").glob("_fastrnn*.so")):  # without kernels of its own it would hide the installed package
-    sys.path = [path for path in sys.path if Path(path or ".").resolve() != CHECKOUT]
 os.environ.setdefault("FASTRNN_BENCH_ONEDNN", str(CHECKOUT / "bench" / "onednn"))
 
 from fastrnn.benchmark import ceilings, machine  # noqa: E402

@@ -13,7 +13,7 @@ The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on th
 from typing import TYPE_CHECKING, Any
 
 from . import functional, init, losses, metrics, optim
-from .backends import BackendUnavailable, use_backend
+from .backends import BackendUnavailable, tell_of_missing_kernels, use_backend
 from .graph import Input, Model, Symbol, load_model
 from .layers import (
     GRU,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 announce_to_threadpoolctl()
+tell_of_missing_kernels()
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,11 @@ import os
 import warnings
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..changes import CHANGES, GRADIENTS
 from ..checks import SettingError
+from . import c_extension
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,16 +36,9 @@ def load(name: str) -> Backend:
     try:
         module = importlib.import_module(f".{name}", __package__)
     except ImportError as error:
-        raise BackendUnavailable(f"backend {name!r} is not available: {error}{_in_checkout(error)}") from error
+        raise BackendUnavailable(f"backend {name!r} is not available: {error}") from error
     backend: Backend = module.BACKEND
     return backend
-
-
-def _in_checkout(error: ImportError) -> str:
-    """What to do where the kernels are missing because Python was started in a checkout, whose sources come first."""
-    if error.name != "fastrnn._fastrnn" or not (Path(__file__).parents[2] / "CMakeLists.txt").exists():
-        return ""
-    return " (this is the checkout: start Python in another folder, or build the kernels here with `just build`)"
 
 
 @cache
@@ -74,7 +67,7 @@ def _best() -> str:
         except BackendUnavailable as error:
             missing.append(str(error))
             continue
-        if missing:
+        if missing and not c_extension.missing():  # which was told when the package was imported
             warnings.warn(
                 f"using backend {name!r}, as {'; '.join(missing)}. `fastrnn info` says what to do; "
                 f"FASTRNN_BACKEND={name} chooses it on purpose, without this warning",
@@ -82,6 +75,14 @@ def _best() -> str:
             )
         return name
     raise BackendUnavailable(f"no backend is available: {'; '.join(missing)}")
+
+
+def tell_of_missing_kernels() -> None:
+    """Warn, where the package is imported from a checkout that has no C kernels, and say what to type."""
+    fault = None if os.environ.get("FASTRNN_BACKEND") else c_extension.missing()
+    if fault:
+        rest = "until then slower kernels serve (FASTRNN_BACKEND=numba chooses them on purpose, without this warning)"
+        warnings.warn(f"{fault}; {rest}", stacklevel=3)
 
 
 def current(name: str | None = None) -> Backend:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn._fastrnn import ffi, lib  # type: ignore[import-not-found]
-
 from .. import checks
 from ..changes import CHANGES
 from ..memory import empty
+from . import c_extension
 
 __all__ = [
     "DTYPES",
@@ -33,6 +32,8 @@ __all__ = [
 
 Array = NDArray[Any]
 
+_extension: Any = c_extension.load()
+ffi, lib = _extension.ffi, _extension.lib
 NULL, from_buffer = ffi.NULL, ffi.from_buffer
 
 DTYPES = {"float32": lib.FASTRNN_FLOAT32, "float64": lib.FASTRNN_FLOAT64}
