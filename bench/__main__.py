@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[1]
@@ -20,6 +19,8 @@ from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, THREADS, Case, cases  # 
 from fastrnn.benchmark.measure import Effort  # noqa: E402
 from fastrnn.benchmark.peers import NAMES  # noqa: E402
 from fastrnn.benchmark.run import append, load, run, run_again  # noqa: E402
+from fastrnn.commands.guard import guarded  # noqa: E402
+from fastrnn.console import note, say  # noqa: E402
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
     from .report import write
 
     write(load(arguments.file), arguments.out)
-    print(f"wrote {arguments.out / 'performance.md'}")
+    say(f"wrote {arguments.out / 'performance.md'}")
 
 
 def measure(arguments: argparse.Namespace) -> None:
@@ -55,7 +56,7 @@ def measure(arguments: argparse.Namespace) -> None:
         append(file, {"ceilings": ceilings.measure(threads).as_json()})
 
     def tell(peer: str, case: Case | None) -> None:
-        print(f"{peer}: {case.name if case else 'starting'}", file=sys.stderr, flush=True)
+        note(f"{peer}: {case.name if case else 'starting'}")
 
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
     effort = Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5), slow_rounds=max(2, arguments.slow_rounds))
@@ -64,4 +65,4 @@ def measure(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

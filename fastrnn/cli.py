@@ -7,24 +7,46 @@ the way (a full disk, a gradient that is not finite), 130 after Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import io
-import os
+import copy
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from .commands import bench, improvise, info, sample, score, train_jazz, train_text
+from .commands.guard import guarded
+from .console import note
 
 DESCRIPTION = "Train recurrent networks on the CPU, sample from them and look at them."
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, in the same form for every command."""
+    """A parser whose options stand anywhere among a command's other arguments, and whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        print(f"fastrnn: error: {message}", file=sys.stderr)
+        note(f"fastrnn: error: {message}")
         raise SystemExit(2)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse a command's options first, then what they leave; after ``--`` nothing is an option.
+
+        argparse alone takes all positional arguments that it can where it meets the first one, and refuses those that
+        follow an option. Its ``parse_intermixed_args`` does not work with subcommands nor, in Python 3.11, with ``--``.
+        """
+        parse = argparse.ArgumentParser.parse_known_args
+        words = sys.argv[1:] if args is None else list(args)
+        if self._subparsers is not None:  # which takes the rest of the line as it is
+            return parse(self, words, namespace)
+        end = words.index("--") if "--" in words else len(words)
+        namespace, left = parse(self._only(options=True), words[:end], namespace)
+        return parse(self._only(options=False), left + words[end:], namespace)
+
+    def _only(self, *, options: bool) -> Parser:
+        """A parser of the options alone, or of the positional arguments alone."""
+        part = copy.copy(self)
+        part._actions = [action for action in self._actions if bool(action.option_strings) == options]
+        part.print_help = self.print_help  # type: ignore[method-assign]  # the help is that of the whole
+        return part
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,34 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a text may have characters that the terminal's encoding lacks
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        arguments = build_parser().parse_args(argv)
-    except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error
-        return error.code if isinstance(error.code, int) else 2
+    return guarded(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors say what to type instead
-    return _guarded(lambda: int(arguments.run(arguments)))
-
-
-def _guarded(run: Callable[[], int]) -> int:
-    """Run, and turn what a user can meet into one line and an exit status; anything else is a bug and stays loud."""
-    from .commands.errors import expected
-
-    try:
-        status = run()
-        sys.stdout.flush()
-        return status
-    except KeyboardInterrupt:
-        print("fastrnn: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `fastrnn sample RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        status, message = expected(error)
-        if status == 0:
-            raise
-        print(f"fastrnn: error: {message}", file=sys.stderr)
-        return status
+    return int(arguments.run(arguments))

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 NAME = "fastrnn._fastrnn"
-SOURCES = "_fastrnn.sha256"  # beside an installed extension: the C sources that it was compiled from, as sha256sum writes them
+# Beside an installed extension: the C sources that it was compiled from, as sha256sum writes them.
+SOURCES = "_fastrnn.sha256"
 HOME = Path(__file__).parents[2]
 TODO = "type `pip install .` there, or `just build`"
 

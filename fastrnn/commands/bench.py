@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import is_terminal, note, say
 from .arguments import integer, real
-from .notes import note
 from .outputs import add_overwrite_option, check_free, check_place
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     effort = Effort(arguments.seconds)
     results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
     for line in lines(results, wanted, ceilings):
-        print(line)
+        say(line)
     if arguments.json:
         content = {
             "machine": describe(),
@@ -104,11 +104,11 @@ def _progress(total: int) -> Callable[[str, Case | None], None]:
 
     def tell(peer: str, case: Case | None) -> None:
         number = next(done) if case else 0
-        if not sys.stderr.isatty():
+        if not is_terminal(sys.stderr):
             if case is None:
                 note(f"measuring beside {peer}")
             return
         text = f"{number}/{total} {peer}: {case.name}" if case else f"starting {peer}"
-        print(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "", file=sys.stderr, flush=True)
+        note(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "")
 
     return tell

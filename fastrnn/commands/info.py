@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..console import say
+
 
 def add_to(subparsers: Any) -> None:
     """Add the command."""
@@ -17,5 +19,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; 0."""
     from ..info import text
 
-    print(text())
+    say(text())
     return 0

@@ -1,11 +1,5 @@
 """What commands say beside their output."""
 
-from __future__ import annotations
+from ..console import note
 
-import sys
-
-
-def note(text: str) -> None:
-    """Print a line to standard error, after what has been printed so far."""
-    sys.stdout.flush()
-    print(text, file=sys.stderr)
+__all__ = ["note"]

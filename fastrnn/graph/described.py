@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+from ..console import say
 from ..layers.base import Layer
 from ..layers.fitted import Fitted
 from ..layers.storage import from_json, save_layer, to_json
@@ -25,7 +26,7 @@ class Described(Fitted, Layer):
 
     def summary(self) -> None:
         """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
-        print(summary(self.name or "model", self.graph, *sizes(self)))
+        say(summary(self.name or "model", self.graph, *sizes(self)))
 
     def plot(self, path: PathLike) -> None:
         """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from .. import corpora
 from ..commands.outputs import add_overwrite_option, check_free
+from ..console import say
 from ..text.reading import TextError, read_file
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.exit(2, f"{parser.prog}: error: {arguments.text}: {error}\n")
     except (MidiError, OSError, TextError) as error:
         parser.exit(2, f"{parser.prog}: error: {_fault(error)}\n")
-    print(f"wrote {len(paths)} MIDI files to {arguments.folder}")
+    say(f"wrote {len(paths)} MIDI files to {arguments.folder}")
 
 
 def _fault(error: MidiError | OSError | TextError) -> str:
@@ -198,4 +199,6 @@ def _fault(error: MidiError | OSError | TextError) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    from ..commands.guard import guarded
+
+    raise SystemExit(guarded(main))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ..console import say
 from ..graph import Model
 from ..training.samples import SampleWriter
 from .batching import range_of
@@ -18,7 +19,7 @@ PROGRESSION = "ii-V-I"
 
 
 def sample_writer(
-    model: Model, songs: Split, data: Data, path: Path, seed: int, *, show: Callable[[str], None] = print
+    model: Model, songs: Split, data: Data, path: Path, seed: int, *, show: Callable[[str], None] = say
 ) -> SampleWriter:
     """A callback that improvises at each evaluation: in the metre of most songs, their range, their places in a beat."""
     form = Form.of(progression(PROGRESSION, metre=commonest_metre(song.piece for song in songs.train)))

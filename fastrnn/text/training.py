@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..console import say
 from ..training import Trainer
 from ..training.baselines import baselines
 from ..training.model_size import TRAINING_COPIES
@@ -174,7 +175,7 @@ def make_trainer(
     return Trainer(task, optimizer, make_schedule(options), config, out), language_model, data
 
 
-def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = print) -> SampleWriter:
+def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = say) -> SampleWriter:
     """A callback that samples lines, or a piece of a stream, at each evaluation."""
     lines, unit = model.reading == "lines", model.vocabulary.unit
     # Names are short: some of them say more than one.

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..console import is_terminal, note, say
 from . import metrics, plots
 from .record import Info
 
@@ -18,19 +19,16 @@ if TYPE_CHECKING:
     from .config import LoopConfig
     from .loop import Trainer
 
-REFRESH_SECONDS = 0.1
+REFRESH_SECONDS = 0.1  # of the bar
+LINE_SECONDS = 10.0  # where there is no bar
 REDRAW_SECONDS = 30.0
 SMOOTHING = 0.95  # of the loss that the bar shows: about the mean of the last 20 steps
-
-
-def _notice(text: str) -> None:
-    print(f"fastrnn: {text}", file=sys.stderr, flush=True)
 
 
 def _missing(what: str, package: str) -> None:
     from ..info import install_extra
 
-    _notice(f"no {what}: {package} is not installed ({install_extra('train')})")
+    note(f"fastrnn: no {what}: {package} is not installed ({install_extra('train')})")
 
 
 def _clock(seconds: float) -> str:
@@ -49,38 +47,56 @@ def _short(number: float) -> str:
 
 
 class ProgressBar:
-    """A bar on a terminal, and a line for each evaluation anywhere; all to stdout.
+    """A bar on a terminal, elsewhere a line every ten seconds, and a line for each evaluation; all to stdout.
 
-    The bar has the loss, the learning rate and the time left, by steps or by the time limit, whichever ends first; the line
-    all figures, and a star where ``val_loss`` is the best so far. ``print`` may be used while the bar is up. Without rich
-    there are the lines only.
+    The bar, or the line in its place, has the loss, the learning rate and the time left, by steps or by the time limit,
+    whichever ends first. The line for an evaluation has all metrics, and a star where ``val_loss`` is the best so far.
+    ``print`` may be used while the bar is up. Without rich there is no bar. Without a standard output, as in a service,
+    nothing is shown.
     """
 
     config: LoopConfig
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._bar_wanted = sys.stdout.isatty()
+        self._bar_wanted = is_terminal(sys.stdout)
         self._first: Info | None = None
         self._loss = math.nan
         self._shown = 0.0
+        self._said = time.perf_counter()
 
     def on_begin(self, trainer: Trainer) -> None:
         """Take the run's limits, and start anew."""
         self.config = trainer.config
-        self._first, self._loss = None, math.nan
+        self._first, self._loss, self._said = None, math.nan, time.perf_counter()
 
     def on_step(self, info: Info) -> None:
-        """Move the bar."""
-        if not self._bar_wanted:
-            return
+        """Move the bar, or say where the run is."""
         self._first = self._first or info
         fresh = math.isnan(self._loss)
         self._loss = info.train_loss if fresh else SMOOTHING * self._loss + (1 - SMOOTHING) * info.train_loss
         now = time.perf_counter()
-        if now - self._shown < REFRESH_SECONDS:
-            return
-        self._shown = now
+        if self._bar_wanted and now - self._shown >= REFRESH_SECONDS:
+            self._shown = now
+            self._move(info)
+        if not self._bar_wanted and now - self._said >= LINE_SECONDS:
+            self._say(self._text(info) + self._time_left(info))
+
+    def on_eval(self, info: Info) -> None:
+        """Print the evaluation's line."""
+        self._say(self._line(info))
+
+    def on_end(self, info: Info) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _say(self, line: str) -> None:
+        say(line)
+        self._said = time.perf_counter()
+
+    def _move(self, info: Info) -> None:
         if self._bar is None:
             self._start()
         if self._bar is not None:
@@ -88,16 +104,6 @@ class ProgressBar:
                 self._bar.task_ids[0], completed=self._done(info), text=self._text(info) + self._time_left(info)
             )
             self._bar.refresh()
-
-    def on_eval(self, info: Info) -> None:
-        """Print the evaluation's line."""
-        print(self._line(info), flush=True)
-
-    def on_end(self, info: Info) -> None:
-        """Take the bar down."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
 
     def _start(self) -> None:
         try:
@@ -215,5 +221,5 @@ class LossCurve:
             _missing("loss curve", "matplotlib")
         except (OSError, ValueError) as error:
             self._wanted = False
-            _notice(f"no loss curve: {error}")
+            note(f"fastrnn: no loss curve: {error}")
         self._drawn = time.perf_counter()

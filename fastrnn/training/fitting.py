@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from inspect import signature
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks, optim
+from ..console import note
 from ..layers.base import Layer
 from ..serialization import PathLike
 from . import listeners, schedules
@@ -220,7 +220,7 @@ def fit(
         if (Path(out) / LAST).exists():
             trainer.resume()
     if trainer.run().stopped == "interrupted":
-        print(f"fastrnn: interrupted at step {history.step} of {steps}", file=sys.stderr, flush=True)
+        note(f"fastrnn: interrupted at step {history.step} of {steps}")
     return history
 
 

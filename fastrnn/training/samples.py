@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..console import say
 from ..serialization import write_atomically
 from .record import Info
 
@@ -28,7 +29,7 @@ class SampleWriter:
         unit: str,
         *,
         between: str = "\n",
-        show: Callable[[str], None] = print,
+        show: Callable[[str], None] = say,
     ) -> None:
         self._draw, self._path, self._seed = draw, path, seed
         self._unit, self._between, self._show = unit, between, show

@@ -1,0 +1,44 @@
+"""What every command runs under: errors become one line and an exit status, whatever the console is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from .. import console
+from .errors import expected
+
+
+def guarded(run: Callable[[], int | None]) -> int:
+    """Run a command; returns its exit status, with what a user can meet said in one line on standard error.
+
+    Anything else is a bug and stays loud.
+    """
+    with console.attached():
+        status, message = _outcome(run)
+        lost = console.settle(sys.stdout)
+        if lost is not None:
+            status = status or 1
+            if message in ("", f"error: {lost.strerror}") and not isinstance(lost, BrokenPipeError):
+                message = f"error: standard output: {lost.strerror}"
+        if message:
+            console.note(f"fastrnn: {message}")
+        console.settle(sys.stderr)
+        return status
+
+
+def _outcome(run: Callable[[], int | None]) -> tuple[int, str]:
+    """The exit status, and what is to be said."""
+    try:
+        return run() or 0, ""
+    except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error, which it has told
+        return (error.code if isinstance(error.code, int) else 2), ""
+    except KeyboardInterrupt:
+        return 130, "interrupted"
+    except BrokenPipeError:  # the reader of our output has gone, as in `fastrnn sample RUN | head`
+        return 1, ""
+    except Exception as error:
+        status, message = expected(error)
+        if status == 0:
+            raise
+        return status, f"error: {message}"

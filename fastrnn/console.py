@@ -1,0 +1,91 @@
+"""Where text for people goes: standard output and standard error.
+
+Either may be missing (``sys.stdout`` is None under pythonw, in services, after ``>&-``), closed, or lack characters. What
+the package shows goes through :func:`say` and :func:`note`. Commands run between :func:`attached` and :func:`settle`, so
+that they may use ``print`` as well.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+
+def say(text: str = "") -> None:
+    """Print a line to standard output at once, if there is one. Raises OSError, such as for a reader that has gone."""
+    _write(sys.stdout, f"{text}\n")
+
+
+def note(text: str, end: str = "\n") -> None:
+    """Print to standard error, after what has been printed so far. What cannot be written there is dropped.
+
+    Raises OSError for standard output as :func:`say` does.
+    """
+    _write(sys.stdout, "")
+    with suppress(OSError):
+        _write(sys.stderr, f"{text}{end}")
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream, which may be None or closed, is a terminal."""
+    return not _absent(stream) and hasattr(stream, "isatty") and bool(stream.isatty())
+
+
+def _absent(stream: Any) -> bool:
+    return stream is None or bool(getattr(stream, "closed", False))
+
+
+def _write(stream: Any, text: str) -> None:
+    """Write and flush; characters that the stream's encoding lacks are written as escapes such as ``\\xe9``."""
+    if _absent(stream):
+        return
+    encoding = getattr(stream, "encoding", None)
+    if isinstance(encoding, str):
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    if text:
+        stream.write(text)
+    if hasattr(stream, "flush"):
+        stream.flush()
+
+
+@contextmanager
+def attached() -> Iterator[None]:
+    """Give a command the standard streams that it lacks, empty ones, and let none of them fail for a character.
+
+    Files that are opened later would otherwise take the numbers 0 to 2, and what libraries print would go into them.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+    with ExitStack() as stack:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            stream = getattr(sys, name)
+            if _absent(stream):
+                stack.callback(setattr, sys, name, stream)
+                setattr(sys, name, stack.enter_context(open(os.devnull, mode, encoding="utf-8")))
+            elif isinstance(stream, io.TextIOWrapper) and mode == "w":
+                stream.reconfigure(errors="backslashreplace")
+        yield
+
+
+def settle(stream: Any) -> OSError | None:
+    """Flush a stream; what it does not take is dropped, so that Python does not fail on it at exit. Returns the error."""
+    try:
+        _write(stream, "")
+    except OSError as error:
+        with suppress(OSError):  # a stream without a descriptor
+            _discard(stream.fileno())
+        return error
+    return None
+
+
+def _discard(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
