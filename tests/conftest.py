@@ -14,6 +14,7 @@ import pytest
 
 import fastrnn
 from fastrnn import backends
+from fastrnn.backends import c_extension
 
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -35,6 +36,7 @@ ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.av
 def pytest_report_header():
     isa = f"{C.info()['isa']} of {', '.join(ISAS)}" if C else "none"
     return [
+        *filter(None, [c_extension.missing()]),
         f"fastrnn: {fastrnn.__version__} from {Path(fastrnn.__file__).parent}",
         f"backends: {', '.join(backends.available())}; isa: {isa}; threads: {fastrnn.get_num_threads()}",
     ]

@@ -6,10 +6,8 @@ Bit-for-bit promises are in test_determinism, the reference's own correctness in
 from __future__ import annotations
 
 import inspect
-import shutil
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import cases
 import numpy as np
@@ -312,19 +310,6 @@ def test_a_missing_backend_is_passed_over_unless_asked_for(run_python):
     rest = [name for name in backends.available() if name != "c"]
     assert done.stdout.split() == [*rest, rest[0]]
     assert "BackendUnavailable: backend 'c' is not available: " in done.stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize("checkout", [True, False])
-def test_python_that_is_started_in_a_checkout_is_told_so(run_python, tmp_path, checkout):
-    """A copy of the package without kernels, which comes before the installed one."""
-    package = Path(fastrnn.__file__).parent
-    shutil.copytree(package, tmp_path / "fastrnn", ignore=shutil.ignore_patterns("_fastrnn*", "__pycache__"))
-    if checkout:
-        (tmp_path / "CMakeLists.txt").touch()
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from fastrnn import backends; backends.load('c')"
-    said = run_python(program, fails=True).stderr.splitlines()[-1]
-    assert "BackendUnavailable: backend 'c' is not available: No module named 'fastrnn._fastrnn'" in said
-    assert ("start Python in another folder" in said) == checkout
 
 
 def test_a_missing_backend_in_the_environment_is_an_error(run_python):

@@ -50,7 +50,7 @@ def _is_checkout() -> bool:
 @cache
 def _installed() -> ModuleSpec | str:
     """The first extension on Python's path that was compiled from this checkout's sources, or why there is none."""
-    fault = f"the checkout {HOME} has no kernels, and none are installed: {TODO}"
+    faults = []
     wanted = sources(HOME)
     for folder in [Path(entry or ".").resolve() / "fastrnn" for entry in sys.path]:
         spec = PathFinder.find_spec(NAME, [str(folder)]) if folder.parent != HOME else None
@@ -59,8 +59,8 @@ def _installed() -> ModuleSpec | str:
         difference = _difference(folder / SOURCES, wanted)
         if not difference:
             return spec
-        fault = f"the kernels installed in {folder} {difference} the checkout {HOME}: {TODO}"
-    return fault
+        faults.append(f"the kernels installed in {folder} {difference} the checkout {HOME}: {TODO}")
+    return faults[0] if faults else f"the checkout {HOME} has no kernels, and none are installed: {TODO}"
 
 
 def sources(checkout: Path) -> str:
