@@ -27,6 +27,10 @@ class Parser(argparse.ArgumentParser):
         note(f"fastrnn: error: {message}")
         raise SystemExit(2)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help; argparse would pass over a full disk."""
+        print(message, end="", file=file or sys.stderr)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse a command's options first, then what they leave; after ``--`` nothing is an option.
 

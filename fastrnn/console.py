@@ -17,7 +17,7 @@ from typing import Any
 
 def say(text: str = "") -> None:
     """Print a line to standard output at once, if there is one. Raises OSError, such as for a reader that has gone."""
-    _write(sys.stdout, f"{text}\n")
+    _print(f"{text}\n")
 
 
 def note(text: str, end: str = "\n") -> None:
@@ -25,7 +25,7 @@ def note(text: str, end: str = "\n") -> None:
 
     Raises OSError for standard output as :func:`say` does.
     """
-    _write(sys.stdout, "")
+    _print("")
     with suppress(OSError):
         _write(sys.stderr, f"{text}{end}")
 
@@ -33,6 +33,13 @@ def note(text: str, end: str = "\n") -> None:
 def is_terminal(stream: Any) -> bool:
     """Whether a standard stream, which may be None or closed, is a terminal."""
     return not _absent(stream) and hasattr(stream, "isatty") and bool(stream.isatty())
+
+
+def _print(text: str) -> None:
+    try:
+        _write(sys.stdout, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def _absent(stream: Any) -> bool:

@@ -93,6 +93,22 @@ def test_bad_sampling_options(capsys, trained, option, value, message):
     assert message in _fails(capsys, "sample", trained, option, value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("score RUN --verbos2 a", "unrecognized arguments: --verbos2"),
+        ("score RUN a --file", "argument --file: expected one argument"),
+        ("sample --number 2", "the following arguments are required: RUN"),
+        ("sample RUN --seed 1 more", "unrecognized arguments: more"),
+        ("info --verbose here", "unrecognized arguments: --verbose here"),
+        ("train chars A --hidden x B", "argument --hidden: must be an integer of at least 1, got 'x'"),
+        ("train jazz A --voices some B", "argument --voices: invalid choice: 'some'"),
+    ],
+)
+def test_options_among_other_arguments(capsys, arguments, message):
+    assert message in _fails(capsys, *arguments.split())
+
+
 def test_no_command_and_an_unknown_one(capsys):
     assert "COMMAND" in _fails(capsys)
     assert "KIND" in _fails(capsys, "train")

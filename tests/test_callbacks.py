@@ -29,6 +29,23 @@ def test_a_line_for_each_evaluation_where_there_is_no_terminal(capsys):
     assert capsys.readouterr().out == line + "\n"
 
 
+def test_a_line_every_ten_seconds_where_there_is_no_terminal(capsys, monkeypatch):
+    """A step a second, with an evaluation at the 15th, which is a line too."""
+    now = 1000.0
+    monkeypatch.setattr("fastrnn.training.callbacks.time.perf_counter", lambda: now)
+    progress = Progress(LoopConfig(max_steps=40, eval_every=15))
+    said = []
+    for step in range(1, 41):
+        now += 1.0
+        info = Info(step, float(step), 2.0, 1.0, 0, 1234.0, 1e-3, 1.0, None, None)
+        progress.on_step(info)
+        if step == 15:
+            progress.on_eval(info)
+        said += [(step, line) for line in capsys.readouterr().out.splitlines()]
+    assert [step for step, _ in said] == [10, 15, 25, 35]
+    assert said[0][1] == "10/40  2.000 nats 2.885 bits/char  1.2k char/s  lr 1.0e-03  0:30 left"
+
+
 def test_a_bar_on_a_terminal(capsys, monkeypatch):
     pytest.importorskip("rich")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

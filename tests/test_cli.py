@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastrnn import corpora
-from fastrnn.cli import main
+from fastrnn.cli import build_parser, main
 from fastrnn.text.novelty import line_hashes
 from fastrnn.training import checkpoint
 from fastrnn.training.folder import held
@@ -41,6 +41,34 @@ def play_run(tmp_path_factory):
     (folder / "play.txt").write_text(PLAY)
     _train(folder / "play.txt", *SMALL, "--max-steps", 20, "--seq-length", 32, "--out", folder / "run")
     return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("given", "usual"),
+    [
+        ("score RUN --verbose a b", "score --verbose RUN a b"),
+        ("score --file F RUN a --threads 2 b", "score --file F --threads 2 RUN a b"),
+        ("score a b --verb c", "score --verbose a b c"),
+        ("score RUN a --verbose -- --b c", "score --verbose -- RUN a --b c"),
+        ("score RUN -- a --verbose", "score -- RUN a --verbose"),
+        ("score RUN -1 --verbose -2.5", "score --verbose RUN -1 -2.5"),
+        ("train chars A --out=R B --min-count 2 C", "train chars --out R --min-count 2 A B C"),
+        ("train words A --keep-case B", "train words --keep-case A B"),
+        ("train jazz A --melody 0 B --no-transpose C/", "train jazz --melody 0 --no-transpose A B C/"),
+        ("train chars --hidden 8", "train chars --hidden 8 --"),
+        ("sample --number 2 RUN --seed 1", "sample --number 2 --seed 1 RUN"),
+        ("improvise --key F RUN --changes blues", "improvise --key F --changes blues RUN"),
+        ("bench --threads 1 2 --cells RNN", "bench --cells RNN --threads 1 2"),
+    ],
+)
+def test_options_stand_anywhere_among_other_arguments(given, usual):
+    found, wanted = (vars(build_parser().parse_args(words.split())) for words in (given, usual))
+    assert found == wanted
+
+
+def test_texts_with_spaces_and_dashes_are_texts():
+    found = build_parser().parse_args(["score", "RUN", "- yes", "--verbose", "--no, he said", "--", "--verbose", "--", "a"])
+    assert (found.texts, found.verbose) == (["- yes", "--no, he said", "--verbose", "--", "a"], True)
 
 
 # train

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..console import is_terminal, note
+
 PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
 REFRESH_SECONDS = 0.1
 
@@ -24,7 +26,7 @@ class ReadingProgress:
         self.done = 0.0
         self._started = self._shown = time.perf_counter()
         self._bar: Any = None
-        self._waiting = sys.stderr is not None and total > 0  # nothing has been shown yet, and something may be
+        self._waiting = total > 0  # nothing has been shown yet, and something may be
 
     def advance(self, count: float = 1) -> None:
         """Count what has been read, and show it when that is due."""
@@ -50,7 +52,7 @@ class ReadingProgress:
     def _print_line(self, seconds: float) -> None:
         whole = f", about {seconds * self.total / self.done:.0f} s in all" if 0 < self.done < self.total else ""
         read = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
-        print(f"{self.what}: {read} after {seconds:.0f} s{whole}", file=sys.stderr, flush=True)
+        note(f"{self.what}: {read} after {seconds:.0f} s{whole}")
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def reading_progress(what: str, total: float, unit: str) -> Iterator[ReadingProg
 
 def _bar(what: str) -> Any:
     """Return rich's bar on standard error, started; None if that is no terminal, or rich is not installed."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         return None
     try:
         from rich.console import Console

@@ -1,0 +1,181 @@
+"""Consoles that are missing, closed, full or narrow, or whose reader has gone: no traceback, and a status that fits."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from training_task import make_trainer
+
+import fastrnn
+from fastrnn import console
+from fastrnn.cli import main
+from fastrnn.training import Examples, LossCurve, Progress, ProgressBar, fit
+
+TINY = ["--hidden", "8", "--layers", "1", "--batch", "8", "--eval-every", "1", "--max-steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on the embedded names."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["train", "chars", *TINY, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(params=["info", "train", "sample", "score", "help"])
+def command(request, trained, tmp_path):
+    """The words of a command that succeeds where there is a console."""
+    return {
+        "info": ["info"],
+        "train": ["train", "chars", *TINY, "--out", str(tmp_path / "run")],
+        "sample": ["sample", str(trained), "--number", "3"],
+        "score": ["score", str(trained), "Zuul", "Ajax"],
+        "help": ["train", "jazz", "--help"],
+    }[request.param]
+
+
+class Narrow(io.TextIOWrapper):
+    """A stream that has ASCII only, and knows nothing of escapes."""
+
+    def __init__(self):
+        super().__init__(io.BytesIO(), encoding="ascii", errors="strict")
+
+    def text(self):
+        self.flush()
+        return self.buffer.getvalue().decode()
+
+
+class Gone:
+    """A stream whose reader has gone, without a descriptor and most of a stream's methods."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def _closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("missing", [("stdout",), ("stdin", "stdout", "stderr")])
+def test_commands_without_a_console(monkeypatch, command, missing):
+    for name in missing:
+        monkeypatch.setattr(sys, name, None)
+    assert main(command) == 0
+    assert all(getattr(sys, name) is None for name in missing)
+
+
+def test_a_benchmark_without_a_console(monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    arguments = "--cells RNN --hidden 4 --batch 1 --peers numpy --threads 1 --seconds 0.001"
+    assert main(["bench", *arguments.split()]) == 0
+
+
+def test_an_error_without_a_console_keeps_its_status(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["score"]) == 2
+    assert main(["sample", "/nowhere"]) == 2
+    assert capsys.readouterr().out == ""  # where print(file=None) would go
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
+@pytest.mark.parametrize("buffering", [-1, 1])
+def test_a_full_device_is_told_in_one_line(monkeypatch, capsys, command, buffering):
+    with open("/dev/full", "w", buffering) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(command) == 1
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fastrnn: error")]
+    assert len(error) == 1
+    assert error[0].endswith("No space left on device")
+
+
+def test_notes_that_cannot_be_written_cost_nothing(monkeypatch, command):
+    with open("/dev/full", "w", 1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert main(command) == 0
+
+
+def test_a_reader_that_has_gone_is_no_error_to_tell(monkeypatch, capsys, command):
+    monkeypatch.setattr(sys, "stdout", Gone())
+    assert main(command) == 1
+    assert "error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 1, "fastrnn: error: standard output: No space left on device\n"),
+        ("2>/dev/full", 0, ""),
+        (">/dev/full 2>&1", 1, ""),
+    ],
+)
+def test_the_shells_redirections(redirection, status, said):
+    """What Python itself does at its exit, with what could not be written, counts too."""
+    command = f"{sys.executable} -m fastrnn info {redirection}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_files_do_not_take_the_place_of_a_closed_console(tmp_path):
+    """The first file that is opened gets the lowest free number, which a library may print to."""
+    program = (
+        "import os, sys; from fastrnn.console import attached\n"
+        f"with attached(), open({str(tmp_path / 'file')!r}, 'w') as file: os.write(1, b'from a library'); print('x')"
+    )
+    subprocess.run(["sh", "-c", f'{sys.executable} -c "$0" >&-', program], check=True)
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_characters_that_a_console_lacks(monkeypatch, tmp_path, trained):
+    out, err = Narrow(), Narrow()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    console.say("é ♭")
+    console.note("Ω")
+    assert (out.text(), err.text()) == ("\\xe9 \\u266d\n", "\\u03a9\n")
+    assert main(["score", str(trained), "--verbose", "Ñandú"]) == 2
+    assert err.text().splitlines()[1].startswith("fastrnn: error: ")
+    assert "\\xd1" in err.text()
+
+
+SILENT = [
+    pytest.param(lambda: None, id="missing"),
+    pytest.param(_closed, id="closed"),
+]
+
+
+@pytest.mark.parametrize("stream", SILENT)
+def test_training_without_a_console_is_silent(monkeypatch, tmp_path, stream):
+    """From Python, under pythonw or in a service; the losses are those with a console."""
+    x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    examples = Examples(x, x[:, :1])
+
+    def history(callbacks):
+        options = {"loss": "mean_squared_error", "epochs": 2, "batch_size": 4, "callbacks": callbacks}
+        return fit(fastrnn.Linear(3, 1, rng=0), examples, **options)["loss"]
+
+    expected = history([])
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, stream())
+    monkeypatch.setattr("fastrnn.training.callbacks.LINE_SECONDS", 0.0)
+    assert history([ProgressBar()]) == expected
+    trainer = make_trainer(tmp_path, LossCurve(tmp_path / "metrics.csv", tmp_path / "loss.png"))
+    trainer.callbacks = (Progress(trainer.config), *trainer.callbacks)
+    assert trainer.run().step == 12
+    fastrnn.Model(symbol := fastrnn.Input(("B", 3)), fastrnn.Linear(3, 1)(symbol)).summary()
+
+
+def test_a_summary_in_narrow_letters(monkeypatch):
+    out = Narrow()
+    monkeypatch.setattr(sys, "stdout", out)
+    fastrnn.Model(symbol := fastrnn.Input(("B", 3), name="entrée"), fastrnn.Linear(3, 1)(symbol)).summary()
+    assert "entr\\xe9e" in out.text()
