@@ -14,6 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..checks import describe
+from ..json_reading import JsonError, parse
+from ..serialization import FileFormatError
 from .cases import Case
 from .ceilings import Ceilings
 from .measure import Effort
@@ -57,11 +60,23 @@ def _key(line: Line) -> tuple[Any, ...]:
     return (line["peer"], *_case_key(line))
 
 
+def _read(file: Path) -> Iterator[Line]:
+    """The lines of a file of results. Raises FileFormatError naming the file and the line that is damaged, and OSError."""
+    for number, text in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            line = parse(text, nonfinite=True)
+            if not isinstance(line, dict):
+                raise JsonError(f"it must be an object, got {describe(line)}")
+        except JsonError as error:
+            raise FileFormatError(f"{file}, line {number} is damaged: {error}") from error
+        yield line
+
+
 def load(file: Path) -> Results:
     """What a file holds. Of what was measured more than once the last counts; of a peer that could not take part once and
-    did another time, only the latter."""
+    did another time, only the latter. Raises FileFormatError and OSError."""
     results = Results()
-    for line in map(json.loads, file.read_text().splitlines()):
+    for line in _read(file):
         results.add(line)
     latest = {_key(record): record for record in results.records}
     results.records = list(latest.values())
@@ -81,7 +96,7 @@ def run(
     """Measure the cases beside each peer. With a file: what it holds already is taken from there, and the rest is added."""
     results, done = Results(), set()
     if file and file.exists():
-        for line in map(json.loads, file.read_text().splitlines()):
+        for line in _read(file):
             if "record" in line or "unsupported" in line:  # a peer that was absent or refused has another chance
                 results.add(line)
                 done.add(_key(line))
@@ -170,7 +185,10 @@ def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Ite
                 worker.stdin.write(json.dumps(order))
                 worker.stdin.close()
             for text in worker.stdout:
-                line = json.loads(text) | {"peer": peer}
+                try:
+                    line = parse(text, nonfinite=True) | {"peer": peer}
+                except JsonError:  # it died in the middle of a line
+                    break
                 yield line
                 if "absent" in line:
                     return

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..json_reading import parse
+
 # Variables that would make NumPy's BLAS choose kernels for another processor, or any pool another number of threads.
 UNWANTED = (
     "OPENBLAS_CORETYPE",
@@ -48,7 +50,7 @@ def main() -> None:
     def say(**line: Any) -> None:
         print(json.dumps(line), file=out, flush=True)
 
-    order: Mapping[str, Any] = json.load(sys.stdin)
+    order: Mapping[str, Any] = parse(sys.stdin.read())
     from .cases import Case
     from .peers import Absent, WrongThreads, load
 

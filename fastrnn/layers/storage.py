@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from .. import checks
+from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 from .base import Layer
 from .description import build_layer, check_custom, describe_layer
@@ -26,8 +27,8 @@ def from_json(text: str, custom: Mapping[str, type[Layer]] | None = None) -> Lay
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, JSON of a layer, got {checks.describe(text)}")
     try:
-        description = json.loads(text)
-    except json.JSONDecodeError as error:
+        description = parse(text)
+    except JsonError as error:
         raise ValueError(f"text must be JSON of a layer: {error}") from error
     return build_layer(description, custom)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import describe
+from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 
 if TYPE_CHECKING:
@@ -119,13 +120,13 @@ def _header(path: PathLike, metadata: Mapping[str, str]) -> dict[str, Any]:
     if KEY not in metadata:
         raise CheckpointError(f"{path} is not a fastrnn checkpoint: it is a safetensors file without {KEY!r}")
     try:
-        header = json.loads(metadata[KEY])
-    except json.JSONDecodeError as error:
+        header = parse(metadata[KEY], nonfinite=True)  # a loss that is not known yet is NaN or infinity
+    except JsonError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(header, dict) or "version" not in header:
         raise CheckpointError(f"{path} is damaged: its header has no version")
     if header["version"] != VERSION:
-        raise CheckpointError(f"{path} has checkpoint version {header['version']}, this fastrnn reads {VERSION}")
+        raise CheckpointError(f"{path} has checkpoint version {describe(header['version'])}, this fastrnn reads {VERSION}")
     if not all(isinstance(header.get(key), dict) for key in ("optimizer", "state")):
         raise CheckpointError(f"{path} is damaged: its header lacks a part")
     return header

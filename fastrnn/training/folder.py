@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import describe
+from ..json_reading import parse
 from ..layers.recurrent_base import Recurrent
 from ..serialization import write_atomically
 from .loop import BEST, LAST, METRICS
@@ -77,7 +79,9 @@ def load_config(folder: Path, kinds: Mapping[str, Any], what: str) -> tuple[str,
     if kind not in kinds:
         raise RunError(f"{folder / CONFIG} is not the configuration of {what}")
     if content.get("version") != VERSION:
-        raise RunError(f"{folder / CONFIG} has version {content.get('version')}, this fastrnn reads version {VERSION}")
+        raise RunError(
+            f"{folder / CONFIG} has version {describe(content.get('version'))}, this fastrnn reads version {VERSION}"
+        )
     return kind, content
 
 
@@ -94,7 +98,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises RunError for what is none, OSError where it cannot be read."""
     with damaged(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_bytes())
 
 
 @contextmanager
