@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from fastrnn.backends import c_extension
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Programs of this Python's environment come before those of the system, whose CMake may be too old.
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -47,8 +49,8 @@ def run(command: Sequence[str | Path], **options: object) -> str:
     return str(done.stdout)
 
 
-def build(folder: Path, *options: str, python: bool = False) -> Path:
-    """Configure and build the checkout in this folder; returns the folder."""
+def configure(folder: Path, *options: str, python: bool = False) -> str:
+    """Make this folder ready to build the checkout in; returns CMake's path."""
     cmake = find("cmake")
     version = re.search(r"(\d+)\.(\d+)", run([cmake, "--version"]))
     if not version or (int(version[1]), int(version[2])) < (3, 26):
@@ -56,6 +58,12 @@ def build(folder: Path, *options: str, python: bool = False) -> Path:
     kind = ["-DFASTRNN_PYTHON=ON", f"-DPython_EXECUTABLE={sys.executable}"] if python else ["-DFASTRNN_PYTHON=OFF"]
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=SEARCH_PATH) else []
     run([cmake, "-S", CHECKOUT, "-B", folder, *generator, *kind, "-DFASTRNN_TESTS=ON", *options])
+    return cmake
+
+
+def build(folder: Path, *options: str, python: bool = False) -> Path:
+    """Configure and build the checkout in this folder; returns the folder."""
+    cmake = configure(folder, *options, python=python)
     run([cmake, "--build", folder, "--parallel", str(os.cpu_count() or 1)])
     return folder
 
@@ -144,6 +152,11 @@ def test_python_kernel_tests_under_sanitizers(tmp_path: Path) -> None:
     output = run([*command, *tests], cwd=here, env=environment)
     assert f"from {here}" in output
     assert "backends: c" in output
+
+
+def test_the_build_writes_down_its_sources_as_they_are_read(tmp_path: Path) -> None:
+    configure(tmp_path, python=True)
+    assert (tmp_path / c_extension.SOURCES).read_text() == c_extension.sources(CHECKOUT)
 
 
 @slow

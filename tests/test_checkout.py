@@ -1,7 +1,6 @@
 """Python started in a checkout: the installed kernels serve its sources, if they are theirs."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -88,13 +87,3 @@ def test_a_package_without_kernels_says_what_to_type_in_a_checkout_only(run_pyth
     said = run_python(program, fails=True).stderr.splitlines()
     assert "BackendUnavailable: backend 'c' is not available: No module named 'fastrnn._fastrnn'" in said[-1]
     assert all(("and none are installed: type `pip install .`" in line) == is_checkout for line in (said[0], said[-1]))
-
-
-def test_the_build_writes_down_its_sources_as_they_are_read(tmp_path):
-    cmake = shutil.which("cmake")
-    if not cmake:
-        pytest.skip("no CMake")
-    home = Path(__file__).parent.parent
-    command = [cmake, "-S", home, "-B", tmp_path, f"-DPython_EXECUTABLE={sys.executable}"]
-    subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / c_extension.SOURCES).read_text() == c_extension.sources(home)
