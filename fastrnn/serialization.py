@@ -7,6 +7,7 @@ cut leaves the old file or the new one, nothing in between.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import describe
+from .conversion import from_bfloat16
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
@@ -91,20 +93,43 @@ def _storable(name: str, value: object) -> Array:
 def load_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file: its arrays by name (fresh and writable) and its metadata ({} when it has none).
 
-    Raises FileNotFoundError (or another OSError) when the file cannot be opened, :class:`FileFormatError` when it is
-    empty, truncated, damaged, not a safetensors file, or holds a dtype that NumPy lacks.
+    BF16 arrays come as float32, which has all their values. Raises FileNotFoundError (or another OSError) when the file
+    cannot be opened, :class:`FileFormatError` when it is empty, truncated, damaged, not a safetensors file, or holds another
+    dtype that NumPy lacks.
     """
     from safetensors import SafetensorError, safe_open
 
     _check_header(Path(path))
     try:
         with safe_open(os.fspath(path), framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            arrays = {name: _read_array(Path(path), file, name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return arrays, dict(file.metadata() or {})
     except SafetensorError as error:
         raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
+
+
+def _read_array(path: Path, file: Any, name: str) -> Array:
+    """Read one array of an open safetensors file. Raises FileFormatError for a dtype that NumPy lacks."""
+    dtype = file.get_slice(name).get_dtype()
+    if dtype == "BF16":
+        return _read_bfloat16(path, name)
+    try:
+        array: Array = file.get_tensor(name)
     except (TypeError, AttributeError) as error:
-        raise FileFormatError(f"{path} holds an array of a dtype that NumPy does not have: {error}") from error
+        hint = "convert it to F32, F16 or BF16"
+        raise FileFormatError(f"{path} holds {name!r} of dtype {dtype}, which NumPy does not have: {hint}") from error
+    return array
+
+
+def _read_bfloat16(path: Path, name: str) -> Array:
+    """Read one BF16 array of a file whose header the library has checked: it would need a dtype of another package."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entry = json.loads(file.read(size))[name]
+        begin, end = entry["data_offsets"]
+        file.seek(8 + size + begin)
+        bits = np.frombuffer(file.read(end - begin), "<u2").astype(np.uint16)
+    return from_bfloat16(bits).reshape(entry["shape"])
 
 
 def _check_header(path: Path) -> None:

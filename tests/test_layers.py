@@ -16,7 +16,7 @@ from differences import make, normal, parameter_differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn import sequence_mask
+from fastrnn import Input, sequence_mask
 from fastrnn.layers import GRU, LSTM, Dropout, Embedding, Layer, Linear, OneHot, Parameter, Sequential
 
 
@@ -238,3 +238,51 @@ def test_load_state_dict_converts_dtypes_and_can_be_partial():
     assert result == (["bias"], ["other"])
     np.testing.assert_array_equal(layer.weight.data, weight.astype(np.float32))
     np.testing.assert_array_equal(layer.bias.data, before)
+
+
+def test_numpy_takes_a_parameter_as_its_values():
+    layer = LSTM(3, 4, rng=0)
+    p = layer.weight_ih_l0
+    view = np.asarray(p)
+    assert (view.shape, view.dtype, view.flags.writeable) == ((16, 3), np.float32, False)
+    np.testing.assert_array_equal(view, p.data)
+    assert np.shares_memory(view, p.data)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1
+    version = p.version
+    copy = np.array(p)
+    copy[...] = 0
+    assert p.version == version
+    assert np.asarray(p).any()
+    wide = np.asarray(p, "float64")
+    assert wide.dtype == np.float64
+    np.testing.assert_array_equal(wide, p.data)
+    assert np.shares_memory(np.asarray(p, "float32", copy=False), p.data)
+    with pytest.raises(ValueError, match="Unable to avoid copy"):
+        np.asarray(p, "float64", copy=False)
+    assert np.linalg.norm(p) == np.linalg.norm(p.data)
+    np.testing.assert_array_equal(np.ones((2, 16), np.float32) @ p, np.ones((2, 16), np.float32) @ p.data)
+    np.testing.assert_array_equal(np.stack([p, p]), np.stack([p.data] * 2))
+    p.assign(np.full((16, 3), 2, np.float32))
+    assert (np.asarray(p) == 2).all()
+
+
+def test_a_parameter_takes_anothers_values():
+    first, second = GRU(3, 4, rng=0), GRU(3, 4, rng=1)
+    first.weight_ih_l0.assign(second.weight_ih_l0)
+    first.weight_hh_l0.data = second.weight_hh_l0
+    first.load_state_dict({"bias_ih_l0": second.bias_ih_l0, "bias_hh_l0": second.bias_hh_l0}, strict=False)
+    for (name, mine), (_, its) in zip(first.named_parameters(), second.named_parameters(), strict=True):
+        np.testing.assert_array_equal(mine, its.data, err_msg=name)
+        assert not np.shares_memory(mine, its)
+    with pytest.raises(TypeError, match=r'weight_ih_l0 must be .* got float64 .*: write weight_ih_l0.astype\("float32"\)'):
+        first.weight_ih_l0.assign(GRU(3, 4, dtype="float64").weight_ih_l0)
+
+
+CONVERSIONS = [np.asarray, np.array, np.mean, lambda s: np.stack([s, s]), lambda s: np.array([s])]
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS)
+def test_numpy_is_told_that_a_symbol_has_no_values(convert):
+    with pytest.raises(TypeError, match="a Symbol has no value yet: call layers on it, not NumPy's functions"):
+        convert(Input(("T", "B", 3)))

@@ -111,7 +111,11 @@ def broken_states():
     yield good | {"bias": np.zeros(4, F)}, ValueError, r"bias has shape \(4,\), expected \(3,\)"
     yield good | {"bias": np.array([0, np.nan, 0], F)}, ValueError, "bias holds NaN or infinity"
     yield good | {"bias": np.array([0, 1e300, 0])}, ValueError, "bias holds NaN or infinity"
-    yield good | {"bias": np.zeros(3, int)}, TypeError, "bias must be an array of floats, got int64 array"
+    yield (
+        good | {"bias": np.zeros(3, int)},
+        TypeError,
+        r"bias must be an array of floats \(float16, bfloat16, .*\), got int64 array",
+    )
     yield good | {"bias": "zero"}, TypeError, "bias must be an array of floats"
     yield [], TypeError, r"state must map names to arrays, got \[\]"
     yield {"a": good["bias"]}, ValueError, "missing: weight, bias; unexpected: a"

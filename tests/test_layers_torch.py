@@ -13,7 +13,11 @@ import fastrnn.layers as ours
 
 torch = pytest.importorskip("torch")
 
-from fastrnn.interop.torch import from_torch, to_torch  # noqa: E402 - after the check for torch
+from safetensors import safe_open  # noqa: E402 - after the check for torch, as the next ones
+from safetensors.torch import save_file  # noqa: E402
+
+from fastrnn import load_model  # noqa: E402
+from fastrnn.interop.torch import from_torch, to_torch  # noqa: E402
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 VARIANTS = [
@@ -273,9 +277,56 @@ def test_what_the_other_side_lacks_is_refused():
         to_torch(ours.GRU(3, 4, reset_after=False))
     with pytest.raises(ValueError, match="fastrnn has no padding_idx: Embedding has padding_idx=0"):
         from_torch(torch.nn.Embedding(3, 4, padding_idx=0))
-    with pytest.raises(ValueError, match=r"dtype must be float32 or float64, got .*bfloat16"):
-        from_torch(torch.nn.LSTM(3, 4, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match=r"dtype must be float32 or float64, got .*float8_e5m2"):
+        from_torch(torch.nn.Linear(3, 4).to(torch.float8_e5m2))
     with pytest.raises(TypeError, match=r"source must be a state dict or a layer of torch\.nn"):
         from_torch(torch.nn.Conv1d(1, 1, 1))
     with pytest.raises(TypeError, match=r"source must be a state dict or a layer of fastrnn\.layers"):
         to_torch(ours.Sequential(ours.Dropout()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_values_arrive_exactly(dtype, tmp_path):
+    module = torch.nn.GRU(3, 4, 2, bidirectional=True, dtype=dtype)
+    state = module.state_dict()
+    wanted = {name: tensor.to(torch.float64).numpy() for name, tensor in state.items()}
+    save_file(state, tmp_path / "theirs.safetensors")
+    for ours_dtype in ("float32", "float64"):
+        by_dict, by_file = (ours.GRU(3, 4, 2, bidirectional=True, dtype=ours_dtype) for _ in range(2))
+        by_dict.load_state_dict(state)
+        by_file.load(tmp_path / "theirs.safetensors")
+        for layer in (by_dict, by_file, from_torch(module)):
+            for name, value in layer.state_dict().items():
+                np.testing.assert_array_equal(value, wanted[name], err_msg=name)
+    assert from_torch(module).dtype == "float32"
+    arrays = from_torch(state)
+    assert {array.dtype.name for array in arrays.values()} == {"float32" if dtype is torch.bfloat16 else "float16"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, wanted[name])
+
+
+def test_a_model_file_whose_weights_were_made_bfloat16_is_read(tmp_path):
+    model = ours.Sequential(ours.Linear(3, 4, rng=0), ours.GRU(4, 2, rng=1))
+    model.save(tmp_path / "ours")
+    with safe_open(tmp_path / "ours", framework="pt") as file:
+        halves = {name: file.get_tensor(name).to(torch.bfloat16) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        save_file(halves, tmp_path / "halved", file.metadata())
+    for name, value in load_model(tmp_path / "halved").state_dict().items():
+        np.testing.assert_array_equal(value, halves[name].float().numpy())
+
+
+def test_tensors_of_other_dtypes_are_named():
+    layer = ours.Linear(2, 2)
+    good = layer.state_dict()
+    for tensor, message in (
+        (torch.zeros(2).to(torch.float8_e4m3fn), r"bias must be of a dtype that NumPy has, got torch.float8_e4m3fn tensor"),
+        (torch.zeros(2, dtype=torch.int8), "bias must be an array of floats .float16, bfloat16, .*, got int8 array"),
+        (torch.zeros(2, dtype=torch.complex64), "bias must be an array of floats .*, got complex64 array"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            layer.load_state_dict(good | {"bias": tensor})
+    with pytest.raises(
+        TypeError, match=r"w must be of a dtype that NumPy has, got torch.float8_e4m3fn tensor of shape \(2,\)"
+    ):
+        from_torch({"w": torch.zeros(2).to(torch.float8_e4m3fn)})
+    np.testing.assert_array_equal(layer.state_dict()["bias"], good["bias"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -21,6 +23,7 @@ from fastrnn.backends.numba_jit import VECTOR_BYTES, jit_entry  # noqa: E402
 from fastrnn.backends.numba_layout import CHUNK  # noqa: E402
 from fastrnn.backends.numba_product import DEPTH  # noqa: E402
 from fastrnn.backends.numba_simd import load, matrix, store  # noqa: E402
+from fastrnn.commands.compiling import FUNCTIONS, prepare_kernels  # noqa: E402
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
@@ -231,3 +234,77 @@ print(sum(backend.forward.stats.cache_hits.values()), sum(backend.forward.stats.
     counts = [run_python(program, NUMBA_CACHE_DIR=os.fspath(tmp_path)).stdout.split() for _ in range(2)]
     assert counts == [["0", "1"], ["1", "0"]]
     assert list(tmp_path.rglob("numba_forward.forward_*.nbc"))
+
+
+def test_what_has_been_compiled_is_not_told_again():
+    fastrnn.LSTM(2, 3, backend="numba").forward(np.zeros((2, 1, 2), np.float32))[1](np.zeros((2, 1, 3), np.float32))
+    told = []
+    backend.BACKEND.compile_for("float32", True, told.append)
+    assert told == []
+
+
+ALONE = """
+import numpy as np, fastrnn
+layer = fastrnn.GRU(2, 3, backend="numba")
+layer(np.zeros((2, 1, 2), np.float32))
+from fastrnn.backends.numba import BACKEND, backward, forward
+told = []
+BACKEND.compile_for("float32", False, told.append)
+BACKEND.compile_for("float64", False, told.append)
+print(told[0], told[-1], len(told), len(backward.signatures), len(forward.signatures))
+BACKEND.compile_for("float64", True, told.append)
+print(told[-1], len(backward.signatures))
+"""
+
+
+@pytest.mark.slow
+def test_an_empty_cache_is_filled_with_what_is_needed_and_in_silence(run_python, tmp_path):
+    done = run_python(ALONE, NUMBA_CACHE_DIR=str(tmp_path))
+    inference, training = done.stdout.splitlines()
+    first, last, count, backwards, forwards = map(int, inference.split())
+    assert (first, last + 1, backwards, forwards) == (0, count, 0, 2)  # nothing anew in float32, forward alone in float64
+    expected = FUNCTIONS[True] - FUNCTIONS[False]
+    assert abs(last - FUNCTIONS[False]) <= 5
+    last, backwards = map(int, training.split())
+    assert abs(last - expected) <= 5
+    assert backwards == 1
+    assert done.stderr == ""
+
+
+class Compiling:
+    """A backend that has functions to compile."""
+
+    def __init__(self, counts):
+        self.counts, self.asked = counts, []
+
+    def compile_for(self, dtype, training, tell):
+        self.asked.append((dtype, training))
+        for count in self.counts if tell is not None else ():
+            tell(count)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_command_says_that_it_compiles(monkeypatch, terminal):
+    screen = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    compiling = Compiling([0, 44, 88])
+    monkeypatch.setattr(fastrnn.backends, "current", lambda: compiling)
+    prepare_kernels(training=True)
+    assert compiling.asked == [("float32", True)]
+    title = "compiling the Numba kernels (once, about 15 s)"
+    moving = "".join(f"\r{title}: {share}" for share in ("0%", "50%", "99%")) + "\n"
+    assert screen.getvalue() == (moving if terminal else f"{title}\n") + "compiled in 0 s\n"
+    for silent in (Compiling([]), object()):
+        screen.truncate(0)
+        monkeypatch.setattr(fastrnn.backends, "current", lambda silent=silent: silent)
+        prepare_kernels()
+        assert screen.getvalue() == ""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(fastrnn.backends, "current", lambda: compiling)
+    prepare_kernels()
+    assert compiling.asked[1:] == [("float32", False)]

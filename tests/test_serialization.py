@@ -105,11 +105,41 @@ def test_damaged_header(tmp_path: Path) -> None:
         load_arrays(tmp_path / "a")
 
 
-def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
-    header = json.dumps({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
-    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
-    with pytest.raises(FileFormatError, match="dtype that NumPy does not have"):
-        load_arrays(tmp_path / "a")
+def _raw_file(path: Path, data: bytes, **entries: dict[str, object]) -> Path:
+    header = json.dumps(entries).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    return path
+
+
+@pytest.mark.parametrize(("dtype", "item"), [("F8_E4M3", 1), ("F8_E5M2", 1)])
+def test_a_dtype_that_numpy_lacks(tmp_path: Path, dtype: str, item: int) -> None:
+    path = _raw_file(tmp_path / "a", b"12", w={"dtype": dtype, "shape": [2 // item], "data_offsets": [0, 2]})
+    wanted = rf"a holds 'w' of dtype {dtype}, which NumPy does not have: convert it to F32, F16 or BF16"
+    with pytest.raises(FileFormatError, match=wanted):
+        load_arrays(path)
+
+
+def test_every_bfloat16_comes_as_its_float32(tmp_path: Path) -> None:
+    bits = np.arange(1 << 16, dtype="<u2")
+    entries = {
+        "before": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+        "w": {"dtype": "BF16", "shape": [256, 256], "data_offsets": [4, 4 + bits.nbytes]},
+        "none": {"dtype": "BF16", "shape": [0, 3], "data_offsets": [4 + bits.nbytes] * 2},
+        "one": {"dtype": "BF16", "shape": [], "data_offsets": [4 + bits.nbytes, 6 + bits.nbytes]},
+    }
+    data = np.float32(7).tobytes() + bits.tobytes() + b"\xc0\xbf"
+    arrays, _ = load_arrays(_raw_file(tmp_path / "a", data, __metadata__={"format": "pt"}, **entries))
+    sign, exponent, fraction = bits >> 15, (bits >> 7) & 255, bits & 127  # of the format's definition
+    with np.errstate(over="ignore", invalid="ignore"):
+        powers = np.ldexp(1.0, np.maximum(exponent.astype(int), 1) - 134)
+        wanted = np.where(sign, -1.0, 1.0) * (fraction + np.where(exponent > 0, 128, 0)) * powers
+    wanted[exponent == 255] = np.where(fraction, np.nan, np.where(sign, -np.inf, np.inf))[exponent == 255]
+    assert arrays["w"].dtype == np.float32
+    assert arrays["w"].flags.writeable
+    with np.errstate(invalid="ignore"):  # of the NaNs, those that signal
+        np.testing.assert_array_equal(arrays["w"].ravel().astype(float), wanted)
+    assert (arrays["before"].tolist(), arrays["none"].shape, arrays["one"].shape) == ([7.0], (0, 3), ())
+    assert arrays["one"] == -1.5
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,8 @@ class Backend(Protocol):
     ``forward_stack(stack, x, h0, c0, lengths)`` it runs prepared layers on top of each other itself, without tapes: y of the
     last one, h_n ``[L,B,Y]`` and c_n ``[L,B,H]`` of all. ``layers_at_once(stack, T, B)`` says how many at a time.
 
+    A backend that compiles when it is first used offers ``compile_for(dtype, training, tell)``, which does so at once.
+
     A *prepared* layer is the backend's own form of (spec, params), such as packed weights. It may go on referring to the
     arrays in ``params`` or copy them; callers prepare again after a parameter has changed.
     """
@@ -191,9 +193,9 @@ class Backend(Protocol):
 
         ``x`` is ``[T,B,I]`` of the spec's dtype, or int64 ``[T,B]``, token ids in -1..I-1: id k stands for the one-hot
         vector e_k, -1 for the zero vector. ``h0 [B,Y]`` and ``c0 [B,H]`` (LSTM only); None is zeros. ``lengths`` int64
-        ``[B]``, each 1..T, any order; None means all T. ``reverse`` runs each sequence from its own last step to its
+        ``[B]``, each 0..T, any order; None means all T. ``reverse`` runs each sequence from its own last step to its
         first; y stays in the order of x, and h_n is the state after x[0]. What lies in x past a length is never read
-        into a result.
+        into a result. The final state of a sequence of length 0 is its initial one. T is at least 1, B may be 0.
         """
 
     def backward(

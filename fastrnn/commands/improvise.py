@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options, integer, metre
 from .checkpoints import tell_checkpoint
+from .compiling import prepare_kernels
 from .errors import InputError, UsageError, explain
 from .music_files import check_outputs
 from .music_output import (
@@ -145,6 +146,7 @@ def play(
     if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
         note(f"this model plays several notes at once, which a {arguments.instrument} does not")
     note(f"seed {arguments.seed}")
+    prepare_kernels()
     with sampling_progress(form.bars, "bars") as progress:
         solo, form = play_over(
             player,

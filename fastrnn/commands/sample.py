@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..music.options import TOP_P
 from .arguments import add_machine_options, apply_machine_options, integer
 from .checkpoints import tell_checkpoint
+from .compiling import prepare_kernels
 from .errors import UsageError
 from .music_files import check_outputs
 from .music_output import add_choice_options, add_music_options, choice_of, settle_seed
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--sentences is for a model of a stream of words")
     if lines and "\n" in arguments.prefix:
         raise UsageError("--prefix must be without line breaks: this model's texts are single lines")
+    prepare_kernels()
     if lines or arguments.sentences:
         _print_lines(trained, arguments, options)
     else:

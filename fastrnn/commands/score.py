@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..text.tokens import UNK
 from .arguments import add_machine_options, apply_machine_options
 from .checkpoints import tell_checkpoint
+from .compiling import prepare_kernels
 from .errors import InputError, UsageError
 from .notes import note
 from .text_files import add_file_options, reading
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     tell_checkpoint(arguments.folder)
     for text in texts:
         _check(trained, text)
+    prepare_kernels()
     scores = trained.score(texts)
     if arguments.verbose:
         for score in scores:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..music.options import DEFAULTS, JazzOptions
 from ..music.songs import VOICES
 from .arguments import add_machine_options, apply_machine_options, real
+from .compiling import prepare_kernels
 from .errors import InputError, UsageError, explain
 from .notes import note
 from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
@@ -248,6 +249,7 @@ def _run(trainer: Trainer, out: Path) -> int:
     """Train, and say how it ended; the exit status."""
     from ..training.plots import PERPLEXITY
 
+    prepare_kernels(training=True)
     status = finish(trainer.run(), out, NAME, "token", PERPLEXITY)
     if status == 0:
         print(f'improvise with: fastrnn improvise {out} --changes "Dm7 | G7 | Cmaj7 | %" --out solo.mid')

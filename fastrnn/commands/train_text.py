@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_machine_options, apply_machine_options
+from .compiling import prepare_kernels
 from .errors import InputError, UsageError
 from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .text_files import reading
@@ -217,6 +218,7 @@ def _run(trainer: Trainer, data: Data, options: TrainOptions) -> int:
 
     unit = data.vocabulary.unit
     assert trainer.out is not None
+    prepare_kernels(training=True)
     status = finish(trainer.run(), trainer.out, options.kind, unit, SCALES[unit])
     if status == 0:
         print(f"sample with: fastrnn sample {trainer.out}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, layers
+from ..conversion import to_array
 from ..layers import Layer
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _ONLY_OURS = {
     **{"peephole": False, "reset_after": True, "reset_gate": True},
     **{"merge": "concat", "input_dropout": 0.0, "recurrent_dropout": 0.0},
 }
+HALVES = ("float16", "bfloat16")  # whose values float32 has, all of them
 _ONLY_TORCHS = {"padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False}
 
 
@@ -47,19 +49,21 @@ def from_torch(source: torch.nn.Module, *, rng: Any = None, backend: str | None 
 
 
 def from_torch(source: Any, *, rng: Any = None, backend: str | None = None) -> Any:
-    """A state dict of tensors as arrays, or a torch layer as a fastrnn layer with the same options and values (copied).
+    """Return a state dict of tensors as arrays, or a torch layer as a fastrnn layer of the same options and values (copied).
 
     Layers: RNN, GRU, LSTM, their cells, Linear, Embedding, Dropout. ``rng`` (for dropout) and ``backend`` are as in
-    fastrnn's constructors. Raises TypeError for any other module, ValueError for an option or a dtype that fastrnn
-    lacks.
+    fastrnn's constructors. bfloat16 values become float32, and a float16 or bfloat16 layer becomes a float32 one; both are
+    exact. Raises TypeError for any other module or a tensor of a dtype that NumPy lacks, ValueError for an option or a
+    dtype that fastrnn lacks.
     """
     if isinstance(source, Mapping):
-        return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in source.items()}
+        return {name: np.array(to_array(name, tensor)) for name, tensor in source.items()}
     name = _common_name(source, "torch.nn")
     _refuse_options(source, _ONLY_TORCHS, "fastrnn")
     options = _options(source, name) | {"rng": rng}
     for parameter in source.parameters():
-        options["dtype"] = checks.float_dtype("the module's dtype", str(parameter.dtype).removeprefix("torch."))
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        options["dtype"] = "float32" if dtype in HALVES else checks.float_dtype("the module's dtype", dtype)
     if "hidden_size" in options:
         options["backend"] = backend
     layer: Layer = getattr(layers, name)(**options)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..changes import CHANGES, GRADIENTS
 from ..checks import describe
+from ..conversion import to_floats
 from ..serialization import PathLike, load_arrays, save_arrays
 from .parameter import Parameter
 from .symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
@@ -221,7 +222,9 @@ class Layer:
         return {name: parameter.data.copy() for name, parameter in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Set the parameters from arrays (or torch tensors) by dotted name; other float dtypes are converted.
+        """Set the parameters from arrays (or torch tensors) by dotted name.
+
+        float16, bfloat16, float32 and float64 are converted to the parameter's dtype.
 
         All is checked first: on an error nothing is changed. Raises ValueError listing the missing and unexpected
         names (unless not ``strict``), the wrong shapes, and the arrays that hold NaN or infinity; TypeError for what
@@ -237,7 +240,7 @@ class Layer:
         values = {}
         for name, parameter in own.items():
             if name in state:
-                values[name] = _to_array(name, state[name], parameter.dtype)
+                values[name] = to_floats(name, state[name], parameter.dtype)
                 faults += _faults(name, values[name], parameter.shape)
         if faults:
             raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(faults)}")
@@ -271,13 +274,6 @@ class Layer:
         return f"{type(self).__name__}({inside})"
 
 
-def _to_array(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
-    """A NumPy array or a torch tensor as an array of the given float dtype."""
-    array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
-    if array.dtype.kind != "f":
-        raise TypeError(f"{name} must be an array of floats, got {describe(array)}")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite and is reported as such
-        return array.astype(dtype)
 
 
 def _faults(name: str, array: Array, shape: tuple[int, ...]) -> list[str]:

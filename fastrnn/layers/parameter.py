@@ -19,7 +19,8 @@ class Parameter:
     """A trainable array.
 
     Its values change only through :meth:`assign` (or ``p.data = value``) and :meth:`writable`, both of which raise
-    ``version``: layers keep packed copies of their weights and make them anew when a version has moved.
+    ``version``: layers keep packed copies of their weights and make them anew when a version has moved. NumPy takes a
+    parameter as an array: ``np.asarray(p)`` is ``p.data``, a read-only view, and ``np.array(p)`` a copy.
 
     Attributes: ``name``, local to the layer, such as ``"weight_ih_l0"``; ``grad``, an array of the same shape and
     dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
@@ -49,11 +50,17 @@ class Parameter:
         return view
 
     @data.setter
-    def data(self, value: Array) -> None:
+    def data(self, value: Array | Parameter) -> None:
         self.assign(value)
 
-    def assign(self, value: Array) -> None:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the values to NumPy, read-only unless they are a copy. Raises ValueError for a copy that is forbidden."""
+        return np.array(self.data, dtype, copy=copy)
+
+    def assign(self, value: Array | Parameter) -> None:
         """Copy ``value``, of the same shape and dtype, into the parameter. Raises TypeError or ValueError."""
+        if isinstance(value, Parameter):
+            value = value._array
         self._array[...] = checks.array(self.name, value, self.shape, self.dtype.name)
         self.changed((self,))  # afterwards: who packs weights meanwhile must not keep what was half written
 

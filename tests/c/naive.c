@@ -65,7 +65,7 @@ static void fill_integers(problem *p, uint64_t *state) {
     const model *m = &p->m;
     if (m->lengths) p->lengths = allocate((size_t)m->B * sizeof *p->lengths);
     for (int64_t b = 0; m->lengths && b < m->B; b++)
-        p->lengths[b] = 1 + (int64_t)((next_value(state) + 1) / 2 * (double)m->T);
+        p->lengths[b] = (int64_t)((next_value(state) + 1) / 2 * (double)(m->T + 1)); /* 0 to T */
     if (m->ids) p->ids = allocate((size_t)(m->T * m->B) * sizeof *p->ids);
     for (int64_t n = 0; m->ids && n < m->T * m->B; n++)
         p->ids[n] = (int64_t)((next_value(state) + 1) / 2 * (double)(m->I + 1)) - 1;
