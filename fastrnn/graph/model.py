@@ -39,7 +39,7 @@ class Model(Described):
     gradient may be None for zero, and is for ids; ``backward(dy, need_dx=False)`` leaves those of the inputs out. backward
     is run once.
 
-    ``lengths`` are integers ``[B]`` in 1..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
+    ``lengths`` are integers ``[B]`` in 0..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
     that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
     are zero there, and their gradients are not read there.
 
@@ -224,9 +224,9 @@ class Model(Described):
         the start; outputs that do not change with time may be part of it, so write to neither. Inputs without the streamed
         axis (an encoder's source, features without time) count in the first chunk, and may be None after it. With one
         input, the state may be the second argument. An output without a time axis, such as a final state, is that of the
-        sequence so far. ``lengths`` are those of the chunk, in 1..T: a sequence that has ended has no 0, so its outputs are
-        those of the chunk in which it ends, and what later chunks give for it is to be left out. Raises ValueError, naming
-        the layer and saying why, for a model that cannot be streamed; else as the call.
+        sequence so far. ``lengths`` are those of the chunk, in 0..T: 0 for a sequence that has ended, whose outputs without
+        a time axis stay as they were. Raises ValueError, naming the layer and saying why, for a model that cannot be
+        streamed; else as the call.
         """
         return self._run_stream(self._required_stream(), inputs, state, lengths, self._specs)
 

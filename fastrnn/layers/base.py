@@ -274,8 +274,6 @@ class Layer:
         return f"{type(self).__name__}({inside})"
 
 
-
-
 def _faults(name: str, array: Array, shape: tuple[int, ...]) -> list[str]:
     if array.shape != shape:
         return [f"{name} has shape {array.shape}, expected {shape}"]
