@@ -81,8 +81,8 @@ def float_dtype(name: str, value: object) -> str:
 
 
 # How else a call can be put right that was given floats of another dtype; the argument of ``dtype_hint``.
-LAYER_DTYPE = 'make the layer with dtype="{}"'
-GRAPH_DTYPE = 'make the Input and the layers with dtype="{}"'
+LAYER_DTYPE = 'use layers with dtype="{}"'
+GRAPH_DTYPE = 'use an Input and layers with dtype="{}"'
 PARAMETERS_DTYPE = "give W, R and all other arrays in {}"
 
 

@@ -86,7 +86,7 @@ def sigmoid_binary_cross_entropy(
     and does not lie in 0..1.
     """
     logits = _predictions("logits", logits)
-    targets = checks.array("targets", targets, logits.shape, logits.dtype.name)
+    targets = checks.array("targets", targets, logits.shape, logits.dtype.name, other="")
     return _elementwise(logits, targets, mask, reduction, _sigmoid_chunk)
 
 
@@ -110,7 +110,7 @@ def mean_squared_error(
     ``(pred - targets)**2``; its gradient is ``2 (pred - targets)``. Returns ``loss, dpred``.
     """
     pred = _predictions("pred", pred)
-    targets = checks.array("targets", targets, pred.shape, pred.dtype.name)
+    targets = checks.array("targets", targets, pred.shape, pred.dtype.name, other="")
     return _elementwise(pred, targets, mask, reduction, _squared_chunk)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastrnn import Input, Model, losses
 from fastrnn.layers import GRU, LSTM, RNN, Dropout, Embedding, GRUCell, Layer, Linear, LSTMCell, OneHot, Sequential
 from fastrnn.serialization import FileFormatError, save_arrays
 
@@ -96,6 +97,48 @@ BACKWARDS = [
 def test_bad_arguments_are_named(action, error, message):
     with pytest.raises(error, match=message):
         action()
+
+
+def _of_another_dtype(a, b):
+    """Calls of layers of dtype ``a`` with an array of dtype ``b``, by the name that the message has for it."""
+    x, h, y = np.zeros((5, 2, 3), b), np.zeros((1, 2, 4), b), np.zeros((5, 2, 4), b)
+    right, state = x.astype(a), h.astype(a)
+    dtype = {"dtype": a}
+    symbol = Input(("T", "B", 3), name="series", **dtype)
+    model = Model(symbol, Linear(3, 4, **dtype).named("out")(symbol))
+    return [
+        ("x", lambda: GRU(3, 4, **dtype)(x)),
+        ("x", lambda: LSTM(3, 4, batch_first=True, bidirectional=True, merge="sum", **dtype).forward(x)),
+        ("state", lambda: GRU(3, 4, **dtype)(right, h)),
+        ("c", lambda: LSTM(3, 4, **dtype)(right, (state, h))),
+        ("dy", lambda: GRU(3, 4, **dtype).forward(right)[1](y)),
+        ("h", lambda: LSTM(3, 4, **dtype).forward(right)[1](None, (h, None))),
+        ("dc", lambda: LSTM(3, 4, **dtype).forward(right, return_cell_states=True)[1](None, None, y)),
+        ("x", lambda: LSTMCell(3, 4, **dtype)(x[0])),
+        ("state", lambda: GRUCell(3, 4, **dtype)(right[0], h[0])),
+        ("x", lambda: GRU(3, 4, **dtype).stepper()(x[0, 0])),
+        ("x", lambda: Sequential(Linear(3, 4, **dtype))(x)),
+        ("dy", lambda: Embedding(3, 3, **dtype).forward(np.zeros((5, 2), int))[1](x)),
+        ("weight", lambda: Linear(3, 4, **dtype).weight.assign(np.zeros((4, 3), b))),
+        ("series", lambda: model(x)),
+        ("series", lambda: model.step(x[0])),
+        ("dout", lambda: model.forward(right)[1](y)),
+    ]
+
+
+@pytest.mark.parametrize(("a", "b"), [("float32", "float64"), ("float64", "float32")])
+def test_both_ways_out_of_another_dtype_are_said(a, b):
+    for name, call in _of_another_dtype(a, b):
+        use = "an Input and layers" if name == "series" else "layers"
+        ways = rf': write {name}\.astype\("{a}"\), or use {use} with dtype="{b}"$'
+        with pytest.raises(TypeError, match=rf"{name} must be .* got {b} array of shape [^:]*{ways}"):
+            call()
+    with pytest.raises(TypeError, match=rf'targets must be .*: write targets\.astype\("{a}"\)$'):
+        losses.mean_squared_error(np.zeros(3, a), np.zeros(3, b))
+    with pytest.raises(TypeError, match=rf'x must be .*got float16 array of [^:]*: write x\.astype\("{a}"\)$'):
+        GRU(3, 4, dtype=a)(X.astype("float16"))
+    with pytest.raises(TypeError, match=r"got float(32|64) array of shape \(5, 2\)$"):  # ids, but floats: no dtype helps
+        GRU(3, 4, dtype=a)(np.zeros((5, 2), b))
 
 
 def test_a_parameter_is_not_replaced_by_an_array():
