@@ -7,7 +7,6 @@ cut leaves the old file or the new one, nothing in between.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from .checks import describe
 from .conversion import from_bfloat16
+from .json_reading import parse
 
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
@@ -102,17 +102,18 @@ def load_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
     _check_header(Path(path))
     try:
         with safe_open(os.fspath(path), framework="np") as file:
-            arrays = {name: _read_array(Path(path), file, name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            return arrays, dict(file.metadata() or {})
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - not a mapping
+            arrays = _read_bfloat16(Path(path), [name for name, dtype in dtypes.items() if dtype == "BF16"])
+            for name, dtype in dtypes.items():
+                if dtype != "BF16":
+                    arrays[name] = _read_array(path, file, name, dtype)
+            return {name: arrays[name] for name in dtypes}, dict(file.metadata() or {})
     except SafetensorError as error:
         raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
 
 
-def _read_array(path: Path, file: Any, name: str) -> Array:
+def _read_array(path: PathLike, file: Any, name: str, dtype: str) -> Array:
     """Read one array of an open safetensors file. Raises FileFormatError for a dtype that NumPy lacks."""
-    dtype = file.get_slice(name).get_dtype()
-    if dtype == "BF16":
-        return _read_bfloat16(path, name)
     try:
         array: Array = file.get_tensor(name)
     except (TypeError, AttributeError) as error:
@@ -121,15 +122,20 @@ def _read_array(path: Path, file: Any, name: str) -> Array:
     return array
 
 
-def _read_bfloat16(path: Path, name: str) -> Array:
-    """Read one BF16 array of a file whose header the library has checked: it would need a dtype of another package."""
+def _read_bfloat16(path: Path, names: list[str]) -> dict[str, Array]:
+    """Read the BF16 arrays of a file whose header the library has checked: it would need a dtype of another package."""
+    arrays: dict[str, Array] = {}
+    if not names:
+        return arrays
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        entry = json.loads(file.read(size))[name]
-        begin, end = entry["data_offsets"]
-        file.seek(8 + size + begin)
-        bits = np.frombuffer(file.read(end - begin), "<u2").astype(np.uint16)
-    return from_bfloat16(bits).reshape(entry["shape"])
+        header = parse(file.read(size))
+        for name in names:
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + size + begin)
+            bits = np.frombuffer(file.read(end - begin), "<u2").astype(np.uint16)
+            arrays[name] = from_bfloat16(bits).reshape(header[name]["shape"])
+    return arrays
 
 
 def _check_header(path: Path) -> None:

@@ -279,7 +279,7 @@ class Compiling:
 
     def compile_for(self, dtype, training, tell):
         self.asked.append((dtype, training))
-        for count in self.counts if tell is not None else ():
+        for count in self.counts:
             tell(count)
 
 

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from .. import backends
-from .notes import note
+from ..console import is_terminal, note
 
 SECONDS = {True: 15, False: 7}  # on one core of 2020
 FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_weights, in one dtype
@@ -16,13 +16,9 @@ FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_
 def prepare_kernels(training: bool = False) -> None:
     """Compile what a command needs, if the backend in use compiles and its cache does not have it; say so meanwhile."""
     compile_for = getattr(backends.current(), "compile_for", None)
-    if compile_for is None:
-        return
-    if sys.stderr is None:  # no console: pythonw, a service
-        compile_for("float32", training, None)
-        return
-    with _Report(training) as report:
-        compile_for("float32", training, report)
+    if compile_for is not None:
+        with _Report(training) as report:
+            compile_for("float32", training, report)
 
 
 class _Report:
@@ -31,7 +27,7 @@ class _Report:
     def __init__(self, training: bool) -> None:
         self._functions = FUNCTIONS[training]
         self._title = f"compiling the Numba kernels (once, about {SECONDS[training]} s)"
-        self._moves = sys.stderr.isatty()
+        self._moves = is_terminal(sys.stderr)
         self._start: float | None = None
 
     def __enter__(self) -> _Report:
@@ -45,12 +41,12 @@ class _Report:
                 note(self._title)
         if self._moves:
             done = min(0.99, count / self._functions)
-            print(f"\r{self._title}: {done:.0%}", end="", file=sys.stderr, flush=True)
+            note(f"\r{self._title}: {done:.0%}", end="")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._start is None:
             return
         if self._moves:
-            print(file=sys.stderr)
+            note("")
         if kind is None:
             note(f"compiled in {time.perf_counter() - self._start:.0f} s")
