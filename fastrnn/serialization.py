@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .json_reading import parse
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 
+TEMPORARY = ".tmp"  # how the name of a file that is being written ends
 _KINDS = "fiub"  # floats, signed, unsigned, booleans: what the format and NumPy both know
 _HEADER_LIMIT = 100_000_000  # the format's own limit for the JSON header, in bytes
 
@@ -43,7 +45,7 @@ def write_atomically(path: PathLike, data: bytes) -> None:
     if path.exists() and not path.is_file():
         number = errno.EISDIR if path.is_dir() else errno.EINVAL
         raise OSError(number, "Not a regular file", str(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY}")
     try:
         try:
             with open(temporary, "wb") as file:
@@ -57,6 +59,16 @@ def write_atomically(path: PathLike, data: bytes) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what :func:`write_atomically` left beside these files of a folder when its process was killed.
+
+    Nobody else may be writing them meanwhile. Raises OSError.
+    """
+    for name in names:
+        for path in folder.glob(f".{escape(name)}.*{TEMPORARY}"):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

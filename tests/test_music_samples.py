@@ -72,7 +72,7 @@ def test_samples_are_in_the_metre_of_most_songs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_samples, "improvise", heard)
     writer = run_samples.sample_writer(model, waltzes, data, tmp_path / "samples.txt", 0, show=lambda line: None)
-    writer.on_eval(trainer._info(1.0, 1.0))
+    writer.on_metrics(trainer._info(1.0, 1.0))
     (form,) = forms
     assert (form.metres, form.length) == (((0, 3, 4),), 4 * 36)
 
@@ -83,6 +83,7 @@ def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
     weight = dict(model.named_parameters())["output.weight"]
     weight.assign(np.full_like(weight.data, np.nan))
     (writer,) = trainer.callbacks
+    writer.on_metrics(trainer._info(1.0, 1.0))
     writer.on_eval(trainer._info(1.0, 1.0))
     assert shown == ["  nothing can be sampled: the logits are no numbers"]
 
@@ -95,4 +96,4 @@ def test_a_fault_of_our_own_stays_loud(tmp_path, monkeypatch):
     monkeypatch.setattr(run_samples, "improvise", broken)
     (writer,) = trainer.callbacks
     with pytest.raises(ValueError, match="a bug"):
-        writer.on_eval(trainer._info(1.0, 1.0))
+        writer.on_metrics(trainer._info(1.0, 1.0))

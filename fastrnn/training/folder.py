@@ -17,7 +17,7 @@ import numpy as np
 from ..checks import describe
 from ..json_reading import parse
 from ..layers.recurrent_base import Recurrent
-from ..serialization import write_atomically
+from ..serialization import remove_leftovers, write_atomically
 from .loop import BEST, LAST, METRICS
 
 CONFIG, SAMPLES, CURVE, LINES, PIECES = "config.json", "samples.txt", "loss.png", "lines.safetensors", "pieces.json"
@@ -124,7 +124,8 @@ def best_checkpoint(folder: Path) -> Path:
 def held(folder: Path) -> Iterator[None]:
     """Keep other trainings out of a folder. Raises OSError, and RunError when another one is at work in it.
 
-    The lock is the system's, on the folder itself: it goes with the process, however that ends.
+    Half-written files that a killed training left there are removed. The lock is the system's, on the folder itself: it goes
+    with the process, however that ends.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -132,9 +133,18 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"{folder} is in use: another training is running in it") from None
+        _sweep(folder)
         yield
     finally:
         os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed training left half-written. The caller holds the folder."""
+    staged = [_staged(name) for name in FILES]
+    remove_leftovers(folder, [*FILES, *staged])
+    for name in (*staged, _aside_name(CONFIG)):
+        (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -164,17 +174,44 @@ def replacing(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> It
     """Write a new run's files under other names, each by its writer.
 
     They take their names when the block ends well, and what another run left goes then; after an error all is as before.
-    Raises OSError.
+    The configuration goes first and comes last: a process that is killed in between leaves a folder without one, which no
+    run can be resumed from, and never one run's configuration beside another's weights. Raises OSError.
     """
-    staged = {name: folder / f".{name}.new" for name in writers}
+    staged = {name: folder / _staged(name) for name in writers}
     try:
         for name, write in writers.items():
             write(staged[name])
-        yield
+        with _aside(folder / CONFIG):
+            yield
         for name in (SAMPLES, CURVE, LINES, PIECES):
             (folder / name).unlink(missing_ok=True)
-        for name, path in staged.items():
-            path.replace(folder / name)
+        for name in sorted(staged, key=lambda name: name == CONFIG):
+            staged[name].replace(folder / name)
     finally:
         for path in staged.values():
             path.unlink(missing_ok=True)
+
+
+def _staged(name: str) -> str:
+    """The name of a new run's file before it takes the place of another run's."""
+    return f".{name}.new"
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[None]:
+    """Remove a file; an error in the block brings it back, without need of space on the disk."""
+    aside = path.with_name(_aside_name(path.name))
+    found = path.exists()
+    if found:
+        path.replace(aside)
+    try:
+        yield
+    except BaseException:
+        if found:
+            aside.replace(path)
+        raise
+    aside.unlink(missing_ok=True)
+
+
+def _aside_name(name: str) -> str:
+    return f".{name}.old"

@@ -13,12 +13,15 @@ from ..console import say
 from ..serialization import write_atomically
 from .record import Info
 
+HEADER = re.compile(r"^--- step (\d+), validation loss ", re.MULTILINE)
+
 
 class SampleWriter:
-    """A callback that samples at each evaluation, shows the samples and adds them to the file ``path``.
+    """A callback that samples at each evaluation, adds the samples to the file ``path`` and shows them.
 
     ``draw`` gives the samples that follow from a seed. ``unit`` is what losses are counted per, ``between`` what stands
-    between the samples where they are shown. Raises OSError where the file cannot be written.
+    between the samples where they are shown. The file is written before the checkpoint, as ``metrics.csv`` is: whoever goes
+    on from an older checkpoint evaluates again and writes the same samples. Raises OSError where the file cannot be written.
     """
 
     def __init__(
@@ -33,27 +36,39 @@ class SampleWriter:
     ) -> None:
         self._draw, self._path, self._seed = draw, path, seed
         self._unit, self._between, self._show = unit, between, show
+        self._samples: Sequence[str] = ()
 
-    def on_eval(self, info: Info) -> None:
+    def on_metrics(self, info: Info) -> None:
         """Sample and write. The random numbers follow from the seed and the step, and are not training's."""
         seed = int(np.random.SeedSequence([self._seed, info.step]).generate_state(1)[0])
-        samples = self._draw(seed)
-        self._show(f"  {self._between.join(samples)}")
+        self._samples = self._draw(seed)
         loss = math.nan if info.val_loss is None else info.val_loss
         header = f"--- step {info.step}, validation loss {loss:.4f} nats per {self._unit}"
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write("\n".join([header, *samples, "", ""]))
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        record = "\n".join([header, *self._samples, "", ""])
+        # The whole file, because an addition that was cut short could not be told from a sample.
+        text = _until(_read(self._path), info.step - 1) + record
+        write_atomically(self._path, text.encode())
+
+    def on_eval(self, info: Info) -> None:
+        """Show the samples, after the evaluation's own line."""
+        self._show(f"  {self._between.join(self._samples)}")
 
 
 def cut_samples(path: Path, last_step: int) -> None:
     """Drop the samples of later steps from a file of :class:`SampleWriter`, for a run that goes on from there."""
-    if not path.exists():
-        return
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for header in re.finditer(r"^--- step (\d+), validation loss ", text, re.MULTILINE):
+    text = _read(path)
+    kept = _until(text, last_step)
+    if len(kept) < len(text):
+        write_atomically(path, kept.encode())
+
+
+def _read(path: Path) -> str:
+    """The text of a file with its line ends as they are; nothing where there is none."""
+    return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
+
+
+def _until(text: str, last_step: int) -> str:
+    for header in HEADER.finditer(text):
         if int(header[1]) > last_step:
-            write_atomically(path, text[: header.start()].encode())
-            return
+            return text[: header.start()]
+    return text

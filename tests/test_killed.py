@@ -1,0 +1,162 @@
+"""A training that is killed between any two of its writes goes on as if it had never stopped, in every file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from training_task import assert_same_checkpoint, read_metrics
+
+from fastrnn.cli import main
+from fastrnn.serialization import write_atomically
+from fastrnn.training import plots
+from fastrnn.training.folder import CONFIG
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+KILLED = 77
+SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--max-steps", "4", "--eval-every", "2"]
+STORY = "".join(f"The {animal} ate. It {verb}!\n" for animal in ("cat", "dog", "cow") for verb in ("ran", "slept", "sang"))
+KINDS = {
+    "chars": ["--reading", "lines", "--seq-length", "20"],
+    "words": ["--reading", "stream", "--seq-length", "5", "--min-count", "1"],
+    "jazz": ["--seq-length", "24"],
+}
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    """Loss curves that show all they depend on, and take no time to draw."""
+
+    def draw(rows, path, unit, scale, baselines):
+        points = [(row.step, row.train_loss, row.val_loss) for row in rows]
+        write_atomically(path, repr((points, unit, dict(baselines))).encode())
+
+    monkeypatch.setattr(plots, "draw_losses", draw)
+
+
+@contextlib.contextmanager
+def counted(act):
+    """Call ``act(n)`` before the n-th call, from 0, of what writes, renames or removes files."""
+    calls = 0
+    patch = pytest.MonkeyPatch()
+    for owner, name in ((os, "fsync"), (os, "replace"), (Path, "replace"), (Path, "unlink")):
+        original = getattr(owner, name)
+
+        def heard(*arguments, original=original, **options):
+            nonlocal calls
+            act(calls)
+            calls += 1
+            return original(*arguments, **options)
+
+        patch.setattr(owner, name, heard)
+    try:
+        yield lambda: calls
+    finally:
+        patch.undo()
+
+
+def _started(kind, tmp_path, folder, *more):
+    text = tmp_path / "story.txt"
+    text.write_text(STORY)
+    paths = [] if kind == "jazz" else [str(text)]
+    return ["train", kind, *paths, *KINDS[kind], *SMALL, *more, "--out", str(folder)]
+
+
+def _killed_at(n, command):
+    """Run a command in a process of its own that ends before its n-th write, as kill -9 ends it: nothing is tidied up."""
+    child = os.fork()
+    if child == 0:
+        kill = counted(lambda calls: os._exit(KILLED) if calls == n else None)
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), kill:
+            os._exit(main(command))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def assert_same_folder(folder, expected):
+    """Every file is the same in every bit but the timings."""
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(expected))
+    for name in os.listdir(expected):
+        if name == "metrics.csv":
+            assert read_metrics(folder) == read_metrics(expected)
+        elif name in ("last.safetensors", "best.safetensors"):
+            assert_same_checkpoint(folder / name, expected / name)
+        else:
+            assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("kind", ["chars", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("words", "jazz"))])
+def test_between_any_two_writes(kind, tmp_path):
+    whole = tmp_path / "whole"
+    with counted(lambda calls: None) as calls:
+        assert main(_started(kind, tmp_path, whole)) == 0
+    assert {"samples.txt", "loss.png", "metrics.csv", CONFIG} <= set(os.listdir(whole))
+    resumed = 0
+    for n in range(calls()):
+        folder = tmp_path / f"killed-{n}"
+        assert _killed_at(n, _started(kind, tmp_path, folder)) == KILLED
+        if (folder / CONFIG).exists():
+            assert main(["train", kind, "--resume", "--out", str(folder)]) == 0
+            resumed += 1
+        else:  # nothing has been trained
+            assert main(_started(kind, tmp_path, folder, "--overwrite")) == 0
+        assert_same_folder(folder, whole)
+    assert resumed > 20
+
+
+@pytest.mark.parametrize("kind", ["words", "jazz"])
+def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch):
+    """The samples are there already, and are neither lost nor doubled."""
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    renamed = []
+    original = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *paths: (renamed.append(Path(paths[1]).name), original(*paths)))
+        with counted(lambda n: renamed.append(n)):
+            assert main(_started(kind, tmp_path, whole)) == 0
+    second = [i for i, name in enumerate(renamed) if name == "last.safetensors"][1]  # the first is that of a fresh run
+    n = next(n for n in reversed(renamed[:second]) if isinstance(n, int))
+    assert _killed_at(n, _started(kind, tmp_path, folder)) == KILLED
+    assert "--- step 2, " in (folder / "samples.txt").read_text()
+    assert main(["train", kind, "--resume", "--out", str(folder)]) == 0
+    assert_same_folder(folder, whole)
+
+
+def test_a_new_run_in_the_place_of_another(tmp_path):
+    """Killed while it takes the place, it leaves the old run, the new one, or a folder that is no run: no mixture."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    assert main(_started("chars", tmp_path, old, "--seed", "1")) == main(_started("chars", tmp_path, new)) == 0
+    seeds = set()
+    for n in range(40):
+        folder = Path(shutil.copytree(old, tmp_path / f"replaced-{n}"))
+        assert _killed_at(n, _started("chars", tmp_path, folder, "--overwrite")) == KILLED
+        if (folder / CONFIG).exists():
+            seed = json.loads((folder / CONFIG).read_text())["options"]["seed"]
+            assert main(["train", "chars", "--resume", "--out", str(folder)]) == 0
+            assert_same_folder(folder, old if seed else new)
+            seeds.add(seed)
+            if not seed:
+                break
+        else:
+            seeds.add(None)
+    assert seeds == {0, 1, None}
+
+
+def test_a_new_run_that_cannot_be_written_leaves_the_old_one(tmp_path, capsys):
+    old = tmp_path / "old"
+    assert main(_started("chars", tmp_path, old, "--seed", "1")) == 0
+    for n in range(8):  # up to the first checkpoint, which is the first file to take another one's place
+        folder = Path(shutil.copytree(old, tmp_path / f"full-{n}"))
+
+        def full(calls, n=n):
+            if calls == n:
+                raise OSError(28, "No space left on device")
+
+        with counted(full):
+            assert main(_started("chars", tmp_path, folder, "--overwrite")) != 0
+        assert "No space left on device" in capsys.readouterr().err
+        assert_same_folder(folder, old)
