@@ -67,9 +67,10 @@ def tell_differences(before: Kernels | None, now: Kernels, was: RunOptions, opti
 
     if before not in (None, now):
         note(f"fastrnn: warning: the run used {before} and goes on with {now}: results will differ in rounding")
-    if reshaped(was, options, step):
-        steps = f"--max-steps was {was.max_steps} and is {options.max_steps}"
-        note(f"fastrnn: warning: {steps}: the learning rates of the {options.schedule} schedule change")
+    if name := reshaped(was, options, step):
+        first, second = (getattr(run, name) or "not given" for run in (was, options))
+        limit = f"--{name.replace('_', '-')} was {first} and is {second}"
+        note(f"fastrnn: warning: {limit}: the learning rates of the {options.schedule} schedule change")
 
 
 def finish(result: Result, out: Path, kind: str, unit: str, scale: Scale) -> int:

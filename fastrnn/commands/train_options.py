@@ -89,12 +89,20 @@ class CommonOptions:
             help="warm-up and the schedules but constant are shaped by it: given with --resume, another number changes the "
             f"learning rates that follow ({self.default('max_steps')})",
         )
-        group.add_argument("--max-seconds", type=real(0, above=True), metavar="S", help="default: no limit")
+        group.add_argument(
+            "--max-seconds",
+            type=real(0, above=True),
+            metavar="S",
+            help="without --max-steps, warm-up, schedule and evaluations fit this time (default: no limit)",
+        )
         group.add_argument(
             "--patience", type=integer(1), metavar="N", help="stop after N evaluations without improvement (default: never)"
         )
         group.add_argument(
-            "--eval-every", type=integer(1), metavar="STEPS", help=f"between evaluations ({self.default('eval_every')})"
+            "--eval-every",
+            type=integer(1),
+            metavar="STEPS",
+            help=f"between evaluations ({self.default('eval_every')}; ten or more in few steps or in --max-seconds)",
         )
         group.add_argument("--seed", type=seed, metavar="N", help=f"of all random numbers ({self.default('seed')})")
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from .. import checks
 from ..training.options import RunOptions, defaults_of
+from ..training.pace import paced
 from .songs import VOICES
 
 # A few hundred bars in twelve keys: much dropout, and an end before the model knows them by heart.
@@ -46,4 +47,4 @@ class JazzOptions(RunOptions):
 
 def make_options(**given: Any) -> JazzOptions:
     """What is given, and the defaults for the rest. Raises TypeError or ValueError."""
-    return JazzOptions(**{**DEFAULTS, **defaults_of(given.get("optimizer", JazzOptions.optimizer)), **given})
+    return JazzOptions(**paced({**DEFAULTS, **defaults_of(given.get("optimizer", JazzOptions.optimizer))}, given))

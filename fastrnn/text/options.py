@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from .. import checks
 from ..training.options import RunOptions, defaults_of
+from ..training.pace import paced
 from .decoding import text_encoding
 from .reading import READINGS, TextFormat
 
@@ -103,4 +104,4 @@ def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOption
         defaults["min_count"] = UNK_MIN_COUNT
     elif given.get("min_count", 1) != 1:
         defaults["unk"] = True
-    return options(**{**options.defaults[reading], **defaults, **given, "reading": reading})
+    return options(**{**paced({**options.defaults[reading], **defaults}, given), "reading": reading})

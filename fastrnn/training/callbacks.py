@@ -127,24 +127,29 @@ class ProgressBar:
     def _done(self, info: Info) -> float:
         """The part of the run that is over, 0..1."""
         by_time = info.seconds / self.config.max_seconds if self.config.max_seconds else 0.0
-        return min(1.0, max(info.step / self.config.max_steps, by_time))
+        by_steps = info.step / self.config.max_steps if self.config.max_steps else 0.0
+        return min(1.0, max(by_steps, by_time))
 
     def _time_left(self, info: Info) -> str:
         assert self._first is not None
         steps, seconds = info.step - self._first.step, info.seconds - self._first.seconds
-        left = (self.config.max_steps - info.step) * seconds / steps if steps else math.inf
+        left = (self.config.max_steps - info.step) * seconds / steps if steps and self.config.max_steps else math.inf
         left = min(left, self.config.max_seconds - info.seconds if self.config.max_seconds else math.inf)
         return f"  {_clock(max(0.0, left))} left" if math.isfinite(left) else ""
 
     def _epochs(self, epoch: int) -> str:
+        if self.config.max_steps is None or self.config.eval_every is None:
+            return f"epoch {epoch}"
         last = -(-self.config.max_steps // self.config.eval_every)
         return f"epoch {epoch:>{len(str(last))}}/{last}"
 
     def _text(self, info: Info) -> str:
         """What stands beside the bar."""
         every = self.config.eval_every
-        place = (info.step - 1) % every + 1
-        return f"{self._epochs((info.step - 1) // every + 1)}  {place}/{every}  loss {self._loss:.4f}  lr {info.lr:.1e}"
+        place = f"step {info.step}"
+        if every is not None:
+            place = f"{self._epochs((info.step - 1) // every + 1)}  {(info.step - 1) % every + 1}/{every}"
+        return f"{place}  loss {self._loss:.4f}  lr {info.lr:.1e}"
 
     def _line(self, info: Info) -> str:
         """An evaluation in words."""
@@ -165,7 +170,7 @@ class Progress(ProgressBar):
 
     def _text(self, info: Info) -> str:
         return (
-            f"{info.step}/{self.config.max_steps}  "
+            f"{info.step}{f'/{self.config.max_steps}' if self.config.max_steps else ''}  "
             f"{self._loss:.3f} nats {self.scale.text(self._loss)}/{self.unit}  "
             f"{_short(info.tokens_per_second)} {self.unit}/s  lr {info.lr:.1e}"
         )

@@ -39,12 +39,13 @@ class LoopConfig:
     """When to stop, when to evaluate, how to clip gradients. Raises TypeError or ValueError for a value out of range.
 
     ``max_steps`` and ``max_seconds`` count over all sittings of a resumed run (the last evaluation comes after them);
-    ``patience`` is the number of evaluations without improvement after which to stop; ``eval_every`` is in steps.
+    one of them may be None. ``patience`` is the number of evaluations without improvement after which to stop.
+    ``eval_every`` is in steps; None spreads evaluations over the run, ten or more of them (:mod:`fastrnn.training.pace`).
     Gradients are clipped by value first, then by norm. ``overwrite``: a fresh run may replace another run's files.
     """
 
-    max_steps: int
-    eval_every: int
+    max_steps: int | None
+    eval_every: int | None
     max_seconds: float | None = None
     patience: int | None = None
     clip_norm: float | None = None
@@ -53,8 +54,10 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "eval_every", "patience"):
-            if name != "patience" or self.patience is not None:
+            if getattr(self, name) is not None:
                 checks.positive_int(name, getattr(self, name))
         for name in ("max_seconds", "clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), 0.0, open_low=True)
+        if self.max_steps is None and self.max_seconds is None:
+            raise ValueError("max_seconds must be given where max_steps is None, got None")

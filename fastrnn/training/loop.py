@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from .. import checks
 from ..gradients import NonFiniteLoss, check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
-from . import checkpoint, listeners, metrics
+from . import checkpoint, listeners, metrics, pace
 from .checkpoint import CheckpointError
 from .config import LoopConfig, Task
 from .interrupts import deferred_interrupt
 from .record import Info, Result, RunState, Window
-from .schedules import Schedule
+from .schedules import Schedule, TimedSchedule
 
 if TYPE_CHECKING:
     from ..layers.parameter import Parameter
@@ -29,11 +29,11 @@ LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"
 class Trainer:
     """Trains a task.
 
-    The learning rate of step s (from 0) is ``optimizer.lr`` as it was given, times ``schedule(s)``. Every
-    ``eval_every`` steps, and when the steps or the time are used up, the task is evaluated, a row is added to
-    ``out/metrics.csv``, and ``out/last.safetensors`` (and ``out/best.safetensors`` when the loss improved) are written.
-    A fresh run writes ``last`` before its first step, so that a folder that cannot be written shows at once. With
-    ``out=None`` nothing is written.
+    The learning rate of step s (from 0) is ``optimizer.lr`` as it was given, times ``schedule(s)``; a
+    :class:`schedules.TimedSchedule` also gets the share of ``max_seconds`` that is used. Every ``eval_every`` steps, and
+    when the steps or the time are used up, the task is evaluated, a row is added to ``out/metrics.csv``, and
+    ``out/last.safetensors`` (and ``out/best.safetensors`` when the loss improved) are written. A fresh run writes ``last``
+    before its first step, so that a folder that cannot be written shows at once. With ``out=None`` nothing is written.
 
     ``callbacks`` are objects with any of the methods ``on_begin(trainer)`` (before anything is done or written),
     ``on_step(info)``, ``on_metrics(info)`` and ``on_eval(info)`` (of an evaluation: before and after the checkpoints
@@ -47,7 +47,7 @@ class Trainer:
         self,
         task: Task,
         optimizer: Optimizer,
-        schedule: Schedule,
+        schedule: Schedule | TimedSchedule,
         config: LoopConfig,
         out: str | os.PathLike[str] | None = None,
         callbacks: Sequence[object] = (),
@@ -62,6 +62,7 @@ class Trainer:
         self._owns_folder = False
         self._in_step = False
         self._clock_offset = 0.0
+        self._evaluated_seconds = 0.0  # after a resume those of the checkpoint, which no evaluation was due after
         self._last_info = self._info(math.nan, math.nan)
 
     @property
@@ -109,6 +110,7 @@ class Trainer:
             param.assign(loaded.model[name])
         self.optimizer.lr = state.base_lr
         self.state, self._resumed_from = state, Path(path)
+        self._evaluated_seconds = state.seconds
         self._in_step = self._owns_folder = False
         self._last_info = self._info(math.nan, math.nan)
 
@@ -169,7 +171,9 @@ class Trainer:
     def _train(self, interrupted: Callable[[], bool]) -> str:
         while not interrupted():
             reason = self._stop_reason()
-            evaluation_due = reason in ("steps", "seconds") or self.state.step % self.config.eval_every == 0
+            evaluation_due = reason in ("steps", "seconds") or pace.evaluation_due(
+                self.config, self.state, self._evaluated_seconds
+            )
             if evaluation_due and self.state.evaluated_step < self.state.step:
                 self._evaluate()
             elif reason:
@@ -180,7 +184,7 @@ class Trainer:
 
     def _stop_reason(self) -> str | None:
         config, state = self.config, self.state
-        if state.step >= config.max_steps:
+        if config.max_steps is not None and state.step >= config.max_steps:
             return "steps"
         if config.patience is not None and state.stale >= config.patience:
             return "patience"
@@ -195,7 +199,7 @@ class Trainer:
         started = time.perf_counter()
         state = self.state
         self._in_step = True
-        lr = self.optimizer.lr = float(state.base_lr * self.schedule(state.step))
+        lr = self.optimizer.lr = float(state.base_lr * self._factor())
         for _, param in self._all_params:
             param.zero_grad()
         loss, tokens = self.task.train_step()
@@ -216,6 +220,13 @@ class Trainer:
         self._last_info = self._info(float(loss), norm)
         listeners.tell(self.callbacks, "on_step", self._last_info)
 
+    def _factor(self) -> float:
+        """The schedule's, for the next step. The time is that of the state, so that a run goes on where it was stopped."""
+        state, limit = self.state, self.config.max_seconds
+        if isinstance(self.schedule, TimedSchedule):
+            return self.schedule(state.step, min(1.0, state.seconds / limit) if limit else 0.0)
+        return self.schedule(state.step)
+
     def _clip(self) -> float:
         """Clip the gradients; returns their norm before. Raises NonFiniteGradient."""
         norm = grad_norm(self._params)
@@ -229,6 +240,8 @@ class Trainer:
 
     def _evaluate(self) -> None:
         check_finite_weights(self._params, self.state.step)
+        if self.state.evaluations == 0:
+            pace.limit_evaluation(self.task, self.config, self.state.tokens)
         found = self.task.evaluate()
         found = found if isinstance(found, Mapping) else {"val_loss": found}
         figures = {name: float(value) for name, value in found.items()}
@@ -253,7 +266,7 @@ class Trainer:
             self.state = before[0]
             listeners.restore(self.callbacks, before[1])
             raise
-        self._last_info = info
+        self._last_info, self._evaluated_seconds = info, seconds
         self._save(LAST, self.state)
         listeners.tell(self.callbacks, "on_eval", info)
 

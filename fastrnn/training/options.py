@@ -30,7 +30,7 @@ REALS = {
     "dropout": (1.0, False), "lr": (MAX, True), "weight_decay": (MAX, False), "val_fraction": (1.0, True),
     "clip_norm": (MAX, True), "clip_value": (MAX, True), "max_seconds": (MAX, True),
 }  # fmt: skip
-OPTIONAL = ("clip_norm", "clip_value", "max_seconds")
+OPTIONAL = ("clip_norm", "clip_value", "max_seconds", "max_steps", "eval_every")
 CHOICES = {"model": CELLS, "optimizer": tuple(OPTIMIZERS), "schedule": schedules.NAMES}
 
 
@@ -38,8 +38,9 @@ CHOICES = {"model": CELLS, "optimizer": tuple(OPTIMIZERS), "schedule": schedules
 class RunOptions:
     """What a run is made from, apart from its data; the names are those of the command line's options.
 
-    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. Raises TypeError or ValueError naming
-    the option.
+    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. ``max_steps`` of None leaves the end,
+    and the shape of the schedule, to ``max_seconds``; ``eval_every`` of None spreads evaluations over the run. Raises
+    TypeError or ValueError naming the option.
     """
 
     kind: ClassVar[str]
@@ -50,8 +51,8 @@ class RunOptions:
     dropout: float
     lr: float
     weight_decay: float
-    max_steps: int
-    eval_every: int
+    max_steps: int | None
+    eval_every: int | None
     model: str = "lstm"
     layers: int = 2
     # With 0, one-hot vectors, W x starts so small that training stands still for its first 100 to 200 steps.
@@ -68,7 +69,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name, smallest in SMALLEST.items():
-            checks.positive_int(name, getattr(self, name), smallest)
+            if name not in OPTIONAL or getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name), smallest)
         for name, allowed in CHOICES.items():
             checks.choice(name, getattr(self, name), allowed)
         for name, (high, open_low) in REALS.items():
@@ -76,6 +78,8 @@ class RunOptions:
                 checks.number(name, getattr(self, name), 0.0, high, open_low=open_low)
         if self.patience is not None:
             checks.positive_int("patience", self.patience)
+        if self.max_steps is None and self.max_seconds is None:
+            raise ValueError("max_seconds must be given where max_steps is None, got None")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -84,8 +88,8 @@ class RunOptions:
 
     @property
     def warmup_steps(self) -> int:
-        """The steps of the warm-up: at most a tenth of all."""
-        return min(self.warmup, self.max_steps // 10)
+        """The steps of the warm-up: at most a tenth of all, where their number is known."""
+        return self.warmup if self.max_steps is None else min(self.warmup, self.max_steps // 10)
 
     def to_json(self) -> dict[str, Any]:
         """All of them by name."""
@@ -111,8 +115,10 @@ def make_optimizer(options: RunOptions, params: Any) -> Optimizer:
     return optimizer
 
 
-def make_schedule(options: RunOptions) -> schedules.Schedule:
-    """The learning-rate schedule that the options ask for."""
+def make_schedule(options: RunOptions) -> schedules.Schedule | schedules.TimedSchedule:
+    """The learning-rate schedule that the options ask for: over the steps, or over the time where these have no limit."""
+    if options.max_steps is None:
+        return schedules.make_timed(options.schedule, warmup=options.warmup)
     return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
 
 
@@ -129,9 +135,12 @@ def make_config(options: RunOptions, *, overwrite: bool = False) -> LoopConfig:
     )
 
 
-def reshaped(before: RunOptions, after: RunOptions, step: int) -> bool:
-    """Whether other learning rates follow after ``step`` because ``max_steps`` is another."""
-    if before.max_steps == after.max_steps:
-        return False
+def reshaped(before: RunOptions, after: RunOptions, step: int) -> str | None:
+    """The limit whose change gives a run other learning rates after ``step``, by the option's name; None if none does."""
+    timed = before.max_steps is None, after.max_steps is None
+    name = "max_seconds" if all(timed) else "max_steps"
+    if getattr(before, name) == getattr(after, name):
+        return None
     warmups = before.warmup_steps, after.warmup_steps
-    return after.schedule != "constant" or (warmups[0] != warmups[1] and step < max(warmups))
+    same = after.schedule == "constant" and (warmups[0] == warmups[1] or step >= max(warmups))
+    return None if same and not any(timed) else name

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .. import checks
 
 Schedule = Callable[[int], float]
+WARMUP_SHARE = 0.1  # of a run, at most
+RESOLUTION = 1_000_000  # the steps of a schedule that is stretched over a time
 
 NAMES = ("constant", "step", "cosine")
 
@@ -67,3 +70,23 @@ def make(
     if name == "step":
         return with_warmup(step(max(1, total_steps // 4) if every is None else every, decay), warmup)
     return with_warmup(constant(), warmup)
+
+
+@dataclass(frozen=True, slots=True)
+class TimedSchedule:
+    """A schedule stretched over a run's time: a function from the step and the share of the time used, 0 to 1, to a factor.
+
+    ``shape`` has :data:`RESOLUTION` steps. The warm-up has ``warmup`` steps, and a tenth of the time at most.
+    """
+
+    shape: Schedule
+    warmup: int
+
+    def __call__(self, step: int, share: float) -> float:
+        rise = max((step + 1) / (self.warmup + 1), share / WARMUP_SHARE)
+        return min(1.0, rise) * self.shape(round(share * RESOLUTION))
+
+
+def make_timed(name: str, *, warmup: int = 0) -> TimedSchedule:
+    """A :class:`TimedSchedule` by name, as for :func:`make`. Raises TypeError or ValueError naming the argument."""
+    return TimedSchedule(make(name, total_steps=RESOLUTION), checks.positive_int("warmup", warmup, smallest=0))

@@ -1,0 +1,87 @@
+"""When a run is evaluated, and on how much: often enough for a curve, and in a small share of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .config import LoopConfig
+    from .record import RunState
+
+POINTS = 10  # of a loss curve at least, where a run has as many steps
+MARKS = 12  # that a time limit is divided by: an evaluation may be late for one of them
+LONGEST_SECONDS = 60.0  # between evaluations that go by time: a kill loses no more
+
+# Evaluation takes a token a third of the time of a training step, on some machines as long as one. So a sample of this
+# share of the tokens that are trained on meanwhile takes 2% to 6% of the time.
+SAMPLED_SHARE = 1 / 16
+SAMPLED_LEAST = 1 << 13  # tokens: fewer tell little
+SMALL = 1 << 18  # tokens that are evaluated in full wherever evaluations are so many steps apart
+
+
+@runtime_checkable
+class SampledTask(Protocol):
+    """A :class:`fastrnn.training.config.Task` that can be evaluated on a fixed sample of what is held out."""
+
+    @property
+    def evaluated(self) -> tuple[int, int]:
+        """The tokens that ``evaluate`` counts, and those held out."""
+
+    def limit_evaluation(self, tokens: int, small: int) -> None:
+        """Let ``evaluate`` take about so many ``tokens`` from now on, always the same, unless only ``small`` are held out.
+
+        What it takes is part of the task's ``state_dict``.
+        """
+
+    def evaluate_in_full(self) -> float:
+        """The loss on all that is held out."""
+
+
+def limit_evaluation(task: object, config: LoopConfig, tokens: int) -> None:
+    """Choose what a run is evaluated on, before its first evaluation, ``tokens`` after the start.
+
+    A small text is evaluated in full if evaluations are a number of steps apart. Their number is not known when they go by
+    time, nor whether there is time for it.
+    """
+    if isinstance(task, SampledTask):
+        sample = max(SAMPLED_LEAST, int(tokens * SAMPLED_SHARE))
+        task.limit_evaluation(sample, sample if config.eval_every is None else max(sample, SMALL))
+
+
+def evaluation_due(config: LoopConfig, state: RunState, evaluated: float) -> bool:
+    """Whether a run is to be evaluated at its present step, wherever it ends.
+
+    ``evaluated`` are the seconds from the start to the last evaluation.
+    """
+    if config.eval_every is not None:
+        return state.step % config.eval_every == 0
+    if config.max_steps is not None and state.step % _every(config.max_steps) == 0:
+        return True
+    if config.max_seconds is None:
+        return False
+    between = min(config.max_seconds / MARKS, LONGEST_SECONDS)
+    return state.seconds // between > evaluated // between
+
+
+def paced(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's options: what is ``given``, else ``defaults``, with limits and evaluations that fit each other.
+
+    With ``max_seconds`` alone the time is the only limit (``max_steps`` is None), and evaluations go by time (``eval_every``
+    is None). With a small ``max_steps`` they are closer together. What is given is never changed.
+    """
+    options = {**defaults, **given}
+    timed = options.get("max_seconds") is not None
+    if timed and "max_steps" not in given:
+        options["max_steps"] = None
+    if "eval_every" in given:
+        return options
+    if timed:
+        options["eval_every"] = None
+    elif isinstance(options["max_steps"], int):
+        options["eval_every"] = min(options["eval_every"], _every(options["max_steps"]))
+    return options
+
+
+def _every(max_steps: int) -> int:
+    return max(1, max_steps // POINTS)
