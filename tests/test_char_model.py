@@ -242,11 +242,11 @@ def test_splits_hold_out_the_end_of_a_stream_and_random_lines():
     options = make_options("lines", hidden=8, layers=1, val_fraction=0.25)
     data, same = (make_trainer(NAMES, options)[2] for _ in range(2))
     assert data.sizes == (len(names) - round(len(names) / 4), round(len(names) / 4))
-    assert data.train_items == same.train_items == sorted(data.train_items)
+    assert list(data.train_items) == list(same.train_items) == sorted(data.train_items)
     held = [name for name in names if name not in data.train_items]
     assert held != names[-len(held) :]
     other = make_trainer(NAMES, make_options("lines", hidden=8, layers=1, val_fraction=0.25, seed=1))[2]
-    assert other.train_items != data.train_items
+    assert list(other.train_items) != list(data.train_items)
 
 
 # Sampling

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .arguments import add_machine_options, apply_machine_options
 from .compiling import prepare_kernels
 from .errors import InputError, UsageError
+from .reading_progress import reading_progress
 from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .text_files import reading
 from .train_help import CHARS, WORDS
@@ -84,7 +85,7 @@ def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
 
     lower = bool(getattr(arguments, "lower", False))
     text = _read(arguments, [f"corpus:{EMBEDDED}"], TextFormat(arguments.encoding, arguments.column, lower))
-    if arguments.kind == "words" and is_unparted(text.content):
+    if arguments.kind == "words" and is_unparted(text.head):
         raise InputError(
             "this text has no spaces between its words, as in Chinese, Japanese and Thai: train characters with "
             "fastrnn train chars, or put spaces between the words first"
@@ -93,7 +94,7 @@ def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
         return text, arguments.reading, None
     if arguments.column is not None:
         return text, "lines", "each line is a row of columns"
-    return text, *guess(text.content)
+    return text, *guess(text.head)
 
 
 def _start(arguments: argparse.Namespace) -> int:
@@ -115,7 +116,7 @@ def _start(arguments: argparse.Namespace) -> int:
         lines = None if data.train_items is None else line_hashes(data.train_items)
         with replacing(out, writers(config, lines)):
             trainer.claim_folder()
-        if options.column is None and (seen := columns_seen(text.content)):
+        if options.column is None and (seen := columns_seen(text.head)):
             print(f"columns:  {seen}")
         _introduce(text, options, data, trainer, why)
         return _run(trainer, data, options)
@@ -174,15 +175,19 @@ def _fresh_folder(paths: Sequence[str]) -> Path:
 
 def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = False) -> tuple[Trainer, LanguageModel, Data]:
     """What :func:`fastrnn.text.training.make_trainer` makes, with callbacks that show and draw the run."""
-    from ..text.training import make_trainer, sample_writer
+    from ..text.training import READ_TIMES, make_trainer, sample_writer
     from ..training import LossCurve, Progress
     from ..training.folder import CURVE, SAMPLES
     from ..training.loop import METRICS
+    from ..training.pace import SampleNotice
     from ..training.plots import SCALES
 
-    trainer, model, data = make_trainer(text.content, options, out, overwrite=overwrite)
+    times = READ_TIMES[options.kind, options.reading]
+    with reading_progress("reading", times * text.length, "characters") as bar:
+        trainer, model, data = make_trainer(text.reporting(bar.advance), options, out, overwrite=overwrite)
     unit, scale = ("word" if options.kind == "words" else "char"), SCALES[data.vocabulary.unit]
     trainer.callbacks = (
+        SampleNotice(data.vocabulary.unit),
         Progress(trainer.config, unit, scale),
         sample_writer(model, out / SAMPLES, options.seed),
         LossCurve(out / METRICS, out / CURVE, unit, scale, data.baselines),
@@ -203,7 +208,7 @@ def _introduce(text: Text, options: TrainOptions, data: Data, trainer: Trainer, 
     names = ", ".join(text.sources[:3]) + (f" and {len(text.sources) - 3} more" if len(text.sources) > 3 else "")
     unknown = f"; {data.unknown:.1%} of the words held out are <UNK>" if token == "word" else ""
     counted = ", ".join(f"{name} {SCALES[token].text(loss)}" for name, loss in data.baselines.items())
-    print(f"text:     {names}: {len(text.content):,} characters, {len(data.vocabulary):,} in the vocabulary")
+    print(f"text:     {names}: {text.length:,} characters, {len(data.vocabulary):,} in the vocabulary")
     print(f"reading:  {options.reading}{guessed}")
     print(f"split:    {data.sizes[0]:,} {unit} to train on, {data.sizes[1]:,} held out; batches of {batches.batch}{unknown}")
     print(f"to beat:  {counted} per {token}, held out")
@@ -219,7 +224,7 @@ def _run(trainer: Trainer, data: Data, options: TrainOptions) -> int:
     unit = data.vocabulary.unit
     assert trainer.out is not None
     prepare_kernels(training=True)
-    status = finish(trainer.run(), trainer.out, options.kind, unit, SCALES[unit])
+    status = finish(trainer.run(), trainer.out, options.kind, unit, SCALES[unit], trainer.task)
     if status == 0:
         print(f"sample with: fastrnn sample {trainer.out}")
     return status

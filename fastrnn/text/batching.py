@@ -18,6 +18,7 @@ from .. import checks
 from ..losses import IGNORED as IGNORED
 from ..memory import empty
 from ..sampling import NOTHING
+from .ids import lengths_of
 
 Ids = NDArray[Any]
 
@@ -49,7 +50,7 @@ class LineBatches:
         if not len(sequences):
             raise ValueError("sequences must hold at least one item, got none")
         self.batch = min(checks.positive_int("batch", batch), len(sequences))
-        self._sequences = [_ended(sequence, eos)[:longest] for sequence in sequences]
+        self._sequences, self._eos, self._longest = sequences, eos, longest
         self._seed = seed
         self._position = 0  # items given so far
         self._order = (-1, np.empty(0, np.int64))  # the epoch that is shuffled, and how
@@ -70,8 +71,7 @@ class LineBatches:
         if self._order[0] != epoch:
             rng = np.random.default_rng([self._seed, epoch])
             self._order = (epoch, rng.permutation(len(self._sequences)))
-        chosen: Ids = self._sequences[self._order[1][place]]
-        return chosen
+        return _ended(self._sequences[int(self._order[1][place])], self._eos)[: self._longest]
 
     def state_dict(self) -> dict[str, int]:
         """The position, for JSON."""
@@ -102,9 +102,15 @@ def pad(sequences: Sequence[Ids]) -> Batch:
 
 def line_evaluation(sequences: Sequence[Ids], batch: int, eos: int, longest: int = 1024) -> Iterator[Batch]:
     """Every item once, those of similar length together."""
-    ended = sorted((_ended(sequence, eos)[:longest] for sequence in sequences), key=len)
-    for start in range(0, len(ended), batch):
-        yield pad(ended[start : start + batch])
+    order, _ = sorted_by_length(sequences, longest)
+    for start in range(0, len(order), batch):
+        yield pad([_ended(sequences[int(i)], eos)[:longest] for i in order[start : start + batch]])
+
+
+def sorted_by_length(sequences: Sequence[Ids], longest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The numbers of sequences in order of their lengths, ends included and at most ``longest``, and these lengths."""
+    lengths = np.minimum(lengths_of(sequences) + 1, longest)
+    return np.argsort(lengths, kind="stable"), lengths
 
 
 class StreamBatches:
@@ -172,12 +178,20 @@ def stream_evaluation(ids: Ids, batch: int, seq_length: int, start: int = NOTHIN
     batch = max(1, min(batch, len(ids) // (2 * seq_length)))
     context = seq_length if batch > 1 else 0
     part = -(-(len(ids) - context) // batch)
-    padded = np.full(batch * part + context, IGNORED, np.int32)
-    padded[: len(ids)] = ids
-    streams = np.lib.stride_tricks.sliding_window_view(padded, context + part)[::part]
     for begin in range(0, context + part, seq_length):
-        chunk = stream_batch(streams, begin, seq_length, start)
+        before = min(begin, 1)  # a step earlier, for the first input
+        window = _side_by_side(ids, batch, part, begin - before, min(begin + seq_length, context + part))
+        chunk = replace(stream_batch(window, before, seq_length, start), first=begin == 0)
         yield _counting_first_only(chunk) if begin < context else chunk
+
+
+def _side_by_side(ids: Ids, batch: int, part: int, begin: int, end: int) -> Ids:
+    """Steps ``begin`` to ``end`` of parts of ``part`` tokens, int64 ``[B,T]``, with IGNORED after the end of ``ids``."""
+    window = np.full((batch, end - begin), IGNORED, np.int64)
+    for b, row in enumerate(window):
+        found = ids[b * part + begin : b * part + end]
+        row[: len(found)] = found
+    return window
 
 
 def _counting_first_only(batch: Batch) -> Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from .columns import column_of
 from .decoding import TextError as TextError
 from .decoding import decode
 from .scripts import has_spaceless, is_sentence, is_verse, words_in
+from .source import Text as Text
+from .source import large_text
 from .vocabulary import EOL
 
 READINGS = ("lines", "stream")
@@ -53,19 +54,6 @@ class TextFormat:
 PLAIN = TextFormat()
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text and where it is from: ``sources`` are paths, or ``corpus:NAME`` for an embedded one."""
-
-    content: str
-    sources: tuple[str, ...]
-
-    @property
-    def sha256(self) -> str:
-        """The hash of the content, in hexadecimal: the same text has the same hash wherever it lies."""
-        return hashlib.sha256(self.content.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def embedded(name: str, taken: TextFormat = PLAIN) -> Text:
     """The text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name, and for columns that it has not."""
     if name not in corpora.names():
@@ -80,10 +68,14 @@ def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
 
     A folder stands for all ``*.txt`` files in it and in the folders below, in the order of their paths. A byte order
     mark at the beginning of a file is dropped, and line ends become ``\\n``. A file that does not end in a newline
-    gets one when another follows. Raises TextError for a file that is not in its encoding, for a folder without text, and
-    for fewer than two characters in all; OSError where a file cannot be read.
+    gets one when another follows. Large files are read in blocks, whenever the text is gone through. Raises TextError for a
+    file that is not in its encoding, for a folder without text, and for fewer than two characters in all; OSError where a
+    file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
+    by_line = None if taken.column is None and not taken.lower else taken.taken
+    if (large := large_text(files, taken.encoding, by_line)) is not None:
+        return large
     parts = [read_file(file, taken) for file in files]
     joined = "".join(part if part.endswith(EOL) else part + EOL for part in parts[:-1]) + "".join(parts[-1:])
     if len(joined.strip()) < 2:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +16,24 @@ from ..training.baselines import baselines
 from ..training.model_size import TRAINING_COPIES
 from ..training.options import make_config, make_optimizer, make_schedule
 from ..training.samples import SampleWriter
-from .batching import Batch, LineBatches, StreamBatches, line_evaluation, stream_evaluation
+from .batching import LineBatches, StreamBatches
 from .char_task import CharTask
+from .decoding import TextError
+from .encoding import CharEncoder, WordEncoder
+from .evaluation import LineEvaluation, StreamEvaluation
+from .ids import Lines, blocks
 from .language_model import LanguageModel, start_of_stream
 from .options import TrainOptions, WordOptions
-from .reading import TextError, items
 from .run_folder import make_model
-from .tokens import EOS, tokenize
-from .vocabulary import EOL, Tokens, Vocabulary
+from .source import Text
+from .vocabulary import Tokens
 from .word_vocabulary import WordVocabulary
 
 Ids = NDArray[Any]
+T = TypeVar("T")
 
+# How often a text is gone through before the first step, by what is made of it.
+READ_TIMES = {("chars", "stream"): 2, ("chars", "lines"): 4, ("words", "stream"): 1, ("words", "lines"): 2}
 STREAM_SAMPLE = {"character": 300, "word": 60}  # the length of what is sampled while training
 
 
@@ -36,112 +41,136 @@ STREAM_SAMPLE = {"character": 300, "word": 60}  # the length of what is sampled 
 class Data:
     """A text made ready: batches to train on, the held-out ones, and what there is to say about them.
 
-    ``train_items`` are the lines trained on, None in a stream. ``sizes`` are those of the two parts, in lines or
-    tokens. ``baselines`` are held-out losses of models that count, in nats per token. ``unknown`` is the share of ``<UNK>``
-    in the held-out part.
+    ``train_items`` are the lines trained on, one after the other as often as they are asked for, None in a stream. ``sizes``
+    are those of the two parts, in lines or tokens. ``baselines`` are held-out losses of models that count, in nats per
+    token. ``unknown`` is the share of ``<UNK>`` in the held-out part.
     """
 
     vocabulary: Tokens
     batches: LineBatches | StreamBatches
-    evaluation: Callable[[], Iterable[Batch]]
-    train_items: list[str] | None
+    evaluation: LineEvaluation | StreamEvaluation
+    train_items: Iterable[str] | None
     sizes: tuple[int, int]
     baselines: dict[str, float]
     unknown: float
 
 
-def prepare(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+def prepare(text: Text, options: TrainOptions, rng: np.random.Generator, near: Path | None = None) -> Data:
     """Split a text and make its batches.
 
     A vocabulary of characters is that of the whole text, held-out part included; words are chosen by the part trained on.
-    A stream holds out its end; of lines a random choice is held out, the same for the same seed. Raises TextError when
-    there is too little text to split.
+    A stream holds out its end; of lines a random choice is held out, the same for the same seed. The ids of a large text
+    are in a file on the disk of ``near`` (see :class:`fastrnn.text.ids.IdWriter`). Raises TextError when there is too little
+    text to split, OSError.
     """
     make = _prepare_lines if options.reading == "lines" else _prepare_stream
-    return make(content, options, rng)
+    return make(text, options, rng, near)
 
 
-def _prepare_lines(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+class _Again(Iterable[T]):
+    """What is made anew each time it is asked for."""
+
+    def __init__(self, make: Callable[[], Iterator[T]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[T]:
+        return self._make()
+
+
+def _prepare_lines(text: Text, options: TrainOptions, rng: np.random.Generator, near: Path | None) -> Data:
     split_rng, order_rng = rng.spawn(2)
-    lines = items(content)
-    held = held_out(len(lines), options.val_fraction, "lines")
-    order = split_rng.permutation(len(lines)).tolist()
-    train, val = sorted(order[held:]), sorted(order[:held])
-    if isinstance(options, WordOptions):
-        vocabulary, sequences = _word_lines(lines, train, options)
-    else:
-        vocabulary, sequences = _char_lines(lines, options)
+    count = sum(map(len, text.items()))
+    held = held_out(count, options.val_fraction, "lines")
+    order = split_rng.permutation(count)
+    train, val = np.sort(order[held:]), np.sort(order[:held])
+    vocabulary, sequences = _lines(text, train, options, near)
     eos, longest = vocabulary.id(vocabulary.end), options.seq_length
-    trained, chosen = ([sequences[i] for i in part] for part in (train, val))
+    trained, chosen = sequences.chosen(train), sequences.chosen(val)
     batches = LineBatches(trained, options.batch, eos, seed=int(order_rng.integers(2**32)), longest=longest)
+    if isinstance(options, WordOptions):
+        items = _Again(lambda: map(vocabulary.decode, trained))
+    else:
+        items = _Again(lambda: _of_these(text, train))
+    asked = _Again(lambda: (np.append(ids, eos)[:longest] for ids in chosen))
     return Data(
         vocabulary,
         batches,
-        lambda: line_evaluation(chosen, max(options.batch, 64), eos, longest),
-        [vocabulary.decode(ids) for ids in trained] if isinstance(options, WordOptions) else [lines[i] for i in train],
+        LineEvaluation(chosen, max(options.batch, 64), eos, longest),
+        items,
         (len(train), len(val)),
-        *_counted([np.append(ids, eos) for ids in trained], [np.append(ids, eos)[:longest] for ids in chosen], vocabulary),
+        *_counted((np.append(ids, eos) for ids in trained), asked, vocabulary),
     )
 
 
-def _char_lines(lines: list[str], options: TrainOptions) -> tuple[Tokens, list[Ids]]:
-    """A vocabulary, and the ids ``[n]`` of each line without its end."""
-    text = "".join(lines)
-    vocabulary = Vocabulary.from_text(text, unk=options.unk, min_count=options.min_count, first=EOL, lower=options.lower)
-    ends = np.cumsum([len(line) for line in lines])
-    return vocabulary, np.split(vocabulary.encode(text), ends[:-1])
+def _of_these(text: Text, numbers: NDArray[np.int64]) -> Iterator[str]:
+    """The items of these numbers, which ascend."""
+    wanted = iter(numbers.tolist())
+    number = next(wanted, -1)
+    start = 0
+    for items in text.items():
+        while 0 <= number - start < len(items):
+            yield items[number - start]
+            number = next(wanted, -1)
+        start += len(items)
 
 
-def _word_lines(lines: list[str], train: list[int], options: WordOptions) -> tuple[Tokens, list[Ids]]:
-    """As :func:`_char_lines`; the words are those of the lines ``train``."""
-    tokens = [tokenize(line, keep_case=options.keep_case, sentences=False) for line in lines]
-    vocabulary = _frequent_words(itertools.chain.from_iterable(tokens[i] for i in train), options)
-    return vocabulary, [vocabulary.ids(line) for line in tokens]
+def _lines(text: Text, train: NDArray[np.int64], options: TrainOptions, near: Path | None) -> tuple[Tokens, Lines]:
+    """A vocabulary, and the ids ``[n]`` of each line without its end; words are those of the lines ``train``."""
+    if not isinstance(options, WordOptions):
+        characters = CharEncoder(text, lines=True, near=near)
+        known = characters.vocabulary(unk=options.unk, min_count=options.min_count, lower=options.lower)
+        return known, characters.lines(known)
+    words = WordEncoder(text, lines=True, keep_case=options.keep_case, near=near)
+    kept = np.zeros(words.line_count, np.bool_)
+    kept[train] = True
+    vocabulary = _frequent_words(words.counts(kept), options)
+    return vocabulary, words.lines(vocabulary)
 
 
-def _prepare_stream(content: str, options: TrainOptions, rng: np.random.Generator) -> Data:
+def _prepare_stream(text: Text, options: TrainOptions, rng: np.random.Generator, near: Path | None) -> Data:
     if isinstance(options, WordOptions):
-        vocabulary, ids, held = _word_stream(content, options)
+        vocabulary, ids, held = _word_stream(text, options, near)
     else:
-        vocabulary, ids, held = _char_stream(content, options)
+        vocabulary, ids, held = _char_stream(text, options, near)
     train, val = ids[:-held], ids[-held:]
     start = start_of_stream(vocabulary)
     batches = StreamBatches(train, options.batch, options.seq_length, seed=int(rng.integers(2**32)), start=start)
     return Data(
         vocabulary,
         batches,
-        lambda: stream_evaluation(val, options.batch, options.seq_length, start),
+        StreamEvaluation(val, options.batch, options.seq_length, start),
         None,
         (len(train), len(val)),
         *_counted([train], [val], vocabulary),
     )
 
 
-def _char_stream(content: str, options: TrainOptions) -> tuple[Tokens, Ids, int]:
+def _char_stream(text: Text, options: TrainOptions, near: Path | None) -> tuple[Tokens, Ids, int]:
     """A vocabulary, the text's ids ``[n]``, and how many of them are held out."""
-    vocabulary = Vocabulary.from_text(content, unk=options.unk, min_count=options.min_count, lower=options.lower)
-    ids = vocabulary.encode(content)
-    return vocabulary, ids, held_out(len(ids), options.val_fraction, "characters", smallest_rest=2)
+    held = held_out(text.length, options.val_fraction, "characters", smallest_rest=2)
+    characters = CharEncoder(text, lines=False, near=near)
+    vocabulary = characters.vocabulary(unk=options.unk, min_count=options.min_count, lower=options.lower)
+    return vocabulary, characters.ids(vocabulary), held
 
 
-def _word_stream(content: str, options: WordOptions) -> tuple[Tokens, Ids, int]:
+def _word_stream(text: Text, options: WordOptions, near: Path | None) -> tuple[Tokens, Ids, int]:
     """As :func:`_char_stream`; the words are those of the part trained on."""
-    tokens = [*tokenize(content, keep_case=options.keep_case), EOS]
-    held = held_out(len(tokens), options.val_fraction, "words", smallest_rest=2)
-    vocabulary = _frequent_words(tokens[:-held], options)
-    return vocabulary, vocabulary.ids(tokens), held
+    words = WordEncoder(text, lines=False, keep_case=options.keep_case, near=near)
+    held = held_out(words.count, options.val_fraction, "words", smallest_rest=2)
+    vocabulary = _frequent_words(words.counts(slice(0, words.count - held)), options)
+    return vocabulary, words.ids(vocabulary), held
 
 
-def _frequent_words(tokens: Iterable[str], options: WordOptions) -> WordVocabulary:
+def _frequent_words(counts: Mapping[str, int], options: WordOptions) -> WordVocabulary:
     sentences = options.reading == "stream"
     m, least, keep_case = options.vocabulary_size, options.min_count, options.keep_case
-    return WordVocabulary.most_frequent(tokens, m, min_count=least, keep_case=keep_case, sentences=sentences)
+    return WordVocabulary.most_frequent(counts, m, min_count=least, keep_case=keep_case, sentences=sentences)
 
 
-def _counted(train: list[Ids], val: list[Ids], vocabulary: Tokens) -> tuple[dict[str, float], float]:
-    """The last two parts of :class:`Data`."""
-    unknown = float((np.concatenate(val) == vocabulary.unk_id).mean())
-    return baselines(train, val, len(vocabulary)), unknown
+def _counted(train: Iterable[Ids], val: Iterable[Ids], vocabulary: Tokens) -> tuple[dict[str, float], float]:
+    """The last two parts of :class:`Data`; ``val`` can be gone through more than once."""
+    unknown = sum(int(np.count_nonzero(part == vocabulary.unk_id)) for ids in val for part in blocks(ids))
+    return baselines(train, val, len(vocabulary)), unknown / sum(map(len, val))
 
 
 def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> int:
@@ -153,7 +182,7 @@ def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> 
 
 
 def make_trainer(
-    content: str,
+    text: str | Text,
     options: TrainOptions,
     out: Path | None = None,
     *,
@@ -162,11 +191,13 @@ def make_trainer(
 ) -> tuple[Trainer, LanguageModel, Data]:
     """A trainer ready to run, the model that it will train, and its data.
 
-    Every random number follows from ``options.seed``. Raises TextError, EmptyVocabulary, ValueError, TypeError, and
+    Every random number follows from ``options.seed``. Raises TextError, EmptyVocabulary, ValueError, TypeError, OSError, and
     MemoryError for a model that is larger than the memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
-    data = prepare(content, options, data_rng)
+    if isinstance(text, str):
+        text = Text(text.lower() if options.lower else text, ())
+    data = prepare(text, options, data_rng, out)
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
     task = CharTask(model, data.batches, data.evaluation, dropout_rng)
     config = make_config(options, overwrite=overwrite)

@@ -42,7 +42,8 @@ class WordVocabulary(Tokens):
     @classmethod
     def most_frequent(cls, tokens: Iterable[str], m: int, *, min_count: int = 1, **options: bool) -> WordVocabulary:
         """The ``m`` most frequent of some tokens, of those that occur at least ``min_count`` times; of equals the first
-        by code points. ``options`` are the class's. Raises EmptyVocabulary when no word is left.
+        by code points. A mapping has the tokens' counts. ``options`` are the class's. Raises EmptyVocabulary when no word is
+        left.
         """
         checks.positive_int("m", m)
         checks.positive_int("min_count", min_count)

@@ -15,35 +15,61 @@ After a v that never occurred p(w|v) = q(w).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[Any]
+Loss = Callable[[Ids], NDArray[np.float64]]  # of pairs v V + w
+
+BLOCK = 1 << 21  # tokens that are counted at a time
+TABLE = 1 << 22  # pairs whose counts are kept in a table, whether they occur or not
 
 
-def baselines(train: Sequence[Ids], held_out: Sequence[Ids], V: int) -> dict[str, float]:
+def baselines(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> dict[str, float]:
     """The mean loss in nats per token of ``held_out`` under both models, counted on ``train``, by their names.
 
-    Both are sequences of arrays of ids in 0..V-1, ends included. What comes before a first token is a token of its own.
+    Both are arrays of ids in 0..V-1, ends included, which are gone through once. What comes before a first token is a token
+    of its own.
     """
-    losses = {"unigram": unigram, "bigram": bigram}
-    return {name: float(loss(train, held_out, V).mean()) for name, loss in losses.items()}
+    return baselines_of_pairs(*counted_pairs(train, V), held_out, V)
 
 
-def unigram(train: Sequence[Ids], held_out: Sequence[Ids], V: int) -> NDArray[np.float64]:
+def baselines_of_pairs(pairs: Ids, counts: Ids, held_out: Iterable[Ids], V: int) -> dict[str, float]:
+    """As :func:`baselines`, where the ``pairs`` v V + w, in ascending order, occur ``counts`` times in what is trained on.
+
+    v = V stands for what comes before a first token.
+    """
+    losses = {"unigram": _unigram(pairs, counts, V), "bigram": _bigram(pairs, counts, V)}
+    sums, tokens = dict.fromkeys(losses, 0.0), 0
+    for asked in _pairs(held_out, V):
+        tokens += len(asked)
+        for name, loss in losses.items():
+            sums[name] += float(loss(asked).sum())
+    return {name: total / tokens for name, total in sums.items()}
+
+
+def unigram(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> NDArray[np.float64]:
     """``-log p(w)`` of each held-out token."""
-    counts = np.bincount(np.concatenate(train), minlength=V)
-    p = (counts + 1) / (counts.sum() + V)
-    losses: NDArray[np.float64] = -np.log(p[np.concatenate(held_out)])
-    return losses
+    loss = _unigram(*counted_pairs(train, V), V)
+    return np.concatenate([loss(asked) for asked in _pairs(held_out, V)])
 
 
-def bigram(train: Sequence[Ids], held_out: Sequence[Ids], V: int) -> NDArray[np.float64]:
+def bigram(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> NDArray[np.float64]:
     """``-log p(w|v)`` of each held-out token."""
-    pairs, counts = np.unique(_pairs(train, V), return_counts=True)
+    loss = _bigram(*counted_pairs(train, V), V)
+    return np.concatenate([loss(asked) for asked in _pairs(held_out, V)])
+
+
+def _unigram(pairs: Ids, counts: Ids, V: int) -> Loss:
+    each = np.bincount(pairs % V, counts, V)
+    p = (each + 1) / (each.sum() + V)
+    return lambda asked: -np.log(p[asked % V])
+
+
+def _bigram(pairs: Ids, counts: Ids, V: int) -> Loss:
     d = _discount(counts)
     before, after = np.divmod(pairs, V)
     total = np.bincount(before, counts, V + 1)
@@ -51,14 +77,16 @@ def bigram(train: Sequence[Ids], held_out: Sequence[Ids], V: int) -> NDArray[np.
     preceding = np.bincount(after, minlength=V)
     q = (np.maximum(preceding - d, 0) + d * np.count_nonzero(preceding) / V) / len(pairs)
 
-    asked = _pairs(held_out, V)
-    v, w = np.divmod(asked, V)
-    place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-    count = np.where(pairs[place] == asked, counts[place], 0)
-    seen = np.maximum(total[v], 1)
-    p = np.where(total[v] > 0, (np.maximum(count - d, 0) + d * followers[v] * q[w]) / seen, q[w])
-    losses: NDArray[np.float64] = -np.log(p)
-    return losses
+    def loss(asked: Ids) -> NDArray[np.float64]:
+        v, w = np.divmod(asked, V)
+        place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+        count = np.where(pairs[place] == asked, counts[place], 0)
+        seen = np.maximum(total[v], 1)
+        p = np.where(total[v] > 0, (np.maximum(count - d, 0) + d * followers[v] * q[w]) / seen, q[w])
+        losses: NDArray[np.float64] = -np.log(p)
+        return losses
+
+    return loss
 
 
 def _discount(counts: NDArray[Any]) -> float:
@@ -67,11 +95,43 @@ def _discount(counts: NDArray[Any]) -> float:
     return once / (once + 2 * twice) if once and twice else 0.75
 
 
-def _pairs(sequences: Sequence[Ids], V: int) -> NDArray[np.int64]:
-    """v V + w for every w after its v; before the first is v = V."""
-    w = np.concatenate(sequences).astype(np.int64)
+def counted_pairs(sequences: Iterable[Ids], V: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The different pairs v V + w in ascending order, and how often each occurs; before the first token is v = V."""
+    if V * (V + 1) <= TABLE:
+        table = np.zeros(V * (V + 1), np.int64)
+        for block in _pairs(sequences, V):
+            table += np.bincount(block, minlength=len(table))
+        found = np.flatnonzero(table)
+        return found, table[found]
+    pairs, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    for block in _pairs(sequences, V):
+        new, new_counts = np.unique(block, return_counts=True)
+        pairs, place = np.unique(np.concatenate([pairs, new]), return_inverse=True)
+        both = np.bincount(place, np.concatenate([counts, new_counts]), len(pairs))
+        counts = both.astype(np.int64)  # exact: no count comes near 2^53
+    return pairs, counts
+
+
+def _pairs(sequences: Iterable[Ids], V: int) -> Iterator[NDArray[np.int64]]:
+    """v V + w for every w after its v, a block at a time; before the first is v = V."""
+    parts: list[tuple[int, Ids]] = []
+    size = 0
+    for ids in sequences:
+        for start in range(0, len(ids), BLOCK):
+            part = ids[start : start + BLOCK]
+            parts.append((int(ids[start - 1]) if start else V, part))
+            size += len(part)
+            if size >= BLOCK:
+                yield _joined(parts, V)
+                parts, size = [], 0
+    if parts:
+        yield _joined(parts, V)
+
+
+def _joined(parts: Sequence[tuple[int, Ids]], V: int) -> NDArray[np.int64]:
+    w = np.concatenate([part for _, part in parts]).astype(np.int64)
     v = np.empty_like(w)
     v[1:] = w[:-1]
-    v[np.cumsum([0, *map(len, sequences[:-1])])] = V
+    v[np.cumsum([0, *(len(part) for _, part in parts[:-1])])] = [before for before, _ in parts]
     result: NDArray[np.int64] = v * V + w
     return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from .config import LoopConfig
-    from .record import RunState
+    from .loop import Trainer
+    from .record import Info, RunState
 
 POINTS = 10  # of a loss curve at least, where a run has as many steps
 MARKS = 12  # that a time limit is divided by: an evaluation may be late for one of them
@@ -34,8 +35,8 @@ class SampledTask(Protocol):
         What it takes is part of the task's ``state_dict``.
         """
 
-    def evaluate_in_full(self) -> float:
-        """The loss on all that is held out."""
+    def evaluate_in_full(self, advance: Callable[[int], None] = ...) -> float:
+        """The loss on all that is held out; ``advance`` is told how many tokens more have been counted."""
 
 
 def limit_evaluation(task: object, config: LoopConfig, tokens: int) -> None:
@@ -47,6 +48,33 @@ def limit_evaluation(task: object, config: LoopConfig, tokens: int) -> None:
     if isinstance(task, SampledTask):
         sample = max(SAMPLED_LEAST, int(tokens * SAMPLED_SHARE))
         task.limit_evaluation(sample, sample if config.eval_every is None else max(sample, SMALL))
+
+
+class SampleNotice:
+    """A callback that says once what a run is evaluated on, if that is a sample. ``unit`` is what losses are counted per."""
+
+    def __init__(self, unit: str, show: Callable[[str], None] = print) -> None:
+        self._unit, self._show = unit, show
+        self._task: object = None
+
+    def on_begin(self, trainer: Trainer) -> None:
+        """Look at the run's task."""
+        self._task = trainer.task
+
+    def on_metrics(self, info: Info) -> None:
+        """Say it at the first evaluation, before its line."""
+        if sample := sample_of(self._task):
+            counts = f"{sample[0]:,} of the {sample[1]:,} {self._unit}s held out"
+            self._show(f"evaluated on {counts}, always the same ones; on all of them at the end")
+        self._task = None
+
+
+def sample_of(task: object) -> tuple[int, int] | None:
+    """The size of the sample that a run is evaluated on, and of all that is held out; None where all is evaluated."""
+    if not isinstance(task, SampledTask):
+        return None
+    taken, held = task.evaluated
+    return (taken, held) if taken < held else None
 
 
 def evaluation_due(config: LoopConfig, state: RunState, evaluated: float) -> bool:

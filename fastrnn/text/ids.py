@@ -1,0 +1,109 @@
+"""Token ids in the smallest integer type: in memory, or for a large text in a file of no name that is mapped into it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .source import LARGE
+
+Ids = NDArray[Any]
+BLOCK = 1 << 21  # ids that are worked on at a time
+
+
+def smallest_type(count: int) -> np.dtype[Any]:
+    """The smallest integer type of ids 0 to count - 1."""
+    return np.min_scalar_type(max(count - 1, 0))
+
+
+class IdWriter:
+    """Collects ids block by block.
+
+    ``expected`` is about how many there will be, or more. If that is large they go into a file, which has no name and ends
+    with the process. It lies on the disk that ``near`` is or will be on, where there is room for a run. Raises OSError.
+    """
+
+    def __init__(self, dtype: DTypeLike, expected: int, near: Path | None = None) -> None:
+        self._dtype: np.dtype[Any] = np.dtype(dtype)
+        self._parts: list[Ids] = []
+        self._count = 0
+        self._file: IO[bytes] | None = None
+        if expected > LARGE:
+            self._file = tempfile.TemporaryFile(dir=_existing(near))  # noqa: SIM115 - finish closes it
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, ids: Any) -> None:
+        """Add some ids at the end."""
+        block = np.asarray(ids, self._dtype)
+        self._count += len(block)
+        if self._file is None:
+            self._parts.append(block)
+        else:
+            self._file.write(block.tobytes())
+
+    def finish(self) -> Ids:
+        """All of them, ``[n]``."""
+        if self._file is None:
+            parts, self._parts = self._parts, []
+            return np.concatenate(parts) if parts else np.empty(0, self._dtype)
+        with self._file as file:
+            file.flush()
+            return np.memmap(file, self._dtype, mode="r", shape=(self._count,))
+
+
+def _existing(folder: Path | None) -> Path | None:
+    """The folder, or the nearest one above that is there already."""
+    if folder is None:
+        return None
+    return next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), None)
+
+
+def blocks(ids: Ids) -> Iterator[Ids]:
+    """The ids in order, a block at a time."""
+    for start in range(0, len(ids), BLOCK):
+        yield ids[start : start + BLOCK]
+
+
+class Lines(Sequence[Ids]):
+    """Sequences of ids ``[n_i]`` that lie one after the other in ``flat``; ``lengths`` are int64 ``[N]``."""
+
+    def __init__(self, flat: Ids, lengths: NDArray[np.int64]) -> None:
+        self._flat, self.lengths = flat, lengths
+        self._ends = np.cumsum(lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, i: int) -> Ids: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Ids]: ...
+    def __getitem__(self, i: int | slice) -> Ids | Sequence[Ids]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        end = self._ends[i]
+        line: Ids = self._flat[end - self.lengths[i] : end]
+        return line
+
+    def chosen(self, which: NDArray[np.int64]) -> Lines:
+        """Those of these numbers; nothing is copied but where they lie."""
+        lines = Lines(self._flat, self.lengths[which])
+        lines._ends = self._ends[which]
+        return lines
+
+
+def taken(sequences: Sequence[Ids], which: NDArray[np.int64]) -> Sequence[Ids]:
+    """The sequences of these numbers."""
+    return sequences.chosen(which) if isinstance(sequences, Lines) else [sequences[int(i)] for i in which]
+
+
+def lengths_of(sequences: Sequence[Ids]) -> NDArray[np.int64]:
+    """The lengths int64 ``[N]`` of sequences."""
+    return sequences.lengths if isinstance(sequences, Lines) else np.array([len(ids) for ids in sequences], np.int64)
