@@ -174,10 +174,12 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[f
 
 def _copied(text: str, trained: TrainedRun) -> str:
     """How much of a sampled stream is in the text trained on, as far as that is still there."""
+    from ..text.encoding import words_of
     from ..text.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
     from ..text.run_folder import RunConfig
     from ..text.training import held_out
+    from ..text.word_vocabulary import WordVocabulary
 
     vocabulary, config = trained.vocabulary, RunConfig.load(trained.folder)
     unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
@@ -189,8 +191,13 @@ def _copied(text: str, trained: TrainedRun) -> str:
         return unknown + "the text trained on is not there any more"
     if training.sha256 != config.sha256:
         return unknown + "the text trained on has changed"
-    sampled, learned = (vocabulary.encode(part) if unit == "word" else part for part in (text, training.content))
-    share = copied_share(sampled, learned[: -held_out(len(learned), config.options.val_fraction, f"{unit}s")], n)
+    learned = words_of(training, vocabulary) if isinstance(vocabulary, WordVocabulary) else None
+    total = training.length if learned is None else len(learned)
+    end = total - held_out(total, config.options.val_fraction, f"{unit}s")
+    if learned is None:
+        share = copied_share(text, training.until(end), n)
+    else:
+        share = copied_share(vocabulary.encode(text), learned[:end], n)
     if share is None:
         return unknown + f"it is shorter than {n} {unit}s"
     return f"{share:.1%} of its {grams} occur in the text trained on"

@@ -155,6 +155,11 @@ class WordEncoder:
         return Lines(self.ids(vocabulary), self._lengths)
 
 
+def words_of(text: Text, vocabulary: WordVocabulary) -> Ids:
+    """The ids of a text's tokens in a vocabulary that is there already, and of the end that follows them."""
+    return WordEncoder(text, lines=not vocabulary.sentences, keep_case=vocabulary.keep_case).ids(vocabulary)
+
+
 def _whole_pieces(blocks: Iterable[str]) -> Iterator[str]:
     """The text of some blocks, cut where a piece without white space begins, and nowhere in white space."""
     rest = ""

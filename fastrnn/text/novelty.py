@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .source import BLOCK
 from .vocabulary import code_points
 
 Hashes = NDArray[np.uint64]
@@ -28,14 +29,34 @@ def known_lines(lines: list[str], known: Hashes) -> list[bool]:
     return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
 
 
-def copied_share(text: str | Ids, training: str | Ids, n: int) -> float | None:
+def copied_share(text: str | Ids, training: str | Ids | Iterable[str], n: int) -> float | None:
     """The share of a text's n-grams that occur in the training text; None if it is shorter than n.
 
-    Of characters, or of tokens whose ids ``[n]`` are given.
+    Of characters, or of tokens whose ids ``[n]`` are given. The training text may come in pieces.
     """
     if len(text) < n:
         return None
-    return float(np.isin(_ngrams(text, n), _ngrams(training, n)).mean())
+    wanted = _ngrams(text, n)
+    distinct = np.unique(wanted)
+    found = np.zeros(len(distinct), np.bool_)
+    for block in _overlapping(training, n):
+        hashes = _ngrams(block, n)
+        places = np.minimum(np.searchsorted(distinct, hashes), len(distinct) - 1)
+        found[places[distinct[places] == hashes]] = True
+    return float(np.isin(wanted, distinct[found]).mean())
+
+
+def _overlapping(training: str | Ids | Iterable[str], n: int) -> Iterator[str | Ids]:
+    """The training text in blocks, each with the end of the one before, so that no n-gram is cut."""
+    if isinstance(training, (str, np.ndarray)):
+        for start in range(0, len(training), BLOCK):
+            yield training[max(0, start - n + 1) : start + BLOCK]
+        return
+    end = ""
+    for block in training:
+        whole = end + block
+        yield whole
+        end = whole[max(0, len(whole) - n + 1) :]
 
 
 def _ngrams(text: str | Ids, n: int) -> NDArray[Any]:

@@ -47,7 +47,13 @@ class Text:
     @property
     def head(self) -> str:
         """The beginning: all of a text that is not long."""
-        return next(self._blocks(HEAD), "")
+        found, size = [], 0
+        for block in self._blocks(HEAD):
+            found.append(block)
+            size += len(block)
+            if size >= HEAD:
+                break
+        return "".join(found)[:HEAD]
 
     @cached_property
     def sha256(self) -> str:
@@ -68,6 +74,14 @@ class Text:
         for block in self._blocks(BLOCK):
             yield block
             self._advance(len(block))
+
+    def until(self, end: int) -> Iterator[str]:
+        """The first ``end`` characters, as :meth:`blocks`."""
+        for block in self.blocks():
+            if end <= 0:
+                return
+            yield block[:end]
+            end -= len(block)
 
     def items(self) -> Iterator[list[str]]:
         """The items of a text read as lines, many at a time: lines without white space around them, blank ones left out."""

@@ -1,0 +1,240 @@
+"""Texts too large for memory: read in blocks, encoded in blocks, evaluated on a sample; the same bits as in one piece."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from fastrnn.cli import main
+from fastrnn.text import encoding, ids, reading, source
+from fastrnn.text.batching import IGNORED
+from fastrnn.text.encoding import WordEncoder
+from fastrnn.text.evaluation import LineEvaluation, StreamEvaluation
+from fastrnn.text.novelty import copied_share
+from fastrnn.text.options import make_options
+from fastrnn.text.reading import TextError, TextFormat
+from fastrnn.text.source import FileText, Text
+from fastrnn.text.tokens import EOS, tokenize
+from fastrnn.text.training import make_trainer
+from fastrnn.training import baselines, checkpoint, pace
+
+ODD = (
+    "\n \nÜnïcode… “Ende.” Und\u2003weiter!)\n\n \n\tΣΊΣΥΦΟΣ ΟΔΟΣ. <unk> 3.14 sea-coal ... -- !!\r\n12:30 क़लम। "  # noqa: RUF001
+    'e\u0301 n\u0303o\x0b\x0c\u2028 x\rO\'er the 10,000 hills. ("Why?") she\n\n\n said; 東京都。\U0001f600 ends.  \n'
+)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of a few characters, so that they end everywhere; every text is a large one."""
+    for module, size in ((source, 7), (ids, 5), (baselines, 11)):
+        monkeypatch.setattr(module, "BLOCK", size)
+    for module in (source, ids):
+        monkeypatch.setattr(module, "LARGE", 1)
+    monkeypatch.setattr(baselines, "TABLE", 100)
+    monkeypatch.setattr(encoding, "REMEMBERED", 10)
+
+
+def _written(tmp_path, *contents):
+    paths = [tmp_path / f"{i}.txt" for i in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content.encode())
+    return paths
+
+
+@pytest.mark.parametrize("contents", [[ODD], [ODD * 3, "end", ODD], ["\ufeffab\r", "\ncd\r\n"]])
+def test_files_in_blocks_are_the_files_in_one_piece(tmp_path, monkeypatch, contents):
+    paths = _written(tmp_path, *contents)
+    whole = reading.read(paths)
+    assert type(whole) is Text
+    for size in (1, 2, 3, 7, 64):
+        monkeypatch.setattr(source, "BLOCK", size)
+        monkeypatch.setattr(source, "LARGE", 1)
+        large = reading.read(paths)
+        assert type(large) is FileText
+        assert large == whole
+        assert (large.content, large.length, large.sha256) == (whole.content, len(whole.content), whole.sha256)
+        assert large.head == whole.content
+        items = [item for some in large.items() for item in some]
+        assert items == [item for some in whole.items() for item in some] == reading.items(whole.content)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "taken"),
+    [
+        ("utf-8-sig", TextFormat(lower=True)),
+        ("utf-8", TextFormat(column=2)),
+        ("cp1253", TextFormat("cp1253", column=1, lower=True)),
+        ("utf-16", TextFormat()),
+        ("gb18030", TextFormat("gb18030")),
+    ],
+)
+def test_what_is_taken_from_files_is_taken_in_blocks(tmp_path, small_blocks, monkeypatch, encoding, taken):
+    content = "ΣΊΣΥΦΟΣ\tΟΔΟΣ\r\n\r\na b\tΣ\n" * 5 + "end\tΣΑΣ"  # noqa: RUF001
+    path = tmp_path / "text.txt"
+    path.write_bytes(content.encode(encoding))
+    large = reading.read([path], taken)
+    monkeypatch.setattr(source, "LARGE", 10**6)
+    whole = reading.read([path], taken)
+    assert (type(large), type(whole)) == (FileText, Text)
+    assert large.content == whole.content == taken.taken(content, "text")
+    assert large == whole
+
+
+def test_a_line_without_the_column_is_named_in_a_large_file(tmp_path, small_blocks):
+    (path,) = _written(tmp_path, "a\tb\n" * 50 + "c\n" + "a\tb\n")
+    with pytest.raises(TextError, match="line 51 has 1 column"):
+        reading.read([path], TextFormat(column=2))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"fine\xe9 line\n" * 9, "is not UTF-8: byte 0xe9 at offset 4"),
+        ("wide text\n".encode("utf-16-le") * 9, "it looks like utf-16-le"),
+        (b" \n" * 99, "has only white space"),
+    ],
+)
+def test_faults_of_large_files_are_told_as_those_of_small_ones(tmp_path, small_blocks, data, message):
+    path = tmp_path / "text.txt"
+    path.write_bytes(data)
+    with pytest.raises(TextError, match=message):
+        reading.read([path])
+
+
+def test_a_file_that_changes_is_told(tmp_path, small_blocks):
+    (path,) = _written(tmp_path, "abc\n" * 9)
+    text = reading.read([path])
+    path.write_text("abc\n" * 8)
+    with pytest.raises(TextError, match="changed while it was read"):
+        list(text.blocks())
+
+
+@pytest.mark.parametrize("keep_case", [True, False])
+def test_words_in_blocks_are_the_words_in_one_piece(small_blocks, keep_case):
+    rng = np.random.default_rng(0)
+    pieces = [*"abΣς.!?…)\"'”1,:-<>", " ", " ", "\n", "\n", "\t", "\u0301", "\u2003", "unk", "<unk>", "don't", "3.14"]
+    texts = [ODD, "", "x", "\n\n", *("".join(rng.choice(pieces, 60)) for _ in range(300))]
+    for text in texts:
+        words = WordEncoder(Text(text, ()), lines=False, keep_case=keep_case)
+        names = list(words.counts(slice(0, 0)))
+        assert [names[i] for i in words._numbers] == [*tokenize(text, keep_case=keep_case), EOS], repr(text)
+
+
+@pytest.mark.parametrize("reading_", ["lines", "stream"])
+@pytest.mark.parametrize("kind", ["chars", "words"])
+def test_a_large_text_trains_as_a_small_one(tmp_path, request, kind, reading_):
+    (path,) = _written(tmp_path, ODD * 8)
+    options = make_options(reading_, kind, hidden=4, layers=1, embedding=3, batch=3, seq_length=9)
+    made = []
+    for fixture in (None, "small_blocks"):
+        if fixture:
+            request.getfixturevalue(fixture)
+        trainer, _, data = make_trainer(reading.read([path]), options, tmp_path / "runs" / "new")
+        batches = [data.batches.next() for _ in range(20)]
+        made.append((data, batches, list(data.evaluation()), trainer.task.train_step()))
+    (small, *ours), (large, *theirs) = made
+    assert large.vocabulary == small.vocabulary
+    assert (large.sizes, large.unknown) == (small.sizes, small.unknown)
+    assert large.baselines == pytest.approx(small.baselines, rel=1e-12)  # only the order of the sum is another
+    assert reading_ == "stream" or list(large.train_items) == list(small.train_items)
+    assert ours[2] == theirs[2]
+    for mine, other in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+        for name in ("inputs", "targets", "lengths", "tokens", "first"):
+            np.testing.assert_array_equal(getattr(mine, name), getattr(other, name))
+    assert list(tmp_path.iterdir()) == [path]  # the file of ids has no name
+
+
+def test_ids_take_the_smallest_type(tmp_path, monkeypatch):
+    monkeypatch.setattr(ids, "LARGE", 10)
+    writer = ids.IdWriter(ids.smallest_type(65), 11, tmp_path / "not" / "there")
+    writer.add([1, 2])
+    writer.add(np.arange(5))
+    found = writer.finish()
+    assert isinstance(found, np.memmap)
+    assert (found.dtype, found.tolist()) == (np.uint8, [1, 2, 0, 1, 2, 3, 4])
+    assert [ids.smallest_type(count) for count in (1, 256, 257, 65536, 65537)] == [
+        np.uint8, np.uint8, np.uint16, np.uint16, np.uint32,
+    ]  # fmt: skip
+
+
+# Samples of what is held out
+
+
+def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
+    held = np.arange(1000) % 7
+    evaluation = StreamEvaluation(held, 4, 10)
+    everything, sample = list(evaluation()), list(evaluation(100))
+    assert sum(batch.tokens for batch in everything) == evaluation.tokens == 1000
+    assert 100 <= sum(batch.tokens for batch in sample) < 140
+    for mine, other in zip(sample, everything, strict=False):
+        np.testing.assert_array_equal(mine.targets, other.targets)
+    assert (sample[-1].targets != IGNORED).all()  # of each part alike
+
+
+def test_a_sample_of_lines_has_lines_of_all_lengths():
+    lines = [np.full(n % 50 + 1, n % 9) for n in range(500)]
+    evaluation = LineEvaluation(lines, 16, 9)
+    total = sum(len(line) + 1 for line in lines)
+    assert evaluation.tokens == total == sum(batch.tokens for batch in evaluation())
+    sample = list(evaluation(total // 10))
+    assert sum(batch.tokens for batch in sample) == pytest.approx(total / 10, rel=0.05)
+    lengths = np.concatenate([batch.lengths for batch in sample])
+    assert set(lengths) == set(range(2, 52))
+    assert sum(batch.tokens for batch in evaluation(10 * total)) == total
+
+
+def test_a_task_evaluates_its_sample_until_it_is_asked_for_all():
+    options = make_options("stream", hidden=4, layers=1, embedding=0, batch=4, seq_length=10)
+    trainer, _, data = make_trainer(ODD * 40, options)
+    task = trainer.task
+    in_full = task.evaluate()
+    held = data.evaluation.tokens
+    task.limit_evaluation(held // 4, held)  # small enough
+    assert (task.evaluated, task.evaluate()) == ((held, held), in_full)
+    task.limit_evaluation(held // 4, 0)
+    sampled = task.evaluate()
+    assert task.evaluated == (held // 4, held)
+    assert sampled != in_full
+    assert task.evaluate() == sampled
+    assert task.evaluate_in_full() == in_full
+    other = make_trainer(ODD * 40, options)[0].task
+    other.load_state_dict(task.state_dict())
+    assert other.evaluate() == sampled
+
+
+SMALL = ["--hidden", "4", "--layers", "1", "--batch", "4", "--seq-length", "8", "--max-steps", "20", "--reading", "stream"]
+
+
+def test_a_run_says_what_it_was_evaluated_on(tmp_path, capsys, monkeypatch, small_blocks):
+    monkeypatch.setattr(pace, "SMALL", 0)
+    monkeypatch.setattr(pace, "SAMPLED_LEAST", 30)
+    (path,) = _written(tmp_path, ODD * 20)
+    run = tmp_path / "run"
+    assert main(["train", "chars", str(path), *SMALL, "--out", str(run)]) == 0
+    out = capsys.readouterr().out
+    held = int(re.search(r" ([\d,]+) held out", out)[1].replace(",", ""))
+    line = f"evaluated on 30 of the {held:,} characters held out, always the same ones; on all of them at the end"
+    assert out.count(line) == 1
+    assert re.search(r"best validation loss \d\.\d{4} nats .*, at step \d+, on the sample of 30 characters", out)
+    said = float(re.search(r"validation loss on all that is held out: (\d\.\d{4}) nats per character", out)[1])
+    best = checkpoint.load(run / "best.safetensors")
+    trainer = make_trainer(reading.read([path]), make_options("stream", hidden=4, layers=1, batch=4, seq_length=8))[0]
+    for name, param in trainer.task.named_parameters():
+        param.assign(best.model[name])
+    assert said == pytest.approx(trainer.task.evaluate_in_full(), abs=6e-5)
+    assert best.state["task"]["evaluated"] == 30
+    assert main(["train", "chars", "--resume", "--max-steps", "22", "--out", str(run)]) == 0
+    assert "on the sample of 30 characters" in capsys.readouterr().out
+
+
+# Novelty
+
+
+def test_copied_text_is_found_in_blocks(small_blocks):
+    whole = copied_share("abcdefghij xyzxyzxyz", ODD + "abcdefghij" + ODD, 5)
+    assert copied_share("abcdefghij xyzxyzxyz", Text(ODD + "abcdefghij" + ODD, ()).blocks(), 5) == whole == 6 / 16
+    assert copied_share(np.arange(9), np.arange(3, 30).astype(np.uint8), 4) == 3 / 6
+    assert copied_share("abc", ODD, 5) is None
