@@ -19,6 +19,7 @@ from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.run_folder import JazzConfig, load_player, load_songs, save_songs
 from fastrnn.music.songs import Song
+from fastrnn.serialization import load_arrays, save_arrays
 from fastrnn.training import checkpoint
 from fastrnn.training.folder import RunError
 
@@ -79,7 +80,7 @@ def test_a_run_folder_is_complete_and_says_what_it_is(tmp_path, capsys):
     assert "improvise with: fastrnn improvise" in output
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.json", "pieces.json", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png", "samples.txt"
+        "config.json", "songs.safetensors", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png", "samples.txt"
     }  # fmt: skip
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["format"] == "fastrnn-jazz"
@@ -354,7 +355,11 @@ def test_damaged_run_folders(run, tmp_path, capsys):
         "config.json", json.dumps({name: config[name] for name in config if name != "options"}).encode()
     )
     assert "is not the configuration of a jazz model" in error("config.json", b'{"format": "fastrnn-chars", "version": 1}')
-    assert "pieces.json is damaged" in error("pieces.json", b'{"train": []}')
+    whole = (run / "songs.safetensors").read_bytes()
+    assert f"{tmp_path}/copy/songs.safetensors is truncated or damaged" in error("songs.safetensors", whole[:-1])
+    assert f"{tmp_path}/copy/songs.safetensors is not a safetensors file" in error("songs.safetensors", b'{"train": []}')
+    other = (run / "best.safetensors").read_bytes()
+    assert f"{tmp_path}/copy/songs.safetensors is damaged: it does not hold songs" in error("songs.safetensors", other)
     assert "best.safetensors" in error("best.safetensors", b"nothing")
     deep = f"{tmp_path}/copy/config.json is damaged: it is nested more than 200 deep"
     assert error("config.json", b"[" * 100_000) == deep
@@ -363,9 +368,81 @@ def test_damaged_run_folders(run, tmp_path, capsys):
 
 def test_a_run_folder_without_songs(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy")
-    (tmp_path / "copy" / "pieces.json").unlink()
+    (tmp_path / "copy" / "songs.safetensors").unlink()
     fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
-    assert fault == f"{tmp_path}/copy lacks pieces.json, the songs of the run"
+    assert fault == f"{tmp_path}/copy lacks songs.safetensors, the songs of the run"
+
+
+def _old_songs(run):
+    """What older versions wrote to pieces.json."""
+    songs = load_songs(run)
+    content = {name: [song.to_json() for song in getattr(songs, name)] for name in ("train", "held_out")}
+    return json.loads(json.dumps(content))
+
+
+def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
+    shutil.copytree(run, tmp_path / "old")
+    (tmp_path / "old" / "songs.safetensors").unlink()
+    (tmp_path / "old" / "pieces.json").write_text(json.dumps(_old_songs(run)))
+    assert load_songs(tmp_path / "old") == load_songs(run)
+    shutil.copytree(run, tmp_path / "new")
+    for name in ("old", "new"):
+        _train("--resume", "--max-steps", 6, "--out", tmp_path / name)
+    old, new = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("old", "new"))
+    assert all(np.array_equal(old[name], new[name]) for name in new)
+    _train(*SMALL, "--max-steps", 2, "--out", tmp_path / "old", "--overwrite")
+    assert not (tmp_path / "old" / "pieces.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("onset", 10**9, "a song has a note that cannot be, or that lasts beyond its end at "),
+        ("onset", -1, "a song has a note that cannot be, or that lasts beyond its end at "),
+        ("duration", 0, "a song has a note that cannot be, or that lasts beyond its end at "),
+        ("pitch", 128, "a song has a note that cannot be, or that lasts beyond its end at "),
+        ("chord", 99, "a song has a chord without a symbol"),
+        ("chord_tick", -1, "a tick must be at least 0, got -1"),
+        ("metre_tick", 10**9, "a song lasts 20,000 quarters at most, got the tick 1000000000"),
+        ("numerator", 400, "a metre of 400/4 cannot be written as MIDI"),
+        ("denominator", 3, "a metre of 4/3 cannot be written as MIDI"),
+        ("bpm", 1e-320, "a tempo of 9.99989e-321 quarters a minute cannot be written as MIDI"),
+        ("bpm", np.nan, "a tempo must lie in (0, inf], got nan"),
+        ("counts", -1, "it lacks the sizes of its songs"),
+    ],
+)
+def test_damaged_songs(run, tmp_path, name, value, fault):
+    path = tmp_path / "songs.safetensors"
+    arrays, texts = load_arrays(run / "songs.safetensors")
+    arrays[name].flat[0] = value
+    save_arrays(path, arrays, texts)
+    with pytest.raises(RunError) as caught:
+        load_songs(tmp_path)
+    assert str(caught.value).startswith(f"{path} is damaged: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("title", None, "the title of a song must be a string, got None"),
+        ("part", 1, "a song must have the name of a part, and a list of symbols"),
+        ("program", 128, "program must be at most 127, got 128"),
+        ("length", 10**12, "a song lasts 20,000 quarters at most, got the tick 1000000000000"),
+        ("length", 1, "a song has a note that cannot be, or that lasts beyond its end at 1"),
+        ("symbols", ["H7"] * 99, "expected a chord"),
+        ("swing", 0.9, "swing must lie in [0.5, 0.72], got 0.9"),
+        ("is_drum", "no", "is_drum must be True or False, got 'no'"),
+    ],
+)
+def test_damaged_heads_of_songs(run, tmp_path, name, value, fault):
+    path = tmp_path / "songs.safetensors"
+    arrays, texts = load_arrays(run / "songs.safetensors")
+    heads = json.loads(texts["songs"])
+    heads[0][name] = value
+    save_arrays(path, arrays, {**texts, "songs": json.dumps(heads)})
+    with pytest.raises(RunError) as caught:
+        load_songs(tmp_path)
+    assert str(caught.value).startswith(f"{path} is damaged: {fault}")
 
 
 @pytest.mark.parametrize(
@@ -385,8 +462,8 @@ def test_a_run_folder_without_songs(run, tmp_path, capsys):
         ("title", None, "the title of a song must be a string, got None"),
     ],
 )
-def test_damaged_songs(run, tmp_path, name, value, fault):
-    songs = json.loads((run / "pieces.json").read_text())
+def test_damaged_songs_of_older_runs(run, tmp_path, name, value, fault):
+    songs = _old_songs(run)
     songs["train"][0][name] = value
     (tmp_path / "pieces.json").write_text(json.dumps(songs))
     with pytest.raises(RunError) as caught:
@@ -398,14 +475,14 @@ def test_songs_of_another_model(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy")
     songs = load_songs(run)
     low = Song("low", Piece((Part("melody", notes=(Note(0, 6, 20),)),)))
-    save_songs(tmp_path / "copy" / "pieces.json", replace(songs, held_out=(low,)))
+    save_songs(tmp_path / "copy" / "songs.safetensors", replace(songs, held_out=(low,)))
     fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
-    assert fault == f"{tmp_path}/copy/pieces.json is damaged: part must have pitches in 48..88, got 20 at tick 0"
+    assert fault == f"{tmp_path}/copy/songs.safetensors is damaged: part must have pitches in 48..88, got 20 at tick 0"
 
 
 def test_a_song_may_last_as_long_as_a_file(tmp_path):
     longest = Song("long", Piece((Part("melody", notes=(Note(0, 6, 60), Note(240_000, 1, 62))),)))
-    save_songs(tmp_path / "pieces.json", Split((longest,), (longest,)))
+    save_songs(tmp_path / "songs.safetensors", Split((longest,), (longest,)))
     assert load_songs(tmp_path).train == (longest,)
 
 

@@ -299,7 +299,7 @@ def test_accents_are_off_the_beats_of_each_bar(metres, length, beats):
 def _player(*parts):
     """One that has learned those parts, each a program and pitches, as far as an instrument asks."""
     made = [Part("", program, notes=tuple(Note(6 * i, 6, p) for i, p in enumerate(pitches))) for program, *pitches in parts]
-    return SimpleNamespace(songs=SimpleNamespace(train=[SimpleNamespace(part=part) for part in made]))
+    return SimpleNamespace(songs=SimpleNamespace(train=[Song("", Piece((part,))) for part in made]))
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_no_output_takes_the_place_of_what_is_needed(run, tmp_path, capsys):
 
     for out in (lick, tmp_path / "link.mid", tmp_path / ".." / tmp_path.name / "lick.mid"):
         assert fault(primer=lick, out=out) == f"--out {out} is the file of --primer, which it would overwrite"
-    for name in ("pieces.json", "best.safetensors"):
+    for name in ("songs.safetensors", "best.safetensors"):
         assert fault(out=run / name) == f"--out {run / name} is a file of the run, which it would overwrite"
     curve = tmp_path / "run" / "loss.png"
     assert fault(roll=curve) == f"--roll {curve} is a file of the run, which it would overwrite"

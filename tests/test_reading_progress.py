@@ -22,7 +22,22 @@ def test_redirected_output_gets_one_line_after_a_second(clock, capsys):
         for _ in range(10):
             clock[0] += 0.5
             bar.advance()
-    assert capsys.readouterr() == ("", "reading: 2 of 10 files after 1 s, about 5 s in all\n")
+    assert capsys.readouterr() == ("", "reading: 3 of 10 files after 1 s, about 5 s in all\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.2, "30 of 1,500 files after 6 s, about 300 s in all"),  # a fiftieth has been read
+        (6.0, "3 of 1,500 files after 12 s"),  # too few to tell how long it will take
+    ],
+)
+def test_the_line_waits_until_it_can_tell_the_time(clock, capsys, seconds, expected):
+    with reading_progress("reading", 0, "files") as bar:
+        for done in range(1, 40):
+            clock[0] += seconds
+            bar.show(done, 1500)
+    assert capsys.readouterr().err == f"reading: {expected}\n"
 
 
 def test_what_is_read_within_a_second_shows_nothing(clock, capsys):
@@ -61,5 +76,5 @@ def test_a_terminal_gets_a_bar_that_goes_away_also_after_an_error(clock, monkeyp
     with pytest.raises(OSError, match="gone"):
         read()
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
-    assert re.search(r"reading .*1,000 of 4,000 files.*3,000 of 4,000 files", shown, re.DOTALL)
+    assert re.search(r"reading .*2,000 of 4,000 files.*3,000 of 4,000 files", shown, re.DOTALL)
     assert terminal.getvalue().endswith("\x1b[2K")  # the bar's line is erased

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--primer-part is for --primer")
     player = load_player(arguments.folder)
     tell_checkpoint(arguments.folder)
-    pieces = [song.piece for song in player.songs.train]
+    pieces = [song.frame for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
     form = Form.of(_choruses(changes, arguments.choruses))

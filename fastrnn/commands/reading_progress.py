@@ -12,10 +12,12 @@ from ..console import is_terminal, note
 
 PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
 REFRESH_SECONDS = 0.1
+# The line of redirected output waits until the time can be foretold, but not for longer than this.
+FORETELLING, LINE_SECONDS = 0.02, 10.0
 
 
 class ReadingProgress:
-    """Shows how much of ``total`` has been read, in ``unit``, once that has taken :data:`PATIENCE_SECONDS`.
+    """Shows how much of ``total`` has been read, in ``unit``, :data:`PATIENCE_SECONDS` after the first of it.
 
     A terminal gets a bar on standard error. Redirected output gets one line, with an estimate of the time. Without a
     console (``sys.stderr`` is None) nothing is shown.
@@ -24,23 +26,32 @@ class ReadingProgress:
     def __init__(self, what: str, total: float, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0.0
-        self._started = self._shown = time.perf_counter()
+        self._first: tuple[float, float] | None = None  # the time of the first call, and what was done by then
+        self._shown = 0.0
         self._bar: Any = None
-        self._waiting = total > 0  # nothing has been shown yet, and something may be
+        self._waiting = True  # nothing has been shown yet
 
     def advance(self, count: float = 1) -> None:
         """Count what has been read, and show it when that is due."""
-        self.done += count
+        self.show(self.done + count, self.total)
+
+    def show(self, done: float, total: float) -> None:
+        """Take over how much of how much has been read, and show it when that is due."""
+        self.done, self.total = done, total
         now = time.perf_counter()
-        if self._waiting and now - self._started >= PATIENCE_SECONDS:
-            self._waiting = False
-            self._bar = _bar(self.what)
-            if self._bar is None:
-                self._print_line(now - self._started)
+        self._first = self._first or (now, done)  # what comes before, such as starting processes, tells nothing of the speed
+        seconds = now - self._first[0]
+        if self._waiting and seconds >= PATIENCE_SECONDS:
+            self._bar = self._bar or _bar(self.what)
+            if self._bar is not None:
+                self._waiting = False
+            elif done >= FORETELLING * total or seconds >= LINE_SECONDS:
+                self._waiting = False
+                self._print_line(seconds, self._first[1])
         if self._bar is not None and now - self._shown >= REFRESH_SECONDS:
             self._shown = now
             text = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
-            self._bar.update(self._bar.task_ids[0], completed=min(1.0, self.done / self.total), text=text)
+            self._bar.update(self._bar.task_ids[0], completed=min(1.0, self.done / max(self.total, 1)), text=text)
             self._bar.refresh()
 
     def close(self) -> None:
@@ -49,8 +60,9 @@ class ReadingProgress:
             self._bar.stop()
             self._bar = None
 
-    def _print_line(self, seconds: float) -> None:
-        whole = f", about {seconds * self.total / self.done:.0f} s in all" if 0 < self.done < self.total else ""
+    def _print_line(self, seconds: float, before: float) -> None:
+        can_tell = before < self.done < self.total and self.done >= FORETELLING * self.total
+        whole = f", about {seconds * self.total / (self.done - before):.0f} s in all" if can_tell else ""
         read = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
         note(f"{self.what}: {read} after {seconds:.0f} s{whole}")
 

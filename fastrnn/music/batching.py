@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..losses import IGNORED
-from .chords import chord_table
 from .jazz_model import in_bar, last_pitches
 from .piece import after_line
-from .songs import Song
-from .tokens import clock, encode, keys, transposed
+from .song import Song
+from .tokens import clock, encode_notes, keys, transposed
 from .vocabulary import PITCH, UNIT, PartVocabulary
 
 Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 NOTHING = -1  # before the first token
 PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
+MOST_STEPS = 2**17  # of a batch for evaluation, padding included: 18 MB of inputs
 ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
 
 
@@ -48,28 +47,27 @@ class Batch:
 class Line:
     """A song as arrays.
 
-    ``ids`` int64 ``[N]`` without the end; ``bars`` the ticks at which bars begin, int64; ``chord_ticks`` those at which
-    chords begin, int64 ``[M]``, and ``chords`` their features, float32 ``[M+1,24]``, first those of no chord; ``length``
-    in ticks; ``moves`` by how many semitones it can be transposed.
+    ``ids`` ``[N]`` without the end; ``bars`` the ticks at which bars begin; ``chord_ticks`` those at which chords begin,
+    ``[M]``, and ``chords`` their features, which are 0 or 1, ``[M+1,24]``, first those of no chord; ``length`` in ticks;
+    ``moves`` by how many semitones it can be transposed. Lines of songs have small integers: there may be millions of them.
     """
 
-    ids: Ids
-    bars: Ids
-    chord_ticks: Ids
-    chords: Floats
+    ids: NDArray[Any]
+    bars: NDArray[Any]
+    chord_ticks: NDArray[Any]
+    chords: NDArray[Any]
     length: int
     moves: tuple[int, ...] = (0,)
 
     @classmethod
     def of(cls, song: Song, vocabulary: PartVocabulary, *, transpose: bool = False) -> Line:
         """Raises ValueError for notes outside of the vocabulary."""
-        piece = song.piece
-        ids = encode(song.part, vocabulary, end=False)
-        ticks = np.array([tick for tick, _ in piece.chords], np.int64)
-        chords = chord_table(chord for _, chord in piece.chords)
-        length = int(piece.bar_ends()[-1])  # whole bars, so that what is joined to it begins on the beat
+        frame = song.frame
+        ids = encode_notes(*song.notes, vocabulary, end=False).astype(np.min_scalar_type(len(vocabulary) - 1))
+        length = int(frame.bar_ends()[-1])  # whole bars, so that what is joined to it begins on the beat
         moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
-        return cls(ids, piece.bars(), ticks, chords, length, moves)
+        bars, chords = frame.bars().astype(np.int32), song.chord_features().astype(np.uint8)
+        return cls(ids, bars, song.columns["chord_tick"], chords, length, moves)
 
     def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
         """The same, higher by that many semitones."""
@@ -100,8 +98,9 @@ class Line:
         ``token, chord, position, last, before, target``: chord is float32 ``[N,24]``, all others are int64 ``[N]``. See
         :func:`fastrnn.music.jazz_model.jazz_model`.
         """
+        ids = np.asarray(ids, np.int64)
         ticks = clock(ids, vocabulary)[:-1]
-        chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")]
+        chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")].astype(np.float32)
         token = np.concatenate([[NOTHING], ids[:-1]])
         return token, chord, in_bar(after_line(self.bars, ticks)), *last_pitches(ids, vocabulary), ids
 
@@ -124,9 +123,10 @@ class SongBatches:
             raise ValueError("songs must hold at least one, got none")
         self._songs, self._vocabulary = songs, vocabulary
         self.batch, self._length, self._seed = batch, length, seed
-        windows = [(i, start) for i, song in enumerate(songs) for start in range(0, max(1, len(song.ids)), length)]
-        self._windows = windows
+        per_song = [-(-max(1, len(song.ids)) // length) for song in songs]
+        self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window, and that of all
         self._position = 0  # sequences given so far
+        self._order = 0, np.empty(0, np.int64)  # of windows: an epoch, and its order once it is needed
 
     def next(self) -> Batch:
         """The next batch."""
@@ -135,9 +135,8 @@ class SongBatches:
         return padded(sequences)
 
     def _sequence(self, number: int) -> tuple[Any, ...]:
-        epoch, place = divmod(number, len(self._windows))
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._windows))
-        song, start = self._windows[order[place]]
+        epoch, place = divmod(number, int(self._first_windows[-1]))
+        song, start = self._window(epoch, place)
         rng = np.random.default_rng([self._seed, epoch, place])
         line = self._in_a_key(self._songs[song], rng)
         ending = rng.random() < ENDING
@@ -148,6 +147,14 @@ class SongBatches:
         ids = np.append(line.ids, self._vocabulary.end)
         window = slice(start, start + self._length)
         return tuple(array[window] for array in line.steps(ids, self._vocabulary))
+
+    def _window(self, epoch: int, place: int) -> tuple[int, int]:
+        """The song that is due at a place of an epoch, and the token at which its window begins."""
+        if self._order[0] != epoch or not len(self._order[1]):
+            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(int(self._first_windows[-1]))
+        window = int(self._order[1][place])
+        song = int(np.searchsorted(self._first_windows, window, side="right")) - 1
+        return song, (window - int(self._first_windows[song])) * self._length
 
     def _in_a_key(self, line: Line, rng: np.random.Generator) -> Line:
         return line.moved(line.moves[rng.integers(len(line.moves))], self._vocabulary)
@@ -162,11 +169,19 @@ class SongBatches:
 
 
 def evaluation(songs: Sequence[Line], vocabulary: PartVocabulary, batch: int) -> Iterator[Batch]:
-    """The songs whole, with their ends, in batches."""
-    sequences = [song.steps(np.append(song.ids, vocabulary.end), vocabulary) for song in songs]
-    sequences.sort(key=lambda sequence: len(sequence[0]))
-    for i in range(0, len(sequences), batch):
-        yield padded(sequences[i : i + batch])
+    """The songs whole, with their ends, in batches of at most ``batch`` and, unless it is a single one, MOST_STEPS."""
+    together: list[Line] = []
+    for song in sorted(songs, key=lambda song: len(song.ids)):
+        if together and (len(together) == batch or (len(together) + 1) * (len(song.ids) + 1) > MOST_STEPS):
+            yield _whole(together, vocabulary)
+            together = []
+        together.append(song)
+    if together:
+        yield _whole(together, vocabulary)
+
+
+def _whole(songs: Sequence[Line], vocabulary: PartVocabulary) -> Batch:
+    return padded([song.steps(np.append(song.ids, vocabulary.end), vocabulary) for song in songs])
 
 
 def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
@@ -184,10 +199,10 @@ def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
 
 def range_of(songs: Sequence[Song]) -> tuple[int, int]:
     """The lowest and the highest pitch. Raises ValueError where there is no note."""
-    pitches = [note.pitch for song in songs for note in song.part.notes]
+    pitches = [song.notes[2] for song in songs if len(song.notes[2])]
     if not pitches:
         raise ValueError("songs must have notes, got none")
-    return min(pitches), max(pitches)
+    return int(min(map(np.min, pitches))), int(max(map(np.max, pitches)))
 
 
 def vocabulary_for(songs: Sequence[Song], polyphonic: bool, transpose: bool) -> PartVocabulary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,28 @@ from ..graph import Model
 from ..layers.parameter import Parameter
 from ..losses import IGNORED, softmax_cross_entropy
 from ..training import Trainer
-from ..training.baselines import baselines
+from ..training.baselines import baselines_of_pairs
 from ..training.model_size import TRAINING_COPIES, check_batch, check_model
 from ..training.options import make_config, make_optimizer, make_schedule
-from .batching import Ids, Line, SongBatches, evaluation, lines, vocabulary_for
+from .batching import Line, SongBatches, evaluation, lines, vocabulary_for
 from .jazz_model import jazz_model, parameter_count
+from .key_counts import pairs_in_keys
 from .options import JazzOptions
-from .songs import Song, cut
-from .tokens import transposed
+from .song import Song
+from .songs import cut
 from .vocabulary import PartVocabulary
 
 EVALUATED = 16  # songs at a time
+CHUNK = 512  # tokens of each of them: memory does not grow with the length of songs
+# Evaluation takes a token half the time of training. So it takes a tenth of what the steps between two evaluations do.
+SAMPLED_SHARE, SAMPLED_LEAST = 0.2, 2**14  # tokens of the sample: of those that are trained on meanwhile, and at least
 
 
 class JazzTask:
-    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from."""
+    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from.
+
+    ``held_out`` are the songs that :meth:`evaluate` takes.
+    """
 
     def __init__(
         self,
@@ -55,13 +62,7 @@ class JazzTask:
 
     def evaluate(self) -> float:
         """The mean loss over the songs held out, each from its beginning to its end, nats per token."""
-        total, tokens = 0.0, 0
-        for batch in evaluation(self._held_out, self._vocabulary, EVALUATED):
-            logits = self.model(*batch.inputs, lengths=batch.lengths)
-            loss, _ = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED, reduction="sum")
-            total += loss
-            tokens += batch.tokens
-        return total / tokens
+        return mean_loss(self.model, self._held_out, self._vocabulary)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the songs, and the random state."""
@@ -71,6 +72,35 @@ class JazzTask:
         """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
         self.batches.load_state_dict(state["batches"])
         self._rng.bit_generator.state = state["rng"]
+
+
+def mean_loss(
+    model: Model, songs: Sequence[Line], vocabulary: PartVocabulary, *, advance: Callable[[int], None] | None = None
+) -> float:
+    """Return the model's mean loss over whole songs, nats per token; ``advance`` is called with numbers of songs done."""
+    total, tokens = 0.0, 0
+    for batch in evaluation(songs, vocabulary, EVALUATED):
+        state = None
+        for start in range(0, len(batch.targets), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            # Without lengths: what follows the end of a song comes too late to change what counts.
+            logits, state = model.stream(*(array[chunk] for array in batch.inputs), state=state)
+            loss, _ = softmax_cross_entropy(logits, batch.targets[chunk], ignore_index=IGNORED, reduction="sum")
+            total += loss
+        tokens += batch.tokens
+        if advance:
+            advance(len(batch.lengths))
+    return total / tokens
+
+
+def evaluated(held_out: Sequence[Line], options: JazzOptions) -> list[Line]:
+    """Return the songs held out that are evaluated during training: all, or a fixed random choice where they are many."""
+    limit = max(SAMPLED_LEAST, int(SAMPLED_SHARE * options.eval_every * options.batch * options.seq_length))
+    chosen: list[int] = []
+    for i in np.random.default_rng([options.seed, 2]).permutation(len(held_out)).tolist():
+        if not chosen or sum(len(held_out[j].ids) + 1 for j in (*chosen, i)) <= limit:
+            chosen.append(i)
+    return [held_out[i] for i in sorted(chosen)]
 
 
 @dataclass(frozen=True)
@@ -105,11 +135,15 @@ def split(songs: Sequence[Song], fraction: float, seed: int) -> Split:
 
 @dataclass(frozen=True)
 class Data:
-    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token."""
+    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token.
+
+    ``evaluated`` are the songs held out that are evaluated during training.
+    """
 
     vocabulary: PartVocabulary
     train: list[Line]
     held_out: list[Line]
+    evaluated: list[Line]
     baselines: dict[str, float]
 
     @property
@@ -123,13 +157,9 @@ def prepare(songs: Split, options: JazzOptions, polyphonic: bool) -> Data:
     vocabulary = vocabulary_for([*songs.train, *songs.held_out], polyphonic, options.transpose)
     train = lines(songs.train, vocabulary, transpose=options.transpose)
     held_out = lines(songs.held_out, vocabulary)
-    counted = [_ended(transposed(line.ids, vocabulary, move), vocabulary) for line in train for move in line.moves]
-    asked = [_ended(line.ids, vocabulary) for line in held_out]
-    return Data(vocabulary, train, held_out, baselines(counted, asked, len(vocabulary)))
-
-
-def _ended(ids: Ids, vocabulary: PartVocabulary) -> Ids:
-    return np.append(ids, vocabulary.end)
+    asked = [np.append(line.ids, vocabulary.end) for line in held_out]
+    losses = baselines_of_pairs(*pairs_in_keys(train, vocabulary), asked, len(vocabulary))
+    return Data(vocabulary, train, held_out, evaluated(held_out, options), losses)
 
 
 def make_model(
@@ -178,7 +208,7 @@ def make_trainer(
     check_batch(options, 2 * len(data.vocabulary) + options.layers * options.hidden)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
-    task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
+    task = JazzTask(model, batches, data.evaluated, data.vocabulary, dropout_rng)
     optimizer = make_optimizer(options, task.named_parameters())
     config = make_config(options, overwrite=overwrite)
     return Trainer(task, optimizer, make_schedule(options), config, out), model, data

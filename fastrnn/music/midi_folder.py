@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from os.path import realpath
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from .midi import MidiError, library, read_midi
+from .midi import MidiError, library, read_midi_with_repairs
 from .piece import Piece
+from .processes import map_in_order
 
 SUFFIXES = (".mid", ".midi")
 
+Read = TypeVar("Read")
+Reader = Callable[[Path], tuple[Read, Counter[str]]]  # what is in a file, and what was repaired in it
+
+
+class FileCache(Protocol[Read]):
+    """What was read before."""
+
+    def recall(self, path: Path, /) -> tuple[Read, Counter[str]] | None:
+        """Return what a reader made of a file; None if that is not known."""
+
+    def keep(self, path: Path, reading: Read, repairs: Counter[str], /) -> None:
+        """Remember what a reader made of a file."""
+
 
 @dataclass(frozen=True)
-class Collection:
-    """The pieces that were read, each with its file, and the files that were not, each with the reason in one line."""
+class Collection(Generic[Read]):
+    """What was read, each with its file, and the files that were not, each with the reason in one line.
 
-    pieces: tuple[tuple[Path, Piece], ...]
+    ``repairs`` counts what was repaired or skipped within files, by phrases, and ``repaired`` is how many files had any.
+    """
+
+    pieces: tuple[tuple[Path, Read], ...]
     skipped: tuple[tuple[Path, str], ...]
+    repairs: Counter[str]
+    repaired: int
 
 
 def read_collection(
     paths: Iterable[str | Path], *, report: Callable[[str], None] | None = None, **options: Any
-) -> Collection:
+) -> Collection[Piece]:
     """The pieces of files and folders; a folder stands for all MIDI files in it and below, in the order of their paths.
 
     A file or a folder in a folder that cannot be read is skipped, and ``report`` is called with the line that says why; what
@@ -33,34 +55,128 @@ def read_collection(
     :func:`fastrnn.music.midi.read_midi`. Raises MidiError for a folder without MIDI files or without one that can be read,
     OSError for one that cannot be listed, and as ``read_midi`` does for a file.
     """
+    return collect(paths, partial(read_midi_with_repairs, **options), report=report, processes=1)
+
+
+def collect(
+    paths: Iterable[str | Path],
+    reader: Reader[Read],
+    *,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
+    cache: FileCache[Read] | None = None,
+) -> Collection[Read]:
+    """Collect what ``reader`` makes of files and folders, as :func:`read_collection` does, which says what is raised.
+
+    The reader raises MidiError or OSError for a file that cannot be read. Many files are read by ``processes``, see
+    :func:`fastrnn.music.processes.map_in_order`; the result does not depend on them. ``progress`` is called with the number
+    of files read so far and that of all. What the ``cache`` knows is not read, and it keeps what is.
+    """
     library()
-    pieces: dict[str, tuple[Path, Piece]] = {}  # by the path without links
-    skipped: dict[str, tuple[Path, str]] = {}
+    listed = [_Listed.of(Path(path)) for path in paths]
+    files: dict[str, Path] = {}  # each once, by the path without links, under its first name
+    for found in listed:
+        for place, file in found.files.items():
+            files.setdefault(place, file)
+    gathered = _Gathered[Read](report)
+    tried: set[str] = set()
+    with closing(_outcomes(reader, list(files.values()), processes, cache)) as outcomes:
+        for found in listed:
+            for folder, fault in found.faults.items():
+                gathered.skip(folder, fault)
+            for place, file in found.files.items():
+                if place in gathered.pieces or (place in tried and found.is_folder):
+                    continue
+                # What a folder has told of must be sound where it is named: it is read again, for an error of that name.
+                outcome = _outcome(reader, file) if place in tried else next(outcomes)
+                tried.add(place)
+                gathered.add(place, file, outcome, must_be_sound=not found.is_folder)
+                if progress:
+                    progress(len(tried), len(files))
+            found.check(gathered.pieces)
+    return gathered.collection()
 
-    def skip(file: Path, error: Exception) -> None:
-        if realpath(file) not in skipped:
-            skipped[realpath(file)] = file, _line(error)
-            if report:
-                report(f"skipped: {_line(error)}")
 
-    for path in map(Path, paths):
-        is_folder = path.is_dir()
-        found, faults = midi_files(path) if is_folder else ([path], {})
-        for folder, fault in faults.items():
-            skip(folder, fault)
-        files = {realpath(file): file for file in found}
-        for place, file in files.items():
-            if place in pieces or (is_folder and place in skipped):
+Outcome = tuple[Read, Counter[str]] | MidiError | OSError
+
+
+def _outcomes(
+    reader: Reader[Read], files: Sequence[Path], processes: int | None, cache: FileCache[Read] | None
+) -> Generator[Outcome[Read]]:
+    """Yield what comes of reading each file, in order."""
+    known = {file: found for file in files if (found := cache.recall(file))} if cache else {}
+    made = map_in_order(partial(_outcome, reader), [file for file in files if file not in known], processes)
+    with closing(made):
+        for file in files:
+            if file in known:
+                yield known.pop(file)
                 continue
-            try:
-                pieces[place] = file, read_midi(file, **options)
-            except (MidiError, OSError) as error:
-                if not is_folder:
-                    raise
-                skip(file, error)
-        if not pieces.keys() & files.keys():
-            raise MidiError(f"{path} has no MIDI file that can be read: {len(files)} skipped")
-    return Collection(tuple(pieces.values()), tuple(skipped.values()))
+            outcome = next(made)
+            if cache and not isinstance(outcome, Exception):
+                cache.keep(file, *outcome)
+            yield outcome
+
+
+def _outcome(reader: Reader[Read], file: Path) -> Outcome[Read]:
+    try:
+        return reader(file)
+    except (MidiError, OSError) as error:
+        return error
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A path that is to be read: its files by their paths without links, and its folders that cannot be listed."""
+
+    path: Path
+    is_folder: bool
+    files: dict[str, Path]
+    faults: dict[Path, OSError]
+
+    @classmethod
+    def of(cls, path: Path) -> _Listed:
+        """Raises MidiError or OSError as :func:`midi_files` does."""
+        found, faults = midi_files(path) if path.is_dir() else ([path], {})
+        return cls(path, path.is_dir(), {realpath(file): file for file in found}, faults)
+
+    def check(self, pieces: Mapping[str, Any]) -> None:
+        """Raise MidiError where none of the files is among the pieces."""
+        if not pieces.keys() & self.files.keys():
+            raise MidiError(f"{self.path} has no MIDI file that can be read: {len(self.files)} skipped")
+
+
+class _Gathered(Generic[Read]):
+    """What has been read so far."""
+
+    def __init__(self, report: Callable[[str], None] | None) -> None:
+        self.pieces: dict[str, tuple[Path, Read]] = {}  # by the path without links
+        self._skipped: dict[str, tuple[Path, str]] = {}
+        self._repairs: Counter[str] = Counter()
+        self._repaired = 0
+        self._report = report
+
+    def skip(self, file: Path, error: Exception) -> None:
+        place = realpath(file)
+        if place not in self._skipped:
+            self._skipped[place] = file, _line(error)
+            if self._report:
+                self._report(f"skipped: {_line(error)}")
+
+    def add(self, place: str, file: Path, outcome: Outcome[Read], *, must_be_sound: bool) -> None:
+        if isinstance(outcome, Exception):
+            if must_be_sound:
+                raise outcome
+            self.skip(file, outcome)
+            return
+        piece, repairs = outcome
+        self.pieces[place] = file, piece
+        self._repairs.update(repairs)
+        self._repaired += bool(repairs)
+
+    def collection(self) -> Collection[Read]:
+        pieces, skipped = tuple(self.pieces.values()), tuple(self._skipped.values())
+        return Collection(pieces, skipped, self._repairs, self._repaired)
 
 
 def midi_files(folder: Path) -> tuple[list[Path], dict[Path, OSError]]:

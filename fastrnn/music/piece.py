@@ -168,20 +168,25 @@ def separated(notes: Iterable[Note]) -> tuple[Note, ...]:
     A note ends where the same pitch is struck again, at the latest. Of several with the same onset and pitch one stays, as
     long and as loud as the longest and the loudest.
     """
-    kept: dict[tuple[int, int], Note] = {}
-    for note in notes:
-        other = kept.setdefault((note.onset, note.pitch), note)
-        if other is not note:
-            longest, loudest = max(note.duration, other.duration), max(note.velocity, other.velocity)
-            kept[note.onset, note.pitch] = replace(note, duration=longest, velocity=loudest)
-    following: dict[int, int] = {}  # pitch -> the onset of its next note
-    result = []
-    for place in sorted(kept, reverse=True):
-        note = kept[place]
-        room = following.get(note.pitch, note.end) - note.onset
-        result.append(note if note.duration <= room else replace(note, duration=room))
-        following[note.pitch] = note.onset
-    return tuple(reversed(result))
+    columns = separated_columns(*Part(notes=tuple(notes)).arrays())
+    return tuple(map(Note, *(column.tolist() for column in columns)))
+
+
+def separated_columns(
+    onset: NDArray[np.int64], duration: NDArray[np.int64], pitch: NDArray[np.int64], *others: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], ...]:
+    """Return the notes of :func:`separated` as arrays ``[N]``; of each of ``others``, such as velocity, the largest."""
+    order = np.lexsort((pitch, onset))
+    onset, pitch = onset[order], pitch[order]
+    is_first = np.append(True, (np.diff(onset) != 0) | (np.diff(pitch) != 0))[: len(onset)]
+    starts = np.flatnonzero(is_first)
+    onset, pitch = onset[starts], pitch[starts]
+    largest = [np.maximum.reduceat(column[order], starts) if len(starts) else column for column in (duration, *others)]
+    by_pitch = np.lexsort((onset, pitch))
+    is_same = np.diff(pitch[by_pitch]) == 0  # as that of the next note
+    struck, again = by_pitch[:-1][is_same], by_pitch[1:][is_same]
+    largest[0][struck] = np.minimum(largest[0][struck], onset[again] - onset[struck])
+    return onset, largest[0], pitch, *largest[1:]
 
 
 def merged(parts: Iterable[Part], name: str = "") -> Part:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..checks import describe
 from ..graph import Model
-from ..serialization import write_atomically
+from ..serialization import FileFormatError, load_arrays
 from ..training import checkpoint, folder
-from ..training.folder import CONFIG, PIECES, Kernels, RunError, damaged, read_json
+from ..training.folder import CONFIG, PIECES, SONGS, Kernels, RunError, damaged, read_json
+from . import song_files
 from .jazz_task import Split, make_model
 from .options import JazzOptions
-from .songs import Song
-from .tokens import encode
+from .song import Song
+from .tokens import encode_notes
 from .vocabulary import PartVocabulary
 
 
@@ -55,28 +55,52 @@ class JazzConfig:
 
 
 def save_songs(path: Path, songs: Split) -> None:
-    """Write ``pieces.json``: with it a run needs its files no more. Raises OSError."""
-    content = {name: [song.to_json() for song in getattr(songs, name)] for name in ("train", "held_out")}
-    write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
+    """Write ``songs.safetensors``: with it a run needs its files no more. Raises OSError."""
+    song_files.save(path, [*songs.train, *songs.held_out], {"train": str(len(songs.train))})
 
 
 def load_songs(where: str | Path) -> Split:
-    """Read a folder's ``pieces.json``. Raises RunError when it is not there or not what :func:`save_songs` wrote."""
-    path = Path(where) / PIECES
+    """Read a folder's ``songs.safetensors``, or the ``pieces.json`` of a folder that an older version wrote.
+
+    Raises RunError when there is neither, or when it is not what :func:`save_songs` wrote.
+    """
+    path = songs_file(where)
     try:
-        content = read_json(path)
+        train, held_out = (_from_json if path.name == PIECES else _from_arrays)(path)
     except FileNotFoundError:
-        raise RunError(f"{where} lacks {PIECES}, the songs of the run") from None
+        raise RunError(f"{where} lacks {SONGS}, the songs of the run") from None
+    if not train or not held_out:
+        raise RunError(f"{path} is damaged: it has no songs")
+    return Split(tuple(train), tuple(held_out))
+
+
+def songs_file(where: str | Path) -> Path:
+    """Return the path of a folder's songs."""
+    new, old = Path(where) / SONGS, Path(where) / PIECES
+    return old if old.exists() and not new.exists() else new
+
+
+def _from_arrays(path: Path) -> tuple[list[Song], list[Song]]:
+    try:
+        arrays, texts = load_arrays(path)
+    except FileFormatError as error:
+        raise RunError(str(error)) from error
     with damaged(path):
-        train, held_out = (tuple(Song.from_json(song) for song in content[name]) for name in ("train", "held_out"))
-        if not train or not held_out:
-            raise ValueError("it has no songs")
-        return Split(train, held_out)
+        songs, texts = song_files.unpack(arrays, texts)
+        count = int(texts["train"])
+        return songs[:count], songs[count:]
+
+
+def _from_json(path: Path) -> tuple[list[Song], list[Song]]:
+    content = read_json(path)
+    with damaged(path):
+        train, held_out = ([Song.from_json(song) for song in content[name]] for name in ("train", "held_out"))
+        return train, held_out
 
 
 def writers(config: JazzConfig, songs: Split) -> dict[str, Callable[[Path], None]]:
     """What writes a new run's files, by their names."""
-    return {CONFIG: config.save, PIECES: lambda path: save_songs(path, songs)}
+    return {CONFIG: config.save, SONGS: lambda path: save_songs(path, songs)}
 
 
 @dataclass(frozen=True)
@@ -102,7 +126,7 @@ def load_player(where: str | Path, *, backend: str | None = None) -> Player:
     checkpoint.check_fits(path, arrays, model.named_parameters())
     model.load_state_dict(arrays)
     songs = load_songs(where)
-    with damaged(Path(where) / PIECES):
+    with damaged(songs_file(where)):
         for song in (*songs.train, *songs.held_out):
-            encode(song.part, config.vocabulary)  # raises ValueError for notes that the model has no tokens for
+            encode_notes(*song.notes, config.vocabulary)  # raises ValueError for notes that the model has no tokens for
     return Player(model, config, songs)

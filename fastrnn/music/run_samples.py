@@ -22,7 +22,7 @@ def sample_writer(
     model: Model, songs: Split, data: Data, path: Path, seed: int, *, show: Callable[[str], None] = say
 ) -> SampleWriter:
     """A callback that improvises at each evaluation: in the metre of most songs, their range, their places in a beat."""
-    form = Form.of(progression(PROGRESSION, metre=commonest_metre(song.piece for song in songs.train)))
+    form = Form.of(progression(PROGRESSION, metre=commonest_metre(song.frame for song in songs.train)))
     low, high = range_of(songs.train)
     places = places_of(data.train, data.vocabulary)
 

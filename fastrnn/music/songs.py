@@ -4,111 +4,91 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import checks
 from . import corpus
 from .changes import changes_of
-from .chords import Chord, ChordError, parse_chord
+from .chords import Chord, ChordError
 from .harmony import infer_chords
 from .instruments import KEYBOARDS
-from .midi import LONGEST, MidiError
-from .midi_folder import Collection, read_collection
-from .midi_writing import check_writable
-from .piece import TICKS, Note, Part, Piece, bar_length, merged
+from .midi import MidiError, read_midi_with_repairs
+from .midi_folder import Collection, collect
+from .piece import Part, Piece, bar_length, merged
+from .reading_cache import Reading, ReadingCache
 from .roles import chord_part_of, melody_of, part_named, skyline
+from .song import Song as Song  # for those who take it from here
 
 VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
 _ROOMIEST = (255, 1)  # the longest bar that a file can have
 
 Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
-Notes = tuple[tuple[int, int, int], ...]  # onset, duration, pitch
-
-
-@dataclass(frozen=True, slots=True)
-class Song:
-    """A part to learn from: ``piece`` has that part alone, and the chords."""
-
-    title: str
-    piece: Piece
-
-    @property
-    def part(self) -> Part:
-        """The part."""
-        return self.piece.parts[0]
-
-    @property
-    def swing(self) -> float:
-        """The piece's."""
-        return self.piece.swing
-
-    def to_json(self) -> dict[str, Any]:
-        """What it is built from again; how loud notes are is left out."""
-        piece = self.piece
-        return {
-            "title": self.title,
-            "swing": self.swing,
-            "program": self.part.program,
-            "length": piece.length,
-            "metres": piece.metres,
-            "tempos": piece.tempos,
-            "chords": [(tick, chord.symbol) for tick, chord in piece.chords],
-            "notes": [(note.onset, note.duration, note.pitch) for note in self.part.notes],
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Song:
-        """From :meth:`to_json`.
-
-        Raises what :func:`fastrnn.training.folder.damaged` turns into a RunError for what is none, and for what no file can
-        be: a piece that could not be written, or is longer than what is read.
-        """
-        part = Part("melody", value["program"], notes=tuple(Note(*note) for note in value["notes"]))
-        chords = tuple((_tick(tick), parse_chord(symbol)) for tick, symbol in value["chords"])
-        metres, tempos = (tuple((_tick(tick), *rest) for tick, *rest in value[name]) for name in ("metres", "tempos"))
-        piece = Piece((part,), metres, tempos, chords, value["length"], value["swing"])
-        if not isinstance(value["title"], str):
-            raise TypeError(f"the title of a song must be a string, got {checks.describe(value['title'])}")
-        if not part.notes:
-            raise ValueError("a song has no notes")
-        _tick(piece.length)
-        check_writable(piece)
-        return cls(value["title"], piece)
-
-
-def _tick(value: object) -> int:
-    """A place in a song. Raises TypeError or ValueError for what is none, or behind the end of the longest piece."""
-    tick = checks.positive_int("a tick", value, 0)
-    if tick > (LONGEST + 1) * TICKS:  # what begins at the very end may last longer once it is on the grid
-        raise ValueError(f"a song lasts {LONGEST:,} quarters at most, got the tick {checks.describe(tick)}")
-    return tick
 
 
 @dataclass(frozen=True)
 class Library:
-    """Songs and where they are from: ``sources`` are paths, or ``corpus:jazz``. ``polyphonic``: notes sound together."""
+    """Songs and where they are from: ``sources`` are paths, or ``corpus:jazz``. ``polyphonic``: notes sound together.
+
+    ``skipped`` are the files that were not used, each with the reason; ``repairs`` counts what was repaired within the
+    others, by phrases, and ``repaired`` is how many files had any.
+    """
 
     songs: tuple[Song, ...]
     sources: tuple[str, ...]
     polyphonic: bool
     skipped: tuple[tuple[Path, str], ...] = ()
+    repairs: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
 
     @property
     def sha256(self) -> str:
-        """The hash of all songs, in hexadecimal."""
-        text = json.dumps([self.polyphonic, *(song.to_json() for song in self.songs)])
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The hash of all songs, in hexadecimal: that of their JSON, in one list."""
+        found = hashlib.sha256(f"[{json.dumps(self.polyphonic)}".encode())
+        for song in self.songs:  # one after the other: the text of all is large
+            found.update(f", {json.dumps(song.to_json())}".encode())
+        found.update(b"]")
+        return found.hexdigest()
 
 
 def embedded() -> Library:
     """The choruses that come with the package."""
     songs = tuple(Song(tune.title, tune.piece) for tune in corpus.tunes())
     return Library(songs, (CORPUS,), polyphonic=False)
+
+
+@dataclass(frozen=True)
+class SongReader:
+    """Reads the song of a MIDI file; the options are those of :func:`read`. It can be sent to other processes."""
+
+    voices: str = "auto"
+    melody: str | None = None
+    chords: str | None = None
+    changes: str | None = None
+
+    def __call__(self, path: Path) -> tuple[Reading, Counter[str]]:
+        """Return what is read, and what was repaired. Raises MidiError and OSError as ``read_midi`` does."""
+        piece, repairs = read_midi_with_repairs(path)
+        is_solo = all(part.program in KEYBOARDS for part in piece.parts if not part.is_drum)
+        polyphonic = self.voices == "all" or (self.is_open and is_solo)
+        try:
+            song = _song(path, piece, polyphonic=polyphonic, melody=self.melody, chords=self.chords, changes=self.changes)
+        except ValueError as error:
+            return Reading(None, f"{path}: {error.fault if isinstance(error, ChordError) else error}", is_solo), repairs
+        return Reading(song, "", is_solo), repairs
+
+    @property
+    def is_open(self) -> bool:
+        """Whether each file tells by itself if it is read as a line, until all have been read."""
+        return self.voices == "auto" and self.melody is None
+
+    def settled(self, polyphonic: bool) -> SongReader:
+        """The reader that reads all files alike."""
+        return replace(self, voices="all" if polyphonic else "line")
 
 
 def read(
@@ -119,6 +99,8 @@ def read(
     chords: str | None = None,
     changes: str | None = None,
     report: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = 1,
 ) -> Library:
     """The songs of MIDI files and of folders, where a bad file is reported and skipped, as is a song that is there already.
 
@@ -126,60 +108,85 @@ def read(
     but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
     Chords are ``changes``, as :func:`fastrnn.music.changes.changes_of` takes them, over and over, a bar of them for each bar
     of the file, where they are given; else they are inferred from the part called ``chords``; else they are the file's own,
-    or inferred from what accompanies the melody, or from all that sounds. Raises MidiError and OSError as
-    :func:`fastrnn.music.midi_folder.read_collection` does, ChordError for changes that are none, and MidiError for a file
-    itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``, or with bars too short for the
-    changes.
+    or inferred from what accompanies the melody, or from all that sounds. ``progress`` is called with the numbers of files
+    that have been read and of all. With ``processes`` other than 1 (None: one for each CPU) many files are read by several,
+    and what is read is kept for the next time, see :mod:`fastrnn.music.reading_cache`; the songs are the same.
+
+    Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does, ChordError for changes that are
+    none, and MidiError for a file itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``, or
+    with bars too short for the changes.
     """
     checks.choice("voices", voices, VOICES)
     if changes is not None:
         changes_of(changes, metre=_ROOMIEST)  # what is wrong in any metre is said before a file is read
     tell = (lambda line: report(checks.printable(line))) if report else None
-    collection = read_collection(paths, report=tell)
-    polyphonic = voices == "all" or (voices == "auto" and melody is None and _solo_keyboard(collection))
-    song_of = partial(_song, polyphonic=polyphonic, melody=melody, chords=chords, changes=changes)
-    songs, faults = _different_songs(collection, song_of, {Path(path) for path in paths})
+    reader = SongReader(voices, melody, chords, changes)
+    cache = None
+    if processes != 1:
+        cache = ReadingCache([sorted(str(Path(path).absolute()) for path in paths), asdict(reader)])
+    try:
+        collection, polyphonic = _collect(paths, reader, cache, report=tell, progress=progress, processes=processes)
+    finally:
+        if cache:
+            cache.save()
+    readings = dict(collection.pieces)
+    songs, faults = _different_songs(readings, {Path(path) for path in paths})
     for _, fault in faults:
         if tell:
             tell(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
     sources = tuple(str(Path(path).absolute()) for path in paths)
-    return Library(songs, sources, polyphonic, (*collection.skipped, *faults))
+    skipped = (*collection.skipped, *faults)
+    return Library(songs, sources, polyphonic, skipped, collection.repairs, collection.repaired)
+
+
+def _collect(
+    paths: Sequence[str | Path], reader: SongReader, cache: ReadingCache | None, **options: Any
+) -> tuple[Collection[Reading], bool]:
+    """What is in the files, and whether notes sound together; ``options`` are those of ``collect``.
+
+    Where that depends on what most files are, the others are read again.
+    """
+
+    def collected(paths: Sequence[str | Path], reader: SongReader) -> Collection[Reading]:
+        return collect(paths, reader, cache=cache.view(reader.voices) if cache else None, **options)
+
+    collection = collected(paths, reader)
+    if not reader.is_open:
+        return collection, reader.voices == "all"
+    solo = sum(reading.is_solo for _, reading in collection.pieces)
+    polyphonic = 2 * solo > len(collection.pieces)
+    others = [path for path, reading in collection.pieces if reading.is_solo != polyphonic]
+    if others:
+        again = dict(collected(others, reader.settled(polyphonic)).pieces)
+        collection = replace(collection, pieces=tuple((path, again.get(path, each)) for path, each in collection.pieces))
+    return collection, polyphonic
 
 
 def _different_songs(
-    collection: Collection, song_of: Callable[[Path, Piece], Song], named: Container[Path]
+    readings: Mapping[Path, Reading], named: Container[Path]
 ) -> tuple[tuple[Song, ...], list[tuple[Path, str]]]:
-    """What ``song_of`` makes of the pieces, no song twice, and the files that are left out, each with why in one line.
+    """The songs that were read, none twice, and the files that are left out, each with why in one line.
 
-    Raises MidiError where ``song_of`` raises ValueError for one of the files that are ``named``.
+    Raises MidiError for one of the files that are ``named`` where it has no song.
     """
-    songs: dict[Notes, tuple[Path, Song]] = {}
+    songs: dict[bytes, tuple[Path, Song]] = {}
     faults: list[tuple[Path, str]] = []
-    for path, piece in collection.pieces:
-        try:
-            song = song_of(path, piece)
-        except ValueError as error:
-            fault = f"{path}: {error.fault if isinstance(error, ChordError) else error}"
+    for path, (song, fault, _) in readings.items():
+        if song is None:
             if path in named:
-                raise MidiError(fault) from error
+                raise MidiError(fault)
             faults.append((path, fault))
             continue
-        first, _ = songs.setdefault(_notes(song), (path, song))
+        first, _ = songs.setdefault(_same_for_the_same_music(song), (path, song))
         if first is not path:  # learned from once only: the other might be held out
             faults.append((path, f"{path} is the same music as {first}"))
     return tuple(song for _, song in songs.values()), faults
 
 
-def _notes(song: Song) -> Notes:
-    """What two songs have in common that are the same music."""
-    return tuple((note.onset, note.duration, note.pitch) for note in song.part.notes)
-
-
-def _solo_keyboard(collection: Collection) -> bool:
-    solo = [all(part.program in KEYBOARDS for part in piece.parts if not part.is_drum) for _, piece in collection.pieces]
-    return 2 * sum(solo) > len(solo)
+def _same_for_the_same_music(song: Song) -> bytes:
+    return hashlib.sha256(b"".join(column.tobytes() for column in song.notes)).digest()
 
 
 def _song(
@@ -255,4 +262,4 @@ def cut(song: Song, start: int, end: int) -> Song:
 
     part = replace(song.part, notes=notes)
     metres, tempos, chords = (moved(changes) for changes in (piece.metres, piece.tempos, piece.chords))
-    return replace(song, piece=Piece((part,), metres, tempos, chords, end - start, piece.swing))
+    return Song(song.title, Piece((part,), metres, tempos, chords, end - start, piece.swing))

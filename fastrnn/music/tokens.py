@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks
-from .piece import Note, Part, separated
+from .piece import Note, Part, separated, separated_columns
 from .vocabulary import DURATION, PITCH, SHIFT, UNIT, PartVocabulary
 
 Ids = NDArray[np.int64]
@@ -25,8 +25,12 @@ def encode(part: Part, vocabulary: PartVocabulary, *, end: bool = True) -> Ids:
     Raises ValueError for a note outside the vocabulary's range, and for notes that sound together where it is a line
     (:func:`fastrnn.music.roles.skyline` makes one).
     """
-    notes = separated(part.notes)
-    onset, duration, pitch, _ = Part(notes=notes).arrays()
+    return encode_notes(*part.arrays()[:3], vocabulary, end=end)
+
+
+def encode_notes(onset: Ids, duration: Ids, pitch: Ids, vocabulary: PartVocabulary, *, end: bool = True) -> Ids:
+    """Encode notes given as three integer arrays ``[number of notes]`` in any order, as :func:`encode` does a part."""
+    onset, duration, pitch = separated_columns(onset, duration, pitch)
     outside = np.flatnonzero((pitch < vocabulary.low) | (pitch > vocabulary.high))
     if len(outside):
         limits = f"{vocabulary.low}..{vocabulary.high}"

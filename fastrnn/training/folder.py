@@ -21,7 +21,8 @@ from ..serialization import remove_leftovers, write_atomically
 from .loop import BEST, LAST, METRICS
 
 CONFIG, SAMPLES, CURVE, LINES, PIECES = "config.json", "samples.txt", "loss.png", "lines.safetensors", "pieces.json"
-FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES)  # what runs of all kinds may hold
+SONGS = "songs.safetensors"  # in place of PIECES, which older versions wrote
+FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # what runs of all kinds may hold
 VERSION = 1
 
 
@@ -183,7 +184,7 @@ def replacing(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> It
             write(staged[name])
         with _aside(folder / CONFIG):
             yield
-        for name in (SAMPLES, CURVE, LINES, PIECES):
+        for name in (SAMPLES, CURVE, LINES, PIECES, SONGS):
             (folder / name).unlink(missing_ok=True)
         for name in sorted(staged, key=lambda name: name == CONFIG):
             staged[name].replace(folder / name)
