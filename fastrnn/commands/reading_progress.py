@@ -101,6 +101,6 @@ def _bar(what: str) -> Any:
         # What is printed to a terminal goes above the bar; what is printed to a file has to reach the file.
         redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
-    bar.add_task("", total=1.0, text="")
+    bar.add_task("", total=1.0, text=" ")
     bar.start()
     return bar

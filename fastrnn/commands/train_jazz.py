@@ -34,8 +34,7 @@ or are given with --changes. Files are read onto a grid of 12 ticks a quarter, w
 and learned in all twelve keys. A file that comes twice is learned from once.
 
 Many files are read by several processes, and what was read is kept in ~/.cache/fastrnn (or $XDG_CACHE_HOME/fastrnn): the
-next training on the same files starts at once. Where many songs are held out, a fixed choice of them is evaluated during
-training, and all at the end.
+next training on the same files starts at once.
 
 A run folder holds config.json, songs.safetensors (what was learned from: the files are not needed again),
 best.safetensors and last.safetensors (checkpoints), metrics.csv (losses in nats per token), loss.png and samples.txt
@@ -178,7 +177,7 @@ def _start(arguments: argparse.Namespace) -> int:
         with replacing(out, writers(config, songs)):
             trainer.claim_folder()
         _introduce(library.sources, songs, options, data, trainer)
-        return _run(trainer, model, data, out)
+        return _run(trainer, out)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -214,7 +213,7 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
     _introduce(config.sources, songs, options, data, trainer)
     print(f"going on from step {trainer.state.step}")
     tell_differences(config.kernels, kernels, config.options, options, trainer.state.step)
-    return _run(trainer, model, data, out)
+    return _run(trainer, out)
 
 
 def _prepared(
@@ -250,35 +249,17 @@ def _introduce(sources: tuple[str, ...], songs: Split, options: JazzOptions, dat
         f"split:    {len(songs.train)} songs ({train:,} tokens) to train on, in {keys:.0f} keys each, "
         f"{len(songs.held_out)} ({held:,} tokens) held out"
     )
-    if len(data.evaluated) < len(data.held_out):
-        sample = sum(len(line.ids) + 1 for line in data.evaluated)
-        print(f"evaluated: on {len(data.evaluated)} of those held out ({sample:,} tokens) on the way, on all at the end")
     print(f"to beat:  {counted} nats per token, held out")
     print(f"model:    {options.model.upper()} {options.layers} x {options.hidden}, {parameters:,} parameters")
     print(f"run:      {trainer.out}", flush=True)
 
 
-def _tell_whole_loss(model: Model, data: Data, out: Path) -> None:
-    """Say the loss of the best weights on all songs held out."""
-    from ..music.jazz_task import mean_loss
-    from ..training import checkpoint
-    from ..training.folder import best_checkpoint
-    from ..training.plots import PERPLEXITY
-
-    model.load_state_dict(checkpoint.load(best_checkpoint(out)).model)
-    with reading_progress("evaluating", len(data.held_out), "songs") as bar:
-        loss = mean_loss(model, data.held_out, data.vocabulary, advance=bar.advance)
-    print(f"on all {len(data.held_out)} songs held out: {loss:.4f} nats per token ({PERPLEXITY.text(loss)})")
-
-
-def _run(trainer: Trainer, model: Model, data: Data, out: Path) -> int:
+def _run(trainer: Trainer, out: Path) -> int:
     """Train, and say how it ended; the exit status."""
     from ..training.plots import PERPLEXITY
 
     prepare_kernels(training=True)
     status = finish(trainer.run(), out, NAME, "token", PERPLEXITY)
     if status == 0:
-        if len(data.evaluated) < len(data.held_out):
-            _tell_whole_loss(model, data, out)
         print(f'improvise with: fastrnn improvise {out} --changes "Dm7 | G7 | Cmaj7 | %" --out solo.mid')
     return status

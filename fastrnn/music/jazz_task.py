@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,10 @@ from .vocabulary import PartVocabulary
 
 EVALUATED = 16  # songs at a time
 CHUNK = 512  # tokens of each of them: memory does not grow with the length of songs
-# Evaluation takes a token half the time of training. So it takes a tenth of what the steps between two evaluations do.
-SAMPLED_SHARE, SAMPLED_LEAST = 0.2, 2**14  # tokens of the sample: of those that are trained on meanwhile, and at least
 
 
 class JazzTask:
-    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from.
-
-    ``held_out`` are the songs that :meth:`evaluate` takes.
-    """
+    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from."""
 
     def __init__(
         self,
@@ -46,6 +41,8 @@ class JazzTask:
     ) -> None:
         self.model, self.batches = model, batches
         self._held_out, self._vocabulary, self._rng = held_out, vocabulary, rng
+        self._limit: int | None = None  # tokens that are evaluated; None is all
+        self._sample: Sequence[Line] = held_out
         model.set_rng(rng)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
@@ -60,47 +57,69 @@ class JazzTask:
         backward(dlogits, need_dx=False)
         return loss, batch.tokens
 
+    @property
+    def evaluated(self) -> tuple[int, int]:
+        """The tokens that :meth:`evaluate` counts, and those held out."""
+        return _tokens(self._sample), _tokens(self._held_out)
+
+    def limit_evaluation(self, tokens: int, small: int) -> None:
+        """Let :meth:`evaluate` take at most ``tokens``, in whole songs, always the same, unless only ``small`` are held out.
+
+        It takes one song at least. The choice is part of :meth:`state_dict`.
+        """
+        self._limit_to(tokens if _tokens(self._held_out) > max(tokens, small) else None)
+
+    def _limit_to(self, tokens: int | None) -> None:
+        self._limit = tokens
+        self._sample = self._held_out if tokens is None else _some(self._held_out, tokens)
+
     def evaluate(self) -> float:
-        """The mean loss over the songs held out, each from its beginning to its end, nats per token."""
-        return mean_loss(self.model, self._held_out, self._vocabulary)
+        """The mean loss over the songs held out or their sample, each from its beginning to its end, nats per token."""
+        return self._mean_loss(self._sample)
+
+    def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
+        """The mean loss over all songs held out; ``advance`` is called with how many tokens more have been counted."""
+        return self._mean_loss(self._held_out, advance)
+
+    def _mean_loss(self, songs: Sequence[Line], advance: Callable[[int], None] = lambda tokens: None) -> float:
+        total, tokens = 0.0, 0
+        for batch in evaluation(songs, self._vocabulary, EVALUATED):
+            state = None
+            for start in range(0, len(batch.targets), CHUNK):
+                chunk = slice(start, start + CHUNK)
+                # Without lengths: what follows the end of a song comes too late to change what counts.
+                logits, state = self.model.stream(*(array[chunk] for array in batch.inputs), state=state)
+                targets = batch.targets[chunk]
+                loss, _ = softmax_cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+                total += loss
+                advance(int(np.count_nonzero(targets != IGNORED)))
+            tokens += batch.tokens
+        return total / tokens
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the songs, and the random state."""
-        return {"batches": self.batches.state_dict(), "rng": self._rng.bit_generator.state}
+        """The position in the songs, the random state, and what is evaluated."""
+        return {"batches": self.batches.state_dict(), "rng": self._rng.bit_generator.state, "evaluated": self._limit}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
         self.batches.load_state_dict(state["batches"])
         self._rng.bit_generator.state = state["rng"]
+        limit = state.get("evaluated")  # older versions evaluated all
+        self._limit_to(None if limit is None else int(limit))
 
 
-def mean_loss(
-    model: Model, songs: Sequence[Line], vocabulary: PartVocabulary, *, advance: Callable[[int], None] | None = None
-) -> float:
-    """Return the model's mean loss over whole songs, nats per token; ``advance`` is called with numbers of songs done."""
-    total, tokens = 0.0, 0
-    for batch in evaluation(songs, vocabulary, EVALUATED):
-        state = None
-        for start in range(0, len(batch.targets), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            # Without lengths: what follows the end of a song comes too late to change what counts.
-            logits, state = model.stream(*(array[chunk] for array in batch.inputs), state=state)
-            loss, _ = softmax_cross_entropy(logits, batch.targets[chunk], ignore_index=IGNORED, reduction="sum")
-            total += loss
-        tokens += batch.tokens
-        if advance:
-            advance(len(batch.lengths))
-    return total / tokens
-
-
-def evaluated(held_out: Sequence[Line], options: JazzOptions) -> list[Line]:
-    """Return the songs held out that are evaluated during training: all, or a fixed random choice where they are many."""
-    limit = max(SAMPLED_LEAST, int(SAMPLED_SHARE * options.eval_every * options.batch * options.seq_length))
+def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
+    """Choose songs at random, always the same ones, which have at most so many tokens together, but one at least."""
     chosen: list[int] = []
-    for i in np.random.default_rng([options.seed, 2]).permutation(len(held_out)).tolist():
-        if not chosen or sum(len(held_out[j].ids) + 1 for j in (*chosen, i)) <= limit:
+    for i in np.random.default_rng(0).permutation(len(songs)).tolist():
+        if not chosen or _tokens(songs[j] for j in (*chosen, i)) <= tokens:
             chosen.append(i)
-    return [held_out[i] for i in sorted(chosen)]
+    return [songs[i] for i in sorted(chosen)]
+
+
+def _tokens(songs: Iterable[Line]) -> int:
+    """The number of tokens of songs with their ends."""
+    return sum(len(song.ids) + 1 for song in songs)
 
 
 @dataclass(frozen=True)
@@ -135,21 +154,17 @@ def split(songs: Sequence[Song], fraction: float, seed: int) -> Split:
 
 @dataclass(frozen=True)
 class Data:
-    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token.
-
-    ``evaluated`` are the songs held out that are evaluated during training.
-    """
+    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token."""
 
     vocabulary: PartVocabulary
     train: list[Line]
     held_out: list[Line]
-    evaluated: list[Line]
     baselines: dict[str, float]
 
     @property
     def sizes(self) -> tuple[int, int]:
         """The number of tokens in both."""
-        return sum(len(line.ids) + 1 for line in self.train), sum(len(line.ids) + 1 for line in self.held_out)
+        return _tokens(self.train), _tokens(self.held_out)
 
 
 def prepare(songs: Split, options: JazzOptions, polyphonic: bool) -> Data:
@@ -159,7 +174,7 @@ def prepare(songs: Split, options: JazzOptions, polyphonic: bool) -> Data:
     held_out = lines(songs.held_out, vocabulary)
     asked = [np.append(line.ids, vocabulary.end) for line in held_out]
     losses = baselines_of_pairs(*pairs_in_keys(train, vocabulary), asked, len(vocabulary))
-    return Data(vocabulary, train, held_out, evaluated(held_out, options), losses)
+    return Data(vocabulary, train, held_out, losses)
 
 
 def make_model(
@@ -208,7 +223,7 @@ def make_trainer(
     check_batch(options, 2 * len(data.vocabulary) + options.layers * options.hidden)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
-    task = JazzTask(model, batches, data.evaluated, data.vocabulary, dropout_rng)
+    task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
     optimizer = make_optimizer(options, task.named_parameters())
     config = make_config(options, overwrite=overwrite)
     return Trainer(task, optimizer, make_schedule(options), config, out), model, data
