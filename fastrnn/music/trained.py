@@ -35,7 +35,7 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
     """
     if name is None:
         low, high = range_of(player.songs.train)
-        program = Counter(song.part.program for song in player.songs.train).most_common(1)[0][0]
+        program = Counter(song.head.program for song in player.songs.train).most_common(1)[0][0]
         ranges = [(known.low, known.high) for known in INSTRUMENTS.values() if known.program == program]
         bounds = [(max(low, lowest), min(high, highest)) for lowest, highest in ranges]
         return Instrument(program, *next((bound for bound in bounds if bound[0] <= bound[1]), (low, high)))
@@ -48,7 +48,7 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
 
 def usual_tempo(player: Player) -> float:
     """Return quarters a minute: what is usual in the songs, and that of one of them."""
-    return median_low(song.piece.tempos[0][1] for song in player.songs.train)
+    return median_low(song.frame.tempos[0][1] for song in player.songs.train)
 
 
 def usual_swing(player: Player, form: Form) -> float:
@@ -157,7 +157,7 @@ class JazzParts:
                 if value is not None:
                     raise ValueError(f"{name} is for changes, and none are given")
             return None
-        metre = metre or commonest_metre([song.piece for song in self.player.songs.train])
+        metre = metre or commonest_metre([song.frame for song in self.player.songs.train])
         return Form.of(changes_of(changes, key, metre).choruses(2 if choruses is None else choruses))
 
     def _played(self, form: Form | None, who: Instrument, choice: Choice, seed: int | None) -> Piece:
