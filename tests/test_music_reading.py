@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastrnn.cli import main
 from fastrnn.music import jazz_task, processes, reading_cache, song_files, songs
 from fastrnn.music.batching import SongBatches, evaluation, lines, vocabulary_for
 from fastrnn.music.jazz_model import jazz_model
@@ -24,9 +26,11 @@ from fastrnn.music.midi_folder import collect
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.run_folder import load_player
 from fastrnn.music.song import Song
 from fastrnn.music.tokens import transposed
 from fastrnn.training.baselines import baselines
+from fastrnn.training.pace import SampledTask
 
 
 def _scale(start, program=66, length=12):
@@ -357,9 +361,10 @@ def test_batches_for_evaluation_are_bounded(monkeypatch):
 def test_a_sample_of_the_songs_is_evaluated_and_saved():
     task, made, _ = _task(30)
     whole = task.evaluate()
-    task.limit_evaluation(1000, 10**6)  # few are held out: all are evaluated
+    task.limit_evaluation(10**5, 10**6)  # fewer are held out: all are evaluated
     assert task.evaluate() == whole
-    task.limit_evaluation(1000, 1000)
+    assert isinstance(task, SampledTask)
+    task.limit_evaluation(1000, 10**6)
     taken, held = task.evaluated
     assert 800 < taken <= 1000 < held == sum(len(line.ids) + 1 for line in made)
     sampled = task.evaluate()
@@ -374,3 +379,17 @@ def test_a_sample_of_the_songs_is_evaluated_and_saved():
     assert other.evaluate() == whole
     task.limit_evaluation(1, 1)
     assert task.evaluated[0] in {len(line.ids) + 1 for line in made}  # one song at least
+
+
+def test_a_run_says_that_it_is_evaluated_on_a_sample_and_in_full_at_the_end(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fastrnn.training.pace.SAMPLED_LEAST", 300)
+    small = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--max-steps", "4"]
+    assert main(["train", "jazz", *small, "--eval-every", "2", "--out", str(tmp_path / "run")]) == 0
+    output = capsys.readouterr().out
+    sample, held = map(int, re.search(r"evaluated on (\d+) of the ([\d,]+) tokens", output.replace(",", "")).groups())
+    assert 0 < sample <= 300 < held
+    assert output.count("always the same ones") == 1
+    told = float(re.search(r"validation loss on all that is held out: (\d\.\d{4}) nats per token", output)[1])
+    player = load_player(tmp_path / "run")
+    task = jazz_task.JazzTask(player.model, None, lines(player.songs.held_out, player.vocabulary), player.vocabulary, None)
+    assert told == pytest.approx(task.evaluate(), abs=6e-5)

@@ -225,10 +225,12 @@ def _prepared(
     from ..training import LossCurve, Progress
     from ..training.folder import CURVE, SAMPLES
     from ..training.loop import METRICS
+    from ..training.pace import SampleNotice
     from ..training.plots import PERPLEXITY
 
     trainer, model, data = make_trainer(songs, options, polyphonic, out, overwrite=overwrite)
     trainer.callbacks = (
+        SampleNotice("token"),
         Progress(trainer.config, "token", PERPLEXITY),
         sample_writer(model, songs, data, out / SAMPLES, options.seed),
         LossCurve(out / METRICS, out / CURVE, "token", PERPLEXITY, data.baselines),
@@ -259,7 +261,7 @@ def _run(trainer: Trainer, out: Path) -> int:
     from ..training.plots import PERPLEXITY
 
     prepare_kernels(training=True)
-    status = finish(trainer.run(), out, NAME, "token", PERPLEXITY)
+    status = finish(trainer.run(), out, NAME, "token", PERPLEXITY, trainer.task)
     if status == 0:
         print(f'improvise with: fastrnn improvise {out} --changes "Dm7 | G7 | Cmaj7 | %" --out solo.mid')
     return status

@@ -63,11 +63,12 @@ class JazzTask:
         return _tokens(self._sample), _tokens(self._held_out)
 
     def limit_evaluation(self, tokens: int, small: int) -> None:
-        """Let :meth:`evaluate` take at most ``tokens``, in whole songs, always the same, unless only ``small`` are held out.
+        """Let :meth:`evaluate` take at most ``tokens``, in whole songs, always the same; one song at least.
 
-        It takes one song at least. The choice is part of :meth:`state_dict`.
+        ``small`` does not count: so few tokens are trained on between evaluations that even few held out take long in
+        comparison. The choice is part of :meth:`state_dict`.
         """
-        self._limit_to(tokens if _tokens(self._held_out) > max(tokens, small) else None)
+        self._limit_to(tokens if _tokens(self._held_out) > tokens else None)
 
     def _limit_to(self, tokens: int | None) -> None:
         self._limit = tokens
