@@ -437,9 +437,9 @@ def test_damaged_songs(run, tmp_path, name, value, fault):
 def test_damaged_heads_of_songs(run, tmp_path, name, value, fault):
     path = tmp_path / "songs.safetensors"
     arrays, texts = load_arrays(run / "songs.safetensors")
-    heads = json.loads(texts["songs"])
-    heads[0][name] = value
-    save_arrays(path, arrays, {**texts, "songs": json.dumps(heads)})
+    content = json.loads(texts["content"])
+    content["songs"][0][name] = value
+    save_arrays(path, arrays, {"content": json.dumps(content)})
     with pytest.raises(RunError) as caught:
         load_songs(tmp_path)
     assert str(caught.value).startswith(f"{path} is damaged: {fault}")

@@ -124,7 +124,7 @@ def test_a_damaged_cache_is_written_anew(one_cpu, folder, cache, damage):
     file.write_bytes(whole[:-10] if damage is None else damage)
     second, _, _ = _read(folder, processes=None)
     assert second.songs == first.songs
-    assert len(file.read_bytes()) == len(whole)
+    assert file.read_bytes() == whole
     assert {song.title for song in song_files.load(file)[0]} >= {song.title for song in first.songs}
 
 

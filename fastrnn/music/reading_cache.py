@@ -18,6 +18,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..json_reading import parse
 from . import song_files
 from .midi import LARGEST
 from .processes import FEWEST
@@ -49,7 +50,7 @@ class ReadingCache:
         self._used: dict[str, tuple[Reading, Repairs]] = {}
         with suppress(Exception):  # of a file that is not there, damaged, or of another format
             songs, texts = song_files.load(self.path)
-            for song, (name, is_solo, repairs) in zip(songs, json.loads(texts["files"]), strict=True):
+            for song, (name, is_solo, repairs) in zip(songs, parse(texts["files"]), strict=True):
                 found = Counter({str(phrase): int(count) for phrase, count in repairs.items()})
                 self._known[str(name)] = Reading(song, "", bool(is_solo)), found
 

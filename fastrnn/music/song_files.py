@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..json_reading import parse
 from ..serialization import load_arrays, save_arrays
 from .song import COLUMNS, Head, Song
 
 FORMAT = "fastrnn-songs-1"
+_CONTENT = "content"  # the name of the JSON in the header
 _COUNTS = "counts"  # [songs, kinds of columns]: how long each song's columns are
 
 
@@ -28,8 +30,9 @@ def save(path: Path, songs: Sequence[Song], metadata: Mapping[str, str]) -> None
     first = [next(iter(names)) for names in COLUMNS.values()]
     counts = [[len(song.columns[name]) for name in first] for song in songs]
     arrays[_COUNTS] = np.array(counts, np.int64).reshape(-1, len(COLUMNS))
-    heads = json.dumps([asdict(song.head) for song in songs], separators=(",", ":"))
-    save_arrays(path, arrays, {**metadata, "format": FORMAT, "songs": heads})
+    content = {"format": FORMAT, "songs": [asdict(song.head) for song in songs], "texts": dict(metadata)}
+    # Under a single name: safetensors writes several in any order, and the same songs give the same file.
+    save_arrays(path, arrays, {_CONTENT: json.dumps(content, separators=(",", ":"))})
 
 
 def load(path: Path) -> tuple[list[Song], dict[str, str]]:
@@ -42,10 +45,10 @@ def unpack(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> t
 
     Raises KeyError, TypeError or ValueError for what :func:`save` would not have written.
     """
-    texts = dict(metadata)
-    if texts.pop("format", None) != FORMAT:
+    content = parse(metadata.get(_CONTENT, "{}"))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError("it does not hold songs")
-    heads = json.loads(texts.pop("songs"))
+    heads, texts = content["songs"], content["texts"]
     ends = np.cumsum(arrays[_COUNTS], axis=0)
     if arrays[_COUNTS].shape != (len(heads), len(COLUMNS)) or (arrays[_COUNTS] < 0).any():
         raise ValueError("it lacks the sizes of its songs")
