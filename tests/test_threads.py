@@ -339,8 +339,8 @@ MEASURED = [
 @pytest.mark.parametrize(("cell", "H", "B", "forward", "backward"), MEASURED)
 def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, backward):
     isa = c.lib.fastrnn_isa_find(b"avx512")
-    if isa < 0:
-        pytest.skip("measured with AVX-512")
+    if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
+        pytest.skip("measured with AVX-512, which this processor lacks")
     spec = CellSpec(cell, H, H)
     for pass_, split in enumerate((forward, backward)):
         assert cases.planned(spec, 100, B, pass_, isa, 2) == (split, 1 if split == "none" else 2)
@@ -373,8 +373,8 @@ def test_workers_may_run_where_they_could_before_they_were_woken(c):
 )  # fmt: skip
 def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, cell, H, split):
     isa = c.lib.fastrnn_isa_find(b"avx512")
-    if isa < 0:
-        pytest.skip("measured with AVX-512")
+    if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
+        pytest.skip("measured with AVX-512, which this processor lacks")
     spec = CellSpec(cell, H, H)
     assert cases.planned(spec, 1, 1, False, isa, 2) == (split, 1 if split == "none" else 2)
 
