@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from training_task import make_trainer
 
+from fastrnn.console import note
 from fastrnn.training import Info, LoopConfig, LossCurve, Progress
 from fastrnn.training.metrics import Row
 from fastrnn.training.plots import BITS, PERPLEXITY, draw_losses
@@ -60,6 +61,20 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "10/40  2.000 nats 2.885 bits/char  1.2k char/s  lr 1.0e-03" in out
     assert "20/40  2.000 nats 2.885 bits/char  1.2k char/s  lr 1.0e-03  2:00 left" in out
+
+
+def test_notes_for_a_file_are_not_on_the_terminal_of_the_bar(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    progress = Progress(LoopConfig(max_steps=40, eval_every=10))
+    progress.on_step(Info(10, 6.0, 2.0, None, 0, 1234.0, 1e-3, 1.0, None, None))
+    note("a note")
+    progress.on_end(Info(10, 6.0, 2.0, None, 0, 1234.0, 1e-3, 1.0, None, None))
+    captured = capsys.readouterr()
+    assert "10/40" in captured.out
+    assert "a note" not in captured.out
+    assert captured.err == "a note\n"
 
 
 def test_without_rich_and_matplotlib_a_run_is_the_same_and_says_so_once(tmp_path, capsys, monkeypatch):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from .. import backends
-from ..console import is_terminal, note
+from ..bar import start_bar
+from ..console import note
 
 SECONDS = {True: 15, False: 7}  # on one core of 2020
 FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_weights, in one dtype
@@ -22,12 +23,12 @@ def prepare_kernels(training: bool = False) -> None:
 
 
 class _Report:
-    """A line to standard error when compiling begins, moved on a terminal, and one when it has ended."""
+    """A bar on a terminal while kernels are compiled, elsewhere a line when that begins, and a line when it has ended."""
 
     def __init__(self, training: bool) -> None:
         self._functions = FUNCTIONS[training]
         self._title = f"compiling the Numba kernels (once, about {SECONDS[training]} s)"
-        self._moves = is_terminal(sys.stderr)
+        self._bar: Any = None
         self._start: float | None = None
 
     def __enter__(self) -> _Report:
@@ -37,16 +38,16 @@ class _Report:
         """Show how many functions are done."""
         if self._start is None:
             self._start = time.perf_counter()
-            if not self._moves:
+            self._bar = start_bar(stderr=True, title=self._title)
+            if self._bar is None:
                 note(self._title)
-        if self._moves:
+        if self._bar is not None:
             done = min(0.99, count / self._functions)
-            note(f"\r{self._title}: {done:.0%}", end="")
+            self._bar.update(self._bar.task_ids[0], completed=done, text=f"{done:.0%}")
+            self._bar.refresh()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._start is None:
-            return
-        if self._moves:
-            note("")
-        if kind is None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._start is not None and kind is None:
             note(f"compiled in {time.perf_counter() - self._start:.0f} s")

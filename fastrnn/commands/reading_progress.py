@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..console import is_terminal, note
+from ..bar import start_bar
+from ..console import note
 
 PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
 REFRESH_SECONDS = 0.1
@@ -78,29 +78,4 @@ def reading_progress(what: str, total: float, unit: str) -> Iterator[ReadingProg
 
 
 def _bar(what: str) -> Any:
-    """Return rich's bar on standard error, started; None if that is no terminal, or rich is not installed."""
-    if not is_terminal(sys.stderr):
-        return None
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        return None
-    console = Console(stderr=True)
-    if not console.is_terminal or console.is_dumb_terminal:
-        return None
-    # No refresh thread: it would compete with the reading for the interpreter's lock.
-    columns = (TextColumn(what), BarColumn(bar_width=None), TextColumn("{task.fields[text]}", markup=False))
-    bar = Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        expand=True,
-        # What is printed to a terminal goes above the bar; what is printed to a file has to reach the file.
-        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
-    )
-    bar.add_task("", total=1.0, text=" ")
-    bar.start()
-    return bar
+    return start_bar(stderr=True, title=what, time_left=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ..bar import start_bar
 from ..console import is_terminal, note, say
 from . import metrics, plots
 from .record import Info
@@ -106,23 +107,8 @@ class ProgressBar:
             self._bar.refresh()
 
     def _start(self) -> None:
-        try:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
-        except ImportError:
-            self._bar_wanted = False
-            _missing("progress bar", "rich")
-            return
-        console = Console()
-        if not console.is_terminal or console.is_dumb_terminal:
-            self._bar_wanted = False
-            return
-        # No refresh thread: it would take the interpreter's lock away from the training at any moment.
-        columns = (BarColumn(bar_width=None), TextColumn("{task.fields[text]}", markup=False))
-        self._bar = Bar(*columns, console=console, auto_refresh=False, transient=True, expand=True)
-        self._bar.add_task("", total=1.0, text="")
-        self._bar.start()
+        self._bar = start_bar(stderr=False, without_rich=lambda: _missing("progress bar", "rich"))
+        self._bar_wanted = self._bar is not None
 
     def _done(self, info: Info) -> float:
         """The part of the run that is over, 0..1."""
