@@ -1,4 +1,4 @@
-"""Where text for people goes: standard output and standard error.
+"""Text for people, on standard output and standard error.
 
 Either may be missing (``sys.stdout`` is None under pythonw, in services, after ``>&-``), closed, or lack characters. What
 the package shows goes through :func:`say` and :func:`note`. Commands run between :func:`attached` and :func:`settle`, so

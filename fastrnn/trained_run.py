@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Parts(Protocol):
-    """What a kind of run supplies; ``songs`` and ``stream`` are None where a kind has none."""
+    """The interface of a kind of run; ``songs`` and ``stream`` are None where a kind has none."""
 
     @property
     def options(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run a command uses."""
+"""The notice of a run that has no best checkpoint."""
 
 from __future__ import annotations
 

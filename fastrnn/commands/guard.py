@@ -1,4 +1,4 @@
-"""What every command runs under: errors become one line and an exit status, whatever the console is."""
+"""The guard around every command: it turns errors into one line and an exit status, whatever the console is."""
 
 from __future__ import annotations
 

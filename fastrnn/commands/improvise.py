@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def settled(form: Form, player: Player, arguments: argparse.Namespace, chorus: int | None = None) -> Manner:
-    """How it is to be played. ``chorus`` is the number of bars of one, None where the form is played once.
+    """Return how the form is to be played. ``chorus`` is a chorus's number of bars, None for a form played once.
 
     Raises UsageError for options that do not go with the form or the player, FileExistsError for a page of the roll that is
     there already.

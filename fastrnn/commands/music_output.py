@@ -27,7 +27,7 @@ FRESH_SEEDS = 10_000_000  # seven digits, which are soon typed again
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a form is played: by which instrument, with how much swing, and how many bars a chorus of it has, if any."""
+    """A way of playing a form: the instrument, the swing, and the number of bars in a chorus, None without choruses."""
 
     instrument: Instrument
     swing: float
@@ -104,7 +104,7 @@ def settle_seed(arguments: argparse.Namespace) -> None:
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
-    """As :func:`fastrnn.music.trained.instrument_for`. Raises UsageError."""
+    """Return what :func:`fastrnn.music.trained.instrument_for` does. Raises UsageError."""
     from ..music import trained
 
     try:

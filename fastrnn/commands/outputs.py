@@ -1,4 +1,4 @@
-"""The files that commands write: what can be wrong with them is said before any work is done."""
+"""Checks of the files that a command will write, made before it does any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that read text have in common: options that say how, and the command to type if it was another way."""
+"""Options and errors of the commands that read text, with the command to type if the encoding is another one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encoding(name: str) -> str:
 
 
 def add_file_options(group: Any) -> None:
-    """--encoding and --column."""
+    """Add ``--encoding`` and ``--column``."""
     group.add_argument("--encoding", type=encoding, metavar="NAME", help="of the text, such as cp1252 (default: utf-8)")
     group.add_argument(
         "--column", type=integer(1), metavar="N", help="lines are columns with tabs between them: take the Nth, from 1"

@@ -1,4 +1,4 @@
-"""What ``fastrnn score`` says about several texts: which is more probable, or why they cannot be compared."""
+"""The verdict of ``fastrnn score`` on several texts: which is more probable, or why they cannot be compared."""
 
 from __future__ import annotations
 

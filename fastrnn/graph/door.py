@@ -145,7 +145,7 @@ def shape_of(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
 
 
 def zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
-    """As :func:`mapped`, but of nests whose leaves may be None; the form is that of ``specs``."""
+    """Apply a function to the leaves of two nests of the form of ``specs``; leaves of ``gradients`` may be None."""
     if isinstance(specs, Spec):
         return function(gradients, specs)
     return tuple(zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

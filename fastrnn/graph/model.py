@@ -71,7 +71,7 @@ class Model(Described):
         self._stream: Stream | None = None
 
     def _inputs_to_clear(self) -> list[bool]:
-        """Which inputs something other than a recurrent layer reads: those pass over padding by themselves."""
+        """Return for each input whether a layer reads it that is not recurrent: recurrent layers skip padding."""
         others = {
             symbol
             for node in self.graph.nodes

@@ -31,7 +31,7 @@ class Table:
 
     def __init__(self) -> None:
         self._rows = [HEADER]
-        self._seen: set[int] = set()  # parameters: those of a layer may be those of a model, too, that it is within
+        self._seen: set[int] = set()  # ids of parameters: a parameter of a nested model is also one of its layers'
 
     def add_input(self, name: str, spec: Spec) -> None:
         """Add a row for an input."""

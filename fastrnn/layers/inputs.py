@@ -1,4 +1,4 @@
-"""What a chain of layers takes, as far as they say it."""
+"""The spec of the input of a chain of layers, as far as the layers tell it."""
 
 from __future__ import annotations
 

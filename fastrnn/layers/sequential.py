@@ -193,7 +193,7 @@ class Sequential(Fitted, Layer):
         return self.specs(x)[-1]
 
     def specs(self, x: Spec) -> list[Spec]:
-        """What each layer gives, of which the next takes the first. Raises TypeError or ValueError naming the layer."""
+        """Return the spec of each layer's output, the first of several. Raises TypeError or ValueError naming the layer."""
         found: list[Spec] = []
         for i, layer in enumerate(self._laid_out()):
             try:

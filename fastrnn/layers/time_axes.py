@@ -27,7 +27,7 @@ def require_time(layer: object, inputs: Nest) -> None:
 
 
 class Count(NamedTuple):
-    """How many steps a slice takes of n: ``ceil(min(max(n - drop, 0), cap) / stride)``, cap None for no limit."""
+    """The number of steps in a slice of n: ``ceil(min(max(n - drop, 0), cap) / stride)``, cap None for no limit."""
 
     root: str
     drop: int = 0
@@ -35,7 +35,7 @@ class Count(NamedTuple):
     stride: int = 1
 
     def __str__(self) -> str:
-        """As a formula: ``T-1``, ``min(T, 2)``, ``ceil(T/2)``."""
+        """Return the formula: ``T-1``, ``min(T, 2)``, ``ceil(T/2)``."""
         text = f"{self.root}-{self.drop}" if self.drop else self.root
         if self.cap is not None:
             text = f"min({text}, {self.cap})"
@@ -58,7 +58,7 @@ class SlicedAxis(str):
         return axis
 
     def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
-        """What a copy is made of."""
+        """Return the arguments that make a copy."""
         return self.base, self.part
 
 
@@ -116,5 +116,5 @@ def lengths_of(axis: Axis | None, lengths: Mapping[Any, Array]) -> Array | None:
 
 
 def counts(index: slice, lengths: Array) -> Array:
-    """How many steps a slice takes of sequences of these lengths, int64 of their shape."""
+    """Return the number of steps that a slice takes of each sequence, int64 of the shape of the lengths."""
     return np.array([len(range(*index.indices(n))) for n in lengths.tolist()], np.int64)

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def first(outputs: Any) -> Any:
-    """What goes on to the next layer: of several outputs (y and a state) the first."""
+    """Return the output that the next layer reads: the first where there are several, such as y and a state."""
     return outputs[0] if type(outputs) is tuple else outputs  # a Spec is a tuple, too, but one output
 
 
@@ -63,7 +63,7 @@ class TimeFirst(Layer):
         return self.layer.lengths_after(lengths)
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why it cannot be run chunk by chunk, None if it can."""
         return self.layer.not_streaming()
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""What the parts of a chord symbol look like in the traditions that are read, and what numbers stand for."""
+"""The spellings of the parts of a chord symbol in several traditions, and the meaning of its numbers."""
 
 from __future__ import annotations
 

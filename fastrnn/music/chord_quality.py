@@ -60,7 +60,7 @@ class _Reader(Tones):
         self.fail(position)
 
     def finish(self, position: int) -> None:
-        """Look at what the whole symbol lacks."""
+        """Settle what only the whole symbol tells."""
         if self.opened is not None:
             raise ChordError("this parenthesis is not closed", self.text, self.opened)
         if self.before == "/":
@@ -217,7 +217,7 @@ class _Reader(Tones):
         return self.before == "sus" and digits in ("2", "4")
 
     def sign_after(self, digits: str, position: int, main: bool, joined: bool) -> str:
-        """What behind a number belongs to it: a sign, or the M of 7M; empty if nothing does."""
+        """Return what belongs to the number before it: a sign, or the M of 7M; empty if nothing does."""
         sign, prefix = self.text[position : self.end][:1], OF_KIND["alteration"].match(self.text, position, self.end)
         major = OF_KIND["major"].match(self.text, position, self.end)
         if major and digits == "7" and (sign == "M" or not self.text[major.end() : self.end][:1].isdigit()):

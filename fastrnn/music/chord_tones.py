@@ -6,7 +6,7 @@ from .chord_parts import ALTERED, DEGREES, STACKS
 
 
 class Tones:
-    """What the parts of a symbol have said so far.
+    """The tones that the parts of a symbol have named so far.
 
     The methods take what a number says; they return ``following``, the place behind it, or None where it means nothing.
     """
@@ -36,7 +36,7 @@ class Tones:
         return found
 
     def major_seventh(self, following: int) -> int | None:
-        """7M, 7maj, and in the place of an added tone 7+."""
+        """Read 7M, 7maj, and 7+ where a tone can be added."""
         if self.seventh_named or self.seen & {"major", "half", "dominant", "altered"}:
             return None
         self.seen.add("major")
@@ -90,7 +90,7 @@ class Tones:
         return following
 
     def name_tone(self, interval: int, following: int) -> int | None:
-        """One more tone, unless it was named before."""
+        """Add a tone, unless it was named before."""
         if interval in self.added:
             return None
         self.added.add(interval)

@@ -1,4 +1,4 @@
-"""How often tokens follow each other in songs in all their keys, counted without making the songs in those keys."""
+"""Counts of how often tokens follow each other in songs in all their keys, made without moving the songs to those keys."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pairs_in_keys(songs: Iterable[Line], vocabulary: PartVocabulary) -> tuple[Co
 
 
 def _pair_table(song: Line, vocabulary: PartVocabulary) -> Counts:
-    """How often each token follows each other one, or (row V) nothing, in the song's own key; int64 ``[V+1, V]``."""
+    """Count how often each token follows each other one, or (row V) nothing, in the song's own key: int64 ``[V+1, V]``."""
     V = len(vocabulary)
     after = np.append(song.ids, vocabulary.end).astype(np.int64)
     before = np.append(V, after[:-1])

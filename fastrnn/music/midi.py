@@ -39,7 +39,7 @@ class MidiError(ValueError):
     """A MIDI file that cannot be used; the message is one line that names the file and the fault."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))  # a file may have any name, line breaks and escapes in it, too
+        super().__init__(printable(message))  # a file's name may contain line breaks and escape characters
 
 
 def library() -> Any:

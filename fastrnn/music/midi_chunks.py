@@ -24,7 +24,7 @@ _FAULTS = {
 
 
 class NoMidi(ValueError):
-    """The data are no MIDI file that can be read; the message continues a sentence that begins with the file's name."""
+    """Data that are not a readable MIDI file; the message continues a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
 
 
 def _unwrapped(data: bytes) -> bytes:
-    """The MIDI file in a RIFF file, whose lengths are believed where they lead to a chunk; other data as it is."""
+    """Return the MIDI file within a RIFF file; other data as they are. Lengths are believed where they lead to a chunk."""
     if data[:4] != b"RIFF" or data[8:12] != b"RMID":
         return data
     at = 12
@@ -92,7 +92,7 @@ def _is_chunk(data: bytes, at: int, order: Literal["big", "little"] = "big") -> 
 
 
 def _read_tracks(data: bytes, at: int, latest: int, repairs: Counter[str]) -> list[Events]:
-    """All tracks from ``at`` on. Chunks of other kinds are skipped."""
+    """Read all tracks from ``at`` on. Chunks of other kinds are skipped."""
     tracks: list[Events] = []
     while 0 <= at <= len(data) - 8:
         if data[at : at + 4] == _TRACK:

@@ -1,4 +1,4 @@
-"""Folders of MIDI files: what is sound is read, what is not is reported, skipped and counted."""
+"""Reading of folders of MIDI files. Files that cannot be read are reported, skipped and counted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Reader = Callable[[Path], tuple[Read, Counter[str]]]  # what is in a file, and w
 
 
 class FileCache(Protocol[Read]):
-    """What was read before."""
+    """A cache of what a reader made of files before."""
 
     def recall(self, path: Path, /) -> tuple[Read, Counter[str]] | None:
         """Return what a reader made of a file; None if that is not known."""
@@ -34,7 +34,7 @@ class FileCache(Protocol[Read]):
 
 @dataclass(frozen=True)
 class Collection(Generic[Read]):
-    """What was read, each with its file, and the files that were not, each with the reason in one line.
+    """The result of reading each file, and the files that could not be read, each with the reason in one line.
 
     ``repairs`` counts what was repaired or skipped within files, by phrases, and ``repaired`` is how many files had any.
     """
@@ -88,7 +88,7 @@ def collect(
             for place, file in found.files.items():
                 if place in gathered.pieces or (place in tried and found.is_folder):
                     continue
-                # What a folder has told of must be sound where it is named: it is read again, for an error of that name.
+                # A file that was skipped in a folder must be sound if ``paths`` names it: read it again to raise its error.
                 outcome = _outcome(reader, file) if place in tried else next(outcomes)
                 tried.add(place)
                 gathered.add(place, file, outcome, must_be_sound=not found.is_folder)
@@ -136,7 +136,7 @@ class _Listed:
 
     @classmethod
     def of(cls, path: Path) -> _Listed:
-        """Raises MidiError or OSError as :func:`midi_files` does."""
+        """List a path. Raises MidiError or OSError as :func:`midi_files` does."""
         found, faults = midi_files(path) if path.is_dir() else ([path], {})
         return cls(path, path.is_dir(), {realpath(file): file for file in found}, faults)
 
@@ -147,7 +147,7 @@ class _Listed:
 
 
 class _Gathered(Generic[Read]):
-    """What has been read so far."""
+    """A :class:`Collection` under construction."""
 
     def __init__(self, report: Callable[[str], None] | None) -> None:
         self.pieces: dict[str, tuple[Path, Read]] = {}  # by the path without links
@@ -180,7 +180,7 @@ class _Gathered(Generic[Read]):
 
 
 def midi_files(folder: Path) -> tuple[list[Path], dict[Path, OSError]]:
-    """What in a folder and below is called as MIDI files are, sorted by path; and the folders that cannot be listed.
+    """Return the files below a folder that are named as MIDI files, sorted by path, and the folders that cannot be listed.
 
     Raises MidiError where there is no such file, OSError where there may be some that cannot be seen.
     """

@@ -1,4 +1,4 @@
-"""What was skipped or repaired while a MIDI file was read, and the line that says so.
+"""Counts of what was skipped or repaired in a MIDI file, and the line that sums them up.
 
 A counter of repairs maps a phrase below to how often it happened. Counters of several files can be added.
 """

@@ -62,7 +62,7 @@ def _encoding(texts: list[bytes], repairs: Counter[str]) -> str:
 
 
 def _likely(sample: bytes, valid: list[str], chardet: Any) -> dict[str, float]:
-    """How likely each of the encodings is that the sample is valid in."""
+    """Return how likely each of these encodings is; the sample is valid in all of them."""
     likely = dict.fromkeys(valid, 0.0)
     by_codec = {codecs.lookup(encoding).name: encoding for encoding in valid}  # chardet has names of its own for them
     unknown = _LATIN if _LATIN in valid else valid[0]

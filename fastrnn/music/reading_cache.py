@@ -1,4 +1,4 @@
-"""What was read from MIDI files, kept so that the next training on them starts at once.
+"""A cache of what was read from MIDI files, so that the next training on them starts at once.
 
 There is one file for each list of paths and way of reading, in ``$XDG_CACHE_HOME/fastrnn`` or ``~/.cache/fastrnn``.
 Songs are found in it by the content of their MIDI files. It may be deleted at any time; a damaged one is written anew.
@@ -30,7 +30,7 @@ Repairs = Counter[str]
 
 
 class Reading(NamedTuple):
-    """What a file gives: its song, or the ``fault`` for which it has none, and whether it is for keyboards alone."""
+    """The result of reading a file: its song, or the ``fault`` if it has none, and whether it is for keyboards alone."""
 
     song: Song | None
     fault: str

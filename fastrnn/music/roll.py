@@ -54,7 +54,7 @@ def draw_roll(
 
 
 def _picture(sheet: _Sheet, page: Page, title: str) -> bytes:
-    """One page as PNG."""
+    """Draw one page as PNG."""
     highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands fill a wide range, and edges take their share of each note
     height = max(1.35, min(highest, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
     figure = figure_class()(figsize=(13, height * len(page.lines) + 0.9), dpi=110, layout="constrained")
@@ -89,7 +89,7 @@ def figure_class() -> Any:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What all pages have in common."""
+    """The data and settings that all pages share."""
 
     piece: Piece
     voices: tuple[Part, ...]  # coloured: the melody, and below a right hand the left

@@ -1,4 +1,4 @@
-"""How the bars of a piano roll are divided into pages and lines, and the names of the pages' files."""
+"""The division of a piano roll's bars into pages and lines, and the names of the pages' files."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from .piece import TICKS, Note, Part, Piece
 
 Columns = Mapping[str, NDArray[Any]]
 
-# The arrays of a song: what they belong to, and their types. Those of a kind have one length.
+# The arrays of a song by kind, and their types. Arrays of one kind have the same length.
 COLUMNS: dict[str, dict[str, Any]] = {
     "notes": {"onset": np.int32, "duration": np.int32, "pitch": np.uint8},
     "chords": {"chord_tick": np.int32, "chord": np.int32},  # the number of its symbol
@@ -30,7 +30,7 @@ _LAST_TICK = (LONGEST + 1) * TICKS  # what begins at the very end may last longe
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """All of a song but its arrays. ``symbols`` are those of its chords, each once."""
+    """All of a song but its arrays. ``symbols`` has each of its chord symbols once."""
 
     title: str
     part: str
@@ -72,7 +72,7 @@ class Song:
 
     @classmethod
     def of(cls, head: Head, columns: Columns) -> Song:
-        """Make a song of what another one kept. Raises TypeError or ValueError for what no song can be."""
+        """Make a song of a head and arrays that were kept. Raises TypeError or ValueError if they make no song."""
         song = cls.__new__(cls)
         song.head, song.columns = head, columns
         _check(song)
@@ -85,7 +85,7 @@ class Song:
 
     @property
     def swing(self) -> float:
-        """The piece's."""
+        """The swing of the piece."""
         return self.head.swing
 
     @property
@@ -102,7 +102,7 @@ class Song:
 
     @property
     def piece(self) -> Piece:
-        """The part, the chords, and what holds for them."""
+        """The piece with the part, the chords, the metres and the tempos."""
         return self._piece((self.part,))
 
     @property
@@ -138,7 +138,7 @@ class Song:
         return f"Song({self.title!r}, {len(self.columns['onset']):,} notes)"
 
     def to_json(self) -> dict[str, Any]:
-        """What it is built from again."""
+        """Return what :meth:`from_json` builds the song from."""
         symbols = self.head.symbols
         return {
             "title": self.title,
@@ -153,7 +153,7 @@ class Song:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Song:
-        """From :meth:`to_json`.
+        """Build a song from what :meth:`to_json` returned.
 
         Raises what :func:`fastrnn.training.folder.damaged` turns into a RunError for what is none, and for what no file can
         be: a piece that could not be written, or is longer than what is read.

@@ -144,7 +144,7 @@ def read(
 def _collect(
     paths: Sequence[str | Path], reader: SongReader, cache: ReadingCache | None, **options: Any
 ) -> tuple[Collection[Reading], bool]:
-    """What is in the files, and whether notes sound together; ``options`` are those of ``collect``.
+    """Read the files, and tell whether notes sound together; ``options`` are those of ``collect``.
 
     Where that depends on what most files are, the others are read again.
     """

@@ -1,4 +1,4 @@
-"""What a trained run on music does: play and score; see :class:`fastrnn.trained_run.TrainedRun`."""
+"""The part of :class:`fastrnn.trained_run.TrainedRun` for music: it plays and scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a text to token ids, block by block: no more of it is in memory at a time, whatever its size."""
+"""Encoders of a text of any size into token ids: only one block of it is in memory at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLANK = re.compile(r"\n\s*\n")
 
 
 class CharEncoder:
-    """The characters of a text, and their ids. ``lines``: it is read as lines. ``near`` says where a large file may lie."""
+    """Encoder of characters. With ``lines`` the text is read as lines; a large file of ids lies on the disk of ``near``."""
 
     def __init__(self, text: Text, *, lines: bool, near: Path | None = None) -> None:
         self._text, self._lines, self._near = text, lines, near
@@ -39,9 +39,9 @@ class CharEncoder:
         return map("".join, self._text.items()) if self._lines else self._text.blocks()
 
     def vocabulary(self, *, unk: bool, min_count: int, lower: bool = False) -> Vocabulary:
-        """That of the whole text, which is in lower case if ``lower``. Raises as :meth:`Vocabulary.from_text`."""
+        """Return the vocabulary of the whole text; in lower case if ``lower``. Raises as :meth:`Vocabulary.from_text`."""
         points = np.flatnonzero(self._counts)
-        # Every character as often as matters.
+        # More occurrences than min_count make no difference.
         seen = "".join(chr(point) * min(self._counts[point], min_count) for point in points.tolist())
         first = EOL if self._lines else ""
         return Vocabulary.from_text(seen, unk=unk, min_count=min_count, first=first, lower=lower)
@@ -63,10 +63,10 @@ class CharEncoder:
 
 
 class Lexicon(dict[str, tuple[int, ...]]):
-    """The numbers of the tokens of a piece of text without white space, by the piece.
+    """A cache of token numbers, keyed by a piece of text without white space.
 
-    Tokens are numbered as they come; ``numbers`` has them, and :data:`EOS` is 0. A piece that ends a sentence has it last,
-    where these are to be told apart. No token has white space in it, so a text has the tokens of its pieces.
+    ``numbers`` maps each token to its number, in the order of first use; :data:`EOS` is 0. With ``sentences`` a piece that
+    ends a sentence ends with EOS. No token contains white space, so the tokens of a text are those of its pieces.
     """
 
     def __init__(self, *, keep_case: bool, sentences: bool) -> None:
@@ -88,7 +88,7 @@ class Lexicon(dict[str, tuple[int, ...]]):
 
 
 class WordEncoder:
-    """The words of a text, and their ids, as :class:`CharEncoder`: the tokens of :func:`fastrnn.text.tokens.tokenize`.
+    """Encoder of words, the tokens of :func:`fastrnn.text.tokens.tokenize`, used as :class:`CharEncoder`.
 
     A stream ends with ``<EOS>``. ``count`` is the number of tokens, ``line_count`` that of lines.
     """
@@ -131,7 +131,7 @@ class WordEncoder:
             writer.add([0])
 
     def counts(self, kept: slice | NDArray[np.bool_]) -> dict[str, int]:
-        """How often each word occurs in a part: a slice of all tokens, or the lines where ``kept [N]`` is True."""
+        """Count each word in a part of the text: a slice of all tokens, or the lines where ``kept [N]`` is True."""
         if isinstance(kept, slice):
             parts: Iterable[Ids] = blocks(self._numbers[kept])
         else:

@@ -1,4 +1,4 @@
-"""What is held out, in batches: all of it, or a fixed sample that is spread over it."""
+"""Batches for evaluation: all that is held out, or a fixed sample that is spread over it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Ids = NDArray[Any]
 
 
 class StreamEvaluation:
-    """The end of a stream; ``tokens`` are those held out. A sample is the beginning of each part read side by side."""
+    """Batches of the held-out end of a stream, of ``tokens`` in all. A sample is the beginning of each row of the batch."""
 
     def __init__(self, ids: Ids, batch: int, seq_length: int, start: int = NOTHING) -> None:
         self._ids, self._batch, self._seq_length, self._start = ids, batch, seq_length, start
@@ -33,7 +33,7 @@ class StreamEvaluation:
 
 
 class LineEvaluation:
-    """Some lines; ``tokens`` are those held out, ends included. A sample has every so many of them in order of length."""
+    """Batches of held-out lines, of ``tokens`` in all, ends included. A sample has every n-th line in order of length."""
 
     def __init__(self, sequences: Sequence[Ids], batch: int, eos: int, longest: int = 1024) -> None:
         self._sequences, self._batch, self._eos, self._longest = sequences, batch, eos, longest

@@ -1,4 +1,4 @@
-"""Token ids in the smallest integer type: in memory, or for a large text in a file of no name that is mapped into it."""
+"""Token ids in the smallest integer type: in memory, or for a large text in an unnamed file that is mapped."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BLOCK = 1 << 21  # ids that are worked on at a time
 
 
 def smallest_type(count: int) -> np.dtype[Any]:
-    """The smallest integer type of ids 0 to count - 1."""
+    """Return the smallest integer type that holds ids 0 to count - 1."""
     return np.min_scalar_type(max(count - 1, 0))
 
 
 class IdWriter:
     """Collects ids block by block.
 
-    ``expected`` is about how many there will be, or more. If that is large they go into a file, which has no name and ends
-    with the process. It lies on the disk that ``near`` is or will be on, where there is room for a run. Raises OSError.
+    ``expected`` is an upper estimate of their number. If it is large, the ids go into an unnamed file, which is gone when
+    the process ends. It lies on the disk of ``near``, a folder that need not exist yet. Raises OSError.
     """
 
     def __init__(self, dtype: DTypeLike, expected: int, near: Path | None = None) -> None:
@@ -49,7 +49,7 @@ class IdWriter:
             self._file.write(block.tobytes())
 
     def finish(self) -> Ids:
-        """All of them, ``[n]``."""
+        """Return all ids, ``[n]``."""
         if self._file is None:
             parts, self._parts = self._parts, []
             return np.concatenate(parts) if parts else np.empty(0, self._dtype)
@@ -59,14 +59,14 @@ class IdWriter:
 
 
 def _existing(folder: Path | None) -> Path | None:
-    """The folder, or the nearest one above that is there already."""
+    """Return the folder, or its nearest parent that exists."""
     if folder is None:
         return None
     return next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), None)
 
 
 def blocks(ids: Ids) -> Iterator[Ids]:
-    """The ids in order, a block at a time."""
+    """Yield the ids in order, a block at a time."""
     for start in range(0, len(ids), BLOCK):
         yield ids[start : start + BLOCK]
 
@@ -93,17 +93,17 @@ class Lines(Sequence[Ids]):
         return line
 
     def chosen(self, which: NDArray[np.int64]) -> Lines:
-        """Those of these numbers; nothing is copied but where they lie."""
+        """Return the sequences at these indices. Only their positions are copied."""
         lines = Lines(self._flat, self.lengths[which])
         lines._ends = self._ends[which]
         return lines
 
 
 def taken(sequences: Sequence[Ids], which: NDArray[np.int64]) -> Sequence[Ids]:
-    """The sequences of these numbers."""
+    """Return the sequences at these indices."""
     return sequences.chosen(which) if isinstance(sequences, Lines) else [sequences[int(i)] for i in which]
 
 
 def lengths_of(sequences: Sequence[Ids]) -> NDArray[np.int64]:
-    """The lengths int64 ``[N]`` of sequences."""
+    """Return the lengths of sequences, int64 ``[N]``."""
     return sequences.lengths if isinstance(sequences, Lines) else np.array([len(ids) for ids in sequences], np.int64)

@@ -83,7 +83,7 @@ class LanguageModel:
         return self.reading == "stream" and self.vocabulary.unit == "word"
 
     def default_length(self, sentences: bool = False) -> int:
-        """How many tokens a sample has at most, unless asked otherwise."""
+        """Return the default limit of a sample's length, in tokens."""
         return LINES_LENGTH if sentences or self.reading == "lines" else STREAM_LENGTH[self.vocabulary.unit]
 
     def sample(

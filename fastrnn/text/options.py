@@ -57,7 +57,7 @@ class TrainOptions(RunOptions):
 
     @property
     def text_format(self) -> TextFormat:
-        """How the text is taken from its files."""
+        """The format of the text's files."""
         return TextFormat(self.encoding, self.column, self.lower)
 
 

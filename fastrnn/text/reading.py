@@ -29,7 +29,7 @@ VERSE_SHARE = 0.5  # between the verses stand titles and poets
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """How a text is taken from a file, or from standard input.
+    """The format of a text in a file, or on standard input.
 
     ``encoding`` is the canonical name of a text encoding (None: UTF-8). With ``column`` each line is a row of columns with
     tabs between them, of which this one is the text: 1 is the first. With ``lower`` the text is lower-cased.
@@ -44,7 +44,7 @@ class TextFormat:
         return self.taken(decode(data, what, self.encoding), what)
 
     def taken(self, text: str, what: str) -> str:
-        """Return what is meant of a text that has been decoded. Raises TextError for a line without the column."""
+        """Return the selected column of a decoded text, lower-cased if asked. Raises TextError if a line lacks it."""
         text = text.replace("\r\n", EOL).replace("\r", EOL)
         if self.column is not None:
             text = column_of(text, self.column, what)
@@ -138,13 +138,13 @@ def guess(text: str) -> tuple[str, str]:
 
 
 def _guess_by_length(lines: list[str], its: str, spaceless: bool) -> tuple[str, str]:
-    """:func:`guess` by how many words the lines have; ``spaceless``: some are in a script that has no spaces."""
+    """Guess as :func:`guess` does, from the words per line. ``spaceless``: some lines are in a script without spaces."""
     if spaceless:
         verses = sum(map(is_verse, lines)) / len(lines)
         if verses > VERSE_SHARE:
             return "stream", f"{verses:.0%} of {its} {len(lines):,} lines are verses of 5 or 7 characters"
         short = sum(words_in(line) <= ITEM_WORDS and not is_sentence(line) for line in lines) / len(lines)
-        unit = "words, by their length where no spaces part them, and no mark of a sentence"
+        unit = "words (counted by length where no spaces part them) and no sentence mark"
     else:
         short = sum(len(line.split()) <= ITEM_WORDS for line in lines) / len(lines)
         unit = "words"

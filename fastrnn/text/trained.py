@@ -1,4 +1,4 @@
-"""What a trained run on text does: sample and score; see :class:`fastrnn.trained_run.TrainedRun`."""
+"""The part of :class:`fastrnn.trained_run.TrainedRun` for text: it samples and scores."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ class TextParts:
         return self.language_model.stream(length, prefix=prefix, choice=choice, seed=seed, unk=self._unk(no_unk))
 
     def _unk(self, no_unk: bool) -> bool:
-        """Return whether ``<UNK>`` may be sampled: as a word it may, a character it never is."""
+        """Return whether ``<UNK>`` may be sampled. A model of words may sample it; one of characters never does."""
         return self.vocabulary.unit == "word" and not no_unk

@@ -1,4 +1,4 @@
-"""From a text and options to a training run."""
+"""Preparation of a training run from a text and options."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def prepare(text: Text, options: TrainOptions, rng: np.random.Generator, near: P
 
 
 class _Again(Iterable[T]):
-    """What is made anew each time it is asked for."""
+    """An iterable that calls ``make`` for a fresh iterator each time it is gone through."""
 
     def __init__(self, make: Callable[[], Iterator[T]]) -> None:
         self._make = make
@@ -103,7 +103,7 @@ def _prepare_lines(text: Text, options: TrainOptions, rng: np.random.Generator, 
 
 
 def _of_these(text: Text, numbers: NDArray[np.int64]) -> Iterator[str]:
-    """The items of these numbers, which ascend."""
+    """Yield the items at these indices, which ascend."""
     wanted = iter(numbers.tolist())
     number = next(wanted, -1)
     start = 0
@@ -209,7 +209,6 @@ def make_trainer(
 def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = say) -> SampleWriter:
     """A callback that samples lines, or a piece of a stream, at each evaluation."""
     lines, unit = model.reading == "lines", model.vocabulary.unit
-    # Names are short: some of them say more than one.
     number, length = (5, 60) if lines else (1, STREAM_SAMPLE[unit])
 
     def draw(seed: int) -> list[str]:

@@ -38,7 +38,7 @@ def baselines(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> dict[str
 
 
 def baselines_of_pairs(pairs: Ids, counts: Ids, held_out: Iterable[Ids], V: int) -> dict[str, float]:
-    """As :func:`baselines`, where the ``pairs`` v V + w, in ascending order, occur ``counts`` times in what is trained on.
+    """Return :func:`baselines`, given how often (``counts``) each of the ascending ``pairs`` v V + w is trained on.
 
     v = V stands for what comes before a first token.
     """

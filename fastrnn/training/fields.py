@@ -51,7 +51,7 @@ class Field:
         return Field(rows, np.arange(N) * T, np.full(N, T), stacked=True)
 
     def mask(self, indices: Array) -> Array | None:
-        """Which steps of the :meth:`batch` are no padding, bool ``[T, B]`` or ``[B, T]``; None without time."""
+        """Return which steps of the :meth:`batch` are not padding, bool ``[T, B]`` or ``[B, T]``; None without time."""
         if self.lengths is None:
             return None
         mask = sequence_mask(self.lengths[indices], self.steps(indices))

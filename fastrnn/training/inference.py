@@ -75,7 +75,7 @@ def predict(model: Layer, examples: Examples, batch_size: int = 64) -> Any:
 
 
 class _Layout:
-    """Where the examples lie in an output of this spec, and how long each is. Raises TypeError for one without a batch."""
+    """The places of the examples in an output of this spec, and their lengths. Raises TypeError for one without a batch."""
 
     def __init__(self, spec: Spec, examples: Examples) -> None:
         shape = spec.shape
@@ -88,7 +88,7 @@ class _Layout:
         self.ragged = self.lengths is not None and not stacked
 
     def example(self, output: Array, b: int, i: int) -> Array:
-        """Example i, which is the batch's b-th, without padding."""
+        """Return example i, the b-th in its batch, without padding."""
         one: Array = output[b] if self.rows else output[:, b]
         if self.lengths is not None:
             one = one[: self.lengths[i]]

@@ -1,4 +1,4 @@
-"""Where time stands in what a model takes and gives: the one rule by which examples are laid out for it.
+"""The one rule that finds the time axis of a model's inputs and outputs, and lays out examples for it.
 
 A list of N sequences has time. An array ``[N, ...]`` has time
 
@@ -109,7 +109,7 @@ def _axes_of_array(name: str, field: Field, model: Layer) -> list[Axis] | None:
 
 
 def _refusal(model: Layer, spec: Spec) -> TypeError | ValueError | None:
-    """Why the model does not take arrays of this spec, None if it does."""
+    """Return why the model refuses arrays of this spec, None if it takes them."""
     try:
         model.infer(spec)
     except (TypeError, ValueError) as error:

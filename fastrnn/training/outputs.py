@@ -1,4 +1,4 @@
-"""What the outputs of a model over some examples are: their axes, from its symbols, its shapes, or a few trials."""
+"""The axes of a model's outputs over some examples, from its symbols, its shapes, or a few trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run is evaluated, and on how much: often enough for a curve, and in a small share of its time."""
+"""The pace of evaluations, and how much they evaluate: often enough for a curve, in a small share of the time."""
 
 from __future__ import annotations
 
