@@ -166,12 +166,23 @@ def test_ids_take_the_smallest_type(tmp_path, monkeypatch):
 def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
     held = np.arange(1000) % 7
     evaluation = StreamEvaluation(held, 4, 10)
-    everything, sample = list(evaluation()), list(evaluation(100))
+    everything = list(evaluation())
     assert sum(batch.tokens for batch in everything) == evaluation.tokens == 1000
-    assert 100 <= sum(batch.tokens for batch in sample) < 140
+    sample = list(evaluation(200))
+    assert sum(batch.targets.size for batch in sample) == 200  # read: 4 parts of 50, the first 10 of 3 of them for the state
+    assert sum(batch.tokens for batch in sample) == 170
     for mine, other in zip(sample, everything, strict=False):
         np.testing.assert_array_equal(mine.targets, other.targets)
     assert (sample[-1].targets != IGNORED).all()  # of each part alike
+
+
+@pytest.mark.parametrize("limit", [1, 7, 10, 79, 80, 85, 300, 1024, 4000])
+def test_a_sample_of_a_stream_reads_what_it_may(limit):
+    evaluation = StreamEvaluation(np.arange(5000) % 7, 64, 10)
+    sample = list(evaluation(limit))
+    read = sum(batch.targets.size for batch in sample)
+    assert 0.75 * limit <= read <= limit
+    assert 0.75 * read <= sum(batch.tokens for batch in sample) <= read
 
 
 def test_a_sample_of_lines_has_lines_of_all_lengths():
@@ -192,42 +203,43 @@ def test_a_task_evaluates_its_sample_until_it_is_asked_for_all():
     task = trainer.task
     in_full = task.evaluate()
     held = data.evaluation.tokens
-    task.limit_evaluation(held // 4, held)  # small enough
+    task.limit_evaluation(held)  # no more are held out
     assert (task.evaluated, task.evaluate()) == ((held, held), in_full)
-    task.limit_evaluation(held // 4, 0)
+    task.limit_evaluation(held // 4)
     sampled = task.evaluate()
-    assert task.evaluated == (held // 4, held)
+    read = held // 4 // 10 * 10
+    assert task.evaluated == (sum(batch.tokens for batch in data.evaluation(held // 4)), held)
+    assert 0.75 * read <= task.evaluated[0] <= read
     assert sampled != in_full
     assert task.evaluate() == sampled
     assert task.evaluate_in_full() == in_full
     other = make_trainer(ODD * 40, options)[0].task
     other.load_state_dict(task.state_dict())
-    assert other.evaluate() == sampled
+    assert (other.evaluate(), other.evaluated) == (sampled, task.evaluated)
 
 
 SMALL = ["--hidden", "4", "--layers", "1", "--batch", "4", "--seq-length", "8", "--max-steps", "20", "--reading", "stream"]
 
 
 def test_a_run_says_what_it_was_evaluated_on(tmp_path, capsys, monkeypatch, small_blocks):
-    monkeypatch.setattr(pace, "SMALL", 0)
     monkeypatch.setattr(pace, "SAMPLED_LEAST", 30)
     (path,) = _written(tmp_path, ODD * 20)
     run = tmp_path / "run"
     assert main(["train", "chars", str(path), *SMALL, "--out", str(run)]) == 0
     out = capsys.readouterr().out
     held = int(re.search(r" ([\d,]+) held out", out)[1].replace(",", ""))
-    line = f"evaluated on 30 of the {held:,} characters held out, always the same ones; on all of them at the end"
+    line = f"evaluated on 24 of the {held:,} characters held out, always the same ones; on all of them at the end"
     assert out.count(line) == 1
-    assert re.search(r"best validation loss \d\.\d{4} nats .*, at step \d+, on the sample of 30 characters", out)
+    assert re.search(r"best validation loss \d\.\d{4} nats .*, at step \d+, on the sample of 24 characters", out)
     said = float(re.search(r"validation loss on all that is held out: (\d\.\d{4}) nats per character", out)[1])
     best = checkpoint.load(run / "best.safetensors")
     trainer = make_trainer(reading.read([path]), make_options("stream", hidden=4, layers=1, batch=4, seq_length=8))[0]
     for name, param in trainer.task.named_parameters():
         param.assign(best.model[name])
     assert said == pytest.approx(trainer.task.evaluate_in_full(), abs=6e-5)
-    assert best.state["task"]["evaluated"] == 30
+    assert best.state["task"]["evaluated"] == 30  # of which whole chunks are read
     assert main(["train", "chars", "--resume", "--max-steps", "22", "--out", str(run)]) == 0
-    assert "on the sample of 30 characters" in capsys.readouterr().out
+    assert "on the sample of 24 characters" in capsys.readouterr().out
 
 
 # Novelty

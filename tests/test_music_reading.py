@@ -361,10 +361,10 @@ def test_batches_for_evaluation_are_bounded(monkeypatch):
 def test_a_sample_of_the_songs_is_evaluated_and_saved():
     task, made, _ = _task(30)
     whole = task.evaluate()
-    task.limit_evaluation(10**5, 10**6)  # fewer are held out: all are evaluated
+    task.limit_evaluation(10**5)  # fewer are held out: all are evaluated
     assert task.evaluate() == whole
     assert isinstance(task, SampledTask)
-    task.limit_evaluation(1000, 10**6)
+    task.limit_evaluation(1000)
     taken, held = task.evaluated
     assert 800 < taken <= 1000 < held == sum(len(line.ids) + 1 for line in made)
     sampled = task.evaluate()
@@ -377,7 +377,7 @@ def test_a_sample_of_the_songs_is_evaluated_and_saved():
     del older["evaluated"]
     other.load_state_dict(older)
     assert other.evaluate() == whole
-    task.limit_evaluation(1, 1)
+    task.limit_evaluation(1)
     assert task.evaluated[0] in {len(line.ids) + 1 for line in made}  # one song at least
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 
+import numpy as np
 import pytest
 from training_task import StreamTask, make_trainer
 
@@ -145,24 +147,83 @@ def test_a_run_needs_an_end():
         LoopConfig(max_steps=None, eval_every=None)
 
 
-def test_what_is_evaluated_follows_from_what_was_trained_on():
-    class Sampled(StreamTask):
-        evaluated = (1, 2)
+class Sampled(StreamTask):
+    """A task with so many tokens held out, which says what it is to read of them in an evaluation."""
 
-        def limit_evaluation(self, tokens, small):
-            self.limits = tokens, small
+    def __init__(self, held):
+        super().__init__()
+        self.evaluated = (held, held)
 
-        def evaluate_in_full(self):
-            return 0.0
+    def limit_evaluation(self, tokens):
+        self.evaluated = (tokens, self.evaluated[1])
 
-    task = Sampled()
-    make_trainer(task=task).run()
-    assert task.limits == (pace.SAMPLED_LEAST, pace.SMALL)
-    config = LoopConfig(max_steps=None, eval_every=None, max_seconds=1.0)
-    pace.limit_evaluation(task, config, 16_000_000)
-    assert task.limits == (1_000_000, 1_000_000)
-    pace.limit_evaluation(task, config, 16)
-    assert task.limits == (pace.SAMPLED_LEAST, pace.SAMPLED_LEAST)
+    def evaluate_in_full(self, advance=None):
+        return 0.0
+
+
+@pytest.mark.parametrize(
+    ("held", "trained", "expected"),
+    [
+        (111_539, 250 * 64 * 128, 111_539),  # characters of tinyshakespeare by default
+        (512_000, 2_048_000, 512_000),  # a quarter
+        (512_001, 2_048_000, 128_000),  # more: a sixteenth
+        (250_000, 30 * 64 * 128, 15_360),  # 2.5 MB with --max-steps 300
+        (250_000, 64 * 128, 1024),  # and with --max-seconds, one step after the start
+        (1024, 1, 1024),  # so few take no time
+        (1025, 1, 1024),
+    ],
+)
+def test_what_is_evaluated_is_a_small_part_of_what_is_trained_on_meanwhile(held, trained, expected):
+    task = Sampled(held)
+    pace.limit_evaluation(task, trained)
+    assert task.evaluated == (expected, held)
+
+
+@pytest.mark.parametrize("config", [{"eval_every": 3}, {"eval_every": None}, {"eval_every": None, "max_seconds": 30.0}])
+def test_all_runs_choose_before_their_first_evaluation(monkeypatch, config):
+    monkeypatch.setattr(loop.time, "perf_counter", Clock(0.3))
+    monkeypatch.setattr(pace, "SAMPLED_LEAST", 1)
+    task, learned = Sampled(10**6), Learned()
+    make_trainer(None, learned, task=task, max_steps=60, **config).run()
+    assert task.evaluated[0] == max(1, learned.evaluated[0] * 12 // 16)  # 12 tokens a step
+
+
+class SlowSamples(Learned):
+    """Takes ``seconds`` of a clock at each evaluation."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def on_eval(self, info):
+        super().on_eval(info)
+        self.clock.now += self.seconds
+
+
+def test_slow_samples_do_not_make_the_next_evaluation_due(monkeypatch):
+    clock = Clock(0.01)
+    slow = SlowSamples(clock, 9.8)  # marks are 10 s apart: an evaluation at one ends short of the next, or just beyond it
+    monkeypatch.setattr(loop.time, "perf_counter", clock)
+    make_trainer(None, slow, task=Sampled(1), max_steps=None, eval_every=None, max_seconds=120.0).run()
+    gaps = np.diff([0, *slow.evaluated])
+    assert len(slow.evaluated) >= 10
+    assert min(gaps[:-1]) >= 3
+
+
+def test_the_notice_goes_to_the_console(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)  # as under pythonw: print would be lost, say has nothing to say
+    task = Sampled(5000)
+    task.limit_evaluation(1024)
+    notice = pace.SampleNotice("token")
+    shown = io.StringIO()
+    notice.on_begin(make_trainer(task=task))
+    monkeypatch.setattr("sys.stdout", shown)
+    notice.on_metrics(None)
+    notice.on_metrics(None)
+    assert (
+        shown.getvalue()
+        == "evaluated on 1,024 of the 5,000 tokens held out, always the same ones; on all of them at the end\n"
+    )
 
 
 # The commands

@@ -28,16 +28,27 @@ def test_redirected_output_gets_one_line_after_a_second(clock, capsys):
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.2, "30 of 1,500 files after 6 s, about 300 s in all"),  # a fiftieth has been read
-        (6.0, "3 of 1,500 files after 12 s"),  # too few to tell how long it will take
+        (0.2, ["30 of 1,500 files after 6 s, about 300 s in all"]),  # a fiftieth has been read
+        (4.0, ["4 of 1,500 files after 12 s", "7 of 1,500 files after 24 s"]),  # too few to tell how long it will take
     ],
 )
 def test_the_line_waits_until_it_can_tell_the_time(clock, capsys, seconds, expected):
     with reading_progress("reading", 0, "files") as bar:
-        for done in range(1, 40):
+        for done in range(1, 41 if seconds < 1 else 10):
             clock[0] += seconds
             bar.show(done, 1500)
-    assert capsys.readouterr().err == f"reading: {expected}\n"
+    assert capsys.readouterr().err == "".join(f"reading: {line}\n" for line in expected)
+
+
+def test_redirected_output_gets_a_line_every_ten_seconds(clock, capsys):
+    with reading_progress("evaluating", 100, "tokens") as bar:
+        for _ in range(100):
+            bar.advance()
+            clock[0] += 0.5
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        f"evaluating: {done} of 100 tokens after {done // 2} s, about 50 s in all" for done in (3, 23, 43, 63, 83)
+    ]
 
 
 def test_what_is_read_within_a_second_shows_nothing(clock, capsys):

@@ -12,15 +12,15 @@ from ..console import note
 
 PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
 REFRESH_SECONDS = 0.1
-# The line of redirected output waits until the time can be foretold, but not for longer than this.
+# The first line of redirected output waits until the time can be foretold, but not for longer than a line of it lasts.
 FORETELLING, LINE_SECONDS = 0.02, 10.0
 
 
 class ReadingProgress:
     """Shows how much of ``total`` has been read, in ``unit``, :data:`PATIENCE_SECONDS` after the first of it.
 
-    A terminal gets a bar on standard error. Redirected output gets one line, with an estimate of the time. Without a
-    console (``sys.stderr`` is None) nothing is shown.
+    A terminal gets a bar on standard error. Redirected output gets a line, with an estimate of the time, and another every
+    :data:`LINE_SECONDS`. Without a console (``sys.stderr`` is None) nothing is shown.
     """
 
     def __init__(self, what: str, total: float, unit: str) -> None:
@@ -29,7 +29,7 @@ class ReadingProgress:
         self._first: tuple[float, float] | None = None  # the time of the first call, and what was done by then
         self._shown = 0.0
         self._bar: Any = None
-        self._waiting = True  # nothing has been shown yet
+        self._line: float | None = None  # when the last line was printed
 
     def advance(self, count: float = 1) -> None:
         """Count what has been read, and show it when that is due."""
@@ -41,18 +41,24 @@ class ReadingProgress:
         now = time.perf_counter()
         self._first = self._first or (now, done)  # what comes before, such as starting processes, tells nothing of the speed
         seconds = now - self._first[0]
-        if self._waiting and seconds >= PATIENCE_SECONDS:
+        if seconds < PATIENCE_SECONDS:
+            return
+        if self._line is None:
             self._bar = self._bar or _bar(self.what)
-            if self._bar is not None:
-                self._waiting = False
-            elif done >= FORETELLING * total or seconds >= LINE_SECONDS:
-                self._waiting = False
+        if self._bar is None:
+            if self._line_due(now, seconds):
+                self._line = now
                 self._print_line(seconds, self._first[1])
-        if self._bar is not None and now - self._shown >= REFRESH_SECONDS:
+        elif now - self._shown >= REFRESH_SECONDS:
             self._shown = now
             text = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
             self._bar.update(self._bar.task_ids[0], completed=min(1.0, self.done / max(self.total, 1)), text=text)
             self._bar.refresh()
+
+    def _line_due(self, now: float, seconds: float) -> bool:
+        if self._line is not None:
+            return now - self._line >= LINE_SECONDS
+        return self.done >= FORETELLING * self.total or seconds >= LINE_SECONDS
 
     def close(self) -> None:
         """Take the bar down."""

@@ -62,11 +62,10 @@ class JazzTask:
         """The tokens that :meth:`evaluate` counts, and those held out."""
         return _tokens(self._sample), _tokens(self._held_out)
 
-    def limit_evaluation(self, tokens: int, small: int) -> None:
+    def limit_evaluation(self, tokens: int) -> None:
         """Let :meth:`evaluate` take at most ``tokens``, in whole songs, always the same; one song at least.
 
-        ``small`` does not count: so few tokens are trained on between evaluations that even few held out take long in
-        comparison. The choice is part of :meth:`state_dict`.
+        The choice is part of :meth:`state_dict`.
         """
         self._limit_to(tokens if _tokens(self._held_out) > tokens else None)
 
@@ -112,9 +111,12 @@ class JazzTask:
 def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
     """Choose songs at random, always the same ones, which have at most so many tokens together, but one at least."""
     chosen: list[int] = []
+    total = 0
     for i in np.random.default_rng(0).permutation(len(songs)).tolist():
-        if not chosen or _tokens(songs[j] for j in (*chosen, i)) <= tokens:
+        length = _tokens([songs[i]])
+        if not chosen or total + length <= tokens:
             chosen.append(i)
+            total += length
     return [songs[i] for i in sorted(chosen)]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
 from ..layers.parameter import Parameter
 from ..losses import softmax_cross_entropy
 from .batching import IGNORED, Batch, LineBatches, StreamBatches
@@ -37,7 +38,8 @@ class CharTask:
         self._evaluation = evaluation
         self._rng = rng
         self._state: Any = None
-        self._limit: int | None = None  # tokens that are evaluated; None is all
+        self._limit: int | None = None  # tokens that are read in an evaluation; None is all
+        self._counted = self._held
         model.set_rng(rng)
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
@@ -53,20 +55,29 @@ class CharTask:
 
     @property
     def evaluated(self) -> tuple[int, int]:
-        """The tokens that :meth:`evaluate` counts, about, and those held out; both 0 where that is not known."""
-        held = getattr(self._evaluation, "tokens", 0)
-        return held if self._limit is None else self._limit, held
+        """The tokens that :meth:`evaluate` counts, and those held out; both 0 where that is not known."""
+        return self._counted, self._held
 
-    def limit_evaluation(self, tokens: int, small: int) -> None:
-        """See :class:`fastrnn.training.pace.SampledTask`."""
-        held = self.evaluated[1]
-        self._limit = tokens if held > max(tokens, small) else None
+    @property
+    def _held(self) -> int:
+        return getattr(self._evaluation, "tokens", 0)
+
+    def limit_evaluation(self, tokens: int) -> None:
+        """Let :meth:`evaluate` read about so many ``tokens``; all, if no more are held out."""
+        self._limit_to(tokens if self._held > tokens else None)
+
+    def _limit_to(self, tokens: int | None) -> None:
+        self._limit = tokens
+        self._counted = self._held if tokens is None else sum(batch.tokens for batch in self._sample())
+
+    def _sample(self) -> Iterable[Batch]:
+        if self._limit is None or not isinstance(self._evaluation, (LineEvaluation, StreamEvaluation)):
+            return self._evaluation()
+        return self._evaluation(self._limit)
 
     def evaluate(self) -> float:
         """The mean loss over the held-out text or its sample, nats per token, with the state carried through a stream."""
-        if self._limit is None or not isinstance(self._evaluation, (LineEvaluation, StreamEvaluation)):
-            return self.evaluate_in_full()
-        return self._mean_loss(self._evaluation(self._limit))
+        return self._mean_loss(self._sample())
 
     def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
         """The mean loss over the whole held-out text; ``advance`` is told of each batch's tokens."""
@@ -93,7 +104,8 @@ class CharTask:
         """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
         self.batches.load_state_dict(state["batches"])
         self._rng.bit_generator.state = state["rng"]
-        self._limit = state.get("evaluated")
+        limit = state.get("evaluated")  # older versions evaluated all
+        self._limit_to(None if limit is None else checks.positive_int("evaluated", limit))
         arrays = state.get("arrays", {})
         h = arrays.get("h")
         self._state = (h, arrays["c"]) if "c" in arrays else h

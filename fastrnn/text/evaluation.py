@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,23 @@ Ids = NDArray[Any]
 
 
 class StreamEvaluation:
-    """Batches of the held-out end of a stream, of ``tokens`` in all. A sample is the beginning of each row of the batch."""
+    """The end of a stream; ``tokens`` are those held out. A sample is the beginnings of parts that are read side by side."""
 
     def __init__(self, ids: Ids, batch: int, seq_length: int, start: int = NOTHING) -> None:
         self._ids, self._batch, self._seq_length, self._start = ids, batch, seq_length, start
         self.tokens = len(ids)
 
     def __call__(self, limit: int | None = None) -> Iterator[Batch]:
-        """The batches of all, or of about ``limit`` tokens."""
-        counted = 0
-        for batch in stream_evaluation(self._ids, self._batch, self._seq_length, self._start):
-            yield batch
-            counted += batch.tokens
-            if limit is not None and counted >= limit:
-                return
+        """The batches of all, or those in which at most ``limit`` tokens are read.
+
+        The first chunk of each part is read for the state alone. So a small sample has fewer parts: three of four tokens
+        that are read count.
+        """
+        if limit is None:
+            return stream_evaluation(self._ids, self._batch, self._seq_length, self._start)
+        parts = max(1, min(self._batch, limit // (4 * self._seq_length)))
+        length = min(self._seq_length, limit)
+        return islice(stream_evaluation(self._ids, parts, length, self._start), limit // (parts * length))
 
 
 class LineEvaluation:

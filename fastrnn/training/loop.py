@@ -241,7 +241,7 @@ class Trainer:
     def _evaluate(self) -> None:
         check_finite_weights(self._params, self.state.step)
         if self.state.evaluations == 0:
-            pace.limit_evaluation(self.task, self.config, self.state.tokens)
+            pace.limit_evaluation(self.task, self.state.tokens)
         found = self.task.evaluate()
         found = found if isinstance(found, Mapping) else {"val_loss": found}
         figures = {name: float(value) for name, value in found.items()}
@@ -266,9 +266,10 @@ class Trainer:
             self.state = before[0]
             listeners.restore(self.callbacks, before[1])
             raise
-        self._last_info, self._evaluated_seconds = info, seconds
+        self._last_info = info
         self._save(LAST, self.state)
         listeners.tell(self.callbacks, "on_eval", info)
+        self._evaluated_seconds = self._seconds()  # only now: slow samples do not make the next one due
 
     def _save(self, name: str, state: RunState) -> None:
         """Write a checkpoint with this state, unless the weights are broken: a good file never gives way to a bad one."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ..console import say
+
 if TYPE_CHECKING:
     from .config import LoopConfig
     from .loop import Trainer
@@ -14,46 +16,48 @@ POINTS = 10  # of a loss curve at least, where a run has as many steps
 MARKS = 12  # that a time limit is divided by: an evaluation may be late for one of them
 LONGEST_SECONDS = 60.0  # between evaluations that go by time: a kill loses no more
 
-# Evaluation takes a token a third of the time of a training step, on some machines as long as one. So a sample of this
-# share of the tokens that are trained on meanwhile takes 2% to 6% of the time.
+# A token takes a third of the time in an evaluation that it takes in training, on some machines as long. These are shares
+# of the tokens that are trained on between two evaluations: up to FULL_SHARE of them all is evaluated, else a sample.
+FULL_SHARE = 1 / 4
 SAMPLED_SHARE = 1 / 16
-SAMPLED_LEAST = 1 << 13  # tokens: fewer tell little
-SMALL = 1 << 18  # tokens that are evaluated in full wherever evaluations are so many steps apart
+SAMPLED_LEAST = 1 << 10  # tokens: fewer tell little, and take little more time than none
 
 
 @runtime_checkable
 class SampledTask(Protocol):
-    """A :class:`fastrnn.training.config.Task` that can be evaluated on a fixed sample of what is held out."""
+    """A :class:`fastrnn.training.config.Task` that can be evaluated on a fixed sample of what is held out.
+
+    A :class:`fastrnn.training.Trainer` evaluates on the sample from the first evaluation to the last. The evaluation in
+    full at the end is what the commands add: who calls ``Trainer.run`` calls ``evaluate_in_full`` afterwards.
+    """
 
     @property
     def evaluated(self) -> tuple[int, int]:
         """The tokens that ``evaluate`` counts, and those held out."""
 
-    def limit_evaluation(self, tokens: int, small: int) -> None:
-        """Let ``evaluate`` take about so many ``tokens`` from now on, always the same, unless only ``small`` are held out.
+    def limit_evaluation(self, tokens: int) -> None:
+        """Let ``evaluate`` read about so many ``tokens`` from now on, always the same.
 
-        What it takes is part of the task's ``state_dict``.
+        What it reads is part of the task's ``state_dict``.
         """
 
     def evaluate_in_full(self, advance: Callable[[int], None] = ...) -> float:
         """The loss on all that is held out; ``advance`` is told how many tokens more have been counted."""
 
 
-def limit_evaluation(task: object, config: LoopConfig, tokens: int) -> None:
-    """Choose what a run is evaluated on, before its first evaluation, ``tokens`` after the start.
+def limit_evaluation(task: object, tokens: int) -> None:
+    """Choose what a run is evaluated on, before its first evaluation, ``tokens`` of training after the start.
 
-    A small text is evaluated in full if evaluations are a number of steps apart. Their number is not known when they go by
-    time, nor whether there is time for it.
+    That is all that is held out if it is little beside the ``tokens``, which are about as many between later evaluations.
     """
-    if isinstance(task, SampledTask):
-        sample = max(SAMPLED_LEAST, int(tokens * SAMPLED_SHARE))
-        task.limit_evaluation(sample, sample if config.eval_every is None else max(sample, SMALL))
+    if isinstance(task, SampledTask) and task.evaluated[1] > max(SAMPLED_LEAST, tokens * FULL_SHARE):
+        task.limit_evaluation(max(SAMPLED_LEAST, int(tokens * SAMPLED_SHARE)))
 
 
 class SampleNotice:
     """A callback that says once what a run is evaluated on, if that is a sample. ``unit`` is what losses are counted per."""
 
-    def __init__(self, unit: str, show: Callable[[str], None] = print) -> None:
+    def __init__(self, unit: str, show: Callable[[str], None] = say) -> None:
         self._unit, self._show = unit, show
         self._task: object = None
 
@@ -80,7 +84,7 @@ def sample_of(task: object) -> tuple[int, int] | None:
 def evaluation_due(config: LoopConfig, state: RunState, evaluated: float) -> bool:
     """Whether a run is to be evaluated at its present step, wherever it ends.
 
-    ``evaluated`` are the seconds from the start to the last evaluation.
+    ``evaluated`` are the seconds from the start to the end of the last evaluation, its samples and checkpoints included.
     """
     if config.eval_every is not None:
         return state.step % config.eval_every == 0
