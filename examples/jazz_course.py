@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastrnn
+from fastrnn.commands.errors import InputError, explain
+from fastrnn.commands.outputs import add_overwrite_option, check_free, check_place
 from fastrnn.losses import IGNORED
 from fastrnn.music import corpus
 from fastrnn.music.midi_writing import write_midi
@@ -102,13 +104,25 @@ def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) 
     return Part("melody", corpus.TRUMPET, notes=tuple(notes))
 
 
-def main() -> None:
-    """Train, improvise, write."""
+def parse() -> argparse.Namespace:
+    """The command line. Ends the program if the file cannot be written, or would replace one unasked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("solo.mid"))
+    add_overwrite_option(parser)
     arguments = parser.parse_args()
+    try:
+        check_free([arguments.out], arguments.overwrite)
+        check_place("--out", arguments.out)
+    except (FileExistsError, InputError) as error:
+        parser.error(explain(error) if isinstance(error, OSError) else str(error))
+    return arguments
+
+
+def main() -> None:
+    """Train, improvise, write."""
+    arguments = parse()
     known, X = data()
     print(f"{len(X)} sequences of {T_X} notes, {VALUES} values")
     course = Course(arguments.seed)

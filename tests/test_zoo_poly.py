@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import smf
 from differences import parameter_differences
 from example_scripts import example
 
@@ -189,6 +190,21 @@ def test_a_roll_has_the_keys_that_are_down(tmp_path: Path):
     np.testing.assert_array_equal(roll, expected)
 
 
+def test_a_roll_of_an_odd_file_has_all_notes(tmp_path: Path, capsys):
+    # The second note leaves its status out behind a SysEx; the program change is out of range.
+    sysex, struck = b"\xf0\x05\x7e\x7f\x09\x01\xf7", bytes([64, 80])
+    events = [(0, smf.on(60)), (240, sysex), (0, struck), (240, smf.off(60)), (0, smf.off(64))]
+    expected = np.zeros((4, 88), np.float32)
+    expected[0:4, 39] = expected[2:4, 43] = 1
+    for name, more, said in (
+        ("sysex", [], ""),
+        ("program", [(0, b"\xc0\xff")], "repaired: 1 program change out of range skipped"),
+    ):
+        (tmp_path / name).write_bytes(smf.midi(smf.track(*more, *events)))
+        np.testing.assert_array_equal(piano.read_roll(tmp_path / name), expected)
+        assert capsys.readouterr().err == (f"{tmp_path / name}: {said}\n" if said else "")
+
+
 def test_rolls_come_back_from_midi(tmp_path: Path):
     rng = np.random.default_rng(0)
     roll = np.repeat((rng.random((20, 88)) < 0.1).astype(np.float32), 2, axis=0)
@@ -284,7 +300,7 @@ def test_held_out_pieces_are_learnt_from_others(tmp_path, capsys):
     model = fastrnn.load_model(tmp_path / "out" / "model.safetensors")
     test = piano.read_roll(tmp_path / "3.mid")
     assert piano.nll(model, [test]) == pytest.approx(ours, rel=1e-6)
-    with pytest.raises(SystemExit, match=r"holds model\.safetensors, details\.json, .* already: --overwrite replaces it"):
+    with pytest.raises(SystemExit, match=r"out/model\.safetensors: the file exists already; --overwrite replaces it"):
         piano.main(piano.parse(words.split()))
     assert np.asarray(Image.open(tmp_path / "out" / "roll.png")).std() > 1
     with pytest.raises(SystemExit, match="--held-out must be one of 0, 1, 2, 3"):

@@ -7,10 +7,22 @@ import sys
 
 import numpy as np
 import pytest
+import smf
 from example_scripts import EXAMPLES, example
 
 pytest.importorskip("pretty_midi")
 pytest.importorskip("PIL.Image")
+
+
+EXISTS = "the file exists already; --overwrite replaces it"
+FOLDER = "three MIDI files"
+
+
+def _three_files(folder):
+    """A folder with MIDI files that can be trained on."""
+    for name in "abc":
+        example("zoo/piano_roll").write_midi(np.eye(30, 88, 20, dtype=np.float32), folder / f"{name}.mid")
+    return folder
 
 
 @pytest.fixture
@@ -74,7 +86,7 @@ def test_nothing_to_train_on_and_nothing_saved(name, said, tmp_path):
 @pytest.mark.parametrize(
     ("details", "message"),
     [
-        ("", "does not hold a model that can be used: Expecting value"),
+        ("", "does not hold a model that can be used: it is not JSON: Expecting value"),
         ("[1]", "does not hold a model that can be used"),
         ("[" * 100_000, "does not hold a model that can be used"),
         ('{"example": "tag_entities"}', "must be classify_sentiment's, got 'tag_entities'"),
@@ -95,12 +107,22 @@ def test_saved_models_that_are_damaged(details, message, said, tmp_path):
         ("name_from_letter", ["x"], "details.json"),
         ("one_to_one", [], "model.safetensors"),
         ("see_the_gradient", [], "gates.png"),
+        ("piano_roll", [FOLDER], "sample.mid"),
     ],
 )
 def test_nothing_is_overwritten_unasked(name, words, file, said, tmp_path):
+    words = [_three_files(tmp_path) if word is FOLDER else word for word in words]
     (tmp_path / file).write_text("mine")
-    assert f"holds {file} already: --overwrite replaces it" in said(name, *words, "--out", tmp_path)
+    assert said(name, *words, "--out", tmp_path) == f"{tmp_path / file}: {EXISTS}"
     assert (tmp_path / file).read_text() == "mine"
+
+
+def test_a_solo_takes_the_place_of_no_file(said, tmp_path):
+    (tmp_path / "solo.mid").write_text("mine")
+    assert said("../jazz_course", "--out", tmp_path / "solo.mid").endswith(f"error: {tmp_path}/solo.mid: {EXISTS}")
+    assert (tmp_path / "solo.mid").read_text() == "mine"
+    assert f"{tmp_path}/no: no such folder" in said("../jazz_course", "--out", tmp_path / "no" / "solo.mid")
+    assert "is a folder" in said("../jazz_course", "--out", tmp_path, "--overwrite")
 
 
 def test_too_few_sentences(said, tmp_path):
@@ -110,11 +132,16 @@ def test_too_few_sentences(said, tmp_path):
 
 def test_midi_files_that_are_none(said, tmp_path):
     piano = example("zoo/piano_roll")
-    for name in "abc":
-        piano.write_midi(np.eye(30, 88, 20, dtype=np.float32), tmp_path / f"{name}.mid")
-    whole = (tmp_path / "b.mid").read_bytes()
-    for broken in (b"", b"not music", whole[:10], whole[: len(whole) // 2], whole[:-3]):
+    whole = (_three_files(tmp_path) / "b.mid").read_bytes()
+    for broken, fault in (
+        (b"", "is not a MIDI file: it is empty"),
+        (b"not music", "is not a MIDI file: it does not begin with MThd"),
+        (whole[:10], "is cut off: it ends amid its header"),
+        (whole[:30], "is cut off: it ends amid a track; before that it has no notes"),
+    ):
         (tmp_path / "b.mid").write_bytes(broken)
-        assert "b.mid is no MIDI file that can be read: " in said("piano_roll", tmp_path)
+        assert said("piano_roll", tmp_path) == f"{tmp_path}/b.mid {fault}"
     piano.write_midi(np.zeros((3, 88), np.float32), tmp_path / "b.mid")
-    assert "b.mid has no notes for a piano" in said("piano_roll", tmp_path)
+    assert said("piano_roll", tmp_path) == f"{tmp_path}/b.mid has no notes"
+    (tmp_path / "b.mid").write_bytes(smf.midi(smf.track((0, smf.on(20)), (480, smf.off(20)))))
+    assert said("piano_roll", tmp_path) == f"{tmp_path}/b.mid has no notes for a piano"

@@ -9,7 +9,6 @@ log-likelihood per step beside two baselines. Then it goes on with the first bar
 
 import argparse
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,11 @@ from numpy.typing import NDArray
 
 import fastrnn
 from fastrnn.commands.arguments import integer, real, seed
+from fastrnn.console import note
 from fastrnn.losses import sigmoid_binary_cross_entropy
+from fastrnn.music.midi import MidiError, read_midi_with_repairs
+from fastrnn.music.midi_repairs import repairs_line
+from fastrnn.music.piece import TICKS
 from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit
 
 Array = NDArray[np.float32]
@@ -31,19 +34,21 @@ STEPS_PER_QUARTER = 4  # a step is a sixteenth note
 
 
 def read_roll(path: Path) -> Array:
-    """``[T, 88]``, 1 where a key is down during a sixteenth note. Two notes of a key without a rest become one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a change of tempo in a later track
-        try:
-            midi = pretty_midi.PrettyMIDI(str(path))
-        except Exception as error:  # of a damaged file it raises whatever it stumbles over
-            raise SystemExit(f"{path} is no MIDI file that can be read: {str(error) or type(error).__name__}") from None
-    ticks = midi.resolution / STEPS_PER_QUARTER
+    """``[T, 88]``, 1 where a key is down during a sixteenth note. Two notes of a key without a rest become one.
+
+    Swing is taken off, and what was repaired in a damaged file is told. Ends the program for a file that cannot be used.
+    """
+    try:
+        piece, repairs = read_midi_with_repairs(path, fewest=1)
+    except MidiError as error:
+        raise SystemExit(str(error)) from None
+    if repairs:
+        note(f"{path}: {repairs_line(repairs)}")
+    ticks = TICKS // STEPS_PER_QUARTER
     notes = [
-        (n.pitch - LOWEST, round(midi.time_to_tick(n.start) / ticks), round(midi.time_to_tick(n.end) / ticks))
-        for instrument in midi.instruments
-        if not instrument.is_drum
-        for n in instrument.notes
+        (n.pitch - LOWEST, round(n.onset / ticks), round(n.end / ticks))
+        for part in piece.parts
+        for n in part.notes
         if 0 <= n.pitch - LOWEST < KEYS
     ]
     if not notes:

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fastrnn import Model
+from fastrnn.commands.errors import explain
+from fastrnn.commands.outputs import add_overwrite_option, check_free
+from fastrnn.json_reading import parse
 from fastrnn.serialization import write_atomically
 
 MODEL, DETAILS = "model.safetensors", "details.json"
@@ -21,16 +24,17 @@ def add_options(parser: argparse.ArgumentParser, default: Path | None = None) ->
     """Add ``--out`` and ``--overwrite``."""
     shown = default or "nothing is saved"
     parser.add_argument("--out", type=Path, default=default, help=f"folder for the trained model (default: {shown})")
-    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds")
+    add_overwrite_option(parser)
 
 
 def claim(out: Path | None, overwrite: bool, names: Iterable[str] = (MODEL, DETAILS)) -> None:
     """Make the folder before anything is trained. Ends the program if a file in it would be lost, or it cannot be made."""
     if out is None:
         return
-    found = [name for name in names if (out / name).exists()]
-    if found and not overwrite:
-        raise SystemExit(f"{out} holds {', '.join(found)} already: --overwrite replaces it")
+    try:
+        check_free([out / name for name in names], overwrite)
+    except FileExistsError as error:
+        raise SystemExit(explain(error)) from None
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,10 +71,10 @@ def use_saved(parser: argparse.ArgumentParser, arguments: argparse.Namespace, so
 def loading(out: Path, example: str) -> Iterator[dict[str, Any]]:
     """Give the details of a model that ``example`` saved. Ends the program with one line if the folder is damaged."""
     try:
-        details = json.loads((out / DETAILS).read_bytes())
+        details = parse((out / DETAILS).read_bytes())
         if details["example"] != example:
             raise SystemExit(f"{out / DETAILS} must be {example}'s, got {details['example']!r}")
         yield details
-    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise SystemExit(f"{out} does not hold a model that can be used: {error}") from None
     print(f"using the model saved in {out}; --overwrite trains another one")
