@@ -14,7 +14,7 @@ from . import backends
 from .backends.protocol import CellSpec
 
 EXTRAS = {
-    "train": ("rich", "matplotlib", "pretty_midi"),
+    "train": ("rich", "matplotlib", "pretty_midi", "mido", "charset_normalizer", "chardet"),
     "torch": ("torch",),
     "onnx": ("onnx",),
     "zoo": ("seqeval",),

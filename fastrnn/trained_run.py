@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from . import checks
+from .sampling import Choice
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -33,6 +35,10 @@ class Parts(Protocol):
     @property
     def songs(self) -> Split | None:
         """The songs that it was trained on."""
+
+    @property
+    def choice(self) -> Choice:
+        """How tokens are chosen where nothing else is asked for."""
 
     @property
     def sample(self) -> Callable[..., list[Any]]:
@@ -125,11 +131,14 @@ class TrainedRun:
 
     def _known(self, method: str, options: dict[str, Any]) -> dict[str, Any]:
         names = inspect.signature(getattr(self._parts, method)).parameters
-        known = [name for name, parameter in names.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        own = [name for name, parameter in names.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        choosing = [field.name for field in fields(Choice)]
+        known = [*(name for name in own if name != "choice"), *choosing]
         wrong = [name for name in options if name not in known]
         if wrong:
             raise TypeError(f"{wrong[0]} is no option of {method} for a run of {self.kind}: those are {', '.join(known)}")
-        return options
+        chosen = {name: options.pop(name) for name in choosing if name in options}
+        return {**options, "choice": replace(self._parts.choice, **chosen)}
 
 
 def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:

@@ -7,12 +7,15 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastrnn import corpora
 from fastrnn.cli import build_parser, main
+from fastrnn.info import EXTRAS
 from fastrnn.text.novelty import line_hashes
 from fastrnn.training import checkpoint
 from fastrnn.training.folder import held
@@ -516,8 +519,15 @@ def test_info_shows_cs_isa_threads_and_compiler(capsys, monkeypatch, isa, c, set
 
 def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr("fastrnn.info.util.find_spec", lambda module: None)
-    missing = "missing: rich, matplotlib, pretty_midi (from the checkout: pip install '.[train]')"
+    missing = f"missing: {', '.join(EXTRAS['train'])} (from the checkout: pip install '.[train]')"
     assert _info(capsys)["extras"] == f"train      {missing}"
+
+
+def test_info_shows_all_that_an_extra_installs():
+    extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in ("train", "torch", "onnx", "zoo"):
+        named = [re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in extras[extra]]
+        assert list(EXTRAS[extra]) == named
 
 
 def test_info_without_a_c_backend_says_why(capsys, monkeypatch):

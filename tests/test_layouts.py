@@ -316,6 +316,33 @@ class TestOnesOwnLayers:
         outputs = predict(Two(), Examples((self.X, z), axes=("T", None)), 2)
         np.testing.assert_allclose(outputs, np.cumsum(self.X, axis=1) + z[:, None], rtol=1e-12)
 
+    @pytest.mark.parametrize("refuse", ["assert", "index"])
+    def test_that_refuse_a_shape_in_their_own_way(self, refuse):
+        class Last(Layer):
+            def __call__(self, x):
+                if refuse == "assert":
+                    assert x.ndim == 2, "rows"
+                return x[:, 0] if x.ndim == 2 else x[0, 0, 0, 0]
+
+        rows = np.arange(6.0).reshape(3, 2)
+        np.testing.assert_array_equal(predict(Last(), Examples(rows)), rows[:, 0])
+        fault = "AssertionError: rows" if refuse == "assert" else "IndexError: too many indices"
+        with pytest.raises(ValueError, match=f"^examples inputs: {fault}"):
+            predict(Last(), Examples(rows[:, :, None]))
+
+    @pytest.mark.parametrize("error", [AttributeError, ZeroDivisionError, KeyError, OSError])
+    def test_whose_bugs_stay_loud(self, error):
+        class Buggy(Layer):
+            takes_lengths = True
+
+            def __call__(self, x, lengths=None):
+                raise error("mine")
+
+        for x, y in ((np.zeros((3, 2)), np.zeros(3)), (list(self.X), [row[:, :1] for row in self.X])):
+            with pytest.raises(error, match="mine") as raised:
+                evaluate(Buggy(), Examples(x, y), loss=lambda *_: (0.0, None))
+            assert raised.value.__cause__ is None
+
     def test_that_do_not_take_lengths(self):
         with pytest.raises(ValueError, match="Unrolled must take lengths=None in its call and forward"):
             predict(Unrolled(), Examples([self.X[0], self.X[1][:2]]))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrnn.commands import corpus_files
 from fastrnn.music import corpus, figures, songs
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.instruments import INSTRUMENTS
@@ -58,7 +59,7 @@ def test_no_tune_borrows_two_bars_from_another():
 
 
 def test_the_files_written_are_the_choruses(tmp_path, capsys):
-    corpus.main([str(tmp_path / "midi")])
+    corpus_files.main([str(tmp_path / "midi")])
     assert capsys.readouterr().out == f"wrote {len(corpus.tunes())} MIDI files to {tmp_path}/midi\n"
     paths = sorted((tmp_path / "midi").iterdir())
     assert paths[0].name == "01-corner-table.mid"
@@ -78,19 +79,19 @@ def test_the_files_written_are_the_choruses(tmp_path, capsys):
 def test_files_of_a_text_of_ones_own(tmp_path, capsys):
     def error(*arguments):
         with pytest.raises(SystemExit) as end:
-            corpus.main(list(map(str, arguments)))
+            corpus_files.main(list(map(str, arguments)))
         assert end.value.code == 2
         return capsys.readouterr().err.removeprefix("python -m fastrnn.music.corpus: error: ")
 
     text, folder = tmp_path / "own.txt", tmp_path / "new" / "folder"
     text.write_text(HEAD.replace("T", "What's  it?") + "chords: F7\nmelody: C4 D4 E4 F4\n")
-    corpus.main(["--text", str(text), str(folder)])
+    corpus_files.main(["--text", str(text), str(folder)])
     assert [path.name for path in folder.iterdir()] == ["1-what-s-it.mid"]
     before = (folder / "1-what-s-it.mid").read_bytes()
     text.write_text(text.read_text().replace("F4", "G4"))
     assert error(folder, "--text", text) == (f"{folder}/1-what-s-it.mid: the file exists already; --overwrite replaces it\n")
     assert (folder / "1-what-s-it.mid").read_bytes() == before
-    corpus.main(["--text", str(text), str(folder), "--overwrite"])
+    corpus_files.main(["--text", str(text), str(folder), "--overwrite"])
     assert [note.pitch for note in read_midi(folder / "1-what-s-it.mid").parts[0].notes] == [60, 62, 64, 67]
     text.write_text(HEAD + "chords: F7\nmelody: C4 D4 E4\n")
     assert error(folder, "--text", text) == f"{text}: line 7: a bar has 4 beats, 'C4 D4 E4' has 3\n"

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import smf
 
 from fastrnn.cli import main
 from fastrnn.commands import music_output
@@ -174,6 +175,20 @@ def test_a_primer_begins_in_the_first_bar_and_keeps_its_place_in_it(run, tmp_pat
     solo, said = _solo(tmp_path, capsys, run, _file(tmp_path, *lick))
     assert [(note.onset, note.pitch) for note in solo.notes[:4]] == [(36 + 6 * i, 60 + i) for i in range(4)]
     assert "the first 4 notes are the primer's" in said.err
+
+
+def test_what_is_repaired_in_a_primer_is_told(run, tmp_path, capsys):
+    lick = tmp_path / "odd.mid"
+    events = [event for i in range(4) for event in ((0, smf.on(60 + i)), (240, smf.off(60 + i)))]
+    for odd, line in (
+        ((), ""),
+        (((0, b"\xc0\xff"), (0, b"\xc0\xff")), f"{lick}: repaired: 2 program changes out of range skipped\n"),
+    ):
+        lick.write_bytes(smf.midi(smf.track(*odd, *events)))
+        solo, said = _solo(tmp_path, capsys, run, lick)
+        assert [(note.onset, note.pitch) for note in solo.notes[:4]] == [(6 * i, 60 + i) for i in range(4)]
+        assert said.err.count("repaired: ") == bool(line)
+        assert line in said.err
 
 
 def test_a_primer_in_another_metre_is_told(run, tmp_path, capsys):

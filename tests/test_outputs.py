@@ -7,8 +7,8 @@ import json
 import pytest
 
 from fastrnn.cli import main
+from fastrnn.commands import corpus_files
 from fastrnn.commands.outputs import check_free
-from fastrnn.music import corpus
 from fastrnn.music.midi import read_midi
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
@@ -54,11 +54,11 @@ def test_figures_of_a_benchmark_take_the_place_of_no_file(tmp_path, capsys, monk
 
 
 def test_choruses_take_the_place_of_no_file(tmp_path, capsys):
-    corpus.main([str(tmp_path)])
+    corpus_files.main([str(tmp_path)])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     first = min(before)
     with pytest.raises(SystemExit) as end:
-        corpus.main([str(tmp_path)])
+        corpus_files.main([str(tmp_path)])
     assert end.value.code == 2
     assert capsys.readouterr().err == f"python -m fastrnn.music.corpus: error: {first}: {EXISTS}\n"
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

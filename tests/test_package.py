@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -27,6 +28,15 @@ def test_import_is_light(run_python):
 def test_import_does_not_need_threadpoolctl(run_python):
     program = "import sys; sys.modules['threadpoolctl'] = None; import fastrnn; print(fastrnn.get_num_threads() > 0)"
     assert run_python(program).stdout.split() == ["True"]
+
+
+def test_the_library_does_not_need_the_commands():
+    # But for a module that is run itself.
+    folder = Path(fastrnn.__file__).parent
+    for path in folder.rglob("*.py"):
+        if "commands" not in path.parts and path.name != "cli.py":
+            library = path.read_text(encoding="utf-8").split("__main__")[0]
+            assert not re.search(r"^\s*(from|import) .*\bcommands\b", library, re.MULTILINE), path
 
 
 def test_version_is_the_same_everywhere():

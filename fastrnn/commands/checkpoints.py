@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .notes import note
+from ..console import note
 
 
 def tell_checkpoint(folder: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import note
 from .arguments import add_machine_options, apply_machine_options, integer, metre
 from .checkpoints import tell_checkpoint
 from .compiling import prepare_kernels
@@ -25,7 +26,6 @@ from .music_output import (
     tell_figures,
     write,
 )
-from .notes import note
 from .sampling_progress import sampling_progress
 
 if TYPE_CHECKING:
@@ -194,13 +194,16 @@ def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
     """What the file has to play, its first bar in the form's first. Raises MidiError and InputError."""
     from dataclasses import replace
 
-    from ..music.midi import read_midi
+    from ..music.midi import read_midi_with_repairs
+    from ..music.midi_repairs import repairs_line
     from ..music.piece import bar_lines, position_in_bar
 
     try:
-        piece = read_midi(path, fewest=1)
+        piece, repairs = read_midi_with_repairs(path, fewest=1)
     except OSError as error:
         raise InputError(explain(error)) from error
+    if repairs:
+        note(f"{path}: {repairs_line(repairs)}")
     try:
         part = _voice(piece, named, player)
     except ValueError as error:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import note
 from ..music.options import TOP_P
 from .arguments import integer, real, seed
 from .errors import UsageError
-from .notes import note
 from .outputs import add_overwrite_option, check_free
 
 if TYPE_CHECKING:

@@ -24,7 +24,12 @@ def check_free(paths: Iterable[Path], overwrite: bool) -> None:
     """
     for path in paths:
         if path.is_file() and not overwrite:
-            raise FileExistsError(errno.EEXIST, "the file exists already; --overwrite replaces it", str(path))
+            raise existing(path)
+
+
+def existing(path: Path | str) -> FileExistsError:
+    """Return the error for a file that exists already, which names the option that replaces it."""
+    return FileExistsError(errno.EEXIST, "the file exists already; --overwrite replaces it", str(path))
 
 
 def check_place(option: str, path: Path) -> None:

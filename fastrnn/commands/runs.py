@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..console import note
 from .errors import UsageError
-from .notes import note
 from .reading_progress import reading_progress
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import note
 from ..music.options import TOP_P
 from .arguments import add_machine_options, apply_machine_options, integer
 from .checkpoints import tell_checkpoint
@@ -17,7 +18,6 @@ from .compiling import prepare_kernels
 from .errors import UsageError
 from .music_files import check_outputs
 from .music_output import add_choice_options, add_music_options, choice_of, settle_seed
-from .notes import note
 from .sampling_progress import sampling_progress
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import note
 from ..text.tokens import UNK
 from .arguments import add_machine_options, apply_machine_options
 from .checkpoints import tell_checkpoint
 from .compiling import prepare_kernels
 from .errors import InputError, UsageError
-from .notes import note
 from .text_files import add_file_options, reading
 from .verdict import lost, probability, verdict
 

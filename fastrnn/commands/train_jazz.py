@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import note
 from ..music.options import DEFAULTS, JazzOptions
 from ..music.songs import VOICES
 from .arguments import add_machine_options, apply_machine_options, real
 from .compiling import prepare_kernels
 from .errors import InputError, UsageError, explain
-from .notes import note
 from .reading_progress import reading_progress
 from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .train_options import CommonOptions

@@ -224,6 +224,8 @@ def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options
         for array, spec in zip(flat(arrays), flat(specs), strict=True):  # whoever reads it knows letters, not trial sizes
             text = text.replace(str(array.shape), spec.axes)
         raise type(error)(text) from None
+    except (AssertionError, IndexError) as error:  # so a class of one's own refuses a shape: any other error is a bug
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 # Nests: an array, a symbol, a spec..., None, or a tuple of nests. A Spec is a tuple too, but a leaf.

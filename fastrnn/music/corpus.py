@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import re
 from collections.abc import Sequence
@@ -16,12 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
-from ..commands.outputs import add_overwrite_option, check_free
-from ..console import say
-from ..text.reading import TextError, read_file
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
-from .midi import MidiError
 from .midi_writing import write_midi
 from .piece import TICKS, Note, Part, Piece
 
@@ -70,7 +65,9 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(folder))
     digits = len(str(len(found)))
     paths = [folder / f"{number:0{digits}}-{_plain(tune.title)}.mid" for number, tune in enumerate(found, 1)]
-    check_free(paths, overwrite)
+    there = next((path for path in paths if path.is_file()), None)
+    if there is not None and not overwrite:
+        raise FileExistsError(errno.EEXIST, "the file exists already", str(there))
     folder.mkdir(parents=True, exist_ok=True)
     for path, tune in zip(paths, found, strict=True):
         write_midi(path, tune.piece)
@@ -175,30 +172,7 @@ def _fail(number: int, fault: str) -> NoReturn:
     raise CorpusError(f"line {number}: {fault}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """The command line. Exits with status 2, and one line, for what cannot be read or written."""
-    parser = argparse.ArgumentParser(prog="python -m fastrnn.music.corpus", description="Write choruses as MIDI files.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="for the files, one a chorus; it is made")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="choruses of your own (default: those that are embedded)")
-    add_overwrite_option(parser)
-    arguments = parser.parse_args(argv)
-    try:
-        found = read(read_file(arguments.text)) if arguments.text else tunes()
-        if not found:
-            raise CorpusError("there is no chorus in it")
-        paths = write_files(arguments.folder, found, overwrite=arguments.overwrite)
-    except CorpusError as error:
-        parser.exit(2, f"{parser.prog}: error: {arguments.text}: {error}\n")
-    except (MidiError, OSError, TextError) as error:
-        parser.exit(2, f"{parser.prog}: error: {_fault(error)}\n")
-    say(f"wrote {len(paths)} MIDI files to {arguments.folder}")
-
-
-def _fault(error: MidiError | OSError | TextError) -> str:
-    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
-
-
 if __name__ == "__main__":
-    from ..commands.guard import guarded
+    from ..commands.corpus_files import command
 
-    raise SystemExit(guarded(main))
+    raise SystemExit(command())

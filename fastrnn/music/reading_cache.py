@@ -130,9 +130,8 @@ def code_hash() -> str:
     modules = [file for file in resources.files(__package__).iterdir() if file.name.endswith(".py")]
     for module in sorted(modules, key=lambda file: file.name):
         found.update(module.name.encode() + b"\0" + module.read_bytes())
-    for library in ("chardet", "charset-normalizer"):  # they say which characters the names of parts are
-        with suppress(metadata.PackageNotFoundError):
-            found.update(f"{library} {metadata.version(library)}".encode())
+    with suppress(metadata.PackageNotFoundError):  # it says which characters the names of parts are
+        found.update(f"chardet {metadata.version('chardet')}".encode())
     return found.hexdigest()
 
 

@@ -25,6 +25,7 @@ from .run_folder import Player, load_player
 from .songs import Song
 
 SOLO = "solo"
+LIKELY = Choice(top_p=TOP_P)
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
@@ -101,6 +102,7 @@ class JazzParts:
     """A model of music with its songs."""
 
     stream = None  # a solo is a whole
+    choice = LIKELY
 
     def __init__(self, player: Player) -> None:
         self.player = player
@@ -130,15 +132,12 @@ class JazzParts:
         key: str | None = None,
         metre: tuple[int, int] | None = None,
         instrument: str | None = None,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = TOP_P,
-        greedy: bool = False,
+        choice: Choice = LIKELY,
         seed: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> list[Piece]:
         """Return solos over changes, or over the chords of songs that were learned from. Raises TypeError, ValueError."""
-        who, choice = instrument_for(self.player, instrument), Choice(temperature, top_k, top_p, greedy)
+        who = instrument_for(self.player, instrument)
         form = self._form(changes, choruses, key, metre)
         seeds = [None if seed is None else seed + i for i in range(number)]
         pieces = []

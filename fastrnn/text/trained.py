@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import describe
-from ..sampling import Choice
+from ..sampling import PLAIN, Choice
 from .language_model import LanguageModel, Sample, Score
 from .run_folder import RunConfig, load_language_model
 
@@ -16,6 +16,7 @@ class TextParts:
     """A language model of characters or words, with the configuration of its run."""
 
     songs = None
+    choice = PLAIN
 
     def __init__(self, language_model: LanguageModel, config: RunConfig) -> None:
         self.language_model, self.config = language_model, config
@@ -41,15 +42,11 @@ class TextParts:
         prefix: str = "",
         sentences: bool = False,
         no_unk: bool = False,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        greedy: bool = False,
+        choice: Choice = PLAIN,
         seed: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> list[Sample]:
         """Return samples with the defaults of ``fastrnn sample``. Raises TypeError, ValueError, UnknownCharacters."""
-        choice = Choice(temperature, top_k, top_p, greedy)
         unk = self._unk(no_unk)
         return self.language_model.sample(
             number, length, prefix=prefix, choice=choice, seed=seed, unk=unk, sentences=sentences, progress=progress
@@ -61,14 +58,10 @@ class TextParts:
         *,
         prefix: str = "",
         no_unk: bool = False,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        greedy: bool = False,
+        choice: Choice = PLAIN,
         seed: int | None = None,
     ) -> Iterator[str]:
         """Return one sample in pieces. Raises as :meth:`sample` does."""
-        choice = Choice(temperature, top_k, top_p, greedy)
         return self.language_model.stream(length, prefix=prefix, choice=choice, seed=seed, unk=self._unk(no_unk))
 
     def _unk(self, no_unk: bool) -> bool:

@@ -46,7 +46,7 @@ def output_specs(model: Layer, examples: Examples) -> Nest:
         return mapped(getattr(model, "outputs"), lambda symbol: symbol.spec)  # noqa: B009
     try:
         return model.infer(*_input_specs(examples))
-    except Exception:  # such as a class whose call cannot do without lengths
+    except (TypeError, ValueError):  # such as a class whose call cannot do without lengths
         return _tried(model, examples)
 
 
