@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -81,6 +82,21 @@ def test_what_is_taken_from_files_is_taken_in_blocks(tmp_path, small_blocks, mon
     assert (type(large), type(whole)) == (FileText, Text)
     assert large.content == whole.content == taken.taken(content, "text")
     assert large == whole
+
+
+def test_a_text_without_line_breaks_is_lower_cased_in_little_memory(tmp_path, monkeypatch):
+    for name, size in (("BLOCK", 4096), ("HEAD", 4096), ("LONGEST_WORD", 8192), ("LARGE", 10**6)):
+        monkeypatch.setattr(source, name, size)
+    for words in ("ΟΔΟΣ Ab\u3000", "Ab東"):
+        text = words * (3_000_000 // len(words.encode()))
+        (path,) = _written(tmp_path, text)
+        tracemalloc.start()
+        large = reading.read([path], TextFormat(lower=True))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert type(large) is FileText
+        assert large.content == text.lower()
+        assert peak < 300_000
 
 
 def test_a_line_without_the_column_is_named_in_a_large_file(tmp_path, small_blocks):

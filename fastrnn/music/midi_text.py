@@ -3,7 +3,8 @@
 A text alone is short, so all texts of a file are judged together. They are UTF-8 if nearly all are valid UTF-8. Otherwise
 chardet says how likely each of a few encodings is. Three of them are far more frequent in MIDI files than the others, and
 count five times. Of names of instruments in these three, one to eight together, 99 of 100 are then read as they were
-written. charset-normalizer 3.5 told 9 of 30 single names where chardet 7.7 told 26.
+written. charset-normalizer 3.5 told 9 of 30 single names where chardet 7.7 told 26. Whole texts are
+:mod:`fastrnn.text.decoding`'s, which has charset-normalizer, since chardet told 20 of 21 of them, and no Chinese in UTF-16.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Text from bytes: UTF-8 or the encoding that is named, and which encoding it may be if it is not that one."""
+"""Text from bytes: UTF-8 or the encoding that is named, and which encoding it may be if it is not that one.
+
+charset-normalizer guesses here, and chardet the short texts of MIDI files, where it is better
+(:mod:`fastrnn.music.midi_text` has the figures). Of the 21 pairs of a text and its encoding in tests/test_text_files.py
+charset-normalizer 3.5 tells all, with the weights below, and chardet 7.7 tells 20 in its place: Chinese in UTF-16 without a
+byte order mark is no text to it, and no more is Japanese.
+"""
 
 from __future__ import annotations
 

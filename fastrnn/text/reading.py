@@ -73,8 +73,8 @@ def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
     file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
-    by_line = None if taken.column is None and not taken.lower else taken.taken
-    if (large := large_text(files, taken.encoding, by_line)) is not None:
+    convert = None if taken.column is None and not taken.lower else taken.taken
+    if (large := large_text(files, taken.encoding, convert, by_line=taken.column is not None)) is not None:
         return large
     parts = [read_file(file, taken) for file in files]
     joined = "".join(part if part.endswith(EOL) else part + EOL for part in parts[:-1]) + "".join(parts[-1:])

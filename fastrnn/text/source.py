@@ -18,7 +18,10 @@ LARGE = 1 << 24  # bytes or tokens: what is larger is not held in memory
 HEAD = 1 << 22  # characters, more than any guess looks at
 ELSEWHERE = ("\0", "\x1b")  # are in no text in UTF-8, but in UTF-16 and ISO 2022 whose bytes are valid
 
-ByLine = Callable[[str, str], str]
+SPACES = (EOL, " ", "\t", "\u3000")
+LONGEST_WORD = 1 << 16  # characters
+
+Convert = Callable[[str, str], str]
 
 
 class Text:
@@ -104,15 +107,25 @@ class Text:
 class FileText(Text):
     """A text that stays in its files: they are read block by block, and must not change meanwhile.
 
-    ``encoding`` is the files' (None: UTF-8). ``by_line`` makes of whole lines, in a file of this name, those that are meant.
+    ``encoding`` is the files' (None: UTF-8). ``convert`` makes of a part of the text, in a file of this name, what is meant:
+    a part is whole lines with ``by_line``, else whole words.
+
     Raises OSError, UnicodeError for a file in another encoding, LookupError for an encoding that must be read at once, and
-    TextError as ``by_line`` does.
+    TextError as ``convert`` does.
     """
 
-    def __init__(self, files: Sequence[Path], encoding: str | None = None, by_line: ByLine | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        encoding: str | None = None,
+        convert: Convert | None = None,
+        *,
+        by_line: bool = True,
+    ) -> None:
         super().__init__("", [str(file.absolute()) for file in files])
         self._files = [file.absolute() for file in files]
-        self._encoding, self._by_line = encoding, by_line
+        self._encoding, self._convert = encoding, convert
+        self._parts = whole_lines if by_line else whole_words
         self._length = 0
         self.visible = 0  # characters that are not white space, until there are two
         digest = hashlib.sha256()
@@ -159,10 +172,10 @@ class FileText(Text):
 
     def _of_file(self, file: Path, size: int) -> Iterator[str]:
         blocks = file_blocks(file, size, self._encoding)
-        if self._by_line is None:
+        if self._convert is None:
             return blocks
-        by_line, name = self._by_line, str(file)
-        return (found for lines in whole_lines(blocks) if (found := by_line(lines, name)))
+        convert, name = self._convert, str(file)
+        return (found for part in self._parts(blocks) if (found := convert(part, name)))
 
 
 def file_blocks(path: Path, size: int, encoding: str | None = None) -> Iterator[str]:
@@ -181,7 +194,7 @@ def file_blocks(path: Path, size: int, encoding: str | None = None) -> Iterator[
 
 
 def whole_lines(blocks: Iterable[str]) -> Iterator[str]:
-    """The text of some blocks, cut at ends of lines."""
+    """The text of some blocks, cut at ends of lines, however long these are."""
     rest: list[str] = []
     for block in blocks:
         end = block.rfind(EOL) + 1
@@ -193,12 +206,35 @@ def whole_lines(blocks: Iterable[str]) -> Iterator[str]:
         yield last
 
 
-def large_text(files: Sequence[Path], encoding: str | None = None, by_line: ByLine | None = None) -> FileText | None:
-    """The text of large files, to be read in blocks; None if they are small, or cannot be read so. Raises OSError."""
+def whole_words(blocks: Iterable[str]) -> Iterator[str]:
+    """The text of some blocks, cut behind white space: what a letter becomes may depend on its word, as a Greek sigma does.
+
+    What has no white space for LONGEST_WORD characters is cut where a block ends.
+    """
+    rest = ""
+    for block in blocks:
+        end = max(map(block.rfind, SPACES)) + 1
+        if not end and len(rest) + len(block) > LONGEST_WORD:
+            end = len(block)
+        if end:
+            yield rest + block[:end]
+            rest = ""
+        rest += block[end:]
+    if rest:
+        yield rest
+
+
+def large_text(
+    files: Sequence[Path], encoding: str | None = None, convert: Convert | None = None, *, by_line: bool = True
+) -> FileText | None:
+    """The text of large files, to be read in blocks; None if they are small, or cannot be read so. Raises OSError.
+
+    ``convert`` and ``by_line`` are as for :class:`FileText`.
+    """
     if not all(file.is_file() for file in files) or sum(file.stat().st_size for file in files) < LARGE:
         return None
     try:
-        text = FileText(files, encoding, by_line)
+        text = FileText(files, encoding, convert, by_line=by_line)
     except (UnicodeError, LookupError, TextError):
         return None  # read as a whole, which finds out what is wrong
     odd = encoding is None and any(mark in text.head for mark in ELSEWHERE)
