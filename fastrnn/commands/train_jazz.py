@@ -33,8 +33,8 @@ learned. Chords are the file's own (markers, texts or lyrics that are chord symb
 or are given with --changes. Files are read onto a grid of 12 ticks a quarter, where swung eighths become straight ones,
 and learned in all twelve keys. A file that comes twice is learned from once.
 
-Many files are read by several processes, and what was read is kept in ~/.cache/fastrnn (or $XDG_CACHE_HOME/fastrnn): the
-next training on the same files starts at once.
+Many files are read by several processes. What was read is kept in ~/.cache/fastrnn (or $XDG_CACHE_HOME/fastrnn), so
+that the next training on the same files starts at once.
 
 A run folder holds config.json, songs.safetensors (what was learned from: the files are not needed again),
 best.safetensors and last.safetensors (checkpoints), metrics.csv (losses in nats per token), loss.png and samples.txt
