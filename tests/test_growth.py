@@ -197,8 +197,8 @@ def test_a_sample_of_a_stream_reads_what_it_may(limit):
     evaluation = StreamEvaluation(np.arange(5000) % 7, 64, 10)
     sample = list(evaluation(limit))
     read = sum(batch.targets.size for batch in sample)
-    assert 0.75 * limit <= read <= limit
-    assert 0.75 * read <= sum(batch.tokens for batch in sample) <= read
+    assert 0.5 * limit < read <= limit
+    assert 0.5 * read <= sum(batch.tokens for batch in sample) <= read
 
 
 def test_a_sample_of_lines_has_lines_of_all_lengths():
@@ -225,7 +225,7 @@ def test_a_task_evaluates_its_sample_until_it_is_asked_for_all():
     sampled = task.evaluate()
     read = held // 4 // 10 * 10
     assert task.evaluated == (sum(batch.tokens for batch in data.evaluation(held // 4)), held)
-    assert 0.75 * read <= task.evaluated[0] <= read
+    assert 0.5 * read <= task.evaluated[0] <= read
     assert sampled != in_full
     assert task.evaluate() == sampled
     assert task.evaluate_in_full() == in_full

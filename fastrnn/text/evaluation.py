@@ -26,12 +26,12 @@ class StreamEvaluation:
     def __call__(self, limit: int | None = None) -> Iterator[Batch]:
         """The batches of all, or those in which at most ``limit`` tokens are read.
 
-        The first chunk of each part is read for the state alone. So a small sample has fewer parts: three of four tokens
-        that are read count.
+        The first chunk of each part is read for the state alone. A small sample has fewer parts, so that half of what is
+        read counts.
         """
         if limit is None:
             return stream_evaluation(self._ids, self._batch, self._seq_length, self._start)
-        parts = max(1, min(self._batch, limit // (4 * self._seq_length)))
+        parts = max(1, min(self._batch, limit // (2 * self._seq_length)))
         length = min(self._seq_length, limit)
         return islice(stream_evaluation(self._ids, parts, length, self._start), limit // (parts * length))
 
