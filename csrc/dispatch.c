@@ -1,11 +1,10 @@
-/* From a layer to the kernels that serve it. Built with base flags only: it runs before anything is known of the processor.
+/* From an instruction set to its kernels. Built with base flags only: it runs before anything is known of the processor.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "parallel.h"
-#include "schedule.h"
 #include "table.h"
 
 typedef struct {
@@ -60,75 +59,15 @@ void fastrnn_set_num_threads(int32_t n) { crew_set_threads(n); }
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 
-/* What the library trusts its caller with; checked in debug builds. */
-static void assert_batch(const fastrnn_batch *batch, int32_t directions) {
-    assert(batch->T >= 1 && batch->B >= 0 && batch->threads >= 0 && directions_of(batch) == directions);
-    for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 0 && batch->lengths[b] <= batch->T);
-    (void)batch, (void)directions;
-}
-
-static const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype) {
+const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype) {
     assert(isa >= 0 && isa < ISA_COUNT && fastrnn_isa_runs(isa));
     return isas[isa].of_dtype[dtype];
 }
 
-const fastrnn_kernels *kernels_for(const fastrnn_layer *layer) {
+const fastrnn_kernels *kernels_for(const layer_spec *layer) {
     assert(layer->I >= 1 && layer->H >= 1 && layer->P >= 0);
     return kernels_of(layer->isa, layer->dtype);
 }
-
-size_t fastrnn_packed_size(const fastrnn_layer *layer, int32_t training) {
-    return kernels_for(layer)->packed_size(layer, training);
-}
-
-void fastrnn_pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed) {
-    kernels_for(layer)->pack(layer, params, training, packed);
-}
-
-size_t fastrnn_tape_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
-    return kernels_for(layer)->tape_size(layer, batch, ids);
-}
-
-size_t fastrnn_forward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids,
-                                      int32_t training) {
-    return kernels_for(layer)->forward_workspace_size(layer, batch, ids, training);
-}
-
-size_t fastrnn_backward_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
-    return kernels_for(layer)->backward_workspace_size(layer, batch, ids);
-}
-
-static void run_forward(const fastrnn_layer *layer, int32_t count, const fastrnn_forward_job *jobs) {
-    for (const fastrnn_forward_job *job = jobs; job < jobs + count; job++) {
-        assert_batch(job->batch, count);
-        assert(!job->in.x != !job->in.ids && job->out.y && job->out.h_n);
-        assert(aligned(job->packed) && aligned(job->tape) && aligned(job->workspace));
-    }
-    kernels_for(layer)->forward(layer, count, jobs);
-}
-
-static void run_backward(const fastrnn_layer *layer, int32_t count, const fastrnn_backward_job *jobs) {
-    for (const fastrnn_backward_job *job = jobs; job < jobs + count; job++) {
-        assert_batch(job->batch, count);
-        assert(job->din.dh0 && job->grads.W && job->grads.R && job->tape);
-        assert(aligned(job->packed) && aligned(job->tape) && aligned(job->workspace));
-    }
-    kernels_for(layer)->backward(layer, count, jobs);
-}
-
-void fastrnn_forward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
-                     const fastrnn_output *out, void *tape, void *workspace) {
-    run_forward(layer, 1, &(fastrnn_forward_job){packed, batch, *in, *out, tape, workspace});
-}
-
-void fastrnn_backward(const fastrnn_layer *layer, const void *packed, const fastrnn_batch *batch, const fastrnn_input *in,
-                      const fastrnn_output_grads *dout, const fastrnn_input_grads *din, const fastrnn_grads *grads,
-                      void *tape, void *workspace) {
-    run_backward(layer, 1, &(fastrnn_backward_job){packed, batch, *in, *dout, *din, *grads, tape, workspace});
-}
-
-void fastrnn_forward_both(const fastrnn_layer *layer, const fastrnn_forward_job *jobs) { run_forward(layer, 2, jobs); }
-void fastrnn_backward_both(const fastrnn_layer *layer, const fastrnn_backward_job *jobs) { run_backward(layer, 2, jobs); }
 
 size_t fastrnn_linear_packed_size(const fastrnn_linear *linear, int32_t training) {
     return kernels_of(linear->isa, linear->dtype)->linear_packed_size(linear, training);
@@ -179,30 +118,37 @@ void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_param
     kernels_of(how->isa, how->dtype)->optimise(how, count, parameters);
 }
 
-size_t fastrnn_stream_size(const fastrnn_stream *stream) { return kernels_for(stream->layers)->stream_size(stream); }
-
-void fastrnn_stream_begin(const fastrnn_stream *stream, const void *h, const void *c, void *memory) {
-    assert(aligned(memory));
-    kernels_for(stream->layers)->stream_begin(stream, h, c, memory);
+size_t fastrnn_stream_size(const fastrnn_stack *stack, int32_t ids) {
+    return kernels_of(stack->isa, stack->dtype)->stream_size(stack, ids);
 }
 
-void fastrnn_stream_step(const fastrnn_stream *stream, void *memory, const void *x, int64_t id, void *y) {
-    kernels_for(stream->layers)->stream_step(memory, x, id, y);
+void fastrnn_stream_begin(const fastrnn_stack *stack, const void *packed, int32_t ids, const void *h, const void *c,
+                          void *memory) {
+    assert(stack->D == 1 && aligned(packed) && aligned(memory));
+    kernels_of(stack->isa, stack->dtype)->stream_begin(stack, packed, ids, h, c, memory);
 }
 
-void fastrnn_stream_states(const fastrnn_stream *stream, const void *memory, void *h, void *c) {
-    kernels_for(stream->layers)->stream_states(memory, h, c);
+void fastrnn_stream_step(const fastrnn_stack *stack, void *memory, const void *x, int64_t id, void *y) {
+    kernels_of(stack->isa, stack->dtype)->stream_step(memory, x, id, y);
+}
+
+void fastrnn_stream_states(const fastrnn_stack *stack, const void *memory, void *h, void *c) {
+    kernels_of(stack->isa, stack->dtype)->stream_states(memory, h, c);
+}
+
+static const fastrnn_kernels *kernels_of_model(const fastrnn_language_model *model) {
+    return kernels_of(model->stack->isa, model->stack->dtype);
 }
 
 size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model) {
-    return kernels_for(model->layers)->generate_workspace_size(model);
+    return kernels_of_model(model)->generate_workspace_size(model);
 }
 
 int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
                          int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                          void *workspace) {
-    const fastrnn_kernels *kernels = kernels_for(model->layers);
-    return kernels->generate(model, sampling, prefix, n_prefix, uniforms, n, h, c, tokens, workspace);
+    assert(model->stack->D == 1 && aligned(model->packed) && aligned(workspace));
+    return kernels_of_model(model)->generate(model, sampling, prefix, n_prefix, uniforms, n, h, c, tokens, workspace);
 }
 
 double fastrnn_measure_fma(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds) {

@@ -13,9 +13,7 @@
 #include "plan.h"
 
 #include "parallel.h"
-#include "schedule.h"
 #include "table.h"
-#include "wavefront.h"
 
 /* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Their proportions choose a way, and most sizes are far from
  * where two ways meet; whether a pass is brief (parallel.h) depends on the time itself, on a slower processor later. */
@@ -42,12 +40,12 @@ typedef struct {
     double vector_bytes;
 } pass;
 
-static int gates_of(const fastrnn_layer *layer) {
+static int gates_of(const layer_spec *layer) {
     static const int gates[] = {1, 1, 3, 3, 2, 4, 4};
     return gates[layer->cell];
 }
 
-static pass pass_of(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward) {
+static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const fastrnn_kernels *kernels = kernels_for(layer);
     const int64_t lanes = kernels->vector_lanes, Y = layer->P ? layer->P : layer->H;
     const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
@@ -103,8 +101,8 @@ static pass_plan fastest_way(const pass *p, int32_t most) {
 }
 
 /* Both directions at once, half of the threads each, or one after the other with all of them. */
-pass_plan plan_pass(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward) {
-    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = directions_of(batch);
+pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
+    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = layer->directions;
     if (most == 1 || !batch->B) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
     const pass p = pass_of(layer, batch, backward);
     const pass_plan in_turn = fastest_way(&p, most);
@@ -115,9 +113,10 @@ pass_plan plan_pass(const fastrnn_layer *layer, const fastrnn_batch *batch, int3
     return at_once.time < directions * in_turn.time ? at_once : in_turn;
 }
 
-int32_t fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
+int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
                      int32_t *threads) {
-    const pass_plan plan = plan_pass(layer, batch, backward);
+    const layer_spec spec = layer_of(stack, layer);
+    const pass_plan plan = plan_pass(&spec, batch, backward);
     *split = plan.split;
     *threads = plan.threads;
     return plan.at_once;
@@ -127,18 +126,20 @@ int32_t fastrnn_plan(const fastrnn_layer *layer, const fastrnn_batch *batch, int
 static const double WORTH_A_WAVE = 1.1;
 
 /* A diagonal of the wavefront takes as long as the thread with the most layers; they meet after it (wavefront.c). */
-int32_t fastrnn_plan_stack(const fastrnn_stack *stack, const fastrnn_batch *batch) {
-    const int32_t most = batch->threads ? batch->threads : crew_threads(), count = stack->count;
-    const int32_t threads = most < count ? most : count;
-    if (threads < 2 || !batch->B || batch->lengths || wave_chunks(batch) < 2) return 1;
+int32_t fastrnn_plan_layers(const fastrnn_stack *stack, const fastrnn_batch *batch) {
+    if (stack->L == 1 || stack->D > 1 || !batch->B || batch->reverse || batch->lengths || wave_chunks(batch) < 2) return 1;
+    const int32_t most = batch->threads ? batch->threads : crew_threads();
+    const int32_t threads = most < stack->L ? most : stack->L;
+    if (threads < 2) return 1;
     double in_turn = 0, alone = 0;
-    for (int32_t l = 0; l < count; l++) {
-        const pass p = pass_of(stack->layers + l, batch, 0);
+    for (int32_t l = 0; l < stack->L; l++) {
+        const layer_spec layer = layer_of(stack, l);
+        const pass p = pass_of(&layer, batch, 0);
         in_turn += fastest_way(&p, most).time;
         const double time = time_of(&p, FASTRNN_SPLIT_NONE, 1);
         alone = time > alone ? time : alone;
     }
-    const double chunks = (double)wave_chunks(batch), of_one = shared(count, threads);
+    const double chunks = (double)wave_chunks(batch), of_one = shared(stack->L, threads);
     const double diagonal = of_one * alone / chunks + threads * BARRIER;
-    return WORTH_A_WAVE * (WAKE + (chunks + count - 1) * diagonal) < in_turn ? threads : 1;
+    return WORTH_A_WAVE * (WAKE + (chunks + stack->L - 1) * diagonal) < in_turn ? threads : 1;
 }

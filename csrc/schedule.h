@@ -29,9 +29,6 @@ static inline int64_t started(const schedule *s) { return s->S ? active(s, 0) : 
 static inline int64_t row_after(const schedule *s, int64_t step) { return step < 0 ? 0 : s->B + s->offset[step]; }
 static inline int64_t row_before(const schedule *s, int64_t step) { return row_after(s, step - 1); }
 
-/* Passes side by side in a row of the caller's y, c, dy and dc. */
-static inline int32_t directions_of(const fastrnn_batch *batch) { return batch->directions ? batch->directions : 1; }
-
 /* Packed rows in all, without building the schedule. */
 int64_t schedule_rows(const fastrnn_batch *batch);
 

@@ -5,25 +5,21 @@
 #ifndef FASTRNN_TABLE_H
 #define FASTRNN_TABLE_H
 
-#include "fastrnn.h"
+#include "layer.h"
 #include "parallel.h"
 
 typedef struct {
     int32_t vector_lanes;
-    int64_t (*step_panels)(const fastrnn_layer *, int32_t backward);
-    size_t (*packed_size)(const fastrnn_layer *, int32_t training);
-    void (*pack)(const fastrnn_layer *, const fastrnn_params *, int32_t training, void *packed);
-    size_t (*tape_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
-    size_t (*forward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids, int32_t training);
-    size_t (*backward_workspace_size)(const fastrnn_layer *, const fastrnn_batch *, int32_t ids);
-    /* One job, or those of both directions. */
-    void (*forward)(const fastrnn_layer *, int32_t count, const fastrnn_forward_job *);
-    void (*backward)(const fastrnn_layer *, int32_t count, const fastrnn_backward_job *);
-    /* Step by step (kernels/sequence.h). `in` and `out` stay the caller's; `walk` is memory of the size asked for. */
-    size_t (*walk_size)(const fastrnn_layer *, int32_t ids);
-    void (*walk_begin)(const fastrnn_layer *, const void *packed, const fastrnn_input *, const fastrnn_output *, void *walk);
-    void (*walk_step)(const crew *, void *walk, int64_t step);
-    void (*walk_end)(const void *walk, int64_t step);
+    int64_t (*step_panels)(const layer_spec *, int32_t backward);
+    size_t (*packed_size)(const layer_spec *, int32_t training);
+    void (*pack)(const layer_spec *, const fastrnn_weights *, int32_t training, void *packed);
+    size_t (*tape_size)(const layer_spec *, const fastrnn_batch *, int32_t ids);
+    size_t (*forward_workspace_size)(const layer_spec *, const fastrnn_batch *, int32_t ids, int32_t training);
+    size_t (*backward_workspace_size)(const layer_spec *, const fastrnn_batch *, int32_t ids);
+    /* One job, or those of both directions of a layer. */
+    void (*forward)(const layer_spec *, int32_t count, const forward_job *);
+    void (*backward)(const layer_spec *, int32_t count, const backward_job *);
+    void (*add)(void *to, const void *from, int64_t n); /* to[i] += from[i] */
     size_t (*linear_packed_size)(const fastrnn_linear *, int32_t training);
     void (*linear_pack)(const fastrnn_linear *, const void *weight, const void *bias, int32_t training, void *packed);
     size_t (*linear_workspace_size)(const fastrnn_linear *, int64_t N, int32_t backward);
@@ -37,8 +33,8 @@ typedef struct {
     void (*arrays_scale)(const fastrnn_arrays *, double factor);
     void (*arrays_clamp)(const fastrnn_arrays *, double bound);
     void (*optimise)(const fastrnn_optimiser *, int32_t count, fastrnn_parameter *parameters);
-    size_t (*stream_size)(const fastrnn_stream *);
-    void (*stream_begin)(const fastrnn_stream *, const void *h, const void *c, void *memory);
+    size_t (*stream_size)(const fastrnn_stack *, int32_t ids);
+    void (*stream_begin)(const fastrnn_stack *, const void *packed, int32_t ids, const void *h, const void *c, void *memory);
     void (*stream_step)(void *memory, const void *x, int64_t id, void *y);
     void (*stream_states)(const void *memory, void *h, void *c);
     size_t (*generate_workspace_size)(const fastrnn_language_model *);
@@ -65,6 +61,7 @@ typedef struct {
 FASTRNN_ISAS(FASTRNN_DECLARE)
 #undef FASTRNN_DECLARE
 
-const fastrnn_kernels *kernels_for(const fastrnn_layer *layer);
+const fastrnn_kernels *kernels_for(const layer_spec *layer);
+const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype);
 
 #endif

@@ -1,5 +1,5 @@
-/* Layers on top of each other, forward: one after the other, or as a wavefront. Time is cut into chunks, and layer l is at
- * chunk k while the one below it is at chunk k + 1 already:
+/* The layers of a stack at once, in inference, as a wavefront. Time is cut into chunks, and layer l is at chunk k while the
+ * one below it is at chunk k + 1 already:
  *
  *     diagonal d      0          1          2          3        ...
  *     layer 0         chunk 0    chunk 1    chunk 2    chunk 3
@@ -8,109 +8,85 @@
  *
  * A layer's chunk is a pass of its own on one thread, so threads meet after a diagonal and never within a step; each keeps
  * its layer's weights in its own cache. */
-#include "wavefront.h"
-
 #include "arena.h"
 #include "parallel.h"
-#include "sizes.h"
+#include "plan.h"
+#include "stack.h"
 
 typedef struct {
-    const fastrnn_stack *stack;
-    const fastrnn_batch *batch;
-    const fastrnn_input *in;
-    const fastrnn_output *out;
-    int32_t threads;  /* 1: one layer after the other */
-    int64_t steps;    /* of a chunk; all of them with one thread */
-    char *y;          /* [2][count - 1][steps, B, Y] what layers give to those above, of two chunks or layers in turn */
+    const stack_call *call;
+    const fastrnn_inputs *in;
+    const fastrnn_outputs *out;
+    int64_t steps;    /* of a chunk */
+    char *y;          /* [L - 1][2][steps, B, Y] what layers give to those above, of two chunks in turn */
     char *workspaces; /* [threads][workspace] */
     size_t workspace;
-} run_of_stack;
+} wave;
 
-static size_t reals(const run_of_stack *r, int64_t n) { return bytes_of(r->stack->layers->dtype, n); }
+static size_t numbers(const wave *w, int64_t n) { return bytes_of(w->call->stack->dtype, n); }
 
-/* A batch of so many steps, on one thread in a wavefront. */
-static fastrnn_batch batch_of(const run_of_stack *r, int64_t T) {
-    fastrnn_batch b = *r->batch;
-    b.T = T;
-    if (r->threads > 1) b.threads = 1;
-    return b;
+/* The call on so many steps, on one thread. */
+static stack_call call_of_chunk(const wave *w, int64_t T) {
+    stack_call chunk = *w->call;
+    chunk.batches[0].T = T;
+    chunk.batches[0].threads = 1;
+    return chunk;
 }
 
-static size_t bytes_of_y(const run_of_stack *r) { return reals(r, r->steps * r->batch->B * output_size(r->stack->layers)); }
+static size_t bytes_of_y(const wave *w) { return numbers(w, w->steps * w->call->batches->B * output_size(w->call->stack)); }
 
-static run_of_stack place_run(arena *a, const fastrnn_stack *stack, const fastrnn_batch *batch, int ids) {
-    run_of_stack r = {.stack = stack, .batch = batch, .threads = fastrnn_plan_stack(stack, batch)};
-    r.steps = r.threads > 1 ? wave_steps(batch) : batch->T;
-    const fastrnn_batch chunk = batch_of(&r, r.steps);
-    for (int32_t l = 0; l < stack->count; l++) {
-        const size_t size = fastrnn_forward_workspace_size(stack->layers + l, &chunk, ids && !l, 0);
-        r.workspace = size > r.workspace ? size : r.workspace;
-    }
-    r.workspace = (r.workspace + 63) / 64 * 64;
-    const int32_t kept = r.threads > 1 ? 2 * (stack->count - 1) : 2;
-    r.y = arena_take(a, (size_t)kept * bytes_of_y(&r));
-    r.workspaces = arena_take(a, (size_t)r.threads * r.workspace);
-    return r;
+static wave place_wave(arena *a, const stack_call *call, int32_t ids, int32_t threads) {
+    wave w = {.call = call, .steps = wave_steps(call->batches)};
+    const stack_call chunk = call_of_chunk(&w, w.steps);
+    w.workspace = layers_workspace_size(&chunk, ids, 0, 0);
+    w.y = arena_take(a, (size_t)(2 * (call->stack->L - 1)) * bytes_of_y(&w));
+    w.workspaces = arena_take(a, (size_t)threads * w.workspace);
+    return w;
 }
 
-size_t fastrnn_forward_stack_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids) {
+size_t wavefront_workspace_size(const stack_call *call, int32_t ids, int32_t threads) {
     arena a = {0};
-    place_run(&a, stack, batch, ids);
+    place_wave(&a, call, ids, threads);
     return a.used;
 }
 
 /* Where layer l leaves chunk k for the layer above. */
-static char *between(const run_of_stack *r, int32_t l, int64_t k) {
-    const int64_t slot = r->threads > 1 ? 2 * l + (k & 1) : l & 1;
-    return r->y + (size_t)slot * bytes_of_y(r);
-}
-
-static void *at(const run_of_stack *r, const void *array, int64_t reals_before) {
-    return array ? (char *)array + reals(r, reals_before) : 0;
-}
+static char *between(const wave *w, int32_t l, int64_t k) { return w->y + (size_t)(2 * l + (k & 1)) * bytes_of_y(w); }
 
 /* Layer l over chunk k. A state is read whole before it is written, so the chunks' states are where the last ones shall be.
  */
-static void run_chunk(const run_of_stack *r, int32_t l, int64_t k, int32_t rank) {
-    const fastrnn_layer *layer = r->stack->layers + l;
-    const int64_t B = r->batch->B, Y = output_size(layer), first = k * r->steps, left = r->batch->T - first;
-    const fastrnn_batch chunk = batch_of(r, left < r->steps ? left : r->steps);
-    fastrnn_output out = {.h_n = at(r, r->out->h_n, l * B * Y),
-                          .c_n = has_c(layer) ? at(r, r->out->c_n, l * B * layer->H) : 0};
-    out.y = l == r->stack->count - 1 ? at(r, r->out->y, first * B * Y) : between(r, l, k);
-    fastrnn_input in = {.h0 = out.h_n, .c0 = out.c_n};
-    if (k == 0) {
-        in.h0 = at(r, r->in->h0, l * B * Y);
-        in.c0 = has_c(layer) ? at(r, r->in->c0, l * B * layer->H) : 0;
-    }
+static void run_chunk(const wave *w, int32_t l, int64_t k, int32_t rank) {
+    const fastrnn_stack *s = w->call->stack;
+    const int64_t B = w->call->batches->B, first = k * w->steps, left = w->call->batches->T - first;
+    const stack_call chunk = call_of_chunk(w, left < w->steps ? left : w->steps);
+    fastrnn_outputs out = {.h_n = w->out->h_n, .c_n = w->out->c_n};
+    out.y = l == s->L - 1 ? (char *)w->out->y + numbers(w, first * B * output_size(s)) : between(w, l, k);
+    fastrnn_inputs in = {.h0 = k ? out.h_n : w->in->h0, .c0 = k ? out.c_n : w->in->c0};
     if (l > 0)
-        in.x = between(r, l - 1, k);
-    else if (r->in->ids)
-        in.ids = r->in->ids + first * B;
+        in.x = between(w, l - 1, k);
+    else if (w->in->ids)
+        in.ids = w->in->ids + first * B;
     else
-        in.x = at(r, r->in->x, first * B * layer->I);
-    fastrnn_forward(layer, r->stack->packed[l], &chunk, &in, &out, 0, r->workspaces + (size_t)rank * r->workspace);
+        in.x = (const char *)w->in->x + numbers(w, first * B * s->I);
+    layer_forward(&chunk, l, &in, &out, 0, w->workspaces + (size_t)rank * w->workspace);
 }
 
-/* A crew's body; the context is a run_of_stack. */
+/* A crew's body; the context is a wave. */
 static void wavefront(const crew *me, void *context) {
-    const run_of_stack *r = context;
-    const int64_t chunks = wave_chunks(r->batch);
-    for (int64_t d = 0; d < chunks + r->stack->count - 1; d++) {
-        for (int32_t l = me->rank; l < r->stack->count; l += me->size)
-            if (d >= l && d - l < chunks) run_chunk(r, l, d - l, me->rank);
+    const wave *w = context;
+    const int64_t chunks = wave_chunks(w->call->batches);
+    for (int64_t d = 0; d < chunks + w->call->stack->L - 1; d++) {
+        for (int32_t l = me->rank; l < w->call->stack->L; l += me->size)
+            if (d >= l && d - l < chunks) run_chunk(w, l, d - l, me->rank);
         crew_barrier(me);
     }
 }
 
-void fastrnn_forward_stack(const fastrnn_stack *stack, const fastrnn_batch *batch, const fastrnn_input *in,
-                           const fastrnn_output *out, void *workspace) {
+void wavefront_forward(const stack_call *call, const fastrnn_inputs *in, const fastrnn_outputs *out, int32_t threads,
+                       void *workspace) {
     arena a = {.base = workspace};
-    run_of_stack r = place_run(&a, stack, batch, !!in->ids);
-    r.in = in;
-    r.out = out;
-    if (r.threads > 1)
-        crew_run(r.threads, LONG_CALL, wavefront, &r);
-    else
-        for (int32_t l = 0; l < stack->count; l++) run_chunk(&r, l, 0, 0);
+    wave w = place_wave(&a, call, !!in->ids, threads);
+    w.in = in;
+    w.out = out;
+    crew_run(threads, LONG_CALL, wavefront, &w);
 }

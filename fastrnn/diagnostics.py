@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .backends.protocol import CellSpec, Params
 from .backends.reference import BACKEND, Layer, Tape, sweep_backward
+from .backends.structs import CellSpec, Inputs, Weights
 from .layers.recurrent_base import Recurrent
 
 Array = NDArray[Any]
@@ -74,10 +74,9 @@ def _run(recurrent: Recurrent, x: Array) -> Iterator[tuple[Tape, Array]]:
     recurrent(x)  # checks x at the layer's door
     time_major = np.swapaxes(x, 0, 1) if recurrent.batch_first else np.asarray(x)
     x = time_major if time_major.dtype.kind in "iu" else time_major.astype(np.float64)
-    for (direction,) in recurrent._rows:
-        params = {field: p.data for field, p in zip(direction.names, direction.parameters(recurrent), strict=True)}
-        layer = BACKEND.prepare(replace(direction.spec, dtype="float64"), Params(**params))
-        out = BACKEND.forward(layer, x, None, None, keep_tape=True)
+    for part in recurrent.stack.parts:
+        layer = BACKEND.prepare_part(replace(part.spec, dtype="float64"), part.weights())
+        out = BACKEND.forward_part(layer, Inputs(x), training=True)
         x = out.y
         yield out.tape, out.y
 
@@ -87,7 +86,7 @@ def _backward(tape: Tape, dy: Array) -> tuple[dict[str, Array], Array]:
     layer, spec = tape.layer, tape.layer.spec
     T, B = dy.shape[:2]
     dhs, dcs, dp = np.empty_like(dy), np.zeros((T, B, spec.hidden_size)), np.empty((T, B, len(layer.W)))
-    unused = BACKEND.prepare(spec, _zeros(spec))
+    unused = BACKEND.prepare_part(spec, _zeros(spec))
     for t, _, dh, dc, dp_t in sweep_backward(
         tape, dy, np.zeros_like(dcs), np.zeros_like(dy[0]), np.zeros_like(dcs[0]), unused
     ):
@@ -105,5 +104,5 @@ def _through_output(layer: Layer, saved: tuple[Array, ...], dh: Array) -> Array:
     return np.asarray(dm * o * (1 - np.tanh(c) ** 2) + dm * np.tanh(c) * o * (1 - o) * peephole)
 
 
-def _zeros(spec: CellSpec) -> Params:
-    return Params(**{name: np.zeros(shape) for name, shape in spec.shapes().items()})
+def _zeros(spec: CellSpec) -> Weights:
+    return Weights(**{name: np.zeros(shape) for name, shape in spec.shapes().items()})

@@ -1,4 +1,4 @@
-"""The kernels as pure functions: arrays in, arrays out, for one layer and one direction.
+"""The kernels as pure functions: arrays in, arrays out, for one layer and one direction, or for a whole stack.
 
 Arguments are checked here, as layers check theirs at their own door; a backend (:mod:`fastrnn.backends`) does the work.
 Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
@@ -30,6 +30,7 @@ argument, what was expected and what came.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -37,7 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import backends, checks
-from .backends.protocol import Backend, CellSpec, Forward, Params
+from .backends.base import Backend
+from .backends.structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
 from .checks import PARAMETERS_DTYPE
 
 Array = NDArray[Any]
@@ -64,13 +66,13 @@ class Grads(NamedTuple):
 class Tape:
     """What a forward pass leaves for its backward, which uses it up: opaque but for the sizes.
 
-    It refers to a floating-point ``x`` and the parameters and does not copy them: leave them unchanged until backward
+    It refers to a floating-point ``x`` and the weights and does not copy them: leave them unchanged until backward
     has run.
     """
 
     backend: Backend
-    spec: CellSpec
-    params: Params
+    stack: StackSpec
+    weights: Sequence[Weights]
     T: int
     B: int
     content: Any
@@ -104,13 +106,13 @@ class LSTMOutputWithCells(NamedTuple):
     c: Array
 
 
-def check_params(spec: CellSpec, params: Params) -> Params:
-    """The parameters, checked against the spec and C-contiguous. Raises TypeError or ValueError."""
-    if (params.b_ih is None) != (params.b_hh is None):
-        given, missing = ("b_ih", "b_hh") if params.b_hh is None else ("b_hh", "b_ih")
+def check_weights(spec: CellSpec, weights: Weights) -> Weights:
+    """Return the weights, checked against the spec and C-contiguous. Raises TypeError or ValueError."""
+    if (weights.b_ih is None) != (weights.b_hh is None):
+        given, missing = ("b_ih", "b_hh") if weights.b_hh is None else ("b_hh", "b_ih")
         raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
-    shapes = spec.shapes(bias=params.b_ih is not None)
-    return Params(**{name: _array(name, getattr(params, name), shape, spec) for name, shape in shapes.items()})
+    shapes = spec.shapes(bias=weights.b_ih is not None)
+    return Weights(**{name: _array(name, getattr(weights, name), shape, spec) for name, shape in shapes.items()})
 
 
 def _array(name: str, value: object, shape: tuple[int, ...], spec: CellSpec, letters: str = "") -> Array:
@@ -155,42 +157,149 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
     return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
 
 
-def run_forward(
-    backend: Backend,
-    spec: CellSpec,
-    prepared: Any,
-    x: object,
-    h0: object,
-    c0: object,
-    lengths: object,
+class StackOutput(NamedTuple):
+    """What a stack gives: ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``, ``c_n [L*D,B,H]`` or None, the tape or None.
+
+    ``c [T,B,D*H]``, all cell states of the last layer, if they were asked for.
+    """
+
+    y: Array
+    h_n: Array
+    c_n: Array | None
+    tape: Tape | None
+    c: Array | None
+
+
+class StackGrads(NamedTuple):
+    """Gradients of the loss with respect to everything that went into a stack; ``weights`` of each part."""
+
+    dx: Array | None
+    dh0: Array
+    dc0: Array | None
+    weights: tuple[Weights, ...]
+
+
+def stack_forward(
+    stack: StackSpec,
+    weights: Sequence[Weights],
+    x: Array,
+    h0: Array | None = None,
+    c0: Array | None = None,
     *,
-    reverse: bool = False,
+    lengths: Any = None,
     keep_tape: bool = True,
     cell_states: bool = False,
-) -> Forward:
-    """Check the inputs of one layer and direction, then run it."""
-    x = check_input(spec, x)
+    backend: str | None = None,
+) -> StackOutput:
+    """Run layers on top of each other, each in one or two directions: what RNN, GRU and LSTM compute (torch.nn's).
+
+    Parameters
+    ----------
+    stack
+        the cell, with the first layer's input size, and the numbers of layers L and directions D.
+    weights
+        those of each part, ``[L*D]``: layer by layer, forward before reverse. Layers above the first have I = D*Y.
+    x, lengths, keep_tape, backend
+        as in the module's docstring.
+    h0, c0
+        initial states ``[L*D, B, Y]`` and ``[L*D, B, H]`` (LSTM only); None is zeros.
+    cell_states
+        whether all ``c_t`` of the last layer are returned, ``c [T, B, D*H]``.
+
+    Returns
+    -------
+    StackOutput
+
+    Raises
+    ------
+    TypeError, ValueError
+        naming the argument, what was expected and what came.
+    """
+    engine = backends.current(backend)
+    if not isinstance(stack, StackSpec):
+        raise TypeError(f"stack must be a StackSpec, got {checks.describe(stack)}")
+    if len(weights) != stack.parts:
+        raise ValueError(f"weights must hold those of L*D = {stack.parts} parts, got {len(weights)}")
+    for name, value in (("keep_tape", keep_tape), ("cell_states", cell_states)):
+        checks.flag(name, value)
+    layers = [stack.layer(part // stack.directions) for part in range(stack.parts)]
+    checked = [check_weights(spec, own) for spec, own in zip(layers, weights, strict=True)]
+    cell, x = stack.cell, check_input(stack.cell, x)
     T, B = x.shape[:2]
-    h = None if h0 is None else _array("h0", h0, (B, spec.output_size), spec, "[B, Y]")
-    c = None if c0 is None else _array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")
-    lengths = check_lengths(lengths, T, B)
-    options = {"reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
-    return backend.forward(prepared, x, h, c, lengths, **options)
+    h = None if h0 is None else _array("h0", h0, (stack.parts, B, cell.output_size), cell, "[L*D, B, Y]")
+    c = None if c0 is None else _array("c0", c0, (stack.parts, B, cell.hidden_size), cell, "[L*D, B, H]")
+    inputs = Inputs(x, h, c, check_lengths(lengths, T, B))
+    out = engine.forward(engine.prepare(stack, checked), inputs, training=keep_tape, cell_states=cell_states)
+    tape = Tape(engine, stack, checked, T, B, out.tape) if keep_tape else None
+    return StackOutput(out.y, out.h_n, out.c_n, tape, out.c)
+
+
+def stack_backward(
+    tape: Tape,
+    dy: Array | None = None,
+    dh_n: Array | None = None,
+    dc_n: Array | None = None,
+    dc: Array | None = None,
+    *,
+    need_dx: bool = True,
+) -> StackGrads:
+    """Gradients of :func:`stack_forward`, of the shapes of its outputs; None is zero.
+
+    Raises TypeError, ValueError, and RuntimeError for a tape that was used before.
+    """
+    gradients = [weights.zeros_like() for weights in _good(tape).weights]
+    found = _run_backward(tape, dy, dh_n, dc_n, dc, gradients, need_dx)
+    return StackGrads(*found, tuple(gradients))
+
+
+def _good(tape: Tape) -> Tape:
+    """Return the tape. Raises TypeError for what is none, RuntimeError for one that was used before."""
+    if not isinstance(tape, Tape):
+        raise TypeError(f"tape must come from a forward with keep_tape=True, got {checks.describe(tape)}")
+    if tape.used:
+        raise RuntimeError(USED_TAPE)
+    return tape
+
+
+def _run_backward(
+    tape: Tape, dy: object, dh_n: object, dc_n: object, dc: object, gradients: Sequence[Weights], need_dx: bool
+) -> Gradients:
+    """Check the gradients of a stack's outputs, then run backward, which adds into ``gradients``."""
+    stack, cell, T, B = tape.stack, tape.stack.cell, tape.T, tape.B
+    D, parts, Y, H = stack.directions, stack.parts, cell.output_size, cell.hidden_size
+
+    def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
+        return None if value is None else _array(name, value, shape, cell, letters)
+
+    dout = OutputGradients(
+        checked("dy", dy, (T, B, D * Y), "[T, B, D*Y]" if D > 1 else "[T, B, Y]"),
+        checked("dh_n", dh_n, (parts, B, Y), "[L*D, B, Y]"),
+        checked("dc_n", dc_n, (parts, B, H), "[L*D, B, H]"),
+        checked("dc", dc, (T, B, D * H), "[T, B, D*H]" if D > 1 else "[T, B, H]"),
+    )
+    tape.used = True
+    content, tape.content = tape.content, None  # its memory is free as soon as backward is done
+    return tape.backend.backward(content, dout, gradients, need_dx=need_dx)
 
 
 def _forward(
-    spec: CellSpec, params: Params, x: object, h0: object, c0: object, backend: str | None, **options: Any
-) -> tuple[Forward, Tape | None]:
+    spec: CellSpec, weights: Weights, x: object, h0: object, c0: object, backend: str | None, **options: Any
+) -> tuple[Outputs, Tape | None]:
+    """Run one part: states have no axis L*D."""
     engine = backends.current(backend)
     for name, value in options.items():
         if name != "lengths":
             checks.flag(name, value)
-    params = check_params(spec, params)
-    prepared = engine.prepare(spec, params)
-    out = run_forward(engine, spec, prepared, x, h0, c0, options.pop("lengths"), **options)
-    T, B = out.y.shape[:2]
-    tape = Tape(engine, spec, params, T, B, out.tape) if options["keep_tape"] else None
-    return out, tape
+    stack, checked = StackSpec(spec, reverse=options["reverse"]), [check_weights(spec, weights)]
+    x = check_input(spec, x)
+    T, B = x.shape[:2]
+    h = None if h0 is None else _array("h0", h0, (B, spec.output_size), spec, "[B, Y]")[None]
+    c = None if c0 is None else _array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")[None]
+    inputs = Inputs(x, h, c, check_lengths(options["lengths"], T, B))
+    training, cells = options["keep_tape"], options.get("cell_states", False)
+    out = engine.forward(engine.prepare(stack, checked), inputs, training=training, cell_states=cells)
+    out.h_n, out.c_n = out.h_n[0], None if out.c_n is None else out.c_n[0]
+    return out, Tape(engine, stack, checked, T, B, out.tape) if training else None
 
 
 def _check_matrix(name: str, array: object) -> None:
@@ -234,8 +343,8 @@ def rnn_forward(
     """
     checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
     spec = _spec("rnn", W, R, nonlinearity=nonlinearity)
-    params = Params(W, R, b_ih, b_hh)
-    out, tape = _forward(spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
+    weights = Weights(W, R, b_ih, b_hh)
+    out, tape = _forward(spec, weights, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
     return RNNOutput(out.y, out.h_n, tape)
 
 
@@ -262,8 +371,8 @@ def gru_forward(
     """
     flags = {"reset_after": checks.flag("reset_after", reset_after), "reset_gate": checks.flag("reset_gate", reset_gate)}
     spec = _spec("gru", W, R, **flags)
-    params = Params(W, R, b_ih, b_hh)
-    out, tape = _forward(spec, params, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
+    weights = Weights(W, R, b_ih, b_hh)
+    out, tape = _forward(spec, weights, x, h0, None, backend, lengths=lengths, reverse=reverse, keep_tape=keep_tape)
     return RNNOutput(out.y, out.h_n, tape)
 
 
@@ -295,48 +404,25 @@ def lstm_forward(
         _check_matrix("projection", projection)
     proj_size = 0 if projection is None else projection.shape[0]
     spec = _spec("lstm", W, R, peephole=peephole is not None, proj_size=proj_size)
-    params = Params(W, R, b_ih, b_hh, peephole, projection)
+    weights = Weights(W, R, b_ih, b_hh, peephole, projection)
     options = {"lengths": lengths, "reverse": reverse, "keep_tape": keep_tape, "cell_states": cell_states}
-    out, tape = _forward(spec, params, x, h0, c0, backend, **options)
+    out, tape = _forward(spec, weights, x, h0, c0, backend, **options)
     assert out.c_n is not None
     if out.c is not None:
         return LSTMOutputWithCells(out.y, out.h_n, out.c_n, tape, out.c)
     return LSTMOutput(out.y, out.h_n, out.c_n, tape)
 
 
-def run_backward(
-    tape: Tape, dy: object, dh_n: object, dc_n: object, dc: object, grads: Params, *, need_dx: bool = True
-) -> tuple[Array | None, Array, Array | None]:
-    """Check the gradients of one layer and direction, then run backward: dx, dh0, dc0; ``grads`` is added to.
-
-    Raises TypeError, ValueError, and RuntimeError for a tape that was used before.
-    """
-    if not isinstance(tape, Tape):
-        raise TypeError(f"tape must come from a forward with keep_tape=True, got {checks.describe(tape)}")
-    if tape.used:
-        raise RuntimeError(USED_TAPE)
-    spec, T, B = tape.spec, tape.T, tape.B
-
-    def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
-        return None if value is None else _array(name, value, shape, spec, letters)
-
-    gradients = (
-        checked("dy", dy, (T, B, spec.output_size), "[T, B, Y]"),
-        checked("dh_n", dh_n, (B, spec.output_size), "[B, Y]"),
-        checked("dc_n", dc_n, (B, spec.hidden_size), "[B, H]"),
-        checked("dc", dc, (T, B, spec.hidden_size), "[T, B, H]"),
-    )
-    tape.used = True
-    content, tape.content = tape.content, None  # its memory is free as soon as backward is done
-    return tape.backend.backward(content, *gradients, grads, need_dx=need_dx)
-
-
 def _backward(tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc: object, need_dx: bool) -> Grads:
-    if not isinstance(tape, Tape) or tape.spec.cell != cell:
+    if not isinstance(tape, Tape) or tape.stack.cell.cell != cell or tape.stack.parts != 1:
         raise TypeError(f"tape must come from {cell}_forward with keep_tape=True, got {checks.describe(tape)}")
-    grads = tape.params.zeros_like()
-    dx, dh0, dc0 = run_backward(tape, dy, dh_n, dc_n, dc, grads, need_dx=need_dx)
-    return Grads(dx, dh0, dc0, *(getattr(grads, f.name) for f in fields(Params)))
+    spec, B = _good(tape).stack.cell, tape.B
+    dh = None if dh_n is None else _array("dh_n", dh_n, (B, spec.output_size), spec, "[B, Y]")[None]
+    dcn = None if dc_n is None else _array("dc_n", dc_n, (B, spec.hidden_size), spec, "[B, H]")[None]
+    grads = tape.weights[0].zeros_like()
+    dx, dh0, dc0 = _run_backward(tape, dy, dh, dcn, dc, [grads], need_dx)
+    states = dh0[0], None if dc0 is None else dc0[0]
+    return Grads(dx, *states, *(getattr(grads, f.name) for f in fields(Weights)))
 
 
 def rnn_backward(tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True) -> Grads:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import backends, checks
-from .backends.protocol import Backend
+from .backends.base import Backend
 from .layers.parameter import Parameter
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
-from .backends.protocol import CellSpec
+from .backends.structs import CellSpec, StackSpec
 
 EXTRAS = {
     "train": ("rich", "matplotlib", "pretty_midi", "mido", "charset_normalizer", "chardet"),
@@ -23,7 +23,7 @@ EXTRAS = {
 
 
 # What "chosen" is asked about: large enough for all threads.
-TYPICAL, TYPICAL_T, TYPICAL_B = CellSpec("lstm", 256, 256), 64, 64
+TYPICAL, TYPICAL_T, TYPICAL_B = StackSpec(CellSpec("lstm", 256, 256)), 64, 64
 REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
 
 
@@ -62,7 +62,7 @@ def _backend_rows() -> list[tuple[str, str]]:
 def _chosen_row() -> tuple[str, str]:
     how = "change it with FASTRNN_BACKEND, fastrnn.use_backend(name), or --backend"
     try:
-        plan = backends.current().plan(TYPICAL, TYPICAL_T, TYPICAL_B)
+        plan, *_ = backends.current().plan(TYPICAL, TYPICAL_T, TYPICAL_B)
     except (ValueError, backends.BackendUnavailable) as error:
         return "chosen", f"none ({error}); {how}"
     why = "by FASTRNN_BACKEND" if os.environ.get("FASTRNN_BACKEND") else "the first one present"

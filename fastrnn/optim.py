@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import backends, checks
-from .backends.protocol import Backend, Rule, Slot
+from .backends.base import Backend
+from .backends.structs import Rule, Slot
 from .gradients import (
     NonFiniteGradient,
     NonFiniteLoss,

@@ -8,18 +8,18 @@ the rounding of the logits. Letters: ``T`` steps, ``N`` samples side by side, ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .backends.protocol import Backend
+
+if TYPE_CHECKING:
+    from .backends.base import Backend
 
 Array = NDArray[Any]
-State = tuple[Array, Array | None]
 
 NOTHING = -1  # the id of the zero vector, and of no token
 
@@ -54,15 +54,16 @@ PLAIN = Choice()  # from the model's own distribution
 class Request:
     """What to sample.
 
-    ``prime`` int64 ``[T,N]`` is read first (-1: the zero vector), from ``states``, one (h ``[N,Y]``, c ``[N,H]`` or
-    None) for each layer. Then as many tokens are sampled as ``uniforms`` float64 ``[length,N]``, in [0, 1), has rows;
+    ``prime`` int64 ``[T,N]`` is read first (-1: the zero vector), from the states ``h0 [L,N,Y]`` and ``c0 [L,N,H]`` (LSTM
+    only; None is zeros). Then as many tokens are sampled as ``uniforms`` float64 ``[length,N]``, in [0, 1), has rows;
     a sample ends with ``eos`` (-1: never). ``embedding [V,E]`` is None when the first layer reads ids. ``weight
     [V,Y]`` and ``bias [V]`` give the logits. Float arrays are C-contiguous and of the layers' dtype.
     """
 
     prime: Array
     uniforms: Array
-    states: tuple[State, ...]
+    h0: Array | None
+    c0: Array | None
     embedding: Array | None
     weight: Array
     bias: Array
@@ -72,41 +73,37 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``tokens`` int64 ``[length,N]``: what was sampled, ``eos`` included, then -1; and the layers' last ``states``.
+    """``tokens`` int64 ``[length,N]``: what was sampled, ``eos`` included, then -1; and the last states, as in a Request.
 
     The last token has not been read yet: to go on, use it as ``prime``.
     """
 
     tokens: Array
-    states: tuple[State, ...]
+    h_n: Array
+    c_n: Array | None
 
 
-def generate(backend: Backend, stack: Sequence[Any], request: Request) -> Answer:
-    """Sample with the backend's own loop where it has one, else with the loop here. ``stack`` holds prepared layers."""
-    own = getattr(backend, "generate", None)
-    answer: Answer = own(stack, request) if own else step_by_step(backend, stack, request)
-    return answer
+def step_by_step(backend: Backend, prepared: Any, request: Request) -> Answer:
+    """Sample by a prepared stack's forward passes, one for each token: the specification of ``Backend.generate``."""
+    from .backends.structs import Inputs
 
-
-def step_by_step(backend: Backend, stack: Sequence[Any], request: Request) -> Answer:
-    """The loop over any backend's ``forward``: the specification of ``Backend.generate``."""
-    states = list(request.states)
+    h, c = request.h0, request.c0
     length, N = request.uniforms.shape
     tokens = np.full((length, N), NOTHING, np.int64)
     going = np.ones(N, bool)
     ids = request.prime
     for t in range(length):
-        y = ids if request.embedding is None else _embed(request.embedding, ids)
-        for i, prepared in enumerate(stack):
-            out = backend.forward(prepared, y, *states[i])
-            y, states[i] = out.y, (out.h_n, out.c_n)
-        chosen = choose(y[-1] @ request.weight.T + request.bias, request.uniforms[t], request.choice)
+        x = ids if request.embedding is None else _embed(request.embedding, ids)
+        out = backend.forward(prepared, Inputs(x, h, c))
+        h, c = out.h_n, out.c_n
+        chosen = choose(out.y[-1] @ request.weight.T + request.bias, request.uniforms[t], request.choice)
         tokens[t, going] = chosen[going]
         going &= chosen != request.eos
         if not going.any():
             break
         ids = tokens[t : t + 1]
-    return Answer(tokens, tuple(states))
+    assert h is not None
+    return Answer(tokens, h, c)
 
 
 def _embed(embedding: Array, ids: Array) -> Array:

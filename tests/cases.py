@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import functional
-from fastrnn.backends.protocol import CellSpec, Params
+from fastrnn.backends.structs import CellSpec, StackSpec, Weights
 
 Array = NDArray[Any]
 
@@ -59,7 +59,7 @@ class Case:
     """
 
     spec: CellSpec
-    params: Params
+    params: Weights
     x: Array
     h0: Array | None
     c0: Array | None
@@ -101,7 +101,7 @@ def make_case(
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape).astype(dtype)
 
-    params = Params(**{key: _parameter(rng, shape, dtype) for key, shape in spec.shapes(bias).items()})
+    params = Weights(**{key: _parameter(rng, shape, dtype) for key, shape in spec.shapes(bias).items()})
     lengths_array = _lengths(rng, T, B, lengths)
     x = rng.integers(-1, I, size=(T, B)) if ids else normal(T, B, I)
     dy, dc = normal(T, B, Y), normal(T, B, H) if lstm else None
@@ -174,7 +174,7 @@ def run(backend: str | None, case: Case) -> dict[str, Array]:
 
 def inputs(case: Case) -> dict[str, Array]:
     """The floating-point arrays that go into a case, by name; run calls the gradient of each "d" + its name."""
-    params = {f.name: getattr(case.params, f.name) for f in fields(Params)}
+    params = {f.name: getattr(case.params, f.name) for f in fields(Weights)}
     arrays = {"x": case.x if case.x.ndim == 3 else None, "h0": case.h0, "c0": case.c0} | params
     return {key: value for key, value in arrays.items() if value is not None}
 
@@ -196,11 +196,11 @@ def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: flo
 
 def planned(spec, T, B, backward, isa=None, threads=0):
     """The C library's split and threads for either pass; layers tell of forward only."""
-    from fastrnn.backends import c, c_calls
+    from fastrnn.backends import c, c_stack
 
-    layer = c_calls.kernel_of(spec, c.settings.isa if isa is None else isa).layer
+    stack = c_stack.kernel_of(StackSpec(spec), c.settings.isa if isa is None else isa).stack
     split, many = c.ffi.new("int32_t *"), c.ffi.new("int32_t *")
-    c.lib.fastrnn_plan(layer, [(T, B, c.ffi.NULL, 0, threads)], backward, split, many)
+    c.lib.fastrnn_plan(stack, 0, [(T, B, c.ffi.NULL, 0, threads)], backward, split, many)
     return c._SPLITS[split[0]], many[0]
 
 

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import backends, sampling
-from fastrnn.backends.protocol import Backend, Plan
+from fastrnn.backends.base import Backend
+from fastrnn.backends.structs import Plan, StackSpec
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 SLOW = pytest.mark.slow
 FAST_BACKENDS = [name for name in backends.available() if name != "reference"]
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EVERY_DTYPE = pytest.mark.parametrize("dtype", TOLERANCE)
-PROTOCOL = [name for name, value in vars(Backend).items() if inspect.isfunction(value) and not name.startswith("_")]
+METHODS = [name for name, value in inspect.getmembers(Backend, inspect.isfunction) if not name.startswith("_")]
 EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
 
 
@@ -75,7 +76,7 @@ def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
         return cases.make_case(variant, 6, 50, 9, 100, dtype, **option)
 
     if engine == "c":
-        plan = backends.load("c").plan(case_of(options[0]).spec, 6, 50)
+        plan = backends.load("c").plan(StackSpec(case_of(options[0]).spec), 6, 50)[0]
         assert (plan.split, plan.threads) == ("batch", 2)
     wanted = _results("reference", case_of, options)
     cases.assert_agree(_results(engine, case_of, options), wanted, TOLERANCE[dtype])
@@ -169,46 +170,44 @@ def test_huge_inputs_saturate_without_a_warning(engine, variant, dtype):
 
 
 @pytest.mark.parametrize("name", backends.available())
-def test_every_backend_has_the_signatures_of_the_protocol(name):
+def test_every_backend_has_the_signatures_of_the_base_class(name):
     def parameters(function):
         return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
 
     backend = backends.load(name)
     assert backend.name == name
-    for method in PROTOCOL:
+    for method in METHODS:
         assert parameters(getattr(type(backend), method)) == parameters(getattr(Backend, method)), method
-    if hasattr(backend, "generate"):
-        the_loop = parameters(sampling.step_by_step)
-        assert the_loop[0][0] == "backend"
-        assert parameters(backend.generate) == the_loop[1:]
 
 
-def test_the_protocol_has_the_methods_that_are_compared():
-    assert {"settings", "prepare", "forward", "backward", "plan"} < set(PROTOCOL)
-    assert {"prepare_linear", "linear_forward", "linear_backward"} < set(PROTOCOL)
+def test_the_base_class_has_the_methods_that_are_compared():
+    assert {"settings", "prepare", "forward", "backward", "plan"} < set(METHODS)
+    assert {"prepare_linear", "linear_forward", "linear_backward"} < set(METHODS)
 
 
 def _stack(backend, variant, dtype, embedding):
-    """Two prepared layers of one cell, with an embedding of 5 or ids of 7 tokens below; their specs."""
+    """A prepared stack of two layers of 19 units, with an embedding of 5 or ids of 7 tokens below; its spec."""
     below = cases.make_case(variant, 1, 1, 5 if embedding else 7, 19, dtype)
-    above = cases.make_case(variant, 1, 1, below.spec.output_size, 12, dtype, seed=1)
-    return [backend.prepare(case.spec, case.params) for case in (below, above)], [below.spec, above.spec]
+    above = cases.make_case(variant, 1, 1, below.spec.output_size, 19, dtype, seed=1)
+    spec = StackSpec(below.spec, 2)
+    return backend.prepare(spec, [below.params, above.params]), spec
 
 
-def _request(specs, dtype, embedding, choice):
+def _request(spec, dtype, embedding, choice):
     """Three samples of 25 out of 7 tokens, from states that are not zero."""
     rng = np.random.default_rng(3)
 
     def normal(*shape):
         return rng.standard_normal(shape).astype(dtype)
 
-    states = [(normal(3, s.output_size), normal(3, s.hidden_size) if s.cell == "lstm" else None) for s in specs]
+    cell = spec.cell
     return sampling.Request(
         prime=np.array([[-1, 3, 0], [6, -1, 2]]),
         uniforms=rng.random((25, 3)),
-        states=tuple(states),
+        h0=normal(2, 3, cell.output_size),
+        c0=normal(2, 3, cell.hidden_size) if cell.cell == "lstm" else None,
         embedding=normal(7, 5) if embedding else None,
-        weight=normal(7, specs[-1].output_size),
+        weight=normal(7, cell.output_size),
         bias=normal(7),
         choice=choice,
     )
@@ -222,9 +221,9 @@ CHOICES = [sampling.PLAIN, sampling.Choice(0.7, top_k=4, top_p=0.9), sampling.Ch
 @EVERY_CELL
 def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype, embedding):
     c, reference = backends.load("c"), backends.load("reference")
-    (own, specs), (plain, _) = (_stack(backend, variant, dtype, embedding) for backend in (c, reference))
+    (own, spec), (plain, _) = (_stack(backend, variant, dtype, embedding) for backend in (c, reference))
     for choice in CHOICES:
-        request = _request(specs, dtype, embedding, choice)
+        request = _request(spec, dtype, embedding, choice)
         endless = sampling.step_by_step(reference, plain, request)
         for eos in (sampling.NOTHING, int(endless.tokens[10, 0])):
             request = replace(request, eos=eos)
@@ -233,15 +232,15 @@ def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype,
             # A sample that has ended stops in the library, and goes on unseen in the plain loop.
             going = got.tokens[-1] != sampling.NOTHING
             assert going[0] == (eos == sampling.NOTHING)
-            for mine, theirs in zip(got.states, wanted.states, strict=True):
-                for a, b in [(a, b) for a, b in zip(mine, theirs, strict=True) if b is not None]:
-                    np.testing.assert_allclose(a[going], b[going], rtol=0, atol=TOLERANCE[dtype])
+            for a, b in ((got.h_n, wanted.h_n), (got.c_n, wanted.c_n)):
+                if b is not None:
+                    np.testing.assert_allclose(a[:, going], b[:, going], rtol=0, atol=TOLERANCE[dtype])
 
 
 @EVERY_BACKEND
 def test_plan_names_what_runs(backend):
     spec = cases.make_case(cases.CELLS[6], 1, 1, 1, 1).spec
-    plan = backends.load(backend).plan(spec, 1, 1)
+    (plan,) = backends.load(backend).plan(StackSpec(spec), 1, 1)
     assert plan == Plan(backend, plan.isa, "none", 1)
     assert plan.isa in ("avx512", "avx2", "base", "neon")
 
@@ -249,10 +248,11 @@ def test_plan_names_what_runs(backend):
 COMPARE = """
 import cases, fastrnn
 from fastrnn.backends import c, load
+from fastrnn.backends.structs import StackSpec
 for variant in cases.CELLS:
     case = cases.make_case(variant, 5, 7, 6, 19, "float32", lengths=True)
     cases.assert_agree(cases.run("c", case), cases.run("reference", case), 2e-5)
-print(c.info()["isa"], load("c").plan(case.spec, 5, 7).isa, fastrnn.LSTM(1, 1, backend="c").plan(1, 1)[0].isa)
+print(c.info()["isa"], load("c").plan(StackSpec(case.spec), 5, 7)[0].isa, fastrnn.LSTM(1, 1, backend="c").plan(1, 1)[0].isa)
 """
 
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from fastrnn import corpora
+from fastrnn import backends, corpora
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.sampling import Choice, step_by_step
 from fastrnn.text.batching import IGNORED, LineBatches, line_evaluation
@@ -279,7 +279,8 @@ def test_the_backends_own_loop_gives_the_same_as_the_plain_one(monkeypatch):
     for choice in (Choice(), Choice(temperature=0.7, top_k=4), Choice(top_p=0.8), Choice(greedy=True)):
         own = net.generate(prime, uniforms, eos=0, choice=choice)
         with monkeypatch.context() as patch:
-            patch.setattr("fastrnn.text.char_model.generate", step_by_step)
+            backend = type(backends.current())
+            patch.setattr(backend, "generate", step_by_step)
             plain = net.generate(prime, uniforms, eos=0, choice=choice)
         assert (own.tokens == plain.tokens).all()
 
@@ -290,10 +291,10 @@ def test_going_on_from_an_answer_is_the_same_as_one_request():
     prime = np.full((1, 3), -1)
     whole = net.generate(prime, uniforms)
     first = net.generate(prime, uniforms[:11])
-    second = net.generate(first.tokens[-1:], uniforms[11:], first.states)
+    second = net.generate(first.tokens[-1:], uniforms[11:], (first.h_n, first.c_n))
     assert (np.concatenate([first.tokens, second.tokens]) == whole.tokens).all()
-    for mine, its in zip(second.states, whole.states, strict=True):
-        np.testing.assert_allclose(mine[0], its[0], rtol=0, atol=1e-6)
+    for mine, its in ((second.h_n, whole.h_n), (second.c_n, whole.c_n)):
+        np.testing.assert_allclose(mine, its, rtol=0, atol=1e-6)
 
 
 def test_samples_have_the_models_distribution():

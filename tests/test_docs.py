@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,31 @@ def test_the_hops_of_the_jazz_part_name_all_its_modules() -> None:
     (hops,) = re.findall(r"^## The jazz part in .*?(?=^## )", text, re.MULTILINE | re.DOTALL)
     named = set(re.findall(r"`(\w+\.py)`", hops))
     assert named == {path.name for path in (ROOT / "fastrnn" / "music").glob("*.py")} - {"__init__.py"}
+
+
+def test_the_hops_of_the_hot_path_are_the_files_that_a_call_enters() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (hops,) = re.findall(r"^## The hot path in .*?(?=^## )", text, re.MULTILINE | re.DOTALL)
+    forward = hops.split("Backward is")[0]
+    named = [path.rsplit("/", 1)[-1] for path in re.findall(r"`([\w/]+\.py)`", forward)]
+    lstm, x = fastrnn.LSTM(8, 8, rng=0, backend="c"), np.ones((1, 1, 8), np.float32)
+    _, state = lstm(x)
+    entered: list[tuple[str, str]] = []
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            entered.append((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
+
+    sys.setprofile(note)
+    try:
+        lstm(x, state)
+    finally:
+        sys.setprofile(None)
+    files = list(dict.fromkeys(file for file, _ in entered if file.endswith(".py") and file != "test_docs.py"))
+    assert len(entered) <= 12, entered
+    assert [file for file in files if file != "c_library.py"] == [
+        f for f in named if f not in ("functional.py", "c_stack.py")
+    ]
 
 
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:

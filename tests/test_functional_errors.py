@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fastrnn import backends, functional
-from fastrnn.backends.protocol import Params
+from fastrnn.backends.structs import Weights
 
 T, B, I, H, P = 3, 2, 4, 5, 3  # noqa: E741
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -319,8 +319,8 @@ def test_any_memory_layout_gives_the_same_values(backend, variant, odd):
         wanted = cases.run(backend, case)
         keys = ("x", "h0", "c0", "lengths", "dy", "dh_n", "dc_n", "dc")
         arrays = {key: None if getattr(case, key) is None else odd(getattr(case, key)) for key in keys}
-        given = [getattr(case.params, f.name) for f in fields(Params)]
-        params = Params(*(None if array is None else odd(array) for array in given))
+        given = [getattr(case.params, f.name) for f in fields(Weights)]
+        params = Weights(*(None if array is None else odd(array) for array in given))
         cases.assert_agree(cases.run(backend, replace(case, params=params, **arrays)), wanted, 0)
 
 
@@ -329,7 +329,7 @@ def test_any_memory_layout_gives_the_same_values(backend, variant, odd):
 def test_inputs_are_left_as_they_were_and_outputs_are_fresh(backend, variant):
     case = cases.make_case(variant, T, B, I, H, lengths=[3, 2])
     keys = ("x", "h0", "c0", "lengths", "dy", "dh_n", "dc_n", "dc")
-    inputs = [getattr(case, key) for key in keys] + [getattr(case.params, f.name) for f in fields(Params)]
+    inputs = [getattr(case, key) for key in keys] + [getattr(case.params, f.name) for f in fields(Weights)]
     inputs = [array for array in inputs if array is not None]
     before = [array.copy() for array in inputs]
     outputs = list(cases.run(backend, case).values())

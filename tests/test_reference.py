@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn import functional
 from fastrnn.backends import load
-from fastrnn.backends.protocol import CellSpec, Params, Plan
 from fastrnn.backends.reference import sigmoid
+from fastrnn.backends.structs import CellSpec, Inputs, OutputGradients, Plan, StackSpec, Weights
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EVERY_OPTION = pytest.mark.parametrize("options", cases.OPTIONS, ids=cases.name)
@@ -179,7 +178,7 @@ def test_float32_is_float64_rounded_once(variant):
     case = _case(variant, dtype="float32", lengths=True, reverse=True)
     names = ("x", "h0", "c0", "dy", "dh_n", "dc_n", "dc")
     arrays = {key: getattr(case, key).astype(np.float64) for key in names if getattr(case, key) is not None}
-    params = Params(**{key: array.astype(np.float64) for key, array in case.params.items()})
+    params = Weights(**{key: array.astype(np.float64) for key, array in case.params.items()})
     double = cases.run("reference", replace(case, params=params, **arrays))
     for key, value in cases.run("reference", case).items():
         assert value.dtype == np.float32, key
@@ -194,10 +193,13 @@ def test_backward_adds_leaves_its_inputs_alone_and_uses_up_the_tape(variant):
     once = cases.backward(tape, case)._asdict()
     with pytest.raises(RuntimeError, match="tape has been used"):
         cases.backward(tape, case)
-    grads = tape.params.zeros_like()
+    backend, grads = load("reference"), case.params.zeros_like()
+    stack = StackSpec(case.spec, reverse=case.reverse)
+    dout = OutputGradients(case.dy, *(None if d is None else d[None] for d in (case.dh_n, case.dc_n)), case.dc)
+    inputs = Inputs(case.x, case.h0[None], None if case.c0 is None else case.c0[None], case.lengths)
     for _ in range(2):
-        tape = cases.forward("reference", case).tape
-        dx, *_ = functional.run_backward(tape, case.dy, case.dh_n, case.dc_n, case.dc, grads, need_dx=False)
+        out = backend.forward(backend.prepare(stack, [case.params]), inputs, training=True)
+        dx, *_ = backend.backward(out.tape, dout, [grads], need_dx=False)
     assert dx is None
     twice = {"d" + key: array for key, array in grads.items()}
     cases.assert_agree(twice, {key: 2 * once[key] for key in twice}, 1e-15)
@@ -246,4 +248,6 @@ def test_sigmoid():
 
 
 def test_plan():
-    assert load("reference").plan(CellSpec("rnn", 2, 3), T=4, B=5) == Plan("reference", "numpy", "none", 1)
+    assert (
+        load("reference").plan(StackSpec(CellSpec("rnn", 2, 3), 2), T=4, B=5) == [Plan("reference", "numpy", "none", 1)] * 2
+    )

@@ -16,7 +16,7 @@ import pytest
 
 import fastrnn
 from fastrnn import backends
-from fastrnn.backends.protocol import CellSpec
+from fastrnn.backends.structs import CellSpec, StackSpec
 
 EVERY_BACKEND = pytest.mark.parametrize("backend", [name for name in backends.available() if name != "reference"])
 
@@ -158,13 +158,13 @@ import os, signal, sys, threading
 import numpy as np
 import cases, fastrnn
 from fastrnn import backends
-from fastrnn.backends.protocol import CellSpec
+from fastrnn.backends.structs import CellSpec, StackSpec
 
 BACKEND = {backend!r}
 fastrnn.set_num_threads(2)
 case = cases.make_case(cases.CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
 if BACKEND == "c":
-    assert backends.load("c").plan(case.spec, 6, 50).threads == 2
+    assert backends.load("c").plan(StackSpec(case.spec), 6, 50)[0].threads == 2
 wanted = cases.run(BACKEND, case)
 
 def right():
@@ -177,7 +177,7 @@ def child():
     if pid == 0:
         signal.alarm(60)
         if BACKEND == "c":
-            assert backends.load("c").plan(case.spec, 6, 50).threads == 2
+            assert backends.load("c").plan(StackSpec(case.spec), 6, 50)[0].threads == 2
         ok = right() and right()
         if ok and len(sys.argv) == 1:
             sys.argv.append("grandchild")
@@ -387,9 +387,9 @@ def test_two_directions_run_side_by_side_where_there_is_a_thread_for_each(c, H, 
     try:
         for threads, at_once in ((1, 1), (2, 2)):
             fastrnn.set_num_threads(threads)
-            plan = backends.load("c").plan(spec, 50, B, 2)
+            plan = backends.load("c").plan(StackSpec(spec, directions=2), 50, B)[0]
             assert (plan.at_once, plan.threads) == (at_once, 1)
-            assert backends.load("c").plan(spec, 50, B).at_once == 1
+            assert backends.load("c").plan(StackSpec(spec), 50, B)[0].at_once == 1
     finally:
         fastrnn.set_num_threads(before)
 

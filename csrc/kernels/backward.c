@@ -40,7 +40,7 @@ static step_view view_of(const backward_pass *b, int64_t step) {
 static void add_gradient(const step_context *k, const real *from, int64_t n, real *to, int64_t to_row, int64_t first,
                          int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &k->b->t.steps;
-    const int64_t from_row = n * directions_of(k->b->batch);
+    const int64_t from_row = n * k->b->l.directions;
     count = smaller(count, n - first);
     if (!from || count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)

@@ -16,14 +16,14 @@ enum { CHUNK_ROWS = 192 };
 
 static int64_t chunk_steps_of(const fastrnn_batch *batch) { return larger(CHUNK_ROWS / larger(batch->B, 1), 1); }
 
-static size_t packed_size(const fastrnn_layer *layer, int32_t training) {
+static size_t packed_size(const layer_spec *layer, int32_t training) {
     layout l = layout_of(layer);
     return (training ? l.training_size : l.inference_size) * sizeof(real);
 }
 
 typedef struct {
     layout l;
-    const fastrnn_params *params;
+    const fastrnn_weights *params;
     int32_t training;
     real *packed;
 } packing;
@@ -33,7 +33,7 @@ static void pack_body(const crew *me, void *context) {
     pack_layer(me, &p->l, p->params, p->training, p->packed);
 }
 
-static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32_t training, void *packed) {
+static void pack(const layer_spec *layer, const fastrnn_weights *params, int32_t training, void *packed) {
     enum { WORTH_SHARING = 1 << 19 }; /* reals; one takes 0.1 to 0.4 ns */
     packing p = {layout_of(layer), params, training, packed};
     const size_t all = training ? p.l.training_size : p.l.inference_size;
@@ -41,7 +41,7 @@ static void pack(const fastrnn_layer *layer, const fastrnn_params *params, int32
 }
 
 /* What a step of the sweep can be shared by: panels of gates, backward of dh. */
-static int64_t step_panels(const fastrnn_layer *layer, int32_t backward) {
+static int64_t step_panels(const layer_spec *layer, int32_t backward) {
     layout l = layout_of(layer);
     return backward ? l.out.panels : l.panels;
 }
@@ -52,7 +52,7 @@ static tape place_tape(arena *a, const layout *l, const fastrnn_batch *batch, in
     return tape_in(a, l, batch, ids, schedule_rows(batch));
 }
 
-static size_t size_of_tape(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids) {
     layout l = layout_of(layer);
     arena a = {0};
     void *memory;
@@ -61,7 +61,7 @@ static size_t size_of_tape(const fastrnn_layer *layer, const fastrnn_batch *batc
 }
 
 /* In inference: a schedule, and arrays for a chunk or a step. */
-static void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
+void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
     const layout *l = &f->l;
     const fastrnn_batch *batch = f->batch;
     const int moved = batch->lengths || batch->reverse;
@@ -76,7 +76,7 @@ static void place_inference(arena *a, forward_pass *f, int ids, void **schedule_
     f->t.rh = l->cell->h2.count ? arena_reals(a, batch->B * l->state) : 0;
 }
 
-static size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
+static size_t pass_workspace_size(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
     if (training) return 0;
     forward_pass f = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
@@ -85,7 +85,7 @@ static size_t pass_workspace_size(const fastrnn_layer *layer, const fastrnn_batc
     return a.used;
 }
 
-static forward_pass forward_of(const fastrnn_layer *layer, const fastrnn_forward_job *job) {
+static forward_pass forward_of(const layer_spec *layer, const forward_job *job) {
     const fastrnn_batch *batch = job->batch;
     forward_pass f = {
         .l = layout_of(layer), .batch = batch, .in = &job->in, .out = &job->out, .packed = job->packed, .keep = !!job->tape};
@@ -110,7 +110,7 @@ static void run_planned(const pass_plan *plan, int32_t count, crew_body body, vo
         crew_run_several(plan->at_once, plan->threads, plan->time, body, contexts + i);
 }
 
-static void passes_forward(const fastrnn_layer *layer, int32_t count, const fastrnn_forward_job *jobs) {
+static void passes_forward(const layer_spec *layer, int32_t count, const forward_job *jobs) {
     const pass_plan plan = plan_pass(layer, jobs->batch, 0);
     forward_pass passes[MAX_CREWS];
     void *const contexts[MAX_CREWS] = {passes, passes + 1};
@@ -120,32 +120,6 @@ static void passes_forward(const fastrnn_layer *layer, int32_t count, const fast
     }
     run_planned(&plan, count, sequence_forward, contexts);
 }
-
-/* The batch of a walk: two steps in turn. */
-static const fastrnn_batch IN_TURN = {.T = 2, .B = 1, .threads = 1};
-
-static size_t walk_size(const fastrnn_layer *layer, int32_t ids) {
-    arena a = {0};
-    arena_take(&a, sizeof(forward_pass));
-    arena_take(&a, pass_workspace_size(layer, &IN_TURN, ids, 0));
-    return a.used;
-}
-
-static void walk_begin(const fastrnn_layer *layer, const void *packed, const fastrnn_input *in, const fastrnn_output *out,
-                       void *walk) {
-    arena a = {.base = walk};
-    forward_pass *f = arena_take(&a, sizeof *f);
-    *f = (forward_pass){
-        .l = layout_of(layer), .batch = &IN_TURN, .in = in, .out = out, .packed = packed, .split = FASTRNN_SPLIT_HIDDEN};
-    void *memory;
-    place_inference(&a, f, !!in->ids, &memory);
-    f->t.steps = schedule_build(&IN_TURN, memory);
-    walk_from(f);
-}
-
-static void walk_step(const crew *me, void *walk, int64_t step) { walk_on(me, walk, step); }
-
-static void walk_end(const void *walk, int64_t step) { walk_to(walk, step); }
 
 static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads) {
     const layout *l = &b->l;
@@ -163,14 +137,14 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);
 }
 
-static size_t size_for_backward(const fastrnn_layer *layer, const fastrnn_batch *batch, int32_t ids) {
+static size_t size_for_backward(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids) {
     backward_pass b = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
     place_backward(&a, &b, ids, plan_pass(layer, batch, 1).threads);
     return a.used;
 }
 
-static backward_pass backward_of(const fastrnn_layer *layer, const fastrnn_backward_job *job, int32_t threads) {
+static backward_pass backward_of(const layer_spec *layer, const backward_job *job, int32_t threads) {
     backward_pass b = {.l = layout_of(layer),
                        .batch = job->batch,
                        .in = &job->in,
@@ -186,7 +160,7 @@ static backward_pass backward_of(const fastrnn_layer *layer, const fastrnn_backw
     return b;
 }
 
-static void passes_backward(const fastrnn_layer *layer, int32_t count, const fastrnn_backward_job *jobs) {
+static void passes_backward(const layer_spec *layer, int32_t count, const backward_job *jobs) {
     const pass_plan plan = plan_pass(layer, jobs->batch, 1);
     backward_pass passes[MAX_CREWS];
     void *const contexts[MAX_CREWS] = {passes, passes + 1};
@@ -197,6 +171,8 @@ static void passes_backward(const fastrnn_layer *layer, int32_t count, const fas
     run_planned(&plan, count, sequence_backward, contexts);
 }
 
+static void add_arrays(void *to, const void *from, int64_t n) { add_part(to, from, n); }
+
 const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .step_panels = step_panels,
                                  .packed_size = packed_size,
@@ -206,10 +182,7 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .backward_workspace_size = size_for_backward,
                                  .forward = passes_forward,
                                  .backward = passes_backward,
-                                 .walk_size = walk_size,
-                                 .walk_begin = walk_begin,
-                                 .walk_step = walk_step,
-                                 .walk_end = walk_end,
+                                 .add = add_arrays,
                                  .linear_packed_size = linear_packed_size_,
                                  .linear_pack = linear_pack_,
                                  .linear_workspace_size = linear_workspace_size_,

@@ -48,7 +48,7 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
 static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
                       int64_t first, int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &f->t.steps;
-    const int64_t to_row = n * directions_of(f->batch);
+    const int64_t to_row = n * f->l.directions;
     count = smaller(count, n - first);
     if (count <= 0) return;
     for (int64_t j = row; j < row + rows; j++)
@@ -265,7 +265,7 @@ static void zero_past_lengths(const crew *me, const forward_pass *f) {
     const fastrnn_batch *batch = f->batch;
     if (!batch->lengths) return;
     range mine = crew_share(me, batch->B, 1);
-    const int64_t y_row = f->l.Y * directions_of(batch), c_row = f->l.H * directions_of(batch);
+    const int64_t y_row = f->l.Y * f->l.directions, c_row = f->l.H * f->l.directions;
     real *y = f->out->y, *c = f->out->c;
     for (int64_t b = mine.begin; b < mine.end; b++)
         for (int64_t t = batch->lengths[b]; t < batch->T; t++) {
@@ -297,14 +297,14 @@ void sequence_forward(const crew *me, void *context) {
     store_final_states(me, f);
 }
 
-void walk_from(const forward_pass *f) { load_initial_states(&(crew){0, 1, 0}, f); }
+void pass_begin(const forward_pass *f) { load_initial_states(&(crew){0, 1, 0}, f); }
 
 /* A thread's panels of the input product are those of its step, so no barrier comes between. */
-void walk_on(const crew *me, forward_pass *f, int64_t step) {
+void pass_step(const crew *me, forward_pass *f, int64_t step) {
     const step_share share = share_steps(me, &f->t.steps, f->split);
     const int64_t chunk_row = f->t.steps.offset[step];
     input_rows(f, chunk_row, panels_of(me, &share, f->l.panels), (range){0, 1});
     one_step(me, f, &share, step, chunk_row);
 }
 
-void walk_to(const forward_pass *f, int64_t step) { store_state(f, step, 0); }
+void pass_end(const forward_pass *f, int64_t step) { store_state(f, step, 0); }

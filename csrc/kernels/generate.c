@@ -9,7 +9,8 @@
 
 #include <math.h>
 
-#include "stack.h"
+#include "../layer.h"
+#include "steps.h"
 
 /* Tokens in one run of the crew. Between runs another caller may have the team, and a team that lost its time waiting on a
  * busy machine rests (parallel.c); a run costs some 2 us, 1 % of this many short tokens. */
@@ -31,7 +32,7 @@ typedef struct {
     const double *uniforms;
     int64_t n_prefix, n;
     int64_t *tokens;
-    stack s;
+    stack_steps s;
     real *logits; /* [V] */
     double *p;    /* [V] */
     candidate *candidates;
@@ -41,7 +42,7 @@ typedef struct {
 
 static generation place_generation(arena *a, const fastrnn_language_model *m) {
     return (generation){.model = m,
-                        .s = place_stack(a, m->layers, m->count, !m->embedding),
+                        .s = steps_in(a, m->stack, !m->embedding),
                         .logits = arena_reals(a, m->V),
                         .p = arena_take(a, (size_t)m->V * sizeof(double)),
                         .candidates = arena_take(a, (size_t)m->V * sizeof(candidate))};
@@ -85,7 +86,7 @@ enum { ROWS_TOGETHER = 8 };
 /* A small output layer is rank 0's alone, which is also the one that reads it. */
 static void output_layer(const crew *me, const generation *g, int64_t step) {
     const fastrnn_language_model *m = g->model;
-    const int64_t V = m->V, Y = output_size(m->layers + m->count - 1);
+    const int64_t V = m->V, Y = output_size(m->stack);
     const int shared = V * Y >= WORTH_SHARING_LOGITS;
     if (!shared && me->rank) return;
     const range mine = shared ? crew_share(me, V, ROWS_TOGETHER) : (range){0, V};
@@ -198,7 +199,7 @@ static void generate_some(const crew *me, void *context) {
         if (g->done) return;
         const int64_t step = present_step(g);
         const int samples = g->fed >= g->n_prefix;
-        stack_step(me, &g->s, step);
+        steps_on(me, &g->s, step);
         if (samples) output_layer(me, g, step);
     }
 }
@@ -214,9 +215,9 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
     g.uniforms = uniforms;
     g.n = n;
     g.tokens = tokens;
-    stack_begin(&g.s, model->packed, h, c);
-    const int32_t threads = stack_plan(&g.s, n_prefix + n).threads;
+    steps_begin(&g.s, model->packed, h, c);
+    const int32_t threads = steps_plan(&g.s, n_prefix + n).threads;
     while (!g.done) crew_run(threads, LONG_CALL, generate_some, &g);
-    stack_states(&g.s, present_step(&g), h, c);
+    steps_states(&g.s, present_step(&g), h, c);
     return g.sampled;
 }

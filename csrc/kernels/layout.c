@@ -39,8 +39,8 @@ static void place_parts(layout *l) {
     l->training_size = end;
 }
 
-layout layout_of(const fastrnn_layer *layer) {
-    layout l = {.cell = cell_of(layer->cell), .I = layer->I, .H = layer->H, .P = layer->P};
+layout layout_of(const layer_spec *layer) {
+    layout l = {.cell = cell_of(layer->cell), .I = layer->I, .H = layer->H, .P = layer->P, .directions = layer->directions};
     l.Y = l.P ? l.P : l.H;
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
@@ -99,7 +99,7 @@ static void pack_projection(const layout *l, const real *projection, int trainin
 }
 
 /* What concerns one gate panel's units. */
-static void pack_panel(const layout *l, const fastrnn_params *params, int training, int64_t panel, real *packed) {
+static void pack_panel(const layout *l, const fastrnn_weights *params, int training, int64_t panel, real *packed) {
     const cell *c = l->cell;
     memset(packed + l->bias + panel * l->width, 0, (size_t)l->width * sizeof(real));
     add_bias(l, c->x, panel, params->b_ih, packed + l->bias);
@@ -114,7 +114,7 @@ static void pack_panel(const layout *l, const fastrnn_params *params, int traini
     pack_gate_rows(l, c->h2, panel, l->hidden, l->H, params->R, packed + l->R2_back);
 }
 
-void pack_layer(const crew *me, const layout *l, const fastrnn_params *params, int training, real *packed) {
+void pack_layer(const crew *me, const layout *l, const fastrnn_weights *params, int training, real *packed) {
     const cell *c = l->cell;
     range panels = crew_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) pack_panel(l, params, training, panel, packed);

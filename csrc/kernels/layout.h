@@ -2,13 +2,14 @@
 #ifndef FASTRNN_LAYOUT_H
 #define FASTRNN_LAYOUT_H
 
-#include "../fastrnn.h"
+#include "../layer.h"
 #include "cell.h"
 #include "gemm.h"
 
 typedef struct {
     const cell *cell;
     int64_t I, H, P, Y;
+    int64_t directions;           /* parts side by side in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */
     columns in, hidden, out;      /* I, H and Y as columns of a product's result */
     int64_t state, h_row;         /* reals from row to row: of what is H wide; of h, which is Y wide */
@@ -24,14 +25,14 @@ typedef struct {
     size_t inference_size, training_size;
 } layout;
 
-layout layout_of(const fastrnn_layer *layer);
+layout layout_of(const layer_spec *layer);
 
 /* Reals in one panel row of a group's slots, and the offset of its first slot in a gate panel's row. */
 static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
 static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
 
 /* This thread's part. */
-void pack_layer(const crew *me, const layout *l, const fastrnn_params *params, int training, real *packed);
+void pack_layer(const crew *me, const layout *l, const fastrnn_weights *params, int training, real *packed);
 
 /* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group and the units of a panel: a packed gradient
  * into torch's layout. */

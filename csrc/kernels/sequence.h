@@ -70,8 +70,8 @@ static inline step_share share_steps(const crew *me, const schedule *s, int spli
 typedef struct {
     layout l;
     const fastrnn_batch *batch;
-    const fastrnn_input *in;
-    const fastrnn_output *out;
+    const fastrnn_inputs *in;
+    const fastrnn_outputs *out;
     const real *packed;
     int split, keep;     /* enum fastrnn_split; keep a tape */
     tape t;              /* in inference: gates and x of one chunk, h of two steps, c, full and rh of one */
@@ -83,10 +83,10 @@ typedef struct {
 typedef struct {
     layout l;
     const fastrnn_batch *batch;
-    const fastrnn_input *in;
-    const fastrnn_output_grads *dout;
-    const fastrnn_input_grads *din;
-    const fastrnn_grads *grads;
+    const fastrnn_inputs *in;
+    const fastrnn_output_gradients *dout;
+    const fastrnn_gradients *din;
+    const fastrnn_weight_gradients *grads;
     const real *packed;
     int split;
     tape t;
@@ -106,11 +106,14 @@ void sequence_forward(const crew *me, void *context);
 void sequence_backward(const crew *me, void *context);
 void whole_gradients(const crew *me, backward_pass *b);
 
+/* Lay the arrays of inference out in the arena, for a chunk or a step, and the memory of a schedule. */
+void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory);
+
 /* One sequence, whose inputs come one after another: a pass over T = 2 steps, 0 1 0 1 ..., that take turns as the two h
- * buffers of inference do. From h0 and c0; on by the step whose x or id has come, after which y of this step is there for
- * all threads; to h_n and c_n, after this last step. */
-void walk_from(const forward_pass *f);
-void walk_on(const crew *me, forward_pass *f, int64_t step);
-void walk_to(const forward_pass *f, int64_t step);
+ * buffers of inference do. Begin with h0 and c0; take the step whose x or id has come, after which y of this step is there
+ * for all threads; write h_n and c_n, after this last step. */
+void pass_begin(const forward_pass *f);
+void pass_step(const crew *me, forward_pass *f, int64_t step);
+void pass_end(const forward_pass *f, int64_t step);
 
 #endif

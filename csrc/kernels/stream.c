@@ -1,46 +1,39 @@
-/* Layers that are fed one step at a time, in memory that was laid out once: a step is the arithmetic and little else. */
+/* A stack that is fed one step at a time, in memory that was laid out once: a step is the arithmetic and little else. */
 #include "stream.h"
 
-#include "stack.h"
+#include "../layer.h"
+#include "steps.h"
 
+/* It lies at the beginning of its memory. */
 typedef struct {
-    stack s;
+    stack_steps s;
     pass_plan plan;
     int64_t step; /* the next one: 0 1 0 1 ... */
 } streaming;
 
-/* The stream lies at the beginning of its memory. */
-static streaming *place_stream(arena *a, const fastrnn_stream *s, stack *placed) {
-    streaming *k = arena_take(a, sizeof *k);
-    fastrnn_layer *layers = arena_take(a, (size_t)s->count * sizeof *layers);
-    if (layers) memcpy(layers, s->layers, (size_t)s->count * sizeof *layers);
-    *placed = place_stack(a, layers ? layers : s->layers, s->count, s->ids);
-    return k;
-}
-
-size_t stream_size_(const fastrnn_stream *s) {
+size_t stream_size_(const fastrnn_stack *stack, int32_t ids) {
     arena a = {0};
-    stack placed;
-    place_stream(&a, s, &placed);
+    arena_take(&a, sizeof(streaming));
+    steps_in(&a, stack, ids);
     return a.used;
 }
 
-void stream_begin_(const fastrnn_stream *s, const void *h, const void *c, void *memory) {
+void stream_begin_(const fastrnn_stack *stack, const void *packed, int32_t ids, const void *h, const void *c, void *memory) {
     arena a = {.base = memory};
-    stack placed;
-    streaming *k = place_stream(&a, s, &placed);
-    *k = (streaming){.s = placed, .plan = stack_plan(&placed, 1)};
-    stack_begin(&k->s, s->packed, h, c);
+    streaming *k = arena_take(&a, sizeof *k);
+    *k = (streaming){.s = steps_in(&a, stack, ids)};
+    k->plan = steps_plan(&k->s, 1);
+    steps_begin(&k->s, packed, h, c);
 }
 
 static void step_body(const crew *me, void *context) {
     const streaming *k = context;
-    stack_step(me, &k->s, k->step);
+    steps_on(me, &k->s, k->step);
 }
 
 void stream_step_(void *memory, const void *x, int64_t id, void *y) {
     streaming *k = memory;
-    const int64_t I = k->s.layers->I, Y = output_size(k->s.layers + k->s.count - 1);
+    const int64_t I = k->s.stack.I, Y = output_size(&k->s.stack);
     if (k->s.x)
         memcpy(k->s.x + k->step * I, x, (size_t)I * sizeof(real));
     else
@@ -52,5 +45,5 @@ void stream_step_(void *memory, const void *x, int64_t id, void *y) {
 
 void stream_states_(const void *memory, void *h, void *c) {
     const streaming *k = memory;
-    stack_states(&k->s, k->step ^ 1, h, c);
+    steps_states(&k->s, k->step ^ 1, h, c);
 }

@@ -16,7 +16,7 @@ from . import c_extension
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .protocol import Backend
+    from .base import Backend
 
 # In order of preference: what is tried when nobody asked for one by name.
 NAMES = ("c", "numba", "reference")

@@ -23,6 +23,7 @@ __all__ = [
     "info",
     "int64s",
     "isa_names",
+    "kept_workspace",
     "lib",
     "pointer",
     "set_isa",
@@ -66,11 +67,11 @@ settings = _Settings()
 class _Workspace(threading.local):
     """This thread's workspace."""
 
-    size = 0
+    size = -1  # so that none fits
     pointer: Any = None  # keeps the memory
 
 
-_workspace = _Workspace()
+kept_workspace = _Workspace()
 
 
 def set_isa(name: str | None) -> None:
@@ -104,10 +105,10 @@ def int64s(array: Array | None) -> Any:
 
 def take_workspace(size: int) -> Any:
     """This thread's workspace, at least ``size`` bytes."""
-    if _workspace.size < size or _workspace.pointer is None:
+    if kept_workspace.size < size:
         memory = aligned(max(size, 4096))
-        _workspace.pointer, _workspace.size = ffi.from_buffer(memory), len(memory)
-    return _workspace.pointer
+        kept_workspace.pointer, kept_workspace.size = ffi.from_buffer(memory), len(memory)
+    return kept_workspace.pointer
 
 
 def aligned(size: int) -> Array:

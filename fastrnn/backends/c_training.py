@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..memory import empty
 from .c_library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
-from .protocol import Rule, Slot
+from .structs import Rule, Slot
 
 Array = NDArray[Any]
 
@@ -42,7 +42,7 @@ class PreparedUpdate:
 
 
 class CTraining:
-    """The training part of :class:`fastrnn.backends.protocol.Backend`."""
+    """The training part of :class:`fastrnn.backends.base.Backend`."""
 
     def softmax_cross_entropy(
         self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool

@@ -22,15 +22,13 @@ import numpy as np
 from ..memory import empty, zeros
 from . import numba_layout as layout
 from . import numba_rows
-from . import numba_weights as weights
+from . import numba_weights as packing
+from .base import Backend
 from .numba_backward import backward
 from .numba_compiling import counting
 from .numba_forward import forward
 from .numba_jit import ISA, VECTOR_BYTES
-from .numpy_linear import NumpyLinear
-from .numpy_training import NumpyTraining
-from .one_by_one import OneByOne
-from .protocol import Array, CellSpec, Forward, Params, Plan
+from .structs import Array, CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 
 
 @dataclass(slots=True)
@@ -38,11 +36,11 @@ class Prepared:
     """Packed weights of one layer and direction; those of backward are packed when they are first needed."""
 
     spec: CellSpec
-    params: Params
+    weights: Weights
     layer: layout.Layer
     fields: Array
-    forward: weights.ForwardArrays
-    backward: weights.BackwardArrays | None = None
+    forward: packing.ForwardArrays
+    backward: packing.BackwardArrays | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,36 +58,34 @@ class Tape:
     tape_block: Array
 
 
-class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
-    """See :class:`fastrnn.backends.protocol.Backend`."""
+class NumbaBackend(Backend):
+    """See :class:`fastrnn.backends.base.Backend`."""
 
     name = "numba"
 
-    def prepare(self, spec: CellSpec, params: Params) -> Prepared:
+    def prepare_part(self, spec: CellSpec, weights: Weights) -> Prepared:
         """Pack copies of the weights."""
         dtype = spec.dtype
-        layer = layout.layer(spec, biased=params.b_ih is not None)
+        layer = layout.layer(spec, biased=weights.b_ih is not None)
         fields = np.array(layer, np.int64)
-        packed = weights.ForwardArrays(*(_block(shape, dtype) for shape in weights.forward_shapes(layer, _lanes(dtype))))
-        p = params
-        vectors = (_given(array, 1, dtype) for array in (p.b_ih, p.b_hh, p.peephole))
-        matrices = (_given(array, 2, dtype) for array in (p.W, p.R, p.projection))
-        weights.pack_forward(fields, *matrices, *vectors, *packed)
-        return Prepared(spec, params, layer, fields, packed)
+        packed = packing.ForwardArrays(*(_block(shape, dtype) for shape in packing.forward_shapes(layer, _lanes(dtype))))
+        w = weights
+        vectors = (_given(array, 1, dtype) for array in (w.b_ih, w.b_hh, w.peephole))
+        matrices = (_given(array, 2, dtype) for array in (w.W, w.R, w.projection))
+        packing.pack_forward(fields, *matrices, *vectors, *packed)
+        return Prepared(spec, weights, layer, fields, packed)
 
-    def forward(
+    def forward_part(  # type: ignore[override]
         self,
         prepared: Prepared,
-        x: Array,
-        h0: Array | None,
-        c0: Array | None,
-        lengths: Array | None = None,
+        inputs: Inputs,
         *,
         reverse: bool = False,
-        keep_tape: bool = False,
+        training: bool = False,
         cell_states: bool = False,
-    ) -> Forward:
-        """Run over time; see the protocol for the shapes."""
+    ) -> Outputs:
+        """Run over time; see the base class for the shapes."""
+        x, h0, c0, lengths = inputs
         spec, layer, dtype = prepared.spec, prepared.layer, prepared.spec.dtype
         (T, B), H, Y = x.shape[:2], spec.hidden_size, spec.output_size
         rows = T * B if lengths is None else int(lengths.sum())
@@ -97,40 +93,38 @@ class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
         lstm = spec.cell == "lstm"
         h0 = zeros((B, Y), dtype) if h0 is None else h0
         c0 = zeros((B, H), dtype) if lstm and c0 is None else c0
-        out = Forward(make((T, B, Y), dtype), empty((B, Y), dtype))
+        out = Outputs(make((T, B, Y), dtype), empty((B, Y), dtype))
         out.c_n = empty((B, H), dtype) if lstm else None
         out.c = make((T, B, H), dtype) if lstm and cell_states else None
-        inputs = (x, None) if x.ndim == 3 else (None, x.reshape(-1))
-        given = _given(inputs[0], 3, dtype), _given(inputs[1], 1, "int64")
+        dense, ids = (x, None) if x.ndim == 3 else (None, x.reshape(-1))
+        given = _given(dense, 3, dtype), _given(ids, 1, "int64")
         given_lengths = _given(lengths, 1, "int64")
         rows_block = empty(numba_rows.block_elements(T, B, rows), np.int64)
         chunk = layout.chunk_rows(B, rows)
-        kept_rows = rows if keep_tape else chunk
+        kept_rows = rows if training else chunk
         tape_block = empty(_tape_bytes(layer, B, kept_rows), np.uint8)
         in_order = x.ndim == 2 or (lengths is None and not reverse)
         x_block = empty(0 if in_order else chunk * spec.input_size, dtype)
         forward(
             prepared.fields, T, B, *given, _given(h0, 2, dtype), _given(c0, 2, dtype), given_lengths, reverse,
-            *prepared.forward, keep_tape, kept_rows, rows_block, tape_block, x_block,
+            *prepared.forward, training, kept_rows, rows_block, tape_block, x_block,
             out.y, out.h_n, _result(out.c_n, 2, dtype), _result(out.c, 3, dtype),
         )  # fmt: skip
-        if keep_tape:
+        if training:
             out.tape = Tape(prepared, T, B, given, x.ndim == 3, given_lengths, reverse, rows_block, tape_block)
         return out
 
-    def backward(
+    def backward_part(  # type: ignore[override]
         self,
         tape: Tape,
-        dy: Array | None,
-        dh_n: Array | None,
-        dc_n: Array | None,
-        dc: Array | None,
-        grads: Params,
+        dout: OutputGradients,
+        gradients: Weights,
         *,
         need_dx: bool = True,
-    ) -> tuple[Array | None, Array, Array | None]:
-        """Gradients of a scalar loss; see the protocol for the shapes. Adds into ``grads``."""
-        prepared, T, B, g = tape.prepared, tape.T, tape.B, grads
+    ) -> Gradients:
+        """Return gradients of a scalar loss; see the base class for the shapes. ADDS into ``gradients``."""
+        dy, dh_n, dc_n, dc = dout
+        prepared, T, B, g = tape.prepared, tape.T, tape.B, gradients
         spec, layer, dtype = prepared.spec, prepared.layer, prepared.spec.dtype
         x, ids = tape.inputs
         packed = prepared.backward or self._pack_backward(prepared)
@@ -148,15 +142,15 @@ class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
             _result(dx, 3, dtype), dh0, _result(dc0, 2, dtype), g.W, g.R, _result(g.b_ih, 1, dtype),
             _result(g.b_hh, 1, dtype), _result(g.peephole, 1, dtype), _result(g.projection, 2, dtype),
         )  # fmt: skip
-        return dx, dh0, dc0
+        return Gradients(dx, dh0, dc0)
 
-    def _pack_backward(self, prepared: Prepared) -> weights.BackwardArrays:
+    def _pack_backward(self, prepared: Prepared) -> packing.BackwardArrays:
         """Pack the weights that only backward needs. Two threads may both do it; the results are the same."""
-        dtype, p = prepared.spec.dtype, prepared.params
-        packed = weights.BackwardArrays(
-            *(_block(shape, dtype) for shape in weights.backward_shapes(prepared.layer, _lanes(dtype)))
+        dtype, w = prepared.spec.dtype, prepared.weights
+        packed = packing.BackwardArrays(
+            *(_block(shape, dtype) for shape in packing.backward_shapes(prepared.layer, _lanes(dtype)))
         )
-        weights.pack_backward(prepared.fields, *(_given(array, 2, dtype) for array in (p.W, p.R, p.projection)), *packed)
+        packing.pack_backward(prepared.fields, *(_given(array, 2, dtype) for array in (w.W, w.R, w.projection)), *packed)
         prepared.backward = packed
         return packed
 
@@ -168,14 +162,14 @@ class NumbaBackend(OneByOne, NumpyLinear, NumpyTraining):
         """
         with counting(tell) if tell is not None else nullcontext():
             spec = CellSpec("lstm", 1, 1, dtype)  # the compiled code serves every cell
-            params = Params(**{name: np.zeros(shape, dtype) for name, shape in spec.shapes().items()})
-            out = self.forward(self.prepare(spec, params), np.zeros((1, 1, 1), dtype), None, None, keep_tape=training)
+            own = Weights(**{name: np.zeros(shape, dtype) for name, shape in spec.shapes().items()})
+            out = self.forward_part(self.prepare_part(spec, own), Inputs(np.zeros((1, 1, 1), dtype)), training=training)
             if training:
-                self.backward(out.tape, None, None, None, None, params.zeros_like())
+                self.backward_part(out.tape, OutputGradients(), own.zeros_like())
 
-    def plan(self, spec: CellSpec, T: int, B: int, directions: int = 1) -> Plan:
-        """Always serial."""
-        return Plan(self.name, ISA, "none", 1)
+    def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
+        """Return what is always serial."""
+        return [Plan(self.name, ISA, "none", 1)] * spec.parts
 
 
 @lru_cache(maxsize=1024)

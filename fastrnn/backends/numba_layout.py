@@ -17,7 +17,7 @@ import numpy as np
 
 from .numba_jit import VECTOR_BYTES, jit
 from .numba_simd import Matrix
-from .protocol import CellSpec
+from .structs import CellSpec
 
 RNN_TANH, RNN_RELU, GRU_AFTER, GRU_BEFORE, GRU_PLAIN, LSTM = range(6)
 

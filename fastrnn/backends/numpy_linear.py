@@ -13,16 +13,13 @@ Array = NDArray[Any]
 
 
 class NumpyLinear:
-    """The linear part of :class:`fastrnn.backends.protocol.Backend`; a prepared layer is (weight, bias)."""
+    """The linear part of :class:`fastrnn.backends.base.Backend`; a prepared layer is (weight, bias)."""
 
-    def settings(self) -> None:
-        """Nothing: NumPy's products take the weights as they are, and such backends have no settings."""
-
-    def prepare_linear(self, weight: Array, bias: Array | None) -> tuple[Array, Array | None]:
+    def prepare_linear(self, weight: Array, bias: Array | None) -> Any:
         """The weights as they are."""
         return weight, bias
 
-    def linear_forward(self, prepared: tuple[Array, Array | None], x: Array) -> Array:
+    def linear_forward(self, prepared: Any, x: Array) -> Array:
         """y = x weight^T + bias."""
         weight, bias = prepared
         y = np.matmul(x, weight.T, out=empty((len(x), len(weight)), x.dtype))
@@ -32,7 +29,7 @@ class NumpyLinear:
 
     def linear_backward(
         self,
-        prepared: tuple[Array, Array | None],
+        prepared: Any,
         x: Array,
         dy: Array,
         dW: Array,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..memory import empty
-from .protocol import Rule, Slot
+from .structs import Rule, Slot
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def _chunks(*arrays: Array) -> Iterator[list[Array]]:
 
 
 class NumpyTraining:
-    """The training part of :class:`fastrnn.backends.protocol.Backend`; arrays and slots are prepared as they are."""
+    """The training part of :class:`fastrnn.backends.base.Backend`; arrays and slots are prepared as they are."""
 
     def softmax_cross_entropy(
         self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool
@@ -56,11 +56,11 @@ class NumpyTraining:
                 total += _softmax_rows(x[rows], targets[rows], counted[rows], scale, dx[rows])
         return total * scale, dx
 
-    def prepare_arrays(self, arrays: Sequence[Array]) -> Sequence[Array]:
+    def prepare_arrays(self, arrays: Sequence[Array]) -> Any:
         """The arrays as they are."""
         return arrays
 
-    def squares(self, prepared: Sequence[Array]) -> float:
+    def squares(self, prepared: Any) -> float:
         """The sum of all squares."""
         scratch = empty(CHUNK, np.float64)
         total = 0.0
@@ -72,22 +72,22 @@ class NumpyTraining:
                     total += float(squares.sum())
         return total
 
-    def scale(self, prepared: Sequence[Array], factor: float) -> None:
+    def scale(self, prepared: Any, factor: float) -> None:
         """Multiply all by a factor."""
         with np.errstate(invalid="ignore"):  # infinity times zero
             for array in prepared:
                 array *= factor
 
-    def clamp(self, prepared: Sequence[Array], bound: float) -> None:
+    def clamp(self, prepared: Any, bound: float) -> None:
         """Put all into -bound..bound."""
         for array in prepared:
             np.clip(array, -bound, bound, out=array)
 
-    def prepare_update(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+    def prepare_update(self, slots: Sequence[Slot]) -> Any:
         """The slots as they are."""
         return slots
 
-    def update(self, prepared: Sequence[Slot], rule: Rule) -> None:
+    def update(self, prepared: Any, rule: Rule) -> None:
         """One step of the rule."""
         scratch = {dtype: empty((2, CHUNK), dtype) for dtype in {slot.w.dtype for slot in prepared}}
         for slot in prepared:

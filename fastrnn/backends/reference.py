@@ -17,10 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .numpy_linear import NumpyLinear
-from .numpy_training import NumpyTraining
-from .one_by_one import OneByOne
-from .protocol import Array, CellSpec, Forward, Params, Plan
+from .base import Backend
+from .structs import Array, CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,39 +252,37 @@ def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
     return np.zeros(shape) if array is None else array.astype(np.float64)
 
 
-class Reference(OneByOne, NumpyLinear, NumpyTraining):
-    """The reference backend; see :class:`fastrnn.backends.protocol.Backend`."""
+class Reference(Backend):
+    """The reference backend; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "reference"
 
-    def prepare(self, spec: CellSpec, params: Params) -> Layer:
+    def prepare_part(self, spec: CellSpec, weights: Weights) -> Layer:
         """A float64 copy of the parameters."""
         rows = spec.gates * spec.hidden_size
-        projection = params.projection
+        projection = weights.projection
         return Layer(
             spec,
-            W=params.W.astype(np.float64),
-            R=params.R.astype(np.float64),
-            b_ih=_float64(params.b_ih, (rows,)),
-            b_hh=_float64(params.b_hh, (rows,)),
-            peephole=_float64(params.peephole, (3 * spec.hidden_size,)),
+            W=weights.W.astype(np.float64),
+            R=weights.R.astype(np.float64),
+            b_ih=_float64(weights.b_ih, (rows,)),
+            b_hh=_float64(weights.b_hh, (rows,)),
+            peephole=_float64(weights.peephole, (3 * spec.hidden_size,)),
             projection=None if projection is None else projection.astype(np.float64),
         )
 
     @np.errstate(all="ignore")
-    def forward(
+    def forward_part(  # type: ignore[override]
         self,
         prepared: Layer,
-        x: Array,
-        h0: Array | None,
-        c0: Array | None,
-        lengths: Array | None = None,
+        inputs: Inputs,
         *,
         reverse: bool = False,
-        keep_tape: bool = False,
+        training: bool = False,
         cell_states: bool = False,
-    ) -> Forward:
-        """Run over time; see the protocol for the shapes."""
+    ) -> Outputs:
+        """Run over time; see the base class for the shapes."""
+        x, h0, c0, lengths = inputs
         spec, (T, B) = prepared.spec, x.shape[:2]
         step_forward, _ = STEPS[spec.cell]
         order = Order(T, B, lengths, reverse)
@@ -299,44 +295,43 @@ class Reference(OneByOne, NumpyLinear, NumpyTraining):
             step = step_forward(prepared, p[s, rows], h[rows], c[rows])
             hs[s, rows] = h[rows] = step.h
             cs[s, rows] = c[rows] = step.c
-            if keep_tape:
+            if training:
                 saved.append(step.saved)
-        out = Forward(order(hs).astype(spec.dtype), h.astype(spec.dtype))
+        out = Outputs(order(hs).astype(spec.dtype), h.astype(spec.dtype))
         if spec.cell == "lstm":
             out.c_n = c.astype(spec.dtype)
             out.c = order(cs).astype(spec.dtype) if cell_states else None
-        out.tape = Tape(prepared, order, x, saved) if keep_tape else None
+        out.tape = Tape(prepared, order, x, saved) if training else None
         return out
 
     @np.errstate(all="ignore")
-    def backward(
+    def backward_part(  # type: ignore[override]
         self,
         tape: Tape,
-        dy: Array | None,
-        dh_n: Array | None,
-        dc_n: Array | None,
-        dc: Array | None,
-        grads: Params,
+        dout: OutputGradients,
+        gradients: Weights,
         *,
         need_dx: bool = True,
-    ) -> tuple[Array | None, Array, Array | None]:
-        """Gradients of a scalar loss; see the protocol for the shapes. Adds into ``grads``."""
+    ) -> Gradients:
+        """Return gradients of a scalar loss; see the base class for the shapes. ADDS into ``gradients``."""
+        dy, dh_n, dc_n, dc = dout
         layer, order, spec = tape.layer, tape.order, tape.layer.spec
         (T, B), H, Y = order.active.shape, spec.hidden_size, spec.output_size
         dhs, dcs = order(_float64(dy, (T, B, Y))), order(_float64(dc, (T, B, H)))
         dh, dc_carry = _float64(dh_n, (B, Y)), _float64(dc_n, (B, H))
-        dp, own = np.zeros((T, B, spec.gates * H)), self.prepare(spec, grads.zeros_like())
+        dp, own = np.zeros((T, B, spec.gates * H)), self.prepare_part(spec, gradients.zeros_like())
         for s, rows, _, _, dp_s in sweep_backward(tape, dhs, dcs, dh, dc_carry, own):
             dp[s, rows] = dp_s
         _input_product_backward(dp, tape.x, own)
-        for name, array in grads.items():
+        for name, array in gradients.items():
             array += getattr(own, name)
         dx = order(dp @ layer.W).astype(spec.dtype) if need_dx and tape.x.ndim == 3 else None
-        return dx, dh.astype(spec.dtype), dc_carry.astype(spec.dtype) if spec.cell == "lstm" else None
+        dc0 = dc_carry.astype(spec.dtype) if spec.cell == "lstm" else None
+        return Gradients(dx, dh.astype(spec.dtype), dc0)
 
-    def plan(self, spec: CellSpec, T: int, B: int, directions: int = 1) -> Plan:
-        """NumPy, and its own threads."""
-        return Plan("reference", "numpy", "none", 1)
+    def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
+        """Return NumPy, which has its own threads."""
+        return [Plan("reference", "numpy", "none", 1)] * spec.parts
 
 
 BACKEND = Reference()

@@ -16,10 +16,8 @@ FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_
 
 def prepare_kernels(training: bool = False) -> None:
     """Compile what a command needs, if the backend in use compiles and its cache does not have it; say so meanwhile."""
-    compile_for = getattr(backends.current(), "compile_for", None)
-    if compile_for is not None:
-        with _Report(training) as report:
-            compile_for("float32", training, report)
+    with _Report(training) as report:
+        backends.current().compile_for("float32", training, report)
 
 
 class _Report:

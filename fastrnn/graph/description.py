@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..checks import describe
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
-from ..layers.parameter import Parameter
 from ..layers.symbols import Axis, Nest, Symbol, flat, is_nested, mapped
 from .input import Input
 
@@ -150,7 +149,7 @@ def _share(model: Layer, names: list[str]) -> None:
 
 def _owner(layer: Layer, name: str) -> tuple[Layer, str]:
     """The layer whose attribute a parameter is, and the attribute's name."""
-    if isinstance(vars(layer).get(name), Parameter):
+    if name in dict(layer.own_parameters()):
         return layer, name
     for below, child in layer.children():
         if name.startswith(below + "."):

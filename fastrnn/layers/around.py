@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import memory
-from ..backends.protocol import Backend, Params
-from .base import Layer
-from .direction import Direction
+from ..backends.base import Backend
+from ..backends.structs import Weights
 from .dropout import Backward, draw_mask
 from .parameter import Parameter
+from .part import Part
 
 Array = NDArray[Any]
 
@@ -28,9 +27,6 @@ class Around:
     merge: str = "concat"
     dropout: float = 0.0
     input_dropout: float = 0.0
-
-
-NOTHING = Around()
 
 
 def merged(y: Array, merge: str) -> tuple[Array, Backward]:
@@ -58,38 +54,32 @@ def merged(y: Array, merge: str) -> tuple[Array, Backward]:
     return result, backward
 
 
-def dropped(rows: Sequence[Sequence[Direction]], p: float, rng: np.random.Generator) -> list[list[Direction]]:
-    """The same layers with fresh masks on their states."""
-    return [[DroppedDirection(direction, p, rng) for direction in row] for row in rows]
-
-
-class DroppedDirection(Direction):
-    """A direction whose state h loses some features before the recurrent product, the same at each step.
+class DroppedPart(Part):
+    """A part whose state h loses some features before the recurrent product, the same at each step.
 
     With a mask m ``[Y]`` for the whole batch that is a product with other weights, ``(m * h) R^T = h (R * m)^T``, so that
     the kernels need not know: R * m takes R's place, and dR is what they give for it, times m.
     """
 
-    def __init__(self, direction: Direction, p: float, rng: np.random.Generator) -> None:
-        super().__init__(direction.spec, direction.names, direction.reverse)
-        self._whole = direction
-        self._mask = draw_mask((direction.spec.output_size,), direction.spec.dtype, p, rng)
+    def __init__(self, part: Part, p: float, rng: np.random.Generator) -> None:
+        super().__init__(part.spec, part.parameters)
+        self._whole = part
+        self._mask = draw_mask((part.spec.output_size,), part.spec.dtype, p, rng)
 
-    def parameters(self, owner: Layer) -> tuple[Parameter, ...]:
-        """The direction's own."""
-        return self._whole.parameters(owner)
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """Return the part's own."""
+        return self._whole.all_parameters()
 
-    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
-        """The direction's own, but R * m in R's place."""
-        params = self._whole.kernel_params(backend, parameters)
-        return replace(params, R=params.R * self._mask)
+    def kernel_weights(self, backend: Backend) -> Weights:
+        """Return the part's own, but R * m in R's place."""
+        weights = self._whole.kernel_weights(backend)
+        return replace(weights, R=weights.R * self._mask)
 
-    def gradients(self, owner: Layer) -> Params:
-        """The direction's own, but zeros in dR's place."""
-        return replace(self._whole.gradients(owner), R=memory.zeros(self.spec.shapes()["R"], self.spec.dtype))
+    def gradients(self) -> Weights:
+        """Return the part's own, but zeros in dR's place."""
+        return replace(self._whole.gradients(), R=memory.zeros(self.spec.shapes()["R"], self.spec.dtype))
 
-    def use_gradients(self, owner: Layer, backend: Backend, grads: Params) -> None:
-        """From the gradient of R * m to dR."""
-        self._whole.use_gradients(owner, backend, grads)
-        R: Parameter = getattr(owner, self.names["R"])
-        R.gradient()[...] += grads.R * self._mask
+    def use_gradients(self, backend: Backend, gradients: Weights) -> None:
+        """Pass on the gradient of R * m to dR."""
+        self._whole.use_gradients(backend, gradients)
+        self._whole.parameters["R"].gradient()[...] += gradients.R * self._mask

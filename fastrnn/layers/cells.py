@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init
-from ..backends.protocol import CellSpec
-from .base import Layer
-from .direction import make_direction, shown_options
+from ..backends.structs import CellSpec, Inputs, OutputGradients, StackSpec
 from .door import is_ids
 from .layout import HALVES, pair
 from .parameter import GradientLock, Parameter
+from .part import Part, PartsLayer, shown_options
+from .stack import Stack
 from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 Backward = Callable[[Any], tuple[Array | None, Any]]
 
 
-class RecurrentCell(Layer):
+class RecurrentCell(PartsLayer):
     """What the three cells share.
 
     Inference is ``state = cell(x, state=None)``; training ``state, backward = cell.forward(x, state)`` and then,
@@ -62,43 +62,44 @@ class RecurrentCell(Layer):
             backends.load(backend)
         spec = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **cell_options)
         self._cell_options = cell_options
-        self._direction = make_direction(self, spec, self.bias, "", init.generator(rng), forget_bias=forget_bias)
+        part = Part.drawn(spec, self.bias, "", init.generator(rng), forget_bias)
+        self._name_parts({"": part})
+        self._stack = Stack(StackSpec(spec), [part])
         self._lock = GradientLock()
 
     @takes_symbols
     def __call__(self, x: Array, state: Any = None) -> Any:
         """Inference: the next state. See the class for shapes and errors."""
         try:
-            batched, x, h0, c0 = self._enter(x, state)
+            batched, inputs = self._enter(x, state)
         except TypeError:
             if not isinstance(x, Symbol):
                 raise
             return apply(self, x, state)
-        out, _ = self._direction.forward(self, x, h0, c0, None)
+        out = self._stack.infer(self.backend, inputs)
         return self._pack_state(out.h_n, out.c_n, batched)
 
     def forward(self, x: Array, state: Any = None) -> tuple[Any, Backward]:
         """Training: the next state and backward. See the class for shapes and errors."""
-        batched, x, h0, c0 = self._enter(x, state)
-        if is_ids(x):
-            x = x.copy()  # backward indexes with it, and the caller may change theirs
-        out, tape = self._direction.forward(self, x, h0, c0, None, True)
-        B = x.shape[1]
+        batched, inputs = self._enter(x, state)
+        if is_ids(inputs.x):
+            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it, and the caller may change theirs
+        out, tape = self._stack.train(self.backend, inputs)
+        B = inputs.x.shape[1]
 
         def backward(dstate: Any) -> tuple[Array | None, Any]:
-            assert tape is not None
             dh_n, dc_n = self._check_state("dstate", dstate, B, batched)
             tape.require_good()
             with self._lock:
-                dx, dh0, dc0 = self._direction.backward(self, tape, None, dh_n, dc_n, None)
+                dx, dh0, dc0 = self._stack.backward(tape, OutputGradients(None, dh_n, dc_n))
             if dx is not None:
                 dx = dx[0] if batched else dx[0, 0]
             return dx, self._pack_state(dh0, dc0, batched)
 
         return self._pack_state(out.h_n, out.c_n, batched), backward
 
-    def _enter(self, x: Array, state: Any) -> tuple[bool, Array, Array | None, Array | None]:
-        """Whether there is a batch axis; then x ``[1, B, I]`` or ids ``[1, B]``, h0 and c0, as the kernels take them."""
+    def _enter(self, x: Array, state: Any) -> tuple[bool, Inputs]:
+        """Return whether there is a batch axis, and the validated inputs as the kernels take them, with T = 1."""
         if isinstance(x, (int, np.integer)):
             x = np.asarray(x)
         batched = self._check_x(x)
@@ -106,7 +107,7 @@ class RecurrentCell(Layer):
         if x.ndim == 2:
             x = checks.ids(x, self.input_size).astype(np.int64, copy=False)
         h0, c0 = self._check_state("state", state, x.shape[1], batched)
-        return batched, x, h0, c0
+        return batched, Inputs(x, h0, c0)
 
     def _check_x(self, x: Array) -> bool:
         """Whether x has a batch axis. Raises TypeError or ValueError; which ids are allowed is checked further in."""
@@ -124,7 +125,7 @@ class RecurrentCell(Layer):
         )
 
     def _check_state(self, name: str, state: Any, B: int, batched: bool) -> tuple[Array | None, Array | None]:
-        """h and c as ``[B, H]``, None for zeros. Raises TypeError or ValueError."""
+        """Return h and c as ``[1, B, H]``, None for zeros. Raises TypeError or ValueError."""
         if state is None:
             return None, None
         if self.cell != "lstm":
@@ -137,13 +138,12 @@ class RecurrentCell(Layer):
         if value is None:
             return None
         if batched:
-            return checks.array(name, value, (B, self.hidden_size), self._dtype, "[B, H]")
-        return checks.array(name, value, (self.hidden_size,), self._dtype, "[H]")[None]
+            return checks.array(name, value, (B, self.hidden_size), self._dtype, "[B, H]")[None]
+        return checks.array(name, value, (self.hidden_size,), self._dtype, "[H]")[None, None]
 
     def _pack_state(self, h: Array, c: Array | None, batched: bool) -> Any:
-        if not batched:
-            h, c = h[0], None if c is None else c[0]
-        return h if c is None else (h, c)
+        place = 0 if batched else (0, 0)
+        return h[place] if c is None else (h[place], c[place])
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init, memory
-from ..backends.protocol import Backend
+from ..backends.base import Backend
 from ..changes import CHANGES
 from ..checks import ids, plain
 from .base import Layer

@@ -18,15 +18,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import memory
-from ..backends.protocol import Backend, Params
-from ..functional import check_params
-from .base import Layer
+from ..backends.base import Backend
+from ..backends.structs import Weights
+from ..functional import check_weights
 from .dense import Embedding
-from .direction import Direction
 from .door import is_ids
 from .parameter import Parameter
+from .part import Part
 from .recurrent_base import Backward, Recurrent, State
-from .stack import Rows
+from .stack import Stack
 
 Array = NDArray[Any]
 
@@ -34,37 +34,33 @@ Array = NDArray[Any]
 WORTH_A_TABLE = 4
 
 
-class EmbeddedDirection(Direction):
-    """A direction of the first layer over the ids of its embedding: M takes W's place."""
+class EmbeddedPart(Part):
+    """A part of the first layer over the ids of its embedding: M takes W's place."""
 
-    def __init__(self, direction: Direction, embedding: Embedding) -> None:
-        spec = replace(direction.spec, input_size=embedding.num_embeddings)
-        super().__init__(spec, direction.names, direction.reverse)
-        self._plain_spec = direction.spec
+    def __init__(self, part: Part, embedding: Embedding) -> None:
+        super().__init__(replace(part.spec, input_size=embedding.num_embeddings), part.parameters)
+        self._plain = part
         self._embedding = embedding
 
-    def parameters(self, owner: Layer) -> tuple[Parameter, ...]:
-        """The direction's own, in torch's order, then the embedding's."""
-        return *super().parameters(owner), self._embedding.weight
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """Return the part's own, then the embedding's."""
+        return *self._plain.all_parameters(), self._embedding.weight
 
-    def kernel_params(self, backend: Backend, parameters: tuple[Parameter, ...]) -> Params:
-        """The direction's own, but M in W's place."""
-        *own, E = (parameter.data for parameter in parameters)
-        plain = check_params(self._plain_spec, Params(**dict(zip(self.names, own, strict=True))))
-        M = backend.linear_forward(backend.prepare_linear(E, None), plain.W)
+    def kernel_weights(self, backend: Backend) -> Weights:
+        """Return the part's own, but M in W's place."""
+        plain = check_weights(self._plain.spec, self._plain.weights())
+        M = backend.linear_forward(backend.prepare_linear(self._embedding.weight.data, None), plain.W)
         return replace(plain, W=M)
 
-    def gradients(self, owner: Layer) -> Params:
-        """The parameters' own, but dM in dW's place."""
-        *own, _ = self.parameters(owner)
-        gradients = Params(**{field: p.gradient() for field, p in zip(self.names, own, strict=True)})
-        return replace(gradients, W=memory.zeros(self.spec.shapes()["W"], self.spec.dtype))
+    def gradients(self) -> Weights:
+        """Return the part's own, but zeros for dM in dW's place."""
+        return replace(self._plain.gradients(), W=memory.zeros(self.spec.shapes()["W"], self.spec.dtype))
 
-    def use_gradients(self, owner: Layer, backend: Backend, grads: Params) -> None:
-        """From dM to dW and dE."""
-        W, E = getattr(owner, self.names["W"]), self._embedding.weight
+    def use_gradients(self, backend: Backend, gradients: Weights) -> None:
+        """Pass on dM to dW and dE."""
+        W, E = self._plain.parameters["W"], self._embedding.weight
         with self._embedding._lock:
-            dW = backend.linear_backward(backend.prepare_linear(E.data, None), W.data, grads.W, E.gradient(), None)
+            dW = backend.linear_backward(backend.prepare_linear(E.data, None), W.data, gradients.W, E.gradient(), None)
         W.gradient()[...] += dW
 
 
@@ -76,8 +72,9 @@ class EmbeddedRecurrent:
     def __init__(self, embedding: Embedding, recurrent: Recurrent) -> None:
         self.embedding = embedding
         self.recurrent = recurrent
-        first, *rest = recurrent._rows
-        self._rows: Rows = [[EmbeddedDirection(direction, embedding) for direction in first], *rest]
+        spec, D = recurrent.stack.spec, recurrent.stack.spec.directions
+        first = [EmbeddedPart(part, embedding) for part in recurrent.stack.parts[:D]]
+        self._stack = Stack(replace(spec, cell=first[0].spec), [*first, *recurrent.stack.parts[D:]])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copy of the recurrent layer makes its own
@@ -92,7 +89,7 @@ class EmbeddedRecurrent:
         if not self._worth_a_table(x):
             result: tuple[Array, State] = self.recurrent(self.embedding(x), state, lengths)
             return result
-        y, state = self.recurrent._infer(x, state, lengths, rows=self._rows)
+        y, state = self.recurrent._infer(x, state, lengths, stack=self._stack)
         return y, state
 
     def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], State]:
@@ -102,7 +99,7 @@ class EmbeddedRecurrent:
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
         if self._worth_a_table(x) and not self.recurrent.input_dropout:  # which is of the vectors
-            (y, state), backward = self.recurrent._train(x, state, lengths, rows=self._rows)
+            (y, state), backward = self.recurrent._train(x, state, lengths, stack=self._stack)
             return (y, state), backward
         rows, embedding_backward = self.embedding.forward(x)
         (y, state), recurrent_backward = self.recurrent.forward(rows, state, lengths)

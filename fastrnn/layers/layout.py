@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,15 @@ class Layout:
     """How one call lays out its arrays.
 
     Sequences are ``[T, B, ...]``, ``[B, T, ...]`` with ``batch_first``, or ``[T, ...]`` when not ``batched``; states
-    are ``[L*D, B, ...]`` or ``[L*D, ...]``, whatever ``batch_first`` says.
+    are ``[L*D, B, ...]`` or ``[L*D, ...]``, whatever ``batch_first`` says. ``plain``: both lie as the kernels have them.
     """
 
     batched: bool
     batch_first: bool
+    plain: bool = field(init=False)  # a property would cost each call of a small layer a tenth of a microsecond
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plain", self.batched and not self.batch_first)
 
     def inward(self, value: Array) -> Array:
         """A sequence from the caller's layout to contiguous ``[T, B, ...]``."""
@@ -72,15 +76,26 @@ class Layout:
 LAYOUTS = [[Layout(batched, first) for batched in (False, True)] for first in (False, True)]
 
 
-def layout_of(x: object, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> Layout:
-    """Return that of x, of a row of ``LAYOUTS``. Raises TypeError or ValueError; the ids' values are checked further in."""
+def arranged(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> tuple[Layout, Array]:
+    """Return how x is laid out, of a row of ``LAYOUTS``, and x as contiguous ``[T, B, I]`` or ids ``[T, B]``.
+
+    Raises TypeError or ValueError; the ids' values are checked further in.
+    """
     if isinstance(x, np.ndarray) and x.size:
         ndim = x.ndim
         if x.dtype == dtype:
             if (ndim == 3 or ndim == 2) and x.shape[-1] == input_size:
-                return layouts[ndim == 3]
+                layout = layouts[ndim == 3]
+                return layout, x if layout.plain and x.flags.c_contiguous else layout.inward(x)
         elif (ndim == 2 or ndim == 1) and is_ids(x):
-            return layouts[ndim == 2]
+            layout = layouts[ndim == 2]
+            return layout, layout.inward(x)
+    layout = _unusual_layout(x, input_size, dtype, layouts)
+    return layout, layout.inward(x)
+
+
+def _unusual_layout(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> Layout:
+    """Return the layout of an x that holds nothing: no sequences. Raises TypeError or ValueError for any other."""
     right_type, fits = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == dtype), False
     if isinstance(x, np.ndarray):
         features = int(not is_ids(x))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import backends
-from ..backends.protocol import Backend
+from ..backends.base import Backend
 from .parameter import Parameter, Snapshot
 
 

@@ -142,7 +142,7 @@ class LSTM(Recurrent):
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[Any, ...]:
         """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
-        wanted = checks.flag("return_cell_states", return_cell_states)
+        wanted = return_cell_states is not False and checks.flag("return_cell_states", return_cell_states)
         try:
             return self._infer(x, state, lengths, wanted)
         except TypeError:

@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends, checks, init
-from ..backends.protocol import CellSpec, Forward, Plan
+from ..backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
 from ..functional import check_lengths
-from .around import MERGES, Around, dropped
-from .base import Layer
-from .direction import Direction, make_direction, shown_options
-from .door import is_ids
-from .layout import HALVES, LAYOUTS, Layout, layout_of, pair
+from .around import MERGES, Around, DroppedPart
+from .layout import HALVES, LAYOUTS, Layout, arranged, pair
 from .parameter import GradientLock, Parameter
-from .stack import Rows, prepared_stack, stack_backward, stack_forward
+from .part import Part, PartsLayer, shown_options
+from .stack import Stack, around_backward, around_forward
 from .stepper import Stepper
 from .symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 
@@ -27,6 +25,7 @@ Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
+RunBackward = Callable[[OutputGradients, bool], Any]  # of arrays as the kernels have them
 
 # Attributes by the arguments' names, for repr.
 _OPTIONS = (
@@ -35,7 +34,7 @@ _OPTIONS = (
 )
 
 
-class Recurrent(Layer):
+class Recurrent(PartsLayer):
     """What RNN, GRU and LSTM share.
 
     Calling the layer runs inference, ``y, state = layer(x, state=None, lengths=None)``. For training, ``(y, state),
@@ -131,23 +130,26 @@ class Recurrent(Layer):
             warnings.warn("dropout acts between layers: with num_layers=1 it does nothing", stacklevel=3)
         self._cell_options = cell_options
         self._lock = GradientLock()
-        self._rows = [self._make_row(layer, forget_bias) for layer in range(self.num_layers)]
-        self._state_sizes = (sum(map(len, self._rows)), self._rows[0][0].spec.output_size, self.hidden_size)  # L*D, Y, H
-        self._merging = None if self.merge == "concat" else Around(self.merge)
+        self._draw_parts(forget_bias)
+        self._state_sizes = (self.stack.spec.parts, self.stack.spec.cell.output_size, self.hidden_size)  # L*D, Y, H
         self._embedded: Any = None  # fastrnn.layers.embedded keeps what it makes of this layer and its embedding here
 
-    def _make_row(self, layer: int, forget_bias: float | None) -> list[Direction]:
-        directions = 2 if self.bidirectional else 1
-        output_size = self._cell_options.get("proj_size") or self.hidden_size
-        input_size = self.input_size if layer == 0 else output_size * (directions if self.merge == "concat" else 1)
-        spec = CellSpec(self.cell, input_size, self.hidden_size, self.dtype, **self._cell_options)
+    def _draw_parts(self, forget_bias: float | None) -> None:
+        """Make the parts, and ``stack``, which runs all of them, or each layer where something acts between layers."""
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        cell = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **self._cell_options)
+        spec = StackSpec(cell, self.num_layers, len(suffixes))
+        above = spec.layer(1)
+        if self.merge != "concat":
+            above = replace(above, input_size=cell.output_size)
         assert self.rng is not None
-        return [
-            make_direction(
-                self, spec, self.bias, f"_l{layer}{suffix}", self.rng, reverse=bool(suffix), forget_bias=forget_bias
-            )
-            for suffix in ("", "_reverse")[:directions]
-        ]
+        parts = {}
+        for layer in range(self.num_layers):
+            for suffix in suffixes:
+                name = f"_l{layer}{suffix}"
+                parts[name] = Part.drawn(above if layer else cell, self.bias, name, self.rng, forget_bias)
+        self._name_parts(parts)
+        self.stack = Stack(spec, list(parts.values()))
 
     @property
     def drops(self) -> bool:
@@ -157,24 +159,18 @@ class Recurrent(Layer):
     @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction, in torch's order."""
-        return [list(direction.parameters(self)) for row in self._rows for direction in row]
+        return [list(part.parameters.values()) for part in self.stack.parts]
 
     def plan(self, T: int, B: int) -> list[Plan]:
         """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
-        plans = [backend.plan(direction.spec, T, B, len(row)) for row in self._rows for direction in row]
-        stack = prepared_stack(self, self._rows) if self.num_layers > 1 and not self.bidirectional else None
-        at_once = stack[0].layers_at_once(stack[1], T, B) if stack else 1
-        return [replace(plan, split="none", threads=1, at_once=at_once) for plan in plans] if at_once > 1 else plans
+        stacks = [self.stack] if self.merge == "concat" else self.stack.layers()
+        return [plan for stack in stacks for plan in backend.plan(stack.spec, T, B)]
 
     def stepper(self, state: State = None) -> Stepper:
         """One sequence (no batch) from ``state`` (None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
         return Stepper(self, state)
-
-    def prepared(self) -> list[Any]:
-        """Each layer's and direction's weights in the form of the backend in use, for ``Backend.generate``."""
-        return [direction.prepared(self).content for row in self._rows for direction in row]
 
     @takes_symbols
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
@@ -215,31 +211,34 @@ class Recurrent(Layer):
         return (y, state), mapped(state, np.copy)
 
     def _infer(
-        self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: Stack | None = None
     ) -> tuple[Any, ...]:
-        """y and the state, and all cell states if asked for; ``rows`` run in place of the layer's own."""
-        rows = rows or self._rows
-        layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
-        out, _ = stack_forward(self, rows, x, h0, c0, lengths, False, cell_states, self._merging)
+        """Return y and the state, and all cell states if asked for; ``stack`` runs in place of the layer's own."""
+        stack = stack or self.stack
+        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        if self.merge == "concat":
+            out = stack.infer(self.backend, inputs, cell_states)
+        else:
+            around = Around(self.merge)
+            out, _ = around_forward(stack.layers(), self.backend, inputs, around, None, cell_states=cell_states)
         return self._leave(layout, out)
 
     def _train(
-        self, x: Array, state: State, lengths: Any, cell_states: bool = False, rows: Rows | None = None
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: Stack | None = None
     ) -> tuple[tuple[Any, ...], Backward]:
-        """What inference gives, and backward."""
-        rows = rows or self._rows
-        layout, x, h0, c0, lengths = self._enter(rows, x, state, lengths)
-        if is_ids(x):
+        """Return what inference gives, and backward."""
+        stack = stack or self.stack
+        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        if inputs.x.ndim == 2:
             if self.input_dropout:
                 raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
-            x = x.copy()  # backward indexes with it, and the caller may change theirs
+            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it, and the caller may change theirs
         if self.recurrent_dropout:
-            assert self.rng is not None
-            rows = dropped(rows, self.recurrent_dropout, self.rng)
-        around = None
-        if self._merging or self.dropout or self.input_dropout:
-            around = Around(self.merge, self.dropout, self.input_dropout)
-        out, tape = stack_forward(self, rows, x, h0, c0, lengths, True, cell_states, around)
+            rng = self.rng
+            assert rng is not None
+            stack = stack.map_parts(lambda part: DroppedPart(part, self.recurrent_dropout, rng))
+        run = self._train_layers if self.merge != "concat" or self.dropout or self.input_dropout else self._train_stack
+        out, run_backward = run(stack, inputs, cell_states)
 
         def backward(
             dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
@@ -249,44 +248,82 @@ class Recurrent(Layer):
             dy = layout.check_gradient("dy", dy, out.y, "D*Y")
             dc = layout.check_gradient("dc", dc, out.c, "D*H")
             dh_n, dc_n = self._check_state("dstate", dstate, out.y.shape[1], layout)
-            with self._lock:
-                dx, dh0, dc0 = stack_backward(self, rows, tape, dy, dh_n, dc_n, dc, need_dx)
+            dx, dh0, dc0 = run_backward(OutputGradients(dy, dh_n, dc_n, dc), need_dx)
             return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
 
         return self._leave(layout, out), backward
 
-    def _enter(
-        self, rows: Rows, x: Array, state: State, lengths: Any
-    ) -> tuple[Layout, Array, Array | None, Array | None, Any]:
-        """How x is laid out; then x, h0, c0 and lengths checked and as the kernels take them. See the class for errors."""
-        layout = layout_of(x, self.input_size, self._dtype, self._layouts)
-        x = layout.inward(x)
+    def _train_stack(self, stack: Stack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+        """Train all layers as one stack."""
+        out, tape = stack.train(self.backend, inputs, cell_states)
+
+        def backward(dout: OutputGradients, need_dx: bool) -> Any:
+            tape.require_good()
+            with self._lock:
+                return stack.backward(tape, dout, need_dx)
+
+        return out, backward
+
+    def _train_layers(self, stack: Stack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+        """Train each layer alone, with dropout and merged directions around it."""
+        around, layers = Around(self.merge, self.dropout, self.input_dropout), stack.layers()
+        out, tapes = around_forward(layers, self.backend, inputs, around, self.rng, training=True, cell_states=cell_states)
+
+        def backward(dout: OutputGradients, need_dx: bool) -> Any:
+            for tape, _, _ in tapes:
+                tape.require_good()
+            with self._lock:
+                return around_backward(layers, tapes, dout, need_dx)
+
+        return out, backward
+
+    def _enter(self, x: Array, state: State, lengths: Any, ids: int) -> tuple[Layout, Inputs]:
+        """Return how x is laid out, and the validated inputs as the kernels take them; token ids lie below ``ids``."""
+        layout, x = arranged(x, self.input_size, self._dtype, self._layouts)
         T, B = x.shape[:2]
         if x.ndim == 2:
-            x = checks.ids(x, rows[0][0].spec.input_size).astype(np.int64, copy=False)
+            x = checks.ids(x, ids).astype(np.int64, copy=False)
         if lengths is not None:
             if not layout.batched:
                 raise ValueError("lengths needs a batch: x is one sequence, without an axis B")
             lengths = check_lengths(lengths, T, B)
         h0, c0 = self._check_state("state", state, B, layout)
-        return layout, x, h0, c0, lengths
+        return layout, Inputs(x, h0, c0, lengths)
 
-    def _leave(self, layout: Layout, out: Forward) -> tuple[Any, ...]:
-        """The outputs in the caller's layout."""
+    def _leave(self, layout: Layout, out: Outputs) -> tuple[Any, ...]:
+        """Return the outputs in the caller's layout."""
+        if layout.plain and out.c is None:
+            return out.y, out.h_n if out.c_n is None else (out.h_n, out.c_n)
         y, state = layout.outward(out.y), layout.pack_state(out.h_n, out.c_n)
         return (y, state) if out.c is None else (y, state, layout.outward(out.c))
 
     def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
-        """h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
+        """Return h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
         if state is None:
             return None, None
         count, Y, H = self._state_sizes
-        if self.cell != "lstm":
-            return layout.check_state(name, state, (count, B, Y), self._dtype, "[L*D, B, Y]"), None
-        h, c = pair(name, state)
-        h_name, c_name = HALVES[name]
-        h = layout.check_state(h_name, h, (count, B, Y), self._dtype, "[L*D, B, Y]")
-        return h, layout.check_state(c_name, c, (count, B, H), self._dtype, "[L*D, B, H]")
+        dtype, lstm = self._dtype, self.cell == "lstm"
+        h, c = (state if type(state) is tuple and len(state) == 2 else pair(name, state)) if lstm else (state, None)
+        # Written out for both halves: what they are nearly always is settled without a call.
+        shape = count, B, Y
+        if (
+            not layout.batched
+            or type(h) is not np.ndarray
+            or h.shape != shape
+            or h.dtype != dtype
+            or not h.flags.c_contiguous
+        ):
+            h = layout.check_state(HALVES[name][0] if lstm else name, h, shape, dtype, "[L*D, B, Y]")
+        shape = count, B, H
+        if lstm and (
+            not layout.batched
+            or type(c) is not np.ndarray
+            or c.shape != shape
+            or c.dtype != dtype
+            or not c.flags.c_contiguous
+        ):
+            c = layout.check_state(HALVES[name][1], c, shape, dtype, "[L*D, B, H]")
+        return h, c
 
     def extra_repr(self) -> str:
         """As torch's, then the options that torch lacks, where they are not the default."""

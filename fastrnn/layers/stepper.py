@@ -1,18 +1,16 @@
 """One sequence through a recurrent layer, a step at a time, with nothing to be laid out between two steps.
 
-A backend may offer ``stream(stack, ids, h0, c0)`` for prepared layers and states ``[L,1,...]`` (None: zeros): an object with
-``step(x, y)``, ``step_id(token, y)`` and ``states(h, c)``, which overwrite y, h and c. Without it the layer is called.
+The backend's :class:`fastrnn.backends.base.Stream` goes on from step to step.
 """
 
 from __future__ import annotations
 
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backends, checks
+from .. import checks
 from ..changes import CHANGES
 from .door import is_ids
 from .layout import LAYOUTS
@@ -35,7 +33,7 @@ class Stepper:
     for a wrong x, ValueError for a bidirectional layer, whose reverse direction would have to begin at the end.
     """
 
-    __slots__ = ("_backend", "_c", "_contents", "_dtype", "_h", "_ids", "_layer", "_seen", "_stepped", "_stream", "_x", "_y")
+    __slots__ = ("_c", "_dtype", "_h", "_ids", "_layer", "_ready", "_seen", "_stepped", "_stream", "_x", "_y")
 
     def __init__(self, layer: Recurrent, state: State = None) -> None:
         if layer.bidirectional:
@@ -52,6 +50,7 @@ class Stepper:
         """Go on from ``state``, as the layer takes it unbatched; None is zeros. Raises TypeError or ValueError."""
         h, c = self._layer._check_state("state", state, 1, UNBATCHED)
         self._h, self._c = None if h is None else h.copy(), None if c is None else c.copy()
+        self._stepped = False
         self._begin()
 
     @property
@@ -70,7 +69,7 @@ class Stepper:
         """y of the next step."""
         if self._seen is not CHANGES.latest:
             self._renew()
-        if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._x and not self._ids and self._stream:
+        if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._x and not self._ids:
             y = np.empty(self._y, self._dtype)
             self._stream.step(x if x.flags.c_contiguous else checks.plain(x), y)
             self._stepped = True
@@ -78,7 +77,7 @@ class Stepper:
         return self._other_step(x)
 
     def _other_step(self, x: Any) -> Array:
-        """A step of another kind than the one before, by a token id, of a backend without streams; or an error."""
+        """Make a step by a token id, or of another kind than the one before; or raise an error."""
         token = isinstance(x, (int, np.integer)) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iu")
         size = self._layer.input_size
         known = isinstance(x, np.ndarray) and (x.dtype == self._dtype or is_ids(x))
@@ -87,8 +86,6 @@ class Stepper:
             hint = checks.dtype_hint("x", x, self._dtype)
             raise (ValueError if known else TypeError)(f"x must be {expected}, got {checks.describe(x)}{hint}")
         x = checks.ids(np.asarray(x)[None], size) if token else x[None]
-        if self._stream is None:
-            return self._by_layer(x)
         if self._ids != token:
             self._fetch()
             self._ids = token
@@ -101,16 +98,9 @@ class Stepper:
         self._stepped = True
         return y
 
-    def _by_layer(self, x: Array) -> Array:
-        y, state = self._layer(x, self.state)
-        h, c = state if self._layer.cell == "lstm" else (state, None)
-        self._h, self._c = h[:, None], None if c is None else c[:, None]
-        first: Array = y[0]
-        return first
-
     def _fetch(self) -> None:
         """The state of the backend's stream into _h and _c."""
-        if self._stream is None or not self._stepped:
+        if not self._stepped:
             return
         count, Y, H = self._layer._state_sizes
         self._h = np.empty((count, 1, Y), self._dtype)
@@ -120,17 +110,14 @@ class Stepper:
 
     def _begin(self) -> None:
         """A stream of the backend in use, from _h and _c."""
-        self._seen = CHANGES.latest
-        self._backend = backends.current(self._layer.backend)
-        self._contents = self._layer.prepared()
-        stream = getattr(self._backend, "stream", None)
-        self._stream = stream(self._contents, self._ids, self._h, self._c) if stream else None
+        self._seen, self._ready = CHANGES.latest, self._layer.stack.prepared(self._layer.backend)
+        self._stream = self._ready.backend.stream(self._ready.content, self._ids, self._h, self._c)
         self._stepped = False
 
     def _renew(self) -> None:
         """Something has changed somewhere: begin anew if the layer's weights or the backend have."""
-        seen, contents = CHANGES.latest, self._layer.prepared()
-        if all(map(is_, contents, self._contents)) and backends.current(self._layer.backend) is self._backend:
+        seen, ready = CHANGES.latest, self._layer.stack.prepared(self._layer.backend)
+        if ready is self._ready:
             self._seen = seen
             return
         self._fetch()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backends, checks, init
+from .. import checks, init
+from ..backends.structs import TrainedModel
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.door import is_ids
@@ -17,8 +18,8 @@ from ..layers.embedded import EmbeddedRecurrent, embedded
 from ..layers.recurrent import GRU, LSTM, RNN
 from ..layers.recurrent_base import Recurrent
 from ..losses import class_ids, out_of_range, softmax_cross_entropy
-from ..sampling import NOTHING, PLAIN, Answer, Choice, Request, State, generate
-from .learning import Learner, Parts
+from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
+from .learning import Learner
 
 Array = NDArray[Any]
 Backward = Callable[..., tuple[None, Any]]
@@ -96,41 +97,37 @@ class CharModel(Layer):
 
         The loss is the mean cross-entropy in nats of the ``targets``, integers ``[T,B]`` in 0..V-1, that are not
         ``ignore_index``; the state is cut off from the next step's gradients. Without an embedding and dropout it is one
-        call of the backend, where that has one: quicker for small models, and the same bits. Raises TypeError, ValueError.
+        call of the backend: quicker for small models, and the same bits. Raises TypeError, ValueError.
         """
         if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
-            result = self._learn(ids, targets, state, lengths, ignore_index)
-            if result is not None:
-                return result
+            return self._learn(ids, targets, state, lengths, ignore_index)
         (logits, state), backward = self.forward(ids, state, lengths)
         loss, dlogits = softmax_cross_entropy(logits, targets, ignore_index=ignore_index)
         backward(dlogits)
         return loss, state
 
-    def _learn(self, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int) -> tuple[float, Any] | None:
-        """:meth:`learn` in one call of the backend; None if it has no such call."""
+    def _learn(self, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int) -> tuple[float, Any]:
+        """Do :meth:`learn` in one call of the backend."""
         recurrent, output = self.recurrent, self.output
         if not is_ids(ids):
             raise TypeError(f"ids must be an array of integer token ids, got {checks.describe(ids)}")
-        layout, x, h0, c0, lengths = recurrent._enter(recurrent._rows, ids, state, lengths)
+        layout, inputs = recurrent._enter(ids, state, lengths, recurrent.input_size)
         targets = layout.inward(class_ids(targets, ids.shape))
         with recurrent._lock, output._lock:
             backend, prepared = self._learner.prepared(recurrent.backend, self._parts)
-            if prepared is None:
-                return None
-            result = cast("Any", backend).learn(prepared, x, targets, h0, c0, lengths, ignore_index)
+            result = backend.train_step(prepared, inputs, targets, ignore_index)
         if result is None:
             raise ValueError(out_of_range(targets, None, ignore_index, output.out_features))
         loss, h_n, c_n = result
         return loss, layout.pack_state(h_n, c_n)
 
-    def _parts(self) -> Parts:
-        """What the backend learns with."""
-        directions, output = [row[0] for row in self.recurrent._rows], self.output
-        return Parts(
-            specs=tuple(direction.spec for direction in directions),
-            params=tuple(direction.params(direction.parameters(self.recurrent)) for direction in directions),
-            grads=tuple(direction.gradients(self.recurrent) for direction in directions),
+    def _parts(self) -> TrainedModel:
+        """Return what the backend learns with."""
+        stack, output = self.recurrent.stack, self.output
+        return TrainedModel(
+            stack=stack.spec,
+            weights=[part.weights() for part in stack.parts],
+            gradients=[part.gradients() for part in stack.parts],
             weight=output.weight.values,
             bias=None if output.bias is None else output.bias.values,
             dweight=output.weight.gradient(),
@@ -145,7 +142,7 @@ class CharModel(Layer):
         self,
         prime: Array,
         uniforms: Array,
-        states: tuple[State, ...] | None = None,
+        state: tuple[Array, Array | None] | None = None,
         *,
         eos: int = NOTHING,
         choice: Choice = PLAIN,
@@ -153,21 +150,25 @@ class CharModel(Layer):
     ) -> Answer:
         """Sample after ``prime`` int64 ``[T,N]`` as many tokens as ``uniforms`` float64 ``[length,N]`` has rows.
 
-        ``states`` are those of an earlier answer (None: zeros), ``banned`` an id that is never chosen. For the rest see
-        :class:`fastrnn.sampling.Request`.
+        ``state`` is ``(h_n, c_n)`` of an earlier answer (None: zeros), ``banned`` an id that is never chosen. For the
+        rest see :class:`fastrnn.sampling.Request`.
         """
         bias = self._bias(banned)
+        h0, c0 = state or (None, None)
         request = Request(
             prime=np.ascontiguousarray(prime, np.int64),
             uniforms=np.ascontiguousarray(uniforms, np.float64),
-            states=self._zero_states(prime.shape[1]) if states is None else states,
+            h0=h0,
+            c0=c0,
             embedding=None if self.embedding is None else self.embedding.weight.data,
             weight=self.output.weight.data,
             bias=bias,
             eos=eos,
             choice=choice,
         )
-        return generate(backends.current(self.recurrent.backend), self.recurrent.prepared(), request)
+        ready = self.recurrent.stack.prepared(self.recurrent.backend)
+        answer: Answer = ready.backend.generate(ready.content, request)
+        return answer
 
     def _bias(self, banned: int | None) -> Array:
         assert self.output.bias is not None
@@ -176,12 +177,3 @@ class CharModel(Layer):
             bias = bias.copy()
             bias[banned] = -1e9  # finite, so that no arithmetic on it can give NaN; its probability is zero
         return bias
-
-    def _zero_states(self, N: int) -> tuple[State, ...]:
-        recurrent = self.recurrent
-        shape = (N, recurrent.hidden_size)
-
-        def one() -> State:
-            return np.zeros(shape, recurrent.dtype), np.zeros(shape, recurrent.dtype) if self.model == "lstm" else None
-
-        return tuple(one() for _ in range(recurrent.num_layers))

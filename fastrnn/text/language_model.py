@@ -159,19 +159,19 @@ class LanguageModel:
         first = np.repeat(np.array(ids, np.int64)[:, None], len(generators), axis=1)
 
         def chunks() -> Iterator[Array]:
-            prime, states = first, None
+            prime, state = first, None
             ended = np.zeros(len(generators), bool)
             for start in range(0, length, CHUNK):
                 steps = min(CHUNK, length - start)
                 uniforms = np.stack([generator.random(steps) for generator in generators], axis=1)
                 banned = None if unk else self.vocabulary.unk_id
-                answer = self.model.generate(prime, uniforms, states, eos=stop, choice=choice, banned=banned)
+                answer = self.model.generate(prime, uniforms, state, eos=stop, choice=choice, banned=banned)
                 answer.tokens[:, ended] = NOTHING
                 yield answer.tokens
                 ended |= (answer.tokens == stop).any(axis=0) & (stop != NOTHING)
                 if ended.all():
                     return
-                prime, states = answer.tokens[-1:], answer.states
+                prime, state = answer.tokens[-1:], (answer.h_n, answer.c_n)
 
         return chunks()  # the prefix has been looked at by now, not when the first chunk is asked for
 

@@ -1,42 +1,17 @@
-"""A training step of a language model - forward, loss, backward - in one call of the backend, where it offers one.
-
-A small model's step on one short sequence takes as long as the calls that it is made of: an RNN of 100 units learns a name
-of 10 characters in some 20 us of arithmetic. What is computed is what the layers compute one by one, to the bit.
-
-A backend offers ``prepare_learner(parts)`` and ``learn(prepared, ids, targets, h0, c0, lengths, ignore_index)``, which adds
-into the gradients of ``parts`` and gives ``loss, h_n, c_n``; or None, with no gradient changed, for a target that counts and
-does not lie in 0..V-1. Shapes as in :class:`fastrnn.text.char_model.CharModel`; states of all layers, ``[L,B,...]``.
-"""
+"""A language model's parts in the form of the backend in use, for its training step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 from .. import backends
-from ..backends.protocol import Backend, CellSpec, Params
-
-Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A model's recurrent layers, and its output layer's ``weight [V,Y]`` and ``bias [V]``, with their gradients."""
-
-    specs: tuple[CellSpec, ...]
-    params: tuple[Params, ...]
-    grads: tuple[Params, ...]
-    weight: Array
-    bias: Array | None
-    dweight: Array
-    dbias: Array | None
+from ..backends.base import Backend
+from ..backends.structs import TrainedModel
 
 
 class Learner:
-    """A model's parts in the form of the backend in use, made anew when that or an array is another one."""
+    """Keeps a model in the backend's form, made anew when the backend or an array is another one."""
 
     __slots__ = ("_kept",)
 
@@ -47,18 +22,16 @@ class Learner:
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
         return Learner, ()  # a copy of a model prepares its own
 
-    def prepared(self, name: str | None, parts: Callable[[], Parts]) -> tuple[Backend, Any]:
-        """The backend called ``name`` (None: the one in use), and its form of the parts, None if it offers none.
+    def prepared(self, name: str | None, model: Callable[[], TrainedModel]) -> tuple[Backend, Any]:
+        """Return the backend called ``name`` (None: the one in use), and its form of the model.
 
         The caller holds the locks of the layers, so that no other thread makes other gradients meanwhile.
         """
         backend, now = backends.present(name)
         made_from, content = self._kept
         if made_from != now:
-            if hasattr(backend, "prepare_learner"):
-                parts()  # makes gradients where there are none, which is a change
-                backend, now = backends.present(name)
-            make = getattr(backend, "prepare_learner", None)
-            content = make(parts()) if make else None
+            model()  # makes gradients where there are none, which is a change
+            backend, now = backends.present(name)
+            content = backend.prepare_model(model())
             self._kept = now, content
         return backend, content

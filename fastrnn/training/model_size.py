@@ -9,7 +9,7 @@ import math
 import os
 import sys
 
-from ..backends.protocol import CellSpec
+from ..backends.structs import CellSpec
 from .options import RunOptions
 
 BYTES = 4  # of a float32

@@ -30,14 +30,15 @@ double *as_doubles(int32_t dtype, int64_t n, const void *reals) {
     return values;
 }
 
-fastrnn_layer layer_of(const model *m, int32_t isa, int32_t dtype) {
-    return (fastrnn_layer){.isa = isa, .dtype = dtype, .cell = m->cell, .I = m->I, .H = m->H, .P = m->P};
+fastrnn_stack stack_of(const model *m, int32_t layers, int32_t isa, int32_t dtype) {
+    return (fastrnn_stack){
+        .isa = isa, .dtype = dtype, .cell = m->cell, .L = layers, .D = 1, .I = m->I, .H = m->H, .P = m->P};
 }
 
 /* The arrays of one run, in the layer's dtype. */
 typedef struct {
     guards g;
-    fastrnn_layer layer;
+    fastrnn_stack stack;
     fastrnn_batch batch;
     void *in[INPUTS], *out[OUTPUTS], *dout[OUTPUTS], *grad[INPUTS];
     int64_t *ids;
@@ -51,22 +52,29 @@ static int64_t *guarded_integers(guards *g, int64_t n, const int64_t *values) {
     return copy;
 }
 
-static void *pack_weights(guards *g, const fastrnn_layer *layer, void *const *in, int training) {
-    void *packed = guarded(g, fastrnn_packed_size(layer, training));
-    const fastrnn_params params = {in[IN_W], in[IN_R], in[IN_B_IH], in[IN_B_HH], in[IN_PEEPHOLE], in[IN_PROJECTION]};
-    fastrnn_pack(layer, &params, training, packed);
+static fastrnn_weights params_of(void *const *in) {
+    return (fastrnn_weights){in[IN_W], in[IN_R], in[IN_B_IH], in[IN_B_HH], in[IN_PEEPHOLE], in[IN_PROJECTION]};
+}
+
+static void *pack_weights(guards *g, const fastrnn_stack *stack, const fastrnn_weights *params, int training) {
+    void *packed = guarded(g, fastrnn_packed_size(stack, training));
+    fastrnn_pack(stack, params, training, packed);
     return packed;
 }
 
-void *packed_weights(guards *g, const problem *p, const fastrnn_layer *layer, int training) {
-    void *in[INPUTS];
-    for (int i = 0; i < INPUTS; i++) in[i] = guarded_reals(g, layer->dtype, p->in_size[i], p->in[i]);
-    return pack_weights(g, layer, in, training);
+void *packed_weights(guards *g, const problem *layers, const fastrnn_stack *stack, int training) {
+    fastrnn_weights params[MOST_LAYERS];
+    for (int32_t l = 0; l < stack->L; l++) {
+        void *in[INPUTS];
+        for (int i = 0; i < INPUTS; i++) in[i] = guarded_reals(g, stack->dtype, layers[l].in_size[i], layers[l].in[i]);
+        params[l] = params_of(in);
+    }
+    return pack_weights(g, stack, params, training);
 }
 
 static void start(run *r, const problem *p, setup s) {
     const model *m = &p->m;
-    *r = (run){.layer = layer_of(m, s.isa, s.dtype)};
+    *r = (run){.stack = stack_of(m, 1, s.isa, s.dtype)};
     int64_t *lengths = guarded_integers(&r->g, m->B, p->lengths);
     r->batch = (fastrnn_batch){.T = m->T, .B = m->B, .lengths = lengths, .reverse = m->reverse, .threads = s.threads};
     r->ids = guarded_integers(&r->g, m->T * m->B, p->ids);
@@ -76,7 +84,8 @@ static void start(run *r, const problem *p, setup s) {
         r->out[i] = guarded_reals(&r->g, s.dtype, wanted, NULL);
         r->dout[i] = p->dout[i] ? guarded_reals(&r->g, s.dtype, p->out_size[i], p->dout[i]) : NULL;
     }
-    r->packed = pack_weights(&r->g, &r->layer, r->in, s.training);
+    const fastrnn_weights params = params_of(r->in);
+    r->packed = pack_weights(&r->g, &r->stack, &params, s.training);
 }
 
 /* The team may have gone to rest on a busy machine; being asked for, it works again. */
@@ -84,30 +93,31 @@ static void wake_team(void) { fastrnn_set_num_threads(fastrnn_get_num_threads())
 
 static void forward(run *r, int training) {
     const int ids = !!r->ids;
-    void *workspace = guarded(&r->g, fastrnn_forward_workspace_size(&r->layer, &r->batch, ids, training));
-    if (training) r->tape = guarded(&r->g, fastrnn_tape_size(&r->layer, &r->batch, ids));
-    const fastrnn_input in = {r->in[IN_X], r->ids, r->in[IN_H0], r->in[IN_C0]};
-    const fastrnn_output out = {r->out[OUT_Y], r->out[OUT_H_N], r->out[OUT_C_N], r->out[OUT_C]};
+    void *workspace = guarded(&r->g, fastrnn_forward_workspace_size(&r->stack, &r->batch, ids, training));
+    if (training) r->tape = guarded(&r->g, fastrnn_tape_size(&r->stack, &r->batch, ids));
+    const fastrnn_inputs in = {r->in[IN_X], r->ids, r->in[IN_H0], r->in[IN_C0]};
+    const fastrnn_outputs out = {r->out[OUT_Y], r->out[OUT_H_N], r->out[OUT_C_N], r->out[OUT_C]};
     wake_team();
-    fastrnn_forward(&r->layer, r->packed, &r->batch, &in, &out, r->tape, workspace);
+    fastrnn_forward(&r->stack, r->packed, &r->batch, &in, &out, r->tape, workspace);
 }
 
 static int is_optional(int input) { return input == IN_X || input == IN_B_IH || input == IN_B_HH; }
 
 static void backward(run *r, const problem *p, int minimal) {
-    const int32_t dtype = r->layer.dtype;
+    const int32_t dtype = r->stack.dtype;
     for (int i = 0; i < INPUTS; i++) {
         if (!minimal || !is_optional(i)) r->grad[i] = guarded_reals(&r->g, dtype, p->in_size[i], NULL);
         for (int64_t n = 0; r->grad[i] && i >= IN_W && n < p->in_size[i]; n++) set_real(r->grad[i], dtype, n, BEFORE);
     }
-    void *workspace = guarded(&r->g, fastrnn_backward_workspace_size(&r->layer, &r->batch, !!r->ids));
-    const fastrnn_input in = {r->in[IN_X], r->ids, NULL, NULL};
-    const fastrnn_output_grads dout = {r->dout[OUT_Y], r->dout[OUT_H_N], r->dout[OUT_C_N], r->dout[OUT_C]};
-    const fastrnn_input_grads din = {r->grad[IN_X], r->grad[IN_H0], r->grad[IN_C0]};
+    void *workspace = guarded(&r->g, fastrnn_backward_workspace_size(&r->stack, &r->batch, !!r->ids));
+    const fastrnn_inputs in = {r->in[IN_X], r->ids, NULL, NULL};
+    const fastrnn_output_gradients dout = {r->dout[OUT_Y], r->dout[OUT_H_N], r->dout[OUT_C_N], r->dout[OUT_C]};
+    const fastrnn_gradients din = {r->grad[IN_X], r->grad[IN_H0], r->grad[IN_C0]};
     void *const *to = r->grad;
-    const fastrnn_grads grads = {to[IN_W], to[IN_R], to[IN_B_IH], to[IN_B_HH], to[IN_PEEPHOLE], to[IN_PROJECTION]};
+    const fastrnn_weight_gradients grads = {to[IN_W],    to[IN_R],        to[IN_B_IH],
+                                            to[IN_B_HH], to[IN_PEEPHOLE], to[IN_PROJECTION]};
     wake_team();
-    fastrnn_backward(&r->layer, r->packed, &r->batch, &in, &dout, &din, &grads, r->tape, workspace);
+    fastrnn_backward(&r->stack, r->packed, &r->batch, &in, &dout, &din, &grads, r->tape, workspace);
 }
 
 results run_layer(const problem *p, setup s) {

@@ -25,7 +25,8 @@ void free_results(results *r);
 /* Expect the same bits. */
 void expect_same(const problem *p, const results *a, const results *b, const char *what);
 
-fastrnn_layer layer_of(const model *m, int32_t isa, int32_t dtype);
+/* So many layers of the model. */
+fastrnn_stack stack_of(const model *m, int32_t layers, int32_t isa, int32_t dtype);
 size_t bytes_of(int32_t dtype, int64_t n);
 
 /* Guarded memory for n reals: `values`, or 0xFF when null. Null when n is 0. */
@@ -34,8 +35,9 @@ void *guarded_reals(guards *g, int32_t dtype, int64_t n, const double *values);
 /* n reals as doubles, in fresh memory. */
 double *as_doubles(int32_t dtype, int64_t n, const void *reals);
 
-/* The layer's packed weights, guarded. */
-void *packed_weights(guards *g, const problem *p, const fastrnn_layer *layer, int training);
+/* The packed weights of a stack in one direction, guarded; `layers` [L] hold those of each layer. */
+enum { MOST_LAYERS = 3 };
+void *packed_weights(guards *g, const problem *layers, const fastrnn_stack *stack, int training);
 
 /* Run `body` for every ISA that runs here and both dtypes. */
 void each_kernel(void (*body)(int32_t isa, int32_t dtype, void *context), void *context);

@@ -6,14 +6,15 @@
 #include "library.h"
 #include "test_groups.h"
 
-enum { MOST_LAYERS = 3, V = 23, N = 30, PREFIX = 4 };
+enum { V = 23, N = 30, PREFIX = 4 };
 
 /* A stack of layers, and how to sample from it. */
 typedef struct {
     const char *name;
     int64_t E; /* 0: token ids go into the first layer */
     int count, bias;
-    int64_t wider; /* times the usual hidden sizes */
+    enum { LSTM_PROJECTED, GRU, PEEPHOLE } kind;
+    int64_t wider; /* times the usual hidden size */
     fastrnn_sampling how;
 } sampler;
 
@@ -32,14 +33,14 @@ static double *random_array(int64_t n, double scale, uint64_t *state) {
 }
 
 static language_model new_language_model(const sampler *s, uint64_t seed) {
-    static const model kinds[MOST_LAYERS] = {{FASTRNN_LSTM, 0, 11, 5, 1, 1, 0, 0, 0, 1, 0},
-                                             {FASTRNN_GRU, 0, 19, 0, 1, 1, 0, 0, 0, 1, 0},
-                                             {FASTRNN_LSTM_PEEPHOLE, 0, 7, 0, 1, 1, 0, 0, 0, 0, 0}};
+    static const model kinds[] = {[LSTM_PROJECTED] = {FASTRNN_LSTM, 0, 11, 5, 1, 1, 0, 0, 0, 1, 0},
+                                  [GRU] = {FASTRNN_GRU, 0, 19, 0, 1, 1, 0, 0, 0, 1, 0},
+                                  [PEEPHOLE] = {FASTRNN_LSTM_PEEPHOLE, 0, 7, 0, 1, 1, 0, 0, 0, 0, 0}};
     language_model m = {.s = s};
     uint64_t state = seed;
     int64_t width = s->E ? s->E : V;
     for (int i = 0; i < s->count; i++) {
-        model kind = kinds[i];
+        model kind = kinds[s->kind];
         kind.H *= s->wider;
         kind.I = width;
         kind.ids = i == 0 && !s->E;
@@ -151,14 +152,9 @@ static int64_t naive_generate(language_model *m, int64_t *tokens) {
 
 static int64_t generate(const language_model *m, int32_t isa, int32_t dtype, int64_t *tokens, double **h, double **c) {
     guards g = {.count = 0};
-    const int count = m->s->count;
-    fastrnn_layer layers[MOST_LAYERS];
-    void *packed[MOST_LAYERS];
-    for (int i = 0; i < count; i++) {
-        layers[i] = layer_of(&m->layers[i].m, isa, dtype);
-        packed[i] = packed_weights(&g, m->layers + i, layers + i, 0);
-    }
-    fastrnn_language_model library = {.V = V, .E = m->s->E, .count = count, .layers = layers, .packed = packed};
+    const fastrnn_stack stack = stack_of(&m->layers[0].m, m->s->count, isa, dtype);
+    fastrnn_language_model library = {
+        .V = V, .E = m->s->E, .stack = &stack, .packed = packed_weights(&g, m->layers, &stack, 0)};
     library.embedding = guarded_reals(&g, dtype, V * m->s->E, m->embedding);
     library.weight = guarded_reals(&g, dtype, V * m->Y, m->weight);
     library.bias = guarded_reals(&g, dtype, m->s->bias ? V : 0, m->bias);
@@ -203,7 +199,7 @@ static void check_sampler(int32_t isa, int32_t dtype, void *context) {
     free_language_model(&m);
 }
 
-/* The same bits on every number of threads; the GRU in the middle is wide enough to be shared. */
+/* The same bits on every number of threads; layers are wide enough to be shared. */
 static void check_threads(int32_t isa, int32_t dtype, void *context) {
     const sampler *s = context;
     const int32_t before = fastrnn_get_num_threads();
@@ -214,10 +210,10 @@ static void check_threads(int32_t isa, int32_t dtype, void *context) {
         double *h0 = h[i] = allocate((size_t)m.h_size * sizeof *h0), *c0 = c[i] = allocate((size_t)m.c_size * sizeof *c0);
         flat_states(&m, h0, c0);
         fastrnn_set_num_threads(i + 1);
-        fastrnn_layer gru = layer_of(&m.layers[1].m, isa, dtype);
+        const fastrnn_stack stack = stack_of(&m.layers[0].m, s->count, isa, dtype);
         fastrnn_batch batch = {.T = PREFIX + N, .B = 1};
         int32_t split, threads;
-        fastrnn_plan(&gru, &batch, 0, &split, &threads);
+        fastrnn_plan(&stack, 1, &batch, 0, &split, &threads);
         expect(threads == i + 1, "%s: planned for %d threads, not %d", s->name, (int)threads, i + 1);
         count[i] = generate(&m, isa, dtype, tokens[i], h + i, c + i);
         free(h0);
@@ -236,17 +232,17 @@ static void check_threads(int32_t isa, int32_t dtype, void *context) {
 
 void test_generate(void) {
     static sampler samplers[] = {
-        {"greedy", 0, 1, 1, 1, {.temperature = 1, .top_p = 1, .end = -1, .greedy = 1}},
-        {"all", 0, 2, 1, 1, {.temperature = 1, .top_p = 1, .end = -1}},
-        {"embedding", 6, 3, 0, 1, {.temperature = 2, .top_p = 1, .end = -1}},
-        {"cold", 40, 2, 1, 1, {.temperature = 0.25, .top_p = 1, .end = -1}},
-        {"top_k", 0, 2, 0, 1, {.temperature = 3, .top_p = 1, .top_k = 4, .end = -1}},
-        {"top_p", 6, 1, 1, 1, {.temperature = 3, .top_p = 0.6, .end = -1}},
-        {"top_k and top_p", 0, 3, 1, 1, {.temperature = 3, .top_p = 0.5, .top_k = 9, .end = -1}},
-        {"top_k of one", 0, 1, 1, 1, {.temperature = 3, .top_p = 1, .top_k = 1, .end = -1}},
-        {"end", 0, 2, 1, 1, {.temperature = 4, .top_p = 1, .end = 5}},
+        {"greedy", 0, 1, 1, LSTM_PROJECTED, 1, {.temperature = 1, .top_p = 1, .end = -1, .greedy = 1}},
+        {"all", 0, 2, 1, LSTM_PROJECTED, 1, {.temperature = 1, .top_p = 1, .end = -1}},
+        {"embedding", 6, 3, 0, PEEPHOLE, 1, {.temperature = 2, .top_p = 1, .end = -1}},
+        {"cold", 40, 2, 1, GRU, 1, {.temperature = 0.25, .top_p = 1, .end = -1}},
+        {"top_k", 0, 2, 0, GRU, 1, {.temperature = 3, .top_p = 1, .top_k = 4, .end = -1}},
+        {"top_p", 6, 1, 1, PEEPHOLE, 1, {.temperature = 3, .top_p = 0.6, .end = -1}},
+        {"top_k and top_p", 0, 3, 1, LSTM_PROJECTED, 1, {.temperature = 3, .top_p = 0.5, .top_k = 9, .end = -1}},
+        {"top_k of one", 0, 1, 1, GRU, 1, {.temperature = 3, .top_p = 1, .top_k = 1, .end = -1}},
+        {"end", 0, 2, 1, PEEPHOLE, 1, {.temperature = 4, .top_p = 1, .end = 5}},
     };
-    static sampler wide = {"wide", 6, 3, 1, 9, {.temperature = 4, .top_p = 1, .end = -1}};
+    static sampler wide = {"wide", 6, 3, 1, GRU, 9, {.temperature = 4, .top_p = 1, .end = -1}};
     for (int i = 0; i < (int)(sizeof samplers / sizeof *samplers); i++) each_kernel(check_sampler, samplers + i);
     each_kernel(check_threads, &wide);
     group_done("generate");

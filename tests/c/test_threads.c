@@ -22,11 +22,11 @@ static const model SPLIT[] = {
 enum { SPLITS = sizeof SPLIT / sizeof *SPLIT };
 
 /* `asked`: the batch's own number of threads. */
-static void expect_plan(const fastrnn_layer *layer, const model *m, int32_t asked, int32_t threads) {
+static void expect_plan(const fastrnn_stack *stack, const model *m, int32_t asked, int32_t threads) {
     const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = asked};
     for (int32_t backward = 0; backward < 2; backward++) {
         int32_t split, planned;
-        fastrnn_plan(layer, &batch, backward, &split, &planned);
+        fastrnn_plan(stack, 0, &batch, backward, &split, &planned);
         expect(planned == threads, "%s: planned %d of %d threads", describe(m), planned, threads);
         int32_t right = m->B > 200 ? FASTRNN_SPLIT_BATCH : FASTRNN_SPLIT_HIDDEN;
         expect(split == right || threads > 2, "%s, backward %d: split %d, not %d", describe(m), backward, split, right);
@@ -36,18 +36,18 @@ static void expect_plan(const fastrnn_layer *layer, const model *m, int32_t aske
 /* Training with the team's number of threads, inference with a number of its own. */
 static void same_for_every_size(int32_t isa, int32_t dtype, void *context) {
     const problem *p = context;
-    const fastrnn_layer layer = layer_of(&p->m, isa, dtype);
+    const fastrnn_stack stack = stack_of(&p->m, 1, isa, dtype);
     setup training = {.isa = isa, .dtype = dtype, .training = 1}, inference = {.isa = isa, .dtype = dtype};
     fastrnn_set_num_threads(1);
     results one = run_layer(p, training), one_inference = run_layer(p, inference);
     expect(one.grad[IN_W][0] != 0 && !isnan(one.grad[IN_W][0]), "%s: no gradient", describe(&p->m));
     for (int32_t threads = 2; threads <= 3; threads++) {
         fastrnn_set_num_threads(threads);
-        expect_plan(&layer, &p->m, 0, threads);
+        expect_plan(&stack, &p->m, 0, threads);
         results more = run_layer(p, training);
         fastrnn_set_num_threads(1);
         inference.threads = threads;
-        expect_plan(&layer, &p->m, threads, threads);
+        expect_plan(&stack, &p->m, threads, threads);
         results more_inference = run_layer(p, inference);
         expect_same(p, &one, &more, "training with more threads");
         expect_same(p, &one_inference, &more_inference, "inference with more threads");
@@ -76,12 +76,12 @@ static void same_for_the_largest_team(const problem *p) {
 
 /* A workspace is asked for in one call and used in another; between them another thread may change the team. */
 static void sizes_follow_the_number_asked_for(const model *m) {
-    const fastrnn_layer layer = layer_of(m, fastrnn_isa_default(), FASTRNN_FLOAT32);
+    const fastrnn_stack stack = stack_of(m, 1, fastrnn_isa_default(), FASTRNN_FLOAT32);
     const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = 2};
     fastrnn_set_num_threads(1);
-    size_t one = fastrnn_backward_workspace_size(&layer, &batch, 0);
+    size_t one = fastrnn_backward_workspace_size(&stack, &batch, 0);
     fastrnn_set_num_threads(256);
-    expect(one == fastrnn_backward_workspace_size(&layer, &batch, 0), "%s: the workspace depends on the team", describe(m));
+    expect(one == fastrnn_backward_workspace_size(&stack, &batch, 0), "%s: the workspace depends on the team", describe(m));
 }
 
 typedef struct {

@@ -1,0 +1,52 @@
+/* One part of a stack, that is one layer in one direction, as the kernels see it; and what follows from its description. */
+#ifndef FASTRNN_LAYER_H
+#define FASTRNN_LAYER_H
+
+#include <stddef.h>
+
+#include "fastrnn.h"
+
+enum { MAX_DIRECTIONS = 2 };
+
+typedef struct {
+    int32_t isa, dtype, cell, directions; /* parts side by side in a row of y, c, dy and dc */
+    int64_t I, H, P;
+} layer_spec;
+
+/* Y */
+static inline int64_t output_size(const fastrnn_stack *s) { return s->P ? s->P : s->H; }
+
+/* Layer l, either direction. */
+static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
+    return (layer_spec){s->isa, s->dtype, s->cell, s->D, l ? s->D * output_size(s) : s->I, s->H, s->P};
+}
+
+/* Whether the state has a c. */
+static inline int has_c(int32_t cell) { return cell == FASTRNN_LSTM || cell == FASTRNN_LSTM_PEEPHOLE; }
+
+/* The bytes of n numbers of a dtype. */
+static inline size_t bytes_of(int32_t dtype, int64_t n) {
+    return (size_t)n * (dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float));
+}
+
+/* A pass of one part. Pointers are to the part's own states, and to its columns in the first row of y, c, dy and dc, whose
+ * rows hold those of all directions. */
+typedef struct {
+    const void *packed;
+    const fastrnn_batch *batch; /* `reverse` is the part's own */
+    fastrnn_inputs in;
+    fastrnn_outputs out;
+    void *tape, *workspace;
+} forward_job;
+
+typedef struct {
+    const void *packed;
+    const fastrnn_batch *batch;
+    fastrnn_inputs in;
+    fastrnn_output_gradients dout;
+    fastrnn_gradients din;
+    fastrnn_weight_gradients grads;
+    void *tape, *workspace;
+} backward_job;
+
+#endif

@@ -1,0 +1,137 @@
+"""A stack made of its parts, one after the other: what a backend without calls for whole stacks does.
+
+forward     y^l = both directions of layer l over y^(l-1), side by side in every row; y^0 = x
+backward    dy^(l-1) = the sum over the directions of dx, l = L..1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import memory
+from ..checks import plain
+from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedParts:
+    """A stack and the backend's form of each of its parts."""
+
+    spec: StackSpec
+    parts: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PartsTape:
+    """The parts' tapes."""
+
+    spec: StackSpec
+    tapes: list[Any]
+
+
+class ByParts:
+    """Stacks through three methods that run one part. The states of a part have no axis ``L*D``."""
+
+    def prepare_part(self, spec: CellSpec, weights: Weights) -> Any:
+        """Make one part ready to run; the weights do not change while the result is in use."""
+        raise NotImplementedError
+
+    def forward_part(
+        self, prepared: Any, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
+    ) -> Outputs:
+        """Run one part over time; ``reverse`` takes each sequence from its own last step to its first."""
+        raise NotImplementedError
+
+    def backward_part(self, tape: Any, dout: OutputGradients, gradients: Weights, *, need_dx: bool = True) -> Gradients:
+        """Run one part's backward pass, which ADDS into ``gradients``; the tape is used up."""
+        raise NotImplementedError
+
+    def prepare(self, spec: StackSpec, weights: Sequence[Weights]) -> PreparedParts:
+        """See :meth:`Backend.prepare`."""
+        layers = [spec.layer(i // spec.directions) for i in range(spec.parts)]
+        return PreparedParts(spec, [self.prepare_part(*part) for part in zip(layers, weights, strict=True)])
+
+    def forward(
+        self, prepared: PreparedParts, inputs: Inputs, *, training: bool = False, cell_states: bool = False
+    ) -> Outputs:
+        """See :meth:`Backend.forward`."""
+        spec, x = prepared.spec, inputs.x
+        outs: list[Outputs] = []
+        c = None
+        for parts in _by_layer(spec):
+            row = []
+            for i in parts:
+                own = Inputs(x, _part(inputs.h0, i), _part(inputs.c0, i), inputs.lengths)
+                options = {"training": training, "cell_states": cell_states and i >= spec.parts - spec.directions}
+                row.append(self.forward_part(prepared.parts[i], own, reverse=_is_reverse(spec, i), **options))
+            x, c = _side_by_side([out.y for out in row]), _side_by_side([out.c for out in row])
+            outs += row
+        tape = PartsTape(spec, [out.tape for out in outs]) if training else None
+        h_n = _stacked([out.h_n for out in outs])
+        assert h_n is not None
+        return Outputs(x, h_n, _stacked([out.c_n for out in outs]), c, tape)
+
+    def backward(
+        self, tape: PartsTape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True
+    ) -> Gradients:
+        """See :meth:`Backend.backward`."""
+        spec = tape.spec
+        found: list[Gradients] = []
+        dy, dc, dx = dout.dy, dout.dc, None
+        for parts in reversed(list(_by_layer(spec))):
+            row = []
+            for i, dy_part, dc_part in zip(parts, _columns(dy, spec), _columns(dc, spec), strict=True):
+                own = OutputGradients(dy_part, _part(dout.dh_n, i), _part(dout.dc_n, i), dc_part)
+                row.append(self.backward_part(tape.tapes[i], own, gradients[i], need_dx=need_dx or i >= spec.directions))
+            dx = row[0].dx
+            for other in row[1:]:
+                if dx is not None:
+                    dx += other.dx
+            dy, dc = dx, None
+            found = row + found
+        dh0 = _stacked([part.dh0 for part in found])
+        assert dh0 is not None
+        return Gradients(dx, dh0, _stacked([part.dc0 for part in found]))
+
+
+def _by_layer(spec: StackSpec) -> Iterator[range]:
+    """Yield the parts of each layer, the lowest first."""
+    for first in range(0, spec.parts, spec.directions):
+        yield range(first, first + spec.directions)
+
+
+def _is_reverse(spec: StackSpec, part: int) -> bool:
+    return bool(part % spec.directions) != spec.reverse
+
+
+def _part(states: Array | None, part: int) -> Array | None:
+    return None if states is None else states[part]
+
+
+def _stacked(states: Sequence[Array | None]) -> Array | None:
+    """Return the parts' states as one array; None where the cell has no such state."""
+    found = [state for state in states if state is not None]
+    return np.stack(found) if found else None
+
+
+def _side_by_side(outputs: Sequence[Array | None]) -> Any:
+    """Return the directions' outputs as one array."""
+    found = [output for output in outputs if output is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    shape = (*found[0].shape[:-1], sum(output.shape[-1] for output in found))
+    return np.concatenate(found, axis=-1, out=memory.empty(shape, found[0].dtype))
+
+
+def _columns(gradients: Array | None, spec: StackSpec) -> Sequence[Array | None]:
+    """Return the directions' columns of the gradients of outputs side by side."""
+    if gradients is None or spec.directions == 1:
+        return [gradients] * spec.directions
+    return [plain(columns) for columns in np.split(gradients, spec.directions, axis=-1)]
