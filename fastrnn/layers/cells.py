@@ -103,7 +103,9 @@ class RecurrentCell(PartsLayer):
         if isinstance(x, (int, np.integer)):
             x = np.asarray(x)
         batched = self._check_x(x)
-        x = checks.plain(x[None] if batched else x[None, None])
+        x = x[None] if batched else x[None, None]
+        if not x.flags.c_contiguous:
+            x = checks.plain(x)
         if x.ndim == 2:
             x = checks.ids(x, self.input_size).astype(np.int64, copy=False)
         h0, c0 = self._check_state("state", state, x.shape[1], batched)
@@ -138,6 +140,9 @@ class RecurrentCell(PartsLayer):
         if value is None:
             return None
         if batched:
+            # What it nearly always is, is settled without a call.
+            if type(value) is np.ndarray and value.shape == (B, self.hidden_size) and value.dtype == self._dtype:
+                return value[None] if value.flags.c_contiguous else checks.plain(value)[None]
             return checks.array(name, value, (B, self.hidden_size), self._dtype, "[B, H]")[None]
         return checks.array(name, value, (self.hidden_size,), self._dtype, "[H]")[None, None]
 
