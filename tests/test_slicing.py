@@ -107,6 +107,7 @@ class TestSlice:
             (True, TypeError, "index must hold integers, slices"),
             (None, TypeError, "index must hold integers, slices"),
             (slice(0.5), TypeError, "index must hold integers, slices"),
+            ([np.array([0, 1])], TypeError, r"index must hold integers, .* got int64 array of shape \(2,\)"),
             ((), ValueError, "index must hold an integer, a slice or one ..."),
             ((..., ...), ValueError, "index must hold an integer, a slice or one ..."),
             (slice(None, None, 0), ValueError, "index must not have a slice of step 0"),
@@ -159,6 +160,22 @@ class TestSymbols:
     )
     def test_what_is_refused(self, index, message):
         with pytest.raises(ValueError, match=message):
+            Input(("T", "B", 6))[index]
+
+    @pytest.mark.parametrize(
+        ("index", "shown"),
+        [
+            (np.array([0, 1]), r"int64 array of shape \(2,\)"),
+            (np.array([0, 1]) > 0, r"bool array of shape \(2,\)"),
+            ((slice(None), slice(None), np.array([0, 1])), r"int64 array of shape \(2,\)"),
+            ((..., np.zeros(3)), r"float64 array of shape \(3,\)"),
+            ([0, 1], r"\[0, 1\]"),
+            ((..., [0, 2]), r"\[0, 2\]"),
+            (Input(("T", "B")), "<Symbol of an Input: float32"),
+        ],
+    )
+    def test_what_is_no_index(self, index, shown):
+        with pytest.raises(TypeError, match=f"^index must hold integers, slices of integers and ..., got {shown}"):
             Input(("T", "B", 6))[index]
 
     def test_rows_have_their_batch_first(self):

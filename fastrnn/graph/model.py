@@ -97,6 +97,11 @@ class Model(Described):
         return bool(self._specs[0].sequence)
 
     @property
+    def gives_time(self) -> bool:  # type: ignore[override]
+        """Whether its first output has time."""
+        return bool(next(flat(self._output_specs)).sequence)
+
+    @property
     def layers(self) -> dict[str, Layer]:
         """The layers by name, in the order in which they are first called."""
         return dict(self.graph.layers)
@@ -283,10 +288,7 @@ class Model(Described):
         for name, spec, wanted in zip(self.graph.input_names, given, self._specs, strict=True):
             if spec is None:
                 raise TypeError(f"{name} must be a Symbol, got None")
-            fits = spec.dtype == wanted.dtype and len(spec.shape) == len(wanted.shape)
-            for axis, own in zip(spec.shape, wanted.shape, strict=False):
-                fits = fits and axis == (own if isinstance(own, int) else bound.setdefault(own, axis))
-            if not fits:
+            if not spec.fits(wanted, bound):
                 raise ValueError(f"{name} must be {wanted}, got {spec}")
         return bound
 

@@ -46,6 +46,9 @@ class Layer:
         it an array ``[N, T, ...]`` of sequences so.
     ``batch_first``
         True: a layer that looks along time takes ``[B, T, ...]``, and gives it. Not in a graph.
+    ``gives_time``
+        False: y has no time axis where x has one. By default y has it if it has as many axes as x; to be set by a layer that
+        makes ``[B, ...]`` of ids ``[T, B]``.
     ``pointwise``
         True: every time step is computed alone, so that a chunk of time gives what the whole sequence does, and padding
         reaches nothing. A layer that says neither this nor ``takes_lengths`` refuses an input that has padding.
@@ -69,6 +72,7 @@ class Layer:
     takes_lengths = False
     pointwise = False
     makes_time = False  # True: x is [B, ...] and y [n, B, ...]
+    gives_time: bool | None = None  # whether y has a time axis; None: if it has as many axes as x
     one_gradient = False
     none_is_zero = False
     takes_need_dx = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,3 +30,12 @@ def handed_on(layer: Layer | EmbeddedRecurrent, lengths: Any, x: Array, y: Array
     if lengths is None or not keeps_time(layer, x, y):
         return None
     return lengths if isinstance(layer, EmbeddedRecurrent) else layer.lengths_after(lengths)
+
+
+def lengths_through(layers: Iterable[Layer], lengths: Any) -> Any:
+    """The lengths after a chain of layers; None where one takes the time axis away, even if a later one makes another."""
+    for layer in layers:
+        if lengths is None or layer.gives_time is False:
+            return None
+        lengths = layer.lengths_after(lengths)
+    return lengths

@@ -31,6 +31,7 @@ class Pool(Layer):
     """
 
     takes_lengths = True
+    gives_time = False
 
     def __call__(self, x: Array, lengths: Any = None) -> Array:
         """y."""

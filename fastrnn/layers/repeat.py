@@ -25,7 +25,7 @@ class RepeatVector(Layer):
     of n and like are given.
     """
 
-    makes_time = True
+    makes_time = gives_time = True
 
     def __init__(self, n: int | None = None) -> None:
         self.n = None if n is None else checks.positive_int("n", n)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
 from itertools import pairwise
 from typing import Any, Self
 
@@ -21,7 +20,7 @@ from .fitted import Fitted
 from .fused import fused
 from .inputs import input_spec
 from .padding import Padding
-from .passing import handed_on, options_of
+from .passing import handed_on, lengths_through, options_of
 from .recurrent_base import Recurrent
 from .symbols import Axis, Nest, Spec
 from .time_first import TimeFirst, first, keeps_time
@@ -120,6 +119,11 @@ class Sequential(Fitted, Layer):
         layer = self._first_over_time()
         return layer is not None and not layer.reads_time
 
+    @property
+    def gives_time(self) -> bool | None:  # type: ignore[override]
+        """Whether the last of its layers that is not pointwise gives time: ids gain an axis, so axes cannot be counted."""
+        return next((layer.gives_time for layer in reversed(self.layers) if not layer.pointwise), None)
+
     def _first_over_time(self) -> Layer | None:
         return next((layer for layer in self.layers if layer.reads_time or layer.makes_time), None)
 
@@ -179,9 +183,9 @@ class Sequential(Fitted, Layer):
         batch_first = self.batch_first
         return Padding(lengths, x.shape[1 if batch_first else 0], batch_first)
 
-    def lengths_after(self, lengths: Array) -> Array:
-        """The lengths of y; see :meth:`Layer.lengths_after`."""
-        return reduce(lambda so_far, layer: layer.lengths_after(so_far), self.layers, lengths)
+    def lengths_after(self, lengths: Array) -> Any:
+        """The lengths of y, None where a layer takes x's time away; see :meth:`Layer.lengths_after`."""
+        return lengths_through(self.layers, lengths)
 
     def _leave(self, y: Array, padding: Padding | None) -> Array:
         """y with zeros in its padding."""

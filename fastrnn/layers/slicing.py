@@ -45,6 +45,7 @@ class Slice(Layer):
         if self.over_time and len(self._items) > 1 and self._items[1] not in (ALL, Ellipsis):
             raise ValueError(f"the batch must not be sliced: it comes after time, got [{self.extra_repr()}]")
         self.pointwise, self.takes_lengths = not self.over_time, self.over_time
+        self.gives_time = not isinstance(self._items[0], int)
 
     def __call__(self, x: Array, lengths: Any = None) -> Array:
         """y, which may be a view of x."""
@@ -176,13 +177,20 @@ def _items(index: Any) -> tuple[Item, ...]:
     """The items of an index, or of its description. Raises TypeError or ValueError."""
     items = tuple(_described(item) for item in index) if isinstance(index, list) else index
     items = items if isinstance(items, tuple) else (items,)
-    if not items or items.count(Ellipsis) > 1:
+    checked = tuple(map(_item, items))
+    if not checked or checked.count(Ellipsis) > 1:
         raise ValueError(f"index must hold an integer, a slice or one ..., got {index!r}")
-    return tuple(_item(item) for item in items)
+    return checked
 
 
 def _described(item: Any) -> Any:
-    return slice(*item) if isinstance(item, list) and len(item) == 3 else Ellipsis if item == "..." else item
+    return (
+        slice(*item)
+        if isinstance(item, list) and len(item) == 3
+        else Ellipsis
+        if isinstance(item, str) and item == "..."
+        else item
+    )
 
 
 def _item(item: Any) -> Item:

@@ -11,12 +11,13 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import describe
+from .refusals import INSTEAD, Refusals, about_symbols
 
 if TYPE_CHECKING:
     from .base import Layer
@@ -50,6 +51,19 @@ class Spec(NamedTuple):
         """The shape as messages and tables show it: ``[T, B, 64]``."""
         return f"[{', '.join(map(str, self.shape))}]"
 
+    def fits(self, wanted: Spec, bound: dict[Axis, Axis]) -> bool:
+        """Whether an array of this spec is one of another, whose letters stand for any axes but the batch.
+
+        ``bound`` has what letters stand for already, and is added to. ``"B"`` is ``"B"`` in both: an array whose axes are in
+        another order, ``[B, T, ...]`` for ``[T, B, ...]``, does not fit.
+        """
+        if self.dtype != wanted.dtype or len(self.shape) != len(wanted.shape):
+            return False
+        pairs = list(zip(self.shape, wanted.shape, strict=True))
+        if any((axis == "B") != (letter == "B") for axis, letter in pairs):
+            return False
+        return all(axis == (letter if isinstance(letter, int) else bound.setdefault(letter, axis)) for axis, letter in pairs)
+
     def __str__(self) -> str:
         """With the dtype: ``float32 [T, B, 64]``."""
         return f"{self.dtype} {self.axes}"
@@ -72,7 +86,7 @@ class Node:
         self.outputs: Nest = _numbered(specs, lambda spec, path: Symbol(spec, self, path))
 
 
-class Symbol:
+class Symbol(Refusals):
     """A value that a model will have when it is called: an input's or a layer's.
 
     ``shape`` and ``dtype`` are those of the arrays that it stands for; see :func:`fastrnn.Input`. ``a + b`` is
@@ -80,7 +94,6 @@ class Symbol:
     """
 
     __slots__ = ("name", "node", "path", "serial", "spec")
-    __array_ufunc__ = None  # or NumPy would make an array of objects of ``array + symbol``
     __iter__ = None  # ``y, h_n = linear(x)`` fails where it is written
 
     def __init__(self, spec: Spec, node: Node | None = None, path: tuple[int, ...] = (), name: str | None = None) -> None:
@@ -103,24 +116,21 @@ class Symbol:
     def __mul__(self, other: object) -> Any:
         return self._combined("Multiply", "*", other)
 
+    __radd__, __rmul__ = __add__, __mul__  # a Symbol on the left has been asked already: these refuse
+
     def __getitem__(self, index: Any) -> Any:
         from .slicing import Slice
 
-        layer: Any = Slice(index)
+        layer: Any = Slice((index,) if isinstance(index, list) else index)  # a list is how a config has a tuple
         return layer(self)
 
     def _combined(self, layer: str, sign: str, other: object) -> Any:
         if not isinstance(other, Symbol):
-            raise TypeError(f"a Symbol {sign} something needs another Symbol, got {describe(other)}")
+            zero = " (sum() begins at 0)" if type(other) is int and other == 0 and sign == "+" else ""
+            raise TypeError(f"a Symbol {sign} something needs another Symbol, got {describe(other)}{zero}: {INSTEAD}")
         from .. import layers
 
         return getattr(layers, layer)()(self, other)
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError("a Symbol has no value yet: it stands for an array that the model will have when it is called")
-
-    def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("a Symbol has no value yet: call layers on it, not NumPy's functions")
 
     def __repr__(self) -> str:
         """Where it comes from, its shape and dtype."""
@@ -158,7 +168,7 @@ def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
         outputs = layer.infer(*specs, **options)
     except (TypeError, ValueError) as error:
         shown = ", ".join(_shown(spec) for spec in specs)
-        raise type(error)(f"{name} does not take {shown}: {error}") from error
+        raise type(error)(f"{name} does not take {shown}: {about_symbols(str(error))}") from error
     return Node(layer, args, options, outputs).outputs
 
 

@@ -21,7 +21,10 @@ def first(outputs: Any) -> Any:
 
 def keeps_time(layer: Any, x: Any, y: Any) -> bool:
     """Whether the output of a layer still has x's time axis; x and y are arrays or specs."""
-    return getattr(layer, "pointwise", False) or _axes(y) >= _axes(x)
+    if getattr(layer, "pointwise", False):
+        return True
+    known: bool | None = getattr(layer, "gives_time", None)
+    return _axes(y) >= _axes(x) if known is None else known
 
 
 def _axes(value: Any) -> int:
@@ -34,7 +37,7 @@ class TimeFirst(Layer):
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self.takes_lengths, self.pointwise = layer.takes_lengths, layer.pointwise
-        self.takes_need_dx = layer.takes_need_dx
+        self.takes_need_dx, self.gives_time = layer.takes_need_dx, layer.gives_time
 
     def __call__(self, x: Array, **options: Any) -> Array:
         """y."""

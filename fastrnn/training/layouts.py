@@ -3,7 +3,8 @@
 A list of N sequences has time. An array ``[N, ...]`` has time
 
     for a Model         where its Input says so, as in ("T", "B", 64)
-    for other layers    where the model takes [T, B, ...] and does not take [B, ...]: shapes decide, asked with Layer.infer
+    for other layers    where the model takes [T, B, ...] and does not take [B, ...]: shapes decide, asked with Layer.infer;
+                        a Model within answers as its Input says
 
 and targets, lists or arrays, have the axes of the output that they belong to. A class of one's own that has layers along
 time, and says neither ``takes_lengths`` nor ``batch_first``, is asked for it: no shape can tell.
@@ -99,9 +100,12 @@ def _axes_of_array(name: str, field: Field, model: Layer) -> list[Axis] | None:
         return None
     as_sequences = None
     if field.rows.ndim > 1:
-        as_sequences = _refusal(model, _spec(field.as_sequences(), batch_first))
+        sequences, steps = field.as_sequences(), field.rows.shape[1]
+        as_sequences = _refusal(model, _spec(sequences, batch_first))
         if as_sequences is None:
             return [TIME]
+        if as_rows is not None and _refusal(model, _spec(sequences, batch_first, steps)) is None:
+            return [steps]  # a Model within has a fixed number of steps
     if as_rows is None:
         return None
     why = as_sequences if as_sequences is not None and _maybe_sequences(field) else as_rows
@@ -123,10 +127,10 @@ def _rows(field: Field) -> Spec:
     return Spec(("B", *steps, *field.rows.shape[1:]), field.rows.dtype.name)
 
 
-def _spec(field: Field, batch_first: bool) -> Spec:
+def _spec(field: Field, batch_first: bool, time: str | int = TIME) -> Spec:
     """The spec of a batch of a field's sequences."""
-    shape = ("B", TIME) if batch_first else (TIME, "B")
-    return Spec((*shape, *field.rows.shape[1:]), field.rows.dtype.name)
+    first: tuple[str | int, ...] = ("B", time) if batch_first else (time, "B")
+    return Spec((*first, *field.rows.shape[1:]), field.rows.dtype.name)
 
 
 def _maybe_sequences(field: Field) -> bool:
