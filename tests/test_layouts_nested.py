@@ -24,6 +24,7 @@ from fastrnn import (
     fit,
     predict,
 )
+from fastrnn.layers.inputs import input_spec
 
 D, C, V, T = 3, 2, 7, 5
 F64 = {"dtype": "float64"}
@@ -202,3 +203,16 @@ def test_it_learns_from_an_array():
     i = Input(("T", "B", D))
     net = Sequential(Model(i, Linear(16, C, rng=2)(GRU(D, 16, rng=1)(i)[0])))
     assert net.fit(Examples(x, y), epochs=15, lr=0.02, metrics="accuracy")["accuracy"][-1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        (lambda: [model(size=4), linear()], r"float64 [T, B, 4]"),
+        (lambda: [Sequential(model(ids=True))], r"int64 [T, B]"),
+        (lambda: [model(size=4), gru(C, D, first=True)], r"float64 [B, T, 4]"),
+    ],
+)
+def test_a_summary_begins_with_what_the_model_says(layers, shown):
+    assert str(input_spec(Sequential(*layers()), None, None)) == shown
+    Sequential(*layers()).summary()

@@ -7,7 +7,7 @@ from typing import Any
 
 from .base import Layer
 from .dense import Embedding, OneHot
-from .symbols import Axis, Spec
+from .symbols import Axis, Spec, Symbol
 
 SIZES = ("input_size", "in_features", "features")  # what layers call the length of x's last axis
 
@@ -18,7 +18,10 @@ def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) ->
     Raises ValueError where none does.
     """
     layers = list(_leaves(model))
-    knowing = next((layer for layer in layers if isinstance(layer, (Embedding, OneHot)) or _size(layer)), None)
+    knowing = next((x for x in layers if isinstance(x, (Embedding, OneHot)) or _size(x) or _symbol(x) is not None), None)
+    symbol = _symbol(knowing)
+    if symbol is not None:
+        return Spec(_ordered(model, symbol.spec) if shape is None else tuple(shape), dtype or symbol.dtype)
     ids = isinstance(knowing, (Embedding, OneHot))
     if dtype is None:
         dtype = "int64" if ids else str(getattr(knowing, "dtype", "float32"))
@@ -40,6 +43,17 @@ def _leaves(layer: Layer) -> Iterator[Layer]:
             yield from _leaves(item)
     else:
         yield layer
+
+
+def _symbol(layer: Layer | None) -> Symbol | None:
+    """The one input of a Model, which says all of x; None of any other layer."""
+    inputs = getattr(layer, "inputs", None)
+    return inputs if isinstance(inputs, Symbol) else None
+
+
+def _ordered(model: Layer, spec: Spec) -> tuple[Axis, ...]:
+    swapped = spec.sequence and getattr(model, "batch_first", False)
+    return (spec.shape[1], spec.shape[0], *spec.shape[2:]) if swapped else spec.shape
 
 
 def _size(layer: Layer) -> int:
