@@ -52,7 +52,7 @@ def plain_track(data, place, latest):
     if not chunk_at(data, end):
         bound = data.find(b"MTrk", place + 8)
         bound = len(data) if bound < 0 else bound
-    at, tick, status, notes, sounding, sure, broken, ended = place + 8, 0, None, [], [], None, "", False
+    at, tick, status, heard, sure, broken, ended = place + 8, 0, None, [], None, "", False
     while at < bound and not ended:
         try:
             delta, after = number_at(data, at, bound)
@@ -63,15 +63,14 @@ def plain_track(data, place, latest):
             broken = str(error)
             break
         if odd and sure is None:
-            sure = list(notes)
+            sure = list(heard)
         at, tick = after, tick + delta
-        hear(event, tick, notes, sounding)
+        heard.append((tick, *event))
     is_cut = not ended and bound == len(data) < end and broken in ("", OVER)
     if broken and not is_cut and sure is not None:  # what is odd may be where the damage begins
-        notes = sure
-    if not broken and not is_cut:  # notes that sound where a track breaks have no end
-        hear(("stop", None), tick, notes, sounding)
-    return sorted(notes), at if ended else bound
+        heard = sure
+    whole = not broken and not is_cut  # notes that sound where a track breaks have no end
+    return sorted(notes_of(heard, tick if whole else None)), at if ended else bound
 
 
 def number_at(data, at, bound):
@@ -126,17 +125,40 @@ def channel_event(status, *values):
     return None
 
 
-def hear(event, tick, notes, sounding):
-    """Go on from one event to the next; ``sounding`` holds [onset, channel, pitch, velocity] in the order of the onsets."""
-    if event[0] == "on":
-        sounding.append((tick, *event[1:]))
-    if event[0] == "off":
-        of_pitch = [note for note in sounding if note[1:3] == event[1:]]
-        stopped = of_pitch[:1]
-    elif event[0] == "stop":
-        stopped = [note for note in sounding if event[1] in (None, note[1])]
-    else:
-        stopped = []
-    for note in stopped:
-        sounding.remove(note)
-        notes.append((note[0], tick, *note[1:]))
+def notes_of(heard, last):
+    """The notes of a track's events, (tick, what it is, ...); ``last`` is its last tick, None if it breaks."""
+    for channel, pitch in {event[2:4] for event in heard if event[1] == "on"}:
+        stretch = []
+        for tick, kind, *of in heard:
+            if kind == "stop" and of == [channel]:
+                yield from notes_of_key(stretch, channel, pitch, tick, True)
+                stretch = []
+            elif kind in ("on", "off") and of[:2] == [channel, pitch]:
+                stretch.append((tick, *of[2:]))
+        yield from notes_of_key(stretch, channel, pitch, last, last is not None)
+
+
+def notes_of_key(stretch, channel, pitch, last, whole):
+    """The notes of one key: (tick, velocity) where it is struck and (tick,) where it is let go, up to where all ends."""
+    waiting = []
+    for place, event in enumerate(stretch):
+        if len(event) == 2:
+            behind = stretch[place + 1 :]
+            if not whole or is_let_go(behind):
+                waiting.append(event)
+            else:
+                ends = [later[0] for later in behind if len(later) == 1]
+                yield event[0], (ends or [last])[0], channel, pitch, event[1]
+        elif waiting:
+            onset, velocity = waiting.pop(0)
+            yield onset, event[0], channel, pitch, velocity
+
+
+def is_let_go(behind):
+    """Whether some place behind a stroke has seen more releases than strokes since."""
+    balance = 0
+    for event in behind:
+        balance += 1 if len(event) == 2 else -1
+        if balance < 0:
+            return True
+    return False

@@ -1,9 +1,11 @@
 """Damaged and odd MIDI files: what is skipped, what is repaired, what is said, and never other notes than are there."""
 
+import io
 import pickle
 import random
 from collections import Counter
 
+import pretty_midi
 import pytest
 import smf
 from mutated_midi import mutated, sound_file
@@ -142,6 +144,94 @@ def test_a_velocity_above_127_is_as_loud_as_can_be(read):
 def test_all_notes_off_counts_whatever_its_value(read):
     data = midi(track((0, on(60)), (0, on(64)), (480, bytes([0xB0, 123, 255])), (480, END)))
     assert read(data)[0] == [(0, 12, 60, 80), (0, 12, 64, 80)]
+
+
+# Keys that are struck more often than they are let go.
+
+ALL_OFF = bytes([0xB0, 123, 0])
+LATER = ((0, on(67)), (480, off(67)))  # of another key, up to one quarter behind what is before it
+UNEQUAL = {  # events, notes at ticks of the file, and the repairs
+    "struck again": (
+        [(0, on(60)), (240, on(60)), (240, off(60)), *LATER],
+        [(0, 480, 60), (240, 480, 60), (480, 960, 67)],
+        {repair.SHARED_END: 1},
+    ),
+    "at one tick": (
+        [(0, on(60)), (0, on(60)), (480, off(60)), *LATER],
+        [(0, 480, 60), (0, 480, 60), (480, 960, 67)],
+        {repair.SHARED_END: 1},
+    ),
+    "three and two": (
+        [(0, on(60)), (240, on(60)), (240, on(60)), (240, off(60)), (240, off(60)), *LATER],
+        [(0, 720, 60), (240, 720, 60), (480, 960, 60), (960, 1440, 67)],
+        {repair.SHARED_END: 1},
+    ),
+    "those after it keep their ends": (
+        [(0, on(60)), (240, on(60)), (240, off(60)), *[(480, on(60)), (120, off(60))] * 2],
+        [(0, 480, 60), (240, 480, 60), (960, 1080, 60), (1560, 1680, 60)],
+        {repair.SHARED_END: 1},
+    ),
+    "never let go": (
+        [(0, on(60)), (480, on(67)), (480, off(67))],
+        [(0, 960, 60), (480, 960, 67)],
+        {repair.HELD: 1},
+    ),
+    "let go, then never": (
+        [(0, on(60)), (480, off(60)), (0, on(60)), *LATER],
+        [(0, 480, 60), (480, 960, 60), (480, 960, 67)],
+        {repair.HELD: 1},
+    ),
+    "both": (
+        [(0, on(60)), (0, on(60)), (480, off(60)), (0, on(60)), *LATER],
+        [(0, 480, 60), (0, 480, 60), (480, 960, 60), (480, 960, 67)],
+        {repair.SHARED_END: 1, repair.HELD: 1},
+    ),
+    "before all notes are off": (
+        [(0, on(60)), (240, on(60)), (240, off(60)), *LATER, (0, ALL_OFF)],
+        [(0, 480, 60), (240, 480, 60), (480, 960, 67)],
+        {repair.SHARED_END: 1},
+    ),
+    "ended by all notes off": ([(0, on(60)), *LATER, (480, ALL_OFF)], [(0, 960, 60), (0, 480, 67)], {}),
+    "on another channel": (
+        [(0, on(60)), (0, on(60, channel=1)), (480, off(60, channel=1)), (480, smf.text("x"))],
+        [(0, 480, 60), (0, 960, 60)],
+        {repair.HELD: 1},
+    ),
+    "as often as struck": (
+        [(0, on(60)), (240, on(60)), (240, off(60)), (240, off(60)), (0, off(60)), *LATER],
+        [(0, 480, 60), (240, 720, 60), (720, 1200, 67)],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNEQUAL)
+def test_a_stroke_without_a_release_of_its_own(read, case):
+    events, expected, repairs = UNEQUAL[case]
+    data = midi(track(*events))
+    for notes in (read_ticks(data)[0], plain_notes(data)[0]):
+        assert sorted((onset, end, pitch) for onset, end, _, pitch, _ in notes) == sorted(expected)
+    assert read(data)[1] == repairs
+
+
+@pytest.mark.parametrize("case", ["struck again", "at one tick", "those after it keep their ends"])
+def test_keys_that_are_struck_again_end_as_pretty_midi_ends_them(case):
+    heard = pretty_midi.PrettyMIDI(io.BytesIO(midi(track(*UNEQUAL[case][0]))))
+    notes = [(round(note.start * 960), round(note.end * 960), note.pitch) for note in heard.instruments[0].notes]
+    assert sorted(notes) == sorted(UNEQUAL[case][1])
+
+
+def test_velocities_stay_with_their_strokes():
+    data = midi(track((0, on(60, 30)), (240, on(60, 50)), (240, off(60)), (480, on(60, 70)), (240, off(60))))
+    assert read_ticks(data) == plain_notes(data) == [[(0, 480, 0, 60, 30), (240, 480, 0, 60, 50), (960, 1200, 0, 60, 70)]]
+
+
+def test_keys_at_random_have_the_notes_that_a_plain_reader_finds():
+    rng = random.Random(7)
+    for _ in range(500):
+        strokes = [rng.choice((on, on, off))(rng.choice((60, 62)), channel=rng.randint(0, 1)) for _ in range(20)]
+        data = midi(track(*((rng.choice((0, 60)), rng.choice([stroke] * 9 + [ALL_OFF])) for stroke in strokes)))
+        assert read_ticks(data) == plain_notes(data)
 
 
 # Chunks and their ends.

@@ -38,6 +38,8 @@ MISSING = _phrase("track* missing")
 NO_END = _phrase("track* without an End of Track read")
 DAMAGED = _phrase("damaged track* read up to the damage")
 CUT = _phrase("cut-off track* read up to the cut")
+SHARED_END = _phrase("note* without a note-off ended by the next one of the key")
+HELD = _phrase("note* without a note-off held to the end of the track")
 UNENDED = _phrase("note* whose end is lost left out")
 ENCODING = _phrase("text* read as Windows-1252 because chardet is not installed")
 

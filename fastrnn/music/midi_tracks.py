@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -43,11 +43,14 @@ def read_tracks(tracks: Sequence[Events], repairs: Counter[str]) -> list[Track]:
 
     A channel's program is the one that was set last, on whatever track. At one tick a track's own counts, from where it
     stands among the track's notes, before those of other tracks, and of these the last one's.
+
+    The first release of a key ends the first stroke of it. A stroke without a release of its own ends at the next release of
+    its key; if there is none, it is held until all notes of the channel are off, or to the end of its track.
     """
     programs = _Programs(tracks)
     texts = [content for events in tracks for _, kind, content in events.metas if kind in TEXTS]
     decode = decoder_of(texts, repairs)
-    keyboards = [_Keyboard(Track(), number, programs) for number in range(len(tracks))]
+    keyboards = [_Keyboard(Track(), number, programs, repairs) for number in range(len(tracks))]
     return [_read_track(events, keyboard, decode, repairs) for events, keyboard in zip(tracks, keyboards, strict=True)]
 
 
@@ -79,13 +82,37 @@ class _Programs:
 
 
 @dataclass
+class _Key:
+    """The strokes and releases of one key since it last had as many of one as of the other, in order."""
+
+    strokes: list[tuple[int, int, int]] = field(default_factory=list)  # (onset, velocity, program)
+    releases: list[tuple[int, int]] = field(default_factory=list)  # (tick, number of strokes before it)
+
+    def unreleased(self) -> list[int]:
+        """The strokes that no release answers: after each of them there are more strokes, with itself, than releases."""
+        waiting: list[int] = []
+        read = 0
+        for _, before in self.releases:
+            waiting += range(read, before)
+            read = before
+            waiting.pop()
+        return [*waiting, *range(read, len(self.strokes))]
+
+    def release_after(self, stroke: int) -> int | None:
+        """The tick of the first release behind a stroke; None if there is none."""
+        place = bisect_right(self.releases, stroke, key=lambda release: release[1])
+        return self.releases[place][0] if place < len(self.releases) else None
+
+
+@dataclass
 class _Keyboard:
-    """The notes of a track that sound, in the order in which they were struck: each (onset, velocity, program)."""
+    """The keys of a track: it pairs strokes with releases and adds the notes to the track."""
 
     track: Track
     number: int
     programs: _Programs
-    open: dict[int, dict[int, deque[tuple[int, int, int]]]] = field(default_factory=dict)  # by channel, by pitch
+    repairs: Counter[str]
+    keys: dict[int, dict[int, _Key]] = field(default_factory=dict)  # by channel, by pitch
     own: dict[int, tuple[int, int]] = field(default_factory=dict)  # by channel: when this track set its program, and which
 
     def strike(self, at: int, channel: int, pitch: int, velocity: int) -> None:
@@ -93,27 +120,48 @@ class _Keyboard:
         elsewhere = self.programs.set_elsewhere(channel, at, self.number)
         program = elsewhere[1] if elsewhere[0] > own[0] else own[1]
         self.track.notes.setdefault((channel, program), [])  # parts come in the order in which they begin
-        self.open.setdefault(channel, {}).setdefault(pitch, deque()).append((at, velocity, program))
+        keys = self.keys.setdefault(channel, {})
+        key = keys.get(pitch) or keys.setdefault(pitch, _Key())
+        key.strokes.append((at, velocity, program))
 
     def release(self, at: int, channel: int, pitch: int) -> None:
-        """End the note that was struck first; a release of none is no fault."""
-        sounding = self.open.get(channel, {}).get(pitch)
-        if sounding:
-            onset, velocity, program = sounding.popleft()
-            self.track.notes[channel, program].append((onset, at, pitch, velocity))
+        """Let a key go; a release of a key that does not sound is no fault."""
+        key = self.keys.get(channel, {}).get(pitch)
+        if key and key.strokes:
+            key.releases.append((at, len(key.strokes)))
+            if len(key.releases) == len(key.strokes):
+                self._pair(channel, pitch, key.strokes, key.releases)
+                key.strokes, key.releases = [], []
 
-    def silence(self, at: int, channel: int) -> None:
-        """End all notes of a channel."""
-        for pitch, sounding in self.open.pop(channel, {}).items():
-            for onset, velocity, program in sounding:
-                self.track.notes[channel, program].append((onset, at, pitch, velocity))
+    def silence(self, at: int, channel: int, phrase: str = "") -> None:
+        """End all notes of a channel. ``phrase`` is the repair that this is to notes of keys that are not let go.
 
-    def drop(self, repairs: Counter[str]) -> None:
+        A stroke without a release of its own ends at the next release of its key, where players end it. It takes no other
+        stroke's release, so the notes after it keep their ends.
+        """
+        for pitch, key in self.keys.pop(channel, {}).items():
+            unreleased = key.unreleased()
+            for stroke in unreleased:
+                end = key.release_after(stroke)
+                if end is not None or phrase:
+                    self.repairs[phrase if end is None else repair.SHARED_END] += 1
+                self._pair(channel, pitch, [key.strokes[stroke]], [(at if end is None else end, 0)])
+            others = sorted(set(range(len(key.strokes))).difference(unreleased))
+            self._pair(channel, pitch, [key.strokes[stroke] for stroke in others], key.releases)
+
+    def drop(self) -> None:
         """Leave out the notes that sound, because the track was not read to where they end."""
-        unended = sum(len(sounding) for pitches in self.open.values() for sounding in pitches.values())
-        if unended:
-            repairs[repair.UNENDED] += unended
+        for channel, keys in self.keys.items():
+            for pitch, key in keys.items():
+                self._pair(channel, pitch, key.strokes[: len(key.releases)], key.releases)
+                if len(key.strokes) > len(key.releases):
+                    self.repairs[repair.UNENDED] += len(key.strokes) - len(key.releases)
         self.track.notes = {part: rows for part, rows in self.track.notes.items() if rows}
+
+    def _pair(self, channel: int, pitch: int, strokes: list[tuple[int, int, int]], releases: list[tuple[int, int]]) -> None:
+        """Add notes: the first release ends the first stroke."""
+        for (onset, velocity, program), (end, _) in zip(strokes, releases, strict=True):
+            self.track.notes[channel, program].append((onset, end, pitch, velocity))
 
 
 def _read_track(events: Events, keyboard: _Keyboard, decode: Decoder, repairs: Counter[str]) -> Track:
@@ -130,10 +178,10 @@ def _read_track(events: Events, keyboard: _Keyboard, decode: Decoder, repairs: C
         else:
             keyboard.silence(at, channel)
     if events.fault:
-        keyboard.drop(repairs)
+        keyboard.drop()
     else:
-        for channel in list(keyboard.open):
-            keyboard.silence(events.end, channel)
+        for channel in list(keyboard.keys):
+            keyboard.silence(events.end, channel, repair.HELD)
     for at, kind, content in events.metas:
         _add_meta(track, at, kind, content, decode, repairs)
     return track
