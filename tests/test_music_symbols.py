@@ -22,7 +22,9 @@ TRADITIONS = {
         (SUS | {10}, "C4/7 C7/4 C7(4)"), (SUS | {2, 10}, "C7(4/9) C7/4/9"), (SUS, "C4 C(4)"), (SUS | {11}, "C4/7M"),
         (MINOR_SEVENTH | {5}, "Cm7(11) Cm7/11 Cm7(4)"), (NINTH, "C7(9) C7/9"), (MAJOR | {2}, "C(9) C/9"),
         (SEVENTH | {1}, "C7/9- C7(9-) C7(b9) C9- C7/b9"), (SEVENTH | {3}, "C7/9+ C7(9+) C7(#9)"),
-        (SEVENTH | {6}, "C7(11+) C7/11+"), (SEVENTH | {8}, "C7(13-) C7/13- C7(b13)"),
+        (SEVENTH | {6}, "C7(11+) C7/11+ C11+ C11#"), (MAJOR_SEVENTH | {6}, "C7M/11+ Cmaj11+"),
+        (MAJOR_SEVENTH | {2}, "C9M C9maj"), (MAJOR_SEVENTH | {2, 9}, "C13M"), (MAJOR_SEVENTH | {2, 6}, "C9M#11 C9M(11+)"),
+        (MINOR_MAJOR | {2}, "Cm9M"), (MINOR_SEVENTH | {6}, "Cm11+ Cm7(11+)"), (SEVENTH | {8}, "C7(13-) C7/13- C7(b13)"),
         (SEVENTH | {9}, "C7(13) C7/13 C7/6"), (AUGMENTED | {10}, "C7/5+ C7(5+) C5+7 C5+/7"),
         ({0, 4, 6, 10}, "C7/5- C7(5-)"), (HALF, "Cm7(b5) Cm7/5- Cm7(5-)"),
         (AUGMENTED | {11}, "C7M(5+) C7M(#5) C7M/5+ C7M5+ C5+/7M"), (MAJOR_SEVENTH | {2}, "C7M(9) C7M/9 C7M9"),
@@ -48,18 +50,18 @@ TRADITIONS = {
         ({0, 1, 3, 4, 6, 8, 10}, "C7alt"), ({0, 2, 4, 6, 10}, "C9b5"), (AUGMENTED | {2, 10}, "C9#5"),
     ],
     "Real Book and Band-in-a-Box": [
-        (MAJOR_SEVENTH, "Cmaj7 CMaj7 CMAJ7 Cma7 CMa7 CMA7 CM7 C7maj CMajor7 Cj7"), (MAJOR, "CM Cmaj"),
+        (MAJOR_SEVENTH, "Cmaj7 CMaj7 CMAJ7 Cma7 CMa7 CMA7 CM7 C7maj CMajor7 Cj7 CJ7 Cmj7 CMj7"), (MAJOR, "CM Cmaj"),
         (SEVENTH, "C7 Cdom7"), (MINOR, "Cm Cmi Cmin CMI CMin Cminor"),
         (MINOR_SEVENTH, "Cmi7 CMi7 CMI7 Cmin7 CMin7 Cminor7"), (DIMINISHED, "Cdim C° C˚ Cdim5"),
         (DIMINISHED | {9}, "Cdim7 C°7 CDIM7"), (HALF, "Cø Cø7 CØ7 Cm7-5 C-7-5 Chdim7"), (HALF | {2}, "Cø9"),
         (HALF | {2, 5}, "Cø11"), (AUGMENTED, "Caug C+5 C(+5)"), (AUGMENTED | {10}, "C7aug Caug7 C+7 C7+ C7+5 C7#5"),
-        (AUGMENTED | {2, 10}, "C9+ C+9 Caug9"), (AUGMENTED | {2, 9, 10}, "C13+"),
+        (AUGMENTED | {2, 10}, "C9#5 C+9 Caug9"), (AUGMENTED | {2, 9, 10}, "C13#5"),
         (AUGMENTED | {11}, "C+M7 CM7+5 Cmaj7+ C+maj7"), ({0, 3, 8}, "Cmaug Cm#5 Cm+"), (SEVENTH | {1}, "C7-9 C7(-9)"),
         (SEVENTH | {3}, "C7+9 C7(+9)"), (SEVENTH | {6}, "C7+11"), (SEVENTH | {8}, "C7-13"),
         ({0, 4, 6, 10}, "C7-5 C7b5"), ({0, 4, 6}, "C-5"), (MINOR | {1}, "Cm(b9)"),
         (MINOR_MAJOR, "CmMaj7 CmM7 Cm(maj7) Cm/maj7 C-Δ C-maj7 C-j7 Cmin(maj7) CmMA7 Cm(maj)"),
         (MINOR_MAJOR | {2}, "Cm9(maj7)"), (MINOR_MAJOR | {2}, "Cm(maj9) CmMaj9"), (MINOR_MAJOR | {9}, "Cm6(maj7)"),
-        (MAJOR_SEVENTH, "C∆ CΔ C△7 CΔ7"), (MAJOR_SEVENTH | {2}, "CΔ9 CM9 Cmaj9"), (SUS, "Csus4 CSUS4"),
+        (MAJOR_SEVENTH, "C∆ CΔ C△7 CΔ7"), (MAJOR_SEVENTH | {2}, "CΔ9 CM9 Cmaj9 Cmj9 CJ9"), (SUS, "Csus4 CSUS4"),
         ({0, 2, 7}, "Csus2"), ({0, 2, 5, 7}, "Csus24 Csus2sus4"), ({0, 6, 7}, "Csus#4"),
         (SUS | {1, 10}, "C7susb9 C7sus4(b9)"), (MAJOR | {5}, "Cadd4 Cadd11"), (MAJOR | {6}, "Cadd#11"),
         (MAJOR | {2, 5}, "C(add9,11)"), ({0, 4}, "Cno5 C(omit5)"), ({0, 7, 10}, "C7no3 C7(omit3)"),
@@ -91,12 +93,12 @@ def test_symbols_of(tradition):
 
 
 REFUSED = """
-    C7- C9M C13M C6M C7m Cm7m C7min C7dim C7° C7ø C7b C7# C6+ C6- C4+ C11- C13# C7#13 C7b11 C7M7 C7maj7 C7(maj7)
+    C7- C6M C7m Cm7m C7min C7dim C7° C7ø C7b C7# C6+ C6- C4+ C11- C13# C7#13 C7b11 C7M7 C7maj7 C7(maj7)
     C7(7M) C6b C2+ Cm5 Cmaj5 Cmaj4 C77 C97 C96 C47 C67 CMm CmM° CMdim Cdim#5 C+b5 Cø7M Cmaj7alt C9alt Cmalt Csusmaj
     Cadd9maj C9b9 C9#9 C11#11 C13b13 C7b9b9 C7(b9 C7b9) C7((b9)) C() C7() C7(,b9) C7(b9,) C7(b9/E) C7//9 C7/ C/ C/D7
-    C/3 C/5 C7/5 C,9 C7,b9 Cm7+ Cm+7 C+11 C7b9+ C79b13 C5+9 C5b9 C5sus C++ Csussus Cno3no3 Cm(no3) C7b5no5 Cmj7 C7M#
+    C/3 C/5 C7/5 C,9 C7,b9 Cm7+ Cm+7 C+11 C7b9+ C79b13 C5+9 C5b9 C5sus C++ Csussus Cno3no3 Cm(no3) C7b5no5 CmJ7 C7M#
     C7? C7* C7.9 C⁷ C+M C°maj Bbb5 Ebb9 F##11 A♭♭13 C♭♯ Cs7 C7x Cx C7sus5 C7add C7no7 C7omit H7 Sol7 Re La Fa7 Si
-    Dom7
+    Dom7 C9+ C13+ Cmaj9+ C9+/E C+4
 """
 
 
@@ -118,6 +120,27 @@ def test_two_accidentals_before_a_number_are_asked_about():
     assert str(error.value) == f"{fault}\n  Bbb5\n    ^"
     assert (parse_chord("Bb(b5)").root, parse_chord("Bb(b5)").intervals) == (10, {0, 4, 6})
     assert (parse_chord("B\U0001d12b9").root, parse_chord("B\U0001d12b9").intervals) == (9, NINTH)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "first", "its", "second", "tones_of_second"),
+    [
+        ("C9+", "C7#9", SEVENTH | {3}, "C9#5", AUGMENTED | {2, 10}),
+        ("Eb9+", "Eb7#9", SEVENTH | {3}, "Eb9#5", AUGMENTED | {2, 10}),
+        ("Cmaj9+", "Cmaj7#9", MAJOR_SEVENTH | {3}, "Cmaj9#5", AUGMENTED | {2, 11}),
+        ("C13+", "C13", NINTH | {9}, "C13#5", AUGMENTED | {2, 9, 10}),
+        ("C+4", "C(#11)", MAJOR | {6}, "C+(4)", {0, 5, 8}),
+        ("F#+4", "F#(#11)", MAJOR | {6}, "F#+(4)", {0, 5, 8}),
+        ("Cm+4", "Cm(#11)", MINOR | {6}, "Cm+(4)", {0, 3, 5, 8}),
+        ("C+11", "C(#11)", MAJOR | {6}, "C+(11)", AUGMENTED | {5}),
+    ],
+)
+def test_a_plus_that_charts_read_in_two_ways_is_asked_about(symbol, first, its, second, tones_of_second):
+    with pytest.raises(ChordError) as error:
+        parse_chord(symbol)
+    assert error.value.fault == f"the plus in {symbol} is read in two ways: write {first} or {second}"
+    assert symbol[error.value.position] == "+"
+    assert (tones(first), tones(second)) == (its, tones_of_second)
 
 
 @pytest.mark.parametrize(

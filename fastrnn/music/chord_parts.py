@@ -16,7 +16,7 @@ PARTS = [
         ("punctuation", r"[(),/]"),
         ("half", r"(?i:half-?dim(?:inished)?|hdim)|[øØ∅⌀h]"),
         ("alteration", rf"({SIGN})(13|11|9|6|5|4)"),
-        ("major", rf"(?i:major|maj|ma(?!dd|ug|lt))|M(?![iI])|[{DELTAS}]|(?<![mM])j(?=\d)"),
+        ("major", rf"(?i:major|maj|ma(?!dd|ug|lt))|(?:mj|M[jJ])(?=\d)|M(?![iI])|[{DELTAS}]|(?<![mM])[jJ](?=\d)"),
         ("minor", rf"(?i:minor|min|mi)|m|[{MINUS}]"),
         ("diminished", r"(?i:diminished|dim)|[°º˚]|o(?!mit)"),
         ("augmented", r"(?i:augmented|aug)|\+"),

@@ -5,8 +5,8 @@ before it, and returns None where it means nothing there.
 
 Numbers are read in two places. The first one outside of parentheses and before any slash is the chord's number: ``9`` stacks
 a seventh and a ninth. Any other is one more tone: ``C/9`` and ``C(9)`` have no seventh. A sign before a number alters it. A
-sign after one does so too, if no number follows that it could alter; but ``7+``, ``9+``, ``11+`` and ``13+`` as the chord's
-number have an augmented fifth.
+sign after one does so too, if no number follows that it could alter. The chord's number has its own rules: ``7+`` has an
+augmented fifth; ``9+`` and ``13+`` are refused, because charts use them for an augmented fifth and for another chord.
 """
 
 from __future__ import annotations
@@ -138,14 +138,26 @@ class _Reader(Tones):
         if self.seen & {"augmented", "half", "diminished", "alteration", "omit", "altered"}:
             return None
         if match[0] == PLUS:
-            named = self.before in ("", "(", "minor", "major")
-            if not named and not (self.before == "number" and self.number_given in ("7", *STACKS)):
+            after_number = self.before == "number" and self.number_given in ("7", *STACKS)
+            if self.before not in ("", "(", "minor", "major") and not after_number:
                 return None
-            if self.text.startswith("11", match.end()):  # its fifth, or its eleventh?
-                return None
+            self.check_plus(match, after_number)
             self.plus_at = match.start()
         self.fifths.add(8)
         return match.end()
+
+    def check_plus(self, match: re.Match[str], after_number: bool) -> None:
+        """Raise ChordError for a plus that raises the fifth in some charts and another degree in others."""
+        symbol, whole = self.text[self.start : match.start()], self.text[self.start : self.end]
+        if after_number and self.third == 4 and symbol.endswith("9"):
+            readings = f"{symbol[:-1]}7#9 or {symbol}#5"
+        elif after_number and self.third == 4 and symbol.endswith("13"):
+            readings = f"{symbol} or {symbol}#5"
+        elif degree := re.compile("11|4").match(self.text, match.end(), self.end):
+            readings = f"{symbol}(#11) or {symbol}+({degree[0]})"
+        else:
+            return
+        raise ChordError(f"the plus in {whole} is read in two ways: write {readings}", self.text, match.start())
 
     def altered(self, match: re.Match[str]) -> int | None:
         if self.seen - {"number"} or self.number_given not in ("", "7") or self.seventh not in (None, 10):
@@ -220,10 +232,12 @@ class _Reader(Tones):
         """Return what belongs to the number before it: a sign, or the M of 7M; empty if nothing does."""
         sign, prefix = self.text[position : self.end][:1], OF_KIND["alteration"].match(self.text, position, self.end)
         major = OF_KIND["major"].match(self.text, position, self.end)
-        if major and digits == "7" and (sign == "M" or not self.text[major.end() : self.end][:1].isdigit()):
-            return major[0]
+        if major and (digits == "7" or (main and digits in STACKS)):
+            before_number = self.text[major.end() : self.end][:1].isdigit()
+            if not before_number or (digits == "7" and sign == "M"):
+                return major[0]
         name = sign.translate(ASCII) + digits
-        if main and sign == PLUS and digits in STACKS:
+        if main and sign == PLUS and digits in ("9", "13"):
             return ""
         if name not in ALTERED and (main or name != "#7"):
             return ""
@@ -235,8 +249,9 @@ class _Reader(Tones):
 
     def signed(self, digits: str, sign: str, following: int, main: bool) -> int | None:
         """A number with what belongs to it."""
-        if digits == "7":
-            return self.major_seventh(following)
+        if digits == "7" or sign.translate(ASCII) not in ("#", "b"):
+            majored = self.major_seventh(following)
+            return majored if digits == "7" or majored is None else self.chords_number(digits, following, True)
         name = sign.translate(ASCII) + digits
         if main and digits not in ("5", *STACKS):
             self.fail(following - 1)

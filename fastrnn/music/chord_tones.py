@@ -80,7 +80,9 @@ class Tones:
         """Raise or lower a degree."""
         interval, degree = ALTERED[name], name[1:]
         if degree != "5":
-            if degree in STACKS:
+            if degree == "11" == self.number_given:  # C11+ and C11# are C7(#11)
+                self.stack.clear()
+            elif degree in STACKS:
                 self.stack.discard(DEGREES[degree])
             return self.name_tone(interval, following)
         against = {"#5": {"diminished", "half"}, "b5": {"augmented"}}[name]
