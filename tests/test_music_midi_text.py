@@ -79,6 +79,58 @@ def test_all_names_and_words_of_a_file_are_judged_together(encoding, names):
     assert [chord.symbol for _, chord in piece.chords] == ["Dm7", "G7"] * 20
 
 
+def words(line):
+    return line.split()
+
+
+HALF_WIDTH = (
+    *words("ﾒﾛﾃﾞｨ ﾋﾟｱﾉ ﾄﾞﾗﾑ ﾍﾞｰｽ ｷﾞﾀｰ1 ﾎﾞｰｶﾙ ﾌﾙｰﾄ ﾄﾗﾝﾍﾟｯﾄ ｻｯｸｽ ﾎﾙﾝ ﾎﾙﾝ2 ﾌﾚﾝﾁﾎﾙﾝ ﾊｰﾌﾟ ｵﾙｶﾞﾝ ｽﾄﾘﾝｸﾞｽ ﾘｽﾞﾑ ﾊﾞｲｵﾘﾝ ﾁｪﾛ ｸﾗﾘﾈｯﾄ"),
+    *words("ﾏﾘﾝﾊﾞ ﾃﾅｰ ｱﾙﾄ ｿﾌﾟﾗﾉ ﾊﾓﾆｶ ﾋﾞｵﾗ ｵｰﾎﾞｴ ﾌｧｺﾞｯﾄ ﾁｭｰﾊﾞ ｼﾝｾ ｺｰﾄﾞ ﾊﾟｰｶｯｼｮﾝ ｱｺｰﾃﾞｨｵﾝ ﾋﾟｯｺﾛ ｳｸﾚﾚ ｵｶﾘﾅ ﾃｨﾝﾊﾟﾆ ｼﾝﾊﾞﾙ ｽﾈｱ"),
+    *words("ﾄﾗｲｱﾝｸﾞﾙ ｲﾝﾄﾛ ﾄﾗｯｸ1 ﾕｰﾌｫﾆｳﾑ ﾊﾟｰﾄ1 ｳﾀ ｿﾛ ｺｰﾗｽ ﾒﾛﾃﾞｨｰ ﾃﾞｨｽﾄｰｼｮﾝ ｴﾚｷ･ｷﾞﾀｰ Eﾍﾞｰｽ ﾋﾟｱﾉ(右手) ﾊﾞｽﾄﾞﾗﾑ ﾊｰﾓﾆｰ ﾑｰﾄﾞ"),
+)
+
+
+@pytest.mark.parametrize("name", HALF_WIDTH)
+def test_half_width_katakana_alone(name):
+    assert names_of(named(name.encode("shift_jis"))) == [name]
+
+
+def test_half_width_katakana_together():
+    for count in (2, 3):
+        for start in range(len(HALF_WIDTH) - count + 1):
+            names = list(HALF_WIDTH[start : start + count])
+            assert names_of(named(*(name.encode("shift_jis") for name in names))) == names
+
+
+SHORT = {  # of few bytes, some of which another encoding has for symbols or characters that are not assigned
+    "shift_jis": words("笛 琴 歌 鼓 弦 声 鈴 鐘 右 左 竹 横笛 尺八 太鼓 三味線 木琴 鉄琴 低音 伴奏 独奏"),
+    "cp1252": [
+        *words("Señora Piñata Corazón Œuvre Straße Ångström Bølge Særlig L'été À É"),
+        *("Gitarre \x93solo\x94", "J\x92ai", "Piano \x96 links", "Fagott \x91alt\x92", "Tr\xe8s lent\x85"),
+    ],
+    "gb18030": words("合唱 和弦 弦乐 人声 笛子 古筝 音乐 独奏 前奏 架子鼓 手风琴 中提琴 号 琴 歌"),
+    "cp949": ["멜로디", "바이올린", "베이스"],
+    "cp1251": ["МЕЛОДИЯ", "БАС"],
+}
+
+
+@pytest.mark.parametrize(("encoding", "name"), [(encoding, name) for encoding in SHORT for name in SHORT[encoding]])
+def test_a_short_name_alone(encoding, name):
+    data = name.encode("latin-1" if "\x80" <= max(name) <= "\xff" else encoding)
+    name = data.decode(encoding)
+    assert names_of(named(data)) == [name]
+
+
+def test_characters_that_are_not_assigned_are_never_shown():
+    assert names_of(named("Señor Niño".encode("cp1252"))) == ["Señor Niño"]
+    found = names_of(named("Señor Niño".encode("cp1252"), "Señora".encode("cp1252")))
+    assert found == ["Señor Niño", "Señora"]
+    for high in range(0x80, 0x100, 3):
+        for low in (0x40, 0x6F, 0x7E, 0x85, 0xA1, 0xB6, 0xFC):
+            (name,) = names_of(named(bytes([0x53, high, low, 0x6F])))
+            assert not [each for each in name if unicodedata.category(each) in ("Co", "Cn")], (high, low, name)
+
+
 def test_half_width_katakana_are_told_by_the_names_beside_them():
     names = ["ﾒﾛﾃﾞｨ", "ピアノ", "ドラム"]
     assert names_of(named(*(name.encode("shift_jis") for name in names))) == names
@@ -122,7 +174,14 @@ def test_parts_are_found_by_their_characters():
 
 @pytest.mark.parametrize(
     ("name", "encoding"),
-    [("メロディ", "shift_jis"), ("主旋律", "gb18030"), ("Mélodie", "cp1252"), ("Мелодия", "cp1251"), ("メロディ", "utf-8")],
+    [
+        ("メロディ", "shift_jis"),
+        ("ﾒﾛﾃﾞｨ", "shift_jis"),
+        ("主旋律", "gb18030"),
+        ("Mélodie", "cp1252"),
+        ("Мелодия", "cp1251"),
+        ("メロディ", "utf-8"),
+    ],
 )
 def test_the_option_melody_finds_the_track(tmp_path, name, encoding):
     high = ((0, on(80)), (480, off(80)), (0, on(84)), (480, off(84)))
@@ -132,6 +191,8 @@ def test_the_option_melody_finds_the_track(tmp_path, name, encoding):
     )
     (tmp_path / "it.mid").write_bytes(data)
     (song,) = songs.read([tmp_path / "it.mid"], melody=name.upper()).songs
+    assert [note.pitch for note in song.part.notes] == [60, 64]
+    (song,) = songs.read([tmp_path / "it.mid"], melody=unicodedata.normalize("NFKC", name)).songs
     assert [note.pitch for note in song.part.notes] == [60, 64]
     with pytest.raises(MidiError, match=f"--melody must be one of the parts 0 'Lead', 1 '{name}', got 'Tuba'"):
         songs.read([tmp_path / "it.mid"], melody="Tuba")

@@ -2,7 +2,8 @@
 
 A text alone is short, so all texts of a file are judged together. They are UTF-8 if nearly all are valid UTF-8. Otherwise
 chardet says how likely each of a few encodings is. Three of them are far more frequent in MIDI files than the others, and
-count five times. Of names of instruments in these three, one to eight together, 99 of 100 are then read as they were
+count five times. chardet knows no half-width katakana; :mod:`.midi_scripts` does. A decoding with characters that are not
+assigned never counts. Of names of instruments in these three, one to eight together, 99 of 100 are then read as they were
 written. charset-normalizer 3.5 told 9 of 30 single names where chardet 7.7 told 26. Whole texts are
 :mod:`fastrnn.text.decoding`'s, which has charset-normalizer, since chardet told 20 of 21 of them, and no Chinese in UTF-16.
 """
@@ -16,14 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import midi_repairs as repair
+from .midi_scripts import is_text, katakana, misuses_symbols
 
 Decoder = Callable[[bytes], str]
 
-_LATIN, _CYRILLIC = "cp1252", "cp1251"
-_ENCODINGS = {"cp932": 5, _LATIN: 5, "gb18030": 5, "big5": 1, "cp949": 1, "euc-jp": 1, _CYRILLIC: 1}  # and their weights
+_LATIN, _CYRILLIC, _JAPANESE = "cp1252", "cp1251", "cp932"
+_ENCODINGS = {_JAPANESE: 5, _LATIN: 5, "gb18030": 5, "big5": 1, "cp949": 1, "euc-jp": 1, _CYRILLIC: 1}  # and their weights
 _INVALID = 0.05  # the share of texts that may be invalid in an encoding: cut in a character, or damaged
 _SAMPLE = 4000  # bytes to judge by
 _WINDOW = 15  # bytes above 127 of a sample that chardet is shown at once: of more it expects the variety of prose
+_COMMON_JAPANESE = re.compile(rb"(?:[\0-\x7f]|[\x82\x83\x88-\x97][\x40-\xfc])*")
+_SINGLE = 0.005  # what such text says by itself: of a single kanji chardet says nothing
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
@@ -32,10 +36,8 @@ def decoder_of(texts: Iterable[bytes], repairs: Counter[str]) -> Decoder:
     encoding = _encoding(list(dict.fromkeys(text for text in texts if not text.isascii())), repairs)
 
     def decode(text: bytes) -> str:
-        try:
-            decoded = text.decode("utf-8" if encoding == _LATIN else encoding)  # a Latin text is hardly ever valid UTF-8
-        except UnicodeDecodeError:
-            decoded = text.decode(encoding, errors="replace")
+        is_utf8 = encoding == _LATIN and _decodes(text, "utf-8")  # a Latin text is hardly ever valid UTF-8
+        decoded = text.decode("utf-8" if is_utf8 else encoding, errors="replace")
         return " ".join(decoded.replace("\0", " ").split())
 
     return decode
@@ -56,9 +58,13 @@ def _encoding(texts: list[bytes], repairs: Counter[str]) -> str:
     sample = b"\n".join(whole)[:_SAMPLE].replace(b"\0", b" ")  # some programs fill names up with NULs
     if len(_HIGH.findall(sample)) < len(re.findall(rb"[A-Za-z]", sample)):  # Latin words with a few accents
         valid = [encoding for encoding in valid if encoding != _CYRILLIC]
+    if len(valid) > 1 and sum(misuses_symbols(text) for text in texts) > _INVALID * len(texts):
+        valid = [encoding for encoding in valid if encoding != _LATIN]
     if not valid:
         return _LATIN
     likely = _likely(sample, valid, chardet)
+    if _JAPANESE in likely:
+        likely[_JAPANESE] += katakana([text.decode(_JAPANESE) for text in whole]) + _is_common(sample) * _SINGLE
     return max(likely, key=lambda encoding: likely[encoding])
 
 
@@ -97,8 +103,14 @@ def _is_valid(texts: list[bytes], encoding: str) -> bool:
 
 
 def _decodes(text: bytes, encoding: str) -> bool:
+    """Whether a text is valid, and all its characters are assigned; in UTF-8 a newer Unicode may have more emoji."""
     try:
-        text.decode(encoding)
+        decoded = text.decode(encoding)
     except UnicodeDecodeError:
         return False
-    return True
+    return is_text(each for each in decoded if encoding != "utf-8" or each < "\U00010000")
+
+
+def _is_common(sample: bytes) -> bool:
+    """Whether a sample has Shift-JIS's kana and more frequent kanji alone, beside ASCII."""
+    return bool(_COMMON_JAPANESE.fullmatch(sample))
