@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 _NO_TEXT = ("Co", "Cn", "Cc")  # private use, unassigned, control
 _SYLLABLE = "(?:[ｷｼﾁﾆﾋﾐﾘ][ﾞﾟ]?[ｬｭｮ]|[ｼﾁ]ﾞ?ｪ|ﾃﾞ?[ｨｭ]|ﾄﾞ?ｩ|ﾌ[ｧｨｪｫｭ]|ｳﾞ[ｧｨｪｫ]|ｳ[ｨｪｫ]|[ﾂｸ][ｧｨｪｫ]|ｲｪ|[ｳｶ-ﾄﾊ-ﾎ]ﾞ|[ﾊ-ﾎ]ﾟ|[ｦｱ-ﾝ])[ｯｰ]*"
@@ -17,7 +17,8 @@ _HALF_WIDTH = re.compile("[｡-ﾟ]{2,}")  # a single one is more often a letter
 _MARKS = {**dict.fromkeys("ﾞﾟｰ", 1.0), **dict.fromkeys("ｧｨｩｪｫｬｭｮｯ", 0.3)}
 _SELDOM = re.compile("[ｦｴｹｾｿﾂﾇﾈﾍﾓﾔﾕﾖﾜ](?![ﾞﾟ])")  # in names of instruments and parts
 _NAMES = re.compile(  # those that have no such mark
-    "ｱﾘｱ|ｱﾙﾄ|ｲﾝﾄﾛ|ｳｸﾚﾚ|ｳﾀ|ｴﾚｷ|ｵｶﾘﾅ|ｶﾗｵｹ|ｹﾅ|ｺﾄ|ｻｯｸｽ|ｻﾋ|ｼﾝｾ|ｽﾈｱ|ｿﾛ|ﾀｲｺ|ﾀﾑ|ﾁｪﾛ|ﾄﾗｲ|ﾊﾓﾆｶ|ﾊﾓﾘ|ﾌｴ|ﾌﾚﾝﾁﾎﾙﾝ|ﾎﾙﾝ|ﾏﾗｶｽ|ﾒｲﾝ|ﾒﾛ|ﾗﾃﾝ|ﾜﾙﾂ"
+    "ｱﾘｱ|ｱﾙﾄ|ｲﾝﾄﾛ|ｳｸﾚﾚ|ｳﾀ|ｴﾚｷ|ｵｶﾘﾅ|ｶﾗｵｹ|ｹﾅ|ｺﾄ|ｻｯｸｽ|ｻﾋ|ｼﾝｾ|ｽﾈｱ|ｿﾛ|ｿﾅﾀ|ﾀｲｺ|ﾀｲﾄﾙ|ﾀﾑ|ﾀﾑﾀﾑ|ﾁｪﾛ|ﾄﾗｲ|ﾄﾚﾓﾛ|ﾊﾓﾆｶ|ﾊﾓﾘ|ﾌｴ|ﾌﾚﾝﾁﾎﾙﾝ|ﾎﾙﾝ|"
+    "ﾏﾗｶｽ|ﾒｲﾝ|ﾒﾛ|ﾗﾃﾝ|ﾜﾙﾂ"
 )
 _TELLING = re.compile(".*[ｦ-ｿ]")  # the others are the bytes of Cyrillic capitals too
 _NAME, _MARK, _PLAIN = 1.0, 0.5, 0.02  # what such a name says, a mark, and a character of a word without seldom ones
@@ -39,9 +40,11 @@ _WELL_USED = re.compile(
 _FOREIGN = re.compile(rb"(?<![A-Za-z])(?=[\xc0-\xff]*[\xa1-\xbf])[\xa1-\xff]{3,}(?![A-Za-z])")
 
 
-def is_text(text: Iterable[str]) -> bool:
-    """Whether characters are text: none is for private use or unassigned, and none is a control code beyond ASCII."""
-    return not any(unicodedata.category(each) in _NO_TEXT for each in text if each > "\x7f")
+def is_text(text: str) -> bool:
+    """Whether a text has no character for private use, no unassigned one, no C1 control code and no accent in front."""
+    return not unicodedata.combining(text[:1] or " ") and not any(
+        unicodedata.category(each) in _NO_TEXT for each in text if each > "\x7f"
+    )
 
 
 def katakana(texts: Sequence[str]) -> float:

@@ -28,6 +28,7 @@ _SAMPLE = 4000  # bytes to judge by
 _WINDOW = 15  # bytes above 127 of a sample that chardet is shown at once: of more it expects the variety of prose
 _COMMON_JAPANESE = re.compile(rb"(?:[\0-\x7f]|[\x82\x83\x88-\x97][\x40-\xfc])*")
 _SINGLE = 0.005  # what such text says by itself: of a single kanji chardet says nothing
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]+")
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
@@ -108,7 +109,7 @@ def _decodes(text: bytes, encoding: str) -> bool:
         decoded = text.decode(encoding)
     except UnicodeDecodeError:
         return False
-    return is_text(each for each in decoded if encoding != "utf-8" or each < "\U00010000")
+    return is_text(_ASTRAL.sub("", decoded) if encoding == "utf-8" else decoded)
 
 
 def _is_common(sample: bytes) -> bool:
