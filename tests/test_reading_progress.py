@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from fastrnn.cli import main
 from fastrnn.commands import reading_progress as module
-from fastrnn.commands.reading_progress import reading_progress
+from fastrnn.commands.reading_progress import ReadingProgress, reading_progress
+from fastrnn.training import pace
 
 
 @pytest.fixture
@@ -89,3 +91,29 @@ def test_a_terminal_gets_a_bar_that_goes_away_also_after_an_error(clock, monkeyp
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     assert re.search(r"reading .*2,000 of 4,000 files.*3,000 of 4,000 files", shown, re.DOTALL)
     assert terminal.getvalue().endswith("\x1b[2K")  # the bar's line is erased
+
+
+def test_what_is_read_after_the_end_is_not_shown(clock, capsys):
+    with reading_progress("reading", 4, "characters") as bar:
+        bar.advance(4)
+    clock[0] += 5
+    bar.advance(1)
+    assert (bar.done, capsys.readouterr()) == (4, ("", ""))
+
+
+@pytest.mark.parametrize("kind", ["chars", "words"])
+@pytest.mark.parametrize("reading", ["lines", "stream"])
+def test_no_command_reads_more_than_the_total(kind, reading, tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(ReadingProgress, "_print_line", lambda self, *_: seen.append((self.what, self.done, self.total)))
+    monkeypatch.setattr(ReadingProgress, "_line_due", lambda *_: True)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "SAMPLED_LEAST", 8)
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"name{n % 9} of{n % 7}\n" for n in range(2000)))
+    small = ["--hidden", "4", "--batch", "4", "--seq-length", "8", "--max-steps", "1", "--val-fraction", "0.5"]
+    assert main(["train", kind, str(text), "--reading", reading, *small, "--out", str(tmp_path / "run")]) == 0
+    assert {what for what, _, _ in seen} == {"reading", "evaluating"}
+    ends = {what: (done, total) for what, done, total in seen}
+    assert all(done <= total for _, done, total in seen)
+    assert all(done == total for done, total in ends.values())

@@ -30,13 +30,16 @@ class ReadingProgress:
         self._shown = 0.0
         self._bar: Any = None
         self._line: float | None = None  # when the last line was printed
+        self._closed = False
 
     def advance(self, count: float = 1) -> None:
         """Count what has been read, and show it when that is due."""
         self.show(self.done + count, self.total)
 
     def show(self, done: float, total: float) -> None:
-        """Take over how much of how much has been read, and show it when that is due."""
+        """Take over how much of how much has been read, and show it when that is due; nothing after :meth:`close`."""
+        if self._closed:  # what is read again afterwards is no part of the total
+            return
         self.done, self.total = done, total
         now = time.perf_counter()
         self._first = self._first or (now, done)  # what comes before, such as starting processes, tells nothing of the speed
@@ -61,7 +64,8 @@ class ReadingProgress:
         return self.done >= FORETELLING * self.total or seconds >= LINE_SECONDS
 
     def close(self) -> None:
-        """Take the bar down."""
+        """Take the bar down for good."""
+        self._closed = True
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..console import note
 from .errors import UsageError
-from .reading_progress import reading_progress
+from .final_evaluation import evaluate_best
 
 if TYPE_CHECKING:
-    from ..training import Result
+    from ..training import Result, Trainer
     from ..training.folder import Kernels
     from ..training.options import RunOptions
     from ..training.plots import Scale
@@ -74,12 +74,14 @@ def tell_differences(before: Kernels | None, now: Kernels, was: RunOptions, opti
         note(f"fastrnn: warning: {limit}: the learning rates of the {options.schedule} schedule change")
 
 
-def finish(result: Result, out: Path, kind: str, unit: str, scale: Scale, task: object = None) -> int:
-    """Say how it ended; the exit status. If ``task`` was evaluated on a sample, its best weights are evaluated in full."""
+def finish(result: Result, trainer: Trainer, kind: str, unit: str, scale: Scale) -> int:
+    """Say how a run ended; the exit status. If it was evaluated on a sample, its best weights are evaluated on more."""
     from ..training.loop import BEST
     from ..training.pace import sample_of
 
-    sample = sample_of(task)
+    out = trainer.out
+    assert out is not None
+    sample = sample_of(trainer.task)
     if result.best_val_loss is not None:
         loss = result.best_val_loss
         of = f", on the sample of {sample[0]:,} {unit}s" if sample else ""
@@ -89,22 +91,6 @@ def finish(result: Result, out: Path, kind: str, unit: str, scale: Scale, task: 
         return 130
     print(f"{REASONS[result.stopped]}: {result.step} steps in {result.seconds:.0f} s", flush=True)
     if sample and (out / BEST).exists():
-        _evaluate_in_full(task, out / BEST, sample[1], unit, scale)
+        limit = trainer.config.max_seconds
+        evaluate_best(trainer.task, out / BEST, unit, scale, max_seconds=limit, used=result.seconds)
     return 0
-
-
-def _evaluate_in_full(task: Any, best: Path, held: int, unit: str, scale: Scale) -> None:
-    """Say what the best weights come to on all that is held out. Ctrl-C leaves it out."""
-    from ..training import checkpoint
-
-    print(f"evaluating the best weights on all {held:,} {unit}s held out (Ctrl-C leaves it out)", flush=True)
-    arrays = checkpoint.load(best).model
-    for name, param in task.named_parameters():
-        param.assign(arrays[name])
-    try:
-        with reading_progress("evaluating", held, f"{unit}s") as bar:
-            loss = task.evaluate_in_full(bar.advance)
-    except KeyboardInterrupt:
-        print("left out")
-    else:
-        print(f"validation loss on all that is held out: {loss:.4f} nats per {unit} ({scale.text(loss)})")

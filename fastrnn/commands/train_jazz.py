@@ -261,7 +261,7 @@ def _run(trainer: Trainer, out: Path) -> int:
     from ..training.plots import PERPLEXITY
 
     prepare_kernels(training=True)
-    status = finish(trainer.run(), out, NAME, "token", PERPLEXITY, trainer.task)
+    status = finish(trainer.run(), trainer, NAME, "token", PERPLEXITY)
     if status == 0:
         print(f'improvise with: fastrnn improvise {out} --changes "Dm7 | G7 | Cmaj7 | %" --out solo.mid')
     return status

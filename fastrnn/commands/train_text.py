@@ -224,7 +224,7 @@ def _run(trainer: Trainer, data: Data, options: TrainOptions) -> int:
     unit = data.vocabulary.unit
     assert trainer.out is not None
     prepare_kernels(training=True)
-    status = finish(trainer.run(), trainer.out, options.kind, unit, SCALES[unit], trainer.task)
+    status = finish(trainer.run(), trainer, options.kind, unit, SCALES[unit])
     if status == 0:
         print(f"sample with: fastrnn sample {trainer.out}")
     return status

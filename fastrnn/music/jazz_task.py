@@ -73,12 +73,15 @@ class JazzTask:
         self._limit = tokens
         self._sample = self._held_out if tokens is None else _some(self._held_out, tokens)
 
-    def evaluate(self) -> float:
-        """The mean loss over the songs held out or their sample, each from its beginning to its end, nats per token."""
-        return self._mean_loss(self._sample)
+    def evaluate(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
+        """The mean loss over the songs held out or their sample, each from its beginning to its end, nats per token.
+
+        ``advance`` is called with how many tokens more have been counted.
+        """
+        return self._mean_loss(self._sample, advance)
 
     def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """The mean loss over all songs held out; ``advance`` is called with how many tokens more have been counted."""
+        """The mean loss over all songs held out; ``advance`` is called as by :meth:`evaluate`."""
         return self._mean_loss(self._held_out, advance)
 
     def _mean_loss(self, songs: Sequence[Line], advance: Callable[[int], None] = lambda tokens: None) -> float:

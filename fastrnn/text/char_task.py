@@ -75,12 +75,15 @@ class CharTask:
             return self._evaluation()
         return self._evaluation(self._limit)
 
-    def evaluate(self) -> float:
-        """The mean loss over the held-out text or its sample, nats per token, with the state carried through a stream."""
-        return self._mean_loss(self._sample())
+    def evaluate(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
+        """The mean loss over the held-out text or its sample, nats per token, with the state carried through a stream.
+
+        ``advance`` is called with how many tokens more have been counted.
+        """
+        return self._mean_loss(self._sample(), advance)
 
     def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """The mean loss over the whole held-out text; ``advance`` is told of each batch's tokens."""
+        """The mean loss over the whole held-out text; ``advance`` is called as by :meth:`evaluate`."""
         return self._mean_loss(self._evaluation(), advance)
 
     def _mean_loss(self, batches: Iterable[Batch], advance: Callable[[int], None] = lambda tokens: None) -> float:
@@ -90,7 +93,7 @@ class CharTask:
             loss, _ = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED, reduction="sum")
             total += loss
             tokens += batch.tokens
-            advance(batch.targets.size if batch.lengths is None else batch.tokens)  # what is read, if not counted
+            advance(batch.tokens)
         return total / tokens
 
     def state_dict(self) -> dict[str, Any]:

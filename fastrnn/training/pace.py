@@ -28,7 +28,8 @@ class SampledTask(Protocol):
     """A :class:`fastrnn.training.config.Task` that can be evaluated on a fixed sample of what is held out.
 
     A :class:`fastrnn.training.Trainer` evaluates on the sample from the first evaluation to the last. The evaluation in
-    full at the end is what the commands add: who calls ``Trainer.run`` calls ``evaluate_in_full`` afterwards.
+    full at the end is what the commands add, or on a larger sample where their time is limited: who calls ``Trainer.run``
+    calls ``evaluate_in_full`` afterwards.
     """
 
     @property
@@ -60,16 +61,18 @@ class SampleNotice:
     def __init__(self, unit: str, show: Callable[[str], None] = say) -> None:
         self._unit, self._show = unit, show
         self._task: object = None
+        self._timed = False
 
     def on_begin(self, trainer: Trainer) -> None:
-        """Look at the run's task."""
-        self._task = trainer.task
+        """Look at the run's task and its time limit."""
+        self._task, self._timed = trainer.task, trainer.config.max_seconds is not None
 
     def on_metrics(self, info: Info) -> None:
         """Say it at the first evaluation, before its line."""
         if sample := sample_of(self._task):
             counts = f"{sample[0]:,} of the {sample[1]:,} {self._unit}s held out"
-            self._show(f"evaluated on {counts}, always the same ones; on all of them at the end")
+            last = "as many as the time allows" if self._timed else "all of them"
+            self._show(f"evaluated on {counts}, always the same ones; on {last} at the end")
         self._task = None
 
 
