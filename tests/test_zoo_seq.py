@@ -92,6 +92,10 @@ def test_translating_runs_from_end_to_end(task, tmp_path, capsys):
     assert "%  encoder-decoder, beam of 5" in printed
     dates.Translator.load(tmp_path).show([text])
     assert capsys.readouterr().out.splitlines()[-1] == printed.splitlines()[-1]
+    dates.Translator.load(tmp_path, task)
+    other = {"dates": "sums", "sums": "dates"}[task]
+    with pytest.raises(SystemExit, match=f"holds the task {task}, got --task {other}$"):
+        dates.Translator.load(tmp_path, other)
 
 
 # Names from a letter and a length

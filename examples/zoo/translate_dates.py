@@ -95,15 +95,17 @@ class Translator:
         writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
         return cls(reads, writes, hidden, rng, dtype)
 
-    def save(self, out: Path | None) -> None:
-        """Write the translator into a folder; nothing without one."""
+    def save(self, out: Path | None, task: str) -> None:
+        """Write the translator, which learned this task, into a folder; nothing without one."""
         vocabularies = {"reads": self.reads.to_json(), "writes": self.writes.to_json()}
-        saving.save(out, EXAMPLE, self.model, **vocabularies, hidden=self.hidden)
+        saving.save(out, EXAMPLE, self.model, **vocabularies, hidden=self.hidden, task=task)
 
     @classmethod
-    def load(cls, out: Path) -> "Translator":
-        """Return the translator that a training with ``--out`` saved."""
+    def load(cls, out: Path, task: str | None = None) -> "Translator":
+        """Return the translator that a training with ``--out`` saved. Ends the program if it learned another task."""
         with saving.loading(out, EXAMPLE) as details:
+            if task not in (None, details["task"]):
+                raise SystemExit(f"{out} holds the task {details['task']}, got --task {task}")
             reads, writes = (Vocabulary.from_json(details[name]) for name in ("reads", "writes"))
             translator = cls(reads, writes, details["hidden"], np.random.default_rng(0))
             translator.model.load(out / saving.MODEL)
@@ -169,14 +171,14 @@ def main(
     print(f"right to the last character, of the {len(test):,} held out:")
     for name, share in shares.items():
         print(f"{share:7.2%}  {name}")
-    translator.save(out)
+    translator.save(out, task)
     translator.show(texts)
     return shares
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=("dates", "sums"), default="dates")
+    parser.add_argument("--task", choices=("dates", "sums"), help="default: dates, or what --out holds")
     parser.add_argument("--epochs", type=integer(1), help="passes over the pairs (default: 6 for dates, 16 for sums)")
     parser.add_argument("--text", action="append", default=[], help="a text to translate afterwards; may be given again")
     saving.add_options(parser)
@@ -184,8 +186,9 @@ if __name__ == "__main__":
     if not all(arguments.text):
         parser.error("argument --text: must have a character in it")
     if saving.use_saved(parser, arguments):
-        translator = Translator.load(arguments.out)
+        translator = Translator.load(arguments.out, arguments.task)
         translator.show(arguments.text)
     else:
-        epochs = arguments.epochs or {"dates": 6, "sums": 16}[arguments.task]
-        main(arguments.task, epochs=epochs, texts=arguments.text, out=arguments.out)
+        task = arguments.task or "dates"
+        epochs = arguments.epochs or {"dates": 6, "sums": 16}[task]
+        main(task, epochs=epochs, texts=arguments.text, out=arguments.out)
