@@ -40,10 +40,20 @@ class Parser(argparse.ArgumentParser):
         parse = argparse.ArgumentParser.parse_known_args
         words = sys.argv[1:] if args is None else list(args)
         if self._subparsers is not None:  # which takes the rest of the line as it is
+            self._check_first(words)
             return parse(self, words, namespace)
         end = words.index("--") if "--" in words else len(words)
         namespace, left = parse(self._only(options=True), words[:end], namespace)
         return parse(self._only(options=False), left + words[end:], namespace)
+
+    def _check_first(self, words: list[str]) -> None:
+        """Refuse an option in the place of a command, whose value argparse would take for the command."""
+        assert self._subparsers is not None
+        first = words[0] if words else ""
+        own = any(option.startswith(first) for option in self._option_string_actions)
+        if first.startswith("-") and first != "--" and not own:
+            metavar = self._subparsers._group_actions[0].metavar
+            self.error(f"options come after {metavar}, got {first} before it: type {self.prog} {metavar} {first} ...")
 
     def _only(self, *, options: bool) -> Parser:
         """A parser of the options alone, or of the positional arguments alone."""

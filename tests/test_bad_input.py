@@ -115,6 +115,21 @@ def test_no_command_and_an_unknown_one(capsys):
     assert "invalid choice: 'fly'" in _fails(capsys, "fly")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "metavar", "right"),
+    [
+        ("train --max-steps 2 chars --out b", "KIND", "fastrnn train KIND --max-steps ..."),
+        ("train --out=b jazz", "KIND", "fastrnn train KIND --out=b ..."),
+        ("--threads 2 train chars", "COMMAND", "fastrnn COMMAND --threads ..."),
+        ("-x", "COMMAND", "fastrnn COMMAND -x ..."),
+    ],
+)
+def test_options_before_the_command(capsys, arguments, metavar, right):
+    option = right.split()[-2]
+    expected = f"fastrnn: error: options come after {metavar}, got {option} before it: type {right}\n"
+    assert _fails(capsys, *arguments.split()) == expected
+
+
 def test_options_that_do_not_go_together(capsys, run):
     assert "--resume needs --out RUN" in _fails(capsys, "train", "chars", "--resume")
     assert "exclude each other" in _fails(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
