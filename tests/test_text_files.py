@@ -43,6 +43,9 @@ JAPANESE = "吾輩は猫である。名前はまだ無い。どこで生れた�
 KOREAN = "동해물과 백두산이 마르고 닳도록 하느님이 보우하사 우리나라 만세. 무궁화 삼천리 화려 강산 대한으로 길이 보전하세.\n"
 THAI = "กาลครั้งหนึ่งนานมาแล้ว มีชายคนหนึ่งอาศัยอยู่ในหมู่บ้านเล็กๆ ริมแม่น้ำ เขามีลูกสาวสามคนที่งดงามมาก\n"
 
+BURMESE = "မြန်မာနိုင်ငံသည် အရှေ့တောင်အာရှတွင် ရှိသော နိုင်ငံတစ်နိုင်ငံ ဖြစ်သည်။ လူတိုင်းသည် တူညီ လွတ်လပ်သော ဂုဏ်သိက္ခာဖြင့် မွေးဖွားလာသည်။\n"
+TIBETAN = "འགྲོ་བ་མིའི་རིགས་རྒྱུད་ཡོངས་ལ་སྐྱེས་ཙམ་ཉིད་ནས་ཆེ་མཐོངས་དང༌། ཐོབ་ཐངགི་རང་དབང་འདྲ་མཉམ་དུ་ཡོད་ལ།\n"
+
 TABS = "with tabs between them"
 
 # Encodings
@@ -248,10 +251,13 @@ def test_the_guess_of_a_long_text_is_that_of_its_beginning(monkeypatch):
 
 def test_words_that_nothing_parts_are_refused(tmp_path, capsys):
     path = tmp_path / "text.txt"
-    for text in (CHINESE, JAPANESE, THAI):
+    for text in (CHINESE, JAPANESE, THAI, BURMESE, TIBETAN, "王小明\n李华\n欧阳修\n", "สมชาย\nวิชัย\nมานี\n", "အောင်\nမမ\n"):
         path.write_text(text * 9)
         assert "this text has no spaces between its words" in (error := _fails(capsys, "train", "words", path))
         assert "fastrnn train chars" in error
+    parted = "မြန်မာ နိုင်ငံ သည် အာရှ တွင် ရှိ သော နိုင်ငံ ဖြစ် သည် ။ လူ တိုင်း သည် လွတ်လပ် သော ဂုဏ် ဖြင့် မွေး ဖွား သည် ။\n"
+    by_line = "话说\n天下\n大势\n，\n分久必合\n。\n" * 9
+    assert not any(map(is_unparted, (parted, by_line, "王 小明\n李 华\n", "Tokyo 東京\nKyoto 京都\n", "Anna\nOlga\n")))
     assert not any(map(is_unparted, (KOREAN, FRENCH, "话说 天下 大势 ， 分久必合 ， 合久 必 分 。 周末 七 国 分争", "")))
 
 

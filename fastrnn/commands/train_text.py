@@ -87,7 +87,7 @@ def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
     text = _read(arguments, [f"corpus:{EMBEDDED}"], TextFormat(arguments.encoding, arguments.column, lower))
     if arguments.kind == "words" and is_unparted(text.head):
         raise InputError(
-            "this text has no spaces between its words, as in Chinese, Japanese and Thai: train characters with "
+            "this text has no spaces between its words, as in Chinese, Japanese, Thai and Burmese: train characters with "
             "fastrnn train chars, or put spaces between the words first"
         )
     if arguments.reading != "auto":

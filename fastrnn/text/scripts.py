@@ -9,6 +9,7 @@ HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U000200
 HIRAGANA = "\u3040-\u309f"
 KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # with the dot and the dash that join the parts of a name
 # Thai, Lao, Tibetan, Burmese, Khmer, Tai.
+BURMESE = "\u1000-\u109f"
 SYLLABIC = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\uaa60-\uaadf"
 SPACELESS = HAN + HIRAGANA + KATAKANA + SYLLABIC
 
@@ -21,7 +22,9 @@ ANY = re.compile(f"[{SPACELESS}]")
 SENTENCE = re.compile("[\u3001\u3002\uff01\uff0c\uff1b\uff1f]")  # the full-width marks 、。！，；？ that no name has
 VERSE = re.compile(f"[{HAN}]{{5}}|[{HAN}]{{7}}")  # a line of regular Chinese verse
 # A run that is longer than a word: what parts words there is no space.
-UNPARTED = re.compile(f"[{HAN}{HIRAGANA}{KATAKANA}]{{4,}}|[{SYLLABIC}]{{16,}}")
+# Burmese has spaces between phrases, which are shorter than those of Thai.
+UNPARTED = re.compile(f"[{HAN}{HIRAGANA}{KATAKANA}]{{4,}}|[{BURMESE}]{{10,}}|[{SYLLABIC}]{{16,}}")
+ALONE_SHARE = 0.9
 LOOKED_AT = 1 << 20  # characters
 
 
@@ -47,10 +50,21 @@ def is_verse(line: str) -> bool:
 
 
 def is_unparted(text: str) -> bool:
-    """Return whether most letters of a text stand in runs of a script without spaces that are longer than words.
+    """Return whether most letters of a text are of a script without spaces, and nothing parts its words.
 
-    Chinese, Japanese and Thai do unless somebody has put spaces between the words.
+    They stand in runs that are longer than words, as in Chinese, Japanese, Thai and Burmese unless somebody has put spaces
+    between the words, or in a list of names, most of whose lines have no space.
     """
     part = text[:LOOKED_AT]
     letters = sum(map(str.isalnum, part))
-    return 2 * sum(len(run) for run in UNPARTED.findall(part)) > letters
+    return 2 * sum(len(run) for run in UNPARTED.findall(part)) > letters or _is_list(part, letters)
+
+
+def _is_list(text: str, letters: int) -> bool:
+    """Return whether most lines are one run. A text with a word on each line has lines with nothing but a mark."""
+    if 2 * len(ANY.findall(text)) <= letters:
+        return False
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    alone = sum(len(line.split()) == 1 for line in lines)
+    marks = any(not any(map(str.isalnum, line)) for line in lines)
+    return not marks and alone >= ALONE_SHARE * len(lines)
