@@ -419,9 +419,9 @@ def test_unk_makes_unknown_characters_known(tmp_path, capsys):
     captured = capsys.readouterr()
     head, *rows, last = captured.out.splitlines()
     assert re.split(r"  +", head.strip())[3:] == ["characters + end", "<UNK>", "text"]
-    unknown = ["9", "1", "<UNK>usaurus"]
+    unknown = ["9", "1", "<UNK>usaurus", "['Ñ']"]
     assert [row.split()[3:] for row in rows] == [unknown, ["8", "0", "usaurus"], unknown]
-    assert last == "2 of 3 texts lost characters to <UNK>: compare only texts that lost the same ones"
+    assert last == "only texts that lost the same characters to <UNK> can be compared: 1 and 3"
     assert captured.err == "<UNK> stands for: 'Ñ'\n"
     main(["score", str(tmp_path), "Ñus"])
     assert re.search(r"^lost to <UNK>: +1 of 3 characters$", capsys.readouterr().out, re.MULTILINE)

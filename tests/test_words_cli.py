@@ -181,8 +181,9 @@ def test_a_word_and_unk_are_not_compared(stream, capsys):
     assert last == f"the two cannot be compared: {counts}, and <UNK> stands for any unknown word"
     assert captured.err == "<UNK> stands for: yak, pair\n"
     assert main(["score", str(stream), "The cow.", "The yak.", "The pair ran."]) == 0
-    _, (*_, last) = _rows(capsys.readouterr().out)
-    assert last == "2 of 3 texts lost words to <UNK>: compare only texts that lost the same ones"
+    _, (*rows, last) = _rows(capsys.readouterr().out)
+    assert [row.split(maxsplit=5)[5] for row in rows] == ["the cow .", "the <UNK> .  [yak]", "the <UNK> ran .  [pair]"]
+    assert last == "no two texts lost the same words to <UNK>: none of them can be compared"
 
 
 def _score(text, *nats):
@@ -224,6 +225,17 @@ def _score(text, *nats):
             [_score("x? x? .", 1, 1, 1), _score("x? .", 1, 1)],
             "the two cannot be compared: the first lost 2 of 2 words to <UNK>, the second 1 of 1 word,"
             " and <UNK> stands for any unknown word",
+        ),
+        ([_score("a x? .", 1, 1, 1)] * 2, "both are equally probable; each lost 1 of 2 words to <UNK>, the same"),
+        ([_score("a b", 1, 1), _score("a c", 1, 1.0001)], "both are equally probable"),
+        ([_score("a b", 1, 1), _score("a c", 1, 1.01)], "the first is 1.01 times as probable as the second"),
+        (
+            [_score(text, 1, 1) for text in ("x? .", "a .", "y? .", "x? .", "b .", "c .")],
+            "only texts that lost the same words to <UNK> can be compared: 1 and 4; 2, 5 and 6",
+        ),
+        (
+            [_score(text, 1, 1) for text in ("x? .", "a .") * 15],
+            "15 of 30 texts lost words to <UNK>: compare only texts that lost the same ones",
         ),
         ([_score("a .", 1, 1)] * 3, ""),
         ([_score("a x? .", 1, 1, 1)] * 3, "all texts lost the same words to <UNK>: they can be compared"),

@@ -35,7 +35,7 @@ def evaluate_best(
     try:
         _evaluate(task, unit, scale, None if max_seconds is None else max(LIMIT_SHARE * max_seconds, max_seconds - used))
     except KeyboardInterrupt:
-        print(f"the evaluation on more than the sample of {unit}s is left out")
+        print("the evaluation is left out")
 
 
 def _evaluate(task: Any, unit: str, scale: Scale, budget: float | None) -> None:

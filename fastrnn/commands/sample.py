@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,18 @@ Sample from the best model of a run. Text goes to standard output; what there is
 samples are new, to standard error. Of a jazz run a piece is sampled, over the chords of a song that it learned from, and
 written to --out; fastrnn improvise plays over other chords.
 """
-TEXT_ONLY = ("prefix", "number", "length", "sentences", "no_unk")
-MUSIC_ONLY = ("out", "wav", "sound_font", "roll", "overwrite", "tempo", "swing", "instrument", "comping", "bass", "drums")
+# Options for text alone or for music alone, and what does the like of them for the other.
+TEXT_ONLY = {
+    "prefix": "of a jazz run, fastrnn improvise --primer begins with given notes",
+    "number": "of a jazz run one piece is sampled, another one with another --seed",
+    "length": "of a jazz run, fastrnn improvise --choruses says how long to play",
+    "sentences": "",
+    "no_unk": "",
+}
+MUSIC_ONLY = {
+    **dict.fromkeys(("wav", "sound_font", "roll", "tempo", "swing", "instrument", "comping", "bass", "drums"), ""),
+    **dict.fromkeys(("out", "overwrite"), "text goes to standard output, and > FILE writes it to a file"),
+}
 
 LINES_NUMBER = 10
 
@@ -90,11 +100,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _refuse(arguments: argparse.Namespace, names: tuple[str, ...], what: str) -> None:
-    """Raise UsageError for an option that is for ``what``, and that is not what the run is about."""
-    for name in names:
+def _refuse(arguments: argparse.Namespace, options: Mapping[str, str], what: str) -> None:
+    """Raise UsageError for an option that is for ``what``, and say what is to be used instead for this run."""
+    for name, instead in options.items():
         if getattr(arguments, name) not in (None, False, ""):
-            raise UsageError(f"--{name.replace('_', '-')} is for {what}")
+            raise UsageError(f"--{name.replace('_', '-')} is for {what}{f': {instead}' if instead else ''}")
 
 
 def _play(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,7 @@ def _print_side_by_side(scores: list[Score], trained: TrainedRun) -> None:
     count = f"{unit}s + end" if ends else f"{unit}s"
     width = max(10, len(count))
     losing = any(score.unknown for score in scores)
+    differing = len(scores) > 2 and len({tuple(sorted(score.unknown)) for score in scores}) > 1
     column = f"  {UNK:>5}" if losing else ""
     print(f"{'log p (nats)':>12}  {'probability':>11}  {'perplexity':>10}  {count:>{width}}{column}  text")
     for score in scores:
@@ -142,16 +144,25 @@ def _print_side_by_side(scores: list[Score], trained: TrainedRun) -> None:
         column = f"  {len(score.unknown):>5}" if losing else ""
         print(
             f"{score.log_probability:>12.4f}  {probability(score.log_probability):>11}  {score.perplexity:>10.2f}  "
-            f"{len(score.tokens):>{width}}{column}  {text}"
+            f"{len(score.tokens):>{width}}{column}  {text}{_lost_words(score, unit) if differing else ''}"
         )
     if line := verdict(scores, unit, ends):
         print(line)
 
 
+def _lost_words(score: Score, unit: str) -> str:
+    """Return what stands behind a text in the table where three or more lost different words."""
+    return f"  [{', '.join(_shown(score.unknown, unit))}]" if score.unknown else ""
+
+
+def _shown(tokens: Iterable[str], unit: str) -> Iterable[str]:
+    return tokens if unit == "word" else map(repr, tokens)
+
+
 def _tell_unknown(scores: list[Score], unit: str) -> None:
     unknown = dict.fromkeys(token for score in scores for token in score.unknown if token != UNK)
     if unknown:
-        note(f"{UNK} stands for: {', '.join(unknown if unit == 'word' else map(repr, unknown))}")
+        note(f"{UNK} stands for: {', '.join(_shown(unknown, unit))}")
 
 
 def _print_table(score: Score, trained: TrainedRun) -> None:

@@ -11,6 +11,8 @@ from ..text.tokens import UNK
 if TYPE_CHECKING:
     from ..text.language_model import Score
 
+NAMED = 20  # texts that a line names by their numbers
+
 
 def verdict(scores: list[Score], unit: str, ends: bool) -> str:
     """Return a line on two texts or more, empty where there is nothing to say.
@@ -51,6 +53,8 @@ def probability(log_probability: float) -> str:
 
 
 def _ratio(first: float, second: float) -> str:
+    if probability(abs(first - second)) == "1":
+        return "both are equally probable"
     more, less = ("first", "second") if first >= second else ("second", "first")
     return f"the {more} is {probability(abs(first - second))} times as probable as the {less}"
 
@@ -72,6 +76,15 @@ def _of_many(scores: list[Score], unit: str) -> str:
     losers = sum(bool(score.unknown) for score in scores)
     if not losers:
         return ""
-    if len({frozenset(Counter(score.unknown).items()) for score in scores}) == 1:
+    alike: dict[frozenset[tuple[str, int]], list[int]] = {}  # the numbers of the texts, by what they lost
+    for number, score in enumerate(scores, 1):
+        alike.setdefault(frozenset(Counter(score.unknown).items()), []).append(number)
+    if len(alike) == 1:
         return f"all texts lost the same {unit}s to {UNK}: they can be compared"
-    return f"{losers} of {len(scores)} texts lost {unit}s to {UNK}: compare only texts that lost the same ones"
+    groups = [numbers for numbers in alike.values() if len(numbers) > 1]
+    if sum(map(len, groups)) > NAMED:
+        return f"{losers} of {len(scores)} texts lost {unit}s to {UNK}: compare only texts that lost the same ones"
+    if not groups:
+        return f"no two texts lost the same {unit}s to {UNK}: none of them can be compared"
+    named = "; ".join(f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}" for numbers in groups)
+    return f"only texts that lost the same {unit}s to {UNK} can be compared: {named}"

@@ -144,9 +144,9 @@ def _guess_by_length(lines: list[str], its: str, spaceless: bool) -> tuple[str, 
         if verses > VERSE_SHARE:
             return "stream", f"{verses:.0%} of {its} {len(lines):,} lines are verses of 5 or 7 characters"
         short = sum(words_in(line) <= ITEM_WORDS and not is_sentence(line) for line in lines) / len(lines)
-        unit = "words (counted by length where no spaces part them) and no sentence mark"
+        size = f"are at most about {ITEM_WORDS} words long and without punctuation"
     else:
         short = sum(len(line.split()) <= ITEM_WORDS for line in lines) / len(lines)
-        unit = "words"
-    why = f"{short:.0%} of {its} {len(lines):,} lines have at most {ITEM_WORDS} {unit}"
+        size = f"have at most {ITEM_WORDS} words"
+    why = f"{short:.0%} of {its} {len(lines):,} lines {size}"
     return ("lines" if short >= ITEM_SHARE else "stream"), why
