@@ -1,6 +1,6 @@
 """The kernels as pure functions: arrays in, arrays out, for one layer and one direction, or for a whole stack.
 
-Arguments are checked here, as layers check theirs at their own door; a backend (:mod:`fastrnn.backends`) does the work.
+Arguments are validated here (:mod:`fastrnn.validation`); a backend (:mod:`fastrnn.backends`) does the work.
 Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
 with a projection, else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
 
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from . import backends, checks
 from .backends.base import Backend
 from .backends.structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
-from .checks import PARAMETERS_DTYPE
+from .validation import check_array, check_input, check_lengths, check_matrix, check_weights
 
 Array = NDArray[Any]
 
@@ -106,57 +106,6 @@ class LSTMOutputWithCells(NamedTuple):
     c: Array
 
 
-def check_weights(spec: CellSpec, weights: Weights) -> Weights:
-    """Return the weights, checked against the spec and C-contiguous. Raises TypeError or ValueError."""
-    if (weights.b_ih is None) != (weights.b_hh is None):
-        given, missing = ("b_ih", "b_hh") if weights.b_hh is None else ("b_hh", "b_ih")
-        raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
-    shapes = spec.shapes(bias=weights.b_ih is not None)
-    return Weights(**{name: _array(name, getattr(weights, name), shape, spec) for name, shape in shapes.items()})
-
-
-def _array(name: str, value: object, shape: tuple[int, ...], spec: CellSpec, letters: str = "") -> Array:
-    """As :func:`fastrnn.checks.array`, of the spec's dtype."""
-    return checks.array(name, value, shape, spec.dtype, letters, PARAMETERS_DTYPE)
-
-
-def check_input(spec: CellSpec, x: object) -> Array:
-    """x as ``[T,B,I]`` of the spec's dtype or int64 ids ``[T,B]``. Raises TypeError or ValueError."""
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"x must be an array, got {checks.describe(x)}")
-    if x.dtype.kind in "iu":
-        return _check_ids(spec, x)
-    wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
-    if x.dtype != spec.dtype:
-        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == 3 else ""  # ids as floats are no slip
-        raise TypeError(f"x must be {wanted}, got {checks.describe(x)}{hint}")
-    if x.ndim != 3 or x.shape[2] != spec.input_size:
-        raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
-    checks.steps(x)
-    return checks.plain(x)
-
-
-def _check_ids(spec: CellSpec, x: Array) -> Array:
-    if x.ndim != 2:
-        raise ValueError(f"x must hold token ids in an array [T, B], got {checks.describe(x)}")
-    checks.steps(x)
-    # A copy: backward indexes with it, and the caller may change theirs.
-    return np.array(checks.ids(x, spec.input_size), dtype=np.int64, order="C")
-
-
-def check_lengths(lengths: object, T: int, B: int) -> Array | None:
-    """Return lengths as int64 ``[B]``, each 0..T; None when all are T. Raises TypeError or ValueError."""
-    if lengths is None:
-        return None
-    array = checks.integers("lengths", lengths)
-    if array.shape != (B,):
-        raise ValueError(f"lengths must have shape [B] = ({B},), got shape {array.shape}")
-    low, high = int(array.min(initial=0)), int(array.max(initial=0))
-    if low < 0 or high > T:
-        raise ValueError(f"lengths must each lie in 0..T = 0..{T}, got {low if low < 0 else high}")
-    return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
-
-
 class StackOutput(NamedTuple):
     """What a stack gives: ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``, ``c_n [L*D,B,H]`` or None, the tape or None.
 
@@ -218,6 +167,10 @@ def stack_forward(
     engine = backends.current(backend)
     if not isinstance(stack, StackSpec):
         raise TypeError(f"stack must be a StackSpec, got {checks.describe(stack)}")
+    if not isinstance(weights, (list, tuple)) or not all(isinstance(own, Weights) for own in weights):
+        raise TypeError(f"weights must be a list of Weights, got {checks.describe(weights)}")
+    if c0 is not None and stack.cell.cell != "lstm":
+        raise ValueError(f"c0 must be None for a stack of {stack.cell.cell}: only an LSTM has it")
     if len(weights) != stack.parts:
         raise ValueError(f"weights must hold those of L*D = {stack.parts} parts, got {len(weights)}")
     for name, value in (("keep_tape", keep_tape), ("cell_states", cell_states)):
@@ -226,8 +179,8 @@ def stack_forward(
     checked = [check_weights(spec, own) for spec, own in zip(layers, weights, strict=True)]
     cell, x = stack.cell, check_input(stack.cell, x)
     T, B = x.shape[:2]
-    h = None if h0 is None else _array("h0", h0, (stack.parts, B, cell.output_size), cell, "[L*D, B, Y]")
-    c = None if c0 is None else _array("c0", c0, (stack.parts, B, cell.hidden_size), cell, "[L*D, B, H]")
+    h = None if h0 is None else check_array("h0", h0, (stack.parts, B, cell.output_size), cell, "[L*D, B, Y]")
+    c = None if c0 is None else check_array("c0", c0, (stack.parts, B, cell.hidden_size), cell, "[L*D, B, H]")
     inputs = Inputs(x, h, c, check_lengths(lengths, T, B))
     out = engine.forward(engine.prepare(stack, checked), inputs, training=keep_tape, cell_states=cell_states)
     tape = Tape(engine, stack, checked, T, B, out.tape) if keep_tape else None
@@ -269,7 +222,7 @@ def _run_backward(
     D, parts, Y, H = stack.directions, stack.parts, cell.output_size, cell.hidden_size
 
     def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
-        return None if value is None else _array(name, value, shape, cell, letters)
+        return None if value is None else check_array(name, value, shape, cell, letters)
 
     dout = OutputGradients(
         checked("dy", dy, (T, B, D * Y), "[T, B, D*Y]" if D > 1 else "[T, B, Y]"),
@@ -293,8 +246,8 @@ def _forward(
     stack, checked = StackSpec(spec, reverse=options["reverse"]), [check_weights(spec, weights)]
     x = check_input(spec, x)
     T, B = x.shape[:2]
-    h = None if h0 is None else _array("h0", h0, (B, spec.output_size), spec, "[B, Y]")[None]
-    c = None if c0 is None else _array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")[None]
+    h = None if h0 is None else check_array("h0", h0, (B, spec.output_size), spec, "[B, Y]")[None]
+    c = None if c0 is None else check_array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")[None]
     inputs = Inputs(x, h, c, check_lengths(options["lengths"], T, B))
     training, cells = options["keep_tape"], options.get("cell_states", False)
     out = engine.forward(engine.prepare(stack, checked), inputs, training=training, cell_states=cells)
@@ -302,18 +255,10 @@ def _forward(
     return out, Tape(engine, stack, checked, T, B, out.tape) if training else None
 
 
-def _check_matrix(name: str, array: object) -> None:
-    wanted = f"{name} must be a non-empty float32 or float64 array of two axes, got {checks.describe(array)}"
-    if not isinstance(array, np.ndarray) or array.dtype not in checks.DTYPES:
-        raise TypeError(wanted + checks.dtype_hint(name, array, checks.DTYPES[0], other=""))
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(wanted)
-
-
 def _spec(cell: str, W: object, R: object, **options: Any) -> CellSpec:
     """The spec that the shapes of W and R imply; wrong ones are found when every parameter is held against it."""
     for name, array in (("W", W), ("R", R)):
-        _check_matrix(name, array)
+        check_matrix(name, array)
     assert isinstance(W, np.ndarray)
     assert isinstance(R, np.ndarray)
     spec = CellSpec(cell, W.shape[1], 1, W.dtype.name, **options)
@@ -401,7 +346,7 @@ def lstm_forward(
     Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, c_n, tape`` (``, c``).
     """
     if projection is not None:
-        _check_matrix("projection", projection)
+        check_matrix("projection", projection)
     proj_size = 0 if projection is None else projection.shape[0]
     spec = _spec("lstm", W, R, peephole=peephole is not None, proj_size=proj_size)
     weights = Weights(W, R, b_ih, b_hh, peephole, projection)
@@ -417,8 +362,8 @@ def _backward(tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc:
     if not isinstance(tape, Tape) or tape.stack.cell.cell != cell or tape.stack.parts != 1:
         raise TypeError(f"tape must come from {cell}_forward with keep_tape=True, got {checks.describe(tape)}")
     spec, B = _good(tape).stack.cell, tape.B
-    dh = None if dh_n is None else _array("dh_n", dh_n, (B, spec.output_size), spec, "[B, Y]")[None]
-    dcn = None if dc_n is None else _array("dc_n", dc_n, (B, spec.hidden_size), spec, "[B, H]")[None]
+    dh = None if dh_n is None else check_array("dh_n", dh_n, (B, spec.output_size), spec, "[B, Y]")[None]
+    dcn = None if dc_n is None else check_array("dc_n", dc_n, (B, spec.hidden_size), spec, "[B, H]")[None]
     grads = tape.weights[0].zeros_like()
     dx, dh0, dc0 = _run_backward(tape, dy, dh, dcn, dc, [grads], need_dx)
     states = dh0[0], None if dc0 is None else dc0[0]

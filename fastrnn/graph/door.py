@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import GRAPH_DTYPE, describe, dtype_hint
-from ..functional import check_lengths
 from ..layers.padding import Padding
 from ..layers.symbols import Axis, Nest, Spec, is_nested
 from ..layers.time_axes import lengths_of
+from ..validation import check_lengths
 
 Array = NDArray[Any]
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .. import memory
 from ..backends.base import Backend
 from ..backends.structs import Weights
-from ..functional import check_weights
+from ..validation import check_weights
 from .dense import Embedding
 from .door import is_ids
 from .parameter import Parameter

@@ -10,7 +10,7 @@ import numpy as np
 from .. import checks, init
 from ..backends.base import Backend
 from ..backends.structs import CellSpec, Weights
-from ..functional import check_weights
+from ..validation import check_weights
 from .base import Layer
 from .parameter import Parameter
 

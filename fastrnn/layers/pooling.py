@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, memory
-from ..functional import check_lengths
 from ..masks import sequence_mask
+from ..validation import check_lengths
 from .base import Layer
 from .door import array, floats
 

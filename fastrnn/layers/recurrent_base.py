@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import backends, checks, init
 from ..backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
-from ..functional import check_lengths
+from ..validation import check_lengths
 from .around import MERGES, Around, DroppedPart
 from .layout import HALVES, LAYOUTS, Layout, arranged, pair
 from .parameter import GradientLock, Parameter

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import describe
-from ..functional import check_lengths
 from ..serialization import PathLike
+from ..validation import check_lengths
 from .base import Layer
 from .description import build_layer, describe_layer
 from .door import is_ids

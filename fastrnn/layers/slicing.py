@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import checks, memory
-from ..functional import check_lengths
+from ..validation import check_lengths
 from .base import Layer
 from .door import array
 from .symbols import Axis, Nest, Spec
