@@ -182,8 +182,7 @@ def stack_forward(
     h = None if h0 is None else check_array("h0", h0, (stack.parts, B, cell.output_size), cell, "[L*D, B, Y]")
     c = None if c0 is None else check_array("c0", c0, (stack.parts, B, cell.hidden_size), cell, "[L*D, B, H]")
     inputs = Inputs(x, h, c, check_lengths(lengths, T, B))
-    out = engine.forward(engine.prepare(stack, checked), inputs, training=keep_tape, cell_states=cell_states)
-    tape = Tape(engine, stack, checked, T, B, out.tape) if keep_tape else None
+    out, tape = _run_forward(engine, stack, checked, inputs, keep_tape, cell_states)
     return StackOutput(out.y, out.h_n, out.c_n, tape, out.c)
 
 
@@ -212,6 +211,15 @@ def _good(tape: Tape) -> Tape:
     if tape.used:
         raise RuntimeError(USED_TAPE)
     return tape
+
+
+def _run_forward(
+    engine: Backend, stack: StackSpec, weights: Sequence[Weights], inputs: Inputs, training: bool, cell_states: bool
+) -> tuple[Outputs, Tape | None]:
+    """Run forward on checked arguments; the tape is None unless ``training``."""
+    T, B = inputs.x.shape[:2]
+    out = engine.forward(engine.prepare(stack, weights), inputs, training=training, cell_states=cell_states)
+    return out, Tape(engine, stack, weights, T, B, out.tape) if training else None
 
 
 def _run_backward(
@@ -249,10 +257,9 @@ def _forward(
     h = None if h0 is None else check_array("h0", h0, (B, spec.output_size), spec, "[B, Y]")[None]
     c = None if c0 is None else check_array("c0", c0, (B, spec.hidden_size), spec, "[B, H]")[None]
     inputs = Inputs(x, h, c, check_lengths(options["lengths"], T, B))
-    training, cells = options["keep_tape"], options.get("cell_states", False)
-    out = engine.forward(engine.prepare(stack, checked), inputs, training=training, cell_states=cells)
+    out, tape = _run_forward(engine, stack, checked, inputs, options["keep_tape"], options.get("cell_states", False))
     out.h_n, out.c_n = out.h_n[0], None if out.c_n is None else out.c_n[0]
-    return out, Tape(engine, stack, checked, T, B, out.tape) if training else None
+    return out, tape
 
 
 def _spec(cell: str, W: object, R: object, **options: Any) -> CellSpec:
