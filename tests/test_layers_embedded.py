@@ -56,7 +56,7 @@ def _count_tables(monkeypatch):
         return counted
 
     for method in ("infer", "train"):
-        monkeypatch.setattr(embedded.Stack, method, counting(getattr(embedded.Stack, method)))
+        monkeypatch.setattr(embedded.PartStack, method, counting(getattr(embedded.PartStack, method)))
     return runs
 
 

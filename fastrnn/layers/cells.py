@@ -14,7 +14,7 @@ from .door import is_ids
 from .layout import HALVES, pair
 from .parameter import GradientLock, Parameter
 from .part import Part, PartsLayer, shown_options
-from .stack import Stack
+from .stack import PartStack
 from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
@@ -64,7 +64,7 @@ class RecurrentCell(PartsLayer):
         self._cell_options = cell_options
         part = Part.drawn(spec, self.bias, "", init.generator(rng), forget_bias)
         self._name_parts({"": part})
-        self._stack = Stack(StackSpec(spec), [part])
+        self._stack = PartStack(StackSpec(spec), [part])
         self._lock = GradientLock()
 
     @takes_symbols

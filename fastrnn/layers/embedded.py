@@ -26,7 +26,7 @@ from .door import is_ids
 from .parameter import Parameter
 from .part import Part
 from .recurrent_base import Backward, Recurrent, State
-from .stack import Stack
+from .stack import PartStack
 
 Array = NDArray[Any]
 
@@ -74,7 +74,7 @@ class EmbeddedRecurrent:
         self.recurrent = recurrent
         spec, D = recurrent.stack.spec, recurrent.stack.spec.directions
         first = [EmbeddedPart(part, embedding) for part in recurrent.stack.parts[:D]]
-        self._stack = Stack(replace(spec, cell=first[0].spec), [*first, *recurrent.stack.parts[D:]])
+        self._stack = PartStack(replace(spec, cell=first[0].spec), [*first, *recurrent.stack.parts[D:]])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copy of the recurrent layer makes its own

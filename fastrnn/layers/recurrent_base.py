@@ -17,7 +17,7 @@ from .around import MERGES, Around, DroppedPart
 from .layout import HALVES, LAYOUTS, Layout, arranged, pair
 from .parameter import GradientLock, Parameter
 from .part import Part, PartsLayer, shown_options
-from .stack import Stack, around_backward, around_forward
+from .stack import PartStack, around_backward, around_forward
 from .stepper import Stepper
 from .symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 
@@ -149,7 +149,7 @@ class Recurrent(PartsLayer):
                 name = f"_l{layer}{suffix}"
                 parts[name] = Part.drawn(above if layer else cell, self.bias, name, self.rng, forget_bias)
         self._name_parts(parts)
-        self.stack = Stack(spec, list(parts.values()))
+        self.stack = PartStack(spec, list(parts.values()))
 
     @property
     def drops(self) -> bool:
@@ -211,7 +211,7 @@ class Recurrent(PartsLayer):
         return (y, state), mapped(state, np.copy)
 
     def _infer(
-        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: Stack | None = None
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
     ) -> tuple[Any, ...]:
         """Return y and the state, and all cell states if asked for; ``stack`` runs in place of the layer's own."""
         stack = stack or self.stack
@@ -224,7 +224,7 @@ class Recurrent(PartsLayer):
         return self._leave(layout, out)
 
     def _train(
-        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: Stack | None = None
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
     ) -> tuple[tuple[Any, ...], Backward]:
         """Return what inference gives, and backward."""
         stack = stack or self.stack
@@ -253,7 +253,7 @@ class Recurrent(PartsLayer):
 
         return self._leave(layout, out), backward
 
-    def _train_stack(self, stack: Stack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+    def _train_stack(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
         """Train all layers as one stack."""
         out, tape = stack.train(self.backend, inputs, cell_states)
 
@@ -264,7 +264,7 @@ class Recurrent(PartsLayer):
 
         return out, backward
 
-    def _train_layers(self, stack: Stack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+    def _train_layers(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
         """Train each layer alone, with dropout and merged directions around it."""
         around, layers = Around(self.merge, self.dropout, self.input_dropout), stack.layers()
         out, tapes = around_forward(layers, self.backend, inputs, around, self.rng, training=True, cell_states=cell_states)

@@ -40,7 +40,7 @@ class StackTape:
             raise RuntimeError(USED_TAPE)
 
 
-class Stack:
+class PartStack:
     """Parts that a backend runs as one. The prepared form is kept until a parameter or the backend changes.
 
     Two threads that find it out of date at once both make it, and either result serves.
@@ -49,10 +49,10 @@ class Stack:
     def __init__(self, spec: StackSpec, parts: Sequence[Part]) -> None:
         self.spec, self.parts = spec, list(parts)
         self._prepared: Prepared | None = None
-        self._layers: list[Stack] | None = None
+        self._layers: list[PartStack] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Stack, (self.spec, self.parts)  # a copy of a layer prepares its own weights
+        return PartStack, (self.spec, self.parts)  # a copy of a layer prepares its own weights
 
     def prepared(self, backend: str | None) -> Prepared:
         """Return the weights in the backend's form, made anew if need be. Raises ValueError for a wrong shape."""
@@ -87,18 +87,18 @@ class Stack:
             part.use_gradients(backend, own)
         return found
 
-    def map_parts(self, change: Callable[[Part], Part]) -> Stack:
+    def map_parts(self, change: Callable[[Part], Part]) -> PartStack:
         """Return a stack of other parts in these ones' place."""
-        return Stack(self.spec, [change(part) for part in self.parts])
+        return PartStack(self.spec, [change(part) for part in self.parts])
 
-    def layers(self) -> list[Stack]:
+    def layers(self) -> list[PartStack]:
         """Return each layer as a stack of its own."""
         spec, D = self.spec, self.spec.directions
         if spec.layers == 1:
             return [self]
         if self._layers is None:
             rows = [self.parts[i : i + D] for i in range(0, spec.parts, D)]
-            self._layers = [Stack(StackSpec(row[0].spec, 1, D, spec.reverse), row) for row in rows]
+            self._layers = [PartStack(StackSpec(row[0].spec, 1, D, spec.reverse), row) for row in rows]
         return self._layers
 
 
@@ -111,7 +111,7 @@ class LayerTape(NamedTuple):
 
 
 def around_forward(
-    layers: Sequence[Stack],
+    layers: Sequence[PartStack],
     backend: str | None,
     inputs: Inputs,
     around: Around,
@@ -150,7 +150,7 @@ def around_forward(
 
 
 def around_backward(
-    layers: Sequence[Stack], tapes: Sequence[LayerTape], dout: OutputGradients, need_dx: bool = True
+    layers: Sequence[PartStack], tapes: Sequence[LayerTape], dout: OutputGradients, need_dx: bool = True
 ) -> Gradients:
     """Return the gradients of the inputs; adds into the parameters' gradients."""
     D, dy, dc = layers[0].spec.directions, dout.dy, dout.dc
