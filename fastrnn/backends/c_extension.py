@@ -19,7 +19,7 @@ NAME = "fastrnn._fastrnn"
 # Beside an installed extension: the C sources that it was compiled from, as sha256sum writes them.
 SOURCES = "_fastrnn.sha256"
 HOME = Path(__file__).parents[2]
-TODO = "type `pip install .` there, or `just build`"
+REMEDY = "type `pip install .` there, or `just build`"
 
 
 def load() -> ModuleType:
@@ -59,8 +59,8 @@ def _installed() -> ModuleSpec | str:
         difference = _difference(folder / SOURCES, wanted)
         if not difference:
             return spec
-        faults.append(f"the kernels installed in {folder} {difference} the checkout {HOME}: {TODO}")
-    return faults[0] if faults else f"the checkout {HOME} has no kernels, and none are installed: {TODO}"
+        faults.append(f"the kernels installed in {folder} {difference} the checkout {HOME}: {REMEDY}")
+    return faults[0] if faults else f"the checkout {HOME} has no kernels, and none are installed: {REMEDY}"
 
 
 def sources(checkout: Path) -> str:
