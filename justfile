@@ -11,7 +11,7 @@ build *OPTIONS:
 
 # Quick tests; `just test -m slow` for the rest, `just test` with no words for all.
 test *ARGS:
-    pytest {{ARGS}}
+    pytest -n auto {{ARGS}}
 
 # The kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize:

@@ -352,17 +352,3 @@ def test_c_counts_the_work_that_it_did(c):
             settings.isa, lib.FASTRNN_FLOAT32, threads, 5, ffi.from_buffer(buffer), buffer.nbytes
         )
         assert read == 5 * (1 << 16)
-
-
-@pytest.mark.slow
-def test_real_work_that_is_doubled_shows_as_twice_as_slow():
-    a, b = np.random.default_rng(0).standard_normal((2, 200, 200), dtype=np.float32)
-    out = np.empty_like(a)
-
-    def work(times):
-        return lambda: [np.matmul(a, b, out=out) for _ in range(times)]
-
-    # In few turns: before each one OpenBLAS's threads spin for up to a tenth of a second.
-    once, twice, again = alternate([work(4), work(8), work(4)], Effort(1.0, turn=0.1))
-    assert 1.7 < twice.median / once.median < 2.3
-    assert 0.85 < again.median / once.median < 1.15

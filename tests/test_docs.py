@@ -39,7 +39,7 @@ def test_readme_has_the_commands_that_ci_runs() -> None:
     assert "fastrnn train chars" in commands[0]
     assert "fastrnn sample" in commands[0]
     assert 'pip install ".[test]" && pytest' in commands[1]
-    assert commands[2].strip() == "pytest -m slow"
+    assert commands[2].strip() == "pytest -n auto -m slow"
 
 
 def test_links_and_paths_lead_somewhere() -> None:
