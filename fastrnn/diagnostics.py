@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from ._core import checks
 from .backends.reference import BACKEND, Layer, Tape, sweep_backward
 from .backends.structs import CellSpec, Inputs, Weights
-from .layers.recurrent_base import Recurrent
+from .layers._recurrent.base import Recurrent
 
 Array = NDArray[Any]
 

@@ -1,6 +1,6 @@
 """The kernels as pure functions: arrays in, arrays out, for one layer and one direction, or for a whole stack.
 
-Arguments are validated here (:mod:`fastrnn.validation`); a backend (:mod:`fastrnn.backends`) does the work.
+Arguments are validated here (:mod:`fastrnn._stack_validation`); a backend (:mod:`fastrnn.backends`) does the work.
 Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
 with a projection, else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
 
@@ -37,10 +37,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import backends, checks
+from . import backends
+from ._core import checks
+from ._stack_validation import check_array, check_input, check_lengths, check_matrix, check_weights
 from .backends.base import Backend
 from .backends.structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
-from .validation import check_array, check_input, check_lengths, check_matrix, check_weights
 
 Array = NDArray[Any]
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import backends, checks
+from . import backends
+from ._core import checks
+from ._core.parameter import Parameter
 from .backends.base import Backend
-from .layers.parameter import Parameter
 
 Array = NDArray[Any]
 Params = Iterable[Parameter | tuple[str, Parameter]]

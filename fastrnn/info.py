@@ -74,7 +74,7 @@ def _c_info() -> dict[str, Any]:
     """What the C backend says of itself: isa, isas_available, compiler, threads; {} when it is missing."""
     if "c" not in backends.available():
         return {}
-    content: dict[str, Any] = importlib.import_module(".backends.c", __package__).info()
+    content: dict[str, Any] = importlib.import_module(".backends._c.backend", __package__).info()
     return content
 
 

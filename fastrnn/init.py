@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import describe
+from ._core.checks import describe
 
 Array = NDArray[Any]
 

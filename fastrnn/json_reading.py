@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .checks import describe
+from ._core.checks import describe
 
 DEEPEST = 200  # brackets within brackets; a model within a model takes three or four
 CHUNK = 1 << 20

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import backends, checks
+from . import backends
+from ._core import checks
+from ._core.memory import empty
 from .backends.numpy_training import row_chunks
-from .memory import empty
 
 Array = NDArray[Any]
 LossAndGradient = tuple[float, Array]

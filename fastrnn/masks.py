@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from ._core import checks
 
 
 def sequence_mask(lengths: Any, T: int | None = None) -> NDArray[np.bool_]:

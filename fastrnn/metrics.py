@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from ._core import checks
 from .losses import IGNORED
 
 Array = NDArray[Any]

@@ -14,7 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import backends, checks
+from . import backends
+from ._core import checks
+from ._core.memory import zeros
+from ._core.parameter import Parameter
 from .backends.base import Backend
 from .backends.structs import Rule, Slot
 from .gradients import (
@@ -29,8 +32,6 @@ from .gradients import (
     grad_norm,
     named,
 )
-from .layers.parameter import Parameter
-from .memory import zeros
 
 __all__ = [
     "SGD",

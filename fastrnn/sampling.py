@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checks
+from ._core import checks
 
 if TYPE_CHECKING:
     from .backends.base import Backend

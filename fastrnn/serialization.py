@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import describe
-from .conversion import from_bfloat16
+from ._core.checks import describe
+from ._core.conversion import from_bfloat16
 from .json_reading import parse
 
 Array = NDArray[Any]

@@ -11,7 +11,8 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-from . import backends, checks
+from . import backends
+from ._core import checks
 
 
 def _library() -> Any:

@@ -8,12 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from . import checks
+from ._core import checks
 from .sampling import Choice
 
 if TYPE_CHECKING:
     from .layers import Layer
-    from .music.jazz_task import Split
+    from .music._model.jazz_task import Split
     from .text.language_model import Score
 
 
@@ -93,8 +93,8 @@ class TrainedRun:
 
         A :class:`fastrnn.text.language_model.Score` has ``log_probability`` in nats, ``perplexity``, ``bits_per_token``, the
         ``tokens``, and the ``unknown`` ones among them that became ``<UNK>``. A run of jazz scores a
-        :class:`fastrnn.music.songs.Song`, or a list of them. Raises TypeError for anything else, UnknownCharacters, and
-        ValueError for a text that is empty, or has line breaks where the model's texts are lines.
+        :class:`fastrnn.music._midi.songs.Song`, or a list of them. Raises TypeError for anything else, UnknownCharacters,
+        and ValueError for a text that is empty, or has line breaks where the model's texts are lines.
         """
         if isinstance(text, (list, tuple)):
             return [self._parts.score(item) for item in text]
@@ -147,7 +147,7 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
     Raises ValueError (RunError, CheckpointError) in one line for a folder that is not there, holds no run or is damaged,
     and OSError.
     """
-    from .training.folder import kind_of
+    from .training._run.folder import kind_of
 
     if not isinstance(path, (str, Path)):
         raise TypeError(f"path must be a str or a Path, got {checks.describe(path)}")
@@ -155,11 +155,11 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
     kind = kind_of(folder)
     parts: Parts
     if kind == "jazz":
-        from .music.trained import JazzParts
+        from .music._model.trained import JazzParts
 
         parts = JazzParts.load(folder, backend=backend)
     else:  # the loader says what it is if it is not text
-        from .text.trained import TextParts
+        from .text._training.trained import TextParts
 
         parts = TextParts.load(folder, backend=backend)
     return TrainedRun(folder, kind, parts)

@@ -196,7 +196,8 @@ def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: flo
 
 def planned(spec, T, B, backward, isa=None, threads=0):
     """The C library's split and threads for either pass; layers tell of forward only."""
-    from fastrnn.backends import c, c_stack
+    from fastrnn.backends._c import backend as c
+    from fastrnn.backends._c import stack as c_stack
 
     stack = c_stack.kernel_of(StackSpec(spec), c.settings.isa if isa is None else isa).stack
     split, many = c.ffi.new("int32_t *"), c.ffi.new("int32_t *")

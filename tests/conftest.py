@@ -14,7 +14,7 @@ import pytest
 
 import fastrnn
 from fastrnn import backends
-from fastrnn.backends import c_extension
+from fastrnn.backends._c import extension as c_extension
 
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -27,7 +27,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folde
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-C = importlib.import_module("fastrnn.backends.c") if "c" in backends.available() else None
+C = importlib.import_module("fastrnn.backends._c.backend") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()
 # Every implementation but the reference: a backend and the instruction set that it is made to use (None: its own).
 ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.available() if name == "numba")]

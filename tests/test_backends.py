@@ -247,7 +247,8 @@ def test_plan_names_what_runs(backend):
 
 COMPARE = """
 import cases, fastrnn
-from fastrnn.backends import c, load
+from fastrnn.backends import load
+from fastrnn.backends._c import backend as c
 from fastrnn.backends.structs import StackSpec
 for variant in cases.CELLS:
     case = cases.make_case(variant, 5, 7, 6, 19, "float32", lengths=True)
@@ -265,7 +266,7 @@ def test_isa_from_the_environment(c, run_python):
 def test_unknown_isa_in_the_environment(c, run_python):
     done = run_python("import fastrnn; fastrnn.LSTM(1, 1, backend='c')", fails=True, FASTRNN_ISA="mmx")
     names = ", ".join(c.isa_names())
-    expected = f"fastrnn.checks.SettingError: FASTRNN_ISA must be one of {names} on this processor, got 'mmx'"
+    expected = f"fastrnn._core.checks.SettingError: FASTRNN_ISA must be one of {names} on this processor, got 'mmx'"
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1] == expected
     assert done.stderr.count("Traceback") == 1

@@ -155,7 +155,7 @@ def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
     ],
 )
 def test_a_model_that_is_larger_than_the_memory(capsys, monkeypatch, tmp_path, options, message):
-    monkeypatch.setattr("fastrnn.training.model_size.machine_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr("fastrnn.training._run.model_size.machine_memory", lambda: 8 * 10**9)
     message = f"not enough memory: {message}"
     assert message in _fails(capsys, "train", "chars", *options, "--out", tmp_path / "run", status=1)
     assert not (tmp_path / "run").exists()
@@ -390,7 +390,7 @@ def test_empty_text_for_a_stream(capsys, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite(capsys, tmp_path, monkeypatch):
-    from fastrnn.text.char_task import CharTask
+    from fastrnn.text._training.char_task import CharTask
 
     real = CharTask.train_step
 

@@ -340,7 +340,7 @@ def test_ceilings_pick_the_level_that_holds_each_threads_part():
 
 
 def test_c_counts_the_work_that_it_did(c):
-    from fastrnn.backends.c_library import aligned, ffi, lib, settings
+    from fastrnn.backends._c.library import aligned, ffi, lib, settings
 
     one = lib.fastrnn_measure_fma(settings.isa, lib.FASTRNN_FLOAT32, 1, 10)
     assert one > 0

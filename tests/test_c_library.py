@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fastrnn.backends import c_extension
+from fastrnn.backends._c import extension as c_extension
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Programs of this Python's environment come before those of the system, whose CMake may be too old.

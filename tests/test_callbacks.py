@@ -11,8 +11,8 @@ from training_task import make_trainer
 
 from fastrnn.console import note
 from fastrnn.training import Info, LoopConfig, LossCurve, Progress
-from fastrnn.training.metrics import Row
-from fastrnn.training.plots import BITS, PERPLEXITY, draw_losses
+from fastrnn.training._run.metrics_file import Row
+from fastrnn.training._run.plots import BITS, PERPLEXITY, draw_losses
 
 ROWS = [
     Row(step, step / 10, 3 - step / 100, 3.1 - step / 150 + (step / 250) ** 4, 1e-3, 1.0, 2e4) for step in range(20, 301, 20)

@@ -8,16 +8,16 @@ import pytest
 from fastrnn import backends, corpora
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.sampling import Choice, step_by_step
-from fastrnn.text.batching import IGNORED, LineBatches, line_evaluation
+from fastrnn.text._training.batching import IGNORED, LineBatches, line_evaluation
+from fastrnn.text._training.char_task import CharTask
 from fastrnn.text.char_model import CharModel
-from fastrnn.text.char_task import CharTask
 from fastrnn.text.language_model import LanguageModel
 from fastrnn.text.options import make_options
 from fastrnn.text.run_folder import make_model, parameter_count
 from fastrnn.text.training import make_trainer, sample_writer
 from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
 from fastrnn.training import Info
-from fastrnn.training.samples import cut_samples
+from fastrnn.training._run.samples import cut_samples
 
 MODELS = ("rnn", "gru", "lstm")
 NAMES = "\n".join(corpora.load("dinosaurs").splitlines()[::8])

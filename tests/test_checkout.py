@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastrnn
-from fastrnn.backends import c_extension
+from fastrnn.backends._c import extension as c_extension
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastrnn import optim
-from fastrnn.layers.parameter import Parameter
+from fastrnn._core.parameter import Parameter
 from fastrnn.serialization import save_arrays
 from fastrnn.training import CheckpointError, checkpoint
 

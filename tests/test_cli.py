@@ -16,9 +16,9 @@ import pytest
 from fastrnn import corpora
 from fastrnn.cli import build_parser, main
 from fastrnn.info import EXTRAS
-from fastrnn.text.novelty import line_hashes
+from fastrnn.text._training.novelty import line_hashes
 from fastrnn.training import checkpoint
-from fastrnn.training.folder import held
+from fastrnn.training._run.folder import held
 
 SMALL = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
 PLAY = "".join(f"Speaker {i}:\nThis is what the number {i} has to say to all of you.\n\n" for i in range(60))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import Examples, losses, metrics
-from fastrnn.layers.symbols import flat
+from fastrnn.layers._symbolic.symbols import flat
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=150)
 

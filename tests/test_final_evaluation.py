@@ -7,9 +7,9 @@ import pytest
 from training_task import StreamTask, make_trainer
 
 from fastrnn.cli import main
-from fastrnn.commands import final_evaluation as module
-from fastrnn.training import pace
-from fastrnn.training.plots import BITS
+from fastrnn.commands._train import final_evaluation as module
+from fastrnn.training._run import pace
+from fastrnn.training._run.plots import BITS
 
 HELD = 3_000_000
 SPEED = 10_000  # tokens a second

@@ -11,8 +11,8 @@ from graphs import CASES, F64, encoder_decoder, residual, siamese
 
 import fastrnn
 from fastrnn import GRU, LSTM, Dropout, Embedding, Input, Linear, LSTMCell, Model, OneHot, Sequential
-from fastrnn.layers.embedded import EmbeddedRecurrent
-from fastrnn.layers.symbols import flat
+from fastrnn.layers._recurrent.embedding_table import EmbeddedRecurrent
+from fastrnn.layers._symbolic.symbols import flat
 
 EVERY_CASE = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 

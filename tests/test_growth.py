@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.text import encoding, ids, reading, source
-from fastrnn.text.batching import IGNORED
-from fastrnn.text.encoding import WordEncoder
-from fastrnn.text.evaluation import LineEvaluation, StreamEvaluation
-from fastrnn.text.novelty import copied_share
+from fastrnn.text import reading
+from fastrnn.text._reading import encoding, source
+from fastrnn.text._reading import token_ids as ids
+from fastrnn.text._reading.encoding import WordEncoder
+from fastrnn.text._reading.source import FileText, Text
+from fastrnn.text._training.batching import IGNORED
+from fastrnn.text._training.evaluation import LineEvaluation, StreamEvaluation
+from fastrnn.text._training.novelty import copied_share
 from fastrnn.text.options import make_options
 from fastrnn.text.reading import TextError, TextFormat
-from fastrnn.text.source import FileText, Text
 from fastrnn.text.tokens import EOS, tokenize
 from fastrnn.text.training import make_trainer
-from fastrnn.training import baselines, checkpoint, pace
+from fastrnn.training import baselines, checkpoint
+from fastrnn.training._run import pace
 
 ODD = (
     "\n \nÜnïcode… “Ende.” Und\u2003weiter!)\n\n \n\tΣΊΣΥΦΟΣ ΟΔΟΣ. <unk> 3.14 sea-coal ... -- !!\r\n12:30 क़लम। "  # noqa: RUF001

@@ -12,7 +12,7 @@ from fastrnn.json_reading import DEEPEST, JsonError, parse
 from fastrnn.music.run_folder import load_songs
 from fastrnn.serialization import FileFormatError, load_arrays, save_arrays
 from fastrnn.training import CheckpointError, checkpoint
-from fastrnn.training.folder import RunError, kind_of, load_config
+from fastrnn.training._run.folder import RunError, kind_of, load_config
 
 DEEP = "[" * 100_000 + "]" * 100_000
 HUGE = "9" * 5000

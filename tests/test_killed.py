@@ -13,8 +13,8 @@ from training_task import assert_same_checkpoint, read_metrics
 
 from fastrnn.cli import main
 from fastrnn.serialization import write_atomically
-from fastrnn.training import plots
-from fastrnn.training.folder import CONFIG
+from fastrnn.training._run import plots
+from fastrnn.training._run.folder import CONFIG
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

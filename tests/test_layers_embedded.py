@@ -8,7 +8,8 @@ import cases
 import numpy as np
 import pytest
 
-from fastrnn.layers import GRU, LSTM, RNN, Embedding, Linear, Sequential, embedded
+from fastrnn.layers import GRU, LSTM, RNN, Embedding, Linear, Sequential
+from fastrnn.layers._recurrent import embedding_table as embedded
 from fastrnn.text.char_model import CharModel
 
 V, E, H, T, B = 5, 7, 6, 9, 4

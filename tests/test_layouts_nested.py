@@ -24,7 +24,7 @@ from fastrnn import (
     fit,
     predict,
 )
-from fastrnn.layers.inputs import input_spec
+from fastrnn.layers._symbolic.input_spec import input_spec
 
 D, C, V, T = 3, 2, 7, 5
 F64 = {"dtype": "float64"}

@@ -11,7 +11,7 @@ import pytest
 import fastrnn
 from fastrnn import backends, optim
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.text.batching import IGNORED
+from fastrnn.text._training.batching import IGNORED
 from fastrnn.text.char_model import CharModel
 
 MODELS = ("rnn", "gru", "lstm")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn import memory
-from fastrnn.memory import ALIGNMENT, SMALLEST_POOLED, SPARE_BYTES, Pool, empty, pool, zeros
+from fastrnn._core import memory
+from fastrnn._core.memory import ALIGNMENT, SMALLEST_POOLED, SPARE_BYTES, Pool, empty, pool, zeros
 
 LARGE = SMALLEST_POOLED  # bytes
 
@@ -188,7 +188,7 @@ def test_forks_while_a_thread_takes_and_gives_back(run_python):
     # Whatever instant the fork hits, the child can use the pool, and give back what the lost thread's frames held.
     program = """
 import os, signal, threading
-from fastrnn.memory import empty, pool
+from fastrnn._core.memory import empty, pool
 array = empty(100_000)
 array.fill(7)
 over = threading.Event()
@@ -223,7 +223,7 @@ import numpy as np
 import fastrnn
 from fastrnn import optim
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.memory import pool
+from fastrnn._core.memory import pool
 from fastrnn.text.char_model import CharModel
 
 def faults_of(step, steps=20):
@@ -305,7 +305,7 @@ def test_no_python_memory_is_gained_over_many_steps(kind):
 SHAPES = """
 import numpy as np
 import fastrnn
-from fastrnn.memory import SPARE_BYTES, pool
+from fastrnn._core.memory import SPARE_BYTES, pool
 
 def resident():
     with open("/proc/self/statm") as f:

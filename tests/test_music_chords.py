@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.music import changes as ch
-from fastrnn.music import harmony
+from fastrnn.music._midi import harmony
 from fastrnn.music.chords import (
     NO_CHORD,
     SCALES,

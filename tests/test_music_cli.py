@@ -13,15 +13,15 @@ import pytest
 import smf
 
 from fastrnn.cli import main
-from fastrnn.music.jazz_task import Split
+from fastrnn.music._midi.songs import Song
+from fastrnn.music._model.jazz_task import Split
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.run_folder import JazzConfig, load_player, load_songs, save_songs
-from fastrnn.music.songs import Song
 from fastrnn.serialization import load_arrays, save_arrays
 from fastrnn.training import checkpoint
-from fastrnn.training.folder import RunError
+from fastrnn.training._run.folder import RunError
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.commands import corpus_files
-from fastrnn.music import corpus, figures, songs
+from fastrnn.music import corpus
+from fastrnn.music._midi import songs
+from fastrnn.music._output import statistics as figures
+from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
 from fastrnn.music.piece import HARDEST, Note, Part, Piece
 

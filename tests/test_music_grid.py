@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from smf import marker, midi, off, on, track
 
 from fastrnn.music import corpus
+from fastrnn.music._midi.grid import heard_swing
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.grid import heard_swing
 from fastrnn.music.midi import parse_midi
 from fastrnn.music.midi_writing import RESOLUTION, midi_bytes
 from fastrnn.music.piece import HARDEST, TICKS, Note, Part, Piece, separated

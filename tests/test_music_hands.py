@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn.music import hands as module
-from fastrnn.music.figures import longest_match
-from fastrnn.music.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, longest_match_of_hands, played
+from fastrnn.music._midi import hands as module
+from fastrnn.music._midi.hands import CLEAR, FAR, LEFT, MIDDLE, OCTAVE, RIGHT, SLOW, hands, longest_match_of_hands, played
+from fastrnn.music._output.statistics import longest_match
 from fastrnn.music.piece import Note, Part, separated
 
 QUARTERS = np.arange(0, 96, 12)  # the beats of 4/4

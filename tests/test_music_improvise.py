@@ -13,17 +13,18 @@ import pytest
 import smf
 
 from fastrnn.cli import main
-from fastrnn.commands import music_output
-from fastrnn.music import corpus, generation, songs
+from fastrnn.commands._screen import music_output
+from fastrnn.music import corpus, generation
+from fastrnn.music._midi import songs
+from fastrnn.music._midi.songs import Song
+from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.generation import Form, Solo
-from fastrnn.music.instruments import INSTRUMENTS
 from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece, transposed
-from fastrnn.music.songs import Song
 from fastrnn.music.vocabulary import PartVocabulary
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
@@ -435,7 +436,7 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
 )
 def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_path, monkeypatch):
     titles = []
-    monkeypatch.setattr("fastrnn.music.roll.draw_roll", lambda *_, title, **__: titles.append(title))
+    monkeypatch.setattr("fastrnn.music._output.roll.draw_roll", lambda *_, title, **__: titles.append(title))
     command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
     assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
     assert titles == [title]
@@ -499,7 +500,7 @@ def test_options_are_settled_before_anything_is_said(rags, tmp_path, capsys):
     command = ["sample", rags, "--seed", 0, "--out", tmp_path / "y.mid", "--instrument", "violin"]
     command += ["--wav", tmp_path / "y.wav", "--tempo", 20]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastrnn.music.synthesis.LONGEST", 1.0)
+        patch.setattr("fastrnn.music._output.synthesis.LONGEST", 1.0)
         assert _error(capsys, *command).startswith("--wav is for 0.0166667 minutes at most, and this would be")
 
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from smf import END, lyric, marker, metre, midi, name, off, on, program, tempo, text, track
 
 from fastrnn.music import midi as reading
+from fastrnn.music._midi.grid import RESOLUTION, heard_swing
+from fastrnn.music._midi.tracks import MARKED
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.grid import RESOLUTION, heard_swing
 from fastrnn.music.midi import MidiError, parse_midi, read_midi
 from fastrnn.music.midi_folder import read_collection
-from fastrnn.music.midi_tracks import MARKED
 from fastrnn.music.midi_writing import midi_bytes, write_midi
 from fastrnn.music.piece import STRAIGHT, TICKS, Note, Part, Piece, separated
 

@@ -14,10 +14,10 @@ from smf import END, marker, metre, midi, off, on, program, tempo, track
 
 from fastrnn.music import midi as reading
 from fastrnn.music import midi_repairs as repair
+from fastrnn.music._midi.chunks import NoMidi, read_chunks
+from fastrnn.music._midi.tracks import read_tracks
 from fastrnn.music.midi import LONGEST, MidiError, parse_midi, read_midi_with_repairs
-from fastrnn.music.midi_chunks import NoMidi, read_chunks
 from fastrnn.music.midi_repairs import repairs_line
-from fastrnn.music.midi_tracks import read_tracks
 
 SCALE = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
 NOTES = [(0, 12, 60, 80), (12, 12, 64, 80)]

@@ -7,10 +7,10 @@ import pytest
 import smf
 from smf import midi, off, on, track
 
-from fastrnn.music import songs
+from fastrnn.music._midi import songs
+from fastrnn.music._midi.roles import melody_of, part_named
 from fastrnn.music.midi import MidiError, parse_midi, read_midi_with_repairs
 from fastrnn.music.midi_repairs import repairs_line
-from fastrnn.music.roles import melody_of, part_named
 
 SCALE = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
 

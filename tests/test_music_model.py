@@ -14,14 +14,15 @@ from training_task import assert_same_checkpoint
 
 import fastrnn
 from fastrnn.losses import IGNORED, softmax_cross_entropy
-from fastrnn.music import jazz_task, songs
-from fastrnn.music.batching import Line, SongBatches, evaluation, lines, vocabulary_for
+from fastrnn.music._midi import songs
+from fastrnn.music._model import jazz_task
+from fastrnn.music._model.batching import Line, SongBatches, evaluation, lines, vocabulary_for
+from fastrnn.music._model.options import make_options
+from fastrnn.music._theory.intervals import PitchLogits, Relation
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.generation import Form, improvise, places_of
-from fastrnn.music.intervals import PitchLogits, Relation
 from fastrnn.music.jazz_model import jazz_model, last_pitches, parameter_count
-from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.tokens import clock, encode
 from fastrnn.music.vocabulary import PartVocabulary
@@ -122,7 +123,7 @@ class TestLayers:
         parts, options = jazz_task.split(some, 0.3, 0), make_options(**TINY)
         weights = parameter_count(options, vocabulary_for(some, False, True))
         # A float32 each, with its gradient and two moments.
-        monkeypatch.setattr("fastrnn.training.model_size.machine_memory", lambda: 4 * 4 * weights)
+        monkeypatch.setattr("fastrnn.training._run.model_size.machine_memory", lambda: 4 * 4 * weights)
         jazz_task.make_trainer(parts, options, False)
         with pytest.raises(MemoryError, match=r"LSTM 2 x 25 has [\d,]+ parameters, which take"):
             jazz_task.make_trainer(parts, replace(options, hidden=25), False)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastrnn.music._midi.harmony import half_bars
+from fastrnn.music._midi.roles import chord_part_of, melody_of, melody_score, part_named, skyline
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.harmony import half_bars
 from fastrnn.music.piece import (
     Note,
     Part,
@@ -19,7 +20,6 @@ from fastrnn.music.piece import (
     separated,
     transposed,
 )
-from fastrnn.music.roles import chord_part_of, melody_of, melody_score, part_named, skyline
 
 TICKS = st.integers(1, 20)
 

@@ -17,20 +17,21 @@ import numpy as np
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.music import jazz_task, processes, reading_cache, song_files, songs
-from fastrnn.music.batching import SongBatches, evaluation, lines, vocabulary_for
+from fastrnn.music._midi import processes, reading_cache, song_files, songs
+from fastrnn.music._model import jazz_task
+from fastrnn.music._model.batching import SongBatches, evaluation, lines, vocabulary_for
+from fastrnn.music._model.key_counts import pairs_in_keys
+from fastrnn.music._model.options import make_options
+from fastrnn.music._model.song import Song
 from fastrnn.music.jazz_model import jazz_model
-from fastrnn.music.key_counts import pairs_in_keys
 from fastrnn.music.midi import MidiError
 from fastrnn.music.midi_folder import collect
 from fastrnn.music.midi_writing import write_midi
-from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.run_folder import load_player
-from fastrnn.music.song import Song
 from fastrnn.music.tokens import transposed
+from fastrnn.training._run.pace import SampledTask
 from fastrnn.training.baselines import baselines
-from fastrnn.training.pace import SampledTask
 
 
 def _scale(start, program=66, length=12):
@@ -199,7 +200,7 @@ def test_processes_end_with_their_parent(tmp_path, sent):
     script = tmp_path / "script.py"
     script.write_text(
         "import time\n"
-        "from fastrnn.music.processes import map_in_order\n"
+        "from fastrnn.music._midi.processes import map_in_order\n"
         "if __name__ == '__main__':\n"
         "    for _ in map_in_order(time.sleep, [0.05] * 2000, 2):\n"
         "        print('going', flush=True)\n"
@@ -352,7 +353,7 @@ def test_batches_for_evaluation_are_bounded(monkeypatch):
     _, made, vocabulary = _task(68, hidden=1)
     whole = list(evaluation(made, vocabulary, 16))
     assert [len(batch.lengths) for batch in whole] == [16, 16, 16, 16, 4]
-    monkeypatch.setattr("fastrnn.music.batching.MOST_STEPS", 1000)
+    monkeypatch.setattr("fastrnn.music._model.batching.MOST_STEPS", 1000)
     small = list(evaluation(made, vocabulary, 16))
     assert all(batch.targets.size <= 1000 or len(batch.lengths) == 1 for batch in small)
     assert sorted(n for batch in small for n in batch.lengths) == sorted(len(line.ids) + 1 for line in made)
@@ -382,7 +383,7 @@ def test_a_sample_of_the_songs_is_evaluated_and_saved():
 
 
 def test_a_run_says_that_it_is_evaluated_on_a_sample_and_in_full_at_the_end(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("fastrnn.training.pace.SAMPLED_LEAST", 300)
+    monkeypatch.setattr("fastrnn.training._run.pace.SAMPLED_LEAST", 300)
     small = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--max-steps", "4"]
     assert main(["train", "jazz", *small, "--eval-every", "2", "--out", str(tmp_path / "run")]) == 0
     output = capsys.readouterr().out

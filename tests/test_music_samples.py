@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from training_task import assert_same_checkpoint
 
-from fastrnn.music import jazz_task, run_samples, songs
-from fastrnn.music.batching import range_of
+from fastrnn.music._midi import songs
+from fastrnn.music._model import jazz_task, run_samples
+from fastrnn.music._model.batching import range_of
+from fastrnn.music._model.options import make_options
+from fastrnn.music._model.run_samples import in_names, sample_writer
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.generation import Form, improvise
-from fastrnn.music.options import make_options
 from fastrnn.music.piece import Note, Part
-from fastrnn.music.run_samples import in_names, sample_writer
 
 OPTIONS = make_options(hidden=8, layers=1, embedding=4, batch=4, seq_length=24, max_steps=4, eval_every=2, dropout=0.3)
 SONGS = jazz_task.split(songs.embedded().songs[:6], 0.3, 0)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from fastrnn.music import songs
+from fastrnn.music._midi import songs
 from fastrnn.music.changes import progression
 from fastrnn.music.chords import ChordError
 from fastrnn.music.midi import MidiError

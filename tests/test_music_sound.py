@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.music import accompaniment, changes, roll, synthesis
+from fastrnn.music import changes
+from fastrnn.music._output import accompaniment, roll, synthesis
+from fastrnn.music._output.roll_pages import page_paths, pages
 from fastrnn.music.chords import parse_chord, scale
 from fastrnn.music.piece import TICKS, Note, Part, Piece
-from fastrnn.music.roll_pages import page_paths, pages
 
 RATE = 8000
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.music.grammar import Grammar
+from fastrnn.music._midi.roles import skyline
+from fastrnn.music._model.grammar import Grammar
 from fastrnn.music.midi import parse_midi
 from fastrnn.music.midi_writing import midi_bytes
 from fastrnn.music.piece import Note, Part, Piece, merged, separated
-from fastrnn.music.roles import skyline
 from fastrnn.music.tokens import clock, decode, encode, keys, transposed
 from fastrnn.music.vocabulary import PITCH, SHIFT, PartVocabulary
 

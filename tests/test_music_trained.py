@@ -10,10 +10,10 @@ import pytest
 from ragtime import rag
 
 from fastrnn.cli import main
-from fastrnn.commands.music_output import instrument_for
-from fastrnn.music.figures import figures, longest_match
-from fastrnn.music.hands import LEFT, RIGHT
-from fastrnn.music.instruments import INSTRUMENTS
+from fastrnn.commands._screen.music_output import instrument_for
+from fastrnn.music._midi.hands import LEFT, RIGHT
+from fastrnn.music._output.statistics import figures, longest_match
+from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.run_folder import JazzConfig, load_player

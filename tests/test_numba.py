@@ -17,13 +17,13 @@ import pytest
 numba = pytest.importorskip("numba")
 
 import fastrnn  # noqa: E402
-from fastrnn.backends import numba as backend  # noqa: E402
-from fastrnn.backends.numba_activations import sigmoid, tanh  # noqa: E402
-from fastrnn.backends.numba_jit import VECTOR_BYTES, jit_entry  # noqa: E402
-from fastrnn.backends.numba_layout import CHUNK  # noqa: E402
-from fastrnn.backends.numba_product import DEPTH  # noqa: E402
-from fastrnn.backends.numba_simd import load, matrix, store  # noqa: E402
-from fastrnn.commands.compiling import FUNCTIONS, prepare_kernels  # noqa: E402
+from fastrnn.backends._numba import backend as backend  # noqa: E402
+from fastrnn.backends._numba.activations import sigmoid, tanh  # noqa: E402
+from fastrnn.backends._numba.jit import VECTOR_BYTES, jit_entry  # noqa: E402
+from fastrnn.backends._numba.layout import CHUNK  # noqa: E402
+from fastrnn.backends._numba.product import DEPTH  # noqa: E402
+from fastrnn.backends._numba.simd import load, matrix, store  # noqa: E402
+from fastrnn.commands._train.compiling import FUNCTIONS, prepare_kernels  # noqa: E402
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
@@ -233,7 +233,7 @@ print(sum(backend.forward.stats.cache_hits.values()), sum(backend.forward.stats.
 """
     counts = [run_python(program, NUMBA_CACHE_DIR=os.fspath(tmp_path)).stdout.split() for _ in range(2)]
     assert counts == [["0", "1"], ["1", "0"]]
-    assert list(tmp_path.rglob("numba_forward.forward_*.nbc"))
+    assert list(tmp_path.rglob("forward.forward_*.nbc"))
 
 
 def test_what_has_been_compiled_is_not_told_again():
@@ -247,7 +247,7 @@ ALONE = """
 import numpy as np, fastrnn
 layer = fastrnn.GRU(2, 3, backend="numba")
 layer(np.zeros((2, 1, 2), np.float32))
-from fastrnn.backends.numba import BACKEND, backward, forward
+from fastrnn.backends._numba.backend import BACKEND, backward, forward
 told = []
 BACKEND.compile_for("float32", False, told.append)
 BACKEND.compile_for("float64", False, told.append)
@@ -255,7 +255,7 @@ print(told[0], told[-1], len(told), len(backward.signatures), len(forward.signat
 """
 
 TRAINING = """
-from fastrnn.backends.numba import BACKEND, backward
+from fastrnn.backends._numba.backend import BACKEND, backward
 told = []
 BACKEND.compile_for("float32", True, told.append)
 print(told[-1], len(backward.signatures))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastrnn import optim
+from fastrnn._core.parameter import Parameter
 from fastrnn.backends import numpy_training
-from fastrnn.layers.parameter import Parameter
 
 SHAPES = {"weight": (5, 3), "bias": (4,), "scalar": (), "long": (2500,)}
 OPTIONS = [

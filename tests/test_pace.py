@@ -11,7 +11,8 @@ import pytest
 from training_task import StreamTask, make_trainer
 
 from fastrnn.cli import main
-from fastrnn.training import LoopConfig, checkpoint, loop, pace, schedules
+from fastrnn.training import LoopConfig, checkpoint, loop, schedules
+from fastrnn.training._run import pace
 
 DEFAULTS = {"max_steps": 3000, "eval_every": 250}
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--seq-length", "8"]

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.commands import reading_progress as module
-from fastrnn.commands.reading_progress import ReadingProgress, reading_progress
-from fastrnn.training import pace
+from fastrnn.commands._screen import reading_progress as module
+from fastrnn.commands._screen.reading_progress import ReadingProgress, reading_progress
+from fastrnn.training._run import pace
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.commands import reading_progress, sample
+from fastrnn.commands import sample
+from fastrnn.commands._screen import reading_progress
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.generation import Form, improvise
 from fastrnn.music.jazz_model import jazz_model

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import fastrnn
 import fastrnn.interop.torch
 from fastrnn import GRU, Add, Concat, Embedding, Examples, Input, Last, Linear, Model, Reshape, Sequential, Slice, Stack
-from fastrnn.layers.time_axes import SlicedAxis, counts, sliced
+from fastrnn.layers._symbolic.time_axes import SlicedAxis, counts, sliced
 
 F64 = {"dtype": "float64"}
 T, B, D = 5, 3, 6
@@ -50,7 +50,7 @@ class TestSlice:
         again = Slice(**layer.config())
         np.testing.assert_array_equal(again(X), X[index])
         assert again.extra_repr() == layer.extra_repr()
-        spec = layer.infer(fastrnn.layers.symbols.Spec((T, "B", D), "float64"))
+        spec = layer.infer(fastrnn.layers._symbolic.symbols.Spec((T, "B", D), "float64"))
         assert [B if axis == "B" else axis for axis in spec.shape] == list(X[index].shape)
 
     @settings(max_examples=100)

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from fastrnn import corpora
 from fastrnn.sampling import NOTHING, Choice, choose, weights
 from fastrnn.text import reading
-from fastrnn.text.batching import (
-    IGNORED,
-    LineBatches,
-    StreamBatches,
-    line_evaluation,
-    pad,
-    stream_evaluation,
-)
-from fastrnn.text.novelty import copied_share, known_lines, line_hashes
+from fastrnn.text._training.batching import IGNORED, LineBatches, StreamBatches, line_evaluation, pad, stream_evaluation
+from fastrnn.text._training.novelty import copied_share, known_lines, line_hashes
 from fastrnn.text.vocabulary import UNK, EmptyVocabulary, UnknownCharacters, Vocabulary
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

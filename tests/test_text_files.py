@@ -11,10 +11,10 @@ import pytest
 
 from fastrnn.cli import main
 from fastrnn.text import reading
-from fastrnn.text.columns import column_of, columns_seen
-from fastrnn.text.decoding import EncodingError, TextError, decode, text_encoding
+from fastrnn.text._reading.columns import column_of, columns_seen
+from fastrnn.text._reading.decoding import EncodingError, TextError, decode, text_encoding
+from fastrnn.text._reading.scripts import is_unparted, words_in
 from fastrnn.text.reading import TextFormat, guess
-from fastrnn.text.scripts import is_unparted, words_in
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--max-steps", "1", "--eval-every", "1"]
 RUSSIAN = (

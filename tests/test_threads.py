@@ -272,7 +272,7 @@ def test_threads_by_default_are_the_processors_that_may_be_used(c, run_python):
 def test_bad_threads_in_the_environment(c, run_python, value):
     done = run_python(SHOW, fails=True, FASTRNN_NUM_THREADS=value)
     assert done.returncode != 0
-    expected = f"fastrnn.checks.SettingError: FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {value!r}"
+    expected = f"fastrnn._core.checks.SettingError: FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {value!r}"
     assert done.stderr.splitlines()[-1] == expected
 
 

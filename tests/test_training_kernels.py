@@ -9,7 +9,7 @@ import pytest
 from test_optim import OPTIONS, set_gradients
 
 from fastrnn import optim, use_backend
-from fastrnn.layers.parameter import Parameter
+from fastrnn._core.parameter import Parameter
 from fastrnn.losses import softmax_cross_entropy
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])

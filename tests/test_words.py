@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastrnn.sampling import Choice
-from fastrnn.text.batching import StreamBatches, stream_evaluation
+from fastrnn.text._training.batching import StreamBatches, stream_evaluation
+from fastrnn.text._training.novelty import copied_share
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.language_model import LanguageModel
-from fastrnn.text.novelty import copied_share
 from fastrnn.text.options import WordOptions, make_options
 from fastrnn.text.tokens import EOS, UNK, Detokenizer, tokenize
 from fastrnn.text.training import make_trainer

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastrnn.cli import main
-from fastrnn.commands.verdict import probability, verdict
+from fastrnn.commands._screen.verdict import probability, verdict
 from fastrnn.text.language_model import Score
 from fastrnn.text.run_folder import load_language_model
 from fastrnn.training import checkpoint

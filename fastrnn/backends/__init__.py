@@ -9,17 +9,18 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ..changes import CHANGES, GRADIENTS
-from ..checks import SettingError
-from . import c_extension
+from .._core.cache import CHANGES, GRADIENTS
+from .._core.checks import SettingError
+from ._c import extension as c_extension
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .base import Backend
 
-# In order of preference: what is tried when nobody asked for one by name.
-NAMES = ("c", "numba", "reference")
+# The modules by the backends' names, in the order in which they are tried when nobody asked for one by name.
+MODULES = {"c": "._c.backend", "numba": "._numba.backend", "reference": ".reference"}
+NAMES = tuple(MODULES)
 
 _chosen: str | None = None
 
@@ -34,7 +35,7 @@ def load(name: str) -> Backend:
     if name not in NAMES:
         raise ValueError(f"backend must be one of {', '.join(NAMES)}, got {name!r}")
     try:
-        module = importlib.import_module(f".{name}", __package__)
+        module = importlib.import_module(MODULES[name], __package__)
     except ImportError as error:
         raise BackendUnavailable(f"backend {name!r} is not available: {error}") from error
     backend: Backend = module.BACKEND

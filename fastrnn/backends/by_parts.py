@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import memory
-from ..checks import plain
+from .._core import memory
+from .._core.checks import plain
 from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
 
 Array = NDArray[Any]

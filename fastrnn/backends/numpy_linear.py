@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..memory import empty
+from .._core.memory import empty
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..memory import empty
+from .._core.memory import empty
 from .structs import Rule, Slot
 
 Array = NDArray[Any]

@@ -54,7 +54,7 @@ def measure(threads: int) -> Ceilings:
     from .. import backends
 
     backends.load("c")
-    from ..backends.c_library import DTYPES, aligned, ffi, lib, settings
+    from ..backends._c.library import DTYPES, aligned, ffi, lib, settings
 
     where = (settings.isa, DTYPES["float32"], threads)
     fma = _best_rate(lambda rounds: lib.fastrnn_measure_fma(*where, rounds))

@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
         "fastrnn": __version__,
     }
     if "c" in backends.available():
-        from ..backends.c_library import info
+        from ..backends._c.library import info
 
         c = info()
         found |= {"isa": c["isa"], "compiler": c["compiler"]}

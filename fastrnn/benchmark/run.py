@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..checks import describe
+from .._core.checks import describe
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError
 from .cases import Case

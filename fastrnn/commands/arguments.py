@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from .. import backends
-from ..checks import describe
+from .._core.checks import describe
 from .errors import UsageError
 
 LARGEST = 2**31 - 1  # of any size or count

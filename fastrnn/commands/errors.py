@@ -13,18 +13,18 @@ class InputError(ValueError):
 
 def expected(error: Exception) -> tuple[int, str]:
     """The exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for what nobody should meet."""
+    from .._core.checks import SettingError
     from ..backends import BackendUnavailable
-    from ..checks import SettingError
     from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
+    from ..music._output.synthesis import SoundFontError
     from ..music.chords import ChordError
     from ..music.generation import NonFiniteLogits
     from ..music.midi import MidiError
-    from ..music.synthesis import SoundFontError
     from ..serialization import FileFormatError
     from ..text.reading import TextError
     from ..text.vocabulary import EmptyVocabulary, UnknownCharacters
     from ..training import CheckpointError
-    from ..training.folder import RunError
+    from ..training._run.folder import RunError
 
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
     if isinstance(error, ChordError):

@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import note
-from .arguments import add_machine_options, apply_machine_options, integer, metre
-from .checkpoints import tell_checkpoint
-from .compiling import prepare_kernels
-from .errors import InputError, UsageError, explain
-from .music_files import check_outputs
-from .music_output import (
+from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.music_output import (
     Manner,
     add_choice_options,
     add_music_options,
@@ -26,7 +22,11 @@ from .music_output import (
     tell_figures,
     write,
 )
-from .sampling_progress import sampling_progress
+from ._screen.sampling_progress import sampling_progress
+from ._train.compiling import prepare_kernels
+from .arguments import add_machine_options, apply_machine_options, integer, metre
+from .errors import InputError, UsageError, explain
+from .music_files import check_outputs
 
 if TYPE_CHECKING:
     from ..music.changes import Changes
@@ -140,8 +140,8 @@ def play(
     whole: bool = True,
 ) -> int:
     """Sample over the form, ``how`` as :func:`settled` says, write what is asked for, print the figures; 0."""
-    from ..music.instruments import CHORDAL
-    from ..music.trained import play_over
+    from ..music._model.trained import play_over
+    from ..music._theory.instruments import CHORDAL
 
     if player.vocabulary.polyphonic and arguments.instrument not in (None, *CHORDAL):
         note(f"this model plays several notes at once, which a {arguments.instrument} does not")
@@ -168,8 +168,8 @@ def play(
 
 def _title(given: str, key: str | None, changes: Changes) -> str:
     """What stands above a roll of changes: a progression's name with the key, or the chords as they are played, if few."""
+    from ..music._output.roll import spelled, spelled_changes
     from ..music.changes import progression_named
-    from ..music.roll import spelled, spelled_changes
 
     name = progression_named(given)
     if not name:
@@ -229,9 +229,9 @@ def _voice(piece: Piece, named: str | None, player: Player) -> Part:
 
     Raises ValueError for a part that is not there.
     """
+    from ..music._midi.roles import melody_of, skyline
+    from ..music._midi.songs import part_asked_for
     from ..music.piece import merged
-    from ..music.roles import melody_of, skyline
-    from ..music.songs import part_asked_for
 
     polyphonic, learned = player.vocabulary.polyphonic, player.config.options.melody
     if named is not None:

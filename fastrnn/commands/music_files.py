@@ -20,7 +20,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     primer, the sound font or a file of the run, or ends as no such file does. InputError: a folder is missing or cannot be
     written to, something else stands where a file should, the sound font or a library is missing. FileExistsError: a file
     exists already and ``--overwrite`` was not given. SoundFontError and MidiError as
-    :func:`fastrnn.music.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
+    :func:`fastrnn.music._output.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
     """
     if arguments.out is None:
         raise UsageError("--out FILE.mid is missing: the MIDI file to write")
@@ -38,7 +38,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 def _check_distinct(outputs: Mapping[str, Path], arguments: argparse.Namespace) -> None:
     """Raise UsageError for an output that is another one, an input, or a file of the run."""
-    from ..training.folder import FILES
+    from ..training._run.folder import FILES
 
     taken = {os.path.realpath(arguments.folder / name): "a file of the run" for name in FILES}
     for option in ("primer", "sound_font"):
@@ -61,9 +61,9 @@ def _check_suffix(option: str, path: Path) -> None:
 
 def _check_means(arguments: argparse.Namespace) -> None:
     """Raise an error where a library that is needed is missing, or where the sound font is none."""
+    from ..music._output.roll import figure_class
+    from ..music._output.synthesis import check_sound_font, fluidsynth_libraries
     from ..music.midi import library
-    from ..music.roll import figure_class
-    from ..music.synthesis import check_sound_font, fluidsynth_libraries
 
     library()
     path = arguments.roll

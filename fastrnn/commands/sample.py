@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import note
-from ..music.options import TOP_P
+from ..music._model.options import TOP_P
+from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.music_output import add_choice_options, add_music_options, choice_of, settle_seed
+from ._screen.sampling_progress import sampling_progress
+from ._train.compiling import prepare_kernels
 from .arguments import add_machine_options, apply_machine_options, integer
-from .checkpoints import tell_checkpoint
-from .compiling import prepare_kernels
 from .errors import UsageError
 from .music_files import check_outputs
-from .music_output import add_choice_options, add_music_options, choice_of, settle_seed
-from .sampling_progress import sampling_progress
 
 if TYPE_CHECKING:
     from ..text.language_model import Sample
@@ -76,7 +76,7 @@ def add_to(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print samples, or write music; 0."""
     from ..trained_run import load_run
-    from ..training.folder import kind_of
+    from ..training._run.folder import kind_of
 
     apply_machine_options(arguments)
     if kind_of(arguments.folder) == "jazz":
@@ -109,8 +109,8 @@ def _refuse(arguments: argparse.Namespace, options: Mapping[str, str], what: str
 
 def _play(arguments: argparse.Namespace) -> int:
     """A piece over the chords of one of the songs that were learned from."""
+    from ..music._model.trained import song_to_play_over
     from ..music.run_folder import load_player
-    from ..music.trained import song_to_play_over
     from .improvise import play, settled
 
     check_outputs(arguments)
@@ -141,7 +141,7 @@ def _print_lines(trained: TrainedRun, arguments: argparse.Namespace, options: di
 
 
 def _tell_new(samples: list[Sample], folder: Path) -> None:
-    from ..text.novelty import known_lines
+    from ..text._training.novelty import known_lines
     from ..text.run_folder import load_lines
 
     known = load_lines(folder)
@@ -184,8 +184,8 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[f
 
 def _copied(text: str, trained: TrainedRun) -> str:
     """How much of a sampled stream is in the text trained on, as far as that is still there."""
-    from ..text.encoding import words_of
-    from ..text.novelty import NGRAM, copied_share
+    from ..text._reading.encoding import words_of
+    from ..text._training.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
     from ..text.run_folder import RunConfig
     from ..text.training import held_out

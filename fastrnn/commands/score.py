@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import note
 from ..text.tokens import UNK
+from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.verdict import lost, probability, verdict
+from ._train.compiling import prepare_kernels
 from .arguments import add_machine_options, apply_machine_options
-from .checkpoints import tell_checkpoint
-from .compiling import prepare_kernels
 from .errors import InputError, UsageError
 from .text_files import add_file_options, reading
-from .verdict import lost, probability, verdict
 
 if TYPE_CHECKING:
     from ..text.language_model import Score
@@ -46,7 +46,7 @@ def add_to(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the figures; 0."""
     from ..trained_run import load_run
-    from ..training.folder import CONFIG
+    from ..training._run.folder import CONFIG
 
     apply_machine_options(arguments)
     _check_options(arguments)

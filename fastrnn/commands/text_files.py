@@ -14,7 +14,7 @@ from .errors import InputError, explain
 
 def encoding(name: str) -> str:
     """An argparse type: the name of a text encoding."""
-    from ..text.decoding import text_encoding
+    from ..text._reading.decoding import text_encoding
 
     try:
         return text_encoding(name)
@@ -36,7 +36,7 @@ def reading(arguments: argparse.Namespace) -> Iterator[None]:
 
     Raises InputError for a file that cannot be read, TextError for one that is not text.
     """
-    from ..text.decoding import EncodingError
+    from ..text._reading.decoding import EncodingError
 
     try:
         yield

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import note
-from ..music.options import DEFAULTS, JazzOptions
-from ..music.songs import VOICES
+from ..music._midi.songs import VOICES
+from ..music._model.options import DEFAULTS, JazzOptions
+from ._screen.reading_progress import reading_progress
+from ._train.compiling import prepare_kernels
+from ._train.options import CommonOptions
+from ._train.runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .arguments import add_machine_options, apply_machine_options, real
-from .compiling import prepare_kernels
 from .errors import InputError, UsageError, explain
-from .reading_progress import reading_progress
-from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
-from .train_options import CommonOptions
 
 if TYPE_CHECKING:
     from ..graph import Model
-    from ..music.jazz_task import Data, Split
-    from ..music.songs import Library
+    from ..music._midi.songs import Library
+    from ..music._model.jazz_task import Data, Split
     from ..training import Trainer
 
 DESCRIPTION = """\
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(paths: list[str], options: JazzOptions) -> Library:
     """The songs. Raises MidiError, ChordError, and InputError for what cannot be read."""
-    from ..music import songs
+    from ..music._midi import songs
     from ..music.midi_repairs import repairs_line
 
     if not paths:
@@ -151,7 +151,7 @@ def _check_music(paths: list[str], options: JazzOptions) -> None:
 
 
 def _split(library: Library, options: JazzOptions) -> Split:
-    from ..music.jazz_task import split
+    from ..music._model.jazz_task import split
 
     try:
         return split(library.songs, options.val_fraction, options.seed)
@@ -160,10 +160,10 @@ def _split(library: Library, options: JazzOptions) -> Split:
 
 
 def _start(arguments: argparse.Namespace) -> int:
+    from ..music._model.options import make_options
     from ..music.jazz_model import recurrent_of
-    from ..music.options import make_options
     from ..music.run_folder import JazzConfig, writers
-    from ..training.folder import Kernels, claimed, replacing
+    from ..training._run.folder import Kernels, claimed, replacing
 
     options = make_options(**given(arguments, JazzOptions.names()))
     _check_music(arguments.paths, options)
@@ -182,7 +182,7 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _resume(arguments: argparse.Namespace) -> int:
     from ..music.run_folder import JazzConfig
-    from ..training.folder import held
+    from ..training._run.folder import held
 
     out = folder_to_resume(arguments)
     config = JazzConfig.load(out)
@@ -198,9 +198,9 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
 
     from ..music.jazz_model import recurrent_of
     from ..music.run_folder import load_songs
-    from ..training.folder import CONFIG, SAMPLES, Kernels
+    from ..training._run.folder import CONFIG, SAMPLES, Kernels
+    from ..training._run.samples import cut_samples
     from ..training.loop import LAST
-    from ..training.samples import cut_samples
 
     songs = load_songs(out)
     trainer, model, data = _prepared(songs, options, config.vocabulary.polyphonic, out)
@@ -219,14 +219,14 @@ def _go_on(out: Path, config: Any, options: JazzOptions) -> int:
 def _prepared(
     songs: Split, options: JazzOptions, polyphonic: bool, out: Path, overwrite: bool = False
 ) -> tuple[Trainer, Model, Data]:
-    """What :func:`fastrnn.music.jazz_task.make_trainer` makes, with callbacks that show, sample and draw the run."""
-    from ..music.jazz_task import make_trainer
-    from ..music.run_samples import sample_writer
+    """What :func:`fastrnn.music._model.jazz_task.make_trainer` makes, with callbacks that show, sample and draw the run."""
+    from ..music._model.jazz_task import make_trainer
+    from ..music._model.run_samples import sample_writer
     from ..training import LossCurve, Progress
-    from ..training.folder import CURVE, SAMPLES
+    from ..training._run.folder import CURVE, SAMPLES
+    from ..training._run.pace import SampleNotice
+    from ..training._run.plots import PERPLEXITY
     from ..training.loop import METRICS
-    from ..training.pace import SampleNotice
-    from ..training.plots import PERPLEXITY
 
     trainer, model, data = make_trainer(songs, options, polyphonic, out, overwrite=overwrite)
     trainer.callbacks = (
@@ -258,7 +258,7 @@ def _introduce(sources: tuple[str, ...], songs: Split, options: JazzOptions, dat
 
 def _run(trainer: Trainer, out: Path) -> int:
     """Train, and say how it ended; the exit status."""
-    from ..training.plots import PERPLEXITY
+    from ..training._run.plots import PERPLEXITY
 
     prepare_kernels(training=True)
     status = finish(trainer.run(), trainer, NAME, "token", PERPLEXITY)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._screen.reading_progress import reading_progress
+from ._train.compiling import prepare_kernels
+from ._train.help_texts import CHARS, WORDS
+from ._train.options import Options
+from ._train.runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .arguments import add_machine_options, apply_machine_options
-from .compiling import prepare_kernels
 from .errors import InputError, UsageError
-from .reading_progress import reading_progress
-from .runs import changed, finish, folder_to_resume, fresh_folder, given, tell_differences
 from .text_files import reading
-from .train_help import CHARS, WORDS
-from .train_options import Options
 
 if TYPE_CHECKING:
     from ..text.language_model import LanguageModel
@@ -80,8 +80,8 @@ def _read(arguments: argparse.Namespace, otherwise: Sequence[str], taken: TextFo
 
 def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
     """The text of a new run, its reading, and why that was guessed, if it was. Raises as :func:`_read` does."""
+    from ..text._reading.scripts import is_unparted
     from ..text.reading import TextFormat, guess
-    from ..text.scripts import is_unparted
 
     lower = bool(getattr(arguments, "lower", False))
     text = _read(arguments, [f"corpus:{EMBEDDED}"], TextFormat(arguments.encoding, arguments.column, lower))
@@ -98,11 +98,11 @@ def _read_anew(arguments: argparse.Namespace) -> tuple[Text, str, str | None]:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from ..text.columns import columns_seen
-    from ..text.novelty import line_hashes
+    from ..text._reading.columns import columns_seen
+    from ..text._training.novelty import line_hashes
     from ..text.options import make_options
     from ..text.run_folder import RunConfig, writers
-    from ..training.folder import Kernels, claimed, replacing
+    from ..training._run.folder import Kernels, claimed, replacing
 
     if arguments.kind == "words" and not arguments.paths:
         raise UsageError("FILE is missing: no embedded text has sentences")
@@ -124,7 +124,7 @@ def _start(arguments: argparse.Namespace) -> int:
 
 def _resume(arguments: argparse.Namespace) -> int:
     from ..text.run_folder import RunConfig
-    from ..training.folder import held
+    from ..training._run.folder import held
 
     out = folder_to_resume(arguments)
     config = RunConfig.load(out)
@@ -136,9 +136,9 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _go_on(arguments: argparse.Namespace, out: Path, config: RunConfig) -> int:
     from ..text.run_folder import RunConfig
-    from ..training.folder import CONFIG, SAMPLES, Kernels
+    from ..training._run.folder import CONFIG, SAMPLES, Kernels
+    from ..training._run.samples import cut_samples
     from ..training.loop import LAST
-    from ..training.samples import cut_samples
 
     options = _changed(config, arguments)
     text = _read(arguments, config.sources, options.text_format)
@@ -177,10 +177,10 @@ def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = Fa
     """What :func:`fastrnn.text.training.make_trainer` makes, with callbacks that show and draw the run."""
     from ..text.training import READ_TIMES, make_trainer, sample_writer
     from ..training import LossCurve, Progress
-    from ..training.folder import CURVE, SAMPLES
+    from ..training._run.folder import CURVE, SAMPLES
+    from ..training._run.pace import SampleNotice
+    from ..training._run.plots import SCALES
     from ..training.loop import METRICS
-    from ..training.pace import SampleNotice
-    from ..training.plots import SCALES
 
     times = READ_TIMES[options.kind, options.reading]
     with reading_progress("reading", times * text.length, "characters") as bar:
@@ -197,7 +197,7 @@ def _prepared(text: Text, options: TrainOptions, out: Path, overwrite: bool = Fa
 
 def _introduce(text: Text, options: TrainOptions, data: Data, trainer: Trainer, why: str | None) -> None:
     """Say what will be trained on what."""
-    from ..training.plots import SCALES
+    from ..training._run.plots import SCALES
 
     guessed = f" (guessed: {why}; --reading changes it)" if why else ""
     token = data.vocabulary.unit
@@ -219,7 +219,7 @@ def _introduce(text: Text, options: TrainOptions, data: Data, trainer: Trainer, 
 
 def _run(trainer: Trainer, data: Data, options: TrainOptions) -> int:
     """Train, and say how it ended; the exit status."""
-    from ..training.plots import SCALES
+    from ..training._run.plots import SCALES
 
     unit = data.vocabulary.unit
     assert trainer.out is not None

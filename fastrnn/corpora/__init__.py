@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from .. import checks
+from .._core import checks
 
 # name -> what it is
 DESCRIPTIONS = {"dinosaurs": "genus names of dinosaurs, one a line, in alphabetical order"}

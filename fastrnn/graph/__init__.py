@@ -1,7 +1,7 @@
 """The functional API: layers called on symbols make a graph, and a Model of a graph is a layer."""
 
+from ..layers._symbolic.symbols import Spec, Symbol
 from ..layers.storage import load_model
-from ..layers.symbols import Spec, Symbol
 from .input import Input
 from .model import Model
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..checks import describe
+from .._core.checks import describe
+from ..layers._symbolic.symbols import Axis, Nest, Symbol, flat, is_nested, mapped
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
-from ..layers.symbols import Axis, Nest, Symbol, flat, is_nested, mapped
 from .input import Input
 
 if TYPE_CHECKING:
-    from .described import Described
+    from .presentation import Described
 
 VERSION = 1
 
@@ -52,7 +52,7 @@ def _letter(axis: Axis) -> Axis:
 
 
 def _described_layer(layer: Layer) -> dict[str, Any]:
-    from .described import Described
+    from .presentation import Described
 
     description = describe_layer(layer)
     if isinstance(layer, Described):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import describe
-from ..layers.symbols import Axis, Spec, Symbol
+from .._core.checks import describe
+from ..layers._symbolic.symbols import Axis, Spec, Symbol
 
 
 def Input(shape: tuple[Axis, ...], dtype: Any = "float32", name: str | None = None) -> Symbol:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers._recurrent.base import Recurrent
+from ..layers._recurrent.inputs import array
+from ..layers._symbolic.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped, takes_symbols
+from ..layers._symbolic.time_axes import lengths_of, renamed
 from ..layers.base import Layer
-from ..layers.door import array
-from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped, takes_symbols
-from ..layers.time_axes import lengths_of, renamed
-from .described import Described
-from .door import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, shape_of, sizes_of, zipped
 from .plan import Lengths, Plan, Tape
+from .presentation import Described
 from .streaming import Stream
+from .validation import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, shape_of, sizes_of, zipped
 
 Array = NDArray[Any]
 

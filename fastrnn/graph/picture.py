@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ..layers._recurrent.base import Recurrent
+from ..layers._recurrent.cell_layers import RecurrentCell
+from ..layers._symbolic.symbols import Symbol, flat
 from ..layers.base import Layer
-from ..layers.cells import RecurrentCell
 from ..layers.dense import Embedding, Linear, OneHot
-from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import Symbol, flat
 from ..serialization import PathLike, write_atomically
 from .layout import Layout, Point
 from .trace import Graph

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import memory
+from .._core import memory
 from ..functional import USED_TAPE
-from ..layers.embedded import EmbeddedRecurrent
-from ..layers.fused import fused
-from ..layers.padding import require_defined_on_padding
-from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import UNKNOWN, Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
-from ..layers.time_axes import lengths_of
+from ..layers._recurrent.base import Recurrent
+from ..layers._recurrent.embedding_table import EmbeddedRecurrent
+from ..layers._recurrent.fusion import fused
+from ..layers._symbolic.padding import require_defined_on_padding
+from ..layers._symbolic.symbols import UNKNOWN, Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
+from ..layers._symbolic.time_axes import lengths_of
 from .trace import Graph
 
 Array = NDArray[Any]
@@ -62,7 +62,7 @@ class Plan:
     """The steps of a graph.
 
     Values are numbered: the inputs from 0, then what each step gives. A layer of ids whose vectors only feed a recurrent
-    layer is run with that one (:mod:`fastrnn.layers.fused`).
+    layer is run with that one (:mod:`fastrnn.layers._recurrent.fusion`).
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checks import describe
-from ..layers.embedded import EmbeddedRecurrent
-from ..layers.recurrent_base import Recurrent
-from ..layers.symbols import UNKNOWN, Nest, Spec, Symbol, flat
+from .._core.checks import describe
+from ..layers._recurrent.base import Recurrent
+from ..layers._recurrent.embedding_table import EmbeddedRecurrent
+from ..layers._symbolic.symbols import UNKNOWN, Nest, Spec, Symbol, flat
 from .plan import Lengths, Plan, Step, Values, picked, store
 from .trace import Graph
 

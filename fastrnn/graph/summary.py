@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..layers._symbolic.symbols import Spec, flat
 from ..layers.base import Layer
 from ..layers.sequential import Sequential
-from ..layers.symbols import Spec, flat
 from .trace import Graph
 
 HEADER = ("Layer (type)", "Output shape", "Parameters", "Connected to")

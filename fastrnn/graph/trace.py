@@ -6,9 +6,9 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from ..checks import describe
+from .._core.checks import describe
+from ..layers._symbolic.symbols import Nest, Node, Symbol, flat, is_nested, mapped
 from ..layers.base import Layer
-from ..layers.symbols import Nest, Node, Symbol, flat, is_nested, mapped
 
 
 class Graph:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, layers
-from ..conversion import to_array
+from .. import layers
+from .._core import checks
+from .._core.conversion import to_array
 from ..layers import Layer
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..changes import CHANGES, GRADIENTS
-from ..checks import describe
-from ..conversion import to_floats
+from .._core.cache import CHANGES, GRADIENTS
+from .._core.checks import describe
+from .._core.conversion import to_floats
+from .._core.parameter import Parameter
 from ..serialization import PathLike, load_arrays, save_arrays
-from .parameter import Parameter
-from .symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
-from .time_axes import lengths_of, require_time
+from ._symbolic.symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
+from ._symbolic.time_axes import lengths_of, require_time
 
 Array = NDArray[Any]
 

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import backends, checks, init, memory
+from .. import backends, init
+from .._core import checks, memory
+from .._core.cache import CHANGES
+from .._core.checks import ids, plain
+from .._core.parameter import GradientLock, Parameter
 from ..backends.base import Backend
-from ..changes import CHANGES
-from ..checks import ids, plain
+from ._recurrent.inputs import array, features
+from ._recurrent.prepared import Prepared, renewed
+from ._symbolic.symbols import Symbol, apply, takes_symbols
 from .base import Layer
-from .door import array, features
-from .parameter import GradientLock, Parameter
-from .prepared import Prepared, renewed
-from .symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 

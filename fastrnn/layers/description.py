@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .. import checks
+from .._core import checks
 from .base import Layer
 
 Description = dict[str, Any]

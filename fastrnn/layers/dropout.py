@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, init, memory
+from .. import init
+from .._core import checks, memory
+from ._recurrent.inputs import array, floats
 from .base import Layer
-from .door import array, floats
 
 Array = NDArray[Any]
 Backward = Callable[[Array], Array]

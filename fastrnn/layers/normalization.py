@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
+from .._core.parameter import GradientLock, Parameter, Snapshot
+from ._recurrent.inputs import array
+from ._recurrent.inputs import features as check_features
 from .base import Layer
-from .door import array
-from .door import features as check_features
-from .parameter import GradientLock, Parameter, Snapshot
 
 Array = NDArray[Any]
 

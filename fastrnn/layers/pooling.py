@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, memory
+from .._core import checks, memory
+from .._stack_validation import check_lengths
 from ..masks import sequence_mask
-from ..validation import check_lengths
+from ._recurrent.inputs import array, floats
 from .base import Layer
-from .door import array, floats
 
 Array = NDArray[Any]
 Backward = Callable[[Array], Array]

@@ -7,10 +7,10 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
-from .parameter import Parameter
-from .recurrent_base import Backward, Recurrent
-from .symbols import Symbol, apply, takes_symbols
+from .._core import checks
+from .._core.parameter import Parameter
+from ._recurrent.base import Backward, Recurrent
+from ._symbolic.symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
 

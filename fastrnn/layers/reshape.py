@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
+from ._recurrent.inputs import array
+from ._symbolic.symbols import Nest, Spec
 from .base import Layer
-from .door import array
-from .symbols import Nest, Spec
 
 Array = NDArray[Any]
 

@@ -9,21 +9,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import describe
+from .._core.checks import describe
+from .._stack_validation import check_lengths
 from ..serialization import PathLike
-from ..validation import check_lengths
+from ._recurrent.base import Recurrent
+from ._recurrent.embedding_table import EmbeddedRecurrent
+from ._recurrent.fusion import fused
+from ._recurrent.inputs import is_ids
+from ._symbolic.input_spec import input_spec
+from ._symbolic.lengths import handed_on, lengths_through, options_of
+from ._symbolic.padding import Padding
+from ._symbolic.symbols import Axis, Nest, Spec
+from ._symbolic.time_first import TimeFirst, first, keeps_time
 from .base import Layer
 from .description import build_layer, describe_layer
-from .door import is_ids
-from .embedded import EmbeddedRecurrent
 from .fitted import Fitted
-from .fused import fused
-from .inputs import input_spec
-from .padding import Padding
-from .passing import handed_on, lengths_through, options_of
-from .recurrent_base import Recurrent
-from .symbols import Axis, Nest, Spec
-from .time_first import TimeFirst, first, keeps_time
 
 Array = NDArray[Any]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, memory
-from ..validation import check_lengths
+from .._core import checks, memory
+from .._stack_validation import check_lengths
+from ._recurrent.inputs import array
+from ._symbolic.symbols import Axis, Nest, Spec
+from ._symbolic.time_axes import counts, shown, sliced
 from .base import Layer
-from .door import array
-from .symbols import Axis, Nest, Spec
-from .time_axes import counts, shown, sliced
 
 Array = NDArray[Any]
 Item = int | slice | EllipsisType

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from .. import checks
+from .._core import checks
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 from .base import Layer

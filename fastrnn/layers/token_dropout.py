@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, init
+from .. import init
+from .._core import checks
+from ._recurrent.inputs import is_ids
 from .base import Layer
-from .door import is_ids
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from .. import checks
+from .._core import checks
 from .chords import Chord, ChordError, parse_chord_in, parse_note
 from .piece import TICKS, bar_length, beat_length
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .chord_error import ChordError as ChordError
-from .chord_quality import read_quality
+from ._theory.chord_error import ChordError as ChordError
+from ._theory.chord_quality import read_quality
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 FLAT_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
@@ -88,7 +88,7 @@ def parse_chord(symbol: str) -> Chord:
 
     Sharps and flats in ASCII or Unicode. An accidental right after the letter belongs to the root: ``C#9`` is the ninth
     chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords leave out their third. Every part of a symbol is understood
-    (:mod:`fastrnn.music.chord_quality` says how), or the symbol is refused. Raises ChordError, which shows where.
+    (:mod:`fastrnn.music._theory.chord_quality` says how), or the symbol is refused. Raises ChordError, which shows where.
     """
     return parse_chord_in(symbol, 0, len(symbol))
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..graph import Model
 from ..sampling import PLAIN, Choice, choose
-from .batching import NOTHING, Line
+from ._model.batching import NOTHING, Line
+from ._model.grammar import Grammar
 from .changes import Changes
 from .chords import Chord, chord_table
-from .grammar import Grammar
 from .jazz_model import in_bar
 from .piece import TICKS, Metre, Part, Piece, after_line, bar_lines, separated
 from .tokens import clock, decode, encode

@@ -14,8 +14,8 @@ Letters: ``T`` tokens, ``B`` songs side by side, ``V`` tokens in the vocabulary,
     y      = layers x LSTM(x), dropout
     logits = pitch logits of O concat(y, chord, relation) + b
 
-``relation`` and the pitch logits are those of :mod:`fastrnn.music.intervals`. Chord and relation also go straight to the
-output: the layers in between then have the line to learn, and not which tones a chord has.
+``relation`` and the pitch logits are those of :mod:`fastrnn.music._theory.intervals`. Chord and relation also go straight to
+the output: the layers in between then have the line to learn, and not which tones a chord has.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, init
+from .. import init
+from .._core import checks
 from ..graph import Input, Model
 from ..layers import Concat, Dropout, Embedding, Linear, OneHot
+from ..layers._recurrent.base import Recurrent
 from ..layers.recurrent import GRU, LSTM, RNN
-from ..layers.recurrent_base import Recurrent
-from ..training.model_size import recurrent_count
-from ..training.options import RunOptions
-from .intervals import RELATION, PitchLogits, Relation
+from ..training._run.model_size import recurrent_count
+from ..training._run.options import RunOptions
+from ._theory.intervals import RELATION, PitchLogits, Relation
 from .piece import TICKS
 from .vocabulary import PITCH, PartVocabulary
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import printable
+from .._core.checks import printable
 from ..info import install_extra
+from ._midi.chunks import NoMidi, read_chunks
+from ._midi.grid import Ints, heard_swing, on_grid, straightened, straightened_words
+from ._midi.tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .chords import Chord, ChordError, parse_chord
-from .grid import Ints, heard_swing, on_grid, straightened, straightened_words
-from .midi_chunks import NoMidi, read_chunks
 from .midi_repairs import repairs_line
-from .midi_tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .piece import Note, Part, Piece, separated
 
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; as many take three seconds
@@ -60,16 +60,16 @@ def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest
     that is never ended lasts to the end of its track. Pedals and bends are left out.
 
     Off-beat eighths that are swung come to the middle of their beats, and so do chord symbols beside them; the piece's
-    ``swing`` says where they were: see :func:`fastrnn.music.grid.heard_swing`, which listens to all parts but drums.
+    ``swing`` says where they were: see :func:`fastrnn.music._midi.grid.heard_swing`, which listens to all parts but drums.
 
     Chords are the markers, if most of these are chord symbols; else the texts, else the lyrics. The others, such as
     "Intro", are left out. Single letters that come in the order A, B, C are sections, and no chords, but for the
     markers of files that :func:`fastrnn.music.midi_writing.write_midi` wrote.
 
     An event that cannot be is skipped if no note depends on it, and repaired if its meaning is plain. A damaged or cut-off
-    track is read up to that place, without the notes that sound there. :mod:`fastrnn.music.midi_events` and
-    :mod:`fastrnn.music.midi_chunks` have the rules, :func:`read_midi_with_repairs` says what was done. Names and words are
-    decoded as :mod:`fastrnn.music.midi_text` describes.
+    track is read up to that place, without the notes that sound there. :mod:`fastrnn.music._midi.events` and
+    :mod:`fastrnn.music._midi.chunks` have the rules, :func:`read_midi_with_repairs` says what was done. Names and words are
+    decoded as :mod:`fastrnn.music._midi.text` describes.
 
     Raises MidiError for a file above ``largest`` bytes (before it is read), for what is no regular file, for one that is no
     MIDI file of beats, and for fewer than ``fewest`` notes that can be trusted, within the first 20,000 quarters. Raises

@@ -12,9 +12,9 @@ from os.path import realpath
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from ._midi.processes import map_in_order
 from .midi import MidiError, library, read_midi_with_repairs
 from .piece import Piece
-from .processes import map_in_order
 
 SUFFIXES = (".mid", ".midi")
 
@@ -70,8 +70,8 @@ def collect(
     """Collect what ``reader`` makes of files and folders, as :func:`read_collection` does, which says what is raised.
 
     The reader raises MidiError or OSError for a file that cannot be read. Many files are read by ``processes``, see
-    :func:`fastrnn.music.processes.map_in_order`; the result does not depend on them. ``progress`` is called with the number
-    of files read so far and that of all. What the ``cache`` knows is not read, and it keeps what is.
+    :func:`fastrnn.music._midi.processes.map_in_order`; the result does not depend on them. ``progress`` is called with the
+    number of files read so far and that of all. What the ``cache`` knows is not read, and it keeps what is.
     """
     library()
     listed = [_Listed.of(Path(path)) for path in paths]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .._core import checks
 from ..serialization import write_atomically
-from .grid import RESOLUTION, swinging, swung
+from ._midi.grid import RESOLUTION, swinging, swung
+from ._midi.tracks import DRUMS, MARKED
 from .midi import library
-from .midi_tracks import DRUMS, MARKED
 from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece, separated
 
 _CHANNELS = [channel for channel in range(16) if channel != DRUMS]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 
 if TYPE_CHECKING:
     from .chords import Chord
@@ -90,7 +90,7 @@ class Piece:
     ``metres``, ``tempos`` and ``chords`` are sorted by tick; the first metre and the first tempo begin at tick 0 (4/4 and
     120 quarters a minute where none is given). ``chords`` may be empty: they are then not known. ``length`` in ticks grows
     to where the last note ends. ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth is to be played (see
-    :mod:`fastrnn.music.grid`): the notes themselves lie straight. Raises ValueError for what cannot be.
+    :mod:`fastrnn.music._midi.grid`): the notes themselves lie straight. Raises ValueError for what cannot be.
     """
 
     parts: tuple[Part, ...] = ()

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..checks import describe
+from .._core.checks import describe
 from ..graph import Model
 from ..serialization import FileFormatError, load_arrays
-from ..training import checkpoint, folder
-from ..training.folder import CONFIG, PIECES, SONGS, Kernels, RunError, damaged, read_json
-from . import song_files
-from .jazz_task import Split, make_model
-from .options import JazzOptions
-from .song import Song
+from ..training import checkpoint
+from ..training._run import folder
+from ..training._run.folder import CONFIG, PIECES, SONGS, Kernels, RunError, damaged, read_json
+from ._midi import song_files
+from ._model.jazz_task import Split, make_model
+from ._model.options import JazzOptions
+from ._model.song import Song
 from .tokens import encode_notes
 from .vocabulary import PartVocabulary
 

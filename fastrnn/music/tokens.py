@@ -1,7 +1,7 @@
 """Parts as sequences of tokens and back, in other keys, and the time at each token.
 
-The tokens are those of :class:`fastrnn.music.vocabulary.PartVocabulary`, and :class:`fastrnn.music.grammar.Grammar` says
-which may follow. A part on the grid comes back from its tokens exactly, but for how loud its notes are.
+The tokens are those of :class:`fastrnn.music.vocabulary.PartVocabulary`, and :class:`fastrnn.music._model.grammar.Grammar`
+says which may follow. A part on the grid comes back from its tokens exactly, but for how loud its notes are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from .piece import Note, Part, separated, separated_columns
 from .vocabulary import DURATION, PITCH, SHIFT, UNIT, PartVocabulary
 
@@ -23,7 +23,7 @@ def encode(part: Part, vocabulary: PartVocabulary, *, end: bool = True) -> Ids:
     """The part's tokens, int64 ``[N]``, with the end token unless ``end`` is False.
 
     Raises ValueError for a note outside the vocabulary's range, and for notes that sound together where it is a line
-    (:func:`fastrnn.music.roles.skyline` makes one).
+    (:func:`fastrnn.music._midi.roles.skyline` makes one).
     """
     return encode_notes(*part.arrays()[:3], vocabulary, end=end)
 
@@ -59,8 +59,8 @@ def encode_notes(onset: Ids, duration: Ids, pitch: Ids, vocabulary: PartVocabula
 def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int = 0, velocity: int = 80) -> Part:
     """The part that tokens ``ids`` (integers ``[N]``) stand for. A note at the end that is not complete is left out.
 
-    Tokens after the end do not count. Any sequence under the mask of :class:`fastrnn.music.grammar.Grammar` decodes. Raises
-    ValueError where a token cannot follow the ones before it, TypeError for what are no ids.
+    Tokens after the end do not count. Any sequence under the mask of :class:`fastrnn.music._model.grammar.Grammar` decodes.
+    Raises ValueError where a token cannot follow the ones before it, TypeError for what are no ids.
     """
     ids = _checked(ids, vocabulary)
     kind, value, complete = vocabulary.kinds()[ids], vocabulary.values()[ids], vocabulary.complete()[ids]

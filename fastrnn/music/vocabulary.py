@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 
 UNIT = 48  # ticks: the longest time that one token says
 SHIFT, PITCH, DURATION, END = range(4)  # kinds

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from ..sampling import log_softmax
 
 Array = NDArray[Any]

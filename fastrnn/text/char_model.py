@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, init
+from .. import init
+from .._core import checks
 from ..backends.structs import TrainedModel
+from ..layers._recurrent.base import Recurrent
+from ..layers._recurrent.embedding_table import EmbeddedRecurrent, embedded
+from ..layers._recurrent.inputs import is_ids
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
-from ..layers.door import is_ids
 from ..layers.dropout import Dropout
-from ..layers.embedded import EmbeddedRecurrent, embedded
 from ..layers.recurrent import GRU, LSTM, RNN
-from ..layers.recurrent_base import Recurrent
 from ..losses import class_ids, out_of_range, softmax_cross_entropy
 from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
-from .learning import Learner
+from ._training.learning import Learner
 
 Array = NDArray[Any]
 Backward = Callable[..., tuple[None, Any]]

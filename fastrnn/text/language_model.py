@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from ..sampling import NOTHING, PLAIN, Choice, log_softmax
 from .char_model import CharModel
 from .vocabulary import EOL, Tokens

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .. import checks
-from ..training.options import RunOptions, defaults_of
-from ..training.pace import paced
-from .decoding import text_encoding
+from .._core import checks
+from ..training._run.options import RunOptions, defaults_of
+from ..training._run.pace import paced
+from ._reading.decoding import text_encoding
 from .reading import READINGS, TextFormat
 
 UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
@@ -27,7 +27,7 @@ WORD_DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
-    """What a run is made from, apart from its text; see :class:`fastrnn.training.options.RunOptions`.
+    """What a run is made from, apart from its text; see :class:`fastrnn.training._run.options.RunOptions`.
 
     ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines. ``encoding`` (None:
     UTF-8), ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`. Raises TypeError or ValueError

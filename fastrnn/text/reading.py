@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import corpora
-from .columns import column_of
-from .decoding import TextError as TextError
-from .decoding import decode
-from .scripts import has_spaceless, is_sentence, is_verse, words_in
-from .source import Text as Text
-from .source import large_text
+from ._reading.columns import column_of
+from ._reading.decoding import TextError as TextError
+from ._reading.decoding import decode
+from ._reading.scripts import has_spaceless, is_sentence, is_verse, words_in
+from ._reading.source import Text as Text
+from ._reading.source import large_text
 from .vocabulary import EOL
 
 READINGS = ("lines", "stream")
@@ -123,7 +123,7 @@ def guess(text: str) -> tuple[str, str]:
 
     Lines when at least nine tenths of them have at most three words, with no more than a tenth of blank lines between
     them: a list of names, words, titles. Everything else is a stream. In scripts without spaces, words are as many as the
-    length of a line makes likely (:mod:`fastrnn.text.scripts`). Of a long text the beginning is looked at.
+    length of a line makes likely (:mod:`fastrnn.text._reading.scripts`). Of a long text the beginning is looked at.
     """
     its = "its" if len(text) <= LOOKED_AT else "its first"
     text = text[:LOOKED_AT]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checks import describe
+from .._core.checks import describe
 from ..serialization import FileFormatError, load_arrays, save_arrays
-from ..training import checkpoint, folder
-from ..training.folder import CONFIG, LINES, Kernels, damaged
-from ..training.model_size import check_model, recurrent_count
+from ..training import checkpoint
+from ..training._run import folder
+from ..training._run.folder import CONFIG, LINES, Kernels, damaged
+from ..training._run.model_size import check_model, recurrent_count
+from ._training.novelty import Hashes
 from .char_model import CharModel
 from .language_model import LanguageModel
-from .novelty import Hashes
 from .options import KINDS, TrainOptions
 from .vocabulary import EOL, Tokens, Vocabulary
 from .word_vocabulary import WordVocabulary

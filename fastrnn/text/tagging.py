@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from .reading import TextError, read_file
 
 Array = NDArray[Any]

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from ..console import say
 from ..training import Trainer
+from ..training._run.model_size import TRAINING_COPIES
+from ..training._run.options import make_config, make_optimizer, make_schedule
+from ..training._run.samples import SampleWriter
 from ..training.baselines import baselines
-from ..training.model_size import TRAINING_COPIES
-from ..training.options import make_config, make_optimizer, make_schedule
-from ..training.samples import SampleWriter
-from .batching import LineBatches, StreamBatches
-from .char_task import CharTask
-from .decoding import TextError
-from .encoding import CharEncoder, WordEncoder
-from .evaluation import LineEvaluation, StreamEvaluation
-from .ids import Lines, blocks
+from ._reading.decoding import TextError
+from ._reading.encoding import CharEncoder, WordEncoder
+from ._reading.source import Text
+from ._reading.token_ids import Lines, blocks
+from ._training.batching import LineBatches, StreamBatches
+from ._training.char_task import CharTask
+from ._training.evaluation import LineEvaluation, StreamEvaluation
 from .language_model import LanguageModel, start_of_stream
 from .options import TrainOptions, WordOptions
 from .run_folder import make_model
-from .source import Text
 from .vocabulary import Tokens
 from .word_vocabulary import WordVocabulary
 
@@ -60,8 +60,8 @@ def prepare(text: Text, options: TrainOptions, rng: np.random.Generator, near: P
 
     A vocabulary of characters is that of the whole text, held-out part included; words are chosen by the part trained on.
     A stream holds out its end; of lines a random choice is held out, the same for the same seed. The ids of a large text
-    are in a file on the disk of ``near`` (see :class:`fastrnn.text.ids.IdWriter`). Raises TextError when there is too little
-    text to split, OSError.
+    are in a file on the disk of ``near`` (see :class:`fastrnn.text._reading.token_ids.IdWriter`). Raises TextError when
+    there is too little text to split, OSError.
     """
     make = _prepare_lines if options.reading == "lines" else _prepare_stream
     return make(text, options, rng, near)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from .tokens import UNK
 
 Ids = NDArray[np.int32]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks
+from .._core import checks
 from .tokens import EOS, UNK, Detokenizer, tokenize
 from .vocabulary import EmptyVocabulary, Ids, Tokens
 

@@ -1,16 +1,16 @@
 """Training: examples and :func:`fit`; the loop, its checkpoints, learning-rate schedules and callbacks."""
 
 from . import checkpoint, schedules
+from ._data.examples import Batch, Examples
+from ._run.run_state import Info, Result
 from .callbacks import LossCurve, Progress, ProgressBar
 from .checkpoint import Checkpoint, CheckpointError
-from .config import LoopConfig, Task
-from .examples import Batch, Examples
 from .fitting import fit
 from .history import CSVLogger, History
 from .inference import evaluate, predict
 from .loop import Trainer
-from .monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
-from .record import Info, Result
+from .metric_callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from .task import LoopConfig, Task
 
 __all__ = [
     "Batch",

@@ -11,14 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..bar import start_bar
+from .._core.progress_bar import start_bar
 from ..console import is_terminal, note, say
-from . import metrics, plots
-from .record import Info
+from ._run import metrics_file as metrics
+from ._run import plots
+from ._run.run_state import Info
 
 if TYPE_CHECKING:
-    from .config import LoopConfig
     from .loop import Trainer
+    from .task import LoopConfig
 
 REFRESH_SECONDS = 0.1  # of the bar
 LINE_SECONDS = 10.0  # where there is no bar

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import describe
+from .._core.checks import describe
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 
 if TYPE_CHECKING:
-    from ..layers.parameter import Parameter
+    from .._core.parameter import Parameter
 
 Array = NDArray[Any]
 

@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import checks, optim
+from .. import optim
+from .._core import checks
 from ..console import note
 from ..layers.base import Layer
 from ..serialization import PathLike
-from . import listeners, schedules
-from .config import LoopConfig
-from .examples import Batch, Examples
+from . import schedules
+from ._data.examples import Batch, Examples
+from ._data.output_axes import keywords
+from ._data.targets import check_counted, check_steps
+from ._data.time_layout import laid_out
+from ._run import listeners
 from .history import History
 from .inference import measure
-from .layouts import laid_out
 from .loop import LAST, Trainer
 from .objectives import Means, Objective, check_class_ids
-from .outputs import keywords
 from .schedules import Schedule
-from .targets import check_counted, check_steps
+from .task import LoopConfig
 
 if TYPE_CHECKING:
-    from ..layers.parameter import Parameter
+    from .._core.parameter import Parameter
 
 OPTIMIZERS = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
 DEFAULT_LR = 1e-3

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import checks
+from .._core import checks
 from ..serialization import PathLike, write_atomically
-from .record import Info
+from ._run.run_state import Info
 
 if TYPE_CHECKING:
     from .loop import Trainer

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..layers._symbolic.symbols import Spec, flat, mapped
+from ..layers._symbolic.time_axes import lengths_of
 from ..layers.base import Layer
-from ..layers.symbols import Spec, flat, mapped
-from ..layers.time_axes import lengths_of
-from .examples import Examples
-from .layouts import laid_out
+from ._data.examples import Examples
+from ._data.output_axes import keywords, output_specs
+from ._data.targets import check_steps
+from ._data.time_layout import laid_out
 from .objectives import Means, Objective, check_class_ids
-from .outputs import keywords, output_specs
-from .targets import check_steps
 
 Array = NDArray[Any]
 

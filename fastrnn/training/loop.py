@@ -10,17 +10,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import checks
+from .._core import checks
 from ..gradients import NonFiniteLoss, check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
-from . import checkpoint, listeners, metrics, pace
+from . import checkpoint
+from ._run import listeners, pace
+from ._run import metrics_file as metrics
+from ._run.interrupts import deferred_interrupt
+from ._run.run_state import Info, Result, RunState, Window
 from .checkpoint import CheckpointError
-from .config import LoopConfig, Task
-from .interrupts import deferred_interrupt
-from .record import Info, Result, RunState, Window
 from .schedules import Schedule, TimedSchedule
+from .task import LoopConfig, Task
 
 if TYPE_CHECKING:
-    from ..layers.parameter import Parameter
+    from .._core.parameter import Parameter
     from ..optim import Optimizer
 
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import checks, losses, metrics
+from .. import losses, metrics
+from .._core import checks
 from ..losses import IGNORED
-from .examples import Batch, Examples
-from .fields import Field
+from ._data.examples import Batch, Examples
+from ._data.padded_field import Field
 
 Array = NDArray[Any]
 Loss = Callable[[Any, Any, Any], tuple[float, Any]]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .. import checks
+from .._core import checks
 
 Schedule = Callable[[int], float]
 WARMUP_SHARE = 0.1  # of a run, at most

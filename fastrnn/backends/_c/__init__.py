@@ -1,0 +1,1 @@
+"""The backend over the C library of ``csrc/``."""

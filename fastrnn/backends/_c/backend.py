@@ -1,0 +1,156 @@
+"""The C backend: the library of ``csrc/``.
+
+The library allocates nothing. Outputs and tapes come from :mod:`fastrnn._core.memory`; workspaces are kept by each thread
+and grow to the largest size that it needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...sampling import Answer, Request
+from ..base import Backend
+from ..structs import Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
+from .generate import generate
+from .library import (
+    NULL,
+    aligned,
+    ffi,
+    from_buffer,
+    info,
+    isa_names,
+    kept_workspace,
+    lib,
+    pointer,
+    set_isa,
+    settings,
+    take_workspace,
+)
+from .linear import CLinear
+from .stack import Call, Kernel, Prepared, inputs_fields, kernel_of, weights_fields
+from .stream import CStream
+from .train_step import PreparedModel, train_step
+from .training import CTraining
+
+__all__ = ["BACKEND", "info", "isa_names", "set_isa"]
+
+Array = NDArray[Any]
+
+_SPLITS = {lib.FASTRNN_SPLIT_NONE: "none", lib.FASTRNN_SPLIT_BATCH: "batch", lib.FASTRNN_SPLIT_HIDDEN: "hidden"}
+
+
+@dataclass(slots=True)
+class Tape:
+    """What backward needs: the inputs, the packed weights and the library's own tape."""
+
+    kernel: Kernel
+    call: Call
+    packed: Any
+    x: Array
+    memory: Array
+
+
+class C(CLinear, CTraining, Backend):
+    """The backend; see :class:`fastrnn.backends.base.Backend`. Its unit is the whole stack: it has no parts."""
+
+    name = "c"
+
+    def settings(self) -> Any:
+        """The instruction set in use: layouts follow from it."""
+        return settings.isa
+
+    def prepare(self, spec: StackSpec, weights: Sequence[Weights]) -> Prepared:  # type: ignore[override]
+        """Pack the weights when they are first used."""
+        return Prepared(spec, weights)
+
+    def forward(  # type: ignore[override]
+        self, prepared: Prepared, inputs: Inputs, *, training: bool = False, cell_states: bool = False
+    ) -> Outputs:
+        """Run over time. Written out in one piece: a small step takes as long as a few calls of Python functions."""
+        kernel, (x, h0, c0, lengths) = prepared.kernel, inputs
+        key = (x.shape, training, lib.fastrnn_get_num_threads())
+        call = (kernel.calls.get(key) if lengths is None else None) or kernel.call(key, lengths)
+        packed = (None if training else prepared.ready) or prepared.packed(training)
+        dtype, empty = kernel.dtype, call.empty
+        y, h_n = empty(call.y, dtype), empty(call.h, dtype)
+        c_n = empty(call.c, dtype) if call.c else None
+        c = empty(call.cells, dtype) if cell_states and call.c else None
+        memory = aligned(call.tape) if training else None
+        output = (
+            from_buffer(y),
+            from_buffer(h_n),
+            NULL if c_n is None else from_buffer(c_n),
+            NULL if c is None else from_buffer(c),
+        )
+        given = (
+            NULL if call.ids else from_buffer(x),
+            from_buffer("int64_t[]", x) if call.ids else NULL,
+            NULL if h0 is None else from_buffer(h0),
+            NULL if c0 is None else from_buffer(c0),
+        )
+        tape = NULL if memory is None else from_buffer(memory)
+        enough = kept_workspace.size >= call.workspace
+        workspace = kept_workspace.pointer if enough else take_workspace(call.workspace)
+        lib.fastrnn_forward(kernel.stack, packed, call.batch, [given], [output], tape, workspace)
+        return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
+
+    def backward(  # type: ignore[override]
+        self, tape: Tape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True
+    ) -> Gradients:
+        """Compute all gradients; the tape is used up."""
+        kernel, call = tape.kernel, tape.call
+        stack, dtype, empty = kernel.stack, kernel.dtype, call.empty
+        dx = empty(call.dx, dtype) if need_dx and not call.ids else None
+        dh0 = empty(call.h, dtype)
+        dc0 = empty(call.c, dtype) if call.c else None
+        lib.fastrnn_backward(
+            stack,
+            tape.packed,
+            call.batch,
+            [inputs_fields(tape.x)],
+            [[pointer(a) for a in dout]],
+            [[pointer(a) for a in (dx, dh0, dc0)]],
+            [weights_fields(own) for own in gradients],
+            ffi.from_buffer(tape.memory),
+            take_workspace(lib.fastrnn_backward_workspace_size(stack, call.batch, call.ids)),
+        )
+        return Gradients(dx, dh0, dc0)
+
+    def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
+        """Return what forward would use now."""
+        stack, batch = kernel_of(spec, settings.isa).stack, [{"T": T, "B": B}]
+        isa = ffi.string(lib.fastrnn_isa_name(stack.isa)).decode()
+        layers_at_once = lib.fastrnn_plan_layers(stack, batch)
+        if layers_at_once > 1:
+            return [Plan(self.name, isa, "none", 1, layers_at_once)] * spec.parts
+        plans = []
+        for layer in range(spec.layers):
+            split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
+            at_once = lib.fastrnn_plan(stack, layer, batch, False, split, threads)
+            plans += [Plan(self.name, isa, _SPLITS[split[0]], threads[0], at_once)] * spec.directions
+        return plans
+
+    def stream(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> CStream:  # type: ignore[override]
+        """Lay the stack out, to be fed step by step."""
+        return CStream(prepared, ids, h0, c0)
+
+    def generate(self, prepared: Prepared, request: Request) -> Answer:  # type: ignore[override]
+        """Run the whole sampling loop in the library, one sample after another."""
+        return generate(prepared, request)
+
+    def prepare_model(self, model: TrainedModel) -> PreparedModel:
+        """Return the model as the library takes it."""
+        return PreparedModel(model)
+
+    def train_step(  # type: ignore[override]
+        self, prepared: PreparedModel, inputs: Inputs, targets: Array, ignore_index: int
+    ) -> tuple[float, Array, Array | None] | None:
+        """Run the step in one call of the library."""
+        return train_step(prepared, inputs, targets, ignore_index)
+
+
+BACKEND = C()

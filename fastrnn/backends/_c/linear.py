@@ -1,0 +1,66 @@
+"""The linear layer of the C library."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..._core.memory import empty
+from .library import DTYPES, aligned, ffi, from_buffer, lib, pointer, settings, take_workspace
+
+Array = NDArray[Any]
+
+MOST_CALLS = 256  # sizes that are remembered
+
+
+class PreparedLinear:
+    """A linear layer with packed weights."""
+
+    __slots__ = ("out_features", "packed", "sizes")
+
+    def __init__(self, weight: Array, bias: Array | None) -> None:
+        self.out_features, in_features = weight.shape
+        self.sizes = (settings.isa, DTYPES[weight.dtype.name], in_features, self.out_features)
+        self.packed = from_buffer(aligned(lib.fastrnn_linear_packed_size([self.sizes], True)))
+        lib.fastrnn_linear_pack([self.sizes], pointer(weight), pointer(bias), True, self.packed)
+
+    def call(self, N: int, backward: bool) -> tuple[Any, Any]:
+        """The layer as one call sees it, with its number of threads, and a workspace for that."""
+        linear, size = linear_call(self.sizes, lib.fastrnn_get_num_threads(), N, backward)
+        return linear, take_workspace(size)
+
+
+class CLinear:
+    """The linear part of :class:`fastrnn.backends.base.Backend`."""
+
+    def prepare_linear(self, weight: Array, bias: Array | None) -> PreparedLinear:
+        """Pack the weights."""
+        return PreparedLinear(weight, bias)
+
+    def linear_forward(self, prepared: PreparedLinear, x: Array) -> Array:
+        """y."""
+        N = len(x)
+        linear, workspace = prepared.call(N, False)
+        y = empty((N, prepared.out_features), x.dtype)
+        lib.fastrnn_linear_forward(linear, prepared.packed, N, pointer(x), pointer(y), workspace)
+        return y
+
+    def linear_backward(
+        self, prepared: PreparedLinear, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
+    ) -> Array | None:
+        """dx; adds into dW and db."""
+        N = len(x)
+        linear, workspace = prepared.call(N, True)
+        dx = empty(x.shape, x.dtype) if need_dx else None
+        arrays = [pointer(a) for a in (x, dy, dx, dW, db)]
+        lib.fastrnn_linear_backward(linear, prepared.packed, N, *arrays, workspace)
+        return dx
+
+
+@lru_cache(MOST_CALLS)
+def linear_call(sizes: tuple[int, int, int, int], threads: int, N: int, backward: bool) -> tuple[Any, int]:
+    """A linear layer (isa, dtype, I, O) for so many threads, and the workspace that N rows take."""
+    linear = ffi.new("fastrnn_linear *", (*sizes, threads))
+    return linear, lib.fastrnn_linear_workspace_size(linear, N, backward)

@@ -1,0 +1,131 @@
+"""A stack as the C library sees it, and what it needs to know before a call of some size: kept, as sizes come again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._core import memory
+from ..structs import CellSpec, StackSpec, Weights
+from .library import DTYPES, NULL, aligned, ffi, from_buffer, int64s, lib, pointer, settings
+
+Array = NDArray[Any]
+
+MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are remembered
+
+
+def _cell(spec: CellSpec) -> int:
+    """Return the library's number for the cell's variant."""
+    if spec.cell == "rnn":
+        name = "RNN_TANH" if spec.nonlinearity == "tanh" else "RNN_RELU"
+    elif spec.cell == "gru":
+        name = "GRU_NO_RESET" if not spec.reset_gate else "GRU" if spec.reset_after else "GRU_RESET_BEFORE"
+    else:
+        name = "LSTM_PEEPHOLE" if spec.peephole else "LSTM"
+    return int(getattr(lib, f"FASTRNN_{name}"))
+
+
+class Call:
+    """A batch with a number of threads, and what follows: sizes of memory, the outputs' shapes, where to get them.
+
+    Backward of a call uses the same one: what was sized for a number of threads must run with it.
+    """
+
+    __slots__ = ("batch", "c", "cells", "dx", "empty", "h", "ids", "lengths", "tape", "workspace", "y")
+
+    def __init__(
+        self, kernel: Kernel, shape: tuple[int, ...], training: bool, threads: int, lengths: Array | None = None
+    ) -> None:
+        spec, cell, (T, B) = kernel.spec, kernel.spec.cell, shape[:2]
+        self.ids = len(shape) == 2
+        self.lengths = lengths  # the batch points into it
+        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads))
+        self.y, self.h = (T, B, spec.directions * cell.output_size), (spec.parts, B, cell.output_size)
+        self.c = (spec.parts, B, cell.hidden_size) if cell.cell == "lstm" else None
+        self.cells, self.dx = (T, B, spec.directions * cell.hidden_size), (T, B, cell.input_size)
+        largest = T * B * max(spec.directions * cell.hidden_size, cell.input_size) * kernel.dtype.itemsize
+        # What memory.empty does for small arrays, without asking each time.
+        self.empty: Any = np.empty if largest < memory.SMALLEST_POOLED else memory.empty
+        self.workspace = lib.fastrnn_forward_workspace_size(kernel.stack, self.batch, self.ids, training)
+        self.tape = lib.fastrnn_tape_size(kernel.stack, self.batch, self.ids) if training else 0
+
+
+class Kernel:
+    """A stack on an instruction set, whatever its weights, and the calls of it so far."""
+
+    __slots__ = ("calls", "dtype", "spec", "stack")
+
+    def __init__(self, spec: StackSpec, isa: int) -> None:
+        self.spec = spec
+        cell = spec.cell
+        self.dtype = np.dtype(cell.dtype)
+        sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
+        fields = (isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions, *sizes)
+        self.stack = ffi.new("fastrnn_stack *", fields)
+        self.calls: dict[Any, Call] = {}
+
+    def call(self, key: tuple[tuple[int, ...], bool, int], lengths: Array | None) -> Call:
+        """Return a new call for x of a shape, ``training`` and a number of threads; it is kept if there are no lengths."""
+        call = Call(self, *key, lengths)
+        return call if lengths is not None else remember(self.calls, key, call)
+
+
+def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
+    """Keep ``call`` for the next time, and return it."""
+    if len(calls) >= MOST_CALLS:
+        calls.clear()
+    calls[key] = call
+    return call
+
+
+@lru_cache(MOST_KERNELS)
+def kernel_of(spec: StackSpec, isa: int) -> Kernel:
+    """Return the one kernel of a stack, whatever its weights."""
+    return Kernel(spec, isa)
+
+
+class Prepared:
+    """A stack with packed weights: for inference at once, for training when a tape is first asked for.
+
+    ``ready`` are the packed weights for inference, or None before their first use.
+    """
+
+    __slots__ = ("_training", "kernel", "ready", "weights")
+
+    def __init__(self, spec: StackSpec, weights: Sequence[Weights]) -> None:
+        self.kernel = kernel_of(spec, settings.isa)
+        self.weights = weights
+        self.ready: Any = None
+        self._training: Any = None
+
+    def packed(self, training: bool) -> Any:
+        """Return the packed weights. Two threads may both pack for the first time; either result serves."""
+        packed = self._training if training else self.ready
+        if packed is None:
+            packed = self._pack(training)
+            if training:
+                self._training = packed
+            if not training or self.ready is None:
+                self.ready = packed  # those for training serve inference too
+        return packed
+
+    def _pack(self, training: bool) -> Any:
+        stack = self.kernel.stack
+        packed = from_buffer(aligned(lib.fastrnn_packed_size(stack, training)))
+        lib.fastrnn_pack(stack, [weights_fields(weights) for weights in self.weights], training, packed)
+        return packed
+
+
+def inputs_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
+    """Return the fields of a fastrnn_inputs, for the length of one call: lists cost less there than structures."""
+    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
+    return dense, ids, h0, c0
+
+
+def weights_fields(w: Weights) -> list[Any]:
+    """Return the fields of a fastrnn_weights or fastrnn_weight_gradients, likewise."""
+    return [pointer(a) for a in (w.W, w.R, w.b_ih, w.b_hh, w.peephole, w.projection)]

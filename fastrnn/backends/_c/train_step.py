@@ -1,0 +1,68 @@
+"""A training step of a language model as one call of the C library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..structs import Inputs, TrainedModel
+from .library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
+from .stack import kernel_of, remember, weights_fields
+
+Array = NDArray[Any]
+
+
+class StepCall:
+    """A batch with a number of threads, how its loss is computed, and the workspace that it takes."""
+
+    __slots__ = ("batch", "how", "lengths", "workspace")
+
+    def __init__(self, model: PreparedModel, T: int, B: int, threads: int, ignore: int, lengths: Array | None) -> None:
+        stack = model.kernel.stack
+        self.lengths = lengths  # the batch points into it
+        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), False, threads))
+        self.how = ffi.new("fastrnn_cross_entropy *", (stack.isa, stack.dtype, True, T * B, len(model.parts.weight), ignore))
+        self.workspace = lib.fastrnn_train_step_workspace_size(model.pointer, self.batch, self.how)
+
+
+class PreparedModel:
+    """A model as the library takes it; ``parts`` keeps the memory that the pointers lead to."""
+
+    __slots__ = ("_alive", "calls", "kernel", "parts", "pointer")
+
+    def __init__(self, parts: TrainedModel) -> None:
+        self.parts, self.kernel = parts, kernel_of(parts.stack, settings.isa)
+        weights = ffi.new("fastrnn_weights[]", [weights_fields(own) for own in parts.weights])
+        gradients = ffi.new("fastrnn_weight_gradients[]", [weights_fields(own) for own in parts.gradients])
+        output = [pointer(array) for array in (parts.weight, parts.bias, parts.dweight, parts.dbias)]
+        self.pointer = ffi.new("fastrnn_trained_model *", (self.kernel.stack, weights, gradients, *output))
+        self._alive = weights, gradients
+        self.calls: dict[Any, StepCall] = {}
+
+    def call(self, ids: Array, ignore_index: int, lengths: Array | None) -> StepCall:
+        """Return the call for ids like these, with the number of threads now."""
+        T, B = ids.shape
+        key = T, B, lib.fastrnn_get_num_threads(), ignore_index
+        if lengths is not None:
+            return StepCall(self, *key, lengths)
+        return self.calls.get(key) or remember(self.calls, key, StepCall(self, *key, None))
+
+
+def train_step(
+    model: PreparedModel, inputs: Inputs, targets: Array, ignore_index: int
+) -> tuple[float, Array, Array | None] | None:
+    """Return loss, h_n and c_n; None for a target out of range."""
+    ids, h0, c0, lengths = inputs
+    call, spec = model.call(ids, ignore_index, lengths), model.kernel.spec
+    B, dtype = ids.shape[1], model.kernel.dtype
+    h_n = np.empty((spec.layers, B, spec.cell.output_size), dtype)
+    c_n = np.empty((spec.layers, B, spec.cell.hidden_size), dtype) if spec.cell.cell == "lstm" else None
+    given = [(NULL, int64s(ids), pointer(h0), pointer(c0))]
+    output = [(NULL, from_buffer(h_n), pointer(c_n), NULL)]
+    workspace = take_workspace(call.workspace)
+    loss = lib.fastrnn_train_step(
+        model.pointer, call.batch, call.how, given, int64s(targets), NULL, output, workspace
+    )  # fmt: skip
+    return None if loss == -1 else (loss, h_n, c_n)

@@ -1,0 +1,1 @@
+"""The backend whose kernels Numba compiles."""

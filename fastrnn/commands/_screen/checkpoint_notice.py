@@ -1,0 +1,27 @@
+"""The notice of a run that has no best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...console import note
+
+
+def tell_checkpoint(folder: Path) -> None:
+    """Say so if a run has only its last weights, because it was stopped before its first evaluation.
+
+    Raises RunError and CheckpointError as the loading of the run does.
+    """
+    from ...training._run.folder import best_checkpoint, damaged
+    from ...training.checkpoint import load
+    from ...training.loop import LAST
+
+    path = best_checkpoint(folder)
+    if path.name != LAST:
+        return
+    with damaged(path):
+        step = int(load(path).state["trainer"]["step"])
+    note(
+        f"{folder} was stopped before its first evaluation and has no best weights: {LAST} is used, "
+        f"of {step} training step{'s' * (step != 1)}"
+    )

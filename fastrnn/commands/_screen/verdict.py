@@ -1,0 +1,90 @@
+"""The verdict of ``fastrnn score`` on several texts: which is more probable, or why they cannot be compared."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ...text.tokens import UNK
+
+if TYPE_CHECKING:
+    from ...text.language_model import Score
+
+NAMED = 20  # texts that a line names by their numbers
+
+
+def verdict(scores: list[Score], unit: str, ends: bool) -> str:
+    """Return a line on two texts or more, empty where there is nothing to say.
+
+    ``unit`` is ``"word"`` or ``"character"``; ``ends`` says that the last token of each score is the end, which no text
+    loses. ``<UNK>`` has the probability of all unknown words together, so the texts are compared only if they lost the same
+    words to it, or if they have it at the same places: then over the words that both have.
+    """
+    if len(scores) > 2:
+        return _of_many(scores, unit)
+    first, second = scores
+    if Counter(first.unknown) == Counter(second.unknown):
+        lost = f"; {_lost(scores, unit, ends)}, the same" if first.unknown else ""
+        return _ratio(first.log_probability, second.log_probability) + _lengths(first, second, unit) + lost
+    places = [[token == UNK for token in score.tokens] for score in scores]
+    if places[0] == places[1] and not all(places[0][: len(places[0]) - ends]):
+        known = [score.log_probabilities[[not lost for lost in places[0]]] for score in scores]
+        over = f"over the {len(known[0])} {unit}s that both have{', the end included' if ends else ''}, "
+        return f"{over}{_ratio(*(part.sum() for part in known))}; {_lost(scores, unit, ends)}, at the same places"
+    other = ", not the same" if len(first.unknown) == len(second.unknown) else ""
+    return f"the two cannot be compared: {_lost(scores, unit, ends)}{other}, and {UNK} stands for any unknown {unit}"
+
+
+def lost(score: Score, unit: str, ends: bool) -> str:
+    """Return how many words of a text became ``<UNK>``, such as ``"2 of 7 words"``."""
+    total = len(score.tokens) - ends
+    return f"{len(score.unknown)} of {total} {unit}{'s' * (total != 1)}"
+
+
+def probability(log_probability: float) -> str:
+    """Return exp of it with three digits, however small or large it is."""
+    exponent = log_probability / math.log(10)
+    if -5 < exponent < 5:
+        return f"{math.exp(log_probability):.3g}"
+    whole = math.floor(exponent)
+    mantissa = f"{10 ** (exponent - whole):.2f}"
+    return f"{mantissa}e{whole:+03d}" if mantissa != "10.00" else f"1.00e{whole + 1:+03d}"
+
+
+def _ratio(first: float, second: float) -> str:
+    if probability(abs(first - second)) == "1":
+        return "both are equally probable"
+    more, less = ("first", "second") if first >= second else ("second", "first")
+    return f"the {more} is {probability(abs(first - second))} times as probable as the {less}"
+
+
+def _lengths(first: Score, second: Score, unit: str) -> str:
+    """Return what texts of different lengths are compared by, as every word more makes a text less probable."""
+    if len(first.tokens) == len(second.tokens):
+        return ""
+    perplexities = f"{first.perplexity:.2f} and {second.perplexity:.2f}"
+    return f" (their lengths differ: by the {unit}, the perplexities {perplexities} compare)"
+
+
+def _lost(scores: list[Score], unit: str, ends: bool) -> str:
+    first, second = (lost(score, unit, ends) for score in scores)
+    return f"each lost {first} to {UNK}" if first == second else f"the first lost {first} to {UNK}, the second {second}"
+
+
+def _of_many(scores: list[Score], unit: str) -> str:
+    losers = sum(bool(score.unknown) for score in scores)
+    if not losers:
+        return ""
+    alike: dict[frozenset[tuple[str, int]], list[int]] = {}  # the numbers of the texts, by what they lost
+    for number, score in enumerate(scores, 1):
+        alike.setdefault(frozenset(Counter(score.unknown).items()), []).append(number)
+    if len(alike) == 1:
+        return f"all texts lost the same {unit}s to {UNK}: they can be compared"
+    groups = [numbers for numbers in alike.values() if len(numbers) > 1]
+    if sum(map(len, groups)) > NAMED:
+        return f"{losers} of {len(scores)} texts lost {unit}s to {UNK}: compare only texts that lost the same ones"
+    if not groups:
+        return f"no two texts lost the same {unit}s to {UNK}: none of them can be compared"
+    named = "; ".join(f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}" for numbers in groups)
+    return f"only texts that lost the same {unit}s to {UNK} can be compared: {named}"

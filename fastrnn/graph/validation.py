@@ -1,0 +1,151 @@
+"""What comes into a model and leaves it: arrays checked against the inputs' symbols, lengths, and clean padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.checks import GRAPH_DTYPE, describe, dtype_hint
+from .._stack_validation import check_lengths
+from ..layers._symbolic.padding import Padding
+from ..layers._symbolic.symbols import Axis, Nest, Spec, is_nested
+from ..layers._symbolic.time_axes import lengths_of
+
+Array = NDArray[Any]
+DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
+Lengths = dict[Axis, Array]  # by time axis
+Sizes = dict[Axis, int]  # of the variable axes
+
+
+def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
+    """The arrays of a call as a list, in the order of the names, which are nested as the model's inputs are.
+
+    Raises TypeError when there are more or fewer.
+    """
+    wanted = names if isinstance(names, tuple) else (names,)
+    if len(arrays) == len(wanted) and not any(map(is_nested, wanted)):
+        return list(arrays)
+    if len(arrays) != len(wanted):
+        expected = ", ".join(map(_shown, wanted))
+        raise TypeError(f"{what} takes {len(wanted)} ({expected}), got {len(arrays)}")
+    found: list[Any] = []
+    for name, value in zip(wanted, arrays, strict=True):
+        if is_nested(name):
+            if not is_nested(value):
+                raise TypeError(f"{_shown(name)} must be a tuple of {len(name)}, got {describe(value)}")
+            found += arranged(name, tuple(value), _shown(name))
+        else:
+            found.append(value)
+    return found
+
+
+def _shown(name: Nest) -> str:
+    return f"({', '.join(map(_shown, name))})" if is_nested(name) else str(name)
+
+
+def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
+    """An array that fits its spec, where a float dtype is exact and ids are of any integer dtype.
+
+    ``sizes`` has those of the variable axes that are known already, and is added to. B may be 0. Raises TypeError or
+    ValueError.
+    """
+    wanted = DTYPES[spec.dtype]  # two dtypes are compared in half of the time that a name takes
+    right = isinstance(value, np.ndarray) and (value.dtype == wanted or (wanted.kind == "i" and value.dtype.kind in "iu"))
+    if not right or value.ndim != len(spec.shape):
+        raise (ValueError if right else TypeError)(_expected(name, spec, value))
+    for axis, size in zip(spec.shape, value.shape, strict=True):
+        known = axis if isinstance(axis, int) else sizes.setdefault(axis, size)
+        if size != known:
+            why = f", where {axis} = {known} in another input" if isinstance(axis, str) else ""
+            raise ValueError(_expected(name, spec, value) + why)
+    if not value.size and any(not size for axis, size in zip(spec.shape, value.shape, strict=True) if axis != "B"):
+        raise ValueError(_expected(name, spec, value) + ": no axis but B may be 0 long")
+    array: Array = value
+    return array
+
+
+def fits(value: object, shape: tuple[int, ...], dtype: str) -> bool:
+    """Whether this is an array of this shape and dtype."""
+    return isinstance(value, np.ndarray) and value.shape == shape and value.dtype == DTYPES[dtype]
+
+
+def _expected(name: str, spec: Spec, value: object) -> str:
+    kind = "an array of integers" if spec.dtype.startswith("int") else f"a {spec.dtype} array"
+    hint = dtype_hint(name, value, spec.dtype, GRAPH_DTYPE) if spec.dtype in ("float32", "float64") else ""
+    return f"{name} must be {kind} of shape {spec.axes}, got {describe(value)}{hint}"
+
+
+def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
+    """lengths as int64 ``[B]`` by time axis; without those that are all T. Raises TypeError or ValueError.
+
+    ``axes`` are the time axes of the inputs. Where there is one, ``lengths`` may be its array.
+    """
+    if lengths is None:
+        return {}
+    if not axes:
+        raise ValueError(f"lengths must be None: no input has a variable time axis, got {describe(lengths)}")
+    if not isinstance(lengths, Mapping):
+        if len(axes) > 1:
+            expected = "{" + ", ".join(f"{axis!r}: ..." for axis in axes) + "}"
+            raise ValueError(f"lengths must say which time axis they are of, {expected}, got {describe(lengths)}")
+        lengths = {axes[0]: lengths}
+    found: Lengths = {}
+    for axis, value in lengths.items():
+        if axis not in axes:
+            raise ValueError(f"lengths must be of the time axes {', '.join(axes)}, got some of {describe(axis)}")
+        try:
+            checked = check_lengths(value, sizes[axis], sizes["B"])
+        except (TypeError, ValueError) as error:
+            raise type(error)(str(error) if len(axes) == 1 else f"lengths[{axis!r}]: {error}") from None
+        if checked is not None:
+            found[axis] = checked
+    return found
+
+
+class Paddings:
+    """The positions past the lengths of one call, in arrays that have a time axis."""
+
+    def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
+        self._lengths = lengths
+        self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items()}
+
+    def cleared(self, array: Array | None, spec: Spec) -> Array | None:
+        """An output or a gradient, zero in the padding: a copy, or itself where it has none."""
+        padding = self._of(array, spec)
+        return array if padding is None or array is None else padding.cleared(array)
+
+    def filled(self, array: Array | None, spec: Spec) -> Array | None:
+        """An input, its last steps in the padding: a copy, or itself where it has none."""
+        padding = self._of(array, spec)
+        return array if padding is None or array is None else padding.filled(array)
+
+    def _of(self, array: Array | None, spec: Spec) -> Padding | None:
+        axis = spec.time
+        if axis is None or array is None or axis in self._of_axes:
+            return None if axis is None else self._of_axes.get(axis)
+        lengths = lengths_of(axis, self._lengths)  # of a slice of time
+        return None if lengths is None else Padding(lengths, len(array))
+
+
+def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
+    """The sizes of the variable axes of a call's inputs, which are checked. Raises TypeError or ValueError."""
+    sizes: Sizes = {}
+    for name, value, spec in zip(names, values, specs, strict=True):
+        check_array(name, value, spec, sizes)
+    return sizes
+
+
+def shape_of(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
+    """The shape of an array of this spec; None if an axis is unknown."""
+    shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
+    return None if None in shape else shape  # type: ignore[return-value]
+
+
+def zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
+    """Apply a function to the leaves of two nests of the form of ``specs``; leaves of ``gradients`` may be None."""
+    if isinstance(specs, Spec):
+        return function(gradients, specs)
+    return tuple(zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

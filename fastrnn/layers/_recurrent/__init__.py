@@ -1,0 +1,1 @@
+"""Recurrent layers and cells over the backends' stacks."""

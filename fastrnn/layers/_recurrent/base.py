@@ -1,0 +1,332 @@
+"""What RNN, GRU and LSTM share: torch.nn's options and semantics around a stack of kernels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import backends, init
+from ..._core import checks
+from ..._core.parameter import GradientLock, Parameter
+from ..._stack_validation import check_lengths
+from ...backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
+from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
+from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
+from .merge_and_dropout import MERGES, Around, DroppedPart
+from .part import Part, PartsLayer, shown_options
+from .part_stack import PartStack, around_backward, around_forward
+from .stepper import Stepper
+
+Array = NDArray[Any]
+# h for RNN and GRU, (h, c) for LSTM: torch's.
+State = Any
+Backward = Callable[..., tuple[Array | None, State]]
+RunBackward = Callable[[OutputGradients, bool], Any]  # of arrays as the kernels have them
+
+# Attributes by the arguments' names, for repr.
+_OPTIONS = (
+    *("num_layers", "bias", "batch_first", "dropout", "bidirectional"),
+    *("merge", "input_dropout", "recurrent_dropout"),
+)
+
+
+class Recurrent(PartsLayer):
+    """What RNN, GRU and LSTM share.
+
+    Calling the layer runs inference, ``y, state = layer(x, state=None, lengths=None)``. For training, ``(y, state),
+    backward = layer.forward(x, state, lengths)`` and then, once, ``dx, dstate = backward(dy, dstate=None)``, which
+    adds into ``p.grad`` of each parameter; either gradient may be None for zero, and ``need_dx=False`` leaves dx out.
+    x and the parameters must stay as they are until backward has run.
+
+    ``x``
+        ``[T, B, I]``, with ``batch_first`` ``[B, T, I]``, unbatched ``[T, I]``, of the layer's dtype; or integer
+        token ids ``[T, B]``, ``[B, T]``, ``[T]`` in -1..I-1, which stand for one-hot vectors (-1 for the zero vector)
+        that are never built. The dx of ids is None.
+    ``state``
+        ``h [L*D, B, Y]`` for RNN and GRU, ``(h, c)`` with ``c [L*D, B, H]`` for LSTM; unbatched without B; None is
+        zeros. Y is the projection size if there is one, else H. ``batch_first`` leaves states alone, as in torch.
+    ``lengths``
+        integers ``[B]``, each 0..T, in any order; None is T for all. Past its length a sequence's y is zero and its
+        dy is ignored; its final state is that at its last step, where the reverse direction starts. A sequence of length 0
+        has its initial state as its final one. T is at least 1, as in torch; B may be 0.
+    ``y``
+        ``[T, B, D*Y]``, laid out as x; with ``batch_first`` it is a view with swapped strides, as in torch.
+
+    Options beside torch's: ``dtype`` float32 or float64; ``rng``, a numpy Generator or a seed, draws the initial
+    values, U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` gives another);
+    ``backend`` names one, and None is the one in use at each call.
+
+    ``merge``
+        how the two directions' outputs become one, in each layer of the stack: ``"concat"``, torch's, side by side;
+        ``"sum"``, ``"mul"``, ``"average"``, element by element, so that y is ``[T, B, Y]`` and the next layer's I is Y.
+        Final states and the cell states of all steps stay apart.
+    ``input_dropout``
+        the probability at which each layer's input loses a feature in training: a mask ``[B, I]`` of each call, the same at
+        all steps (Gal & Ghahramani 2016; :class:`fastrnn.VariationalDropout`). x must be vectors in training. Torch's
+        ``dropout`` is another one: it acts between layers, with a mask for each step.
+    ``recurrent_dropout``
+        the probability at which ``h_{t-1}`` loses a feature before the recurrent product, in training: a mask m ``[Y]`` of
+        each call, layer and direction, the same at all steps *and for all sequences of the batch*, where Gal & Ghahramani
+        draw one for each sequence. So it is a mask of R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels
+        nothing. What a GRU or an LSTM carries on past the product (``z * h``, ``f * c``) is whole.
+
+    Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
+    RuntimeError for a second backward or one after the parameters have changed.
+    """
+
+    cell = ""
+    takes_lengths = True
+    none_is_zero = True
+    takes_need_dx = True
+    # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
+    weight_ih_l0: Parameter
+    weight_hh_l0: Parameter
+    bias_ih_l0: Parameter
+    bias_hh_l0: Parameter
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        merge: str = "concat",
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        dtype: Any = "float32",
+        rng: np.random.Generator | int | None = None,
+        backend: str | None = None,
+        forget_bias: float | None = None,
+        **cell_options: Any,
+    ) -> None:
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.num_layers = checks.positive_int("num_layers", num_layers)
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.merge = checks.choice("merge", merge, MERGES)
+        if merge != "concat" and not bidirectional:
+            raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
+        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
+        self._layouts = LAYOUTS[self.batch_first]
+        self.rng = init.generator(rng)
+        self.backend = backend
+        if backend is not None:
+            backends.load(backend)
+        if dropout and num_layers == 1:
+            warnings.warn("dropout acts between layers: with num_layers=1 it does nothing", stacklevel=3)
+        self._cell_options = cell_options
+        self._lock = GradientLock()
+        self._draw_parts(forget_bias)
+        self._state_sizes = (self.stack.spec.parts, self.stack.spec.cell.output_size, self.hidden_size)  # L*D, Y, H
+        self._embedded: Any = None  # what embedding_table.py makes of this layer and the embedding that feeds it
+
+    def _draw_parts(self, forget_bias: float | None) -> None:
+        """Make the parts, and ``stack``, which runs all of them, or each layer where something acts between layers."""
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        cell = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **self._cell_options)
+        spec = StackSpec(cell, self.num_layers, len(suffixes))
+        above = spec.layer(1)
+        if self.merge != "concat":
+            above = replace(above, input_size=cell.output_size)
+        assert self.rng is not None
+        parts = {}
+        for layer in range(self.num_layers):
+            for suffix in suffixes:
+                name = f"_l{layer}{suffix}"
+                parts[name] = Part.drawn(above if layer else cell, self.bias, name, self.rng, forget_bias)
+        self._name_parts(parts)
+        self.stack = PartStack(spec, list(parts.values()))
+
+    @property
+    def drops(self) -> bool:
+        """Whether training draws any dropout masks."""
+        return bool(self.dropout or self.input_dropout or self.recurrent_dropout)
+
+    @property
+    def all_weights(self) -> list[list[Parameter]]:
+        """The parameters of each layer and direction, in torch's order."""
+        return [list(part.parameters.values()) for part in self.stack.parts]
+
+    def plan(self, T: int, B: int) -> list[Plan]:
+        """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
+        T, B = checks.positive_int("T", T), checks.positive_int("B", B)
+        backend = backends.current(self.backend)
+        stacks = [self.stack] if self.merge == "concat" else self.stack.layers()
+        return [plan for stack in stacks for plan in backend.plan(stack.spec, T, B)]
+
+    def stepper(self, state: State = None) -> Stepper:
+        """One sequence (no batch) from ``state`` (None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
+        return Stepper(self, state)
+
+    @takes_symbols
+    def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
+        """Inference: ``y, state``. See the class for shapes and errors."""
+        try:  # costs an array nothing, where asking what x is would cost it something
+            y, state = self._infer(x, state, lengths)
+            return y, state
+        except TypeError:
+            if not isinstance(x, Symbol):
+                raise
+        y, state = apply(self, x, state, lengths=lengths)
+        return y, state
+
+    def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
+        """Training: ``(y, state), backward``. See the class for shapes and errors."""
+        (y, state), backward = self._train(x, state, lengths)
+        return (y, state), backward
+
+    def infer(self, x: Spec, *state: Nest, **options: Any) -> Nest:
+        """The specs of ``y, state``, for an x with a time axis and a batch. Raises ValueError for others."""
+        if x.shape[:1] != ("B",) if self.batch_first else not x.sequence:
+            axes = "B, T" if self.batch_first else "T, B"
+            raise ValueError(f"x must have the axes [{axes}, I={self.input_size}], or [{axes}] of token ids")
+        return super().infer(x, *state, **options)
+
+    def not_streaming(self) -> str | None:
+        """Why it cannot be run chunk by chunk, None if it can."""
+        return "bidirectional: its reverse direction starts at the end of the sequence" if self.bidirectional else None
+
+    def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Any, State]:  # type: ignore[override]
+        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        return self._stream_through(self, x, state, lengths)
+
+    def _stream_through(self, run: Callable[..., Any], x: Array, state: State, lengths: Any) -> tuple[Any, State]:
+        """What :meth:`stream` gives, by a call of ``run`` in the layer's place; the state is the output's copy."""
+        self.require_streaming()
+        y, state = run(x, state, lengths)
+        return (y, state), mapped(state, np.copy)
+
+    def _infer(
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
+    ) -> tuple[Any, ...]:
+        """Return y and the state, and all cell states if asked for; ``stack`` runs in place of the layer's own."""
+        stack = stack or self.stack
+        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        if self.merge == "concat":
+            out = stack.infer(self.backend, inputs, cell_states)
+        else:
+            around = Around(self.merge)
+            out, _ = around_forward(stack.layers(), self.backend, inputs, around, None, cell_states=cell_states)
+        return self._leave(layout, out)
+
+    def _train(
+        self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
+    ) -> tuple[tuple[Any, ...], Backward]:
+        """Return what inference gives, and backward."""
+        stack = stack or self.stack
+        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        if inputs.x.ndim == 2:
+            if self.input_dropout:
+                raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
+            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it, and the caller may change theirs
+        if self.recurrent_dropout:
+            rng = self.rng
+            assert rng is not None
+            stack = stack.map_parts(lambda part: DroppedPart(part, self.recurrent_dropout, rng))
+        run = self._train_layers if self.merge != "concat" or self.dropout or self.input_dropout else self._train_stack
+        out, run_backward = run(stack, inputs, cell_states)
+
+        def backward(
+            dy: Array | None = None, dstate: State = None, dc: Array | None = None, *, need_dx: bool = True
+        ) -> tuple[Array | None, State]:
+            if dc is not None and out.c is None:
+                raise ValueError("dc needs a forward with return_cell_states=True")
+            dy = layout.check_gradient("dy", dy, out.y, "D*Y")
+            dc = layout.check_gradient("dc", dc, out.c, "D*H")
+            dh_n, dc_n = self._check_state("dstate", dstate, out.y.shape[1], layout)
+            dx, dh0, dc0 = run_backward(OutputGradients(dy, dh_n, dc_n, dc), need_dx)
+            return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
+
+        return self._leave(layout, out), backward
+
+    def _train_stack(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+        """Train all layers as one stack."""
+        out, tape = stack.train(self.backend, inputs, cell_states)
+
+        def backward(dout: OutputGradients, need_dx: bool) -> Any:
+            tape.require_good()
+            with self._lock:
+                return stack.backward(tape, dout, need_dx)
+
+        return out, backward
+
+    def _train_layers(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
+        """Train each layer alone, with dropout and merged directions around it."""
+        around, layers = Around(self.merge, self.dropout, self.input_dropout), stack.layers()
+        out, tapes = around_forward(layers, self.backend, inputs, around, self.rng, training=True, cell_states=cell_states)
+
+        def backward(dout: OutputGradients, need_dx: bool) -> Any:
+            for tape, _, _ in tapes:
+                tape.require_good()
+            with self._lock:
+                return around_backward(layers, tapes, dout, need_dx)
+
+        return out, backward
+
+    def _enter(self, x: Array, state: State, lengths: Any, ids: int) -> tuple[Layout, Inputs]:
+        """Return how x is laid out, and the validated inputs as the kernels take them; token ids lie below ``ids``."""
+        layout, x = arranged(x, self.input_size, self._dtype, self._layouts)
+        T, B = x.shape[:2]
+        if x.ndim == 2:
+            x = checks.ids(x, ids).astype(np.int64, copy=False)
+        if lengths is not None:
+            if not layout.batched:
+                raise ValueError("lengths needs a batch: x is one sequence, without an axis B")
+            lengths = check_lengths(lengths, T, B)
+        h0, c0 = self._check_state("state", state, B, layout)
+        return layout, Inputs(x, h0, c0, lengths)
+
+    def _leave(self, layout: Layout, out: Outputs) -> tuple[Any, ...]:
+        """Return the outputs in the caller's layout."""
+        if layout.plain and out.c is None:
+            return out.y, out.h_n if out.c_n is None else (out.h_n, out.c_n)
+        y, state = layout.outward(out.y), layout.pack_state(out.h_n, out.c_n)
+        return (y, state) if out.c is None else (y, state, layout.outward(out.c))
+
+    def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
+        """Return h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
+        if state is None:
+            return None, None
+        count, Y, H = self._state_sizes
+        dtype, lstm = self._dtype, self.cell == "lstm"
+        h, c = (state if type(state) is tuple and len(state) == 2 else pair(name, state)) if lstm else (state, None)
+        # Written out for both halves: what they are nearly always is settled without a call.
+        shape = count, B, Y
+        if (
+            not layout.batched
+            or type(h) is not np.ndarray
+            or h.shape != shape
+            or h.dtype != dtype
+            or not h.flags.c_contiguous
+        ):
+            h = layout.check_state(HALVES[name][0] if lstm else name, h, shape, dtype, "[L*D, B, Y]")
+        shape = count, B, H
+        if lstm and (
+            not layout.batched
+            or type(c) is not np.ndarray
+            or c.shape != shape
+            or c.dtype != dtype
+            or not c.flags.c_contiguous
+        ):
+            c = layout.check_state(HALVES[name][1], c, shape, dtype, "[L*D, B, H]")
+        return h, c
+
+    def extra_repr(self) -> str:
+        """As torch's, then the options that torch lacks, where they are not the default."""
+        options = {name: getattr(self, name) for name in _OPTIONS} | self._cell_options
+        return shown_options(self.input_size, self.hidden_size, options)

@@ -1,0 +1,1 @@
+"""Symbols, time axes, lengths and padding: what a graph knows of the values between layers."""

@@ -1,0 +1,65 @@
+"""What stands past the ends of a batch's sequences, and what is put there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._core import memory
+from ...masks import sequence_mask
+
+if TYPE_CHECKING:
+    from ..base import Layer
+
+Array = NDArray[Any]
+
+
+class Padding:
+    """The steps past the lengths, int64 ``[B]`` in 0..T, in arrays ``[T, B, ...]``, or ``[B, T, ...]`` with ``batch_first``.
+
+    No array is written to.
+    """
+
+    def __init__(self, lengths: Array, T: int, batch_first: bool = False) -> None:
+        outside = ~sequence_mask(lengths, T)
+        self._outside = outside.T if batch_first else outside
+        # A sequence without steps is filled with a step of the longest one.
+        owner = np.where(lengths > 0, np.arange(len(lengths)), lengths.argmax())
+        last = lengths[owner] - 1, owner
+        self._batch_axis = 0 if batch_first else 1
+        self._last = last[::-1] if batch_first else last
+        self._has_steps = bool(lengths.any())
+
+    def cleared(self, array: Array) -> Array:
+        """A copy with zeros in the padding, ids with -1: an output or a gradient."""
+        return self._with(array, 0 if array.dtype.kind in "fu" else -1)
+
+    def filled(self, array: Array) -> Array:
+        """A copy with each sequence's last step in its padding, ids with -1: an input.
+
+        A layer that is not finite everywhere, such as a logarithm, is so at what is data. At a zero it might give infinity,
+        and infinity times a gradient of zero is NaN. Where no sequence has a step there is no data: all becomes 1/2, where
+        logarithms, reciprocals and inverses of sigmoids are finite.
+        """
+        if array.dtype.kind != "f":
+            return self.cleared(array)
+        if not self._has_steps:
+            return self._with(array, 0.5)
+        return self._with(array, array[self._last][np.nonzero(self._outside)[self._batch_axis]])
+
+    def _with(self, array: Array, values: Any) -> Array:
+        copy = memory.empty(array.shape, array.dtype)
+        np.copyto(copy, array)
+        copy[self._outside] = values
+        return copy
+
+
+def require_defined_on_padding(layer: Layer) -> None:
+    """Raise ValueError for a layer that does not say how it sees a time axis of which some is padding."""
+    if not (layer.pointwise or layer.takes_lengths):
+        raise ValueError(
+            f"{layer.name or type(layer).__name__} cannot have lengths: it would read padding. Let it say pointwise = True "
+            "if it computes every time step alone, or takes_lengths = True if its call and forward take lengths=None"
+        )

@@ -1,0 +1,183 @@
+"""The events of one MIDI track: what its bytes say, before notes are made of them.
+
+This is a reader of our own because no library reads the files that people have. mido 1.3 forgets the running status at a
+SysEx, so it loses notes silently. It refuses a file for a byte that nothing needs, and with ``clip=True`` it plays a pitch
+of 168 as 127. symusic 0.6 refuses both, and neither reads a track whose length is too long. pretty_midi reads with mido.
+
+The rules: a running status lasts over SysEx and meta events, as players have it. An event has the length that its kind or
+its length field says. An event that no note depends on is skipped if its data cannot be; a note is read if its pitch can be.
+A track ends at its End of Track. Where the next event cannot be found, the track is damaged: it is read up to that place,
+or up to the first event before it that cannot be, because the damage may have begun there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from .. import midi_repairs as repair
+
+NOTE_OFF, NOTE_ON, _POLY, CONTROL, PROGRAM, _PRESSURE, _BEND = range(8, 15)  # the upper halves of status bytes
+SILENCE = (120, 123)  # the controllers "all sound off" and "all notes off"
+TEXTS = range(1, 10)  # the meta events that are text
+TRACK_NAME, _END, TEMPO, _SMPTE, METRE, _KEY = 3, 0x2F, 0x51, 0x54, 0x58, 0x59
+_META, _SYSEX = 0xFF, (0xF0, 0xF7)
+_SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of system messages; the others have none
+_SKIPPED = {
+    _POLY: repair.AFTERTOUCH,
+    CONTROL: repair.CONTROL,
+    PROGRAM: repair.PROGRAM,
+    _PRESSURE: repair.AFTERTOUCH,
+    _BEND: repair.BEND,
+}
+
+
+OVERRUN = "an event reaches beyond the end of its track"
+TOO_LATE = "an event comes later than any that is read"
+
+
+class Damage(Exception):
+    """The next event of a track cannot be found; the message says why."""
+
+
+@dataclass
+class Events:
+    """The events of a track that matter, at ticks from its start.
+
+    ``messages`` are (tick, status byte, first data byte, second data byte): notes, programs and "all notes off". ``metas``
+    are (tick, type, content): texts, tempos and time signatures. ``fault`` says why the track was not read to its end.
+    """
+
+    messages: list[tuple[int, int, int, int]] = field(default_factory=list)
+    metas: list[tuple[int, int, bytes]] = field(default_factory=list)
+    end: int = 0
+    ended: bool = False  # by an End of Track
+    fault: str = ""
+    _sure: tuple[int, int, int] | None = None  # messages, metas and the end before the first event that cannot be
+
+    def doubt(self) -> None:
+        """Mark the place of an event that cannot be, if it is the track's first."""
+        self._sure = self._sure or (len(self.messages), len(self.metas), self.end)
+
+    def keep_sure(self) -> bool:
+        """Remove all from the first event that cannot be; return whether there is one."""
+        if self._sure is None:
+            return False
+        messages, metas, self.end = self._sure
+        del self.messages[messages:], self.metas[metas:]
+        return True
+
+
+def read_events(data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
+    """Read a track's events from ``at`` up to its End of Track or to ``bound``; return them and the place behind them.
+
+    A fault ends the track: an event that crosses ``bound``, one without a status, a number of more than four bytes, a tick
+    above ``latest``. The events before it are kept, and the place is ``bound``. ``repairs`` counts what was skipped or
+    repaired.
+    """
+    events = Events()
+    try:
+        at = _read(events, data, at, bound, latest, repairs)
+    except (Damage, IndexError) as error:
+        events.fault = str(error) if isinstance(error, Damage) else OVERRUN
+        at = bound
+    return events, at
+
+
+def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> int:
+    """The loop of :func:`read_events`. Raises Damage, and IndexError where the data end; returns the place behind it."""
+    tick = status = 0
+    while at < bound:
+        delta = data[at]
+        at += 1
+        if delta > 127:
+            delta, at = _number(data, at - 1)
+        if tick + delta > latest:
+            raise Damage(TOO_LATE)
+        tick += delta
+        byte = data[at]
+        if byte >= 0xF0:
+            at = _system(events, data, at, bound, tick, repairs)
+            if events.ended:
+                break
+            continue
+        if byte > 127:
+            status = byte
+            at += 1
+        elif not status:
+            raise Damage("an event has no status")
+        kind, one, two = status >> 4, data[at], 0
+        if kind in (PROGRAM, _PRESSURE):
+            at += 1
+        else:
+            two = data[at + 1]
+            at += 2
+        if at > bound:
+            raise IndexError
+        if (one | two) > 127:
+            events.doubt()
+            two = _checked(status, one, two, repairs)
+        if two >= 0 and (kind <= NOTE_ON or kind == PROGRAM or (kind == CONTROL and one in SILENCE)):
+            events.messages.append((tick, status, one, two))
+        events.end = tick
+    return at
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """A number of variable length and the place behind it. Raises Damage for more than four bytes."""
+    value = 0
+    for place in range(at, at + 4):
+        byte = data[place]
+        value = value << 7 | byte & 127
+        if byte < 128:
+            return value, place + 1
+    raise Damage("a number has more than four bytes")
+
+
+def _checked(status: int, one: int, two: int, repairs: Counter[str]) -> int:
+    """The second data byte of a message of which either is above 127, repaired; -1 for a message to be skipped."""
+    kind = status >> 4
+    if kind in (NOTE_ON, NOTE_OFF):
+        if one > 127:
+            repairs[repair.PITCH if kind == NOTE_ON and two else repair.RELEASE] += 1
+            return -1
+        if kind == NOTE_ON:
+            repairs[repair.VELOCITY] += 1
+        return 127
+    if kind == CONTROL and one in SILENCE:  # whatever the value
+        return 127
+    repairs[_SKIPPED[kind]] += 1
+    return -1
+
+
+def _system(events: Events, data: bytes, at: int, bound: int, tick: int, repairs: Counter[str]) -> int:
+    """Read what is no channel message; return the place behind it. Raises IndexError where it crosses the bound."""
+    byte, kind = data[at], -1
+    at += 1
+    if byte == _META:
+        kind = data[at]
+        at += 1
+    if byte == _META or byte in _SYSEX:
+        size, at = _number(data, at)
+    else:
+        size = _SYSTEM_LENGTHS.get(byte, 0)
+        repairs[repair.SYSTEM] += 1
+        events.doubt()
+    if at + size > bound:
+        raise IndexError
+    events.end = tick
+    events.ended = kind == _END and size == 0
+    if kind in TEXTS or kind in (TEMPO, METRE):
+        events.metas.append((tick, kind, data[at : at + size]))
+    elif kind in (_KEY, _SMPTE):
+        _check_unneeded(kind, data[at : at + size], repairs)
+    return at + size
+
+
+def _check_unneeded(kind: int, content: bytes, repairs: Counter[str]) -> None:
+    """Count key signatures and SMPTE offsets that cannot be; nothing here needs either."""
+    if kind == _KEY and not (len(content) == 2 and (content[0] + 7) % 256 <= 14 and content[1] <= 1):
+        repairs[repair.KEY] += 1
+    limits = (127, 59, 59, 29, 99)  # frame rate and hours, minutes, seconds, frames, their hundredths
+    if kind == _SMPTE and not (len(content) == 5 and all(map(int.__le__, content, limits))):
+        repairs[repair.SMPTE] += 1

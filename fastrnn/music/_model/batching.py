@@ -1,0 +1,212 @@
+"""Songs as sequences that a model learns from: in all keys, joined to one another where they are short.
+
+At a step the input is the token before, and what is known of the one that comes next: the chord and the place in the bar at
+its :func:`fastrnn.music.tokens.clock`.
+Everything a source of batches will ever give follows from its seed and one counter, so its state is that counter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...losses import IGNORED
+from ..jazz_model import in_bar, last_pitches
+from ..piece import after_line
+from ..tokens import clock, encode_notes, keys, transposed
+from ..vocabulary import PITCH, UNIT, PartVocabulary
+from .song import Song
+
+Ids = NDArray[np.int64]
+
+NOTHING = -1  # before the first token
+PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
+MOST_STEPS = 2**17  # of a batch for evaluation, padding included: 18 MB of inputs
+ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths [B]``."""
+
+    inputs: tuple[Any, ...]
+    targets: Ids
+    lengths: Ids
+
+    @property
+    def tokens(self) -> int:
+        """How many targets count."""
+        return int(self.lengths.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A song as arrays.
+
+    ``ids`` ``[N]`` without the end; ``bars`` the ticks at which bars begin; ``chord_ticks`` those at which chords begin,
+    ``[M]``, and ``chords`` their features, which are 0 or 1, ``[M+1,24]``, first those of no chord; ``length`` in ticks;
+    ``moves`` by how many semitones it can be transposed. Lines of songs have small integers: there may be millions of them.
+    """
+
+    ids: NDArray[Any]
+    bars: NDArray[Any]
+    chord_ticks: NDArray[Any]
+    chords: NDArray[Any]
+    length: int
+    moves: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, song: Song, vocabulary: PartVocabulary, *, transpose: bool = False) -> Line:
+        """Raises ValueError for notes outside of the vocabulary."""
+        frame = song.frame
+        ids = encode_notes(*song.notes, vocabulary, end=False).astype(np.min_scalar_type(len(vocabulary) - 1))
+        length = int(frame.bar_ends()[-1])  # whole bars, so that what is joined to it begins on the beat
+        moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
+        bars, chords = frame.bars().astype(np.int32), song.chord_features().astype(np.uint8)
+        return cls(ids, bars, song.columns["chord_tick"], chords, length, moves)
+
+    def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
+        """The same, higher by that many semitones."""
+        if not semitones:
+            return self
+        chords = np.concatenate([np.roll(half, semitones, axis=1) for half in np.split(self.chords, 2, axis=1)], axis=1)
+        return Line(transposed(self.ids, vocabulary, semitones), self.bars, self.chord_ticks, chords, self.length)
+
+    def then(self, other: Line, vocabulary: PartVocabulary) -> Line:
+        """This and the other behind it, as one."""
+        kinds = vocabulary.kinds()
+        first = int(np.argmax(kinds[other.ids] == PITCH)) if len(other.ids) else 0
+        shift = self.length - int(clock(self.ids, vocabulary)[-1]) + int(clock(other.ids[:first], vocabulary)[-1])
+        longs, rest = divmod(max(0, shift), UNIT)
+        between = [vocabulary.long_shift] * longs + [rest]
+        return Line(
+            np.concatenate([self.ids, between, other.ids[first:]]),
+            np.concatenate([self.bars, other.bars + self.length]),
+            # Where the other begins no chord sounds, unless one of its own is there: then that one, the later, counts.
+            np.concatenate([self.chord_ticks, [self.length], other.chord_ticks + self.length]),
+            np.concatenate([self.chords, other.chords]),
+            self.length + other.length,
+        )
+
+    def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
+        """The model's inputs, and the target, of each step for ``ids [N]``, this line's with or without an end.
+
+        ``token, chord, position, last, before, target``: chord is float32 ``[N,24]``, all others are int64 ``[N]``. See
+        :func:`fastrnn.music.jazz_model.jazz_model`.
+        """
+        ids = np.asarray(ids, np.int64)
+        ticks = clock(ids, vocabulary)[:-1]
+        chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")].astype(np.float32)
+        token = np.concatenate([[NOTHING], ids[:-1]])
+        return token, chord, in_bar(after_line(self.bars, ticks)), *last_pitches(ids, vocabulary), ids
+
+
+def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:
+    """The songs' lines. Raises ValueError for notes outside of the vocabulary."""
+    return [Line.of(song, vocabulary, transpose=transpose) for song in songs]
+
+
+class SongBatches:
+    """Endless batches: windows of songs, each song as often as it is long, in a new order and other keys each epoch.
+
+    A batch has ``batch`` sequences of at most ``length`` tokens, padded to the longest: ``[T,B]`` with T <= length. A song
+    that is shorter is mostly followed by others: a model that improvises over many choruses has then learned from sequences
+    of many. Raises ValueError where there is no song.
+    """
+
+    def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary, batch: int, length: int, *, seed: int = 0) -> None:
+        if not len(songs):
+            raise ValueError("songs must hold at least one, got none")
+        self._songs, self._vocabulary = songs, vocabulary
+        self.batch, self._length, self._seed = batch, length, seed
+        per_song = [-(-max(1, len(song.ids)) // length) for song in songs]
+        self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window, and that of all
+        self._position = 0  # sequences given so far
+        self._order = 0, np.empty(0, np.int64)  # of windows: an epoch, and its order once it is needed
+
+    def next(self) -> Batch:
+        """The next batch."""
+        sequences = [self._sequence(self._position + i) for i in range(self.batch)]
+        self._position += self.batch
+        return padded(sequences)
+
+    def _sequence(self, number: int) -> tuple[Any, ...]:
+        epoch, place = divmod(number, int(self._first_windows[-1]))
+        song, start = self._window(epoch, place)
+        rng = np.random.default_rng([self._seed, epoch, place])
+        line = self._in_a_key(self._songs[song], rng)
+        ending = rng.random() < ENDING
+        spare = max(0, len(line.ids) + 1 - self._length)
+        start = int(np.clip(start + rng.integers(-self._length // 2, self._length // 2 + 1), 0, spare))
+        while len(line.ids) < start + self._length and not ending:
+            line = line.then(self._in_a_key(self._songs[int(rng.integers(len(self._songs)))], rng), self._vocabulary)
+        ids = np.append(line.ids, self._vocabulary.end)
+        window = slice(start, start + self._length)
+        return tuple(array[window] for array in line.steps(ids, self._vocabulary))
+
+    def _window(self, epoch: int, place: int) -> tuple[int, int]:
+        """The song that is due at a place of an epoch, and the token at which its window begins."""
+        if self._order[0] != epoch or not len(self._order[1]):
+            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(int(self._first_windows[-1]))
+        window = int(self._order[1][place])
+        song = int(np.searchsorted(self._first_windows, window, side="right")) - 1
+        return song, (window - int(self._first_windows[song])) * self._length
+
+    def _in_a_key(self, line: Line, rng: np.random.Generator) -> Line:
+        return line.moved(line.moves[rng.integers(len(line.moves))], self._vocabulary)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there. Raises KeyError or ValueError."""
+        self._position = int(state["position"])
+
+
+def evaluation(songs: Sequence[Line], vocabulary: PartVocabulary, batch: int) -> Iterator[Batch]:
+    """The songs whole, with their ends, in batches of at most ``batch`` and, unless it is a single one, MOST_STEPS."""
+    together: list[Line] = []
+    for song in sorted(songs, key=lambda song: len(song.ids)):
+        if together and (len(together) == batch or (len(together) + 1) * (len(song.ids) + 1) > MOST_STEPS):
+            yield _whole(together, vocabulary)
+            together = []
+        together.append(song)
+    if together:
+        yield _whole(together, vocabulary)
+
+
+def _whole(songs: Sequence[Line], vocabulary: PartVocabulary) -> Batch:
+    return padded([song.steps(np.append(song.ids, vocabulary.end), vocabulary) for song in songs])
+
+
+def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
+    """Sequences of :meth:`Line.steps`, side by side."""
+    lengths = np.array([len(sequence[0]) for sequence in sequences], np.int64)
+    T, B = int(lengths.max()), len(sequences)
+    fields = []
+    for fill, field in zip(PADDING, zip(*sequences, strict=True), strict=True):
+        array = np.full((T, B, *field[0].shape[1:]), fill, field[0].dtype)
+        for b, values in enumerate(field):
+            array[: len(values), b] = values
+        fields.append(array)
+    return Batch(tuple(fields[:-1]), fields[-1], lengths)
+
+
+def range_of(songs: Sequence[Song]) -> tuple[int, int]:
+    """The lowest and the highest pitch. Raises ValueError where there is no note."""
+    pitches = [song.notes[2] for song in songs if len(song.notes[2])]
+    if not pitches:
+        raise ValueError("songs must have notes, got none")
+    return int(min(map(np.min, pitches))), int(max(map(np.max, pitches)))
+
+
+def vocabulary_for(songs: Sequence[Song], polyphonic: bool, transpose: bool) -> PartVocabulary:
+    """The tokens of all songs, in all keys if they are transposed: a fourth or a fifth away at most."""
+    low, high = range_of(songs)
+    room = 6 if transpose else 0
+    return PartVocabulary(max(0, low - room), min(127, high + room), polyphonic)

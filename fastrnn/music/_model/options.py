@@ -1,0 +1,50 @@
+"""The options of training a model of melodies, and their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..._core import checks
+from ...training._run.options import RunOptions, defaults_of
+from ...training._run.pace import paced
+from .._midi.songs import VOICES
+
+# A few hundred bars in twelve keys: much dropout, and an end before the model knows them by heart.
+DEFAULTS: dict[str, Any] = {
+    "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
+}  # fmt: skip
+
+TOP_P = 0.95  # of what is sampled: the last twentieth are the notes that stand out
+
+
+@dataclass(frozen=True, kw_only=True)
+class JazzOptions(RunOptions):
+    """What a run is made from, apart from its songs; see :class:`fastrnn.training._run.options.RunOptions`.
+
+    ``voices`` is ``"auto"``, ``"line"`` or ``"all"``; ``melody`` the part that is the line (None: a guess), ``chords`` that
+    which chords are inferred from (None: a guess, or the file's own), by name or number, as in
+    :func:`fastrnn.music._midi.songs.read`; ``changes`` the chords that are given, None for those of the songs. ``transpose``
+    says whether songs are learned in all twelve keys. ``seq_length`` is in tokens, three a note.
+    """
+
+    kind: ClassVar[str] = "jazz"
+
+    voices: str = "auto"
+    melody: str | None = None
+    chords: str | None = None
+    changes: str | None = None
+    transpose: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("voices", self.voices, VOICES)
+        checks.flag("transpose", self.transpose)
+        for name in ("melody", "chords", "changes"):
+            if not isinstance(getattr(self, name), str | None):
+                raise TypeError(f"{name} must be a string or None, got {checks.describe(getattr(self, name))}")
+
+
+def make_options(**given: Any) -> JazzOptions:
+    """What is given, and the defaults for the rest. Raises TypeError or ValueError."""
+    return JazzOptions(**paced({**DEFAULTS, **defaults_of(given.get("optimizer", JazzOptions.optimizer))}, given))

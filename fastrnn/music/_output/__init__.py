@@ -1,0 +1,1 @@
+"""Solos as sound, pictures and statistics."""

@@ -1,0 +1,70 @@
+"""The division of a piano roll's bars into pages and lines, and the names of the pages' files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..._core import checks
+from ..piece import TICKS, Piece
+
+LINES = 4  # of a page: more are too small to read where a picture is fitted to a screen
+MOST_BARS = 256  # sixteen pages of four lines of four bars
+
+Bar = tuple[int, int, int]  # its number from 1, the ticks at which it begins and ends
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its lines of bars, and what it shows, such as ``chorus 2 of 4``; empty if it shows all."""
+
+    lines: tuple[tuple[Bar, ...], ...]
+    shows: str
+
+
+def pages(
+    piece: Piece, *, bars_per_line: int | None = None, chorus: int | None = None, most_bars: int = MOST_BARS
+) -> tuple[Page, ...]:
+    """Divide the first ``most_bars`` bars of a piece into pages of at most four lines of ``bars_per_line`` bars.
+
+    A line has four bars by default, or eight of two quarters or fewer. A page begins with a ``chorus`` of so many bars
+    (None: the whole piece is one) and holds as many whole ones as fit; a longer one is divided into pages of like length.
+
+    Raises TypeError or ValueError for a count below 1.
+    """
+    bounds = zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)
+    every = [(number, *bound) for number, bound in enumerate(bounds, 1)]
+    bars = every[: checks.positive_int("most_bars", most_bars)]
+    if bars_per_line is None:
+        bars_per_line = 8 if max(end - start for _, start, end in bars) <= 2 * TICKS else 4
+    line = checks.positive_int("bars_per_line", bars_per_line)
+    length = len(bars) if chorus is None else checks.positive_int("chorus", chorus)
+    starts = _starts(len(bars), length, line)
+    found = []
+    for start, end in zip(starts, [*starts[1:], len(bars)], strict=True):
+        lines = tuple(tuple(bars[i : min(i + line, end)]) for i in range(start, end, line))
+        shows = f"the first {end} of {len(every)} bars" if len(starts) == 1 else _shows(start, end, len(every), length)
+        found.append(Page(lines, shows if end - start < len(every) else ""))
+    return tuple(found)
+
+
+def page_paths(path: str | Path, number: int) -> list[Path]:
+    """The files of so many pages: ``solo.png``, ``solo-2.png``, ``solo-3.png`` ..."""
+    first = Path(path)
+    return [first, *(first.with_name(f"{first.stem}-{page}{first.suffix}") for page in range(2, number + 1))]
+
+
+def _starts(bars: int, chorus: int, line: int) -> list[int]:
+    """The bars, from 0, with which pages begin."""
+    most = LINES * line
+    if chorus <= most:
+        return list(range(0, bars, most // chorus * chorus))
+    lines = -(-chorus // line)  # of a chorus
+    size = line * -(-lines // -(-lines // LINES))
+    return [begin + within for begin in range(0, bars, chorus) for within in range(0, chorus, size) if begin + within < bars]
+
+
+def _shows(start: int, end: int, bars: int, chorus: int) -> str:
+    if end - start == chorus and start % chorus == 0 and bars % chorus == 0:
+        return f"chorus {start // chorus + 1} of {bars // chorus}"
+    return f"bars {start + 1} to {end} of {bars}"

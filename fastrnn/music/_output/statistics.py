@@ -1,0 +1,281 @@
+"""What a melody looks like in numbers, and how much of it was copied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..chords import scale
+from ..piece import TICKS, Note, Part, Piece, bar_length
+
+Ints = NDArray[np.int64]
+Shape = tuple[tuple[int, int, int], ...]  # ticks from a beginning, duration, semitones from the first note
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of melodies; shares are in 0..1, and nan where there is nothing to count.
+
+    Strong beats are the first of a bar and, in bars of an even number of beats, the one in the middle. Shares of tones
+    leave out what sounds where no chord is known. ``durations`` are shares by the duration in ticks, most frequent first.
+    """
+
+    notes: int
+    bars: int
+    chord_tones: float
+    chord_tones_strong: float  # of the notes that begin on strong beats
+    scale_tones: float
+    lowest: int
+    highest: int
+    durations: dict[int, float]
+    rests: float  # the share of time in which nothing sounds
+    off_beat: float  # the share of notes that do not begin on a beat
+    steps: float  # the share of intervals of one or two semitones
+    # The mean length of a phrase in quarters; phrases are divided by a rest of a quarter or longer, nan if there is none.
+    phrase: float
+    repeated_bars: (
+        float  # the share of bars with notes that were heard before in the same piece, at the same pitch or another
+    )
+    repeated_phrases: float  # that of phrases of two notes or more, wherever in the bar they begin
+
+    def lines(self, *, chords: bool = False) -> list[str]:
+        """The figures in words, a line each; without those of single lines if the melodies play ``chords``.
+
+        The notes of a chord follow each other in no order, so they have no steps. Two hands seldom rest together, so they
+        have no phrases.
+        """
+        longest = [f"{name(d)} {share:.0%}" for d, share in list(self.durations.items())[:4]]
+        phrase = "not divided by rests" if math.isnan(self.phrase) else f"{self.phrase:.1f} quarters on average"
+        rows = {
+            "notes": f"{self.notes:,} in {self.bars:,} bars",
+            "chord tones on strong beats": _percent(self.chord_tones_strong),
+            "chord tones": _percent(self.chord_tones),
+            "scale tones": _percent(self.scale_tones),
+            "pitch range": f"{self.lowest}..{self.highest}",
+            "note lengths": ", ".join(longest),
+            "rests": _percent(self.rests, "of the time"),
+            "off the beat": _percent(self.off_beat, "of notes"),
+            "steps": _percent(self.steps, "of intervals"),
+            "phrases": phrase,
+            "repeated bars": _percent(self.repeated_bars),
+            "repeated phrases": _percent(self.repeated_phrases),
+        }
+        left_out = ("steps", "phrases", "repeated phrases") if chords else ()
+        return [f"{what:<31}{value}" for what, value in rows.items() if what not in left_out]
+
+
+def _percent(share: float, of: str = "") -> str:
+    """A share in words; a dash if there was nothing to count."""
+    return "-" if math.isnan(share) else f"{share:.1%} {of}".rstrip()
+
+
+# The grid's whole notes are 48 ticks.
+_BINARY = {
+    96: "double whole", 72: "dotted whole", 48: "whole", 42: "double-dotted half", 36: "dotted half", 24: "half",
+    21: "double-dotted quarter", 18: "dotted quarter", 12: "quarter", 9: "dotted eighth", 6: "eighth", 3: "sixteenth",
+}  # fmt: skip
+_TRIPLETS = {
+    1: "triplet thirty-second", 2: "triplet sixteenth", 4: "triplet", 8: "triplet quarter", 16: "triplet half",
+    32: "triplet whole",
+}  # fmt: skip
+
+
+def name(duration: int) -> str:
+    """A duration in ticks, in words: a note's name, two that are tied, or a number of quarters."""
+    known = _BINARY | _TRIPLETS
+    if duration in known:
+        return known[duration]
+    longest = next((length for length in _BINARY if length < duration), 0)
+    if duration - longest in _BINARY:
+        return f"{_BINARY[longest]} + {_BINARY[duration - longest]}"
+    whole, part = divmod(duration, TICKS)
+    fraction = Fraction(part, TICKS)
+    if not whole:
+        return f"{fraction} of a quarter"
+    return f"{whole} {fraction} quarters" if part else f"{whole} quarters"
+
+
+def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
+    """The figures of one part (by its name or its number) of each of the pieces, taken together.
+
+    Raises ValueError where a piece has no such part, or no piece has a note in it.
+    """
+    counts = _Counts()
+    for piece in pieces:
+        counts.add(piece, piece.part(part) if isinstance(part, str) else _numbered(piece, part))
+    if not counts.pitches:
+        raise ValueError("pieces must have notes in that part, got none")
+    durations, how_many = np.unique(counts.durations, return_counts=True)
+    order = np.argsort(-how_many, kind="stable")
+    return Figures(
+        notes=len(counts.pitches),
+        bars=counts.bars,
+        chord_tones=_share(counts.chord_tone),
+        chord_tones_strong=_share([tone for tone, strong in zip(counts.chord_tone, counts.strong, strict=True) if strong]),
+        scale_tones=_share(counts.scale_tone),
+        lowest=min(counts.pitches),
+        highest=max(counts.pitches),
+        durations={int(durations[i]): float(how_many[i] / len(counts.pitches)) for i in order},
+        rests=1 - counts.sounding / counts.time if counts.time else float("nan"),
+        off_beat=_share(counts.off_beat),
+        steps=_share(counts.step),
+        phrase=sum(counts.phrases) / len(counts.phrases) / TICKS if counts.divided else math.nan,
+        repeated_bars=_share(counts.repeated_bar),
+        repeated_phrases=_share(counts.repeated_phrase),
+    )
+
+
+def _numbered(piece: Piece, part: int) -> Part:
+    if not 0 <= part < len(piece.parts):
+        raise ValueError(f"part must be the number of one of {len(piece.parts)} parts, got {part}")
+    return piece.parts[part]
+
+
+def _share(flags: Sequence[bool | None]) -> float:
+    known = [flag for flag in flags if flag is not None]
+    return sum(known) / len(known) if known else float("nan")
+
+
+class _Counts:
+    """What has been counted so far; lists have an entry a note, an interval, a bar or a phrase."""
+
+    def __init__(self) -> None:
+        self.bars = 0
+        self.time = self.sounding = 0
+        self.pitches: list[int] = []
+        self.durations: list[int] = []
+        self.chord_tone: list[bool | None] = []  # None: no chord is known
+        self.scale_tone: list[bool | None] = []
+        self.strong: list[bool] = []
+        self.off_beat: list[bool] = []
+        self.step: list[bool] = []
+        self.phrases: list[int] = []  # their lengths in ticks
+        self.divided = False  # whether any piece has more than one
+        self.repeated_bar: list[bool] = []
+        self.repeated_phrase: list[bool] = []
+
+    def add(self, piece: Piece, part: Part) -> None:
+        bars = piece.bars()
+        onset, duration, pitch, _ = part.arrays()
+        self.bars += len(bars)
+        self.time += piece.length
+        self.sounding += int(np.count_nonzero(_sounding(onset, duration, piece.length)))
+        self.pitches += pitch.tolist()
+        self.durations += duration.tolist()
+        self.off_beat += (onset % TICKS != 0).tolist()
+        self.step += [1 <= interval <= 2 for interval in np.abs(np.diff(pitch)).tolist()]
+        found = phrases(part)
+        self.divided |= len(found) > 1
+        self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in found]
+        # A single note is no phrase here: any other of its length would repeat it.
+        self.repeated_phrase += _repeated(_shape(phrase, phrase[0].onset) for phrase in found if len(phrase) > 1)
+        bar = np.searchsorted(bars, onset, side="right") - 1
+        lengths = piece.bar_ends() - bars
+        within = onset - bars[bar]
+        self.strong += ((within == 0) | ((2 * within == lengths[bar]) & np.isin(onset, piece.beats()))).tolist()
+        scales = [scale(chord) for _, chord in piece.chords]
+        for p, c in zip(pitch.tolist(), piece.chord_at(onset).tolist(), strict=True):
+            known = c >= 0 and bool(piece.chords[c][1].pitch_classes)
+            self.chord_tone.append(p % 12 in piece.chords[c][1].pitch_classes if known else None)
+            self.scale_tone.append(p % 12 in scales[c] if known else None)
+        of_bar = [(b, [part.notes[i] for i in np.flatnonzero(bar == b)]) for b in np.unique(bar).tolist()]
+        self.repeated_bar += _repeated(_shape(notes, int(bars[b])) for b, notes in of_bar)
+
+
+def _shape(notes: Sequence[Note], start: int) -> Shape:
+    """Notes by their rhythm, from the tick ``start``, and by their intervals from the first of them."""
+    return tuple((note.onset - start, note.duration, note.pitch - notes[0].pitch) for note in notes)
+
+
+def _repeated(shapes: Iterable[Shape]) -> list[bool]:
+    """Whether each of the shapes is one of those before it."""
+    seen: set[Shape] = set()
+    flags = []
+    for shape in shapes:
+        flags.append(shape in seen)
+        seen.add(shape)
+    return flags
+
+
+def _sounding(onset: Ints, duration: Ints, length: int) -> NDArray[np.bool_]:
+    """Whether anything sounds at each tick, [length]."""
+    change = np.zeros(length + 1, np.int64)
+    np.add.at(change, onset, 1)
+    np.add.at(change, np.minimum(onset + duration, length), -1)
+    flags: NDArray[np.bool_] = np.cumsum(change)[:length] > 0
+    return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The longest run of notes that a melody shares with one of others: where it lies in both, and how long it is."""
+
+    notes: int
+    bars: float  # from the first onset to the end of the last note
+    start: int  # the number of the first note in the melody
+    source: int  # the number of the other melody, -1 where nothing matches
+    source_start: int  # the number of the first note in it
+
+
+def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True, metre: tuple[int, int] = (4, 4)) -> Match:
+    """The longest verbatim copy (by time) of a run of one of ``others`` in ``part``, counted in bars of ``metre``.
+
+    Two runs are the same where all notes have the same durations, the same distances from onset to onset, and the same
+    intervals (``transposed``) or pitches. Where they lie in the bar does not count.
+    """
+    best = Match(0, 0.0, 0, -1, 0)
+    mine = _events(part, transposed)
+    for number, other in enumerate(others):
+        theirs = _events(other, transposed)
+        if not len(part.notes) or not len(other.notes):
+            continue
+        run = _runs(mine, theirs, part, other)  # [notes of part, notes of other]: notes of the run that ends there
+        onset, duration, _, _ = part.arrays()
+        ends = onset + duration
+        i, j = np.nonzero(run)
+        if not len(i):
+            continue
+        length = ends[i] - onset[i - run[i, j] + 1]
+        k = int(np.lexsort((run[i, j], length))[-1])  # of runs as long as one another that of most notes
+        bars = float(int(length[k]) / bar_length(*metre))
+        if bars > best.bars:
+            count = int(run[i[k], j[k]])
+            best = Match(count, bars, int(i[k]) - count + 1, number, int(j[k]) - count + 1)
+    return best
+
+
+def _events(part: Part, transposed: bool) -> Ints:
+    """Per note but the last: its duration, the way to the next onset, the interval or both pitches; [notes-1, 4]."""
+    onset, duration, pitch, _ = part.arrays()
+    interval = np.diff(pitch)
+    pitches = (interval, interval) if transposed else (pitch[:-1], pitch[1:])
+    return np.stack([duration[:-1], np.diff(onset), *pitches], axis=1)
+
+
+def _runs(mine: Ints, theirs: Ints, part: Part, other: Part) -> Ints:
+    """The number of notes of the longest common run that ends at each pair of notes; 0 where the last durations differ."""
+    same_move = (mine[:, None] == theirs[None]).all(-1)  # [notes-1, notes-1]
+    last_a, last_b = part.arrays(), other.arrays()
+    moves = np.zeros((len(last_a[0]), len(last_b[0])), np.int64)
+    for i in range(len(mine)):
+        moves[i + 1, 1:] = np.where(same_move[i], moves[i, :-1] + 1, 0)
+    same_last = last_a[1][:, None] == last_b[1][None]
+    # A single note is no run: any other of its length would match it.
+    return np.where(same_last & (moves > 0), moves + 1, 0)
+
+
+def phrases(part: Part, rest: int = TICKS) -> list[tuple[Note, ...]]:
+    """The part's notes, divided where it is silent for ``rest`` ticks or longer."""
+    found: list[list[Note]] = []
+    end = 0
+    for note in part.notes:
+        if not found or note.onset - end >= rest:
+            found.append([])
+        found[-1].append(note)
+        end = max(end, note.end)
+    return [tuple(phrase) for phrase in found]

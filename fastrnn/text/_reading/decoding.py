@@ -1,0 +1,176 @@
+"""Text from bytes: UTF-8 or the encoding that is named, and which encoding it may be if it is not that one.
+
+charset-normalizer guesses here, and chardet the short texts of MIDI files, where it is better
+(:mod:`fastrnn.music._midi.text` has the figures). Of the 21 pairs of a text and its encoding in tests/test_text_files.py
+charset-normalizer 3.5 tells all, with the weights below, and chardet 7.7 tells 20 in its place: Chinese in UTF-16 without a
+byte order mark is no text to it, and no more is Japanese.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any
+
+from ..._core.checks import describe
+
+# A byte order mark says what a text is. UTF-32's little-endian mark begins with that of UTF-16.
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Encodings that texts are met in, the commoner of two that read a text equally well first. ISO 8859-2 stands before cp1250
+# because text in cp1250 has bytes that are control characters there, so the two are equals only if it is ISO 8859-2.
+COMMON = (
+    "utf_16_le", "utf_16_be", "cp1252", "iso8859_2", "cp1250", "cp1251", "koi8_r", "gb18030", "big5", "cp932", "euc_jp",
+    "iso2022_jp", "cp949", "cp1253", "cp1254", "cp1255", "cp1256", "cp874", "cp1258", "cp1257", "iso8859_5", "iso8859_7",
+    "koi8_u", "big5hkscs", "cp866", "cp850", "mac_cyrillic", "mac_roman",
+)  # fmt: skip
+# What charset-normalizer calls the languages of an encoding, where it confuses encodings of Latin letters.
+LANGUAGES = {
+    "cp1250": ("Czech", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene", "Croatian"),
+    "iso8859_2": ("Czech", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene", "Croatian"),
+    "cp1252": ("Danish", "Dutch", "English", "Finnish", "French", "German", "Italian", "Norwegian", "Portuguese", "Spanish",
+               "Swedish"),
+    "cp1254": ("Turkish",),
+    "cp1257": ("Estonian", "Latvian", "Lithuanian"),
+    "cp1258": ("Vietnamese",),
+}  # fmt: skip
+OWN = 0.05  # what a language that is the encoding's own adds to charset-normalizer's measure of coherence
+EQUAL = 0.005  # the difference of two such measures that says nothing
+SAMPLE = 1 << 17  # bytes that the encoding is guessed from
+CONTROLS = bytes([*range(9), *range(14, 32)])  # those that no text has
+ESCAPES = ((b"\x1b$B", "iso2022_jp"), (b"\x1b$@", "iso2022_jp"), (b"\x1b$)C", "iso2022_kr"))  # of ISO 2022
+CONTROL_SHARE = 0.8  # of every other byte: in UTF-16 these are 0 for Latin letters, 4 for Cyrillic ones
+STRAY = 0.5  # invalid sequences by valid ones: fewer are damage in a text that is UTF-8
+
+
+class TextError(ValueError):
+    """A text that cannot be used: not in its encoding, empty, too short; the message names the file and the fault."""
+
+
+class EncodingError(TextError):
+    """A text that is not in the encoding that was expected; ``likeliest`` is the one that it seems to be in, or None."""
+
+    def __init__(self, message: str, likeliest: str | None) -> None:
+        super().__init__(message)
+        self.likeliest = likeliest
+
+
+def text_encoding(name: object) -> str:
+    """Return the canonical name of a text encoding. Raises ValueError for anything else."""
+    try:
+        if isinstance(name, str):
+            "a".encode(name)  # refuses what is not for text, such as zlib
+            return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        pass
+    raise ValueError(f"encoding must be the name of a text encoding, such as cp1252, got {describe(name)}")
+
+
+def decode(data: bytes, what: str, encoding: str | None = None) -> str:
+    """Return the text of ``data``, in UTF-8 or in ``encoding``.
+
+    A byte order mark at the beginning is dropped, and says more than ``encoding``. ``what`` is the name of the data in
+    errors. Raises EncodingError where the bytes are invalid, and where they are UTF-16 although nothing says so.
+    """
+    mark, marked = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", None))
+    expected = marked or encoding or "utf-8"
+    try:
+        text = data[len(mark) :].decode(expected)
+    except UnicodeError as error:
+        place = len(mark) + (error.start if isinstance(error, UnicodeDecodeError) else 0)
+        fault = f"{what} is not {_shown(expected)}: {_explain(error, data, place)}"
+        raise EncodingError(fault, None) if marked else _error(fault, data, place, expected) from None
+    if encoding is None and marked is None and (found := _disguised(data)):
+        raise EncodingError(f"{what} is not UTF-8, although all of its bytes could be; it looks like {found}", found)
+    return text
+
+
+def _explain(error: UnicodeError, data: bytes, place: int) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte 0x{data[place]:02x} at offset {place} ({error.reason})"
+    return str(error)  # from a codec of Python's such as utf-16 or punycode
+
+
+def _shown(name: str) -> str:
+    return name.upper() if name.startswith("utf") else name
+
+
+def _error(fault: str, data: bytes, place: int, expected: str) -> EncodingError:
+    damaged = _damaged(data) if expected == "utf-8" else 0
+    if damaged:
+        return EncodingError(f"{fault}; all else is UTF-8, so it is damaged in {damaged:,} place{'s' * (damaged > 1)}", None)
+    try:
+        found = likeliest(data, place)
+    except ImportError:
+        return EncodingError(
+            f"{fault}; --encoding NAME reads another (pip install charset-normalizer to have it guessed)", None
+        )
+    if found in (None, expected):
+        return EncodingError(f"{fault}, and it does not look like text in another encoding", None)
+    return EncodingError(f"{fault}; it looks like {found}", found)
+
+
+def _damaged(data: bytes) -> int:
+    """Return how many sequences are invalid in a text that is UTF-8 but for them, else 0."""
+    text = data[: 8 * SAMPLE].decode("utf-8", "replace")
+    invalid = text.count("\ufffd")
+    valid = sum(character > "\x7f" for character in text) - invalid
+    return invalid if invalid <= STRAY * valid else 0
+
+
+def likeliest(data: bytes, place: int = 0) -> str | None:
+    """Return the encoding that ``data`` seems to be in, by the lines from the byte at ``place`` on; None if no one fits.
+
+    Raises ImportError without charset-normalizer.
+    """
+    from charset_normalizer import from_bytes
+
+    if found := _disguised(data):
+        return found
+    # A sample of whole lines, or of whole units of UTF-16 where a line break in it is half a unit.
+    for sample in (_lines(data, place), data[place - place % 4 :][:SAMPLE]):
+        matches = list(from_bytes(sample, cp_isolation=list(COMMON)))
+        if matches:
+            return codecs.lookup(_best(matches)).name
+    return None
+
+
+def _best(matches: list[Any]) -> str:
+    """Return the name of the likeliest of charset-normalizer's matches, the commonest among equals."""
+    least = min(match.chaos for match in matches)
+    measures = {
+        name: match.coherence + (OWN if match.language in LANGUAGES.get(name, ()) else 0)
+        for match in matches
+        if match.chaos <= least + EQUAL
+        for name in match.could_be_from_charset
+    }
+    most = max(measures.values())
+    equals = [name for name, measure in measures.items() if measure >= most - EQUAL]
+    return next((name for name in COMMON if name in equals), equals[0])
+
+
+def _lines(data: bytes, place: int) -> bytes:
+    """Return whole lines of a sample: a cut within a line may be one within a character."""
+    start = data.rfind(b"\n", 0, place) + 1
+    if len(data) - start <= SAMPLE:
+        return data[start:]
+    end = data.rfind(b"\n", start, start + SAMPLE)
+    return data[start : end + 1 if end > place else len(data)]
+
+
+def _disguised(data: bytes) -> str | None:
+    """Return the encoding of a text whose bytes may be valid UTF-8 although it is another, else None.
+
+    In UTF-16 every other byte is a control character; ISO 2022 has escape sequences.
+    """
+    shares = []
+    for first in (0, 1):
+        half = data[first:SAMPLE:2]
+        shares.append(1 - len(half.translate(None, CONTROLS)) / max(1, len(half)))
+    if len(data) % 2 == 0 and min(shares) < CONTROL_SHARE / 2 < CONTROL_SHARE < max(shares):
+        return "utf-16-be" if shares[0] > shares[1] else "utf-16-le"
+    return next((name for start, name in ESCAPES if start in data[:SAMPLE]), None)

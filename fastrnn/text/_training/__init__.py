@@ -1,0 +1,1 @@
+"""Batches, training steps and evaluation of language models."""

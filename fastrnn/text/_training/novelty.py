@@ -1,0 +1,69 @@
+"""How much of what was sampled is in the training text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._reading.source import BLOCK
+from ..vocabulary import code_points
+
+Hashes = NDArray[np.uint64]
+Ids = NDArray[Any]
+
+NGRAM = {"character": 20, "word": 5}  # that only a text that was copied has in common, by the unit
+
+
+def line_hashes(lines: Iterable[str]) -> Hashes:
+    """A 64-bit hash of each distinct line, sorted: enough to tell whether a line was there, without the lines."""
+    digests = b"".join(hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest() for line in lines)
+    return np.unique(np.frombuffer(digests, "<u8").astype(np.uint64))
+
+
+def known_lines(lines: list[str], known: Hashes) -> list[bool]:
+    """Which of the lines are among those hashed by :func:`line_hashes`."""
+    return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
+
+
+def copied_share(text: str | Ids, training: str | Ids | Iterable[str], n: int) -> float | None:
+    """The share of a text's n-grams that occur in the training text; None if it is shorter than n.
+
+    Of characters, or of tokens whose ids ``[n]`` are given. The training text may come in pieces.
+    """
+    if len(text) < n:
+        return None
+    wanted = _ngrams(text, n)
+    distinct = np.unique(wanted)
+    found = np.zeros(len(distinct), np.bool_)
+    for block in _overlapping(training, n):
+        hashes = _ngrams(block, n)
+        places = np.minimum(np.searchsorted(distinct, hashes), len(distinct) - 1)
+        found[places[distinct[places] == hashes]] = True
+    return float(np.isin(wanted, distinct[found]).mean())
+
+
+def _overlapping(training: str | Ids | Iterable[str], n: int) -> Iterator[str | Ids]:
+    """The training text in blocks, each with the end of the one before, so that no n-gram is cut."""
+    if isinstance(training, (str, np.ndarray)):
+        for start in range(0, len(training), BLOCK):
+            yield training[max(0, start - n + 1) : start + BLOCK]
+        return
+    end = ""
+    for block in training:
+        whole = end + block
+        yield whole
+        end = whole[max(0, len(whole) - n + 1) :]
+
+
+def _ngrams(text: str | Ids, n: int) -> NDArray[Any]:
+    """A hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
+    points = (code_points(text) if isinstance(text, str) else text).astype(np.uint64)
+    count = max(0, len(points) - n + 1)
+    hashes = np.zeros(count, np.uint64)
+    for i in range(n):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + points[i : i + count] + np.uint64(1)
+    return hashes

@@ -1,0 +1,1 @@
+"""Datasets of examples and the batches made from them."""

@@ -1,0 +1,55 @@
+"""How much memory a model and its batches will take, before they are made.
+
+The system would rather end a process than say no.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+
+from ...backends.structs import CellSpec
+from .options import RunOptions
+
+BYTES = 4  # of a float32
+TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
+
+
+def check_model(options: RunOptions, count: int, copies: int = 1) -> None:
+    """Raise MemoryError when so many ``copies`` of ``count`` weights are more than the machine's memory."""
+    model = f"{options.model.upper()} {options.layers} x {options.hidden} has {_short(count)} parameters"
+    _check(BYTES * count * copies, f"{model}, which take")
+
+
+def check_batch(options: RunOptions, values: int) -> None:
+    """Raise MemoryError when a batch, with ``values`` float32 for each of its tokens, is more than the machine's memory."""
+    tokens = options.batch * options.seq_length
+    _check(BYTES * tokens * values, f"a batch of {options.batch} x {options.seq_length} tokens takes at least")
+
+
+def recurrent_count(options: RunOptions, input_size: int) -> int:
+    """The number of weights of the recurrent layers alone."""
+
+    def layer(size: int) -> int:
+        return sum(math.prod(shape) for shape in CellSpec(options.model, size, options.hidden).shapes().values())
+
+    return layer(input_size) + (options.layers - 1) * layer(options.hidden)
+
+
+def machine_memory() -> int:
+    """Bytes; where the system does not say, more than any model takes."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return sys.maxsize
+
+
+def _check(needed: int, what: str) -> None:
+    here = machine_memory()
+    if needed > here:
+        raise MemoryError(f"{what} {_short(needed / 1e9)} GB; this machine has {_short(here / 1e9)} GB")
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if 100 <= number < 1e9 else f"{number:.2g}"

@@ -1,0 +1,146 @@
+"""The options that every kind of run has: size, optimisation, how long, how often; and what is made from them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from ..._core import checks
+from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from .. import schedules
+from ..task import LoopConfig
+
+CELLS = ("rnn", "gru", "lstm")
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
+
+# Learning rates of sgd are of another order than those of the methods that scale each element.
+DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
+DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
+SGD_MOMENTUM = 0.9
+MAX = sys.float_info.max
+
+# What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
+SMALLEST = {
+    "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
+    "seed": 0,
+}  # fmt: skip
+REALS = {
+    "dropout": (1.0, False), "lr": (MAX, True), "weight_decay": (MAX, False), "val_fraction": (1.0, True),
+    "clip_norm": (MAX, True), "clip_value": (MAX, True), "max_seconds": (MAX, True),
+}  # fmt: skip
+OPTIONAL = ("clip_norm", "clip_value", "max_seconds", "max_steps", "eval_every")
+CHOICES = {"model": CELLS, "optimizer": tuple(OPTIMIZERS), "schedule": schedules.NAMES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run is made from, apart from its data; the names are those of the command line's options.
+
+    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. ``max_steps`` of None leaves the end,
+    and the shape of the schedule, to ``max_seconds``; ``eval_every`` of None spreads evaluations over the run. Raises
+    TypeError or ValueError naming the option.
+    """
+
+    kind: ClassVar[str]
+
+    hidden: int
+    batch: int
+    seq_length: int
+    dropout: float
+    lr: float
+    weight_decay: float
+    max_steps: int | None
+    eval_every: int | None
+    model: str = "lstm"
+    layers: int = 2
+    # With 0, one-hot vectors, W x starts so small that training stands still for its first 100 to 200 steps.
+    embedding: int = 64
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    warmup: int = 100
+    clip_norm: float | None = 1.0
+    clip_value: float | None = None
+    val_fraction: float = 0.1
+    max_seconds: float | None = None
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, smallest in SMALLEST.items():
+            if name not in OPTIONAL or getattr(self, name) is not None:
+                checks.positive_int(name, getattr(self, name), smallest)
+        for name, allowed in CHOICES.items():
+            checks.choice(name, getattr(self, name), allowed)
+        for name, (high, open_low) in REALS.items():
+            if name not in OPTIONAL or getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), 0.0, high, open_low=open_low)
+        if self.patience is not None:
+            checks.positive_int("patience", self.patience)
+        if self.max_steps is None and self.max_seconds is None:
+            raise ValueError("max_seconds must be given where max_steps is None, got None")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all options."""
+        return tuple(field.name for field in fields(cls))
+
+    @property
+    def warmup_steps(self) -> int:
+        """The steps of the warm-up: at most a tenth of all, where their number is known."""
+        return self.warmup if self.max_steps is None else min(self.warmup, self.max_steps // 10)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of them by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """From :meth:`to_json`. Raises TypeError for other names, TypeError or ValueError for other values."""
+        return cls(**value)
+
+
+def defaults_of(optimizer: str) -> dict[str, float]:
+    """The learning rate and the weight decay that an optimiser has where none is given. Raises ValueError."""
+    checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
+    return {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
+
+
+def make_optimizer(options: RunOptions, params: Any) -> Optimizer:
+    """The optimiser that the options ask for."""
+    extra = {"momentum": SGD_MOMENTUM} if options.optimizer == "sgd" else {}
+    kind: Any = OPTIMIZERS[options.optimizer]
+    optimizer: Optimizer = kind(params, lr=options.lr, weight_decay=options.weight_decay, **extra)
+    return optimizer
+
+
+def make_schedule(options: RunOptions) -> schedules.Schedule | schedules.TimedSchedule:
+    """The learning-rate schedule that the options ask for: over the steps, or over the time where these have no limit."""
+    if options.max_steps is None:
+        return schedules.make_timed(options.schedule, warmup=options.warmup)
+    return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
+
+
+def make_config(options: RunOptions, *, overwrite: bool = False) -> LoopConfig:
+    """When the training loop stops, evaluates and clips, as the options say."""
+    return LoopConfig(
+        max_steps=options.max_steps,
+        eval_every=options.eval_every,
+        max_seconds=options.max_seconds,
+        patience=options.patience,
+        clip_norm=options.clip_norm,
+        clip_value=options.clip_value,
+        overwrite=overwrite,
+    )
+
+
+def reshaped(before: RunOptions, after: RunOptions, step: int) -> str | None:
+    """The limit whose change gives a run other learning rates after ``step``, by the option's name; None if none does."""
+    timed = before.max_steps is None, after.max_steps is None
+    name = "max_seconds" if all(timed) else "max_steps"
+    if getattr(before, name) == getattr(after, name):
+        return None
+    warmups = before.warmup_steps, after.warmup_steps
+    same = after.schedule == "constant" and (warmups[0] == warmups[1] or step >= max(warmups))
+    return None if same and not any(timed) else name
