@@ -13,6 +13,7 @@ The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on th
 from typing import TYPE_CHECKING, Any
 
 from . import functional, init, losses, metrics, optim
+from ._core.version import __version__ as __version__
 from .backends import BackendUnavailable, tell_of_missing_kernels, use_backend
 from .graph import Input, Model, Symbol, load_model
 from .layers import (
@@ -53,8 +54,6 @@ from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 if TYPE_CHECKING:
     from .trained_run import TrainedRun, load_run
     from .training import Examples, evaluate, fit, predict
-
-__version__ = "0.1.0"
 
 announce_to_threadpoolctl()
 tell_of_missing_kernels()

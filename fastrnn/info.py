@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backends
+from ._core.version import __version__
 from .backends.structs import CellSpec, StackSpec
 
 EXTRAS = {
@@ -29,8 +30,6 @@ REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --n
 
 def text() -> str:
     """Several lines, for people."""
-    from . import __version__
-
     rows = [
         ("fastrnn", __version__),
         ("python", f"{platform.python_version()}, numpy {np.__version__}, {platform.system()} {platform.machine()}"),

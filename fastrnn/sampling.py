@@ -9,15 +9,12 @@ the rounding of the logits. Letters: ``T`` steps, ``N`` samples side by side, ``
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._core import checks
-
-if TYPE_CHECKING:
-    from .backends.base import Backend
 
 Array = NDArray[Any]
 
@@ -81,36 +78,6 @@ class Answer:
     tokens: Array
     h_n: Array
     c_n: Array | None
-
-
-def step_by_step(backend: Backend, prepared: Any, request: Request) -> Answer:
-    """Sample by a prepared stack's forward passes, one for each token: the specification of ``Backend.generate``."""
-    from .backends.structs import Inputs
-
-    h, c = request.h0, request.c0
-    length, N = request.uniforms.shape
-    tokens = np.full((length, N), NOTHING, np.int64)
-    going = np.ones(N, bool)
-    ids = request.prime
-    for t in range(length):
-        x = ids if request.embedding is None else _embed(request.embedding, ids)
-        out = backend.forward(prepared, Inputs(x, h, c))
-        h, c = out.h_n, out.c_n
-        chosen = choose(out.y[-1] @ request.weight.T + request.bias, request.uniforms[t], request.choice)
-        tokens[t, going] = chosen[going]
-        going &= chosen != request.eos
-        if not going.any():
-            break
-        ids = tokens[t : t + 1]
-    assert h is not None
-    return Answer(tokens, h, c)
-
-
-def _embed(embedding: Array, ids: Array) -> Array:
-    """Rows of ``embedding [V,E]`` for ids ``[T,N]``; zeros for -1."""
-    rows = embedding[np.maximum(ids, 0)]
-    rows[ids == NOTHING] = 0
-    return rows
 
 
 def choose(logits: Array, uniforms: Array, choice: Choice) -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import backends
 from ._core import checks
+from ._core.version import __version__
 
 
 def _library() -> Any:
@@ -75,8 +76,6 @@ def _controller(threadpoolctl: ModuleType) -> type:
             self.dynlib.fastrnn_set_num_threads(ctypes.c_int32(num_threads))
 
         def get_version(self) -> str:
-            from . import __version__
-
             return __version__
 
     return FastrnnController

@@ -224,10 +224,10 @@ def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype,
     (own, spec), (plain, _) = (_stack(backend, variant, dtype, embedding) for backend in (c, reference))
     for choice in CHOICES:
         request = _request(spec, dtype, embedding, choice)
-        endless = sampling.step_by_step(reference, plain, request)
+        endless = reference.generate(plain, request)
         for eos in (sampling.NOTHING, int(endless.tokens[10, 0])):
             request = replace(request, eos=eos)
-            got, wanted = c.generate(own, request), sampling.step_by_step(reference, plain, request)
+            got, wanted = c.generate(own, request), reference.generate(plain, request)
             np.testing.assert_array_equal(got.tokens, wanted.tokens, strict=True)
             # A sample that has ended stops in the library, and goes on unseen in the plain loop.
             going = got.tokens[-1] != sampling.NOTHING

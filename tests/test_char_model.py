@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from fastrnn import backends, corpora
+from fastrnn.backends.numpy_sampling import step_by_step
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.sampling import Choice, step_by_step
+from fastrnn.sampling import Choice
 from fastrnn.text._training.batching import IGNORED, LineBatches, line_evaluation
 from fastrnn.text._training.char_task import CharTask
 from fastrnn.text.char_model import CharModel

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sampling import Answer, Request, step_by_step
+from ..sampling import Answer, Request
 from .by_parts import ByParts
 from .numpy_linear import NumpyLinear
+from .numpy_sampling import step_by_step
 from .numpy_training import NumpyTraining
 from .structs import Inputs, OutputGradients, Plan, StackSpec, TrainedModel
 
@@ -79,7 +80,7 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
         return Stream(self, prepared, h0, c0)
 
     def generate(self, prepared: Any, request: Request) -> Answer:
-        """Sample from a language model: see :mod:`fastrnn.sampling`, whose loop specifies it."""
+        """Sample from a language model: the loop of :mod:`fastrnn.backends.numpy_sampling` specifies it."""
         return step_by_step(self, prepared, request)
 
     def prepare_model(self, model: TrainedModel) -> Any:

@@ -24,7 +24,8 @@ def processor() -> str:
 
 def describe() -> dict[str, Any]:
     """Plain values, for the JSON."""
-    from .. import __version__, backends
+    from .. import backends
+    from .._core.version import __version__
 
     found: dict[str, Any] = {
         "processor": processor(),

@@ -41,3 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (MidiError, TextError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     say(f"wrote {len(paths)} MIDI files to {arguments.folder}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(command())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -173,6 +174,4 @@ def _fail(number: int, fault: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    from ..commands.corpus_files import command
-
-    raise SystemExit(command())
+    runpy.run_module("fastrnn.commands.corpus_files", run_name="__main__")  # the library imports no commands

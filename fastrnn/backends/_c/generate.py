@@ -15,7 +15,10 @@ Array = NDArray[Any]
 
 
 def generate(prepared: Prepared, request: Request) -> Answer:
-    """Sample; see :func:`fastrnn.sampling.step_by_step`. Samples run one after the other: each is one call."""
+    """Sample as :func:`fastrnn.backends.numpy_sampling.step_by_step` does.
+
+    Samples run one after the other: each is one call.
+    """
     spec, packed = prepared.kernel.spec, prepared.packed(False)
     embedding, choice = request.embedding, request.choice
     sizes = request.weight.shape[0], 0 if embedding is None else embedding.shape[1]

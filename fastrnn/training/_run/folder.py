@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.checks import describe
+from ..._core.version import __version__
 from ...json_reading import parse
 from ...layers._recurrent.base import Recurrent
 from ...serialization import remove_leftovers, write_atomically
@@ -49,8 +50,6 @@ class Kernels:
 
 def save_config(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write a configuration as JSON, atomically, with its format and the versions that wrote it. Raises OSError."""
-    from ... import __version__
-
     versions = {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()}
     whole = {"format": f"fastrnn-{kind}", "version": VERSION, **content, "versions": versions}
     write_atomically(path, (json.dumps(whole, indent=2, ensure_ascii=True) + "\n").encode())
