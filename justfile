@@ -30,6 +30,7 @@ lint:
     ruff format --check .
     clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
     mypy
+    lint-imports --no-logo
 
 # Rewrite to the house style.
 format:

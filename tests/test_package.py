@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import inspect
 import os
 import re
@@ -36,6 +37,15 @@ def test_the_library_does_not_need_the_commands():
         if "commands" not in path.parts and path.name != "cli.py":
             library = path.read_text(encoding="utf-8")
             assert not re.search(r"^\s*(from|import) .*\bcommands\b", library, re.MULTILINE), path
+
+
+def test_modules_import_each_other_in_no_circle():
+    # import-linter, in pyproject.toml, knows packages; this goes through their modules.
+    graph = pytest.importorskip("grimp").build_graph("fastrnn", exclude_type_checking_imports=True)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    imports["fastrnn.layers.sequential"] -= {"fastrnn.graph.summary"}  # to go with what pyproject.toml ignores
+    imports["fastrnn.layers.fitted"] -= {"fastrnn.training"}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules
 
 
 def test_version_is_the_same_everywhere():

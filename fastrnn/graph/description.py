@@ -11,6 +11,7 @@ from ..layers._symbolic.symbols import Axis, Nest, Symbol, flat, is_nested, mapp
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
 from .input import Input
+from .trace import Graph
 
 if TYPE_CHECKING:
     from .presentation import Described
@@ -52,10 +53,8 @@ def _letter(axis: Axis) -> Axis:
 
 
 def _described_layer(layer: Layer) -> dict[str, Any]:
-    from .presentation import Described
-
     description = describe_layer(layer)
-    if isinstance(layer, Described):
+    if isinstance(getattr(layer, "graph", None), Graph):
         description["config"].pop("name", None)  # which it has in this model
     return description
 

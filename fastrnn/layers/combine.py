@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .._core import checks, memory
 from ._recurrent.inputs import array, floats
-from ._symbolic.symbols import Nest, Spec
+from ._symbolic.symbols import OPERATORS, Nest, Spec
 from .base import Layer
 
 Array = NDArray[Any]
@@ -195,6 +195,9 @@ class Multiply(_Elementwise):
         # dy times the product of the others, never y / x: x may hold zeros.
         others = [inputs[:i] + inputs[i + 1 :] for i in range(len(inputs))]
         return tuple(_reduced(np.multiply, (dy, *rest)) for rest in others)
+
+
+OPERATORS |= {"+": Add, "*": Multiply}
 
 
 def _reduced(function: np.ufunc, inputs: tuple[Array, ...]) -> Array:

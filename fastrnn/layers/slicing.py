@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .._core import checks, memory
 from .._stack_validation import check_lengths
 from ._recurrent.inputs import array
-from ._symbolic.symbols import Axis, Nest, Spec
+from ._symbolic.symbols import OPERATORS, Axis, Nest, Spec
 from ._symbolic.time_axes import counts, shown, sliced
 from .base import Layer
 
@@ -171,6 +171,9 @@ class Slice(Layer):
         rows = np.array([each.start for each in ranges], np.int64) + step * (item.step or 1)
         valid = step < taken
         return np.where(valid, rows, 0), valid
+
+
+OPERATORS["[]"] = Slice
 
 
 def _items(index: Any) -> tuple[Item, ...]:

@@ -16,10 +16,9 @@ from ..console import note
 from ..layers.base import Layer
 from ..serialization import PathLike
 from . import schedules
-from ._data.examples import Batch, Examples
+from ._data.examples import Batch, Examples, laid_out
 from ._data.output_axes import keywords
 from ._data.targets import check_counted, check_steps
-from ._data.time_layout import laid_out
 from ._run import listeners
 from .history import History
 from .inference import measure

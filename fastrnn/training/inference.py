@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from ..layers._symbolic.symbols import Spec, flat, mapped
 from ..layers._symbolic.time_axes import lengths_of
 from ..layers.base import Layer
-from ._data.examples import Examples
+from ._data.examples import Examples, laid_out
 from ._data.output_axes import keywords, output_specs
 from ._data.targets import check_steps
-from ._data.time_layout import laid_out
 from .objectives import Means, Objective, check_class_ids
 
 Array = NDArray[Any]

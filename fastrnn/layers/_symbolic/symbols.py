@@ -69,6 +69,7 @@ class Spec(NamedTuple):
         return f"{self.dtype} {self.axes}"
 
 
+OPERATORS: dict[str, Callable[..., Any]] = {}  # the layers that operators on symbols call; their modules enter them here
 _SERIAL = itertools.count()  # symbols and nodes are numbered as they are made: an order in which a graph can be run
 
 
@@ -111,26 +112,22 @@ class Symbol(Refusals):
         return self.spec.dtype
 
     def __add__(self, other: object) -> Any:
-        return self._combined("Add", "+", other)
+        return self._combined("+", other)
 
     def __mul__(self, other: object) -> Any:
-        return self._combined("Multiply", "*", other)
+        return self._combined("*", other)
 
     __radd__, __rmul__ = __add__, __mul__  # a Symbol on the left has been asked already: these refuse
 
     def __getitem__(self, index: Any) -> Any:
-        from ..slicing import Slice
-
-        layer: Any = Slice((index,) if isinstance(index, list) else index)  # a list is how a config has a tuple
+        layer = OPERATORS["[]"]((index,) if isinstance(index, list) else index)  # a list is how a config has a tuple
         return layer(self)
 
-    def _combined(self, layer: str, sign: str, other: object) -> Any:
+    def _combined(self, sign: str, other: object) -> Any:
         if not isinstance(other, Symbol):
             zero = " (sum() begins at 0)" if type(other) is int and other == 0 and sign == "+" else ""
             raise TypeError(f"a Symbol {sign} something needs another Symbol, got {describe(other)}{zero}: {INSTEAD}")
-        from ... import layers
-
-        return getattr(layers, layer)()(self, other)
+        return OPERATORS[sign]()(self, other)
 
     def __repr__(self) -> str:
         """Where it comes from, its shape and dtype."""

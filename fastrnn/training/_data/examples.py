@@ -13,6 +13,7 @@ from ... import init
 from ..._core import checks
 from ...losses import IGNORED
 from .padded_field import Field, fields
+from .time_layout import lay_out
 
 if TYPE_CHECKING:
     from ...layers.base import Layer
@@ -130,9 +131,7 @@ class Examples:
 
         A training loop of one's own takes its batches from it: ``train.for_model(model).batches(32, rng)``.
         """
-        from .time_layout import laid_out
-
-        return laid_out("examples", self, model)
+        return lay_out("examples", self, model)
 
     def batches(
         self, batch_size: int, rng: np.random.Generator | None = None, *, by_length: bool | None = None
@@ -223,6 +222,13 @@ class Examples:
         kinds = ", ".join(_kind(field) for field in self.inputs)
         goals = ", ".join(_kind(field) for field in self.targets)
         return f"Examples({len(self)}: {kinds}{' -> ' if goals else ''}{goals})"
+
+
+def laid_out(name: str, value: object, model: Layer) -> Examples:
+    """Return examples as the model takes them. Raises TypeError or ValueError, naming the argument."""
+    if not isinstance(value, Examples):
+        raise TypeError(f"{name} must be fastrnn.Examples(inputs, targets), got {checks.describe(value)}")
+    return lay_out(name, value, model)
 
 
 def _along(name: str, field: Field, axis: Axis) -> Field:

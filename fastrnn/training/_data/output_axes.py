@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...layers._symbolic.symbols import UNKNOWN, Axis, Nest, Spec, Symbol, flat, mapped
 from ...layers.base import Layer
-from .examples import Batch, Examples
+
+if TYPE_CHECKING:
+    from .examples import Batch, Examples
 
 Array = NDArray[Any]
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,28 +24,23 @@ from ...layers._symbolic.symbols import Spec, Symbol, flat
 from ...layers._symbolic.time_axes import lengths_of
 from ...layers.base import Layer
 from ...layers.sequential import Sequential
-from .examples import Axis, Examples
 from .output_axes import output_specs, symbols
 from .padded_field import Field
+
+if TYPE_CHECKING:
+    from .examples import Axis, Examples
 
 TIME = "T"
 
 
-def check_examples(name: str, value: object) -> Examples:
-    """Raise TypeError naming the argument for what is not Examples."""
-    if not isinstance(value, Examples):
-        raise TypeError(f"{name} must be fastrnn.Examples(inputs, targets), got {describe(value)}")
-    return value
-
-
-def laid_out(name: str, examples: Examples, model: Layer) -> Examples:
-    """The examples as the model takes them: which arrays are sequences, by which axis, and in which order of axes.
+def lay_out(name: str, examples: Examples, model: Layer) -> Examples:
+    """Return the examples as the model takes them: which arrays are sequences, by which axis, and in which order of axes.
 
     Raises TypeError or ValueError, naming the argument, for what the model does not take.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastrnn layer, got {describe(model)}")
-    given, inputs = len(check_examples(name, examples).inputs), symbols(model)
+    given, inputs = len(examples.inputs), symbols(model)
     wanted = len(inputs) if inputs else 1 if isinstance(model, Sequential) else given
     if wanted != given:
         raise ValueError(f"{name} must have as many inputs as the model, {wanted}, got {given}")
