@@ -7,7 +7,10 @@ Layers take the place of ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays:
     (y, state), backward = lstm.forward(x)        # training ...
     dx, dstate = backward(dy)                     # ... adds into p.grad of every parameter
 
-The kernels themselves are in :mod:`fastrnn.functional`; ``fastrnn train`` on the command line trains a language model.
+Public are the names in ``__all__``: layers, the functional API (``Input``, ``Model``), training (``fit``), files
+(``load_model``, ``load_run``) and the modules ``functional``, ``losses``, ``metrics``, ``optim`` and ``init``.
+``docs/api.md`` also lists the other public modules, such as :mod:`fastrnn.training` and those of text and music.
+``fastrnn train`` on the command line trains a language model.
 """
 
 from typing import TYPE_CHECKING, Any

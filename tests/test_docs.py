@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -13,6 +14,7 @@ import pytest
 from example_scripts import example
 
 import fastrnn
+import fastrnn.training
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,6 +51,27 @@ def test_links_and_paths_lead_somewhere() -> None:
         missing = [t for t in targets if not (page.parent / t).exists()]
         missing += [p for p in PATH_IN_TEXT.findall(text) if not list(ROOT.glob(re.sub(r"\{[^}]*\}", "*", p)))]
         assert not missing, f"{page.name} points at {missing}"
+
+
+def public_modules() -> set[str]:
+    """The modules that no underscore hides: of a package that defines or exports something, only the package itself."""
+    folder = Path(fastrnn.__file__).parent
+    packages = {path.parent: ast.parse(path.read_text(encoding="utf-8")).body for path in folder.rglob("__init__.py")}
+    exporting = {package for package, body in packages.items() if len(body) > 1} - {folder}
+    found = {package for package in exporting if not exporting & {*package.parents}}
+    found |= {path.with_suffix("") for path in folder.rglob("*.py") if not exporting & {*path.parents}}
+    names = {".".join(("fastrnn", *path.relative_to(folder).parts)) for path in found}
+    programs = ("fastrnn.cli", "fastrnn.commands", "fastrnn.benchmark")
+    return {name for name in names if "._" not in name and not name.startswith(programs)}
+
+
+def test_the_page_of_what_is_public_is_complete() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    columns = [re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for section in page.split("\n## ")[1:]]
+    names, training, modules = (sorted(re.findall(r"`([\w.]+)`", "".join(cells))) for cells in columns)
+    assert names == sorted(fastrnn.__all__)
+    assert training == sorted(fastrnn.training.__all__)
+    assert modules == sorted(public_modules())
 
 
 def test_the_hops_of_the_jazz_part_name_all_its_modules() -> None:
