@@ -8,27 +8,20 @@ import fastrnn
 
 from ..problem import Problem
 from . import fastrnn_language
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 
-class Fastrnn:
+class Fastrnn(Peer):
     """Our side of every comparison."""
+
+    library = fastrnn
+    questions: tuple[str, ...] = ("forward", "training", "product", "step", "trainer", "names", "sampling")
+    trainer = staticmethod(fastrnn_language.trainer)
+    names = staticmethod(fastrnn_language.names)
+    sampling = staticmethod(fastrnn_language.sampling)
 
     def __init__(self, name: str = "fastrnn", backend: str | None = None) -> None:
         self.name, self.backend = name, backend
-        self.sides: Sides = {
-            "forward": self.forward,
-            "training": self.training,
-            "product": self.product,
-            "step": self.step,
-            "trainer": fastrnn_language.trainer,
-            "names": fastrnn_language.names,
-            "sampling": fastrnn_language.sampling,
-        }
-
-    def version(self) -> str:
-        """The package's."""
-        return fastrnn.__version__
 
     def use_threads(self, n: int) -> None:
         """At most n a call."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..problem import Problem
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 sigmoid = jax.nn.sigmoid
 finished: Any = jax.block_until_ready  # untyped
@@ -41,18 +41,12 @@ def _cell(name: str, R: Any, b_hh: Any) -> Callable[[Any, Any], tuple[Any, Any]]
     return {"RNN": rnn, "GRU": gru, "LSTM": lstm}[name]
 
 
-class Jax:
+class Jax(Peer):
     """``jax.jit`` of a scan with the input product of all steps in front, and its gradient by ``jax.vjp``."""
 
     name = "jax"
-
-    def __init__(self) -> None:
-        self.threads = 0
-        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
-
-    def version(self) -> str:
-        """The package's."""
-        return str(jax.__version__)
+    library = jax
+    threads = 0
 
     def use_threads(self, n: int) -> None:
         """XLA's pool has a thread for each processor that the process may use when it starts, and cannot be asked."""

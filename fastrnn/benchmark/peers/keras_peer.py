@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..problem import Problem
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -28,13 +28,10 @@ def _gates(cell: str, array: Array) -> Array:
     return np.concatenate((z, r, n), axis=-1)
 
 
-class Keras:
+class Keras(Peer):
     """``keras.layers`` inside ``tf.function``; batch first, as Keras has it, with the input laid out so beforehand."""
 
     name = "keras"
-
-    def __init__(self) -> None:
-        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     def version(self) -> str:
         """Both packages'."""

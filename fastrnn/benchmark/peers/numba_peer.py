@@ -5,4 +5,4 @@ from __future__ import annotations
 from .fastrnn_peer import Fastrnn
 
 PEER = Fastrnn("numba", backend="numba")
-PEER.sides = {question: PEER.sides[question] for question in ("forward", "training", "step")}
+PEER.questions = ("forward", "training", "step")

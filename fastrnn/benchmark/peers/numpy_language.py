@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..language import LanguageProblem
+from .numpy_layers import lstm_cell, lstm_scale
 from .protocol import Side, as_arrays
 
 Array = NDArray[Any]
@@ -95,15 +96,11 @@ def names(problem: LanguageProblem) -> Side:
 def sampling(problem: LanguageProblem) -> Side:
     """An LSTM's loop."""
     H, T, V, state = problem.case.H, problem.case.T, problem.sizes.V, problem.state_dict
-    bias = state[NAMES[2]] + state[NAMES[3]]
-    table = np.concatenate((state[NAMES[0]].T, np.zeros((1, 4 * H), np.float32))) + bias
-    R, out_w, b_o = np.ascontiguousarray(state[NAMES[1]]), state[NAMES[4]], state[NAMES[5]]
-    gates, c, h, scratch = (np.empty(n, np.float32) for n in (4 * H, H, H, H))
-    i, f, g, o = gates[:H], gates[H : 2 * H], gates[2 * H : 3 * H], gates[3 * H :]
-    # sigmoid(a) = (1 + tanh(a / 2)) / 2, so that one call of tanh serves all gates
-    scale = np.full(4 * H, 0.5, np.float32)
-    scale[2 * H : 3 * H] = 1
-    shift = np.where(scale == 1, np.float32(0), np.float32(0.5))
+    bias, scale = state[NAMES[2]] + state[NAMES[3]], lstm_scale(H)
+    table = (np.concatenate((state[NAMES[0]].T, np.zeros((1, 4 * H), np.float32))) + bias) * scale
+    R, out_w, b_o = state[NAMES[1]] * scale[:, None], state[NAMES[4]], state[NAMES[5]]
+    gates, c, h = (np.empty(n, np.float32) for n in (4 * H, H, H))
+    cell = lstm_cell(gates, c, h)
     uniforms, logits = problem.uniforms.tolist(), np.empty(V, np.float32)
 
     def run() -> list[int]:
@@ -113,15 +110,7 @@ def sampling(problem: LanguageProblem) -> Side:
         for t in range(T):
             np.dot(R, h, out=gates)
             np.add(gates, table[token], out=gates)
-            np.multiply(gates, scale, out=gates)
-            np.tanh(gates, out=gates)
-            np.multiply(gates, scale, out=gates)
-            np.add(gates, shift, out=gates)
-            np.multiply(c, f, out=c)
-            np.multiply(i, g, out=scratch)
-            np.add(c, scratch, out=c)
-            np.tanh(c, out=scratch)
-            np.multiply(o, scratch, out=h)
+            cell()
             np.dot(out_w, h, out=logits)
             np.add(logits, b_o, out=logits)
             weights = np.exp((logits - logits.max()).astype(np.float64)).cumsum()

@@ -29,6 +29,36 @@ def sigmoid(a: Array) -> None:
     a += HALF
 
 
+def lstm_scale(H: int) -> Array:
+    """Return 1/2 for the sums of i, f and o, 1 for those of g, ``[4*H]``: :func:`lstm_cell` takes sums times these."""
+    scale = np.full(4 * H, HALF)
+    scale[2 * H : 3 * H] = 1
+    return scale
+
+
+def lstm_cell(a: Array, c: Array, h: Array) -> Callable[[], Array]:
+    """Return what overwrites ``a [4*H]``, and c and h ``[H]`` with the next state, which it returns as h.
+
+    sigmoid(a) = (1 + tanh(a / 2)) / 2, with the first halving in the weights: one call of tanh serves all gates.
+    """
+    H, scratch = len(h), np.empty_like(h)
+    scale = lstm_scale(H)
+    shift = (scale == HALF) * HALF
+    i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
+
+    def run() -> Array:
+        np.tanh(a, out=a)
+        np.multiply(a, scale, out=a)
+        np.add(a, shift, out=a)
+        np.multiply(c, f, out=c)
+        np.multiply(i, g, out=scratch)
+        np.add(c, scratch, out=c)
+        np.tanh(c, out=scratch)
+        return np.multiply(o, scratch, out=h)
+
+    return run
+
+
 def times_sigmoid_slope(d: Array, s: Array, scratch: Array) -> None:
     """d *= s (1 - s)."""
     np.subtract(ONE, s, out=scratch)

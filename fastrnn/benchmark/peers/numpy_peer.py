@@ -11,30 +11,20 @@ from numpy.typing import NDArray
 
 from ..problem import Problem
 from . import numpy_language
-from .numpy_layers import LAYERS, sigmoid
-from .protocol import Absent, Side, Sides, as_arrays, require_threads
+from .numpy_layers import LAYERS, lstm_cell, lstm_scale, sigmoid
+from .protocol import Absent, Peer, Side, as_arrays, require_threads
 
 Array = NDArray[Any]
 
 
-class NumPy:
+class NumPy(Peer):
     """NumPy over its BLAS."""
 
     name = "numpy"
-
-    def __init__(self) -> None:
-        self.sides: Sides = {
-            "forward": self.forward,
-            "training": self.training,
-            "step": self.step,
-            "product": self.product,
-            "names": numpy_language.names,
-            "sampling": numpy_language.sampling,
-        }
-
-    def version(self) -> str:
-        """NumPy's."""
-        return np.__version__
+    library = np
+    questions = ("forward", "training", "product", "step", "names", "sampling")
+    names = staticmethod(numpy_language.names)
+    sampling = staticmethod(numpy_language.sampling)
 
     def use_threads(self, n: int) -> None:
         """Of its BLAS; everything else runs on one."""
@@ -125,28 +115,16 @@ def _gru_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array
 
 
 def _lstm_step(problem: Problem, weights: Array, bias: Array, xh: Array, h: Array) -> Callable[[], Array]:
-    """sigmoid(a) = (1 + tanh(a / 2)) / 2, with the first halving in the weights: one call of tanh serves all gates."""
-    H = len(h)
-    halved = np.full(4 * H, 0.5, np.float32)
-    halved[2 * H : 3 * H] = 1
-    weights, bias = weights * halved[:, None], bias * halved
-    shift = (halved == 0.5) * np.float32(0.5)
-    a, c, ig = np.empty(4 * H, np.float32), np.zeros(H, np.float32), np.empty(H, np.float32)
-    i, f, g, o = a[:H], a[H : 2 * H], a[2 * H : 3 * H], a[3 * H :]
-    x = problem.x[0, 0]
+    H, x = len(h), problem.x[0, 0]
+    weights, bias = weights * lstm_scale(H)[:, None], bias * lstm_scale(H)
+    a = np.empty(4 * H, np.float32)
+    cell = lstm_cell(a, np.zeros(H, np.float32), h)
 
     def run() -> Array:
         xh[: len(x)] = x
         np.dot(weights, xh, out=a)
         np.add(a, bias, out=a)
-        np.tanh(a, out=a)
-        np.multiply(a, halved, out=a)
-        np.add(a, shift, out=a)
-        np.multiply(c, f, out=c)
-        np.multiply(i, g, out=ig)
-        np.add(c, ig, out=c)
-        np.tanh(c, out=ig)
-        return np.multiply(o, ig, out=h)
+        return cell()
 
     return run
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..problem import Problem
 from .onednn_build import Build, load
-from .protocol import Side, Sides, Unsupported, as_arrays, require_threads
+from .protocol import Peer, Side, Unsupported, as_arrays, require_threads
 
 Array = NDArray[Any]
 
@@ -59,13 +59,12 @@ def _bias(problem: Problem) -> Array:
     return np.concatenate((both[: 2 * H], problem.b_ih[2 * H :], problem.b_hh[2 * H :]))
 
 
-class OneDNN:
+class OneDNN(Peer):
     """oneDNN's RNN primitives, of one of its builds."""
 
     def __init__(self, name: str, build: Build) -> None:
         self.name = name
         self.build = build
-        self.sides: Sides = {"forward": self.forward, "training": self.training, "step": self.step}
 
     @cached_property
     def library(self) -> Any:

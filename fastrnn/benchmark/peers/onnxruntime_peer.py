@@ -10,26 +10,15 @@ import onnxruntime
 
 from ..problem import Problem
 from .onnx_model import model
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 
-class OnnxRuntime:
+class OnnxRuntime(Peer):
     """Its RNN, GRU and LSTM operators on the CPU; weights are packed when the session is made."""
 
     name = "onnxruntime"
-
-    def __init__(self) -> None:
-        self.threads = 1
-        self.sides: Sides = {"forward": self.forward, "step": self.step}
-
-    def version(self) -> str:
-        """The package's."""
-        version: str = onnxruntime.__version__
-        return version
-
-    def use_threads(self, n: int) -> None:
-        """Of the sessions made from now on."""
-        self.threads = n
+    library = onnxruntime
+    questions = ("forward", "step")
 
     def session(self, content: bytes) -> Any:
         """With spinning workers within a call, and none after it."""

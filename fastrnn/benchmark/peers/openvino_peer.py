@@ -9,25 +9,18 @@ import openvino
 
 from ..problem import Problem
 from .onnx_model import model
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 
-class OpenVino:
+class OpenVino(Peer):
     """Its CPU plugin, from the same ONNX model as ONNX Runtime; float32 also where the processor has faster types."""
 
     name = "openvino"
-
-    def __init__(self) -> None:
-        self.threads = 1
-        self.sides: Sides = {"forward": self.forward, "step": self.step}
+    questions = ("forward", "step")
 
     def version(self) -> str:
         """The package's."""
         return str(openvino.__version__).split("-")[0]
-
-    def use_threads(self, n: int) -> None:
-        """Of the models compiled from now on."""
-        self.threads = n
 
     def request(self, content: bytes) -> Any:
         """An infer request of the compiled model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,23 +37,26 @@ class Side:
     results: Callable[[Any], Mapping[str, Array]]
 
 
-# A question's name, and what builds the side from a Problem, or from a LanguageProblem.
-Sides = dict[str, Callable[[Any], Side]]
-
-
-class Peer(Protocol):
-    """An adapter. ``sides`` maps a question to the method that builds its side, from the same problem for everyone."""
+class Peer:
+    """An adapter. For each of its ``questions`` it has a method that builds its side, from the same problem for everyone."""
 
     name: str
-    sides: Sides
+    library: Any
+    questions: tuple[str, ...] = ("forward", "training", "step")
+    threads = 1
+
+    @property
+    def sides(self) -> dict[str, Callable[[Any], Side]]:
+        """What builds the side of each question, from a Problem or from a LanguageProblem."""
+        return {question: getattr(self, question) for question in self.questions}
 
     def version(self) -> str:
-        """The library's; imports it."""
-        ...
+        """Return the library's version."""
+        return str(self.library.__version__)
 
     def use_threads(self, n: int) -> None:
         """Run on n threads from now on. Raises WrongThreads when that cannot be had."""
-        ...
+        self.threads = n
 
 
 def require_threads(wanted: int, found: int, who: str) -> None:

@@ -8,28 +8,18 @@ import torch
 
 from ..problem import Problem
 from . import torch_language
-from .protocol import Side, Sides, as_arrays, require_threads
+from .protocol import Peer, Side, as_arrays, require_threads
 
 
-class Torch:
+class Torch(Peer):
     """``torch.nn``."""
 
     name = "torch"
-
-    def __init__(self) -> None:
-        self.sides: Sides = {
-            "forward": self.forward,
-            "training": self.training,
-            "product": self.product,
-            "step": self.step,
-            "trainer": torch_language.trainer,
-            "names": torch_language.names,
-            "sampling": torch_language.sampling,
-        }
-
-    def version(self) -> str:
-        """The package's."""
-        return torch.__version__
+    library = torch
+    questions = ("forward", "training", "product", "step", "trainer", "names", "sampling")
+    trainer = staticmethod(torch_language.trainer)
+    names = staticmethod(torch_language.names)
+    sampling = staticmethod(torch_language.sampling)
 
     def use_threads(self, n: int) -> None:
         """Of an operator; there is one operator at a time."""
