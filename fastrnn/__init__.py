@@ -15,42 +15,11 @@ Public are the names in ``__all__``: layers, the functional API (``Input``, ``Mo
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional, init, losses, metrics, optim
+from . import functional, init, layers, losses, metrics, optim
 from ._core.version import __version__ as __version__
 from .backends import BackendUnavailable, tell_of_missing_kernels, use_backend
 from .graph import Input, Model, Symbol, load_model
-from .layers import (
-    GRU,
-    LSTM,
-    RNN,
-    Activation,
-    Add,
-    Average,
-    Concat,
-    Dropout,
-    Embedding,
-    GRUCell,
-    Lambda,
-    Last,
-    Layer,
-    LayerNorm,
-    Linear,
-    LSTMCell,
-    MaxPool,
-    MeanPool,
-    Multiply,
-    OneHot,
-    Parameter,
-    RepeatVector,
-    Reshape,
-    RNNCell,
-    Sequential,
-    Slice,
-    Stack,
-    Stepper,
-    TokenDropout,
-    VariationalDropout,
-)
+from .layers import *  # noqa: F403
 from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 
@@ -76,42 +45,12 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Activation",
-    "Add",
-    "Average",
     "BackendUnavailable",
-    "Concat",
-    "Dropout",
-    "Embedding",
     "Examples",
-    "GRUCell",
     "Input",
-    "LSTMCell",
-    "Lambda",
-    "Last",
-    "Layer",
-    "LayerNorm",
-    "Linear",
-    "MaxPool",
-    "MeanPool",
     "Model",
-    "Multiply",
-    "OneHot",
-    "Parameter",
-    "RNNCell",
-    "RepeatVector",
-    "Reshape",
-    "Sequential",
-    "Slice",
-    "Stack",
-    "Stepper",
     "Symbol",
-    "TokenDropout",
     "TrainedRun",
-    "VariationalDropout",
     "evaluate",
     "fit",
     "functional",
@@ -127,3 +66,4 @@ __all__ = [
     "set_num_threads",
     "use_backend",
 ]
+__all__ += layers.__all__  # all layers are names of the package

@@ -15,6 +15,7 @@ import pytest
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
+from fastrnn.cli import main
 
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -112,3 +113,23 @@ def run_python():
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A finished run on the embedded names, to be read only."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    small = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
+    assert main(["train", "chars", *small, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def become_terminal(monkeypatch):
+    """Give what makes standard output a terminal, on which rich draws every change of a bar."""
+    pytest.importorskip("rich")
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("fastrnn.training.callbacks.REFRESH_SECONDS", 0.0)
+    return lambda: monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # not here: capsys exchanges it before the test

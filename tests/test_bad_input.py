@@ -18,17 +18,9 @@ from fastrnn.training import checkpoint
 SMALL = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A finished run on the embedded names."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "chars", *SMALL, "--out", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture
 def run(trained, tmp_path):
-    """A copy of it, to be damaged."""
+    """A copy of a run, to be damaged."""
     return shutil.copytree(trained, tmp_path / "run")
 
 
@@ -45,57 +37,42 @@ def _fails(capsys, *arguments, status=2):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "message"),
+    ("command", "message"),
     [
-        ("--hidden", "0", "argument --hidden: must be an integer of at least 1, got '0'"),
-        ("--hidden", "-3", "argument --hidden: must be an integer of at least 1, got '-3'"),
-        ("--layers", "two", "argument --layers: must be an integer of at least 1, got 'two'"),
-        ("--embedding", "-1", "argument --embedding: must be an integer of at least 0"),
-        ("--dropout", "1", "argument --dropout: must be a number at least 0 and below 1, got '1'"),
-        ("--lr", "0", "argument --lr: must be a number above 0, got '0'"),
-        ("--lr", "nan", "argument --lr: must be a number above 0, got 'nan'"),
-        ("--lr", "inf", "argument --lr: must be a number above 0, got 'inf'"),
-        ("--val-fraction", "1", "argument --val-fraction: must be a number above 0 and below 1, got '1'"),
-        ("--batch", "1.5", "argument --batch: must be an integer of at least 1, got '1.5'"),
-        ("--max-seconds", "0", "argument --max-seconds: must be a number above 0"),
-        ("--clip-norm", "-1", "argument --clip-norm: must be a number at least 0"),
-        ("--seed", "-1", "argument --seed: must be an integer of at least 0"),
-        ("--hidden", "9" * 20, "argument --hidden: must be an integer of at most 2147483647, got '99999999999999999999'"),
-        ("--seed", str(2**64), "argument --seed: must be an integer of at most 18446744073709551615"),
-        ("--threads", "0", "argument --threads: must be an integer of at least 1"),
-        ("--threads", "100000", "argument --threads: n must be at most 256, got 100000"),
-        ("--model", "gpt", "argument --model: invalid choice: 'gpt' (choose from"),
-        ("--reading", "words", "argument --reading: invalid choice: 'words' (choose from"),
-        ("--schedule", "x", "argument --schedule: invalid choice: 'x' (choose from"),
-        ("--optimizer", "x", "argument --optimizer: invalid choice: 'x' (choose from"),
-        ("--backend", "x", "argument --backend: invalid choice: 'x' (choose from"),
-        ("--size", "3", "unrecognized arguments: --size"),
-    ],
-)
-def test_bad_training_options(capsys, option, value, message):
-    assert message in _fails(capsys, "train", "chars", option, value)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("--temperature", "-1", "argument --temperature: must be a number at least 0, got '-1'"),
-        ("--top-k", "-1", "argument --top-k: must be an integer of at least 0, got '-1'"),
-        ("--top-p", "0", "argument --top-p: must be a number above 0 and at most 1, got '0'"),
-        ("--top-p", "2", "argument --top-p: must be a number above 0 and at most 1, got '2'"),
-        ("--number", "0", "argument --number: must be an integer of at least 1, got '0'"),
-        ("--length", "x", "argument --length: must be an integer of at least 1, got 'x'"),
-        ("--length", "9" * 22, "argument --length: must be an integer of at most 2147483647"),
-        ("--number", "9" * 22, "argument --number: must be an integer of at most 2147483647"),
-    ],
-)
-def test_bad_sampling_options(capsys, trained, option, value, message):
-    assert message in _fails(capsys, "sample", trained, option, value)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+        ("train chars --hidden 0", "argument --hidden: must be an integer of at least 1, got '0'"),
+        ("train chars --hidden -3", "argument --hidden: must be an integer of at least 1, got '-3'"),
+        ("train chars --layers two", "argument --layers: must be an integer of at least 1, got 'two'"),
+        ("train chars --embedding -1", "argument --embedding: must be an integer of at least 0"),
+        ("train chars --dropout 1", "argument --dropout: must be a number at least 0 and below 1, got '1'"),
+        ("train chars --lr 0", "argument --lr: must be a number above 0, got '0'"),
+        ("train chars --lr nan", "argument --lr: must be a number above 0, got 'nan'"),
+        ("train chars --lr inf", "argument --lr: must be a number above 0, got 'inf'"),
+        ("train chars --val-fraction 1", "argument --val-fraction: must be a number above 0 and below 1, got '1'"),
+        ("train chars --batch 1.5", "argument --batch: must be an integer of at least 1, got '1.5'"),
+        ("train chars --max-seconds 0", "argument --max-seconds: must be a number above 0"),
+        ("train chars --clip-norm -1", "argument --clip-norm: must be a number at least 0"),
+        ("train chars --seed -1", "argument --seed: must be an integer of at least 0"),
+        (
+            "train chars --hidden " + "9" * 20,
+            "argument --hidden: must be an integer of at most 2147483647, got '99999999999999999999'",
+        ),
+        (f"train chars --seed {2**64}", "argument --seed: must be an integer of at most 18446744073709551615"),
+        ("train chars --threads 0", "argument --threads: must be an integer of at least 1"),
+        ("train chars --threads 100000", "argument --threads: n must be at most 256, got 100000"),
+        ("train chars --model gpt", "argument --model: invalid choice: 'gpt' (choose from"),
+        ("train chars --reading words", "argument --reading: invalid choice: 'words' (choose from"),
+        ("train chars --schedule x", "argument --schedule: invalid choice: 'x' (choose from"),
+        ("train chars --optimizer x", "argument --optimizer: invalid choice: 'x' (choose from"),
+        ("train chars --backend x", "argument --backend: invalid choice: 'x' (choose from"),
+        ("train chars --size 3", "unrecognized arguments: --size"),
+        ("sample RUN --temperature -1", "argument --temperature: must be a number at least 0, got '-1'"),
+        ("sample RUN --top-k -1", "argument --top-k: must be an integer of at least 0, got '-1'"),
+        ("sample RUN --top-p 0", "argument --top-p: must be a number above 0 and at most 1, got '0'"),
+        ("sample RUN --top-p 2", "argument --top-p: must be a number above 0 and at most 1, got '2'"),
+        ("sample RUN --number 0", "argument --number: must be an integer of at least 1, got '0'"),
+        ("sample RUN --length x", "argument --length: must be an integer of at least 1, got 'x'"),
+        ("sample RUN --length " + "9" * 22, "argument --length: must be an integer of at most 2147483647"),
+        ("sample RUN --number " + "9" * 22, "argument --number: must be an integer of at most 2147483647"),
         ("score RUN --verbos2 a", "unrecognized arguments: --verbos2"),
         ("score RUN a --file", "argument --file: expected one argument"),
         ("sample --number 2", "the following arguments are required: RUN"),
@@ -105,8 +82,8 @@ def test_bad_sampling_options(capsys, trained, option, value, message):
         ("train jazz A --voices some B", "argument --voices: invalid choice: 'some'"),
     ],
 )
-def test_options_among_other_arguments(capsys, arguments, message):
-    assert message in _fails(capsys, *arguments.split())
+def test_bad_options(capsys, trained, command, message):
+    assert message in _fails(capsys, *(trained if word == "RUN" else word for word in command.split()))
 
 
 def test_no_command_and_an_unknown_one(capsys):
@@ -186,17 +163,22 @@ def test_missing_file(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("kind", "content", "message"),
     [
-        (b"", "is empty"),
-        (b"a", "has only one character"),
-        (b"ab\xfe", "is not UTF-8: byte 0xfe at offset 2"),
-        (b"ab", "too few characters (2) to hold out 1 and train on the rest"),
+        ("chars", b"", "is empty"),
+        ("chars", b"a", "has only one character"),
+        ("chars", b"ab\xfe", "is not UTF-8: byte 0xfe at offset 2"),
+        ("chars", b"ab", "too few characters (2) to hold out 1 and train on the rest"),
+        ("words", b"", "is empty: there is nothing to learn from"),
+        ("words", b" \n\n ", "has only white space"),
+        ("words", b"abc\xff\xfe\x00", "is not UTF-8: byte 0xff at offset 3"),
+        ("words", b"word", "too few words (2) to hold out 1 and train on the rest"),
+        ("words", b"no word is here again", "min_count must be at most 1, the count of the commonest word, got 2"),
     ],
 )
-def test_useless_text(capsys, tmp_path, content, message):
+def test_useless_text(capsys, tmp_path, kind, content, message):
     (tmp_path / "text.txt").write_bytes(content)
-    assert message in _fails(capsys, "train", "chars", tmp_path / "text.txt", "--out", tmp_path / "run")
+    assert message in _fails(capsys, "train", kind, tmp_path / "text.txt", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

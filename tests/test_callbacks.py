@@ -47,13 +47,8 @@ def test_a_line_every_ten_seconds_where_there_is_no_terminal(capsys, monkeypatch
     assert said[0][1] == "10/40  2.000 nats 2.885 bits/char  1.2k char/s  lr 1.0e-03  0:30 left"
 
 
-def test_a_bar_on_a_terminal(capsys, monkeypatch):
-    pytest.importorskip("rich")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    for name, value in (("TERM", "xterm"), ("COLUMNS", "100")):
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr("fastrnn.training.callbacks.REFRESH_SECONDS", 0.0)
+def test_a_bar_on_a_terminal(become_terminal, capsys):
+    become_terminal()
     progress = Progress(LoopConfig(max_steps=40, eval_every=10, max_seconds=400))
     for step in (10, 20):
         progress.on_step(Info(step, 6.0 * step, 2.0, None, 0, 1234.0, 1e-3, 1.0, None, None))
@@ -63,10 +58,8 @@ def test_a_bar_on_a_terminal(capsys, monkeypatch):
     assert "20/40  2.000 nats 2.885 bits/char  1.2k char/s  lr 1.0e-03  2:00 left" in out
 
 
-def test_notes_for_a_file_are_not_on_the_terminal_of_the_bar(capsys, monkeypatch):
-    pytest.importorskip("rich")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
+def test_notes_for_a_file_are_not_on_the_terminal_of_the_bar(become_terminal, capsys):
+    become_terminal()
     progress = Progress(LoopConfig(max_steps=40, eval_every=10))
     progress.on_step(Info(10, 6.0, 2.0, None, 0, 1234.0, 1e-3, 1.0, None, None))
     note("a note")

@@ -17,14 +17,6 @@ from fastrnn.training import Examples, LossCurve, Progress, ProgressBar, fit
 TINY = ["--hidden", "8", "--layers", "1", "--batch", "8", "--eval-every", "1", "--max-steps", "2"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run on the embedded names."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "chars", *TINY, "--out", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture(params=["info", "train", "sample", "score", "help"])
 def command(request, trained, tmp_path):
     """The words of a command that succeeds where there is a console."""

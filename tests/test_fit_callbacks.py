@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -219,13 +218,8 @@ class TestProgressBar:
         assert lines[0] == f"epoch  1/10   0:00  {figures}"
         assert lines[9].startswith("epoch 10/10 ")
 
-    def test_a_bar_on_a_terminal(self, capsys, monkeypatch):
-        pytest.importorskip("rich")
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("NO_COLOR", raising=False)
-        monkeypatch.setattr("fastrnn.training.callbacks.REFRESH_SECONDS", 0.0)
+    def test_a_bar_on_a_terminal(self, become_terminal, capsys):
+        become_terminal()
         fit(tagger(), tagged(), epochs=2, batch_size=8, callbacks=[ProgressBar()])
         out = capsys.readouterr().out
         assert "epoch 1/2  5/5  loss 1." in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import product
 
 import cases
 import numpy as np
@@ -55,27 +56,20 @@ def _stack(variant, backend, num_layers, **options):
     return _run_layer(_layer(variant, backend, (50, 96, num_layers), **options), 8, 12, LENGTHS)
 
 
+QUICK = [(1, False, True), (2, True, False), (3, False, False), (4, True, True)]
+
+
 # T = 8 and B = 12 are enough for two threads to share every pass of these sizes.
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("num_layers", "bidirectional", "bias"),
     [
-        (1, False, True),
-        (2, True, False),
-        (3, False, False),
-        (4, True, True),
-        pytest.param(1, False, False, marks=SLOW),
-        pytest.param(1, True, True, marks=SLOW),
-        pytest.param(1, True, False, marks=SLOW),
-        pytest.param(2, False, True, marks=SLOW),
-        pytest.param(2, False, False, marks=SLOW),
-        pytest.param(2, True, True, marks=SLOW),
-        pytest.param(3, False, True, marks=SLOW),
-        pytest.param(3, True, True, marks=SLOW),
-        pytest.param(3, True, False, marks=SLOW),
-        pytest.param(4, False, True, marks=SLOW),
-        pytest.param(4, False, False, marks=SLOW),
-        pytest.param(4, True, False, marks=SLOW),
+        *QUICK,
+        *(
+            pytest.param(*each, marks=SLOW)
+            for each in product((1, 2, 3, 4), (False, True), (False, True))
+            if each not in QUICK
+        ),
     ],
 )
 @EVERY_CELL

@@ -68,21 +68,20 @@ class TestAgainstTorch:
         logits = (3 * rng.standard_normal((6, 5))).astype(dtype)
         targets = rng.random((6, 5)).astype(dtype)
         targets[0], targets[1] = 0, 1
-        x = torch.tensor(logits, requires_grad=True)
-        expected = torch.nn.functional.binary_cross_entropy_with_logits(x, torch.tensor(targets), reduction=reduction)
-        expected.backward()
-        loss, dlogits = sigmoid_binary_cross_entropy(logits, targets, reduction=reduction)
-        np.testing.assert_allclose(loss, expected.item(), **tolerance(dtype))
-        np.testing.assert_allclose(dlogits, x.grad.numpy(), **tolerance(dtype))
+        theirs = torch.nn.functional.binary_cross_entropy_with_logits
+        self.assert_equal(torch, sigmoid_binary_cross_entropy, theirs, logits, targets, reduction)
 
     def test_mean_squared(self, torch, rng, dtype, reduction):
         pred, target = rng.standard_normal((2, 4, 3, 5)).astype(dtype)
-        x = torch.tensor(pred, requires_grad=True)
-        expected = torch.nn.functional.mse_loss(x, torch.tensor(target), reduction=reduction)
+        self.assert_equal(torch, mean_squared_error, torch.nn.functional.mse_loss, pred, target, reduction)
+
+    def assert_equal(self, torch, ours, theirs, predictions, targets, reduction):
+        x = torch.tensor(predictions, requires_grad=True)
+        expected = theirs(x, torch.tensor(targets), reduction=reduction)
         expected.backward()
-        loss, dpred = mean_squared_error(pred, target, reduction=reduction)
-        np.testing.assert_allclose(loss, expected.item(), **tolerance(dtype))
-        np.testing.assert_allclose(dpred, x.grad.numpy(), **tolerance(dtype))
+        loss, dx = ours(predictions, targets, reduction=reduction)
+        np.testing.assert_allclose(loss, expected.item(), **tolerance(predictions.dtype))
+        np.testing.assert_allclose(dx, x.grad.numpy(), **tolerance(predictions.dtype))
 
 
 @pytest.mark.usefixtures("chunk", "training_engine")

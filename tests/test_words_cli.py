@@ -285,22 +285,6 @@ def test_probabilities_that_a_float_does_not_hold(log_probability, text):
 # Bad input
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is empty: there is nothing to learn from"),
-        (b" \n\n ", "has only white space"),
-        (b"abc\xff\xfe\x00", "is not UTF-8: byte 0xff at offset 3"),
-        (b"word", "too few words (2) to hold out 1 and train on the rest"),
-        (b"no word is here again", "min_count must be at most 1, the count of the commonest word, got 2"),
-    ],
-)
-def test_useless_text(capsys, tmp_path, content, message):
-    (tmp_path / "text.txt").write_bytes(content)
-    assert message in _fails(capsys, "train", "words", tmp_path / "text.txt", "--out", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_bad_options_of_training(capsys, text, tmp_path, stream):
     out = ["--out", tmp_path / "run"]
     for value in ("0", "-3", "many", str(2**40)):

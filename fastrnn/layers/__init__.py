@@ -4,7 +4,8 @@ from .._core.parameter import Parameter
 from ._recurrent.cell_layers import GRUCell, LSTMCell, RNNCell
 from ._recurrent.stepper import Stepper
 from .activation import Activation
-from .base import IncompatibleKeys, Layer
+from .base import IncompatibleKeys as IncompatibleKeys
+from .base import Layer
 from .combine import Add, Average, Concat, Multiply, Stack
 from .dense import Embedding, Linear, OneHot
 from .dropout import Dropout, VariationalDropout
@@ -29,7 +30,6 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
-    "IncompatibleKeys",
     "LSTMCell",
     "Lambda",
     "Last",
