@@ -9,26 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_graph import arrays, nested, run_backward, upstream
 
-from fastrnn import (
-    GRU,
-    LSTM,
-    RNN,
-    Activation,
-    Add,
-    Concat,
-    Embedding,
-    Input,
-    Lambda,
-    Last,
-    LayerNorm,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Model,
-    OneHot,
-    Sequential,
-    sequence_mask,
-)
+import fastrnn as nn
 from fastrnn.losses import softmax_cross_entropy
 
 TIMES = ("T", "S")
@@ -113,15 +94,15 @@ def random_model(data):
     """Up to six layers on one sequence, each on any of the values so far."""
     draw = data.draw
     ids = draw(st.booleans(), "ids")
-    x = Input(("T", "B"), dtype="int64") if ids else Input(("T", "B", 4), **F64)
-    along = [draw(st.sampled_from([Embedding(6, 4, **F64, rng=0), OneHot(6, **F64)]))(x) if ids else x]
+    x = nn.Input(("T", "B"), dtype="int64") if ids else nn.Input(("T", "B", 4), **F64)
+    along = [draw(st.sampled_from([nn.Embedding(6, 4, **F64, rng=0), nn.OneHot(6, **F64)]))(x) if ids else x]
     still = []
 
     def size(symbol):
         return symbol.shape[-1]
 
     def recurrent(symbol):
-        kind = draw(st.sampled_from([RNN, GRU, LSTM]))
+        kind = draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]))
         both = (
             {"bidirectional": True, "merge": draw(st.sampled_from(["concat", "sum", "mul"]))} if draw(st.booleans()) else {}
         )
@@ -129,7 +110,7 @@ def random_model(data):
         along.append(y)
         h = state[0] if isinstance(state, tuple) else state
         if h.shape[0] == 1:
-            still.append(Lambda(lambda h: h[0], lambda dy, h: dy[None])(h))
+            still.append(nn.Lambda(lambda h: h[0], lambda dy, h: dy[None])(h))
 
     for _ in range(draw(st.integers(1, 5), "layers")):
         symbol = draw(st.sampled_from(along))
@@ -138,19 +119,19 @@ def random_model(data):
         if kind == "recurrent":
             recurrent(symbol)
         elif kind == "linear":
-            along.append(Linear(size(symbol), 4, **F64, rng=9)(symbol))
+            along.append(nn.Linear(size(symbol), 4, **F64, rng=9)(symbol))
         elif kind == "activation":
-            along.append(Activation(draw(st.sampled_from(["tanh", "softmax", "sigmoid"])))(symbol))
+            along.append(nn.Activation(draw(st.sampled_from(["tanh", "softmax", "sigmoid"])))(symbol))
         elif kind == "norm":
-            along.append(LayerNorm(size(symbol), **F64)(symbol))
+            along.append(nn.LayerNorm(size(symbol), **F64)(symbol))
         elif kind == "merge":
-            along.append((Add() if size(symbol) == size(other) else Concat())(symbol, other))
+            along.append((nn.Add() if size(symbol) == size(other) else nn.Concat())(symbol, other))
         elif kind == "pool":
-            still.append(draw(st.sampled_from([Last, MeanPool, MaxPool]))()(symbol))
+            still.append(draw(st.sampled_from([nn.Last, nn.MeanPool, nn.MaxPool]))()(symbol))
         else:
-            along.append(Sequential(GRU(size(symbol), 2, **F64, rng=4), Linear(2, 3, **F64, rng=5))(symbol))
+            along.append(nn.Sequential(nn.GRU(size(symbol), 2, **F64, rng=4), nn.Linear(2, 3, **F64, rng=5))(symbol))
     outputs = [along[-1], *still[-2:]]
-    return Model(x, outputs if x not in outputs else [Linear(size(x), 2, **F64)(x), *still[-2:]])
+    return nn.Model(x, outputs if x not in outputs else [nn.Linear(size(x), 2, **F64)(x), *still[-2:]])
 
 
 @settings(deadline=None, max_examples=40)
@@ -167,11 +148,11 @@ def test_padding_changes_nothing_in_any_model(data):
 
 def test_lengths_to_the_loss_as_a_mask():
     """The mean over what counts, whatever the targets are elsewhere."""
-    x = Input(("T", "B", 2), **F64)
-    model = Model(x, Linear(3, 4, **F64, rng=2)(GRU(2, 3, **F64, rng=1)(x)[0]))
+    x = nn.Input(("T", "B", 2), **F64)
+    model = nn.Model(x, nn.Linear(3, 4, **F64, rng=2)(nn.GRU(2, 3, **F64, rng=1)(x)[0]))
     rng = np.random.default_rng(0)
     data, targets, lengths = rng.standard_normal((5, 3, 2)), rng.integers(0, 4, (5, 3)), np.array([2, 5, 1])
-    mask = sequence_mask(lengths, 5)
+    mask = nn.sequence_mask(lengths, 5)
     losses, gradients = [], []
     for wrong in (0, 3):
         targets[~mask] = wrong
@@ -191,8 +172,8 @@ def test_lengths_to_the_loss_as_a_mask():
 
 
 def test_lengths_by_name_or_alone():
-    x = Input(("S", "B", 2), **F64)
-    model = Model(x, MeanPool()(x))
+    x = nn.Input(("S", "B", 2), **F64)
+    model = nn.Model(x, nn.MeanPool()(x))
     data = np.random.default_rng(0).standard_normal((3, 2, 2))
     wanted = model(data, lengths=[3, 1])
     np.testing.assert_array_equal(model(data, lengths={"S": np.array([3, 1])}), wanted)
@@ -201,10 +182,10 @@ def test_lengths_by_name_or_alone():
 
 
 def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
-    a, b = Input(("T", "B", 2), **F64), Input(("S", "B", 2), **F64)
-    inner = Model((a, b), MeanPool()(a) + Last()(b))
-    c, d = Input(("S", "B", 2), **F64, name="c"), Input(("U", "B", 2), **F64, name="d")
-    outer = Model((c, d), inner(c, d))
+    a, b = nn.Input(("T", "B", 2), **F64), nn.Input(("S", "B", 2), **F64)
+    inner = nn.Model((a, b), nn.MeanPool()(a) + nn.Last()(b))
+    c, d = nn.Input(("S", "B", 2), **F64, name="c"), nn.Input(("U", "B", 2), **F64, name="d")
+    outer = nn.Model((c, d), inner(c, d))
     rng = np.random.default_rng(0)
     C, D = rng.standard_normal((4, 2, 2)), rng.standard_normal((3, 2, 2))
     got = outer(C, D, lengths={"S": [1, 4], "U": [3, 2]})
@@ -214,46 +195,47 @@ def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
 
 def test_what_passes_no_lengths_on_says_so():
     """An axis that is made of others has no lengths that anybody knows."""
-    x = Input(("T", "B", 2), **F64)
-    twice = Lambda(lambda x, lengths: np.concatenate([x, x]), takes_lengths=True)
-    model = Model(x, Last()(twice(x)))
+    x = nn.Input(("T", "B", 2), **F64)
+    twice = nn.Lambda(lambda x, lengths: np.concatenate([x, x]), takes_lengths=True)
+    model = nn.Model(x, nn.Last()(twice(x)))
     data = np.random.default_rng(0).standard_normal((3, 2, 2))
     np.testing.assert_array_equal(model(data), data[-1])
     with pytest.raises(ValueError, match="Last cannot have lengths: its time axis is made of others"):
         model(data, lengths=[3, 1])
     with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
-        Model(x, Lambda(lambda x: x.sum(axis=0))(twice(x)))(data, lengths=[3, 1])
+        nn.Model(x, nn.Lambda(lambda x: x.sum(axis=0))(twice(x)))(data, lengths=[3, 1])
 
 
 def test_a_function_that_is_infinite_at_zero():
     """Padding holds what the function is given elsewhere: infinity times a zero gradient would be NaN."""
-    x = Input(("T", "B", 2), **F64)
-    log = Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
-    model = Model(x, (Linear(2, 3, **F64, rng=0)(log(x)), GRU(2, 3, **F64, rng=1)(log(x))[0]))
+    x = nn.Input(("T", "B", 2), **F64)
+    log = nn.Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
+    model = nn.Model(x, (nn.Linear(2, 3, **F64, rng=0)(log(x)), nn.GRU(2, 3, **F64, rng=1)(log(x))[0]))
     check_padding(model, [np.random.default_rng(0).random((5, 3, 2)) + 0.5], {"T": np.array([2, 5, 1])})
 
 
 @pytest.mark.parametrize("train", [False, True])
 def test_a_layer_that_does_not_say_what_it_makes_of_padding(train):
     """Its result would depend on what stands there."""
-    x, z = Input(("T", "B", 2), **F64), Input(("B", 2), **F64)
-    whole = Lambda(lambda x, z: x - x.mean(axis=0) + z, lambda dy, x, z: (dy - dy.mean(axis=0), dy.sum(axis=0)))
-    model = Model((x, z), whole(x, z))
+    x, z = nn.Input(("T", "B", 2), **F64), nn.Input(("B", 2), **F64)
+    whole = nn.Lambda(lambda x, z: x - x.mean(axis=0) + z, lambda dy, x, z: (dy - dy.mean(axis=0), dy.sum(axis=0)))
+    model = nn.Model((x, z), whole(x, z))
     data = np.random.default_rng(0).standard_normal((3, 2, 2)), np.zeros((2, 2))
     run = model.forward if train else model
     with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
         run(*data, lengths=[3, 1])
     np.testing.assert_array_equal(model(*data, lengths=[3, 3]), data[0] - data[0].mean(axis=0))
     np.testing.assert_array_equal(  # of other axes it need not say anything
-        Model((z, x), (Lambda(lambda z: 2 * z)(z), MeanPool()(x)))(data[1] + 1, data[0], lengths=[1, 1])[0], data[1] + 2
+        nn.Model((z, x), (nn.Lambda(lambda z: 2 * z)(z), nn.MeanPool()(x)))(data[1] + 1, data[0], lengths=[1, 1])[0],
+        data[1] + 2,
     )
 
 
 def test_forms_of_outputs():
-    x = Input(("T", "B", 2), **F64)
-    y, state = LSTM(2, 3, **F64)(x)
+    x = nn.Input(("T", "B", 2), **F64)
+    y, state = nn.LSTM(2, 3, **F64)(x)
     data = np.zeros((2, 1, 2))
     for outputs, form in ((y, "y"), ([y], "y"), ((y, state), ("y", ("h", "c"))), ([state, y], (("h", "c"), "y"))):
-        got = Model(x, outputs)(data)
+        got = nn.Model(x, outputs)(data)
         names = nested(got, ["y"] * len(arrays(got)))
         assert str(names) == str(form).replace("'h'", "'y'").replace("'c'", "'y'")

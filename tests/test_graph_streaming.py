@@ -9,29 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_graph import arrays
 
-from fastrnn import (
-    GRU,
-    LSTM,
-    RNN,
-    Activation,
-    Average,
-    Concat,
-    Dropout,
-    Embedding,
-    Input,
-    Lambda,
-    Last,
-    LayerNorm,
-    Linear,
-    MaxPool,
-    MeanPool,
-    Model,
-    Multiply,
-    OneHot,
-    RepeatVector,
-    Sequential,
-    VariationalDropout,
-)
+import fastrnn as nn
 
 T, B = 7, 3
 DATA = np.random.default_rng(0).standard_normal((T, B, 4))
@@ -39,33 +17,39 @@ IDS = np.random.default_rng(1).integers(0, 4, (T, B))
 
 
 def vectors():
-    return Input(("T", "B", 4), **F64)
+    return nn.Input(("T", "B", 4), **F64)
 
 
 def ids():
-    return Input(("T", "B"), dtype="int64")
+    return nn.Input(("T", "B"), dtype="int64")
 
 
 LAYERS = {
-    "rnn": (RNN(4, 3, 2, **F64, rng=0), DATA),
-    "gru": (GRU(4, 3, **F64, rng=0), DATA),
-    "gru before": (GRU(4, 3, reset_after=False, **F64, rng=0), DATA),
-    "lstm": (LSTM(4, 3, 2, **F64, rng=0), DATA),
-    "lstm projected": (LSTM(4, 3, proj_size=2, peephole=True, **F64, rng=0), DATA),
-    "lstm of ids": (LSTM(4, 3, **F64, rng=0), IDS),
-    "linear": (Linear(4, 3, **F64, rng=0), DATA),
-    "embedding": (Embedding(4, 3, **F64, rng=0), IDS),
-    "one-hot": (OneHot(4, **F64), IDS),
-    "dropout": (Dropout(0.5), DATA),
-    "variational dropout": (VariationalDropout(0.5), DATA),
-    "layer norm": (LayerNorm(4, **F64), DATA),
-    "activation": (Activation("softmax"), DATA),
-    "last": (Last(), DATA),
-    "mean": (MeanPool(), DATA),
-    "max": (MaxPool(), DATA),
-    "embedding and lstm": (Sequential(Embedding(4, 3, **F64, rng=0), LSTM(3, 2, **F64, rng=1), Linear(2, 3, **F64)), IDS),
-    "one-hot and gru": (Sequential(OneHot(4, **F64), GRU(4, 2, **F64, rng=1)), IDS),
-    "sequential of sequentials": (Sequential(Sequential(GRU(4, 2, **F64), Dropout()), RNN(2, 2, **F64), MeanPool()), DATA),
+    "rnn": (nn.RNN(4, 3, 2, **F64, rng=0), DATA),
+    "gru": (nn.GRU(4, 3, **F64, rng=0), DATA),
+    "gru before": (nn.GRU(4, 3, reset_after=False, **F64, rng=0), DATA),
+    "lstm": (nn.LSTM(4, 3, 2, **F64, rng=0), DATA),
+    "lstm projected": (nn.LSTM(4, 3, proj_size=2, peephole=True, **F64, rng=0), DATA),
+    "lstm of ids": (nn.LSTM(4, 3, **F64, rng=0), IDS),
+    "linear": (nn.Linear(4, 3, **F64, rng=0), DATA),
+    "embedding": (nn.Embedding(4, 3, **F64, rng=0), IDS),
+    "one-hot": (nn.OneHot(4, **F64), IDS),
+    "dropout": (nn.Dropout(0.5), DATA),
+    "variational dropout": (nn.VariationalDropout(0.5), DATA),
+    "layer norm": (nn.LayerNorm(4, **F64), DATA),
+    "activation": (nn.Activation("softmax"), DATA),
+    "last": (nn.Last(), DATA),
+    "mean": (nn.MeanPool(), DATA),
+    "max": (nn.MaxPool(), DATA),
+    "embedding and lstm": (
+        nn.Sequential(nn.Embedding(4, 3, **F64, rng=0), nn.LSTM(3, 2, **F64, rng=1), nn.Linear(2, 3, **F64)),
+        IDS,
+    ),
+    "one-hot and gru": (nn.Sequential(nn.OneHot(4, **F64), nn.GRU(4, 2, **F64, rng=1)), IDS),
+    "sequential of sequentials": (
+        nn.Sequential(nn.Sequential(nn.GRU(4, 2, **F64), nn.Dropout()), nn.RNN(2, 2, **F64), nn.MeanPool()),
+        DATA,
+    ),
 }
 
 
@@ -98,7 +82,7 @@ def check_steps(model, inputs, along):
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS.values(), ids=LAYERS)
 def test_every_layer_that_streams_is_the_whole(layer, x):
-    model = Model(symbol := ids() if x is IDS else vectors(), layer(symbol))
+    model = nn.Model(symbol := ids() if x is IDS else vectors(), layer(symbol))
     check_steps(model, [x], [True])
     check_stream(model, [x], [True], [3, 1, 3])
 
@@ -115,12 +99,12 @@ def test_sequentials_step_too():
     with pytest.raises(TypeError, match="state must be what the last chunk gave, got 3"):
         model.step(IDS[0], 3)
     with pytest.raises(ValueError, match="layer 1, GRU: bidirectional: its reverse direction starts at the end"):
-        Sequential(Linear(4, 4, **F64), GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
+        nn.Sequential(nn.Linear(4, 4, **F64), nn.GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
 
 
-@pytest.mark.parametrize("pool", [Last, MeanPool, MaxPool])
+@pytest.mark.parametrize("pool", [nn.Last, nn.MeanPool, nn.MaxPool])
 def test_a_sequentials_step_past_a_pooling_is_of_the_whole_batch(pool):
-    model, state = Sequential(GRU(4, 5, **F64, rng=0), pool(), Linear(5, 2, **F64, rng=1)), None
+    model, state = nn.Sequential(nn.GRU(4, 5, **F64, rng=0), pool(), nn.Linear(5, 2, **F64, rng=1)), None
     for t in range(T):
         y, state = model.step(DATA[t], state)
         np.testing.assert_allclose(y, model(DATA[: t + 1]), rtol=0, atol=1e-13)
@@ -129,10 +113,12 @@ def test_a_sequentials_step_past_a_pooling_is_of_the_whole_batch(pool):
 @settings(deadline=None, max_examples=20)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) <= T))
 def test_any_chunks(chunks):
-    x, still = vectors(), Input(("B", 3), **F64)
-    y, h = GRU(4, 4, **F64, rng=1)(x + Linear(4, 4, **F64, rng=2)(x), RepeatVector(1)(Linear(3, 4, **F64, rng=3)(still)))
-    z, (_, c) = LSTM(4, 2, **F64, rng=4)(Average()(y, x))
-    model = Model((x, still), (Concat()(z, y), h, Activation("tanh")(MeanPool()(z)), c))
+    x, still = vectors(), nn.Input(("B", 3), **F64)
+    y, h = nn.GRU(4, 4, **F64, rng=1)(
+        x + nn.Linear(4, 4, **F64, rng=2)(x), nn.RepeatVector(1)(nn.Linear(3, 4, **F64, rng=3)(still))
+    )
+    z, (_, c) = nn.LSTM(4, 2, **F64, rng=4)(nn.Average()(y, x))
+    model = nn.Model((x, still), (nn.Concat()(z, y), h, nn.Activation("tanh")(nn.MeanPool()(z)), c))
     check_stream(model, [DATA, DATA[0, :, :3]], [True, False], [*chunks, T - sum(chunks)] if sum(chunks) < T else chunks)
 
 
@@ -150,15 +136,15 @@ def test_a_decoder_steps_on_from_a_source_that_is_given_once():
 
 def test_models_in_models_carry_their_states():
     x = vectors()
-    inner = Model(x, Linear(4, 4, **F64, rng=1)(GRU(4, 4, **F64, rng=2)(x)[0]))
-    z = Input(("S", "B", 4), **F64)
-    outer = Model(z, inner(inner(z)) * z)
+    inner = nn.Model(x, nn.Linear(4, 4, **F64, rng=1)(nn.GRU(4, 4, **F64, rng=2)(x)[0]))
+    z = nn.Input(("S", "B", 4), **F64)
+    outer = nn.Model(z, inner(inner(z)) * z)
     check_steps(outer, [DATA], [True])
 
 
 def test_lengths_of_a_chunk():
     x = vectors()
-    model = Model(x, Linear(3, 2, **F64, rng=1)(GRU(4, 3, **F64, rng=2)(x)[0]))
+    model = nn.Model(x, nn.Linear(3, 2, **F64, rng=1)(nn.GRU(4, 3, **F64, rng=2)(x)[0]))
     first, state = model.stream(DATA[:3])
     rest, _ = model.stream(DATA[3:], state, lengths=[4, 1, 2])
     np.testing.assert_allclose(np.concatenate([first, rest]), model(DATA, lengths=[7, 4, 5]), rtol=0, atol=1e-13)
@@ -167,7 +153,7 @@ def test_lengths_of_a_chunk():
 def test_a_state_can_be_gone_back_to():
     """Steps leave the states that they are given alone: two searches may go on from one."""
     x = vectors()
-    model = Model(x, (LSTM(4, 3, **F64)(x)[0], MaxPool()(x), MeanPool()(x)))
+    model = nn.Model(x, (nn.LSTM(4, 3, **F64)(x)[0], nn.MaxPool()(x), nn.MeanPool()(x)))
     _, state = model.step(DATA[0])
     kept = [array.copy() for array in arrays(state)]
     once, _ = model.step(DATA[1], state)
@@ -179,13 +165,13 @@ def test_a_state_can_be_gone_back_to():
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("kind", [GRU, LSTM])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("embedded", [False, True])
 def test_outputs_and_inputs_may_be_written_to_between_steps(kind, embedded):
     """The state has arrays of its own."""
-    x, still = ids(), Input(("B", 3), **F64)
-    y, state = kind(4, 3, **F64, rng=1)(Embedding(4, 4, **F64, rng=0)(x) if embedded else OneHot(4, **F64)(x))
-    model = Model((x, still), (Lambda(lambda y, still: y * still, pointwise=True)(y, still), state))
+    x, still = ids(), nn.Input(("B", 3), **F64)
+    y, state = kind(4, 3, **F64, rng=1)(nn.Embedding(4, 4, **F64, rng=0)(x) if embedded else nn.OneHot(4, **F64)(x))
+    model = nn.Model((x, still), (nn.Lambda(lambda y, still: y * still, pointwise=True)(y, still), state))
     features = np.arange(1.0, 10).reshape(B, 3)
     long = np.tile(IDS, (3, 1))  # enough for an embedding's table
     (whole, final), carried, start = model(long, features), None, 0
@@ -202,27 +188,30 @@ def test_outputs_and_inputs_may_be_written_to_between_steps(kind, embedded):
 
 
 def reversed_in_time(x):
-    return Lambda(lambda x: x[::-1].copy(), lambda dy, x: dy[::-1].copy())(x)
+    return nn.Lambda(lambda x: x[::-1].copy(), lambda dy, x: dy[::-1].copy())(x)
 
 
 def refusals():
-    x, s = vectors(), Input(("S", "B", 4), **F64)
-    y, h = GRU(4, 4, **F64)(x)
-    yield Model(x, GRU(4, 3, bidirectional=True, **F64)(x)[0]), "gru: bidirectional: its reverse direction starts at the end"
-    yield Model(x, GRU(4, 4, **F64).named("second")(x, h)[0]), "second takes a value that is known only at the end"
-    yield Model(x, Multiply()(y, Lambda(lambda h: h * 1, lambda dy, h: dy)(y))), "Lambda|lambda"
-    yield Model(x, reversed_in_time(x)), "lambda: "
-    z = Input(("B", 4), **F64)
-    yield Model(z, Linear(4, 3, **F64)(z)), "no input has a variable time axis"
-    yield Model((x, s), (Activation("tanh")(x), Activation("tanh")(s))), "its outputs have several time axes: T, S"
-    yield Model((x, s), Last()(x) + Last()(s)), "its inputs have several time axes: T, S"
-    source, state = Input(("S", "B", 4), **F64, name="source"), LSTM(4, 4, **F64)(s)[1]
-    decoder = Model((s, x), LSTM(4, 4, **F64)(x, state)[0]).named("decoder")
-    still = Input(("B", 4), **F64, name="still")
-    whole = Model((source, still), MeanPool()(decoder(source, RepeatVector(3)(still))))
+    x, s = vectors(), nn.Input(("S", "B", 4), **F64)
+    y, h = nn.GRU(4, 4, **F64)(x)
+    yield (
+        nn.Model(x, nn.GRU(4, 3, bidirectional=True, **F64)(x)[0]),
+        "gru: bidirectional: its reverse direction starts at the end",
+    )
+    yield nn.Model(x, nn.GRU(4, 4, **F64).named("second")(x, h)[0]), "second takes a value that is known only at the end"
+    yield nn.Model(x, nn.Multiply()(y, nn.Lambda(lambda h: h * 1, lambda dy, h: dy)(y))), "Lambda|lambda"
+    yield nn.Model(x, reversed_in_time(x)), "lambda: "
+    z = nn.Input(("B", 4), **F64)
+    yield nn.Model(z, nn.Linear(4, 3, **F64)(z)), "no input has a variable time axis"
+    yield nn.Model((x, s), (nn.Activation("tanh")(x), nn.Activation("tanh")(s))), "its outputs have several time axes: T, S"
+    yield nn.Model((x, s), nn.Last()(x) + nn.Last()(s)), "its inputs have several time axes: T, S"
+    source, state = nn.Input(("S", "B", 4), **F64, name="source"), nn.LSTM(4, 4, **F64)(s)[1]
+    decoder = nn.Model((s, x), nn.LSTM(4, 4, **F64)(x, state)[0]).named("decoder")
+    still = nn.Input(("B", 4), **F64, name="still")
+    whole = nn.Model((source, still), nn.MeanPool()(decoder(source, nn.RepeatVector(3)(still))))
     yield whole, "decoder goes on along another time axis than S"
-    inner = Model(x, GRU(4, 4, bidirectional=True, **F64)(x)[0]).named("inner")
-    yield Model(x, inner(x)), "inner: gru: bidirectional"
+    inner = nn.Model(x, nn.GRU(4, 4, bidirectional=True, **F64)(x)[0]).named("inner")
+    yield nn.Model(x, inner(x)), "inner: gru: bidirectional"
 
 
 @pytest.mark.parametrize(("model", "why"), list(refusals()), ids=lambda value: value if isinstance(value, str) else "")
@@ -235,7 +224,7 @@ def test_refusals_say_why(model, why):
 
 def test_what_a_step_is_given_is_checked():
     x = vectors()
-    model = Model(x, GRU(4, 3, **F64)(x)[0])
+    model = nn.Model(x, nn.GRU(4, 3, **F64)(x)[0])
     _, state = model.step(DATA[0])
     with pytest.raises(ValueError, match=r"input must be a float64 array of shape \[B, 4\], got .* shape \(7, 3, 4\)"):
         model.step(DATA)
@@ -245,6 +234,6 @@ def test_what_a_step_is_given_is_checked():
         model.step(DATA[0], DATA[0], state=state)
     with pytest.raises(ValueError, match="lengths must be None"):
         model.step(DATA[0], lengths=[1, 1, 1])
-    other = Model(x, Linear(4, 3, **F64)(x) + GRU(4, 3, **F64)(x)[0])
+    other = nn.Model(x, nn.Linear(4, 3, **F64)(x) + nn.GRU(4, 3, **F64)(x)[0])
     with pytest.raises(TypeError, match=r"last step gave, or None, got \(\(float64 array of shape \(1, 3, 3\),\), \(\)\)$"):
         other.step(DATA[0], state)
