@@ -5,6 +5,8 @@ From below to above: what goes in, the layers, what comes out. The pictures are 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from draw import GATES, HOT, MARK, SOFT, arrow, box, canvas, save, say, title
 from matplotlib.axes import Axes
 
@@ -36,6 +38,18 @@ def feed_back(a: Axes, x: float, gap: float) -> None:
     arrow(a, (middle, BOTTOM + H / 2), (x + W + gap, BOTTOM + H / 2), color=MARK)
 
 
+def columns(a: Axes, x: float, gap: float, layer: str, steps: Iterable[tuple[str, str]], fed_back: int = 0) -> None:
+    """Time steps of what is read and written, from x on; the first ``fed_back`` of them write what the next one reads."""
+    steps = list(steps)
+    for n, (read, written) in enumerate(steps):
+        left = x + (W + gap) * n
+        column(a, left, read, layer, written)
+        if n < len(steps) - 1:
+            onward(a, left, gap)
+        if n < fed_back:
+            feed_back(a, left, gap)
+
+
 def one_to_one() -> Axes:
     """The plain network."""
     a = canvas(25)
@@ -62,12 +76,7 @@ def one_to_many() -> Axes:
     arrow(a, (12.5, BOTTOM - 4.5), (12.5, MIDDLE + H), color=SOFT)
     arrow(a, (15, MIDDLE + H / 2), (22, MIDDLE + H / 2))
     say(a, 18.3, MIDDLE + 0.6, "$h_0$", ha="center")
-    for n, (read, written) in enumerate(zip("⏎emma", "emma⏎", strict=True)):
-        x = 22 + 15 * n
-        column(a, x, read, "GRU", written)
-        if n < 4:
-            onward(a, x, 8)
-            feed_back(a, x, 8)
+    columns(a, 22, 8, "GRU", zip("⏎emma", "emma⏎", strict=True), fed_back=4)
     say(a, 22, 39.5, "read: what was written a step before (in training the name itself)", color=MARK, size=8)
     return a
 
@@ -77,12 +86,7 @@ def language_model() -> Axes:
     a = canvas(43)
     title(a, "Language model: how likely is each word to be the next one")
     read = ("<EOS>", "the", "apple", "and", "pear")
-    for n, (word, following) in enumerate(zip(read, (*read[1:], "<EOS>"), strict=True)):
-        x = 6 + 15 * n
-        column(a, x, word, "LSTM", following)
-        if n < 4:
-            onward(a, x, 8)
-            feed_back(a, x, 8)
+    columns(a, 6, 8, "LSTM", zip(read, (*read[1:], "<EOS>"), strict=True), fed_back=4)
     say(a, 76, TOP + H / 2, "softmax over\nthe vocabulary", size=8)
     say(a, 6, 39.5, "read: the word before (writing: the one that was drawn)", color=MARK, size=8)
     return a
@@ -92,20 +96,10 @@ def encoder_decoder() -> Axes:
     """A date as people write it to one of the ISO form."""
     a = canvas(43)
     title(a, "Many to many, of two lengths: an encoder reads, a decoder starts from its last state and writes")
-    for n, read in enumerate(("3", "␣", "m", "…", "7", "9")):
-        x = 3 + 8.2 * n
-        column(a, x, read, "LSTM")
-        if n < 5:
-            onward(a, x, 1.2)
+    columns(a, 3, 1.2, "LSTM", [(read, "") for read in "3␣m…79"])
     arrow(a, (51, MIDDLE + H / 2), (57, MIDDLE + H / 2))
     say(a, 54, MIDDLE + 0.4, "$h, c$", ha="center")
-    for n, (read, written) in enumerate((("⏎", "1"), ("1", "9"), ("9", "…"), ("3", "⏎"))):
-        x = 57 + 10.6 * n
-        column(a, x, read, "LSTM", written)
-        if n < 3:
-            onward(a, x, 3.6)
-            if n < 2:
-                feed_back(a, x, 3.6)
+    columns(a, 57, 3.6, "LSTM", zip("⏎193", "19…⏎", strict=True), fed_back=2)
     say(a, 3, 39.5, "encoder: S steps, none of which writes", color=SOFT, size=8)
     say(a, 57, 39.5, "decoder: T steps; in training it reads the right answer", color=MARK, size=8)
     return a
@@ -115,12 +109,7 @@ def many_to_one() -> Axes:
     """A sentence to one number."""
     a = canvas(43)
     title(a, "Many to one: a GRU reads a sentence, its last state answers")
-    words = ("not", "a", "bad", "<UNK>", "!")
-    for n, read in enumerate(words):
-        x = 6 + 14 * n
-        column(a, x, read, "GRU")
-        if n < 4:
-            onward(a, x, 7)
+    columns(a, 6, 7, "GRU", [(read, "") for read in ("not", "a", "bad", "<UNK>", "!")])
     box(a, 62, TOP, W, H, OUTPUT, "81 %")
     arrow(a, (65.5, MIDDLE), (65.5, TOP + H))
     say(a, 70.5, TOP + H / 2, "friendly: Linear, sigmoid", size=8)
