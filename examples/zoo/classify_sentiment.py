@@ -18,7 +18,7 @@ import saving
 
 from fastrnn import GRU, Dropout, Embedding, Input, Last, Linear, MaxPool, Model, TokenDropout
 from fastrnn.commands.arguments import integer
-from fastrnn.text.reading import TextError, read_file
+from fastrnn.text.reading import read_file
 from fastrnn.text.tokens import tokenize
 from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
@@ -154,11 +154,9 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if not all(map(words_of, options.text)):
         parser.error("argument --text: must have a word in it")
-    try:
-        if saving.use_saved(parser, options, "folder"):
-            judge_by_saved(options.out, options.text)
-        else:
-            sizes = {"epochs": options.epochs, "size": options.size, "last": options.last}
-            main(options.folder, options.text, options.fold, **sizes, out=options.out)
-    except (OSError, TextError) as error:
-        parser.error(str(error))
+    sizes = {"epochs": options.epochs, "size": options.size, "last": options.last}
+    saving.run(
+        parser, options, "folder",
+        answer=lambda: judge_by_saved(options.out, options.text),
+        train=lambda: main(options.folder, options.text, options.fold, **sizes, out=options.out),
+    )  # fmt: skip

@@ -18,7 +18,7 @@ import saving
 from fastrnn import GRU, Activation, Embedding, Examples, Input, Linear, Model, RepeatVector, fit
 from fastrnn.commands.arguments import integer, real
 from fastrnn.sampling import Choice, choose, log_softmax
-from fastrnn.text.reading import TextError, read_file
+from fastrnn.text.reading import read_file
 from fastrnn.text.vocabulary import Vocabulary
 from fastrnn.training import ProgressBar
 from fastrnn.training.baselines import bigram, unigram
@@ -176,12 +176,10 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if not all(arguments.text):
         parser.error("argument --text: must have a letter in it")
-    if saving.use_saved(parser, arguments, "file"):
-        choice = Choice(arguments.temperature)
-        NameWriter.load(arguments.out).show(arguments.text, (), np.random.default_rng(0), choice)
-    else:
-        try:
-            text = read_file(arguments.file)
-        except (OSError, TextError) as error:
-            parser.error(str(error))
-        main(text, epochs=arguments.epochs, temperature=arguments.temperature, like=arguments.text, out=arguments.out)
+    options = {"epochs": arguments.epochs, "temperature": arguments.temperature, "like": arguments.text}
+    choice, rng = Choice(arguments.temperature), np.random.default_rng(0)
+    saving.run(
+        parser, arguments, "file",
+        answer=lambda: NameWriter.load(arguments.out).show(arguments.text, (), rng, choice),
+        train=lambda: main(read_file(arguments.file), **options, out=arguments.out),
+    )  # fmt: skip

@@ -38,10 +38,8 @@ def read_roll(path: Path) -> Array:
 
     Swing is taken off, and what was repaired in a damaged file is told. Ends the program for a file that cannot be used.
     """
-    try:
+    with saving.short_errors(MidiError):
         piece, repairs = read_midi_with_repairs(path, fewest=1)
-    except MidiError as error:
-        raise SystemExit(str(error)) from None
     if repairs:
         note(f"{path}: {repairs_line(repairs)}")
     ticks = TICKS // STEPS_PER_QUARTER
@@ -264,7 +262,5 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with saving.short_errors():
         main(parse())
-    except OSError as error:
-        raise SystemExit(str(error)) from None

@@ -6,7 +6,7 @@ around the model: vocabularies, sizes, thresholds.
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fastrnn.commands.errors import explain
 from fastrnn.commands.outputs import add_overwrite_option, check_free
 from fastrnn.json_reading import parse
 from fastrnn.serialization import write_atomically
+from fastrnn.text.reading import TextError
 
 MODEL, DETAILS = "model.safetensors", "details.json"
 
@@ -65,6 +66,35 @@ def use_saved(parser: argparse.ArgumentParser, arguments: argparse.Namespace, so
         parser.error(f"{source.upper()} is missing: only --text with an --out that holds a trained model does without it")
     claim(arguments.out, arguments.overwrite)
     return False
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    source: str | None,
+    answer: Callable[[], object],
+    train: Callable[[], object],
+) -> None:
+    """Call ``answer`` if ``--text`` is for a saved model, as :func:`use_saved` decides, else ``train``.
+
+    Ends the program as on a bad argument if a file cannot be read.
+    """
+    try:
+        if use_saved(parser, arguments, source):
+            answer()
+        else:
+            train()
+    except (OSError, TextError) as error:
+        parser.error(str(error))
+
+
+@contextmanager
+def short_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """End the program with the message alone of an OSError or an error of these kinds."""
+    try:
+        yield
+    except (OSError, *kinds) as error:
+        raise SystemExit(str(error)) from None
 
 
 @contextmanager

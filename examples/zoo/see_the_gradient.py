@@ -291,7 +291,5 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
+    with saving.short_errors():
         main(parse())
-    except OSError as error:
-        raise SystemExit(str(error)) from None

@@ -20,7 +20,6 @@ import saving
 
 from fastrnn import LSTM, Concat, Dropout, Embedding, Input, Layer, Linear, Model, TokenDropout
 from fastrnn.commands.arguments import integer, seed
-from fastrnn.text.reading import TextError
 from fastrnn.text.tagging import Tagged, decode_bio, read_conll
 from fastrnn.text.word_vocabulary import WordVocabulary
 from fastrnn.training import Examples, ProgressBar, fit, predict
@@ -194,10 +193,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if not all(map(TOKEN.findall, options.text)):
         parser.error("argument --text: must have a word in it")
-    try:
-        if saving.use_saved(parser, options, "folder"):
-            tag_by_saved(options.out, options.text)
-        else:
-            main(options.folder, options.text, options.epochs, options.seed, out=options.out)
-    except (OSError, TextError) as error:
-        parser.error(str(error))
+    saving.run(
+        parser, options, "folder",
+        answer=lambda: tag_by_saved(options.out, options.text),
+        train=lambda: main(options.folder, options.text, options.epochs, options.seed, out=options.out),
+    )  # fmt: skip
