@@ -12,8 +12,6 @@ from test_graph import arrays, nested, run_backward, upstream
 import fastrnn as nn
 from fastrnn.losses import softmax_cross_entropy
 
-TIMES = ("T", "S")
-
 
 def results(model, inputs, lengths, douts):
     """Outputs, gradients of the inputs, gradients of the parameters."""

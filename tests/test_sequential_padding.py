@@ -6,43 +6,32 @@ import numpy as np
 import pytest
 from graphs import F64
 
-from fastrnn import (
-    GRU,
-    LSTM,
-    RNN,
-    Activation,
-    Dropout,
-    Embedding,
-    Input,
-    Lambda,
-    Last,
-    LayerNorm,
-    Linear,
-    MeanPool,
-    Model,
-    OneHot,
-    Sequential,
-)
+import fastrnn as nn
 
 LENGTHS = np.array([2, 5, 1])
 OUTSIDE = np.arange(5)[:, None] >= LENGTHS
 
 
 def log():
-    return Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
+    return nn.Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
 
 
 CHAINS = {
-    "linear first": lambda: [Linear(2, 3, **F64, rng=0), GRU(3, 4, **F64, rng=1), Last(), Linear(4, 2, **F64, rng=2)],
-    "over time": lambda: [GRU(2, 3, bidirectional=True, **F64, rng=0), Linear(6, 2, **F64, rng=1)],
-    "recurrent alone": lambda: [LSTM(2, 3, **F64, rng=0)],
-    "infinite at zero": lambda: [log(), Linear(2, 3, **F64, rng=0), LayerNorm(3, **F64)],
-    "embedding": lambda: [Embedding(6, 3, **F64, rng=0), RNN(3, 4, **F64, rng=1), Activation("softmax")],
-    "one-hot": lambda: [OneHot(6, **F64), GRU(6, 4, **F64, rng=1), MeanPool(), Linear(4, 2, **F64, rng=2)],
-    "ids": lambda: [LSTM(6, 4, **F64, rng=1), Linear(4, 2, **F64, rng=2)],
+    "linear first": lambda: [
+        nn.Linear(2, 3, **F64, rng=0),
+        nn.GRU(3, 4, **F64, rng=1),
+        nn.Last(),
+        nn.Linear(4, 2, **F64, rng=2),
+    ],
+    "over time": lambda: [nn.GRU(2, 3, bidirectional=True, **F64, rng=0), nn.Linear(6, 2, **F64, rng=1)],
+    "recurrent alone": lambda: [nn.LSTM(2, 3, **F64, rng=0)],
+    "infinite at zero": lambda: [log(), nn.Linear(2, 3, **F64, rng=0), nn.LayerNorm(3, **F64)],
+    "embedding": lambda: [nn.Embedding(6, 3, **F64, rng=0), nn.RNN(3, 4, **F64, rng=1), nn.Activation("softmax")],
+    "one-hot": lambda: [nn.OneHot(6, **F64), nn.GRU(6, 4, **F64, rng=1), nn.MeanPool(), nn.Linear(4, 2, **F64, rng=2)],
+    "ids": lambda: [nn.LSTM(6, 4, **F64, rng=1), nn.Linear(4, 2, **F64, rng=2)],
     "nested": lambda: [
-        Sequential(Linear(2, 3, **F64, rng=0), Dropout(0.0)),
-        Sequential(GRU(3, 2, **F64), Linear(2, 2, **F64)),
+        nn.Sequential(nn.Linear(2, 3, **F64, rng=0), nn.Dropout(0.0)),
+        nn.Sequential(nn.GRU(3, 2, **F64), nn.Linear(2, 2, **F64)),
     ],
 }
 
@@ -50,11 +39,11 @@ CHAINS = {
 def data(layers):
     """An input for the layers, and the same with other things in the padding; its Input."""
     rng = np.random.default_rng(0)
-    ids = isinstance(layers[0], (Embedding, OneHot)) or getattr(layers[0], "input_size", 0) == 6
+    ids = isinstance(layers[0], (nn.Embedding, nn.OneHot)) or getattr(layers[0], "input_size", 0) == 6
     x = rng.integers(0, 6, (5, 3)) if ids else rng.random((5, 3, 2)) + 0.5
     soiled = x.copy()
     soiled[OUTSIDE] = 1000 if ids else np.nan
-    return x, soiled, Input(("T", "B"), dtype="int64") if ids else Input(("T", "B", 2), **F64)
+    return x, soiled, nn.Input(("T", "B"), dtype="int64") if ids else nn.Input(("T", "B", 2), **F64)
 
 
 def trained(model, x, dy, lengths=LENGTHS, **options):
@@ -81,7 +70,7 @@ def test_it_is_the_model_of_its_layers(make):
     for layer in layers:
         value = layer(value)
         value = value[0] if isinstance(value, tuple) else value
-    chain, model = Sequential(*layers), Model(symbol, value)
+    chain, model = nn.Sequential(*layers), nn.Model(symbol, value)
     dy = soiled_like(chain(x, lengths=LENGTHS))
     for got, wanted in zip(trained(chain, soiled, dy), trained(model, x, dy), strict=True):
         assert np.isfinite(got).all()
@@ -92,9 +81,10 @@ def test_it_is_the_model_of_its_layers(make):
 
 def test_batch_first():
     ours, theirs = (
-        Sequential(GRU(2, 3, **F64, rng=0, batch_first=first), Linear(3, 2, **F64, rng=1)) for first in (False, True)
+        nn.Sequential(nn.GRU(2, 3, **F64, rng=0, batch_first=first), nn.Linear(3, 2, **F64, rng=1))
+        for first in (False, True)
     )
-    linear_first = Sequential(Linear(2, 2, **F64, rng=2), theirs)
+    linear_first = nn.Sequential(nn.Linear(2, 2, **F64, rng=2), theirs)
     x, soiled, _ = data(ours.layers)
     dy = soiled_like(ours(x))
     wanted = trained(ours, x, dy)
@@ -103,23 +93,23 @@ def test_batch_first():
         np.testing.assert_allclose(mine.swapaxes(0, 1) if mine.ndim == 3 else mine, other, rtol=0, atol=1e-13)
     assert all(np.isfinite(a).all() for a in trained(linear_first, soiled.swapaxes(0, 1), dy.swapaxes(0, 1)))
     with pytest.raises(ValueError, match="in a graph the time axis is the first: make its layers without batch_first"):
-        theirs(Input(("T", "B", 2), **F64))
+        theirs(nn.Input(("T", "B", 2), **F64))
 
 
 def test_a_layer_that_does_not_say_what_it_makes_of_padding():
-    centred = Lambda(lambda x: x - x.mean(axis=0), lambda dy, x: dy - dy.mean(axis=0))
+    centred = nn.Lambda(lambda x: x - x.mean(axis=0), lambda dy, x: dy - dy.mean(axis=0))
     x = np.random.default_rng(0).standard_normal((5, 3, 2))
-    np.testing.assert_array_equal(Sequential(centred)(x, lengths=[5, 5, 5]), x - x.mean(axis=0))
+    np.testing.assert_array_equal(nn.Sequential(centred)(x, lengths=[5, 5, 5]), x - x.mean(axis=0))
     with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
-        Sequential(centred)(x, lengths=LENGTHS)
+        nn.Sequential(centred)(x, lengths=LENGTHS)
     with pytest.raises(ValueError, match=r"lengths must each lie in 0\.\.T = 0\.\.5, got -1"):
-        Sequential(log())(x, lengths=[5, -1, 5])
+        nn.Sequential(log())(x, lengths=[5, -1, 5])
 
 
 @pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_without_dx_the_parameters_gradients_are_the_same(make, lengths):
-    chain = Sequential(Dropout(0.0), *make()) if make is CHAINS["over time"] else Sequential(*make())
+    chain = nn.Sequential(nn.Dropout(0.0), *make()) if make is CHAINS["over time"] else nn.Sequential(*make())
     x, _, _ = data(make())
     dy = np.random.default_rng(1).standard_normal(chain(x).shape)
     whole = trained(chain, x, dy, lengths)
@@ -133,10 +123,10 @@ def test_what_comes_before_the_first_parameter_is_not_gone_back_through():
     def never(dy, x):
         raise AssertionError("nobody asked for this gradient")
 
-    first = Lambda(np.tanh, never, pointwise=True)
-    chain, x = Sequential(first, Linear(2, 3, **F64, rng=0), Activation("tanh")), np.ones((4, 2))
+    first = nn.Lambda(np.tanh, never, pointwise=True)
+    chain, x = nn.Sequential(first, nn.Linear(2, 3, **F64, rng=0), nn.Activation("tanh")), np.ones((4, 2))
     y, backward = chain.forward(x)
     assert backward(np.ones_like(y), need_dx=False) is None
     np.testing.assert_allclose(chain[1].bias.grad, (1 - y**2).sum(axis=0))
-    y, backward = Sequential(first).forward(x)
+    y, backward = nn.Sequential(first).forward(x)
     assert backward(np.ones_like(y), need_dx=False) is None

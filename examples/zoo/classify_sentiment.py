@@ -145,8 +145,7 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="where the labelled sentences are, to train on")
-    saving.add_options(parser)
-    parser.add_argument("--text", action="append", default=[], help="a sentence to judge afterwards; may be given again")
+    saving.add_options(parser, text="a sentence to judge afterwards")
     parser.add_argument("--fold", type=integer(0, 4), default=0, help="which fifth to hold out, 0 to 4 (%(default)s)")
     parser.add_argument("--last", action="store_true", help="one direction and its last state, no maximum over time")
     parser.add_argument("--size", type=integer(1), default=64, help="of the embedding and the state (default: %(default)s)")

@@ -171,8 +171,7 @@ if __name__ == "__main__":
     parser.add_argument("file", type=Path, nargs="?", help="names, one a line, to train on")
     parser.add_argument("--epochs", type=integer(1), default=8, help="passes over the names (default: %(default)s)")
     parser.add_argument("--temperature", type=real(0), default=0.8, help="of sampling (default: %(default)s)")
-    parser.add_argument("--text", action="append", default=[], help="ask for a name with its first letter and length")
-    saving.add_options(parser)
+    saving.add_options(parser, text="ask for a name with its first letter and length")
     arguments = parser.parse_args()
     if not all(arguments.text):
         parser.error("argument --text: must have a letter in it")

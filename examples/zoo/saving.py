@@ -21,11 +21,13 @@ from fastrnn.text.reading import TextError
 MODEL, DETAILS = "model.safetensors", "details.json"
 
 
-def add_options(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
-    """Add ``--out`` and ``--overwrite``."""
+def add_options(parser: argparse.ArgumentParser, default: Path | None = None, text: str = "") -> None:
+    """Add ``--out`` and ``--overwrite``, and ``--text`` if its help is given."""
     shown = default or "nothing is saved"
     parser.add_argument("--out", type=Path, default=default, help=f"folder for the trained model (default: {shown})")
     add_overwrite_option(parser)
+    if text:
+        parser.add_argument("--text", action="append", default=[], help=f"{text}; may be given again")
 
 
 def claim(out: Path | None, overwrite: bool, names: Iterable[str] = (MODEL, DETAILS)) -> None:

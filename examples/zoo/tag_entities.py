@@ -186,8 +186,7 @@ def main(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="where the three files to train on are")
-    saving.add_options(parser)
-    parser.add_argument("--text", action="append", default=[], help="a text to tag afterwards; may be given again")
+    saving.add_options(parser, text="a text to tag afterwards")
     parser.add_argument("--epochs", type=integer(1), default=20, help="times over the sentences (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of all that is random (default: %(default)s)")
     options = parser.parse_args()

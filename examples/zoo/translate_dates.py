@@ -180,15 +180,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("dates", "sums"), help="default: dates, or what --out holds")
     parser.add_argument("--epochs", type=integer(1), help="passes over the pairs (default: 6 for dates, 16 for sums)")
-    parser.add_argument("--text", action="append", default=[], help="a text to translate afterwards; may be given again")
-    saving.add_options(parser)
+    saving.add_options(parser, text="a text to translate afterwards")
     arguments = parser.parse_args()
     if not all(arguments.text):
         parser.error("argument --text: must have a character in it")
-    if saving.use_saved(parser, arguments):
-        translator = Translator.load(arguments.out, arguments.task)
-        translator.show(arguments.text)
-    else:
-        task = arguments.task or "dates"
-        epochs = arguments.epochs or {"dates": 6, "sums": 16}[task]
-        main(task, epochs=epochs, texts=arguments.text, out=arguments.out)
+    task = arguments.task or "dates"
+    epochs = arguments.epochs or {"dates": 6, "sums": 16}[task]
+    saving.run(
+        parser, arguments, None,
+        answer=lambda: Translator.load(arguments.out, arguments.task).show(arguments.text),
+        train=lambda: main(task, epochs=epochs, texts=arguments.text, out=arguments.out),
+    )  # fmt: skip

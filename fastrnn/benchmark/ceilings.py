@@ -11,7 +11,6 @@ from typing import Any
 
 KIB, MIB = 1 << 10, 1 << 20
 FALLBACK = {"L1": 32 * KIB, "L2": MIB, "L3": 16 * MIB}
-LEVELS = ("L1", "L2", "L3", "DRAM")
 
 
 def cache_sizes() -> dict[str, int]:
