@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from draw import GATES, HOT, MARK, SOFT, arrow, box, canvas, save, say, title
+from draw import GATES, HOT, MARK, SOFT, arrow, box, picture, save, say
 from matplotlib.axes import Axes
 
 INPUT, LAYER, OUTPUT, STATE = GATES["g"], GATES["i"], HOT, GATES["o"]
@@ -50,10 +50,9 @@ def columns(a: Axes, x: float, gap: float, layer: str, steps: Iterable[tuple[str
             feed_back(a, left, gap)
 
 
-def one_to_one() -> Axes:
+@picture(25, "One to one: a feed-forward network")
+def one_to_one(a: Axes) -> None:
     """The plain network."""
-    a = canvas(25)
-    title(a, "One to one: a feed-forward network")
     parts = [("x [B, 2]", INPUT), ("Linear, tanh", LAYER), ("Linear, tanh", LAYER), ("Linear", LAYER), ("2 logits", OUTPUT)]
     for n, (text, colour) in enumerate(parts):
         x = 6 + 18 * n
@@ -61,13 +60,11 @@ def one_to_one() -> Axes:
         if n:
             arrow(a, (x - 5, 13), (x, 13))
     say(a, 6, 20.5, "no time, no state: what is left of a sequence model at a single step", color=SOFT, size=8)
-    return a
 
 
-def one_to_many() -> Axes:
+@picture(43, "One to many: a first letter and a length make the state, the name follows")
+def one_to_many(a: Axes) -> None:
     """A letter and a length to a name."""
-    a = canvas(43)
-    title(a, "One to many: a first letter and a length make the state, the name follows")
     box(a, 4, BOTTOM - 3, 11, H, INPUT, "letter  e")
     box(a, 4, BOTTOM + 3.5, 11, H, INPUT, "length  4")
     box(a, 4, MIDDLE, 11, H, STATE, "tanh of sum")
@@ -78,37 +75,31 @@ def one_to_many() -> Axes:
     say(a, 18.3, MIDDLE + 0.6, "$h_0$", ha="center")
     columns(a, 22, 8, "GRU", zip("⏎emma", "emma⏎", strict=True), fed_back=4)
     say(a, 22, 39.5, "read: what was written a step before (in training the name itself)", color=MARK, size=8)
-    return a
 
 
-def language_model() -> Axes:
+@picture(43, "Language model: how likely is each word to be the next one")
+def language_model(a: Axes) -> None:
     """The next word, of all words so far."""
-    a = canvas(43)
-    title(a, "Language model: how likely is each word to be the next one")
     read = ("<EOS>", "the", "apple", "and", "pear")
     columns(a, 6, 8, "LSTM", zip(read, (*read[1:], "<EOS>"), strict=True), fed_back=4)
     say(a, 76, TOP + H / 2, "softmax over\nthe vocabulary", size=8)
     say(a, 6, 39.5, "read: the word before (writing: the one that was drawn)", color=MARK, size=8)
-    return a
 
 
-def encoder_decoder() -> Axes:
+@picture(43, "Many to many, of two lengths: an encoder reads, a decoder starts from its last state and writes")
+def encoder_decoder(a: Axes) -> None:
     """A date as people write it to one of the ISO form."""
-    a = canvas(43)
-    title(a, "Many to many, of two lengths: an encoder reads, a decoder starts from its last state and writes")
     columns(a, 3, 1.2, "LSTM", [(read, "") for read in "3␣m…79"])
     arrow(a, (51, MIDDLE + H / 2), (57, MIDDLE + H / 2))
     say(a, 54, MIDDLE + 0.4, "$h, c$", ha="center")
     columns(a, 57, 3.6, "LSTM", zip("⏎193", "19…⏎", strict=True), fed_back=2)
     say(a, 3, 39.5, "encoder: S steps, none of which writes", color=SOFT, size=8)
     say(a, 57, 39.5, "decoder: T steps; in training it reads the right answer", color=MARK, size=8)
-    return a
 
 
-def many_to_one() -> Axes:
+@picture(43, "Many to one: a GRU reads a sentence, its last state answers")
+def many_to_one(a: Axes) -> None:
     """A sentence to one number."""
-    a = canvas(43)
-    title(a, "Many to one: a GRU reads a sentence, its last state answers")
     columns(a, 6, 7, "GRU", [(read, "") for read in ("not", "a", "bad", "<UNK>", "!")])
     box(a, 62, TOP, W, H, OUTPUT, "81 %")
     arrow(a, (65.5, MIDDLE), (65.5, TOP + H))
@@ -118,13 +109,11 @@ def many_to_one() -> Axes:
         box(a, 79 + 9 * n, BOTTOM, W, H, "none", "pad", ls=(0, (3, 2)))
     say(a, 79, 39.5, "never read: lengths", color=SOFT, size=8)
     say(a, 6, 39.5, "words by their embedding; a word that training did not show is <UNK>", color=SOFT, size=8)
-    return a
 
 
-def tagging() -> Axes:
+@picture(62, "Many to many, of one length: a tag for every word, by what stands before and after it and how it is written")
+def tagging(a: Axes) -> None:
     """A tag for every word, from both sides of it."""
-    a = canvas(62)
-    title(a, "Many to many, of one length: a tag for every word, by what stands before and after it and how it is written")
     forward, backward, read = 27.0, 19.0, 38.0
     for n, (word, tag) in enumerate((("moved", "O"), ("to", "O"), ("New", "B-location"), ("Yorkk", "I-location"))):
         x = 5 + 14.5 * n
@@ -156,7 +145,6 @@ def tagging() -> Axes:
     arrow(a, (70.7, 38), (70.7, 29 + H))
     arrow(a, (95.5, 38), (95.5, 29 + H))
     say(a, 83.1, 31.5, "the last state\nof each direction", ha="center", size=8)
-    return a
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 
 import matplotlib
@@ -28,17 +29,6 @@ COLOURS = 48  # of a picture: enough for the edges of letters
 plt.rcParams |= {"font.family": "DejaVu Sans", "font.size": 8.5}
 
 
-def canvas(height: float) -> Axes:
-    """An empty picture."""
-    figure = plt.figure(figsize=(9, 0.09 * height), facecolor=PAPER, dpi=150)
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set_xlim(0, 100)
-    axis.set_ylim(height, 0)
-    axis.axis("off")
-    axis.add_patch(Rectangle((0, 0), 100, height, fc="none", ec=LINE, lw=1.6))
-    return axis
-
-
 def box(a: Axes, x: float, y: float, w: float, h: float, colour: str = PALE, text: str = "", **more: object) -> None:
     """A filled rectangle with its corner at (x, y)."""
     size = more.pop("size", 8.5)
@@ -52,15 +42,31 @@ def say(a: Axes, x: float, y: float, text: str, **more: object) -> None:
     a.text(x, y, text, **{"ha": "left", "va": "center", "color": INK, "linespacing": 1.45, **more})  # type: ignore[arg-type]
 
 
-def title(a: Axes, text: str) -> None:
-    """At the top."""
-    say(a, 3, 4, text, weight="bold", size=10)
-
-
 def arrow(a: Axes, begin: tuple[float, float], end: tuple[float, float], **more: object) -> None:
     """From one place to another."""
     style = {"arrowstyle": "-|>", "color": INK, "lw": 1.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9, **more}
     a.annotate("", end, begin, arrowprops=style)
+
+
+def picture(height: float, title: str) -> Callable[[Callable[[Axes], None]], Callable[[], Axes]]:
+    """Decorate what draws into an empty picture with a title; then it takes no argument and returns the picture."""
+
+    def decorate(draw: Callable[[Axes], None]) -> Callable[[], Axes]:
+        @wraps(draw)
+        def drawn() -> Axes:
+            figure = plt.figure(figsize=(9, 0.09 * height), facecolor=PAPER, dpi=150)
+            axis = figure.add_axes((0, 0, 1, 1))
+            axis.set_xlim(0, 100)
+            axis.set_ylim(height, 0)
+            axis.axis("off")
+            axis.add_patch(Rectangle((0, 0), 100, height, fc="none", ec=LINE, lw=1.6))
+            say(axis, 3, 4, title, weight="bold", size=10)
+            draw(axis)
+            return axis
+
+        return drawn
+
+    return decorate
 
 
 def frame(a: Axes, x: float, y: float, w: float, h: float) -> None:
@@ -74,10 +80,9 @@ def slots(a: Axes, x: float, y: float, w: float, h: float, text: str = "") -> No
         box(a, x + n * w / 4, y, w / 4, h, colour, text.replace("{}", name), lw=0.4)
 
 
-def layout() -> Axes:
+@picture(66, "One layout for weights and gates: panels of 16 hidden units with all their gates (LSTM, AVX-512, float32)")
+def layout(a: Axes) -> None:
     """torch's rows of gates, the panels of weights, the panels of the gate buffer."""
-    a = canvas(66)
-    title(a, "One layout for weights and gates: panels of 16 hidden units with all their gates (LSTM, AVX-512, float32)")
     for row, gate in enumerate(GATES):
         for third in range(3):
             y = 15 + 10 * row + 10 * third / 3
@@ -114,13 +119,11 @@ def layout() -> Axes:
         color=MARK,
         size=8,
     )
-    return a
 
 
-def tile() -> Axes:
+@picture(58, "The register tile: 6 rows by 4 vectors (AVX-512), and its form for a single row")
+def tile(a: Axes) -> None:
     """The sums in registers, and the tile of a single row."""
-    a = canvas(58)
-    title(a, "The register tile: 6 rows by 4 vectors (AVX-512), and its form for a single row")
     say(a, 19, 10, "B: a panel of R, 4 vector loads for each k", size=8)
     for k in range(4):
         for v in range(4):
@@ -162,13 +165,11 @@ def tile() -> Axes:
         "each. One panel alone has 4, which is half the speed at best.",
         size=8,
     )
-    return a
 
 
-def sweep() -> Axes:
+@picture(63, "The forward pass of a layer (B = 32): the input product just ahead of the sweep")
+def sweep(a: Axes) -> None:
     """Chunks of input products and steps; what happens inside a step."""
-    a = canvas(63)
-    title(a, "The forward pass of a layer (B = 32): the input product just ahead of the sweep")
     x = 4.0
     for chunk in range(2):
         box(a, x, 13, 17, 9, GATES["i"], f"P = X Wᵀ + b\nsteps {6 * chunk}..{6 * chunk + 5}")
@@ -201,7 +202,6 @@ def sweep() -> Axes:
         "caller. No second pass over the gates. The recurrent product starts from P: nothing is added afterwards.",
         size=8,
     )
-    return a
 
 
 def hits(orders: Iterable[list[int]], room: int) -> list[list[bool]]:
@@ -220,10 +220,9 @@ def hits(orders: Iterable[list[int]], room: int) -> list[list[bool]]:
     return found
 
 
-def zigzag() -> Axes:
+@picture(47, "Walking back and forth: a cache with room for 5 of 8 panels of R, dropping the least recently used")
+def zigzag(a: Axes) -> None:
     """Steps over panels, hits and misses of a cache with room for 5 of 8."""
-    a = canvas(47)
-    title(a, "Walking back and forth: a cache with room for 5 of 8 panels of R, dropping the least recently used")
     panels, steps, room = 8, 4, 5
     forth = [list(range(panels)) for _ in range(steps)]
     zigzagging = [order[::-1] if step % 2 else order for step, order in enumerate(forth)]
@@ -242,13 +241,11 @@ def zigzag() -> Axes:
     box(a, 24, 40.5, 2, 2.2, COLD)
     say(a, 27, 41.6, "comes from the next level", size=8)
     say(a, 58, 41.6, "0 of 8 found a step on the left, 5 of 8 on the right", size=8)
-    return a
 
 
-def backward() -> Axes:
+@picture(67, "The gate buffer through a training step: one memory, three lives")
+def backward(a: Axes) -> None:
     """What the gate buffer holds, one after the other, and who reads it."""
-    a = canvas(67)
-    title(a, "The gate buffer through a training step: one memory, three lives")
     stages = (
         ("input product", "p = x Wᵀ + b", "$p_{}$"),
         ("recurrent product", "a = p + h_prev Rᵀ", "$a_{}$"),
@@ -286,13 +283,11 @@ def backward() -> Axes:
     ):
         box(a, 4 + 23.5 * n, 55, 21.5, 4.2, GATES["f"], text)
         say(a, 4 + 23.5 * n, 62.3, note, size=7.5, color=SOFT)
-    return a
 
 
-def lengths() -> Axes:
+@picture(55, "Lengths: rows are sorted once, and the batch shrinks as sequences end")
+def lengths(a: Axes) -> None:
     """Sequences as they come, and sorted with the batch shrinking."""
-    a = canvas(55)
-    title(a, "Lengths: rows are sorted once, and the batch shrinks as sequences end")
     sizes = (3, 6, 2, 4)
     colours = tuple(GATES.values())
     order = sorted(range(4), key=lambda b: -sizes[b])
@@ -322,13 +317,11 @@ def lengths() -> Axes:
         "instead of 24. x is gathered and y scattered at the border; backward walks the same rows from the end.",
         size=8,
     )
-    return a
 
 
-def split() -> Axes:
+@picture(64, "One step's gates, split among two threads")
+def split(a: Axes) -> None:
     """Who computes which part of a step, and when threads wait."""
-    a = canvas(64)
-    title(a, "One step's gates, split among two threads")
     kinds: tuple[tuple[str, Callable[[int, int], int], str], ...] = (
         ("none", lambda row, panel: 0, "small passes: waking another\nthread would cost more"),
         ("batch", lambda row, panel: row // 3, "many rows: nobody waits in the\nsweep; each reads all of R"),
@@ -362,7 +355,6 @@ def split() -> Axes:
             for line in (x - 0.4, x + 18.8):
                 a.plot([line, line], [38, 51.5], color=MARK, lw=1.3)
             say(a, x + 9.2, 53.8, "barriers around a chunk of steps", ha="center", size=7.5, color=MARK)
-    return a
 
 
 def save(axis: Axes, name: str, colours: int = COLOURS) -> None:
