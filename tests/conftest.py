@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from pairwise import pairwise, rows
 
 import fastrnn
 from fastrnn import backends
@@ -41,6 +42,20 @@ def pytest_report_header():
         f"fastrnn: {fastrnn.__version__} from {Path(fastrnn.__file__).parent}",
         f"backends: {', '.join(backends.available())}; isa: {isa}; threads: {fastrnn.get_num_threads()}",
     ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before what -m leaves out is left out
+def pytest_collection_modifyitems(items):
+    """Leave to the slow tests what a pairwise part of a test's options already shows."""
+    groups = {}
+    for item in items:
+        if hasattr(item, "callspec") and len(item.callspec.params) > 1:
+            groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for group in groups.values():
+        quick = pairwise(rows([item.callspec.params for item in group]))
+        for i, item in enumerate(group):
+            if i not in quick:
+                item.add_marker(pytest.mark.slow)
 
 
 def _engine_name(engine):
