@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pairwise import pairwise, rows
 
@@ -28,6 +29,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folde
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Every run tries the same examples, so it fails for a change and not by chance: --hypothesis-profile=default tries others.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 C = importlib.import_module("fastrnn.backends._c.backend") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()

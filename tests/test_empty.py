@@ -11,6 +11,7 @@ import pytest
 
 import fastrnn
 from fastrnn import Examples, Input, Model, diagnostics, layers, losses, metrics
+from fastrnn.layers._recurrent.cell_layers import RecurrentCell
 from fastrnn.text.char_model import CharModel
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
@@ -168,7 +169,7 @@ def test_a_batch_of_no_sequences(name, engine):
         y = leaves((outputs,))[0]
         assert (y.shape, y.dtype.kind) == (shape, "i" if name == "TokenDropout" else "f")
         gradients = backward(outputs if getattr(layer, "one_gradient", False) else y)
-    recurrent = isinstance(layer, (layers.RNN, layers.GRU, layers.LSTM, layers.cells.RecurrentCell))
+    recurrent = isinstance(layer, (layers.RNN, layers.GRU, layers.LSTM, RecurrentCell))
     found = gradients[:1] if recurrent else leaves((gradients,))
     for dx, given in zip(found, inputs, strict=True):
         assert dx is None if given.dtype.kind == "i" else dx.shape == given.shape
