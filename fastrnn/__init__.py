@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from . import functional, init, layers, losses, metrics, optim
 from ._core.version import __version__ as __version__
 from .backends import BackendUnavailable, tell_of_missing_kernels, use_backend
-from .graph import Input, Model, Symbol, load_model
+from .graph import Input, Model, Sequential, Symbol, load_model
+from .graph.methods import TrainingMethod
 from .layers import *  # noqa: F403
+from .layers.description import PUBLIC
 from .masks import sequence_mask
 from .threads import announce_to_threadpoolctl, get_num_threads, set_num_threads
 
@@ -44,11 +46,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+layers.Sequential = Sequential  # type: ignore[attr-defined]  # a chain is a graph's, and its name among the layers'
+TrainingMethod.find = __getattr__
+PUBLIC.update({name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, layers.Layer)})
+
+
 __all__ = [
     "BackendUnavailable",
     "Examples",
     "Input",
     "Model",
+    "Sequential",
     "Symbol",
     "TrainedRun",
     "evaluate",

@@ -4,5 +4,6 @@ from ..layers._symbolic.symbols import Spec, Symbol
 from ..layers.storage import load_model
 from .input import Input
 from .model import Model
+from .sequential import Sequential
 
-__all__ = ["Input", "Model", "Spec", "Symbol", "load_model"]
+__all__ = ["Input", "Model", "Sequential", "Spec", "Symbol", "load_model"]

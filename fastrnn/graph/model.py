@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..layers._recurrent.base import Recurrent
 from ..layers._recurrent.inputs import array
 from ..layers._symbolic.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped, takes_symbols
 from ..layers._symbolic.time_axes import lengths_of, renamed
 from ..layers.base import Layer
-from .plan import Lengths, Plan, Tape
+from .calls import GraphPlan, Lengths
+from .plan import Tape
 from .presentation import Described
-from .streaming import Stream
+from .streaming import GraphStream
 from .validation import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, shape_of, sizes_of, zipped
 
 Array = NDArray[Any]
@@ -64,19 +64,19 @@ class Model(Described):
         self._gradient_names = mapped(graph.outputs, lambda symbol: f"d{graph.symbol_names[symbol]}")
         self._input_specs = mapped(graph.inputs, lambda symbol: symbol.spec)
         self._output_specs = mapped(graph.outputs, lambda symbol: symbol.spec)
-        made_by_recurrent = {s for node in graph.nodes if isinstance(node.layer, Recurrent) for s in flat(node.outputs)}
-        self._clean = mapped(graph.outputs, lambda symbol: symbol in made_by_recurrent)
+        zero = {symbol for node in graph.nodes if node.layer.skips_padding for symbol in flat(node.outputs)}
+        self._clean = mapped(graph.outputs, lambda symbol: symbol in zero)
         self._dirty_inputs = self._inputs_to_clear()
-        self._plan: Plan | None = None
-        self._stream: Stream | None = None
+        self._plan: GraphPlan | None = None
+        self._stream: GraphStream | None = None
 
     def _inputs_to_clear(self) -> list[bool]:
-        """Return for each input whether a layer reads it that is not recurrent: recurrent layers skip padding."""
+        """Return for each input whether a layer reads it that does not skip padding."""
         others = {
             symbol
             for node in self.graph.nodes
             for symbol in flat(node.args)
-            if not isinstance(node.layer, Recurrent) or symbol.dtype == "int64"  # ids are checked, padding too
+            if not node.layer.skips_padding or symbol.dtype == "int64"  # ids are checked, padding too
         }
         others.update(self.graph.flat_outputs)
         return [symbol in others for symbol in self.graph.flat_inputs]
@@ -130,9 +130,10 @@ class Model(Described):
         values, found, padding, sizes = self._enter(arrays, lengths)
         ids = [value.copy() if value.dtype.kind in "iu" else value for value in values]
         try:
-            outputs, tape = self._steps().train(ids, found)
+            outputs, entries = self._steps().train(ids, found)
         except ValueError as error:
             raise self.graph.located(error, values) from None
+        tape = Tape(entries)
         if padding is not None:
             outputs = self._cleared(outputs, padding)
 
@@ -141,10 +142,10 @@ class Model(Described):
 
         return outputs, backward
 
-    def _steps(self) -> Plan:
+    def _steps(self) -> GraphPlan:
         plan = self._plan
         if plan is None:
-            self._plan = plan = Plan(self.graph)
+            self._plan = plan = GraphPlan(self.graph)
         return plan
 
     def _enter(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Paddings | None, Sizes]:
@@ -210,13 +211,13 @@ class Model(Described):
         """The axis of these inputs' specs along which :meth:`stream` goes on."""
         return self._bound(inputs)[self._streaming().axis]
 
-    def _streaming(self) -> Stream:
+    def _streaming(self) -> GraphStream:
         stream = self._stream
         if stream is None:
-            self._stream = stream = Stream(self.graph, self._steps())
+            self._stream = stream = GraphStream(self.graph, self._steps())
         return stream
 
-    def _required_stream(self) -> Stream:
+    def _required_stream(self) -> GraphStream:
         if self._stream is None:
             self.require_streaming()
         return self._streaming()
@@ -245,7 +246,7 @@ class Model(Described):
         one = mapped(outputs, lambda y, spec: y[0] if spec.time == stream.axis else y, self._output_specs)
         return one, state
 
-    def _run_stream(self, stream: Stream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
+    def _run_stream(self, stream: GraphStream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
         """Arrays of these specs, where a time axis that is missing in them is one step."""
         if len(inputs) == 2 and state is None and not isinstance(self._names, tuple):
             inputs, state = inputs[:1], inputs[1]

@@ -117,7 +117,7 @@ def _colour(layer: Layer) -> str:
 
 def _label(symbol: Symbol) -> str:
     """What an edge is called where it is not a layer's first output."""
-    recurrent = symbol.node is not None and isinstance(symbol.node.layer, Recurrent)
+    recurrent = symbol.node is not None and symbol.node.layer.carries_state
     if not symbol.path or symbol.path == (0,):
         return ""
     if recurrent:

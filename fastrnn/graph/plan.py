@@ -1,8 +1,9 @@
-"""A graph as a list of steps on numbered values: how a model is run and how its gradients flow back."""
+"""Calls of layers as steps on numbered values: how a model is run and how its gradients flow back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,143 +11,126 @@ from numpy.typing import NDArray
 
 from .._core import memory
 from ..functional import USED_TAPE
-from ..layers._recurrent.base import Recurrent
-from ..layers._recurrent.embedding_table import EmbeddedRecurrent
-from ..layers._recurrent.fusion import fused
-from ..layers._symbolic.padding import require_defined_on_padding
-from ..layers._symbolic.symbols import UNKNOWN, Axis, Nest, Node, Spec, Symbol, flat, is_nested, mapped
-from ..layers._symbolic.time_axes import lengths_of
-from .trace import Graph
+from ..layers._symbolic.symbols import Nest, Spec, flat, is_nested, mapped
+from ..layers.base import Layer
 
 Array = NDArray[Any]
-Lengths = dict[Axis, Array]  # by time axis
 Values = list[Any]  # by number; None where there is none (yet, or no longer)
 
 
 class Step:
     """One call of a layer: ``values[outputs] = layer(*values[args])``, both nests of numbers.
 
-    ``runner`` is what is called, the layer or what stands in for it; ``drop`` are the values that nothing takes after.
-    ``wanted`` tells of each argument whether a parameter's gradient flows through it, ``useful`` of the step.
+    A number in place of several outputs is that of the first. ``runner`` is what is called, the layer or what stands in for
+    it; ``drop`` are the values that nothing takes after. ``useful`` says whether a parameter's gradient flows through the
+    step, ``dx_useful`` whether one flows through its inputs (through x, where there is a state).
     """
 
-    __slots__ = ("args", "drop", "layer", "node", "options", "outputs", "plain", "runner", "specs", "useful", "wanted")
+    __slots__ = ("args", "drop", "dx_useful", "layer", "options", "outputs", "plain", "runner", "useful", "x")
 
-    def __init__(self, node: Node, args: tuple[Nest, ...], outputs: Nest) -> None:
-        self.node, self.layer, self.options = node, node.layer, node.options
-        self.runner: Any = node.layer
-        self.specs = mapped(node.args, lambda symbol: symbol.spec)
+    def __init__(self, layer: Layer, args: tuple[Nest, ...], outputs: Nest, options: dict[str, Any]) -> None:
+        self.layer, self.options = layer, options
+        self.runner: Any = layer
         self.args, self.outputs = args, outputs
         self.plain = False  # whether every argument is one number
+        self.x: int | None = None  # the one argument, if it is a number: most steps of small layers take this short way
         self.drop: tuple[int, ...] = ()
-        self.wanted: tuple[bool, ...] = ()
-        self.useful = True
+        self.dx_useful = self.useful = True
 
     def take(self, values: Values) -> Nest:
         """The arguments."""
         return [values[i] for i in self.args] if self.plain else picked(self.args, values)
 
-    def keywords(self, lengths: Lengths | None) -> dict[str, Any]:
-        """The options of the call, and lengths where the layer takes them and its time axis has any. Raises ValueError."""
-        if not lengths:
-            return self.options
-        if not self.layer.takes_lengths:
-            if any(spec.time == UNKNOWN or lengths_of(spec.time, lengths) is not None for spec in flat(self.specs)):
-                require_defined_on_padding(self.layer)
-            return self.options
-        found = self.layer.pick_lengths(self.specs, lengths)
-        return self.options if found is None else self.options | {"lengths": found}
+    def keywords(self, lengths: Any) -> dict[str, Any]:
+        """The options of the call, with the lengths of its time axis where the layer takes them. Raises ValueError."""
+        raise NotImplementedError
+
+    def hand_on(self, lengths: Any, values: Values) -> None:
+        """Add the lengths of the outputs to those that are known, after the call and before anything is dropped."""
 
 
 class Plan:
-    """The steps of a graph.
+    """Steps in the order in which they are run, and the numbers of the ``outputs``. Values are numbered from the inputs on.
 
-    Values are numbered: the inputs from 0, then what each step gives. A layer of ids whose vectors only feed a recurrent
-    layer is run with that one (:mod:`fastrnn.layers._recurrent.fusion`).
+    A layer of ids whose vectors only feed a recurrent layer is run with that one (:meth:`Layer.fused_with`).
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.numbers: dict[Symbol, int] = {symbol: i for i, symbol in enumerate(graph.flat_inputs)}
-        for node in graph.nodes:
-            for symbol in flat(node.outputs):
-                self.numbers.setdefault(symbol, len(self.numbers))
-        given = set(graph.flat_inputs)
-        self.outputs: Nest = mapped(graph.outputs, self.numbers.__getitem__)
-        self.input_numbers: Nest = mapped(graph.inputs, self.numbers.__getitem__)
-        self.output_numbers = tuple(self.numbers[symbol] for symbol in graph.flat_outputs)
-        self.steps = [self._step(node, given) for node in graph.nodes]
-        self._fuse(graph)
-        self._finish()
-        self._find_wanted()
+    def __init__(self, steps: list[Step], outputs: Nest, size: int) -> None:
+        self.outputs = outputs
+        self.output_numbers = tuple(flat(outputs))
+        self.size = size  # the number of values
+        self.steps = _fused(steps, self.output_numbers)
+        self._find_drops()
+        self._find_useful()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copy of a model makes its own
 
-    def _step(self, node: Node, given: set[Symbol]) -> Step:
-        args = mapped(node.args, self.numbers.__getitem__)
-        outputs = mapped(node.outputs, lambda symbol: None if symbol in given else self.numbers[symbol])
-        return Step(node, args, outputs)
-
-    def _fuse(self, graph: Graph) -> None:
-        uses: dict[Symbol, int] = dict.fromkeys(graph.flat_outputs, 2)  # an output is needed as it is
-        for node in graph.nodes:
-            for symbol in flat(node.args):
-                uses[symbol] = uses.get(symbol, 0) + 1
-        made_by = {step.outputs: step for step in self.steps if isinstance(step.outputs, int)}
-        gone = set()
-        for step in self.steps:
-            before = made_by.get(step.args[0]) if isinstance(step.args[0], int) else None
-            alone = before is not None and uses[before.node.outputs] == 1 and not step.options
-            stand_in = fused(before.layer, step.layer) if before is not None and alone else None
-            if before is None or stand_in is None:
-                continue
-            before.runner, step.runner = stand_in
-            if before.runner is None:
-                step.args = (before.args[0], *step.args[1:])
-                gone.add(id(before))
-        self.steps = [step for step in self.steps if id(step) not in gone]
-
-    def _finish(self) -> None:
-        kept = set(flat(self.outputs))
+    def _find_drops(self) -> None:
+        kept = set(self.output_numbers)
         for step in reversed(self.steps):
             step.plain = all(isinstance(arg, int) for arg in step.args)
+            step.x = step.args[0] if step.plain and len(step.args) == 1 else None
             last = {i for i in (*flat(step.args), *flat(step.outputs)) if i not in kept}
             kept |= last
             step.drop = tuple(last)
 
-    def _find_wanted(self) -> None:
+    def _find_useful(self) -> None:
         useful: set[int] = set()
         for step in self.steps:
-            step.wanted = tuple(any(i in useful for i in flat(arg)) for arg in step.args)
-            runner = step.runner
-            embedded = isinstance(runner, EmbeddedRecurrent)
-            step.useful = embedded or any(step.wanted) or bool(runner.parameters())
+            through = [any(i in useful for i in flat(arg)) for arg in step.args]
+            step.dx_useful = through[0] if step.layer.carries_state else any(through)
+            step.useful = any(through) or bool(step.layer.parameters())
             if step.useful:
                 useful.update(flat(step.outputs))
 
-    def run(self, values: Values, lengths: Lengths | None) -> Nest:
+    def run(self, values: Values, lengths: Any = None) -> Nest:
         """The outputs, from a list that begins with the inputs: inference, which keeps nothing."""
-        values += [None] * (len(self.numbers) - len(values))
+        values += [None] * (self.size - len(values))
         for step in self.steps:
-            result = step.runner(*step.take(values), **step.keywords(lengths))
+            options = step.keywords(lengths) if lengths else step.options
+            args = step.take(values) if step.x is None else (values[step.x],)
+            result = step.runner(*args, **options)
             store(step.outputs, result, values)
+            if lengths:
+                step.hand_on(lengths, values)
             for i in step.drop:
                 values[i] = None
         return picked(self.outputs, values)
 
-    def train(self, values: Values, lengths: Lengths | None) -> tuple[Nest, Tape]:
-        """The outputs, and what their gradients need to flow back."""
-        values += [None] * (len(self.numbers) - len(values))
+    def train(self, values: Values, lengths: Any = None) -> tuple[Nest, list[Entry]]:
+        """The outputs, and what their gradients need to flow back: the entries of a :class:`Tape`."""
+        values += [None] * (self.size - len(values))
         entries: list[Entry] = []
         for step in self.steps:
-            result, backward = step.runner.forward(*step.take(values), **step.keywords(lengths))
-            store(step.outputs, result, values)
-            several = isinstance(result, tuple) and not step.layer.none_is_zero
+            options = step.keywords(lengths) if lengths else step.options
+            args = step.take(values) if step.x is None else (values[step.x],)
+            result, backward = step.runner.forward(*args, **options)
+            several = type(step.outputs) is tuple and not step.layer.none_is_zero
             specs = mapped(result, lambda array: Spec(array.shape, array.dtype)) if several else None
             entries.append((step, backward, specs))
+            store(step.outputs, result, values)
+            if lengths:
+                step.hand_on(lengths, values)
             for i in step.drop:
                 values[i] = None
-        return picked(self.outputs, values), Tape(entries)
+        return picked(self.outputs, values), entries
+
+
+def _fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
+    """The steps without those that run as a part of the one that alone takes what they give."""
+    uses = Counter([*outputs, *(i for step in steps for i in flat(step.args))])
+    uses.update(outputs)  # an output is needed as it is
+    made_by = {step.outputs: step for step in steps if isinstance(step.outputs, int)}
+    gone = set()
+    for step in steps:
+        x = step.args[0]
+        before = made_by.get(x) if isinstance(x, int) and uses[x] == 1 and not step.options else None
+        runner = None if before is None else step.layer.fused_with(before.layer)
+        if before is not None and runner is not None:
+            step.runner, step.args = runner, (before.args[0], *step.args[1:])
+            gone.add(before)
+    return [step for step in steps if step not in gone]
 
 
 Entry = tuple[Step, Callable[..., Any], Nest]  # a step, its backward, the specs of its outputs if it wants zeros for None
@@ -166,26 +150,26 @@ class Tape:
         if entries is None:
             raise RuntimeError(USED_TAPE)
         sums = Sums()
+        totals = sums.totals
         sums.add(numbers, douts)
         while entries:  # what is done is let go of: the memory of its tape is free for the next
             step, backward, specs = entries.pop()
-            dout = sums.take(step.outputs)
-            if (step.useful or need_dx) and not _is_zero(dout):
-                sums.add(step.args, _gradients(step, backward, dout, specs, need_dx))
+            x, short = step.x, step.x is not None and step.outputs.__class__ is int
+            dout = totals.pop(step.outputs, None) if short else sums.take(step.outputs)
+            if dout is None or not (step.useful or need_dx) or _is_zero(dout):
+                continue
+            if specs is not None:
+                dout = _filled(dout, specs)
+            several = dout.__class__ is tuple and not step.layer.one_gradient
+            options = {} if need_dx or step.dx_useful or not step.runner.takes_need_dx else {"need_dx": False}
+            result = backward(*dout, **options) if several else backward(dout, **options)
+            if result.__class__ is not tuple or (x is None and len(step.args) == 1):
+                result = (result,)
+            if short and x is not None and x not in totals and result[0] is not None:
+                totals[x] = result[0]
+            else:
+                sums.add(step.args, result)
         return sums
-
-
-def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest, need_dx: bool) -> tuple[Nest, ...]:
-    """The gradients of a step's arguments."""
-    if specs is not None:
-        dout = _filled(dout, specs)
-    several = isinstance(dout, tuple) and not step.layer.one_gradient
-    # A recurrent layer gives its state's gradient in any case.
-    wanted = need_dx or (step.wanted[0] if isinstance(step.layer, Recurrent) else any(step.wanted))
-    options = {"need_dx": False} if not wanted and getattr(step.runner, "takes_need_dx", False) else {}
-    result = backward(*dout, **options) if several else backward(dout, **options)
-    alone = len(step.args) == 1 and isinstance(step.args[0], tuple)
-    return result if isinstance(result, tuple) and not alone else (result,)
 
 
 def _filled(dout: Nest, specs: Nest) -> Nest:
@@ -200,30 +184,30 @@ class Sums:
     """The gradient of each value, summed over all that take it. What is given is never written to."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, Array] = {}
+        self.totals: dict[int, Array] = {}
         self._own: set[int] = set()  # arrays made here, which may be added to
 
-    def add(self, numbers: Nest, gradients: Nest) -> None:
+    def add(self, numbers: tuple[Nest, ...], gradients: Sequence[Nest]) -> None:
         """Add gradients (None for zero) of the values of these numbers."""
-        if gradients is None or numbers is None:
-            return
-        if isinstance(numbers, tuple):
-            for number, gradient in zip(numbers, gradients, strict=False):  # a state that was not given has a gradient too
+        for number, gradient in zip(numbers, gradients, strict=False):  # a state that was not given has a gradient too
+            if gradient is None or number is None:
+                continue
+            if number.__class__ is tuple:
                 self.add(number, gradient)
-        elif numbers not in self._sums:
-            self._sums[numbers] = gradients
-        elif numbers in self._own:
-            self._sums[numbers] += gradients
-        else:
-            self._own.add(numbers)
-            total = memory.empty(gradients.shape, gradients.dtype)
-            self._sums[numbers] = np.add(self._sums[numbers], gradients, out=total)
+            elif number not in self.totals:
+                self.totals[number] = gradient
+            elif number in self._own:
+                self.totals[number] += gradient
+            else:
+                self._own.add(number)
+                total = memory.empty(gradient.shape, gradient.dtype)
+                self.totals[number] = np.add(self.totals[number], gradient, out=total)
 
     def take(self, numbers: Nest) -> Nest:
         """The sums of a nest of numbers, which are then forgotten; None where nothing was added."""
-        if isinstance(numbers, tuple):
+        if numbers.__class__ is tuple:
             return tuple([self.take(number) for number in numbers])
-        return self._sums.pop(numbers, None)
+        return self.totals.pop(numbers, None)
 
 
 def picked(numbers: Nest, values: Values) -> Nest:
@@ -235,13 +219,13 @@ def picked(numbers: Nest, values: Values) -> Nest:
 
 def _is_zero(dout: Nest) -> bool:
     """Whether no gradient has come."""
-    return all(map(_is_zero, dout)) if isinstance(dout, tuple) else dout is None
+    return all(map(_is_zero, dout)) if dout.__class__ is tuple else dout is None
 
 
 def store(numbers: Nest, result: Nest, values: Values) -> None:
-    """Put a nest of arrays at their numbers."""
-    if isinstance(numbers, int):
-        values[numbers] = result
+    """Put a nest of arrays at their numbers, the first of several at a number alone."""
+    if numbers.__class__ is int:
+        values[numbers] = result[0] if result.__class__ is tuple else result
     elif numbers is not None:
         for number, item in zip(numbers, result, strict=True):
             store(number, item, values)

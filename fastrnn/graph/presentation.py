@@ -7,15 +7,15 @@ from typing import Any, Self
 
 from ..console import say
 from ..layers.base import Layer
-from ..layers.fitted import Fitted
-from ..layers.storage import from_json, save_layer, to_json
+from ..layers.storage import Saved, from_json, to_json
 from ..serialization import PathLike
 from .description import build_model, describe_model
+from .methods import Fitted
 from .summary import sizes, summary
 from .trace import Graph
 
 
-class Described(Fitted, Layer):
+class Described(Fitted, Saved):
     """A layer that is made of a graph."""
 
     graph: Graph
@@ -61,14 +61,3 @@ class Described(Fitted, Layer):
         if not isinstance(model, cls):
             raise ValueError(f"text must describe a {cls.__name__}, got a {type(model).__name__}")
         return model
-
-    def save(self, path: PathLike, architecture: bool = True) -> None:
-        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
-
-        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
-        ``architecture``, only the parameters are written, for :meth:`load`.
-        """
-        if architecture:
-            save_layer(path, self)
-        else:
-            super().save(path)

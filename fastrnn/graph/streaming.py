@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from .._core.checks import describe
-from ..layers._recurrent.base import Recurrent
-from ..layers._recurrent.embedding_table import EmbeddedRecurrent
 from ..layers._symbolic.symbols import UNKNOWN, Nest, Spec, Symbol, flat
-from .plan import Lengths, Plan, Step, Values, picked, store
+from .calls import Call, GraphPlan
+from .plan import Plan, Step, Values, picked, store
 from .trace import Graph
 
 STILL, FLOWING, SO_FAR = "still", "flowing", "so far"
@@ -23,14 +22,66 @@ State = tuple[tuple[Any, ...], tuple[Any, ...]]  # of each flowing step, and the
 
 
 class Stream:
-    """How a graph is streamed. Raises ValueError, saying why, for one that cannot be."""
+    """A plan whose steps all flow, chunk by chunk."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._still: list[Step] = []
+        self._moving, self._flows = plan.steps, [True] * len(plan.steps)
+        self._kept: list[int] = []  # the numbers of the still values that later chunks need
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copy of a model makes its own
 
-    def __init__(self, graph: Graph, plan: Plan) -> None:
+    def run(self, values: Values, state: State | None, lengths: Any) -> tuple[Nest, State]:
+        """The outputs and the state after a chunk, from a list that begins with the inputs.
+
+        The inputs that are still are only looked at in the first chunk, when ``state`` is None. Raises TypeError for a state
+        that is not this model's.
+        """
+        plan = self.plan
+        values += [None] * (plan.size - len(values))
+        before: tuple[Any, ...] = (None,) * len(self._moving)
+        if state is None:
+            for step in self._still:
+                options = step.keywords(lengths) if lengths else step.options
+                store(step.outputs, step.runner(*step.take(values), **options), values)
+            for number in self._kept:  # callers may go on to use the arrays that they have given for others
+                values[number] = values[number].copy()
+        else:
+            before, kept = self._checked(state)
+            for number, value in zip(self._kept, kept, strict=True):
+                values[number] = value
+        after = []
+        for step, flows, carried in zip(self._moving, self._flows, before, strict=True):
+            args, options, now = step.take(values), step.keywords(lengths) if lengths else step.options, None
+            if not flows:
+                result = step.runner(*args, **options)
+            elif step.layer.carries_state:
+                begin = carried if carried is not None or len(args) == 1 else args[1]
+                result, now = step.runner.stream(args[0], state=begin, **options)
+            else:
+                result, now = step.runner.stream(*args, state=carried, **options)
+            store(step.outputs, result, values)
+            if lengths:
+                step.hand_on(lengths, values)
+            after.append(now)
+        return picked(plan.outputs, values), (tuple(after), tuple([values[number] for number in self._kept]))
+
+    def _checked(self, state: Any) -> State:
+        pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
+        if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._kept):
+            raise TypeError(f"state must be what this model's last step gave, or None, got {describe(state)}")
+        return state[0], state[1]
+
+
+class GraphStream(Stream):
+    """How a graph is streamed. Raises ValueError, saying why, for one that cannot be."""
+
+    def __init__(self, graph: Graph, plan: GraphPlan) -> None:
+        super().__init__(plan)
         self.axis = _streamed_axis(graph)
-        self.plan = plan
+        self._numbers = plan.numbers
         self._kinds: dict[int, str] = {}
         for symbol in graph.flat_inputs:
             self._kinds[plan.numbers[symbol]] = FLOWING if symbol.spec.time == self.axis else STILL
@@ -45,7 +96,7 @@ class Stream:
         self._flows = [kind == FLOWING for _, kind in kinds if kind != STILL]
         self._kept = self._find_kept()
 
-    def _step_kind(self, step: Step, graph: Graph) -> str:
+    def _step_kind(self, step: Call, graph: Graph) -> str:
         """What kind a step is, and the kinds of what it gives."""
         kinds = [self._kinds[number] for number in flat(step.args)]
         kind = FLOWING if FLOWING in kinds else SO_FAR if SO_FAR in kinds else STILL
@@ -64,58 +115,15 @@ class Stream:
             if kind == FLOWING and symbol.spec.time == UNKNOWN:
                 raise ValueError(f"{name} makes a time axis of others")
             moves = symbol.spec.time == self.axis
-            self._kinds[self.plan.numbers[symbol]] = kind if kind != FLOWING or moves else SO_FAR
+            self._kinds[self._numbers[symbol]] = kind if kind != FLOWING or moves else SO_FAR
         return kind
 
     def _find_kept(self) -> list[int]:
-        """The still values that later chunks need: those that moving steps take, but for initial states, and outputs."""
+        """The still values that later chunks need: what moving steps take, except initial states, and outputs."""
         needed = set(flat(self.plan.outputs))
         for step in self._moving:
-            needed.update(flat(step.args[:1] if _starts_from_state(step) else step.args))
+            needed.update(flat(step.args[:1] if step.layer.carries_state else step.args))
         return sorted(number for number in needed if self._kinds[number] == STILL)
-
-    def run(self, values: Values, state: State | None, lengths: Lengths) -> tuple[Nest, State]:
-        """The outputs and the state after a chunk, from a list that begins with the inputs.
-
-        The inputs that are still are only looked at in the first chunk, when ``state`` is None. Raises TypeError for a state
-        that is not this model's.
-        """
-        plan = self.plan
-        values += [None] * (len(plan.numbers) - len(values))
-        before: tuple[Any, ...] = (None,) * len(self._moving)
-        if state is None:
-            for step in self._still:
-                store(step.outputs, step.runner(*step.take(values), **step.keywords(lengths)), values)
-            for number in self._kept:  # callers may go on to use the arrays that they have given for others
-                values[number] = values[number].copy()
-        else:
-            before, kept = self._checked(state)
-            for number, value in zip(self._kept, kept, strict=True):
-                values[number] = value
-        after = []
-        for step, flows, carried in zip(self._moving, self._flows, before, strict=True):
-            args, now = step.take(values), None
-            if not flows:
-                result = step.runner(*args, **step.keywords(lengths))
-            elif _starts_from_state(step):
-                begin = carried if carried is not None or len(args) == 1 else args[1]
-                result, now = step.runner.stream(args[0], state=begin, **step.keywords(lengths))
-            else:
-                result, now = step.runner.stream(*args, state=carried, **step.keywords(lengths))
-            store(step.outputs, result, values)
-            after.append(now)
-        return picked(plan.outputs, values), (tuple(after), tuple(values[number] for number in self._kept))
-
-    def _checked(self, state: Any) -> State:
-        pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
-        if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._kept):
-            raise TypeError(f"state must be what this model's last step gave, or None, got {describe(state)}")
-        return state[0], state[1]
-
-
-def _starts_from_state(step: Step) -> bool:
-    """Whether the second argument is an initial state, which a carried one replaces."""
-    return isinstance(step.runner, (Recurrent, EmbeddedRecurrent))
 
 
 def _streamed_axis(graph: Graph) -> str:

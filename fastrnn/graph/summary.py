@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..layers._symbolic.symbols import Spec, flat
 from ..layers.base import Layer
-from ..layers.sequential import Sequential
 from .trace import Graph
 
 HEADER = ("Layer (type)", "Output shape", "Parameters", "Connected to")
@@ -77,16 +76,6 @@ def _bytes(count: int) -> str:
     while size >= 1000 and len(units) > 1:
         size, units = size / 1000, units[1:]
     return f"{size:.{0 if units[0] == 'bytes' else 1}f} {units[0]}"
-
-
-def sequential_summary(model: Sequential, given: Spec) -> str:
-    """The table of a Sequential for an input of this spec: its layers by their index, each connected to the one before."""
-    table, source = Table(), "input"
-    table.add_input(source, given)
-    for i, (layer, output) in enumerate(zip(model.layers, model.specs(given), strict=True)):
-        table.add(str(i), layer, [output], [source])
-        source = str(i)
-    return table.text(model.name or "sequential", source, *sizes(model))
 
 
 def sizes(layer: Layer) -> tuple[int, int]:

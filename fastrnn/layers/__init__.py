@@ -15,7 +15,6 @@ from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
 from .repeat import RepeatVector
 from .reshape import Reshape
-from .sequential import Sequential
 from .slicing import Slice
 from .token_dropout import TokenDropout
 
@@ -44,7 +43,6 @@ __all__ = [
     "RNNCell",
     "RepeatVector",
     "Reshape",
-    "Sequential",
     "Slice",
     "Stack",
     "Stepper",

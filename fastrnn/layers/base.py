@@ -59,6 +59,13 @@ class Layer:
         True: backward takes None for the zero gradient of an output, or of a part of one. Otherwise it gets zeros.
     ``takes_need_dx``
         True: ``backward(..., need_dx=False)`` leaves the gradients of the inputs (of x, where there is a state) out.
+    ``takes_ids``
+        True: x is token ids.
+    ``carries_state``
+        True: the second input is an initial state, which :meth:`stream` takes and gives as its state, and whose gradient
+        backward gives with ``need_dx=False`` also.
+    ``skips_padding``
+        True: a call with lengths reads no padding of x, and y is zero there.
     ``name``
         What a model calls the layer, in its summary and its parameters' names; None is the class' name in lower case.
 
@@ -76,6 +83,9 @@ class Layer:
     one_gradient = False
     none_is_zero = False
     takes_need_dx = False
+    takes_ids = False
+    carries_state = False
+    skips_padding = False
 
     @property
     def reads_time(self) -> bool:
@@ -116,6 +126,17 @@ class Layer:
     def lengths_after(self, lengths: Array) -> Array:
         """The lengths of an output over time, int64 ``[B]``, from those of x."""
         return lengths
+
+    def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
+        """``V, weight [V, I]`` of a layer that only gives the row of each token id; None of any other layer.
+
+        A weight that is None stands for one-hot rows.
+        """
+        return None
+
+    def fused_with(self, before: Layer) -> Any:
+        """What to run in place of ``before`` and this layer, which alone takes what ``before`` gives; None to run both."""
+        return None
 
     def not_streaming(self) -> str | None:
         """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""

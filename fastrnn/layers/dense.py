@@ -127,7 +127,7 @@ class Embedding(Layer):
     for an id out of range.
     """
 
-    pointwise = True
+    pointwise = takes_ids = True
 
     def __init__(
         self,
@@ -143,6 +143,10 @@ class Embedding(Layer):
         shape = (self.num_embeddings, self.embedding_dim)
         self.weight = Parameter("weight", init.normal(init.generator(rng), shape, self.dtype))
         self._lock = GradientLock()
+
+    def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
+        """The weight; None for a subclass, which may do something else. See :meth:`Layer.rows_of_ids`."""
+        return (self.num_embeddings, self.weight) if type(self) is Embedding else None
 
     def __call__(self, x: Array) -> Array:
         """y."""
@@ -198,11 +202,15 @@ class OneHot(Layer):
     layers. Raises TypeError for what is not integers, ValueError for an id out of range.
     """
 
-    pointwise = True
+    pointwise = takes_ids = True
 
     def __init__(self, num_classes: int, *, dtype: Any = "float32") -> None:
         self.num_classes = checks.positive_int("num_classes", num_classes)
         self.dtype = checks.float_dtype("dtype", dtype)
+
+    def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
+        """One-hot rows; see :meth:`Layer.rows_of_ids`."""
+        return self.num_classes, None
 
     def __call__(self, x: Array) -> Array:
         """y."""

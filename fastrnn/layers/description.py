@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from .._core import checks
 from .base import Layer
 
 Description = dict[str, Any]
+PUBLIC: dict[str, type[Layer]] = {}  # fastrnn's layers by name: the package adds them once it has them all
 
 
 def describe_layer(layer: Layer) -> Description:
@@ -49,7 +49,7 @@ def build_layer(description: object, custom: Mapping[str, type[Layer]] | None = 
     if not (isinstance(name, str) and isinstance(config, Mapping)):
         raise TypeError(f"a description's class must be a name and its config a dict, got {checks.describe(description)}")
     check_custom(custom)
-    kind = (custom or {}).get(name) or getattr(importlib.import_module("fastrnn"), name, None)
+    kind = (custom or {}).get(name) or PUBLIC.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Layer)):
         raise ValueError(f"there is no layer of class {name!r} in fastrnn or among the custom ones")
     return kind.from_config(config, custom)

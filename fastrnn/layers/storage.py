@@ -33,9 +33,16 @@ def from_json(text: str, custom: Mapping[str, type[Layer]] | None = None) -> Lay
     return build_layer(description, custom)
 
 
-def save_layer(path: PathLike, layer: Layer) -> None:
-    """Write parameters and architecture to one file, atomically. Raises OSError, and TypeError as :func:`to_json`."""
-    save_arrays(path, layer.state_dict(), {KEY: to_json(layer)})
+class Saved(Layer):
+    """A layer that is saved with its architecture."""
+
+    def save(self, path: PathLike, architecture: bool = True) -> None:
+        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
+
+        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
+        ``architecture``, only the parameters are written, for :meth:`load`.
+        """
+        save_arrays(path, self.state_dict(), {KEY: to_json(self)} if architecture else None)
 
 
 def load_model(path: PathLike, custom: Mapping[str, type[Layer]] | None = None) -> Layer:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from .. import init
 from .._core import checks
 from ..backends.structs import TrainedModel
-from ..layers._recurrent.base import Recurrent
-from ..layers._recurrent.embedding_table import EmbeddedRecurrent, embedded
 from ..layers._recurrent.inputs import is_ids
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
@@ -135,9 +133,9 @@ class CharModel(Layer):
             dbias=None if output.bias is None else output.bias.gradient(),
         )
 
-    def _first(self) -> Recurrent | EmbeddedRecurrent:
+    def _first(self) -> Any:
         """What takes the ids."""
-        return self.recurrent if self.embedding is None else embedded(self.embedding, self.recurrent)
+        return self.recurrent if self.embedding is None else self.recurrent.fused_with(self.embedding)
 
     def generate(
         self,

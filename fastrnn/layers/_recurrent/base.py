@@ -16,7 +16,9 @@ from ..._core.parameter import GradientLock, Parameter
 from ..._stack_validation import check_lengths
 from ...backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
 from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
+from ..base import Layer
 from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
+from .embedding_table import EmbeddedRecurrent, embedded
 from .merge_and_dropout import MERGES, Around, DroppedPart
 from .part import Part, PartsLayer, shown_options
 from .part_stack import PartStack, around_backward, around_forward
@@ -80,7 +82,7 @@ class Recurrent(PartsLayer):
     """
 
     cell = ""
-    takes_lengths = True
+    takes_lengths = skips_padding = carries_state = True
     none_is_zero = True
     takes_need_dx = True
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
@@ -133,7 +135,7 @@ class Recurrent(PartsLayer):
         self._lock = GradientLock()
         self._draw_parts(forget_bias)
         self._state_sizes = (self.stack.spec.parts, self.stack.spec.cell.output_size, self.hidden_size)  # L*D, Y, H
-        self._embedded: Any = None  # what embedding_table.py makes of this layer and the embedding that feeds it
+        self._embedded: EmbeddedRecurrent | None = None  # of this layer and the one of ids that feeds it
 
     def _draw_parts(self, forget_bias: float | None) -> None:
         """Make the parts, and ``stack``, which runs all of them, or each layer where something acts between layers."""
@@ -196,6 +198,10 @@ class Recurrent(PartsLayer):
             axes = "B, T" if self.batch_first else "T, B"
             raise ValueError(f"x must have the axes [{axes}, I={self.input_size}], or [{axes}] of token ids")
         return super().infer(x, *state, **options)
+
+    def fused_with(self, before: Layer) -> EmbeddedRecurrent | None:
+        """The two as one where ``before`` gives rows of ids; see :meth:`Layer.fused_with`."""
+        return embedded(before, self)
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""

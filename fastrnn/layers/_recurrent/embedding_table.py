@@ -12,8 +12,9 @@ with E are those of a linear layer whose weight is E and whose input is W.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -22,13 +23,17 @@ from ..._core.parameter import Parameter
 from ..._stack_validation import check_weights
 from ...backends.base import Backend
 from ...backends.structs import Weights
-from ..dense import Embedding
-from .base import Backward, Recurrent, State
+from ..base import Layer
 from .inputs import is_ids
 from .part import Part
 from .part_stack import PartStack
 
+if TYPE_CHECKING:
+    from .base import Recurrent
+
 Array = NDArray[Any]
+State = Any
+Backward = Callable[..., tuple[Array | None, State]]
 
 # There is a table where T*B is at least so many times V: it is made anew whenever a parameter has changed.
 WORTH_A_TABLE = 4
@@ -37,7 +42,7 @@ WORTH_A_TABLE = 4
 class EmbeddedPart(Part):
     """A part of the first layer over the ids of its embedding: M takes W's place."""
 
-    def __init__(self, part: Part, embedding: Embedding) -> None:
+    def __init__(self, part: Part, embedding: Any) -> None:
         super().__init__(replace(part.spec, input_size=embedding.num_embeddings), part.parameters)
         self._plain = part
         self._embedding = embedding
@@ -65,29 +70,33 @@ class EmbeddedPart(Part):
 
 
 class EmbeddedRecurrent:
-    """``recurrent(embedding(ids))``, with a table where that is less work; to be called as the recurrent layer is."""
+    """``recurrent(before(ids))``, to be called as the recurrent layer is; ``before`` gives a row of ``weight`` for each id.
 
-    takes_lengths = True
+    One-hot rows are never made: the recurrent layer takes the ids. Other rows are not where a table is less work.
+    """
 
-    def __init__(self, embedding: Embedding, recurrent: Recurrent) -> None:
-        self.embedding = embedding
-        self.recurrent = recurrent
-        spec, D = recurrent.stack.spec, recurrent.stack.spec.directions
-        first = [EmbeddedPart(part, embedding) for part in recurrent.stack.parts[:D]]
-        self._stack = PartStack(replace(spec, cell=first[0].spec), [*first, *recurrent.stack.parts[D:]])
+    takes_need_dx = False
+
+    def __init__(self, before: Layer, recurrent: Recurrent, V: int, weight: Parameter | None) -> None:
+        self.before, self.recurrent = before, recurrent
+        self._stack, self._enough = recurrent.stack, 0  # ids from which on the rows are not made
+        if weight is not None:
+            spec, D = self._stack.spec, self._stack.spec.directions
+            first = [EmbeddedPart(part, before) for part in self._stack.parts[:D]]
+            self._stack = PartStack(replace(spec, cell=first[0].spec), [*first, *self._stack.parts[D:]])
+            self._enough = WORTH_A_TABLE * V
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copy of the recurrent layer makes its own
 
-    def _worth_a_table(self, x: Array) -> bool:
-        embedding, recurrent = self.embedding, self.recurrent
-        fits = (embedding.embedding_dim, embedding.dtype) == (recurrent.input_size, recurrent.dtype)
-        return fits and is_ids(x) and x.ndim in (1, 2) and x.size >= WORTH_A_TABLE * embedding.num_embeddings
+    def _takes(self, x: Array) -> bool:
+        """Whether the recurrent layer takes the ids themselves."""
+        return is_ids(x) and x.size >= self._enough
 
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``."""
-        if not self._worth_a_table(x):
-            result: tuple[Array, State] = self.recurrent(self.embedding(x), state, lengths)
+        if not self._takes(x):
+            result: tuple[Array, State] = self.recurrent(self.before(x), state, lengths)
             return result
         y, state = self.recurrent._infer(x, state, lengths, stack=self._stack)
         return y, state
@@ -98,24 +107,31 @@ class EmbeddedRecurrent:
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
         """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
-        if self._worth_a_table(x) and not self.recurrent.input_dropout:  # which is of the vectors
+        if self._takes(x) and not self.recurrent.input_dropout:  # which is of the rows
             (y, state), backward = self.recurrent._train(x, state, lengths, stack=self._stack)
             return (y, state), backward
-        rows, embedding_backward = self.embedding.forward(x)
+        rows, rows_backward = self.before.forward(x)
         (y, state), recurrent_backward = self.recurrent.forward(rows, state, lengths)
 
         def backward_both(dy: Array | None = None, dstate: State = None) -> tuple[None, State]:
             dx, dstate = recurrent_backward(dy, dstate)
-            assert dx is not None
-            embedding_backward(dx)
+            rows_backward(dx)
             return None, dstate
 
         return (y, state), backward_both
 
 
-def embedded(embedding: Embedding, recurrent: Recurrent) -> EmbeddedRecurrent:
-    """The two as one. The recurrent layer keeps it, with its table, until another embedding feeds it."""
-    kept: EmbeddedRecurrent | None = recurrent._embedded
-    if kept is None or kept.embedding is not embedding:
-        recurrent._embedded = kept = EmbeddedRecurrent(embedding, recurrent)
+def embedded(before: Layer, recurrent: Recurrent) -> EmbeddedRecurrent | None:
+    """The two as one; None where ``before`` gives no rows of ids, or none that the recurrent layer takes.
+
+    The recurrent layer keeps it, with its table, until another layer of ids feeds it.
+    """
+    kept = recurrent._embedded
+    if kept is not None and kept.before is before:
+        return kept
+    V, weight = before.rows_of_ids() or (0, None)
+    wanted = (V,) if weight is None else (*weight.shape[1:], weight.dtype)
+    if not V or wanted != (recurrent.input_size, recurrent.dtype)[: len(wanted)]:
+        return None
+    recurrent._embedded = kept = EmbeddedRecurrent(before, recurrent, V, weight)
     return kept

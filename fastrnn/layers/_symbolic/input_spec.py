@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..base import Layer
-from ..dense import Embedding, OneHot
 from .symbols import Axis, Spec, Symbol
 
 SIZES = ("input_size", "in_features", "features")  # what layers call the length of x's last axis
@@ -17,12 +16,12 @@ def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) ->
 
     Raises ValueError where none does.
     """
-    layers = list(_leaves(model))
-    knowing = next((x for x in layers if isinstance(x, (Embedding, OneHot)) or _size(x) or _symbol(x) is not None), None)
+    layers = list(leaves(model))
+    knowing = next((x for x in layers if x.takes_ids or _size(x) or _symbol(x) is not None), None)
     symbol = _symbol(knowing)
     if symbol is not None:
         return Spec(_ordered(model, symbol.spec) if shape is None else tuple(shape), dtype or symbol.dtype)
-    ids = isinstance(knowing, (Embedding, OneHot))
+    ids = knowing is not None and knowing.takes_ids
     if dtype is None:
         dtype = "int64" if ids else str(getattr(knowing, "dtype", "float32"))
     if shape is not None:
@@ -35,12 +34,12 @@ def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) ->
     return Spec(first if ids else (*first, _size(knowing)), dtype)
 
 
-def _leaves(layer: Layer) -> Iterator[Layer]:
+def leaves(layer: Layer) -> Iterator[Layer]:
     """The layers of a Sequential and of those in it, in order; any other layer itself."""
     below: Any = getattr(layer, "layers", None)
     if isinstance(below, list):
         for item in below:
-            yield from _leaves(item)
+            yield from leaves(item)
     else:
         yield layer
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import Model
+from ...graph import Model, Sequential
 from ...layers._symbolic.symbols import flat
 from ...layers._symbolic.time_axes import lengths_of
 from ...layers.base import Layer
-from ...layers.sequential import Sequential
 from ...losses import IGNORED
 from .examples import Examples
 from .output_axes import output_specs

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._core.checks import describe
+from ...graph import Sequential
 from ...layers._recurrent.cell_layers import RecurrentCell
 from ...layers._symbolic.symbols import Spec, Symbol, flat
 from ...layers._symbolic.time_axes import lengths_of
 from ...layers.base import Layer
-from ...layers.sequential import Sequential
 from .output_axes import output_specs, symbols
 from .padded_field import Field
 

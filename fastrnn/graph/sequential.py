@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core import memory
 from .._core.checks import describe
 from .._stack_validation import check_lengths
-from ..serialization import PathLike
-from ._recurrent.base import Recurrent
-from ._recurrent.embedding_table import EmbeddedRecurrent
-from ._recurrent.fusion import fused
-from ._recurrent.inputs import is_ids
-from ._symbolic.input_spec import input_spec
-from ._symbolic.lengths import handed_on, lengths_through, options_of
-from ._symbolic.padding import Padding
-from ._symbolic.symbols import Axis, Nest, Spec
-from ._symbolic.time_first import TimeFirst, first, keeps_time
-from .base import Layer
-from .description import build_layer, describe_layer
-from .fitted import Fitted
+from ..layers._recurrent.inputs import is_ids
+from ..layers._symbolic.input_spec import input_spec, leaves
+from ..layers._symbolic.padding import Padding
+from ..layers._symbolic.symbols import Axis, Nest, Spec
+from ..layers._symbolic.time_first import first
+from ..layers.base import Layer
+from ..layers.description import build_layer, describe_layer
+from ..layers.storage import Saved
+from .chain import ChainPlan, Lengths, is_batch_first, laid_out
+from .methods import Fitted
+from .plan import Tape
+from .summary import Table, sizes
 
 Array = NDArray[Any]
 
 
-class Sequential(Fitted, Layer):
+class Sequential(Fitted, Saved):
     """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
@@ -47,6 +46,7 @@ class Sequential(Fitted, Layer):
     """
 
     takes_need_dx = True
+    none_is_zero = True
 
     def __init__(self, *args: Layer, layers: Iterable[Any] = ()) -> None:
         self.layers: list[Layer] = []
@@ -60,8 +60,9 @@ class Sequential(Fitted, Layer):
             self.layers.append(item)
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
-        if len({layer.batch_first for layer in _recurrent_layers(self)}) > 1:
+        if len({is_batch_first(layer) for layer in leaves(self) if layer.carries_state}) > 1:
             raise ValueError("recurrent layers of one Sequential must all have batch_first, or none of them")
+        self._plan: ChainPlan | None = None
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments; see :meth:`Layer.config`. Raises TypeError if a layer cannot be described."""
@@ -75,19 +76,6 @@ class Sequential(Fitted, Layer):
         made = (build_layer(item, custom) if isinstance(item, Mapping) else item for item in config["layers"])
         return cls(layers=made)
 
-    def save(self, path: PathLike, architecture: bool = True) -> None:
-        """Write parameters and architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
-
-        Raises OSError, and TypeError for a layer that cannot be described; without ``architecture``, only the parameters are
-        written, for :meth:`load`.
-        """
-        from .storage import save_layer
-
-        if architecture:
-            save_layer(path, self)
-        else:
-            super().save(path)
-
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers, named by their index."""
         return ((str(i), layer) for i, layer in enumerate(self.layers))
@@ -95,7 +83,7 @@ class Sequential(Fitted, Layer):
     @property
     def batch_first(self) -> bool:
         """Whether a recurrent layer in it takes ``[B, T, ...]``."""
-        return any(map(_is_batch_first, self.layers))
+        return any(map(is_batch_first, self.layers))
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
@@ -105,6 +93,11 @@ class Sequential(Fitted, Layer):
     @property
     def takes_lengths(self) -> bool:  # type: ignore[override]
         """Whether a model hands it lengths: not where padding stays padding without."""
+        return not self.pointwise
+
+    @property
+    def skips_padding(self) -> bool:  # type: ignore[override]
+        """Whether it is given lengths: it sees to padding then."""
         return not self.pointwise
 
     @property
@@ -129,67 +122,70 @@ class Sequential(Fitted, Layer):
 
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
-        x, lengths, _ = self._enter(x, lengths)
-        for layer in self._steps():
-            y = first(layer(x, **options_of(layer, lengths)))
-            x, lengths = y, handed_on(layer, lengths, x, y)
-        return self._leave(x, self._padding(x, lengths))
+        plan = self._steps()
+        x, known, _ = (x, None, None) if lengths is None else self._enter(plan, x, lengths)
+        y: Array = plan.run([x], known)
+        if known is None:
+            return y
+        return self._leave(y, self._padding_of(plan, y, known))
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
-        """The last layer's output, and a backward that maps its gradient to dx.
+        """The last layer's output, and a backward that maps its gradient, None for zero, to dx.
 
         dx is None where x is ids, and with ``backward(dy, need_dx=False)``, which leaves it out.
         """
-        x, lengths, padding = self._enter(x, lengths)
-        steps = self._steps()
-        backwards: list[Callable[..., Any]] = []
-        for layer in steps:
-            outputs, backward = layer.forward(x, **options_of(layer, lengths))
-            backwards.append(backward)
-            y = first(outputs)
-            x, lengths = y, handed_on(layer, lengths, x, y)
-        shape, padding_out = np.shape(x), self._padding(x, lengths)
+        plan = self._steps()
+        x, known, padding = self._enter(plan, x, lengths)
+        y, entries = plan.train([x], known)
+        shape, dtype, padding_out = y.shape, y.dtype, self._padding_of(plan, y, known)
 
-        def backward_all(dy: Array, *, need_dx: bool = True) -> Array | None:
-            gradient: Array | None = dy
-            if padding_out is not None and np.shape(dy) == shape:
-                gradient = padding_out.cleared(dy)
-            begin = 0 if need_dx else _first_to_learn(steps)
-            for i in range(len(steps) - 1, begin - 1, -1):
-                leave_out = i == begin and not need_dx and getattr(steps[i], "takes_need_dx", False)
-                gradient = first(backwards[i](gradient, **({"need_dx": False} if leave_out else {})))
-            if not need_dx:
-                return None
-            return gradient if padding is None or gradient is None else padding.cleared(gradient)
+        def backward(dy: Array | None, *, need_dx: bool = True) -> Array | None:
+            if dy is None:
+                dy = memory.zeros(shape, dtype)
+            elif padding_out is not None and np.shape(dy) == shape:
+                dy = padding_out.cleared(dy)
+            sums = Tape(list(entries)).backward(plan.output_numbers, [dy], need_dx)
+            dx: Array | None = sums.take(0) if need_dx else None
+            return dx if padding is None or dx is None else padding.cleared(dx)
 
-        return self._leave(x, padding_out), backward_all
+        return self._leave(y, padding_out), backward
 
-    def _enter(self, x: Any, lengths: Any) -> tuple[Any, Any, Padding | None]:
-        """x with nothing foreign in its padding; lengths, None where all are T; the padding. Raises as check_lengths."""
-        if lengths is None or not isinstance(x, np.ndarray) or x.ndim < 2:
-            return x, lengths, None
-        T, B = x.shape[1::-1] if self.batch_first else x.shape[:2]
-        lengths = check_lengths(lengths, T, B)
-        padding = self._padding(x, lengths)
-        if padding is None:
-            return x, None, None
-        alone = _minds_padding(self.layers[0]) and not (isinstance(self.layers[0], Recurrent) and is_ids(x))
-        return x if alone else padding.filled(x), lengths, padding
+    def _steps(self) -> ChainPlan:
+        plan = self._plan
+        if plan is None or plan.layers != self.layers or (plan.nested and plan.batch_first != self.batch_first):
+            self._plan = plan = ChainPlan(self.layers, self.batch_first)
+        return plan
 
-    def _padding(self, x: Array, lengths: Any) -> Padding | None:
-        """The padding of an array with these lengths; None without."""
+    def _enter(self, plan: ChainPlan, x: Any, lengths: Any) -> tuple[Any, Lengths | None, Padding | None]:
+        """x with nothing foreign in its padding; its lengths, None where all are T; the padding. Raises as check_lengths."""
         if lengths is None:
-            return None
-        batch_first = self.batch_first
-        return Padding(lengths, x.shape[1 if batch_first else 0], batch_first)
+            return x, None, None
+        if not isinstance(x, np.ndarray) or x.ndim < 2:
+            return x, {0: lengths}, None
+        T, B = x.shape[1::-1] if plan.batch_first else x.shape[:2]
+        lengths = check_lengths(lengths, T, B)
+        if lengths is None:
+            return x, None, None
+        padding = Padding(lengths, T, plan.batch_first)
+        alone = self.layers[0].skips_padding and not (self.layers[0].carries_state and is_ids(x))
+        return x if alone else padding.filled(x), {0: lengths}, padding
 
-    def lengths_after(self, lengths: Array) -> Any:
-        """The lengths of y, None where a layer takes x's time away; see :meth:`Layer.lengths_after`."""
-        return lengths_through(self.layers, lengths)
+    def _padding_of(self, plan: ChainPlan, y: Array, known: Lengths | None) -> Padding | None:
+        """The padding of y; None without."""
+        lengths = known.get(plan.output_numbers[0]) if known else None
+        return None if lengths is None else Padding(lengths, y.shape[1 if plan.batch_first else 0], plan.batch_first)
 
     def _leave(self, y: Array, padding: Padding | None) -> Array:
         """y with zeros in its padding."""
-        return y if padding is None or _minds_padding(self.layers[-1]) else padding.cleared(y)
+        return y if padding is None or self.layers[-1].skips_padding else padding.cleared(y)
+
+    def lengths_after(self, lengths: Any) -> Any:
+        """The lengths of y, None where a layer takes x's time away; see :meth:`Layer.lengths_after`."""
+        for layer in self.layers:
+            if lengths is None or layer.gives_time is False:
+                return None
+            lengths = layer.lengths_after(lengths)
+        return lengths
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """y's spec; see :meth:`Layer.infer`."""
@@ -199,7 +195,7 @@ class Sequential(Fitted, Layer):
     def specs(self, x: Spec) -> list[Spec]:
         """Return the spec of each layer's output, the first of several. Raises TypeError or ValueError naming the layer."""
         found: list[Spec] = []
-        for i, layer in enumerate(self._laid_out()):
+        for i, layer in enumerate(laid_out(self.layers, self.batch_first)):
             try:
                 x = first(layer.infer(x))
             except (TypeError, ValueError) as error:
@@ -213,9 +209,12 @@ class Sequential(Fitted, Layer):
         ``shape`` and ``dtype`` are those of x, variable axes as letters, as in :func:`fastrnn.Input`: ``("T", "B", 64)``. By
         default they follow from the layers. Raises ValueError where they do not, or for an x that a layer does not take.
         """
-        from ..graph.summary import sequential_summary
-
-        print(sequential_summary(self, input_spec(self, shape, dtype)))
+        given, table, source = input_spec(self, shape, dtype), Table(), "input"
+        table.add_input(source, given)
+        for i, (layer, output) in enumerate(zip(self.layers, self.specs(given), strict=True)):
+            table.add(str(i), layer, [output], [source])
+            source = str(i)
+        print(table.text(self.name or "sequential", source, *sizes(self)))
 
     def not_streaming(self) -> str | None:
         """Why it cannot be run chunk by chunk, None if it can."""
@@ -238,38 +237,13 @@ class Sequential(Fitted, Layer):
     def _stream(self, x: Any, state: Any, lengths: Any) -> tuple[Array, Any, bool]:
         """What :meth:`stream` gives, and whether y still has the time axis."""
         self.require_streaming()
-        x, lengths, padding = self._enter(x, lengths)
-        over_time = True
-        steps = self._steps()
-        if state is None:
-            state = (None,) * len(steps)
-        elif not (isinstance(state, tuple) and len(state) == len(steps)):
+        plan = self._steps()
+        x, known, _ = self._enter(plan, x, lengths)
+        if state is not None and not (isinstance(state, tuple) and len(state) == len(plan.steps)):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
-        after = []
-        for layer, before in zip(steps, state, strict=True):
-            outputs, now = layer.stream(x, state=before, **options_of(layer, lengths if over_time else None))
-            y = first(outputs)
-            x, over_time = y, over_time and keeps_time(layer, x, y)
-            after.append(now)
-        return self._leave(x, padding if over_time else None), tuple(after), over_time
-
-    def _steps(self) -> list[Layer | EmbeddedRecurrent]:
-        """The layers to run: a OneHot or an Embedding makes no vectors that would only feed a recurrent layer."""
-        layers = self._laid_out()
-        steps: list[Layer | EmbeddedRecurrent] = list(layers[:1])
-        for before, layer in pairwise(layers):
-            stand_in = fused(before, layer)
-            if stand_in is not None:
-                steps[-1:] = [step for step in stand_in if step is not None]
-            else:
-                steps.append(layer)
-        return steps
-
-    def _laid_out(self) -> list[Layer]:
-        """The layers, each for sequences as this model has them."""
-        if not self.batch_first:
-            return self.layers
-        return [TimeFirst(x) if (x.reads_time or x.makes_time) and not _is_batch_first(x) else x for x in self.layers]
+        known = known or {0: None}
+        y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), known)
+        return self._leave(y, self._padding_of(plan, y, known)), state, plan.output_numbers[0] in known
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -279,24 +253,3 @@ class Sequential(Fitted, Layer):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
-
-
-def _is_batch_first(layer: Layer) -> bool:
-    return getattr(layer, "batch_first", False)
-
-
-def _minds_padding(layer: Layer) -> bool:
-    """Whether a layer that is given lengths passes over padding by itself, and puts zeros there."""
-    return isinstance(layer, Recurrent) or (isinstance(layer, Sequential) and layer.takes_lengths)
-
-
-def _recurrent_layers(layer: Layer) -> list[Recurrent]:
-    """The recurrent layers in this one and in those of its layers that are a Sequential."""
-    if isinstance(layer, Sequential):
-        return [found for below in layer.layers for found in _recurrent_layers(below)]
-    return [layer] if isinstance(layer, Recurrent) else []
-
-
-def _first_to_learn(steps: list[Layer | EmbeddedRecurrent]) -> int:
-    """The index of the first with parameters: no gradient need go further back."""
-    return next((i for i, step in enumerate(steps) if isinstance(step, EmbeddedRecurrent) or step.parameters()), len(steps))
