@@ -63,4 +63,4 @@ def laid_out(layers: list[Layer], batch_first: bool) -> list[Layer]:
 
 def is_batch_first(layer: Layer) -> bool:
     """Whether a layer says that its sequences are ``[B, T, ...]``."""
-    return getattr(layer, "batch_first", False)
+    return bool(getattr(layer, "batch_first", False))

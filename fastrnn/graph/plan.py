@@ -26,20 +26,15 @@ class Step:
     step, ``dx_useful`` whether one flows through its inputs (through x, where there is a state).
     """
 
-    __slots__ = ("args", "drop", "dx_useful", "layer", "options", "outputs", "plain", "runner", "useful", "x")
+    __slots__ = ("args", "drop", "dx_useful", "layer", "options", "outputs", "runner", "useful", "x")
 
     def __init__(self, layer: Layer, args: tuple[Nest, ...], outputs: Nest, options: dict[str, Any]) -> None:
         self.layer, self.options = layer, options
         self.runner: Any = layer
         self.args, self.outputs = args, outputs
-        self.plain = False  # whether every argument is one number
         self.x: int | None = None  # the one argument, if it is a number: most steps of small layers take this short way
         self.drop: tuple[int, ...] = ()
         self.dx_useful = self.useful = True
-
-    def take(self, values: Values) -> Nest:
-        """The arguments."""
-        return [values[i] for i in self.args] if self.plain else picked(self.args, values)
 
     def keywords(self, lengths: Any) -> dict[str, Any]:
         """The options of the call, with the lengths of its time axis where the layer takes them. Raises ValueError."""
@@ -69,8 +64,7 @@ class Plan:
     def _find_drops(self) -> None:
         kept = set(self.output_numbers)
         for step in reversed(self.steps):
-            step.plain = all(isinstance(arg, int) for arg in step.args)
-            step.x = step.args[0] if step.plain and len(step.args) == 1 else None
+            step.x = step.args[0] if len(step.args) == 1 and isinstance(step.args[0], int) else None
             last = {i for i in (*flat(step.args), *flat(step.outputs)) if i not in kept}
             kept |= last
             step.drop = tuple(last)
@@ -89,7 +83,7 @@ class Plan:
         values += [None] * (self.size - len(values))
         for step in self.steps:
             options = step.keywords(lengths) if lengths else step.options
-            args = step.take(values) if step.x is None else (values[step.x],)
+            args = picked(step.args, values) if step.x is None else (values[step.x],)
             result = step.runner(*args, **options)
             store(step.outputs, result, values)
             if lengths:
@@ -104,7 +98,7 @@ class Plan:
         entries: list[Entry] = []
         for step in self.steps:
             options = step.keywords(lengths) if lengths else step.options
-            args = step.take(values) if step.x is None else (values[step.x],)
+            args = picked(step.args, values) if step.x is None else (values[step.x],)
             result, backward = step.runner.forward(*args, **options)
             several = type(step.outputs) is tuple and not step.layer.none_is_zero
             specs = mapped(result, lambda array: Spec(array.shape, array.dtype)) if several else None

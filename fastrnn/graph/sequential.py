@@ -95,10 +95,7 @@ class Sequential(Fitted, Saved):
         """Whether a model hands it lengths: not where padding stays padding without."""
         return not self.pointwise
 
-    @property
-    def skips_padding(self) -> bool:  # type: ignore[override]
-        """Whether it is given lengths: it sees to padding then."""
-        return not self.pointwise
+    skips_padding = takes_lengths  # type: ignore[assignment]
 
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
@@ -123,11 +120,10 @@ class Sequential(Fitted, Saved):
     def __call__(self, x: Any, lengths: Any = None) -> Array:
         """The last layer's output."""
         plan = self._steps()
-        x, known, _ = (x, None, None) if lengths is None else self._enter(plan, x, lengths)
-        y: Array = plan.run([x], known)
-        if known is None:
-            return y
-        return self._leave(y, self._padding_of(plan, y, known))
+        if lengths is None:
+            return plan.run([x])  # type: ignore[no-any-return]
+        x, known, _ = self._enter(plan, x, lengths)
+        return self._leave(plan, plan.run([x], known), known)[0]
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
         """The last layer's output, and a backward that maps its gradient, None for zero, to dx.
@@ -137,7 +133,8 @@ class Sequential(Fitted, Saved):
         plan = self._steps()
         x, known, padding = self._enter(plan, x, lengths)
         y, entries = plan.train([x], known)
-        shape, dtype, padding_out = y.shape, y.dtype, self._padding_of(plan, y, known)
+        y, padding_out = self._leave(plan, y, known)
+        shape, dtype = y.shape, y.dtype
 
         def backward(dy: Array | None, *, need_dx: bool = True) -> Array | None:
             if dy is None:
@@ -148,7 +145,7 @@ class Sequential(Fitted, Saved):
             dx: Array | None = sums.take(0) if need_dx else None
             return dx if padding is None or dx is None else padding.cleared(dx)
 
-        return self._leave(y, padding_out), backward
+        return y, backward
 
     def _steps(self) -> ChainPlan:
         plan = self._plan
@@ -170,14 +167,13 @@ class Sequential(Fitted, Saved):
         alone = self.layers[0].skips_padding and not (self.layers[0].carries_state and is_ids(x))
         return x if alone else padding.filled(x), {0: lengths}, padding
 
-    def _padding_of(self, plan: ChainPlan, y: Array, known: Lengths | None) -> Padding | None:
-        """The padding of y; None without."""
+    def _leave(self, plan: ChainPlan, y: Array, known: Lengths | None) -> tuple[Array, Padding | None]:
+        """y with zeros in its padding, and that padding; None without."""
         lengths = known.get(plan.output_numbers[0]) if known else None
-        return None if lengths is None else Padding(lengths, y.shape[1 if plan.batch_first else 0], plan.batch_first)
-
-    def _leave(self, y: Array, padding: Padding | None) -> Array:
-        """y with zeros in its padding."""
-        return y if padding is None or self.layers[-1].skips_padding else padding.cleared(y)
+        if lengths is None:
+            return y, None
+        padding = Padding(lengths, y.shape[1 if plan.batch_first else 0], plan.batch_first)
+        return (y if self.layers[-1].skips_padding else padding.cleared(y)), padding
 
     def lengths_after(self, lengths: Any) -> Any:
         """The lengths of y, None where a layer takes x's time away; see :meth:`Layer.lengths_after`."""
@@ -243,7 +239,7 @@ class Sequential(Fitted, Saved):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
         known = known or {0: None}
         y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), known)
-        return self._leave(y, self._padding_of(plan, y, known)), state, plan.output_numbers[0] in known
+        return self._leave(plan, y, known)[0], state, plan.output_numbers[0] in known
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -45,7 +45,7 @@ class Stream:
         if state is None:
             for step in self._still:
                 options = step.keywords(lengths) if lengths else step.options
-                store(step.outputs, step.runner(*step.take(values), **options), values)
+                store(step.outputs, step.runner(*picked(step.args, values), **options), values)
             for number in self._kept:  # callers may go on to use the arrays that they have given for others
                 values[number] = values[number].copy()
         else:
@@ -54,7 +54,7 @@ class Stream:
                 values[number] = value
         after = []
         for step, flows, carried in zip(self._moving, self._flows, before, strict=True):
-            args, options, now = step.take(values), step.keywords(lengths) if lengths else step.options, None
+            args, options, now = picked(step.args, values), step.keywords(lengths) if lengths else step.options, None
             if not flows:
                 result = step.runner(*args, **options)
             elif step.layer.carries_state:

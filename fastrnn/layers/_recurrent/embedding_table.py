@@ -96,8 +96,7 @@ class EmbeddedRecurrent:
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Inference: ``y, state``."""
         if not self._takes(x):
-            result: tuple[Array, State] = self.recurrent(self.before(x), state, lengths)
-            return result
+            return self.recurrent(self.before(x), state, lengths)  # type: ignore[no-any-return]
         y, state = self.recurrent._infer(x, state, lengths, stack=self._stack)
         return y, state
 

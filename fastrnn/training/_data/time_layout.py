@@ -20,6 +20,7 @@ import numpy as np
 
 from ..._core.checks import describe
 from ...graph import Sequential
+from ...graph.chain import is_batch_first
 from ...layers._recurrent.cell_layers import RecurrentCell
 from ...layers._symbolic.symbols import Spec, Symbol, flat
 from ...layers._symbolic.time_axes import lengths_of
@@ -49,7 +50,7 @@ def lay_out(name: str, examples: Examples, model: Layer) -> Examples:
     else:
         axes = _input_axes(name, examples, model)
         examples = examples if axes is None else examples.with_axes(axes)
-        examples = examples.with_fields([_ordered(field, _is_batch_first(model)) for field in examples.inputs])
+        examples = examples.with_fields([_ordered(field, is_batch_first(model)) for field in examples.inputs])
     return _with_targets(examples, model)
 
 
@@ -67,7 +68,7 @@ def _input_axes(name: str, examples: Examples, model: Layer) -> list[Axis] | Non
     if field.lengths is None:
         return _axes_of_array(name, field, model)
     same = field.lengths.min() == field.lengths.max()  # or it cannot have been meant as an array
-    if same and _refusal(model, _spec(field, _is_batch_first(model))) and not _refusal(model, _rows(field)):
+    if same and _refusal(model, _spec(field, is_batch_first(model))) and not _refusal(model, _rows(field)):
         raise ValueError(f"{name} inputs must be without time for this model, an array [N, ...], got a list of sequences")
     return None
 
@@ -75,7 +76,7 @@ def _input_axes(name: str, examples: Examples, model: Layer) -> list[Axis] | Non
 def _check_said(name: str, examples: Examples, model: Layer) -> None:
     """Raise ValueError where neither the model nor the examples say what is time, and shapes cannot tell."""
     layer = next(_silent(model), model)
-    inside = [below for below in _below(layer) if _is_batch_first(below)]
+    inside = [below for below in _below(layer) if is_batch_first(below)]
     if inside and not hasattr(layer, "batch_first"):
         raise ValueError(
             f"{type(layer).__name__} has a layer with batch_first in it: say in its class whether its own x is so, "
@@ -90,7 +91,7 @@ def _check_said(name: str, examples: Examples, model: Layer) -> None:
 
 
 def _axes_of_array(name: str, field: Field, model: Layer) -> list[Axis] | None:
-    batch_first = _is_batch_first(model)
+    batch_first = is_batch_first(model)
     as_rows = _refusal(model, _rows(field))
     if as_rows is None and not batch_first:
         return None
@@ -134,17 +135,13 @@ def _maybe_sequences(field: Field) -> bool:
     return field.lengths is None and field.rows.ndim >= (2 if field.is_ids else 3)
 
 
-def _is_batch_first(model: Layer) -> bool:
-    return bool(getattr(model, "batch_first", False))
-
-
 def _silent(model: Layer) -> Iterator[Layer]:
     """The layers that have layers along time in them and do not say how they read time themselves."""
     if isinstance(model, Sequential):
         for layer in model.layers:
             yield from _silent(layer)
     elif type(model).infer is Layer.infer and any(_over_time(below) for below in _below(model)):
-        says = model.takes_lengths and not any(map(_is_batch_first, _below(model)))
+        says = model.takes_lengths and not any(map(is_batch_first, _below(model)))
         if not (says or hasattr(model, "batch_first")):
             yield model
 
@@ -165,7 +162,7 @@ def _with_targets(examples: Examples, model: Layer) -> Examples:
     """The examples with targets that have the axes of the outputs that they belong to."""
     if not any(field.lengths is not None or field.rows.ndim > 1 for field in examples.targets):
         return examples
-    known_order = not _is_batch_first(model) and all(field.lengths is not None for field in examples.inputs)
+    known_order = not is_batch_first(model) and all(field.lengths is not None for field in examples.inputs)
     if known_order and all(field.lengths is not None for field in examples.targets):
         return examples.with_fields(targets=[_ordered(field, False) for field in examples.targets])
     outputs = list(flat(output_specs(model, examples)))
