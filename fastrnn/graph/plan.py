@@ -23,18 +23,20 @@ class Step:
 
     A number in place of several outputs is that of the first. ``runner`` is what is called, the layer or what stands in for
     it; ``drop`` are the values that nothing takes after. ``useful`` says whether a parameter's gradient flows through the
-    step, ``dx_useful`` whether one flows through its inputs (through x, where there is a state).
+    step, ``no_dx`` are the options of its backward where none flows through its inputs (through x, where there is a state).
     """
 
-    __slots__ = ("args", "drop", "dx_useful", "layer", "options", "outputs", "runner", "useful", "x")
+    __slots__ = ("args", "drop", "layer", "no_dx", "options", "outputs", "runner", "useful", "x")
 
     def __init__(self, layer: Layer, args: tuple[Nest, ...], outputs: Nest, options: dict[str, Any]) -> None:
         self.layer, self.options = layer, options
         self.runner: Any = layer
         self.args, self.outputs = args, outputs
-        self.x: int | None = None  # the one argument, if it is a number: most steps of small layers take this short way
+        one = len(args) == 1 and isinstance(args[0], int) and isinstance(outputs, int)
+        self.x: Any = args[0] if one else None  # where one value gives one: most steps of small layers go this short way
         self.drop: tuple[int, ...] = ()
-        self.dx_useful = self.useful = True
+        self.useful = True
+        self.no_dx: dict[str, Any] = {}
 
     def keywords(self, lengths: Any) -> dict[str, Any]:
         """The options of the call, with the lengths of its time axis where the layer takes them. Raises ValueError."""
@@ -64,7 +66,6 @@ class Plan:
     def _find_drops(self) -> None:
         kept = set(self.output_numbers)
         for step in reversed(self.steps):
-            step.x = step.args[0] if len(step.args) == 1 and isinstance(step.args[0], int) else None
             last = {i for i in (*flat(step.args), *flat(step.outputs)) if i not in kept}
             kept |= last
             step.drop = tuple(last)
@@ -73,7 +74,8 @@ class Plan:
         useful: set[int] = set()
         for step in self.steps:
             through = [any(i in useful for i in flat(arg)) for arg in step.args]
-            step.dx_useful = through[0] if step.layer.carries_state else any(through)
+            dx_useful = through[0] if step.layer.carries_state else any(through)
+            step.no_dx = {"need_dx": False} if step.runner.takes_need_dx and not dx_useful else {}
             step.useful = any(through) or bool(step.layer.parameters())
             if step.useful:
                 useful.update(flat(step.outputs))
@@ -84,8 +86,7 @@ class Plan:
         for step in self.steps:
             options = step.keywords(lengths) if lengths else step.options
             args = picked(step.args, values) if step.x is None else (values[step.x],)
-            result = step.runner(*args, **options)
-            store(step.outputs, result, values)
+            store(step.outputs, step.runner(*args, **options), values)
             if lengths:
                 step.hand_on(lengths, values)
             for i in step.drop:
@@ -100,7 +101,7 @@ class Plan:
             options = step.keywords(lengths) if lengths else step.options
             args = picked(step.args, values) if step.x is None else (values[step.x],)
             result, backward = step.runner.forward(*args, **options)
-            several = type(step.outputs) is tuple and not step.layer.none_is_zero
+            several = step.outputs.__class__ is tuple and not step.layer.none_is_zero
             specs = mapped(result, lambda array: Spec(array.shape, array.dtype)) if several else None
             entries.append((step, backward, specs))
             store(step.outputs, result, values)
@@ -123,6 +124,7 @@ def _fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
         runner = None if before is None else step.layer.fused_with(before.layer)
         if before is not None and runner is not None:
             step.runner, step.args = runner, (before.args[0], *step.args[1:])
+            step.x = before.x if step.x is not None else None
             gone.add(before)
     return [step for step in steps if step not in gone]
 
@@ -148,22 +150,33 @@ class Tape:
         sums.add(numbers, douts)
         while entries:  # what is done is let go of: the memory of its tape is free for the next
             step, backward, specs = entries.pop()
-            x, short = step.x, step.x is not None and step.outputs.__class__ is int
-            dout = totals.pop(step.outputs, None) if short else sums.take(step.outputs)
-            if dout is None or not (step.useful or need_dx) or _is_zero(dout):
+            dout = totals.pop(step.outputs, None) if step.x is not None else sums.take(step.outputs)
+            if dout is None or not (step.useful or need_dx):
                 continue
-            if specs is not None:
-                dout = _filled(dout, specs)
-            several = dout.__class__ is tuple and not step.layer.one_gradient
-            options = {} if need_dx or step.dx_useful or not step.runner.takes_need_dx else {"need_dx": False}
-            result = backward(*dout, **options) if several else backward(dout, **options)
-            if result.__class__ is not tuple or (x is None and len(step.args) == 1):
-                result = (result,)
-            if short and x is not None and x not in totals and result[0] is not None:
-                totals[x] = result[0]
-            else:
-                sums.add(step.args, result)
+            options = {} if need_dx else step.no_dx
+            if step.x is None:
+                if not _is_zero(dout):
+                    sums.add(step.args, _gradients(step, backward, dout, specs, options))
+                continue
+            dx = backward(dout, **options)
+            if dx.__class__ is tuple:
+                dx = dx[0]
+            if step.x in totals:
+                sums.add(step.args, (dx,))
+            elif dx is not None:
+                totals[step.x] = dx
         return sums
+
+
+def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest, options: dict[str, Any]) -> Sequence[Nest]:
+    """The gradients of a step's arguments."""
+    if specs is not None:
+        dout = _filled(dout, specs)
+    several = dout.__class__ is tuple and not step.layer.one_gradient
+    result = backward(*dout, **options) if several else backward(dout, **options)
+    return (
+        (result,) if result.__class__ is not tuple or (len(step.args) == 1 and step.args[0].__class__ is tuple) else result
+    )
 
 
 def _filled(dout: Nest, specs: Nest) -> Nest:

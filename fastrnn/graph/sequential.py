@@ -219,27 +219,25 @@ class Sequential(Fitted, Saved):
 
     def stream(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
         """``y, state`` of the next chunk of time: :meth:`Layer.stream`; the state is a tuple of the layers'."""
-        y, state, _ = self._stream(x, state, lengths)
-        return y, state
+        plan = self._steps()
+        x, known, _ = self._enter(plan, x, lengths)
+        return self._stream(plan, x, state, known)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
         """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
         if not isinstance(x_t, np.ndarray):
             raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
         axis = 1 if self.batch_first else 0
-        y, state, over_time = self._stream(np.expand_dims(x_t, axis), state, None)
-        return y.take(0, axis) if over_time else y, state
+        plan, known = self._steps(), Lengths({0: None})
+        y, state = self._stream(plan, np.expand_dims(x_t, axis), state, known)
+        return y.take(0, axis) if plan.output_numbers[0] in known else y, state
 
-    def _stream(self, x: Any, state: Any, lengths: Any) -> tuple[Array, Any, bool]:
-        """What :meth:`stream` gives, and whether y still has the time axis."""
+    def _stream(self, plan: ChainPlan, x: Any, state: Any, known: Lengths | None) -> tuple[Array, Any]:
         self.require_streaming()
-        plan = self._steps()
-        x, known, _ = self._enter(plan, x, lengths)
         if state is not None and not (isinstance(state, tuple) and len(state) == len(plan.steps)):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
-        known = known or {0: None}
         y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), known)
-        return self._leave(plan, y, known)[0], state, plan.output_numbers[0] in known
+        return self._leave(plan, y, known)[0], state
 
     def __len__(self) -> int:
         return len(self.layers)
