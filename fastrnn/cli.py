@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .commands import bench, improvise, info, sample, score, train_jazz, train_text
+from .commands import bench, improvise, info, sample, score, train
 from .commands.guard import guarded
 from .console import note
 
@@ -67,10 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``run`` to the function that does it."""
     parser = Parser(prog="fastrnn", description=DESCRIPTION)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="train a model", description="Train a model.")
-    kinds = train.add_subparsers(title="what to train", required=True, metavar="KIND")
-    train_text.add_to(kinds)
-    train_jazz.add_to(kinds)
+    training = commands.add_parser("train", help="train a model", description="Train a model.")
+    train.add_to(training.add_subparsers(title="what to train", required=True, metavar="KIND"))
     for command in (sample, score, improvise, bench, info):
         command.add_to(commands)
     return parser

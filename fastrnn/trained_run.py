@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._core import checks
 from .sampling import Choice
 
 if TYPE_CHECKING:
-    from .layers import Layer
     from .music._model.jazz_task import Split
+    from .music._model.trained import JazzParts
+    from .text._training.trained import TextParts
     from .text.language_model import Score
-
-
-class Parts(Protocol):
-    """The interface of a kind of run; ``songs`` and ``stream`` are None where a kind has none."""
-
-    @property
-    def options(self) -> Any:
-        """The options that it was trained with."""
-
-    @property
-    def model(self) -> Layer:
-        """The layer with the best weights."""
-
-    @property
-    def vocabulary(self) -> Any:
-        """The tokens of the model."""
-
-    @property
-    def songs(self) -> Split | None:
-        """The songs that it was trained on."""
-
-    @property
-    def choice(self) -> Choice:
-        """How tokens are chosen where nothing else is asked for."""
-
-    @property
-    def sample(self) -> Callable[..., list[Any]]:
-        """A function from a number and the options of this kind, as keyword arguments, to so many samples."""
-
-    @property
-    def stream(self) -> Callable[..., Iterator[str]] | None:
-        """A function from a length and options to one sample in pieces."""
-
-    def score(self, item: Any) -> Score:
-        """Return how probable the model finds one text, or song. Raises TypeError and ValueError."""
 
 
 class TrainedRun:
@@ -68,9 +34,11 @@ class TrainedRun:
         ids from text and back, ``encode`` and ``decode``; for jazz the tokens of notes.
     """
 
-    def __init__(self, folder: Path, kind: str, parts: Parts) -> None:
+    def __init__(self, folder: Path, kind: str, parts: TextParts | JazzParts) -> None:
         self.folder, self.kind = folder, kind
-        self.options, self.model, self.vocabulary = parts.options, parts.model, parts.vocabulary
+        self.options: Any = parts.options
+        self.vocabulary: Any = parts.vocabulary
+        self.model = parts.model
         self._parts = parts
 
     def __repr__(self) -> str:
@@ -153,7 +121,7 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
         raise TypeError(f"path must be a str or a Path, got {checks.describe(path)}")
     folder = Path(path)
     kind = kind_of(folder)
-    parts: Parts
+    parts: TextParts | JazzParts
     if kind == "jazz":
         from .music._model.trained import JazzParts
 

@@ -372,9 +372,9 @@ def test_empty_text_for_a_stream(capsys, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite(capsys, tmp_path, monkeypatch):
-    from fastrnn.text._training.char_task import CharTask
+    from fastrnn.training._run.model_task import SequenceTask
 
-    real = CharTask.train_step
+    real = SequenceTask.train_step
 
     def poisoned(self):
         result = real(self)
@@ -382,7 +382,7 @@ def test_a_gradient_that_is_not_finite(capsys, tmp_path, monkeypatch):
             dict(self.named_parameters())["output.bias"].grad[0] = np.nan
         return result
 
-    monkeypatch.setattr(CharTask, "train_step", poisoned)
+    monkeypatch.setattr(SequenceTask, "train_step", poisoned)
     arguments = ["train", "chars", *SMALL, "--max-steps", "20", "--out", str(tmp_path)]
     message = _fails(capsys, *arguments, status=1)
     assert "the gradient of output.bias is not finite at step 8" in message

@@ -9,13 +9,13 @@ from fastrnn import backends, corpora
 from fastrnn.backends.numpy_sampling import step_by_step
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.sampling import Choice
-from fastrnn.text._training.batching import IGNORED, LineBatches, line_evaluation
-from fastrnn.text._training.char_task import CharTask
+from fastrnn.text._training.batching import IGNORED, LineBatches
+from fastrnn.text._training.evaluation import LineEvaluation
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.language_model import LanguageModel
 from fastrnn.text.options import make_options
 from fastrnn.text.run_folder import make_model, parameter_count
-from fastrnn.text.training import make_trainer, sample_writer
+from fastrnn.text.training import char_task, make_trainer, sample_writer
 from fastrnn.text.vocabulary import UnknownCharacters, Vocabulary
 from fastrnn.training import Info
 from fastrnn.training._run.samples import cut_samples
@@ -219,8 +219,8 @@ def test_evaluation_of_lines_is_the_score_of_each():
     names = ["Zuul", "Yi", "Abelisaurus"]
     encoded = [model.vocabulary.encode(name) for name in names]
     batches = LineBatches(encoded, 2, model.eos)
-    evaluation = functools.partial(line_evaluation, encoded, 2, model.eos)
-    loss = CharTask(model.model, batches, evaluation, np.random.default_rng(0)).evaluate()
+    evaluation = LineEvaluation(encoded, 2, model.eos)
+    loss = char_task(model.model, batches, evaluation, np.random.default_rng(0)).evaluate()
     scores = [model.score(name) for name in names]
     total = sum(score.log_probability for score in scores)
     assert loss == pytest.approx(-total / sum(len(score.tokens) for score in scores), abs=1e-6)

@@ -18,7 +18,7 @@ from fastrnn.music._model.jazz_task import Split
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece
-from fastrnn.music.run_folder import JazzConfig, load_player, load_songs, save_songs
+from fastrnn.music.run_folder import load_config, load_player, load_songs, save_songs
 from fastrnn.serialization import load_arrays, save_arrays
 from fastrnn.training import checkpoint
 from fastrnn.training._run.folder import RunError
@@ -367,7 +367,7 @@ def test_damaged_run_folders(run, tmp_path, capsys):
     assert "best.safetensors" in error("best.safetensors", b"nothing")
     deep = f"{tmp_path}/copy/config.json is damaged: it is nested more than 200 deep"
     assert error("config.json", b"[" * 100_000) == deep
-    assert JazzConfig.load(run).options.hidden == 8
+    assert load_config(run).options.hidden == 8
 
 
 def test_a_run_folder_without_songs(run, tmp_path, capsys):
@@ -492,5 +492,5 @@ def test_a_song_may_last_as_long_as_a_file(tmp_path):
 
 def test_a_folder_may_be_a_string(run):
     player = load_player(str(run))
-    assert (player.config, player.songs) == (JazzConfig.load(run), load_songs(run))
-    assert (JazzConfig.load(str(run)), load_songs(str(run))) == (player.config, player.songs)
+    assert (player.config, player.songs) == (load_config(run), load_songs(run))
+    assert (load_config(str(run)), load_songs(str(run))) == (player.config, player.songs)

@@ -327,7 +327,8 @@ def _task(count, hidden=16):
     made = lines(some, vocabulary)
     model = jazz_model(vocabulary, hidden=hidden, embedding=8, rng=0)
     rng = np.random.default_rng(0)
-    return jazz_task.JazzTask(model, SongBatches(made, vocabulary, 2, 20), made, vocabulary, rng), made, vocabulary
+    evaluation = jazz_task.SongEvaluation(made, vocabulary)
+    return jazz_task.jazz_task(model, SongBatches(made, vocabulary, 2, 20), evaluation, rng), made, vocabulary
 
 
 def test_evaluation_in_chunks_is_that_of_whole_songs(monkeypatch):
@@ -392,5 +393,6 @@ def test_a_run_says_that_it_is_evaluated_on_a_sample_and_in_full_at_the_end(tmp_
     assert output.count("always the same ones") == 1
     told = float(re.search(r"validation loss on all that is held out: (\d\.\d{4}) nats per token", output)[1])
     player = load_player(tmp_path / "run")
-    task = jazz_task.JazzTask(player.model, None, lines(player.songs.held_out, player.vocabulary), player.vocabulary, None)
+    held_out = jazz_task.SongEvaluation(lines(player.songs.held_out, player.vocabulary), player.vocabulary)
+    task = jazz_task.jazz_task(player.model, None, held_out, None)
     assert told == pytest.approx(task.evaluate(), abs=6e-5)

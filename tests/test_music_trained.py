@@ -16,7 +16,7 @@ from fastrnn.music._output.statistics import figures, longest_match
 from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
-from fastrnn.music.run_folder import JazzConfig, load_player
+from fastrnn.music.run_folder import load_config, load_player
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def _run(*arguments):
 def _losses(run):
     """The best held-out loss, and those of models that count."""
     with open(run / "metrics.csv", newline="") as file:
-        return min(float(row["val_loss"]) for row in csv.DictReader(file)), JazzConfig.load(run).baselines
+        return min(float(row["val_loss"]) for row in csv.DictReader(file)), load_config(run).baselines
 
 
 @pytest.fixture(scope="module")

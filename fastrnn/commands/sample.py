@@ -187,11 +187,11 @@ def _copied(text: str, trained: TrainedRun) -> str:
     from ..text._reading.encoding import words_of
     from ..text._training.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread
-    from ..text.run_folder import RunConfig
+    from ..text.run_folder import load_config
     from ..text.training import held_out
     from ..text.word_vocabulary import WordVocabulary
 
-    vocabulary, config = trained.vocabulary, RunConfig.load(trained.folder)
+    vocabulary, config = trained.vocabulary, load_config(trained.folder)
     unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
     grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
     unknown = f"how many of its {grams} are copied is not known: "

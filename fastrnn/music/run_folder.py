@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from .._core.checks import describe
 from ..graph import Model
 from ..serialization import FileFormatError, load_arrays
-from ..training import checkpoint
-from ..training._run import folder
-from ..training._run.folder import CONFIG, PIECES, SONGS, Kernels, RunError, damaged, read_json
+from ..training._run.folder import PIECES, SONGS, RunError, damaged, load_best, read_json
+from ..training._run.run_config import RunConfig
 from ._midi import song_files
 from ._model.jazz_task import Split, make_model
 from ._model.options import JazzOptions
@@ -20,39 +17,9 @@ from .tokens import encode_notes
 from .vocabulary import PartVocabulary
 
 
-@dataclass(frozen=True)
-class JazzConfig:
-    """Everything that a run is rebuilt from, but its songs; ``sources`` and ``sha256`` say which they are.
-
-    ``kernels`` are those of the last sitting. ``baselines`` are held-out losses in nats per token, by what reaches them.
-    """
-
-    options: JazzOptions
-    vocabulary: PartVocabulary
-    sources: tuple[str, ...]
-    sha256: str
-    kernels: Kernels | None = None
-    baselines: Mapping[str, float] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write ``config.json``, atomically. Raises OSError."""
-        content = {**folder.common(self), "vocabulary": asdict(self.vocabulary)}
-        folder.save_config(path, JazzOptions.kind, content)
-
-    @classmethod
-    def load(cls, where: str | Path) -> JazzConfig:
-        """Read a folder's ``config.json``. Raises RunError when it is not there or not what :meth:`save` wrote."""
-        where = Path(where)
-        _, content = folder.load_config(where, {JazzOptions.kind: None}, "a jazz model")
-        with damaged(where / CONFIG):
-            options = JazzOptions.from_json(content["options"])
-            vocabulary = PartVocabulary(**content["vocabulary"])
-            sources, sha256 = content["data"]["sources"], str(content["data"]["sha256"])
-            if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
-                raise TypeError(f"sources must be a list of strings, got {describe(sources)}")
-            kernels = None if content["kernels"] is None else Kernels(**content["kernels"])
-            baselines = {name: float(loss) for name, loss in content["baselines"].items()}
-            return cls(options, vocabulary, tuple(sources), sha256, kernels, baselines)
+def load_config(where: str | Path) -> RunConfig[JazzOptions, PartVocabulary]:
+    """Read the configuration of a run on music. Raises RunError."""
+    return RunConfig.load(where, {JazzOptions.kind: JazzOptions}, "a jazz model")
 
 
 def save_songs(path: Path, songs: Split) -> None:
@@ -99,17 +66,12 @@ def _from_json(path: Path) -> tuple[list[Song], list[Song]]:
         return train, held_out
 
 
-def writers(config: JazzConfig, songs: Split) -> dict[str, Callable[[Path], None]]:
-    """What writes a new run's files, by their names."""
-    return {CONFIG: config.save, SONGS: lambda path: save_songs(path, songs)}
-
-
 @dataclass(frozen=True)
 class Player:
     """A trained model and what it was trained on."""
 
     model: Model
-    config: JazzConfig
+    config: RunConfig[JazzOptions, PartVocabulary]
     songs: Split
 
     @property
@@ -120,12 +82,8 @@ class Player:
 
 def load_player(where: str | Path, *, backend: str | None = None) -> Player:
     """The best model of a run. Raises RunError, CheckpointError, or OSError."""
-    config = JazzConfig.load(where)
-    path = folder.best_checkpoint(Path(where))
-    model = make_model(config.options, config.vocabulary, backend=backend)
-    arrays = checkpoint.load(path).model
-    checkpoint.check_fits(path, arrays, model.named_parameters())
-    model.load_state_dict(arrays)
+    config = load_config(where)
+    model = load_best(Path(where), lambda: make_model(config.options, config.vocabulary, backend=backend))
     songs = load_songs(where)
     with damaged(songs_file(where)):
         for song in (*songs.train, *songs.held_out):

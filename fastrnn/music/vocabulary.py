@@ -18,7 +18,8 @@ sound together (polyphonic: a shift of 0 is a chord, written from its lowest not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,12 @@ SHIFT, PITCH, DURATION, END = range(4)  # kinds
 
 @dataclass(frozen=True, slots=True)
 class PartVocabulary:
-    """The tokens of parts with pitches ``low``..``high`` (0..127, an instrument's range), in a line or ``polyphonic``.
+    """Tokens of parts with pitches ``low``..``high`` (0..127, an instrument's range), in a line or ``polyphonic``.
 
-    ``dataclasses.asdict`` gives what builds it again. Raises ValueError or TypeError for pitches that cannot be.
+    Raises ValueError or TypeError for pitches that cannot be.
     """
+
+    unit: ClassVar[str] = "token"
 
     low: int = 21
     high: int = 108
@@ -75,6 +78,10 @@ class PartVocabulary:
     def end(self) -> int:
         """The id that ends a part."""
         return self.long_duration + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
 
     def __len__(self) -> int:
         """V: the number of ids, which are 0..V-1."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._core import checks
 from ..training._run.options import RunOptions, defaults_of
 from ..training._run.pace import paced
 from ._reading.decoding import text_encoding
 from .reading import READINGS, TextFormat
+from .vocabulary import EOL, Tokens, Vocabulary
+from .word_vocabulary import WordVocabulary
 
 UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
 
@@ -34,8 +36,8 @@ class TrainOptions(RunOptions):
     naming the option.
     """
 
-    kind: ClassVar[str] = "chars"
-    defaults: ClassVar[dict[str, dict[str, Any]]] = CHAR_DEFAULTS
+    kind = "chars"
+    defaults = CHAR_DEFAULTS
 
     reading: str
     unk: bool = False
@@ -55,6 +57,13 @@ class TrainOptions(RunOptions):
         if self.column is not None:
             checks.positive_int("column", self.column)
 
+    def read_vocabulary(self, value: Any) -> Tokens:
+        """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
+        vocabulary = Vocabulary.from_json(value)
+        if self.reading == "lines" and EOL not in vocabulary.tokens:
+            raise ValueError("the vocabulary lacks the end of the line")
+        return vocabulary
+
     @property
     def text_format(self) -> TextFormat:
         """The format of the text's files."""
@@ -68,8 +77,8 @@ class WordOptions(TrainOptions):
     All others are ``<UNK>``, which is always there. Text is lower-cased unless ``keep_case``.
     """
 
-    kind: ClassVar[str] = "words"
-    defaults: ClassVar[dict[str, dict[str, Any]]] = WORD_DEFAULTS
+    kind = "words"
+    defaults = WORD_DEFAULTS
 
     layers: int = 1  # tinyshakespeare: 91.7 a word held out, 99.6 with 2 and a dropout of 0.5, in the same steps
     embedding: int = 256
@@ -86,6 +95,10 @@ class WordOptions(TrainOptions):
             raise ValueError(f"unk must be True for words, got {self.unk}")
         if self.lower:
             raise ValueError(f"lower must be False for words, which have keep_case instead, got {self.lower}")
+
+    def read_vocabulary(self, value: Any) -> Tokens:
+        """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
+        return WordVocabulary.from_json(value)
 
 
 KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (TrainOptions, WordOptions)}

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from ..console import say
 from ..training import Trainer
 from ..training._run.model_size import TRAINING_COPIES
-from ..training._run.options import make_config, make_optimizer, make_schedule
+from ..training._run.model_task import Array, Batch, Batches, Evaluation, SequenceTask
+from ..training._run.options import trainer_of
 from ..training._run.samples import SampleWriter
 from ..training.baselines import baselines
 from ._reading.decoding import TextError
 from ._reading.encoding import CharEncoder, WordEncoder
 from ._reading.source import Text
 from ._reading.token_ids import Lines, blocks
-from ._training.batching import LineBatches, StreamBatches
-from ._training.char_task import CharTask
+from ._training.batching import IGNORED, LineBatches, StreamBatches
 from ._training.evaluation import LineEvaluation, StreamEvaluation
+from .char_model import CharModel
 from .language_model import LanguageModel, start_of_stream
 from .options import TrainOptions, WordOptions
 from .run_folder import make_model
@@ -181,6 +182,18 @@ def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> 
     return held
 
 
+def char_task(model: CharModel, batches: Batches, evaluation: Evaluation, rng: np.random.Generator) -> SequenceTask:
+    """Return the task of a model that takes ids; ``rng`` is what its dropout draws from."""
+
+    def learn(batch: Batch, state: Any) -> tuple[float, Any]:
+        return model.learn(batch.inputs, batch.targets, state, batch.lengths, ignore_index=IGNORED)
+
+    def read(batch: Batch, state: Any) -> tuple[Array, Any]:
+        return model(batch.inputs, state, batch.lengths)
+
+    return SequenceTask(model, batches, evaluation, rng, learn, read)
+
+
 def make_trainer(
     text: str | Text,
     options: TrainOptions,
@@ -199,11 +212,9 @@ def make_trainer(
         text = Text(text.lower() if options.lower else text, ())
     data = prepare(text, options, data_rng, out)
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
-    task = CharTask(model, data.batches, data.evaluation, dropout_rng)
-    config = make_config(options, overwrite=overwrite)
+    task = char_task(model, data.batches, data.evaluation, dropout_rng)
     language_model = LanguageModel(model, data.vocabulary, options.reading)
-    optimizer = make_optimizer(options, task.named_parameters())
-    return Trainer(task, optimizer, make_schedule(options), config, out), language_model, data
+    return trainer_of(task, options, out, overwrite), language_model, data
 
 
 def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = say) -> SampleWriter:

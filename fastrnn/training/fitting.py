@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from ._data.examples import Batch, Examples, laid_out
 from ._data.output_axes import keywords
 from ._data.targets import check_counted, check_steps
 from ._run import listeners
+from ._run.model_task import ModelTask
+from ._run.options import OPTIMIZERS
 from .history import History
 from .inference import measure
 from .loop import LAST, Trainer
@@ -27,14 +29,10 @@ from .objectives import Means, Objective, check_class_ids
 from .schedules import Schedule
 from .task import LoopConfig
 
-if TYPE_CHECKING:
-    from .._core.parameter import Parameter
-
-OPTIMIZERS = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
 DEFAULT_LR = 1e-3
 
 
-class ExamplesTask:
+class ExamplesTask(ModelTask):
     """A model with its examples; a :class:`fastrnn.training.Task`.
 
     Epoch e (from 0) goes through ``train.batches(batch_size, numpy.random.default_rng([seed, e]))``; the model's
@@ -51,18 +49,16 @@ class ExamplesTask:
         seed: int,
         lr: float | None = None,
     ) -> None:
-        self.model, self.objective = model, objective
-        self.train, self.validation = train, validation
         self.batch_size = checks.positive_int("batch_size", batch_size)
         self.seed = checks.positive_int("seed", seed, smallest=0)
+        super().__init__(model, np.random.default_rng(seed))
+        self.objective, self.train, self.validation = objective, train, validation
         self.lr = lr  # that a run began with; None where it is the business of an optimizer that was given
         self.steps_per_epoch = -(-len(train) // self.batch_size)
-        self._rng = np.random.default_rng(seed)
         self._position = 0  # batches given so far
         self._order: tuple[int, list[Any]] = (-1, [])  # the epoch that is shuffled, and its batches
         self._means = Means()
         self._backward_options: dict[str, bool] | None = None  # not known before the first step
-        model.set_rng(self._rng)
 
     @property
     def figure_names(self) -> tuple[str, ...]:
@@ -70,10 +66,6 @@ class ExamplesTask:
         names = self.objective.names(self.train)
         held_out = [f"val_{name}" for name in names] if self.validation is not None else []
         return (*names, *held_out, "lr")
-
-    def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """The model's."""
-        return self.model.named_parameters()
 
     def train_step(self) -> tuple[float, int]:
         """Forward and backward over the next batch: the mean loss, and how many positions counted."""
@@ -118,7 +110,7 @@ class ExamplesTask:
         """Position, random state, the sums of the epoch, and what a run must keep to."""
         return {
             "position": self._position,
-            "rng": self._rng.bit_generator.state,
+            **super().state_dict(),
             "sums": self._means.sums,
             **{name: getattr(self, name) for name in ("seed", "batch_size")},
             "examples": len(self.train),
@@ -136,7 +128,7 @@ class ExamplesTask:
         if None not in (self.lr, state["lr"]) and self.lr != state["lr"]:
             raise ValueError(f"lr was {state['lr']} and is {self.lr}")
         self._position = checks.positive_int("position", state["position"], 0)
-        self._rng.bit_generator.state = state["rng"]
+        super().load_state_dict(state)
         self._means = Means(state["sums"])
 
 

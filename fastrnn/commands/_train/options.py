@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
+from ...music._midi.songs import VOICES
+from ...music._model.options import JazzOptions
 from ...text.options import KINDS, UNK_MIN_COUNT
-from ...training._run.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM
+from ...training._run.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM, RunOptions
 from ...training.schedules import NAMES
 from ..arguments import integer, real, seed
 from ..text_files import add_file_options
@@ -15,14 +18,33 @@ from ..text_files import add_file_options
 class CommonOptions:
     """Adds the options that all kinds of model have to groups of a parser.
 
-    ``unit`` is what a sequence is made of, ``chunk`` says what ``--seq-length`` counts, ``name`` what a run is called after.
+    ``options`` is the class of options. ``unit`` is what a sequence is made of, ``chunk`` says what ``--seq-length``
+    counts, ``name`` what a run is called after.
     """
 
-    def __init__(self, unit: str, chunk: str, name: str) -> None:
-        self.unit, self.chunk, self.name = unit, chunk, name
+    def __init__(self, options: type[RunOptions], unit: str, chunk: str, name: str) -> None:
+        self.options, self.unit, self.chunk, self.name = options, unit, chunk, name
 
     def default(self, name: str) -> str:
-        """A default for the help."""
+        """Return a default for the help, which may depend on the reading of text."""
+        options = self.options
+        first, *others = (given.get(name, getattr(options, name, None)) for given in options.defaults.values())
+        return (
+            f"default: {first} for lines, {others[0]} for a stream" if {first} != {first, *others} else f"default: {first}"
+        )
+
+    def given(self, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Return the options of training that were given, by name; 0 turns clipping off."""
+        found = {name: value for name in self.options.names() if (value := getattr(arguments, name, None)) is not None}
+        for name in ("clip_norm", "clip_value"):
+            if found.get(name) == 0:
+                found[name] = None
+        if found.get("reading") == "auto":  # a guess
+            del found["reading"]
+        return found
+
+    def add_data(self, group: Any) -> None:
+        """Add what to read, and how."""
         raise NotImplementedError
 
     def add_model(self, group: Any) -> None:
@@ -107,24 +129,46 @@ class CommonOptions:
         group.add_argument("--seed", type=seed, metavar="N", help=f"of all random numbers ({self.default('seed')})")
 
 
-class Options(CommonOptions):
+class JazzFlags(CommonOptions):
+    """Adds the options of models of music to groups of a parser."""
+
+    def __init__(self) -> None:
+        super().__init__(JazzOptions, "token", "tokens of a sequence, about three a note", "the first file")
+
+    def add_data(self, group: Any) -> None:
+        """Add what to read, and how."""
+        group.add_argument("--voices", choices=VOICES, help="the melody as a line, or all that is played (default: auto)")
+        group.add_argument("--melody", metavar="PART", help="the part that is the melody, by name or number from 0")
+        group.add_argument("--chords", metavar="PART", help="the part that chords are heard in, by name or number from 0")
+        group.add_argument(
+            "--changes",
+            metavar="CHORDS",
+            help='those of all files, bar by bar, such as "Dm7 | G7 | C | %%", or the name of a progression, in C',
+        )
+        group.add_argument(
+            "--no-transpose",
+            dest="transpose",
+            action="store_const",
+            const=False,
+            help="learn songs in their own keys only (default: in all twelve)",
+        )
+        group.add_argument(
+            "--val-fraction",
+            type=real(0, 1, above=True, below=True),
+            metavar="F",
+            help=f"of the songs, held out for validation; of a single one its end ({self.default('val_fraction')})",
+        )
+
+
+class TextFlags(CommonOptions):
     """Adds the options of one kind of model, ``"chars"`` or ``"words"``, to groups of a parser."""
 
     def __init__(self, kind: str) -> None:
-        self.options = KINDS[kind]
         unit = "word" if kind == "words" else "character"
-        super().__init__(unit, f"{unit}s of a chunk of a stream; longer lines are cut there", "the text")
+        super().__init__(KINDS[kind], unit, f"{unit}s of a chunk of a stream; longer lines are cut there", "the text")
 
-    def default(self, name: str) -> str:
-        """A default for the help, which may depend on the reading."""
-        options = self.options
-        lines, stream = (
-            options.defaults[reading].get(name, getattr(options, name, None)) for reading in ("lines", "stream")
-        )
-        return f"default: {lines}" if lines == stream else f"default: {lines} for lines, {stream} for a stream"
-
-    def add_text(self, group: Any) -> None:
-        """What to read, and how."""
+    def add_data(self, group: Any) -> None:
+        """Add what to read, and how."""
         group.add_argument("--reading", choices=("auto", "lines", "stream"), default="auto", help="default: auto, a guess")
         add_file_options(group)
         group.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,9 +15,9 @@ from .final_evaluation import evaluate_best
 
 if TYPE_CHECKING:
     from ...training import Result, Trainer
-    from ...training._run.folder import Kernels
     from ...training._run.options import RunOptions
     from ...training._run.plots import Scale
+    from ...training._run.run_config import RunConfig
 
 # What may change when a run goes on; all else is part of what the run is.
 # The same text may be read in another encoding: its hash says whether it is the same.
@@ -25,15 +25,6 @@ RESUMABLE = ("max_steps", "max_seconds", "patience", "encoding")
 REASONS = {"steps": "all steps done", "seconds": "the time is up", "patience": "no improvement any more"}
 
 Run = TypeVar("Run", bound="RunOptions")
-
-
-def given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """The options of training that were given, of those called ``names``; 0 turns clipping off."""
-    found = {name: value for name in names if (value := getattr(arguments, name, None)) is not None}
-    for name in ("clip_norm", "clip_value"):
-        if found.get(name) == 0:
-            found[name] = None
-    return found
 
 
 def changed(options: Run, wanted: Mapping[str, Any]) -> Run:
@@ -46,10 +37,20 @@ def changed(options: Run, wanted: Mapping[str, Any]) -> Run:
     return replace(options, **{name: value for name, value in wanted.items() if name in RESUMABLE})
 
 
-def fresh_folder(name: str) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... where nothing would be lost."""
+def shortened(sources: Sequence[str]) -> str:
+    """Return the names of up to three sources, and how many more there are."""
+    return ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+
+
+def fresh_folder(paths: Sequence[str], embedded: str, unnamed: str) -> Path:
+    """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... where nothing would be lost.
+
+    NAME is that of the first path, or what the embedded data or a path without a name are called.
+    """
+    from ...text.reading import CORPUS
     from ...training._run.folder import files_of_a_run
 
+    name = (Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else embedded) or unnamed
     candidates = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
     return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
 
@@ -62,12 +63,15 @@ def folder_to_resume(arguments: argparse.Namespace) -> Path:
     return out
 
 
-def tell_differences(before: Kernels | None, now: Kernels, was: RunOptions, options: RunOptions, step: int) -> None:
+def tell_differences(before: RunConfig[Any, Any], now: RunConfig[Any, Any], step: int) -> None:
     """Say why the run will not be, to the bit, what it would have been without a stop."""
     from ...training._run.options import reshaped
 
-    if before not in (None, now):
-        note(f"fastrnn: warning: the run used {before} and goes on with {now}: results will differ in rounding")
+    was, options = before.options, now.options
+    print(f"going on from step {step}")
+    if before.kernels not in (None, now.kernels):
+        kernels = f"{before.kernels} and goes on with {now.kernels}"
+        note(f"fastrnn: warning: the run used {kernels}: results will differ in rounding")
     if name := reshaped(was, options, step):
         first, second = (getattr(run, name) or "not given" for run in (was, options))
         limit = f"--{name.replace('_', '-')} was {first} and is {second}"

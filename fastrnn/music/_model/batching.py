@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...losses import IGNORED
+from ...training._run.model_task import Batch
 from ..jazz_model import in_bar, last_pitches
 from ..piece import after_line
 from ..tokens import clock, encode_notes, keys, transposed
@@ -27,20 +28,6 @@ NOTHING = -1  # before the first token
 PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
 MOST_STEPS = 2**17  # of a batch for evaluation, padding included: 18 MB of inputs
 ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``inputs`` as :func:`fastrnn.music.jazz_model.jazz_model` has them, ``targets`` int64 ``[T,B]``, ``lengths [B]``."""
-
-    inputs: tuple[Any, ...]
-    targets: Ids
-    lengths: Ids
-
-    @property
-    def tokens(self) -> int:
-        """How many targets count."""
-        return int(self.lengths.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +181,7 @@ def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
         for b, values in enumerate(field):
             array[: len(values), b] = values
         fields.append(array)
-    return Batch(tuple(fields[:-1]), fields[-1], lengths)
+    return Batch(tuple(fields[:-1]), fields[-1], lengths, int(lengths.sum()), True)
 
 
 def range_of(songs: Sequence[Song]) -> tuple[int, int]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..._core.parameter import Parameter
 from ...graph import Model
 from ...losses import IGNORED, softmax_cross_entropy
 from ...training import Trainer
 from ...training._run.model_size import TRAINING_COPIES, check_batch, check_model
-from ...training._run.options import make_config, make_optimizer, make_schedule
+from ...training._run.model_task import Batch, Batches, SequenceTask
+from ...training._run.options import trainer_of
 from ...training.baselines import baselines_of_pairs
 from .._midi.songs import cut
 from ..jazz_model import jazz_model, parameter_count
@@ -28,87 +28,40 @@ EVALUATED = 16  # songs at a time
 CHUNK = 512  # tokens of each of them: memory does not grow with the length of songs
 
 
-class JazzTask:
-    """A model with its songs; a :class:`fastrnn.training.Task`. ``rng`` is what the model's dropout draws from."""
+class SongEvaluation:
+    """Songs held out, each from its beginning to its end; ``tokens`` are theirs, ends included.
 
-    def __init__(
-        self,
-        model: Model,
-        batches: SongBatches,
-        held_out: Sequence[Line],
-        vocabulary: PartVocabulary,
-        rng: np.random.Generator,
-    ) -> None:
-        self.model, self.batches = model, batches
-        self._held_out, self._vocabulary, self._rng = held_out, vocabulary, rng
-        self._limit: int | None = None  # tokens that are evaluated; None is all
-        self._sample: Sequence[Line] = held_out
-        model.set_rng(rng)
+    A sample has whole songs, always the same: one at least.
+    """
 
-    def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """The model's."""
-        return self.model.named_parameters()
+    def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary) -> None:
+        self._songs, self._vocabulary = songs, vocabulary
+        self.tokens = _tokens(songs)
 
-    def train_step(self) -> tuple[float, int]:
-        """Forward and backward over the next batch: the mean loss in nats per token, and how many were counted."""
-        batch = self.batches.next()
-        logits, backward = self.model.forward(*batch.inputs, lengths=batch.lengths)
+    def __call__(self, limit: int | None = None) -> Iterator[Batch]:
+        """Return the batches of all, or of songs that have at most ``limit`` tokens together."""
+        songs = self._songs if limit is None else _some(self._songs, limit)
+        for batch in evaluation(songs, self._vocabulary, EVALUATED):
+            for start in range(0, len(batch.targets), CHUNK):
+                inputs = tuple(array[start : start + CHUNK] for array in batch.inputs)
+                targets = batch.targets[start : start + CHUNK]
+                # Without lengths: what follows the end of a song comes too late to change what counts.
+                yield Batch(inputs, targets, None, int(np.count_nonzero(targets != IGNORED)), start == 0)
+
+
+def jazz_task(model: Model, batches: Batches, evaluation: SongEvaluation, rng: np.random.Generator) -> SequenceTask:
+    """Return the task of a model of songs; ``rng`` is what its dropout draws from."""
+
+    def learn(batch: Batch, _: Any) -> tuple[float, None]:
+        logits, backward = model.forward(*batch.inputs, lengths=batch.lengths)
         loss, dlogits = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED)
         backward(dlogits, need_dx=False)
-        return loss, batch.tokens
+        return loss, None
 
-    @property
-    def evaluated(self) -> tuple[int, int]:
-        """The tokens that :meth:`evaluate` counts, and those held out."""
-        return _tokens(self._sample), _tokens(self._held_out)
+    def read(batch: Batch, state: Any) -> tuple[Any, Any]:
+        return model.stream(*batch.inputs, state=state)
 
-    def limit_evaluation(self, tokens: int) -> None:
-        """Let :meth:`evaluate` take at most ``tokens``, in whole songs, always the same; one song at least.
-
-        The choice is part of :meth:`state_dict`.
-        """
-        self._limit_to(tokens if _tokens(self._held_out) > tokens else None)
-
-    def _limit_to(self, tokens: int | None) -> None:
-        self._limit = tokens
-        self._sample = self._held_out if tokens is None else _some(self._held_out, tokens)
-
-    def evaluate(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """The mean loss over the songs held out or their sample, each from its beginning to its end, nats per token.
-
-        ``advance`` is called with how many tokens more have been counted.
-        """
-        return self._mean_loss(self._sample, advance)
-
-    def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """The mean loss over all songs held out; ``advance`` is called as by :meth:`evaluate`."""
-        return self._mean_loss(self._held_out, advance)
-
-    def _mean_loss(self, songs: Sequence[Line], advance: Callable[[int], None] = lambda tokens: None) -> float:
-        total, tokens = 0.0, 0
-        for batch in evaluation(songs, self._vocabulary, EVALUATED):
-            state = None
-            for start in range(0, len(batch.targets), CHUNK):
-                chunk = slice(start, start + CHUNK)
-                # Without lengths: what follows the end of a song comes too late to change what counts.
-                logits, state = self.model.stream(*(array[chunk] for array in batch.inputs), state=state)
-                targets = batch.targets[chunk]
-                loss, _ = softmax_cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-                total += loss
-                advance(int(np.count_nonzero(targets != IGNORED)))
-            tokens += batch.tokens
-        return total / tokens
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position in the songs, the random state, and what is evaluated."""
-        return {"batches": self.batches.state_dict(), "rng": self._rng.bit_generator.state, "evaluated": self._limit}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
-        self.batches.load_state_dict(state["batches"])
-        self._rng.bit_generator.state = state["rng"]
-        limit = state.get("evaluated")  # older versions evaluated all
-        self._limit_to(None if limit is None else int(limit))
+    return SequenceTask(model, batches, evaluation, rng, learn, read)
 
 
 def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
@@ -229,7 +182,5 @@ def make_trainer(
     check_batch(options, 2 * len(data.vocabulary) + options.layers * options.hidden)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
-    task = JazzTask(model, batches, data.held_out, data.vocabulary, dropout_rng)
-    optimizer = make_optimizer(options, task.named_parameters())
-    config = make_config(options, overwrite=overwrite)
-    return Trainer(task, optimizer, make_schedule(options), config, out), model, data
+    task = jazz_task(model, batches, SongEvaluation(data.held_out, data.vocabulary), dropout_rng)
+    return trainer_of(task, options, out, overwrite), model, data

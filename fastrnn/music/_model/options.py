@@ -9,6 +9,7 @@ from ..._core import checks
 from ...training._run.options import RunOptions, defaults_of
 from ...training._run.pace import paced
 from .._midi.songs import VOICES
+from ..vocabulary import PartVocabulary
 
 # A few hundred bars in twelve keys: much dropout, and an end before the model knows them by heart.
 DEFAULTS: dict[str, Any] = {
@@ -28,7 +29,8 @@ class JazzOptions(RunOptions):
     says whether songs are learned in all twelve keys. ``seq_length`` is in tokens, three a note.
     """
 
-    kind: ClassVar[str] = "jazz"
+    kind = "jazz"
+    defaults: ClassVar = {"": DEFAULTS}
 
     voices: str = "auto"
     melody: str | None = None
@@ -43,6 +45,10 @@ class JazzOptions(RunOptions):
         for name in ("melody", "chords", "changes"):
             if not isinstance(getattr(self, name), str | None):
                 raise TypeError(f"{name} must be a string or None, got {checks.describe(getattr(self, name))}")
+
+    def read_vocabulary(self, value: Any) -> PartVocabulary:
+        """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
+        return PartVocabulary(**value)
 
 
 def make_options(**given: Any) -> JazzOptions:

@@ -8,7 +8,7 @@ batches will ever give follows from its seed and one counter, so its state is th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,23 +18,10 @@ from ..._core import checks
 from ..._core.memory import empty
 from ...losses import IGNORED as IGNORED
 from ...sampling import NOTHING
+from ...training._run.model_task import Batch
 from .._reading.token_ids import lengths_of
 
 Ids = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``inputs`` and ``targets`` int64 ``[T,B]``, ``lengths`` int64 ``[B]`` or None when all are T.
-
-    ``tokens`` is the number of targets that count. ``first`` says that the sequences begin here: the state is zero.
-    """
-
-    inputs: Ids
-    targets: Ids
-    lengths: Ids | None
-    tokens: int
-    first: bool
 
 
 class LineBatches:

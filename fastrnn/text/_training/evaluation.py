@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...sampling import NOTHING
+from ...training._run.model_task import Batch
 from .._reading.token_ids import taken
-from .batching import Batch, line_evaluation, sorted_by_length, stream_evaluation
+from .batching import line_evaluation, sorted_by_length, stream_evaluation
 
 Ids = NDArray[Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..._core.checks import describe
 from ...sampling import PLAIN, Choice
 from ..language_model import LanguageModel, Sample, Score
-from ..run_folder import RunConfig, load_language_model
+from ..run_folder import TextConfig, load_language_model
 
 
 class TextParts:
@@ -18,7 +18,7 @@ class TextParts:
     songs = None
     choice = PLAIN
 
-    def __init__(self, language_model: LanguageModel, config: RunConfig) -> None:
+    def __init__(self, language_model: LanguageModel, config: TextConfig) -> None:
         self.language_model, self.config = language_model, config
         self.options = config.options
         self.model, self.vocabulary = language_model.model, language_model.vocabulary

@@ -8,9 +8,9 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,13 +18,17 @@ from ..._core.checks import describe
 from ..._core.version import __version__
 from ...json_reading import parse
 from ...layers._recurrent.base import Recurrent
+from ...layers.base import Layer
 from ...serialization import remove_leftovers, write_atomically
+from .. import checkpoint
 from ..loop import BEST, LAST, METRICS
 
 CONFIG, SAMPLES, CURVE, LINES, PIECES = "config.json", "samples.txt", "loss.png", "lines.safetensors", "pieces.json"
 SONGS = "songs.safetensors"  # in place of PIECES, which older versions wrote
 FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # what runs of all kinds may hold
 VERSION = 1
+
+Weighted = TypeVar("Weighted", bound=Layer)
 
 
 class RunError(ValueError):
@@ -53,16 +57,6 @@ def save_config(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     versions = {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()}
     whole = {"format": f"fastrnn-{kind}", "version": VERSION, **content, "versions": versions}
     write_atomically(path, (json.dumps(whole, indent=2, ensure_ascii=True) + "\n").encode())
-
-
-def common(config: Any) -> dict[str, Any]:
-    """What the configurations of all kinds hold alike: ``sources``, ``sha256``, ``options``, ``baselines``, ``kernels``."""
-    return {
-        "data": {"sources": config.sources, "sha256": config.sha256},
-        "options": config.options.to_json(),
-        "baselines": dict(config.baselines),
-        "kernels": None if config.kernels is None else asdict(config.kernels),
-    }
 
 
 def kind_of(folder: Path) -> str:
@@ -118,6 +112,16 @@ def best_checkpoint(folder: Path) -> Path:
     if not path.exists():
         raise RunError(f"{folder} has no checkpoint yet: neither {BEST} nor {LAST}")
     return path
+
+
+def load_best(folder: Path, make_model: Callable[[], Weighted]) -> Weighted:
+    """Make a model and give it the best weights of a run. Raises RunError, CheckpointError, or OSError."""
+    path = best_checkpoint(folder)
+    model = make_model()
+    arrays = checkpoint.load(path).model
+    checkpoint.check_fits(path, arrays, model.named_parameters())
+    model.load_state_dict(arrays)
+    return model
 
 
 @contextmanager

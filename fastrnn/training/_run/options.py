@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ..._core import checks
 from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from .. import schedules
-from ..task import LoopConfig
+from ..loop import Trainer
+from ..task import LoopConfig, Task
 
 CELLS = ("rnn", "gru", "lstm")
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
@@ -44,6 +46,7 @@ class RunOptions:
     """
 
     kind: ClassVar[str]
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]  # of the options without one, and others, by the reading of the data
 
     hidden: int
     batch: int
@@ -80,6 +83,10 @@ class RunOptions:
             checks.positive_int("patience", self.patience)
         if self.max_steps is None and self.max_seconds is None:
             raise ValueError("max_seconds must be given where max_steps is None, got None")
+
+    def read_vocabulary(self, value: Any) -> Any:
+        """Make the vocabulary of this kind from its ``to_json()``. Raises TypeError or ValueError."""
+        raise NotImplementedError
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -122,9 +129,9 @@ def make_schedule(options: RunOptions) -> schedules.Schedule | schedules.TimedSc
     return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
 
 
-def make_config(options: RunOptions, *, overwrite: bool = False) -> LoopConfig:
-    """When the training loop stops, evaluates and clips, as the options say."""
-    return LoopConfig(
+def trainer_of(task: Task, options: RunOptions, out: Path | None, overwrite: bool) -> Trainer:
+    """Return a trainer with the optimiser, schedule and limits that the options ask for."""
+    config = LoopConfig(
         max_steps=options.max_steps,
         eval_every=options.eval_every,
         max_seconds=options.max_seconds,
@@ -133,6 +140,7 @@ def make_config(options: RunOptions, *, overwrite: bool = False) -> LoopConfig:
         clip_value=options.clip_value,
         overwrite=overwrite,
     )
+    return Trainer(task, make_optimizer(options, task.named_parameters()), make_schedule(options), config, out)
 
 
 def reshaped(before: RunOptions, after: RunOptions, step: int) -> str | None:

@@ -52,7 +52,7 @@ PERPLEXITY = Scale(
     lambda perplexity: np.log(np.maximum(perplexity, 1e-300)),
     LARGEST,
 )
-SCALES = {"character": BITS, "word": PERPLEXITY}
+SCALES = {"character": BITS, "word": PERPLEXITY, "token": PERPLEXITY}
 
 
 def draw_losses(

@@ -1,0 +1,144 @@
+"""``fastrnn train chars``, ``words`` and ``jazz``: train a model of one kind of task, in a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._train.compiling import prepare_kernels
+from ._train.jazz import JazzKind
+from ._train.kind import Kind, Material, Prepared
+from ._train.runs import changed, finish, folder_to_resume, fresh_folder, tell_differences
+from ._train.text import TextKind
+from .arguments import add_machine_options, apply_machine_options
+from .errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from ..training._run.plots import Scale
+    from ..training._run.run_config import RunConfig
+
+KINDS: tuple[Kind, ...] = (TextKind("chars"), TextKind("words"), JazzKind())
+
+
+def add_to(subparsers: Any) -> None:
+    """Add a command for each kind."""
+    for kind in KINDS:
+        parser = subparsers.add_parser(
+            kind.name,
+            help=kind.words.short,
+            description=kind.words.description,
+            epilog=kind.words.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("paths", nargs="*", metavar="FILE|FOLDER", help=kind.words.paths)
+        kind.flags.add_data(parser.add_argument_group(kind.words.data))
+        kind.flags.add_model(parser.add_argument_group("model"))
+        kind.flags.add_optimiser(parser.add_argument_group("optimisation"))
+        kind.flags.add_run(parser.add_argument_group("run"))
+        add_machine_options(parser)
+        parser.set_defaults(run=run, kind=kind)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; return 0, or 130 after Ctrl-C."""
+    if arguments.resume and arguments.overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    apply_machine_options(arguments)
+    return _resume(arguments.kind, arguments) if arguments.resume else _start(arguments.kind, arguments)
+
+
+def _start(kind: Kind, arguments: argparse.Namespace) -> int:
+    from ..training._run.folder import CONFIG, claimed, replacing
+
+    material = kind.read(arguments)
+    out = arguments.out or fresh_folder(arguments.paths, kind.words.embedded, kind.words.unnamed)
+    made = _prepared(kind, material, out, arguments.overwrite)
+    with claimed(out, arguments.overwrite):
+        with replacing(out, {CONFIG: _config(material, made).save, **made.files}):
+            made.trainer.claim_folder()
+        _introduce(kind, material, made)
+        return _run(kind, made)
+
+
+def _resume(kind: Kind, arguments: argparse.Namespace) -> int:
+    from ..training._run.folder import held
+
+    out = folder_to_resume(arguments)
+    config = kind.load_config(out)
+    if config.options.kind != kind.name:
+        raise InputError(f"{out} holds a run of another kind: go on with fastrnn train {config.options.kind} --resume")
+    options = changed(config.options, kind.flags.given(arguments))
+    with held(out):
+        return _go_on(kind, kind.reread(arguments, out, config, options), out, config)
+
+
+def _go_on(kind: Kind, material: Material, out: Path, before: RunConfig[Any, Any]) -> int:
+    from ..training._run.folder import CONFIG, SAMPLES
+    from ..training._run.samples import cut_samples
+    from ..training.loop import LAST
+
+    made = _prepared(kind, material, out)
+    if not (out / LAST).exists():
+        raise InputError(f"{out} has no {LAST} to go on from")
+    made.trainer.resume()
+    now, step = _config(material, made), made.trainer.state.step
+    now.save(out / CONFIG)
+    cut_samples(out / SAMPLES, made.trainer.state.evaluated_step)
+    _introduce(kind, material, made)
+    tell_differences(before, now, step)
+    return _run(kind, made)
+
+
+def _config(material: Material, made: Prepared) -> RunConfig[Any, Any]:
+    from ..training._run.folder import Kernels
+    from ..training._run.run_config import RunConfig
+
+    sources, sha256, kernels = material.sources, material.sha256, Kernels.of(made.recurrent)
+    return RunConfig(material.options, made.data.vocabulary, sources, sha256, kernels, made.data.baselines)
+
+
+def _prepared(kind: Kind, material: Material, out: Path, overwrite: bool = False) -> Prepared:
+    """Make the trainer, with callbacks that show, sample and draw the run."""
+    from ..training import LossCurve, Progress
+    from ..training._run.folder import CURVE
+    from ..training._run.pace import SampleNotice
+    from ..training.loop import METRICS
+
+    made = kind.prepare(material, out, overwrite)
+    unit, scale = _unit(made)
+    short = "char" if unit == "character" else unit
+    made.trainer.callbacks = (
+        SampleNotice(unit),
+        Progress(made.trainer.config, short, scale),
+        made.sampler,
+        LossCurve(out / METRICS, out / CURVE, short, scale, made.data.baselines),
+    )
+    return made
+
+
+def _unit(made: Prepared) -> tuple[str, Scale]:
+    """Return what losses are counted per, and the scale that they are shown on."""
+    from ..training._run.plots import SCALES
+
+    return made.data.vocabulary.unit, SCALES[made.data.vocabulary.unit]
+
+
+def _introduce(kind: Kind, material: Material, made: Prepared) -> None:
+    """Print what will be trained on what."""
+    options = material.options
+    parameters = sum(parameter.size for _, parameter in made.trainer.task.named_parameters())
+    embedding = f", embedding {options.embedding}" if options.embedding and kind.words.shows_embedding else ""
+    for line in kind.introduction(material, made.data):
+        print(line)
+    print(f"model:    {options.model.upper()} {options.layers} x {options.hidden}{embedding}, {parameters:,} parameters")
+    print(f"run:      {made.trainer.out}", flush=True)
+
+
+def _run(kind: Kind, made: Prepared) -> int:
+    """Train, and print how it ended; return the exit status."""
+    prepare_kernels(training=True)
+    status = finish(made.trainer.run(), made.trainer, kind.name, *_unit(made))
+    if status == 0:
+        print(kind.words.afterwards.format(out=made.trainer.out))
+    return status
