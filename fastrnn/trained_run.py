@@ -124,10 +124,12 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
     parts: TextParts | JazzParts
     if kind == "jazz":
         from .music._model.trained import JazzParts
+        from .music.run_folder import load_player
 
-        parts = JazzParts.load(folder, backend=backend)
+        parts = JazzParts(load_player(folder, backend=backend))
     else:  # the loader says what it is if it is not text
         from .text._training.trained import TextParts
+        from .text.run_folder import load_language_model
 
-        parts = TextParts.load(folder, backend=backend)
+        parts = TextParts(*load_language_model(folder, backend=backend))
     return TrainedRun(folder, kind, parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._train.compiling import prepare_kernels
 from ._train.jazz import JazzKind
 from ._train.kind import Kind, Material, Prepared
-from ._train.runs import changed, finish, folder_to_resume, fresh_folder, tell_differences
+from ._train.runs import changed, finish, fresh_folder, tell_differences
 from ._train.text import TextKind
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError
@@ -64,7 +64,8 @@ def _start(kind: Kind, arguments: argparse.Namespace) -> int:
 def _resume(kind: Kind, arguments: argparse.Namespace) -> int:
     from ..training._run.folder import held
 
-    out = folder_to_resume(arguments)
+    if (out := arguments.out) is None:
+        raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
     config = kind.load_config(out)
     if config.options.kind != kind.name:
         raise InputError(f"{out} holds a run of another kind: go on with fastrnn train {config.options.kind} --resume")

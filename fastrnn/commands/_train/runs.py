@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -53,14 +52,6 @@ def fresh_folder(paths: Sequence[str], embedded: str, unnamed: str) -> Path:
     name = (Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else embedded) or unnamed
     candidates = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
     return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
-
-
-def folder_to_resume(arguments: argparse.Namespace) -> Path:
-    """--out, which --resume needs. Raises UsageError."""
-    if arguments.out is None:
-        raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
-    out: Path = arguments.out
-    return out
 
 
 def tell_differences(before: RunConfig[Any, Any], now: RunConfig[Any, Any], step: int) -> None:

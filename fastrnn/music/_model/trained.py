@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from statistics import median_low
 from typing import Any
 
@@ -20,7 +19,7 @@ from .._theory.instruments import INSTRUMENTS, Instrument, instrument
 from ..changes import changes_of
 from ..generation import Form, Solo, places_of
 from ..piece import STRAIGHT, TICKS, Part, Piece, beat_length, commonest_metre
-from ..run_folder import Player, load_player
+from ..run_folder import Player
 from .batching import evaluation, lines, range_of
 from .options import TOP_P
 
@@ -108,11 +107,6 @@ class JazzParts:
         self.player = player
         self.options, self.model, self.vocabulary = player.config.options, player.model, player.vocabulary
         self.songs = player.songs
-
-    @classmethod
-    def load(cls, folder: Path, *, backend: str | None = None) -> JazzParts:
-        """Load a run's best model. Raises RunError, CheckpointError, OSError."""
-        return cls(load_player(folder, backend=backend))
 
     def score(self, item: Any) -> Score:
         """Return how probable the model finds a song's part over its chords. Raises TypeError, ValueError."""

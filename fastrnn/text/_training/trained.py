@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from ..._core.checks import describe
 from ...sampling import PLAIN, Choice
 from ..language_model import LanguageModel, Sample, Score
-from ..run_folder import TextConfig, load_language_model
+from ..run_folder import TextConfig
 
 
 class TextParts:
@@ -22,11 +21,6 @@ class TextParts:
         self.language_model, self.config = language_model, config
         self.options = config.options
         self.model, self.vocabulary = language_model.model, language_model.vocabulary
-
-    @classmethod
-    def load(cls, folder: Path, *, backend: str | None = None) -> TextParts:
-        """Load a run's best model. Raises RunError, CheckpointError, OSError."""
-        return cls(*load_language_model(folder, backend=backend))
 
     def score(self, item: Any) -> Score:
         """Return how probable the model finds a text. Raises TypeError, ValueError, UnknownCharacters."""

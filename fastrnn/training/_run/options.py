@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from ..._core import checks
 from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -97,15 +97,6 @@ class RunOptions:
     def warmup_steps(self) -> int:
         """The steps of the warm-up: at most a tenth of all, where their number is known."""
         return self.warmup if self.max_steps is None else min(self.warmup, self.max_steps // 10)
-
-    def to_json(self) -> dict[str, Any]:
-        """All of them by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """From :meth:`to_json`. Raises TypeError for other names, TypeError or ValueError for other values."""
-        return cls(**value)
 
 
 def defaults_of(optimizer: str) -> dict[str, float]:

@@ -35,7 +35,7 @@ class RunConfig(Generic[Options, Vocabulary]):
         vocabulary: Any = self.vocabulary
         content = {
             "data": {"sources": self.sources, "sha256": self.sha256},
-            "options": self.options.to_json(),
+            "options": asdict(self.options),
             "baselines": dict(self.baselines),
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "vocabulary": vocabulary.to_json(),
@@ -52,7 +52,7 @@ class RunConfig(Generic[Options, Vocabulary]):
         where = Path(where)
         kind, content = load_config(where, kinds, what)
         with damaged(where / CONFIG):
-            options = kinds[kind].from_json(content["options"])
+            options = kinds[kind](**content["options"])
             vocabulary = options.read_vocabulary(content["vocabulary"])
             sources, sha256 = _strings("sources", content["data"]["sources"]), str(content["data"]["sha256"])
             kernels = None if content.get("kernels") is None else Kernels(**content["kernels"])
