@@ -45,7 +45,8 @@ typedef struct {
 /* The size of a batch: T >= 1, B >= 0. `lengths` [B], each 0..T (y is zero and the final state the initial one of a sequence
  * of length 0), or null: all T. `reverse`: the first direction takes each sequence from its last step to its first, and the
  * second one from first to last. `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size
- * is asked for and when it is used, so give a number where another thread might call fastrnn_set_num_threads in between. */
+ * is asked for and when it is used, so give a number where another thread might call fastrnn_set_num_threads in between.
+ * Only fastrnn_forward_workspace_size is enough for any number if it is asked with 0. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;

@@ -125,11 +125,16 @@ int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_ba
 /* Where the estimate sees less than that to be gained, measurement saw nothing, or a loss of 5 % (LSTM 2 x 128, B 1). */
 static const double WORTH_A_WAVE = 1.1;
 
+int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch) {
+    if (stack->D > 1 || !batch->B || batch->reverse || batch->lengths || wave_chunks(batch) < 2) return 1;
+    return batch->threads && batch->threads < stack->L ? batch->threads : stack->L;
+}
+
 /* A diagonal of the wavefront takes as long as the thread with the most layers; they meet after it (wavefront.c). */
 int32_t fastrnn_plan_layers(const fastrnn_stack *stack, const fastrnn_batch *batch) {
-    if (stack->L == 1 || stack->D > 1 || !batch->B || batch->reverse || batch->lengths || wave_chunks(batch) < 2) return 1;
-    const int32_t most = batch->threads ? batch->threads : crew_threads();
-    const int32_t threads = most < stack->L ? most : stack->L;
+    const int32_t possible = most_layers_at_once(stack, batch);
+    if (possible == 1) return 1;
+    const int32_t most = batch->threads ? batch->threads : crew_threads(), threads = most < possible ? most : possible;
     if (threads < 2) return 1;
     double in_turn = 0, alone = 0;
     for (int32_t l = 0; l < stack->L; l++) {

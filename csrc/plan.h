@@ -13,6 +13,10 @@ typedef struct {
 
 pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward);
 
+/* The most layers that fastrnn_plan_layers could run at once, whatever the number of threads where the batch leaves it open.
+ */
+int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch);
+
 /* How a wavefront (wavefront.c) cuts time into chunks. A chunk is as short as its input product can be with whole tiles, and
  * the sequence has no more chunks than the barriers are worth: with 10 the first and the last layer wait for a tenth of the
  * time. */

@@ -158,7 +158,7 @@ static void layers_forward(const stack_call *call, const fastrnn_inputs *in, con
 size_t fastrnn_forward_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids,
                                       int32_t training) {
     const stack_call call = call_of(stack, 0, batch);
-    const int32_t at_once = training ? 1 : fastrnn_plan_layers(stack, batch);
+    const int32_t at_once = training ? 1 : most_layers_at_once(stack, batch);
     arena a = {0};
     for (int i = 0; i < 2 && !training && stack->L > 1; i++) arena_take(&a, bytes_of_y(&call));
     arena_take(&a, layers_workspace_size(&call, ids, training, 0));

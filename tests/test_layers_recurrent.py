@@ -53,6 +53,47 @@ def test_prepared_weights_follow_the_backend_and_a_replaced_parameter():
     np.testing.assert_array_equal(layer(x)[0], other(x)[0])
 
 
+@EVERY_LAYER
+def test_a_call_like_an_earlier_one_is_checked_as_the_first(kind, options):
+    """A repeated size takes a short way: what is not quite like the earlier arrays must not take it."""
+    layer, x = make(kind, **options), normal(5, 2, 3)
+    y, state = layer(x)
+    h, c = state if kind is LSTM else (state, None)
+    state_of = (lambda h, c=c: (h, c)) if kind is LSTM else lambda h: h
+    expected = layer(x, state)[0]
+    given = [
+        (x[:, ::-1][:, ::-1].copy()[:, :, ::-1][:, :, ::-1], state),
+        (x, state_of(np.asfortranarray(h))),
+        (x, list(state) if kind is LSTM else h),
+        (np.repeat(x, 2, axis=1)[:, ::2], state_of(np.repeat(h, 2, axis=2)[..., ::2])),
+    ]
+    for arrays in given:
+        np.testing.assert_array_equal(layer(*arrays)[0], expected)
+    np.testing.assert_array_equal(layer(x, state, [5, 5])[0], expected)
+    np.testing.assert_array_equal(layer(x)[0], y)
+    ids = np.array([[0, 1, 2], [2, 1, 0]])
+    assert layer(ids)[0].shape == (2, 3, y.shape[2])
+    unbatched = ids.astype(x.dtype)  # [T, I]: of the ids' shape
+    np.testing.assert_array_equal(layer(unbatched)[0], make(kind, **options)(unbatched)[0])
+    bad = [
+        (x.astype("float32"), state),
+        (x, state_of(h.astype("float32"))),
+        (x, state_of(h[:, :1])),
+        (x, state_of(h[..., :-1])),
+        (x, (h, c, c)),
+        (x, "h"),
+    ]
+    if kind is LSTM:
+        bad += [(x, (h, c.astype("float32"))), (x, (h, c[:, :1])), (x, h)]
+    for arrays in bad:
+        errors = []
+        for each in (layer, make(kind, **options)):
+            with pytest.raises((TypeError, ValueError)) as error:
+                each(*arrays)
+            errors.append((type(error.value), str(error.value)))
+        assert errors[0] == errors[1], arrays
+
+
 def test_a_layer_is_its_functional_form():
     layer, x, h, c = make(LSTM, peephole=True, proj_size=2), normal(5, 2, 3), normal(1, 2, 2), normal(1, 2, 4)
     out = functional.lstm_forward(

@@ -16,6 +16,7 @@ from .numpy_training import NumpyTraining
 from .structs import Inputs, OutputGradients, Plan, StackSpec, TrainedModel
 
 Array = NDArray[Any]
+Run = Callable[[Array, Array | None, Array | None], tuple[Array, Array, Array | None]]
 
 
 class Stream:
@@ -64,6 +65,15 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
 
     def settings(self) -> Any:
         """Return what a prepared stack depends on besides its weights: while it compares equal, the stack stays current."""
+
+    def run_of(self, prepared: Any, shape: tuple[int, ...]) -> Run:
+        """Return ``run(x, h0, c0)``, which gives ``y, h_n, c_n``: inference on many x of one shape, without lengths."""
+
+        def run(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
+            out = self.forward(prepared, Inputs(x, h0, c0))
+            return out.y, out.h_n, out.c_n
+
+        return run
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return what forward would use for this size, with the present settings: a plan for each part."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core.checks import describe
+from .._core.parameter import Parameter
 from ..layers._symbolic.symbols import Axis, Nest, Symbol, flat, is_nested, mapped
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
@@ -148,7 +149,7 @@ def _share(model: Layer, names: list[str]) -> None:
 
 def _owner(layer: Layer, name: str) -> tuple[Layer, str]:
     """The layer whose attribute a parameter is, and the attribute's name."""
-    if name in dict(layer.own_parameters()):
+    if isinstance(getattr(layer, name, None), Parameter):
         return layer, name
     for below, child in layer.children():
         if name.startswith(below + "."):

@@ -217,7 +217,7 @@ class Layer:
 
         A parameter that is reached by several paths is listed once, or under each name if not ``remove_duplicate``.
         """
-        own = [(prefix + name, parameter) for name, parameter in self.own_parameters()]
+        own = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
         for name, child in self.children():
             own += child.named_parameters(f"{prefix}{name}.", remove_duplicate=False)
         if not remove_duplicate:
@@ -226,15 +226,6 @@ class Layer:
         for pair in own:
             first.setdefault(id(pair[1]), pair)
         return list(first.values())
-
-    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the parameters of this layer itself, with their names, in the order in which they were set."""
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Parameter))
-
-    def replaced_parameter(self) -> None:
-        """Say that an attribute is another parameter now: what is kept of the old one is out of date."""
-        CHANGES.note()
-        GRADIENTS.note()
 
     def parameters(self) -> list[Parameter]:
         """Every parameter here and below, once."""

@@ -13,17 +13,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...sampling import Answer, Request
-from ..base import Backend
+from ..base import Backend, Run
 from ..structs import Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
 from .generate import generate
 from .library import (
-    NULL,
     aligned,
     ffi,
-    from_buffer,
     info,
     isa_names,
-    kept_workspace,
     lib,
     pointer,
     set_isa,
@@ -31,7 +28,7 @@ from .library import (
     take_workspace,
 )
 from .linear import CLinear
-from .stack import Call, Kernel, Prepared, inputs_fields, kernel_of, weights_fields
+from .stack import Call, Kernel, Prepared, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, train_step
 from .training import CTraining
@@ -70,33 +67,28 @@ class C(CLinear, CTraining, Backend):
     def forward(  # type: ignore[override]
         self, prepared: Prepared, inputs: Inputs, *, training: bool = False, cell_states: bool = False
     ) -> Outputs:
-        """Run over time. Written out in one piece: a small step takes as long as a few calls of Python functions."""
-        kernel, (x, h0, c0, lengths) = prepared.kernel, inputs
-        key = (x.shape, training, lib.fastrnn_get_num_threads())
-        call = (kernel.calls.get(key) if lengths is None else None) or kernel.call(key, lengths)
-        packed = (None if training else prepared.ready) or prepared.packed(training)
-        dtype, empty = kernel.dtype, call.empty
+        """Run over time."""
+        x, h0, c0, lengths = inputs
+        kernel, call = prepared.kernel, prepared.kernel.call(x.shape, training, lengths)
+        packed, dtype, empty = prepared.packed(training), kernel.dtype, call.empty
         y, h_n = empty(call.y, dtype), empty(call.h, dtype)
         c_n = empty(call.c, dtype) if call.c else None
         c = empty(call.cells, dtype) if cell_states and call.c else None
         memory = aligned(call.tape) if training else None
-        output = (
-            from_buffer(y),
-            from_buffer(h_n),
-            NULL if c_n is None else from_buffer(c_n),
-            NULL if c is None else from_buffer(c),
+        lib.fastrnn_forward(
+            kernel.stack,
+            packed,
+            call.batch,
+            [inputs_fields(x, pointer(h0), pointer(c0))],
+            [[pointer(a) for a in (y, h_n, c_n, c)]],
+            pointer(memory),
+            take_workspace(call.workspace),
         )
-        given = (
-            NULL if call.ids else from_buffer(x),
-            from_buffer("int64_t[]", x) if call.ids else NULL,
-            NULL if h0 is None else from_buffer(h0),
-            NULL if c0 is None else from_buffer(c0),
-        )
-        tape = NULL if memory is None else from_buffer(memory)
-        enough = kept_workspace.size >= call.workspace
-        workspace = kept_workspace.pointer if enough else take_workspace(call.workspace)
-        lib.fastrnn_forward(kernel.stack, packed, call.batch, [given], [output], tape, workspace)
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
+
+    def run_of(self, prepared: Prepared, shape: tuple[int, ...]) -> Run:
+        """Return inference with sizes and structures laid out: a small step is the arithmetic and little else."""
+        return run_of(prepared, shape)
 
     def backward(  # type: ignore[override]
         self, tape: Tape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True

@@ -67,8 +67,7 @@ settings = _Settings()
 class _Workspace(threading.local):
     """This thread's workspace."""
 
-    size = -1  # so that none fits
-    pointer: Any = None  # keeps the memory
+    memory: tuple[int, Any] = -1, None  # its size, which fits nothing yet, and a pointer that keeps it
 
 
 kept_workspace = _Workspace()
@@ -105,10 +104,10 @@ def int64s(array: Array | None) -> Any:
 
 def take_workspace(size: int) -> Any:
     """This thread's workspace, at least ``size`` bytes."""
-    if kept_workspace.size < size:
+    if kept_workspace.memory[0] < size:
         memory = aligned(max(size, 4096))
-        kept_workspace.pointer, kept_workspace.size = ffi.from_buffer(memory), len(memory)
-    return kept_workspace.pointer
+        kept_workspace.memory = len(memory), from_buffer(memory)
+    return kept_workspace.memory[1]
 
 
 def aligned(size: int) -> Array:

@@ -10,8 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._core import memory
+from ..base import Run
 from ..structs import CellSpec, StackSpec, Weights
-from .library import DTYPES, NULL, aligned, ffi, from_buffer, int64s, lib, pointer, settings
+from .library import (
+    DTYPES,
+    NULL,
+    aligned,
+    ffi,
+    from_buffer,
+    int64s,
+    kept_workspace,
+    lib,
+    pointer,
+    settings,
+    take_workspace,
+)
 
 Array = NDArray[Any]
 
@@ -68,10 +81,14 @@ class Kernel:
         self.stack = ffi.new("fastrnn_stack *", fields)
         self.calls: dict[Any, Call] = {}
 
-    def call(self, key: tuple[tuple[int, ...], bool, int], lengths: Array | None) -> Call:
-        """Return a new call for x of a shape, ``training`` and a number of threads; it is kept if there are no lengths."""
-        call = Call(self, *key, lengths)
-        return call if lengths is not None else remember(self.calls, key, call)
+    def call(self, shape: tuple[int, ...], training: bool, lengths: Array | None = None) -> Call:
+        """Return the call for x of a shape; it is kept if there are no lengths. In inference it has as many threads as are
+        set when it runs: its memory does not depend on them.
+        """
+        key = shape, training, lib.fastrnn_get_num_threads() if training else 0
+        if lengths is not None:
+            return Call(self, *key, lengths)
+        return self.calls.get(key) or remember(self.calls, key, Call(self, *key))
 
 
 def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
@@ -118,6 +135,28 @@ class Prepared:
         packed = from_buffer(aligned(lib.fastrnn_packed_size(stack, training)))
         lib.fastrnn_pack(stack, [weights_fields(weights) for weights in self.weights], training, packed)
         return packed
+
+
+def run_of(prepared: Prepared, shape: tuple[int, ...]) -> Run:
+    """Return :meth:`Backend.run_of`. Written out in one piece: a small step takes as long as a few calls of functions."""
+    kernel, packed, call = prepared.kernel, prepared.packed(False), prepared.kernel.call(shape, False)
+    stack, batch, dtype, empty, ids = kernel.stack, call.batch, kernel.dtype, call.empty, call.ids
+    y_shape, h_shape, c_shape, size, forward = call.y, call.h, call.c, call.workspace, lib.fastrnn_forward
+
+    def run(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
+        y, h_n, c_n = empty(y_shape, dtype), empty(h_shape, dtype), empty(c_shape, dtype) if c_shape else None
+        given = (
+            NULL if ids else from_buffer(x),
+            int64s(x) if ids else NULL,
+            NULL if h0 is None else from_buffer(h0),
+            NULL if c0 is None else from_buffer(c0),
+        )
+        output = from_buffer(y), from_buffer(h_n), NULL if c_n is None else from_buffer(c_n), NULL
+        kept, workspace = kept_workspace.memory
+        forward(stack, packed, batch, [given], [output], NULL, workspace if kept >= size else take_workspace(size))
+        return y, h_n, c_n
+
+    return run
 
 
 def inputs_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,39 +86,31 @@ class PartsLayer(Layer):
     Setting such an attribute to another Parameter replaces the part's, as two layers do that share one.
     """
 
-    _places: dict[str, tuple[Part, str]]  # by name: the part, and the field of Weights
+    _places: Mapping[str, tuple[Part, str]] = {}  # by name: the part, and the field of Weights
 
     def _name_parts(self, parts: Mapping[str, Part]) -> None:
-        """Give the parameters of each part torch's names with the part's suffix."""
+        """Give the parameters of each part torch's names with the part's suffix.
+
+        They are attributes of their own: with a ``__getattr__`` each access to any attribute would take twice as long.
+        """
         self._places = {
             TORCH_NAMES[field] + suffix: (part, field) for suffix, part in parts.items() for field in part.parameters
         }
-
-    def __getattr__(self, name: str) -> Any:
-        place = self.__dict__.get("_places", {}).get(name)
-        if place is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        part, field = place
-        return part.parameters[field]
+        for name, (part, field) in self._places.items():
+            setattr(self, name, part.parameters[field])
 
     def __setattr__(self, name: str, value: object) -> None:
-        place = self.__dict__.get("_places", {}).get(name)
-        if place is None:
-            super().__setattr__(name, value)
-            return
-        if not isinstance(value, Parameter):
-            raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
-        part, field = place
-        part.parameters[field] = value
-        self.replaced_parameter()
+        if name in self._places:
+            if not isinstance(value, Parameter):
+                raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
+            part, field = self._places[name]
+            part.parameters[field] = value
+        super().__setattr__(name, value)
 
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._places]
-
-    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield the parts' parameters, with torch's names."""
-        for name, (part, field) in self._places.items():
-            yield name, part.parameters[field]
+    def __delattr__(self, name: str) -> None:
+        if name in self._places:
+            raise AttributeError(f"{name} cannot be deleted: the layer computes with it")
+        super().__delattr__(name)
 
 
 # What repr leaves out, in the order in which it shows the rest: torch's.

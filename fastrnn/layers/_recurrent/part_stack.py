@@ -67,10 +67,10 @@ class PartStack:
 
     def infer(self, backend: str | None, inputs: Inputs, cell_states: bool = False) -> Outputs:
         """Run a forward pass that keeps nothing."""
-        ready = self._prepared
-        if ready is None or ready.snapshot.seen is not CHANGES.latest:
-            ready = self.prepared(backend)
-        return ready.backend.forward(ready.content, inputs, cell_states=cell_states)
+        ready = self.prepared(backend)
+        if cell_states or inputs.lengths is not None:
+            return ready.backend.forward(ready.content, inputs, cell_states=cell_states)
+        return Outputs(*ready.run(self.spec, inputs.x.shape)(inputs.x, inputs.h0, inputs.c0))
 
     def train(self, backend: str | None, inputs: Inputs, cell_states: bool = False) -> tuple[Outputs, StackTape]:
         """Run a forward pass that leaves a tape."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ... import backends
 from ..._core.parameter import Parameter, Snapshot
-from ...backends.base import Backend
+from ...backends.base import Backend, Run
+from ...backends.structs import StackSpec
+
+MOST_RUNS = 256  # shapes of x that are remembered
+SizedRun = tuple[Run, tuple[int, ...], tuple[int, ...]]  # and the shapes of h and c
 
 
 @dataclass(slots=True)
@@ -22,6 +26,21 @@ class Prepared:
     settings: Any
     snapshot: Snapshot
     content: Any
+    runs: dict[tuple[int, ...], SizedRun] = field(default_factory=dict)  # by the shape of x
+
+    def run(self, spec: StackSpec, shape: tuple[int, ...]) -> Run:
+        """Return the backend's function for inference on x of a validated shape, as the kernels take it."""
+        sized = self.runs.get(shape)
+        if sized is None:
+            if len(self.runs) >= MOST_RUNS:
+                self.runs.clear()
+            N, B, cell = spec.parts, shape[1], spec.cell
+            self.runs[shape] = sized = (
+                self.backend.run_of(self.content, shape),
+                (N, B, cell.output_size),
+                (N, B, cell.hidden_size),
+            )
+        return sized[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()
