@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
+from ._core.cache import Cached, cached
 from ._core.parameter import Parameter
 from .backends.base import Backend
 
@@ -55,39 +56,32 @@ def named(params: Params) -> list[tuple[str, Parameter]]:
     return pairs
 
 
-class _Together:
-    """The gradients of a list of parameters in a backend's form, and what it was made from."""
-
-    __slots__ = ("content", "made_from", "params")
-
-    def __init__(self, params: list[Any], backend: Backend, made_from: tuple[Any, ...]) -> None:
-        self.params, self.made_from = params, made_from
-        self.content = backend.prepare_arrays([param.grad for _, param in named(params) if param.grad is not None])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy of the parameter makes its own
-
-
 def _together(params: Params) -> tuple[Backend, Any]:
-    """The backend in use, and its form of all gradients.
+    """Return the backend in use, and its form of all gradients.
 
     The first parameter keeps it: a training step asks for the same list each time, and to make it takes longer than to
     clip a small model's gradients.
     """
-    backend, now = backends.present()
-    given = list(params) if isinstance(params, Iterable) else []
-    first = given[0] if given else None
+    given = list(params) if isinstance(params, Iterable) else params
+    first = given[0] if isinstance(given, list) and given else None
     keeper = first[1] if isinstance(first, tuple) and len(first) == 2 else first
-    kept: _Together | None = keeper.together if isinstance(keeper, Parameter) else None
-    if kept is None or kept.made_from != now or not _same(kept.params, given):
-        kept = _Together(given if isinstance(params, Iterable) else params, backend, now)
-        if isinstance(keeper, Parameter):
-            keeper.together = kept
-    return backend, kept.content
+    before: Cached | None = keeper.cached_gradients if isinstance(keeper, Parameter) else None
+
+    key = backends.arrays_key()
+    backend = key[0]
+
+    def make() -> tuple[Any, Params]:
+        return backend.prepare_arrays([param.grad for _, param in named(given) if param.grad is not None]), given
+
+    same = before is not None and _same(before.value[1], given)
+    kept = cached(before if same else None, key, make)
+    if isinstance(keeper, Parameter):
+        keeper.cached_gradients = kept
+    return backend, kept.value[0]
 
 
-def _same(kept: list[Any], given: list[Any]) -> bool:
-    """Whether two lists hold the same parameters or pairs; what is neither is not looked at."""
+def _same(kept: Params, given: Params) -> bool:
+    """Return whether two lists hold the same parameters or pairs; what is neither is not looked at."""
     try:
         return kept == given
     except ValueError:  # an array among them

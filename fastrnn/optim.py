@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
+from ._core.cache import Cached, cached
 from ._core.memory import zeros
 from ._core.parameter import Parameter
 from .backends.base import Backend
@@ -52,20 +53,6 @@ __all__ = [
 Array = NDArray[Any]
 
 
-class _Ready:
-    """The parameters in a backend's form, and what it was made from. A copy of an optimiser makes its own."""
-
-    __slots__ = ("content", "made_from", "params")
-
-    def __init__(self, optimizer: Optimizer, backend: Backend, made_from: tuple[Any, ...]) -> None:
-        self.made_from = made_from
-        self.params = [param for _, param in optimizer.named_params if param.grad is not None]
-        self.content = backend.prepare_update(optimizer._slots())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
-
-
 class Optimizer:
     """Common to all optimisers: the parameters, their state arrays, and the step.
 
@@ -86,7 +73,7 @@ class Optimizer:
         self._state = [
             {name: zeros(param.shape, param.dtype) for name in self._arrays_in_use()} for _, param in self.named_params
         ]
-        self._ready: _Ready | None = None
+        self._prepared: Cached | None = None  # the parameters in a backend's form
 
     @property
     def lr(self) -> float:
@@ -107,14 +94,19 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        backend, now = backends.present()
-        ready = self._ready
-        if ready is None or ready.made_from != now:
-            self._ready = ready = _Ready(self, backend, now)
+        key = backends.arrays_key()
+        backend = key[0]
+        self._prepared = kept = cached(self._prepared, key, lambda: self._prepare(backend))
+        content, params = kept.value
         try:
-            backend.update(ready.content, self._rule())
+            backend.update(content, self._rule())
         finally:  # afterwards: who packs weights meanwhile must not keep what was half written
-            Parameter.changed(ready.params)
+            Parameter.changed(params)
+
+    def _prepare(self, backend: Backend) -> tuple[Any, list[Parameter]]:
+        """Return the backend's form of the update, and what it updates."""
+        params = [param for _, param in self.named_params if param.grad is not None]
+        return backend.prepare_update(self._slots()), params
 
     def _slots(self) -> list[Slot]:
         """What the backend updates: the parameters that have a gradient."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
-from .cache import CHANGES, GRADIENTS
+from .cache import ARRAYS, VERSION
 
 Array = NDArray[Any]
 
@@ -26,7 +26,7 @@ class Parameter:
     dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
     """
 
-    __slots__ = ("_array", "_grad", "name", "together", "version")
+    __slots__ = ("_array", "_grad", "cached_gradients", "name", "version")
 
     def __init__(self, name: str, array: Array) -> None:
         """Take ``array`` (any shape, float32 or float64) as it is if contiguous: the caller must not keep it."""
@@ -35,7 +35,7 @@ class Parameter:
         self._array = np.require(array, requirements=["C", "W"])
         self._grad: Array | None = None
         self.version = 0
-        self.together: Any = None  # fastrnn.gradients keeps the list that begins with this parameter in a backend's form
+        self.cached_gradients: Any = None  # fastrnn.gradients keeps here the list that begins with this parameter
 
     @property
     def values(self) -> Array:
@@ -67,7 +67,7 @@ class Parameter:
     def writable(self) -> Array:
         """The array itself, to be changed in place at once. Ask again before every change: asking is what counts it."""
         self.version += 1
-        CHANGES.note()
+        VERSION.increment()
         return self._array
 
     @staticmethod
@@ -75,7 +75,7 @@ class Parameter:
         """As if every one's :meth:`writable` had been asked for."""
         for parameter in parameters:
             parameter.version += 1
-        CHANGES.note()
+        VERSION.increment()
 
     @property
     def grad(self) -> Array | None:
@@ -89,13 +89,13 @@ class Parameter:
             if fitting is not value or not value.flags.writeable:
                 raise ValueError(f"{self.name}'s grad must be a writeable, C-contiguous array: kernels add into it")
         self._grad = value
-        GRADIENTS.note()
+        ARRAYS.increment()
 
     def gradient(self) -> Array:
         """The array that backward passes add into: ``grad``, made of zeros if there is none yet."""
         if self._grad is None:
             self._grad = np.zeros_like(self._array)
-            GRADIENTS.note()
+            ARRAYS.increment()
         return self._grad
 
     def zero_grad(self) -> None:
@@ -144,13 +144,13 @@ class GradientLock:
 class Snapshot:
     """Parameters and their versions at one time, to tell later whether they have changed.
 
-    ``seen`` is the change (:mod:`fastrnn._core.cache`) up to which they are known not to have.
+    ``version`` is that of everything (:mod:`fastrnn._core.cache`), at which they are known not to have.
     """
 
-    __slots__ = ("_parameters", "_versions", "seen")
+    __slots__ = ("_parameters", "_versions", "version")
 
     def __init__(self, parameters: tuple[Parameter, ...]) -> None:
-        self.seen = CHANGES.latest  # before the versions are
+        self.version = VERSION.latest  # before the parameters' own are
         self._parameters = parameters
         self._versions = tuple([p.version for p in parameters])
 
@@ -163,7 +163,7 @@ class Snapshot:
 
     def require_unchanged(self) -> None:
         """Raise RuntimeError naming a parameter that has changed since the forward pass: gradients would be wrong."""
-        if self.seen is CHANGES.latest:
+        if self.version is VERSION.latest:
             return
         for parameter, version in zip(self._parameters, self._versions, strict=True):
             if parameter.version != version:

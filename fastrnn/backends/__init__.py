@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from .._core.cache import CHANGES, GRADIENTS
+from .._core.cache import ARRAYS, VERSION
 from .._core.checks import SettingError
 from ._c import extension as c_extension
 
@@ -97,14 +97,10 @@ def current(name: str | None = None) -> Backend:
     return load(name or _chosen or wanted or _best())
 
 
-def present(name: str | None = None) -> tuple[Backend, tuple[Any, ...]]:
-    """The backend as :func:`current` has it, and what a form that it keeps of gradients' arrays was made from.
-
-    Such a form is good as long as the latter compares equal. To be asked before the arrays are looked at, so that a change
-    in between makes the form out of date, not wrong.
-    """
-    latest, backend = GRADIENTS.latest, current(name)
-    return backend, (latest, backend, backend.settings())
+def arrays_key(name: str | None = None) -> tuple[Backend, Any, object]:
+    """Return the backend as :func:`current` does, and with it the key of a form that it has of parameters and gradients."""
+    arrays, backend = ARRAYS.latest, current(name)
+    return backend, backend.settings(), arrays
 
 
 @contextmanager
@@ -118,7 +114,7 @@ def _restoring(previous: str | None) -> Iterator[None]:
 def _choose(name: str | None) -> None:
     global _chosen
     _chosen = name
-    CHANGES.note()
+    VERSION.increment()
 
 
 def use_backend(name: str | None) -> AbstractContextManager[None]:

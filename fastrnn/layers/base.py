@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.cache import CHANGES, GRADIENTS
+from .._core.cache import ARRAYS, VERSION
 from .._core.checks import describe
 from .._core.conversion import to_floats
 from .._core.parameter import Parameter
@@ -194,15 +194,14 @@ class Layer:
         if replaces and not (value is None or isinstance(value, Parameter)):
             raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
         super().__setattr__(name, value)
-        if replaces or isinstance(value, Parameter) or name == "backend":
-            CHANGES.note()
         if isinstance(before, (Parameter, Layer)) or isinstance(value, (Parameter, Layer)):
-            GRADIENTS.note()
+            ARRAYS.increment()
+        elif name == "backend":
+            VERSION.increment()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        CHANGES.note()
-        GRADIENTS.note()
+        ARRAYS.increment()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly below this one, with their names, in the order in which they were set."""

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from .. import backends, init
 from .._core import checks, memory
-from .._core.cache import CHANGES
+from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
 from .._core.parameter import GradientLock, Parameter
 from ..backends.base import Backend
 from ._recurrent.inputs import array, features
-from ._recurrent.prepared import Prepared, renewed
+from ._recurrent.prepared import Prepared, prepared
 from ._symbolic.symbols import Symbol, apply, takes_symbols
 from .base import Layer
 
@@ -57,7 +57,7 @@ class Linear(Layer):
         if checks.flag("bias", bias):
             self.bias = Parameter("bias", init.uniform(rng, shape[:1], bound, self.dtype))
         self._lock = GradientLock()
-        self._prepared: Prepared | None = None
+        self._prepared: Cached | None = None
 
     @takes_symbols
     def __call__(self, x: Array) -> Array:
@@ -75,16 +75,17 @@ class Linear(Layer):
         return plain(features(x, self.in_features, self.dtype, "in_features"))
 
     def _ready(self) -> Prepared:
-        """The weights in the backend's form, made anew when a parameter, the backend or its settings have changed."""
-        ready = self._prepared
-        if ready is None or ready.snapshot.seen is not CHANGES.latest:
+        """Return the weights in the backend's form."""
+        kept = self._prepared
+        if kept is None or kept.key[2].version is not VERSION.latest:
             weight, bias = self.weight, self.bias
 
             def make(backend: Backend) -> Any:
                 return backend.prepare_linear(weight.values, None if bias is None else bias.values)
 
             parameters = (weight,) if bias is None else (weight, bias)
-            self._prepared = ready = renewed(ready, self.backend, parameters, make)
+            self._prepared = kept = prepared(kept, self.backend, parameters, make)
+        ready: Prepared = kept.value
         return ready
 
     def _product(self, ready: Prepared, x: Array) -> Array:

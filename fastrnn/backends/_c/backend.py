@@ -17,8 +17,10 @@ from ..base import Backend, Run
 from ..structs import Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
 from .generate import generate
 from .library import (
+    NULL,
     aligned,
     ffi,
+    from_buffer,
     info,
     isa_names,
     lib,
@@ -75,15 +77,11 @@ class C(CLinear, CTraining, Backend):
         c_n = empty(call.c, dtype) if call.c else None
         c = empty(call.cells, dtype) if cell_states and call.c else None
         memory = aligned(call.tape) if training else None
-        lib.fastrnn_forward(
-            kernel.stack,
-            packed,
-            call.batch,
-            [inputs_fields(x, pointer(h0), pointer(c0))],
-            [[pointer(a) for a in (y, h_n, c_n, c)]],
-            pointer(memory),
-            take_workspace(call.workspace),
-        )
+        given = inputs_fields(x, NULL if h0 is None else from_buffer(h0), NULL if c0 is None else from_buffer(c0))
+        states = NULL if c_n is None else from_buffer(c_n), NULL if c is None else from_buffer(c)
+        output, tape = (from_buffer(y), from_buffer(h_n), *states), NULL if memory is None else from_buffer(memory)
+        workspace = take_workspace(call.workspace)
+        lib.fastrnn_forward(kernel.stack, packed, call.batch, [given], [output], tape, workspace)
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
     def run_of(self, prepared: Prepared, shape: tuple[int, ...]) -> Run:

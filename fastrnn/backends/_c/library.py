@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._core import checks
-from ..._core.cache import CHANGES
+from ..._core.cache import VERSION
 from ..._core.memory import empty
 from . import extension as c_extension
 
@@ -81,7 +81,7 @@ def set_isa(name: str | None) -> None:
     if name is not None:
         checks.choice("isa", name, isa_names())
     settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
-    CHANGES.note()
+    VERSION.increment()
 
 
 def info() -> dict[str, Any]:

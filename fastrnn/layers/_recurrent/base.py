@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ... import backends, init
 from ..._core import checks
-from ..._core.cache import CHANGES
+from ..._core.cache import VERSION
 from ..._core.parameter import GradientLock, Parameter
 from ..._stack_validation import check_lengths
 from ...backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
@@ -242,12 +242,12 @@ class Recurrent(PartsLayer):
 
         Written out in one piece: a small layer's step takes as long as some forty lines of Python.
         """
-        ready, dtype, array = self.stack._prepared, self._dtype, np.ndarray
-        if ready is None or ready.snapshot.seen is not CHANGES.latest:
+        kept, dtype, array = self.stack._prepared, self._dtype, np.ndarray
+        if kept is None or kept.key[2].version is not VERSION.latest:
             return None
         if not (type(x) is array and x.ndim == 3 and x.dtype == dtype and x.flags.c_contiguous):
             return None
-        sized = ready.runs.get(x.shape)
+        sized = kept.value.runs.get(x.shape)
         if sized is None:
             return None
         run, h_shape, c_shape = sized

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._core.cache import CHANGES
+from ..._core.cache import VERSION, Cached
 from ...backends.base import Backend
 from ...backends.structs import Gradients, Inputs, OutputGradients, Outputs, StackSpec
 from ...functional import USED_TAPE
 from ..dropout import Backward, dropout_forward
 from .merge_and_dropout import Around, merged
 from .part import Part
-from .prepared import Prepared, renewed
+from .prepared import Prepared, prepared
 
 Array = NDArray[Any]
 
@@ -41,14 +41,11 @@ class StackTape:
 
 
 class PartStack:
-    """Parts that a backend runs as one. The prepared form is kept until a parameter or the backend changes.
-
-    Two threads that find it out of date at once both make it, and either result serves.
-    """
+    """Parts that a backend runs as one. The prepared form is kept until a parameter or the backend changes."""
 
     def __init__(self, spec: StackSpec, parts: Sequence[Part]) -> None:
         self.spec, self.parts = spec, list(parts)
-        self._prepared: Prepared | None = None
+        self._prepared: Cached | None = None
         self._layers: list[PartStack] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,10 +53,11 @@ class PartStack:
 
     def prepared(self, backend: str | None) -> Prepared:
         """Return the weights in the backend's form, made anew if need be. Raises ValueError for a wrong shape."""
-        ready = self._prepared
-        if ready is None or ready.snapshot.seen is not CHANGES.latest:
+        kept = self._prepared
+        if kept is None or kept.key[2].version is not VERSION.latest:
             parameters = tuple(chain.from_iterable(part.all_parameters() for part in self.parts))
-            self._prepared = ready = renewed(ready, backend, parameters, self._prepare)
+            self._prepared = kept = prepared(kept, backend, parameters, self._prepare)
+        ready: Prepared = kept.value
         return ready
 
     def _prepare(self, backend: Backend) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._core import checks
-from ..._core.cache import CHANGES
+from ..._core.cache import VERSION
 from .axis_order import LAYOUTS
 from .inputs import is_ids
 
@@ -33,7 +33,7 @@ class Stepper:
     for a wrong x, ValueError for a bidirectional layer, whose reverse direction would have to begin at the end.
     """
 
-    __slots__ = ("_c", "_dtype", "_h", "_ids", "_layer", "_ready", "_seen", "_stepped", "_stream", "_x", "_y")
+    __slots__ = ("_c", "_dtype", "_h", "_ids", "_layer", "_ready", "_stepped", "_stream", "_version", "_x", "_y")
 
     def __init__(self, layer: Recurrent, state: State = None) -> None:
         if layer.bidirectional:
@@ -67,7 +67,7 @@ class Stepper:
 
     def __call__(self, x: Array | int) -> Array:
         """y of the next step."""
-        if self._seen is not CHANGES.latest:
+        if self._version is not VERSION.latest:
             self._renew()
         if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._x and not self._ids:
             y = np.empty(self._y, self._dtype)
@@ -110,15 +110,15 @@ class Stepper:
 
     def _begin(self) -> None:
         """A stream of the backend in use, from _h and _c."""
-        self._seen, self._ready = CHANGES.latest, self._layer.stack.prepared(self._layer.backend)
+        self._version, self._ready = VERSION.latest, self._layer.stack.prepared(self._layer.backend)
         self._stream = self._ready.backend.stream(self._ready.content, self._ids, self._h, self._c)
         self._stepped = False
 
     def _renew(self) -> None:
         """Something has changed somewhere: begin anew if the layer's weights or the backend have."""
-        seen, ready = CHANGES.latest, self._layer.stack.prepared(self._layer.backend)
+        version, ready = VERSION.latest, self._layer.stack.prepared(self._layer.backend)
         if ready is self._ready:
-            self._seen = seen
+            self._version = version
             return
         self._fetch()
         self._begin()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import backends
+from ..._core.cache import Cached, cached
 from ...backends.base import Backend
 from ...backends.structs import TrainedModel
 
@@ -16,8 +17,7 @@ class Learner:
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        # What the content was made from, and the content: set at once, as another thread may look in between.
-        self._kept: tuple[Any, Any] = None, None
+        self._kept: Cached | None = None
 
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
         return Learner, ()  # a copy of a model prepares its own
@@ -27,11 +27,7 @@ class Learner:
 
         The caller holds the locks of the layers, so that no other thread makes other gradients meanwhile.
         """
-        backend, now = backends.present(name)
-        made_from, content = self._kept
-        if made_from != now:
-            model()  # makes gradients where there are none, which is a change
-            backend, now = backends.present(name)
-            content = backend.prepare_model(model())
-            self._kept = now, content
-        return backend, content
+        key = backends.arrays_key(name)
+        backend = key[0]
+        self._kept = kept = cached(self._kept, key, lambda: backend.prepare_model(model()))
+        return backend, kept.value
