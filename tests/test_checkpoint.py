@@ -142,7 +142,7 @@ def test_another_architecture_is_told_with_all_its_faults(saved):
 def test_a_state_that_cannot_be_saved_leaves_the_old_file(saved):
     path, params, optimizer, _ = saved
     before = path.read_bytes()
-    with pytest.raises(TypeError, match="JSON-able but for its 'arrays', got float64 array"):
+    with pytest.raises(TypeError, match="JSON-able except for its 'arrays', got float64 array"):
         checkpoint.save(path, weights(params), optimizer, {"task": {"h": np.zeros(3)}})
     with pytest.raises(TypeError, match=r"'state\.h' must be of float"):
         checkpoint.save(path, weights(params), optimizer, {"arrays": {"h": np.array(["text"])}})

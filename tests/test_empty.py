@@ -358,5 +358,5 @@ def test_evaluate_predict_and_fit_pass_over_sequences_of_no_steps():
 
 
 def test_nothing_but_sequences_of_no_steps_cannot_be_learnt():
-    with pytest.raises(ValueError, match="targets must hold some that count, got sequences of no steps alone"):
+    with pytest.raises(ValueError, match="targets must hold at least one step, got only empty sequences"):
         fastrnn.fit(_tagger(), Examples([np.zeros(0, int)] * 2, [np.zeros(0, int)] * 2))

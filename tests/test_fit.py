@@ -239,9 +239,9 @@ class TestBadInput:
                 "loss must be a single one for a model of one output, got 2",
             ),
             ({"metrics": "f1"}, ValueError, "metrics must be one of 'accuracy'"),
-            ({"metrics": ["accuracy", "accuracy"]}, ValueError, "metrics must have names of their own, got 'accuracy'"),
-            ({"metrics": {"loss_0": "accuracy"}}, ValueError, "metrics must have names of their own, got 'loss_0'"),
-            ({"metrics": {"loss_a": len}}, ValueError, "metrics must have names of their own, got 'loss_a'"),
+            ({"metrics": ["accuracy", "accuracy"]}, ValueError, "metrics must have unique names, got 'accuracy'"),
+            ({"metrics": {"loss_0": "accuracy"}}, ValueError, "metrics must have unique names, got 'loss_0'"),
+            ({"metrics": {"loss_a": len}}, ValueError, "metrics must have unique names, got 'loss_a'"),
             ({"optimizer": "adagrad"}, ValueError, "optimizer must be one of 'sgd'"),
             ({"lr": -1.0}, ValueError, "lr must lie in"),
             ({"schedule": "linear"}, ValueError, "schedule must be one of"),
@@ -344,7 +344,7 @@ def test_a_task_says_its_figures_before_it_has_any():
     objective = Objective(("softmax_cross_entropy", "mean_squared_error"), ["mean_absolute_error"])
     task = ExamplesTask(TwoHeads(), data, data, objective, 1, 0)
     own = ("loss", "loss_0", "loss_1", "mean_absolute_error_0", "mean_absolute_error_1")
-    assert task.figure_names == (*own, *(f"val_{name}" for name in own), "lr")
+    assert task.metric_names == (*own, *(f"val_{name}" for name in own), "lr")
 
 
 class TestMethods:

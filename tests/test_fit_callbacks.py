@@ -145,7 +145,7 @@ class TestFiles:
         assert_same_weights(loaded.model.state_dict(), seen[0])
 
     def test_a_file_name_of_figures_that_there_are_not(self, tmp_path):
-        with pytest.raises(ValueError, match="filepath must have figures of these in it: epoch, loss, lr; got"):
+        with pytest.raises(ValueError, match="filepath must use only the names epoch, loss, lr, got"):
             fit(tagger(), tagged(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")])
 
 

@@ -175,7 +175,7 @@ class TestLossesThatAreNoNumbers:
 
     def test_targets_of_which_none_counts(self):
         data = Examples([[1, 2], [3], [4]], [[-100, -100], [-100], [0]])
-        with pytest.raises(ValueError, match="train targets must hold some that count, got -100 alone"):
+        with pytest.raises(ValueError, match="train targets must hold at least one class id, got only -100"):
             fit(tagger(), data[:2])
-        with pytest.raises(ValueError, match="validation targets must hold some that count"):
+        with pytest.raises(ValueError, match="validation targets must hold at least one class id"):
             fit(tagger(), data, validation=data[:2])

@@ -1,4 +1,4 @@
-"""Training: examples and :func:`fit`; the loop, its checkpoints, learning-rate schedules and callbacks."""
+"""Training: examples, :func:`fit`, the training loop, checkpoints, learning-rate schedules and callbacks."""
 
 from . import checkpoint, schedules
 from ._data.examples import Batch, Examples

@@ -1,16 +1,20 @@
-r"""What counting reaches: the held-out losses of a unigram and a bigram model of the same tokens.
-
-With n(w) occurrences of w among the N tokens trained on, V tokens in the vocabulary, n(v,w) occurrences of w after v, n(v)
-their sum over w, n1(·w) the number of different v that w follows, n1(v·) that of different w after v, n1(··) that of pairs:
+r"""Held-out losses of two models that only count tokens: a unigram and a bigram model.
 
 .. code-block:: text
 
     unigram    p(w)   = (n(w) + 1) / (N + V)                                      (Laplace)
     bigram     p(w|v) = max(n(v,w) - d, 0) / n(v) + d n1(v·) / n(v) q(w)          (Kneser & Ney 1995, interpolated)
+               p(w|v) = q(w)   if v never occurred
                q(w)   = max(n1(·w) - d, 0) / n1(··) + d m / n1(··) / V,   m = number of w with n1(·w) > 0
                d      = a / (a + 2 b) with a pairs that occur once and b that occur twice   (Chen & Goodman 1999)
 
-After a v that never occurred p(w|v) = q(w).
+    N          number of training tokens
+    V          number of tokens in the vocabulary
+    n(w)       number of times that w occurs
+    n(v,w)     number of times that w follows v; n(v) is the sum over w
+    n1(·w)     number of distinct v that w follows
+    n1(v·)     number of distinct w that follow v
+    n1(··)     number of distinct pairs
 """
 
 from __future__ import annotations
@@ -22,51 +26,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[Any]
-Loss = Callable[[Ids], NDArray[np.float64]]  # of pairs v V + w
+Loss = Callable[[Ids], NDArray[np.float64]]  # from pairs v V + w
 
-BLOCK = 1 << 21  # tokens that are counted at a time
-TABLE = 1 << 22  # pairs whose counts are kept in a table, whether they occur or not
+BLOCK = 1 << 21  # tokens counted at a time
+TABLE = 1 << 22  # largest number of possible pairs for which a full table of counts is allocated
 
 
 def baselines(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> dict[str, float]:
-    """The mean loss in nats per token of ``held_out`` under both models, counted on ``train``, by their names.
+    """Return the mean loss of ``held_out`` in nats per token under each model, counted on ``train``, by model name.
 
-    Both are arrays of ids in 0..V-1, ends included, which are gone through once. What comes before a first token is a token
-    of its own.
+    Both arguments yield arrays of ids in 0..V-1, ends included, and are iterated once. The beginning of an array counts as a
+    token of its own.
     """
     return baselines_of_pairs(*counted_pairs(train, V), held_out, V)
 
 
 def baselines_of_pairs(pairs: Ids, counts: Ids, held_out: Iterable[Ids], V: int) -> dict[str, float]:
-    """Return :func:`baselines`, given how often (``counts``) each of the ascending ``pairs`` v V + w is trained on.
+    """Return :func:`baselines` from the training ``counts`` of the ascending ``pairs`` v V + w.
 
-    v = V stands for what comes before a first token.
+    v = V stands for the beginning of an array.
     """
     losses = {"unigram": _unigram(pairs, counts, V), "bigram": _bigram(pairs, counts, V)}
     sums, tokens = dict.fromkeys(losses, 0.0), 0
-    for asked in _pairs(held_out, V):
-        tokens += len(asked)
+    for block in _pairs(held_out, V):
+        tokens += len(block)
         for name, loss in losses.items():
-            sums[name] += float(loss(asked).sum())
+            sums[name] += float(loss(block).sum())
     return {name: total / tokens for name, total in sums.items()}
 
 
 def unigram(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> NDArray[np.float64]:
-    """``-log p(w)`` of each held-out token."""
+    """Return ``-log p(w)`` of each held-out token."""
     loss = _unigram(*counted_pairs(train, V), V)
-    return np.concatenate([loss(asked) for asked in _pairs(held_out, V)])
+    return np.concatenate([loss(block) for block in _pairs(held_out, V)])
 
 
 def bigram(train: Iterable[Ids], held_out: Iterable[Ids], V: int) -> NDArray[np.float64]:
-    """``-log p(w|v)`` of each held-out token."""
+    """Return ``-log p(w|v)`` of each held-out token."""
     loss = _bigram(*counted_pairs(train, V), V)
-    return np.concatenate([loss(asked) for asked in _pairs(held_out, V)])
+    return np.concatenate([loss(block) for block in _pairs(held_out, V)])
 
 
 def _unigram(pairs: Ids, counts: Ids, V: int) -> Loss:
     each = np.bincount(pairs % V, counts, V)
     p = (each + 1) / (each.sum() + V)
-    return lambda asked: -np.log(p[asked % V])
+    return lambda block: -np.log(p[block % V])
 
 
 def _bigram(pairs: Ids, counts: Ids, V: int) -> Loss:
@@ -77,12 +81,12 @@ def _bigram(pairs: Ids, counts: Ids, V: int) -> Loss:
     preceding = np.bincount(after, minlength=V)
     q = (np.maximum(preceding - d, 0) + d * np.count_nonzero(preceding) / V) / len(pairs)
 
-    def loss(asked: Ids) -> NDArray[np.float64]:
-        v, w = np.divmod(asked, V)
-        place = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-        count = np.where(pairs[place] == asked, counts[place], 0)
-        seen = np.maximum(total[v], 1)
-        p = np.where(total[v] > 0, (np.maximum(count - d, 0) + d * followers[v] * q[w]) / seen, q[w])
+    def loss(block: Ids) -> NDArray[np.float64]:
+        v, w = np.divmod(block, V)
+        place = np.minimum(np.searchsorted(pairs, block), len(pairs) - 1)
+        count = np.where(pairs[place] == block, counts[place], 0)
+        n_v = np.maximum(total[v], 1)
+        p = np.where(total[v] > 0, (np.maximum(count - d, 0) + d * followers[v] * q[w]) / n_v, q[w])
         losses: NDArray[np.float64] = -np.log(p)
         return losses
 
@@ -90,13 +94,13 @@ def _bigram(pairs: Ids, counts: Ids, V: int) -> Loss:
 
 
 def _discount(counts: NDArray[Any]) -> float:
-    """d; 0.75 where no pair occurs exactly twice, or none once, and the formula has nothing to go by."""
+    """Return the discount d; 0.75 if no pair occurs exactly once or none exactly twice, because the formula needs both."""
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     return once / (once + 2 * twice) if once and twice else 0.75
 
 
 def counted_pairs(sequences: Iterable[Ids], V: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different pairs v V + w in ascending order, and how often each occurs; before the first token is v = V."""
+    """Return the distinct pairs v V + w in ascending order, and the count of each; v = V before the first token."""
     if V * (V + 1) <= TABLE:
         table = np.zeros(V * (V + 1), np.int64)
         for block in _pairs(sequences, V):
@@ -113,7 +117,7 @@ def counted_pairs(sequences: Iterable[Ids], V: int) -> tuple[NDArray[np.int64], 
 
 
 def _pairs(sequences: Iterable[Ids], V: int) -> Iterator[NDArray[np.int64]]:
-    """v V + w for every w after its v, a block at a time; before the first is v = V."""
+    """Yield v V + w for every w that follows v, one block at a time; v = V before the first token."""
     parts: list[tuple[int, Ids]] = []
     size = 0
     for ids in sequences:

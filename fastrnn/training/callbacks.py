@@ -1,4 +1,4 @@
-"""What a run shows while it goes: progress bars and a loss curve. They do without their library and say so once."""
+"""Progress bars and the loss curve of a run. If the library for one is missing, a notice says so once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .loop import Trainer
     from .task import LoopConfig
 
-REFRESH_SECONDS = 0.1  # of the bar
-LINE_SECONDS = 10.0  # where there is no bar
-REDRAW_SECONDS = 30.0
-SMOOTHING = 0.95  # of the loss that the bar shows: about the mean of the last 20 steps
+REFRESH_SECONDS = 0.1  # between two updates of the bar
+LINE_SECONDS = 10.0  # between two lines if there is no bar
+REDRAW_SECONDS = 30.0  # between two drawings of the loss curve
+SMOOTHING = 0.95  # of the displayed loss, which is about the mean of the last 20 steps
 
 
 def _missing(what: str, package: str) -> None:
@@ -34,14 +34,14 @@ def _missing(what: str, package: str) -> None:
 
 
 def _clock(seconds: float) -> str:
-    """h:mm:ss or m:ss."""
+    """Format seconds as h:mm:ss or m:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _short(number: float) -> str:
-    """Three digits or a few more: 950, 24.3k, 1.2M."""
+    """Format a number with a unit and few digits: 950, 24.3k, 1.2M."""
     for limit, unit in ((1e6, "M"), (1e3, "k")):
         if number >= limit:
             return f"{number / limit:.1f}{unit}"
@@ -49,12 +49,12 @@ def _short(number: float) -> str:
 
 
 class ProgressBar:
-    """A bar on a terminal, elsewhere a line every ten seconds, and a line for each evaluation; all to stdout.
+    """Progress bar, and one line for each evaluation, on standard output.
 
-    The bar, or the line in its place, has the loss, the learning rate and the time left, by steps or by the time limit,
-    whichever ends first. The line for an evaluation has all metrics, and a star where ``val_loss`` is the best so far.
-    ``print`` may be used while the bar is up. Without rich there is no bar. Without a standard output, as in a service,
-    nothing is shown.
+    The bar shows the loss, the learning rate and the time left, by steps or by the time limit, whichever ends first. If
+    standard output is not a terminal or rich is not installed, a line every ten seconds takes the place of the bar. The line
+    for an evaluation has all metrics, and a star if ``val_loss`` is the best so far. ``print`` may be used while the bar is
+    shown. A process without standard output, such as a service, shows nothing.
     """
 
     config: LoopConfig
@@ -68,12 +68,12 @@ class ProgressBar:
         self._said = time.perf_counter()
 
     def on_begin(self, trainer: Trainer) -> None:
-        """Take the run's limits, and start anew."""
+        """Read the run's limits and reset the displayed loss."""
         self.config = trainer.config
         self._first, self._loss, self._said = None, math.nan, time.perf_counter()
 
     def on_step(self, info: Info) -> None:
-        """Move the bar, or say where the run is."""
+        """Update the bar, or print a line if one is due."""
         self._first = self._first or info
         fresh = math.isnan(self._loss)
         self._loss = info.train_loss if fresh else SMOOTHING * self._loss + (1 - SMOOTHING) * info.train_loss
@@ -85,11 +85,11 @@ class ProgressBar:
             self._say(self._text(info) + self._time_left(info))
 
     def on_eval(self, info: Info) -> None:
-        """Print the evaluation's line."""
+        """Print the line for an evaluation."""
         self._say(self._line(info))
 
     def on_end(self, info: Info) -> None:
-        """Take the bar down."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -112,7 +112,7 @@ class ProgressBar:
         self._bar_wanted = self._bar is not None
 
     def _done(self, info: Info) -> float:
-        """The part of the run that is over, 0..1."""
+        """Return the completed share of the run, 0..1."""
         by_time = info.seconds / self.config.max_seconds if self.config.max_seconds else 0.0
         by_steps = info.step / self.config.max_steps if self.config.max_steps else 0.0
         return min(1.0, max(by_steps, by_time))
@@ -131,7 +131,7 @@ class ProgressBar:
         return f"epoch {epoch:>{len(str(last))}}/{last}"
 
     def _text(self, info: Info) -> str:
-        """What stands beside the bar."""
+        """Return the text next to the bar."""
         every = self.config.eval_every
         place = f"step {info.step}"
         if every is not None:
@@ -139,16 +139,16 @@ class ProgressBar:
         return f"{place}  loss {self._loss:.4f}  lr {info.lr:.1e}"
 
     def _line(self, info: Info) -> str:
-        """An evaluation in words."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in info.metrics.items() if name != "lr")
+        """Return the line for an evaluation."""
+        values = "  ".join(f"{name} {value:.4f}" for name, value in info.metrics.items() if name != "lr")
         star = " *" if info.improved else ""
-        return f"{self._epochs(info.epoch)} {_clock(info.seconds):>6}  {figures}  lr {info.lr:.1e}{star}"
+        return f"{self._epochs(info.epoch)} {_clock(info.seconds):>6}  {values}  lr {info.lr:.1e}{star}"
 
 
 class Progress(ProgressBar):
-    """A :class:`ProgressBar` for language models: losses in nats and on another ``scale`` per ``unit``, and the speed.
+    """Progress bar for language models: losses per ``unit`` in nats and on a second ``scale``, and the speed.
 
-    Its lines have 80 columns or so; a star marks the best evaluation so far.
+    Lines are about 80 columns wide; a star marks the best evaluation so far.
     """
 
     def __init__(self, config: LoopConfig, unit: str = "char", scale: plots.Scale = plots.BITS) -> None:
@@ -172,10 +172,10 @@ class Progress(ProgressBar):
 
 
 class LossCurve:
-    """Draws a run's ``metrics.csv`` as a PNG: at evaluations, at most twice a minute, and at the end.
+    """Callback that draws a run's ``metrics.csv`` as a PNG, at most twice a minute and once at the end.
 
-    ``baselines`` are losses by name, to compare with. A picture is not worth a run: without matplotlib, or when it cannot be
-    written, a notice says so once.
+    ``baselines`` are losses by name, drawn for comparison. If matplotlib is missing or the file cannot be written, a notice
+    says so once and the run continues.
     """
 
     def __init__(
@@ -192,16 +192,16 @@ class LossCurve:
         self._wanted = True
 
     def on_eval(self, info: Info) -> None:
-        """Draw, when the last picture is old enough."""
+        """Draw if the last picture is old enough."""
         if time.perf_counter() - self._drawn >= REDRAW_SECONDS:
             self.draw()
 
     def on_end(self, info: Info) -> None:
-        """Draw."""
+        """Draw the final picture."""
         self.draw()
 
     def draw(self) -> None:
-        """Draw the picture from the file as it is now; nothing when there is no evaluation yet."""
+        """Draw the evaluations in the file so far; do nothing if there are none."""
         if not self._wanted or not self.csv.exists():
             return
         try:

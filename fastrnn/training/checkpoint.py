@@ -1,8 +1,8 @@
-"""Checkpoints: all that a run needs to go on, in one safetensors file that is written atomically.
+"""Checkpoints: everything that a run needs to continue, in one safetensors file that is written atomically.
 
-The file's arrays are the model's (``model.<name>``), the optimiser's (``optimizer.<name>``) and the state's
-(``state.<name>``); its metadata holds one JSON text under ``fastrnn_checkpoint``: format, version, the optimiser's
-name and scalars, and the rest of the state. Nothing is pickled.
+The arrays belong to the model (``model.<name>``), the optimiser (``optimizer.<name>``) and the state (``state.<name>``).
+The metadata holds one JSON text under ``fastrnn_checkpoint``: version, the optimiser's name and scalars, and the rest of
+the state. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ VERSION = 1
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint, is damaged, or does not fit; the message names the file and the fault."""
+    """Error for a file that is damaged, not a checkpoint, or for another model; names the file and the fault."""
 
 
 class HasState(Protocol):
-    """What is saved of an optimiser: see :class:`fastrnn.optim.Optimizer`."""
+    """Protocol of an optimiser that can be saved, such as :class:`fastrnn.optim.Optimizer`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """``name``, ``scalars`` and ``arrays``."""
+        """Return ``name``, ``scalars`` and ``arrays``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The content of a checkpoint file.
+    """Content of a checkpoint file.
 
-    ``model``: arrays by parameter name; ``optimizer``: as its ``state_dict()``; ``state``: as given to :func:`save`.
+    ``model`` holds arrays by parameter name, ``optimizer`` is the optimiser's ``state_dict()``, and ``state`` is the state
+    that was given to :func:`save`.
     """
 
     model: dict[str, Array]
@@ -52,10 +53,10 @@ class Checkpoint:
 
 
 def save(path: PathLike, model_arrays: Mapping[str, Array], optimizer: HasState, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, all or nothing: the file that was there stays whole until the new one is complete.
+    """Write a checkpoint atomically: an existing file stays whole until the new one is complete.
 
-    ``state`` is JSON-able but for arrays (of NumPy) by name under its key ``"arrays"``. Raises OSError naming the file,
-    TypeError for what is neither JSON-able nor an array.
+    ``state`` must be serialisable as JSON, except for NumPy arrays by name under its key ``"arrays"``. Raises OSError naming
+    the file, and TypeError for any other value.
     """
     optimizer_state = optimizer.state_dict()
     rest = {key: value for key, value in state.items() if key != "arrays"}
@@ -70,17 +71,17 @@ def save(path: PathLike, model_arrays: Mapping[str, Array], optimizer: HasState,
 
 
 def _plain(value: object) -> object:
-    """NumPy's scalars as Python's, for JSON."""
+    """Convert a NumPy scalar to a Python one, for JSON."""
     if isinstance(value, (np.integer, np.floating, np.bool_)):
         return value.item()
-    raise TypeError(f"the state must be JSON-able but for its 'arrays', got {describe(value)}")
+    raise TypeError(f"the state must be JSON-able except for its 'arrays', got {describe(value)}")
 
 
 def load(path: PathLike) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises OSError when the file cannot be opened, :class:`CheckpointError` when it is truncated, no checkpoint of
-    fastrnn, of a version that this fastrnn does not know, or when its weights are not finite.
+    Raises OSError if the file cannot be opened. Raises :class:`CheckpointError` if it is truncated, not a fastrnn checkpoint
+    or of an unknown version, or if its weights are not finite.
     """
     try:
         arrays, metadata = load_arrays(path)
@@ -104,7 +105,7 @@ def load(path: PathLike) -> Checkpoint:
 
 
 def check_fits(path: PathLike, arrays: Mapping[str, Array], named_params: Iterable[tuple[str, Parameter]]) -> None:
-    """Raise :class:`CheckpointError`, naming all faults, when a checkpoint's weights are not of these parameters."""
+    """Raise :class:`CheckpointError`, naming all differences, if a checkpoint's weights do not match these parameters."""
     params = dict(named_params)
     faults = [f"{name} is missing" for name in params if name not in arrays]
     faults += [f"{name} is unexpected" for name in arrays if name not in params]
@@ -120,7 +121,7 @@ def _header(path: PathLike, metadata: Mapping[str, str]) -> dict[str, Any]:
     if KEY not in metadata:
         raise CheckpointError(f"{path} is not a fastrnn checkpoint: it is a safetensors file without {KEY!r}")
     try:
-        header = parse(metadata[KEY], nonfinite=True)  # a loss that is not known yet is NaN or infinity
+        header = parse(metadata[KEY], nonfinite=True)  # because a loss that is not known yet is NaN or infinity
     except JsonError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if not isinstance(header, dict) or "version" not in header:

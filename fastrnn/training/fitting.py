@@ -1,4 +1,4 @@
-"""``fit``: a model trained on examples, epoch by epoch, by the training loop."""
+"""The function :func:`fit`, which trains a model on examples, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ DEFAULT_LR = 1e-3
 
 
 class ExamplesTask(ModelTask):
-    """A model with its examples; a :class:`fastrnn.training.Task`.
+    """Training task of a model and its examples; a :class:`fastrnn.training.Task`.
 
-    Epoch e (from 0) goes through ``train.batches(batch_size, numpy.random.default_rng([seed, e]))``; the model's
-    dropout draws from one generator, whose state is saved with the position.
+    Epoch e (from 0) reads ``train.batches(batch_size, numpy.random.default_rng([seed, e]))``. The model's dropout draws from
+    one generator, whose state is saved with the position.
     """
 
     def __init__(
@@ -53,27 +53,27 @@ class ExamplesTask(ModelTask):
         self.seed = checks.positive_int("seed", seed, smallest=0)
         super().__init__(model, np.random.default_rng(seed))
         self.objective, self.train, self.validation = objective, train, validation
-        self.lr = lr  # that a run began with; None where it is the business of an optimizer that was given
+        self.lr = lr  # at the start of the run; None if the caller passed an optimizer, which has its own
         self.steps_per_epoch = -(-len(train) // self.batch_size)
-        self._position = 0  # batches given so far
-        self._order: tuple[int, list[Any]] = (-1, [])  # the epoch that is shuffled, and its batches
+        self._position = 0  # batches returned so far
+        self._order: tuple[int, list[Any]] = (-1, [])  # an epoch and its shuffled batches
         self._means = Means()
-        self._backward_options: dict[str, bool] | None = None  # not known before the first step
+        self._backward_options: dict[str, bool] | None = None  # unknown before the first step
 
     @property
-    def figure_names(self) -> tuple[str, ...]:
-        """The names of all figures that an evaluation has."""
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of all metrics of an evaluation."""
         names = self.objective.names(self.train)
         held_out = [f"val_{name}" for name in names] if self.validation is not None else []
         return (*names, *held_out, "lr")
 
     def train_step(self) -> tuple[float, int]:
-        """Forward and backward over the next batch: the mean loss, and how many positions counted."""
+        """Run forward and backward on the next batch; return the mean loss and the number of unmasked positions."""
         batch = self._next()
         outputs, backward = self.model.forward(*batch.inputs, **keywords(self.model, batch))
         if self._backward_options is None:
             self._check_targets(outputs)
-            # Nobody wants the inputs' gradients: a backward that can leave them out is told to.
+            # Skip the gradients of the inputs where the model can, because nothing uses them.
             self._backward_options = {"need_dx": False} if "need_dx" in signature(backward).parameters else {}
         value, gradients, count = self.objective(outputs, batch, self._means)
         backward(*gradients, **self._backward_options)
@@ -94,20 +94,20 @@ class ExamplesTask(ModelTask):
                 check_class_ids(examples, outputs, self.objective.loss, name)
 
     def evaluate(self) -> dict[str, float]:
-        """The figures of the epoch as it was trained, and with ``val_`` before them those of the examples held out."""
-        figures = self.objective.figures(self._means)
+        """Return the metrics of the epoch's training steps, and those of the validation examples under ``val_<name>``."""
+        values = self.objective.values(self._means)
         if self.validation is not None:
             means = measure("validation", self.model, self.validation, self.objective, self.batch_size)
-            figures |= self.objective.figures(means, "val_")
-        return figures
+            values |= self.objective.values(means, "val_")
+        return values
 
     @cached_property
     def _checksum(self) -> list[int]:
-        """By which the examples to train on are known again."""
+        """The checksum of each field of the training examples, by which a resumed run recognises them."""
         return [field.checksum() for field in (*self.train.inputs, *self.train.targets)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Position, random state, the sums of the epoch, and what a run must keep to."""
+        """Return the position, the random state, the epoch's sums, and the settings that a resumed run must repeat."""
         return {
             "position": self._position,
             **super().state_dict(),
@@ -119,7 +119,7 @@ class ExamplesTask(ModelTask):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken. Raises KeyError or ValueError for another run's."""
+        """Continue from a :meth:`state_dict`. Raises KeyError or ValueError if it belongs to another run."""
         for name, mine in (("seed", self.seed), ("batch_size", self.batch_size), ("examples", len(self.train))):
             if state[name] != mine:
                 raise ValueError(f"{name} was {state[name]} and is {mine}")
@@ -154,35 +154,74 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
 ) -> History:
-    """Train a model on examples; what each epoch came to, ``history["loss"]``, ``["val_loss"]`` and so on, is returned.
+    """Train a model in place on examples and return the metrics of each epoch.
 
-    ``loss``
+    Epoch e (from 0) reads ``train.batches(batch_size, numpy.random.default_rng([seed, e]))``, and the model's dropout draws
+    from ``numpy.random.default_rng(seed)``, so the same seed gives the same bits. Ctrl-C ends the run after the current
+    step.
+
+    Parameters
+    ----------
+    model
+        Any layer.
+    train, validation
+        The examples to train on, and those to evaluate after each epoch.
+    loss
         ``"softmax_cross_entropy"``, ``"sigmoid_binary_cross_entropy"``, ``"mean_squared_error"``, or a function
-        ``loss(outputs, targets, mask) -> (mean, gradient)``. For a model of several outputs a tuple, one for each, or
-        one name for all; their sum, with ``loss_weights``, is the loss. Padding never counts.
-    ``metrics``
-        ``"accuracy"``, ``"binary_accuracy"``, ``"mean_absolute_error"`` or functions ``metric(outputs, targets, mask)
-        -> mean``, or functions by name. Means over batches are weighted by what counts in each.
-    ``optimizer``, ``lr``, ``schedule``
-        ``"sgd"``, ``"rmsprop"``, ``"adam"`` or ``"adamw"`` with ``lr`` (1e-3), or an :class:`fastrnn.optim.Optimizer`
-        with its own. The rate is multiplied by a schedule of :mod:`fastrnn.training.schedules`, by name over all
-        steps or as a function.
-    ``callbacks``
-        :class:`EarlyStopping`, :class:`ReduceLROnPlateau`, :class:`ModelCheckpoint`, :class:`CSVLogger`,
+        ``loss(outputs, targets, mask) -> (mean, gradient)``. A model of several outputs takes a tuple, one loss for each, or
+        one name for all. Padding never counts.
+    metrics
+        ``"accuracy"``, ``"binary_accuracy"``, ``"mean_absolute_error"``, or functions
+        ``metric(outputs, targets, mask) -> mean``, or a dict of these by name. Means over batches are weighted by the number
+        of unmasked positions in each.
+    optimizer
+        ``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, or an :class:`fastrnn.optim.Optimizer` with its own learning rate.
+    lr
+        The learning rate of an optimiser given by name, 1e-3 by default.
+    schedule
+        A schedule of :mod:`fastrnn.training.schedules` that the rate is multiplied by: a name, over all steps, or a
+        function.
+    epochs, batch_size
+        The number of epochs, and of examples in a batch.
+    clip_norm, clip_value
+        The largest norm of all gradients together, and the largest absolute value of each; None does not clip.
+    loss_weights
+        The weight of each of several losses in their sum.
+    max_seconds
+        The time limit; None for none.
+    callbacks
+        :class:`EarlyStopping`, :class:`ReduceLROnPlateau`, :class:`ModelCheckpoint`, :class:`CSVLogger` or
         :class:`ProgressBar` of :mod:`fastrnn.training`, or your own: see :class:`fastrnn.training.Trainer`.
-    ``out``, ``resume``, ``overwrite``
-        A folder for ``last.safetensors`` and ``best.safetensors`` (of ``val_loss``), all that the run needs to go on, and
-        ``metrics.csv``, written after each epoch. With ``resume`` a run that is there goes on, bit for bit as if it had not
-        stopped, if it is of these examples, ``batch_size``, ``seed`` and ``lr``; with ``overwrite`` it gives way.
+    seed
+        The seed of all random numbers except the initial weights.
+    out
+        A folder. After each epoch the run writes ``metrics.csv``, ``last.safetensors`` and, if ``val_loss`` is the best so
+        far, ``best.safetensors``.
+    resume
+        Continue the run in ``out`` if there is one, bit for bit as if it had not stopped. It must have the same examples,
+        ``batch_size``, ``seed`` and ``lr``.
+    overwrite
+        Replace the run in ``out``.
 
-    The model is trained in place. Epoch e (from 0) is ``train.batches(batch_size, numpy.random.default_rng([seed,
-    e]))``, and the model's dropout draws from ``numpy.random.default_rng(seed)``: the same seed gives the same bits.
-    Ctrl-C ends the run after the step, and ``history.stopped`` is ``"interrupted"``. Raises TypeError or ValueError
-    naming the argument, :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight``,
-    FileExistsError when ``out`` holds another run, OSError.
+    Returns
+    -------
+    History
+        ``history["loss"]``, ``history["val_loss"]`` and so on, one value per epoch. ``history.stopped`` is
+        ``"interrupted"`` after Ctrl-C.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is wrong; the message names it.
+    NonFiniteLoss, NonFiniteGradient, NonFiniteWeight
+        Training diverged; see :mod:`fastrnn.optim`.
+    FileExistsError
+        ``out`` holds another run.
+    OSError
+        ``out`` cannot be written.
     """
     if checks.flag("resume", resume) and checks.flag("overwrite", overwrite):
-        raise ValueError("resume and overwrite must not both be True: a run that is there goes on or gives way")
+        raise ValueError("resume and overwrite must not both be True: an existing run is continued or replaced")
     callbacks = listeners.checked(callbacks)
     train = laid_out("train", train, model)
     validation = None if validation is None else laid_out("validation", validation, model)
@@ -220,7 +259,7 @@ def fit(
 def _optimizer(model: Layer, optimizer: Any, lr: float | None) -> optim.Optimizer:
     if isinstance(optimizer, optim.Optimizer):
         if lr is not None:
-            raise ValueError(f"lr must be given to the optimizer itself, got lr={lr} beside {type(optimizer).__name__}")
+            raise ValueError(f"lr must be given to the optimizer itself, got lr={lr} and {type(optimizer).__name__}")
         return optimizer
     name = checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
     made: optim.Optimizer = OPTIMIZERS[name](model.named_parameters(), lr=DEFAULT_LR if lr is None else lr)

@@ -1,4 +1,4 @@
-"""The figures of a run, evaluation by evaluation: in memory, and as a CSV file."""
+"""The metrics of each evaluation of a run, in memory and as a CSV file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class History(Mapping[str, list[float]]):
-    """A callback that keeps what each epoch came to, as Keras' History; :func:`fastrnn.fit` returns it.
+    """Callback that records the metrics of each epoch, like Keras' History; :func:`fastrnn.fit` returns it.
 
-    ``history`` maps ``loss``, ``val_loss``, ``lr`` and each metric to a list with one figure an epoch; ``epoch`` has
-    their numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``, and ``dict(history)`` a
-    copy of it. After the run ``stopped`` says how it ended (see :class:`Result`), ``step`` and ``seconds`` how far it went.
-    They go on with a run that is resumed.
+    ``history`` maps ``loss``, ``val_loss``, ``lr`` and each metric to a list with one value per epoch. ``epoch`` lists the
+    epoch numbers, from 1. ``history["loss"]`` is short for ``history.history["loss"]``, and ``dict(history)`` is a copy.
+    After the run, ``stopped`` says how it ended (see :class:`Result`), and ``step`` and ``seconds`` how far it went. A
+    resumed run extends the record.
     """
 
     def __init__(self) -> None:
@@ -42,13 +42,13 @@ class History(Mapping[str, list[float]]):
         return len(self.history)
 
     def on_begin(self, trainer: Trainer) -> None:
-        """Forget another run."""
+        """Clear the record of a previous run."""
         if trainer.state.step == 0:
             self.history, self.epoch = {}, []
         self.stopped = None
 
     def on_metrics(self, info: Info) -> None:
-        """One more row; NaN where a figure is new, or missing."""
+        """Add a row; NaN stands for a metric that is missing or was not there before."""
         for name in info.metrics:
             self.history.setdefault(name, [math.nan] * len(self.epoch))
         self.epoch.append(info.epoch)
@@ -56,15 +56,15 @@ class History(Mapping[str, list[float]]):
             values.append(float(info.metrics.get(name, math.nan)))
 
     def on_end(self, info: Info) -> None:
-        """Note how it ended."""
+        """Record how the run ended."""
         self.stopped, self.step, self.seconds = info.stopped, info.step, info.seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows."""
+        """Return the rows."""
         return {"history": {name: list(values) for name, values in self.history.items()}, "epoch": list(self.epoch)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`'s rows."""
+        """Restore the rows of :meth:`state_dict`."""
         self.history = {name: list(values) for name, values in state["history"].items()}
         self.epoch = list(state["epoch"])
 
@@ -74,10 +74,10 @@ class History(Mapping[str, list[float]]):
 
 
 class CSVLogger(History):
-    """Writes the figures of all epochs to a CSV file: ``epoch``, then those of :class:`History`. As Keras' CSVLogger.
+    """Callback that writes the metrics of all epochs to a CSV file, like Keras' CSVLogger.
 
-    A file that is there gives way. It is written whole and atomically after every evaluation, so that a run that is resumed
-    goes on in it without a gap or a row twice. Raises OSError naming the file.
+    The columns are ``epoch`` and the metrics of :class:`History`. An existing file is replaced. The whole file is written
+    atomically after every evaluation, so a resumed run leaves no gap and repeats no row. Raises OSError naming the file.
     """
 
     def __init__(self, filename: PathLike, separator: str = ",") -> None:
@@ -88,7 +88,7 @@ class CSVLogger(History):
         self.separator = separator
 
     def on_metrics(self, info: Info) -> None:
-        """One more row, in the file too."""
+        """Add a row and write the file."""
         super().on_metrics(info)
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.separator, lineterminator="\n")

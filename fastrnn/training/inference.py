@@ -1,4 +1,4 @@
-"""A model over examples: its figures, and its outputs in their order."""
+"""Evaluation of a model on examples, and its predictions for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def measure(name: str, model: Layer, examples: Examples, objective: Objective, batch_size: int) -> Means:
-    """The losses and metrics of all examples, those of like length together."""
+    """Return the losses and metrics of all examples, batched by similar length; ``name`` is the argument in errors."""
     means, checked = Means(), False
     for batch in examples.batches(batch_size, by_length=True):
         outputs = model(*batch.inputs, **keywords(model, batch))
@@ -40,24 +40,29 @@ def evaluate(
     loss_weights: Sequence[float] | None = None,
     batch_size: int = 64,
 ) -> dict[str, float]:
-    """The loss, and metrics by name, over all examples: means over all that counts, whatever the batches.
+    """Return the loss and the metrics, by name, as means over all unmasked positions of the examples.
 
-    ``loss``, ``metrics`` and ``loss_weights`` as in :func:`fastrnn.fit`. Raises TypeError or ValueError naming the argument.
+    ``loss``, ``metrics`` and ``loss_weights`` are those of :func:`fastrnn.fit`. ``batch_size`` does not change the result.
+    Raises TypeError or ValueError naming the argument.
     """
     examples = laid_out("examples", examples, model)
     objective = Objective(loss, metrics, loss_weights)
     check_steps("examples", model, examples, objective.loss)
-    return objective.figures(measure("examples", model, examples, objective, batch_size))
+    return objective.values(measure("examples", model, examples, objective, batch_size))
 
 
 def predict(model: Layer, examples: Examples, batch_size: int = 64) -> Any:
-    """The model's outputs for each example, in the examples' order.
+    """Return the model's outputs for each example, in the order of the examples.
 
-    An output ``[B, ...]`` comes as an array ``[N, ...]``, one over time, ``[T, B, ...]`` or with ``batch_first`` ``[B, T,
-    ...]``, as a list of N arrays ``[T_i, ...]`` without padding, or as an array ``[N, T, ...]`` where the inputs were one;
-    any other ``[A, B, ...]``, such as a final state, as an array ``[N, A, ...]``. Several outputs come in tuples, nested as
-    the model's. Which axis is time, the model's shapes say, and of a layer that cannot be asked a few trials, in which an A
-    that is the length of *all* sequences passes for time. Raises TypeError or ValueError naming the argument.
+    Several outputs come in tuples, nested as the model nests them. The shape of each follows from the model's output:
+
+    - ``[B, ...]`` becomes an array ``[N, ...]``.
+    - ``[T, B, ...]``, or ``[B, T, ...]`` with ``batch_first``, becomes a list of N arrays ``[T_i, ...]`` without padding. If
+      the inputs are arrays, it becomes an array ``[N, T, ...]``.
+    - Any other ``[A, B, ...]``, such as a final state, becomes an array ``[N, A, ...]``.
+
+    The model's shapes say which axis is time. For a layer that does not infer shapes, a few trial calls decide; in these an
+    A that equals the length of *all* sequences is taken for time. Raises TypeError or ValueError naming the argument.
     """
     examples = laid_out("examples", examples, model)
     specs = output_specs(model, examples)
@@ -66,15 +71,15 @@ def predict(model: Layer, examples: Examples, batch_size: int = 64) -> Any:
     for indices in examples.order(batch_size, by_length=True):
         batch = examples.batch(indices)
         outputs = model(*batch.inputs, **keywords(model, batch))
-        for kept, output, layout in zip(collected, flat(outputs), layouts, strict=True):
+        for parts, output, layout in zip(collected, flat(outputs), layouts, strict=True):
             for b, i in enumerate(indices.tolist()):
-                kept[i] = layout.example(output, b, i)
-    results = (kept if layout.ragged else np.stack(kept) for kept, layout in zip(collected, layouts, strict=True))
+                parts[i] = layout.example(output, b, i)
+    results = (parts if layout.ragged else np.stack(parts) for parts, layout in zip(collected, layouts, strict=True))
     return mapped(specs, lambda _: next(results))
 
 
 class _Layout:
-    """The places of the examples in an output of this spec, and their lengths. Raises TypeError for one without a batch."""
+    """Positions and lengths of the examples in an output of this spec. Raises TypeError if the spec has no batch axis."""
 
     def __init__(self, spec: Spec, examples: Examples) -> None:
         shape = spec.shape
@@ -87,7 +92,7 @@ class _Layout:
         self.ragged = self.lengths is not None and not stacked
 
     def example(self, output: Array, b: int, i: int) -> Array:
-        """Return example i, the b-th in its batch, without padding."""
+        """Return example i, which is the b-th in its batch, without padding."""
         one: Array = output[b] if self.rows else output[:, b]
         if self.lengths is not None:
             one = one[: self.lengths[i]]

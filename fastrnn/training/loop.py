@@ -1,4 +1,4 @@
-"""The training loop: steps, evaluations, checkpoints, and a resume bit for bit as if the run had never stopped."""
+"""The training loop: steps, evaluations and checkpoints. A resumed run gives the same bits as one that never stopped."""
 
 from __future__ import annotations
 
@@ -29,20 +29,26 @@ LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"
 
 
 class Trainer:
-    """Trains a task.
+    """Training loop of one task.
 
-    The learning rate of step s (from 0) is ``optimizer.lr`` as it was given, times ``schedule(s)``; a
-    :class:`schedules.TimedSchedule` also gets the share of ``max_seconds`` that is used. Every ``eval_every`` steps, and
-    when the steps or the time are used up, the task is evaluated, a row is added to ``out/metrics.csv``, and
-    ``out/last.safetensors`` (and ``out/best.safetensors`` when the loss improved) are written. A fresh run writes ``last``
-    before its first step, so that a folder that cannot be written shows at once. With ``out=None`` nothing is written.
+    The learning rate of step s (from 0) is ``optimizer.lr`` at the start of the run times ``schedule(s)``. A
+    :class:`schedules.TimedSchedule` also gets the share of ``max_seconds`` that has passed.
 
-    ``callbacks`` are objects with any of the methods ``on_begin(trainer)`` (before anything is done or written),
-    ``on_step(info)``, ``on_metrics(info)`` and ``on_eval(info)`` (of an evaluation: before and after the checkpoints
-    are written) and ``on_end(info)`` (however the training ends); ``info`` is an :class:`Info`. One that sets its
-    attribute ``stop_training`` ends the run. One with ``state_dict()`` and ``load_state_dict(state)``, as a task has,
-    is saved and goes on with the run; what it changes in ``on_metrics`` is in that evaluation's checkpoints.
-    Raises TypeError for one that has none of the methods.
+    The task is evaluated every ``eval_every`` steps, and when the steps or the time are used up. Each evaluation adds a row
+    to ``out/metrics.csv`` and writes ``out/last.safetensors``, and ``out/best.safetensors`` if the loss improved. A fresh
+    run writes ``last`` before its first step, so an unwritable folder fails at once. With ``out=None`` nothing is written.
+
+    A callback is an object with any of these methods, where ``info`` is an :class:`Info`:
+
+    - ``on_begin(trainer)``, before the run does or writes anything
+    - ``on_step(info)``, after each step
+    - ``on_metrics(info)``, after an evaluation, before its checkpoints are written
+    - ``on_eval(info)``, after the checkpoints are written
+    - ``on_end(info)``, however the run ends
+
+    A callback ends the run by setting its attribute ``stop_training``. If it has ``state_dict()`` and
+    ``load_state_dict(state)``, its state is saved in the checkpoints and restored on resume; changes made in ``on_metrics``
+    are in the checkpoints of that evaluation. Raises TypeError for a callback that has none of the methods.
     """
 
     def __init__(
@@ -64,12 +70,12 @@ class Trainer:
         self._owns_folder = False
         self._in_step = False
         self._clock_offset = 0.0
-        self._evaluated_seconds = 0.0  # after a resume those of the checkpoint, which no evaluation was due after
+        self._evaluated_seconds = 0.0  # when the last evaluation ended; after a resume, when the checkpoint was written
         self._last_info = self._info(math.nan, math.nan)
 
     @property
     def base_lr(self) -> float:
-        """The learning rate that the schedule multiplies; it may be set while the run goes on, and is saved with it."""
+        """The learning rate that the schedule multiplies. It may be set during the run, and is saved with it."""
         return self.state.base_lr
 
     @base_lr.setter
@@ -77,7 +83,7 @@ class Trainer:
         self.state = replace(self.state, base_lr=checks.number("base_lr", value, 0.0))
 
     def _optimized_params(self) -> list[tuple[str, Parameter]]:
-        """The parameters that the optimiser updates, by the task's names."""
+        """Return the parameters that the optimiser updates, by the task's names."""
         optimized = {id(param): name for name, param in self.optimizer.named_params}
         named = [(name, param) for name, param in self._all_params if id(param) in optimized]
         foreign = set(optimized) - {id(param) for _, param in named}
@@ -86,12 +92,12 @@ class Trainer:
         return named
 
     def resume(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Take everything from a checkpoint, ``out/last.safetensors`` by default; :meth:`run` then goes on from there.
+        """Restore a checkpoint, by default ``out/last.safetensors``, from which :meth:`run` then continues.
 
-        Rows of ``metrics.csv`` after the checkpoint's step are dropped when the run goes on. The optimiser's
-        hyperparameters and the base learning rate are the checkpoint's, the schedule and the config this trainer's.
-        Raises OSError, and :class:`CheckpointError` naming the file when it is damaged or of another model, optimiser
-        or task; the weights are then as before.
+        The run drops the rows of ``metrics.csv`` after the checkpoint's step. The optimiser's hyperparameters and the base
+        learning rate come from the checkpoint; the schedule and the config are this trainer's. Raises OSError, and
+        :class:`CheckpointError` naming the file if it is damaged or belongs to another model, optimiser or task; the weights
+        are then unchanged.
         """
         if path is None:
             if self.out is None:
@@ -117,15 +123,23 @@ class Trainer:
         self._last_info = self._info(math.nan, math.nan)
 
     def run(self) -> Result:
-        """Train until the steps, the time or the patience are used up, or Ctrl-C.
+        """Train until the steps, the time or the patience are used up, a callback stops the run, or Ctrl-C.
 
-        The first Ctrl-C lets the step finish and saves ``last``; the second stops at once, and what was saved before
-        stays as it is. Raises :class:`fastrnn.optim.NonFiniteGradient`, ``NonFiniteLoss`` or ``NonFiniteWeight`` (the last
-        good checkpoint stays), FileExistsError when ``out`` holds another run, OSError when it cannot be written.
+        The first Ctrl-C lets the step finish and saves ``last``; the second stops at once and leaves the saved checkpoints
+        as they are.
+
+        Raises
+        ------
+        NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
+            Training diverged; see :mod:`fastrnn.optim`. The last good checkpoint stays.
+        FileExistsError
+            ``out`` holds another run.
+        OSError
+            ``out`` cannot be written.
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")
-        listeners.tell(self.callbacks, "on_begin", self)
+        listeners.notify(self.callbacks, "on_begin", self)
         self.claim_folder()
         self._clock_offset = time.perf_counter() - self.state.seconds
         self.optimizer.lr = self.state.lr  # an evaluation may be due before the next step
@@ -138,15 +152,15 @@ class Trainer:
         finally:
             self.optimizer.lr = self.state.base_lr
             ended = replace(self._last_info, seconds=self.state.seconds, stopped=outcome)
-            listeners.tell(self.callbacks, "on_end", ended)
+            listeners.notify(self.callbacks, "on_end", ended)
         return Result(self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome)
 
     def claim_folder(self) -> None:
-        """What :meth:`run` does first: make the folder ready, before anything is trained.
+        """Prepare the folder before training; :meth:`run` calls this first.
 
-        When its own run goes on, rows of ``metrics.csv`` after the state's step are dropped. For a fresh run ``last`` is
-        written, and only then is what another run left removed: an error leaves that run as it was. Raises
-        FileExistsError when ``out`` holds another run that may not be overwritten, OSError when it cannot be written.
+        A continued run drops the rows of ``metrics.csv`` after the state's step. A fresh run writes ``last`` before it
+        removes the files of another run, so an error leaves that run intact. Raises FileExistsError if ``out`` holds another
+        run that may not be overwritten, and OSError if it cannot be written.
         """
         if self.out is None:
             return
@@ -220,17 +234,17 @@ class Trainer:
         )
         self._in_step = False
         self._last_info = self._info(float(loss), norm)
-        listeners.tell(self.callbacks, "on_step", self._last_info)
+        listeners.notify(self.callbacks, "on_step", self._last_info)
 
     def _factor(self) -> float:
-        """The schedule's, for the next step. The time is that of the state, so that a run goes on where it was stopped."""
+        """Return the schedule's factor for the next step, at the time of the state, which a resumed run restores."""
         state, limit = self.state, self.config.max_seconds
         if isinstance(self.schedule, TimedSchedule):
             return self.schedule(state.step, min(1.0, state.seconds / limit) if limit else 0.0)
         return self.schedule(state.step)
 
     def _clip(self) -> float:
-        """Clip the gradients; returns their norm before. Raises NonFiniteGradient."""
+        """Clip the gradients and return their norm before clipping. Raises NonFiniteGradient."""
         norm = grad_norm(self._params)
         if not math.isfinite(norm):
             check_finite(self._params, self.state.step + 1)
@@ -246,8 +260,8 @@ class Trainer:
             pace.limit_evaluation(self.task, self.state.tokens)
         found = self.task.evaluate()
         found = found if isinstance(found, Mapping) else {"val_loss": found}
-        figures = {name: float(value) for name, value in found.items()}
-        val_loss = figures.get("val_loss", math.nan)
+        values = {name: float(value) for name, value in found.items()}
+        val_loss = values.get("val_loss", math.nan)
         window, improved, seconds = self.state.window, self.state.improves(val_loss), self._seconds()
         speed = window.tokens_per_second
         if self.out is not None:
@@ -256,12 +270,12 @@ class Trainer:
         before = self.state, listeners.states(self.callbacks)
         self.state = self.state.after_evaluation(val_loss, seconds)
         info = self._info(window.mean_loss, window.mean_grad_norm)
-        named = {"loss": window.mean_loss, **figures, "lr": self.state.lr}
+        named = {"loss": window.mean_loss, **values, "lr": self.state.lr}
         info = replace(info, tokens_per_second=speed, improved=improved, metrics=named)
         try:
-            # The row and the best come before the state: whoever goes on from an older state evaluates and writes
-            # them again.
-            listeners.tell(self.callbacks, "on_metrics", info)
+            # The row and the best weights are written before the state, because a run that resumes from an older state
+            # evaluates again and rewrites them.
+            listeners.notify(self.callbacks, "on_metrics", info)
             if improved:
                 self._save(BEST, self.state)
         except BaseException:
@@ -270,11 +284,11 @@ class Trainer:
             raise
         self._last_info = info
         self._save(LAST, self.state)
-        listeners.tell(self.callbacks, "on_eval", info)
-        self._evaluated_seconds = self._seconds()  # only now: slow samples do not make the next one due
+        listeners.notify(self.callbacks, "on_eval", info)
+        self._evaluated_seconds = self._seconds()  # after the callbacks, so slow samples do not make an evaluation due
 
     def _save(self, name: str, state: RunState) -> None:
-        """Write a checkpoint with this state, unless the weights are broken: a good file never gives way to a bad one."""
+        """Write a checkpoint with this state. Raises NonFiniteWeight before a good file is replaced by a bad one."""
         if self.out is None:
             return
         check_finite_weights(self._params, state.step)

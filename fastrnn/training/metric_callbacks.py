@@ -1,7 +1,7 @@
-"""Callbacks that watch one figure of a run, under Keras' names: they stop it, slow it down, or keep its best weights.
+"""Callbacks that monitor one metric: they stop a run, lower its learning rate, or save its best weights.
 
-Where an option has Keras' name it means what it means there. They work with :func:`fastrnn.fit` and with any
-:class:`Trainer`, and go on where a resumed run left them.
+Classes and options with Keras' names mean the same as in Keras. The callbacks work with :func:`fastrnn.fit` and with any
+:class:`Trainer`, and a resumed run restores their state.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ SMALLER_IS_BETTER = ("loss", "error", "perplexity", "entropy")
 
 
 class Monitor:
-    """Watches the figure ``monitor``; an evaluation is better when it beats the best one by more than ``min_delta``.
+    """Base of callbacks that monitor a metric; an evaluation improves if it beats the best by more than ``min_delta``.
 
-    ``mode`` is ``"min"``, ``"max"``, or ``"auto"``: by the name. NaN is never better. Raises TypeError or ValueError.
+    ``mode`` is ``"min"``, ``"max"``, or ``"auto"``, which decides by the metric's name. NaN never improves. Raises TypeError
+    or ValueError.
     """
 
-    # What is saved with the run, and what it starts from.
-    fresh: dict[str, Any]
+    fresh: dict[str, Any]  # attributes that are saved with the run, and their initial values
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a figure, got {checks.describe(monitor)}")
+            raise TypeError(f"monitor must be the name of a metric, got {checks.describe(monitor)}")
         self.monitor = monitor
         self.mode = _direction(monitor, checks.choice("mode", mode, MODES))
         self.min_delta = checks.number("min_delta", min_delta, 0.0)
@@ -46,9 +46,9 @@ class Monitor:
         self._trainer: Trainer | None = None
 
     def on_begin(self, trainer: Trainer) -> None:
-        """Forget another run. Raises ValueError where it can be told already that the figure will be missing."""
+        """Reset the state for a fresh run. Raises ValueError if the task is known not to produce the metric."""
         self._trainer = trainer
-        names = getattr(trainer.task, "figure_names", None)
+        names = getattr(trainer.task, "metric_names", None)
         if names is not None:
             self._check(names)
         if trainer.state.step == 0:
@@ -60,7 +60,7 @@ class Monitor:
             raise ValueError(f"monitor must be one of {', '.join(map(repr, names))}, got {self.monitor!r}{hint}")
 
     def is_better(self, info: Info) -> bool:
-        """Whether this evaluation is better than the best one; then it is the best one."""
+        """Return whether this evaluation improves on the best one; if so, record it as the best."""
         self._check(info.metrics)
         value = info.metrics[self.monitor]
         better = value < self.best - self.min_delta if self.mode == "min" else value > self.best + self.min_delta
@@ -69,11 +69,11 @@ class Monitor:
         return better
 
     def state_dict(self) -> dict[str, Any]:
-        """What is saved with the run."""
+        """Return the attributes to save with the run."""
         return {name: getattr(self, name) for name in self.fresh}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         for name in self.fresh:
             setattr(self, name, state[name])
 
@@ -89,10 +89,10 @@ def _direction(monitor: str, mode: str) -> str:
 
 
 class EarlyStopping(Monitor):
-    """Stops a run when the figure has not got better for ``patience`` evaluations in a row.
+    """Callback that stops a run if the metric has not improved for ``patience`` evaluations in a row.
 
-    ``restore_best_weights``: however the run ends, but for an error, the model has the weights of the best evaluation then.
-    ``start_from_epoch``: evaluations up to this one are passed over.
+    With ``restore_best_weights`` the model has the weights of the best evaluation at the end, unless the run failed with an
+    error. Evaluations up to ``start_from_epoch`` are ignored.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class EarlyStopping(Monitor):
         self._best_weights: dict[str, NDArray[Any]] = {}
 
     def on_metrics(self, info: Info) -> None:
-        """Count, and keep the weights."""
+        """Count evaluations without improvement; copy the weights of an improved one."""
         if info.epoch <= self.start_from_epoch:
             return
         if self.is_better(info):
@@ -134,20 +134,21 @@ class EarlyStopping(Monitor):
             param.assign(self._best_weights[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The count, and the best weights."""
+        """Return the counters and the best weights."""
         return {**super().state_dict(), "arrays": self._best_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Restore a :meth:`state_dict`."""
         super().load_state_dict(state)
-        self.stop_training &= self.wait >= self.patience  # a run may go on with more of it
+        self.stop_training &= self.wait >= self.patience  # because a run may be resumed with more patience
         self._best_weights = dict(state["arrays"])
 
 
 class ReduceLROnPlateau(Monitor):
-    """Multiplies the learning rate by ``factor`` when the figure has not got better for ``patience`` evaluations.
+    """Callback that multiplies the learning rate by ``factor`` if the metric has not improved for ``patience`` evaluations.
 
-    After that ``cooldown`` evaluations are not counted. The rate that a schedule multiplies never falls below ``min_lr``.
+    The next ``cooldown`` evaluations are then not counted. The base rate, which a schedule multiplies, never falls below
+    ``min_lr``.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class ReduceLROnPlateau(Monitor):
         self.fresh |= {"wait": 0, "cooldown_left": 0}
 
     def on_metrics(self, info: Info) -> None:
-        """Count, and lower the rate."""
+        """Count evaluations without improvement; lower the rate if they are too many."""
         if self.cooldown_left:
             self.cooldown_left -= 1
             self.wait = 0
@@ -190,11 +191,11 @@ class ReduceLROnPlateau(Monitor):
 
 
 class ModelCheckpoint(Monitor):
-    """Saves the model after every evaluation, or (``save_best_only``) after every one that is the best so far.
+    """Callback that saves the model after every evaluation, or with ``save_best_only`` after every improved one.
 
-    ``filepath`` may have figures in it: ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``. The model's own
-    ``save(path)`` does it (weights, and what a ``Model`` is built of); without one the weights are written. Raises
-    OSError naming the file, and ValueError for a figure in ``filepath`` that there is not.
+    ``filepath`` may contain the epoch and metrics, as in ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``. The model's own
+    ``save(path)`` writes the file: the weights, and the structure of a ``Model``. A model without ``save`` gets its weights
+    written. Raises OSError naming the file, and ValueError if ``filepath`` contains an unknown metric.
     """
 
     def __init__(
@@ -205,11 +206,11 @@ class ModelCheckpoint(Monitor):
         self.save_best_only = checks.flag("save_best_only", save_best_only)
 
     def _check(self, names: Any) -> None:
-        if self.save_best_only:  # otherwise nothing depends on the figure
+        if self.save_best_only:  # otherwise the metric does not matter
             super()._check(names)
 
     def on_metrics(self, info: Info) -> None:
-        """Save."""
+        """Save the model if it is due."""
         if not self.save_best_only or self.is_better(info):
             self._save(self._path(info))
 
@@ -218,7 +219,7 @@ class ModelCheckpoint(Monitor):
             return Path(self.filepath.format(epoch=info.epoch, **info.metrics))
         except (KeyError, IndexError) as error:
             known = ", ".join(["epoch", *info.metrics])
-            raise ValueError(f"filepath must have figures of these in it: {known}; got {self.filepath!r}") from error
+            raise ValueError(f"filepath must use only the names {known}, got {self.filepath!r}") from error
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a model is trained towards and measured by: losses by name, metrics, and their exact means over many batches."""
+"""Losses and metrics by name, and their exact means over many batches."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ METRICS: dict[str, Metric] = {
 
 
 class Means:
-    """Means by name over batches, each weighted by what counted in it; JSON-able."""
+    """Means by name over batches, each weighted by its number of unmasked positions; ``sums`` is serialisable as JSON."""
 
     def __init__(self, sums: Mapping[str, Sequence[float]] | None = None) -> None:
         self.sums = {name: (float(total), float(count)) for name, (total, count) in (sums or {}).items()}
 
     def add(self, name: str, value: float, count: int) -> None:
-        """One more batch; one in which nothing counted adds nothing."""
+        """Add the mean of one batch; a batch with ``count`` 0 contributes nothing."""
         total, before = self.sums.get(name, (0.0, 0.0))
         self.sums[name] = (total + value * count, before + count) if count else (total, before)
 
@@ -48,12 +48,19 @@ class Means:
 
 
 class Objective:
-    """Losses, their weights and metrics, for a model of one output or of several.
+    """Losses, their weights, and metrics of a model with one output or several.
 
-    ``loss`` is a name, or ``loss(outputs, targets, mask) -> (value, gradient)``, the mean over what counts and its gradient.
-    A tuple has one for each output of a model of several; a name alone is then that of every one, and a function alone takes
-    and gives tuples. ``weights`` are those of the losses in their sum. ``metrics`` are names, or functions
-    ``metric(outputs, targets, mask) -> mean``; or functions by name. Raises TypeError or ValueError naming the argument.
+    Raises TypeError or ValueError naming the argument.
+
+    Parameters
+    ----------
+    loss
+        A name, or a function ``loss(outputs, targets, mask) -> (value, gradient)`` that returns the mean over unmasked
+        positions. A model of several outputs takes a tuple with one for each, one name for all, or one function of tuples.
+    metrics
+        Names, functions ``metric(outputs, targets, mask) -> mean``, or a mapping from names to functions.
+    weights
+        The weight of each loss in their sum; None for 1.
     """
 
     def __init__(self, loss: Any, metrics: Any = (), weights: Sequence[float] | None = None) -> None:
@@ -64,7 +71,7 @@ class Objective:
         self.weights = None if weights is None else tuple(checks.number("loss_weights", weight, 0.0) for weight in weights)
 
     def names(self, examples: Examples) -> list[str]:
-        """The names of all figures, for examples of this kind."""
+        """Return the names of all losses and metrics for examples of this kind."""
         several = examples.several_targets and not callable(self.loss)
         each = [f"_{i}" for i in range(len(examples.targets))] if several else [""]
         found = ["loss", *(f"loss{i}" for i in each if i)]
@@ -73,9 +80,9 @@ class Objective:
         ]
 
     def __call__(self, outputs: Any, batch: Batch, means: Means) -> tuple[float, Any, int]:
-        """The loss of a batch, its gradients as the model's backward takes them, and how many positions counted.
+        """Return the loss of a batch, the gradients for the model's backward pass, and the number of unmasked positions.
 
-        ``means`` gets the losses and metrics. Raises TypeError or ValueError for outputs that do not fit.
+        The losses and metrics are added to ``means``. Raises TypeError or ValueError for outputs that do not fit.
         """
         if batch.targets is None:
             raise ValueError("targets must be given for a loss, got examples without")
@@ -112,7 +119,8 @@ class Objective:
 
     def _measure(self, outputs: Any, batch: Batch, means: Means) -> None:
         for name, metric in self.metrics.items():
-            if isinstance(outputs, tuple) and metric in METRICS.values():  # of one output; functions of one's own see all
+            # A built-in metric takes one output; a user's function gets all of them.
+            if isinstance(outputs, tuple) and metric in METRICS.values():
                 for i, output in enumerate(outputs):
                     count = count_of(batch.targets[i], batch.mask[i], len(batch.indices))
                     means.add(f"{name}_{i}", float(metric(output, batch.targets[i], batch.mask[i])), count)
@@ -120,8 +128,8 @@ class Objective:
                 count = count_of(batch.targets, batch.mask, len(batch.indices))
                 means.add(name, float(metric(outputs, batch.targets, batch.mask)), count)
 
-    def figures(self, means: Means, prefix: str = "") -> dict[str, float]:
-        """The means by name: the loss first. That of several outputs is the weighted sum of theirs."""
+    def values(self, means: Means, prefix: str = "") -> dict[str, float]:
+        """Return the means by name, the loss first. The loss of several outputs is their weighted sum."""
         names = [name for name in means.sums if name != "loss"]
         parts = [name for name in names if name.startswith("loss_")]
         weights = self.weights or (1.0,) * len(parts)
@@ -131,7 +139,7 @@ class Objective:
 
 
 def _known(name: str, item: Any, known: Mapping[str, Any]) -> Any:
-    """A name of these, or a function. Raises TypeError or ValueError."""
+    """Return ``item`` if it is one of the known names or a function. Raises TypeError or ValueError."""
     if isinstance(item, str):
         return checks.choice(name, item, tuple(known))
     if not callable(item):
@@ -152,13 +160,13 @@ def _named_metrics(given: Any) -> dict[str, Metric]:
     for name, item in pairs:
         known = _known("metrics", item, METRICS)
         if name in found or name == "loss" or name.startswith("loss_"):
-            raise ValueError(f"metrics must have names of their own, got {name!r} twice or as a loss is called")
+            raise ValueError(f"metrics must have unique names, got {name!r} twice or as the name of a loss")
         found[name] = METRICS[known] if isinstance(known, str) else known
     return found
 
 
 def _apply(loss: Any, outputs: Any, targets: Any, mask: Any) -> tuple[float, Any, int]:
-    """The value, the gradient, and how many positions counted."""
+    """Return the value, the gradient, and the number of unmasked positions."""
     if isinstance(loss, str):
         value, gradient = LOSSES[loss](outputs, targets, mask=mask)
     else:
@@ -170,11 +178,11 @@ def _apply(loss: Any, outputs: Any, targets: Any, mask: Any) -> tuple[float, Any
 
 
 def count_of(targets: Any, mask: Any, otherwise: int) -> int:
-    """How many positions count: what a batch's mean is weighted by."""
+    """Return the number of unmasked positions, or ``otherwise`` if the targets are not one array."""
     if not isinstance(targets, np.ndarray):
         return otherwise
-    kept = metrics.counted(targets, mask)
-    return len(targets) if kept is None else int(np.count_nonzero(kept))
+    unmasked = metrics.counted(targets, mask)
+    return len(targets) if unmasked is None else int(np.count_nonzero(unmasked))
 
 
 def _number(targets: Any) -> str:
@@ -182,9 +190,9 @@ def _number(targets: Any) -> str:
 
 
 def check_class_ids(examples: Examples, outputs: Any, loss: Any, name: str) -> None:
-    """Raise ValueError, saying which example, for a class id that a softmax over ``outputs [..., V]`` does not have.
+    """Raise ValueError, naming the example, for a class id that is out of range for a softmax over ``outputs [..., V]``.
 
-    The loss would say so, too, but only when the batch comes, after steps have been made.
+    The loss also checks this, but only once the batch comes up, after training has started.
     """
     several = outputs if isinstance(outputs, tuple) else (outputs,)
     chosen = loss if isinstance(loss, tuple) else (loss,) * len(several)

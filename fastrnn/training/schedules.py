@@ -1,4 +1,4 @@
-"""Learning-rate schedules: functions from the step about to be made (0, 1, ...) to a factor of the base rate."""
+"""Learning-rate schedules: functions from the next step (0, 1, ...) to a factor of the base rate."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from dataclasses import dataclass
 from .._core import checks
 
 Schedule = Callable[[int], float]
-WARMUP_SHARE = 0.1  # of a run, at most
-RESOLUTION = 1_000_000  # the steps of a schedule that is stretched over a time
+WARMUP_SHARE = 0.1  # largest share of a timed run that is warm-up
+RESOLUTION = 1_000_000  # steps of a schedule that is stretched over a time
 
 NAMES = ("constant", "step", "cosine")
 
 
 def constant() -> Schedule:
-    """The base rate throughout."""
+    """Return a schedule that keeps the base rate throughout."""
     return lambda step: 1.0
 
 
 def step(every: int, decay: float = 0.5) -> Schedule:
-    """``decay ** (step // every)``: the rate is multiplied by ``decay`` every ``every`` steps."""
+    """Return the schedule ``decay ** (step // every)``."""
     every = checks.positive_int("every", every)
     decay = checks.number("decay", decay, 0.0)
     return lambda step: decay ** (step // every)
 
 
 def cosine(total_steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
-    """Half a cosine from 1 at step ``warmup`` down to ``floor`` at ``total_steps``, and ``floor`` from there on.
+    """Return half a cosine from 1 at step ``warmup`` down to ``floor`` at ``total_steps``, then ``floor``.
 
-    Loshchilov & Hutter 2017, without restarts. Before it the linear rise of :func:`with_warmup`.
+    The first ``warmup`` steps are the linear rise of :func:`with_warmup`. Source: Loshchilov & Hutter 2017, without
+    restarts.
     """
     total_steps = checks.positive_int("total_steps", total_steps)
     warmup = checks.positive_int("warmup", warmup, smallest=0)
@@ -45,7 +46,7 @@ def cosine(total_steps: int, warmup: int = 0, floor: float = 0.0) -> Schedule:
 
 
 def with_warmup(schedule: Schedule, warmup: int) -> Schedule:
-    """A linear rise over the first ``warmup`` steps, 1/(warmup+1) at step 0, then ``schedule`` from its own step 0."""
+    """Return a linear rise over ``warmup`` steps, 1/(warmup+1) at step 0, followed by ``schedule`` from its step 0."""
     warmup = checks.positive_int("warmup", warmup, smallest=0)
     return lambda step: (step + 1) / (warmup + 1) if step < warmup else schedule(step - warmup)
 
@@ -59,9 +60,20 @@ def make(
     decay: float = 0.5,
     floor: float = 0.0,
 ) -> Schedule:
-    """A schedule by name, with warm-up: ``"constant"``, ``"step"`` or ``"cosine"``.
+    """Return a schedule by name, with warm-up. Raises TypeError or ValueError naming the argument.
 
-    ``every`` is by default a quarter of ``total_steps``. Raises TypeError or ValueError naming the argument.
+    Parameters
+    ----------
+    name
+        ``"constant"``, ``"step"`` or ``"cosine"``.
+    total_steps
+        The steps of the run.
+    warmup
+        The steps of the linear rise.
+    every, decay
+        The arguments of :func:`step`; ``every`` is a quarter of ``total_steps`` by default.
+    floor
+        The last factor of :func:`cosine`.
     """
     checks.choice("schedule", name, NAMES)
     total_steps = checks.positive_int("total_steps", total_steps)
@@ -74,19 +86,20 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class TimedSchedule:
-    """A schedule stretched over a run's time: a function from the step and the share of the time used, 0 to 1, to a factor.
+    """Schedule stretched over a run's time: a function from the step and the share of the time used, 0 to 1, to a factor.
 
-    ``shape`` has :data:`RESOLUTION` steps. The warm-up has ``warmup`` steps, and a tenth of the time at most.
+    ``shape`` has :data:`RESOLUTION` steps. The warm-up takes ``warmup`` steps, but at most a tenth of the time.
     """
 
     shape: Schedule
     warmup: int
 
     def __call__(self, step: int, share: float) -> float:
+        """Return the factor at a step, when ``share`` of the time is used."""
         rise = max((step + 1) / (self.warmup + 1), share / WARMUP_SHARE)
         return min(1.0, rise) * self.shape(round(share * RESOLUTION))
 
 
 def make_timed(name: str, *, warmup: int = 0) -> TimedSchedule:
-    """A :class:`TimedSchedule` by name, as for :func:`make`. Raises TypeError or ValueError naming the argument."""
+    """Return a :class:`TimedSchedule` with a name of :func:`make`. Raises TypeError or ValueError naming the argument."""
     return TimedSchedule(make(name, total_steps=RESOLUTION), checks.positive_int("warmup", warmup, smallest=0))

@@ -1,4 +1,4 @@
-"""What the training loop is given: a task, and when to stop, to evaluate and to clip."""
+"""The arguments of the training loop: a task, and the configuration of when to stop, evaluate and clip."""
 
 from __future__ import annotations
 
@@ -13,36 +13,51 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """A model with its data: what the loop trains."""
+    """Protocol of what the loop trains: a model with its data."""
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """Every parameter once, by its full name."""
+        """Return every parameter once, with its full name."""
 
     def train_step(self) -> tuple[float, int]:
-        """Run forward and backward on the next batch, adding gradients; (mean loss in nats per token, tokens)."""
+        """Run forward and backward on the next batch, adding gradients.
+
+        Returns the mean loss in nats per token, and the number of tokens.
+        """
 
     def evaluate(self) -> float | Mapping[str, float]:
-        """The held-out loss in nats per token, or figures by name, ``val_loss`` among them (none held out: it is missing).
+        """Return the held-out loss in nats per token, or metrics by name.
 
-        Must not disturb the state of training.
+        The metrics include ``val_loss``, unless nothing is held out. The state of training must not change.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """All else that the next step depends on (data position, random states): JSON-able, arrays under "arrays"."""
+        """Return everything else that the next step depends on, such as the data position and random states.
+
+        It must be serialisable as JSON, except for arrays by name under ``"arrays"``.
+        """
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`. Raises ValueError when it does not fit."""
+        """Continue from a :meth:`state_dict`. Raises ValueError if it does not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """When to stop, when to evaluate, how to clip gradients. Raises TypeError or ValueError for a value out of range.
+    """Configuration of the loop. Raises TypeError or ValueError for a value out of range.
 
-    ``max_steps`` and ``max_seconds`` count over all sittings of a resumed run (the last evaluation comes after them);
-    one of them may be None. ``patience`` is the number of evaluations without improvement after which to stop.
-    ``eval_every`` is in steps; None spreads evaluations over the run, ten or more of them
-    (:mod:`fastrnn.training._run.pace`). Gradients are clipped by value first, then by norm. ``overwrite``: a fresh run may
-    replace another run's files.
+    Attributes
+    ----------
+    max_steps, max_seconds
+        The limits of the run, counted over all sessions of a resumed run; one of them may be None. The last evaluation comes
+        after them.
+    eval_every
+        The number of steps between evaluations. None spreads ten or more evaluations over the run
+        (:mod:`fastrnn.training._run.pace`).
+    patience
+        The number of evaluations without improvement after which the run stops.
+    clip_norm, clip_value
+        The limits of the gradients, which are clipped by value first, then by norm.
+    overwrite
+        Whether a fresh run may replace the files of another run.
     """
 
     max_steps: int | None

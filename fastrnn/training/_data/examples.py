@@ -1,4 +1,4 @@
-"""Data sets of examples, and the padded batches that models take."""
+"""Datasets of examples, and the padded batches that models take."""
 
 from __future__ import annotations
 
@@ -22,20 +22,29 @@ Array = NDArray[Any]
 Lengths = Array | dict[str, Array] | None
 Axis = str | int | None
 
-NOTHING = -1  # what ids are padded with in inputs: the zero vector
-POOL = 32  # batches among which a shuffled epoch puts sequences of like length together
+NOTHING = -1  # the padding of ids in inputs, which stands for the zero vector
+POOL = 32  # batches among which a shuffled epoch groups sequences of similar length
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B examples, side by side.
+    """Batch of B examples.
 
-    ``inputs``: ``[B, ...]`` each, or padded sequences ``[T, B, ...]`` (ids with -1, floats with 0; ``[B, T, ...]`` for a
-    model with ``batch_first``). ``targets``: likewise, bare or a tuple as they were given; ids padded with -100, floats with
-    0; None where there are none. T is the longest sequence's, and 1 in a batch of sequences without steps.
-    ``lengths``: what models take, int64 ``[B]`` or those by the name of the time axis, None without sequences.
-    ``mask``: bool ``[T, B]`` (``[B, T]``), where the targets are sequences, and a tuple where they are one; None counts all.
-    ``indices``: int64 ``[B]``, which examples.
+    T is the length of the longest sequence, at least 1. A model with ``batch_first`` gets ``[B, T, ...]`` and ``[B, T]``
+    instead of ``[T, B, ...]`` and ``[T, B]``.
+
+    Attributes
+    ----------
+    inputs
+        Arrays ``[B, ...]``, or sequences ``[T, B, ...]`` in which ids are padded with -1 and floats with 0.
+    targets
+        An array, a tuple of arrays, or None, as in the examples. Sequences of ids are padded with -100, floats with 0.
+    lengths
+        int64 ``[B]``, a dict of these by the name of the time axis, or None without sequences.
+    mask
+        bool ``[T, B]`` for targets that are sequences, None for others, which all count. A tuple if the targets are one.
+    indices
+        int64 ``[B]``, the positions of the examples in the dataset.
     """
 
     inputs: tuple[Array, ...]
@@ -51,28 +60,31 @@ class Batch:
 
 
 class Examples:
-    """N examples of inputs and, for training, targets.
+    """Dataset of N examples: inputs and, for training, targets.
 
-    ``inputs`` and ``targets`` are a field or a tuple of fields. A field is an array ``[N, ...]`` or a list of N sequences
-    ``[T_i, ...]``, arrays or Python lists of ids or numbers.
+    A list of sequences has a time axis. An array ``[N, T, ...]`` has one if the model reads time, and is then the same as
+    the list of its sequences. A ``Model`` reads time if its ``Input`` has a time axis; any other layer, if it takes ``[T, B,
+    ...]`` and refuses ``[B, ...]``. Targets have the axes of the output that they belong to. :meth:`for_model` applies this
+    rule, and :func:`fastrnn.fit`, ``evaluate`` and ``predict`` call it. Without a model an array has no time.
 
-    How time is recognised: a list has it. An array has it where the model looks along time, and is then the same as the
-    list of its sequences: a ``Model`` where its ``Input`` has, any other layer where it takes ``[T, B, ...]`` and refuses
-    ``[B, ...]``. Targets go with the output that they belong to. :meth:`for_model` applies this rule, and
-    :func:`fastrnn.fit`, ``evaluate`` and ``predict`` call it; without a model an array has no time.
+    A sequence may be empty. Raises TypeError or ValueError naming the argument: for no examples, unequal N, NaN, or a dtype
+    other than integers, float32 and float64.
 
-    ``axes`` names the time axis of each input where they have more than one, None for one without time:
-    ``Examples((source, target), following, axes=("S", "T"))``, a number where the length is fixed; inputs of one axis have
-    the same lengths. An array whose axis is named has time. By default inputs whose lengths all agree share one, and a
-    ``Model``'s names take the place of these. A sequence may have no steps: it is one of length 0. Raises
-    TypeError or ValueError naming the argument: no examples, unequal N, a type that is neither integer nor float32 nor
-    float64, NaN.
+    Parameters
+    ----------
+    inputs, targets
+        A field or a tuple of fields. A field is an array ``[N, ...]`` or a list of N sequences ``[T_i, ...]``, which are
+        arrays or Python lists of ids or numbers.
+    axes
+        The name of each input's time axis, a number if its length is fixed, or None for an input without time:
+        ``Examples((source, target), following, axes=("S", "T"))``. It is needed if inputs differ in length. Inputs with the
+        same axis have the same lengths, and an array whose axis is named has time. A ``Model`` replaces the names by its
+        own.
     """
 
-    # The name of each input's time axis, a number where its length is fixed, None without one. None as a whole: not
-    # known yet.
+    # The time axis of each input: a name, a number if its length is fixed, or None. The whole is None until it is known.
     _axes: tuple[Axis, ...] | None = None
-    declared = False  # whether the axes were named by the caller
+    declared = False  # whether the caller named the axes
 
     def __init__(self, inputs: Any, targets: Any = None, *, axes: Sequence[Axis] | str | None = None) -> None:
         made = fields("inputs", inputs)
@@ -94,7 +106,7 @@ class Examples:
         return len(self.inputs[0])
 
     def __getitem__(self, chosen: slice | Sequence[int] | Array) -> Examples:
-        """Some of the examples: a slice or indices ``[n]``, in their order. Raises IndexError, TypeError or ValueError."""
+        """Return the examples at a slice or at indices ``[n]``. Raises IndexError, TypeError or ValueError."""
         indices = np.arange(len(self))[chosen]
         if indices.ndim != 1 or not len(indices):
             raise ValueError(
@@ -104,7 +116,10 @@ class Examples:
         return self.with_fields(inputs, targets)
 
     def split(self, fraction: float, rng: np.random.Generator | int = 0) -> tuple[Examples, Examples]:
-        """A shuffled split: about ``fraction`` of the examples, and the rest, at least one each. ``rng``: or a seed."""
+        """Return a shuffled split: about ``fraction`` of the examples, and the rest, at least one each.
+
+        ``rng`` is a generator or a seed.
+        """
         checks.number("fraction", fraction, 0.0, 1.0)
         if len(self) < 2:
             raise ValueError(f"examples must be at least 2 to be split, got {len(self)}")
@@ -113,13 +128,13 @@ class Examples:
         return self[order[:cut]], self[order[cut:]]
 
     def with_axes(self, axes: Sequence[Axis]) -> Examples:
-        """The same examples, their inputs' time axes named anew. Raises ValueError as the class does."""
+        """Return the same examples with new names of the inputs' time axes. Raises ValueError as the class does."""
         same = self.with_fields()
         same._name_axes(axes)
         return same
 
     def with_fields(self, inputs: Sequence[Field] | None = None, targets: Sequence[Field] | None = None) -> Examples:
-        """The same time axes, with other fields in the place of inputs or targets."""
+        """Return examples with the same time axes and other inputs or targets."""
         other = Examples.__new__(Examples)
         fields = (self.inputs if inputs is None else tuple(inputs), self.targets if targets is None else tuple(targets))
         other._set(*fields, self.several_targets)
@@ -127,27 +142,33 @@ class Examples:
         return other
 
     def for_model(self, model: Layer) -> Examples:
-        """The same examples as this model takes them: see the class. Raises TypeError or ValueError.
+        """Return the same examples laid out for a model, by the rule of the class. Raises TypeError or ValueError.
 
-        A training loop of one's own takes its batches from it: ``train.for_model(model).batches(32, rng)``.
+        Your own training loop takes its batches from the result: ``train.for_model(model).batches(32, rng)``.
         """
         return lay_out("examples", self, model)
 
     def batches(
         self, batch_size: int, rng: np.random.Generator | None = None, *, by_length: bool | None = None
     ) -> Iterator[Batch]:
-        """All examples once, in batches; the last one may be smaller.
+        """Return an iterator over batches that hold every example once; the last batch may be smaller.
 
-        In their order, or shuffled with ``rng``. ``by_length`` puts sequences of like length together, which saves
-        padding: on by default where they are shuffled. Then batches are cut from pools of 32 batches that are sorted
-        by length, and shuffled themselves. ``Batch.indices`` says which examples a batch holds.
+        Parameters
+        ----------
+        batch_size
+            The number of examples in a batch.
+        rng
+            The generator that shuffles the examples; None keeps their order.
+        by_length
+            Whether sequences of similar length come together, which saves padding; by default only when shuffled. The
+            shuffled examples are then sorted by length within pools of 32 batches, cut, and the batches shuffled.
         """
         return (self.batch(indices) for indices in self.order(batch_size, rng, by_length=by_length))
 
     def order(
         self, batch_size: int, rng: np.random.Generator | None = None, *, by_length: bool | None = None
     ) -> list[Array]:
-        """The indices of each of the :meth:`batches`."""
+        """Return the indices of the examples in each of the :meth:`batches`."""
         size = checks.positive_int("batch_size", batch_size)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy Generator or None, got {checks.describe(rng)}")
@@ -163,7 +184,7 @@ class Examples:
         return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 
     def batch(self, indices: Array) -> Batch:
-        """The batch of these examples. Raises ValueError where inputs differ in length and have no names of axes."""
+        """Return the batch of these examples. Raises ValueError if inputs differ in length and their axes have no names."""
         indices = np.asarray(indices, np.int64)
         inputs = tuple(field.batch(indices, NOTHING if field.is_ids else 0) for field in self.inputs)
         targets = tuple(field.batch(indices, IGNORED if field.is_ids else 0) for field in self.targets)
@@ -178,7 +199,7 @@ class Examples:
         )
 
     def axes(self) -> tuple[Axis, ...]:
-        """The time axis of each input: its name, its size where that is fixed, None without one. Raises ValueError."""
+        """Return each input's time axis: its name, its size if that is fixed, or None. Raises ValueError if not known."""
         if self._axes is None:
             raise ValueError(
                 "inputs have sequences of different lengths: name the time axis of each, such as "
@@ -187,7 +208,7 @@ class Examples:
         return self._axes
 
     def time_axes(self) -> dict[str, Array]:
-        """The lengths of all examples, int64 ``[N]``, by the name of the time axis."""
+        """Return the lengths of all examples, int64 ``[N]``, by the name of the time axis."""
         named = zip(self.axes(), self.inputs, strict=True)
         return {name: field.lengths for name, field in named if isinstance(name, str) and field.lengths is not None}
 
@@ -198,14 +219,14 @@ class Examples:
         return next(iter(lengths.values()), None)
 
     def _shared_axis(self) -> tuple[Axis, ...] | None:
-        """T for all sequences where their lengths agree; None, to be named later, where they do not."""
+        """Return "T" for each input of sequences if their lengths agree, else None: the axes are to be named later."""
         lengths = [field.lengths for field in self.inputs if field.lengths is not None]
         if any(not np.array_equal(lengths[0], other) for other in lengths[1:]):
             return None
         return tuple(None if field.lengths is None else "T" for field in self.inputs)
 
     def _name_axes(self, axes: Sequence[Axis]) -> None:
-        """Name the inputs' time axes: an array whose axis has a name is an array of sequences."""
+        """Set the inputs' time axes. An array with a named axis becomes an array of sequences."""
         if len(axes) != len(self.inputs):
             raise ValueError(f"axes must name the time axis of each of {len(self.inputs)} inputs, got {axes!r}")
         self.inputs = tuple(_along(f"inputs[{i}]", *pair) for i, pair in enumerate(zip(self.inputs, axes, strict=True)))
@@ -225,14 +246,14 @@ class Examples:
 
 
 def laid_out(name: str, value: object, model: Layer) -> Examples:
-    """Return examples as the model takes them. Raises TypeError or ValueError, naming the argument."""
+    """Return examples laid out for the model. Raises TypeError or ValueError with ``name``, the argument's."""
     if not isinstance(value, Examples):
         raise TypeError(f"{name} must be fastrnn.Examples(inputs, targets), got {checks.describe(value)}")
     return lay_out(name, value, model)
 
 
 def _along(name: str, field: Field, axis: Axis) -> Field:
-    """A field along this time axis. Raises ValueError naming it."""
+    """Return the field as sequences along this time axis. Raises ValueError naming it."""
     if axis is None:
         if field.lengths is not None:
             raise ValueError(f"{name} has sequences, but its time axis is None")

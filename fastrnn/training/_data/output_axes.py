@@ -1,4 +1,4 @@
-"""The axes of a model's outputs over some examples, from its symbols, its shapes, or a few trials."""
+"""The axes of a model's outputs, from its symbols, its shape inference, or a few trial calls."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ Array = NDArray[Any]
 
 
 def symbols(model: Layer, which: str = "inputs") -> tuple[Symbol, ...]:
-    """The symbols that a Model was made of; nothing for any other layer."""
+    """Return the input or output symbols of a Model; an empty tuple for any other layer."""
     found = tuple(flat(getattr(model, which, ())))
     return found if all(isinstance(symbol, Symbol) for symbol in found) else ()
 
 
 def keywords(model: Layer, batch: Batch) -> dict[str, Any]:
-    """``lengths`` for a model that takes them, where there are any. Raises ValueError for one that would read padding."""
+    """Return ``lengths`` as a keyword if the batch has them and the model takes them.
+
+    Raises ValueError for a model that does not take them and would read padding.
+    """
     if batch.lengths is None:
         return {}
     options = signature(model.__call__).parameters.values()
@@ -40,16 +43,16 @@ def keywords(model: Layer, batch: Batch) -> dict[str, Any]:
 
 
 def output_specs(model: Layer, examples: Examples) -> Nest:
-    """The specs of the model's outputs, nested as they are, for examples that are laid out for it.
+    """Return the specs of the model's outputs, nested as the outputs, for examples that are laid out for it.
 
-    Axes are ``"B"``, the names of time axes, and sizes; ``"?"`` for any other.
+    Axes are ``"B"``, the names of time axes, sizes, or ``"?"`` for any other.
     """
     if symbols(model, "outputs"):
         return mapped(getattr(model, "outputs"), lambda symbol: symbol.spec)  # noqa: B009
     try:
         return model.infer(*_input_specs(examples))
-    except (TypeError, ValueError):  # such as a class whose call cannot do without lengths
-        return _tried(model, examples)
+    except (TypeError, ValueError):  # for example a class whose call requires lengths
+        return _specs_from_trials(model, examples)
 
 
 def _input_specs(examples: Examples) -> list[Spec]:
@@ -60,10 +63,11 @@ def _input_specs(examples: Examples) -> list[Spec]:
     return specs
 
 
-def _tried(model: Layer, examples: Examples) -> Nest:
-    """The specs as they turn out in a few trials, in which an axis that is as long as *all* sequences passes for time.
+def _specs_from_trials(model: Layer, examples: Examples) -> Nest:
+    """Return the specs found by trial calls, in which an axis that is as long as *all* sequences is taken for time.
 
-    The trials' B are 1, 2, 3... and their lengths are not: the first is not below the least, which is that of a later one.
+    The batch sizes are 1, 2, 3, ... The lengths never form this sequence, because the first is not below a later one, the
+    smallest.
     """
     axes = examples.time_axes()
     lengths = np.stack(list(axes.values())) if axes else np.zeros((1, len(examples)), np.int64)
@@ -73,7 +77,7 @@ def _tried(model: Layer, examples: Examples) -> Nest:
     for B, example in enumerate(chosen, 1):
         batch = examples.batch(np.full(B, example))
         trials.append(model(*batch.inputs, **keywords(model, batch)))
-    # A batch has one step at least, whatever its sequences have.
+    # A batch has at least one step, even if all of its sequences are empty.
     names: dict[Any, Axis] = {
         tuple(np.maximum(of_all[chosen], 1).tolist()): name for name, of_all in reversed(list(axes.items()))
     }
@@ -84,7 +88,7 @@ def _tried(model: Layer, examples: Examples) -> Nest:
 
 
 def _named(arrays: Sequence[Array], names: Mapping[Any, Axis]) -> Spec:
-    """The spec of an output, from what it was in each trial."""
+    """Return the spec of an output from its arrays in the trials."""
     sizes = list(zip(*map(np.shape, arrays), strict=False))
     axes = [names.get(size, size[0] if len(set(size)) == 1 else UNKNOWN) for size in sizes]
     return Spec(tuple(axes), np.asarray(arrays[0]).dtype.name)

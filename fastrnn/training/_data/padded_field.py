@@ -1,4 +1,4 @@
-"""One field of a data set: an array of N rows, or N sequences that are padded when a batch is made."""
+"""One field of a dataset: an array of N rows, or N sequences that are padded when a batch is made."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ...masks import sequence_mask
 Array = NDArray[Any]
 
 KINDS = "integers, float32 or float64"
-CHECKED = 1024  # examples of which a checksum makes a copy at a time
+CHECKED = 1024  # examples that a checksum copies at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """N examples: ``rows [N, ...]``, or, with lengths, sequences that lie end to end in ``rows [sum, ...]``.
+    """Field of N examples: ``rows [N, ...]``, or sequences that lie end to end in ``rows [sum, ...]``.
 
-    ``starts`` and ``lengths``, int64 ``[N]``, say where each sequence lies; both are None in a field without time. Integers
-    are int64. ``batch_first``: batches of sequences are ``[B, T, ...]``. ``stacked``: the sequences came in one array.
+    ``starts`` and ``lengths``, int64 ``[N]``, locate each sequence; both are None in a field without time. Integers are
+    int64. ``batch_first`` makes batches of sequences ``[B, T, ...]``. ``stacked`` says that the sequences came in one array.
     """
 
     rows: Array
@@ -37,13 +37,13 @@ class Field:
         return len(self.rows if self.lengths is None else self.lengths)
 
     def take(self, indices: Array) -> Field:
-        """Only these examples. Sequences are not copied."""
+        """Return a field of these examples only. Sequences are not copied."""
         if self.starts is None or self.lengths is None:
             return Field(self.rows[indices])
         return replace(self, starts=self.starts[indices], lengths=self.lengths[indices])
 
     def as_sequences(self) -> Field:
-        """An array ``[N, T, ...]`` as N sequences of T steps. Raises ValueError where there is no second axis."""
+        """Return an array ``[N, T, ...]`` as N sequences of T steps. Raises ValueError if there is no second axis."""
         if self.rows.ndim < 2:
             raise ValueError(f"an array of sequences must have the axes [N, T, ...], got {checks.describe(self.rows)}")
         N, T = self.rows.shape[:2]
@@ -51,14 +51,14 @@ class Field:
         return Field(rows, np.arange(N) * T, np.full(N, T), stacked=True)
 
     def mask(self, indices: Array) -> Array | None:
-        """Return which steps of the :meth:`batch` are not padding, bool ``[T, B]`` or ``[B, T]``; None without time."""
+        """Return the mask of the :meth:`batch`, bool ``[T, B]`` or ``[B, T]``, False in padding; None without time."""
         if self.lengths is None:
             return None
         mask = sequence_mask(self.lengths[indices], self.steps(indices))
         return mask.T if self.batch_first else mask
 
     def batch(self, indices: Array, padding: int) -> Array:
-        """These examples side by side: ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends."""
+        """Return these examples as ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends."""
         if self.starts is None or self.lengths is None:
             return self.rows[indices]
         lengths, T = self.lengths[indices], self.steps(indices)
@@ -69,16 +69,16 @@ class Field:
         return padded.swapaxes(0, 1) if self.batch_first else padded
 
     def steps(self, indices: Array) -> int:
-        """Return T of the batch of these examples: the longest sequence's, 1 where there are no steps at all."""
+        """Return T of the batch of these examples: the length of the longest sequence, at least 1."""
         return 1 if self.lengths is None else int(self.lengths[indices].max(initial=1))
 
     @property
     def is_ids(self) -> bool:
-        """Whether the values are integers."""
+        """True if the values are integers."""
         return self.rows.dtype.kind == "i"
 
     def flat(self) -> tuple[Array, Array]:
-        """The rows of these examples one after the other, ``[n, ...]``, and the example that each belongs to, ``[n]``."""
+        """Return the rows of all examples in order, ``[n, ...]``, and the index of the example of each, ``[n]``."""
         if self.starts is None or self.lengths is None:
             return self.rows, np.arange(len(self.rows))
         owners = np.repeat(np.arange(len(self)), self.lengths)
@@ -86,7 +86,7 @@ class Field:
         return self.rows[np.arange(len(owners)) + np.repeat(self.starts - before, self.lengths)], owners
 
     def checksum(self) -> int:
-        """A CRC-32 of the examples: their number, type, shapes, lengths and values, however they lie in memory."""
+        """Return a CRC-32 of the examples' number, dtype, shapes, lengths and values. The memory layout does not matter."""
         crc = crc32(repr((len(self), self.rows.dtype.str, self.rows.shape[1:])).encode())
         if self.lengths is not None:
             crc = crc32(self.lengths.tobytes(), crc)
@@ -97,7 +97,7 @@ class Field:
 
 
 def fields(name: str, value: object) -> tuple[Field, ...]:
-    """A field, or a tuple of them, of equally many examples. Raises TypeError or ValueError naming the argument."""
+    """Return the fields of one value or a tuple, all of N examples. Raises TypeError or ValueError with ``name`` in it."""
     if not isinstance(value, tuple):
         return (field(name, value),)
     if not value:
@@ -109,9 +109,9 @@ def fields(name: str, value: object) -> tuple[Field, ...]:
 
 
 def field(name: str, value: object) -> Field:
-    """A field from an array ``[N, ...]`` or a list of N sequences ``[T_i, ...]``; a list of numbers is an array ``[N]``.
+    """Return a field from an array ``[N, ...]`` or a list of N sequences ``[T_i, ...]``; a list of numbers is ``[N]``.
 
-    Arrays keep their float type; Python's floats become float32. Raises TypeError or ValueError naming the argument.
+    Arrays keep their float dtype; Python floats become float32. Raises TypeError or ValueError with ``name`` in it.
     """
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
@@ -132,7 +132,7 @@ def _as_array(name: str, item: object) -> Array:
         return item
     try:
         array = np.asarray(item)
-    except ValueError as error:  # lists of different lengths within
+    except ValueError as error:  # the steps are lists of different lengths
         raise ValueError(f"{name} must be a sequence [T, ...] of one shape at all steps: {error}") from error
     return array.astype(np.float32) if array.dtype == np.float64 and not isinstance(item, np.generic) else array
 
@@ -146,9 +146,9 @@ def _typed(name: str, array: Array) -> Array:
 
 
 def _sequences(name: str, items: Sequence[Array]) -> Field:
-    """Return sequences of one type and one shape of a step. Raises TypeError or ValueError naming the one that differs.
+    """Return a field of sequences. Raises TypeError or ValueError, naming the sequence, if dtypes or step shapes differ.
 
-    A sequence of no steps is of the others' type and shape: an empty list tells neither.
+    An empty sequence matches any dtype and shape, because an empty list has neither.
     """
     for i, item in enumerate(items):
         if item.ndim == 0:

@@ -1,4 +1,4 @@
-"""What targets must be before a model is trained towards them: some that count, and as many steps as its outputs have."""
+"""Validation of targets before training: at least one must count, and their steps must match the model's outputs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .output_axes import output_specs
 
 
 def check_counted(name: str, examples: Examples) -> None:
-    """Raise ValueError where there is nothing to learn from or to measure: no target counts."""
+    """Raise ValueError if every target is empty or ignored, so there is nothing to train on or to measure."""
     if examples.targets and all(field.lengths is not None and not field.lengths.any() for field in examples.targets):
-        raise ValueError(f"{name} targets must hold some that count, got sequences of no steps alone")
+        raise ValueError(f"{name} targets must hold at least one step, got only empty sequences")
     if all(field.is_ids and IGNORED in field.rows and (field.flat()[0] == IGNORED).all() for field in examples.targets):
-        raise ValueError(f"{name} targets must hold some that count, got {IGNORED} alone")
+        raise ValueError(f"{name} targets must hold at least one class id, got only {IGNORED}")
 
 
 def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
-    """Raise ValueError, saying which example, where a target's steps are not those of the input that it belongs to.
+    """Raise ValueError, naming the example, if a target has not as many steps as the input that it belongs to.
 
-    A loss would notice it only where the longest of a batch differ, and else compare outputs with padding. It is looked for
-    where it is certain: under a ``loss`` by name (or a tuple with some), for outputs that are known to have an input's time
-    axis, those of a Model or a Sequential. ``examples`` have the time axes' names that the model has.
+    A loss would notice only if the longest sequences of a batch differ; otherwise it would compare outputs with padding. The
+    check needs certainty: it covers losses given by name, and outputs of a Model or a Sequential that have an input's time
+    axis. ``examples`` must name their time axes as the model does.
     """
     axes = examples.time_axes()
     losses = loss if isinstance(loss, tuple) else (loss,) * len(examples.targets)
@@ -50,7 +50,7 @@ def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
 
 
 def _output_axes(model: Layer, examples: Examples) -> list[str]:
-    """The name of each output's time axis, "" where there is none; nothing for a layer that does not tell."""
+    """Return the name of each output's time axis, or "" for none; an empty list unless a Model or a Sequential."""
     if not isinstance(model, (Model, Sequential)):
         return []
     shapes = [spec.shape for spec in flat(output_specs(model, examples))]

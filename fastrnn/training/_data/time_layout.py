@@ -1,13 +1,12 @@
-"""The one rule that finds the time axis of a model's inputs and outputs, and lays out examples for it.
+"""Layout of examples for a model: one rule finds the time axes of inputs and targets.
 
 A list of N sequences has time. An array ``[N, ...]`` has time
 
-    for a Model         where its Input says so, as in ("T", "B", 64)
-    for other layers    where the model takes [T, B, ...] and does not take [B, ...]: shapes decide, asked with Layer.infer;
-                        a Model within answers as its Input says
+    for a Model         if its Input says so, as in ("T", "B", 64)
+    for other layers    if the layer takes [T, B, ...] and refuses [B, ...], by Layer.infer; an inner Model follows its Input
 
-and targets, lists or arrays, have the axes of the output that they belong to. A class of one's own that has layers along
-time, and says neither ``takes_lengths`` nor ``batch_first``, is asked for it: no shape can tell.
+Targets, lists or arrays, have the axes of the output that they belong to. A user's class that contains layers over time
+must declare ``takes_lengths`` or ``batch_first``, because shapes cannot tell; otherwise it is refused.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ TIME = "T"
 
 
 def lay_out(name: str, examples: Examples, model: Layer) -> Examples:
-    """Return the examples as the model takes them: which arrays are sequences, by which axis, and in which order of axes.
+    """Return the examples laid out for the model: which arrays are sequences, their time axis, and the order of axes.
 
-    Raises TypeError or ValueError, naming the argument, for what the model does not take.
+    Raises TypeError or ValueError, with ``name`` in it, for examples that the model does not take.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a fastrnn layer, got {describe(model)}")
@@ -55,27 +54,27 @@ def lay_out(name: str, examples: Examples, model: Layer) -> Examples:
 
 
 def _time_axis(symbol: Symbol) -> Axis:
-    """The name of an input's time axis, its first where the second is B; the size where that is fixed."""
+    """Return an input's time axis, the first if the second is B: its name, its size if that is fixed, or None."""
     return symbol.shape[0] if symbol.spec.sequence else None
 
 
 def _input_axes(name: str, examples: Examples, model: Layer) -> list[Axis] | None:
-    """The time axes of the inputs of a layer that is no Model; None where they are as the examples have them."""
-    if any(_silent(model)) or len(examples.inputs) > 1:
-        _check_said(name, examples, model)
+    """Return the inputs' time axes for a layer that is not a Model; None if the examples' own axes hold."""
+    if any(_undeclared(model)) or len(examples.inputs) > 1:
+        _check_declared(name, examples, model)
         return None
     (field,) = examples.inputs
     if field.lengths is None:
         return _axes_of_array(name, field, model)
-    same = field.lengths.min() == field.lengths.max()  # or it cannot have been meant as an array
+    same = field.lengths.min() == field.lengths.max()  # otherwise the list cannot be meant as an array
     if same and _refusal(model, _spec(field, is_batch_first(model))) and not _refusal(model, _rows(field)):
         raise ValueError(f"{name} inputs must be without time for this model, an array [N, ...], got a list of sequences")
     return None
 
 
-def _check_said(name: str, examples: Examples, model: Layer) -> None:
-    """Raise ValueError where neither the model nor the examples say what is time, and shapes cannot tell."""
-    layer = next(_silent(model), model)
+def _check_declared(name: str, examples: Examples, model: Layer) -> None:
+    """Raise ValueError if neither the model nor the examples declare the time axis, because shapes cannot tell."""
+    layer = next(_undeclared(model), model)
     inside = [below for below in _below(layer) if is_batch_first(below)]
     if inside and not hasattr(layer, "batch_first"):
         raise ValueError(
@@ -102,7 +101,7 @@ def _axes_of_array(name: str, field: Field, model: Layer) -> list[Axis] | None:
         if as_sequences is None:
             return [TIME]
         if as_rows is not None and _refusal(model, _spec(sequences, batch_first, steps)) is None:
-            return [steps]  # a Model within has a fixed number of steps
+            return [steps]  # because an inner Model has a fixed number of steps
     if as_rows is None:
         return None
     why = as_sequences if as_sequences is not None and _maybe_sequences(field) else as_rows
@@ -110,7 +109,7 @@ def _axes_of_array(name: str, field: Field, model: Layer) -> list[Axis] | None:
 
 
 def _refusal(model: Layer, spec: Spec) -> TypeError | ValueError | None:
-    """Return why the model refuses arrays of this spec, None if it takes them."""
+    """Return the error with which the model refuses arrays of this spec; None if it takes them."""
     try:
         model.infer(spec)
     except (TypeError, ValueError) as error:
@@ -119,30 +118,30 @@ def _refusal(model: Layer, spec: Spec) -> TypeError | ValueError | None:
 
 
 def _rows(field: Field) -> Spec:
-    """The spec of a batch of an array, or of one that sequences of one length might be in."""
+    """Return the spec of a batch without time; sequences of one length count as an array ``[N, T, ...]``."""
     steps = () if field.lengths is None else (int(field.lengths[0]),)
     return Spec(("B", *steps, *field.rows.shape[1:]), field.rows.dtype.name)
 
 
 def _spec(field: Field, batch_first: bool, time: str | int = TIME) -> Spec:
-    """The spec of a batch of a field's sequences."""
+    """Return the spec of a batch of a field's sequences."""
     first: tuple[str | int, ...] = ("B", time) if batch_first else (time, "B")
     return Spec((*first, *field.rows.shape[1:]), field.rows.dtype.name)
 
 
 def _maybe_sequences(field: Field) -> bool:
-    """Whether a field is an array that may hold sequences, of ids or of vectors."""
+    """Return whether a field is an array that may hold sequences, of ids or of vectors."""
     return field.lengths is None and field.rows.ndim >= (2 if field.is_ids else 3)
 
 
-def _silent(model: Layer) -> Iterator[Layer]:
-    """The layers that have layers along time in them and do not say how they read time themselves."""
+def _undeclared(model: Layer) -> Iterator[Layer]:
+    """Yield the layers that contain layers over time and do not declare how they read time themselves."""
     if isinstance(model, Sequential):
         for layer in model.layers:
-            yield from _silent(layer)
+            yield from _undeclared(layer)
     elif type(model).infer is Layer.infer and any(_over_time(below) for below in _below(model)):
-        says = model.takes_lengths and not any(map(is_batch_first, _below(model)))
-        if not (says or hasattr(model, "batch_first")):
+        declares = model.takes_lengths and not any(map(is_batch_first, _below(model)))
+        if not (declares or hasattr(model, "batch_first")):
             yield model
 
 
@@ -159,7 +158,7 @@ def _ordered(field: Field, batch_first: bool) -> Field:
 
 
 def _with_targets(examples: Examples, model: Layer) -> Examples:
-    """The examples with targets that have the axes of the outputs that they belong to."""
+    """Return the examples with the axes of each target taken from the output that it belongs to."""
     if not any(field.lengths is not None or field.rows.ndim > 1 for field in examples.targets):
         return examples
     known_order = not is_batch_first(model) and all(field.lengths is not None for field in examples.inputs)
@@ -172,7 +171,7 @@ def _with_targets(examples: Examples, model: Layer) -> Examples:
 
 
 def _like(field: Field, output: Spec, examples: Examples, certain: bool) -> Field:
-    """A field of targets as an output has its axes. Where it is not ``certain`` that they belong together, sizes decide."""
+    """Return targets with the axes of an output. Sizes decide unless it is ``certain`` that they belong together."""
     batch_first = output.shape[:1] == ("B",)
     if field.lengths is None:
         steps = output.shape[1:2] if batch_first else output.shape[:1]

@@ -1,1 +1,1 @@
-"""Run folders, and what a run does besides training steps."""
+"""Run folders, metrics files, samples and everything else of a run apart from training steps."""

@@ -1,4 +1,4 @@
-"""The folder of a run, of whatever kind: who may write to it, what it holds, its configuration file."""
+"""Folder of a run of any kind: its lock, its files and its configuration."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from ..loop import BEST, LAST, METRICS
 
 CONFIG, SAMPLES, CURVE, LINES, PIECES = "config.json", "samples.txt", "loss.png", "lines.safetensors", "pieces.json"
 SONGS = "songs.safetensors"  # in place of PIECES, which older versions wrote
-FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # what runs of all kinds may hold
+FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # the files of runs of all kinds
 VERSION = 1
 
 Weighted = TypeVar("Weighted", bound=Layer)
 
 
 class RunError(ValueError):
-    """A run folder that cannot be used as asked; the message says why."""
+    """Error for a run folder that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """What a run computes with: with another backend or instruction set sums are rounded differently."""
+    """Backend and instruction set of a run; others round sums differently."""
 
     backend: str
     isa: str
 
     @classmethod
     def of(cls, recurrent: Recurrent) -> Kernels:
-        """Those that the layer would run on now."""
+        """Return the kernels that the layer would run on now."""
         plan = recurrent.plan(1, 1)[0]
         return cls(plan.backend, plan.isa)
 
@@ -53,21 +53,22 @@ class Kernels:
 
 
 def save_config(path: Path, kind: str, content: Mapping[str, Any]) -> None:
-    """Write a configuration as JSON, atomically, with its format and the versions that wrote it. Raises OSError."""
+    """Write a configuration as JSON, atomically, with its format and the current versions. Raises OSError."""
     versions = {"fastrnn": __version__, "numpy": np.__version__, "python": platform.python_version()}
     whole = {"format": f"fastrnn-{kind}", "version": VERSION, **content, "versions": versions}
     write_atomically(path, (json.dumps(whole, indent=2, ensure_ascii=True) + "\n").encode())
 
 
 def kind_of(folder: Path) -> str:
-    """The kind of a folder's run, such as ``"chars"``. Raises RunError as :func:`load_config` does."""
+    """Return the kind of a folder's run, such as ``"chars"``. Raises RunError as :func:`load_config` does."""
     return _read(folder)[1]
 
 
 def load_config(folder: Path, kinds: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
-    """The kind of a folder's run, one of ``kinds``, and the content of its configuration.
+    """Return the kind of a folder's run and the content of its configuration.
 
-    Raises RunError where it is not there, damaged, of another version or not ``what`` it should be.
+    Raises RunError if it is missing, damaged, of another version, or of a kind that is not in ``kinds``. The error names
+    ``what`` was expected, such as "a jazz model".
     """
     content, kind = _read(folder)
     if kind not in kinds:
@@ -90,14 +91,14 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises RunError for what is none, OSError where it cannot be read."""
+    """Return the content of a JSON file. Raises RunError if it is invalid, OSError if it cannot be read."""
     with damaged(path):
         return parse(path.read_bytes())
 
 
 @contextmanager
 def damaged(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a file's content into a RunError that names the file."""
+    """Turn errors about a file's content into a RunError that names the file."""
     try:
         yield
     except KeyError as error:
@@ -107,7 +108,7 @@ def damaged(path: Path) -> Iterator[None]:
 
 
 def best_checkpoint(folder: Path) -> Path:
-    """The file of the best weights, or of the last ones. Raises RunError where there is neither."""
+    """Return the path of the best weights, or of the last ones. Raises RunError if there are neither."""
     path = folder / (BEST if (folder / BEST).exists() else LAST)
     if not path.exists():
         raise RunError(f"{folder} has no checkpoint yet: neither {BEST} nor {LAST}")
@@ -115,7 +116,7 @@ def best_checkpoint(folder: Path) -> Path:
 
 
 def load_best(folder: Path, make_model: Callable[[], Weighted]) -> Weighted:
-    """Make a model and give it the best weights of a run. Raises RunError, CheckpointError, or OSError."""
+    """Make a model and load the best weights of a run into it. Raises RunError, CheckpointError or OSError."""
     path = best_checkpoint(folder)
     model = make_model()
     arrays = checkpoint.load(path).model
@@ -126,10 +127,10 @@ def load_best(folder: Path, make_model: Callable[[], Weighted]) -> Weighted:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder. Raises OSError, and RunError when another one is at work in it.
+    """Lock a folder against other trainings. Raises OSError, and RunError if another one is running in it.
 
-    Half-written files that a killed training left there are removed. The lock is the system's, on the folder itself: it goes
-    with the process, however that ends.
+    Half-written files of a killed training are removed. The operating system holds the lock, on the folder itself, and
+    releases it when the process ends, however it ends.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -137,14 +138,14 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RunError(f"{folder} is in use: another training is running in it") from None
-        _sweep(folder)
+        _remove_leftovers(folder)
         yield
     finally:
         os.close(handle)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed training left half-written. The caller holds the folder."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the half-written files of a killed training. The caller must hold the lock."""
     staged = [_staged(name) for name in FILES]
     remove_leftovers(folder, [*FILES, *staged])
     for name in (*staged, _aside_name(CONFIG)):
@@ -153,9 +154,9 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
-    """Make a folder for a new run, and hold it.
+    """Make a folder for a new run, and lock it.
 
-    Raises OSError, and RunError when it holds what would be lost, unless ``overwrite``, or when it is in use.
+    Raises OSError, and RunError if the folder is in use, or holds files of a run and ``overwrite`` is False.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file, not a folder")
@@ -169,17 +170,17 @@ def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
 
 
 def files_of_a_run(folder: Path) -> list[str]:
-    """The names of what is in a folder and would be lost to a new run."""
+    """Return the names of the files in a folder that a new run would replace."""
     return [name for name in FILES if (folder / name).exists()]
 
 
 @contextmanager
 def replacing(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> Iterator[None]:
-    """Write a new run's files under other names, each by its writer.
+    """Write a new run's files under temporary names, and rename them when the block ends without an error.
 
-    They take their names when the block ends well, and what another run left goes then; after an error all is as before.
-    The configuration goes first and comes last: a process that is killed in between leaves a folder without one, which no
-    run can be resumed from, and never one run's configuration beside another's weights. Raises OSError.
+    Files of a previous run are then removed; after an error they are unchanged. The configuration is removed first and
+    written last. A process that is killed in between leaves a folder without a configuration, which cannot be resumed, and
+    never one run's configuration with another's weights. ``writers`` has a function for each file name. Raises OSError.
     """
     staged = {name: folder / _staged(name) for name in writers}
     try:
@@ -197,13 +198,13 @@ def replacing(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> It
 
 
 def _staged(name: str) -> str:
-    """The name of a new run's file before it takes the place of another run's."""
+    """Return the temporary name of a new run's file."""
     return f".{name}.new"
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[None]:
-    """Remove a file; an error in the block brings it back, without need of space on the disk."""
+    """Remove a file, and restore it after an error in the block. This needs no disk space."""
     aside = path.with_name(_aside_name(path.name))
     found = path.exists()
     if found:

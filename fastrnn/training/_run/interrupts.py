@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of in the middle of one."""
+"""Deferral of Ctrl-C to the end of a training step."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C only makes the yielded function return True; the second raises KeyboardInterrupt.
+    """Catch the first Ctrl-C, which only makes the yielded function return True; the second raises KeyboardInterrupt.
 
-    Does nothing where Python cannot (outside the main thread) or should not (somebody has set a handler of their own).
+    Outside the main thread, where Python cannot set a handler, and over a handler that is not Python's own, it does nothing.
     """
-    asked = False
+    interrupted = False
 
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
             raise KeyboardInterrupt
-        asked = True
+        interrupted = True
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     ours = in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if ours:
-        signal.signal(signal.SIGINT, ask)
+        signal.signal(signal.SIGINT, handle)
     try:
-        yield lambda: asked
+        yield lambda: interrupted
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)

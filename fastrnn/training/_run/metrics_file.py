@@ -1,4 +1,4 @@
-"""metrics.csv: one row per evaluation."""
+"""The file ``metrics.csv``, with one row per evaluation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ...serialization import FileFormatError, write_atomically
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One evaluation. Losses in nats per token; train_loss, grad_norm and the speed are means since the one before."""
+    """Row of one evaluation. Losses are in nats per token.
+
+    ``train_loss``, ``grad_norm`` and ``tokens_per_second`` are means since the previous evaluation.
+    """
 
     step: int
     seconds: float
@@ -22,7 +25,7 @@ class Row:
     tokens_per_second: float
 
     def line(self) -> str:
-        """The row as text. Timings are rounded; the rest is written in full, so that runs can be compared exactly."""
+        """Return the row as text. Timings are rounded; the rest is exact, so that runs can be compared."""
         values = [self.step, f"{self.seconds:.3f}", self.train_loss, self.val_loss, self.lr, self.grad_norm]
         return ",".join(map(str, [*values, f"{self.tokens_per_second:.1f}"])) + "\n"
 
@@ -31,33 +34,33 @@ HEADER = ",".join(field.name for field in fields(Row)) + "\n"
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row at the end and flush it to the disk; a new file gets its header first. Raises OSError."""
+    """Append a row and flush it to the disk; a new file gets a header first. Raises OSError."""
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write((HEADER if file.tell() == 0 else "") + row.line())
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:  # a full disk does not say which file
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def read(path: Path) -> list[Row]:
-    """The rows; a last line that was cut short is passed over.
+    """Return the rows, without an incomplete last line.
 
-    Raises OSError, and FileFormatError naming the file when it does not have these columns.
+    Raises OSError, and FileFormatError naming the file if it has other columns.
     """
     return [row for row, _ in _rows(path)]
 
 
 def truncate(path: Path, last_step: int) -> None:
-    """Drop the rows after ``last_step``, for a run that goes on from there. Raises as :func:`read`."""
+    """Drop the rows after ``last_step``, from which a run continues. Raises as :func:`read` does."""
     if path.exists():
-        kept = [line for row, line in _rows(path) if row.step <= last_step]
-        write_atomically(path, "".join([HEADER, *kept]).encode())
+        lines = [line for row, line in _rows(path) if row.step <= last_step]
+        write_atomically(path, "".join([HEADER, *lines]).encode())
 
 
 def _rows(path: Path) -> list[tuple[Row, str]]:
-    """The rows and their text, without a last line that was cut short."""
+    """Return the rows and their text, without an incomplete last line."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     complete = [line for line in lines if line.endswith("\n")]
     if complete and complete[0] != HEADER:

@@ -1,6 +1,6 @@
-"""How much memory a model and its batches will take, before they are made.
+"""Estimates of the memory of a model and its batches, checked before they are made.
 
-The system would rather end a process than say no.
+Without the check the operating system may kill the process instead of refusing the memory.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import sys
 from ...backends.structs import CellSpec
 from .options import RunOptions
 
-BYTES = 4  # of a float32
-TRAINING_COPIES = 4  # of the weights: themselves, their gradients, the optimiser's two moments
+BYTES = 4  # size of a float32
+TRAINING_COPIES = 4  # arrays of the weights' size: weights, gradients, the optimiser's two moments
 
 
 def check_model(options: RunOptions, count: int, copies: int = 1) -> None:
-    """Raise MemoryError when so many ``copies`` of ``count`` weights are more than the machine's memory."""
+    """Raise MemoryError if ``copies`` arrays of ``count`` weights exceed the machine's memory."""
     model = f"{options.model.upper()} {options.layers} x {options.hidden} has {_short(count)} parameters"
     _check(BYTES * count * copies, f"{model}, which take")
 
 
 def check_batch(options: RunOptions, values: int) -> None:
-    """Raise MemoryError when a batch, with ``values`` float32 for each of its tokens, is more than the machine's memory."""
+    """Raise MemoryError if a batch, with ``values`` float32 for each of its tokens, exceeds the machine's memory."""
     tokens = options.batch * options.seq_length
     _check(BYTES * tokens * values, f"a batch of {options.batch} x {options.seq_length} tokens takes at least")
 
 
 def recurrent_count(options: RunOptions, input_size: int) -> int:
-    """The number of weights of the recurrent layers alone."""
+    """Return the number of weights of the recurrent layers alone."""
 
     def layer(size: int) -> int:
         return sum(math.prod(shape) for shape in CellSpec(options.model, size, options.hidden).shapes().values())
@@ -38,7 +38,7 @@ def recurrent_count(options: RunOptions, input_size: int) -> int:
 
 
 def machine_memory() -> int:
-    """Bytes; where the system does not say, more than any model takes."""
+    """Return the machine's memory in bytes, or ``sys.maxsize`` if the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

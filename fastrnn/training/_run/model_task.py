@@ -1,4 +1,4 @@
-"""The tasks of the training loop: a model with its batches, its loss and its evaluation."""
+"""Tasks of the training loop: a model with its batches, its loss and its evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class ModelTask:
-    """A model that is trained; the base of every :class:`fastrnn.training.Task`. Its dropout draws from ``rng``."""
+    """Base of tasks that train one model; see :class:`fastrnn.training.Task`. The model's dropout draws from ``rng``."""
 
     def __init__(self, model: Any, rng: np.random.Generator) -> None:
         self.model, self._rng = model, rng
@@ -35,16 +35,16 @@ class ModelTask:
         return {"rng": self._rng.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
+        """Restore a :meth:`state_dict`. Raises KeyError or ValueError for another task's state."""
         self._rng.bit_generator.state = state["rng"]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences of tokens, padded to the longest.
+    """Batch of token sequences, padded to the longest.
 
-    ``inputs`` are as the model takes them, ``targets`` int64 ``[T,B]``, ``lengths`` int64 ``[B]`` or None when all are T.
-    ``tokens`` is the number of targets that count. ``first`` says that the sequences begin here: the state is zero.
+    ``inputs`` are in the model's own form, ``targets`` int64 ``[T,B]``, ``lengths`` int64 ``[B]`` or None if all are T.
+    ``tokens`` is the number of unmasked targets. ``first`` says that the sequences begin here, from a zero state.
     """
 
     inputs: Any
@@ -55,33 +55,33 @@ class Batch:
 
 
 class Batches(Protocol):
-    """An endless source of batches to train on."""
+    """Protocol of an endless source of training batches."""
 
     def next(self) -> Batch:
         """Return the next batch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position, for JSON."""
+        """Return the position, serialisable as JSON."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. Raises KeyError or ValueError."""
+        """Continue from a :meth:`state_dict`. Raises KeyError or ValueError."""
 
 
 class Evaluation(Protocol):
-    """The batches that are held out, from their beginning each time they are called for."""
+    """Protocol of the held-out batches; each call starts from the first. ``tokens`` is the number of held-out tokens."""
 
     tokens: int
 
     def __call__(self, limit: int | None = None) -> Iterable[Batch]:
-        """Return all batches, or always the same sample in which about ``limit`` tokens are read."""
+        """Return all batches, or a fixed sample of them that reads about ``limit`` tokens."""
 
 
 class SequenceTask(ModelTask):
-    """A model of sequences of tokens; a :class:`fastrnn.training.Task`.
+    """Training task of a model of token sequences; a :class:`fastrnn.training.Task`.
 
-    ``learn(batch, state)`` runs forward and backward and returns the mean loss in nats and the next state; ``read(batch,
-    state)`` returns logits ``[T,B,V]`` and the next state. In a stream each batch starts from the state that the one before
-    left, detached from it: truncated backpropagation through time.
+    ``learn(batch, state)`` runs forward and backward and returns the mean loss in nats and the next state. ``read(batch,
+    state)`` returns logits ``[T,B,V]`` and the next state. In a stream each batch starts from the last state of the previous
+    one, without its gradient: truncated backpropagation through time.
     """
 
     def __init__(
@@ -96,22 +96,22 @@ class SequenceTask(ModelTask):
         super().__init__(model, rng)
         self.batches, self._evaluation, self._learn, self._read = batches, evaluation, learn, read
         self._state: Any = None
-        self._limit: int | None = None  # tokens that are read in an evaluation; None is all
+        self._limit: int | None = None  # tokens that an evaluation reads; None for all
         self._counted = evaluation.tokens
 
     def train_step(self) -> tuple[float, int]:
-        """Run forward and backward on the next batch; return the mean loss in nats per token, and how many counted."""
+        """Run forward and backward on the next batch; return the mean loss in nats per token, and the tokens."""
         batch = self.batches.next()
         loss, self._state = self._learn(batch, None if batch.first else self._state)
         return loss, batch.tokens
 
     @property
     def evaluated(self) -> tuple[int, int]:
-        """The tokens that :meth:`evaluate` counts, and those held out."""
+        """The number of tokens that :meth:`evaluate` counts, and of those held out."""
         return self._counted, self._evaluation.tokens
 
     def limit_evaluation(self, tokens: int) -> None:
-        """Let :meth:`evaluate` read about so many ``tokens``; all, if no more are held out."""
+        """Limit :meth:`evaluate` to a sample that reads about ``tokens``; all, if no more are held out."""
         self._limit_to(tokens if self._evaluation.tokens > tokens else None)
 
     def _limit_to(self, tokens: int | None) -> None:
@@ -120,14 +120,14 @@ class SequenceTask(ModelTask):
         self._counted = held if tokens is None else sum(batch.tokens for batch in self._evaluation(tokens))
 
     def evaluate(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """Return the mean loss over what is held out or its sample, in nats per token, with the state carried along.
+        """Return the mean loss over the held-out batches or their sample, in nats per token.
 
-        ``advance`` is called with how many tokens more have been counted.
+        A stream carries the state from batch to batch. ``advance`` is called with the number of tokens of each batch.
         """
         return self._mean_loss(self._evaluation(self._limit), advance)
 
     def evaluate_in_full(self, advance: Callable[[int], None] = lambda tokens: None) -> float:
-        """Return the mean loss over all that is held out; ``advance`` is called as by :meth:`evaluate`."""
+        """Return the mean loss over all held-out batches; ``advance`` is called as by :meth:`evaluate`."""
         return self._mean_loss(self._evaluation(), advance)
 
     def _mean_loss(self, batches: Iterable[Batch], advance: Callable[[int], None]) -> float:
@@ -141,17 +141,17 @@ class SequenceTask(ModelTask):
         return total / tokens
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position, the random state, the size of a sample, and the carried state under ``"arrays"``."""
+        """Return the position, the random state, the sample's size, and the carried state under ``"arrays"``."""
         carried = [] if self._state is None else self._state
         arrays = {"h": carried} if isinstance(carried, np.ndarray) else dict(zip("hc", carried, strict=False))
         sample = {} if self._limit is None else {"evaluated": self._limit}
         return {"batches": self.batches.state_dict(), **super().state_dict(), **sample, "arrays": arrays}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where :meth:`state_dict` was taken. Raises KeyError or ValueError for another task's state."""
+        """Continue from a :meth:`state_dict`. Raises KeyError or ValueError for another task's state."""
         self.batches.load_state_dict(state["batches"])
         super().load_state_dict(state)
-        limit = state.get("evaluated")  # older versions evaluated all
+        limit = state.get("evaluated")  # missing in runs of older versions, which evaluated all
         self._limit_to(None if limit is None else checks.positive_int("evaluated", limit))
         arrays = state.get("arrays", {})
         h = arrays.get("h")

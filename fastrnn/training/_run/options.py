@@ -1,4 +1,4 @@
-"""The options that every kind of run has: size, optimisation, how long, how often; and what is made from them."""
+"""Options that runs of all kinds share, and the optimiser, schedule and trainer made from them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..task import LoopConfig, Task
 CELLS = ("rnn", "gru", "lstm")
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
 
-# Learning rates of sgd are of another order than those of the methods that scale each element.
+# sgd needs a learning rate of another order of magnitude than methods that scale each element.
 DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
 DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
 SGD_MOMENTUM = 0.9
 MAX = sys.float_info.max
 
-# What the options may be: integers by the smallest; reals from 0 by the largest and whether 0 itself is left out.
+# Valid ranges: the smallest value of an integer; for reals from 0, the largest value and whether 0 itself is excluded.
 SMALLEST = {
     "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
     "seed": 0,
@@ -38,15 +38,15 @@ CHOICES = {"model": CELLS, "optimizer": tuple(OPTIMIZERS), "schedule": schedules
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run is made from, apart from its data; the names are those of the command line's options.
+    """Options of a run, named as on the command line.
 
-    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for none. ``max_steps`` of None leaves the end,
-    and the shape of the schedule, to ``max_seconds``; ``eval_every`` of None spreads evaluations over the run. Raises
-    TypeError or ValueError naming the option.
+    ``max_seconds``, ``patience``, ``clip_norm`` and ``clip_value`` are None for no limit. If ``max_steps`` is None,
+    ``max_seconds`` determines the end and the shape of the schedule. If ``eval_every`` is None, evaluations are spread over
+    the run. Raises TypeError or ValueError naming the option.
     """
 
     kind: ClassVar[str]
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]  # of the options without one, and others, by the reading of the data
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]  # defaults by the reading of the data
 
     hidden: int
     batch: int
@@ -58,7 +58,7 @@ class RunOptions:
     eval_every: int | None
     model: str = "lstm"
     layers: int = 2
-    # With 0, one-hot vectors, W x starts so small that training stands still for its first 100 to 200 steps.
+    # 0 means one-hot vectors: W x then starts so small that training makes no progress for 100 to 200 steps.
     embedding: int = 64
     optimizer: str = "adamw"
     schedule: str = "cosine"
@@ -85,28 +85,28 @@ class RunOptions:
             raise ValueError("max_seconds must be given where max_steps is None, got None")
 
     def read_vocabulary(self, value: Any) -> Any:
-        """Make the vocabulary of this kind from its ``to_json()``. Raises TypeError or ValueError."""
+        """Return the vocabulary of this kind from its ``to_json()``. Raises TypeError or ValueError."""
         raise NotImplementedError
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The names of all options."""
+        """Return the names of all options."""
         return tuple(field.name for field in fields(cls))
 
     @property
     def warmup_steps(self) -> int:
-        """The steps of the warm-up: at most a tenth of all, where their number is known."""
+        """The steps of the warm-up: at most a tenth of ``max_steps``, if that is given."""
         return self.warmup if self.max_steps is None else min(self.warmup, self.max_steps // 10)
 
 
 def defaults_of(optimizer: str) -> dict[str, float]:
-    """The learning rate and the weight decay that an optimiser has where none is given. Raises ValueError."""
+    """Return an optimiser's default learning rate and weight decay. Raises ValueError."""
     checks.choice("optimizer", optimizer, tuple(OPTIMIZERS))
     return {"lr": DEFAULT_LR[optimizer], "weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)}
 
 
 def make_optimizer(options: RunOptions, params: Any) -> Optimizer:
-    """The optimiser that the options ask for."""
+    """Return the optimiser that the options describe."""
     extra = {"momentum": SGD_MOMENTUM} if options.optimizer == "sgd" else {}
     kind: Any = OPTIMIZERS[options.optimizer]
     optimizer: Optimizer = kind(params, lr=options.lr, weight_decay=options.weight_decay, **extra)
@@ -114,14 +114,14 @@ def make_optimizer(options: RunOptions, params: Any) -> Optimizer:
 
 
 def make_schedule(options: RunOptions) -> schedules.Schedule | schedules.TimedSchedule:
-    """The learning-rate schedule that the options ask for: over the steps, or over the time where these have no limit."""
+    """Return the learning-rate schedule that the options describe, over time if there is no limit of steps."""
     if options.max_steps is None:
         return schedules.make_timed(options.schedule, warmup=options.warmup)
     return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
 
 
 def trainer_of(task: Task, options: RunOptions, out: Path | None, overwrite: bool) -> Trainer:
-    """Return a trainer with the optimiser, schedule and limits that the options ask for."""
+    """Return a trainer with the optimiser, schedule and limits that the options describe."""
     config = LoopConfig(
         max_steps=options.max_steps,
         eval_every=options.eval_every,
@@ -135,7 +135,7 @@ def trainer_of(task: Task, options: RunOptions, out: Path | None, overwrite: boo
 
 
 def reshaped(before: RunOptions, after: RunOptions, step: int) -> str | None:
-    """The limit whose change gives a run other learning rates after ``step``, by the option's name; None if none does."""
+    """Return the name of the limit whose change alters the learning rates after ``step``, or None."""
     timed = before.max_steps is None, after.max_steps is None
     name = "max_seconds" if all(timed) else "max_steps"
     if getattr(before, name) == getattr(after, name):

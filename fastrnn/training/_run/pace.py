@@ -1,4 +1,4 @@
-"""The pace of evaluations, and how much they evaluate: often enough for a curve, in a small share of the time."""
+"""Timing and size of evaluations: often enough for a loss curve, in a small share of the training time."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ if TYPE_CHECKING:
     from ..task import LoopConfig
     from .run_state import Info, RunState
 
-POINTS = 10  # of a loss curve at least, where a run has as many steps
-MARKS = 12  # that a time limit is divided by: an evaluation may be late for one of them
-LONGEST_SECONDS = 60.0  # between evaluations that go by time: a kill loses no more
+POINTS = 10  # smallest number of points of a loss curve, if a run has as many steps
+MARKS = 12  # intervals of a time limit, more than POINTS because an evaluation may miss one of them
+LONGEST_SECONDS = 60.0  # between timed evaluations, so a killed process loses no more than this
 
-# A token takes a third of the time in an evaluation that it takes in training, on some machines as long. These are shares
-# of the tokens that are trained on between two evaluations: up to FULL_SHARE of them all is evaluated, else a sample.
+# A token takes a third of the time in an evaluation that it takes in training, on some machines the same. These are shares
+# of the tokens trained on between two evaluations. If at most FULL_SHARE is held out, all of it is evaluated, else a sample.
 FULL_SHARE = 1 / 4
 SAMPLED_SHARE = 1 / 16
-SAMPLED_LEAST = 1 << 10  # tokens: fewer tell little, and take little more time than none
+SAMPLED_LEAST = 1 << 10  # tokens; fewer are a poor estimate and save little time
 
 
 @runtime_checkable
 class SampledTask(Protocol):
-    """A :class:`fastrnn.training.task.Task` that can be evaluated on a fixed sample of what is held out.
+    """Protocol of a :class:`fastrnn.training.task.Task` that can be evaluated on a fixed sample of the held-out tokens.
 
-    A :class:`fastrnn.training.Trainer` evaluates on the sample from the first evaluation to the last. The evaluation in
-    full at the end is what the commands add, or on a larger sample where their time is limited: who calls ``Trainer.run``
-    calls ``evaluate_in_full`` afterwards.
+    A :class:`fastrnn.training.Trainer` uses the sample in all evaluations. The commands add an evaluation in full at the
+    end, or on a larger sample if their time is limited. A caller of ``Trainer.run`` calls ``evaluate_in_full`` afterwards.
     """
 
     @property
     def evaluated(self) -> tuple[int, int]:
-        """The tokens that ``evaluate`` counts, and those held out."""
+        """The number of tokens that ``evaluate`` counts, and of those held out."""
 
     def limit_evaluation(self, tokens: int) -> None:
-        """Let ``evaluate`` read about so many ``tokens`` from now on, always the same.
+        """Limit ``evaluate`` to a fixed sample that reads about ``tokens``.
 
-        What it reads is part of the task's ``state_dict``.
+        The choice is part of the task's ``state_dict``.
         """
 
     def evaluate_in_full(self, advance: Callable[[int], None] = ...) -> float:
-        """The loss on all that is held out; ``advance`` is told how many tokens more have been counted."""
+        """Return the loss on all held-out tokens; ``advance`` is called with the number of tokens of each batch."""
 
 
 def limit_evaluation(task: object, tokens: int) -> None:
-    """Choose what a run is evaluated on, before its first evaluation, ``tokens`` of training after the start.
+    """Choose before the first evaluation whether a run is evaluated in full or on a sample.
 
-    That is all that is held out if it is little beside the ``tokens``, which are about as many between later evaluations.
+    ``tokens`` is the number trained on so far, and about as many follow between later evaluations. A sample is chosen if the
+    held-out tokens are too many compared with these.
     """
     if isinstance(task, SampledTask) and task.evaluated[1] > max(SAMPLED_LEAST, tokens * FULL_SHARE):
         task.limit_evaluation(max(SAMPLED_LEAST, int(tokens * SAMPLED_SHARE)))
 
 
 class SampleNotice:
-    """A callback that says once what a run is evaluated on, if that is a sample. ``unit`` is what losses are counted per."""
+    """Callback that says once that a run is evaluated on a sample, and its size. ``unit`` is the name of a token."""
 
     def __init__(self, unit: str, show: Callable[[str], None] = say) -> None:
         self._unit, self._show = unit, show
@@ -64,11 +64,11 @@ class SampleNotice:
         self._timed = False
 
     def on_begin(self, trainer: Trainer) -> None:
-        """Look at the run's task and its time limit."""
+        """Read the run's task and whether it has a time limit."""
         self._task, self._timed = trainer.task, trainer.config.max_seconds is not None
 
     def on_metrics(self, info: Info) -> None:
-        """Say it at the first evaluation, before its line."""
+        """Print the notice at the first evaluation, before its line."""
         if sample := sample_of(self._task):
             counts = f"{sample[0]:,} of the {sample[1]:,} {self._unit}s held out"
             last = "as many as the time allows" if self._timed else "all of them"
@@ -77,7 +77,7 @@ class SampleNotice:
 
 
 def sample_of(task: object) -> tuple[int, int] | None:
-    """The size of the sample that a run is evaluated on, and of all that is held out; None where all is evaluated."""
+    """Return the number of tokens in the evaluation sample and of all held out; None if all are evaluated."""
     if not isinstance(task, SampledTask):
         return None
     taken, held = task.evaluated
@@ -85,9 +85,10 @@ def sample_of(task: object) -> tuple[int, int] | None:
 
 
 def evaluation_due(config: LoopConfig, state: RunState, evaluated: float) -> bool:
-    """Whether a run is to be evaluated at its present step, wherever it ends.
+    """Return whether an evaluation is due at the current step.
 
-    ``evaluated`` are the seconds from the start to the end of the last evaluation, its samples and checkpoints included.
+    ``evaluated`` is the time in seconds from the start of the run to the end of the last evaluation, with its samples and
+    checkpoints.
     """
     if config.eval_every is not None:
         return state.step % config.eval_every == 0
@@ -100,10 +101,10 @@ def evaluation_due(config: LoopConfig, state: RunState, evaluated: float) -> boo
 
 
 def paced(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's options: what is ``given``, else ``defaults``, with limits and evaluations that fit each other.
+    """Return the ``given`` options completed by ``defaults``, with ``max_steps`` and ``eval_every`` fitted to the limits.
 
-    With ``max_seconds`` alone the time is the only limit (``max_steps`` is None), and evaluations go by time (``eval_every``
-    is None). With a small ``max_steps`` they are closer together. What is given is never changed.
+    With ``max_seconds`` alone, time is the only limit (``max_steps`` is None) and evaluations are timed (``eval_every`` is
+    None). With a small ``max_steps``, evaluations are closer together. Given options never change.
     """
     options = {**defaults, **given}
     timed = options.get("max_seconds") is not None

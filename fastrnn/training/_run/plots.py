@@ -1,4 +1,4 @@
-"""Loss curves as PNG. Matplotlib is imported when a picture is drawn, and its global state is left alone."""
+"""Loss curves as PNG. Matplotlib is imported only when a picture is drawn, and its global state does not change."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ...serialization import write_atomically
 from .metrics_file import Row
 
 LN2 = math.log(2)
-LARGEST = 700.0  # nats: the largest whole hundred whose perplexity a float holds
-LONG = 1e6  # figures from here on are said as powers of ten
+LARGEST = 700.0  # nats; the largest whole hundred whose perplexity fits a float
+LONG = 1e6  # numbers from here on are written as powers of ten
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Another way to say a loss: ``of`` nats, and back, elementwise; ``form`` and ``digits`` are for single figures.
+    """Scale for losses, such as bits: ``of`` converts from nats and ``nats`` back, elementwise.
 
-    Losses of more than ``largest`` nats are said as that.
+    ``form`` and ``digits`` format a single number. Losses above ``largest`` nats are shown as "over" that.
     """
 
-    label: str  # with the unit
+    label: str  # of the axis, with a place for the unit
     form: str
     digits: int
     of: Callable[[Any], Any]
@@ -36,14 +36,14 @@ class Scale:
     largest: float = math.inf
 
     def text(self, loss: float) -> str:
-        """A loss in nats, in words, and shortly: of a run that goes astray, too."""
+        """Return a loss in nats as short text, even if it is huge because training diverged."""
         value = float(self.of(loss))
-        figure = f"{value:.{self.digits}f}" if abs(value) < LONG else f"{value:.2e}"
-        return self.form.format(f"over {figure}" if loss > self.largest else figure)
+        number = f"{value:.{self.digits}f}" if abs(value) < LONG else f"{value:.2e}"
+        return self.form.format(f"over {number}" if loss > self.largest else number)
 
 
 BITS = Scale("loss (bits per {unit})", "{} bits", 3, lambda nats: nats / LN2, lambda bits: bits * LN2)
-# The axis asks for what lies outside of the curve, too: losses whose perplexity a float does not hold, and log 0.
+# Clipped because matplotlib also converts values outside the curve: perplexities that overflow a float, and log 0.
 PERPLEXITY = Scale(
     "perplexity per {unit}",
     "perplexity {}",
@@ -62,10 +62,10 @@ def draw_losses(
     scale: Scale = BITS,
     baselines: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
-    """Draw training and validation loss against the step, in nats (left) and on another scale (right) per ``unit``.
+    """Draw training and validation loss against the step, per ``unit``, in nats (left axis) and on ``scale`` (right axis).
 
-    The best evaluation is marked, and dashed lines show ``baselines``, losses by name. Raises ImportError without
-    matplotlib, OSError when ``path`` cannot be written.
+    The best evaluation is marked. Dashed lines show ``baselines``, losses by name. Raises ImportError without matplotlib,
+    and OSError if ``path`` cannot be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -92,7 +92,7 @@ def draw_losses(
     right.set_ylabel(scale.label.format(unit=unit))
     axes.grid(alpha=0.25)
     axes.spines["top"].set_visible(False)
-    axes.legend(framealpha=1, edgecolor="none")  # its background keeps the lines of the baselines out of the words
+    axes.legend(framealpha=1, edgecolor="none")  # opaque, so that the baselines do not cross the text
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomically(path, picture.getvalue())

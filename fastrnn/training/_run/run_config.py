@@ -1,4 +1,4 @@
-"""The configuration of a run of any kind: all that the run is rebuilt from, apart from its data."""
+"""Configuration of a run of any kind, from which the run is rebuilt together with its data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Vocabulary = TypeVar("Vocabulary")
 
 @dataclass(frozen=True)
 class RunConfig(Generic[Options, Vocabulary]):
-    """A run's options, its vocabulary, and which data it was trained on: ``sources`` and ``sha256``.
+    """Options and vocabulary of a run, and the origin of its data: ``sources`` and ``sha256``.
 
-    ``kernels`` are those of the last sitting, None in a folder that does not say. ``baselines`` are held-out losses in
-    nats per token, by the names of the models that reach them.
+    ``kernels`` are those of the last session, None if the folder does not say. ``baselines`` are held-out losses in nats per
+    token, by the name of the model.
     """
 
     options: Options
@@ -46,8 +46,8 @@ class RunConfig(Generic[Options, Vocabulary]):
     def load(cls, where: str | Path, kinds: Mapping[str, type[Options]], what: str) -> RunConfig[Options, Any]:
         """Read a folder's ``config.json``.
 
-        ``kinds`` are the classes of options by kind. Raises RunError if the file is missing, damaged, or not that of
-        ``what``, such as "a jazz model".
+        ``kinds`` maps each kind to its class of options. Raises RunError if the file is missing, damaged, or of another
+        kind; the error names ``what`` was expected, such as "a jazz model".
         """
         where = Path(where)
         kind, content = load_config(where, kinds, what)

@@ -1,4 +1,4 @@
-"""What a run knows of itself: its saved state, and what it tells callbacks and callers."""
+"""State of a run: the part that is saved, and the information for callbacks and callers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Sums over the steps since the last evaluation. ``seconds`` is the time spent in those steps alone."""
+    """Sums over the steps since the last evaluation. ``seconds`` is the time spent in these steps alone."""
 
     steps: int = 0
     tokens: int = 0
@@ -18,37 +18,37 @@ class Window:
     seconds: float = 0.0
 
     def add(self, loss: float, tokens: int, grad_norm: float, seconds: float) -> Window:
-        """With one more step of this mean loss per token."""
+        """Return the window with one more step, whose ``loss`` is the mean per token."""
         return Window(
             self.steps + 1,
             self.tokens + tokens,
-            self.loss + (loss * tokens if tokens else 0.0),  # where nothing counts a loss may be NaN
+            self.loss + (loss * tokens if tokens else 0.0),  # a loss over no tokens may be NaN
             self.grad_norm + grad_norm,
             self.seconds + seconds,
         )
 
     @property
     def mean_loss(self) -> float:
-        """Nats per token; NaN when there was none."""
+        """The mean loss in nats per token; NaN without tokens."""
         return self.loss / self.tokens if self.tokens else math.nan
 
     @property
     def mean_grad_norm(self) -> float:
-        """The mean of the steps' norms; NaN when there was no step."""
+        """The mean of the steps' gradient norms; NaN without steps."""
         return self.grad_norm / self.steps if self.steps else math.nan
 
     @property
     def tokens_per_second(self) -> float:
-        """0 when there was no step."""
+        """The mean speed of the steps; 0 without steps."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The loop's own part of a checkpoint. Frozen, and replaced as a whole: an interrupt never sees half an update.
+    """State of the training loop in a checkpoint. It is immutable, so an interrupt never sees half an update.
 
-    ``lr`` is the last step's learning rate; ``seconds`` counts the time of all sittings of a run; ``evaluations``
-    those made, ``stale`` those since the best one.
+    ``lr`` is the learning rate of the last step, ``seconds`` the time of all sessions of a run, ``evaluations`` the number
+    of evaluations, and ``stale`` the number of those since the best one.
     """
 
     base_lr: float
@@ -65,7 +65,7 @@ class RunState:
     evaluations: int = 0
 
     def after_evaluation(self, val_loss: float, seconds: float) -> RunState:
-        """With an evaluation at this step entered, and a new window."""
+        """Return the state after an evaluation at this step, with an empty window."""
         number = self.evaluations + 1
         state = replace(
             self, seconds=seconds, evaluated_step=self.step, val_loss=val_loss, window=Window(), evaluations=number
@@ -75,21 +75,31 @@ class RunState:
         return replace(state, stale=self.stale + 1)
 
     def improves(self, val_loss: float) -> bool:
-        """Whether this would be the best validation loss so far; NaN never is."""
+        """Return whether this is the best validation loss so far; NaN never is."""
         return val_loss < (math.inf if self.best_val_loss is None else self.best_val_loss)
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What callbacks are told.
+    """Information about a run for callbacks. Losses are in nats per token.
 
-    In ``on_step``, ``train_loss`` and ``grad_norm`` (before clipping) are that step's; in ``on_eval`` they are means
-    since the evaluation before; in ``on_end`` they are the last ones known. Losses are in nats per token. ``tokens``
-    counts from the start of the run; ``tokens_per_second`` is the mean of training steps since the last evaluation.
-    ``val_loss`` is the last one known. ``improved`` (``on_eval``): this is the best evaluation so far. ``epoch``: how
-    many evaluations there have been. ``metrics`` (``on_metrics``, ``on_eval``): all figures of this one by name,
-    ``loss``, ``val_loss``, ``lr`` and those of the task. ``stopped`` (``on_end``): as in :class:`Result`, or "failed"
-    when an error ended the run.
+    Attributes
+    ----------
+    train_loss, grad_norm
+        In ``on_step`` those of the step, the norm before clipping; in ``on_metrics`` and ``on_eval`` means since the
+        previous evaluation; in ``on_end`` the last known values.
+    val_loss
+        The last known validation loss.
+    tokens, tokens_per_second
+        Tokens since the start of the run, and the mean speed of training steps since the last evaluation.
+    improved
+        In ``on_metrics`` and ``on_eval``: whether this is the best evaluation so far.
+    epoch
+        The number of evaluations so far.
+    metrics
+        In ``on_metrics`` and ``on_eval``: ``loss``, ``val_loss``, ``lr`` and the task's metrics, by name.
+    stopped
+        In ``on_end``: the reason as in :class:`Result`, or "failed" if an error ended the run.
     """
 
     step: int
@@ -110,9 +120,9 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended: ``stopped`` is "steps", "seconds", "patience", "interrupted", or "callback" when one asked for it.
+    """Result of a run. ``stopped`` is the reason: "steps", "seconds", "patience", "interrupted" or "callback".
 
-    Losses in nats per token.
+    Losses are in nats per token.
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""What a model says while it is trained: samples that are shown at each evaluation and kept in a file."""
+"""Samples of a model during training, shown at each evaluation and saved in a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,25 @@ HEADER = re.compile(r"^--- step (\d+), validation loss ", re.MULTILINE)
 
 
 class SampleWriter:
-    """A callback that samples at each evaluation, adds the samples to the file ``path`` and shows them.
+    """Callback that samples at each evaluation, adds the samples to the file ``path`` and shows them.
 
-    ``draw`` gives the samples that follow from a seed. ``unit`` is what losses are counted per, ``between`` what stands
-    between the samples where they are shown. The file is written before the checkpoint, as ``metrics.csv`` is: whoever goes
-    on from an older checkpoint evaluates again and writes the same samples. Raises OSError where the file cannot be written.
+    The file is written before the checkpoint, like ``metrics.csv``, because a run that resumes from an older checkpoint
+    evaluates again and writes the same samples. Raises OSError if the file cannot be written.
+
+    Parameters
+    ----------
+    draw
+        A function from a seed to samples.
+    path
+        The file.
+    seed
+        The seed of all samples of the run.
+    unit
+        The name of a token, such as "word".
+    between
+        The text between two samples when they are shown.
+    show
+        The function that prints them.
     """
 
     def __init__(
@@ -39,31 +53,31 @@ class SampleWriter:
         self._samples: Sequence[str] = ()
 
     def on_metrics(self, info: Info) -> None:
-        """Sample and write. The random numbers follow from the seed and the step, and are not training's."""
+        """Sample and write the file. The random numbers depend only on the seed and the step."""
         seed = int(np.random.SeedSequence([self._seed, info.step]).generate_state(1)[0])
         self._samples = self._draw(seed)
         loss = math.nan if info.val_loss is None else info.val_loss
         header = f"--- step {info.step}, validation loss {loss:.4f} nats per {self._unit}"
         record = "\n".join([header, *self._samples, "", ""])
-        # The whole file, because an addition that was cut short could not be told from a sample.
+        # The whole file is rewritten, because an incomplete addition would look like a sample.
         text = _until(_read(self._path), info.step - 1) + record
         write_atomically(self._path, text.encode())
 
     def on_eval(self, info: Info) -> None:
-        """Show the samples, after the evaluation's own line."""
+        """Show the samples, after the line for the evaluation."""
         self._show(f"  {self._between.join(self._samples)}")
 
 
 def cut_samples(path: Path, last_step: int) -> None:
-    """Drop the samples of later steps from a file of :class:`SampleWriter`, for a run that goes on from there."""
+    """Drop the samples after ``last_step``, from which a run continues, from a file of :class:`SampleWriter`."""
     text = _read(path)
-    kept = _until(text, last_step)
-    if len(kept) < len(text):
-        write_atomically(path, kept.encode())
+    beginning = _until(text, last_step)
+    if len(beginning) < len(text):
+        write_atomically(path, beginning.encode())
 
 
 def _read(path: Path) -> str:
-    """The text of a file with its line ends as they are; nothing where there is none."""
+    """Return the text of a file with unchanged line ends; "" if there is no file."""
     return path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
 
 
