@@ -1,4 +1,4 @@
-"""A trained run of any kind, loaded from its folder: what ``fastrnn sample`` and ``fastrnn score`` do, from Python."""
+"""Trained runs of all kinds, loaded from their folders, with the functions of ``fastrnn sample`` and ``fastrnn score``."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 
 
 class TrainedRun:
-    """The best model of a run, with its vocabulary; :func:`load_run` makes it.
+    """Best model of a run, with its vocabulary. It is made by :func:`load_run`.
 
-    ``folder``
-        the run's folder, a Path.
-    ``kind``
+    Attributes
+    ----------
+    folder
+        The run's folder, a Path.
+    kind
         ``"chars"``, ``"words"`` or ``"jazz"``.
-    ``options``
-        what it was trained with, by the names of the command line: ``run.options.hidden``.
-    ``model``
-        a layer with the weights of the best evaluation, from ids to logits: for text ``logits [T,B,V], state = model(ids)``
-        with ids int64 ``[T,B]``; for jazz the graph of :func:`fastrnn.music.jazz_model.jazz_model`.
-    ``vocabulary``
-        ids from text and back, ``encode`` and ``decode``; for jazz the tokens of notes.
+    options
+        The training options, named as on the command line: ``run.options.hidden``.
+    model
+        A layer from ids to logits, with the weights of the best evaluation. For text it is called as
+        ``logits [T,B,V], state = model(ids)`` with ids int64 ``[T,B]``. For jazz it is the graph of
+        :func:`fastrnn.music.jazz_model.jazz_model`.
+    vocabulary
+        Conversion between text and ids, ``encode`` and ``decode``; for jazz, between notes and ids.
     """
 
     def __init__(self, folder: Path, kind: str, parts: TextParts | JazzParts) -> None:
@@ -46,10 +49,10 @@ class TrainedRun:
 
     @property
     def songs(self) -> Split:
-        """The songs of a run of jazz: ``songs.train`` and ``songs.held_out``. Raises TypeError for text."""
+        """The songs of a jazz run, ``songs.train`` and ``songs.held_out``. Raises TypeError for text."""
         songs = self._parts.songs
         if songs is None:
-            raise TypeError(f"songs are those of jazz, and {self.folder} holds a run of {self.kind}")
+            raise TypeError(f"songs are for jazz, and {self.folder} holds a run of {self.kind}")
         return songs
 
     @overload
@@ -57,40 +60,40 @@ class TrainedRun:
     @overload
     def score(self, text: Sequence[Any]) -> list[Score]: ...
     def score(self, text: Any) -> Score | list[Score]:
-        """Return how probable the model finds a text, or each of a list of texts.
+        """Return the score of a text, or of each text in a list.
 
         A :class:`fastrnn.text.language_model.Score` has ``log_probability`` in nats, ``perplexity``, ``bits_per_token``, the
-        ``tokens``, and the ``unknown`` ones among them that became ``<UNK>``. A run of jazz scores a
-        :class:`fastrnn.music._midi.songs.Song`, or a list of them. Raises TypeError for anything else, UnknownCharacters,
-        and ValueError for a text that is empty, or has line breaks where the model's texts are lines.
+        ``tokens``, and the ``unknown`` ones that became ``<UNK>``. A jazz run scores a
+        :class:`fastrnn.music._midi.songs.Song`, or a list of them. Raises TypeError for anything else. Raises
+        UnknownCharacters, and ValueError for an empty text, or for line breaks if the model's texts are lines.
         """
         if isinstance(text, (list, tuple)):
             return [self._parts.score(item) for item in text]
         return self._parts.score(text)
 
     def sample(self, number: int = 1, **options: Any) -> list[Any]:
-        """Return ``number`` samples, those of ``fastrnn sample`` with the same seed.
+        """Return ``number`` samples, the same as ``fastrnn sample`` with the same seed.
 
-        For all kinds: ``seed`` (None: a fresh one), ``temperature``, ``top_k``, ``top_p`` and ``greedy``, as on the command
-        line; ``progress``, a function that is called now and then with the number of samples that are done.
+        All kinds take ``seed`` (None for a fresh one), ``temperature``, ``top_k``, ``top_p`` and ``greedy``, as on the
+        command line, and ``progress``, a function that is called from time to time with the number of finished samples.
 
         Text gives a list of :class:`fastrnn.text.language_model.Sample`, with ``text`` and ``ended``. Its options are
         ``length``, ``prefix``, ``sentences`` and ``no_unk``.
 
-        Jazz gives a list of :class:`fastrnn.music.piece.Piece`, the solo over its chords, which
-        :func:`fastrnn.music.midi_writing.write_midi` writes. With ``changes``, and with ``choruses``, ``key`` and ``metre``,
-        it plays over these chords as ``fastrnn improvise`` does, else over those of a song that it learned from.
-        ``instrument`` keeps it to a range. The i-th piece has the seed ``seed + i``.
+        Jazz gives a list of :class:`fastrnn.music.piece.Piece`, a solo over chords, which
+        :func:`fastrnn.music.midi_writing.write_midi` writes. With ``changes``, and optionally ``choruses``, ``key`` and
+        ``metre``, the model plays over these chords as ``fastrnn improvise`` does; otherwise, over the chords of a training
+        song. ``instrument`` limits the solo to its range. The i-th piece has the seed ``seed + i``.
 
-        Raises TypeError for an option that this kind has not, and ValueError for a value that cannot be.
+        Raises TypeError for an option that this kind does not have, and ValueError for a value out of range.
         """
         checks.positive_int("number", number)
         return self._parts.sample(number, **self._known("sample", options))
 
     def stream(self, length: int | None = None, **options: Any) -> Iterator[str]:
-        """Return one text of :meth:`sample` in pieces, as they come; the prefix is not repeated.
+        """Return an iterator over the pieces of one text of :meth:`sample`, without the prefix.
 
-        Raises TypeError for a run of jazz, which has no text, and as :meth:`sample` does.
+        Raises TypeError for a jazz run, which has no text, and as :meth:`sample` does.
         """
         stream = self._parts.stream
         if stream is None:
@@ -112,8 +115,8 @@ class TrainedRun:
 def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
     """Load the best model of a run that ``fastrnn train chars``, ``words`` or ``jazz`` has trained.
 
-    Raises ValueError (RunError, CheckpointError) in one line for a folder that is not there, holds no run or is damaged,
-    and OSError.
+    Raises ValueError (RunError, CheckpointError) with a message of one line if the folder is missing, holds no run or is
+    damaged. Raises OSError.
     """
     from .training._run.folder import kind_of
 
@@ -127,7 +130,7 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
         from .music.run_folder import load_player
 
         parts = JazzParts(load_player(folder, backend=backend))
-    else:  # the loader says what it is if it is not text
+    else:  # the loader raises RunError if it is not text
         from .text._training.trained import TextParts
         from .text.run_folder import load_language_model
 

@@ -38,7 +38,7 @@ def small_blocks(monkeypatch):
     for module in (source, ids):
         monkeypatch.setattr(module, "LARGE", 1)
     monkeypatch.setattr(baselines, "TABLE", 100)
-    monkeypatch.setattr(encoding, "REMEMBERED", 10)
+    monkeypatch.setattr(encoding, "CACHED", 10)
 
 
 def _written(tmp_path, *contents):

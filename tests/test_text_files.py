@@ -11,7 +11,7 @@ import pytest
 
 from fastrnn.cli import main
 from fastrnn.text import reading
-from fastrnn.text._reading.columns import column_of, columns_seen
+from fastrnn.text._reading.columns import column_of, describe_columns
 from fastrnn.text._reading.decoding import EncodingError, TextError, decode, text_encoding
 from fastrnn.text._reading.scripts import is_unparted, words_in
 from fastrnn.text.reading import TextFormat, guess
@@ -149,22 +149,22 @@ def test_bad_encodings_on_the_command_line(tmp_path, capsys):
 def test_columns_are_seen_and_named():
     rows = ["So there is no way for me to plug it in.\t0", "Good case, Excellent value.\t1", "Great for the jawbone.\t1"]
     assert (
-        columns_seen("\n".join(rows * 9))
+        describe_columns("\n".join(rows * 9))
         == "2, with tabs between them: text, a number (0, 1); --column 1 takes the text alone"
     )
     spam = "ham\tGo until jurong point\nspam\tFree entry in a contest\nham\tOk lar, joking\n" * 3
-    assert columns_seen(spam) == f"2, {TABS}: a label (ham, spam), text; --column 2 takes the text alone"
+    assert describe_columns(spam) == f"2, {TABS}: a label (ham, spam), text; --column 2 takes the text alone"
     three = "".join(f"{i}\tThe sentence of number {i}\t0.{i}\n" for i in range(30))
-    assert columns_seen(three) == f"3, {TABS}: a number, text, a number; --column 2 takes the text alone"
-    assert columns_seen("id\ttext\n" + spam) is not None
+    assert describe_columns(three) == f"3, {TABS}: a number, text, a number; --column 2 takes the text alone"
+    assert describe_columns("id\ttext\n" + spam) is not None
     for text in ("", "one line\ttab", "No tabs\nat all\n", "\tindented\n\tcode\n", "a b\nc\td\ne f\ng h\n"):
-        assert columns_seen(text) is None
+        assert describe_columns(text) is None
 
 
 def test_a_column_is_taken():
     assert column_of("a b\t0\n\nc\t1\n", 1, "f") == "a b\n\nc\n"
     assert TextFormat(column=2, lower=True).text(b"1\tA B\r\n0\tC\r\n", "f") == "a b\nc\n"
-    with pytest.raises(TextError, match=r"f: line 3 has 1 column \(tabs part them\), and --column 2 is asked for"):
+    with pytest.raises(TextError, match=r"f: line 3 must have --column 2, got 1 column \(separated by tabs\)"):
         column_of("a\tb\n\nc\n", 2, "f")
 
 

@@ -119,7 +119,7 @@ def test_songs_held_out_have_the_loss_of_the_run(runs):
 def test_what_a_kind_cannot_do(runs):
     names, jazz = (fastrnn.load_run(runs / name) for name in ("names", "jazz"))
     for call, message in (
-        (lambda: names.songs, "songs are those of jazz, and .*names holds a run of chars"),
+        (lambda: names.songs, "songs are for jazz, and .*names holds a run of chars"),
         (lambda: jazz.stream(), "stream is for text, and .*jazz holds a run of jazz"),
         (lambda: jazz.score("la la"), "a run of jazz scores a Song, or a list of them, got 'la la'"),
         (lambda: jazz.sample(prefix="x"), "prefix is no option of sample for a run of jazz: those are changes, choruses, "),

@@ -1,17 +1,18 @@
 """Beam search: the likeliest sequences of a model that predicts one token after another.
 
-At every step the ``width`` likeliest continuations of all that is in the beam are kept. One that ends leaves the beam and
-takes its place with it, so a search ends when ``width`` sequences have ended (Sutskever, Vinyals & Le 2014, Sequence to
-sequence learning with neural networks; Graves 2012, Sequence transduction with recurrent neural networks). At the end
-they are ranked by
+Each step extends all sequences in the beam and selects the ``width`` likeliest results. A sequence that ends occupies its
+place for good, so a search ends when ``width`` sequences have ended. At the end they are ranked by
 
 .. code-block:: text
 
     score(y) = log P(y | x) / n^a        n tokens of y, its end included; a = 0: plain log probability, 1: its mean
 
-which with a > 0 takes away some of the advantage of short sequences. A width of 1 is greedy search; a width of the number
-of all sequences finds the best of them. Letters: ``B`` searches side by side, ``K`` sequences in the beam of each, ``N =
-B*K`` rows, ``V`` vocabulary.
+An exponent a > 0 reduces the advantage of short sequences. A width of 1 is greedy search; a width of the number of all
+sequences finds the best of them. Letters: ``B`` parallel searches, ``K`` sequences in the beam of each, ``N = B*K`` rows,
+``V`` tokens in the vocabulary.
+
+Sources: Sutskever, Vinyals & Le 2014, Sequence to sequence learning with neural networks; Graves 2012, Sequence
+transduction with recurrent neural networks.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Reorder = Callable[[Any, Array], Any]
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A sequence that was found: its ``tokens`` without start and end, and the natural logarithm of its probability.
+    """Result of a search: its ``tokens`` without start and end, and the natural logarithm of its probability.
 
-    ``score`` is what it is ranked by. ``ended`` says whether the model ended it, or else ``max_length`` did.
+    Results are ranked by ``score``. ``ended`` is True if the model ended the sequence, False if ``max_length`` did.
     """
 
     tokens: tuple[int, ...]
@@ -46,9 +47,9 @@ class Hypothesis:
 
 @dataclass(slots=True)
 class _Beam:
-    """``tokens`` int64 ``[B,K,t]``; ``logp`` float64, ``ended`` bool and ``lengths`` int64 ``[B,K]``.
+    """Beam of ``tokens`` int64 ``[B,K,t]``, with ``logp`` float64, ``ended`` bool and ``lengths`` int64 ``[B,K]``.
 
-    A row of log probability -inf is none: there were fewer continuations than places.
+    A row of log probability -inf is an empty place, because there were fewer continuations than places.
     """
 
     tokens: Array
@@ -57,16 +58,16 @@ class _Beam:
     lengths: Array
 
     def live(self) -> Array:
-        """Which rows go on: bool ``[B,K]``."""
+        """Return the mask of the rows that continue, bool ``[B,K]``."""
         live: Array = ~(self.ended | np.isneginf(self.logp))
         return live
 
 
 def take_rows(state: Any, rows: Array) -> Any:
-    """The given rows of a state, repeated or left out as ``rows [n]`` says, on the axis B.
+    """Return the rows of a state at the indices ``rows [n]`` along the axis B.
 
-    A state is an array whose last axis but one is B, as of ``[B, F]`` and ``[L*D, B, H]``, or a tuple, list or mapping of
-    states, or None. Raises TypeError for anything else.
+    A state is an array whose second to last axis is B, such as ``[B, F]`` or ``[L*D, B, H]``; a tuple, list or mapping of
+    states; or None. Raises TypeError for anything else.
     """
     if state is None:
         return None
@@ -76,7 +77,7 @@ def take_rows(state: Any, rows: Array) -> Any:
         return {key: take_rows(value, rows) for key, value in state.items()}
     if isinstance(state, (tuple, list)):
         parts = [take_rows(value, rows) for value in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)  # a named tuple's takes them apart
+        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)  # _fields: a named tuple
     expected = "None, arrays of two axes or more, or tuples, lists and mappings of those"
     raise TypeError(f"state must be {expected} (else give reorder), got {checks.describe(state)}")
 
@@ -92,17 +93,35 @@ def beam_search(
     length_penalty: float = 0.0,
     reorder: Reorder = take_rows,
 ) -> list[list[Hypothesis]]:
-    """The sequences found for each of B searches, best first, ``width`` of them or as many as there are.
+    """Return the sequences found by each of B searches, best first: ``width`` of them, or fewer if there are no more.
 
-    ``step(tokens, state)`` is the model: int64 ``[N]`` tokens just read, and the state before them, to ``logits [N,V]``
-    (log probabilities are logits, too) and the state after. ``state`` is that of the B searches at their beginning and
-    ``start`` int ``[B]`` the token that each reads first. Rows of a state are picked by ``reorder(state, rows)``,
-    :func:`take_rows` unless given. ``eos`` is the token that ends a sequence, ``length_penalty`` the exponent a of the
-    score. A sequence that has not ended within ``max_length`` tokens, the end included, is returned after those that have.
-    A token whose logit is -inf is never chosen. Rows that have ended are stepped on with the others; what comes out of
-    them is not used.
+    A token whose logit is -inf is never chosen. Rows that have ended are computed along with the others and their results
+    ignored.
 
-    Raises TypeError or ValueError for an argument out of range and for logits that are NaN or of another shape.
+    Parameters
+    ----------
+    step
+        The model: a function from int64 ``[N]`` tokens and the state before them to ``logits [N,V]`` and the state after
+        them. Log probabilities are valid logits.
+    state
+        The state of the B searches at their beginning.
+    start
+        The first token that each search reads, integers ``[B]``.
+    eos
+        The token that ends a sequence.
+    width
+        The number of sequences in each beam.
+    max_length
+        The largest number of tokens, the end included. Sequences that have not ended come last in the result.
+    length_penalty
+        The exponent a of the score.
+    reorder
+        A function ``reorder(state, rows)`` that returns the rows of a state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is out of range, or logits are NaN or of another shape.
     """
     if not callable(step):
         raise TypeError(f"step must be a function of tokens and a state, got {checks.describe(step)}")
@@ -128,11 +147,11 @@ def beam_search(
 
 
 def _grow(beam: _Beam, logits: Array, eos: int, width: int) -> tuple[_Beam, Array]:
-    """The beam one token on, and the row ``[N]`` that each of its rows goes on from."""
+    """Return the beam with one more token, and the index ``[N]`` of the row that each of its rows extends."""
     B, K = beam.logp.shape
     V = logits.shape[1]
     logp = beam.logp[:, :, None] + log_softmax(logits).reshape(B, K, V)
-    # What has ended keeps its place: it goes on in one way, at no cost, and comes before all others.
+    # A sequence that has ended stays in the beam: it has one continuation, without cost, which comes before all others.
     logp[beam.ended] = -np.inf
     logp[beam.ended, eos] = beam.logp[beam.ended]
     key = logp.copy()
@@ -146,17 +165,17 @@ def _grow(beam: _Beam, logits: Array, eos: int, width: int) -> tuple[_Beam, Arra
     grown = _Beam(
         tokens=np.concatenate([before, token[:, :, None]], axis=2),
         logp=total,
-        ended=(ended | (token == eos)) & ~np.isneginf(total),  # what is none must not keep a place
+        ended=(ended | (token == eos)) & ~np.isneginf(total),  # an empty place must not count as ended
         lengths=np.take_along_axis(beam.lengths, parent, axis=1) + ~ended,
     )
     return grown, (parent + K * np.arange(B)[:, None]).reshape(-1)
 
 
 def _largest(values: Array, n: int) -> Array:
-    """The places int64 ``[B, min(n, M)]`` of the largest of each row of ``values [B,M]``, in falling order."""
+    """Return the indices int64 ``[B, min(n, M)]`` of the n largest in each row of ``values [B,M]``, in descending order."""
     negative = -values
     if n < values.shape[1]:
-        places = np.sort(np.argpartition(negative, n - 1, axis=1)[:, :n], axis=1)  # sorted: equals by place
+        places = np.sort(np.argpartition(negative, n - 1, axis=1)[:, :n], axis=1)  # sorted, so that ties go by index
         order = np.argsort(np.take_along_axis(negative, places, axis=1), axis=1, kind="stable")
         result: Array = np.take_along_axis(places, order, axis=1)
         return result
@@ -165,7 +184,7 @@ def _largest(values: Array, n: int) -> Array:
 
 
 def _ranked(beam: _Beam, b: int, length_penalty: float) -> list[Hypothesis]:
-    """The b-th search's sequences: what has ended first, then by score."""
+    """Return the sequences of search b: first those that have ended, then the others, each by score."""
     found = []
     for tokens, logp, ended, length in zip(beam.tokens[b], beam.logp[b], beam.ended[b], beam.lengths[b], strict=True):
         if np.isneginf(logp):
@@ -186,7 +205,7 @@ def _check_start(start: Any) -> Array:
 
 
 def _check_logits(logits: Any, beam: _Beam, eos: int) -> Array:
-    """The logits, zero in rows that do not go on: what is there does not count, be it NaN."""
+    """Return the logits with zeros in rows that do not continue, whose values may be NaN. Raises TypeError or ValueError."""
     live = beam.live().reshape(-1, 1)
     if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
         raise TypeError(f"step must return logits as an array of floats, got {checks.describe(logits)}")
@@ -196,5 +215,5 @@ def _check_logits(logits: Any, beam: _Beam, eos: int) -> Array:
     logits = np.where(live, logits, 0)
     if not np.isfinite(logits.max(axis=1)).all():
         raise ValueError("step must return logits whose largest in each row is finite, got NaN, inf or a row of -inf")
-    kept: Array = logits
-    return kept
+    checked: Array = logits
+    return checked

@@ -1,4 +1,4 @@
-"""A trained model with its vocabulary, of characters or words: text in, text and probabilities out."""
+"""Language model of characters or words: a trained model with its vocabulary, which samples and scores text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .word_vocabulary import WordVocabulary
 
 Array = NDArray[Any]
 
-LINES_LENGTH = 100  # tokens of a sample at most, unless asked otherwise
+LINES_LENGTH = 100  # default limit of a sample's tokens
 STREAM_LENGTH = {"character": 1000, "word": 200}
 SIDE_BY_SIDE = 64  # samples in one batch
-CHUNK = 256  # tokens between two looks at Ctrl-C in sampling, and steps of one pass in scoring
+CHUNK = 256  # tokens between two checks for Ctrl-C in sampling, and time steps of one forward pass in scoring
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sampled text, prefix included; ``ended`` says whether the model ended it, or else the length did."""
+    """Sampled text, prefix included. ``ended`` is True if the model ended it, False if the length did."""
 
     text: str
     ended: bool
@@ -33,12 +33,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The natural logarithm of the probability of each token of a text, given those before it.
+    r"""Probability of each token of a text, given the tokens before it.
 
-    ``tokens`` are characters or words; in lines the last is the end of the line, ``"\\n"``, of words it is ``<EOS>``.
-    ``log_probabilities`` are float64 ``[n]``. ``unknown`` are the characters or words of the text that became ``<UNK>``, in
-    their order: the probability of ``<UNK>`` is that of all unknown ones together, so texts that lost different ones have
-    probabilities that cannot be compared.
+    Attributes
+    ----------
+    tokens
+        The characters or words. A line ends with ``"\n"``, or ``<EOS>`` if the tokens are words.
+    log_probabilities
+        float64 ``[n]``, natural logarithms.
+    unknown
+        The characters or words that became ``<UNK>``, in order. The probability of ``<UNK>`` is that of all unknown tokens
+        together, so texts with different unknown tokens cannot be compared.
     """
 
     tokens: tuple[str, ...]
@@ -47,7 +52,7 @@ class Score:
 
     @property
     def log_probability(self) -> float:
-        """Of the whole text, in nats."""
+        """The log probability of the whole text, in nats."""
         return float(self.log_probabilities.sum())
 
     @property
@@ -57,16 +62,16 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean of -log p."""
+        """The exponential of the mean of -log p."""
         return float(np.exp(-self.log_probability / len(self.tokens)))
 
 
 class LanguageModel:
-    """``model`` over ``vocabulary``, trained on text read as ``"lines"`` or as ``"stream"``.
+    r"""Model and vocabulary, trained on text whose ``reading`` is ``"lines"`` or ``"stream"``.
 
-    A text starts from a zero state. ``eos`` is the id that ends it: lines end with ``"\\n"`` or ``<EOS>``, a sentence of
-    a stream of words with ``<EOS>``; a stream of characters has no end, -1. ``start`` is the first input: -1, the zero
-    vector, but in a stream of words the end of a sentence before.
+    A text starts from a zero state. ``eos`` is the id that ends it: ``"\n"`` for lines of characters, ``<EOS>`` for lines of
+    words and for sentences of a stream of words, and -1 for a stream of characters, which has no end. ``start`` is the first
+    input: -1, the zero vector, or ``<EOS>`` in a stream of words.
     """
 
     def __init__(self, model: CharModel, vocabulary: Tokens, reading: str) -> None:
@@ -79,7 +84,7 @@ class LanguageModel:
 
     @property
     def has_sentences(self) -> bool:
-        """Whether its texts are a stream whose sentences end with ``<EOS>``."""
+        """True if the model's texts are a stream whose sentences end with ``<EOS>``."""
         return self.reading == "stream" and self.vocabulary.unit == "word"
 
     def default_length(self, sentences: bool = False) -> int:
@@ -98,13 +103,29 @@ class LanguageModel:
         sentences: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> list[Sample]:
-        """Texts of up to ``length`` tokens after the prefix (None: 100 of lines and sentences, 1000 characters or 200 words
-        of a stream).
+        """Return ``number`` sampled texts. Raises UnknownCharacters, TypeError or ValueError.
 
-        Each has its own random numbers from ``seed`` (None: fresh ones), so the first of many is the same as the first
-        of one, but for the rounding of the logits. ``<UNK>`` is rejected unless ``unk``. Lines end with their end; a
-        stream goes on, but one of words ends with its first sentence if ``sentences``. ``progress`` is called every now and
-        then with the number of samples that are done. Raises UnknownCharacters, TypeError or ValueError.
+        Each text has its own random numbers, so the first of many equals a single one, apart from the rounding of logits.
+
+        Parameters
+        ----------
+        number
+            The number of texts.
+        length
+            The largest number of tokens after the prefix. The default is 100 for lines and sentences, and 1000 characters or
+            200 words for a stream.
+        prefix
+            The text that each sample begins with.
+        choice
+            How a token is chosen from the logits.
+        seed
+            The seed of the random numbers; None for a fresh one.
+        unk
+            Whether ``<UNK>`` may be sampled.
+        sentences
+            Whether a stream of words ends with its first sentence. Otherwise it continues; lines always end with their end.
+        progress
+            A function that is called from time to time with the number of finished samples.
         """
         if sentences and not self.has_sentences:
             raise ValueError("sentences is for a model of a stream of words")
@@ -135,7 +156,7 @@ class LanguageModel:
         seed: int | None = None,
         unk: bool = False,
     ) -> Iterator[str]:
-        """One text, as :meth:`sample` gives it, in pieces as they come; the prefix is not repeated."""
+        """Return an iterator over the pieces of one text, as :meth:`sample` gives it, without the prefix."""
         length = checks.positive_int("length", self.default_length() if length is None else length)
         stop = self.eos if self.reading == "lines" else NOTHING
         pieces = self._sampled(prefix, _generators(np.random.SeedSequence(seed), 1), length, choice, unk, stop)
@@ -154,7 +175,7 @@ class LanguageModel:
         unk: bool,
         stop: int,
     ) -> Iterator[Array]:
-        """Tokens ``[n,N]`` of N samples side by side, up to ``CHUNK`` steps at a time, until all have ended."""
+        """Return an iterator over tokens ``[n,N]`` of N samples, up to ``CHUNK`` steps at a time, until all have ended."""
         ids = [self.start, *self._encode("prefix", prefix).tolist()]
         first = np.repeat(np.array(ids, np.int64)[:, None], len(generators), axis=1)
 
@@ -173,13 +194,13 @@ class LanguageModel:
                     return
                 prime, state = answer.tokens[-1:], (answer.h_n, answer.c_n)
 
-        return chunks()  # the prefix has been looked at by now, not when the first chunk is asked for
+        return chunks()  # an inner generator, so that a wrong prefix raises here and not at the first chunk
 
     def score(self, text: str) -> Score:
-        """How probable the model finds a text and its end, if it has one.
+        """Return the log probabilities of a text's tokens, and of its end if it has one.
 
-        Raises UnknownCharacters, and ValueError for an item with a line break and where there is nothing to score: an
-        empty stream, or no word.
+        Raises UnknownCharacters. Raises ValueError for a line break in a model of lines, for an empty stream, and for a text
+        without words.
         """
         targets = self._encode("text", text).astype(np.int64)
         if not len(targets) and (self.reading == "stream" or self.vocabulary.unit == "word"):
@@ -203,16 +224,16 @@ class LanguageModel:
 
 
 def start_of_stream(vocabulary: Tokens) -> int:
-    """What a stream begins with: words after the end of a sentence, characters after nothing."""
+    """Return the first input of a stream: ``<EOS>`` for words, and -1, the zero vector, for characters."""
     return vocabulary.id(vocabulary.end) if isinstance(vocabulary, WordVocabulary) else NOTHING
 
 
 def _before(column: Array, stop: int) -> Array:
-    """The tokens before the end."""
-    kept: Array = column[(column != NOTHING) & (column != stop)]
-    return kept
+    """Return the tokens before the end."""
+    tokens: Array = column[(column != NOTHING) & (column != stop)]
+    return tokens
 
 
 def _generators(seeds: np.random.SeedSequence, number: int) -> list[np.random.Generator]:
-    """The next so many of the generators that follow from a seed."""
+    """Return the next ``number`` generators that follow from a seed."""
     return [np.random.default_rng(sequence) for sequence in seeds.spawn(number)]

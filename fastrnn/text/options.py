@@ -1,4 +1,4 @@
-"""The options of training a language model on characters or words, and their defaults for the two readings of text."""
+"""Options of training a language model on characters or words, and their defaults for the two readings of text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .reading import READINGS, TextFormat
 from .vocabulary import EOL, Tokens, Vocabulary
 from .word_vocabulary import WordVocabulary
 
-UNK_MIN_COUNT = 2  # with 1, no character of the text is <UNK>, whose weights would stay random
+UNK_MIN_COUNT = 2  # with 1, no training character is <UNK>, so the weights of <UNK> would stay random
 
 CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
-    # Items are few and short: a small model, much dropout, and an end before it knows them by heart.
+    # Items are few and short, so the model is small, dropout is high, and training ends before it memorises them.
     "lines": {"hidden": 128, "batch": 32, "seq_length": 256, "max_steps": 1000, "eval_every": 100, "dropout": 0.5},
     "stream": {"hidden": 256, "batch": 64, "seq_length": 128, "max_steps": 3000, "eval_every": 250, "dropout": 0.2},
 }
-# Words are many and each is seen seldom: it is dropout that keeps a model from knowing the text by heart.
+# Each word is rare, so the model would memorise the text without dropout.
 WORD_DEFAULTS: dict[str, dict[str, Any]] = {
     "lines": {"hidden": 256, "batch": 32, "seq_length": 128, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
     "stream": {"hidden": 256, "batch": 32, "seq_length": 35, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
@@ -29,11 +29,11 @@ WORD_DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunOptions):
-    """What a run is made from, apart from its text; see :class:`fastrnn.training._run.options.RunOptions`.
+    """Options of a run on characters; see :class:`fastrnn.training._run.options.RunOptions`.
 
-    ``seq_length`` is the chunk of truncated backpropagation in a stream, and the longest item of lines. ``encoding`` (None:
-    UTF-8), ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`. Raises TypeError or ValueError
-    naming the option.
+    ``seq_length`` is the number of steps of truncated backpropagation in a stream, and the length limit of an item in lines.
+    ``encoding``, ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`. Raises TypeError or
+    ValueError naming the option.
     """
 
     kind = "chars"
@@ -58,7 +58,7 @@ class TrainOptions(RunOptions):
             checks.positive_int("column", self.column)
 
     def read_vocabulary(self, value: Any) -> Tokens:
-        """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
+        """Return the vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
         vocabulary = Vocabulary.from_json(value)
         if self.reading == "lines" and EOL not in vocabulary.tokens:
             raise ValueError("the vocabulary lacks the end of the line")
@@ -72,15 +72,17 @@ class TrainOptions(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class WordOptions(TrainOptions):
-    """Those of a model over words: the ``vocabulary_size`` most frequent ones that occur ``min_count`` times or more.
+    """Options of a run on words. Text is lower-cased unless ``keep_case``.
 
-    All others are ``<UNK>``, which is always there. Text is lower-cased unless ``keep_case``.
+    The vocabulary holds the ``vocabulary_size`` most frequent words that occur at least ``min_count`` times. All others are
+    ``<UNK>``, which is always part of it.
     """
 
     kind = "words"
     defaults = WORD_DEFAULTS
 
-    layers: int = 1  # tinyshakespeare: 91.7 a word held out, 99.6 with 2 and a dropout of 0.5, in the same steps
+    # Held-out perplexity per word of tinyshakespeare after the same steps: 91.7 with 1, 99.6 with 2 and a dropout of 0.5.
+    layers: int = 1
     embedding: int = 256
     unk: bool = True
     min_count: int = UNK_MIN_COUNT
@@ -97,7 +99,7 @@ class WordOptions(TrainOptions):
             raise ValueError(f"lower must be False for words, which have keep_case instead, got {self.lower}")
 
     def read_vocabulary(self, value: Any) -> Tokens:
-        """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
+        """Return the vocabulary from its ``to_json()``. Raises TypeError or ValueError."""
         return WordVocabulary.from_json(value)
 
 
@@ -105,9 +107,9 @@ KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (Tr
 
 
 def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOptions:
-    """The options for a reading: what is given, and the defaults for the rest. Raises TypeError or ValueError.
+    """Return the ``given`` options, completed by the defaults for a reading. Raises TypeError or ValueError.
 
-    ``kind`` is ``"chars"`` or ``"words"``. For characters a ``min_count`` above 1 implies ``unk``, and ``unk`` a
+    ``kind`` is ``"chars"`` or ``"words"``. For characters, a ``min_count`` above 1 implies ``unk``, and ``unk`` implies a
     ``min_count`` of 2.
     """
     checks.choice("reading", reading, READINGS)

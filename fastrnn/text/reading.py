@@ -1,4 +1,4 @@
-"""Text from files and folders, and how to read it: as lines, each an item, or as one stream."""
+"""Text from files and folders, and its reading: as lines, each an item, or as one stream."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ CORPUS = "corpus:"
 ITEM_WORDS = 3
 ITEM_SHARE = 0.9
 BLANK_SHARE = 0.1
-LOOKED_AT = 1 << 21  # characters that the guess is made from
-VERSE_SHARE = 0.5  # between the verses stand titles and poets
+LOOKED_AT = 1 << 21  # characters at the beginning of a text that the guess is made from
+VERSE_SHARE = 0.5  # no more, because titles and poets' names stand between the verses
 
 
 @dataclass(frozen=True, slots=True)
 class TextFormat:
-    """The format of a text in a file, or on standard input.
+    """Format of a text in a file, or on standard input.
 
-    ``encoding`` is the canonical name of a text encoding (None: UTF-8). With ``column`` each line is a row of columns with
-    tabs between them, of which this one is the text: 1 is the first. With ``lower`` the text is lower-cased.
+    ``encoding`` is the canonical name of a text encoding; None means UTF-8. If ``column`` is given, each line is a row of
+    tab-separated columns, and this one, counted from 1, is the text. With ``lower`` the text is lower-cased.
     """
 
     encoding: str | None = None
@@ -40,11 +40,11 @@ class TextFormat:
     lower: bool = False
 
     def text(self, data: bytes, what: str) -> str:
-        """Return the text of a file's bytes, whose line ends become ``\\n``. Raises TextError; ``what`` names the file."""
+        r"""Return the text of a file's bytes, whose line ends become ``\n``. Raises TextError; ``what`` names the file."""
         return self.taken(decode(data, what, self.encoding), what)
 
     def taken(self, text: str, what: str) -> str:
-        """Return the selected column of a decoded text, lower-cased if asked. Raises TextError if a line lacks it."""
+        """Return the selected column of a decoded text, lower-cased if ``lower``. Raises TextError if a line lacks it."""
         text = text.replace("\r\n", EOL).replace("\r", EOL)
         if self.column is not None:
             text = column_of(text, self.column, what)
@@ -55,7 +55,7 @@ PLAIN = TextFormat()
 
 
 def embedded(name: str, taken: TextFormat = PLAIN) -> Text:
-    """The text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name, and for columns that it has not."""
+    """Return an embedded text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name or a missing column."""
     if name not in corpora.names():
         raise TextError(f"{CORPUS}{name} is neither a file nor an embedded text: those are {', '.join(corpora.names())}")
     if taken.encoding is not None:
@@ -64,13 +64,13 @@ def embedded(name: str, taken: TextFormat = PLAIN) -> Text:
 
 
 def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
-    """The text of files and folders, one after the other.
+    r"""Return the text of files and folders, one after the other.
 
     A folder stands for all ``*.txt`` files in it and in the folders below, in the order of their paths. A byte order
-    mark at the beginning of a file is dropped, and line ends become ``\\n``. A file that does not end in a newline
-    gets one when another follows. Large files are read in blocks, whenever the text is gone through. Raises TextError for a
-    file that is not in its encoding, for a folder without text, and for fewer than two characters in all; OSError where a
-    file cannot be read.
+    mark at the beginning of a file is dropped, and line ends become ``\n``. A file that does not end in a newline
+    gets one if another file follows. Large files are read in blocks, each time the text is iterated. Raises TextError for a
+    file that is not in its encoding, for a folder without text, and for fewer than two characters in all. Raises OSError if
+    a file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
     convert = None if taken.column is None and not taken.lower else taken.taken
@@ -85,7 +85,7 @@ def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
 
 
 def find(names: Sequence[str], taken: TextFormat = PLAIN) -> Text:
-    """The text that a user means: paths as for :func:`read`, or one ``corpus:NAME``, unless there is a file of that name.
+    """Return the text that a user names: paths for :func:`read`, or one ``corpus:NAME`` if no file has that name.
 
     Raises as :func:`read` does.
     """
@@ -93,7 +93,7 @@ def find(names: Sequence[str], taken: TextFormat = PLAIN) -> Text:
 
 
 def reread(sources: Sequence[str], taken: TextFormat = PLAIN) -> Text:
-    """The text of :attr:`Text.sources`, where every file has its absolute path. Raises as :func:`read` does."""
+    """Return the text of :attr:`Text.sources`, which hold absolute paths of files. Raises as :func:`read` does."""
     if len(sources) == 1 and sources[0].startswith(CORPUS):
         return embedded(sources[0].removeprefix(CORPUS), taken)
     return read(sources, taken)
@@ -109,21 +109,21 @@ def _files(path: Path) -> list[Path]:
 
 
 def read_file(path: Path, taken: TextFormat = PLAIN) -> str:
-    """The text of one file, as :func:`read` takes it. Raises TextError, OSError."""
+    """Return the text of one file, in the form of :func:`read`. Raises TextError, OSError."""
     return taken.text(path.read_bytes(), str(path))
 
 
 def items(text: str) -> list[str]:
-    """The items of a text read as lines: each line without the white space around it, blank ones left out."""
+    """Return the items of a text read as lines: the lines that are not blank, without surrounding white space."""
     return [stripped for line in text.split(EOL) if (stripped := line.strip())]
 
 
 def guess(text: str) -> tuple[str, str]:
-    """The reading that suits a text, ``"lines"`` or ``"stream"``, and why, in words for the user.
+    """Return the reading that suits a text, ``"lines"`` or ``"stream"``, and the reason in words for the user.
 
-    Lines when at least nine tenths of them have at most three words, with no more than a tenth of blank lines between
-    them: a list of names, words, titles. Everything else is a stream. In scripts without spaces, words are as many as the
-    length of a line makes likely (:mod:`fastrnn.text._reading.scripts`). Of a long text the beginning is looked at.
+    A text is read as lines if at least nine tenths of them have at most three words and at most a tenth are blank, such as a
+    list of names, words or titles. Everything else is a stream. In scripts without spaces the number of words is estimated
+    from the length of a line (:mod:`fastrnn.text._reading.scripts`). The guess reads only the beginning of a long text.
     """
     its = "its" if len(text) <= LOOKED_AT else "its first"
     text = text[:LOOKED_AT]
@@ -138,7 +138,7 @@ def guess(text: str) -> tuple[str, str]:
 
 
 def _guess_by_length(lines: list[str], its: str, spaceless: bool) -> tuple[str, str]:
-    """Guess as :func:`guess` does, from the words per line. ``spaceless``: some lines are in a script without spaces."""
+    """Guess from the words per line; ``spaceless`` says that some lines are in a script without spaces."""
     if spaceless:
         verses = sum(map(is_verse, lines)) / len(lines)
         if verses > VERSE_SHARE:

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, and how a model is made from it."""
+"""Folder of a run on text: its configuration, and the model made from it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def make_model(
     backend: str | None = None,
     copies: int = 1,
 ) -> CharModel:
-    """The model that the options describe, with fresh weights.
+    """Return the model that the options describe, with fresh weights.
 
-    Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
+    Raises MemoryError if ``copies`` arrays of the weights' size exceed the machine's memory.
     """
     check_model(options, parameter_count(options, len(vocabulary)), copies)
     return CharModel(
@@ -52,18 +52,18 @@ def make_model(
 
 
 def parameter_count(options: TrainOptions, V: int) -> int:
-    """The number of weights of a :class:`fastrnn.text.char_model.CharModel` over V tokens."""
+    """Return the number of weights of a :class:`fastrnn.text.char_model.CharModel` over V tokens."""
     E, H = options.embedding, options.hidden
     return V * E + recurrent_count(options, E or V) + (H + 1) * V
 
 
 def save_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write the hashes of the training lines, by which new samples are told from these lines. Raises OSError."""
+    """Write the hashes of the training lines, which later show whether a sample is one of them. Raises OSError."""
     save_arrays(path, {"hashes": line_hashes(lines)})
 
 
 def load_lines(where: str | Path) -> Hashes | None:
-    """The hashes, or None where they are missing or damaged: sampling does without."""
+    """Return the hashes of :func:`save_lines`, or None if they are missing or damaged; sampling does not need them."""
     try:
         arrays, _ = load_arrays(Path(where) / LINES)
     except (OSError, FileFormatError):
@@ -72,7 +72,7 @@ def load_lines(where: str | Path) -> Hashes | None:
 
 
 def load_language_model(where: str | Path, *, backend: str | None = None) -> tuple[LanguageModel, TextConfig]:
-    """The best model of a run. Raises RunError, CheckpointError, or OSError."""
+    """Return the best model of a run and its configuration. Raises RunError, CheckpointError, or OSError."""
     config = load_config(where)
     model = load_best(Path(where), lambda: make_model(config.options, config.vocabulary, backend=backend))
     return LanguageModel(model, config.vocabulary, config.options.reading), config

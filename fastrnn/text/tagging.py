@@ -1,6 +1,6 @@
-"""Tags of words: files in CoNLL's columns, and the best legal sequence of BIO tags.
+"""Tags of words: files in CoNLL columns, and the best legal sequence of BIO tags.
 
-A tag is ``B-x`` for the first word of an entity of kind x, ``I-x`` for each further one, and ``O`` outside of all.
+A tag is ``B-x`` for the first word of an entity of kind x, ``I-x`` for each further word, and ``O`` outside of entities.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ TAG = re.compile("O|[BI]-.+")
 
 
 class Tagged(NamedTuple):
-    """A sentence: its words and the tag of each."""
+    """Sentence with a tag for each of its words."""
 
     words: list[str]
     tags: list[str]
 
 
 def read_conll(path: str | Path) -> list[Tagged]:
-    """The sentences of a file: on each line a token and, in the last column, its tag; columns are parted by tabs.
+    """Return the sentences of a file whose lines hold a token and, in the last tab-separated column, its tag.
 
-    A line of white space ends a sentence, be it empty or a tab alone. A line that begins with ``#`` and has no tab is a
-    comment: a hashtag has its tag behind it. Raises TextError, naming the line, for any other line without a token or a BIO
-    tag, for what is not UTF-8 and for a file without a sentence; OSError.
+    A blank line, which may hold white space, ends a sentence. A line that begins with ``#`` and has no tab is a comment; a
+    hashtag is followed by a tab and its tag. Raises TextError, naming the line, for any other line without a token or a BIO
+    tag. Raises TextError for invalid UTF-8 and for a file without sentences, and OSError.
     """
     sentences = [Tagged([], [])]
-    # Not splitlines(), which would also split at separators that stand within tokens, such as U+0085.
+    # splitlines() would also split at separators within tokens, such as U+0085.
     for number, line in enumerate(read_file(Path(path)).split("\n"), 1):
         if not line.strip():
             sentences.append(Tagged([], []))
@@ -56,10 +56,10 @@ def read_conll(path: str | Path) -> list[Tagged]:
 
 
 def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
-    """The legal tags of a sentence with the largest sum of ``scores [T, len(tags)]``: Viterbi's algorithm.
+    """Return the legal tag sequence with the largest sum of ``scores [T, len(tags)]``, by Viterbi's algorithm.
 
-    Legal is each sequence in which ``I-x`` stands only behind ``B-x`` or ``I-x``. Scores are logits, or log-probabilities,
-    all finite: what is the same for all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
+    A sequence is legal if ``I-x`` only follows ``B-x`` or ``I-x``. Scores are finite logits or log probabilities; a constant
+    added to all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
     """
     if not isinstance(tags, Sequence) or isinstance(tags, str):
         raise TypeError(f"tags must be a list of O, B-x and I-x, got {checks.describe(tags)}")

@@ -1,16 +1,16 @@
-"""Words and sentences of a text, and readable text from words.
+"""Splitting of text into words and sentences, and readable text from words.
 
 A token is
 
 - a number with points, commas or colons inside: ``3.14``, ``10,000``, ``10:30``;
 - a word: letters, digits and combining marks of any script, with apostrophes and hyphens inside: ``don't``, ``o'er``,
-  ``sea-coal``; scripts that write no spaces between words (Chinese, Thai) are not taken apart;
+  ``sea-coal``; scripts without spaces between words (Chinese, Thai) are not split;
 - a run of one punctuation mark or symbol: ``,``, ``...``, ``--``;
-- ``<UNK>``, which a text may hold, in either case, to say that a word was left out.
+- ``<UNK>`` in upper or lower case, which marks an omitted word in a text.
 
-The text is normalised (NFC) first, and lower-cased unless case is kept. A sentence ends with ``.``, ``!``, ``?`` or ``…``
-and what closes after it (quotes, brackets), where white space follows, and at a blank line. Between two sentences stands
-``<EOS>``; the end of the last one is left to the caller.
+The text is first normalised (NFC), and lower-cased unless ``keep_case``. A sentence ends at a blank line, or with ``.``,
+``!``, ``?`` or ``…`` and any closing quotes and brackets, if white space follows. ``<EOS>`` separates two sentences; the
+caller adds the end of the last one.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ UNK, EOS = "<UNK>", "<EOS>"
 TOKEN = re.compile(r"<unk>|\d+(?:[.,:]\d+)+(?!\w)|\w+(?:['’-]\w+)*|([^\w\s])\1*", re.IGNORECASE)  # noqa: RUF001
 SENTENCE_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+|\s*\n\s*\n\s*""")  # noqa: RUF001
 
-# In the text that is made of tokens no space is written before CLOSING, nor after OPENING; straight quotes take turns.
+# Text made of tokens has no space before CLOSING and after OPENING; straight quotes open and close in turn.
 CLOSING = frozenset([*",.;:!?…)]}”’»%", "..."])  # noqa: RUF001
 OPENING = frozenset("([{“‘«'$€£¿¡")  # noqa: RUF001
 QUOTE = '"'
 
 
 def tokenize(text: str, *, keep_case: bool = False, sentences: bool = True) -> list[str]:
-    """The tokens of a text, with ``<EOS>`` between its sentences unless these are not to be told apart."""
+    """Return the tokens of a text, with ``<EOS>`` between its sentences if ``sentences``."""
     text = unicodedata.normalize("NFC", text)
     text = text if keep_case else text.lower()
     tokens: list[str] = []
@@ -52,7 +52,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _tokens(sentence: str) -> Iterator[str]:
-    # Python's \w leaves out combining marks, of which some scripts' words are full: for the search they are letters.
+    # Python's \w excludes combining marks, which are part of words in some scripts, so the search sees them as letters.
     marks = {ord(c): "x" for c in set(sentence) if unicodedata.category(c).startswith("M")}
     for match in TOKEN.finditer(sentence.translate(marks) if marks else sentence):
         token = sentence[match.start() : match.end()]
@@ -60,10 +60,10 @@ def _tokens(sentence: str) -> Iterator[str]:
 
 
 class Detokenizer:
-    """Tokens to text, piece by piece: a call gives the text of some more tokens, spaces before them included.
+    """Converter from tokens to text, piece by piece: each call returns the text of more tokens, with the spaces before them.
 
-    ``<EOS>`` becomes a line break. Tokenising the text of a text's tokens gives them again, but for the ends of sentences
-    that only a blank line had told.
+    ``<EOS>`` becomes a line break. Tokenising the result gives the same tokens, except for sentence ends that were marked
+    only by a blank line.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Detokenizer:
         self._quoted = False  # whether a straight quote is open
 
     def __call__(self, tokens: Iterable[str]) -> str:
-        """The text of these tokens after those before."""
+        """Return the text of these tokens, which follow those of earlier calls."""
         return "".join(self._piece(token) for token in tokens)
 
     def _piece(self, token: str) -> str:
@@ -83,5 +83,6 @@ class Detokenizer:
         opened = last in OPENING or (last == QUOTE and self._quoted)
         if token == QUOTE:
             self._quoted = not self._quoted
-        glued = last == EOS or ((closes or opened) and last[-1] != token[0])  # two marks of one kind would be one token
+        # Two equal marks keep the space between them, because together they would be one token.
+        glued = last == EOS or ((closes or opened) and last[-1] != token[0])
         return token if glued else " " + token

@@ -33,18 +33,25 @@ from .word_vocabulary import WordVocabulary
 Ids = NDArray[Any]
 T = TypeVar("T")
 
-# How often a text is gone through before the first step, by what is made of it.
+# The number of times that a text is read before the first step, by kind and reading.
 READ_TIMES = {("chars", "stream"): 2, ("chars", "lines"): 4, ("words", "stream"): 1, ("words", "lines"): 2}
-STREAM_SAMPLE = {"character": 300, "word": 60}  # the length of what is sampled while training
+STREAM_SAMPLE = {"character": 300, "word": 60}  # tokens of a sample during training
 
 
 @dataclass(frozen=True)
 class Data:
-    """A text made ready: batches to train on, the held-out ones, and what there is to say about them.
+    """Prepared text: training and held-out batches, and statistics about them.
 
-    ``train_items`` are the lines trained on, one after the other as often as they are asked for, None in a stream. ``sizes``
-    are those of the two parts, in lines or tokens. ``baselines`` are held-out losses of models that count, in nats per
-    token. ``unknown`` is the share of ``<UNK>`` in the held-out part.
+    Attributes
+    ----------
+    train_items
+        The training lines, which can be iterated repeatedly; None for a stream.
+    sizes
+        The sizes of the training and the held-out part, in lines or tokens.
+    baselines
+        The held-out losses of models that count tokens, in nats per token, by name.
+    unknown
+        The share of ``<UNK>`` in the held-out part.
     """
 
     vocabulary: Tokens
@@ -59,17 +66,17 @@ class Data:
 def prepare(text: Text, options: TrainOptions, rng: np.random.Generator, near: Path | None = None) -> Data:
     """Split a text and make its batches.
 
-    A vocabulary of characters is that of the whole text, held-out part included; words are chosen by the part trained on.
-    A stream holds out its end; of lines a random choice is held out, the same for the same seed. The ids of a large text
-    are in a file on the disk of ``near`` (see :class:`fastrnn.text._reading.token_ids.IdWriter`). Raises TextError when
-    there is too little text to split, OSError.
+    A vocabulary of characters covers the whole text, held-out part included; a vocabulary of words, only the training part.
+    A stream holds out its end. Lines hold out a random choice that follows from the seed. The ids of a large text are in a
+    file on the disk of ``near`` (see :class:`fastrnn.text._reading.token_ids.IdWriter`). Raises TextError if the text is too
+    short to split, and OSError.
     """
     make = _prepare_lines if options.reading == "lines" else _prepare_stream
     return make(text, options, rng, near)
 
 
-class _Again(Iterable[T]):
-    """An iterable that calls ``make`` for a fresh iterator each time it is gone through."""
+class _Repeatable(Iterable[T]):
+    """Iterable that calls ``make`` for a fresh iterator each time."""
 
     def __init__(self, make: Callable[[], Iterator[T]]) -> None:
         self._make = make
@@ -89,22 +96,22 @@ def _prepare_lines(text: Text, options: TrainOptions, rng: np.random.Generator, 
     trained, chosen = sequences.chosen(train), sequences.chosen(val)
     batches = LineBatches(trained, options.batch, eos, seed=int(order_rng.integers(2**32)), longest=longest)
     if isinstance(options, WordOptions):
-        items = _Again(lambda: map(vocabulary.decode, trained))
+        items = _Repeatable(lambda: map(vocabulary.decode, trained))
     else:
-        items = _Again(lambda: _of_these(text, train))
-    asked = _Again(lambda: (np.append(ids, eos)[:longest] for ids in chosen))
+        items = _Repeatable(lambda: _items_at(text, train))
+    held_out_ids = _Repeatable(lambda: (np.append(ids, eos)[:longest] for ids in chosen))
     return Data(
         vocabulary,
         batches,
         LineEvaluation(chosen, max(options.batch, 64), eos, longest),
         items,
         (len(train), len(val)),
-        *_counted((np.append(ids, eos) for ids in trained), asked, vocabulary),
+        *_statistics((np.append(ids, eos) for ids in trained), held_out_ids, vocabulary),
     )
 
 
-def _of_these(text: Text, numbers: NDArray[np.int64]) -> Iterator[str]:
-    """Yield the items at these indices, which ascend."""
+def _items_at(text: Text, numbers: NDArray[np.int64]) -> Iterator[str]:
+    """Yield the items at these ascending indices."""
     wanted = iter(numbers.tolist())
     number = next(wanted, -1)
     start = 0
@@ -116,15 +123,15 @@ def _of_these(text: Text, numbers: NDArray[np.int64]) -> Iterator[str]:
 
 
 def _lines(text: Text, train: NDArray[np.int64], options: TrainOptions, near: Path | None) -> tuple[Tokens, Lines]:
-    """A vocabulary, and the ids ``[n]`` of each line without its end; words are those of the lines ``train``."""
+    """Return a vocabulary, and the ids ``[n]`` of each line without its end; words are those of the lines ``train``."""
     if not isinstance(options, WordOptions):
         characters = CharEncoder(text, lines=True, near=near)
         known = characters.vocabulary(unk=options.unk, min_count=options.min_count, lower=options.lower)
         return known, characters.lines(known)
     words = WordEncoder(text, lines=True, keep_case=options.keep_case, near=near)
-    kept = np.zeros(words.line_count, np.bool_)
-    kept[train] = True
-    vocabulary = _frequent_words(words.counts(kept), options)
+    in_train = np.zeros(words.line_count, np.bool_)
+    in_train[train] = True
+    vocabulary = _frequent_words(words.counts(in_train), options)
     return vocabulary, words.lines(vocabulary)
 
 
@@ -142,12 +149,12 @@ def _prepare_stream(text: Text, options: TrainOptions, rng: np.random.Generator,
         StreamEvaluation(val, options.batch, options.seq_length, start),
         None,
         (len(train), len(val)),
-        *_counted([train], [val], vocabulary),
+        *_statistics([train], [val], vocabulary),
     )
 
 
 def _char_stream(text: Text, options: TrainOptions, near: Path | None) -> tuple[Tokens, Ids, int]:
-    """A vocabulary, the text's ids ``[n]``, and how many of them are held out."""
+    """Return a vocabulary, the text's ids ``[n]``, and the number of held-out ids."""
     held = held_out(text.length, options.val_fraction, "characters", smallest_rest=2)
     characters = CharEncoder(text, lines=False, near=near)
     vocabulary = characters.vocabulary(unk=options.unk, min_count=options.min_count, lower=options.lower)
@@ -155,7 +162,7 @@ def _char_stream(text: Text, options: TrainOptions, near: Path | None) -> tuple[
 
 
 def _word_stream(text: Text, options: WordOptions, near: Path | None) -> tuple[Tokens, Ids, int]:
-    """As :func:`_char_stream`; the words are those of the part trained on."""
+    """Return the same as :func:`_char_stream`, with the words of the training part."""
     words = WordEncoder(text, lines=False, keep_case=options.keep_case, near=near)
     held = held_out(words.count, options.val_fraction, "words", smallest_rest=2)
     vocabulary = _frequent_words(words.counts(slice(0, words.count - held)), options)
@@ -168,14 +175,14 @@ def _frequent_words(counts: Mapping[str, int], options: WordOptions) -> WordVoca
     return WordVocabulary.most_frequent(counts, m, min_count=least, keep_case=keep_case, sentences=sentences)
 
 
-def _counted(train: Iterable[Ids], val: Iterable[Ids], vocabulary: Tokens) -> tuple[dict[str, float], float]:
-    """The last two parts of :class:`Data`; ``val`` can be gone through more than once."""
+def _statistics(train: Iterable[Ids], val: Iterable[Ids], vocabulary: Tokens) -> tuple[dict[str, float], float]:
+    """Return the last two fields of :class:`Data`. ``val`` must be iterable repeatedly."""
     unknown = sum(int(np.count_nonzero(part == vocabulary.unk_id)) for ids in val for part in blocks(ids))
     return baselines(train, val, len(vocabulary)), unknown / sum(map(len, val))
 
 
 def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> int:
-    """How many of ``total`` to hold out: at least one. Raises TextError when too little is left to train on."""
+    """Return the number of ``total`` to hold out, at least one. Raises TextError if too little is left to train on."""
     held = max(1, round(total * fraction))
     if total - held < smallest_rest:
         raise TextError(f"the text has too few {unit} ({total}) to hold out {held} and train on the rest")
@@ -183,7 +190,7 @@ def held_out(total: int, fraction: float, unit: str, smallest_rest: int = 1) -> 
 
 
 def char_task(model: CharModel, batches: Batches, evaluation: Evaluation, rng: np.random.Generator) -> SequenceTask:
-    """Return the task of a model that takes ids; ``rng`` is what its dropout draws from."""
+    """Return the training task of a model that takes ids, whose dropout draws from ``rng``."""
 
     def learn(batch: Batch, state: Any) -> tuple[float, Any]:
         return model.learn(batch.inputs, batch.targets, state, batch.lengths, ignore_index=IGNORED)
@@ -202,10 +209,10 @@ def make_trainer(
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, LanguageModel, Data]:
-    """A trainer ready to run, the model that it will train, and its data.
+    """Return a trainer, the model that it will train, and its data.
 
     Every random number follows from ``options.seed``. Raises TextError, EmptyVocabulary, ValueError, TypeError, OSError, and
-    MemoryError for a model that is larger than the memory.
+    MemoryError for a model that is larger than the machine's memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     if isinstance(text, str):
@@ -218,7 +225,7 @@ def make_trainer(
 
 
 def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = say) -> SampleWriter:
-    """A callback that samples lines, or a piece of a stream, at each evaluation."""
+    """Return a callback that samples lines, or a piece of a stream, at each evaluation."""
     lines, unit = model.reading == "lines", model.vocabulary.unit
     number, length = (5, 60) if lines else (1, STREAM_SAMPLE[unit])
 

@@ -1,4 +1,4 @@
-"""Characters or words to ids and back."""
+"""Vocabulary of characters, and the base of vocabularies: conversion between tokens and ids."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ EOL = "\n"
 
 
 class UnknownCharacters(ValueError):
-    """A text has characters that the vocabulary lacks; the message names them with their code points."""
+    """Error for a text with characters that the vocabulary lacks; the message names them with their code points."""
 
 
 class EmptyVocabulary(ValueError):
-    """No character or word of a text is frequent enough to be in the vocabulary."""
+    """Error for a text in which no character or word is frequent enough to be in the vocabulary."""
 
 
 class Tokens:
-    """What both vocabularies have: ``tokens`` in the order of their ids, 0 to V-1, and ``unk_id``, None without ``<UNK>``.
+    """Base of vocabularies: ``tokens`` in the order of their ids, 0 to V-1, and ``unk_id``, None without ``<UNK>``.
 
-    ``unit`` says what a token is, in words for the user; ``end`` is the token that ends a line or a sentence.
+    ``unit`` is the name of a token for the user, such as "word". ``end`` is the token that ends a line or a sentence.
     """
 
     unit: ClassVar[str]
@@ -42,14 +42,14 @@ class Tokens:
         return f"{type(self).__name__}({len(self)} tokens{', unk' if self.unk_id is not None else ''})"
 
     def id(self, token: str) -> int:
-        """The id of a token. Raises KeyError when it is not there."""
+        """Return the id of a token. Raises KeyError for an unknown token."""
         try:
             return self.tokens.index(token)
         except ValueError:
             raise KeyError(token) from None
 
     def names(self, ids: Iterable[int] | NDArray[Any]) -> list[str]:
-        """The tokens of some ids. Raises ValueError for an id outside 0..V-1."""
+        """Return the tokens of ids. Raises ValueError for an id outside 0..V-1."""
         array = np.asarray(ids, dtype=np.int64)
         if array.size and (array.min() < 0 or array.max() >= len(self)):
             worst = int(array.min()) if array.min() < 0 else int(array.max())
@@ -57,7 +57,7 @@ class Tokens:
         return [self.tokens[i] for i in array.tolist()]
 
     def encode(self, text: str) -> Ids:
-        """The ids ``[n]`` of a text."""
+        """Return the ids ``[n]`` of a text."""
         raise NotImplementedError
 
     def unknown(self, text: str) -> tuple[str, ...]:
@@ -65,24 +65,24 @@ class Tokens:
         raise NotImplementedError
 
     def to_json(self) -> dict[str, Any]:
-        """What the class's ``from_json`` takes."""
+        """Return a description for the class's ``from_json``, serialisable as JSON."""
         raise NotImplementedError
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
-        """A function that gives the text of more and more ids, which follow those ``before``."""
+        """Return a function whose calls convert successive ids, which follow those ``before``, to text."""
         raise NotImplementedError
 
     def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
-        """The text of some ids. Raises ValueError for an id outside 0..V-1."""
+        """Return the text of ids. Raises ValueError for an id outside 0..V-1."""
         return self.decoder()(ids)
 
 
 class Vocabulary(Tokens):
-    """The characters of a model, in the order of their ids, 0 to V-1.
+    """Vocabulary of characters.
 
-    ``tokens`` are distinct strings of one character each. With ``unk``, one more token, ``<UNK>``, takes the last id
-    and stands for every character that is not among them. With ``lower`` a text is lower-cased before it is encoded. Raises
-    TypeError and ValueError for other tokens.
+    ``tokens`` are distinct strings of one character each, in the order of their ids, 0 to V-1. With ``unk``, one more token,
+    ``<UNK>``, has the last id and stands for every other character. With ``lower`` a text is lower-cased before it is
+    encoded. Raises TypeError and ValueError for other tokens.
     """
 
     unit = "character"
@@ -108,21 +108,21 @@ class Vocabulary(Tokens):
     def from_text(
         cls, text: str, *, unk: bool = False, min_count: int = 1, first: str = "", lower: bool = False
     ) -> Vocabulary:
-        """The characters of a text that occur at least ``min_count`` times, in the order of their code points.
+        """Return the vocabulary of a text's characters that occur at least ``min_count`` times, in code point order.
 
-        Those in ``first`` are always in it and get the first ids: a newline there is id 0. A ``min_count`` above 1
-        asks for ``unk`` too, or else the text itself could not be encoded; ValueError says so. Raises EmptyVocabulary
-        when no character of the text is left.
+        The characters of ``first`` are always included and get the first ids. Raises ValueError for a ``min_count`` above 1
+        without ``unk``, because the text itself could not be encoded. Raises EmptyVocabulary if no character is frequent
+        enough.
         """
         checks.positive_int("min_count", min_count)
         if min_count > 1 and not unk:
             raise ValueError(f"unk must be true when min_count is {min_count}: rarer characters become {UNK}")
         points, counts = np.unique(code_points(text.lower() if lower else text), return_counts=True)
-        kept = [chr(point) for point in points[counts >= min_count].tolist()]
-        if not kept:
+        frequent = [chr(point) for point in points[counts >= min_count].tolist()]
+        if not frequent:
             most = int(counts.max(initial=0))
             raise EmptyVocabulary(f"min_count must be at most {most}, the count of the commonest character, got {min_count}")
-        return cls([*first, *(character for character in kept if character not in first)], unk, lower=lower)
+        return cls([*first, *(character for character in frequent if character not in first)], unk, lower=lower)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and self.to_json() == other.to_json()
@@ -131,7 +131,7 @@ class Vocabulary(Tokens):
         return hash(self.tokens)
 
     def encode(self, text: str) -> Ids:
-        """The ids ``[n]`` of a text's n characters, lower-cased if ``lower``. Raises UnknownCharacters without ``<UNK>``."""
+        """Return the ids ``[n]`` of a text's n characters. Raises UnknownCharacters without ``<UNK>``."""
         points = code_points(text.lower() if self.lower else text)
         places = np.minimum(np.searchsorted(self._points, points), len(self._points) - 1)
         known = self._points[places] == points
@@ -149,26 +149,26 @@ class Vocabulary(Tokens):
         return () if self.unk_id is None else tuple(text[i] for i in np.flatnonzero(ids == self.unk_id).tolist())
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
-        """A function from ids to text; characters do not depend on those before."""
+        """Return a function from ids to text, which does not depend on the ids ``before``."""
         return lambda ids: "".join(self.names(ids))
 
     def to_json(self) -> dict[str, Any]:
-        """What :meth:`from_json` takes."""
+        """Return a description for :meth:`from_json`, serialisable as JSON."""
         unk = self.unk_id is not None
         return {"tokens": list(self.tokens[: self.unk_id] if unk else self.tokens), "unk": unk, "lower": self.lower}
 
     @classmethod
     def from_json(cls, value: Any) -> Vocabulary:
-        """The vocabulary that :meth:`to_json` described. Raises ValueError for anything else."""
+        """Return the vocabulary that :meth:`to_json` described. Raises ValueError for anything else."""
         if not isinstance(value, dict) or not isinstance(value.get("tokens"), list):
             raise ValueError(f"vocabulary must be an object with a list of tokens, got {checks.describe(value)}")
         return cls(value["tokens"], bool(value.get("unk", False)), lower=value.get("lower", False))
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
-    """The code points uint32 ``[n]`` of a text's n characters.
+    """Return the code points uint32 ``[n]`` of a text's n characters.
 
-    Surrogates, which come in through file names and command lines that are not UTF-8, are characters like others.
+    Surrogates count as characters, because file names and command lines that are invalid UTF-8 contain them.
     """
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 

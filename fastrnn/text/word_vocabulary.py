@@ -1,4 +1,4 @@
-"""Words to ids and back."""
+"""Vocabulary of words: conversion between words and ids."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .vocabulary import EmptyVocabulary, Ids, Tokens
 
 
 class WordVocabulary(Tokens):
-    """``<EOS>``, the ``words`` of a model in the order of their ids, 1 to m, and ``<UNK>`` for all others.
+    """Vocabulary of ``<EOS>``, ``words`` in the order of their ids, 1 to m, and ``<UNK>`` for all other words.
 
-    A word is a token of :mod:`fastrnn.text.tokens`, which says what ``keep_case`` and ``sentences`` are. Raises
-    ValueError for words that are not distinct strings.
+    A word is a token of :mod:`fastrnn.text.tokens`, which describes ``keep_case`` and ``sentences``. Raises ValueError for
+    words that are not distinct strings.
     """
 
     unit = "word"
@@ -41,20 +41,21 @@ class WordVocabulary(Tokens):
 
     @classmethod
     def most_frequent(cls, tokens: Iterable[str], m: int, *, min_count: int = 1, **options: bool) -> WordVocabulary:
-        """The ``m`` most frequent of some tokens, of those that occur at least ``min_count`` times; of equals the first
-        by code points. A mapping has the tokens' counts. ``options`` are the class's. Raises EmptyVocabulary when no word is
-        left.
+        """Return the vocabulary of the ``m`` most frequent tokens that occur at least ``min_count`` times.
+
+        Ties go by code points. ``tokens`` may be a mapping from tokens to their counts. ``options`` are those of the class.
+        Raises EmptyVocabulary if no word is frequent enough.
         """
         checks.positive_int("m", m)
         checks.positive_int("min_count", min_count)
         counts = Counter(tokens)
         for token in (EOS, UNK):
             counts.pop(token, None)
-        kept = [word for word, count in counts.items() if count >= min_count]
-        if not kept:
+        frequent = [word for word, count in counts.items() if count >= min_count]
+        if not frequent:
             most = max(counts.values(), default=0)
             raise EmptyVocabulary(f"min_count must be at most {most}, the count of the commonest word, got {min_count}")
-        return cls(sorted(kept, key=lambda word: (-counts[word], word))[:m], **options)
+        return cls(sorted(frequent, key=lambda word: (-counts[word], word))[:m], **options)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WordVocabulary) and self.to_json() == other.to_json()
@@ -63,15 +64,15 @@ class WordVocabulary(Tokens):
         return hash(self.tokens)
 
     def tokenize(self, text: str) -> list[str]:
-        """The tokens of a text, known or not."""
+        """Return the tokens of a text, known and unknown."""
         return tokenize(text, keep_case=self.keep_case, sentences=self.sentences)
 
     def ids(self, tokens: Iterable[str]) -> Ids:
-        """The ids of tokens, that of ``<UNK>`` for unknown ones."""
+        """Return the ids of tokens, where unknown ones are ``<UNK>``."""
         return np.array([self._by_token.get(token, self.unk_id) for token in tokens], np.int32)
 
     def encode(self, text: str) -> Ids:
-        """The ids of a text's tokens."""
+        """Return the ids of a text's tokens."""
         return self.ids(self.tokenize(text))
 
     def unknown(self, text: str) -> tuple[str, ...]:
@@ -79,18 +80,18 @@ class WordVocabulary(Tokens):
         return tuple(token for token in self.tokenize(text) if self._by_token.get(token, self.unk_id) == self.unk_id)
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:
-        """A function from ids to readable text: see :class:`fastrnn.text.tokens.Detokenizer`."""
+        """Return a function from ids that follow those ``before`` to text, a :class:`fastrnn.text.tokens.Detokenizer`."""
         detokenizer = Detokenizer()
         detokenizer(self.names(before))
         return lambda ids: detokenizer(self.names(ids))
 
     def to_json(self) -> dict[str, Any]:
-        """What :meth:`from_json` takes."""
+        """Return a description for :meth:`from_json`, serialisable as JSON."""
         return {"words": list(self.tokens[1:-1]), "keep_case": self.keep_case, "sentences": self.sentences}
 
     @classmethod
     def from_json(cls, value: Any) -> WordVocabulary:
-        """The vocabulary that :meth:`to_json` described. Raises TypeError or ValueError for anything else."""
+        """Return the vocabulary that :meth:`to_json` described. Raises TypeError or ValueError for anything else."""
         if not isinstance(value, dict) or not isinstance(value.get("words"), list):
             raise ValueError(f"vocabulary must be an object with a list of words, got {checks.describe(value)}")
         return cls(value["words"], keep_case=value.get("keep_case", False), sentences=value.get("sentences", True))

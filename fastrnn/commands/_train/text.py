@@ -47,7 +47,7 @@ class TextKind:
 
     def read(self, arguments: argparse.Namespace) -> TextMaterial:
         """Read a text and choose its reading. Raises TextError, and InputError for what cannot be read."""
-        from ...text._reading.columns import columns_seen
+        from ...text._reading.columns import describe_columns
         from ...text._reading.scripts import is_unparted
         from ...text.options import make_options
         from ...text.reading import TextFormat, guess
@@ -66,7 +66,7 @@ class TextKind:
             by_column = "lines", "each line is a row of columns"
             wanted["reading"], why = guess(text.head) if arguments.column is None else by_column
         options = make_options(kind=self.name, **wanted)
-        columns = columns_seen(text.head) if options.column is None else None
+        columns = describe_columns(text.head) if options.column is None else None
         return TextMaterial(text, options, text.sources, text.sha256, why, columns)
 
     def reread(self, arguments: argparse.Namespace, out: Path, config: TextConfig, options: TrainOptions) -> TextMaterial:

@@ -1,1 +1,1 @@
-"""Text files into token ids."""
+"""Conversion of text files into token ids."""

@@ -1,4 +1,4 @@
-"""Lines that are rows of columns with tabs between them, such as a sentence and its label."""
+"""Text in tab-separated columns, such as a sentence and its label on each line."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections import Counter
 from .decoding import TextError
 
 TAB = "\t"
-LOOKED_AT = 1 << 20  # characters
-MOST = 0.9  # of the lines have as many columns as the commonest, and each of these has something in it
-FEW = 20  # distinct values: labels
+LOOKED_AT = 1 << 20  # characters at the beginning of a text that are examined
+MOST = 0.9  # least share of lines with the commonest number of columns, none of them empty
+FEW = 20  # largest number of distinct values of a column of labels
 
 
 def column_of(text: str, column: int, what: str) -> str:
-    """Return one column of each line, 1 the first; blank lines stay. Raises TextError for a line without it."""
+    """Return one column of each line, counted from 1; blank lines stay. Raises TextError for a line without it."""
     found = []
     for number, line in enumerate(text.split("\n"), 1):
         columns = line.split(TAB)
         if line.strip() and len(columns) < column:
-            has = f"{len(columns)} column{'s' * (len(columns) > 1)} (tabs part them)"
-            raise TextError(f"{what}: line {number} has {has}, and --column {column} is asked for")
+            got = f"{len(columns)} column{'s' * (len(columns) > 1)} (separated by tabs)"
+            raise TextError(f"{what}: line {number} must have --column {column}, got {got}")
         found.append(columns[column - 1] if line.strip() else "")
     return "\n".join(found)
 
 
-def columns_seen(text: str) -> str | None:
-    """Return what is in the columns of a text's lines and which option takes one, in words; None without columns."""
+def describe_columns(text: str) -> str | None:
+    """Return a description of a text's columns and the option that selects one; None without columns."""
     rows = [line.split(TAB) for line in filter(str.strip, text[:LOOKED_AT].split("\n"))]
     number, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
     regular = [row for row in rows if len(row) == number and all(map(str.strip, row))]

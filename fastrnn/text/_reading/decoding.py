@@ -1,9 +1,9 @@
-"""Text from bytes: UTF-8 or the encoding that is named, and which encoding it may be if it is not that one.
+"""Decoding of text from bytes, in UTF-8 or a given encoding, with a guess of the encoding if that fails.
 
-charset-normalizer guesses here, and chardet the short texts of MIDI files, where it is better
-(:mod:`fastrnn.music._midi.text` has the figures). Of the 21 pairs of a text and its encoding in tests/test_text_files.py
-charset-normalizer 3.5 tells all, with the weights below, and chardet 7.7 tells 20 in its place: Chinese in UTF-16 without a
-byte order mark is no text to it, and no more is Japanese.
+This module guesses with charset-normalizer. The short texts of MIDI files are guessed with chardet, which is better there
+(see :mod:`fastrnn.music._midi.text`). Of the 21 pairs of a text and its encoding in tests/test_text_files.py,
+charset-normalizer 3.5 recognises all with the weights below, and chardet 7.7 recognises 20. Chardet does not recognise
+Chinese or Japanese in UTF-16 without a byte order mark as text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._core.checks import describe
 
-# A byte order mark says what a text is. UTF-32's little-endian mark begins with that of UTF-16.
+# UTF-32 comes before UTF-16, because its little-endian mark begins with that of UTF-16.
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -21,14 +21,14 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Encodings that texts are met in, the commoner of two that read a text equally well first. ISO 8859-2 stands before cp1250
-# because text in cp1250 has bytes that are control characters there, so the two are equals only if it is ISO 8859-2.
+# Common encodings. Of two that decode a text equally well, the first is chosen, so the commoner one comes first. ISO 8859-2
+# comes before cp1250, because text in cp1250 has control characters in ISO 8859-2, so the two are equal only for ISO 8859-2.
 COMMON = (
     "utf_16_le", "utf_16_be", "cp1252", "iso8859_2", "cp1250", "cp1251", "koi8_r", "gb18030", "big5", "cp932", "euc_jp",
     "iso2022_jp", "cp949", "cp1253", "cp1254", "cp1255", "cp1256", "cp874", "cp1258", "cp1257", "iso8859_5", "iso8859_7",
     "koi8_u", "big5hkscs", "cp866", "cp850", "mac_cyrillic", "mac_roman",
 )  # fmt: skip
-# What charset-normalizer calls the languages of an encoding, where it confuses encodings of Latin letters.
+# The languages of encodings of Latin letters that charset-normalizer confuses, by its names.
 LANGUAGES = {
     "cp1250": ("Czech", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene", "Croatian"),
     "iso8859_2": ("Czech", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene", "Croatian"),
@@ -38,21 +38,21 @@ LANGUAGES = {
     "cp1257": ("Estonian", "Latvian", "Lithuanian"),
     "cp1258": ("Vietnamese",),
 }  # fmt: skip
-OWN = 0.05  # what a language that is the encoding's own adds to charset-normalizer's measure of coherence
-EQUAL = 0.005  # the difference of two such measures that says nothing
+OWN = 0.05  # added to charset-normalizer's coherence if the language is one of the encoding's
+EQUAL = 0.005  # two coherences that differ by less are equal
 SAMPLE = 1 << 17  # bytes that the encoding is guessed from
-CONTROLS = bytes([*range(9), *range(14, 32)])  # those that no text has
+CONTROLS = bytes([*range(9), *range(14, 32)])  # control characters that no text contains
 ESCAPES = ((b"\x1b$B", "iso2022_jp"), (b"\x1b$@", "iso2022_jp"), (b"\x1b$)C", "iso2022_kr"))  # of ISO 2022
-CONTROL_SHARE = 0.8  # of every other byte: in UTF-16 these are 0 for Latin letters, 4 for Cyrillic ones
-STRAY = 0.5  # invalid sequences by valid ones: fewer are damage in a text that is UTF-8
+CONTROL_SHARE = 0.8  # least share of control characters among every other byte of UTF-16: 0 for Latin, 4 for Cyrillic
+STRAY = 0.5  # largest ratio of invalid to valid sequences in damaged UTF-8
 
 
 class TextError(ValueError):
-    """A text that cannot be used: not in its encoding, empty, too short; the message names the file and the fault."""
+    """Error for a text that is empty, too short or not in its encoding; the message names the file and the fault."""
 
 
 class EncodingError(TextError):
-    """A text that is not in the encoding that was expected; ``likeliest`` is the one that it seems to be in, or None."""
+    """Error for a text that is not in the expected encoding; ``likeliest`` is the one that it seems to be in, or None."""
 
     def __init__(self, message: str, likeliest: str | None) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ def text_encoding(name: object) -> str:
     """Return the canonical name of a text encoding. Raises ValueError for anything else."""
     try:
         if isinstance(name, str):
-            "a".encode(name)  # refuses what is not for text, such as zlib
+            "a".encode(name)  # raises LookupError for codecs that are not text encodings, such as zlib
             return codecs.lookup(name).name
     except (LookupError, ValueError):
         pass
@@ -73,8 +73,8 @@ def text_encoding(name: object) -> str:
 def decode(data: bytes, what: str, encoding: str | None = None) -> str:
     """Return the text of ``data``, in UTF-8 or in ``encoding``.
 
-    A byte order mark at the beginning is dropped, and says more than ``encoding``. ``what`` is the name of the data in
-    errors. Raises EncodingError where the bytes are invalid, and where they are UTF-16 although nothing says so.
+    A byte order mark at the beginning is dropped and overrides ``encoding``. ``what`` is the name of the data in errors.
+    Raises EncodingError if the bytes are invalid, or look like UTF-16 or ISO 2022 that was not declared.
     """
     mark, marked = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", None))
     expected = marked or encoding or "utf-8"
@@ -92,7 +92,7 @@ def decode(data: bytes, what: str, encoding: str | None = None) -> str:
 def _explain(error: UnicodeError, data: bytes, place: int) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"byte 0x{data[place]:02x} at offset {place} ({error.reason})"
-    return str(error)  # from a codec of Python's such as utf-16 or punycode
+    return str(error)  # a plain UnicodeError of Python's codecs such as utf-16 or punycode
 
 
 def _shown(name: str) -> str:
@@ -115,7 +115,7 @@ def _error(fault: str, data: bytes, place: int, expected: str) -> EncodingError:
 
 
 def _damaged(data: bytes) -> int:
-    """Return how many sequences are invalid in a text that is UTF-8 but for them, else 0."""
+    """Return the number of invalid sequences in a text that is otherwise UTF-8; 0 for any other text."""
     text = data[: 8 * SAMPLE].decode("utf-8", "replace")
     invalid = text.count("\ufffd")
     valid = sum(character > "\x7f" for character in text) - invalid
@@ -123,7 +123,7 @@ def _damaged(data: bytes) -> int:
 
 
 def likeliest(data: bytes, place: int = 0) -> str | None:
-    """Return the encoding that ``data`` seems to be in, by the lines from the byte at ``place`` on; None if no one fits.
+    """Return the encoding that ``data`` seems to be in, by the lines from the byte at ``place`` on; None if none fits.
 
     Raises ImportError without charset-normalizer.
     """
@@ -131,7 +131,7 @@ def likeliest(data: bytes, place: int = 0) -> str | None:
 
     if found := _disguised(data):
         return found
-    # A sample of whole lines, or of whole units of UTF-16 where a line break in it is half a unit.
+    # A sample of whole lines; or of whole units of UTF-16, because a byte that looks like a line break may be half a unit.
     for sample in (_lines(data, place), data[place - place % 4 :][:SAMPLE]):
         matches = list(from_bytes(sample, cp_isolation=list(COMMON)))
         if matches:
@@ -154,7 +154,7 @@ def _best(matches: list[Any]) -> str:
 
 
 def _lines(data: bytes, place: int) -> bytes:
-    """Return whole lines of a sample: a cut within a line may be one within a character."""
+    """Return a sample of whole lines, because a cut within a line might split a character."""
     start = data.rfind(b"\n", 0, place) + 1
     if len(data) - start <= SAMPLE:
         return data[start:]
@@ -163,7 +163,7 @@ def _lines(data: bytes, place: int) -> bytes:
 
 
 def _disguised(data: bytes) -> str | None:
-    """Return the encoding of a text whose bytes may be valid UTF-8 although it is another, else None.
+    """Return the encoding of a text in another encoding whose bytes may be valid UTF-8, else None.
 
     In UTF-16 every other byte is a control character; ISO 2022 has escape sequences.
     """

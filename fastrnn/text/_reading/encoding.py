@@ -1,4 +1,4 @@
-"""Encoders of a text of any size into token ids: only one block of it is in memory at a time."""
+"""Encoders of text into token ids, with only one block of the text in memory at a time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .token_ids import IdWriter, Lines, blocks, smallest_type
 Ids = NDArray[Any]
 
 POINTS = 0x110000  # code points of Unicode
-REMEMBERED = 1 << 19  # pieces of text whose tokens are remembered
+CACHED = 1 << 19  # pieces of text whose tokens are cached
 BLANK = re.compile(r"\n\s*\n")
 
 
 class CharEncoder:
-    """Encoder of characters. With ``lines`` the text is read as lines; a large file of ids lies on the disk of ``near``."""
+    """Encoder of characters of a text, read as lines if ``lines``. The ids of a large text lie on the disk of ``near``."""
 
     def __init__(self, text: Text, *, lines: bool, near: Path | None = None) -> None:
         self._text, self._lines, self._near = text, lines, near
@@ -39,15 +39,15 @@ class CharEncoder:
         return map("".join, self._text.items()) if self._lines else self._text.blocks()
 
     def vocabulary(self, *, unk: bool, min_count: int, lower: bool = False) -> Vocabulary:
-        """Return the vocabulary of the whole text; in lower case if ``lower``. Raises as :meth:`Vocabulary.from_text`."""
+        """Return the vocabulary of the whole text, lower-cased if ``lower``. Raises as :meth:`Vocabulary.from_text` does."""
         points = np.flatnonzero(self._counts)
-        # More occurrences than min_count make no difference.
-        seen = "".join(chr(point) * min(self._counts[point], min_count) for point in points.tolist())
+        # A text in which each character occurs at most min_count times has the same vocabulary.
+        short = "".join(chr(point) * min(self._counts[point], min_count) for point in points.tolist())
         first = EOL if self._lines else ""
-        return Vocabulary.from_text(seen, unk=unk, min_count=min_count, first=first, lower=lower)
+        return Vocabulary.from_text(short, unk=unk, min_count=min_count, first=first, lower=lower)
 
     def ids(self, vocabulary: Vocabulary) -> Ids:
-        """The ids ``[n]`` of all characters, those of lines without their ends."""
+        """Return the ids ``[n]`` of all characters, without the ends of lines."""
         points = np.flatnonzero(self._counts)
         table = np.zeros(int(points[-1]) + 1, smallest_type(len(vocabulary)))
         table[points] = vocabulary.encode("".join(map(chr, points.tolist())))
@@ -57,16 +57,16 @@ class CharEncoder:
         return writer.finish()
 
     def lines(self, vocabulary: Vocabulary) -> Lines:
-        """The ids of each line, without its end."""
+        """Return the ids of each line, without its end."""
         lengths = [np.array([len(item) for item in items], np.int64) for items in self._text.items()]
         return Lines(self.ids(vocabulary), np.concatenate(lengths) if lengths else np.empty(0, np.int64))
 
 
 class Lexicon(dict[str, tuple[int, ...]]):
-    """A cache of token numbers, keyed by a piece of text without white space.
+    """Cache of token numbers by a piece of text without white space.
 
-    ``numbers`` maps each token to its number, in the order of first use; :data:`EOS` is 0. With ``sentences`` a piece that
-    ends a sentence ends with EOS. No token contains white space, so the tokens of a text are those of its pieces.
+    No token contains white space, so the tokens of a text are those of its pieces. ``numbers`` maps each token to its
+    number, in the order of first use; :data:`EOS` is 0. With ``sentences`` a piece that ends a sentence ends with EOS.
     """
 
     def __init__(self, *, keep_case: bool, sentences: bool) -> None:
@@ -75,7 +75,7 @@ class Lexicon(dict[str, tuple[int, ...]]):
         self._keep_case, self._sentences = keep_case, sentences
 
     def __missing__(self, piece: str) -> tuple[int, ...]:
-        if len(self) >= REMEMBERED:
+        if len(self) >= CACHED:
             self.clear()
         tokens = tokenize(f"{piece} x", keep_case=self._keep_case, sentences=self._sentences)[:-1]
         numbers = self.numbers
@@ -83,14 +83,14 @@ class Lexicon(dict[str, tuple[int, ...]]):
         return found
 
     def of(self, text: str) -> Iterable[int]:
-        """The numbers of a text's tokens, without the ends of sentences that only a blank line tells."""
+        """Return the numbers of a text's tokens, without the sentence ends that only a blank line marks."""
         return itertools.chain.from_iterable(map(self.__getitem__, text.split()))
 
 
 class WordEncoder:
-    """Encoder of words, the tokens of :func:`fastrnn.text.tokens.tokenize`, used as :class:`CharEncoder`.
+    """Encoder of words, which are tokens of :func:`fastrnn.text.tokens.tokenize`; it is used like :class:`CharEncoder`.
 
-    A stream ends with ``<EOS>``. ``count`` is the number of tokens, ``line_count`` that of lines.
+    A stream ends with ``<EOS>``. ``count`` is the number of tokens, ``line_count`` the number of lines.
     """
 
     def __init__(self, text: Text, *, lines: bool, keep_case: bool, near: Path | None = None) -> None:
@@ -117,7 +117,7 @@ class WordEncoder:
         return np.array(lengths, np.int64)
 
     def _write_stream(self, text: Text, writer: IdWriter) -> None:
-        last = 0  # the last token's number: a sentence ends once
+        last = 0  # the number of the last token; a sentence must not end twice
         for block in _whole_pieces(text.blocks()):
             found = array("i")
             for number, paragraph in enumerate(BLANK.split(block)):
@@ -130,20 +130,20 @@ class WordEncoder:
         if last or not len(writer):
             writer.add([0])
 
-    def counts(self, kept: slice | NDArray[np.bool_]) -> dict[str, int]:
-        """Count each word in a part of the text: a slice of all tokens, or the lines where ``kept [N]`` is True."""
-        if isinstance(kept, slice):
-            parts: Iterable[Ids] = blocks(self._numbers[kept])
+    def counts(self, part: slice | NDArray[np.bool_]) -> dict[str, int]:
+        """Count each word in a part of the text: a slice of all tokens, or the lines where ``part [N]`` is True."""
+        if isinstance(part, slice):
+            parts: Iterable[Ids] = blocks(self._numbers[part])
         else:
-            each = np.repeat(kept, self._lengths)
+            each = np.repeat(part, self._lengths)
             parts = (block[which] for block, which in zip(blocks(self._numbers), blocks(each), strict=True))
         counts = np.zeros(len(self._lexicon.numbers), np.int64)
-        for part in parts:
-            counts += np.bincount(part, minlength=len(counts))
+        for ids in parts:
+            counts += np.bincount(ids, minlength=len(counts))
         return dict(zip(self._lexicon.numbers, counts.tolist(), strict=True))
 
     def ids(self, vocabulary: WordVocabulary) -> Ids:
-        """The ids ``[n]`` of all tokens."""
+        """Return the ids ``[n]`` of all tokens."""
         table = vocabulary.ids(self._lexicon.numbers).astype(smallest_type(len(vocabulary)))
         writer = IdWriter(table.dtype, len(self._numbers), self._near)
         for block in blocks(self._numbers):
@@ -151,17 +151,17 @@ class WordEncoder:
         return writer.finish()
 
     def lines(self, vocabulary: WordVocabulary) -> Lines:
-        """The ids of each line."""
+        """Return the ids of each line."""
         return Lines(self.ids(vocabulary), self._lengths)
 
 
 def words_of(text: Text, vocabulary: WordVocabulary) -> Ids:
-    """The ids of a text's tokens in a vocabulary that is there already, and of the end that follows them."""
+    """Return the ids of a text's tokens, and of the end that follows them, in an existing vocabulary."""
     return WordEncoder(text, lines=not vocabulary.sentences, keep_case=vocabulary.keep_case).ids(vocabulary)
 
 
 def _whole_pieces(blocks: Iterable[str]) -> Iterator[str]:
-    """The text of some blocks, cut where a piece without white space begins, and nowhere in white space."""
+    """Yield the text of blocks, cut only at the beginning of a piece without white space."""
     rest = ""
     for block in blocks:
         text = rest + block

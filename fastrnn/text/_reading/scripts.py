@@ -1,4 +1,4 @@
-"""Scripts that put no spaces between words: how many words a line of theirs has, as far as its length says."""
+"""Scripts that put no spaces between words, and estimates of the number of words from the length of a line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BURMESE = "\u1000-\u109f"
 SYLLABIC = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\uaa60-\uaadf"
 SPACELESS = HAN + HIRAGANA + KATAKANA + SYLLABIC
 
-# How many characters a word has in a name, whose three words are then nine characters (the longest name of a Chinese
-# province has eight) or 24 letters and signs of Thai. A run of katakana is a word, and so is what spaces part elsewhere.
+# Characters per word. A name of three words has up to nine characters (the longest name of a Chinese province has eight) or
+# 24 letters and signs of Thai. A run of katakana is a word, and so is a piece between spaces in other scripts.
 PER_WORD = {HAN + HIRAGANA: 3, SYLLABIC: 8}
 CHARACTERS = [(re.compile(f"[{script}]"), size) for script, size in PER_WORD.items()]
 WORD = re.compile(f"[{KATAKANA}]+|[^\\W{SPACELESS}][^\\s{SPACELESS}]*")
 ANY = re.compile(f"[{SPACELESS}]")
-SENTENCE = re.compile("[\u3001\u3002\uff01\uff0c\uff1b\uff1f]")  # the full-width marks 、。！，；？ that no name has
+SENTENCE = re.compile("[\u3001\u3002\uff01\uff0c\uff1b\uff1f]")  # the full-width marks 、。！，；？, which no name contains
 VERSE = re.compile(f"[{HAN}]{{5}}|[{HAN}]{{7}}")  # a line of regular Chinese verse
-# A run that is longer than a word: what parts words there is no space.
-# Burmese has spaces between phrases, which are shorter than those of Thai.
+# A run that is longer than a word, so no spaces separate its words. The limit is lower for Burmese, which has spaces between
+# phrases that are shorter than those of Thai.
 UNPARTED = re.compile(f"[{HAN}{HIRAGANA}{KATAKANA}]{{4,}}|[{BURMESE}]{{10,}}|[{SYLLABIC}]{{16,}}")
 ALONE_SHARE = 0.9
 LOOKED_AT = 1 << 20  # characters
@@ -34,13 +34,13 @@ def has_spaceless(text: str) -> bool:
 
 
 def words_in(line: str) -> int:
-    """Return how many words a line has: as many as spaces part, or more where its length says so."""
+    """Return the number of words of a line: the number of pieces between spaces, or more if its length suggests more."""
     length = sum(len(script.findall(line)) / size for script, size in CHARACTERS) + len(WORD.findall(line))
     return max(len(line.split()), math.ceil(length))
 
 
 def is_sentence(line: str) -> bool:
-    """Return whether a line has a full-width mark of a sentence."""
+    """Return whether a line contains a full-width punctuation mark of a sentence."""
     return SENTENCE.search(line) is not None
 
 
@@ -50,10 +50,10 @@ def is_verse(line: str) -> bool:
 
 
 def is_unparted(text: str) -> bool:
-    """Return whether most letters of a text are of a script without spaces, and nothing parts its words.
+    """Return whether a text is mostly in a script without spaces, and nothing separates its words.
 
-    They stand in runs that are longer than words, as in Chinese, Japanese, Thai and Burmese unless somebody has put spaces
-    between the words, or in a list of names, most of whose lines have no space.
+    Such a text has runs that are longer than words, like Chinese, Japanese, Thai and Burmese prose without added spaces, or
+    is a list of names, most of whose lines have no space.
     """
     part = text[:LOOKED_AT]
     letters = sum(map(str.isalnum, part))
@@ -61,7 +61,7 @@ def is_unparted(text: str) -> bool:
 
 
 def _is_list(text: str, letters: int) -> bool:
-    """Return whether most lines are one run. A text with a word on each line has lines with nothing but a mark."""
+    """Return whether most lines have no space, unless some hold only a punctuation mark, as in text with a word per line."""
     if 2 * len(ANY.findall(text)) <= letters:
         return False
     lines = [line.strip() for line in text.splitlines() if line.strip()]

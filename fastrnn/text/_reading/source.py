@@ -1,4 +1,4 @@
-"""A text and where it is from: in memory, or read from its files again and again, block by block."""
+"""A text and its sources: held in memory, or read from files block by block, each time it is iterated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from ..vocabulary import EOL
 from .decoding import MARKS, TextError
 
-BLOCK = 1 << 21  # characters of a text that are worked on at a time
-LARGE = 1 << 24  # bytes or tokens: what is larger is not held in memory
-HEAD = 1 << 22  # characters, more than any guess looks at
-ELSEWHERE = ("\0", "\x1b")  # are in no text in UTF-8, but in UTF-16 and ISO 2022 whose bytes are valid
+BLOCK = 1 << 21  # characters of a text that are processed at a time
+LARGE = 1 << 24  # bytes or tokens; larger texts are not held in memory
+HEAD = 1 << 22  # characters; more than any guess reads
+NOT_UTF8 = ("\0", "\x1b")  # characters of UTF-16 and ISO 2022 text whose bytes happen to be valid UTF-8
 
 SPACES = (EOL, " ", "\t", "\u3000")
 LONGEST_WORD = 1 << 16  # characters
@@ -25,7 +25,7 @@ Convert = Callable[[str, str], str]
 
 
 class Text:
-    """A text in memory; ``sources`` are paths, or ``corpus:NAME`` for an embedded one."""
+    """Text in memory. ``sources`` are paths, or ``corpus:NAME`` for an embedded text."""
 
     def __init__(self, content: str, sources: Sequence[str]) -> None:
         self._content, self.sources = content, tuple(sources)
@@ -49,7 +49,7 @@ class Text:
 
     @property
     def head(self) -> str:
-        """The beginning: all of a text that is not long."""
+        """The first ``HEAD`` characters."""
         found, size = [], 0
         for block in self._blocks(HEAD):
             found.append(block)
@@ -60,26 +60,26 @@ class Text:
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of the content, in hexadecimal: the same text has the same hash wherever it lies."""
+        """The hash of the content, in hexadecimal. It does not depend on the sources."""
         digest = hashlib.sha256()
         for block in self._blocks(BLOCK):
             digest.update(block.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
     def reporting(self, advance: Callable[[int], None]) -> Text:
-        """The same text, whose :meth:`blocks` tell ``advance`` how many characters each has."""
-        told = copy.copy(self)
-        told._advance = advance
-        return told
+        """Return the same text, whose :meth:`blocks` call ``advance`` with the number of characters of each block."""
+        text = copy.copy(self)
+        text._advance = advance
+        return text
 
     def blocks(self) -> Iterator[str]:
-        """The text in order, piece by piece, as often as it is asked for. Raises OSError, TextError if a file changed."""
+        """Yield the text in blocks; it can be iterated repeatedly. Raises OSError, and TextError if a file has changed."""
         for block in self._blocks(BLOCK):
             yield block
             self._advance(len(block))
 
     def until(self, end: int) -> Iterator[str]:
-        """The first ``end`` characters, as :meth:`blocks`."""
+        """Yield the first ``end`` characters in blocks."""
         for block in self.blocks():
             if end <= 0:
                 return
@@ -87,7 +87,7 @@ class Text:
             end -= len(block)
 
     def items(self) -> Iterator[list[str]]:
-        """The items of a text read as lines, many at a time: lines without white space around them, blank ones left out."""
+        """Yield lists of items, the lines that are not blank, without surrounding white space."""
         rest: list[str] = []
         for block in self.blocks():
             *lines, last = block.split(EOL)
@@ -105,13 +105,29 @@ class Text:
 
 
 class FileText(Text):
-    """A text that stays in its files: they are read block by block, and must not change meanwhile.
+    """Text that stays in its files, which are read block by block and must not change meanwhile.
 
-    ``encoding`` is the files' (None: UTF-8). ``convert`` makes of a part of the text, in a file of this name, what is meant:
-    a part is whole lines with ``by_line``, else whole words.
+    Parameters
+    ----------
+    files
+        The paths.
+    encoding
+        The encoding of all files; None for UTF-8.
+    convert
+        A function ``convert(part, file_name)`` that is applied to each part of the text.
+    by_line
+        Whether a part is whole lines; otherwise it is whole words.
 
-    Raises OSError, UnicodeError for a file in another encoding, LookupError for an encoding that must be read at once, and
-    TextError as ``convert`` does.
+    Raises
+    ------
+    OSError
+        A file cannot be read.
+    UnicodeError
+        A file is in another encoding.
+    LookupError
+        The encoding cannot be read in blocks.
+    TextError
+        ``convert`` raises it.
     """
 
     def __init__(
@@ -127,7 +143,7 @@ class FileText(Text):
         self._encoding, self._convert = encoding, convert
         self._parts = whole_lines if by_line else whole_words
         self._length = 0
-        self.visible = 0  # characters that are not white space, until there are two
+        self.visible = 0  # characters other than white space, counted until there are two
         digest = hashlib.sha256()
         for block in self._read(BLOCK):
             digest.update(block.encode("utf-8", "surrogatepass"))
@@ -179,7 +195,7 @@ class FileText(Text):
 
 
 def file_blocks(path: Path, size: int, encoding: str | None = None) -> Iterator[str]:
-    """The text of a file, ``size`` bytes at a time. A byte order mark tells the encoding; line ends become ``\\n``."""
+    r"""Yield the text of a file, ``size`` bytes at a time, with line ends as ``\n``. A byte order mark sets the encoding."""
     with open(path, "rb") as file:
         start = file.read(max(len(mark) for mark, _ in MARKS))
         mark, marked = next((pair for pair in MARKS if start.startswith(pair[0])), (b"", None))
@@ -194,7 +210,7 @@ def file_blocks(path: Path, size: int, encoding: str | None = None) -> Iterator[
 
 
 def whole_lines(blocks: Iterable[str]) -> Iterator[str]:
-    """The text of some blocks, cut at ends of lines, however long these are."""
+    """Yield the text of blocks, cut at ends of lines, however long the lines are."""
     rest: list[str] = []
     for block in blocks:
         end = block.rfind(EOL) + 1
@@ -207,9 +223,10 @@ def whole_lines(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def whole_words(blocks: Iterable[str]) -> Iterator[str]:
-    """The text of some blocks, cut behind white space: what a letter becomes may depend on its word, as a Greek sigma does.
+    """Yield the text of blocks, cut after white space.
 
-    What has no white space for LONGEST_WORD characters is cut where a block ends.
+    Words stay whole, because lower-casing a letter may depend on its word, as for a Greek sigma. Text without white space
+    for LONGEST_WORD characters is cut where a block ends.
     """
     rest = ""
     for block in blocks:
@@ -227,15 +244,15 @@ def whole_words(blocks: Iterable[str]) -> Iterator[str]:
 def large_text(
     files: Sequence[Path], encoding: str | None = None, convert: Convert | None = None, *, by_line: bool = True
 ) -> FileText | None:
-    """The text of large files, to be read in blocks; None if they are small, or cannot be read so. Raises OSError.
+    """Return the text of large files, read in blocks; None if they are small, or cannot be read so. Raises OSError.
 
-    ``convert`` and ``by_line`` are as for :class:`FileText`.
+    ``encoding``, ``convert`` and ``by_line`` are those of :class:`FileText`.
     """
     if not all(file.is_file() for file in files) or sum(file.stat().st_size for file in files) < LARGE:
         return None
     try:
         text = FileText(files, encoding, convert, by_line=by_line)
     except (UnicodeError, LookupError, TextError):
-        return None  # read as a whole, which finds out what is wrong
-    odd = encoding is None and any(mark in text.head for mark in ELSEWHERE)
-    return None if odd or text.visible < 2 else text
+        return None  # the caller then reads the files as a whole, which explains the error
+    disguised = encoding is None and any(mark in text.head for mark in NOT_UTF8)
+    return None if disguised or text.visible < 2 else text

@@ -1,4 +1,4 @@
-"""Token ids in the smallest integer type: in memory, or for a large text in an unnamed file that is mapped."""
+"""Token ids in the smallest integer type, held in memory, or for a large text in an unnamed file that is mapped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from .source import LARGE
 
 Ids = NDArray[Any]
-BLOCK = 1 << 21  # ids that are worked on at a time
+BLOCK = 1 << 21  # ids that are processed at a time
 
 
 def smallest_type(count: int) -> np.dtype[Any]:
@@ -22,10 +22,10 @@ def smallest_type(count: int) -> np.dtype[Any]:
 
 
 class IdWriter:
-    """Collects ids block by block.
+    """Collector of ids, block by block.
 
-    ``expected`` is an upper estimate of their number. If it is large, the ids go into an unnamed file, which is gone when
-    the process ends. It lies on the disk of ``near``, a folder that need not exist yet. Raises OSError.
+    ``expected`` is an upper estimate of their number. If it is large, the ids go into an unnamed file, which disappears when
+    the process ends. The file lies on the disk of ``near``, a folder that need not exist yet. Raises OSError.
     """
 
     def __init__(self, dtype: DTypeLike, expected: int, near: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class IdWriter:
         return self._count
 
     def add(self, ids: Any) -> None:
-        """Add some ids at the end."""
+        """Append ids."""
         block = np.asarray(ids, self._dtype)
         self._count += len(block)
         if self._file is None:
@@ -72,7 +72,7 @@ def blocks(ids: Ids) -> Iterator[Ids]:
 
 
 class Lines(Sequence[Ids]):
-    """Sequences of ids ``[n_i]`` that lie one after the other in ``flat``; ``lengths`` are int64 ``[N]``."""
+    """Sequences of ids ``[n_i]``, stored end to end in ``flat``, with ``lengths`` int64 ``[N]``."""
 
     def __init__(self, flat: Ids, lengths: NDArray[np.int64]) -> None:
         self._flat, self.lengths = flat, lengths

@@ -1,4 +1,4 @@
-"""Batches for evaluation: all that is held out, or a fixed sample that is spread over it."""
+"""Batches for evaluation: all held-out tokens, or a fixed sample spread over them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Ids = NDArray[Any]
 
 
 class StreamEvaluation:
-    """The end of a stream; ``tokens`` are those held out. A sample is the beginnings of parts that are read side by side."""
+    """Batches of the held-out end of a stream, of ``tokens`` in all. A sample is the beginnings of parallel parts."""
 
     def __init__(self, ids: Ids, batch: int, seq_length: int, start: int = NOTHING) -> None:
         self._ids, self._batch, self._seq_length, self._start = ids, batch, seq_length, start
         self.tokens = len(ids)
 
     def __call__(self, limit: int | None = None) -> Iterator[Batch]:
-        """The batches of all, or those in which at most ``limit`` tokens are read.
+        """Return all batches, or a sample that reads at most ``limit`` tokens.
 
-        The first chunk of each part is read for the state alone. A small sample has fewer parts, so that half of what is
-        read counts.
+        The first chunk of each part after the first serves only to reach its state. A small sample has fewer parts, so that
+        half of the tokens read count.
         """
         if limit is None:
             return stream_evaluation(self._ids, self._batch, self._seq_length, self._start)
@@ -46,9 +46,9 @@ class LineEvaluation:
         self.tokens = int(lengths.sum())
 
     def __call__(self, limit: int | None = None) -> Iterator[Batch]:
-        """The batches of all, or of about ``limit`` tokens."""
+        """Return all batches, or a sample of about ``limit`` tokens."""
         count = len(self._order)
-        kept = count if limit is None else max(1, min(count, round(count * limit / self.tokens)))
-        places = (np.arange(kept) * count + count // 2) // kept if kept < count else np.arange(count)
+        size = count if limit is None else max(1, min(count, round(count * limit / self.tokens)))
+        places = (np.arange(size) * count + count // 2) // size if size < count else np.arange(count)
         chosen = taken(self._sequences, self._order[places])
         return line_evaluation(chosen, self._batch, self._eos, self._longest)

@@ -1,4 +1,4 @@
-"""How much of what was sampled is in the training text."""
+"""Novelty of samples: the share of their n-grams, or lines, that the training text contains."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..vocabulary import code_points
 Hashes = NDArray[np.uint64]
 Ids = NDArray[Any]
 
-NGRAM = {"character": 20, "word": 5}  # that only a text that was copied has in common, by the unit
+NGRAM = {"character": 20, "word": 5}  # lengths by unit; texts share n-grams this long only by copying
 
 
 def line_hashes(lines: Iterable[str]) -> Hashes:
-    """A 64-bit hash of each distinct line, sorted: enough to tell whether a line was there, without the lines."""
+    """Return a sorted 64-bit hash of each distinct line, by which a line can be recognised without storing the lines."""
     digests = b"".join(hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=8).digest() for line in lines)
     return np.unique(np.frombuffer(digests, "<u8").astype(np.uint64))
 
 
 def known_lines(lines: list[str], known: Hashes) -> list[bool]:
-    """Which of the lines are among those hashed by :func:`line_hashes`."""
+    """Return for each line whether its hash is among those of :func:`line_hashes`."""
     return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
 
 
 def copied_share(text: str | Ids, training: str | Ids | Iterable[str], n: int) -> float | None:
-    """The share of a text's n-grams that occur in the training text; None if it is shorter than n.
+    """Return the share of a text's n-grams that occur in the training text; None if the text is shorter than n.
 
-    Of characters, or of tokens whose ids ``[n]`` are given. The training text may come in pieces.
+    Texts are strings of characters, or ids ``[n]`` of tokens. The training text may come in pieces.
     """
     if len(text) < n:
         return None
@@ -47,7 +47,7 @@ def copied_share(text: str | Ids, training: str | Ids | Iterable[str], n: int) -
 
 
 def _overlapping(training: str | Ids | Iterable[str], n: int) -> Iterator[str | Ids]:
-    """The training text in blocks, each with the end of the one before, so that no n-gram is cut."""
+    """Yield the training text in blocks that overlap by n - 1 tokens, so that no n-gram is cut."""
     if isinstance(training, (str, np.ndarray)):
         for start in range(0, len(training), BLOCK):
             yield training[max(0, start - n + 1) : start + BLOCK]
@@ -60,7 +60,7 @@ def _overlapping(training: str | Ids | Iterable[str], n: int) -> Iterator[str | 
 
 
 def _ngrams(text: str | Ids, n: int) -> NDArray[Any]:
-    """A hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
+    """Return a hash of every n-gram: a polynomial in an odd number, modulo 2^64."""
     points = (code_points(text) if isinstance(text, str) else text).astype(np.uint64)
     count = max(0, len(points) - n + 1)
     hashes = np.zeros(count, np.uint64)

@@ -1,4 +1,4 @@
-"""The part of :class:`fastrnn.trained_run.TrainedRun` for text: it samples and scores."""
+"""Sampling and scoring for a :class:`fastrnn.trained_run.TrainedRun` on text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..run_folder import TextConfig
 
 
 class TextParts:
-    """A language model of characters or words, with the configuration of its run."""
+    """Language model of characters or words, with the configuration of its run."""
 
     songs = None
     choice = PLAIN
@@ -23,7 +23,7 @@ class TextParts:
         self.model, self.vocabulary = language_model.model, language_model.vocabulary
 
     def score(self, item: Any) -> Score:
-        """Return how probable the model finds a text. Raises TypeError, ValueError, UnknownCharacters."""
+        """Return the log probabilities of a text's tokens. Raises TypeError, ValueError, UnknownCharacters."""
         if not isinstance(item, str):
             raise TypeError(f"text must be a str, or a list of them, got {describe(item)}")
         return self.language_model.score(item)
