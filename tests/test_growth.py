@@ -104,7 +104,7 @@ def test_a_text_without_line_breaks_is_lower_cased_in_little_memory(tmp_path, mo
 
 def test_a_line_without_the_column_is_named_in_a_large_file(tmp_path, small_blocks):
     (path,) = _written(tmp_path, "a\tb\n" * 50 + "c\n" + "a\tb\n")
-    with pytest.raises(TextError, match="line 51 has 1 column"):
+    with pytest.raises(TextError, match="line 51 must have --column 2, got 1 column"):
         reading.read([path], TextFormat(column=2))
 
 

@@ -41,7 +41,7 @@ class CharEncoder:
     def vocabulary(self, *, unk: bool, min_count: int, lower: bool = False) -> Vocabulary:
         """Return the vocabulary of the whole text, lower-cased if ``lower``. Raises as :meth:`Vocabulary.from_text` does."""
         points = np.flatnonzero(self._counts)
-        # A text in which each character occurs at most min_count times has the same vocabulary.
+        # Repeating each character at most min_count times gives the same vocabulary as the whole text.
         short = "".join(chr(point) * min(self._counts[point], min_count) for point in points.tolist())
         first = EOL if self._lines else ""
         return Vocabulary.from_text(short, unk=unk, min_count=min_count, first=first, lower=lower)

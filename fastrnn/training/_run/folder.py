@@ -165,7 +165,7 @@ def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
         found = files_of_a_run(folder)
         if found and not overwrite:
             what = f"holds a run already, or files of the same names ({', '.join(found)})"
-            raise RunError(f"{folder} {what}: --resume goes on with a run, --overwrite replaces the files")
+            raise RunError(f"{folder} {what}: --resume continues a run, --overwrite replaces the files")
         yield
 
 

@@ -46,7 +46,7 @@ class RunOptions:
     """
 
     kind: ClassVar[str]
-    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]  # defaults by the reading of the data
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]]  # by the reading of the data
 
     hidden: int
     batch: int
