@@ -107,7 +107,9 @@ class TrainedRun:
         known = [*(name for name in own if name != "choice"), *choosing]
         wrong = [name for name in options if name not in known]
         if wrong:
-            raise TypeError(f"{wrong[0]} is no option of {method} for a run of {self.kind}: those are {', '.join(known)}")
+            raise TypeError(
+                f"{wrong[0]} is not an option of {method} for a run of {self.kind}: the options are {', '.join(known)}"
+            )
         chosen = {name: options.pop(name) for name in choosing if name in options}
         return {**options, "choice": replace(self._parts.choice, **chosen)}
 

@@ -216,7 +216,7 @@ def test_a_run_is_not_overwritten_by_accident(capsys, run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     message = _fails(capsys, "train", "chars", *SMALL, "--out", run)
     assert "holds a run already, or files of the same names (config.json, last.safetensors, best.safetensors, " in message
-    assert message.endswith(": --resume goes on with a run, --overwrite replaces the files\n")
+    assert message.endswith(": --resume continues a run, --overwrite replaces the files\n")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 

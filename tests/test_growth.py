@@ -83,7 +83,7 @@ def test_what_is_taken_from_files_is_taken_in_blocks(tmp_path, small_blocks, mon
     monkeypatch.setattr(source, "LARGE", 10**6)
     whole = reading.read([path], taken)
     assert (type(large), type(whole)) == (FileText, Text)
-    assert large.content == whole.content == taken.taken(content, "text")
+    assert large.content == whole.content == taken.convert(content, "text")
     assert large == whole
 
 

@@ -122,10 +122,13 @@ def test_what_a_kind_cannot_do(runs):
         (lambda: names.songs, "songs are for jazz, and .*names holds a run of chars"),
         (lambda: jazz.stream(), "stream is for text, and .*jazz holds a run of jazz"),
         (lambda: jazz.score("la la"), "a run of jazz scores a Song, or a list of them, got 'la la'"),
-        (lambda: jazz.sample(prefix="x"), "prefix is no option of sample for a run of jazz: those are changes, choruses, "),
+        (
+            lambda: jazz.sample(prefix="x"),
+            "prefix is not an option of sample for a run of jazz: the options are changes, choruses, ",
+        ),
         (
             lambda: names.sample(key="F"),
-            "key is no option of sample for a run of chars: those are length, prefix, ",
+            "key is not an option of sample for a run of chars: the options are length, prefix, ",
         ),
         (lambda: names.score(5), "text must be a str, or a list of them, got 5"),
         (lambda: fastrnn.load_run(5), "path must be a str or a Path, got 5"),

@@ -89,7 +89,7 @@ def _lines(arguments: argparse.Namespace) -> list[str]:
 def _standard_input(taken: TextFormat) -> str:
     buffer = getattr(sys.stdin, "buffer", None)  # not there where another program has put its own input
     name = "standard input"
-    return taken.taken(sys.stdin.read(), name) if buffer is None else taken.text(buffer.read(), name)
+    return taken.convert(sys.stdin.read(), name) if buffer is None else taken.text(buffer.read(), name)
 
 
 def _check_options(arguments: argparse.Namespace) -> None:

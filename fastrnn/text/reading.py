@@ -41,9 +41,9 @@ class TextFormat:
 
     def text(self, data: bytes, what: str) -> str:
         r"""Return the text of a file's bytes, whose line ends become ``\n``. Raises TextError; ``what`` names the file."""
-        return self.taken(decode(data, what, self.encoding), what)
+        return self.convert(decode(data, what, self.encoding), what)
 
-    def taken(self, text: str, what: str) -> str:
+    def convert(self, text: str, what: str) -> str:
         """Return the selected column of a decoded text, lower-cased if ``lower``. Raises TextError if a line lacks it."""
         text = text.replace("\r\n", EOL).replace("\r", EOL)
         if self.column is not None:
@@ -54,16 +54,16 @@ class TextFormat:
 PLAIN = TextFormat()
 
 
-def embedded(name: str, taken: TextFormat = PLAIN) -> Text:
+def embedded(name: str, text_format: TextFormat = PLAIN) -> Text:
     """Return an embedded text of :func:`fastrnn.corpora.load`. Raises TextError for an unknown name or a missing column."""
     if name not in corpora.names():
         raise TextError(f"{CORPUS}{name} is neither a file nor an embedded text: those are {', '.join(corpora.names())}")
-    if taken.encoding is not None:
+    if text_format.encoding is not None:
         raise TextError(f"--encoding is for files, and {CORPUS}{name} comes with fastrnn")
-    return Text(taken.taken(corpora.load(name), CORPUS + name), (CORPUS + name,))
+    return Text(text_format.convert(corpora.load(name), CORPUS + name), (CORPUS + name,))
 
 
-def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
+def read(paths: Iterable[str | Path], text_format: TextFormat = PLAIN) -> Text:
     r"""Return the text of files and folders, one after the other.
 
     A folder stands for all ``*.txt`` files in it and in the folders below, in the order of their paths. A byte order
@@ -73,10 +73,10 @@ def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
     a file cannot be read.
     """
     files = [file for path in paths for file in _files(Path(path))]
-    convert = None if taken.column is None and not taken.lower else taken.taken
-    if (large := large_text(files, taken.encoding, convert, by_line=taken.column is not None)) is not None:
+    convert = None if text_format.column is None and not text_format.lower else text_format.convert
+    if (large := large_text(files, text_format.encoding, convert, by_line=text_format.column is not None)) is not None:
         return large
-    parts = [read_file(file, taken) for file in files]
+    parts = [read_file(file, text_format) for file in files]
     joined = "".join(part if part.endswith(EOL) else part + EOL for part in parts[:-1]) + "".join(parts[-1:])
     if len(joined.strip()) < 2:
         fault = "has only one character" if joined.strip() else "has only white space" if joined else "is empty"
@@ -84,19 +84,19 @@ def read(paths: Iterable[str | Path], taken: TextFormat = PLAIN) -> Text:
     return Text(joined, tuple(str(file.absolute()) for file in files))
 
 
-def find(names: Sequence[str], taken: TextFormat = PLAIN) -> Text:
+def find(names: Sequence[str], text_format: TextFormat = PLAIN) -> Text:
     """Return the text that a user names: paths for :func:`read`, or one ``corpus:NAME`` if no file has that name.
 
     Raises as :func:`read` does.
     """
-    return read(names, taken) if any(Path(name).exists() for name in names) else reread(names, taken)
+    return read(names, text_format) if any(Path(name).exists() for name in names) else reread(names, text_format)
 
 
-def reread(sources: Sequence[str], taken: TextFormat = PLAIN) -> Text:
+def reread(sources: Sequence[str], text_format: TextFormat = PLAIN) -> Text:
     """Return the text of :attr:`Text.sources`, which hold absolute paths of files. Raises as :func:`read` does."""
     if len(sources) == 1 and sources[0].startswith(CORPUS):
-        return embedded(sources[0].removeprefix(CORPUS), taken)
-    return read(sources, taken)
+        return embedded(sources[0].removeprefix(CORPUS), text_format)
+    return read(sources, text_format)
 
 
 def _files(path: Path) -> list[Path]:
@@ -108,9 +108,9 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def read_file(path: Path, taken: TextFormat = PLAIN) -> str:
+def read_file(path: Path, text_format: TextFormat = PLAIN) -> str:
     """Return the text of one file, in the form of :func:`read`. Raises TextError, OSError."""
-    return taken.text(path.read_bytes(), str(path))
+    return text_format.text(path.read_bytes(), str(path))
 
 
 def items(text: str) -> list[str]:

@@ -99,7 +99,7 @@ class Lines(Sequence[Ids]):
         return lines
 
 
-def taken(sequences: Sequence[Ids], which: NDArray[np.int64]) -> Sequence[Ids]:
+def select(sequences: Sequence[Ids], which: NDArray[np.int64]) -> Sequence[Ids]:
     """Return the sequences at these indices."""
     return sequences.chosen(which) if isinstance(sequences, Lines) else [sequences[int(i)] for i in which]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...sampling import NOTHING
 from ...training._run.model_task import Batch
-from .._reading.token_ids import taken
+from .._reading.token_ids import select
 from .batching import line_evaluation, sorted_by_length, stream_evaluation
 
 Ids = NDArray[Any]
@@ -50,5 +50,5 @@ class LineEvaluation:
         count = len(self._order)
         size = count if limit is None else max(1, min(count, round(count * limit / self.tokens)))
         places = (np.arange(size) * count + count // 2) // size if size < count else np.arange(count)
-        chosen = taken(self._sequences, self._order[places])
+        chosen = select(self._sequences, self._order[places])
         return line_evaluation(chosen, self._batch, self._eos, self._longest)
