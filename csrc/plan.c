@@ -23,6 +23,7 @@ static const double STEP = 100;   /* what a step takes whatever its size */
 static const double FETCH = 3;    /* of a line out of another core's cache */
 static const double BARRIER = 60; /* for each thread that arrives */
 static const double WAKE = 5000;  /* a team that still spins after its last call */
+static const double MEET = 400;   /* a barrier for one small result, which then comes out of another core's cache */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20 };
 
 /* To read one vector of R from where a thread finds it in every step. */
@@ -112,6 +113,10 @@ pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t
     if (at_once.threads == 1) at_once.time += WAKE;
     return at_once.time < directions * in_turn.time ? at_once : in_turn;
 }
+
+int32_t plan_threads(double time) { return time / 2 < WAKE ? 1 : crew_threads(); }
+
+int32_t plan_shares(double time) { return time / 2 >= MEET; }
 
 int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
                      int32_t *threads) {

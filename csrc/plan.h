@@ -13,6 +13,15 @@ typedef struct {
 
 pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward);
 
+/* Threads for work that takes one thread `time` nanoseconds and divides evenly: all, or one if waking costs more than it
+ * saves. */
+int32_t plan_threads(double time);
+
+/* Whether threads that are at work share a piece of that time, and then wait for each other. */
+int32_t plan_shares(double time);
+
+enum { MULTIPLY_ADDS = 75 }; /* of a core in a nanosecond: 50 to 100 */
+
 /* The most layers that fastrnn_plan_layers could run at once, whatever the number of threads where the batch leaves it open.
  */
 int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch);

@@ -5,12 +5,12 @@
 #include "arrays.h"
 
 #include "../parallel.h"
+#include "../plan.h"
 #include "rows.h"
 
-enum {
-    BLOCK = 8192,         /* elements */
-    WORTH_SHARING = 65536 /* elements; one takes 0.1 to 0.4 ns */
-};
+enum { BLOCK = 8192 }; /* elements */
+
+static const double ELEMENT = 0.25; /* nanoseconds: 0.1 to 0.4 */
 
 typedef struct {
     const fastrnn_arrays *list;
@@ -47,7 +47,8 @@ INLINE void for_my_blocks(const crew *me, const list_pass *k, block_body *body) 
 static void run(const list_pass *k, crew_body body) {
     int64_t elements = 0;
     for (int32_t i = 0; i < k->list->count; i++) elements += k->list->sizes[i];
-    crew_run(elements < WORTH_SHARING ? 1 : crew_threads(), (double)elements / 4, body, (void *)k);
+    const double time = (double)elements * ELEMENT;
+    crew_run(plan_threads(time), time, body, (void *)k);
 }
 
 /* In float64, where the square of a large float32 has room; sixteen sums, so that no addition waits for the one before. */

@@ -34,10 +34,11 @@ static void pack_body(const crew *me, void *context) {
 }
 
 static void pack(const layer_spec *layer, const fastrnn_weights *params, int32_t training, void *packed) {
-    enum { WORTH_SHARING = 1 << 19 }; /* reals; one takes 0.1 to 0.4 ns */
+    static const double REAL = 0.25; /* nanoseconds: 0.1 to 0.4 */
     packing p = {layout_of(layer), params, training, packed};
     const size_t all = training ? p.l.training_size : p.l.inference_size;
-    crew_run(all < WORTH_SHARING ? 1 : crew_threads(), LONG_CALL, pack_body, &p);
+    const double time = (double)all * REAL;
+    crew_run(plan_threads(time), time, pack_body, &p);
 }
 
 /* What a step of the sweep can be shared by: panels of gates, backward of dh. */

@@ -10,14 +10,12 @@
 #include <math.h>
 
 #include "../layer.h"
+#include "../plan.h"
 #include "steps.h"
 
 /* Tokens in one run of the crew. Between runs another caller may have the team, and a team that lost its time waiting on a
  * busy machine rests (parallel.c); a run costs some 2 us, 1 % of this many short tokens. */
 enum { TOKENS_PER_RUN = 64 };
-
-/* Multiply-adds of the output layer from which its barrier is earned back. */
-enum { WORTH_SHARING_LOGITS = 60000 };
 
 typedef struct {
     double p;
@@ -87,7 +85,7 @@ enum { ROWS_TOGETHER = 8 };
 static void output_layer(const crew *me, const generation *g, int64_t step) {
     const fastrnn_language_model *m = g->model;
     const int64_t V = m->V, Y = output_size(m->stack);
-    const int shared = V * Y >= WORTH_SHARING_LOGITS;
+    const int shared = plan_shares((double)(V * Y) / MULTIPLY_ADDS);
     if (!shared && me->rank) return;
     const range mine = shared ? crew_share(me, V, ROWS_TOGETHER) : (range){0, V};
     const real *weight = m->weight, *bias = m->bias, *y = g->s.y + step * Y;

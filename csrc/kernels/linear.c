@@ -7,6 +7,7 @@
  * with the kernels' own for the cores. */
 #include "linear.h"
 
+#include "../plan.h"
 #include "gemm.h"
 #include "rows.h"
 
@@ -147,9 +148,8 @@ static void backward_body(const crew *me, void *context) {
 
 /* `products`: how many of N x I x O. */
 static void run_linear(int products, crew_body body, linear_pass *k) {
-    enum { MULTIPLY_ADDS = 75, WORTH_SHARING = 5000 }; /* a core does 50 to 100 in a nanosecond; nanoseconds */
     const double time = products * (double)k->N * (double)k->l->I * (double)k->l->O / MULTIPLY_ADDS;
-    crew_run(time < WORTH_SHARING ? 1 : most_threads(k->l), time, body, k);
+    crew_run(plan_threads(time) == 1 ? 1 : most_threads(k->l), time, body, k);
 }
 
 void linear_forward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, void *y, void *workspace) {

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "../parallel.h"
+#include "../plan.h"
 #include "activations.h"
 #include "rows.h"
 
@@ -113,13 +114,13 @@ static void loss_body(const crew *me, void *context) {
 
 double softmax_cross_entropy_(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
                               const uint8_t *mask, void *dlogits, void *workspace) {
-    enum { WORTH_SHARING = 16384 }; /* logits; one takes about 0.5 ns */
+    static const double LOGIT = 0.5; /* nanoseconds */
     loss_pass k = {how, logits, targets, mask, dlogits, workspace, 1};
     const int64_t count = count_rows(&k);
     if (count < 0) return -1;
     if (how->mean) k.scale = 1 / (double)larger(count, 1);
-    const int64_t n = how->N * how->V;
-    crew_run(n < WORTH_SHARING ? 1 : crew_threads(), (double)n / 2, loss_body, &k);
+    const double time = (double)(how->N * how->V) * LOGIT;
+    crew_run(plan_threads(time), time, loss_body, &k);
     double sum = 0;
     for (int64_t block = 0; block * LOSS_BLOCK < how->N; block++) sum += k.sums[block];
     return sum * k.scale;

@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "../parallel.h"
+#include "../plan.h"
 #include "rows.h"
 
 #if FASTRNN_REAL_BITS == 64
@@ -21,10 +22,9 @@
 #define root sqrtf
 #endif
 
-enum {
-    GRAIN = 1024,         /* elements, of which shares are made: whole pages */
-    WORTH_SHARING = 32768 /* elements; one takes about 1 ns */
-};
+enum { GRAIN = 1024 }; /* elements, of which shares are made: whole pages */
+
+static const double ELEMENT = 0.6; /* nanoseconds */
 
 typedef struct {
     const fastrnn_optimiser *how;
@@ -124,6 +124,6 @@ void optimise_(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *p
         ++*parameters[i].steps;
         elements += parameters[i].n;
     }
-    const int32_t threads = elements < WORTH_SHARING ? 1 : crew_threads();
-    crew_run(threads, (double)elements, update_body, &(update_pass){how, count, parameters});
+    const double time = (double)elements * ELEMENT;
+    crew_run(plan_threads(time), time, update_body, &(update_pass){how, count, parameters});
 }
