@@ -1,4 +1,4 @@
-"""The embedded choruses: what is promised of them, how their text is read, and the figures of melodies, by value."""
+"""The embedded choruses: what is promised of them, how their text is read, and the statistics of melodies, by value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastrnn.commands import corpus_files
 from fastrnn.music import corpus
 from fastrnn.music._midi import songs
-from fastrnn.music._output import statistics as figures
+from fastrnn.music._output import statistics
 from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.chords import parse_chord
 from fastrnn.music.midi import read_midi
@@ -44,7 +44,7 @@ def test_every_tune_is_a_line_in_the_range_of_a_horn():
 
 
 def test_it_is_jazz_in_numbers():
-    found = figures.figures(corpus.pieces(), "melody")
+    found = statistics.melody_statistics(corpus.pieces(), "melody")
     assert 0.7 < found.chord_tones_strong < 0.95
     assert found.scale_tones > 0.85
     assert 0.1 < found.rests < 0.4
@@ -56,7 +56,7 @@ def test_it_is_jazz_in_numbers():
 def test_no_tune_borrows_two_bars_from_another():
     parts = [piece.parts[0] for piece in corpus.pieces()]
     for i in range(1, len(parts)):
-        match = figures.longest_match(parts[i], parts[:i])
+        match = statistics.longest_match(parts[i], parts[:i])
         assert match.bars < 2, (corpus.tunes()[i].title, corpus.tunes()[match.source].title)
 
 
@@ -169,8 +169,8 @@ def small_piece() -> Piece:
     return Piece((Part("melody", notes=notes),), chords=chords, length=96)
 
 
-def test_figures_by_value():
-    found = figures.figures([small_piece()], "melody")
+def test_statistics_by_value():
+    found = statistics.melody_statistics([small_piece()], "melody")
     assert (found.notes, found.bars, found.lowest, found.highest) == (6, 2, 60, 71)
     assert found.chord_tones_strong == pytest.approx(2 / 3)
     assert found.chord_tones == pytest.approx(3 / 6)
@@ -184,21 +184,21 @@ def test_figures_by_value():
     assert "chord tones on strong beats    66.7%" in found.lines()
 
 
-def test_figures_of_repeats_and_of_unknown_chords():
+def test_statistics_of_repeats_and_of_unknown_chords():
     bar = [Note(0, 6, 60), Note(6, 6, 64)]
     moved = [Note(n.onset + 48 * b, n.duration, n.pitch + 5 * b) for b in range(3) for n in bar]
-    found = figures.figures([Piece((Part(notes=tuple(moved)),))])
+    found = statistics.melody_statistics([Piece((Part(notes=tuple(moved)),))])
     assert found.repeated_bars == found.repeated_phrases == pytest.approx(2 / 3)
     assert math.isnan(found.chord_tones)
     with pytest.raises(ValueError, match="pieces must have notes in that part, got none"):
-        figures.figures([Piece((Part(),))])
+        statistics.melody_statistics([Piece((Part(),))])
     with pytest.raises(ValueError, match="part must be the number of one of 1 parts, got 1"):
-        figures.figures([small_piece()], 1)
+        statistics.melody_statistics([small_piece()], 1)
 
 
 def test_what_cannot_be_counted_has_no_number():
     melody = Part(notes=(Note(0, 9, 60), Note(9, 3, 62), Note(12, 12, 64)))
-    lines = figures.figures([Piece((melody,), chords=((0, parse_chord("N.C.")),))]).lines()
+    lines = statistics.melody_statistics([Piece((melody,), chords=((0, parse_chord("N.C.")),))]).lines()
     assert "chord tones                    -" in lines
     assert "phrases                        not divided by rests" in lines
     assert "note lengths                   sixteenth 33%, dotted eighth 33%, quarter 33%" in lines
@@ -212,8 +212,8 @@ def test_durations_have_names():
         20: "1 2/3 quarters", 27: "half + sixteenth", 30: "half + eighth", 36: "dotted half", 48: "whole",
         60: "whole + quarter", 100: "8 1/3 quarters", 240: "20 quarters",
     }  # fmt: skip
-    assert {duration: figures.name(duration) for duration in names} == names
-    assert not [duration for duration in range(1, 500) if "/12 quarters" in figures.name(duration)[:6]]
+    assert {duration: statistics.duration_name(duration) for duration in names} == names
+    assert not [duration for duration in range(1, 500) if "/12 quarters" in statistics.duration_name(duration)[:6]]
 
 
 def test_a_phrase_is_repeated_wherever_it_begins():
@@ -226,17 +226,17 @@ def test_a_phrase_is_repeated_wherever_it_begins():
     moved = phrase(90, 62, 4, 7)
     higher, longer = phrase(126, 60, 4, 8), phrase(162, 60, 4, 7, last=12)
     alone = [Note(tick, 6, 60) for tick in (204, 228)]
-    found = figures.figures([Piece((Part(notes=(*first, *again, *moved, *higher, *longer, *alone)),))])
+    found = statistics.melody_statistics([Piece((Part(notes=(*first, *again, *moved, *higher, *longer, *alone)),))])
     assert found.repeated_phrases == pytest.approx(2 / 5)  # single notes do not count
     assert found.repeated_bars == 0
     assert "repeated phrases               40.0%" in found.lines()
-    both = figures.figures([Piece((Part(notes=tuple(notes)),)) for notes in (first, again)])
+    both = statistics.melody_statistics([Piece((Part(notes=tuple(notes)),)) for notes in (first, again)])
     assert both.repeated_phrases == 0  # they are of two pieces
-    assert math.isnan(figures.figures([Piece((Part(notes=tuple(alone)),))]).repeated_phrases)
+    assert math.isnan(statistics.melody_statistics([Piece((Part(notes=tuple(alone)),))]).repeated_phrases)
 
 
 def test_phrases():
-    found = figures.phrases(small_piece().parts[0])
+    found = statistics.phrases(small_piece().parts[0])
     assert [[note.onset for note in phrase] for phrase in found] == [[0, 12, 24], [48, 60, 66]]
 
 
@@ -259,25 +259,25 @@ def test_a_planted_copy_is_found(seed, start, count, shift):
     training = [as_part(line(seed + 1, 40)), as_part(line(seed + 2, 40))]
     copied = line(seed + 2, 40)[start : start + count]
     new = line(seed + 3, 10) + [(d, p + shift) for d, p in copied] + line(seed + 4, 10)
-    match = figures.longest_match(as_part(new), training)
+    match = statistics.longest_match(as_part(new), training)
     assert match.notes >= count
     assert match.source == 1
     assert match.bars >= sum(d for d, _ in copied) / 48
     assert match.start - match.source_start == 10 - start
-    exact = figures.longest_match(as_part(new), training, transposed=False)
+    exact = statistics.longest_match(as_part(new), training, transposed=False)
     assert (exact.notes >= count) == (shift == 0)
 
 
 def test_a_copy_that_is_cut_short_and_none():
     training = as_part([(6, 60), (6, 62), (6, 64), (12, 65)])
     short = as_part([(6, 70), (6, 72), (6, 74), (6, 75)])
-    match = figures.longest_match(short, [training])
+    match = statistics.longest_match(short, [training])
     assert (match.notes, match.bars, match.start, match.source) == (3, 18 / 48, 0, 0)  # its last note has another duration
-    assert figures.longest_match(as_part([(6, 60), (6, 61)]), [as_part([(6, 60), (6, 65)])]).source == -1
-    assert figures.longest_match(Part(), [training]) == figures.Match(0, 0.0, 0, -1, 0)
-    assert figures.longest_match(training, [training]).bars == 30 / 48
-    assert figures.longest_match(training, [training], metre=(2, 4)).bars == 30 / 24
-    assert figures.longest_match(training, [training], metre=(5, 32)).bars == 4
+    assert statistics.longest_match(as_part([(6, 60), (6, 61)]), [as_part([(6, 60), (6, 65)])]).source == -1
+    assert statistics.longest_match(Part(), [training]) == statistics.Match(0, 0.0, 0, -1, 0)
+    assert statistics.longest_match(training, [training]).bars == 30 / 48
+    assert statistics.longest_match(training, [training], metre=(2, 4)).bars == 30 / 24
+    assert statistics.longest_match(training, [training], metre=(5, 32)).bars == 4
 
 
 @pytest.mark.parametrize(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
@@ -285,7 +285,7 @@ def test_strong_beats_follow_the_metre(metre, places):
     def share(k):
         """Of the notes on strong beats, where the k-th eighth alone is a tone of the chord."""
         notes = tuple(Note(6 * i, 6, 60 if i == k else 61) for i in range(6))
-        return figures.figures(
+        return statistics.melody_statistics(
             [Piece((Part(notes=notes),), ((0, *metre),), chords=((0, parse_chord("C")),))]
         ).chord_tones_strong
 

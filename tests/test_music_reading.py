@@ -138,7 +138,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(one_cpu, folder, tmp_pat
 def test_caches_of_other_code_and_those_that_nobody_uses_go(one_cpu, folder, cache, monkeypatch):
     _read(folder, processes=None)
     (old,) = cache.iterdir()
-    month_ago = time.time() - 86_400 * (reading_cache.KEPT_DAYS + 1)
+    month_ago = time.time() - 86_400 * (reading_cache.MOST_DAYS + 1)
     os.utime(old, (month_ago, month_ago))
     monkeypatch.setattr(reading_cache, "code_hash", lambda: "another version")
     _read(folder, processes=None)

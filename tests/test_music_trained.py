@@ -12,7 +12,7 @@ from ragtime import rag
 from fastrnn.cli import main
 from fastrnn.commands._screen.music_output import instrument_for
 from fastrnn.music._midi.hands import LEFT, RIGHT
-from fastrnn.music._output.statistics import figures, longest_match
+from fastrnn.music._output.statistics import longest_match, melody_statistics
 from fastrnn.music._theory.instruments import INSTRUMENTS
 from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
@@ -82,8 +82,8 @@ def test_solos_keep_to_the_chords_and_copy_little(embedded, tmp_path, changes, k
     songs, instrument = player.songs.train, instrument_for(player, None)
     options = ["--changes", changes, "--key", key, "--choruses", choruses, "--temperature", 1]
     solos = [_solo(embedded, tmp_path / f"{seed}.mid", *options, "--seed", seed) for seed in range(12)]
-    strong = np.mean([figures([piece]).chord_tones_strong for piece in solos])
-    assert abs(strong - figures([song.piece for song in songs]).chord_tones_strong) < 0.1
+    strong = np.mean([melody_statistics([piece]).chord_tones_strong for piece in solos])
+    assert abs(strong - melody_statistics([song.piece for song in songs]).chord_tones_strong) < 0.1
     for piece in solos:
         assert longest_match(piece.parts[0], [song.part for song in songs]).bars < 2  # four choruses take 0.24 s
         assert all(instrument.low <= note.pitch <= instrument.high for note in piece.parts[0].notes)

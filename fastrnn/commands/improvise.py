@@ -230,16 +230,16 @@ def _voice(piece: Piece, named: str | None, player: Player) -> Part:
     Raises ValueError for a part that is not there.
     """
     from ..music._midi.roles import melody_of, skyline
-    from ..music._midi.songs import part_asked_for
+    from ..music._midi.songs import part_for_option
     from ..music.piece import merged
 
     polyphonic, learned = player.vocabulary.polyphonic, player.config.options.melody
     if named is not None:
-        part = part_asked_for(piece, named, "--primer-part")
+        part = part_for_option(piece, named, "--primer-part")
         return merged([part]) if polyphonic else skyline(part)
     if polyphonic:
         return merged(piece.parts)
     try:
-        return skyline(part_asked_for(piece, learned, "--melody") if learned else melody_of(piece))
+        return skyline(part_for_option(piece, learned, "--melody") if learned else melody_of(piece))
     except ValueError:  # it has no such part
         return skyline(melody_of(piece))

@@ -16,7 +16,7 @@ _TOKEN = re.compile(
     r"[^\S\n]*(?:(?P<open>\|*\|:)|(?P<close>:\|+(?:x(?P<times>\d+))?\|*)|(?P<line>\|+\]?|\n)|(?P<word>[^\s|:]+)|(?P<odd>\S))"
 )
 
-Bar = tuple[tuple[int, Chord], ...]  # the ticks within the bar at which chords begin, in order
+Bar = tuple[tuple[int, Chord], ...]  # (tick within the bar, chord that begins there), in order
 
 _FLAT_KEYS = frozenset({0, 5, 10, 3, 8, 1, 6})  # C F Bb Eb Ab Db Gb
 _KEY = re.compile(r"(?P<tonic>[A-G][#b♯♭]?)\s*(?:(?P<minor>m|min|minor|-)|(?P<major>maj|major))?")
@@ -25,7 +25,7 @@ _MOST_REPEATS, _MOST_BARS = 64, 1024
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Bars of chords in one metre: ``bars[b]`` are pairs of a tick within the bar and the chord that begins there."""
+    """Bars of chords in one metre: ``bars[b]`` holds pairs (tick within the bar, chord that begins there)."""
 
     bars: tuple[Bar, ...]
     metre: tuple[int, int] = (4, 4)
@@ -42,7 +42,7 @@ class Changes:
 
     @property
     def chords(self) -> tuple[tuple[int, Chord], ...]:
-        """The chords with the ticks at which they begin, as a Piece has them; a chord that goes on is not said again."""
+        """The pairs (tick, chord) of a Piece; a chord that continues is listed once."""
         found: list[tuple[int, Chord]] = []
         for b, bar in enumerate(self.bars):
             for tick, chord in bar:
@@ -51,17 +51,17 @@ class Changes:
         return tuple(found)
 
     def choruses(self, n: int) -> Changes:
-        """The same, ``n`` times. Raises TypeError or ValueError."""
+        """Return these changes repeated ``n`` times. Raises TypeError or ValueError."""
         return replace(self, bars=self.bars * checks.positive_int("n", n))
 
     def transposed(self, semitones: int, *, flats: bool = True) -> Changes:
-        """All chords ``semitones`` higher, their roots spelt with flats or with sharps."""
+        """Return the changes ``semitones`` higher, with roots spelt in flats or in sharps."""
         return replace(
             self, bars=tuple(tuple((t, c.transposed(semitones, flats=flats)) for t, c in bar) for bar in self.bars)
         )
 
     def __str__(self) -> str:
-        """The changes as :func:`parse_changes` reads them."""
+        """Return text that :func:`parse_changes` reads back."""
         words: list[str] = []
         for b, bar in enumerate(self.bars):
             words.append("%" if b and bar == self.bars[b - 1] else " ".join(_slots(bar, self.metre)))
@@ -69,7 +69,7 @@ class Changes:
 
 
 def _slots(bar: Bar, metre: tuple[int, int]) -> Iterator[str]:
-    """The words of a bar: chords alone where they share it evenly, else one word a beat, or a part of one."""
+    """Yield the words of a bar: its chords if they share it evenly, else one word per beat or fraction of a beat."""
     starts = [tick for tick, _ in bar]
     if starts == _even(len(bar), metre):
         yield from (chord.symbol for _, chord in bar)
@@ -81,13 +81,16 @@ def _slots(bar: Bar, metre: tuple[int, int]) -> Iterator[str]:
 
 
 def _steps(metre: tuple[int, int]) -> tuple[int, int]:
-    """What chords may last multiples of, in ticks: beats, or where there are too many chords eighths, or sixteenths."""
+    """Return the two units of chord lengths, in ticks: the beat; for more chords an eighth, or a sixteenth if that fits."""
     beat, eighth = beat_length(*metre), TICKS // 2
     return beat, eighth if beat % eighth == 0 else eighth // 2
 
 
 def _even(count: int, metre: tuple[int, int]) -> list[int]:
-    """Where ``count`` chords of a bar begin: as evenly as :func:`_steps` allow, the longer ones first; none if too many."""
+    """Return the ticks at which ``count`` chords begin, spaced evenly in the larger unit of :func:`_steps` that fits.
+
+    The longer chords come first. The list is empty if the bar cannot hold so many.
+    """
     length = int(bar_length(*metre))
     step = next((step for step in _steps(metre) if count * step <= length), 0)
     if not step:
@@ -97,13 +100,15 @@ def _even(count: int, metre: tuple[int, int]) -> list[int]:
 
 
 def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
-    """Changes from a line (or several) such as ``"|: Dm7 G7 | Cmaj7 | % :| Fm7 / / Bb7 |"``.
+    """Parse one or more lines of chords such as ``"|: Dm7 G7 | Cmaj7 | % :| Fm7 / / Bb7 |"``.
 
-    Bars end at ``|`` or at the end of a line. Several chords share a bar evenly, the first ones longer where whole beats do
-    not divide (three in 4/4: two beats, one, one); ``/`` holds the chord before it for one more share, ``%`` alone repeats
-    the bar before. What stands between ``|:`` and ``:|`` is played twice, or as often as ``:|x4`` says; a ``:|`` without its
-    ``|:`` repeats from the last ``:|``, or from the beginning. There may be 1024 bars, repeats included. Raises ChordError,
-    which shows the place, and ValueError for a metre that the grid of ticks cannot hold.
+    Bars end at ``|`` or at the end of a line. Several chords share a bar evenly. If whole beats do not divide evenly, the
+    first chords are longer: three chords in 4/4 last two beats, one and one. ``/`` holds the previous chord for one more
+    share, and ``%`` alone repeats the previous bar. The bars between ``|:`` and ``:|`` are played twice, or four times with
+    ``:|x4``. A ``:|`` without a ``|:`` repeats from the last ``:|``, or from the beginning. 1024 bars are allowed, repeats
+    included.
+
+    Raises ChordError, which shows the place, and ValueError for a metre that the grid of ticks cannot hold.
     """
     if bar_length(*metre).denominator != 1:
         raise ValueError(f"metre must have bars of whole ticks, got {metre[0]}/{metre[1]}")
@@ -114,15 +119,15 @@ def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
 
 
 class _Reader:
-    """Takes the tokens of changes one by one."""
+    """A parser that takes the tokens of changes one by one."""
 
     def __init__(self, text: str, metre: tuple[int, int]) -> None:
         self.text, self.metre = text, metre
         self.bars: list[Bar] = []
-        self.words: list[re.Match[str]] = []  # of the bar that is being read
+        self.words: list[re.Match[str]] = []  # of the current bar
         self.first = 0  # the bar from which :| repeats
-        self.open: int | None = None  # the place in the text of the |: that has no :| yet
-        self.fresh = True  # at the beginning of a line, where a bar line may stand and end no bar
+        self.open: int | None = None  # the place in the text of a |: that is still open
+        self.fresh = True  # at the beginning of a line, where a bar line does not end a bar
 
     def take(self, match: re.Match[str]) -> None:
         if match["word"]:
@@ -156,7 +161,7 @@ class _Reader:
         self.first, self.open = len(self.bars), None
 
     def add(self, bars: list[Bar], at: int) -> None:
-        """More bars, which the text at ``at`` asks for."""
+        """Append bars; an error shows the place ``at`` in the text."""
         if len(self.bars) + len(bars) > _MOST_BARS:
             self.fail(f"there are more than {_MOST_BARS} bars, repeats included", at)
         self.bars += bars
@@ -179,7 +184,7 @@ class _Reader:
 
 
 def _bar(words: list[re.Match[str]], before: list[Bar], text: str, metre: tuple[int, int]) -> Bar:
-    """The chords of one bar from its words."""
+    """Parse the words of one bar."""
     first = words[0].start("word")
     if words[0]["word"] == "%" and len(words) == 1:
         if not before:
@@ -201,7 +206,7 @@ def _bar(words: list[re.Match[str]], before: list[Bar], text: str, metre: tuple[
     return tuple(bar)
 
 
-# In C or C minor.
+# All are in C or C minor.
 _PROGRESSIONS = {
     "blues": "C7 | F7 | C7 | Gm7 C7 | F7 | F#dim7 | C7 | Em7b5 A7b9 | Dm7 | G7 | C7 A7 | Dm7 G7",
     "simple-blues": "C7 | % | % | % | F7 | % | C7 | % | G7 | F7 | C7 | G7",
@@ -217,25 +222,25 @@ _PROGRESSIONS = {
 
 
 def progressions() -> tuple[str, ...]:
-    """The names that :func:`progression` knows."""
+    """Return the names that :func:`progression` accepts."""
     return tuple(_PROGRESSIONS)
 
 
 def progression_named(text: str) -> str:
-    """The name of the progression that ``text`` is, in capitals or not; empty if it is none."""
+    """Return the progression that ``text`` names, ignoring case; empty if there is none."""
     return next((name for name in _PROGRESSIONS if name.casefold() == text.strip().casefold()), "")
 
 
-# What is played where a key is minor.
+# The progression that stands for each name in a minor key.
 _IN_MINOR = {"blues": "minor-blues", "ii-V-I": "minor-ii-V-i", "minor-blues": "minor-blues", "minor-ii-V-i": "minor-ii-V-i"}
 
 
 def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> Changes:
-    """A well-known progression in the key of ``key`` (``"Bb"``, ``"F#m"``, ``"C minor"``), in bars of ``metre``.
+    """Return a well-known progression in ``key`` (``"Bb"``, ``"F#m"``, ``"C minor"``), in bars of ``metre``.
 
-    In a minor key ``"blues"`` is ``"minor-blues"`` and ``"ii-V-I"`` is ``"minor-ii-V-i"``; a bare note stands for the key of
-    that name in which the progression is. Raises ValueError for a name that is not among :func:`progressions`, and
-    ChordError for a key that is none or in which the progression is not known.
+    In a minor key ``"blues"`` means ``"minor-blues"`` and ``"ii-V-I"`` means ``"minor-ii-V-i"``. A bare note takes the
+    progression's own mode. Raises ValueError for a name that is not among :func:`progressions`, and ChordError for an
+    invalid key or one whose mode the progression does not have.
     """
     checks.choice("name", name, progressions())
     tonic, mode = _key(key)["tonic"], mode_of(key)
@@ -249,11 +254,13 @@ def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> C
 
 
 def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4)) -> Changes:
-    """The changes that ``text`` has, or those of the progression that it names, in bars of ``metre``.
+    """Return the changes written in ``text``, or the progression that it names, in bars of ``metre``.
 
-    They are in C and are moved to ``key``; without one they stay as they are. Raises ChordError as :func:`parse_changes` and
-    :func:`progression` do, for a word that is nearly a progression's name and for chords that are to be moved to a minor key
-    (are they in C, or in A minor?), and ValueError for a metre that the grid of ticks cannot hold.
+    They are read in C and moved to ``key``; without a key they stay as written.
+
+    Raises ChordError as :func:`parse_changes` and :func:`progression` do, for a misspelt name of a progression, and for a
+    minor ``key`` with chords of one's own, because these could be in C or in A minor. Raises ValueError for a metre that
+    the grid of ticks cannot hold.
     """
     name = progression_named(text)
     if name:
@@ -273,18 +280,18 @@ def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4
 
 
 def parse_key(key: str) -> int:
-    """The pitch class of the tonic. Raises ChordError."""
+    """Return the pitch class of the tonic. Raises ChordError."""
     return parse_note(_key(key)["tonic"])
 
 
 def mode_of(key: str) -> str:
-    """``"minor"`` or ``"major"``, as the key says; empty for a bare note. Raises ChordError."""
+    """Return ``"minor"`` or ``"major"``; empty for a bare note. Raises ChordError."""
     match = _key(key)
     return "minor" if match["minor"] else "major" if match["major"] else ""
 
 
 def flats_in(key: str) -> bool:
-    """Whether chords in this key are spelt with flats. Raises ChordError."""
+    """Return True if chords in this key are spelt with flats. Raises ChordError."""
     tonic = _key(key)["tonic"]
     if len(tonic) > 1:
         return tonic[1] in "b♭"

@@ -24,9 +24,9 @@ _SEMITONES = {"#": 1, "♯": 1, "b": -1, "♭": -1, "\U0001d12a": 2, "\U0001d12b
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A chord: its symbol as written, the root's pitch class 0..11, the pitch classes of its tones, the bass' pitch class.
+    """A chord: its symbol as written, and the pitch classes 0..11 of its root, its tones and its bass.
 
-    ``N.C.`` has no pitch classes; its root and bass are 0 and mean nothing.
+    ``N.C.`` has no tones; its root and bass are 0 and mean nothing.
     """
 
     symbol: str
@@ -40,7 +40,7 @@ class Chord:
         return frozenset((p - self.root) % 12 for p in self.pitch_classes)
 
     def transposed(self, semitones: int, *, flats: bool = True) -> Chord:
-        """The same chord ``semitones`` higher, its root spelt with flats or with sharps."""
+        """Return the chord ``semitones`` higher, with its root spelt in flats or in sharps."""
         if not self.pitch_classes or semitones % 12 == 0:
             return self
         match = _NOTE.match(self.symbol)
@@ -49,12 +49,12 @@ class Chord:
         kind, slash, below = suffix.rpartition("/")
         if slash and _NOTE.fullmatch(below):  # not so in C6/9
             suffix = f"{kind}/{note_name(bass, flats)}"
-        suffix = re.sub(r"^[#♯b♭]1?\d", r"(\g<0>)", suffix)  # of C#b9: on D it would be the root's
+        suffix = re.sub(r"^[#♯b♭]1?\d", r"(\g<0>)", suffix)  # C#b9 becomes D(b9), because Db9 is another chord
         symbol = note_name(root, flats) + suffix
         return Chord(symbol, root, frozenset((p + semitones) % 12 for p in self.pitch_classes), bass)
 
     def features(self) -> NDArray[np.float32]:
-        """[24] float32: the tones as ones among 12 pitch classes, then the root, one-hot; zeros for ``N.C.``."""
+        """Return float32 ``[24]``: the 12 pitch classes, 1 for a tone, then the root, one-hot; zeros for ``N.C.``."""
         values = np.zeros(24, np.float32)
         values[list(self.pitch_classes)] = 1
         if self.pitch_classes:
@@ -66,17 +66,17 @@ NO_CHORD = Chord("N.C.", 0, frozenset(), 0)
 
 
 def chord_table(chords: Iterable[Chord]) -> NDArray[np.float32]:
-    """The chords' features after those of no chord, float32 ``[M+1,24]``: row m + 1 is chord m, row 0 what is before all."""
+    """Return the features of M chords, float32 ``[M+1,24]``: row m + 1 is chord m; row 0, before all chords, is ``N.C.``."""
     return np.stack([NO_CHORD.features(), *(chord.features() for chord in chords)])
 
 
 def note_name(pitch_class: int, flats: bool = True) -> str:
-    """The name of a pitch class, such as ``Eb`` or ``D#``."""
+    """Return the name of a pitch class, such as ``Eb`` or ``D#``."""
     return (FLAT_NAMES if flats else SHARP_NAMES)[pitch_class % 12]
 
 
 def parse_note(text: str) -> int:
-    """The pitch class 0..11 of a note's name such as ``Bb``, ``F♯`` or ``Cb``. Raises ChordError."""
+    """Return the pitch class 0..11 of a note's name such as ``Bb``, ``F♯`` or ``Cb``. Raises ChordError."""
     match = _NOTE.fullmatch(text)
     if not match:
         raise ChordError(f"{text!r} is not the name of a note: expected A to G, then sharps or flats", text, 0)
@@ -84,17 +84,17 @@ def parse_note(text: str) -> int:
 
 
 def parse_chord(symbol: str) -> Chord:
-    """A chord from its symbol: ``C``, ``C-7``, ``Cmaj7``, ``C∆``, ``Cø``, ``C7b9``, ``C6/9``, ``C7alt``, ``C/E``, ``N.C.``.
+    """Parse a symbol: ``C``, ``C-7``, ``Cmaj7``, ``C∆``, ``Cø``, ``C7b9``, ``C6/9``, ``C7alt``, ``C/E``, ``N.C.``.
 
-    Sharps and flats in ASCII or Unicode. An accidental right after the letter belongs to the root: ``C#9`` is the ninth
-    chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords leave out their third. Every part of a symbol is understood
-    (:mod:`fastrnn.music._theory.chord_quality` says how), or the symbol is refused. Raises ChordError, which shows where.
+    Sharps and flats are in ASCII or Unicode. An accidental right after the letter belongs to the root: ``C#9`` is the ninth
+    chord on C sharp, and ``C(#9)`` is not. Dominant 11th chords have no third. Every part of a symbol must be understood;
+    :mod:`fastrnn.music._theory.chord_quality` has the rules. Raises ChordError, which shows the place.
     """
     return parse_chord_in(symbol, 0, len(symbol))
 
 
 def parse_chord_in(text: str, start: int, end: int) -> Chord:
-    """As :func:`parse_chord`, for the symbol ``text[start:end]`` in a longer text that errors show. Raises ChordError."""
+    """Parse the symbol ``text[start:end]`` as :func:`parse_chord` does. Raises ChordError, which shows ``text``."""
     symbol = text[start:end]
     if _NO_CHORD.fullmatch(symbol):
         return NO_CHORD
@@ -111,7 +111,7 @@ def parse_chord_in(text: str, start: int, end: int) -> Chord:
 
 
 def _check_root(match: re.Match[str], text: str, end: int) -> None:
-    """Raise ChordError where the last of two accidentals may belong to the root or to the number after it: Bbb5, F##9."""
+    """Raise ChordError if the last of two accidentals may belong to the root or to the number after it: Bbb5, F##9."""
     signs, number = match[2] or "", _ALTERABLE.match(text, match.end(), end)
     if len(signs) > 1 and number:
         note, sign = match[0][:-1], signs[-1]
@@ -124,7 +124,7 @@ def _pitch_class(match: re.Match[str]) -> int:
     return (LETTERS[match[1]] + sum(_SEMITONES[sign] for sign in match[2] or "")) % 12
 
 
-# Semitones above the root, most usual first among those that fit a family of chords.
+# Semitones above the root. For each family of chords the most usual scale comes first.
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "lydian": (0, 2, 4, 6, 7, 9, 11),
@@ -148,9 +148,10 @@ SCALES = {
 
 
 def scales(chord: Chord) -> tuple[str, ...]:
-    """Names in :data:`SCALES` of those that hold all tones of the chord above its root, most usual first; may be empty.
+    """Return the names in :data:`SCALES` that contain all tones of the chord, most usual first; may be empty.
 
-    A dominant chord does not take a scale with a major seventh, and no minor chord one with a major third.
+    Scales start at the chord's root. A dominant chord takes no scale with a major seventh, and a minor chord none with a
+    major third.
     """
     for tones in (chord.intervals, chord.intervals - {(chord.bass - chord.root) % 12}):  # a foreign bass may fit nothing
         minor = 3 in tones and 4 not in tones
@@ -161,7 +162,7 @@ def scales(chord: Chord) -> tuple[str, ...]:
 
 
 def scale(chord: Chord) -> frozenset[int]:
-    """The pitch classes of the first of :func:`scales`; without any, the chord's own tones."""
+    """Return the pitch classes of the first of :func:`scales`; the chord's own tones if there is none."""
     names = scales(chord)
     if not names:
         return chord.pitch_classes

@@ -1,6 +1,6 @@
-"""The embedded choruses: ``fastrnn/corpora/jazz.txt``, whose head describes the format, read into pieces.
+"""The embedded choruses, read from ``fastrnn/corpora/jazz.txt``; the head of that file describes the format.
 
-``python -m fastrnn.music.corpus FOLDER`` writes them as MIDI files, or those of another text in the same format.
+``python -m fastrnn.music.corpus FOLDER`` writes them as MIDI files. It also converts another text in the same format.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _NOTE = re.compile(r"([A-G][#b]*)(-?\d)")
 
 
 class CorpusError(ValueError):
-    """A text that is not in the format, whose message names the line, or one without a chorus."""
+    """A text without a chorus or not in the format; the message names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tune:
     """A chorus, or a part of one: its title, style (``"blues"``, ``"ii-V-I"`` ...), key, changes, and the piece.
 
-    The piece's notes lie on the straight grid, and it has the swing.
+    The piece's notes lie straight on the grid; its ``swing`` says how they are played.
     """
 
     title: str
@@ -47,20 +47,22 @@ class Tune:
 
 @cache
 def tunes() -> tuple[Tune, ...]:
-    """The embedded choruses."""
+    """Return the embedded choruses."""
     return read(resources.files(corpora).joinpath("jazz.txt").read_text(encoding="utf-8"))
 
 
 def pieces() -> tuple[Piece, ...]:
-    """The embedded choruses as pieces: one part, ``"melody"``, with its chords."""
+    """Return the embedded choruses as pieces: one part, ``"melody"``, with its chords."""
     return tuple(tune.piece for tune in tunes())
 
 
 def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False) -> list[Path]:
-    """Write each tune to ``NN-title.mid`` in ``folder``, which is made: its melody, swung, and its chords as markers.
+    """Write each tune to ``NN-title.mid`` in ``folder``: its melody, swung, and its chords as markers.
 
-    Raises FileExistsError for the first of the files that is there already, before anything is written, unless
-    ``overwrite``; NotADirectoryError for a folder that is a file; MidiError without mido, OSError.
+    Makes the folder if needed.
+
+    Raises FileExistsError before anything is written if one of the files exists, unless ``overwrite``; NotADirectoryError
+    if the folder is a file; MidiError without mido; OSError.
     """
     if folder.is_file():
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(folder))
@@ -76,12 +78,12 @@ def write_files(folder: Path, found: Sequence[Tune], *, overwrite: bool = False)
 
 
 def _plain(title: str) -> str:
-    """A title as part of a file's name."""
+    """Convert a title to part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
 
 
 def read(text: str) -> tuple[Tune, ...]:
-    """The tunes of a text in the format. Raises CorpusError, which names the line."""
+    """Parse all tunes of a text. Raises CorpusError, which names the line."""
     found: list[Tune] = []
     draft = _Draft()
     for number, raw in enumerate([*text.splitlines(), ""], 1):
@@ -136,9 +138,9 @@ class _Draft:
 
 
 def _notes(bars: list[tuple[int, str]]) -> tuple[Note, ...]:
-    """The notes of a melody in 4/4, whose bars are texts with their lines' numbers."""
+    """Parse a melody in 4/4 from its bars, pairs (line number, text)."""
     sounding: list[list[int]] = []  # onset, duration, pitch
-    held = False  # whether `_` has a note to hold
+    held = False  # True if there is a note that `_` can hold
     for b, (number, bar) in enumerate(bars):
         beats = bar.split()
         if len(beats) != 4:

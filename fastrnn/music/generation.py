@@ -1,4 +1,4 @@
-"""Improvising: token after token from the model, under the grammar's mask, over chords that are given."""
+"""Improvising over given chords: tokens are sampled one by one from the model, under the grammar's mask."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .piece import TICKS, Metre, Part, Piece, after_line, bar_lines, separated
 from .tokens import clock, decode, encode
 from .vocabulary import END, PITCH, PartVocabulary
 
-LONGEST = 4  # LONG tokens one after the other: four bars of rest, or of one note
+LONGEST = 4  # consecutive LONG tokens: four bars of rest, or of one note
 
 
 class NonFiniteLogits(ArithmeticError):
-    """A model gives NaN or infinity for a logit: nothing can be sampled from it."""
+    """NaN or infinity among a model's logits: nothing can be sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What is played over: chords by tick, metres, and the length in ticks."""
+    """The form of a solo: chords by tick, metres, and the length in ticks."""
 
     chords: tuple[tuple[int, Chord], ...]
     length: int
@@ -37,34 +37,34 @@ class Form:
 
     @classmethod
     def of(cls, changes: Changes | Piece) -> Form:
-        """The form of changes, or of a piece, up to the end of its last bar."""
+        """Return the form of changes or of a piece, up to the end of the last bar."""
         if isinstance(changes, Changes):
             return cls(changes.chords, changes.length, ((0, *changes.metre),))
         return cls(changes.chords, changes.length, changes.metres)._cut(int(changes.bar_ends()[-1]))
 
     @property
     def bars(self) -> int:
-        """How many there are."""
+        """The number of bars."""
         return len(bar_lines(self.metres, self.length))
 
     def until(self, tick: int) -> Form:
-        """The form up to the end of the bar in which ``tick`` lies, or which it ends; one bar at least."""
+        """Return the form cut at the first bar line at or after ``tick``, at least one bar long."""
         lines = bar_lines(self.metres, self.length)
         return self._cut(next((line for line in lines.tolist() if line >= max(tick, 1)), self.length))
 
     def _cut(self, length: int) -> Form:
-        """With another length, and without what would count from there on."""
+        """Return the form with another length, without the chords and metres from there on."""
         chords = tuple(chord for chord in self.chords if chord[0] < length)
         return Form(chords, length, tuple(metre for metre in self.metres if metre[0] < length))
 
 
 @dataclass(frozen=True, slots=True)
 class Solo:
-    """What was played: the part, how many of its first notes are the primer's, and whether the model ended it itself."""
+    """An improvised part."""
 
     part: Part
-    primed: int
-    ended: bool
+    primed: int  # the number of first notes that come from the primer
+    ended: bool  # True if the model ended the solo itself
 
 
 def improvise(
@@ -81,14 +81,35 @@ def improvise(
     to_the_end: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Solo:
-    """A part over the whole ``form``, by a model of :func:`fastrnn.music.jazz_model.jazz_model`.
+    """Sample a part over the whole ``form``.
 
-    It goes on from the notes of ``primer``, whose tick 0 is the form's. ``low`` and ``high`` are the instrument's
-    range, ``places`` says which tokens may stand where in a beat (:func:`places_of`); both hold for what is sampled. Without
-    ``to_the_end`` the model may end before the form does. The same seed gives the same part (None: a fresh one each time).
-    ``progress`` is called after each token with the tick that has been reached.
-    Raises ValueError for a primer that is not shorter than the form or outside of the vocabulary, and for a range in
-    which no pitch is left, and :class:`NonFiniteLogits`.
+    Parameters
+    ----------
+    model
+        A model of :func:`fastrnn.music.jazz_model.jazz_model`, trained on tokens of ``vocabulary``.
+    form
+        The chords, metres and length to play over.
+    choice
+        The temperature and cut-offs of sampling.
+    seed
+        The same seed gives the same part; None draws a new one each time.
+    primer
+        Notes to continue from; its tick 0 is that of the form.
+    low, high
+        The instrument's range. It limits the sampled notes, not the primer.
+    places
+        The tokens that may be sampled at each place in a beat, see :func:`places_of`; None allows all.
+    to_the_end
+        If False, the model may end before the form does.
+    progress
+        Called after each token with the current tick.
+
+    Raises
+    ------
+    ValueError
+        If the primer is not shorter than the form or has notes outside the vocabulary, or if the range leaves no pitch.
+    NonFiniteLogits
+        If a logit is NaN or infinite.
     """
     player = _Player(model, vocabulary, form, Grammar(vocabulary, low, high), places, to_the_end)
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()
@@ -108,7 +129,7 @@ def improvise(
 
 
 class _Player:
-    """The model, where it has come to, and what it has said."""
+    """A model in the middle of a solo: its state, the grammar's, and the tokens so far."""
 
     def __init__(
         self,
@@ -132,9 +153,8 @@ class _Player:
         self._long = (vocabulary.long_shift, vocabulary.long_duration)
 
     def follow(self, ids: Sequence[int]) -> None:
-        """Take tokens that are given, all but the last into the model."""
-        # They need not keep to the instrument's range, as what is sampled does.
-        grammar = Grammar(self.vocabulary)
+        """Take given tokens, and run the model over all but the last."""
+        grammar = Grammar(self.vocabulary)  # without the instrument's range, which does not bind a primer
         for token in ids:
             self._logits(grammar.time)
             grammar.advance(token)
@@ -142,7 +162,7 @@ class _Player:
         self.grammar.take_over(grammar)
 
     def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
-        """Sample to the end of the form, or to the model's own."""
+        """Sample up to the end of the form, or up to an end token."""
         while self.grammar.time < self.form.length:
             logits = self._logits(self.grammar.time)
             logits[~self._allowed()] = -np.inf
@@ -153,11 +173,11 @@ class _Player:
                 progress(min(self.grammar.time, self.form.length))
             if token == self.vocabulary.end:
                 return
-        if self.ids[-1:] == [self.vocabulary.long_duration]:  # it sounds on at the end of the form
+        if self.ids[-1:] == [self.vocabulary.long_duration]:  # the last note lasts beyond the form
             self.ids.append(self.vocabulary.first_duration)
 
     def _logits(self, time: int) -> NDArray[Any]:
-        """Logits ``[V]`` of the next token, which stands at ``time``."""
+        """Compute the logits ``[V]`` of the next token, which stands at ``time``."""
         token = self.ids[-1] if self.ids else NOTHING
         place = np.array([min(time, self.form.length)])
         position = in_bar(after_line(self._bars, place))
@@ -175,7 +195,7 @@ class _Player:
             self._said.append(token - self.vocabulary.first_pitch)
 
     def _allowed(self) -> NDArray[np.bool_]:
-        """Which ids may come next, bool ``[V]``."""
+        """Return a mask of the ids that may come next, bool ``[V]``."""
         allowed = self.grammar.mask()
         if self.to_the_end:
             allowed[self.vocabulary.end] = False
@@ -189,10 +209,10 @@ class _Player:
 
 
 def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:
-    """Which tokens stand where in a beat in some of the ``lines``, bool ``[12,V]``; pitches and the end may anywhere.
+    """Return the tokens that occur at each place in a beat in the ``lines``, bool ``[12,V]``.
 
-    One token of a triplet that goes wrong would move all that follows off the beat, to where no song has ever been: a model
-    has not learned to find its way back from there.
+    Pitches and the end are allowed everywhere. Without this mask one wrong token of a triplet moves all later notes to
+    places where no song has any, and the model has not learned to return from there.
     """
     places = np.zeros((TICKS, len(vocabulary)), np.bool_)
     for line in lines:

@@ -1,21 +1,21 @@
-"""The model that improvises: what it is told at each token, and the layers between that and the next token's logits.
+"""The model that improvises: five inputs per token, recurrent layers, and the logits of the next token.
 
-Letters: ``T`` tokens, ``B`` songs side by side, ``V`` tokens in the vocabulary, ``E`` embedding size, ``H`` hidden size.
+Letters: ``T`` tokens, ``B`` songs in a batch, ``V`` tokens in the vocabulary, ``E`` embedding size, ``H`` hidden size.
 
 .. code-block:: text
 
-    token    [T,B]     the token before, -1 at the beginning
-    chord    [T,B,24]  what sounds where the next one stands: its 12 pitch classes, its root one-hot
-    position [T,B]     how far into the bar that is, in ticks
-    last     [T,B]     the last pitch, 0..P-1, -1 where there is none yet
-    before   [T,B]     the one before it
+    token    [T,B]     the previous token, -1 at the beginning
+    chord    [T,B,24]  the chord at the time of the next token: its 12 pitch classes, its root one-hot
+    position [T,B]     that time in ticks after the bar line
+    last     [T,B]     the last pitch, 0..P-1, -1 if there is none yet
+    before   [T,B]     the pitch before the last
 
     x      = concat(E token, F position, chord, relation)     E = tokens [V,E], F = positions [96,16]
     y      = layers x LSTM(x), dropout
     logits = pitch logits of O concat(y, chord, relation) + b
 
-``relation`` and the pitch logits are those of :mod:`fastrnn.music._theory.intervals`. Chord and relation also go straight to
-the output: the layers in between then have the line to learn, and not which tones a chord has.
+:mod:`fastrnn.music._theory.intervals` defines ``relation`` and the pitch logits. Chord and relation also go straight to the
+output, so the layers in between learn the line and not which tones a chord has.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from .vocabulary import PITCH, PartVocabulary
 
 CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 CHORD = 24  # features: 12 pitch classes, and the root among 12
-POSITIONS = 8 * TICKS  # in a bar: the last one stands for all that come later
-POSITION_SIZE = 16  # of their embedding
+POSITIONS = 8 * TICKS  # in a bar: the last one stands for all later ones
+POSITION_SIZE = 16  # of the embedding of positions
 
 
 def jazz_model(
@@ -55,10 +55,27 @@ def jazz_model(
     rng: np.random.Generator | int | None = None,
     backend: str | None = None,
 ) -> Model:
-    """``logits [T,B,V] = model(token, chord, position, last, before)``, which token comes next, by the equations above.
+    """Build ``logits [T,B,V] = model(token, chord, position, last, before)``, by the equations above.
 
-    Dropout is between the layers and before the output. With an ``embedding`` of 0 tokens are one-hot: E is the identity.
-    Raises TypeError or ValueError naming the argument.
+    Parameters
+    ----------
+    vocabulary
+        The tokens; their number is V.
+    model
+        The kind of recurrent layers: ``"rnn"``, ``"gru"`` or ``"lstm"``.
+    layers, hidden
+        The number of recurrent layers and their size H.
+    embedding
+        The size E of the token embedding. With 0, tokens are one-hot, so E is the identity.
+    dropout
+        The probability to drop a value between the layers and before the output.
+    dtype, rng, backend
+        As in the layers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument.
     """
     checks.choice("model", model, tuple(CELLS))
     checks.positive_int("embedding", embedding, 0)
@@ -79,7 +96,7 @@ def jazz_model(
 
 
 def _inputs(dtype: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """The model's five, in their order."""
+    """Make the model's five inputs, in order."""
 
     def ids(name: str) -> Any:
         return Input(("T", "B"), dtype="int64", name=name)
@@ -89,12 +106,12 @@ def _inputs(dtype: Any) -> tuple[Any, Any, Any, Any, Any]:
 
 
 def input_size(embedding: int, V: int) -> int:
-    """The size of what the recurrent layers are given, for so many tokens."""
+    """Return the input size of the recurrent layers for V tokens."""
     return (embedding or V) + POSITION_SIZE + CHORD + RELATION
 
 
 def parameter_count(options: RunOptions, vocabulary: PartVocabulary) -> int:
-    """The number of weights of the :func:`jazz_model` that the options describe."""
+    """Count the weights of the :func:`jazz_model` that the options describe."""
     E, V = options.embedding, len(vocabulary)
     embedded = V * E + POSITIONS * POSITION_SIZE
     output = (options.hidden + CHORD + RELATION + 1) * PitchLogits.of(vocabulary).inputs
@@ -102,20 +119,20 @@ def parameter_count(options: RunOptions, vocabulary: PartVocabulary) -> int:
 
 
 def recurrent_of(model: Model) -> Recurrent:
-    """Its recurrent layers."""
+    """Return the recurrent layers of a :func:`jazz_model`."""
     layer = model.layers["recurrent"]
     assert isinstance(layer, Recurrent)
     return layer
 
 
 def in_bar(position: NDArray[Any]) -> NDArray[np.int64]:
-    """Ticks after the bar line as ids of positions, of the same shape."""
+    """Convert ticks after the bar line to ids of positions, of the same shape."""
     places: NDArray[np.int64] = np.minimum(position, POSITIONS - 1).astype(np.int64)
     return places
 
 
 def last_pitches(ids: NDArray[Any], vocabulary: PartVocabulary) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``last, before``, int64 ``[N]``: at each token of ``ids [N]`` the last pitch said before it, and the one before."""
+    """Return ``last, before``, int64 ``[N]``: the last two pitches before each token of ``ids [N]``, -1 for none."""
     is_pitch = vocabulary.kinds()[ids] == PITCH
     said = np.concatenate([[-1, -1], ids[is_pitch] - vocabulary.first_pitch]).astype(np.int64)
     count = np.concatenate([[0], np.cumsum(is_pitch)[:-1]])

@@ -1,4 +1,4 @@
-"""Reading of folders of MIDI files. Files that cannot be read are reported, skipped and counted."""
+"""Reading folders of MIDI files. Files that cannot be read are reported, skipped and counted."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .piece import Piece
 SUFFIXES = (".mid", ".midi")
 
 Read = TypeVar("Read")
-Reader = Callable[[Path], tuple[Read, Counter[str]]]  # what is in a file, and what was repaired in it
+Reader = Callable[[Path], tuple[Read, Counter[str]]]  # path -> result and counts of repairs
 
 
 class FileCache(Protocol[Read]):
-    """A cache of what a reader made of files before."""
+    """A cache of a reader's results."""
 
     def recall(self, path: Path, /) -> tuple[Read, Counter[str]] | None:
-        """Return what a reader made of a file; None if that is not known."""
+        """Return the cached result for a file; None if there is none."""
 
-    def keep(self, path: Path, reading: Read, repairs: Counter[str], /) -> None:
-        """Remember what a reader made of a file."""
+    def store(self, path: Path, reading: Read, repairs: Counter[str], /) -> None:
+        """Cache the result for a file."""
 
 
 @dataclass(frozen=True)
 class Collection(Generic[Read]):
-    """The result of reading each file, and the files that could not be read, each with the reason in one line.
+    """The results of reading files, and the files that could not be read, each with a reason of one line.
 
-    ``repairs`` counts what was repaired or skipped within files, by phrases, and ``repaired`` is how many files had any.
+    ``repairs`` counts the repairs within files by phrase; ``repaired`` is the number of files that needed any.
     """
 
     pieces: tuple[tuple[Path, Read], ...]
@@ -48,12 +48,24 @@ class Collection(Generic[Read]):
 def read_collection(
     paths: Iterable[str | Path], *, report: Callable[[str], None] | None = None, **options: Any
 ) -> Collection[Piece]:
-    """The pieces of files and folders; a folder stands for all MIDI files in it and below, in the order of their paths.
+    """Read the pieces of files and folders; a folder stands for all MIDI files in it and below, sorted by path.
 
-    A file or a folder in a folder that cannot be read is skipped, and ``report`` is called with the line that says why; what
-    is itself in ``paths`` must be sound. A file that comes again, by whatever path, is read once. ``options`` are those of
-    :func:`fastrnn.music.midi.read_midi`. Raises MidiError for a folder without MIDI files or without one that can be read,
-    OSError for one that cannot be listed, and as ``read_midi`` does for a file.
+    Parameters
+    ----------
+    paths
+        Files and folders. Files and folders named here must be readable; within a folder, unreadable ones are skipped. A
+        file that is reached twice, also through links, is read once.
+    report
+        Called with one line for each file or folder that is skipped.
+    options
+        Those of :func:`fastrnn.music.midi.read_midi`.
+
+    Raises
+    ------
+    MidiError
+        If a folder has no readable MIDI file, or as ``read_midi`` does for a file in ``paths``.
+    OSError
+        If a folder in ``paths`` cannot be listed, or as ``read_midi`` does for a file in ``paths``.
     """
     return collect(paths, partial(read_midi_with_repairs, **options), report=report, processes=1)
 
@@ -67,15 +79,24 @@ def collect(
     processes: int | None = None,
     cache: FileCache[Read] | None = None,
 ) -> Collection[Read]:
-    """Collect what ``reader`` makes of files and folders, as :func:`read_collection` does, which says what is raised.
+    """Call ``reader`` on each file, and collect the results as :func:`read_collection` does, with the same errors.
 
-    The reader raises MidiError or OSError for a file that cannot be read. Many files are read by ``processes``, see
-    :func:`fastrnn.music._midi.processes.map_in_order`; the result does not depend on them. ``progress`` is called with the
-    number of files read so far and that of all. What the ``cache`` knows is not read, and it keeps what is.
+    Parameters
+    ----------
+    paths, report
+        As in :func:`read_collection`.
+    reader
+        Raises MidiError or OSError for a file that cannot be read.
+    progress
+        Called with the number of files read so far and the number of all files.
+    processes
+        The number of processes, see :func:`fastrnn.music._midi.processes.map_in_order`. The result does not depend on it.
+    cache
+        Files that it has are not read again; new results are stored in it.
     """
     library()
     listed = [_Listed.of(Path(path)) for path in paths]
-    files: dict[str, Path] = {}  # each once, by the path without links, under its first name
+    files: dict[str, Path] = {}  # by the path without links: the first path that led there
     for found in listed:
         for place, file in found.files.items():
             files.setdefault(place, file)
@@ -104,7 +125,7 @@ Outcome = tuple[Read, Counter[str]] | MidiError | OSError
 def _outcomes(
     reader: Reader[Read], files: Sequence[Path], processes: int | None, cache: FileCache[Read] | None
 ) -> Generator[Outcome[Read]]:
-    """Yield what comes of reading each file, in order."""
+    """Yield the result or the error of each file, in order."""
     known = {file: found for file in files if (found := cache.recall(file))} if cache else {}
     made = map_in_order(partial(_outcome, reader), [file for file in files if file not in known], processes)
     with closing(made):
@@ -114,7 +135,7 @@ def _outcomes(
                 continue
             outcome = next(made)
             if cache and not isinstance(outcome, Exception):
-                cache.keep(file, *outcome)
+                cache.store(file, *outcome)
             yield outcome
 
 
@@ -127,7 +148,7 @@ def _outcome(reader: Reader[Read], file: Path) -> Outcome[Read]:
 
 @dataclass(frozen=True)
 class _Listed:
-    """A path that is to be read: its files by their paths without links, and its folders that cannot be listed."""
+    """A path to read: its files by their paths without links, and its folders that cannot be listed."""
 
     path: Path
     is_folder: bool
@@ -141,7 +162,7 @@ class _Listed:
         return cls(path, path.is_dir(), {realpath(file): file for file in found}, faults)
 
     def check(self, pieces: Mapping[str, Any]) -> None:
-        """Raise MidiError where none of the files is among the pieces."""
+        """Raise MidiError if none of the files is among the pieces."""
         if not pieces.keys() & self.files.keys():
             raise MidiError(f"{self.path} has no MIDI file that can be read: {len(self.files)} skipped")
 
@@ -180,13 +201,13 @@ class _Gathered(Generic[Read]):
 
 
 def midi_files(folder: Path) -> tuple[list[Path], dict[Path, OSError]]:
-    """Return the files below a folder that are named as MIDI files, sorted by path, and the folders that cannot be listed.
+    """Return the MIDI files below a folder by their suffix, sorted by path, and the subfolders that cannot be listed.
 
-    Raises MidiError where there is no such file, OSError where there may be some that cannot be seen.
+    Raises MidiError if there is no such file, or OSError if this is because a folder cannot be listed.
     """
     faults: list[OSError] = []
-    walk = os.walk(folder, onerror=faults.append)
-    found = sorted(Path(at, name) for at, _, names in walk for name in names if Path(name).suffix.casefold() in SUFFIXES)
+    tree = os.walk(folder, onerror=faults.append)
+    found = sorted(Path(at, name) for at, _, names in tree for name in names if Path(name).suffix.casefold() in SUFFIXES)
     if not found and faults:
         raise faults[0]
     if not found:

@@ -1,6 +1,6 @@
-"""Counts of what was skipped or repaired in a MIDI file, and the line that sums them up.
+"""Phrases for what is skipped or repaired in a MIDI file, and the line that sums up their counts.
 
-A counter of repairs maps a phrase below to how often it happened. Counters of several files can be added.
+A counter of repairs maps a phrase below to its count. Counters of several files can be added.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _PLURALS: dict[str, str] = {}
 
 
 def _phrase(text: str) -> str:
-    """Return a phrase in the singular, and register its plural, which has an s at the star."""
+    """Return a phrase in the singular, and register its plural; a star marks the place of the s."""
     singular = text.replace("*", "")
     _PLURALS[singular] = text.replace("*", "s")
     return singular
@@ -45,9 +45,9 @@ ENCODING = _phrase("text* read as Windows-1252 because chardet is not installed"
 
 
 def repairs_line(repairs: Mapping[str, int]) -> str:
-    """Return the line that sums up repairs, such as "repaired: 3 program changes out of range skipped".
+    """Return a line that sums up repairs, such as "repaired: 3 program changes out of range skipped".
 
-    The most frequent comes first. The line is empty if there are none.
+    The most frequent repair comes first. The line is empty if there are none.
     """
     counted = (f"{count:,} {phrase if count == 1 else _PLURALS[phrase]}" for phrase, count in Counter(repairs).most_common())
     return f"repaired: {', '.join(counted)}" if repairs else ""

@@ -20,21 +20,31 @@ _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
 
 
 def write_midi(path: str | Path, piece: Piece, *, swing: float | None = None) -> None:
-    """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one a part.
+    """Write ``piece`` to a MIDI file of type 1, atomically: a track of metres, tempos and chord symbols, then one per part.
 
-    ``swing`` in 0.5..0.72 is where in its beat an off-beat eighth comes: 0.5 straight, 2/3 as in triplets; the piece's own
-    where none is given. What lies between is moved along, but a beat in which a part has triplets is played as it is
-    written. Chord symbols are markers, and a text says so. Of more than fifteen pitched parts those of the same program
-    share a channel, and of more than fifteen programs the first and the sixteenth do, and so on: such a file does not sound
-    as it should.
+    Parameters
+    ----------
+    path
+        The file.
+    piece
+        Chord symbols become markers, and a text event says so. More than fifteen pitched parts share channels by program.
+        More than fifteen programs share channels too (the sixteenth with the first and so on), so such a file sounds wrong.
+    swing
+        The place of an off-beat eighth in its beat, 0.5..0.72: 0.5 is straight, 2/3 as in triplets. The notes in between
+        are moved along, but a beat in which a part has triplets stays straight. None takes the piece's own swing.
 
-    Raises ValueError for swing outside of that, and for a metre or a tempo that MIDI cannot say; OSError.
+    Raises
+    ------
+    ValueError
+        If ``swing`` is out of range, or MIDI cannot represent a metre or a tempo.
+    OSError
+        If the file cannot be written.
     """
     write_atomically(path, midi_bytes(piece, swing=swing))
 
 
 def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
-    """The content of the file that :func:`write_midi` writes. Raises ValueError."""
+    """Return the bytes of the file that :func:`write_midi` writes. Raises ValueError."""
     swing = piece.swing if swing is None else checks.number("swing", swing, STRAIGHT, HARDEST)
     check_writable(piece)
     mido = library()
@@ -50,17 +60,17 @@ def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
 
 
 def check_writable(piece: Piece) -> None:
-    """Raise ValueError for a metre or a tempo that MIDI cannot say."""
+    """Raise ValueError if MIDI cannot represent a metre or a tempo."""
     for _, numerator, denominator in piece.metres:
         if numerator > 255 or denominator & (denominator - 1) or denominator > 64:
             raise ValueError(f"a metre of {numerator}/{denominator} cannot be written as MIDI")
     for _, bpm in piece.tempos:
-        if not 0.5 < 6e7 / bpm < 2**24 - 0.5:  # microseconds a quarter, which are rounded to 1..2**24 - 1
+        if not 0.5 < 6e7 / bpm < 2**24 - 0.5:  # microseconds a quarter: an integer in 1..2**24 - 1
             raise ValueError(f"a tempo of {bpm:g} quarters a minute cannot be written as MIDI")
 
 
 def _channels(parts: Sequence[Part]) -> list[int]:
-    """The channel of each part: its own, or its program's where there are too few."""
+    """Return the channel of each part: its own, or its program's if there are too few channels."""
     pitched = [part.program for part in parts if not part.is_drum]
     sharers = pitched if len(pitched) > len(_CHANNELS) else list(range(len(pitched)))
     numbers = {sharer: number for number, sharer in enumerate(dict.fromkeys(sharers))}
@@ -80,7 +90,7 @@ def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, 
     ):
         strike = mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)
         release = mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)
-        events += [(onset, 3, strike), (end, 2, release)]  # what ends at a tick ends before anything begins there
+        events += [(onset, 3, strike), (end, 2, release)]  # at one tick releases come before strokes
     return events
 
 
@@ -99,7 +109,7 @@ def _timing(mido: Any, piece: Piece, scale: int) -> list[tuple[int, int, Any]]:
 
 
 def _track(mido: Any, events: list[tuple[int, int, Any]], end: int) -> Any:
-    """A track of (tick, rank, message); of the same tick those of lower rank come first."""
+    """Make a track of events (tick, rank, message); at one tick lower ranks come first."""
     track = mido.MidiTrack()
     before = 0
     for tick, _, message in sorted(events, key=lambda event: event[:2]):

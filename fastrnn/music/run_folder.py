@@ -1,4 +1,4 @@
-"""The folder of a run on music: its configuration, its songs, and the model that is made from them."""
+"""The folder of a run on music: its configuration, its songs and its model."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def load_config(where: str | Path) -> RunConfig[JazzOptions, PartVocabulary]:
 
 
 def save_songs(path: Path, songs: Split) -> None:
-    """Write ``songs.safetensors``: with it a run needs its files no more. Raises OSError."""
+    """Write ``songs.safetensors``, so the run no longer needs the MIDI files. Raises OSError."""
     song_files.save(path, [*songs.train, *songs.held_out], {"train": str(len(songs.train))})
 
 
 def load_songs(where: str | Path) -> Split:
     """Read a folder's ``songs.safetensors``, or the ``pieces.json`` of a folder that an older version wrote.
 
-    Raises RunError when there is neither, or when it is not what :func:`save_songs` wrote.
+    Raises RunError if there is neither, or if the file is damaged.
     """
     path = songs_file(where)
     try:
@@ -68,7 +68,7 @@ def _from_json(path: Path) -> tuple[list[Song], list[Song]]:
 
 @dataclass(frozen=True)
 class Player:
-    """A trained model and what it was trained on."""
+    """A trained model with its configuration and songs."""
 
     model: Model
     config: RunConfig[JazzOptions, PartVocabulary]
@@ -76,16 +76,16 @@ class Player:
 
     @property
     def vocabulary(self) -> PartVocabulary:
-        """The tokens that the model says."""
+        """The model's tokens."""
         return self.config.vocabulary
 
 
 def load_player(where: str | Path, *, backend: str | None = None) -> Player:
-    """The best model of a run. Raises RunError, CheckpointError, or OSError."""
+    """Load the best model of a run. Raises RunError, CheckpointError, or OSError."""
     config = load_config(where)
     model = load_best(Path(where), lambda: make_model(config.options, config.vocabulary, backend=backend))
     songs = load_songs(where)
     with damaged(songs_file(where)):
         for song in (*songs.train, *songs.held_out):
-            encode_notes(*song.notes, config.vocabulary)  # raises ValueError for notes that the model has no tokens for
+            encode_notes(*song.notes, config.vocabulary)  # ValueError for notes without tokens: the files do not match
     return Player(model, config, songs)

@@ -1,7 +1,7 @@
-"""Parts as sequences of tokens and back, in other keys, and the time at each token.
+"""Conversion of parts to tokens and back, transposition of tokens, and the time at each token.
 
-The tokens are those of :class:`fastrnn.music.vocabulary.PartVocabulary`, and :class:`fastrnn.music._model.grammar.Grammar`
-says which may follow. A part on the grid comes back from its tokens exactly, but for how loud its notes are.
+:class:`fastrnn.music.vocabulary.PartVocabulary` defines the tokens, and :class:`fastrnn.music._model.grammar.Grammar` their
+order. A part on the grid is restored exactly from its tokens, except for velocities.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Ids = NDArray[np.int64]
 
 
 def encode(part: Part, vocabulary: PartVocabulary, *, end: bool = True) -> Ids:
-    """The part's tokens, int64 ``[N]``, with the end token unless ``end`` is False.
+    """Encode a part as tokens, int64 ``[N]``, with the end token unless ``end`` is False.
 
-    Raises ValueError for a note outside the vocabulary's range, and for notes that sound together where it is a line
-    (:func:`fastrnn.music._midi.roles.skyline` makes one).
+    Raises ValueError for a note outside the vocabulary's range, and for notes that sound together if the vocabulary is
+    monophonic (:func:`fastrnn.music._midi.roles.skyline` makes a line of them).
     """
     return encode_notes(*part.arrays()[:3], vocabulary, end=end)
 
@@ -57,16 +57,19 @@ def encode_notes(onset: Ids, duration: Ids, pitch: Ids, vocabulary: PartVocabula
 
 
 def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int = 0, velocity: int = 80) -> Part:
-    """The part that tokens ``ids`` (integers ``[N]``) stand for. A note at the end that is not complete is left out.
+    """Decode tokens ``ids`` (integers ``[N]``) to a part.
 
-    Tokens after the end do not count. Any sequence under the mask of :class:`fastrnn.music._model.grammar.Grammar` decodes.
-    Raises ValueError where a token cannot follow the ones before it, TypeError for what are no ids.
+    An incomplete last note and tokens after the end are dropped. Every sequence that
+    :class:`fastrnn.music._model.grammar.Grammar` allows can be decoded. ``name``, ``program`` and the ``velocity`` of all
+    notes are not in the tokens.
+
+    Raises ValueError for a token that cannot follow the previous ones, and TypeError if ``ids`` are not integers ``[N]``.
     """
     ids = _checked(ids, vocabulary)
     kind, value, complete = vocabulary.kinds()[ids], vocabulary.values()[ids], vocabulary.complete()[ids]
     at = np.flatnonzero(kind == PITCH)
     onset = clock(ids, vocabulary)[at]
-    # Between a pitch and the next one lie the durations of the first: their sum is a difference of sums from the start.
+    # A note's duration tokens lie between its pitch and the next: their sum is a difference of cumulative sums.
     spoken = np.concatenate([[0], np.cumsum(np.where(kind == DURATION, value, 0))])
     duration = spoken[np.append(at, len(ids))[1:]] - spoken[at]
     whole = np.count_nonzero(complete & (kind == DURATION))
@@ -81,10 +84,10 @@ def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int
 
 
 def clock(ids: Any, vocabulary: PartVocabulary) -> Ids:
-    """The tick up to which all is said before each token of ``ids`` (integers ``[N]``) and after the last, int64 ``[N+1]``.
+    """Return the time in ticks before each token of ``ids`` (integers ``[N]``) and after the last, int64 ``[N+1]``.
 
-    Before a shift that is the end of the last note in a line and its onset in polyphony; before a pitch and its duration it
-    is the note's onset. A token has only those before it in its clock: a model can be told when it is asked for the token.
+    Before a pitch or its duration this is the note's onset. Before a shift it is the end of the last note (monophonic) or
+    its onset (polyphonic). The time depends on previous tokens only, so a model may use it to predict the token.
     """
     passes = np.isin(vocabulary.kinds(), (SHIFT,) if vocabulary.polyphonic else (SHIFT, DURATION))
     ticks = np.where(passes, vocabulary.values(), 0)
@@ -92,9 +95,9 @@ def clock(ids: Any, vocabulary: PartVocabulary) -> Ids:
 
 
 def keys(ids: Any, vocabulary: PartVocabulary, span: Iterable[int] = range(12)) -> dict[int, int]:
-    """For each key, as semitones upwards 0..11, by how many semitones to move all notes so that they stay within the range.
+    """Map each key, 0..11 semitones up, to the smallest transposition into it that stays within the vocabulary's range.
 
-    The smallest move wins, so that a fifth upwards becomes a fourth downwards; keys that do not fit are left out.
+    A fifth up therefore becomes a fourth down. Keys that do not fit are left out.
     """
     values = vocabulary.values()[np.asarray(ids, np.int64)]
     pitch = values[vocabulary.kinds()[np.asarray(ids, np.int64)] == PITCH]
@@ -109,7 +112,7 @@ def keys(ids: Any, vocabulary: PartVocabulary, span: Iterable[int] = range(12)) 
 
 
 def transposed(ids: Any, vocabulary: PartVocabulary, semitones: int) -> Ids:
-    """The tokens of the same part, higher by that many semitones. Raises ValueError where a note would leave the range."""
+    """Transpose tokens up by ``semitones``. Raises ValueError if a note would leave the range."""
     ids = np.asarray(ids, np.int64)
     pitch = vocabulary.kinds()[ids] == PITCH
     moved: Ids = np.where(pitch, ids + semitones, ids)
@@ -119,7 +122,7 @@ def transposed(ids: Any, vocabulary: PartVocabulary, semitones: int) -> Ids:
 
 
 def _checked(ids: Any, vocabulary: PartVocabulary) -> Ids:
-    """The ids up to the end token. Raises TypeError, and ValueError where one cannot follow by its kind."""
+    """Check ids, and return those before the end token. Raises TypeError, or ValueError if kinds are out of order."""
     ids = np.asarray(ids)
     if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
         raise TypeError(f"ids must be integers of shape [N], got {checks.describe(ids)}")

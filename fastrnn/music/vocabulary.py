@@ -1,7 +1,7 @@
-r"""The tokens of a part: what there is, and what each one means.
+r"""The tokens of a part.
 
-A part is a stream of notes, and a note is three kinds of token in turn: how much time passes before it, its pitch, how long
-it lasts. With ``UNIT`` = 48 ticks (four quarters):
+A part is a sequence of notes, and each note is three kinds of token in turn: the time before it, its pitch, its duration.
+With ``UNIT`` = 48 ticks (four quarters):
 
 .. code-block:: text
 
@@ -12,8 +12,9 @@ it lasts. With ``UNIT`` = 48 ticks (four quarters):
     duration LONG               48 ticks, and more follows          id 49+P+48
     end                         of the part, in place of a shift    id 49+P+49
 
-Time passes from the end of the last note in a line (monophonic: nothing can overlap), and from its onset where notes may
-sound together (polyphonic: a shift of 0 is a chord, written from its lowest note upwards). Each part has one spelling only.
+A shift counts from the end of the previous note in monophonic parts, where notes cannot overlap. In polyphonic parts it
+counts from the previous onset, so a shift of 0 makes a chord, written from its lowest note up. Each part has only one
+spelling.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from numpy.typing import NDArray
 
 from .._core import checks
 
-UNIT = 48  # ticks: the longest time that one token says
+UNIT = 48  # ticks: the longest time of one token
 SHIFT, PITCH, DURATION, END = range(4)  # kinds
 
 
 @dataclass(frozen=True, slots=True)
 class PartVocabulary:
-    """Tokens of parts with pitches ``low``..``high`` (0..127, an instrument's range), in a line or ``polyphonic``.
+    """Tokens of parts with pitches ``low``..``high`` (0..127, an instrument's range), monophonic or ``polyphonic``.
 
-    Raises ValueError or TypeError for pitches that cannot be.
+    Raises ValueError or TypeError for invalid pitches.
     """
 
     unit: ClassVar[str] = "token"
@@ -51,12 +52,12 @@ class PartVocabulary:
 
     @property
     def pitches(self) -> int:
-        """How many there are."""
+        """The number of pitches, P."""
         return self.high - self.low + 1
 
     @property
     def long_shift(self) -> int:
-        """The id of the shift after which more shift follows."""
+        """The id of the shift that another shift follows."""
         return UNIT
 
     @property
@@ -71,7 +72,7 @@ class PartVocabulary:
 
     @property
     def long_duration(self) -> int:
-        """The id of the duration after which more follows."""
+        """The id of the duration that another duration follows."""
         return self.first_duration + UNIT
 
     @property
@@ -84,27 +85,27 @@ class PartVocabulary:
         return asdict(self)
 
     def __len__(self) -> int:
-        """V: the number of ids, which are 0..V-1."""
+        """Return V, the number of ids."""
         return self.end + 1
 
     def kinds(self) -> NDArray[np.int64]:
-        """What each id is, int64 ``[V]``: SHIFT, PITCH, DURATION or END."""
+        """Return the kind of each id, int64 ``[V]``: SHIFT, PITCH, DURATION or END."""
         counts = (UNIT + 1, self.pitches, UNIT + 1, 1)
         return np.repeat(np.arange(4), counts).astype(np.int64)
 
     def values(self) -> NDArray[np.int64]:
-        """What each id says, int64 ``[V]``: ticks for shifts and durations, the pitch, 0 for the end."""
+        """Return the value of each id, int64 ``[V]``: ticks for shifts and durations, the pitch, 0 for the end."""
         shifts, durations = np.arange(UNIT + 1), np.append(np.arange(1, UNIT + 1), UNIT)
         return np.concatenate([shifts, np.arange(self.low, self.high + 1), durations, [0]]).astype(np.int64)
 
     def complete(self) -> NDArray[np.bool_]:
-        """Whether the kind after each id is the next one, bool ``[V]``: of all but the two LONG and the end."""
+        """Return a mask of the ids that the next kind follows, bool ``[V]``: all but the two LONG and the end."""
         done = np.ones(len(self), np.bool_)
         done[[self.long_shift, self.long_duration, self.end]] = False
         return done
 
     def names(self) -> list[str]:
-        """The ids in words, such as ``shift 6``, ``pitch 60``, ``duration 3``, ``shift long`` or ``end``."""
+        """Return the ids in words, such as ``shift 6``, ``pitch 60``, ``duration 3``, ``shift long`` or ``end``."""
         words = np.array(["shift", "pitch", "duration", "end"])[self.kinds()]
         names = [f"{word} {value}" for word, value in zip(words, self.values(), strict=True)]
         names[self.long_shift], names[self.long_duration], names[self.end] = "shift long", "duration long", "end"

@@ -192,7 +192,7 @@ def tell_figures(solo: Solo, form: Form, player: Player) -> None:
     """Print the figures of what was improvised beside the training set's, and how much of it was copied."""
     from ...music._midi.hands import longest_match_of_hands
     from ...music._model.trained import SOLO
-    from ...music._output.statistics import figures, longest_match
+    from ...music._output.statistics import longest_match, melody_statistics
     from ...music.piece import commonest_metre
 
     piece = improvised(solo, form)
@@ -201,8 +201,8 @@ def tell_figures(solo: Solo, form: Form, player: Player) -> None:
         print("no notes: the solo is all rests")
         return
     chords = player.vocabulary.polyphonic
-    own = figures([piece]).lines(chords=chords)
-    theirs = figures([song.piece for song in player.songs.train]).lines(chords=chords)
+    own = melody_statistics([piece]).lines(chords=chords)
+    theirs = melody_statistics([song.piece for song in player.songs.train]).lines(chords=chords)
     width = max(len(line) for line in own)
     print(f"{'':31}{SOLO:{width - 31}}  trained on")
     for mine, other in zip(own, theirs, strict=True):

@@ -1,1 +1,1 @@
-"""MIDI files into songs."""
+"""Reading MIDI files as songs."""

@@ -1,7 +1,7 @@
-"""The chunks of a MIDI file: its header, and the events of its tracks, wherever these are found to begin and end.
+"""The chunks of a MIDI file: its header and its tracks.
 
 A track ends at its End of Track. If that is missing, the track's length counts, provided that it leads to the next chunk or
-to the end of the file; otherwise the track ends at the next ``MTrk``. Several programs write lengths that are wrong.
+to the end of the file; otherwise the track ends at the next ``MTrk``. Several programs write wrong lengths.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FAULTS = {
 
 
 class NoMidi(ValueError):
-    """Data that are not a readable MIDI file; the message continues a sentence that begins with the file's name."""
+    """Data that are not a readable MIDI file; the message completes a sentence that begins with the file's name."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Chunks:
 
 
 def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
-    """Read all tracks of a MIDI file, which may be wrapped in RIFF; ``repairs`` counts what was repaired.
+    """Read all tracks of a MIDI file, which may be wrapped in RIFF; ``repairs`` is updated.
 
-    A track is read up to ``longest`` quarters. Raises NoMidi for what has no header, for a type other than 0 and 1, and for
-    a file without ticks a quarter.
+    A track is read up to ``longest`` quarters. Raises NoMidi for data without a header, for a type other than 0 and 1, and
+    for a file that does not count ticks per quarter.
     """
     data = _unwrapped(data)
     if data[:4] != b"MThd":
@@ -69,13 +69,13 @@ def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
 
 
 def _unwrapped(data: bytes) -> bytes:
-    """Return the MIDI file within a RIFF file; other data as they are. Lengths are believed where they lead to a chunk."""
+    """Return the MIDI file within a RIFF file; other data unchanged. A length is trusted if it leads to a chunk."""
     if data[:4] != b"RIFF" or data[8:12] != b"RMID":
         return data
     at = 12
     while at < len(data) and data[at : at + 4] != b"data":
         size = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + size + size % 2  # chunks of RIFF begin at even places
+        at += 8 + size + size % 2  # RIFF chunks begin at even places
     if at >= len(data):
         return data
     size = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -83,7 +83,7 @@ def _unwrapped(data: bytes) -> bytes:
 
 
 def _is_chunk(data: bytes, at: int, order: Literal["big", "little"] = "big") -> bool:
-    """Whether a chunk begins at this place, or the data end there."""
+    """Return True if a chunk begins at this place, or the data end there."""
     name = data[at : at + 4]
     if at == len(data) or name == _TRACK:
         return True
@@ -92,7 +92,7 @@ def _is_chunk(data: bytes, at: int, order: Literal["big", "little"] = "big") -> 
 
 
 def _read_tracks(data: bytes, at: int, latest: int, repairs: Counter[str]) -> list[Events]:
-    """Read all tracks from ``at`` on. Chunks of other kinds are skipped."""
+    """Read all tracks from ``at`` on, and skip other chunks."""
     tracks: list[Events] = []
     while 0 <= at <= len(data) - 8:
         if data[at : at + 4] == _TRACK:
@@ -106,7 +106,7 @@ def _read_tracks(data: bytes, at: int, latest: int, repairs: Counter[str]) -> li
 
 
 def _read_track(data: bytes, at: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
-    """The events of the track chunk at a place, and the place behind them."""
+    """Return the events of the track chunk at a place, and the place after them."""
     start = at + 8
     end = bound = start + int.from_bytes(data[at + 4 : start], "big")
     if not _is_chunk(data, end):
@@ -116,7 +116,7 @@ def _read_track(data: bytes, at: int, latest: int, repairs: Counter[str]) -> tup
     events, at = read_events(data, start, bound, latest, skipped)
     if not events.ended and events.fault in ("", OVERRUN) and bound == len(data) < end:
         events.fault = _CUT
-    if events.fault in ("", _CUT) or not events.keep_sure():
+    if events.fault in ("", _CUT) or not events.drop_doubtful():
         repairs.update(skipped)
     if events.fault:
         repairs[repair.CUT if events.fault == _CUT else repair.DAMAGED] += 1

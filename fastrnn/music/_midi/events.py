@@ -1,13 +1,17 @@
-"""The events of one MIDI track: what its bytes say, before notes are made of them.
+"""The events of one MIDI track, read from its bytes.
 
-This is a reader of our own because no library reads the files that people have. mido 1.3 forgets the running status at a
+fastrnn has its own reader because no library reads all files that people have. mido 1.3 forgets the running status at a
 SysEx, so it loses notes silently. It refuses a file for a byte that nothing needs, and with ``clip=True`` it plays a pitch
-of 168 as 127. symusic 0.6 refuses both, and neither reads a track whose length is too long. pretty_midi reads with mido.
+of 168 as 127. symusic 0.6 refuses both files. Neither reads a track whose length is too long. pretty_midi reads with mido.
 
-The rules: a running status lasts over SysEx and meta events, as players have it. An event has the length that its kind or
-its length field says. An event that no note depends on is skipped if its data cannot be; a note is read if its pitch can be.
-A track ends at its End of Track. Where the next event cannot be found, the track is damaged: it is read up to that place,
-or up to the first event before it that cannot be, because the damage may have begun there.
+The rules are:
+
+- Running status lasts over SysEx and meta events, as in players.
+- The kind of an event, or its length field, gives its length.
+- An event that no note depends on is skipped if its data are invalid. A note is read if its pitch is valid.
+- A track ends at its End of Track.
+- If the next event cannot be found, the track is damaged. It is read up to that place, or up to the first invalid event
+  before it, because the damage may have begun there.
 """
 
 from __future__ import annotations
@@ -37,15 +41,16 @@ TOO_LATE = "an event comes later than any that is read"
 
 
 class Damage(Exception):
-    """The next event of a track cannot be found; the message says why."""
+    """The next event of a track cannot be found; the message gives the reason."""
 
 
 @dataclass
 class Events:
-    """The events of a track that matter, at ticks from its start.
+    """The relevant events of a track, with ticks from its start.
 
     ``messages`` are (tick, status byte, first data byte, second data byte): notes, programs and "all notes off". ``metas``
-    are (tick, type, content): texts, tempos and time signatures. ``fault`` says why the track was not read to its end.
+    are (tick, type, content): texts, tempos and time signatures. ``fault`` is the reason if the track was not read to its
+    end.
     """
 
     messages: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -53,14 +58,14 @@ class Events:
     end: int = 0
     ended: bool = False  # by an End of Track
     fault: str = ""
-    _sure: tuple[int, int, int] | None = None  # messages, metas and the end before the first event that cannot be
+    _sure: tuple[int, int, int] | None = None  # numbers of messages and metas, and the end, before the first invalid event
 
     def doubt(self) -> None:
-        """Mark the place of an event that cannot be, if it is the track's first."""
+        """Mark the place of an invalid event, if it is the track's first."""
         self._sure = self._sure or (len(self.messages), len(self.metas), self.end)
 
-    def keep_sure(self) -> bool:
-        """Remove all from the first event that cannot be; return whether there is one."""
+    def drop_doubtful(self) -> bool:
+        """Remove all events from the first invalid one on; return False if there is none."""
         if self._sure is None:
             return False
         messages, metas, self.end = self._sure
@@ -69,11 +74,10 @@ class Events:
 
 
 def read_events(data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
-    """Read a track's events from ``at`` up to its End of Track or to ``bound``; return them and the place behind them.
+    """Read a track's events from ``at`` up to its End of Track or to ``bound``; return them and the place after them.
 
-    A fault ends the track: an event that crosses ``bound``, one without a status, a number of more than four bytes, a tick
-    above ``latest``. The events before it are kept, and the place is ``bound``. ``repairs`` counts what was skipped or
-    repaired.
+    A fault ends the track: an event that crosses ``bound``, an event without a status, a number of more than four bytes, or
+    a tick above ``latest``. The events before it are returned, and the place is ``bound``. ``repairs`` is updated.
     """
     events = Events()
     try:
@@ -85,7 +89,7 @@ def read_events(data: bytes, at: int, bound: int, latest: int, repairs: Counter[
 
 
 def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> int:
-    """The loop of :func:`read_events`. Raises Damage, and IndexError where the data end; returns the place behind it."""
+    """Run the loop of :func:`read_events`; return the place after it. Raises Damage, or IndexError if the data end."""
     tick = status = 0
     while at < bound:
         delta = data[at]
@@ -124,7 +128,7 @@ def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """A number of variable length and the place behind it. Raises Damage for more than four bytes."""
+    """Read a number of variable length; return it and the place after it. Raises Damage for more than four bytes."""
     value = 0
     for place in range(at, at + 4):
         byte = data[place]
@@ -135,7 +139,7 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _checked(status: int, one: int, two: int, repairs: Counter[str]) -> int:
-    """The second data byte of a message of which either is above 127, repaired; -1 for a message to be skipped."""
+    """Repair a message with a data byte above 127; return its second data byte, -1 to skip the message."""
     kind = status >> 4
     if kind in (NOTE_ON, NOTE_OFF):
         if one > 127:
@@ -151,7 +155,7 @@ def _checked(status: int, one: int, two: int, repairs: Counter[str]) -> int:
 
 
 def _system(events: Events, data: bytes, at: int, bound: int, tick: int, repairs: Counter[str]) -> int:
-    """Read what is no channel message; return the place behind it. Raises IndexError where it crosses the bound."""
+    """Read a system or meta event; return the place after it. Raises IndexError if it crosses the bound."""
     byte, kind = data[at], -1
     at += 1
     if byte == _META:
@@ -175,7 +179,7 @@ def _system(events: Events, data: bytes, at: int, bound: int, tick: int, repairs
 
 
 def _check_unneeded(kind: int, content: bytes, repairs: Counter[str]) -> None:
-    """Count key signatures and SMPTE offsets that cannot be; nothing here needs either."""
+    """Count an invalid key signature or SMPTE offset; fastrnn uses neither."""
     if kind == _KEY and not (len(content) == 2 and (content[0] + 7) % 256 <= 14 and content[1] <= 1):
         repairs[repair.KEY] += 1
     limits = (127, 59, 59, 29, 99)  # frame rate and hours, minutes, seconds, frames, their hundredths

@@ -1,14 +1,14 @@
-r"""Between the time of files and the grid: rounding, and swing, which is put on by writing and taken off by reading.
+r"""Conversion between the ticks of files and of the grid: rounding and swing. Writing adds the swing, reading removes it.
 
-Swing s is where in its beat, a quarter, an off-beat eighth comes. A beat that swings is stretched up to there and pressed
-behind it, so that the place x of the grid comes at
+Swing s is the place of an off-beat eighth in its beat, a quarter. The first half of a swung beat is stretched to end there,
+and the second half is compressed, so the place x of the grid moves to
 
 .. code-block:: text
 
     y = 2 s x                    for x in 0..1/2
     y = s + (2 x - 1) (1 - s)    for x in 1/2..1
 
-and sixteenths at s/2, s and (1+s)/2. A beat in which a part has triplets, or anything else but sixteenths, does not swing.
+Sixteenths move to s/2, s and (1+s)/2. A beat with onsets that are not sixteenths, such as triplets, does not swing.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from ..piece import HARDEST, STRAIGHT, TICKS
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-RESOLUTION = 480  # ticks a quarter of the files that are written: 40 a tick of the grid, and fine enough for any swing
+RESOLUTION = 480  # ticks a quarter in written files: 40 per tick of the grid, fine enough for any swing
 
-# Of what is read, in beats.
-EDGE = 1.5 / TICKS  # what is nearer to a beat than this is struck on the beat
-EARLIEST, LATEST = 0.46, HARDEST + 0.5 / RESOLUTION  # where off-beat eighths are looked for, as a file rounds them
-LEAST = 0.53  # a swing below this comes to the grid by rounding
+# Limits for reading, in beats.
+EDGE = 1.5 / TICKS  # a note nearer to a beat than this is on the beat
+EARLIEST, LATEST = 0.46, HARDEST + 0.5 / RESOLUTION  # the range of off-beat eighths, with a file's rounding
+LEAST = 0.53  # rounding to the grid removes a swing below this
 HALF_TICK = 0.5 / TICKS
-OFF_GRID = 0.18 / TICKS  # what is further from every tick is no straight note in a file without errors
-FEWEST, ENOUGH = 3, 6  # off-beats: that agree to a tick of the file and lie off the grid; of any kind
-# How much less likely than eighths and dotted eighths a beat is to have these, in nats.
+OFF_GRID = 0.18 / TICKS  # a note further from every tick is not straight, in a file with exact times
+FEWEST, ENOUGH = 3, 6  # the least number of off-beats: if all have the same place off the grid; otherwise
+# Penalties in nats on triplets, sixteenths and other rhythms in a beat, compared with eighths and dotted eighths.
 TRIPLET, SIXTEENTH, OTHER = 3.0, 5.0, 8.0
 
 
 def on_grid(ticks: Any, per_quarter: int) -> Ints:
-    """Ticks of a file (integers of any shape) as ticks of the grid, int64: the nearest, halves up."""
+    """Convert ticks of a file (integers of any shape) to the nearest ticks of the grid, int64; halves round up."""
     at = np.asarray(ticks, np.int64)
     nearest: Ints = (2 * TICKS * at + per_quarter) // (2 * per_quarter)
     return nearest
 
 
 def swung(ticks: Any, beats: Any, swing: float) -> Ints:
-    """Ticks of the grid as ticks of a file, int64, of the same shape; ``beats`` are the numbers of the beats that swing."""
+    """Convert ticks of the grid to ticks of a file, int64, of the same shape; ``beats`` are the numbers of swung beats."""
     at = np.asarray(ticks, np.int64)
     beat, place = np.divmod(at, TICKS)
     half = TICKS // 2
@@ -56,21 +56,23 @@ def swung(ticks: Any, beats: Any, swing: float) -> Ints:
 
 
 def swinging(onsets: Ints, ends: Ints) -> Ints:
-    """The numbers of the beats in which every onset lies on a sixteenth: not those with triplets."""
+    """Return the numbers of the beats in which every onset lies on a sixteenth, so not those with triplets."""
     beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
     beat, place = np.divmod(onsets, TICKS)
     return np.setdiff1d(beats, beat[place % (TICKS // 4) != 0])
 
 
 def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]:
-    """``swing, spread`` of parts whose onsets are ``onsets``, ticks of a file: what :func:`straightened` takes.
+    """Estimate ``swing, spread`` of parts with these onsets, in ticks of a file, for :func:`straightened`.
 
-    Off-beats are what is struck between two beats where a part has nothing else there. Swing is their median, in
-    thousandths, and spread how far from it they lie. It is STRAIGHT, 0.5, unless the median is in LEAST..LATEST, three of
-    four lie within half a tick of it, and there are at least as many as there are other beats with anything between them
-    and the next, triplets aside. Where the median is a triplet's last note there must be twice as many, with triplets among
-    the others, so that a piece of them is no shuffle. There must be ENOUGH of them, or FEWEST that are all at one tick where
-    no straight note is.
+    An off-beat is the only note (or chord) of a part between two beats. Swing is the median place of the off-beats, to
+    three digits, and spread their deviation from it. Swing is STRAIGHT, 0.5, unless all of this holds:
+
+    - The median is in LEAST..LATEST, and three of four off-beats lie within half a tick of it.
+    - There are at least as many off-beats as beats with any other notes inside; beats of triplets do not count.
+    - If the median is the last note of a triplet, there are at least twice as many off-beats as other beats, triplets
+      included, so that a piece in triplets is not taken for a shuffle.
+    - There are ENOUGH off-beats, or FEWEST if all have the same place where no straight note lies.
     """
     rows = np.unique(np.concatenate([np.empty((0, 3)), *(_between(part, per_quarter) for part in onsets)]), axis=0)
     _, first, last = rows.T
@@ -95,7 +97,7 @@ def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]
 
 
 def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread: float) -> tuple[Ints, Ints]:
-    """Onsets and ends of one part, ticks of a file, as ticks of the grid, without the swing that it is played with."""
+    """Convert onsets and ends of one part from ticks of a file to ticks of the grid, and remove the swing."""
     if swing == STRAIGHT:
         return on_grid(onset, per_quarter), on_grid(end, per_quarter)
     straight = _straight_beats(onset, per_quarter, swing, spread)
@@ -111,10 +113,10 @@ def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread:
 
 
 def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swing: float, spread: float) -> Ints:
-    """Where words stand, ``[N]`` ticks of a file, as ticks of the grid; ``parts`` are the onsets of what is played there.
+    """Convert the places of words from ticks of a file ``[N]`` to the grid; ``parts`` are the onsets of each part.
 
-    Some programs move chord symbols along with the notes that they swing, and others do not: in a beat in which a part
-    swings a word that is swung comes to where the notes do, and one that is straight stays.
+    Some programs swing chord symbols along with the notes, and others do not. So in a beat in which some part swings, a
+    swung word moves with the notes, and a straight one stays.
     """
     nearest = on_grid(ticks, per_quarter)
     if swing == STRAIGHT:
@@ -125,9 +127,10 @@ def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swi
 
 
 def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) -> Ints:
-    """The numbers of the beats that do not swing: in which a part's onsets are likelier triplets, or anything on the grid.
+    """Return the numbers of the beats that do not swing: their onsets are more likely triplets, or others on the grid.
 
-    How likely they are tells their distance from the places of each kind, with errors that are normal with ``spread``.
+    The likelihood of each rhythm follows from the distance of the onsets from its places, with normal errors of standard
+    deviation ``spread``.
     """
     beat, rest = np.divmod(np.unique(onset), per_quarter)
     beats, of = np.unique(beat, return_inverse=True)
@@ -143,7 +146,7 @@ def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) 
 
 
 def _between(onset: Ints, per_quarter: int) -> Floats:
-    """Of each beat in which something is struck behind it and before the next: its number, the first and last such place."""
+    """Return rows ``[beats, 3]`` for beats with onsets inside: its number, and the first and last such place."""
     beat, rest = np.divmod(np.unique(onset), per_quarter)
     place = rest / per_quarter
     inside = (place > EDGE) & (place < 1 - EDGE)

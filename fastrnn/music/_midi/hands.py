@@ -1,16 +1,16 @@
-r"""A piano's two hands: which one plays each note of a part, and how loud.
+r"""Division of a piano part between two hands, and the velocities of both.
 
-The hands are divided at a pitch that moves as the music does. With s_t the pitch from which the right hand plays at onset t,
-p the pitches struck there and L, R the two hands' shares of them, the divisions s are those for which the sum over t of
+The hands are divided at a pitch that moves with the music. At onset t the right hand plays the pitches from s_t up. With p
+the pitches struck there and L, R the left and the right hand's pitches, the divisions s minimise the sum over t of
 
 .. code-block:: text
 
     cost(t) = span(L) + span(R) + near(s_t) + |s_t - MIDDLE| / FAR + |s_t - s_{t-1}| / SLOW
 
     span(X) = max(0, max X - min X - OCTAVE)            what a hand cannot reach
-    near(s) = max(0, CLEAR - min_p |p + 1/2 - s|)       a division lies in a gap, not beside a note
+    near(s) = max(0, CLEAR - min_p |p + 1/2 - s|)       a division lies in a gap, not next to a note
 
-is least, found by dynamic programming (Viterbi, IEEE Trans. Inf. Theory 13, 1967). Pitches and weights in semitones.
+They are found by dynamic programming (Viterbi, IEEE Trans. Inf. Theory 13, 1967). Pitches and weights are in semitones.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from ..piece import Note, Part, separated
 from .roles import skyline
 
 RIGHT, LEFT = "right hand", "left hand"
-# On nine rags with a track for each hand 97 of 100 notes fall to the right one, divided at MIDDLE alone 94.
+# On nine rags with a track for each hand, 97 of 100 notes get the correct hand; a fixed division at MIDDLE gives 94.
 MIDDLE, OCTAVE = 64, 12
 CLEAR, FAR, SLOW = 4.0, 16.0, 2.0
-DIVISIONS = np.arange(43, 78)  # where s may lie: G2 .. F5
-INNER = -12  # how much louder the right hand's lower notes are than its melody
+DIVISIONS = np.arange(43, 78)  # the possible s: G2 .. F5
+INNER = -12  # velocity of the right hand's lower notes, relative to its melody
 LEFT_VELOCITY, ON_THE_BEAT = 62, 8  # of the left hand, and its accent
 
 
 def hands(part: Part) -> tuple[Part, Part]:
-    """The part's notes as ``right hand`` and ``left hand``, by the rule above; either may have none."""
+    """Divide a part into ``right hand`` and ``left hand``, by the rule above; either may be empty."""
     notes = separated(part.notes)
     onset, _, pitch, _ = Part(notes=notes).arrays()
     starts = np.flatnonzero(np.diff(onset, prepend=-1))
@@ -51,11 +51,10 @@ def hands(part: Part) -> tuple[Part, Part]:
 
 
 def played(part: Part, beats: NDArray[np.int64]) -> tuple[Part, Part]:
-    """The two :func:`hands`, with velocities by rule.
+    """Divide a part into :func:`hands`, and set velocities by rule; ``beats`` are its piece's, int64 ``[beats]``.
 
-    The right hand's skyline is the melody, with the velocities of :func:`fastrnn.music._output.accompaniment.shaped`; what
-    it plays below the melody's notes, or while they sound, is softer, and so is the left hand, which has its accents on the
-    ``beats`` (those of the part's piece, int64 ``[beats]``).
+    The right hand's skyline is the melody, with the velocities of :func:`fastrnn.music._output.accompaniment.shaped`. Its
+    other notes are softer. The left hand is soft too, with accents on the ``beats``.
     """
     right, left = hands(part)
     melody = shaped(skyline(right), beats).notes  # it begins with the right hand's first note, or one struck with it
@@ -73,10 +72,10 @@ def played(part: Part, beats: NDArray[np.int64]) -> tuple[Part, Part]:
 
 
 def longest_match_of_hands(part: Part, others: Sequence[Part], *, metre: tuple[int, int] = (4, 4)) -> tuple[Match, str]:
-    """The longest match, in any key, of the part or of one of its hands with the same of ``others``, and which hand's it is.
+    """Return the longest match, in any key, of a part or one of its hands with the same of ``others``, and the hand's name.
 
-    The hand is empty where it is all that is played: a copied hand over another's is no run of all notes. See
-    :func:`fastrnn.music._output.statistics.longest_match`.
+    The name is empty if the match is of the whole part. Hands are compared separately because a copied hand over a new one
+    is not a run of the whole part. See :func:`fastrnn.music._output.statistics.longest_match`.
     """
     theirs = [hands(other) for other in others]
     matches = [(longest_match(part, others, metre=metre), "")]
@@ -90,9 +89,9 @@ def _as_loud_as(part: Part, velocity: Callable[[Note], int]) -> Part:
 
 
 def _divisions(chords: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """s_t for the pitches of each onset, which are sorted; int64 ``[len(chords)]``."""
+    """Return s_t for the sorted pitches of each onset, int64 ``[len(chords)]``."""
     move = np.abs(DIVISIONS[:, None] - DIVISIONS) / SLOW  # [to, from]
-    least = np.zeros(len(DIVISIONS))  # of all ways to each s so far
+    least = np.zeros(len(DIVISIONS))  # the least cost of all paths to each s so far
     came_from = np.zeros((len(chords), len(DIVISIONS)), np.int64)
     for t, pitches in enumerate(chords):
         ways = least + move
@@ -106,7 +105,7 @@ def _divisions(chords: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def _cost(pitches: NDArray[np.int64]) -> NDArray[np.float64]:
-    """cost(t) of each s, but for the way to it; float64 ``[len(DIVISIONS)]``."""
+    """Compute cost(t) of each s without the term in s_{t-1}, float64 ``[len(DIVISIONS)]``."""
     is_right = pitches >= DIVISIONS[:, None]
     near = np.maximum(0, CLEAR - np.abs(pitches + 0.5 - DIVISIONS[:, None]).min(1))
     cost: NDArray[Any] = near + np.abs(DIVISIONS - MIDDLE) / FAR + _span(pitches, is_right) + _span(pitches, ~is_right)
@@ -114,7 +113,7 @@ def _cost(pitches: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _span(pitches: NDArray[np.int64], mine: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """span(X) of the pitches that are ``mine [len(DIVISIONS), n]``; 0 of none."""
+    """Compute span(X) of the pitches in the mask ``mine [len(DIVISIONS), n]``; 0 if there are none."""
     highest = np.where(mine, pitches, -1).max(1)
     lowest = np.where(mine, pitches, 128).min(1)
     reach: NDArray[np.int64] = np.maximum(0, highest - lowest - OCTAVE)

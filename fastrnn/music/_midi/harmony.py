@@ -1,4 +1,4 @@
-"""Chords inferred from what sounds."""
+"""Chords inferred from notes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..piece import TICKS, Piece
 
 Floats = NDArray[np.float64]
 
-# What is told apart, with how often its tones sound; sevenths often carry a ninth. All other tones share OUTSIDE.
+# The kinds of chords, with the weight of each tone; sevenths often carry a ninth. All other tones share OUTSIDE.
 TEMPLATES: dict[str, dict[int, float]] = {
     "": {0: 1.5, 4: 1.2, 7: 1.0},
     "m": {0: 1.5, 3: 1.2, 7: 1.0},
@@ -22,20 +22,20 @@ TEMPLATES: dict[str, dict[int, float]] = {
     "m7b5": {0: 1.2, 3: 1.1, 6: 1.1, 10: 1.0},
     "dim7": {0: 1.0, 3: 1.0, 6: 1.0, 9: 1.0},
 }
-OUTSIDE = 0.12  # the share of notes that are in no chord: passing notes and neighbours
-BASS = {True: 0.8, False: 0.2 / 11}  # how often the lowest note is the root, and any other
-BASS_BELOW = 56  # no note from G#3 on is taken for a bass
-CHANGE = 2.0  # what a change of chord costs, in nats
-LONGEST = 1.5  # what a note weighs at most, in quarters: a pedal is not the harmony
-FIRST = TICKS // 2  # the bass is the lowest of what sounds so soon after the beginning of a half bar
+OUTSIDE = 0.12  # the share of notes outside the chord: passing notes and neighbours
+BASS = {True: 0.8, False: 0.2 / 11}  # the probability that the lowest note is the root, and each other pitch class
+BASS_BELOW = 56  # only notes below G#3 can be the bass
+CHANGE = 2.0  # the cost of a change of chord, in nats
+LONGEST = 1.5  # the largest weight of a note, in quarters, because a pedal is not the harmony
+FIRST = TICKS // 2  # the bass is the lowest note that sounds within this time from the start of a half bar
 
 
 def infer_chords(piece: Piece, *, flats: bool = True) -> tuple[tuple[int, Chord], ...]:
-    """The chords of a piece from its notes, without drums: one a half bar at most, (tick, chord), repeated ones left out.
+    """Infer the chords (tick, chord) of a piece from its pitched notes: one per half bar at most, without repeats.
 
-    Each half bar is a bag of pitch classes, weighted by duration, drawn from a chord's template (a multinomial), and the
-    lowest note tells the root; the most likely path, with a price on changes, is found by Viterbi's algorithm. Bars that
-    cannot be halved into beats are taken whole. Empty where no note sounds.
+    The pitch classes of each half bar, weighted by duration, are a multinomial sample of a chord's template, and the lowest
+    note hints at the root. Viterbi's algorithm finds the most likely path, with a cost on changes. Bars that cannot be
+    halved into beats are taken whole. Returns an empty tuple if no note sounds.
     """
     starts = half_bars(piece)
     tones, bass = _weights(piece, starts)
@@ -52,7 +52,7 @@ def infer_chords(piece: Piece, *, flats: bool = True) -> tuple[tuple[int, Chord]
 
 
 def half_bars(piece: Piece) -> NDArray[np.int64]:
-    """The ticks at which bars begin, and halves of bars where a half is two quarters or more of them; int64."""
+    """Return the starts of bars, and of half bars of a whole number of quarters, two at least; ticks, int64."""
     bars = piece.bars()
     lengths = piece.bar_ends() - bars
     halved = (lengths % (2 * TICKS) == 0) & (lengths >= 4 * TICKS)
@@ -62,10 +62,10 @@ def half_bars(piece: Piece) -> NDArray[np.int64]:
 
 
 def _weights(piece: Piece, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """How many quarters each pitch class sounds in each segment, and the weight of the lowest one; both [segments, 12]."""
+    """Return the quarters that each pitch class sounds in each segment, and the lowest one's weight; both [segments, 12]."""
     ends = np.append(starts[1:], max(piece.length, int(starts[-1]) + 1))
     tones = np.zeros((len(starts), 12))
-    lowest = [(True, 128)] * len(starts)  # whether it comes late, and its pitch: the least counts
+    lowest = [(True, 128)] * len(starts)  # (is late, pitch): the smallest is the bass
     for note in (note for part in piece.parts if not part.is_drum for note in part.notes):
         first = int(np.searchsorted(starts, note.onset, side="right")) - 1
         last = int(np.searchsorted(starts, note.end, side="left"))
@@ -82,7 +82,7 @@ def _weights(piece: Piece, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 @cache
 def _template_matrix() -> Floats:
-    """The probability of each pitch class under each chord, [chords, 12]: templates one after the other, 12 roots each."""
+    """Return the probability of each pitch class under each chord, [chords, 12], by template, then by root."""
     rows = []
     for template in TEMPLATES.values():
         row = np.full(12, OUTSIDE / (12 - len(template)))
@@ -93,13 +93,13 @@ def _template_matrix() -> Floats:
 
 @cache
 def _bass_matrix() -> Floats:
-    """The probability of each pitch class as the lowest note, [chords, 12]."""
+    """Return the probability of each pitch class as the lowest note, [chords, 12]."""
     row = np.array([BASS[interval == 0] for interval in range(12)])
     return np.array([np.roll(row, root) for _ in TEMPLATES for root in range(12)])
 
 
 def _viterbi(likelihood: Floats) -> NDArray[np.int64]:
-    """The best path through log likelihoods [segments, states] when each change of state costs CHANGE; int64 [segments]."""
+    """Find the best path through log likelihoods [segments, states], if each change costs CHANGE; int64 [segments]."""
     score = likelihood[0]
     back = []
     states = np.arange(likelihood.shape[1])

@@ -1,4 +1,4 @@
-"""Reading files by several processes, in the order in which they are given."""
+"""An ordered map by several processes, for reading many files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from typing import TypeVar
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
-FEWEST = 32  # items that are worth the second that processes take to start
+FEWEST = 32  # fewer items are not worth the second that processes take to start
 MOST_PROCESSES = 8  # each takes some 60 MB
-_CHUNK = 4  # items that are sent at a time
+_CHUNK = 4  # items sent to a process at a time
 
 
 def map_in_order(function: Callable[[Given], Made], items: Sequence[Given], processes: int | None = None) -> Generator[Made]:
-    """Yield what ``function`` makes of each of ``items``, as ``map`` does, computed by several processes if they are many.
+    """Yield ``function(item)`` for each of ``items`` in order, computed by several processes if there are many.
 
-    The processes are fresh interpreters: nothing is forked, so threads of this one do no harm. A script that calls this
-    needs ``if __name__ == "__main__"``. The function and all that it takes and gives must be picklable. Errors of the
-    function are raised here. Where a process is killed, the rest is computed in this one. ``processes`` of None means
-    one for each CPU that may be used, 8 at most; with 1, or with few items, all is computed here.
+    Parameters
+    ----------
+    function, items
+        The function, its arguments and its results must be picklable. Errors of the function are raised here.
+    processes
+        None: one for each available CPU, 8 at most. With 1, or with few items, all is computed in this process.
+
+    Notes
+    -----
+    The processes are fresh interpreters. Nothing is forked, so threads of this process do no harm, but a script that calls
+    this needs ``if __name__ == "__main__"``. If a process is killed, the rest is computed in this one.
     """
     processes = min(_cpus(), MOST_PROCESSES) if processes is None else processes
     done = 0
@@ -45,7 +52,7 @@ def _map_by_processes(function: Callable[[Given], Made], items: Iterable[Given],
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, initializer=_end_with_parent)
     try:
-        with _interrupts_blocked():  # the processes inherit this: Ctrl-C is for their parent to hear
+        with _interrupts_blocked():  # the processes inherit this, so only their parent handles Ctrl-C
             results = pool.map(function, items, chunksize=_CHUNK)
         yield from results
     finally:
@@ -54,7 +61,7 @@ def _map_by_processes(function: Callable[[Given], Made], items: Iterable[Given],
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold back SIGINT in this thread, and in what it starts, until the block ends."""
+    """Block SIGINT in this thread, and in processes that it starts, until the context ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -63,7 +70,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, however that ended: a pool's process would wait for ever."""
+    """End this process as soon as its parent has ended for any reason, because a pool's process would wait forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -1,7 +1,7 @@
-"""A cache of what was read from MIDI files, so that the next training on them starts at once.
+"""A cache of songs read from MIDI files, so that the next training on the same files starts at once.
 
-There is one file for each list of paths and way of reading, in ``$XDG_CACHE_HOME/fastrnn`` or ``~/.cache/fastrnn``.
-Songs are found in it by the content of their MIDI files. It may be deleted at any time; a damaged one is written anew.
+There is one cache file for each list of paths and reading options, in ``$XDG_CACHE_HOME/fastrnn`` or ``~/.cache/fastrnn``.
+Songs are found in it by the content of their MIDI files. It may be deleted at any time; a damaged one is replaced.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ..midi import LARGEST
 from . import song_files
 from .processes import FEWEST
 
-KEPT_DAYS = 30  # without being used
+MOST_DAYS = 30  # that an unused file stays
 
 Repairs = Counter[str]
 
 
 class Reading(NamedTuple):
-    """The result of reading a file: its song, or the ``fault`` if it has none, and whether it is for keyboards alone."""
+    """The result of reading a file: its song, or the ``fault`` if it has none; ``is_solo``: for keyboards alone."""
 
     song: Song | None
     fault: str
@@ -38,9 +38,9 @@ class Reading(NamedTuple):
 
 
 class ReadingCache:
-    """The songs of some MIDI files, in a file that is called after ``key``, anything that JSON can say.
+    """The songs of some MIDI files, in a file named after a hash of ``key``, any JSON value.
 
-    All failures to read or write it are silent: it only saves time.
+    All failures to read or write it are silent, because it only saves time.
     """
 
     def __init__(self, key: Any) -> None:
@@ -48,30 +48,30 @@ class ReadingCache:
         self.path = folder() / f"songs-{name}.safetensors"
         self._known: dict[str, tuple[Reading, Repairs]] = {}
         self._used: dict[str, tuple[Reading, Repairs]] = {}
-        with suppress(Exception):  # of a file that is not there, damaged, or of another format
+        with suppress(Exception):  # the file may be missing, damaged, or of another format
             songs, texts = song_files.load(self.path)
             for song, (name, is_solo, repairs) in zip(songs, parse(texts["files"]), strict=True):
                 found = Counter({str(phrase): int(count) for phrase, count in repairs.items()})
                 self._known[str(name)] = Reading(song, "", bool(is_solo)), found
 
     def view(self, voices: str) -> CacheView:
-        """Return the part of the cache that has files as they are read with these ``voices``."""
+        """Return the part of the cache for files read with these ``voices``."""
         return CacheView(self, voices)
 
     def find(self, name: str) -> tuple[Reading, Repairs] | None:
-        """Return what is known by a name; None for nothing."""
+        """Return the reading of this name; None if there is none."""
         found = self._known.get(name)
         if found:
             self._used[name] = found
         return found
 
     def add(self, name: str, reading: Reading, repairs: Repairs) -> None:
-        """Keep a reading that has a song."""
+        """Store a reading, if it has a song."""
         if reading.song is not None:
             self._used[name] = reading, repairs
 
     def save(self) -> None:
-        """Write what was found or added, if they are many, and delete cache files that nobody has used for long."""
+        """Write the readings that were found or added, if there are many, and delete old unused cache files."""
         if len(self._used) < FEWEST:
             return
         rows, songs = [], []
@@ -89,19 +89,19 @@ class ReadingCache:
 
 
 class CacheView:
-    """A cache of files that are read in one way. Files are found by their content and their names without folders."""
+    """A cache of files read with the same options. Files are found by content and name, without the folder."""
 
     def __init__(self, cache: ReadingCache, voices: str) -> None:
         self._cache, self._voices = cache, voices
         self._names: dict[Path, str] = {}
 
     def recall(self, path: Path) -> tuple[Reading, Repairs] | None:
-        """Return what is known of a file; None for nothing."""
+        """Return the reading of a file; None if there is none."""
         name = self._names[path] = self._name(path)
         return self._cache.find(name)
 
-    def keep(self, path: Path, reading: Reading, repairs: Repairs) -> None:
-        """Keep what was read after :meth:`recall` knew nothing, unless the file has changed meanwhile."""
+    def store(self, path: Path, reading: Reading, repairs: Repairs) -> None:
+        """Store a reading after :meth:`recall` found none, unless the file has changed meanwhile."""
         name = self._name(path)
         if name == self._names.get(path):
             self._cache.add(name, reading, repairs)
@@ -116,7 +116,7 @@ def folder() -> Path:
 
 
 def content_hash(path: Path) -> str | None:
-    """Return the SHA-256 hash of a file's content; None for what is too large for MIDI, or cannot be read."""
+    """Return the SHA-256 hash of a file's content; None if it is too large for MIDI, or cannot be read."""
     with suppress(OSError):
         if path.is_file() and path.stat().st_size <= LARGEST:
             return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -125,17 +125,17 @@ def content_hash(path: Path) -> str | None:
 
 @cache
 def code_hash() -> str:
-    """Return a hash of the code that reads music: what another version has read is not used."""
+    """Return a hash of the code that reads music, because readings of another version must not be used."""
     found = hashlib.sha256()
     music = Path(__file__).parents[1]
     for module in sorted(music.rglob("*.py")):
         found.update(module.relative_to(music).as_posix().encode() + b"\0" + module.read_bytes())
-    with suppress(metadata.PackageNotFoundError):  # it says which characters the names of parts are
+    with suppress(metadata.PackageNotFoundError):  # chardet decides how the names of parts are decoded
         found.update(f"chardet {metadata.version('chardet')}".encode())
     return found.hexdigest()
 
 
 def _delete_unused(files: Iterable[Path]) -> None:
     for file in files:
-        if file.stat().st_mtime < time.time() - 86_400 * KEPT_DAYS:
+        if file.stat().st_mtime < time.time() - 86_400 * MOST_DAYS:
             file.unlink(missing_ok=True)

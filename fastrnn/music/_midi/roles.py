@@ -1,4 +1,4 @@
-"""Which part of a piece is the melody and which one has the chords: a guess from the notes, or what the user names."""
+"""The roles of parts: melody and chords, as named by the user or guessed from the notes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from numpy.typing import NDArray
 
 from ..piece import TICKS, Note, Part, Piece, folded, separated
 
-WORDS = (  # in the name of a part that is the melody
+WORDS = (  # in the names of melodies
     *("melody", "lead", "solo", "vocal", "voice", "theme"),
     *("melodie", "mélodie", "melodia", "melodía", "мелодия", "メロディ", "主旋律", "멜로디"),
 )
-NAMED = 2.0  # what such a name is worth
-LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and that from which higher is not more of a melody
-BLOCK = 3  # notes at once that make a chord
-OVERLAP = TICKS // 2  # how far notes of a line that are played legato may reach into one another
-SHOWN = 16  # parts in an error message
+NAMED = 2.0  # the factor for such a name
+LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and the limit above which height no longer counts
+BLOCK = 3  # the least number of simultaneous notes in a block chord
+OVERLAP = TICKS // 2  # the longest overlap of legato notes in a line
+SHOWN = 16  # the most parts in an error message
 
 
 def melody_of(piece: Piece, named: str | int | None = None) -> Part:
-    """The part that is the melody: the one that is ``named``, by its name or by its number from 0, or else the guess.
+    """Return the melody: the part ``named`` by name or number from 0, else the one with the highest :func:`melody_score`.
 
-    The guess is the part with the highest :func:`melody_score`. Raises ValueError for a name or a number that no part has,
-    and for a piece without notes.
+    Raises ValueError for a name or number that no part has, and for a piece without notes.
     """
     if named is not None:
         return part_named(piece, named)
@@ -38,9 +37,9 @@ def melody_of(piece: Piece, named: str | int | None = None) -> Part:
 
 
 def part_named(piece: Piece, named: str | int, called: str = "named") -> Part:
-    """The part of that name, or of that number from 0.
+    """Return the part of this name, or of this number from 0.
 
-    Raises ValueError where there is none: it lists the parts, and ``called`` is what it calls ``named``.
+    Raises ValueError, which lists the parts and calls the argument ``called``.
     """
     if isinstance(named, str):
         with suppress(ValueError):
@@ -53,10 +52,10 @@ def part_named(piece: Piece, named: str | int, called: str = "named") -> Part:
 
 
 def melody_score(part: Part, most: int) -> float:
-    """How much a part looks like a melody: height x monophony x sqrt(notes / ``most``), doubled by a name such as "lead".
+    """Score how melodic a part is: height x monophony x sqrt(notes / ``most``), doubled for a name such as "lead".
 
-    Height is the mean pitch, as a share of the way from 40 (a bass; 0.05 at least) to 70 (1 at most); monophony the number
-    of distinct onsets over that of notes; ``most`` the number of notes in the piece's longest part. Drums have 0.
+    Height is the mean pitch mapped from 40..70 to 0..1, and clipped to 0.05..1. Monophony is the number of distinct onsets
+    divided by the number of notes. ``most`` is the number of notes in the piece's longest part. Drums score 0.
     """
     if part.is_drum or not part.notes:
         return 0.0
@@ -69,10 +68,9 @@ def melody_score(part: Part, most: int) -> float:
 
 
 def chord_part_of(piece: Piece) -> Part | None:
-    """The part that plays the chords, a guess: the one with the most block chords.
+    """Guess the part that plays the chords: the one with the most notes in block chords.
 
-    A part counts where most of its notes are struck with two others or more. None where there is no such part: chords are
-    then inferred from all that sounds.
+    Only parts are considered in which most notes are struck with two or more others. Returns None if there is none.
     """
     blocks = [(_notes_in_blocks(part), part) for part in piece.parts if not part.is_drum and part.notes]
     enough = [(count, part) for count, part in blocks if 2 * count > len(part.notes)]
@@ -80,13 +78,13 @@ def chord_part_of(piece: Piece) -> Part | None:
 
 
 def skyline(part: Part) -> Part:
-    """The part as one line: of notes struck together the highest, each ending at the latest where the next begins.
+    """Reduce a part to one line: the highest of notes struck together, each cut where the next one begins.
 
-    A note that is struck below one which goes on to sound for more than OVERLAP, an eighth, is an inner voice and left out,
-    so that the higher one is held; a shorter overlap is legato, and the higher one ends.
+    A note below one that sounds on for more than OVERLAP, an eighth, is an inner voice and is left out. A shorter overlap is
+    legato, and the higher note is cut.
     """
     line: list[Note] = []
-    held: dict[int, int] = {}  # where the pitches that sound on end
+    held: dict[int, int] = {}  # the ends of pitches that sound on
     for onset, struck in groupby(separated(part.notes), key=lambda note: note.onset):
         *below, note = struck
         held = {pitch: end for pitch, end in held.items() if end > onset + OVERLAP}

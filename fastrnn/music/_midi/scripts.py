@@ -1,7 +1,7 @@
-"""What the characters of a decoded text say for or against its encoding.
+"""Rules for or against an encoding, from the characters of a decoded text.
 
 chardet learned from prose. It gives half-width katakana no probability at all, though old Japanese MIDI files use them for
-most names. It cannot tell a single kanji from two odd symbols either. The rules here know how such names are built.
+most names. It cannot tell a single kanji from two odd symbols either. The rules here follow how such names are built.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _WORD = re.compile(f"(?!ﾝ){_SYLLABLE}(?:･?{_SYLLABLE})*")
 _HALF_WIDTH = re.compile("[｡-ﾟ]{2,}")  # a single one is more often a letter with an accent, such as Ö
 _MARKS = {**dict.fromkeys("ﾞﾟｰ", 1.0), **dict.fromkeys("ｧｨｩｪｫｬｭｮｯ", 0.3)}
 _SELDOM = re.compile("[ｦｴｹｾｿﾂﾇﾈﾍﾓﾔﾕﾖﾜ](?![ﾞﾟ])")  # in names of instruments and parts
-_NAMES = re.compile(  # those that have no such mark
+_NAMES = re.compile(  # common names without such a mark
     "ｱﾘｱ|ｱﾙﾄ|ｲﾝﾄﾛ|ｳｸﾚﾚ|ｳﾀ|ｴﾚｷ|ｵｶﾘﾅ|ｶﾗｵｹ|ｹﾅ|ｺﾄ|ｻｯｸｽ|ｻﾋ|ｼﾝｾ|ｽﾈｱ|ｿﾛ|ｿﾅﾀ|ﾀｲｺ|ﾀｲﾄﾙ|ﾀﾑ|ﾀﾑﾀﾑ|ﾁｪﾛ|ﾄﾗｲ|ﾄﾚﾓﾛ|ﾊﾓﾆｶ|ﾊﾓﾘ|ﾌｴ|ﾌﾚﾝﾁﾎﾙﾝ|ﾎﾙﾝ|"
     "ﾏﾗｶｽ|ﾒｲﾝ|ﾒﾛ|ﾗﾃﾝ|ﾜﾙﾂ"
 )
-_TELLING = re.compile(".*[ｦ-ｿ]")  # the others are the bytes of Cyrillic capitals too
-_NAME, _MARK, _PLAIN = 1.0, 0.5, 0.02  # what such a name says, a mark, and a character of a word without seldom ones
-_LETTER = rb"[A-Za-z\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xff]"  # of Windows-1252, as all below
+_TELLING = re.compile(".*[ｦ-ｿ]")  # the bytes of the other characters are also Cyrillic capitals
+_NAME, _MARK, _PLAIN = 1.0, 0.5, 0.02  # the weights of a name, a mark, and a character of a word without rare ones
+_LETTER = rb"[A-Za-z\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xff]"  # in Windows-1252, like all patterns below
 _SYMBOL = re.compile(rb"[\x80-\x89\x8b\x91-\x99\x9b]")
 _WELL_USED = re.compile(
     rb"""
@@ -41,14 +41,14 @@ _FOREIGN = re.compile(rb"(?<![A-Za-z])(?=[\xc0-\xff]*[\xa1-\xbf])[\xa1-\xff]{3,}
 
 
 def is_text(text: str) -> bool:
-    """Whether a text has no character for private use, no unassigned one, no C1 control code and no accent in front."""
+    """Return False if a text has a private-use, unassigned or C1 control character, or begins with a combining accent."""
     return not unicodedata.combining(text[:1] or " ") and not any(
         unicodedata.category(each) in _NO_TEXT for each in text if each > "\x7f"
     )
 
 
 def katakana(texts: Sequence[str]) -> float:
-    """Return how much the half-width katakana of all texts look like words; 0 if one of them cannot be a word."""
+    """Score how much the half-width katakana of all texts look like words; 0 if one of them cannot be a word."""
     words = [word for text in texts for word in _HALF_WIDTH.findall(text)]
     if not all(_WORD.fullmatch(word) for word in words):
         return 0.0
@@ -65,5 +65,5 @@ def _word(word: str) -> float:
 
 
 def misuses_symbols(text: bytes) -> bool:
-    """Whether a text in Windows-1252 cannot be words: it has a quotation mark that nothing closes, say, or ``½È±``."""
+    """Return True if a text in Windows-1252 cannot be words, for example because of an open quotation mark or ``½È±``."""
     return bool(_SYMBOL.search(_WELL_USED.sub(b"", text)) or _FOREIGN.search(text))

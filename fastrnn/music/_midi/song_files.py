@@ -1,4 +1,4 @@
-"""Files of songs: the arrays of all songs one after the other, as safetensors, with the rest as JSON in its header."""
+"""Files of songs: safetensors with the concatenated arrays of all songs, and the rest as JSON in the header."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .._model.song import COLUMNS, Head, Song
 
 FORMAT = "fastrnn-songs-1"
 _CONTENT = "content"  # the name of the JSON in the header
-_COUNTS = "counts"  # [songs, kinds of columns]: how long each song's columns are
+_COUNTS = "counts"  # [songs, kinds of columns]: the lengths of each song's columns
 
 
 def save(path: Path, songs: Sequence[Song], metadata: Mapping[str, str]) -> None:
@@ -31,7 +31,7 @@ def save(path: Path, songs: Sequence[Song], metadata: Mapping[str, str]) -> None
     counts = [[len(song.columns[name]) for name in first] for song in songs]
     arrays[_COUNTS] = np.array(counts, np.int64).reshape(-1, len(COLUMNS))
     content = {"format": FORMAT, "songs": [asdict(song.head) for song in songs], "texts": dict(metadata)}
-    # Under a single name: safetensors writes several in any order, and the same songs give the same file.
+    # One entry only, because safetensors writes several in any order, and the same songs must give the same file.
     save_arrays(path, arrays, {_CONTENT: json.dumps(content, separators=(",", ":"))})
 
 
@@ -41,9 +41,9 @@ def load(path: Path) -> tuple[list[Song], dict[str, str]]:
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> tuple[list[Song], dict[str, str]]:
-    """Make songs of what a file of :func:`save` holds, and return its texts.
+    """Return the songs and texts in the content of a file of :func:`save`.
 
-    Raises KeyError, TypeError or ValueError for what :func:`save` would not have written.
+    Raises KeyError, TypeError or ValueError for content that :func:`save` would not write.
     """
     content = parse(metadata.get(_CONTENT, "{}"))
     if not isinstance(content, dict) or content.get("format") != FORMAT:

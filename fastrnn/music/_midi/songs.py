@@ -1,4 +1,4 @@
-"""Songs: pieces cut down to the one part that a model learns to play, with their chords."""
+"""Songs: pieces reduced to the one part that a model learns to play, with their chords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..._core import checks
 from .. import corpus
-from .._model.song import Song as Song  # for those who take it from here
+from .._model.song import Song as Song  # re-exported
 from .._theory.instruments import KEYBOARDS
 from ..changes import changes_of
 from ..chords import Chord, ChordError
@@ -27,15 +27,27 @@ VOICES = ("auto", "line", "all")
 CORPUS = "corpus:jazz"
 _ROOMIEST = (255, 1)  # the longest bar that a file can have
 
-Harmony = tuple[tuple[int, Chord], ...]  # chords, each with the tick from which it counts
+Harmony = tuple[tuple[int, Chord], ...]  # pairs (tick at which it begins, chord)
 
 
 @dataclass(frozen=True)
 class Library:
-    """Songs and where they are from: ``sources`` are paths, or ``corpus:jazz``. ``polyphonic``: notes sound together.
+    """Songs and their origin.
 
-    ``skipped`` are the files that were not used, each with the reason; ``repairs`` counts what was repaired within the
-    others, by phrases, and ``repaired`` is how many files had any.
+    Attributes
+    ----------
+    songs
+        The songs.
+    sources
+        Paths, or ``corpus:jazz``.
+    polyphonic
+        True if notes may sound together.
+    skipped
+        The files that were not used, each with the reason.
+    repairs
+        Counts of repairs within the other files, by phrase.
+    repaired
+        The number of files with repairs.
     """
 
     songs: tuple[Song, ...]
@@ -49,21 +61,21 @@ class Library:
     def sha256(self) -> str:
         """The hash of all songs, in hexadecimal: that of their JSON, in one list."""
         found = hashlib.sha256(f"[{json.dumps(self.polyphonic)}".encode())
-        for song in self.songs:  # one after the other: the text of all is large
+        for song in self.songs:  # one by one, because the text of all is large
             found.update(f", {json.dumps(song.to_json())}".encode())
         found.update(b"]")
         return found.hexdigest()
 
 
 def embedded() -> Library:
-    """The choruses that come with the package."""
+    """Return the choruses that come with the package."""
     songs = tuple(Song(tune.title, tune.piece) for tune in corpus.tunes())
     return Library(songs, (CORPUS,), polyphonic=False)
 
 
 @dataclass(frozen=True)
 class SongReader:
-    """Reads the song of a MIDI file; the options are those of :func:`read`. It can be sent to other processes."""
+    """A picklable function that reads the song of a MIDI file; the options are those of :func:`read`."""
 
     voices: str = "auto"
     melody: str | None = None
@@ -71,7 +83,7 @@ class SongReader:
     changes: str | None = None
 
     def __call__(self, path: Path) -> tuple[Reading, Counter[str]]:
-        """Return what is read, and what was repaired. Raises MidiError and OSError as ``read_midi`` does."""
+        """Return the reading, and counts of repairs. Raises MidiError and OSError as ``read_midi`` does."""
         piece, repairs = read_midi_with_repairs(path)
         is_solo = all(part.program in KEYBOARDS for part in piece.parts if not part.is_drum)
         polyphonic = self.voices == "all" or (self.is_open and is_solo)
@@ -83,11 +95,11 @@ class SongReader:
 
     @property
     def is_open(self) -> bool:
-        """Whether each file tells by itself if it is read as a line, until all have been read."""
+        """True if each file is first read by its own voices: only all files together decide between line and all."""
         return self.voices == "auto" and self.melody is None
 
     def settled(self, polyphonic: bool) -> SongReader:
-        """The reader that reads all files alike."""
+        """Return a reader that reads all files in the same way."""
         return replace(self, voices="all" if polyphonic else "line")
 
 
@@ -102,38 +114,57 @@ def read(
     progress: Callable[[int, int], None] | None = None,
     processes: int | None = 1,
 ) -> Library:
-    """The songs of MIDI files and of folders, where a bad file is reported and skipped, as is a song that is there already.
+    """Read the songs of MIDI files and folders. Bad files in folders and songs with the same notes are skipped.
 
-    ``voices`` is ``"line"`` for the melody (the part called ``melody``, or the guess) as a line, or ``"all"`` for all parts
-    but drums as one, with notes that sound together; ``"auto"`` takes all where every part of most pieces is a keyboard's.
-    Chords are ``changes``, as :func:`fastrnn.music.changes.changes_of` takes them, over and over, a bar of them for each bar
-    of the file, where they are given; else they are inferred from the part called ``chords``; else they are the file's own,
-    or inferred from what accompanies the melody, or from all that sounds. ``progress`` is called with the numbers of files
-    that have been read and of all. With ``processes`` other than 1 (None: one for each CPU) many files are read by several,
-    and what is read is kept for the next time, see :mod:`fastrnn.music._midi.reading_cache`; the songs are the same.
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    voices
+        ``"line"``: the melody as a line. ``"all"``: all parts but drums as one, with notes that sound together. ``"auto"``:
+        ``"all"`` if most pieces are for keyboards alone, else ``"line"``.
+    melody
+        The part that is the melody, by name or number from 0; None: a guess.
+    chords
+        The part from which chords are inferred, by name or number from 0. With None they are the file's own; if it has
+        none, they are inferred from the accompaniment of the melody, or from all notes.
+    changes
+        Chords for all files, as in :func:`fastrnn.music.changes.changes_of`: one of their bars for each bar of the file,
+        repeated. They take precedence over ``chords``.
+    report
+        Called with one line for each file that is skipped.
+    progress
+        Called with the number of files read so far and the number of all files.
+    processes
+        None: one for each CPU. Except with 1, many files are read by several processes, and the songs are cached for the
+        next time (:mod:`fastrnn.music._midi.reading_cache`). The result is the same.
 
-    Raises MidiError and OSError as :func:`fastrnn.music.midi_folder.read_collection` does, ChordError for changes that are
-    none, and MidiError for a file itself in ``paths`` without a part that is asked for, by ``--melody`` or ``--chords``, or
-    with bars too short for the changes.
+    Raises
+    ------
+    MidiError, OSError
+        As in :func:`fastrnn.music.midi_folder.read_collection`. MidiError also if a file in ``paths`` lacks the part
+        ``melody`` or ``chords``, or has bars too short for the changes.
+    ChordError
+        If the changes are invalid.
     """
     checks.choice("voices", voices, VOICES)
     if changes is not None:
-        changes_of(changes, metre=_ROOMIEST)  # what is wrong in any metre is said before a file is read
-    tell = (lambda line: report(checks.printable(line))) if report else None
+        changes_of(changes, metre=_ROOMIEST)  # errors in any metre are raised before a file is read
+    show = (lambda line: report(checks.printable(line))) if report else None
     reader = SongReader(voices, melody, chords, changes)
     cache = None
     if processes != 1:
         cache = ReadingCache([sorted(str(Path(path).absolute()) for path in paths), asdict(reader)])
     try:
-        collection, polyphonic = _collect(paths, reader, cache, report=tell, progress=progress, processes=processes)
+        collection, polyphonic = _collect(paths, reader, cache, report=show, progress=progress, processes=processes)
     finally:
         if cache:
             cache.save()
     readings = dict(collection.pieces)
     songs, faults = _different_songs(readings, {Path(path) for path in paths})
     for _, fault in faults:
-        if tell:
-            tell(f"skipped: {fault}")
+        if show:
+            show(f"skipped: {fault}")
     if not songs:
         raise MidiError(f"{', '.join(map(str, paths))}: no file has a part to learn from")
     sources = tuple(str(Path(path).absolute()) for path in paths)
@@ -144,9 +175,9 @@ def read(
 def _collect(
     paths: Sequence[str | Path], reader: SongReader, cache: ReadingCache | None, **options: Any
 ) -> tuple[Collection[Reading], bool]:
-    """Read the files, and tell whether notes sound together; ``options`` are those of ``collect``.
+    """Read the files, and decide if notes sound together; ``options`` are those of ``collect``.
 
-    Where that depends on what most files are, the others are read again.
+    If the majority of files decides, the others are read again.
     """
 
     def collected(paths: Sequence[str | Path], reader: SongReader) -> Collection[Reading]:
@@ -167,9 +198,9 @@ def _collect(
 def _different_songs(
     readings: Mapping[Path, Reading], named: Container[Path]
 ) -> tuple[tuple[Song, ...], list[tuple[Path, str]]]:
-    """The songs that were read, none twice, and the files that are left out, each with why in one line.
+    """Return the different songs, and the files that are left out, each with the reason in one line.
 
-    Raises MidiError for one of the files that are ``named`` where it has no song.
+    Raises MidiError if one of the ``named`` files has no song.
     """
     songs: dict[bytes, tuple[Path, Song]] = {}
     faults: list[tuple[Path, str]] = []
@@ -180,7 +211,7 @@ def _different_songs(
             faults.append((path, fault))
             continue
         first, _ = songs.setdefault(_same_for_the_same_music(song), (path, song))
-        if first is not path:  # learned from once only: the other might be held out
+        if first is not path:  # a copy could otherwise be held out and trained on
             faults.append((path, f"{path} is the same music as {first}"))
     return tuple(song for _, song in songs.values()), faults
 
@@ -192,28 +223,28 @@ def _same_for_the_same_music(song: Song) -> bytes:
 def _song(
     path: Path, piece: Piece, *, polyphonic: bool, melody: str | None, chords: str | None, changes: str | None
 ) -> Song:
-    """Raises ValueError for a piece without a part that is asked for, or with bars that cannot hold the changes."""
-    lead = None if polyphonic else melody_of(piece) if melody is None else part_asked_for(piece, melody, "--melody")
+    """Make a song of a piece. Raises ValueError for a missing part, or for bars that cannot hold the changes."""
+    lead = None if polyphonic else melody_of(piece) if melody is None else part_for_option(piece, melody, "--melody")
     part = skyline(lead) if lead else merged(part for part in piece.parts if not part.is_drum)
     if changes is not None:
         harmony = _over(changes, piece)
     elif chords is not None:
-        harmony = infer_chords(replace(piece, parts=(part_asked_for(piece, chords, "--chords"),)))
+        harmony = infer_chords(replace(piece, parts=(part_for_option(piece, chords, "--chords"),)))
     else:
         harmony = piece.chords or _heard(piece, lead)
     return Song(path.stem, replace(piece, parts=(replace(part, name="melody"),), chords=harmony))
 
 
-def part_asked_for(piece: Piece, part: str, option: str) -> Part:
-    """The part that the text of ``option`` stands for, a name or a number from 0. Raises ValueError, which lists parts."""
+def part_for_option(piece: Piece, part: str, option: str) -> Part:
+    """Return the part that the value of ``option`` names, by name or number from 0. Raises ValueError, which lists parts."""
     return part_named(piece, int(part) if part.isdecimal() else part, option)
 
 
 def _over(changes: str, piece: Piece) -> Harmony:
-    """The changes, over and over: each of their bars over one of the piece's, laid out in its metre.
+    """Repeat the changes over a piece: one of their bars for each of its bars, in that bar's metre.
 
-    A pickup has the chord that the first bar begins with, and a bar that a change of metre cuts short the chords that begin
-    before. Raises ValueError, which ChordError is, for a metre whose bars cannot hold them.
+    A pickup takes the first chord of the first bar. A bar that a change of metre cuts short takes the chords that begin
+    within it. Raises ValueError (a ChordError) for a metre whose bars cannot hold the chords.
     """
     pickup = _has_pickup(piece)
     metres = piece.bar_metres()
@@ -230,7 +261,7 @@ def _over(changes: str, piece: Piece) -> Harmony:
 
 
 def _has_pickup(piece: Piece) -> bool:
-    """Whether the first bar is shorter than those of a metre that follows at once."""
+    """Return True if the first bar is shorter than the second, because the metre changes there."""
     starts, later = piece.bars(), piece.metres[1:]
     if len(starts) < 2 or not later or later[0][0] != starts[1]:
         return False
@@ -238,7 +269,7 @@ def _has_pickup(piece: Piece) -> bool:
 
 
 def _heard(piece: Piece, lead: Part | None) -> Harmony:
-    """The chords inferred from what accompanies the lead, where a part plays chords, else from all that sounds."""
+    """Infer chords from the accompaniment of the lead if one of its parts plays chords, else from all parts."""
     chords = None if lead is None else chord_part_of(piece)
     if chords is None or chords is lead:
         return infer_chords(piece)
@@ -246,7 +277,7 @@ def _heard(piece: Piece, lead: Part | None) -> Harmony:
 
 
 def cut(song: Song, start: int, end: int) -> Song:
-    """The song's ticks from ``start`` to ``end``, with notes that begin there, from tick 0."""
+    """Cut out the ticks from ``start`` to ``end``, moved to tick 0, with the notes that begin there."""
     piece = song.piece
     notes = tuple(
         replace(note, onset=note.onset - start, duration=min(note.duration, end - note.onset))

@@ -1,11 +1,12 @@
-"""The characters of texts in MIDI files, whose encoding the files do not say.
+"""Decoding of texts in MIDI files, which do not name their encoding.
 
-A text alone is short, so all texts of a file are judged together. They are UTF-8 if nearly all are valid UTF-8. Otherwise
-chardet says how likely each of a few encodings is. Three of them are far more frequent in MIDI files than the others, and
-count five times. chardet knows no half-width katakana; :mod:`.midi_scripts` does. A decoding with characters that are not
-assigned never counts. Of names of instruments in these three, one to eight together, 99 of 100 are then read as they were
-written. charset-normalizer 3.5 told 9 of 30 single names where chardet 7.7 told 26. Whole texts are
-:mod:`fastrnn.text._reading.decoding`'s, which has charset-normalizer, since chardet told 20 of 21 of them, and no Chinese in
+A single text is short, so all texts of a file are judged together. They are UTF-8 if nearly all are valid UTF-8. Otherwise
+chardet estimates the likelihood of a few encodings. Three of them are far more frequent in MIDI files than the others, so
+they count five times. chardet does not know half-width katakana, but :mod:`.scripts` does. An encoding that gives unassigned
+characters is excluded. Of instrument names in these three encodings, one to eight together, 99 of 100 are read correctly.
+
+charset-normalizer 3.5 recognised 9 of 30 single names, chardet 7.7 recognised 26. For whole texts
+:mod:`fastrnn.text._reading.decoding` uses charset-normalizer, because chardet recognised 20 of 21 of them and no Chinese in
 UTF-16.
 """
 
@@ -24,17 +25,17 @@ Decoder = Callable[[bytes], str]
 
 _LATIN, _CYRILLIC, _JAPANESE = "cp1252", "cp1251", "cp932"
 _ENCODINGS = {_JAPANESE: 5, _LATIN: 5, "gb18030": 5, "big5": 1, "cp949": 1, "euc-jp": 1, _CYRILLIC: 1}  # and their weights
-_INVALID = 0.05  # the share of texts that may be invalid in an encoding: cut in a character, or damaged
+_INVALID = 0.05  # the share of texts that may be invalid in an encoding: cut within a character, or damaged
 _SAMPLE = 4000  # bytes to judge by
-_WINDOW = 15  # bytes above 127 of a sample that chardet is shown at once: of more it expects the variety of prose
+_WINDOW = 15  # bytes above 127 that chardet gets at once: in more it expects the variety of prose
 _COMMON_JAPANESE = re.compile(rb"(?:[\0-\x7f]|[\x82\x83\x88-\x97][\x40-\xfc])*")
-_SINGLE = 0.005  # what such text says by itself: of a single kanji chardet says nothing
+_SINGLE = 0.005  # the score of such text, because chardet gives none to a single kanji
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]+")
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
 def decoder_of(texts: Iterable[bytes], repairs: Counter[str]) -> Decoder:
-    """Return the function that decodes each of a file's texts; it makes white space, line breaks and NULs single spaces."""
+    """Return a function that decodes a file's texts, and turns white space, line breaks and NULs into single spaces."""
     encoding = _encoding(list(dict.fromkeys(text for text in texts if not text.isascii())), repairs)
 
     def decode(text: bytes) -> str:
@@ -46,7 +47,7 @@ def decoder_of(texts: Iterable[bytes], repairs: Counter[str]) -> Decoder:
 
 
 def _encoding(texts: list[bytes], repairs: Counter[str]) -> str:
-    """The likeliest encoding of texts that are not ASCII."""
+    """Return the likeliest encoding of texts that are not ASCII."""
     if _is_valid(texts, "utf-8"):
         return "utf-8"
     try:
@@ -57,7 +58,7 @@ def _encoding(texts: list[bytes], repairs: Counter[str]) -> str:
     texts = [text for text in texts if not _decodes(text, "utf-8")]
     valid = [encoding for encoding in _ENCODINGS if _is_valid(texts, encoding)]
     whole = [text for text in texts if all(_decodes(text, encoding) for encoding in valid)]
-    sample = b"\n".join(whole)[:_SAMPLE].replace(b"\0", b" ")  # some programs fill names up with NULs
+    sample = b"\n".join(whole)[:_SAMPLE].replace(b"\0", b" ")  # some programs pad names with NULs
     if len(_HIGH.findall(sample)) < len(re.findall(rb"[A-Za-z]", sample)):  # Latin words with a few accents
         valid = [encoding for encoding in valid if encoding != _CYRILLIC]
     if len(valid) > 1 and sum(misuses_symbols(text) for text in texts) > _INVALID * len(texts):
@@ -71,9 +72,9 @@ def _encoding(texts: list[bytes], repairs: Counter[str]) -> str:
 
 
 def _likely(sample: bytes, valid: list[str], chardet: Any) -> dict[str, float]:
-    """Return how likely each of these encodings is; the sample is valid in all of them."""
+    """Score each of these encodings; the sample is valid in all of them."""
     likely = dict.fromkeys(valid, 0.0)
-    by_codec = {codecs.lookup(encoding).name: encoding for encoding in valid}  # chardet has names of its own for them
+    by_codec = {codecs.lookup(encoding).name: encoding for encoding in valid}  # chardet has other names for them
     unknown = _LATIN if _LATIN in valid else valid[0]
     options = {"ignore_threshold": True, "prefer_superset": True, "no_match_encoding": unknown}
     for window in _windows(sample, valid):
@@ -85,7 +86,7 @@ def _likely(sample: bytes, valid: list[str], chardet: Any) -> dict[str, float]:
 
 
 def _windows(sample: bytes, valid: list[str]) -> Iterator[bytes]:
-    """The sample in parts of at most _WINDOW bytes above 127, cut at a line, else at a space, else between characters."""
+    """Yield parts with at most _WINDOW bytes above 127, cut at a line, else at a space, else between characters."""
     start = 0
     while start < len(sample):
         high = [match.start() for _, match in zip(range(_WINDOW + 1), _HIGH.finditer(sample, start), strict=False)]
@@ -100,12 +101,12 @@ def _windows(sample: bytes, valid: list[str]) -> Iterator[bytes]:
 
 
 def _is_valid(texts: list[bytes], encoding: str) -> bool:
-    """Whether nearly all texts are valid in an encoding."""
+    """Return True if nearly all texts are valid in an encoding."""
     return sum(not _decodes(text, encoding) for text in texts) <= _INVALID * len(texts)
 
 
 def _decodes(text: bytes, encoding: str) -> bool:
-    """Whether a text is valid, and all its characters are assigned; in UTF-8 a newer Unicode may have more emoji."""
+    """Return True if a text is valid and all its characters are assigned; in UTF-8 newer emoji are allowed."""
     try:
         decoded = text.decode(encoding)
     except UnicodeDecodeError:
@@ -114,5 +115,5 @@ def _decodes(text: bytes, encoding: str) -> bool:
 
 
 def _is_common(sample: bytes) -> bool:
-    """Whether a sample has Shift-JIS's kana and more frequent kanji alone, beside ASCII."""
+    """Return True if a sample has only ASCII and the kana and more frequent kanji of Shift-JIS."""
     return bool(_COMMON_JAPANESE.fullmatch(sample))

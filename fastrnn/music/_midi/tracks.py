@@ -1,4 +1,4 @@
-"""What the tracks of a MIDI file say: their notes, programs, metres, tempos and words, at ticks of the file."""
+"""The notes, programs, metres, tempos and words of a MIDI file's tracks, in ticks of the file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .. import midi_repairs as repair
 from .events import METRE, NOTE_OFF, NOTE_ON, PROGRAM, TEMPO, TEXTS, TRACK_NAME, Events
 from .text import Decoder, decoder_of
 
-DRUMS = 9  # General MIDI's channel for them, counted from 0
-WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords; the first that are count
+DRUMS = 9  # General MIDI's drum channel, counted from 0
+WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords, in order of precedence
 _WORD_TYPES = {6: "marker", 1: "text", 5: "lyrics"}  # by the type of a meta event
-MARKED = "fastrnn: markers are chords"  # a text in the files that are written here: letters alone are no sections there
-LONGEST_NAME = 80  # characters of a track's: errors list the names
+MARKED = "fastrnn: markers are chords"  # a text in files that fastrnn writes: single letters are not sections there
+LONGEST_NAME = 80  # characters of a track's name, because errors list the names
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute
 FINEST = 64  # the denominator of a metre
-_NO_PROGRAM = (-1, 0)  # the tick at which it was set, and which it is
+_NO_PROGRAM = (-1, 0)  # (tick at which it was set, program)
 
 
 @dataclass
 class Track:
-    """What a track says, at ticks of the file. ``notes`` are (onset, end, pitch, velocity), by channel and program."""
+    """The content of a track, in ticks of the file. ``notes`` are (onset, end, pitch, velocity), by channel and program."""
 
     name: str = ""
     end: int = 0
@@ -34,18 +34,18 @@ class Track:
 
     @property
     def rest(self) -> int:
-        """The end of a track that goes on behind its last note; 0 where it does not."""
+        """The end of a track that continues after its last note; 0 if it does not."""
         return self.end if self.end > max((row[1] for rows in self.notes.values() for row in rows), default=0) else 0
 
 
 def read_tracks(tracks: Sequence[Events], repairs: Counter[str]) -> list[Track]:
-    """Read all tracks of a file; ``repairs`` counts what was skipped or repaired.
+    """Read all tracks of a file; ``repairs`` is updated.
 
-    A channel's program is the one that was set last, on whatever track. At one tick a track's own counts, from where it
-    stands among the track's notes, before those of other tracks, and of these the last one's.
+    A channel's program is the one that was set last, on any track. At one tick the track's own program has precedence, from
+    its place among the track's notes on; then those of other tracks, the last track first.
 
-    The first release of a key ends the first stroke of it. A stroke without a release of its own ends at the next release of
-    its key; if there is none, it is held until all notes of the channel are off, or to the end of its track.
+    The first release of a key ends its first stroke. A stroke without a release of its own ends at the next release of its
+    key; if there is none, it is held until all notes of the channel are off, or to the end of its track.
     """
     programs = _Programs(tracks)
     texts = [content for events in tracks for _, kind, content in events.metas if kind in TEXTS]
@@ -58,7 +58,7 @@ class _Programs:
     """The programs that are set on all tracks."""
 
     def __init__(self, tracks: Sequence[Events]) -> None:
-        self._set: dict[tuple[int, int], dict[int, int]] = {}  # by channel and tick: by track, in the file's order
+        self._set: dict[tuple[int, int], dict[int, int]] = {}  # by (channel, tick), then by track in the file's order
         for number, events in enumerate(tracks):
             for at, status, program, _ in events.messages:
                 if status >> 4 == PROGRAM:
@@ -68,13 +68,13 @@ class _Programs:
             self._ticks.setdefault(channel, []).append(tick)
 
     def set_elsewhere(self, channel: int, at: int, number: int) -> tuple[int, int]:
-        """The last tick up to ``at`` at which a track but ``number`` sets the channel's program, and that program.
+        """Return the last tick up to ``at`` at which a track other than ``number`` sets the program, and the program.
 
-        Ticks before one that the track itself has set already need not be right: its own counts there.
+        The result may be wrong if track ``number`` has set the program later, because then its own counts.
         """
         ticks = self._ticks.get(channel, [])
         place = bisect_right(ticks, at)
-        for tick in reversed(ticks[max(0, place - 2) : place]):  # at the last one only its own may be set, later in it
+        for tick in reversed(ticks[max(0, place - 2) : place]):  # two, because the last may be of this track alone
             for track, program in reversed(self._set[channel, tick].items()):
                 if track != number:
                     return tick, program
@@ -83,13 +83,13 @@ class _Programs:
 
 @dataclass
 class _Key:
-    """The strokes and releases of one key since it last had as many of one as of the other, in order."""
+    """The strokes and releases of one key, in order, since their numbers were last equal."""
 
     strokes: list[tuple[int, int, int]] = field(default_factory=list)  # (onset, velocity, program)
     releases: list[tuple[int, int]] = field(default_factory=list)  # (tick, number of strokes before it)
 
     def unreleased(self) -> list[int]:
-        """The strokes that no release answers: after each of them there are more strokes, with itself, than releases."""
+        """Return the strokes without a release of their own: from each on there are more strokes than releases."""
         waiting: list[int] = []
         read = 0
         for _, before in self.releases:
@@ -99,7 +99,7 @@ class _Key:
         return [*waiting, *range(read, len(self.strokes))]
 
     def release_after(self, stroke: int) -> int | None:
-        """The tick of the first release behind a stroke; None if there is none."""
+        """Return the tick of the first release after a stroke; None if there is none."""
         place = bisect_right(self.releases, stroke, key=lambda release: release[1])
         return self.releases[place][0] if place < len(self.releases) else None
 
@@ -113,7 +113,7 @@ class _Keyboard:
     programs: _Programs
     repairs: Counter[str]
     keys: dict[int, dict[int, _Key]] = field(default_factory=dict)  # by channel, by pitch
-    own: dict[int, tuple[int, int]] = field(default_factory=dict)  # by channel: when this track set its program, and which
+    own: dict[int, tuple[int, int]] = field(default_factory=dict)  # by channel: (tick, program) set by this track
 
     def strike(self, at: int, channel: int, pitch: int, velocity: int) -> None:
         own = self.own.get(channel, _NO_PROGRAM)
@@ -125,7 +125,7 @@ class _Keyboard:
         key.strokes.append((at, velocity, program))
 
     def release(self, at: int, channel: int, pitch: int) -> None:
-        """Let a key go; a release of a key that does not sound is no fault."""
+        """Release a key; releasing a key that does not sound is allowed."""
         key = self.keys.get(channel, {}).get(pitch)
         if key and key.strokes:
             key.releases.append((at, len(key.strokes)))
@@ -134,10 +134,10 @@ class _Keyboard:
                 key.strokes, key.releases = [], []
 
     def silence(self, at: int, channel: int, phrase: str = "") -> None:
-        """End all notes of a channel. ``phrase`` is the repair that this is to notes of keys that are not let go.
+        """End all notes of a channel; ``phrase`` is the repair to count for each note that is cut.
 
-        A stroke without a release of its own ends at the next release of its key, where players end it. It takes no other
-        stroke's release, so the notes after it keep their ends.
+        A stroke without a release of its own ends at the next release of its key, as in players. That release still ends
+        its own stroke, so later notes keep their ends.
         """
         for pitch, key in self.keys.pop(channel, {}).items():
             unreleased = key.unreleased()
@@ -150,7 +150,7 @@ class _Keyboard:
             self._pair(channel, pitch, [key.strokes[stroke] for stroke in others], key.releases)
 
     def drop(self) -> None:
-        """Leave out the notes that sound, because the track was not read to where they end."""
+        """Drop the notes that still sound, because the track was not read up to their ends."""
         for channel, keys in self.keys.items():
             for pitch, key in keys.items():
                 self._pair(channel, pitch, key.strokes[: len(key.releases)], key.releases)
@@ -188,7 +188,7 @@ def _read_track(events: Events, keyboard: _Keyboard, decode: Decoder, repairs: C
 
 
 def _add_meta(track: Track, at: int, kind: int, content: bytes, decode: Decoder, repairs: Counter[str]) -> None:
-    """Add a tempo, a metre or a word to a track, if it is one that can be."""
+    """Add a tempo, a metre or a word to a track, if it is valid."""
     if kind in _WORD_TYPES:
         track.words[_WORD_TYPES[kind]].append((at, decode(content)))
     elif kind == TRACK_NAME:
@@ -202,7 +202,7 @@ def _add_meta(track: Track, at: int, kind: int, content: bytes, decode: Decoder,
     elif kind == METRE:
         if len(content) >= 2 and content[0] and 1 << content[1] <= FINEST:
             track.metres.append((at, content[0], 1 << content[1]))
-            if len(content) < 4:  # how metronomes tick
+            if len(content) < 4:  # the missing bytes are for metronomes only
                 repairs[repair.SHORT_METRE] += 1
         else:
             repairs[repair.METRE] += 1

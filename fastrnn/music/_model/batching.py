@@ -1,8 +1,8 @@
-"""Songs as sequences that a model learns from: in all keys, joined to one another where they are short.
+"""Batches of songs for training, in all keys; short songs are joined.
 
-At a step the input is the token before, and what is known of the one that comes next: the chord and the place in the bar at
-its :func:`fastrnn.music.tokens.clock`.
-Everything a source of batches will ever give follows from its seed and one counter, so its state is that counter.
+The input of a step is the previous token, and the chord and the place in the bar at the time of the next token (its
+:func:`fastrnn.music.tokens.clock`). All batches follow from a seed and one counter, so the state of a source of batches is
+that counter.
 """
 
 from __future__ import annotations
@@ -27,16 +27,27 @@ Ids = NDArray[np.int64]
 NOTHING = -1  # before the first token
 PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
 MOST_STEPS = 2**17  # of a batch for evaluation, padding included: 18 MB of inputs
-ENDING = 0.2  # how often a sequence ends with its first song, so that ends are learned
+ENDING = 0.2  # the probability that a sequence ends with its first song: the model must learn ends
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A song as arrays.
+    """A song as arrays of small integer types, because there may be millions of them.
 
-    ``ids`` ``[N]`` without the end; ``bars`` the ticks at which bars begin; ``chord_ticks`` those at which chords begin,
-    ``[M]``, and ``chords`` their features, which are 0 or 1, ``[M+1,24]``, first those of no chord; ``length`` in ticks;
-    ``moves`` by how many semitones it can be transposed. Lines of songs have small integers: there may be millions of them.
+    Attributes
+    ----------
+    ids
+        Tokens ``[N]`` without the end.
+    bars
+        The ticks at which bars begin.
+    chord_ticks
+        The ticks at which chords begin, ``[M]``.
+    chords
+        Their features, 0 or 1, ``[M+1,24]``; row 0 is no chord.
+    length
+        In ticks.
+    moves
+        The transpositions in semitones that stay within the vocabulary.
     """
 
     ids: NDArray[Any]
@@ -48,23 +59,23 @@ class Line:
 
     @classmethod
     def of(cls, song: Song, vocabulary: PartVocabulary, *, transpose: bool = False) -> Line:
-        """Raises ValueError for notes outside of the vocabulary."""
+        """Make the line of a song. Raises ValueError for notes outside the vocabulary."""
         frame = song.frame
         ids = encode_notes(*song.notes, vocabulary, end=False).astype(np.min_scalar_type(len(vocabulary) - 1))
-        length = int(frame.bar_ends()[-1])  # whole bars, so that what is joined to it begins on the beat
+        length = int(frame.bar_ends()[-1])  # whole bars, so that a joined song begins on the beat
         moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
         bars, chords = frame.bars().astype(np.int32), song.chord_features().astype(np.uint8)
         return cls(ids, bars, song.columns["chord_tick"], chords, length, moves)
 
     def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
-        """The same, higher by that many semitones."""
+        """Return the line transposed up by ``semitones``."""
         if not semitones:
             return self
         chords = np.concatenate([np.roll(half, semitones, axis=1) for half in np.split(self.chords, 2, axis=1)], axis=1)
         return Line(transposed(self.ids, vocabulary, semitones), self.bars, self.chord_ticks, chords, self.length)
 
     def then(self, other: Line, vocabulary: PartVocabulary) -> Line:
-        """This and the other behind it, as one."""
+        """Join the other line to the end of this one."""
         kinds = vocabulary.kinds()
         first = int(np.argmax(kinds[other.ids] == PITCH)) if len(other.ids) else 0
         shift = self.length - int(clock(self.ids, vocabulary)[-1]) + int(clock(other.ids[:first], vocabulary)[-1])
@@ -73,17 +84,17 @@ class Line:
         return Line(
             np.concatenate([self.ids, between, other.ids[first:]]),
             np.concatenate([self.bars, other.bars + self.length]),
-            # Where the other begins no chord sounds, unless one of its own is there: then that one, the later, counts.
+            # No chord sounds at the other's start, unless it has one there: of two at one tick the later counts.
             np.concatenate([self.chord_ticks, [self.length], other.chord_ticks + self.length]),
             np.concatenate([self.chords, other.chords]),
             self.length + other.length,
         )
 
     def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
-        """The model's inputs, and the target, of each step for ``ids [N]``, this line's with or without an end.
+        """Return the model's inputs and the target of each step; ``ids [N]`` are this line's, with or without an end.
 
-        ``token, chord, position, last, before, target``: chord is float32 ``[N,24]``, all others are int64 ``[N]``. See
-        :func:`fastrnn.music.jazz_model.jazz_model`.
+        They are ``token, chord, position, last, before, target``, as in :func:`fastrnn.music.jazz_model.jazz_model`. Chord
+        is float32 ``[N,24]``; all others are int64 ``[N]``.
         """
         ids = np.asarray(ids, np.int64)
         ticks = clock(ids, vocabulary)[:-1]
@@ -93,16 +104,16 @@ class Line:
 
 
 def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:
-    """The songs' lines. Raises ValueError for notes outside of the vocabulary."""
+    """Make the lines of songs. Raises ValueError for notes outside the vocabulary."""
     return [Line.of(song, vocabulary, transpose=transpose) for song in songs]
 
 
 class SongBatches:
-    """Endless batches: windows of songs, each song as often as it is long, in a new order and other keys each epoch.
+    """Endless batches of windows of songs, in a new order and in random keys each epoch.
 
-    A batch has ``batch`` sequences of at most ``length`` tokens, padded to the longest: ``[T,B]`` with T <= length. A song
-    that is shorter is mostly followed by others: a model that improvises over many choruses has then learned from sequences
-    of many. Raises ValueError where there is no song.
+    A song has one window for each ``length`` tokens. A batch has ``batch`` sequences of at most ``length`` tokens, padded to
+    the longest: ``[T,B]`` with T <= length. A shorter song is mostly continued with others, because the model has to
+    improvise over many choruses. Raises ValueError if there are no songs.
     """
 
     def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary, batch: int, length: int, *, seed: int = 0) -> None:
@@ -111,12 +122,12 @@ class SongBatches:
         self._songs, self._vocabulary = songs, vocabulary
         self.batch, self._length, self._seed = batch, length, seed
         per_song = [-(-max(1, len(song.ids)) // length) for song in songs]
-        self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window, and that of all
-        self._position = 0  # sequences given so far
-        self._order = 0, np.empty(0, np.int64)  # of windows: an epoch, and its order once it is needed
+        self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window; at the end that of all
+        self._position = 0  # sequences returned so far
+        self._order = 0, np.empty(0, np.int64)  # an epoch and its order of windows, made on first use
 
     def next(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         sequences = [self._sequence(self._position + i) for i in range(self.batch)]
         self._position += self.batch
         return padded(sequences)
@@ -136,7 +147,7 @@ class SongBatches:
         return tuple(array[window] for array in line.steps(ids, self._vocabulary))
 
     def _window(self, epoch: int, place: int) -> tuple[int, int]:
-        """The song that is due at a place of an epoch, and the token at which its window begins."""
+        """Return the song at a place of an epoch, and the token at which its window begins."""
         if self._order[0] != epoch or not len(self._order[1]):
             self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(int(self._first_windows[-1]))
         window = int(self._order[1][place])
@@ -147,16 +158,19 @@ class SongBatches:
         return line.moved(line.moves[rng.integers(len(line.moves))], self._vocabulary)
 
     def state_dict(self) -> dict[str, Any]:
-        """The position."""
+        """Return the position."""
         return {"position": self._position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. Raises KeyError or ValueError."""
+        """Continue from a position. Raises KeyError or ValueError."""
         self._position = int(state["position"])
 
 
 def evaluation(songs: Sequence[Line], vocabulary: PartVocabulary, batch: int) -> Iterator[Batch]:
-    """The songs whole, with their ends, in batches of at most ``batch`` and, unless it is a single one, MOST_STEPS."""
+    """Yield whole songs with their ends, in batches of at most ``batch`` songs and MOST_STEPS steps.
+
+    A song with more steps is a batch of its own.
+    """
     together: list[Line] = []
     for song in sorted(songs, key=lambda song: len(song.ids)):
         if together and (len(together) == batch or (len(together) + 1) * (len(song.ids) + 1) > MOST_STEPS):
@@ -172,7 +186,7 @@ def _whole(songs: Sequence[Line], vocabulary: PartVocabulary) -> Batch:
 
 
 def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
-    """Sequences of :meth:`Line.steps`, side by side."""
+    """Pad sequences of :meth:`Line.steps` to a batch."""
     lengths = np.array([len(sequence[0]) for sequence in sequences], np.int64)
     T, B = int(lengths.max()), len(sequences)
     fields = []
@@ -185,7 +199,7 @@ def padded(sequences: Sequence[tuple[Any, ...]]) -> Batch:
 
 
 def range_of(songs: Sequence[Song]) -> tuple[int, int]:
-    """The lowest and the highest pitch. Raises ValueError where there is no note."""
+    """Return the lowest and the highest pitch. Raises ValueError if there are no notes."""
     pitches = [song.notes[2] for song in songs if len(song.notes[2])]
     if not pitches:
         raise ValueError("songs must have notes, got none")
@@ -193,7 +207,7 @@ def range_of(songs: Sequence[Song]) -> tuple[int, int]:
 
 
 def vocabulary_for(songs: Sequence[Song], polyphonic: bool, transpose: bool) -> PartVocabulary:
-    """The tokens of all songs, in all keys if they are transposed: a fourth or a fifth away at most."""
+    """Make a vocabulary for all songs; six semitones wider on both sides if they are transposed to all keys."""
     low, high = range_of(songs)
     room = 6 if transpose else 0
     return PartVocabulary(max(0, low - room), min(127, high + room), polyphonic)

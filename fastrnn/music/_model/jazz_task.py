@@ -1,4 +1,4 @@
-"""From songs and options to a training run."""
+"""A training run made from songs and options."""
 
 from __future__ import annotations
 
@@ -24,33 +24,30 @@ from .key_counts import pairs_in_keys
 from .options import JazzOptions
 from .song import Song
 
-EVALUATED = 16  # songs at a time
-CHUNK = 512  # tokens of each of them: memory does not grow with the length of songs
+EVALUATED = 16  # songs in a batch for evaluation
+CHUNK = 512  # tokens of a song at a time, so that memory does not grow with its length
 
 
 class SongEvaluation:
-    """Songs held out, each from its beginning to its end; ``tokens`` are theirs, ends included.
-
-    A sample has whole songs, always the same: one at least.
-    """
+    """Held-out songs, each read from beginning to end; ``tokens`` is their number, ends included."""
 
     def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary) -> None:
         self._songs, self._vocabulary = songs, vocabulary
         self.tokens = _tokens(songs)
 
     def __call__(self, limit: int | None = None) -> Iterator[Batch]:
-        """Return the batches of all, or of songs that have at most ``limit`` tokens together."""
+        """Yield the batches of all songs, or of a fixed choice with at most ``limit`` tokens (one song at least)."""
         songs = self._songs if limit is None else _some(self._songs, limit)
         for batch in evaluation(songs, self._vocabulary, EVALUATED):
             for start in range(0, len(batch.targets), CHUNK):
                 inputs = tuple(array[start : start + CHUNK] for array in batch.inputs)
                 targets = batch.targets[start : start + CHUNK]
-                # Without lengths: what follows the end of a song comes too late to change what counts.
+                # Lengths are not needed: steps after the end of a song do not change those before.
                 yield Batch(inputs, targets, None, int(np.count_nonzero(targets != IGNORED)), start == 0)
 
 
 def jazz_task(model: Model, batches: Batches, evaluation: SongEvaluation, rng: np.random.Generator) -> SequenceTask:
-    """Return the task of a model of songs; ``rng`` is what its dropout draws from."""
+    """Return the training task of a model of songs; its dropout draws from ``rng``."""
 
     def learn(batch: Batch, _: Any) -> tuple[float, None]:
         logits, backward = model.forward(*batch.inputs, lengths=batch.lengths)
@@ -65,7 +62,7 @@ def jazz_task(model: Model, batches: Batches, evaluation: SongEvaluation, rng: n
 
 
 def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
-    """Choose songs at random, always the same ones, which have at most so many tokens together, but one at least."""
+    """Choose songs at random, always the same, with at most so many tokens in all (but one song at least)."""
     chosen: list[int] = []
     total = 0
     for i in np.random.default_rng(0).permutation(len(songs)).tolist():
@@ -77,28 +74,28 @@ def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
 
 
 def _tokens(songs: Iterable[Line]) -> int:
-    """The number of tokens of songs with their ends."""
+    """Count the tokens of songs, ends included."""
     return sum(len(song.ids) + 1 for song in songs)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The songs that are trained on, and those held out."""
+    """The songs to train on, and the held-out songs."""
 
     train: tuple[Song, ...]
     held_out: tuple[Song, ...]
 
 
 def split(songs: Sequence[Song], fraction: float, seed: int) -> Split:
-    """A random choice of songs is held out, at least one; of a single song its end. The same for the same seed.
+    """Hold out a random ``fraction`` of the songs, at least one; of a single song, its end.
 
-    Raises ValueError for a single song of fewer than two bars, or without notes in one of its parts.
+    The same seed gives the same split. Raises ValueError for a single song that is too short to cut, or that would have no
+    notes before or after the cut.
     """
     if len(songs) > 1:
         order = np.random.default_rng([seed, 1]).permutation(len(songs)).tolist()
         held = min(max(1, round(fraction * len(songs))), len(songs) - 1)
-        kept = sorted(order[held:])
-        return Split(tuple(songs[i] for i in kept), tuple(songs[i] for i in sorted(order[:held])))
+        return Split(tuple(songs[i] for i in sorted(order[held:])), tuple(songs[i] for i in sorted(order[:held])))
     song = songs[0]
     bars = song.piece.bars()
     place = len(bars) - max(1, round(fraction * len(bars)))
@@ -113,7 +110,7 @@ def split(songs: Sequence[Song], fraction: float, seed: int) -> Split:
 
 @dataclass(frozen=True)
 class Data:
-    """Songs made ready. ``baselines`` are held-out losses of models that count, in nats per token."""
+    """Songs as lines. ``baselines`` are the held-out losses of counting models, in nats per token."""
 
     vocabulary: PartVocabulary
     train: list[Line]
@@ -122,17 +119,17 @@ class Data:
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """The number of tokens in both."""
+        """The numbers of tokens to train on and held out."""
         return _tokens(self.train), _tokens(self.held_out)
 
 
 def prepare(songs: Split, options: JazzOptions, polyphonic: bool) -> Data:
-    """Tokens of both parts, and what counting reaches: on the songs in all the keys that the model learns them in."""
+    """Encode both parts of the split, and compute the baselines, which count the songs in the same keys as the model."""
     vocabulary = vocabulary_for([*songs.train, *songs.held_out], polyphonic, options.transpose)
     train = lines(songs.train, vocabulary, transpose=options.transpose)
     held_out = lines(songs.held_out, vocabulary)
-    asked = [np.append(line.ids, vocabulary.end) for line in held_out]
-    losses = baselines_of_pairs(*pairs_in_keys(train, vocabulary), asked, len(vocabulary))
+    targets = [np.append(line.ids, vocabulary.end) for line in held_out]
+    losses = baselines_of_pairs(*pairs_in_keys(train, vocabulary), targets, len(vocabulary))
     return Data(vocabulary, train, held_out, losses)
 
 
@@ -144,9 +141,9 @@ def make_model(
     backend: str | None = None,
     copies: int = 1,
 ) -> Model:
-    """The model that the options describe, with fresh weights.
+    """Make the model that the options describe, with fresh weights.
 
-    Raises MemoryError when as many ``copies`` of the weights as will be held are more than the machine's memory.
+    Raises MemoryError if ``copies`` of the weights do not fit into the machine's memory.
     """
     check_model(options, parameter_count(options, vocabulary), copies)
     return jazz_model(
@@ -170,15 +167,32 @@ def make_trainer(
     backend: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Trainer, Model, Data]:
-    """A trainer ready to run, the model that it will train, and its data. Every random number follows from the seed.
+    """Make a trainer, its model and its data. All random numbers follow from the seed of the options.
 
-    Raises ValueError for songs of which one has notes that sound together where they are not ``polyphonic``, or none has a
-    note, and MemoryError for a model or a batch that is larger than the memory.
+    Parameters
+    ----------
+    songs, options
+        The songs, and how to train on them.
+    polyphonic
+        True if notes of the songs sound together.
+    out
+        The run folder; None writes nothing.
+    backend
+        As in the layers.
+    overwrite
+        Replace an existing run.
+
+    Raises
+    ------
+    ValueError
+        If notes sound together in a song although ``polyphonic`` is False, or if there are no notes.
+    MemoryError
+        If the model or a batch is larger than the memory.
     """
     init_rng, dropout_rng, data_rng = np.random.default_rng(options.seed).spawn(3)
     data = prepare(songs, options, polyphonic)
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
-    # At least the logits, their gradients, and what every layer gives.
+    # A lower bound of a step's memory: the logits, their gradients, and each layer's output.
     check_batch(options, 2 * len(data.vocabulary) + options.layers * options.hidden)
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)

@@ -16,17 +16,27 @@ DEFAULTS: dict[str, Any] = {
     "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
 }  # fmt: skip
 
-TOP_P = 0.95  # of what is sampled: the last twentieth are the notes that stand out
+TOP_P = 0.95  # nucleus sampling: the least likely twentieth are the notes that stand out
 
 
 @dataclass(frozen=True, kw_only=True)
 class JazzOptions(RunOptions):
-    """What a run is made from, apart from its songs; see :class:`fastrnn.training._run.options.RunOptions`.
+    """The options of a run on music; see also :class:`fastrnn.training._run.options.RunOptions`.
 
-    ``voices`` is ``"auto"``, ``"line"`` or ``"all"``; ``melody`` the part that is the line (None: a guess), ``chords`` that
-    which chords are inferred from (None: a guess, or the file's own), by name or number, as in
-    :func:`fastrnn.music._midi.songs.read`; ``changes`` the chords that are given, None for those of the songs. ``transpose``
-    says whether songs are learned in all twelve keys. ``seq_length`` is in tokens, three a note.
+    ``seq_length`` is in tokens, three per note.
+
+    Attributes
+    ----------
+    voices
+        ``"auto"``, ``"line"`` or ``"all"``, as in :func:`fastrnn.music._midi.songs.read`.
+    melody
+        The part to learn as a line, by name or number; None: a guess.
+    chords
+        The part to infer chords from, by name or number; None: the file's own chords, or a guess.
+    changes
+        Chords for all songs; None: each song's own.
+    transpose
+        True to learn songs in all twelve keys.
     """
 
     kind = "jazz"
@@ -52,5 +62,5 @@ class JazzOptions(RunOptions):
 
 
 def make_options(**given: Any) -> JazzOptions:
-    """What is given, and the defaults for the rest. Raises TypeError or ValueError."""
+    """Complete the given options with defaults. Raises TypeError or ValueError."""
     return JazzOptions(**paced({**DEFAULTS, **defaults_of(given.get("optimizer", JazzOptions.optimizer))}, given))

@@ -1,4 +1,4 @@
-"""What a model plays while it is trained: a few bars over a ii-V-I at each evaluation, in the names of the notes."""
+"""Samples during training: a few bars over a ii-V-I at each evaluation, as names of notes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRESSION = "ii-V-I"
 def sample_writer(
     model: Model, songs: Split, data: Data, path: Path, seed: int, *, show: Callable[[str], None] = say
 ) -> SampleWriter:
-    """A callback that improvises at each evaluation: in the metre of most songs, their range, their places in a beat."""
+    """Make a callback that improvises at each evaluation, in the songs' commonest metre, range and places in a beat."""
     form = Form.of(progression(PROGRESSION, metre=commonest_metre(song.frame for song in songs.train)))
     low, high = range_of(songs.train)
     places = places_of(data.train, data.vocabulary)
@@ -29,7 +29,7 @@ def sample_writer(
     def draw(seed: int) -> list[str]:
         try:
             solo = improvise(model, data.vocabulary, form, seed=seed, low=low, high=high, places=places)
-        except NonFiniteLogits as error:  # of a run that goes astray; its loss says more
+        except NonFiniteLogits as error:  # training has diverged; its loss says more
             return [str(error)]
         return [in_names(solo.part, form)]
 
@@ -37,9 +37,9 @@ def sample_writer(
 
 
 def in_names(part: Part, form: Form) -> str:
-    """The notes of a part by their names, such as ``A4 C5 | - | C4+E4 G4``: middle C is C4, bars end at ``|``.
+    """Return the notes of a part by name, such as ``A4 C5 | - | C4+E4 G4``: middle C is C4, bars end at ``|``.
 
-    Notes that begin together are joined by ``+``, a bar in which none begins is ``-``.
+    Notes that begin together are joined by ``+``; a bar in which no note begins is ``-``.
     """
     bars: list[list[str]] = []
     lines = bar_lines(form.metres, form.length).tolist()

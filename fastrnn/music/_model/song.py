@@ -1,4 +1,4 @@
-"""A song: the part of a piece that a model learns to play, and its chords, kept in arrays of about ten bytes a note."""
+"""A song: the part of a piece that a model learns to play, and its chords, in arrays of about ten bytes a note."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Columns = Mapping[str, NDArray[Any]]
 # The arrays of a song by kind, and their types. Arrays of one kind have the same length.
 COLUMNS: dict[str, dict[str, Any]] = {
     "notes": {"onset": np.int32, "duration": np.int32, "pitch": np.uint8},
-    "chords": {"chord_tick": np.int32, "chord": np.int32},  # the number of its symbol
+    "chords": {"chord_tick": np.int32, "chord": np.int32},  # chord: an index into Head.symbols
     "metres": {"metre_tick": np.int32, "numerator": np.int32, "denominator": np.int32},
     "tempos": {"tempo_tick": np.int32, "bpm": np.float64},
 }
-_LAST_TICK = (LONGEST + 1) * TICKS  # what begins at the very end may last longer once it is on the grid
+_LAST_TICK = (LONGEST + 1) * TICKS  # rounding to the grid may lengthen a note at the very end
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """All of a song but its arrays. ``symbols`` has each of its chord symbols once."""
+    """All of a song except its arrays. ``symbols`` lists each chord symbol once."""
 
     title: str
     part: str
@@ -42,10 +42,10 @@ class Head:
 
 
 class Song:
-    """A part to learn from: ``title``, and ``piece``, which has that part alone and the chords.
+    """A part to learn from, with its title and chords.
 
-    ``piece`` and ``part`` are made anew at each access, because a note takes ten times as much memory as an object.
-    ``head`` and ``columns``, the arrays by the names of :data:`COLUMNS`, are what is kept. How loud notes are is not.
+    A song stores ``head`` and ``columns``, arrays by the names of :data:`COLUMNS`, but no velocities. The properties
+    ``piece`` and ``part`` are built at each access, because a note takes ten times as much memory as an object.
     """
 
     __slots__ = ("columns", "head")
@@ -72,7 +72,7 @@ class Song:
 
     @classmethod
     def of(cls, head: Head, columns: Columns) -> Song:
-        """Make a song of a head and arrays that were kept. Raises TypeError or ValueError if they make no song."""
+        """Make a song from its stored head and arrays. Raises TypeError or ValueError if they are invalid."""
         song = cls.__new__(cls)
         song.head, song.columns = head, columns
         _check(song)
@@ -80,7 +80,7 @@ class Song:
 
     @property
     def title(self) -> str:
-        """The name that it is shown by."""
+        """The name to show."""
         return self.head.title
 
     @property
@@ -90,13 +90,13 @@ class Song:
 
     @property
     def notes(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """``onset, duration, pitch``, integers ``[number of notes]``, in the order of onset, then pitch."""
+        """``onset, duration, pitch``, integers ``[number of notes]``, sorted by onset, then pitch."""
         columns = self.columns
         return columns["onset"], columns["duration"], columns["pitch"]
 
     @property
     def part(self) -> Part:
-        """The part."""
+        """The part to learn."""
         rows = zip(*(column.tolist() for column in self.notes), strict=True)
         return Part(self.head.part, self.head.program, self.head.is_drum, tuple(Note(*row) for row in rows))
 
@@ -107,7 +107,7 @@ class Song:
 
     @property
     def frame(self) -> Piece:
-        """The piece without the part, as long as with it."""
+        """The piece without the part, of the same length."""
         return self._piece(())
 
     def _piece(self, parts: tuple[Part, ...]) -> Piece:
@@ -138,7 +138,7 @@ class Song:
         return f"Song({self.title!r}, {len(self.columns['onset']):,} notes)"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` builds the song from."""
+        """Return the song as a dictionary for :meth:`from_json`."""
         symbols = self.head.symbols
         return {
             "title": self.title,
@@ -153,10 +153,10 @@ class Song:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Song:
-        """Build a song from what :meth:`to_json` returned.
+        """Build a song from a dictionary of :meth:`to_json`.
 
-        Raises what :func:`fastrnn.training._run.folder.damaged` turns into a RunError for what is none, and for what no file
-        can be: a piece that could not be written, or is longer than what is read.
+        If it is invalid, longer than any piece that is read, or not writable as MIDI, raises one of the errors that
+        :func:`fastrnn.training._run.folder.damaged` turns into a RunError.
         """
         part = Part("melody", value["program"], notes=tuple(Note(*note) for note in value["notes"]))
         chords = tuple((_tick(tick), parse_chord(symbol)) for tick, symbol in value["chords"])
@@ -172,12 +172,12 @@ class Song:
 
 @lru_cache(4096)
 def parsed(symbol: str) -> Chord:
-    """Return the chord of a symbol, the same object each time: songs share them. Raises ChordError."""
+    """Parse a chord symbol, cached so that songs share the objects. Raises ChordError."""
     return parse_chord(symbol)
 
 
 def _check(song: Song) -> None:
-    """Raise TypeError or ValueError for a song that no file can be."""
+    """Raise TypeError or ValueError for a song that no MIDI file can hold."""
     onset, duration, pitch = song.notes
     _check_title(song.title)
     if not len(onset):
@@ -205,7 +205,7 @@ def _check_title(title: object) -> None:
 
 
 def _tick(value: object) -> int:
-    """A place in a song. Raises TypeError or ValueError for what is none, or behind the end of the longest piece."""
+    """Check a tick of a song. Raises TypeError or ValueError if it is not one, or beyond the end of the longest piece."""
     tick = checks.positive_int("a tick", value, 0)
     if tick > _LAST_TICK:
         raise ValueError(f"a song lasts {LONGEST:,} quarters at most, got the tick {checks.describe(tick)}")

@@ -1,4 +1,4 @@
-"""The part of :class:`fastrnn.trained_run.TrainedRun` for music: it plays and scores."""
+"""The part of :class:`fastrnn.trained_run.TrainedRun` for music: sampling and scoring."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LIKELY = Choice(top_p=TOP_P)
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
-    """Return the instrument that is named, or that of most songs with what they have of its range.
+    """Return the named instrument; without a name that of most songs, limited to their range.
 
-    Where the songs' program is none of INSTRUMENTS, or their notes are none of its range, their own range counts. Raises
-    ValueError for another name, and for an instrument that has none of the model's notes.
+    If the songs' program is not in INSTRUMENTS, or none of their notes is in its range, the songs' own range is used. Raises
+    ValueError for an unknown name, and for an instrument that can play none of the model's notes.
     """
     if name is None:
         low, high = range_of(player.songs.train)
@@ -47,19 +47,19 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
 
 
 def usual_tempo(player: Player) -> float:
-    """Return quarters a minute: what is usual in the songs, and that of one of them."""
+    """Return the (lower) median tempo of the songs, in quarters a minute."""
     return median_low(song.frame.tempos[0][1] for song in player.songs.train)
 
 
 def usual_swing(player: Player, form: Form) -> float:
-    """Return the swing of one of the songs; none where the beats of the form are no quarters."""
+    """Return the (lower) median swing of the songs; no swing if a beat of the form is not a quarter."""
     if any(beat_length(above, below) != TICKS for _, above, below in form.metres):
         return STRAIGHT
     return median_low(song.swing for song in player.songs.train)
 
 
 def song_to_play_over(player: Player, seed: int | None) -> tuple[Song, Form]:
-    """Return a song that was learned from, drawn with a seed, and its form."""
+    """Draw a song from the training set, and return it with its form."""
     songs = player.songs.train
     song = songs[np.random.default_rng(seed).integers(len(songs))]
     return song, Form.of(song.piece)
@@ -76,9 +76,9 @@ def play_over(
     to_the_end: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Solo, Form]:
-    """Return a solo in an instrument's range over a form, and the form up to where the solo ends.
+    """Return a solo in an instrument's range, and the form up to the solo's end.
 
-    Arguments and errors are those of :func:`fastrnn.music.generation.improvise`; tokens stand where the songs have them.
+    Arguments and errors are those of :func:`fastrnn.music.generation.improvise`, with the songs' places in a beat.
     ``progress`` is called with the number of bars that are done.
     """
     solo = generation.improvise(
@@ -100,7 +100,7 @@ def play_over(
 class JazzParts:
     """A model of music with its songs."""
 
-    stream = None  # a solo is a whole
+    stream = None  # a solo cannot be streamed
     choice = LIKELY
 
     def __init__(self, player: Player) -> None:
@@ -109,7 +109,7 @@ class JazzParts:
         self.songs = player.songs
 
     def score(self, item: Any) -> Score:
-        """Return how probable the model finds a song's part over its chords. Raises TypeError, ValueError."""
+        """Return the log probabilities of a song's tokens, given its chords. Raises TypeError, ValueError."""
         if not isinstance(item, Song):
             raise TypeError(f"a run of jazz scores a Song, or a list of them, got {describe(item)}")
         (batch,) = evaluation(lines([item], self.vocabulary), self.vocabulary, 1)
@@ -130,7 +130,7 @@ class JazzParts:
         seed: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> list[Piece]:
-        """Return solos over changes, or over the chords of songs that were learned from. Raises TypeError, ValueError."""
+        """Return solos over changes, or over the chords of training songs. Raises TypeError, ValueError."""
         who = instrument_for(self.player, instrument)
         form = self._form(changes, choruses, key, metre)
         seeds = [None if seed is None else seed + i for i in range(number)]
@@ -144,7 +144,7 @@ class JazzParts:
     def _form(
         self, changes: str | None, choruses: int | None, key: str | None, metre: tuple[int, int] | None
     ) -> Form | None:
-        """Return the form of changes, None where none are given. Raises ValueError for what goes with changes alone."""
+        """Return the form of changes; None without. Raises ValueError for other arguments if there are no changes."""
         if changes is None:
             for name, value in (("choruses", choruses), ("key", key), ("metre", metre)):
                 if value is not None:

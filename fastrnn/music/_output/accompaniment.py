@@ -1,4 +1,4 @@
-"""A rhythm section made by rule from the chords: comping, a walking bass, a ride cymbal; and the dynamics of a line."""
+"""A rhythm section made from the chords by rule (comping, a walking bass, a ride cymbal), and the dynamics of a line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .statistics import phrases
 PIANO, BASS = 0, 32  # General MIDI's programs, from 0: acoustic grand piano, acoustic bass
 BASS_LOW, BASS_HIGH = 28, 50  # E1 .. D3
 COMP_LOW, COMP_HIGH = 50, 71  # D3 .. B4
-_COLOURS = (3, 8, 9, 2, 1, 6, 5)  # which of a chord's further tones are voiced first
+_COLOURS = (3, 8, 9, 2, 1, 6, 5)  # further tones of a chord, in the order in which they are voiced
 _RIDE, _HI_HAT = 51, 44  # General MIDI's drums
 _EIGHTH = TICKS // 2
-Rhythm = tuple[tuple[int, int], ...]  # where chords are struck, and for how long, in eighths
-# By how many eighths they fill: two, three and four quarters.
+Rhythm = tuple[tuple[int, int], ...]  # (place, length) of each stroke, in eighths
+# By length in eighths: two, three and four quarters.
 _RHYTHMS: dict[int, tuple[Rhythm, ...]] = {
     4: (
         ((1, 1), (3, 1)),  # the second half of oom-pah
@@ -30,7 +30,7 @@ _RHYTHMS: dict[int, tuple[Rhythm, ...]] = {
         ((0, 1), (2, 1)),
     ),
     6: (
-        ((2, 1), (4, 1)),  # that of oom-pah-pah
+        ((2, 1), (4, 1)),  # the second and third beat of oom-pah-pah
         ((0, 3), (3, 2)),
         ((0, 1), (3, 2)),
         ((2, 2), (5, 1)),
@@ -47,7 +47,7 @@ _RHYTHMS: dict[int, tuple[Rhythm, ...]] = {
         ((1, 2), (5, 1)),
     ),
 }
-# The same of beats of three eighths, such as those of 6/8.
+# The same for beats of three eighths, such as those of 6/8.
 _IN_THREES: dict[int, tuple[Rhythm, ...]] = {
     3: (((0, 2),), ((2, 1),), ((0, 1), (2, 1))),
     6: (
@@ -61,9 +61,9 @@ _IN_THREES: dict[int, tuple[Rhythm, ...]] = {
 
 
 def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: bool = False, seed: int = 0) -> Piece:
-    """The piece with a rhythm section that plays its chords: parts ``"comping"``, ``"bass"``, ``"drums"`` after its own.
+    """Add a rhythm section that plays the chords: parts ``"comping"``, ``"bass"``, ``"drums"`` after the piece's own.
 
-    Where the piece has no chords, or says ``N.C.``, comping and bass are silent.
+    Comping and bass are silent while there is no chord or ``N.C.``.
     """
     rng = np.random.default_rng(seed)
     parts = list(piece.parts)
@@ -77,11 +77,11 @@ def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: b
 
 
 def shaped(part: Part, beats: NDArray[np.int64]) -> Part:
-    """The part with velocities by rule, as a horn player would shape a line: louder where it rises, and off the beat.
+    """Set velocities by rule, as a horn player would shape a line: louder for high notes and off the beat.
 
-    A note gains with its height over the mean of its phrase, what begins on none of the ``beats`` (those of the part's
-    piece, int64 ``[beats]``, see :meth:`fastrnn.music.piece.Piece.beats`) has an accent, the last note of a phrase is firm;
-    50..110 in all. Phrases are divided by rests of a quarter or longer.
+    Velocity grows with a note's height above the mean of its phrase. Notes on none of the ``beats`` (int64 ``[beats]``, see
+    :meth:`fastrnn.music.piece.Piece.beats`) and the last note of a phrase are accented. All velocities are in 50..110.
+    Rests of a quarter or longer divide phrases.
     """
     on_beat = frozenset(beats.tolist())
     notes: list[Note] = []
@@ -95,10 +95,10 @@ def shaped(part: Part, beats: NDArray[np.int64]) -> Part:
 
 
 def voicing(chord: Chord, before: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """Pitches for the left hand, lowest first: four at most, in close position, near the voicing ``before``.
+    """Choose pitches for the left hand, lowest first: four at most, in close position, near the voicing ``before``.
 
-    A chord with a seventh or a sixth is voiced by those, its third, and the colours that the symbol names or a ninth and the
-    fifth: its root is left to the bass. Empty for ``N.C.``.
+    A chord with a seventh or a sixth is voiced with that tone, its third, and the colours that the symbol names, or a ninth
+    and the fifth. Its root is left to the bass. Empty for ``N.C.``.
     """
     classes = sorted((chord.root + tone) % 12 for tone in _voiced_tones(chord))
     if not classes:
@@ -114,7 +114,7 @@ def voicing(chord: Chord, before: tuple[int, ...] = ()) -> tuple[int, ...]:
 
 
 def _voiced_tones(chord: Chord) -> list[int]:
-    """The tones of a voicing, in semitones above the root, the most telling first."""
+    """Return the tones of a voicing, in semitones above the root, most important first."""
     tones = chord.intervals
     third = next((t for t in (4, 3, 5, 2) if t in tones), None)
     seventh = next((t for t in (10, 11, 9) if t in tones), None)
@@ -127,7 +127,7 @@ def _voiced_tones(chord: Chord) -> list[int]:
 
 
 def _spans(piece: Piece) -> Iterator[tuple[int, int, Chord, Chord]]:
-    """Each chord with where it begins and ends, and the one that follows (the first again after the last)."""
+    """Yield each chord's start, end, the chord, and the next chord (after the last, the first)."""
     chords = piece.chords
     for i, (start, chord) in enumerate(chords):
         end = chords[i + 1][0] if i + 1 < len(chords) else piece.length
@@ -151,7 +151,7 @@ def _comping(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
 
 
 def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """Where chords are struck, in ticks, and for how many eighths; none reaches over the one that follows."""
+    """Yield the onset in ticks and the length in eighths of each stroke; none overlaps the next."""
     found: list[tuple[int, int]] = []
     for start, end, beats in _bars(piece):
         rhythms = _IN_THREES if beats[0][1] - beats[0][0] == 3 * _EIGHTH else _RHYTHMS
@@ -167,15 +167,15 @@ def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]
 
 
 def _size(left: int, rhythms: dict[int, tuple[Rhythm, ...]]) -> int:
-    """The longest that fits into so many eighths and leaves none, or enough for another; else the shortest."""
+    """Return the longest length that fits into ``left`` eighths and leaves room for another, or none; else the shortest."""
     fitting = [size for size in rhythms if size == left or left - size >= min(rhythms)]
     return max(fitting, default=min(rhythms))
 
 
 def _struck(piece: Piece, onset: int, on_beat: bool) -> tuple[Chord, int] | None:
-    """The chord to strike at ``onset`` and the tick at which it is over, at the latest; None before the first.
+    """Return the chord to strike at ``onset`` and the latest tick of its end; None before the first chord.
 
-    A stroke off the beat already has the chord of the next beat, if the one before it has sounded for a quarter.
+    A stroke off the beat anticipates a chord on the next beat, if the current chord has lasted for a quarter.
     """
     heard = int(piece.chord_at(onset))
     begun = piece.chords[heard][0] if heard >= 0 else -TICKS
@@ -189,7 +189,7 @@ def _struck(piece: Piece, onset: int, on_beat: bool) -> tuple[Chord, int] | None
 
 
 def _bars(piece: Piece) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """Each bar's beginning and end, and those of its beats."""
+    """Yield each bar's start and end, and those of its beats."""
     beats, bars = piece.beats(), piece.bars()
     inside = np.split(beats, np.searchsorted(beats, bars[1:]))
     for start, end, onsets in zip(bars.tolist(), piece.bar_ends().tolist(), map(np.ndarray.tolist, inside), strict=True):
@@ -197,7 +197,7 @@ def _bars(piece: Piece) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
 
 
 def _walking_bass(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
-    at = 38  # the pitch from which the line goes on
+    at = 38  # the pitch from which the line continues
     beats = piece.beats()
     for start, end, chord, following in _spans(piece):
         if not chord.pitch_classes:
@@ -211,7 +211,7 @@ def _walking_bass(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
 
 
 def _line(chord: Chord, count: int, at: int, goal: int, rng: np.random.Generator) -> list[int]:
-    """``count`` quarters over a chord: its bass note, tones of chord and scale by the way, a step from the goal at last."""
+    """Make a bass line of ``count`` pitches: the chord's bass, tones of chord and scale, and last a step from the goal."""
     line = [_near(chord.bass, at, rng)]
     tones, steps = chord.pitch_classes, scale(chord)
     while len(line) < count:
@@ -220,7 +220,7 @@ def _line(chord: Chord, count: int, at: int, goal: int, rng: np.random.Generator
             options = [p for p in (goal - 1, goal + 1, goal + 2, goal - 2) if _in_range(p) and p != here]
             line.append(min(options, key=lambda p: abs(p - here) + 3 * (p % 12 not in steps) * rng.random()))
             continue
-        toward = here + (goal - here) / (left + 1)  # beats 3, 5 .. want chord tones
+        toward = here + (goal - here) / (left + 1)  # beats 3, 5 .. get chord tones
         strong = len(line) % 2 == 0
         allowed = tones if strong else steps
         options = [p for p in range(here - 7, here + 8) if p % 12 in allowed and p != here and _in_range(p)]
@@ -230,7 +230,7 @@ def _line(chord: Chord, count: int, at: int, goal: int, rng: np.random.Generator
 
 
 def _near(pitch_class: int, at: int, rng: np.random.Generator) -> int:
-    """The pitch of that class nearest to ``at``, in the range of the bass; of two as near either."""
+    """Return the pitch of this class nearest to ``at`` in the bass's range; ties are broken at random."""
     pitches = [p for p in range(BASS_LOW, BASS_HIGH + 1) if p % 12 == pitch_class]
     return min(pitches, key=lambda p: abs(p - at) + rng.random())
 

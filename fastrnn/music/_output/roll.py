@@ -1,4 +1,4 @@
-"""Piano rolls as PNG: bars, beats, chord names, and the melody coloured by what each note is to its chord."""
+"""Piano rolls as PNG: bars, beats, chord names, and the melody coloured by the relation of each note to its chord."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..piece import Part, Piece
 from .roll_pages import MOST_BARS, Bar, Page, page_paths, pages
 
 CHORD_TONE, SCALE_TONE, OUTSIDE, NO_HARMONY = "#0b6e8f", "#7cc0d8", "#e07b39", "#4b5563"
-_OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in their order
-_EDGES = ("white", "#1f2937")  # of the melody, and of the left hand below it
+_OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in order
+_EDGES = ("white", "#1f2937")  # of the melody, and of the left hand
 _BLACK_KEYS = {1, 3, 6, 8, 10}
 _SIGNS = str.maketrans({"b": "♭", "#": "♯"})
 
@@ -34,16 +34,36 @@ def draw_roll(
     most_bars: int = MOST_BARS,
     chorus: int | None = None,
 ) -> list[Path]:
-    """Draw ``piece`` as a piano roll into a PNG file, in lines of ``bars_per_line`` bars like a lead sheet.
+    """Draw ``piece`` as a piano roll into PNG files, in lines of bars like a lead sheet.
 
-    Chords stand above; notes of the ``melody`` (a part's name or number; guessed if None) are coloured by what they are to
-    the chord: a tone of it, of the scale that fits, or neither. Where it is a piano's right hand, the left one is coloured
-    as well, with dark edges. Other parts are pale, behind it, drums are left out.
+    Chord names stand above each line. Notes of the melody have one of three colours: chord tone, scale tone, or neither. If
+    the melody is a piano's right hand, the left hand is coloured as well, with dark edges. Other parts are pale and behind
+    the melody; drums are left out.
 
-    A page has four lines at most, and its own file: the second one of ``solo.png`` is ``solo-2.png``. Returns the files.
-    :func:`fastrnn.music._output.roll_pages.pages` says how ``most_bars`` and the bars of a ``chorus`` divide the piece.
+    Parameters
+    ----------
+    path
+        The file of the first page. The second page of ``solo.png`` is ``solo-2.png``. A page has four lines at most.
+    melody
+        The part to colour, by name or number; None: a guess.
+    bars_per_line, most_bars, chorus
+        The division into pages, see :func:`fastrnn.music._output.roll_pages.pages`.
+    title
+        Text at the top of each page.
 
-    Raises ImportError without matplotlib, ValueError for a part that is not there or a count below 1, OSError.
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If the melody part does not exist, or a count is below 1.
+    OSError
+        If a file cannot be written.
     """
     found = pages(piece, bars_per_line=bars_per_line, chorus=chorus, most_bars=most_bars)
     sheet = _Sheet.of(piece, melody, found)
@@ -55,7 +75,7 @@ def draw_roll(
 
 def _picture(sheet: _Sheet, page: Page, title: str) -> bytes:
     """Draw one page as PNG."""
-    highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands fill a wide range, and edges take their share of each note
+    highest = 3.2 if len(sheet.voices) == 1 else 4.9  # two hands have a wide range, and edges take space from each note
     height = max(1.35, min(highest, 0.07 * (sheet.high - sheet.low + 1))) + 0.55
     figure = figure_class()(figsize=(13, height * len(page.lines) + 0.9), dpi=110, layout="constrained")
     all_axes = figure.subplots(len(page.lines), 1, squeeze=False)[:, 0]
@@ -69,17 +89,17 @@ def _picture(sheet: _Sheet, page: Page, title: str) -> bytes:
 
 
 def spelled(symbol: str) -> str:
-    """A chord symbol or a key as musicians set it: ``B♭∆7`` for ``Bbmaj7``, ``F♯ø7`` for ``F#m7b5``."""
+    """Convert a chord symbol or a key to musical signs: ``B♭∆7`` for ``Bbmaj7``, ``F♯ø7`` for ``F#m7b5``."""
     return symbol.replace("maj7", "∆7").replace("m7b5", "ø7").replace("dim7", "°7").translate(_SIGNS)
 
 
 def spelled_changes(text: str) -> str:
-    """A line of changes, its chords :func:`spelled`."""
+    """Convert the chords in a line of changes as :func:`spelled` does."""
     return re.sub(r"[^\s|:]+", lambda word: spelled(word[0]), text)
 
 
 def figure_class() -> Any:
-    """matplotlib's Figure, imported when it is first needed. Raises ImportError that says how to install it."""
+    """Import matplotlib's Figure. Raises ImportError, which says how to install it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -92,7 +112,7 @@ class _Sheet:
     """The data and settings that all pages share."""
 
     piece: Piece
-    voices: tuple[Part, ...]  # coloured: the melody, and below a right hand the left
+    voices: tuple[Part, ...]  # the coloured parts: the melody; if this is a right hand, also the left
     others: tuple[Part, ...]
     span: int  # the ticks of the longest line
     low: int
@@ -111,7 +131,7 @@ class _Sheet:
 
 
 def _draw_line(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
-    """One line of bars, with all that sounds in them."""
+    """Draw one line of bars with all notes in them."""
     start, end = bars[0][1], bars[-1][2]
     _rows(axes, sheet, start, end)
     _bars(axes, sheet, bars)
@@ -130,7 +150,7 @@ def _draw_line(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
 
 
 def _rows(axes: Any, sheet: _Sheet, left: int, right: int) -> None:
-    """Rows of black keys, lines of octaves and their names."""
+    """Draw the rows of black keys, and the lines and names of octaves."""
     for pitch in range(sheet.low, sheet.high + 1):
         if pitch % 12 in _BLACK_KEYS:
             axes.fill_between([left, right], pitch - 0.5, pitch + 0.5, color="#f3f4f6", linewidth=0, zorder=0)
@@ -141,7 +161,7 @@ def _rows(axes: Any, sheet: _Sheet, left: int, right: int) -> None:
 
 
 def _bars(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
-    """Lines of beats and bars, with the bars' numbers."""
+    """Draw the lines of beats and bars, and the bars' numbers."""
     height = [sheet.low - 0.5, sheet.high + 0.5]
     beats = sheet.piece.beats()
     for beat in beats[(bars[0][1] <= beats) & (beats < bars[-1][2])].tolist():
@@ -153,14 +173,14 @@ def _bars(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
 
 
 def _symbols(piece: Piece, left: int, right: int) -> list[tuple[int, str]]:
-    """The chords' names between two ticks, as musicians set them; what sounds on at the left is said again."""
+    """Return the chord names between two ticks; a chord that sounds on at the left is repeated."""
     at = int(piece.chord_at(left)) if piece.chords else -1
     found = [(max(tick, left), c.symbol) for i, (tick, c) in enumerate(piece.chords) if i == at or left <= tick < right]
     return [(tick, spelled(symbol)) for tick, symbol in found]
 
 
 def _colours(piece: Piece, part: Part) -> list[str]:
-    """The colour of each note of a melody."""
+    """Return the colour of each note of a melody."""
     scales = [scale(chord) for _, chord in piece.chords]
     colours = []
     for note, c in zip(part.notes, piece.chord_at([note.onset for note in part.notes]).tolist(), strict=True):

@@ -8,15 +8,15 @@ from pathlib import Path
 from ..._core import checks
 from ..piece import TICKS, Piece
 
-LINES = 4  # of a page: more are too small to read where a picture is fitted to a screen
+LINES = 4  # of a page: more are too small to read when the picture is fitted to a screen
 MOST_BARS = 256  # sixteen pages of four lines of four bars
 
-Bar = tuple[int, int, int]  # its number from 1, the ticks at which it begins and ends
+Bar = tuple[int, int, int]  # number from 1, first tick, end
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: its lines of bars, and what it shows, such as ``chorus 2 of 4``; empty if it shows all."""
+    """One page: its lines of bars, and its label ``shows``, such as ``chorus 2 of 4``; empty if it shows all."""
 
     lines: tuple[tuple[Bar, ...], ...]
     shows: str
@@ -25,12 +25,24 @@ class Page:
 def pages(
     piece: Piece, *, bars_per_line: int | None = None, chorus: int | None = None, most_bars: int = MOST_BARS
 ) -> tuple[Page, ...]:
-    """Divide the first ``most_bars`` bars of a piece into pages of at most four lines of ``bars_per_line`` bars.
+    """Divide a piece into pages of at most four lines of bars.
 
-    A line has four bars by default, or eight of two quarters or fewer. A page begins with a ``chorus`` of so many bars
-    (None: the whole piece is one) and holds as many whole ones as fit; a longer one is divided into pages of like length.
+    Parameters
+    ----------
+    piece
+        The piece.
+    bars_per_line
+        None: four, or eight if bars have two quarters or fewer.
+    chorus
+        The length of a chorus in bars; None: the whole piece. A page begins with a chorus and holds as many whole ones as
+        fit. A longer chorus is divided into pages of about equal length.
+    most_bars
+        The number of first bars to show.
 
-    Raises TypeError or ValueError for a count below 1.
+    Raises
+    ------
+    TypeError, ValueError
+        If a count is below 1 or not an integer.
     """
     bounds = zip(piece.bars().tolist(), piece.bar_ends().tolist(), strict=True)
     every = [(number, *bound) for number, bound in enumerate(bounds, 1)]
@@ -49,13 +61,13 @@ def pages(
 
 
 def page_paths(path: str | Path, number: int) -> list[Path]:
-    """The files of so many pages: ``solo.png``, ``solo-2.png``, ``solo-3.png`` ..."""
+    """Return the files of so many pages: ``solo.png``, ``solo-2.png``, ``solo-3.png`` ..."""
     first = Path(path)
     return [first, *(first.with_name(f"{first.stem}-{page}{first.suffix}") for page in range(2, number + 1))]
 
 
 def _starts(bars: int, chorus: int, line: int) -> list[int]:
-    """The bars, from 0, with which pages begin."""
+    """Return the first bar of each page, counted from 0."""
     most = LINES * line
     if chorus <= most:
         return list(range(0, bars, most // chorus * chorus))

@@ -1,4 +1,4 @@
-"""What a melody looks like in numbers, and how much of it was copied."""
+"""Statistics of melodies, and the longest run that one copies from others."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..chords import scale
 from ..piece import TICKS, Note, Part, Piece, bar_length
 
 Ints = NDArray[np.int64]
-Shape = tuple[tuple[int, int, int], ...]  # ticks from a beginning, duration, semitones from the first note
+Shape = tuple[tuple[int, int, int], ...]  # for each note: ticks from a start, duration, semitones from the first note
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """The figures of melodies; shares are in 0..1, and nan where there is nothing to count.
+class MelodyStatistics:
+    """Statistics of melodies; shares are in 0..1, and nan if there is nothing to count.
 
-    Strong beats are the first of a bar and, in bars of an even number of beats, the one in the middle. Shares of tones
-    leave out what sounds where no chord is known. ``durations`` are shares by the duration in ticks, most frequent first.
+    Strong beats are the first of a bar and, in bars of an even number of beats, the one in the middle. Shares of chord and
+    scale tones ignore notes without a known chord. ``durations`` maps durations in ticks to shares, most frequent first.
     """
 
     notes: int
@@ -33,23 +33,20 @@ class Figures:
     lowest: int
     highest: int
     durations: dict[int, float]
-    rests: float  # the share of time in which nothing sounds
+    rests: float  # the share of silent time
     off_beat: float  # the share of notes that do not begin on a beat
     steps: float  # the share of intervals of one or two semitones
-    # The mean length of a phrase in quarters; phrases are divided by a rest of a quarter or longer, nan if there is none.
+    # The mean length of a phrase in quarters. Rests of a quarter or longer divide phrases; nan if there is no such rest.
     phrase: float
-    repeated_bars: (
-        float  # the share of bars with notes that were heard before in the same piece, at the same pitch or another
-    )
-    repeated_phrases: float  # that of phrases of two notes or more, wherever in the bar they begin
+    repeated_bars: float  # the share of bars with notes that repeat an earlier one of the piece, at any pitch
+    repeated_phrases: float  # the same share of phrases of two notes or more, anywhere in the bar
 
     def lines(self, *, chords: bool = False) -> list[str]:
-        """The figures in words, a line each; without those of single lines if the melodies play ``chords``.
+        """Return one line of text per statistic; with ``chords`` without those that need a single line of notes.
 
-        The notes of a chord follow each other in no order, so they have no steps. Two hands seldom rest together, so they
-        have no phrases.
+        The notes of a chord have no order, so they have no steps. Two hands seldom rest together, so they have no phrases.
         """
-        longest = [f"{name(d)} {share:.0%}" for d, share in list(self.durations.items())[:4]]
+        longest = [f"{duration_name(d)} {share:.0%}" for d, share in list(self.durations.items())[:4]]
         phrase = "not divided by rests" if math.isnan(self.phrase) else f"{self.phrase:.1f} quarters on average"
         rows = {
             "notes": f"{self.notes:,} in {self.bars:,} bars",
@@ -66,15 +63,15 @@ class Figures:
             "repeated phrases": _percent(self.repeated_phrases),
         }
         left_out = ("steps", "phrases", "repeated phrases") if chords else ()
-        return [f"{what:<31}{value}" for what, value in rows.items() if what not in left_out]
+        return [f"{name:<31}{value}" for name, value in rows.items() if name not in left_out]
 
 
 def _percent(share: float, of: str = "") -> str:
-    """A share in words; a dash if there was nothing to count."""
+    """Format a share; a dash if there was nothing to count."""
     return "-" if math.isnan(share) else f"{share:.1%} {of}".rstrip()
 
 
-# The grid's whole notes are 48 ticks.
+# Names by duration in ticks; a whole note is 48.
 _BINARY = {
     96: "double whole", 72: "dotted whole", 48: "whole", 42: "double-dotted half", 36: "dotted half", 24: "half",
     21: "double-dotted quarter", 18: "dotted quarter", 12: "quarter", 9: "dotted eighth", 6: "eighth", 3: "sixteenth",
@@ -85,8 +82,8 @@ _TRIPLETS = {
 }  # fmt: skip
 
 
-def name(duration: int) -> str:
-    """A duration in ticks, in words: a note's name, two that are tied, or a number of quarters."""
+def duration_name(duration: int) -> str:
+    """Return a duration in ticks in words: a note's name, two tied notes, or a number of quarters."""
     known = _BINARY | _TRIPLETS
     if duration in known:
         return known[duration]
@@ -100,10 +97,10 @@ def name(duration: int) -> str:
     return f"{whole} {fraction} quarters" if part else f"{whole} quarters"
 
 
-def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
-    """The figures of one part (by its name or its number) of each of the pieces, taken together.
+def melody_statistics(pieces: Iterable[Piece], part: str | int = 0) -> MelodyStatistics:
+    """Compute the statistics of one part (by name or number) of all pieces together.
 
-    Raises ValueError where a piece has no such part, or no piece has a note in it.
+    Raises ValueError if a piece has no such part, or no piece has a note in it.
     """
     counts = _Counts()
     for piece in pieces:
@@ -112,7 +109,7 @@ def figures(pieces: Iterable[Piece], part: str | int = 0) -> Figures:
         raise ValueError("pieces must have notes in that part, got none")
     durations, how_many = np.unique(counts.durations, return_counts=True)
     order = np.argsort(-how_many, kind="stable")
-    return Figures(
+    return MelodyStatistics(
         notes=len(counts.pitches),
         bars=counts.bars,
         chord_tones=_share(counts.chord_tone),
@@ -142,20 +139,20 @@ def _share(flags: Sequence[bool | None]) -> float:
 
 
 class _Counts:
-    """What has been counted so far; lists have an entry a note, an interval, a bar or a phrase."""
+    """Counts of several pieces; lists have one entry per note, interval, bar or phrase."""
 
     def __init__(self) -> None:
         self.bars = 0
         self.time = self.sounding = 0
         self.pitches: list[int] = []
         self.durations: list[int] = []
-        self.chord_tone: list[bool | None] = []  # None: no chord is known
+        self.chord_tone: list[bool | None] = []  # None: no known chord
         self.scale_tone: list[bool | None] = []
         self.strong: list[bool] = []
         self.off_beat: list[bool] = []
         self.step: list[bool] = []
         self.phrases: list[int] = []  # their lengths in ticks
-        self.divided = False  # whether any piece has more than one
+        self.divided = False  # True if any piece has more than one phrase
         self.repeated_bar: list[bool] = []
         self.repeated_phrase: list[bool] = []
 
@@ -172,7 +169,7 @@ class _Counts:
         found = phrases(part)
         self.divided |= len(found) > 1
         self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in found]
-        # A single note is no phrase here: any other of its length would repeat it.
+        # Phrases of a single note are ignored, because any other of the same length would repeat it.
         self.repeated_phrase += _repeated(_shape(phrase, phrase[0].onset) for phrase in found if len(phrase) > 1)
         bar = np.searchsorted(bars, onset, side="right") - 1
         lengths = piece.bar_ends() - bars
@@ -188,22 +185,22 @@ class _Counts:
 
 
 def _shape(notes: Sequence[Note], start: int) -> Shape:
-    """Notes by their rhythm, from the tick ``start``, and by their intervals from the first of them."""
+    """Return the rhythm of notes from the tick ``start``, and their intervals from the first one."""
     return tuple((note.onset - start, note.duration, note.pitch - notes[0].pitch) for note in notes)
 
 
 def _repeated(shapes: Iterable[Shape]) -> list[bool]:
-    """Whether each of the shapes is one of those before it."""
-    seen: set[Shape] = set()
+    """Return for each shape a flag: True if it repeats an earlier one."""
+    earlier: set[Shape] = set()
     flags = []
     for shape in shapes:
-        flags.append(shape in seen)
-        seen.add(shape)
+        flags.append(shape in earlier)
+        earlier.add(shape)
     return flags
 
 
 def _sounding(onset: Ints, duration: Ints, length: int) -> NDArray[np.bool_]:
-    """Whether anything sounds at each tick, [length]."""
+    """Return a mask of the ticks at which a note sounds, [length]."""
     change = np.zeros(length + 1, np.int64)
     np.add.at(change, onset, 1)
     np.add.at(change, np.minimum(onset + duration, length), -1)
@@ -213,20 +210,20 @@ def _sounding(onset: Ints, duration: Ints, length: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The longest run of notes that a melody shares with one of others: where it lies in both, and how long it is."""
+    """The longest run of notes that a melody shares with one of several others."""
 
     notes: int
     bars: float  # from the first onset to the end of the last note
-    start: int  # the number of the first note in the melody
-    source: int  # the number of the other melody, -1 where nothing matches
-    source_start: int  # the number of the first note in it
+    start: int  # the index of the run's first note in the melody
+    source: int  # the index of the other melody, -1 if nothing matches
+    source_start: int  # the index of the run's first note in it
 
 
 def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True, metre: tuple[int, int] = (4, 4)) -> Match:
-    """The longest verbatim copy (by time) of a run of one of ``others`` in ``part``, counted in bars of ``metre``.
+    """Find the run of notes in ``part`` that is the longest (by time) verbatim copy from one of ``others``.
 
-    Two runs are the same where all notes have the same durations, the same distances from onset to onset, and the same
-    intervals (``transposed``) or pitches. Where they lie in the bar does not count.
+    Two runs are equal if their notes have the same durations, the same distances between onsets, and the same intervals
+    (``transposed``) or pitches. Their places in the bar may differ. The result counts bars of ``metre``.
     """
     best = Match(0, 0.0, 0, -1, 0)
     mine = _events(part, transposed)
@@ -234,14 +231,14 @@ def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True
         theirs = _events(other, transposed)
         if not len(part.notes) or not len(other.notes):
             continue
-        run = _runs(mine, theirs, part, other)  # [notes of part, notes of other]: notes of the run that ends there
+        run = _runs(mine, theirs, part, other)  # [notes of part, notes of other]: length of the run that ends there
         onset, duration, _, _ = part.arrays()
         ends = onset + duration
         i, j = np.nonzero(run)
         if not len(i):
             continue
         length = ends[i] - onset[i - run[i, j] + 1]
-        k = int(np.lexsort((run[i, j], length))[-1])  # of runs as long as one another that of most notes
+        k = int(np.lexsort((run[i, j], length))[-1])  # of equally long runs, the one with most notes
         bars = float(int(length[k]) / bar_length(*metre))
         if bars > best.bars:
             count = int(run[i[k], j[k]])
@@ -250,7 +247,7 @@ def longest_match(part: Part, others: Sequence[Part], *, transposed: bool = True
 
 
 def _events(part: Part, transposed: bool) -> Ints:
-    """Per note but the last: its duration, the way to the next onset, the interval or both pitches; [notes-1, 4]."""
+    """Return for each note but the last its duration, time to the next onset, interval or both pitches; [notes-1, 4]."""
     onset, duration, pitch, _ = part.arrays()
     interval = np.diff(pitch)
     pitches = (interval, interval) if transposed else (pitch[:-1], pitch[1:])
@@ -258,19 +255,19 @@ def _events(part: Part, transposed: bool) -> Ints:
 
 
 def _runs(mine: Ints, theirs: Ints, part: Part, other: Part) -> Ints:
-    """The number of notes of the longest common run that ends at each pair of notes; 0 where the last durations differ."""
+    """Return the number of notes of the longest common run that ends at each pair; 0 if the last durations differ."""
     same_move = (mine[:, None] == theirs[None]).all(-1)  # [notes-1, notes-1]
     last_a, last_b = part.arrays(), other.arrays()
     moves = np.zeros((len(last_a[0]), len(last_b[0])), np.int64)
     for i in range(len(mine)):
         moves[i + 1, 1:] = np.where(same_move[i], moves[i, :-1] + 1, 0)
     same_last = last_a[1][:, None] == last_b[1][None]
-    # A single note is no run: any other of its length would match it.
+    # A single note is not a run, because any other of the same length would match it.
     return np.where(same_last & (moves > 0), moves + 1, 0)
 
 
 def phrases(part: Part, rest: int = TICKS) -> list[tuple[Note, ...]]:
-    """The part's notes, divided where it is silent for ``rest`` ticks or longer."""
+    """Divide the part's notes into phrases at silences of ``rest`` ticks or more."""
     found: list[list[Note]] = []
     end = 0
     for note in part.notes:

@@ -1,4 +1,4 @@
-"""Pieces as sound: plain additive synthesis into WAV files, or a sound font where FluidSynth is installed."""
+"""Pieces as sound in WAV files: additive synthesis, or a sound font if FluidSynth is installed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Samples = NDArray[np.float32]
 RATE = 44100
 PEAK = 10 ** (-1 / 20)  # -1 dB full scale
 TAIL = 0.6  # seconds after the last note
-LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of it as a file
+LONGEST = 1200.0  # seconds: twenty minutes are 420 MB in memory, and half of that in a file
 
 
 class SoundFontError(ValueError):
-    """A file that is no sound font, or one in which nothing sounds; the message names it."""
+    """A file that is not a sound font, or a sound font in which no note sounds; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timbre:
-    """A sound: amplitudes of its partials (the first is the fundamental) and how they come and go, in seconds.
+    """A sound: the amplitudes of its partials (the first is the fundamental) and its envelope, times in seconds.
 
     The envelope rises for ``attack``, falls to ``sustain`` with the time constant ``decay``, and ends within ``release``.
-    ``damping``: how much faster the upper partials die, as a factor on each one's rate of decay. ``vibrato`` in cents.
+    ``damping`` makes upper partials decay faster; it is a factor on each one's rate of decay. ``vibrato`` is in cents.
     """
 
     partials: tuple[float, ...]
@@ -62,7 +62,7 @@ _FAMILIES = (PIANO, ELECTRIC_PIANO, PAD, GUITAR, PLUCKED_BASS, PAD, PAD, BRASS, 
 
 
 def timbre(program: int) -> Timbre:
-    """The timbre that stands for a General MIDI program 0..127."""
+    """Return the timbre for a General MIDI program 0..127."""
     if program in (4, 5):
         return ELECTRIC_PIANO
     family = program // 8
@@ -72,11 +72,29 @@ def timbre(program: int) -> Timbre:
 def write_wav(
     path: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE, sound_font: str | Path | None = None
 ) -> None:
-    """Write ``piece`` as a WAV file, 16 bits, stereo, atomically; the loudest sample at -1 dB full scale.
+    """Write ``piece`` as a stereo WAV file of 16 bits, atomically, with its peak at -1 dB full scale.
 
-    ``swing`` as in :func:`fastrnn.music.midi_writing.write_midi`. With ``sound_font``, the path of an SF2 file, FluidSynth
-    plays it. Raises ValueError for swing or rate out of range and for a piece longer than twenty minutes, SoundFontError,
-    ImportError where FluidSynth is missing, OSError.
+    Parameters
+    ----------
+    path, piece
+        The file and the piece.
+    swing
+        As in :func:`fastrnn.music.midi_writing.write_midi`.
+    rate
+        Samples per second.
+    sound_font
+        The path of an SF2 file for FluidSynth; None: additive synthesis.
+
+    Raises
+    ------
+    ValueError
+        If swing or rate is out of range, or the piece is longer than twenty minutes.
+    SoundFontError
+        If the file is not a sound font, or no note sounds in it.
+    ImportError
+        If FluidSynth is needed and missing.
+    OSError
+        If a file cannot be read or written.
     """
     if sound_font is None:
         samples = render(piece, swing=swing, rate=rate)
@@ -86,7 +104,7 @@ def write_wav(
 
 
 def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
-    """A WAV file of samples ``[n, channels]`` in -1..1, 16 bits."""
+    """Return the bytes of a WAV file of samples ``[n, channels]`` in -1..1, 16 bits."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(samples.shape[1])
@@ -97,7 +115,7 @@ def wav_bytes(samples: Samples, rate: int = RATE) -> bytes:
 
 
 def render(piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
-    """The sound of ``piece``, float32 ``[samples, 2]``, its peak at -1 dB full scale (zeros where no note sounds).
+    """Synthesise ``piece`` as float32 ``[samples, 2]``, with its peak at -1 dB full scale; zeros if it has no notes.
 
     Raises ValueError for swing or rate out of range, and for a piece longer than twenty minutes.
     """
@@ -109,12 +127,12 @@ def render(piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Sam
 
 
 def length_of(piece: Piece) -> float:
-    """How long the sound of ``piece`` is, in seconds."""
+    """Return the length of the sound of ``piece`` in seconds."""
     return float(_seconds(piece, np.array([piece.length * (RESOLUTION // TICKS)]))[0]) + TAIL
 
 
 def _checked_length(piece: Piece, rate: int) -> float:
-    """The length in seconds. Raises ValueError for a rate or a piece that is not to be rendered."""
+    """Return the length in seconds. Raises ValueError if the rate is too low or the piece too long."""
     checks.positive_int("rate", rate, 8000)
     seconds = length_of(piece)
     if seconds > LONGEST:
@@ -123,8 +141,8 @@ def _checked_length(piece: Piece, rate: int) -> float:
 
 
 def check_sound_font(path: str | Path) -> None:
-    """Raise SoundFontError for what does not begin as an SF2 file does, or is no file; OSError where it cannot be read."""
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+    """Raise SoundFontError for an irregular file or one without an SF2 header; OSError if it cannot be read."""
+    if Path(path).exists() and not Path(path).is_file():  # reading a pipe may block
         raise SoundFontError(f"{path} is no sound font: it is not a regular file")
     with Path(path).open("rb") as file:
         head = file.read(12)
@@ -133,7 +151,7 @@ def check_sound_font(path: str | Path) -> None:
 
 
 def fluidsynth_libraries() -> tuple[Any, Any]:
-    """The modules fluidsynth and pretty_midi, imported when they are first needed. Raises ImportError."""
+    """Import fluidsynth and pretty_midi. Raises ImportError."""
     try:
         import fluidsynth
         import pretty_midi
@@ -145,7 +163,7 @@ def fluidsynth_libraries() -> tuple[Any, Any]:
 
 
 def render_with(sound_font: str | Path, piece: Piece, *, swing: float | None = None, rate: int = RATE) -> Samples:
-    """As :func:`render`, played by FluidSynth with a sound font, the same on both sides.
+    """Render as :func:`render` does, but by FluidSynth with a sound font, and with two equal channels.
 
     Raises ImportError without FluidSynth, OSError without the file, and SoundFontError.
     """
@@ -174,7 +192,7 @@ def _normalised(mix: Samples) -> Samples:
 
 
 def _seconds(piece: Piece, file_ticks: NDArray[np.int64]) -> Floats:
-    """When ticks of a file (RESOLUTION a quarter) come, in seconds, by the piece's tempos."""
+    """Convert ticks of a file (RESOLUTION a quarter) to seconds, by the piece's tempos."""
     starts = np.array([tick for tick, _ in piece.tempos]) * (RESOLUTION // TICKS)
     pace = 60 / (RESOLUTION * np.array([bpm for _, bpm in piece.tempos]))
     at_start = np.concatenate([[0.0], np.cumsum(np.diff(starts) * pace[:-1])])
@@ -192,7 +210,7 @@ def _add(mix: Samples, part: Part, piece: Piece, swing: float, rate: int) -> Non
     sound = timbre(part.program)
     pan = 0.2 if part.is_drum else sound.pan
     sides = np.sqrt([0.5 * (1 - pan), 0.5 * (1 + pan)])
-    waves: dict[int, Floats] = {}  # the sound of a pitch at the longest yet, without its envelope
+    waves: dict[int, Floats] = {}  # by pitch: the longest sound so far, without its envelope
     for start, end, p, v in zip(starts.tolist(), ends.tolist(), pitch.tolist(), velocity.tolist(), strict=True):
         note = _hit(p, rate) if part.is_drum else _note(sound, p, max(1, end - start), rate, waves)
         note = note[: len(mix) - start]
@@ -200,7 +218,7 @@ def _add(mix: Samples, part: Part, piece: Piece, swing: float, rate: int) -> Non
 
 
 def _note(sound: Timbre, pitch: int, held: int, rate: int, waves: dict[int, Floats]) -> Floats:
-    """A note that is held for ``held`` samples, with its release [held + release]."""
+    """Synthesise a note that is held for ``held`` samples, with its release [held + release]."""
     release = max(1, int(sound.release * rate))
     count = held + release
     if pitch not in waves or len(waves[pitch]) < count:
@@ -213,7 +231,7 @@ def _note(sound: Timbre, pitch: int, held: int, rate: int, waves: dict[int, Floa
 
 
 def _wave(sound: Timbre, pitch: int, count: int, rate: int) -> Floats:
-    """The sum of a sound's partials [count]: a polynomial in exp(i phase), so that only one sine and cosine are taken."""
+    """Sum a sound's partials [count] as a polynomial in exp(i phase), which needs only one sine and cosine."""
     frequency = 440 * 2 ** ((pitch - 69) / 12)
     t = np.arange(count) / rate
     phase = 2 * np.pi * frequency * t
@@ -222,18 +240,18 @@ def _wave(sound: Timbre, pitch: int, count: int, rate: int) -> Floats:
         phase += depth * frequency / 5.2 * np.clip((t - 0.2) / 0.3, 0, 1) * np.sin(2 * np.pi * 5.2 * t)
     turn = np.exp(1j * phase)
     fade = np.exp(-t * sound.damping / sound.decay) if sound.damping else 1.0
-    highest = max(1, int(0.45 * rate / frequency))  # no partial beyond what the rate can hold
+    highest = max(1, int(0.45 * rate / frequency))  # higher partials would alias
     step = turn * fade
     total: Any = np.zeros(count, complex)
     for amplitude in reversed(sound.partials[:highest]):
         total = (total + amplitude) * step
-    # The fundamental decays as the envelope says: one factor of the fade too many was taken.
+    # The envelope already has the fundamental's decay, so one factor of the fade is removed.
     result: Floats = (total / fade).imag / sum(sound.partials[:highest])
     return result
 
 
 def _hit(pitch: int, rate: int) -> Floats:
-    """A cymbal or a drum: a burst of noise that dies away, bright for cymbals (General MIDI's 42 and above)."""
+    """Synthesise a drum or a cymbal: a decaying burst of noise, bright for cymbals (General MIDI's 42 and above)."""
     noise = np.random.default_rng(pitch).standard_normal(int(0.25 * rate))
     bright = pitch >= 42
     if bright:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class ChordError(ValueError):
-    """A chord symbol or a line of changes that does not parse; the message shows where, with a caret below the place."""
+    """A chord symbol or a line of changes that does not parse; a caret in the message marks the place."""
 
     def __init__(self, fault: str, text: str, position: int) -> None:
-        """``position`` is the index of the offending character in ``text``; its line, or what is near, is shown."""
+        """Build the message from the fault and the line (or part of it) with the character ``text[position]``."""
         start = text.rfind("\n", 0, position) + 1
         line = text[start:].split("\n", 1)[0]
         first = max(0, min(position - start - _SHOWN_BEFORE, len(line) - _SHOWN))
@@ -18,7 +18,7 @@ class ChordError(ValueError):
         self.fault, self.text, self.position = fault, text, position
 
 
-_SHOWN, _SHOWN_BEFORE = 100, 60  # of a long line: the characters that are shown, and those of them before the place
+_SHOWN, _SHOWN_BEFORE = 100, 60  # the characters shown of a long line, and how many of them precede the place
 
 
 def _visible(character: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-PLUS, MINUS = "+", "\u2010\u2011\u2012\u2013\u2212-"  # the hyphen last: between two characters it is a range
+PLUS, MINUS = "+", "\u2010\u2011\u2012\u2013\u2212-"  # the hyphen is last, because elsewhere it makes a range
 SIGN = f"[b♭#♯{PLUS}{MINUS}]"
 NUMBER = "13|11|9|7|6|5|4|2"
 ASCII = str.maketrans({"♯": "#", "♭": "b", "+": "#", **dict.fromkeys(MINUS, "b")})
 DELTAS = "∆Δ△^"
-# In the order in which they are tried: "maj" before "m", "-9" as flat nine before "-" as minor.
+# The order is that of matching: "maj" comes before "m", and "-9" (flat nine) before "-" (minor).
 PARTS = [
     (kind, re.compile(pattern))
     for kind, pattern in [
@@ -31,4 +31,4 @@ PARTS = [
 OF_KIND = dict(PARTS)
 DEGREES = {"2": 2, "3": 4, "4": 5, "6": 9, "9": 2, "11": 5, "13": 9}  # semitones above the root
 ALTERED = {"#4": 6, "b5": 6, "#5": 8, "b6": 8, "b9": 1, "#9": 3, "#11": 6, "b13": 8}
-STACKS = {"9": {2}, "11": {2, 5}, "13": {2, 9}}  # what sounds above the seventh
+STACKS = {"9": {2}, "11": {2, 5}, "13": {2, 9}}  # the tones above the seventh

@@ -1,12 +1,12 @@
-"""The part of a chord symbol after its root: every character of it is understood, or the symbol is refused.
+"""The part of a chord symbol after its root: every character must be understood, or the symbol is refused.
 
-A symbol is a row of parts. ``PARTS`` says what a part looks like; the method of its name says what it means after those
-before it, and returns None where it means nothing there.
+A symbol is a sequence of parts. ``PARTS`` has a pattern for each kind of part, and the method of that name interprets it
+after the parts before it. The method returns None if the part has no meaning there.
 
-Numbers are read in two places. The first one outside of parentheses and before any slash is the chord's number: ``9`` stacks
-a seventh and a ninth. Any other is one more tone: ``C/9`` and ``C(9)`` have no seventh. A sign before a number alters it. A
-sign after one does so too, if no number follows that it could alter. The chord's number has its own rules: ``7+`` has an
-augmented fifth; ``9+`` and ``13+`` are refused, because charts use them for an augmented fifth and for another chord.
+Numbers have two meanings. The first one outside parentheses and before any slash is the chord's number: ``9`` stacks a
+seventh and a ninth. Any other number adds one tone: ``C/9`` and ``C(9)`` have no seventh. A sign before a number alters it.
+A sign after a number alters it too, unless another number follows that it could alter. The chord's number has its own rules:
+``7+`` has an augmented fifth; ``9+`` and ``13+`` are refused, because charts use each of them for two chords.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SUSPENDED = {"": 5, "4": 5, "2": 2, "#4": 6, "b2": 1}
 
 
 def read_quality(text: str, start: int, root: re.Match[str], end: int, bass: re.Pattern[str]) -> tuple[set[int], int]:
-    """Read the symbol ``text[start:end]`` from behind its ``root`` up to a slash before a note (``bass``), or to the end.
+    """Read the symbol ``text[start:end]`` from the end of its ``root`` to a slash and a note (``bass``), or to the end.
 
     Returns the chord's tones in semitones above the root, and the place of that slash or ``end``. Raises ChordError.
     """
@@ -35,37 +35,37 @@ def read_quality(text: str, start: int, root: re.Match[str], end: int, bass: re.
 
 
 class _Reader(Tones):
-    """Takes a symbol part by part."""
+    """A parser that takes a symbol part by part."""
 
     def __init__(self, text: str, start: int, end: int) -> None:
         super().__init__()
         self.text, self.start, self.end = text, start, end
-        self.before = ""  # the kind of the part before, punctuation too
-        self.opened: int | None = None  # the place of a parenthesis that is not closed yet
-        self.plus_at = -1  # where a plus stands
+        self.before = ""  # the kind of the previous part, or its character if it is punctuation
+        self.opened: int | None = None  # the place of an open parenthesis
+        self.plus_at = -1  # the place of a plus
         self.last_number = 0
 
     def part(self, position: int) -> int:
-        """Take the part at ``position``; returns where the next one begins."""
+        """Take the part at ``position``, and return the start of the next one."""
         for kind, pattern in PARTS:
             match = pattern.match(self.text, position, self.end)
             following = getattr(self, kind)(match) if match else None
             if following is not None:
                 self.before = kind if kind != "punctuation" else self.text[position]
                 if kind != "punctuation":
-                    self.seen.add(kind)
+                    self.kinds.add(kind)
                 return int(following)
         if self.before == "/":
             self.fail_at_bass(position)
         self.fail(position)
 
     def finish(self, position: int) -> None:
-        """Settle what only the whole symbol tells."""
+        """Apply the rules that need the whole symbol."""
         if self.opened is not None:
             raise ChordError("this parenthesis is not closed", self.text, self.opened)
         if self.before == "/":
             self.fail_at_bass(position)
-        if self.major_at >= 0 and self.seen & {"diminished", "augmented"}:
+        if self.major_at >= 0 and self.kinds & {"diminished", "augmented"}:
             raise ChordError("expected a number after this, such as maj7", self.text, self.major_at)
         if self.major_at >= 0 and self.third == 3 and self.seventh is None:
             self.seventh = 11  # Cm(maj)
@@ -84,7 +84,7 @@ class _Reader(Tones):
     def fail_at_degree(self, match: re.Match[str]) -> NoReturn:
         raise ChordError(f"no chord has {match[0]}", self.text, match.start())
 
-    # Parts: each method takes a match and returns where the next part begins, or None.
+    # Parts: each method takes a match and returns the start of the next part, or None.
 
     def punctuation(self, match: re.Match[str]) -> int | None:
         sign, waits = match[0], self.before in ("(", ",", "/")
@@ -106,7 +106,7 @@ class _Reader(Tones):
         return self.first(match, 3, 6)
 
     def first(self, match: re.Match[str], third: int, *fifths: int) -> int | None:
-        """A quality that stands right after the root, or means nothing."""
+        """Set a quality, which must stand right after the root."""
         if self.before:
             return None
         self.third = third
@@ -115,19 +115,19 @@ class _Reader(Tones):
 
     def major(self, match: re.Match[str]) -> int | None:
         delta = match[0] in DELTAS
-        if self.seen & {"major", "half", "altered", "dominant"}:
+        if self.kinds & {"major", "half", "altered", "dominant"}:
             return None
         number = OF_KIND["number"].match(self.text, match.end(), self.end)
         seventh = delta or (number and number[0] in ("7", *STACKS))
-        if not seventh and self.seen - {"minor", "diminished", "augmented"}:
-            return None  # there is nothing that it could make major
+        if not seventh and self.kinds - {"minor", "diminished", "augmented"}:
+            return None  # nothing here can be major
         if self.number_given:  # Cm6(maj7), Cm9(maj7)
             if self.seventh_named or not seventh:
                 return None
             self.seventh = None
         self.kind_of_seventh = 11
         self.major_at = match.start()
-        if delta:  # it means the seventh by itself
+        if delta:  # without a number it means the seventh
             self.seventh, self.major_at = 11, -1
         return match.end()
 
@@ -135,7 +135,7 @@ class _Reader(Tones):
         return None if self.before else match.end()
 
     def augmented(self, match: re.Match[str]) -> int | None:
-        if self.seen & {"augmented", "half", "diminished", "alteration", "omit", "altered"}:
+        if self.kinds & {"augmented", "half", "diminished", "alteration", "omit", "altered"}:
             return None
         if match[0] == PLUS:
             after_number = self.before == "number" and self.number_given in ("7", *STACKS)
@@ -160,7 +160,7 @@ class _Reader(Tones):
         raise ChordError(f"the plus in {whole} is read in two ways: write {readings}", self.text, match.start())
 
     def altered(self, match: re.Match[str]) -> int | None:
-        if self.seen - {"number"} or self.number_given not in ("", "7") or self.seventh not in (None, 10):
+        if self.kinds - {"number"} or self.number_given not in ("", "7") or self.seventh not in (None, 10):
             return None
         self.seventh, self.seventh_named, self.fifth_sounds = 10, True, False
         self.added |= {1, 3, 6, 8}
@@ -169,7 +169,7 @@ class _Reader(Tones):
     def sus(self, match: re.Match[str]) -> int | None:
         interval = _SUSPENDED[(match[1] or "").translate(ASCII)]
         if (
-            self.seen & {"half", "diminished", "altered", "omit"}
+            self.kinds & {"half", "diminished", "altered", "omit"}
             or self.number_given in ("5", "4", "2")
             or interval in self.added
         ):
@@ -198,7 +198,7 @@ class _Reader(Tones):
         name, degree = match[1].translate(ASCII) + match[2], match[2]
         alone = not self.number_given and self.opened is None and self.before != "/"
         if alone and degree != "5" and (match[1] == PLUS or (match[1] in MINUS and not self.before)):
-            return None  # there is no number yet that this could alter: the sign is the quality, as in C-9 and C+9
+            return None  # without a number to alter the sign is the quality, as in C-9 and C+9
         if name not in ALTERED:
             self.fail_at_degree(match)
         return None if degree == self.number_given else self.alter(name, match.end())
@@ -218,10 +218,10 @@ class _Reader(Tones):
         self.last_number = int(digits)
         return following
 
-    # What a number means.
+    # Numbers.
 
     def may_follow(self, digits: str, position: int) -> bool:
-        """Whether a number may come right behind another part, as in C69, C7913, C7M5+ and Csus24."""
+        """Return True if a number may directly follow the previous part, as in C69, C7913, C7M5+ and Csus24."""
         if self.before == "number":
             if digits == "5":
                 return self.number_given == "7" and bool(re.fullmatch(SIGN, self.text[position : self.end]))
@@ -229,7 +229,7 @@ class _Reader(Tones):
         return self.before == "sus" and digits in ("2", "4")
 
     def sign_after(self, digits: str, position: int, main: bool, joined: bool) -> str:
-        """Return what belongs to the number before it: a sign, or the M of 7M; empty if nothing does."""
+        """Return the sign after a number, or the M of 7M; empty if nothing after it belongs to the number."""
         sign, prefix = self.text[position : self.end][:1], OF_KIND["alteration"].match(self.text, position, self.end)
         major = OF_KIND["major"].match(self.text, position, self.end)
         if major and (digits == "7" or (main and digits in STACKS)):
@@ -248,7 +248,7 @@ class _Reader(Tones):
         return sign
 
     def signed(self, digits: str, sign: str, following: int, main: bool) -> int | None:
-        """A number with what belongs to it."""
+        """Take a number with the sign or the M after it."""
         if digits == "7" or sign.translate(ASCII) not in ("#", "b"):
             majored = self.major_seventh(following)
             return majored if digits == "7" or majored is None else self.chords_number(digits, following, True)
@@ -256,7 +256,7 @@ class _Reader(Tones):
         if main and digits not in ("5", *STACKS):
             self.fail(following - 1)
         if digits == "5":
-            self.seen.add("alteration")
+            self.kinds.add("alteration")
         elif main and self.chords_number(digits, following, False) is None:
             return None
         return self.alter(name, following)

@@ -1,4 +1,4 @@
-"""The tones of a chord while its symbol is read, and what the numbers in the symbol mean for them."""
+"""The tones of a chord while its symbol is read, and the effect of numbers on them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from .chord_parts import ALTERED, DEGREES, STACKS
 class Tones:
     """The tones that the parts of a symbol have named so far.
 
-    The methods take what a number says; they return ``following``, the place behind it, or None where it means nothing.
+    Each method that takes a number returns ``following``, the place after it, or None if the number has no meaning there.
     """
 
     def __init__(self) -> None:
-        self.seen: set[str] = set()  # kinds of parts
+        self.kinds: set[str] = set()  # of the parts so far
         self.third, self.third_sounds = 4, True
         self.fifths: set[int] = set()  # empty: a perfect one
         self.fifth_sounds = True
         self.seventh: int | None = None
-        self.seventh_named = False  # by a 7 of its own, not by a 9 or by the kind of chord
-        self.kind_of_seventh = 10  # which one a number adds
+        self.seventh_named = False  # True after an explicit 7, not after a 9 or a kind of chord
+        self.kind_of_seventh = 10  # the seventh that a number adds
         self.number_given = ""  # the chord's number
-        self.stack: set[int] = set()  # what the chord's number implies
-        self.added: set[int] = set()  # what is named
-        self.major_at = -1  # where a "maj" stands that no number has followed yet
+        self.stack: set[int] = set()  # tones that the chord's number implies
+        self.added: set[int] = set()  # tones that are named
+        self.major_at = -1  # the place of a "maj" that still lacks its number
 
     def intervals(self) -> set[int]:
-        """The tones in semitones above the root."""
+        """Return the tones in semitones above the root."""
         found = {0} | self.stack | self.added
         if self.third_sounds and not (5 in self.stack and self.third == 4 and self.seventh == 10):  # C11
             found.add(self.third)
@@ -36,24 +36,24 @@ class Tones:
         return found
 
     def major_seventh(self, following: int) -> int | None:
-        """Read 7M, 7maj, and 7+ where a tone can be added."""
-        if self.seventh_named or self.seen & {"major", "half", "dominant", "altered"}:
+        """Read 7M, 7maj, or a 7+ that adds a tone."""
+        if self.seventh_named or self.kinds & {"major", "half", "dominant", "altered"}:
             return None
-        self.seen.add("major")
+        self.kinds.add("major")
         self.seventh, self.seventh_named = 11, True
         self.number_given = self.number_given or "7"
         return following
 
     def chords_number(self, digits: str, following: int, own: bool) -> int | None:
-        """The chord's number, or (``own``) the number of a maj."""
-        odd = self.seen & {"alteration", "add", "omit", "altered"}
+        """Take the chord's number; ``own``: the number that follows a maj."""
+        odd = self.kinds & {"alteration", "add", "omit", "altered"}
         if (odd and digits != "7" and not own) or (own and digits in ("5", "4")):
             return None
         self.major_at = -1
         if digits == "5":
-            if self.seen - {"diminished", "augmented"}:
+            if self.kinds - {"diminished", "augmented"}:
                 return None
-            self.third_sounds = bool(self.seen)  # Cdim5 says which fifth it has
+            self.third_sounds = bool(self.kinds)  # Cdim5 says which fifth it has
         elif digits in ("7", *STACKS):
             self.seventh = self.kind_of_seventh if self.seventh is None else self.seventh
             self.seventh_named = digits == "7" or own
@@ -64,7 +64,7 @@ class Tones:
         return following
 
     def tone(self, digits: str, following: int) -> int | None:
-        """A number that adds one tone; a four suspends a major third."""
+        """Take a number that adds one tone; a four suspends a major third."""
         if digits == "7":
             if self.seventh is not None:
                 return None
@@ -77,7 +77,7 @@ class Tones:
         return self.name_tone(DEGREES[digits], following)
 
     def alter(self, name: str, following: int) -> int | None:
-        """Raise or lower a degree."""
+        """Add an altered degree."""
         interval, degree = ALTERED[name], name[1:]
         if degree != "5":
             if degree == "11" == self.number_given:  # C11+ and C11# are C7(#11)
@@ -86,7 +86,7 @@ class Tones:
                 self.stack.discard(DEGREES[degree])
             return self.name_tone(interval, following)
         against = {"#5": {"diminished", "half"}, "b5": {"augmented"}}[name]
-        if self.seen & against or not self.fifth_sounds or self.number_given == "5" or interval in self.fifths:
+        if self.kinds & against or not self.fifth_sounds or self.number_given == "5" or interval in self.fifths:
             return None
         self.fifths.add(interval)
         return following

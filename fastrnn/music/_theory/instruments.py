@@ -1,4 +1,4 @@
-"""Instruments: their programs in General MIDI, and the pitches that they sound."""
+"""Instruments: their General MIDI programs and their ranges."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..._core import checks
 
 KEYBOARDS = range(8)  # programs: pianos, harpsichord, clavinet
 
-CHORDAL = ("piano", "vibraphone", "guitar")  # of INSTRUMENTS: those that play several notes at once
+CHORDAL = ("piano", "vibraphone", "guitar")  # names in INSTRUMENTS that play several notes at once
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """``program`` 0..127 from 0, and its sounding range ``low..high``."""
+    """A General MIDI program 0..127 and its sounding range ``low..high``."""
 
     program: int
     low: int
@@ -38,5 +38,5 @@ INSTRUMENTS = {
 
 
 def instrument(name: str) -> Instrument:
-    """The instrument of that name. Raises ValueError, which lists the names."""
+    """Return the instrument of this name. Raises ValueError, which lists the names."""
     return INSTRUMENTS[checks.choice("name", name, tuple(INSTRUMENTS))]

@@ -1,15 +1,16 @@
-r"""Pitches as steps from the last one and as degrees of the chord: what makes a line the same line in another key.
+r"""Layers that express pitches as intervals from the last pitch and as degrees of the chord.
 
-A melody moved up by a tone is the same melody, and a model over pitches has to learn that twelve times over. These two
-layers say it to begin with: :class:`Relation` tells where the line stands in its chord, and :class:`PitchLogits` lets the
-model speak of intervals and of degrees. With p_1 and p_2 the last two pitches, r the chord's root, c its pitch classes:
+A transposed melody is the same melody, but a model over pitches has to learn it in each key. These two layers build that in:
+:class:`Relation` describes the last pitches relative to the chord, and :class:`PitchLogits` lets the model score intervals
+and degrees. With p_1 the last pitch, p_2 the one before, r the chord's root and c its pitch classes:
 
 .. code-block:: text
 
     relation = c_{r+k} for k = 0..11;  onehot((p_1 - r) mod 12);  onehot(p_1 - p_2, cut to -12..12);  (p_1 - low) / P
     logit(p) = a_p + s_{p - p_1} + d_{(p - r) mod 12}            for a pitch p; logit(w) = a_w for another token w
 
-Where there is no last pitch or no chord, its terms are zero. Letters as in :mod:`fastrnn.music.jazz_model`; ``P`` pitches.
+Terms of a missing pitch or chord are zero. Letters are those of :mod:`fastrnn.music.jazz_model`; ``P`` is the number of
+pitches.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from ..vocabulary import PartVocabulary
 
 Array = NDArray[Any]
 
-WIDEST = 12  # the interval that stands for all that are wider
+WIDEST = 12  # semitones; wider intervals are clipped to it
 RELATION = 12 + 12 + (2 * WIDEST + 1) + 1  # features
 
 
 class Relation(Layer):
-    """``relation [...,50] = layer(chord [...,24], last [...], before [...])``, where pitches are 0..P-1, -1 for none.
+    """``relation [...,50] = layer(chord [...,24], last [...], before [...])``; pitches are 0..P-1, -1 for none.
 
-    Nothing in it is learned and no gradient goes back: chord is an input.
+    The layer has no parameters and passes no gradient back.
     """
 
     pointwise = True
@@ -41,7 +42,7 @@ class Relation(Layer):
         self.pitches, self.low = pitches, low
 
     def __call__(self, chord: Array, last: Array, before: Array) -> Array:
-        """The features; see the module."""
+        """Return the features; see the module."""
         root, known = _roots(chord)
         result = np.zeros((*last.shape, RELATION), chord.dtype)
         turned = (root[..., None] + np.arange(12)) % 12
@@ -55,14 +56,14 @@ class Relation(Layer):
         return result
 
     def forward(self, chord: Array, last: Array, before: Array) -> tuple[Array, Callable[[Array], Any]]:
-        """As the call, and a backward that gives zeros for chord."""
+        """Return the features, and a backward function that gives zeros for chord."""
         return self(chord, last, before), lambda dy: (np.zeros_like(chord), None, None)
 
 
 class PitchLogits(Layer):
-    """``logits [...,V] = layer(raw [...,V+2P-1+12], chord [...,24], last [...])``: raw holds a, s and d side by side.
+    """``logits [...,V] = layer(raw [...,V+2P-1+12], chord [...,24], last [...])``; raw is a, s and d, concatenated.
 
-    V tokens, of which those from ``first`` on are the P pitches from ``low`` upwards. There is nothing to learn in it.
+    Of the V tokens, the P from ``first`` on are pitches, from ``low`` upwards. The layer has no parameters.
     """
 
     pointwise = True
@@ -72,7 +73,7 @@ class PitchLogits(Layer):
 
     @classmethod
     def of(cls, vocabulary: PartVocabulary) -> PitchLogits:
-        """That of a vocabulary."""
+        """Make the layer for a vocabulary."""
         return cls(len(vocabulary), vocabulary.first_pitch, vocabulary.pitches, vocabulary.low)
 
     @property
@@ -81,11 +82,11 @@ class PitchLogits(Layer):
         return self.size + 2 * self.pitches - 1 + 12
 
     def __call__(self, raw: Array, chord: Array, last: Array) -> Array:
-        """The logits; see the module."""
+        """Return the logits; see the module."""
         return self.forward(raw, chord, last)[0]
 
     def forward(self, raw: Array, chord: Array, last: Array) -> tuple[Array, Callable[[Array], Any]]:
-        """The logits, and a backward that gives draw, zeros for chord."""
+        """Return the logits, and a backward function that gives draw, and zeros for chord."""
         V, P = self.size, self.pitches
         pitches = slice(self.first, self.first + P)
         root, known = _roots(chord)
@@ -100,8 +101,8 @@ class PitchLogits(Layer):
             draw = np.zeros_like(raw)
             draw[..., :V] = dy
             of_pitches = dy[..., pitches]
-            np.put_along_axis(draw[..., V : V + 2 * P - 1], steps, of_pitches * heard, -1)  # a step is that of one pitch
-            by_class = np.zeros((*dy.shape[:-1], 12), dy.dtype)  # of the pitches low + k, low + 12 + k ...
+            np.put_along_axis(draw[..., V : V + 2 * P - 1], steps, of_pitches * heard, -1)  # each step has one pitch
+            by_class = np.zeros((*dy.shape[:-1], 12), dy.dtype)  # sums over the pitches low + k, low + 12 + k ...
             for start in range(0, P, 12):
                 octave = of_pitches[..., start : start + 12]
                 by_class[..., : octave.shape[-1]] += octave
@@ -113,12 +114,12 @@ class PitchLogits(Layer):
 
 
 def _roots(chord: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """The roots ``[...]``, and whether there is a chord at all."""
+    """Return the roots ``[...]``, and a mask that is False where there is no chord."""
     roots = chord[..., 12:]
     known: NDArray[np.bool_] = np.any(roots, axis=-1)
     return roots.argmax(-1), known
 
 
 def _mark(result: Array, places: Array, where: Array) -> None:
-    """Set ones at ``places [...]`` of the last axis, ``where`` they count."""
+    """Write ``where``, 1 or 0, at ``places [...]`` of the last axis."""
     np.put_along_axis(result, places[..., None], where[..., None], -1)
