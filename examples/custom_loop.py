@@ -1,7 +1,7 @@
-"""A training loop of one's own: a GRU learns to add up the marked numbers of a sequence (Hochreiter & Schmidhuber 1997).
+"""A custom training loop: a GRU learns to add the marked numbers of a sequence (Hochreiter & Schmidhuber 1997).
 
-Each step has a number in [0, 1) and a mark, which is 1 at two places; the target is the sum of the two marked numbers.
-Always answering 1 has a mean squared error of 1/6; the network has to carry the first number over a gap.
+Each step has a number in [0, 1) and a mark, which is 1 at two places. The target is the sum of the two marked numbers.
+Always answering 1 gives a mean squared error of 1/6; to do better the network must remember the first number.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from fastrnn import losses, optim
 
 
 def batch(rng: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, np.ndarray]:
-    """``x [T, B, 2]`` numbers and marks, ``target [B, 1]`` sums of the marked numbers."""
+    """Make ``x [T, B, 2]``, numbers and marks, and ``target [B, 1]``, the sums of the marked numbers."""
     x = np.zeros((T, B, 2), np.float32)
     x[:, :, 0] = rng.random((T, B))
     for b in range(B):
@@ -22,7 +22,7 @@ def batch(rng: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, np.ndar
 
 
 def train(steps: int, T: int = 20, B: int = 64, seed: int = 0) -> float:
-    """The mean squared error over the last tenth of the steps."""
+    """Train for so many steps, and return the mean squared error over the last tenth of them."""
     rng = np.random.default_rng(seed)
     gru = fastrnn.GRU(2, 64, rng=rng)
     head = fastrnn.Linear(64, 1, rng=rng)

@@ -1,6 +1,6 @@
 """A fastrnn layer in place of PyTorch's: the same weights give the same output, at once or streamed step by step.
 
-Run it with ``python examples/drop_in.py``; PyTorch is used for the comparison where it is installed.
+Run it with ``python examples/drop_in.py``. It compares with PyTorch if this is installed.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import fastrnn
 
 
 def stream(gru: fastrnn.GRU, x: np.ndarray) -> np.ndarray:
-    """One time step at a time, the state carried by the caller: the same y as the whole sequence at once."""
+    """Run one time step at a time, passing the state on: y is the same as for the whole sequence at once."""
     state, steps = None, []
     for x_t in x:
         y, state = gru(x_t[None], state)
@@ -18,12 +18,13 @@ def stream(gru: fastrnn.GRU, x: np.ndarray) -> np.ndarray:
 
 
 def fed_to_a_stepper(gru: fastrnn.GRU, x: np.ndarray) -> np.ndarray:
-    """The quickest way through one sequence ``x [T,I]`` that comes step by step: the stepper keeps the state."""
+    """Run one sequence ``x [T,I]`` step by step with a stepper, which stores the state; this is the fastest way."""
     step = gru.stepper()
     return np.stack([step(x_t) for x_t in x])
 
 
 def main() -> None:
+    """Print the differences between the ways to run a layer, and from PyTorch."""
     rng = np.random.default_rng(0)
     gru = fastrnn.GRU(input_size=10, hidden_size=20, num_layers=2, rng=rng)
     x = rng.standard_normal((50, 4, 10), dtype=np.float32)

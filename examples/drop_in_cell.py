@@ -1,6 +1,6 @@
-"""fastrnn's cells in place of PyTorch's: one step at a time gives what the layer gives for the whole sequence.
+"""fastrnn's cells in place of PyTorch's: single steps give the same output as the layer for the whole sequence.
 
-Run it with ``python examples/drop_in_cell.py``; PyTorch's own cells run in the same loop where it is installed.
+Run it with ``python examples/drop_in_cell.py``. PyTorch's cells run in the same loop if PyTorch is installed.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import fastrnn
 
 
 def run(cell: Any, x: Any) -> tuple[list[Any], Any]:
-    """Step ``cell``, ours or PyTorch's, over ``x [T, B, I]``: h ``[B, H]`` after every step, and the last state."""
+    """Step ``cell``, of fastrnn or PyTorch, over ``x [T, B, I]``; return h ``[B, H]`` of each step, and the last state."""
     state, steps = None, []
     for x_t in x:
         state = cell(x_t, state)
@@ -20,7 +20,7 @@ def run(cell: Any, x: Any) -> tuple[list[Any], Any]:
 
 
 def cell_of(layer: fastrnn.GRU | fastrnn.LSTM) -> fastrnn.GRUCell | fastrnn.LSTMCell:
-    """A cell with the weights of a layer, whose names have ``_l0`` at their end."""
+    """Make a cell with the weights of a layer, whose names end in ``_l0``."""
     make = fastrnn.LSTMCell if isinstance(layer, fastrnn.LSTM) else fastrnn.GRUCell
     cell = make(layer.input_size, layer.hidden_size)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in layer.state_dict().items()})
@@ -28,6 +28,7 @@ def cell_of(layer: fastrnn.GRU | fastrnn.LSTM) -> fastrnn.GRUCell | fastrnn.LSTM
 
 
 def main() -> None:
+    """Print the differences of cells from layers, and from PyTorch's cells."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 4, 10), dtype=np.float32)
     for layer in (fastrnn.LSTM(10, 20, rng=rng), fastrnn.GRU(10, 20, rng=rng)):

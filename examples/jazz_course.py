@@ -1,9 +1,9 @@
-"""Jazz as Coursera's course on sequence models has it: one LSTM cell, written out over 30 slices, its output fed back.
+"""The jazz exercise of Coursera's course on sequence models: one LSTM cell, unrolled over 30 slices, improvises.
 
 ``python examples/jazz_course.py [--epochs N] [--out solo.mid]`` cuts the embedded choruses into sequences of ``T_x`` = 30
-notes, each one of 78 values, and builds two models that share three layers. The first is trained: 30 slices ``X[t]`` of one
-input, one cell and one dense layer for all of them. The second has no input but the first value and the state: each output's
-likeliest value, one-hot, is the next input. ``fastrnn train jazz`` is what this grew into; here nothing is hidden.
+notes, each with one of 78 values, and builds two models that share their layers. The first is trained: one cell and one
+dense layer are applied to 30 slices ``X[t]`` of one input. The second takes only the first value and the state. The
+likeliest value of each of its outputs, one-hot, is the next input. ``fastrnn train jazz`` is the full version of this.
 """
 
 import argparse
@@ -25,12 +25,12 @@ T_X, VALUES, UNITS = 30, 78, 64
 WIDEST = 12  # semitones
 START = 67
 
-Value = tuple[int, int, int]  # rest before it, duration, both in ticks, and the interval from the note before
+Value = tuple[int, int, int]  # rest before the note, duration, both in ticks; interval from the previous note
 Array = NDArray[np.float32]
 
 
 def read_values(part: Part) -> list[Value]:
-    """A melody as values: what is played is the same in every key."""
+    """Convert a melody to values, which are the same in every key."""
     onset, duration, pitch, _ = part.arrays()
     rest = onset[1:] - (onset + duration)[:-1]
     interval = np.clip(np.diff(pitch), -WIDEST, WIDEST)
@@ -38,7 +38,7 @@ def read_values(part: Part) -> list[Value]:
 
 
 def data() -> tuple[list[Value], Array]:
-    """The 78 most frequent values, and one-hot sequences ``[N, T_x, 78]``; any other becomes the one nearest to it."""
+    """Return the 78 most frequent values, and one-hot sequences ``[N, T_x, 78]``; rare values become the nearest."""
     melodies = [read_values(piece.parts[0]) for piece in corpus.pieces()]
     known = [value for value, _ in Counter(value for melody in melodies for value in melody).most_common(VALUES)]
     nearest = {v: min(known, key=lambda k, v=v: np.abs(np.subtract(k, v)).sum()) for m in melodies for v in m}
@@ -49,7 +49,7 @@ def data() -> tuple[list[Value], Array]:
 
 
 class Course:
-    """The layers that both models share: the cell, and the dense layer after it."""
+    """The layers that both models share: the cell and the dense layer."""
 
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ class Course:
         self.densor = fastrnn.Linear(UNITS, VALUES, rng=rng).named("densor")
 
     def training_model(self) -> fastrnn.Model:
-        """30 slices of one input ``[30,B,78]`` to 30 outputs ``[B,78]``, of the next value each, stacked ``[30,B,78]``."""
+        """Build a model from 30 slices of one input ``[30,B,78]`` to the logits of each next value ``[30,B,78]``."""
         X = fastrnn.Input((T_X, "B", VALUES), name="X")
         state, outputs = None, []
         for t in range(T_X):
@@ -66,7 +66,7 @@ class Course:
         return fastrnn.Model(X, fastrnn.Stack()(*outputs))
 
     def inference_model(self, T_y: int = 50) -> fastrnn.Model:
-        """The first value ``[B,78]`` and the state ``h, c [B,64]`` to ``T_y`` outputs, each fed back as one-hot."""
+        """Build a model from a first value ``[B,78]`` and a state ``h, c [B,64]`` to ``T_y`` outputs, each fed back."""
         first = fastrnn.Input(("B", VALUES), name="x0")
         h, c = (fastrnn.Input(("B", UNITS), name=name) for name in "hc")
         likeliest = fastrnn.Lambda(lambda y: np.eye(VALUES, dtype=y.dtype)[y.argmax(-1)])
@@ -79,9 +79,9 @@ class Course:
 
 
 def train(model: fastrnn.Model, X: Array, epochs: int, seed: int = 0, batch: int = 32) -> float:
-    """Adam on the mean cross-entropy of slices 1..29 and what follows them; the last epoch's loss, nats per value."""
+    """Train with Adam to predict the next value of slices 1..29; return the last epoch's loss in nats per value."""
     follows = X.argmax(-1)
-    Y = np.append(follows[:, 1:], np.full((len(X), 1), IGNORED), axis=1)  # nothing is known of what follows the last slice
+    Y = np.append(follows[:, 1:], np.full((len(X), 1), IGNORED), axis=1)  # the last slice has no target
     losses = model.fit(fastrnn.Examples(X, Y), lr=0.01, epochs=epochs, batch_size=batch, seed=seed)["loss"]
     for epoch in range(10, epochs + 1, 10):
         print(f"epoch {epoch}: {losses[epoch - 1]:.3f} nats per value")
@@ -89,7 +89,7 @@ def train(model: fastrnn.Model, X: Array, epochs: int, seed: int = 0, batch: int
 
 
 def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) -> Part:
-    """``T_y`` notes from a random first value and a random state: the likeliest way to go on is always the same."""
+    """Play ``T_y`` notes from a random first value and state; the choice of the likeliest value is deterministic."""
     rng = np.random.default_rng(seed)
     first = np.eye(VALUES, dtype=np.float32)[rng.integers(VALUES, size=1)]
     h, c = rng.standard_normal((2, 1, UNITS), dtype=np.float32)
@@ -105,7 +105,7 @@ def improvise(course: Course, known: list[Value], seed: int = 0, T_y: int = 50) 
 
 
 def parse() -> argparse.Namespace:
-    """The command line. Ends the program if the file cannot be written, or would replace one unasked."""
+    """Parse the command line. Ends the program if the file cannot be written, or exists and ``--overwrite`` is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
@@ -121,7 +121,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train, improvise, write."""
+    """Train, improvise, and write the solo."""
     arguments = parse()
     known, X = data()
     print(f"{len(X)} sequences of {T_X} notes, {VALUES} values")

@@ -1,6 +1,6 @@
-"""Train a character model on names, one a line, and invent new ones: what ``fastrnn train chars`` does, as a script.
+"""Train a character model on names, one per line, and invent new ones, as ``fastrnn train chars`` does.
 
-``python examples/train_names.py`` uses the embedded dinosaurs; ``--file names.txt`` your own list.
+``python examples/train_names.py`` uses the embedded dinosaurs; ``--file names.txt`` uses your own list.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from fastrnn.training import Progress
 
 
 def main(text: str, steps: int) -> list[str]:
-    """Ten new names from a GRU trained for so many steps."""
+    """Train a GRU for so many steps; print and return ten new names."""
     options = make_options("lines", model="gru", layers=1, hidden=128, max_steps=steps, eval_every=max(1, steps // 5))
     trainer, model, data = make_trainer(text, options)
     trainer.callbacks = (Progress(trainer.config),)

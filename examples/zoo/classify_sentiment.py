@@ -1,8 +1,8 @@
-"""Is a sentence friendly? A GRU reads it word by word and gives one answer: many-to-one, variable lengths.
+"""Many to one, with variable lengths: a GRU reads a sentence word by word and decides if it is friendly.
 
 ``python examples/zoo/classify_sentiment.py FOLDER --text "What a waste of money"`` trains on the folder's ``*.txt`` files
-(on each line a sentence, a tab, 0 or 1), measures on a fifth held out, beside two baselines, then judges the text. With
-``--out RUN`` it saves the model, and judges later texts without training:
+(each line has a sentence, a tab, and 0 or 1). It tests on a held-out fifth, compares with two baselines, and then judges the
+text. With ``--out RUN`` it saves the model, and later judges texts without training:
 ``python examples/zoo/classify_sentiment.py --out RUN --text "Works like a charm"``.
 """
 
@@ -29,12 +29,12 @@ Data = list[tuple[Words, int]]  # sentences and their labels, 1 for a friendly o
 
 
 def words_of(sentence: str) -> Words:
-    """Lower-case words and marks."""
+    """Split a sentence into lower-case words and marks."""
     return tuple(tokenize(sentence, sentences=False))
 
 
 def read(folder: Path) -> Data:
-    """The sentences in the folder's files; one that is there twice comes once."""
+    """Read the sentences in the folder's files, each once."""
     found = {}
     for path in sorted(folder.glob("*.txt")):
         for number, line in enumerate(read_file(path).split("\n"), 1):  # splitlines() would also split at U+0085
@@ -49,7 +49,7 @@ def read(folder: Path) -> Data:
 
 
 def split(data: Data, fold: int = 0) -> tuple[Data, Data, Data]:
-    """Seven tenths to train on, one to watch, two to test on, by a hash of the words: whatever else the files hold."""
+    """Split into 7/10 to train on, 1/10 to watch, 2/10 to test on, by a hash of the words and thus independent of order."""
     parts: tuple[Data, Data, Data] = [], [], []
     for words, label in data:
         tenth = (int(hashlib.sha256(" ".join(words).encode()).hexdigest(), 16) - 2 * fold) % 10
@@ -58,7 +58,7 @@ def split(data: Data, fold: int = 0) -> tuple[Data, Data, Data]:
 
 
 def naive_bayes(train: Data, sentences: Iterable[Words]) -> list[int]:
-    """A bag of words: ``p(label)`` times the product of ``p(word | label)``, these by counts plus one."""
+    """Predict labels from bags of words: ``p(label)`` times the product of ``p(word | label)``, with add-one counts."""
     counts = [Counter(word for words, label in train if label == wanted for word in words) for wanted in (0, 1)]
     known = counts[0].keys() | counts[1].keys()
     totals = [len(known) + count.total() for count in counts]
@@ -71,17 +71,15 @@ def naive_bayes(train: Data, sentences: Iterable[Words]) -> list[int]:
 
 
 def accuracy(predicted: Iterable[int], data: Data) -> float:
-    """The share of labels that were found."""
+    """Return the share of correct labels."""
     return sum(guess == label for guess, (_, label) in zip(predicted, data, strict=True)) / len(data)
 
 
 def make_model(V: int, size: int, dropout: float, last: bool = False, dtype: str = "float32", seed: int = 0) -> Model:
-    """Word ids ``[T, B]`` in, the logit of a friendly sentence ``[B, 1]`` out."""
+    """Build a model from word ids ``[T, B]`` to the logit of a friendly sentence ``[B, 1]``."""
     rng = np.random.default_rng(seed)
     words, embedding = Input(("T", "B"), dtype="int64"), Embedding(V, size, dtype=dtype, rng=rng)
-    embedding.weight.assign(
-        embedding.weight.data * 0.1
-    )  # by N(0, 1) what is drawn for a rare word would drown what is learnt
+    embedding.weight.assign(embedding.weight.data * 0.1)  # N(0, 1) for rare words would drown what is learnt
     x = Dropout(dropout)(embedding(TokenDropout(dropout / 3, V - 1)(words)))  # the last id is <UNK>
     y, _ = GRU(size, size, bidirectional=not last, dtype=dtype, rng=rng)(x)
     summary = Last()(y) if last else MaxPool()(y)
@@ -89,7 +87,7 @@ def make_model(V: int, size: int, dropout: float, last: bool = False, dtype: str
 
 
 def examples(data: Data, vocabulary: WordVocabulary) -> Examples:
-    """As fit takes them."""
+    """Convert the data to examples for ``fit``."""
     labels = np.array([[label] for _, label in data], np.float32)
     return Examples([vocabulary.ids(words) for words, _ in data], labels)
 
@@ -102,7 +100,7 @@ def judge(model: Model, vocabulary: WordVocabulary, texts: Sequence[str]) -> Non
 
 
 def judge_by_saved(out: Path, texts: Sequence[str]) -> None:
-    """Judge the texts by the model that a training with ``--out`` saved."""
+    """Judge the texts with the model that ``--out`` saved."""
     with saving.loading(out, EXAMPLE) as details:
         vocabulary = WordVocabulary.from_json(details["vocabulary"])
         model = make_model(len(vocabulary), details["size"], 0.0, details["last"])
@@ -114,7 +112,7 @@ def main(
     folder: Path, texts: Sequence[str], fold: int, epochs: int, size: int = 64, last: bool = False,
     dropout: float = 0.6, lr: float = 2e-3, seed: int = 0, out: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Return accuracies on the sentences held out, the model's and the baselines'; save the model in ``out``."""
+    """Train; return the test accuracies of the model and the baselines; save the model in ``out``."""
     train, validation, test = split(read(folder), fold)
     if not (validation and test) or len({label for _, label in train}) < 2:
         raise SystemExit(f"{folder} must hold more sentences, of both labels")
@@ -144,10 +142,10 @@ def main(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", help="where the labelled sentences are, to train on")
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder of labelled sentences to train on")
     saving.add_options(parser, text="a sentence to judge afterwards")
     parser.add_argument("--fold", type=integer(0, 4), default=0, help="which fifth to hold out, 0 to 4 (%(default)s)")
-    parser.add_argument("--last", action="store_true", help="one direction and its last state, no maximum over time")
+    parser.add_argument("--last", action="store_true", help="use one direction and its last state, no maximum over time")
     parser.add_argument("--size", type=integer(1), default=64, help="of the embedding and the state (default: %(default)s)")
     parser.add_argument("--epochs", type=integer(1), default=15, help="times over the sentences (default: %(default)s)")
     options = parser.parse_args()

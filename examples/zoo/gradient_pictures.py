@@ -21,7 +21,7 @@ STYLES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Panel:
-    """A unit over sentences of one pattern: ``states [T, B]``, the subject's ``number [B]``, ``gates [T]`` in one."""
+    """A unit over sentences of one pattern: ``states [T, B]``, the subjects' ``number [B]``, ``gates [T]`` in one."""
 
     title: str
     correlation: float
@@ -31,7 +31,7 @@ class Panel:
 
 
 def draw_gradients(before: dict[str, Array], after: dict[str, Array], path: Path) -> None:
-    """The norms of dL/dh_t (of an LSTM dL/dc_t), as shares of that at the verb, against the number of words before it."""
+    """Draw the norm of dL/dh_t (dL/dc_t in an LSTM), relative to that at the verb, by the number of words before it."""
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, norms, title in (
@@ -50,7 +50,7 @@ def draw_gradients(before: dict[str, Array], after: dict[str, Array], path: Path
 
 
 def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path) -> None:
-    """Mean accuracy over the seeds ``[seeds, distances]`` against the distance, and each seed as a dot."""
+    """Draw the mean accuracy over the seeds of ``[seeds, distances]`` by distance, and each seed as a dot."""
     figure = new_figure(7, 4)
     axes = figure.subplots()
     for kind, values in table.items():
@@ -67,7 +67,7 @@ def draw_accuracy(distances: Sequence[int], table: dict[str, Array], path: Path)
 
 
 def draw_explosion(growing: dict[float, Array], runs: dict[str, list[tuple[Array, Array]]], clip: float, path: Path) -> None:
-    """Draw the norm of dL/dh_t by the recurrent weights' scale, gradient norms of a first run, and losses of all runs.
+    """Draw the norm of dL/dh_t by the scale of the recurrent weights, gradient norms of the first seed, and all losses.
 
     ``runs`` has the runs without clipping, then those whose gradients are clipped to norm ``clip``: losses and norms
     ``[steps]`` of each seed. The norms are those before clipping; a clipped step uses the smaller of norm and bound.
@@ -98,7 +98,7 @@ def draw_explosion(growing: dict[float, Array], runs: dict[str, list[tuple[Array
 
 
 def draw_gates(panels: dict[str, Panel], words: Sequence[str], path: Path) -> None:
-    """The unit that keeps the number: its state in sentences of either number, and its gates in one, word by word."""
+    """Draw the state of the unit that stores the number, in sentences of both numbers, and its gates in one sentence."""
     figure = new_figure(9, 7)
     axes = figure.subplots(2 * len(panels), 1, sharex=True, height_ratios=[3, 2] * len(panels))
     for (kind, panel), upper, lower in zip(panels.items(), axes[::2], axes[1::2], strict=True):
@@ -117,7 +117,7 @@ def draw_gates(panels: dict[str, Panel], words: Sequence[str], path: Path) -> No
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A figure without matplotlib's global state."""
+    """Make a figure without matplotlib's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -127,7 +127,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """As a PNG of 64 colours: a third of the size."""
+    """Save a figure as a PNG of 64 colours, which has a third of the size."""
     from PIL import Image
 
     figure.canvas.draw()

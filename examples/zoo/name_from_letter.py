@@ -1,11 +1,10 @@
-"""One to many: a first letter and a length go in, a name comes out.
+"""One to many: a GRU writes a name from its first letter and its length.
 
-The two numbers make the state that a GRU starts from: a vector for the letter plus one for the length. From there on it
-reads what it has written. It is trained on names, one a line, and asked for names with the letters and lengths of others,
-which it has not seen.
+A vector for the letter plus one for the length are the GRU's initial state. From then on it reads its own output. It is
+trained on names, one per line, and tested with the letters and lengths of held-out names.
 
-``python examples/zoo/name_from_letter.py names.txt`` takes about a minute. With ``--out RUN`` it saves the model, and
-writes later names without training: ``--out RUN --text Maria`` asks for a name of five letters that begins with M.
+``python examples/zoo/name_from_letter.py names.txt`` takes about a minute. With ``--out RUN`` it saves the model, and later
+writes names without training: ``--out RUN --text Maria`` requests a name of five letters that begins with M.
 """
 
 import argparse
@@ -24,11 +23,11 @@ from fastrnn.training import ProgressBar
 from fastrnn.training.baselines import bigram, unigram
 
 EXAMPLE = "name_from_letter"
-END = "\n"  # id 0: what is read first, and written last
+END = "\n"  # id 0: the first input, and the last output
 
 
 class NameWriter:
-    """``model`` from letters ``[B]``, lengths ``[B]`` and the name so far ``[T,B]``, ids all, to logits ``[T,B,V]``."""
+    """``model`` from ids of letters ``[B]``, lengths ``[B]`` and the names so far ``[T,B]`` to logits ``[T,B,V]``."""
 
     def __init__(
         self, vocabulary: Vocabulary, longest: int, hidden: int, rng: np.random.Generator, dtype: str = "float32"
@@ -49,17 +48,17 @@ class NameWriter:
 
     @classmethod
     def of(cls, names: Sequence[str], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> "NameWriter":
-        """A fresh writer for the letters and lengths of these names."""
+        """Make an untrained writer for the letters and lengths of these names."""
         return cls(Vocabulary.from_text("".join(names), first=END), max(map(len, names)), hidden, rng, dtype)
 
     def save(self, out: Path | None) -> None:
-        """Write the model into a folder; nothing without one."""
+        """Save the model in a folder, if there is one."""
         details = {"vocabulary": self.vocabulary.to_json(), "longest": self.longest, "hidden": self.hidden}
         saving.save(out, EXAMPLE, self.model, **details)
 
     @classmethod
     def load(cls, out: Path) -> "NameWriter":
-        """Return the writer that a training with ``--out`` saved."""
+        """Load the writer that ``--out`` saved."""
         with saving.loading(out, EXAMPLE) as details:
             vocabulary = Vocabulary.from_json(details["vocabulary"])
             writer = cls(vocabulary, details["longest"], details["hidden"], np.random.default_rng(0))
@@ -67,13 +66,13 @@ class NameWriter:
         return writer
 
     def show(self, like: Sequence[str], known: Collection[str], rng: np.random.Generator, choice: Choice) -> None:
-        """Print a new name for each of these; those that are ``known`` are marked."""
+        """Print a new name for each of these, and mark the ``known`` ones."""
         wishes = [self._wish(name) for name in like]
         for wish, name in zip(wishes, self.write(wishes, rng, choice) if wishes else (), strict=True):
             print(f"{wish[0]}, {len(wish):2} letters: {name}{' (in the list)' if name in known else ''}")
 
     def _wish(self, name: str) -> str:
-        """Return the first letter of a name as often as the name has letters; a capital may stand for a small letter."""
+        """Return the first letter of a name, repeated to its length; a capital may stand for a small letter."""
         first = next((letter for letter in (name[0], name[0].lower()) if letter in self.vocabulary.tokens), None)
         if first is None or len(name) > self.longest:
             wanted = f"begin with a letter of the names and have at most {self.longest}"
@@ -81,21 +80,21 @@ class NameWriter:
         return first * len(name)
 
     def examples(self, names: Sequence[str]) -> Examples:
-        """The name behind an END is read; the same with an END behind it is to be written."""
+        """Make examples: the input is END and the name, the target is the name and END."""
         ids = [self.vocabulary.encode(name).astype(np.int64) for name in names]
         letters, lengths = np.array([row[0] for row in ids]), np.array([len(row) for row in ids])
         inputs = (letters, lengths, [np.append(0, row) for row in ids])
         return Examples(inputs, [np.append(row, 0) for row in ids], axes=(None, None, "T"))
 
     def losses(self, names: Sequence[str]) -> np.ndarray:
-        """-log p of every character of the names, each name's END included, one after the other."""
+        """Return -log p of each character of the names, ENDs included, in one array."""
         batch = self.examples(names).batch(np.arange(len(names)))
         logp = log_softmax(self.model(*batch.inputs, lengths=batch.lengths))
         of_targets = np.take_along_axis(logp, np.maximum(batch.targets, 0)[:, :, None], axis=2)[:, :, 0]
         return -of_targets.T[batch.mask.T]
 
     def write(self, like: Sequence[str], rng: np.random.Generator, choice: Choice) -> list[str]:
-        """A new name for each of these, with its first letter and its length."""
+        """Write a new name for each of these, with its first letter and length."""
         letters, lengths, _ = self.examples(like).batch(np.arange(len(like))).inputs
         state, ids, rows = self.beginning(letters, lengths), np.zeros(len(like), np.int64), []
         for _ in range(self.longest + 1):
@@ -106,10 +105,10 @@ class NameWriter:
 
 
 def compare_losses(writer: NameWriter, train: Sequence[str], held_out: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Held-out nats per character of the model and of two that only count.
+    """Return the held-out nats per character of the model and of two counting models.
 
-    Over all characters the model has the advantage of being told the first letter and the end. Of "letters after the first"
-    all are told that there is one: those that count get the share of END back.
+    Over all characters the model has an advantage, because it knows the first letter and the length. Over "letters after the
+    first" all models know that a letter follows: the counting models are normalised without END.
     """
     ids = [[np.append(writer.vocabulary.encode(name), 0) for name in names] for names in (train, held_out)]
     V, targets = len(writer.vocabulary), np.concatenate(ids[1])
@@ -125,7 +124,7 @@ def compare_losses(writer: NameWriter, train: Sequence[str], held_out: Sequence[
 
 
 def obeys(written: Sequence[str], like: Sequence[str]) -> dict[str, float]:
-    """The share of names that have the first letter, the length, and both, that were asked for."""
+    """Return the shares of names with the requested first letter, length, and both."""
     letter = np.array([a[:1] == b[:1] for a, b in zip(written, like, strict=True)])
     length = np.array([len(a) == len(b) for a, b in zip(written, like, strict=True)])
     return {"letter": float(letter.mean()), "length": float(length.mean()), "both": float((letter & length).mean())}
@@ -135,7 +134,7 @@ def main(
     text: str, hidden: int = 128, epochs: int = 8, lr: float = 3e-3, temperature: float = 0.8,
     like: Sequence[str] = (), out: Path | None = None,
 ) -> tuple[dict, dict]:  # fmt: skip
-    """Train on nine of ten names; print, and return the held-out losses and the shares that obey; save in ``out``."""
+    """Train on nine of ten names; print and return the held-out losses and the shares that obey; save in ``out``."""
     rng = np.random.default_rng(0)
     names = rng.permutation(sorted({name for name in text.split("\n") if name})).tolist()
     if len(names) < 10:

@@ -1,7 +1,7 @@
-"""One to one: the plain feed-forward network, which is what is left of a sequence model at a single time step.
+"""One to one: a plain feed-forward network, which is a sequence model with a single time step.
 
-It tells two interleaved half-moons of points apart, which no straight line can. A few seconds:
-``python examples/zoo/one_to_one.py``.
+It separates two interleaved half-moons of points, which no straight line can. ``python examples/zoo/one_to_one.py`` takes a
+few seconds.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from fastrnn.commands.arguments import integer
 
 
 def two_moons(number: int, rng: np.random.Generator, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """``points [number, 2]`` on two half-circles that reach into each other, with noise, and ``moons [number]``, 0 or 1."""
+    """Make noisy ``points [number, 2]`` on two half-circles that reach into each other, and ``moons [number]``, 0 or 1."""
     moons = rng.integers(2, size=number)
     angle = np.pi * (rng.random(number) + moons)
     points = np.stack([np.cos(angle) + moons, np.sin(angle) + 0.5 * moons], axis=1)
@@ -23,7 +23,7 @@ def two_moons(number: int, rng: np.random.Generator, noise: float = 0.1) -> tupl
 
 
 def network(hidden: int, rng: np.random.Generator, dtype: str = "float32") -> Model:
-    """Points ``[B, 2]`` to logits ``[B, 2]``, through two layers of tanh; with ``hidden=0`` a straight line."""
+    """Build a model from points ``[B, 2]`` to logits ``[B, 2]``: two layers of tanh, or a line with ``hidden=0``."""
     point = Input(("B", 2), dtype=dtype)
     if not hidden:
         return Model(point, Linear(2, 2, dtype=dtype, rng=rng)(point))
@@ -33,7 +33,7 @@ def network(hidden: int, rng: np.random.Generator, dtype: str = "float32") -> Mo
 
 
 def main(number: int = 2000, epochs: int = 30, out: Path | None = None) -> dict[str, float]:
-    """Train, print, and return the share of held-out points that each way tells right; save the network in ``out``."""
+    """Train; print and return the share of held-out points that each method gets right; save the network in ``out``."""
     rng = np.random.default_rng(0)
     (points, moons), (held_out, truth) = two_moons(number, rng), two_moons(number, rng)
     shares = {"the commoner moon": float(np.mean(truth == np.bincount(moons).argmax()))}

@@ -1,10 +1,10 @@
-"""Ragtime as piano rolls: 88 sigmoid outputs a step say which keys are down next, given all the steps before.
+"""Ragtime as piano rolls: 88 sigmoid outputs per step predict the keys that are down next, given all previous steps.
 
-``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder, holds one out for the figures and the last
-other one to stop the training by, trains stacked LSTM layers with feed-forward layers on top, and prints the negative
-log-likelihood per step beside two baselines. Then it goes on with the first bars of the held-out piece: ``sample.mid`` and
-``roll.png``. The model itself is saved as ``model.safetensors``, which :func:`fastrnn.load_model` reads, and drawn as
-``model.png``.
+``python examples/zoo/piano_roll.py FOLDER`` reads every MIDI file of a folder. It holds one out for testing, and uses the
+last of the others to stop the training. It trains stacked LSTM layers with feed-forward layers on top, and prints the
+negative log-likelihood per step, compared with two baselines. Then it continues the first bars of the held-out piece in
+``sample.mid`` and ``roll.png``. It saves the model as ``model.safetensors``, which :func:`fastrnn.load_model` reads, and
+draws it as ``model.png``.
 """
 
 import argparse
@@ -34,9 +34,9 @@ STEPS_PER_QUARTER = 4  # a step is a sixteenth note
 
 
 def read_roll(path: Path) -> Array:
-    """``[T, 88]``, 1 where a key is down during a sixteenth note. Two notes of a key without a rest become one.
+    """Read a roll ``[T, 88]``, 1 if a key is down during a sixteenth note; notes of a key without a rest become one.
 
-    Swing is taken off, and what was repaired in a damaged file is told. Ends the program for a file that cannot be used.
+    Swing is removed, and repairs of damaged files are printed. Ends the program if the file cannot be used.
     """
     with saving.short_errors(MidiError):
         piece, repairs = read_midi_with_repairs(path, fewest=1)
@@ -58,7 +58,7 @@ def read_roll(path: Path) -> Array:
 
 
 def write_midi(roll: Array, path: Path, quarters_per_minute: float = 80.0) -> None:
-    """Write a roll as a piano's notes: a note is a run of steps with its key down."""
+    """Write a roll as piano notes; consecutive steps with a key down are one note."""
     seconds = 60 / quarters_per_minute / STEPS_PER_QUARTER
     midi = pretty_midi.PrettyMIDI(initial_tempo=quarters_per_minute)
     piano = pretty_midi.Instrument(program=0)
@@ -71,12 +71,12 @@ def write_midi(roll: Array, path: Path, quarters_per_minute: float = 80.0) -> No
 
 
 def inputs_and_targets(roll: Array) -> tuple[Array, Array]:
-    """What is read and what comes next: the roll one step late, behind a step of silence, and the roll."""
+    """Return the inputs, which are the roll delayed by a step of silence, and the targets, which are the roll."""
     return np.concatenate([np.zeros_like(roll[:1]), roll[:-1]]), roll
 
 
 def transposed(roll: Array, semitones: int) -> Array:
-    """The roll so many semitones higher; what leaves the keyboard is lost."""
+    """Transpose a roll up by ``semitones``; notes that leave the keyboard are lost."""
     moved = np.zeros_like(roll)
     keys = np.arange(max(0, semitones), min(KEYS, KEYS + semitones))
     moved[:, keys] = roll[:, keys - semitones]
@@ -84,7 +84,7 @@ def transposed(roll: Array, semitones: int) -> Array:
 
 
 def windows(rolls: Sequence[Array], length: int, shifts: Sequence[int]) -> Examples:
-    """Windows of every roll, each moved up by so many semitones."""
+    """Cut every roll, transposed by each of ``shifts`` semitones, into windows."""
     inputs, targets = [], []
     for roll in rolls:
         for shift in shifts:
@@ -98,7 +98,7 @@ def windows(rolls: Sequence[Array], length: int, shifts: Sequence[int]) -> Examp
 def build(
     layers: int, hidden: int, dropout: float = 0.0, skip: bool = True, seed: int = 0, dtype: str = "float32"
 ) -> fastrnn.Model:
-    """Stacked LSTM layers, and feed-forward layers on top: logits ``[T, B, 88]`` from a roll ``[T, B, 88]``.
+    """Build stacked LSTM layers with feed-forward layers on top, from rolls ``[T, B, 88]`` to logits ``[T, B, 88]``.
 
     With ``skip`` the roll goes to every layer, and every layer to the top (Graves 2013, figure 1).
     """
@@ -115,18 +115,18 @@ def build(
 
 
 def sigmoid(x: Array) -> Array:
-    """``1 / (1 + exp(-x))``, for any x."""
+    """Compute ``1 / (1 + exp(-x))`` without overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
 def loss(logits: Array, targets: Array, mask: NDArray[np.bool_] | None) -> tuple[float, Array]:
-    """Negative log-likelihood in nats per step, summed over the keys, and its gradient."""
+    """Return the negative log-likelihood in nats per step, summed over the keys, and its gradient."""
     value, gradient = sigmoid_binary_cross_entropy(logits, targets, mask=mask)
     return value * KEYS, gradient * KEYS
 
 
 def nll(model: fastrnn.Model, rolls: Sequence[Array]) -> float:
-    """Nats per step over whole pieces, each read from its beginning."""
+    """Return the nats per step over whole pieces, each read from its beginning."""
     total = 0.0
     for roll in rolls:
         x, target = inputs_and_targets(roll)
@@ -136,12 +136,12 @@ def nll(model: fastrnn.Model, rolls: Sequence[Array]) -> float:
 
 
 def baselines(train: Sequence[Array], test: Sequence[Array]) -> dict[str, float]:
-    """Nats per step of each key's own frequency, and of its frequency given whether it was down the step before."""
+    """Return the nats per step of two baselines: each key's frequency, alone and given its previous state."""
     pairs = [inputs_and_targets(roll) for roll in train]
     before, now = (np.concatenate(part) for part in zip(*pairs, strict=True))
 
     def frequency(counted: Array) -> Array:
-        """Add one half to both counts (Krichevsky & Trofimov 1981): no key is impossible."""
+        """Add one half to both counts, so that no key is impossible (Krichevsky & Trofimov 1981)."""
         return (0.5 + (now * counted).sum(0)) / (1 + counted.sum(0))
 
     alone, after_up, after_down = frequency(np.ones_like(now)), frequency(1 - before), frequency(before)
@@ -154,7 +154,7 @@ def baselines(train: Sequence[Array], test: Sequence[Array]) -> dict[str, float]
 
 
 def sample(model: fastrnn.Model, prompt: Array, steps: int, rng: np.random.Generator, temperature: float = 1.0) -> Array:
-    """Go on with a roll for so many steps, one at a time: ``[len(prompt) + steps, 88]``."""
+    """Continue a roll by sampling so many steps: ``[len(prompt) + steps, 88]``."""
     roll, state = [*prompt], None
     x = np.zeros((1, KEYS), np.float32)
     for t in range(len(prompt) + steps):
@@ -166,7 +166,7 @@ def sample(model: fastrnn.Model, prompt: Array, steps: int, rng: np.random.Gener
 
 
 def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) -> None:
-    """The held-out piece with the probability that the model gave each key, and below a sample with its prompt."""
+    """Draw the held-out piece with the model's probabilities of the keys, and below it a sample with its prompt."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
@@ -191,7 +191,7 @@ def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) 
 
 
 def main(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train, print held-out nats per step, write the sample; returns the figures."""
+    """Train, print held-out nats per step, write the sample; return the nats per step by model."""
     paths = sorted(p for p in arguments.folder.glob("*") if p.suffix.lower() in (".mid", ".midi"))
     names = [p.stem for p in paths]
     if len(names) < 3:
@@ -207,7 +207,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     name = f"LSTM, {arguments.layers} x {arguments.hidden}{', plain' if arguments.plain else ''}"
     print(f"trained on:  {len(train)} pieces in twelve keys, {sum(map(len, train)):,} steps in one")
     print(f"stopped by:  {watched}, {len(validation_roll):,} steps (val_loss below)")
-    print(f"measured on: {held_out}, {len(test[0]):,} steps (the figures at the end)")
+    print(f"measured on: {held_out}, {len(test[0]):,} steps (the losses at the end)")
     print(f"{name}: loss and val_loss in nats per step")
 
     stopping = EarlyStopping(patience=2, restore_best_weights=True)
@@ -226,9 +226,9 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         seed=arguments.seed,
     )
     print(f"trained for {time.perf_counter() - started:.0f} seconds; epoch {stopping.best_epoch} is used, {watched}'s best")
-    figures = {**baselines(train + validation, test), name: nll(model, test)}
+    losses = {**baselines(train + validation, test), name: nll(model, test)}
     print(f"{held_out}, nats per step:")
-    for name, value in figures.items():
+    for name, value in losses.items():
         print(f"{value:7.3f}  {name}")
 
     prompt, shown = test[0][:64], test[0][:192]
@@ -239,21 +239,21 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
     model.plot(arguments.out / "model.png")
     saving.save(arguments.out, "piano_roll", model, held_out=held_out)
     print(f"wrote sample.mid, roll.png and model.png into {arguments.out}")
-    return figures
+    return losses
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="MIDI files")
-    add("--held-out", help="the piece of the figures, a file's name without its ending (default: the last)")
+    add("--held-out", help="the piece to test on, a file name without its suffix (default: the last)")
     add("--layers", type=integer(1), default=3, help="stacked LSTM layers (%(default)s)")
     add("--hidden", type=integer(1), default=128, help="their size (%(default)s)")
     add("--dropout", type=real(0, 1, below=True), default=0.3, help="after each layer (%(default)s)")
     add("--plain", action="store_true", help="no connections past layers")
     add("--window", type=integer(1), default=64, help="steps of a training sequence (%(default)s)")
-    add("--epochs", type=integer(1), default=10, help="passes over all pieces in twelve keys, at most (%(default)s)")
+    add("--epochs", type=integer(1), default=10, help="most passes over all pieces in twelve keys (%(default)s)")
     add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--temperature", type=real(0, above=True), default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
     add("--seed", type=seed, default=0, help="of weights, order and sample (%(default)s)")

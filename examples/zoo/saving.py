@@ -1,7 +1,7 @@
 """Trained models of the zoo on disk: a folder with ``model.safetensors`` and ``details.json``.
 
-The first file is ``Model.save``'s: the graph and its weights. The second says which example wrote it, and holds what stands
-around the model: vocabularies, sizes, thresholds.
+``Model.save`` writes the first file, the graph and its weights. The second names the example that wrote it, and holds its
+vocabularies, sizes and thresholds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser, default: Path | None = None, te
 
 
 def claim(out: Path | None, overwrite: bool, names: Iterable[str] = (MODEL, DETAILS)) -> None:
-    """Make the folder before anything is trained. Ends the program if a file in it would be lost, or it cannot be made."""
+    """Make the folder before training. Ends the program if this fails, or if a file would be replaced."""
     if out is None:
         return
     try:
@@ -45,9 +45,9 @@ def claim(out: Path | None, overwrite: bool, names: Iterable[str] = (MODEL, DETA
 
 
 def save(out: Path | None, example: str, model: Model, *, architecture: bool = True, **details: Any) -> None:
-    """Write a trained model and its JSON-able details; nothing without a folder.
+    """Write a trained model and its details, which JSON must be able to hold; without a folder do nothing.
 
-    ``architecture=False`` leaves the graph out: a layer that the example itself defines cannot be described.
+    ``architecture=False`` leaves out the graph, because a layer that an example defines itself cannot be described.
     """
     if out is None:
         return
@@ -57,7 +57,7 @@ def save(out: Path | None, example: str, model: Model, *, architecture: bool = T
 
 
 def use_saved(parser: argparse.ArgumentParser, arguments: argparse.Namespace, source: str | None = None) -> bool:
-    """Decide whether ``--text`` is answered by the model that ``--out`` holds; if not, claim ``--out`` for a new one.
+    """Return True if the model in ``--out`` answers ``--text``; else claim ``--out`` for a new model.
 
     ``source`` names the argument that training needs. Ends the program if it is missing, or as :func:`claim` does.
     """
@@ -77,9 +77,9 @@ def run(
     answer: Callable[[], object],
     train: Callable[[], object],
 ) -> None:
-    """Call ``answer`` if ``--text`` is for a saved model, as :func:`use_saved` decides, else ``train``.
+    """Call ``answer`` if :func:`use_saved` finds a saved model for ``--text``, else ``train``.
 
-    Ends the program as on a bad argument if a file cannot be read.
+    Ends the program with a usage error if a file cannot be read.
     """
     try:
         if use_saved(parser, arguments, source):
@@ -92,7 +92,7 @@ def run(
 
 @contextmanager
 def short_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """End the program with the message alone of an OSError or an error of these kinds."""
+    """End the program with only the message of an OSError or an error of these kinds."""
     try:
         yield
     except (OSError, *kinds) as error:
@@ -101,7 +101,7 @@ def short_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def loading(out: Path, example: str) -> Iterator[dict[str, Any]]:
-    """Give the details of a model that ``example`` saved. Ends the program with one line if the folder is damaged."""
+    """Yield the details of a model that ``example`` saved. Ends the program with one line if the folder is damaged."""
     try:
         details = parse((out / DETAILS).read_bytes())
         if details["example"] != example:

@@ -1,13 +1,12 @@
-"""See the gradient: how far back in time the error at "was/were" reaches, in an RNN, a GRU and an LSTM.
+"""See the gradient: how far the error at "was/were" reaches back in time, in an RNN, a GRU and an LSTM.
 
-"the cats , which the dog near the old singer liked , [were] full": the verb agrees with the subject, and the nouns of the
-clause in between do not matter. The example makes the sentences, trains the three cells to choose between was and were,
-and draws
+"the cats , which the dog near the old singer liked , [were] full": the verb agrees with the subject, not with the nouns of
+the clause in between. The example makes such sentences, trains the three cells to choose between was and were, and draws
 
-- ``gradient.png``: the norm of dL/dh_t (of the LSTM dL/dc_t) over time, before and after training;
-- ``agreement.png``: accuracy by the distance of subject and verb, of networks that saw only sentences of that distance;
+- ``gradient.png``: the norm of dL/dh_t (dL/dc_t in the LSTM) over time, before and after training;
+- ``agreement.png``: accuracy by the distance of subject and verb, for networks trained on that distance alone;
 - ``exploding.png``: an RNN with large recurrent weights, trained with and without clipping;
-- ``gates.png``: the unit that keeps the number, and its gates, word by word.
+- ``gates.png``: the unit that stores the number, and its gates, word by word.
 
 It saves the networks that learnt all distances, each as ``CELL.safetensors``, which :func:`fastrnn.load_model` reads.
 
@@ -41,11 +40,11 @@ WORDS = ["the", ",", "which", *NOUNS, *(noun + "s" for noun in NOUNS), *VERBS, *
 IDS = {word: i for i, word in enumerate(WORDS)}
 SHORTEST = 6  # words from the subject to the verb, in a clause without more phrases
 DISTANCES = (6, 12, 18, 24, 36, 48)
-MIXED = (6, 9, 12, 15, 18, 21, 24, 27, 30)  # what one network is trained on in the end
+MIXED = (6, 9, 12, 15, 18, 21, 24, 27, 30)  # the distances of the networks for all distances
 SCALES = (1.0, 2.5, 4.0, 6.0)  # of an RNN's recurrent weights
 CLIP = 0.25
 PICTURES = ("agreement.png", "gradient.png", "gates.png", "exploding.png")
-# The cell, and the bias of its keeping gate: sigmoid(4) = 0.98 keeps a state for 50 words (log T: Tallec & Ollivier 2018).
+# Cell, and bias of the gate that keeps the state: sigmoid(4) = 0.98 keeps it for 50 words (log T: Tallec & Ollivier 2018).
 KINDS = {
     "RNN": ("RNN", 0.0),
     "GRU": ("GRU", 0.0),
@@ -58,10 +57,10 @@ KINDS = {
 def sentences(
     distance: int, B: int, rng: np.random.Generator, held_out: bool = False, misleading: bool = False
 ) -> tuple[Array, Array]:
-    """B sentences up to their verb, ``ids [distance + 2, B]``, and the subject's number ``[B]``, 1 for plural.
+    """Make B sentences up to their verb, ``ids [distance + 2, B]``, and the subjects' numbers ``[B]``, 1 for plural.
 
-    Nouns of the clause have any number, or all the other one if ``misleading``. Of the pairs of a subject and a clause's
-    verb one in five occurs only in sentences ``held_out``.
+    Nouns of the clause have a random number, or all the opposite one if ``misleading``. One in five pairs of a subject and a
+    clause's verb occurs only in ``held_out`` sentences.
     """
     number = rng.integers(2, size=B)
     subject = rng.integers(len(NOUNS), size=B)
@@ -83,7 +82,7 @@ def sentences(
 
 
 def phrases(length: int, rng: np.random.Generator) -> list[int]:
-    """Phrases of three or four words, "near the dog" or "near the old dog", so many words in all: 0, 3, 4, 6 or more."""
+    """Draw the lengths, 3 or 4, of phrases such as "near the (old) dog" that have ``length`` words in all: 0, 3, 4, 6 .."""
     fours = [n for n in range(length // 4 + 1) if (length - 4 * n) % 3 == 0]
     if not fours:
         raise ValueError(f"distance must be {SHORTEST}, or more by 3, 4, 6 or above, got {SHORTEST + length}")
@@ -93,7 +92,7 @@ def phrases(length: int, rng: np.random.Generator) -> list[int]:
 
 @dataclass
 class Network:
-    """The recurrent layer, and a model of it: ids ``[T, B]`` to the logits of was and were ``[B, 2]``."""
+    """A recurrent layer, and a model with it from ids ``[T, B]`` to the logits of was and were ``[B, 2]``."""
 
     cell: Any
     head: fastrnn.Linear
@@ -101,7 +100,7 @@ class Network:
 
 
 def build(cell: str, gate_bias: float = 0.0, hidden: int = 32, seed: int = 0) -> Network:
-    """A network; ``gate_bias`` is added to the initial bias of the gate that keeps the state, z of a GRU, f of an LSTM."""
+    """Build a network; ``gate_bias`` is added to the initial bias of z in a GRU, f in an LSTM."""
     rng = np.random.default_rng(seed)
     layer = {"RNN": fastrnn.RNN, "GRU": fastrnn.GRU, "LSTM": fastrnn.LSTM}[cell](len(WORDS), hidden, rng=rng)
     if cell != "RNN":
@@ -123,9 +122,9 @@ def train(
     clip: float | None = 1.0,
     enough: float = 0.0,
 ) -> tuple[Array, Array]:
-    """Train on fresh sentences of one distance a step; the loss and the gradient's norm (before clipping) of each step.
+    """Train on new sentences of one distance per step; return each step's loss and gradient norm before clipping.
 
-    Ends early when the mean loss of 25 steps is below ``enough``.
+    Training ends early if the mean loss of 25 steps is below ``enough``.
     """
     parameters = network.model.parameters()
     losses: list[float] = []
@@ -145,7 +144,7 @@ def train(
 
 
 def accuracy(network: Network, distance: int, misleading: bool = True, batches: int = 8) -> float:
-    """The share of held-out sentences whose number is right."""
+    """Return the share of held-out sentences with the correct number."""
     rng = np.random.default_rng(distance)
     right = []
     for _ in range(batches):  # each has its own pattern of phrases
@@ -155,7 +154,7 @@ def accuracy(network: Network, distance: int, misleading: bool = True, batches: 
 
 
 def gradient_norms(network: Network, distance: int, B: int = 64) -> Array:
-    """The mean norm over sentences of dL/dh_t ``[T]``, in an LSTM of dL/dc_t, where L is the loss at the verb."""
+    """Return the mean norm over sentences of dL/dh_t ``[T]`` (dL/dc_t in an LSTM), where L is the loss at the verb."""
     ids, number = sentences(distance, B, np.random.default_rng(1), held_out=True)
     y, _ = network.cell(ids)
     logits, backward = network.head.forward(y[-1])
@@ -167,9 +166,9 @@ def gradient_norms(network: Network, distance: int, B: int = 64) -> Array:
 
 
 def keeper(network: Network, distance: int) -> tuple[int, float]:
-    """The unit whose state says the subject's number at every step up to the verb, and its weakest correlation.
+    """Return the unit whose state best shows the subject's number at every step, and its weakest correlation.
 
-    The state is c of an LSTM, h of the others; the correlation is Pearson's, over held-out sentences.
+    The state is c in an LSTM, h in the others. The correlation is Pearson's, over held-out sentences.
     """
     ids, number = sentences(distance, 256, np.random.default_rng(2), held_out=True)
     (activity,) = diagnostics.gates(network.cell, ids)
@@ -182,21 +181,21 @@ def keeper(network: Network, distance: int) -> tuple[int, float]:
 
 
 def large_rnn(scale: float, seed: int = 0) -> Network:
-    """An RNN whose recurrent weights start ``scale`` times as large: from about 2 on its gradient grows."""
+    """Build an RNN with ``scale`` times larger initial recurrent weights; from about 2 on its gradient grows."""
     network = build("RNN", seed=seed)
     network.cell.weight_hh_l0.assign(network.cell.weight_hh_l0.data * np.float32(scale))
     return network
 
 
 def explode(clip: float | None, steps: int, seed: int) -> tuple[Array, Array]:
-    """Losses and gradient norms of a large RNN that plain gradient descent with momentum trains."""
+    """Train an RNN with large weights by gradient descent with momentum; return its losses and gradient norms."""
     network = large_rnn(SCALES[1], seed)
     sgd = optim.SGD(network.model.parameters(), lr=0.03, momentum=0.9)
     return train(network, MIXED, steps, sgd, np.random.default_rng(seed), clip)
 
 
 def gate_panels(network: Network, distance: int) -> tuple[Panel, list[str]]:
-    """What :func:`draw_gates` shows: sentences of one pattern, and the words of the one whose gates it shows."""
+    """Return a panel for :func:`draw_gates`, and the words of the sentence whose gates it shows."""
     unit, correlation = keeper(network, distance)
     ids, number = sentences(distance, 24, np.random.default_rng(5), held_out=True)
     (activity,) = diagnostics.gates(network.cell, ids)
@@ -212,7 +211,7 @@ def gate_panels(network: Network, distance: int) -> tuple[Panel, list[str]]:
 
 
 def trained(kind: str, distances: Sequence[int], seed: int, steps: int, lr: float) -> tuple[Network, int]:
-    """A network trained until its loss is below 0.005, or for so many steps; and the steps that it took."""
+    """Train a network until its loss is below 0.005, for ``steps`` steps at most; return it and its number of steps."""
     network = build(*KINDS[kind], seed=seed)
     adam = optim.Adam(network.model.parameters(), lr=lr)
     losses, _ = train(network, distances, steps, adam, np.random.default_rng(seed), enough=0.005)
@@ -220,12 +219,12 @@ def trained(kind: str, distances: Sequence[int], seed: int, steps: int, lr: floa
 
 
 def saved_as(kind: str) -> str:
-    """Name the file of a trained network: ``gru-gate-bias-4.safetensors``."""
+    """Return the file name of a trained network, such as ``gru-gate-bias-4.safetensors``."""
     return f"{kind.lower().replace(', ', '-').replace(' ', '-')}.safetensors"
 
 
 def main(arguments: argparse.Namespace) -> dict[str, Array]:
-    """Train, print accuracies, draw; the accuracies ``[seeds, distances]`` of each kind of network."""
+    """Train, print and draw; return the accuracies ``[seeds, distances]`` of each kind of network."""
     started, out, far, seeds = time.perf_counter(), arguments.out, 42, range(arguments.seeds)
     saving.claim(out, arguments.overwrite, [*PICTURES, *map(saved_as, KINDS)])
 
@@ -268,7 +267,7 @@ def main(arguments: argparse.Namespace) -> dict[str, Array]:
 
 
 def distance(text: str) -> int:
-    """An argparse type: words between subject and verb, so many that phrases can make them."""
+    """Parse a number of words between subject and verb that phrases can fill; an argparse type."""
     number = integer(SHORTEST)(text)
     try:
         phrases(number - SHORTEST, np.random.default_rng(0))
@@ -278,12 +277,12 @@ def distance(text: str) -> int:
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     saving.add_options(parser, Path("runs/gradient"))
-    add("--steps", type=integer(1), default=600, help="training steps of each other network, at most (%(default)s)")
-    add("--mixed-steps", type=integer(1), default=3000, help="those of networks for all distances, at most (%(default)s)")
+    add("--steps", type=integer(1), default=600, help="most training steps of a network for one distance (%(default)s)")
+    add("--mixed-steps", type=integer(1), default=3000, help="most training steps of one for all distances (%(default)s)")
     add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--distances", type=distance, nargs="+", default=DISTANCES, help="words from subject to verb (%(default)s)")
     add("--seeds", type=integer(1), default=3, help="networks of each cell (%(default)s)")

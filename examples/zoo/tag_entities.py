@@ -1,8 +1,8 @@
-"""Find the names in a text: a tag for every word by a bidirectional LSTM over words and their letters.
+"""Find the names in a text: a bidirectional LSTM over words and their letters tags every word.
 
 ``python examples/zoo/tag_entities.py FOLDER --text "Moved to New York with Anna"`` trains on the folder's file ``*train*``,
-watches ``*dev*`` and measures on ``*test*`` (on each line a token, a tab and its tag: B-x, I-x or O), then tags the text.
-With ``--out RUN`` it saves the model, and tags later texts without training:
+watches ``*dev*`` and tests on ``*test*``, then tags the text. Each line of a file has a token, a tab and its tag: B-x, I-x
+or O. With ``--out RUN`` it saves the model, and later tags texts without training:
 ``python examples/zoo/tag_entities.py --out RUN --text "Anna lives in Lima"``.
 
 seqeval counts the entities: ``pip install ".[zoo]"`` from the checkout.
@@ -26,12 +26,12 @@ from fastrnn.training import Examples, ProgressBar, fit, predict
 
 Data = Sequence[Tagged]
 EXAMPLE = "tag_entities"
-LETTERS = 20  # of a word that are read
+LETTERS = 20  # the first letters of a word; the rest is ignored
 TOKEN = re.compile(r"https?://\S+|[@#]?\w+(?:[-.'’]\w+)*|[^\w\s]+")  # noqa: RUF001
 
 
 class Codes:
-    """Words, letters and tags to ids."""
+    """The ids of words, letters and tags."""
 
     def __init__(self, data: Data) -> None:
         words = [word for words, _ in data for word in words]
@@ -40,12 +40,12 @@ class Codes:
         self.tags = sorted({tag for _, tags in data for tag in tags})
 
     def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` takes."""
+        """Return a dictionary for :meth:`from_json`."""
         return {"words": self.words.to_json(), "letters": "".join(self.letters), "tags": self.tags}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Codes":
-        """Return the codes that :meth:`to_json` described."""
+        """Make the codes from a dictionary of :meth:`to_json`."""
         codes = cls.__new__(cls)
         codes.words = WordVocabulary.from_json(value["words"])
         codes.letters = {letter: i for i, letter in enumerate(value["letters"], 2)}
@@ -54,35 +54,37 @@ class Codes:
 
     @staticmethod
     def plain(word: str) -> str:
-        """What is looked up for a word; the letters tell the rest."""
+        """Reduce a word to the form that has an id: lower case, digits as 0, links and mentions as one word each."""
         return "http" if word.startswith("http") else "@" if word[0] == "@" else re.sub(r"\d", "0", word.lower())
 
     def inputs(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """ids ``[T]`` of words and ``[T, LETTERS]`` of their letters."""
+        """Return the ids of words ``[T]`` and of their letters ``[T, LETTERS]``."""
         letters = np.zeros((len(words), LETTERS), np.int64)
         for row, word in zip(letters, words, strict=True):
             row[: len(word)] = [self.letters.get(letter, 1) for letter in word[:LETTERS]]
         return self.words.ids(map(self.plain, words)), letters
 
     def examples(self, data: Data) -> Examples:
-        """As fit takes them."""
+        """Convert the data to examples for ``fit``."""
         words, letters = zip(*(self.inputs(words) for words, _ in data), strict=True)
         return Examples((list(words), list(letters)), [[self.tags.index(tag) for tag in tags] for _, tags in data])
 
 
 class Spelling(Layer):
-    """ids of letters ``[T, B, LETTERS]`` to ``[T, B, 2*size]``: the last states of a BiLSTM that reads each word once."""
+    """A BiLSTM over letters: ids ``[T, B, LETTERS]`` to last states ``[T, B, 2*size]``; each distinct word is read once."""
 
-    pointwise = True  # a word is spelt without those around it
+    pointwise = True  # a word's output does not depend on its neighbours
 
     def __init__(self, letters: int, size: int, dtype: str, rng: np.random.Generator) -> None:
         self.embedding = Embedding(letters, size, dtype=dtype, rng=rng)
         self.lstm = LSTM(size, size, bidirectional=True, dtype=dtype, rng=rng)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the last states."""
         return self.forward(x)[0]
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
+        """Return the last states and a backward function, which gives no gradient for ids."""
         words, place = np.unique(x.reshape(-1, x.shape[-1]), axis=0, return_inverse=True)
         lengths = np.maximum(1, np.count_nonzero(words > 0, axis=1))
         e, embedding_backward = self.embedding.forward(np.ascontiguousarray(words.T))
@@ -99,11 +101,11 @@ class Spelling(Layer):
 
 
 def make_model(codes: Codes, size: int = 64, dropout: float = 0.5, dtype: str = "float32", seed: int = 0) -> Model:
-    """Words and letters in, logits ``[T, B, tags]`` out."""
+    """Build a model from ids of words and letters to logits ``[T, B, tags]``."""
     rng, V = np.random.default_rng(seed), len(codes.words)
     words, letters = Input(("T", "B"), dtype="int64"), Input(("T", "B", LETTERS), dtype="int64")
     embedding = Embedding(V, size, dtype=dtype, rng=rng)
-    embedding.weight.assign(embedding.weight.data * 0.1)  # by N(0, 1) a rare word would drown what its letters say
+    embedding.weight.assign(embedding.weight.data * 0.1)  # N(0, 1) for rare words would drown their letters
     known = embedding(TokenDropout(dropout / 5, V - 1)(words))  # the last id is <UNK>
     spelt = Spelling(len(codes.letters) + 2, size // 2, dtype, rng)(letters)
     y, _ = LSTM(2 * size, size, bidirectional=True, dtype=dtype, rng=rng)(Dropout(dropout)(Concat()(known, spelt)))
@@ -111,7 +113,7 @@ def make_model(codes: Codes, size: int = 64, dropout: float = 0.5, dtype: str = 
 
 
 def entity_scores(data: Data, predicted: list[list[str]]) -> tuple[float, ...]:
-    """Precision, recall and F1 of whole entities."""
+    """Compute precision, recall and F1 of whole entities."""
     try:
         from seqeval.metrics import f1_score, precision_score, recall_score
     except ImportError:
@@ -121,14 +123,14 @@ def entity_scores(data: Data, predicted: list[list[str]]) -> tuple[float, ...]:
 
 
 def most_frequent_tags(train: Data, data: Data) -> list[list[str]]:
-    """The baseline: each word's most frequent tag in training, O for a word that was not there."""
+    """Tag each word with its most frequent tag in training, O if it is unknown; this is the baseline."""
     pairs = Counter(pair for words, tags in train for pair in zip(words, tags, strict=True))
-    usual = dict(pair for pair, _ in reversed(pairs.most_common()))  # of a word's tags the commonest comes last
+    usual = dict(pair for pair, _ in reversed(pairs.most_common()))  # the commonest tag of a word comes last and wins
     return [[usual.get(word, "O") for word in words] for words, _ in data]
 
 
 def tagged(logits: Sequence[np.ndarray], codes: Codes, bias: float) -> list[list[str]]:
-    """Return the likeliest legal tags for logits ``[T, tags]`` of each sentence; ``bias`` is added for all tags but O."""
+    """Return each sentence's likeliest legal tags from logits ``[T, tags]``; ``bias`` is added to all tags but O."""
     return [decode_bio(one + bias * (np.array(codes.tags) != "O"), codes.tags) for one in logits]
 
 
@@ -140,7 +142,7 @@ def tag_texts(model: Model, codes: Codes, bias: float, texts: Sequence[str]) -> 
 
 
 def tag_by_saved(out: Path, texts: Sequence[str]) -> None:
-    """Tag the texts by the model that a training with ``--out`` saved."""
+    """Tag the texts with the model that ``--out`` saved."""
     with saving.loading(out, EXAMPLE) as details:
         codes, bias = Codes.from_json(details["codes"]), float(details["bias"])
         model = make_model(codes, details["size"], 0.0)
@@ -152,7 +154,7 @@ def main(
     folder: Path, texts: Sequence[str], epochs: int, seed: int = 0, size: int = 64, dropout: float = 0.5, lr: float = 5e-3,
     out: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Return F1 on the file held out, the model's and the baselines'; save the model in ``out``."""
+    """Train; return the test F1 of the model and the baselines; save the model in ``out``."""
     paths = [path for part in ("train", "dev", "test") for path in folder.glob(f"*{part}*")]
     if len(paths) != 3:
         raise SystemExit(f"{folder} must hold one file *train*, one *dev* and one *test*, got {paths}")
@@ -173,7 +175,7 @@ def main(
         model, codes.examples(train), validation=codes.examples(dev), metrics="accuracy",
         epochs=epochs, lr=lr, schedule="cosine", clip_norm=5.0, seed=seed, callbacks=[ProgressBar()],
     )  # fmt: skip
-    # The loss counts words, most of which are in no name, but F1 counts names: their handicap is what is best for dev.
+    # The loss counts words, most of them O, but F1 counts names. So names get the bias that is best on dev.
     logits = predict(model, codes.examples(dev))
     bias = max(np.arange(0, 4.5, 0.5), key=lambda bias: entity_scores(dev, tagged(logits, codes, bias))[2])
     print(f"whole entities in {paths[2].name} again:")
@@ -185,7 +187,7 @@ def main(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", help="where the three files to train on are")
+    parser.add_argument("folder", type=Path, nargs="?", help="the folder of the three files to train on")
     saving.add_options(parser, text="a text to tag afterwards")
     parser.add_argument("--epochs", type=integer(1), default=20, help="times over the sentences (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of all that is random (default: %(default)s)")

@@ -1,12 +1,12 @@
-"""Many to many, of two lengths: an encoder-decoder writes dates in the ISO form, or adds numbers.
+"""Many to many, with two lengths: an encoder-decoder writes dates in ISO form, or adds numbers.
 
-An LSTM reads "the 3rd of may '79" character by character; its last state is all that a second LSTM starts from, which
-writes "1979-05-03". In training that one reads the right answer so far (teacher forcing); afterwards it reads what it
-has written itself: the likeliest character each time (greedy), or the likeliest of several sequences (beam search). The days
-held out are in no pair that was trained on; ``--task sums`` does the same with "47+58" and "105".
+An LSTM reads "the 3rd of may '79" character by character. Its last state is the initial state of a second LSTM, which
+writes "1979-05-03". In training the second one reads the correct answer so far (teacher forcing). Afterwards it reads its
+own output: the likeliest character each time (greedy), or the likeliest of several sequences (beam search). The held-out
+days occur in no training pair. ``--task sums`` does the same with "47+58" and "105".
 
-``python examples/zoo/translate_dates.py`` takes about a minute. With ``--out RUN`` it saves the model, and translates
-later texts without training: ``python examples/zoo/translate_dates.py --out RUN --text "the 3rd of may '79"``.
+``python examples/zoo/translate_dates.py`` takes about a minute. With ``--out RUN`` it saves the model, and later translates
+texts without training: ``python examples/zoo/translate_dates.py --out RUN --text "the 3rd of may '79"``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from fastrnn.training import ProgressBar
 
 EXAMPLE = "translate_dates"
 Pair = tuple[str, str]
-END = "\n"  # what the decoder reads first, and writes last
+END = "\n"  # the decoder's first input, and its last output
 # {y}ear, {s}hort year, {m}onth, {d}ay, {M} and {D} of two digits, {th} its ending. Dots: the day first; slashes: the month.
 WAYS = """{d} {month} {y}|{d} {mon} {y}|{month} {d}, {y}|{mon} {D} {y}|{y} {month} {d}|{d} {mon} '{s}|{month} {d}{th}, {y}
 the {d}{th} of {month} {y}|the {d}{th} of {month} '{s}|{day}, {d} {month} {y}|{day} {mon} {d}{th} {y}
@@ -36,14 +36,14 @@ the {d}{th} of {month} {y}|the {d}{th} of {month} '{s}|{day}, {d} {month} {y}|{d
 
 
 def spell(day: date, way: str) -> str:
-    """The day as people write it."""
+    """Write a day as people do."""
     th = "th" if 4 <= day.day <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10, "th")
     parts = {"y": day.year, "m": day.month, "d": day.day, "D": f"{day:%d}", "M": f"{day:%m}", "s": f"{day:%y}", "th": th}
     return way.format(**parts, month=f"{day:%B}".lower(), mon=f"{day:%b}".lower(), day=f"{day:%A}".lower())
 
 
 def dates(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on and pairs held out, of days between 1950 and 2049 that are in one of the two only."""
+    """Make pairs to train on and held-out pairs, of days between 1950 and 2049 that occur in only one of the two."""
     days = [date(1950, 1, 1) + timedelta(int(n)) for n in rng.permutation(36525)]
 
     def pairs(days: Sequence[date], number: int) -> list[Pair]:
@@ -54,7 +54,7 @@ def dates(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pa
 
 
 def sums(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pair], list[Pair]]:
-    """Sums of two numbers below 100, those held out in neither order among those to train on."""
+    """Make sums of two numbers below 100; a held-out sum is in neither order among those to train on."""
     terms = rng.permutation([(a, b) for a in range(100) for b in range(a, 100)])
     rest = rng.permutation(np.concatenate([terms[held_out:], terms[held_out:, ::-1]]))
     pairs = [[(f"{a}+{b}", str(a + b)) for a, b in part.tolist()] for part in (rest, rng.permuted(terms[:held_out], axis=1))]
@@ -62,7 +62,7 @@ def sums(number: int, held_out: int, rng: np.random.Generator) -> tuple[list[Pai
 
 
 def copied_digits(text: str) -> str:
-    """The digits alone, put in their places: year, month, day. What one can do without reading a word."""
+    """Arrange the digits alone as year, month and day, which needs no words; this is the baseline."""
     numbers = re.findall(r"\d+", text)
     *rest, year = sorted(numbers, key=lambda number: len(number) == 4)  # four digits are a year, else the last are
     month, day = [*["01"] * (2 - len(rest)), *rest]
@@ -70,7 +70,7 @@ def copied_digits(text: str) -> str:
 
 
 class Translator:
-    """``model`` from source ``[S,B]`` and target so far ``[T,B]``, ids both, to logits ``[T,B,V]``; two vocabularies."""
+    """``model`` from ids of the source ``[S,B]`` and of the target so far ``[T,B]`` to logits ``[T,B,V]``."""
 
     def __init__(
         self, reads: Vocabulary, writes: Vocabulary, hidden: int, rng: np.random.Generator, dtype: str = "float32"
@@ -90,19 +90,19 @@ class Translator:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], hidden: int, rng: np.random.Generator, dtype: str = "float32") -> "Translator":
-        """A fresh translator with the characters of these pairs."""
+        """Make an untrained translator for the characters of these pairs."""
         reads = Vocabulary.from_text("".join(source for source, _ in pairs))
         writes = Vocabulary.from_text("".join(target for _, target in pairs), first=END)
         return cls(reads, writes, hidden, rng, dtype)
 
     def save(self, out: Path | None, task: str) -> None:
-        """Write the translator, which learned this task, into a folder; nothing without one."""
+        """Save the translator of this task in a folder, if there is one."""
         vocabularies = {"reads": self.reads.to_json(), "writes": self.writes.to_json()}
         saving.save(out, EXAMPLE, self.model, **vocabularies, hidden=self.hidden, task=task)
 
     @classmethod
     def load(cls, out: Path, task: str | None = None) -> "Translator":
-        """Return the translator that a training with ``--out`` saved. Ends the program if it learned another task."""
+        """Load the translator that ``--out`` saved. Ends the program if it learned another task."""
         with saving.loading(out, EXAMPLE) as details:
             if task not in (None, details["task"]):
                 raise SystemExit(f"{out} holds the task {details['task']}, got --task {task}")
@@ -122,18 +122,18 @@ class Translator:
             print(f"{text!r}: {written}")
 
     def examples(self, pairs: Sequence[Pair]) -> Examples:
-        """The decoder reads the target behind an END, and is to write it with an END behind it."""
+        """Make examples: the decoder reads END and the target, and writes the target and END."""
         sources = [self.reads.encode(source).astype(np.int64) for source, _ in pairs]
         targets = [self.writes.encode(target).astype(np.int64) for _, target in pairs]
         return Examples((sources, [np.append(0, y) for y in targets]), [np.append(y, 0) for y in targets], axes=("S", "T"))
 
     def step(self, tokens: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-        """The decoder, one character on: tokens ``[N]`` to logits ``[N,V]`` of the next, and the state after them."""
+        """Run the decoder for one character: return the logits ``[N,V]`` after tokens ``[N]``, and the new state."""
         y, state = self.decoder(self.embedding(tokens[None]), state)
         return self.head(y[0]), state
 
     def translate(self, texts: Sequence[str], width: int) -> list[list[Hypothesis]]:
-        """What the search finds for each text, best first."""
+        """Search translations of each text with a beam of this width, best first."""
         batch = Examples([self.reads.encode(text) for text in texts]).batch(np.arange(len(texts)))
         state = self.encoder(*batch.inputs, lengths=batch.lengths)
         start = np.zeros(len(texts), np.int64)
@@ -141,7 +141,7 @@ class Translator:
 
 
 def share_right(answers: Sequence[str], pairs: Sequence[Pair]) -> float:
-    """The share of the answers that are right to the last character."""
+    """Return the share of answers that are right to the last character."""
     return float(np.mean([answer == target for answer, (_, target) in zip(answers, pairs, strict=True)]))
 
 
@@ -149,7 +149,7 @@ def main(
     task: str = "dates", number: int = 20000, held_out: int = 1000, hidden: int = 128, epochs: int = 6,
     texts: Sequence[str] = (), out: Path | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Train, print, and return the share of held-out answers that are right for each way to answer; save in ``out``."""
+    """Train; print and return the share of correct held-out answers of each method; save in ``out``."""
     rng = np.random.default_rng(0)
     make: Callable[..., tuple[list[Pair], list[Pair]]] = {"dates": dates, "sums": sums}[task]
     train, test = make(number, held_out, rng)
