@@ -99,7 +99,7 @@ def test_no_chord(symbol):
         ("C7(b9", "this parenthesis is not closed", 2),
         ("C/", "expected the bass note after the slash in 'C/'", 2),
         *(
-            (before + part, f"{part!r} is not part of a chord symbol that is known here", len(before))
+            (before + part, f"{part!r} is not a known part of a chord symbol", len(before))
             for before, part in (("C7", "x"), ("Cm", "m"), ("C7", "7"), ("C7b9", ")"), ("C7", ",b9"))
         ),
     ],
@@ -329,7 +329,7 @@ def test_keys_that_are_none(key):
     with pytest.raises(ChordError) as error:
         ch.parse_key(key)
     assert str(error.value).split("\n")[0] == (
-        f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor"
+        f"{key!r} is not a key: expected a note such as C, Bb or F#, and m for a minor key"
     )
 
 
@@ -386,7 +386,7 @@ def test_chords_are_not_moved_to_a_minor_key():
         with pytest.raises(ChordError) as error:
             ch.changes_of("C | G7", key)
         assert str(error.value).split("\n")[0] == (
-            f"chords that are given are moved from C: expected a key such as {tonic}, and not minor"
+            f"given chords are moved from C: expected a key such as {tonic}, and not minor"
         )
 
 

@@ -401,10 +401,10 @@ def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
-        ("onset", 10**9, "a song has a note that cannot be, or that lasts beyond its end at "),
-        ("onset", -1, "a song has a note that cannot be, or that lasts beyond its end at "),
-        ("duration", 0, "a song has a note that cannot be, or that lasts beyond its end at "),
-        ("pitch", 128, "a song has a note that cannot be, or that lasts beyond its end at "),
+        ("onset", 10**9, "a song has an invalid note, or one that lasts beyond its end at "),
+        ("onset", -1, "a song has an invalid note, or one that lasts beyond its end at "),
+        ("duration", 0, "a song has an invalid note, or one that lasts beyond its end at "),
+        ("pitch", 128, "a song has an invalid note, or one that lasts beyond its end at "),
         ("chord", 99, "a song has a chord without a symbol"),
         ("chord_tick", -1, "a tick must be at least 0, got -1"),
         ("metre_tick", 10**9, "a song lasts 20,000 quarters at most, got the tick 1000000000"),
@@ -432,7 +432,7 @@ def test_damaged_songs(run, tmp_path, name, value, fault):
         ("part", 1, "a song must have the name of a part, and a list of symbols"),
         ("program", 128, "program must be at most 127, got 128"),
         ("length", 10**12, "a song lasts 20,000 quarters at most, got the tick 1000000000000"),
-        ("length", 1, "a song has a note that cannot be, or that lasts beyond its end at 1"),
+        ("length", 1, "a song has an invalid note, or one that lasts beyond its end at 1"),
         ("symbols", ["H7"] * 99, "expected a chord"),
         ("swing", 0.9, "swing must lie in [0.5, 0.72], got 0.9"),
         ("is_drum", "no", "is_drum must be True or False, got 'no'"),

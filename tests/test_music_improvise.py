@@ -413,7 +413,7 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
 
     assert fault("rhythm-changes", "--key", "Dm") == "rhythm-changes is in major: expected a key such as D, and not minor"
     for key in ("H", "C##", "bb", ""):
-        expected = f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor"
+        expected = f"{key!r} is not a key: expected a note such as C, Bb or F#, and m for a minor key"
         assert fault("blues", "--key", key) == fault("C | F", "--key", key) == expected
     assert fault("") == "there are no chords"
     assert fault(" | ".join(["C"] * 10_000)) == "there are more than 1024 bars, repeats included"
@@ -539,7 +539,7 @@ def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run,
     assert _error(capsys, *command, tmp_path / "gone.sf2") == f"{tmp_path}/gone.sf2: No such file or directory"
     (tmp_path / "text.sf2").write_text("no sound font")
     assert _error(capsys, *command, tmp_path / "text.sf2") == (
-        f"{tmp_path}/text.sf2 is no sound font: it does not begin as an SF2 file does"
+        f"{tmp_path}/text.sf2 is not a sound font: it does not begin as an SF2 file does"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
 
@@ -602,7 +602,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(run, tmp_path, cap
         assert fault(**{option: folder}) == f"--{option} {folder} is a folder: expected a file to write"
     assert fault(out=tmp_path / "pipe.mid") == f"--out {tmp_path}/pipe.mid is not a regular file"
     sound = fault(wav=tmp_path / "x.wav", sound_font=tmp_path / "pipe.sf2")
-    assert sound == f"{tmp_path}/pipe.sf2 is no sound font: it is not a regular file"
+    assert sound == f"{tmp_path}/pipe.sf2 is not a sound font: it is not a regular file"
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda folder, mode: not mode & os.W_OK)
         assert fault() == f"--out {tmp_path}/x.mid: the folder {tmp_path} cannot be written to"
@@ -632,7 +632,7 @@ def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):
     improvise = generation.improvise
     monkeypatch.setattr(generation, "improvise", astray)
     said = _said(capsys, "improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", status=1).err
-    assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: the logits are no numbers"
+    assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: a logit is NaN or infinite"
 
 
 def test_a_fault_of_our_own_stays_loud(run, tmp_path, monkeypatch):

@@ -281,11 +281,15 @@ def test_of_a_file_that_grows_no_more_is_read_than_the_limit(tmp_path, monkeypat
 
 def test_what_is_no_regular_file_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.mid")
-    for path, kind in (("/dev/zero", "no regular file"), (tmp_path / "pipe.mid", "no regular file"), (tmp_path, "a folder")):
+    for path, kind in (
+        ("/dev/zero", "not a regular file"),
+        (tmp_path / "pipe.mid", "not a regular file"),
+        (tmp_path, "a folder"),
+    ):
         with pytest.raises(MidiError) as error:
             read_midi(path)
         assert str(error.value) == f"{path} is {kind}: expected a MIDI file"
-    with pytest.raises(MidiError, match=r"^/dev/zero is no regular file: expected a MIDI file$"):
+    with pytest.raises(MidiError, match=r"^/dev/zero is not a regular file: expected a MIDI file$"):
         read_collection(["/dev/zero"])
 
 
@@ -339,7 +343,7 @@ def test_folders_tell_of_links_pipes_and_folders_that_cannot_be_read(tmp_path, c
     assert lines == [
         f"skipped: {closed}: Permission denied",
         f"skipped: {tmp_path}/b.mid: No such file or directory",
-        f"skipped: {tmp_path}/c.mid is no regular file: expected a MIDI file",
+        f"skipped: {tmp_path}/c.mid is not a regular file: expected a MIDI file",
     ]
     assert [path for path, _ in collection.skipped] == [closed, tmp_path / "b.mid", tmp_path / "c.mid"]
 

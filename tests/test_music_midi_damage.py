@@ -301,7 +301,7 @@ def test_a_cut_off_file_is_read_up_to_the_cut_without_the_notes_that_sound_there
     assert read(data[:-5]) == ([*NOTES, (24, 12, 67, 80)], {repair.CUT: 1, repair.UNENDED: 1})
     two = midi(track(*SCALE), SECOND)
     assert read(two[: -len(SECOND)]) == (NOTES, {repair.MISSING: 1})
-    with pytest.raises(MidiError, match=r"is cut off: it ends amid a track; before that it has only one note$"):
+    with pytest.raises(MidiError, match=r"is cut off: it ends within a track; before that it has only one note$"):
         read(midi(track(*SCALE))[:-9])
 
 

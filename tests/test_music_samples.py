@@ -86,7 +86,7 @@ def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
     (writer,) = trainer.callbacks
     writer.on_metrics(trainer._info(1.0, 1.0))
     writer.on_eval(trainer._info(1.0, 1.0))
-    assert shown == ["  nothing can be sampled: the logits are no numbers"]
+    assert shown == ["  nothing can be sampled: a logit is NaN or infinite"]
 
 
 def test_a_fault_of_our_own_stays_loud(tmp_path, monkeypatch):

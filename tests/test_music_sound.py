@@ -351,7 +351,9 @@ def test_no_notes_are_silence_with_a_sound_font_too(font, fluidsynth):
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\x04\x00\x00\x00WAVE", b"RIFX\x04\x00\x00\x00sfbk"])
 def test_a_file_that_is_no_sound_font(content, tmp_path):
     (tmp_path / "font.sf2").write_bytes(content)
-    with pytest.raises(synthesis.SoundFontError, match=r"font\.sf2 is no sound font: it does not begin as an SF2 file does"):
+    with pytest.raises(
+        synthesis.SoundFontError, match=r"font\.sf2 is not a sound font: it does not begin as an SF2 file does"
+    ):
         synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=tmp_path / "font.sf2")
     assert not (tmp_path / "out.wav").exists()
 

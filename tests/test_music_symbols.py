@@ -114,7 +114,7 @@ def test_two_accidentals_before_a_number_are_asked_about():
     """Bbb7 is on B double flat; of Bbb5 and Ebb9 nobody can say what the second flat lowers."""
     assert parse_chord("Bbb7").root == parse_chord("A7").root
     assert parse_chord("Bbb7").intervals == SEVENTH
-    fault = "Bbb5 is read in two ways: write Bb(b5), or B\U0001d12b5"
+    fault = "Bbb5 has two meanings: write Bb(b5), or B\U0001d12b5"
     with pytest.raises(ChordError) as error:
         parse_chord("Bbb5")
     assert str(error.value) == f"{fault}\n  Bbb5\n    ^"
@@ -138,7 +138,7 @@ def test_two_accidentals_before_a_number_are_asked_about():
 def test_a_plus_that_charts_read_in_two_ways_is_asked_about(symbol, first, its, second, tones_of_second):
     with pytest.raises(ChordError) as error:
         parse_chord(symbol)
-    assert error.value.fault == f"the plus in {symbol} is read in two ways: write {first} or {second}"
+    assert error.value.fault == f"the plus in {symbol} has two meanings: write {first} or {second}"
     assert symbol[error.value.position] == "+"
     assert (tones(first), tones(second)) == (its, tones_of_second)
 

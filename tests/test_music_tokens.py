@@ -198,7 +198,7 @@ NOW, LOWEST, HALF = 0, LINE.first_pitch, LINE.first_duration + 23  # tokens of L
         (lambda: decode([0, 140], LINE), ValueError, r"ids must be in 0\.\.139, got 140"),
         (lambda: decode([0, -1], LINE), ValueError, r"ids must be in 0\.\.139, got -1"),
         (lambda: decode([NOW, LOWEST, NOW], LINE), ValueError, "got shift 0 at 2, where a duration was due"),
-        (lambda: decode([NOW, LINE.end], LINE), ValueError, "got an end at 1, amid a note"),
+        (lambda: decode([NOW, LINE.end], LINE), ValueError, "got an end at 1, within a note"),
         (lambda: Grammar(LINE).advance(LINE.first_pitch), ValueError, "a shift or end, got 49: pitch 40"),
         (lambda: Grammar(LINE).advance(999), ValueError, "a shift or end, got 999: no token"),
     ],

@@ -136,7 +136,7 @@ def test_what_a_kind_cannot_do(runs):
         with pytest.raises(TypeError, match=f"^{message}"):
             call()
     for call, message in (
-        (lambda: jazz.sample(key="D"), "key is for changes, and none are given"),
+        (lambda: jazz.sample(key="D"), "key needs changes, and none are given"),
         (lambda: jazz.sample(instrument="kazoo"), "name must be one of 'piano'"),
         (lambda: names.sample(sentences=True), "sentences is for a model of a stream of words"),
         (lambda: names.score("a\nb"), "text must be without line breaks"),

@@ -136,8 +136,8 @@ def test_midi_files_that_are_none(said, tmp_path):
     for broken, fault in (
         (b"", "is not a MIDI file: it is empty"),
         (b"not music", "is not a MIDI file: it does not begin with MThd"),
-        (whole[:10], "is cut off: it ends amid its header"),
-        (whole[:30], "is cut off: it ends amid a track; before that it has no notes"),
+        (whole[:10], "is cut off: it ends within its header"),
+        (whole[:30], "is cut off: it ends within a track; before that it has no notes"),
     ):
         (tmp_path / "b.mid").write_bytes(broken)
         assert said("piano_roll", tmp_path) == f"{tmp_path}/b.mid {fault}"

@@ -275,7 +275,7 @@ def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4
         raise
     if key is not None and mode_of(key) == "minor":
         tonic = _key(key)["tonic"]
-        raise ChordError(f"chords that are given are moved from C: expected a key such as {tonic}, and not minor", key, 0)
+        raise ChordError(f"given chords are moved from C: expected a key such as {tonic}, and not minor", key, 0)
     return changes if key is None else changes.transposed(parse_key(key), flats=flats_in(key))
 
 
@@ -301,5 +301,5 @@ def flats_in(key: str) -> bool:
 def _key(key: str) -> re.Match[str]:
     match = _KEY.fullmatch(key.strip())
     if not match:
-        raise ChordError(f"{key!r} is not a key: expected a note such as C, Bb or F#, and m where it is minor", key, 0)
+        raise ChordError(f"{key!r} is not a key: expected a note such as C, Bb or F#, and m for a minor key", key, 0)
     return match

@@ -116,7 +116,7 @@ def _check_root(match: re.Match[str], text: str, end: int) -> None:
     if len(signs) > 1 and number:
         note, sign = match[0][:-1], signs[-1]
         double = match[1] + ("\U0001d12b" if sign in "b♭" else "\U0001d12a")
-        fault = f"{match[0]}{number[0]} is read in two ways: write {note}({sign}{number[0]}), or {double}{number[0]}"
+        fault = f"{match[0]}{number[0]} has two meanings: write {note}({sign}{number[0]}), or {double}{number[0]}"
         raise ChordError(fault, text, match.end() - 1)
 
 

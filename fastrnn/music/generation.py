@@ -186,7 +186,7 @@ class _Player:
         logits, self._state = self.model.step(np.array([token]), chord, position, last, before, state=self._state)
         row: NDArray[Any] = logits[0]
         if not np.isfinite(row).all():
-            raise NonFiniteLogits("nothing can be sampled: the logits are no numbers")
+            raise NonFiniteLogits("nothing can be sampled: a logit is NaN or infinite")
         return row
 
     def _take(self, token: int) -> None:

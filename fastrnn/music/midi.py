@@ -116,7 +116,7 @@ def _content(path: Path, largest: int) -> bytes:
     """Read the file's bytes. Raises MidiError and OSError as :func:`read_midi` does."""
     status = path.stat()
     if not S_ISREG(status.st_mode):  # a device may have no end, and reading a pipe may block
-        raise MidiError(f"{path} is {'a folder' if S_ISDIR(status.st_mode) else 'no regular file'}: expected a MIDI file")
+        raise MidiError(f"{path} is {'a folder' if S_ISDIR(status.st_mode) else 'not a regular file'}: expected a MIDI file")
     size, data = status.st_size, b""
     if size <= largest:
         with path.open("rb") as file:

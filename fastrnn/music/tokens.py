@@ -78,7 +78,7 @@ def decode(ids: Any, vocabulary: PartVocabulary, *, name: str = "", program: int
     notes = tuple(Note(start, length, pitch, velocity) for start, length, pitch in rows)
     if vocabulary.polyphonic and notes != separated(notes):
         raise ValueError(
-            "ids must be notes that can be played together, got a key struck that is held, or a chord downwards"
+            "ids must be notes that can be played together, got a held key struck again, or a chord written downwards"
         )
     return Part(name, program, False, notes)
 
@@ -143,5 +143,5 @@ def _checked(ids: Any, vocabulary: PartVocabulary) -> Ids:
             f"{('shift', 'pitch', 'duration')[due[wrong[0]]]} was due"
         )
     if len(ends) and len(used) and not (kind[-1] == DURATION and vocabulary.complete()[used[-1]]):
-        raise ValueError(f"ids must follow the grammar, got an end at {len(used)}, amid a note")
+        raise ValueError(f"ids must follow the grammar, got an end at {len(used)}, within a note")
     return used

@@ -16,9 +16,9 @@ from .events import OVERRUN, TOO_LATE, Events, read_events
 
 _TRACK = b"MTrk"
 _HEADER = 14  # bytes of the header that are read
-_CUT = "the file ends amid it"
+_CUT = "the file ends within it"
 _FAULTS = {
-    _CUT: "is cut off: it ends amid a track",
+    _CUT: "is cut off: it ends within a track",
     TOO_LATE: "claims to last more than {longest:,} quarters, which is more than is read",
 }
 
@@ -46,7 +46,7 @@ def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
     if data[:4] != b"MThd":
         raise NoMidi(f"is not a MIDI file: it {'does not begin with MThd' if data else 'is empty'}")
     if len(data) < _HEADER:
-        raise NoMidi("is cut off: it ends amid its header")
+        raise NoMidi("is cut off: it ends within its header")
     size, type_, count, per_quarter = struct.unpack(">LHHh", data[4:_HEADER])
     if type_ not in (0, 1):
         raise NoMidi(f"is a MIDI file of type {type_}: expected 0 or 1, in which tracks sound together")

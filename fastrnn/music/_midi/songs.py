@@ -59,7 +59,7 @@ class Library:
 
     @property
     def sha256(self) -> str:
-        """The hash of all songs, in hexadecimal: that of their JSON, in one list."""
+        """The hexadecimal SHA-256 hash of all songs, written as one JSON list."""
         found = hashlib.sha256(f"[{json.dumps(self.polyphonic)}".encode())
         for song in self.songs:  # one by one, because the text of all is large
             found.update(f", {json.dumps(song.to_json())}".encode())
@@ -95,7 +95,7 @@ class SongReader:
 
     @property
     def is_open(self) -> bool:
-        """True if each file is first read by its own voices: only all files together decide between line and all."""
+        """True if the majority of files decides between line and all; until then each file decides for itself."""
         return self.voices == "auto" and self.melody is None
 
     def settled(self, polyphonic: bool) -> SongReader:

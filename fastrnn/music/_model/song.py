@@ -45,7 +45,7 @@ class Song:
     """A part to learn from, with its title and chords.
 
     A song stores ``head`` and ``columns``, arrays by the names of :data:`COLUMNS`, but no velocities. The properties
-    ``piece`` and ``part`` are built at each access, because a note takes ten times as much memory as an object.
+    ``piece`` and ``part`` are built at each access, because a Note object takes ten times as much memory as the arrays.
     """
 
     __slots__ = ("columns", "head")
@@ -184,7 +184,7 @@ def _check(song: Song) -> None:
         raise ValueError("a song has no notes")
     end = int((onset.astype(np.int64) + duration).max())
     if onset.min() < 0 or duration.min() < 1 or pitch.max() > 127 or end > song.head.length:
-        raise ValueError(f"a song has a note that cannot be, or that lasts beyond its end at {song.head.length}")
+        raise ValueError(f"a song has an invalid note, or one that lasts beyond its end at {song.head.length}")
     for name in ("chord_tick", "metre_tick", "tempo_tick"):
         for tick in _extremes(song.columns[name]):
             _tick(tick)

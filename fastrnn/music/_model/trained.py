@@ -148,7 +148,7 @@ class JazzParts:
         if changes is None:
             for name, value in (("choruses", choruses), ("key", key), ("metre", metre)):
                 if value is not None:
-                    raise ValueError(f"{name} is for changes, and none are given")
+                    raise ValueError(f"{name} needs changes, and none are given")
             return None
         metre = metre or commonest_metre([song.frame for song in self.player.songs.train])
         return Form.of(changes_of(changes, key, metre).choruses(2 if choruses is None else choruses))

@@ -143,11 +143,11 @@ def _checked_length(piece: Piece, rate: int) -> float:
 def check_sound_font(path: str | Path) -> None:
     """Raise SoundFontError for an irregular file or one without an SF2 header; OSError if it cannot be read."""
     if Path(path).exists() and not Path(path).is_file():  # reading a pipe may block
-        raise SoundFontError(f"{path} is no sound font: it is not a regular file")
+        raise SoundFontError(f"{path} is not a sound font: it is not a regular file")
     with Path(path).open("rb") as file:
         head = file.read(12)
     if head[:4] != b"RIFF" or head[8:] != b"sfbk":
-        raise SoundFontError(f"{path} is no sound font: it does not begin as an SF2 file does")
+        raise SoundFontError(f"{path} is not a sound font: it does not begin as an SF2 file does")
 
 
 def fluidsynth_libraries() -> tuple[Any, Any]:

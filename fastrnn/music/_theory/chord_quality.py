@@ -70,7 +70,7 @@ class _Reader(Tones):
         if self.major_at >= 0 and self.third == 3 and self.seventh is None:
             self.seventh = 11  # Cm(maj)
         if self.plus_at >= 0 and self.third == 3 and self.seventh is not None:
-            fault = "a plus in a minor seventh chord is read in two ways: write m7#5 or m(maj7)"
+            fault = "a plus in a minor seventh chord has two meanings: write m7#5 or m(maj7)"
             raise ChordError(fault, self.text, self.plus_at)
 
     def fail_at_bass(self, position: int) -> NoReturn:
@@ -78,7 +78,7 @@ class _Reader(Tones):
         raise ChordError(f"expected the bass note after the slash in {symbol!r}", self.text, position)
 
     def fail(self, position: int) -> NoReturn:
-        fault = f"{self.text[position : self.end]!r} is not part of a chord symbol that is known here"
+        fault = f"{self.text[position : self.end]!r} is not a known part of a chord symbol"
         raise ChordError(fault, self.text, position)
 
     def fail_at_degree(self, match: re.Match[str]) -> NoReturn:
@@ -157,7 +157,7 @@ class _Reader(Tones):
             readings = f"{symbol}(#11) or {symbol}+({degree[0]})"
         else:
             return
-        raise ChordError(f"the plus in {whole} is read in two ways: write {readings}", self.text, match.start())
+        raise ChordError(f"the plus in {whole} has two meanings: write {readings}", self.text, match.start())
 
     def altered(self, match: re.Match[str]) -> int | None:
         if self.kinds - {"number"} or self.number_given not in ("", "7") or self.seventh not in (None, 10):
