@@ -1,4 +1,4 @@
 """The benchmark suite: ``python -m bench run`` measures everything and writes docs/performance.md.
 
-``pytest bench`` looks at a few cases of one question. What measures is :mod:`fastrnn.benchmark`, as for ``fastrnn bench``.
+``pytest bench`` measures a few cases of one question. Both use :mod:`fastrnn.benchmark`, as ``fastrnn bench`` does.
 """

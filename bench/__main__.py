@@ -1,7 +1,7 @@
-"""``python -m bench run`` measures the grid beside every peer, then reports; ``report`` draws and writes what was measured.
+"""Command line of the whole benchmark: ``python -m bench run`` measures and reports, ``report`` only reports.
 
-Results go to a file, a line for each comparison; a run that was stopped goes on where it was, and ``--questions``,
-``--peers`` and ``--threads`` run it in parts.
+Results go to a file, one line per comparison. A stopped run continues where it was. ``--questions``, ``--peers`` and
+``--threads`` run it in parts.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from fastrnn.console import note, say  # noqa: E402
 
 
 def main() -> None:
-    """One of the two commands."""
+    """Run one of the two commands."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("command", choices=("run", "report"))
     parser.add_argument("--file", type=Path, default=CHECKOUT / "build" / "bench.jsonl", help="default: build/bench.jsonl")
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="where performance.md goes (default: docs)")
-    parser.add_argument("--fresh", action="store_true", help="forget what the file holds")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder for performance.md (default: docs)")
+    parser.add_argument("--fresh", action="store_true", help="delete the results in the file")
     parser.add_argument("--subset", choices=tuple(SUBSETS), default="grid", help="default: the whole grid")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS, help="default: all")
-    parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, help="default: all that are installed")
+    parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, help="default: all installed ones")
     parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="default: 1 2")
     parser.add_argument("--seconds", type=float, default=0.1, help="for each side of each case (default: 0.1)")
     parser.add_argument("--slow-rounds", type=int, default=3, help="turns of calls of more than 50 ms (default: 3)")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """The machine, then the cases, then once more those that were disturbed."""
+    """Measure the machine, the cases, and the disturbed cases once more."""
     file = arguments.file
     file.parent.mkdir(parents=True, exist_ok=True)
     if arguments.fresh:

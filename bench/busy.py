@@ -1,8 +1,8 @@
-"""``python -m bench.busy``: what other processes on the same cores cost a call, by how the call is split over two threads.
+"""``python -m bench.busy``: measure how much other processes slow down a call, by its split over two threads.
 
-A split over hidden units has a barrier in every step of the sequence, so a thread that the system takes off its core holds
-up the other each time; a split over the batch has one at the end. The figures are times over the time on a quiet machine:
-with one busy process on two cores a call that gets its fair share of them takes 1.5 times as long, with two twice as long.
+A split over hidden units has a barrier in every time step, so a thread that loses its core delays the other one each time. A
+split over the batch has one barrier at the end. Ratios are relative to a quiet machine. On two cores a call with its fair
+share takes 1.5 times as long next to one busy process, and twice as long next to two.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS = 100
 
 @contextmanager
 def competitors(n: int) -> Iterator[None]:
-    """So many processes that never rest."""
+    """Run ``n`` processes that never sleep while the block runs."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
     time.sleep(0.3 if n else 0)
     try:
@@ -46,7 +46,7 @@ def competitors(n: int) -> Iterator[None]:
 
 
 def calls(cell: str, H: int, B: int) -> tuple[str, dict[str, Callable[[], object]]]:
-    """How two threads split the layer, and its two calls."""
+    """Return the split of the layer over two threads, and its two calls by name."""
     layer = getattr(fastrnn, cell)(H, H, rng=0)
     x = np.random.default_rng(0).standard_normal((STEPS, B, H), dtype=np.float32)
 
@@ -58,7 +58,7 @@ def calls(cell: str, H: int, B: int) -> tuple[str, dict[str, Callable[[], object
 
 
 def median(call: Callable[[], object], seconds: float) -> float:
-    """Of the calls that fit into the time, at least nine."""
+    """Return the median time of the calls that fit into ``seconds``, at least nine."""
     times: list[float] = []
     call()
     end = time.perf_counter() + seconds
@@ -72,11 +72,11 @@ def median(call: Callable[[], object], seconds: float) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.busy", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each call beside each number of processes")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time for each call and each number of processes")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     fastrnn.set_num_threads(arguments.threads)
-    print("| case | split | quiet | beside 1 process | beside 2 |\n| --- | --- | --- | --- | --- |")
+    print("| case | split | quiet | next to 1 process | next to 2 |\n| --- | --- | --- | --- | --- |")
     for cell, H, B in CASES:
         split, both = calls(cell, H, B)
         for name, call in both.items():

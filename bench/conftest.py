@@ -1,4 +1,4 @@
-"""One process, one peer, one number of threads: ``pytest bench --peer onednn --threads 2 --subset quick``."""
+"""Fixtures of ``pytest bench --peer onednn --threads 2 --subset quick``: one process, one peer, one number of threads."""
 
 import os
 from itertools import count
@@ -13,19 +13,21 @@ from fastrnn.benchmark.worker import environment
 
 
 def pytest_addoption(parser):
+    """Add the options of the benchmark."""
     group = parser.getgroup("fastrnn's benchmarks")
-    group.addoption("--peer", choices=NAMES, default="torch", help="whom to measure beside (default: torch)")
-    group.addoption("--threads", type=int, default=1, help="of both sides (default: 1)")
-    group.addoption("--subset", choices=tuple(SUBSETS), default="smoke", help="of the grid (default: smoke)")
+    group.addoption("--peer", choices=NAMES, default="torch", help="the library to compare with (default: torch)")
+    group.addoption("--threads", type=int, default=1, help="threads of both sides (default: 1)")
+    group.addoption("--subset", choices=tuple(SUBSETS), default="smoke", help="part of the grid (default: smoke)")
     group.addoption("--seconds", type=float, default=0.2, help="for each side of each case (default: 0.2)")
 
 
 def pytest_configure(config):
+    """Set the environment before any library is loaded."""
     os.environ.update(environment(config.getoption("--threads")))
 
 
 def pytest_generate_tests(metafunc):
-    """The cases of the module's question."""
+    """Parametrize a test by the cases of its module's question."""
     config = metafunc.config
     found = cases([metafunc.module.QUESTION], config.getoption("--subset"), [config.getoption("--threads")])
     metafunc.parametrize("case", found, ids=lambda case: case.name.replace(" ", "-").replace(",", ""))
@@ -33,7 +35,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="session")
 def sides(pytestconfig):
-    """fastrnn and the peer, on the wanted number of threads."""
+    """Return fastrnn and the peer, on the wanted number of threads."""
     try:
         found = load("fastrnn"), load(pytestconfig.getoption("--peer"))
     except Absent as error:
@@ -45,7 +47,7 @@ def sides(pytestconfig):
 
 @pytest.fixture
 def versus(benchmark, sides, pytestconfig):
-    """Measure a case: pytest-benchmark times our samples, the peer takes its turns in between."""
+    """Return a function that measures a case; pytest-benchmark times our samples between the peer's turns."""
 
     def measure(case):
         clock, effort = Clock(), Effort(pytestconfig.getoption("--seconds"))

@@ -1,4 +1,4 @@
-"""The roofline and the heat map of ratios."""
+"""Pictures of the benchmark: the roofline and the heat map of ratios."""
 
 from __future__ import annotations
 
@@ -18,36 +18,39 @@ from matplotlib.ticker import NullFormatter
 
 from fastrnn.benchmark.cases import BATCH, CELLS, GATES, HIDDEN, Case
 from fastrnn.benchmark.ceilings import Ceilings
-from fastrnn.benchmark.figures import Figures
+from fastrnn.benchmark.statistics import Statistics
 
 SHORT = {"onednn": "oneDNN", "onednn_omp": "oneDNN omp", "onnxruntime": "ORT", "openvino": "OpenVINO", "torch": "torch"}
 SHORT |= {"jax": "JAX", "keras": "Keras", "numpy": "NumPy"}
 MARKERS = {"RNN": "o", "GRU": "s", "LSTM": "^"}
-BESIDE = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # markers of equal intensity stand side by side
+SHIFT = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # separates markers of equal intensity
 COLOURS = dict(zip(HIDDEN, ("#f4a582", "#e08214", "#4393c3", "#053061"), strict=True))
 QUESTIONS = ("forward", "training")
 SLANT = 45  # degrees, of a line y = x on panels of this shape
 
 
 def intensity(case: Case) -> float:
-    """Operations for each byte that cannot be had from registers: R once a step, W, x and y once; forward only."""
+    """Return the operations of a forward pass per byte read from memory.
+
+    R is read once per time step; W, x and y once per call.
+    """
     gates = GATES[case.cell] * case.H
     size = 4.0 * (case.T * gates * case.H + gates * case.I + case.T * case.B * (case.I + case.H))
     return 2.0 * case.T * case.B * gates * (case.I + case.H) / size
 
 
-def roofline(figures: Sequence[Figures], ceilings: dict[int, Ceilings], title: str, path: Path) -> None:
-    """A panel for each number of threads and question."""
-    columns = sorted({f.case.threads for f in figures})
+def roofline(statistics: Sequence[Statistics], ceilings: dict[int, Ceilings], title: str, path: Path) -> None:
+    """Draw the roofline to ``path``, a panel for each question and number of threads."""
+    columns = sorted({f.case.threads for f in statistics})
     grid, axes = plt.subplots(
         len(QUESTIONS), len(columns), figsize=(6 * len(columns), 9), squeeze=False, layout="constrained"
     )
     for row, question in zip(axes, QUESTIONS, strict=True):
         for axis, threads in zip(row, columns, strict=True):
-            some = [f for f in figures if f.case.question == question and f.case.threads == threads]
+            some = [f for f in statistics if f.case.question == question and f.case.threads == threads]
             _roofs(axis, ceilings[threads])
             for f in some:
-                x, y = BESIDE[f.case.cell] * intensity(f.case), 1e-9 * f.rate
+                x, y = SHIFT[f.case.cell] * intensity(f.case), 1e-9 * f.rate
                 axis.plot(x, y, MARKERS[f.case.cell], color=COLOURS[f.case.H], ms=7, mec="white", mew=0.7, zorder=3)
             axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
             axis.set_ylabel("GFLOP/s of the products")
@@ -62,7 +65,7 @@ def roofline(figures: Sequence[Figures], ceilings: dict[int, Ceilings], title: s
 
 
 def _roofs(axis: Any, ceilings: Ceilings) -> None:
-    """The peak, and what each level of memory can feed."""
+    """Draw the peak of the processor and the limit that each level of memory sets."""
     peak = 1e-9 * ceilings.fma
     xs = np.geomspace(0.3, 200, 100)
     axis.axhline(peak, color="#b2182b", lw=1.5)
@@ -84,9 +87,9 @@ def _roofs(axis: Any, ceilings: Ceilings) -> None:
     axis.grid(alpha=0.2, which="both")
 
 
-def heat_map(figures: Sequence[Figures], title: str, path: Path) -> None:
-    """How many times faster than the fastest peer, each cell of the grid with that peer's name."""
-    columns = sorted({f.case.threads for f in figures})
+def heat_map(statistics: Sequence[Statistics], title: str, path: Path) -> None:
+    """Draw the ratio to the fastest peer, with that peer's name, for each case of the grid."""
+    columns = sorted({f.case.threads for f in statistics})
     panels = [(question, threads) for question in QUESTIONS for threads in columns]
     grid, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 8.5), squeeze=False, layout="constrained")
     norm, image = TwoSlopeNorm(0, vmin=-1, vmax=2), None
@@ -94,7 +97,7 @@ def heat_map(figures: Sequence[Figures], title: str, path: Path) -> None:
     for axis, (question, threads) in zip(axes[0], panels, strict=True):
         found = {
             (f.case.cell, f.case.H, f.case.B): f
-            for f in figures
+            for f in statistics
             if f.case.question == question and f.case.threads == threads
         }
         values = np.full((len(rows), len(BATCH)), np.nan)
@@ -116,13 +119,13 @@ def heat_map(figures: Sequence[Figures], title: str, path: Path) -> None:
             )
         image = axis.imshow(values, cmap="RdYlGn", norm=norm, aspect="auto")
         axis.set_xticks(range(len(BATCH)), [f"B {B}" for B in BATCH])
-        axis.set_yticks(range(len(rows)), [f"{cell} {H}" for cell, H in rows] if axis is axes[0][0] else [])
+        axis.set_yticks(range(len(rows)), [f"{cell} H {H}" for cell, H in rows] if axis is axes[0][0] else [])
         axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
         for edge in (3.5, 7.5):
             axis.axhline(edge, color="white", lw=3)
     bar = grid.colorbar(image, ax=axes[0], fraction=0.02, pad=0.01, ticks=[-1, -0.5, 0, 0.585, 1, 2])
     bar.ax.set_yticklabels(["0.5", "0.7", "1", "1.5", "2", "4"])
-    bar.set_label("times as fast as the fastest peer")
+    bar.set_label("above 1, fastrnn is faster")
     grid.suptitle(title)
     grid.savefig(path, dpi=110)
     plt.close(grid)

@@ -1,4 +1,4 @@
-"""docs/performance.md and its figures, from what was measured."""
+"""The page docs/performance.md and its pictures, written from the measurements."""
 
 from __future__ import annotations
 
@@ -6,48 +6,56 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastrnn.benchmark.cases import QUESTIONS, Case, cases
-from fastrnn.benchmark.figures import LAYER_QUESTIONS, Figures, of_cases
 from fastrnn.benchmark.peers import NAMES
 from fastrnn.benchmark.run import OFF, SPREAD, Results
+from fastrnn.benchmark.statistics import LAYER_QUESTIONS, Statistics, of_cases
 from fastrnn.benchmark.table import duration
 
 from . import plots
 from .targets import targets
 
+HEAT_MAP_TITLE = "Speed of fastrnn divided by the speed of the fastest other library, {machine}"
+
+INTRODUCTION = """\
+This page tells you how fast a layer of your size runs, which library is faster, and how far the kernels are from the limits
+of the machine. `python -m bench run` writes it: do not edit it. `fastrnn bench` measures a part of it in a minute or two.
+"""
+
 HOW = """\
-fastrnn and a peer run in one process that has only the two of them, at the same sizes and number of threads (set, and
-verified). Their results are compared first; then they take turns: a pause of 10 ms or longer, until the workers of the
-other side's thread pool no longer spin, a call that is not timed, and timed calls for 20 ms, until each side has had its
-share, five turns at the least. Weights are packed or exported beforehand in inference; in training both sides pack them
-at every step, as they change. Times are medians; a ratio is the peer's time over fastrnn's of the same process, so above
-1 fastrnn is faster, with the larger of both interquartile ranges behind it. GFLOP/s count the products alone,
-2 T B G H (I + H) forward and three times that for a training step (forward and all gradients); I = H, T = 100, float32.
-oneDNN is called directly, from C++.
+fastrnn and one peer share a process, with the same sizes and number of threads (set and checked). Their results must agree.
+Then they take turns: a pause of at least 10 ms, until no worker of the other side spins; an untimed call; timed calls for
+20 ms. Each side has at least five turns. Inference packs or exports weights before the timing; training packs them at every
+step, because they change. oneDNN is called from C++.
+
+Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so fastrnn is faster above 1; the
+larger interquartile range of the two follows. GFLOP/s count the products alone: 2 T B G H (I + H) forward, and three times
+that for a training step (forward and all gradients). I = H, T = 100, float32. Page faults are those of a warm call; a table
+leaves out a column that is empty or 0 in all its rows.
 """
 
 AGAIN = """\
-Other work may come in between. A comparison in which a side's interquartile range was above {spread:.0%} of its median, or
-fastrnn's own time more than {off:.0%} off its median over all peers' processes, up or down, was measured once more, and
-the second one counts: {again} of {count}.
+A comparison was measured again if an interquartile range was above {spread:.0%} of its median, or if fastrnn's time differed
+by more than {off:.0%} from its median over all peers. The second measurement counts: {again} of {count}.
 """
 
 
 def write(results: Results, folder: Path) -> None:
-    """The page and its two pictures."""
+    """Write the page and its two pictures into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     known = list(dict.fromkeys([*cases(QUESTIONS, "grid"), *(Case(**record["case"]) for record in results.records)]))
-    figures = list(of_cases(results.records, known))
-    grid = [f for f in figures if f.case in set(cases(("forward", "training"), "grid"))]
+    statistics = list(of_cases(results.records, known))
+    grid = [f for f in statistics if f.case in set(cases(("forward", "training"), "grid"))]
     machine = results.machine.get("processor", "unknown processor")
     if grid:
         plots.roofline(grid, results.ceilings, f"fastrnn on {machine}: roofline", folder / "roofline.png")
-        plots.heat_map(grid, f"fastrnn beside the fastest peer of each case, {machine}", folder / "ratios.png")
-    (folder / "performance.md").write_text("\n".join(_page(results, figures)) + "\n")
+        plots.heat_map(grid, HEAT_MAP_TITLE.format(machine=machine), folder / "ratios.png")
+    (folder / "performance.md").write_text("\n".join(_page(results, statistics)) + "\n")
 
 
-def _page(results: Results, figures: Sequence[Figures]) -> Iterator[str]:
+def _page(results: Results, statistics: Sequence[Statistics]) -> Iterator[str]:
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
-    yield "Written by `python -m bench run`; do not edit. `fastrnn bench` measures a part of it in a minute or two.\n"
+    yield INTRODUCTION
+    yield "## How it is measured\n"
     yield HOW
     again = sum("again" in record for record in results.records)
     yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
@@ -63,14 +71,14 @@ def _page(results: Results, figures: Sequence[Figures]) -> Iterator[str]:
                 t.shown(t.reached),
                 {True: "yes", False: "**no**"}.get(t.met, ""),
             )
-            for t in targets(figures, results.ceilings)
+            for t in targets(statistics, results.ceilings)
         ),
     )
-    for question in dict.fromkeys(f.case.question for f in figures):
-        for threads in sorted({f.case.threads for f in figures if f.case.question == question}):
-            some = [f for f in figures if f.case.question == question and f.case.threads == threads]
+    for question in dict.fromkeys(f.case.question for f in statistics):
+        for threads in sorted({f.case.threads for f in statistics if f.case.question == question}):
+            some = [f for f in statistics if f.case.question == question and f.case.threads == threads]
             yield f"## {TITLES[question]}, {threads} thread{'s' * (threads > 1)}\n"
-            yield from _figures(some, results)
+            yield from _statistics(some, results)
     yield from _refused(results)
 
 
@@ -106,17 +114,17 @@ def _machine(results: Results) -> Iterator[str]:
     )
 
 
-def _figures(figures: Sequence[Figures], results: Results) -> Iterator[str]:
-    peers = [peer for peer in NAMES if any(f.ratio(peer) is not None for f in figures)]
-    layers = figures[0].case.question in LAYER_QUESTIONS
-    head = ("GFLOP/s", "of FMA", "of bandwidth") if layers else ("tokens/s",)
-    yield from _table(
-        ("case", "ours", "first call", *head, "page faults", "fastest peer", *(f"to {peer}" for peer in peers)),
-        (_row(f, results, peers) for f in figures),
-    )
+def _statistics(statistics: Sequence[Statistics], results: Results) -> Iterator[str]:
+    peers = [peer for peer in NAMES if any(f.ratio(peer) is not None for f in statistics)]
+    layers = statistics[0].case.question in LAYER_QUESTIONS
+    speed = ("GFLOP/s", "of FMA", "of bandwidth") if layers else ("tokens/s",)
+    head = ("case", "ours", "first call", *speed, "page faults", "fastest peer", *(f"to {peer}" for peer in peers))
+    rows = [_row(f, results, peers) for f in statistics]
+    telling = [i for i in range(len(head)) if any(row[i] not in ("", "0") for row in rows)]
+    yield from _table([head[i] for i in telling], (tuple(row[i] for i in telling) for row in rows))
 
 
-def _row(f: Figures, results: Results, peers: Sequence[str]) -> tuple[str, ...]:
+def _row(f: Statistics, results: Results, peers: Sequence[str]) -> tuple[str, ...]:
     variant = f", {f.case.variant}" if f.case.variant else ""
     if f.case.question in LAYER_QUESTIONS and f.case.threads in results.ceilings:
         ceilings = results.ceilings[f.case.threads]

@@ -1,4 +1,4 @@
-"""What fastrnn means to reach, and whether the figures do."""
+"""The targets of performance, compared with the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from fastrnn.benchmark.ceilings import Ceilings
-from fastrnn.benchmark.figures import Figures, geometric_mean
+from fastrnn.benchmark.statistics import Statistics, geometric_mean
 
 NOISE = 0.03
 MICROSECOND = 1e-6
@@ -14,7 +14,7 @@ MICROSECOND = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``reached`` is the worst or the mean of what the figures hold, None for none; ``least``: more is better."""
+    """A target. ``reached`` is the worst or mean result, None without results; ``least`` means that more is better."""
 
     what: str
     wanted: float
@@ -24,13 +24,13 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """None where nothing was measured."""
+        """True if the target is met, None without results."""
         if self.reached is None:
             return None
         return self.reached >= self.wanted if self.least else self.reached <= self.wanted
 
     def shown(self, value: float | None) -> str:
-        """With its unit."""
+        """Return a value with its unit."""
         if value is None:
             return "not measured"
         return {
@@ -41,17 +41,17 @@ class Target:
         }[self.unit]
 
 
-def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[Target]:
-    """All of them."""
+def targets(statistics: Sequence[Statistics], ceilings: dict[int, Ceilings]) -> list[Target]:
+    """Return all targets."""
 
-    def of(question: str, where: Callable[[Figures], bool] = lambda f: True) -> list[Figures]:
-        return [f for f in figures if f.case.question == question and not f.case.variant and where(f)]
+    def of(question: str, where: Callable[[Statistics], bool] = lambda f: True) -> list[Statistics]:
+        return [f for f in statistics if f.case.question == question and not f.case.variant and where(f)]
 
-    def grid(question: str, where: Callable[[Figures], bool] = lambda f: True) -> list[Figures]:
+    def grid(question: str, where: Callable[[Statistics], bool] = lambda f: True) -> list[Statistics]:
         return of(question, lambda f: f.case.H != 256 and where(f))
 
     forward, training = grid("forward"), grid("training")
-    packed = [f for f in figures if f.case.variant == "lengths"]
+    packed = [f for f in statistics if f.case.variant == "lengths"]
     small = grid("forward", lambda f: f.case.H <= 128 and f.case.B <= 8)
 
     def peak(question: str) -> float | None:
@@ -60,7 +60,7 @@ def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[T
         )
 
     def bandwidth() -> float | None:
-        def large(f: Figures) -> bool:
+        def large(f: Statistics) -> bool:
             return f.case.B == 1 and f.recurrent_bytes > ceilings[f.case.threads].caches["L2"]
 
         beyond = grid("forward", large)
@@ -90,40 +90,40 @@ def targets(figures: Sequence[Figures], ceilings: dict[int, Ceilings]) -> list[T
         Target("names loop, to tuned NumPy", 3.0, _least(_to("numpy", of("names")))),
         Target("names loop, to PyTorch", 20.0, _least(_to("torch", of("names")))),
         Target("sampling one stream, to the best peer's loop", 5.0, _least(_fastest(of("sampling")))),
-        Target("lengths: time per real token to that of full sequences", 1.15, _variant(figures, "lengths"), least=False),
+        Target("lengths: time per real token to that of full sequences", 1.15, _variant(statistics, "lengths"), least=False),
         Target("lengths: to PyTorch's packed sequences", 5.0, _least(_to("torch", packed))),
-        Target("denormals: time to that of ordinary inputs", 1.1, _variant(figures, "denormal"), least=False),
-        Target("Numba: time to that of C, H <= 128", 2.0, _most(_to("numba", small_layers(figures))), least=False),
-        Target("Numba, B <= 8, to PyTorch", 1.0, _least(_numba_to_torch(figures))),
+        Target("denormals: time to that of ordinary inputs", 1.1, _variant(statistics, "denormal"), least=False),
+        Target("Numba: time to that of C, H <= 128", 2.0, _most(_to("numba", small_layers(statistics))), least=False),
+        Target("Numba, B <= 8, to PyTorch", 1.0, _least(_numba_to_torch(statistics))),
         Target("page faults per training step", 100, _most(f.faults for f in training), "", False),
     ]  # fmt: skip
 
 
-def small_layers(figures: Iterable[Figures]) -> list[Figures]:
-    """The grid's layers of up to 128 units."""
-    return [f for f in figures if f.case.question in ("forward", "training") and f.case.H <= 128]
+def small_layers(statistics: Iterable[Statistics]) -> list[Statistics]:
+    """Return the results of the grid's layers of up to 128 units."""
+    return [f for f in statistics if f.case.question in ("forward", "training") and f.case.H <= 128]
 
 
-def _fastest(figures: Iterable[Figures]) -> list[float]:
-    return [f.fastest["ratio"] for f in figures if f.fastest]
+def _fastest(statistics: Iterable[Statistics]) -> list[float]:
+    return [f.fastest["ratio"] for f in statistics if f.fastest]
 
 
-def _to(peer: str, figures: Iterable[Figures]) -> list[float]:
-    return [ratio for f in figures if (ratio := f.ratio(peer)) is not None]
+def _to(peer: str, statistics: Iterable[Statistics]) -> list[float]:
+    return [ratio for f in statistics if (ratio := f.ratio(peer)) is not None]
 
 
-def _numba_to_torch(figures: Iterable[Figures]) -> list[float]:
-    """From both ratios to C, each of which was measured in one process."""
-    small = [f for f in small_layers(figures) if f.case.B <= 8]
+def _numba_to_torch(statistics: Iterable[Statistics]) -> list[float]:
+    """Return torch's time divided by Numba's, from their ratios to C."""
+    small = [f for f in small_layers(statistics) if f.case.B <= 8]
     return [torch / numba for f in small if (torch := f.ratio("torch")) and (numba := f.ratio("numba"))]
 
 
-def _variant(figures: Iterable[Figures], variant: str) -> float | None:
-    """The most that a token of this variant costs, in tokens of ordinary sequences."""
+def _variant(statistics: Iterable[Statistics], variant: str) -> float | None:
+    """Return the largest time per token of this variant, relative to ordinary sequences."""
     from dataclasses import replace
 
-    figures = {f.case: f for f in figures}
-    pairs = [(f, figures.get(replace(case, variant=""))) for case, f in figures.items() if case.variant == variant]
+    statistics = {f.case: f for f in statistics}
+    pairs = [(f, statistics.get(replace(case, variant=""))) for case, f in statistics.items() if case.variant == variant]
     return _most(plain.tokens / f.tokens for f, plain in pairs if plain)
 
 

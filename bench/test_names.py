@@ -1,7 +1,8 @@
-"""Training on names, one a step, beside a peer."""
+"""Comparison of training on names, one per step with a peer."""
 
 QUESTION = "names"
 
 
 def test_names(versus, case):
+    """Measure one case."""
     versus(case)

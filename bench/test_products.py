@@ -1,7 +1,8 @@
-"""The input product alone, beside a peer."""
+"""Comparison of the input product alone with a peer."""
 
 QUESTION = "product"
 
 
 def test_product(versus, case):
+    """Measure one case."""
     versus(case)

@@ -1,7 +1,8 @@
-"""Sampling one stream, beside a peer."""
+"""Comparison of sampling of one stream with a peer."""
 
 QUESTION = "sampling"
 
 
 def test_sampling(versus, case):
+    """Measure one case."""
     versus(case)

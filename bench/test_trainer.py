@@ -1,7 +1,8 @@
-"""Training a character model, beside a peer."""
+"""Comparison of training of a character model with a peer."""
 
 QUESTION = "trainer"
 
 
 def test_trainer(versus, case):
+    """Measure one case."""
     versus(case)

@@ -1,7 +1,8 @@
-"""Sequences of any length, and denormal inputs, beside ordinary ones, beside a peer."""
+"""Comparison of sequences with lengths and denormal inputs with a peer."""
 
 QUESTION = "variants"
 
 
 def test_variants(versus, case):
+    """Measure one case."""
     versus(case)

@@ -1,7 +1,7 @@
-"""``python -m bench.text_sizes chars FILE...``: the memory and the time before the first step of training on texts.
+"""``python -m bench.text_sizes chars FILE...``: measure the memory and the time before the first training step on texts.
 
-Each file is taken by a process of its own, as ``fastrnn train chars FILE`` would with its defaults. Memory is the most that
-is resident, with what is mapped from the file of ids; the model and its first step are in it.
+Each file has its own process, which does the same as ``fastrnn train chars FILE``. Memory is the largest resident size. It
+includes pages mapped from the file of ids, the model and its first step.
 """
 
 from __future__ import annotations

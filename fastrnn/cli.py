@@ -1,7 +1,7 @@
 """The command line: ``fastrnn train``, ``sample``, ``score``, ``improvise``, ``bench``, ``info``.
 
-Every error is one line on standard error. The exit status is 0, 2 for bad usage or input, 1 when something failed on
-the way (a full disk, a gradient that is not finite), 130 after Ctrl-C.
+Every error is one line on standard error. The exit status is 0 for success, 2 for bad usage or input, 1 for a failure during
+the work (a full disk, a gradient that is not finite), and 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from .commands import bench, improvise, info, sample, score, train
 from .commands.guard import guarded
 from .console import note
 
-DESCRIPTION = "Train recurrent networks on the CPU, sample from them and look at them."
+DESCRIPTION = "Train recurrent networks on the CPU, sample from them and measure them."
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose options stand anywhere among a command's other arguments, and whose errors are one line."""
+    """A parser that takes options anywhere among a command's arguments and prints errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2."""
+        """Print the message in one line and exit with status 2."""
         note(f"fastrnn: error: {message}")
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Print help; argparse would pass over a full disk."""
+        """Print help. argparse itself would ignore a full disk."""
         print(message, end="", file=file or sys.stderr)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse a command's options first, then what they leave; after ``--`` nothing is an option.
+        """Parse a command's options first, then its positional arguments; after ``--`` nothing is an option.
 
-        argparse alone takes all positional arguments that it can where it meets the first one, and refuses those that
-        follow an option. Its ``parse_intermixed_args`` does not work with subcommands nor, in Python 3.11, with ``--``.
+        argparse alone refuses positional arguments that follow an option, because it takes all that it can where it meets
+        the first one. Its ``parse_intermixed_args`` works neither with subcommands nor, in Python 3.11, with ``--``.
         """
         parse = argparse.ArgumentParser.parse_known_args
         words = sys.argv[1:] if args is None else list(args)
-        if self._subparsers is not None:  # which takes the rest of the line as it is
+        if self._subparsers is not None:  # the subcommand parses the rest of the line
             self._check_first(words)
             return parse(self, words, namespace)
         end = words.index("--") if "--" in words else len(words)
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         return parse(self._only(options=False), left + words[end:], namespace)
 
     def _check_first(self, words: list[str]) -> None:
-        """Refuse an option in the place of a command, whose value argparse would take for the command."""
+        """Refuse an option before the command, because argparse would take the option's value for the command."""
         assert self._subparsers is not None
         first = words[0] if words else ""
         own = any(option.startswith(first) for option in self._option_string_actions)
@@ -56,15 +56,15 @@ class Parser(argparse.ArgumentParser):
             self.error(f"options come after {metavar}, got {first} before it: type {self.prog} {metavar} {first} ...")
 
     def _only(self, *, options: bool) -> Parser:
-        """A parser of the options alone, or of the positional arguments alone."""
+        """Return a copy of the parser with the options alone, or with the positional arguments alone."""
         part = copy.copy(self)
         part._actions = [action for action in self._actions if bool(action.option_strings) == options]
-        part.print_help = self.print_help  # type: ignore[method-assign]  # the help is that of the whole
+        part.print_help = self.print_help  # type: ignore[method-assign]  # help shows all arguments
         return part
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each sets ``run`` to the function that does it."""
+    """Return the parser of all commands; each command sets ``run`` to the function that runs it."""
     parser = Parser(prog="fastrnn", description=DESCRIPTION)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     training = commands.add_parser("train", help="train a model", description="Train a model.")
@@ -75,11 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command and return its exit status."""
     return guarded(lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
-    arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors say what to type instead
+    arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors suggest a corrected command
     return int(arguments.run(arguments))

@@ -1,8 +1,8 @@
-"""Text for people, on standard output and standard error.
+"""Printing to standard output and standard error, whatever state they are in.
 
-Either may be missing (``sys.stdout`` is None under pythonw, in services, after ``>&-``), closed, or lack characters. What
-the package shows goes through :func:`say` and :func:`note`. Commands run between :func:`attached` and :func:`settle`, so
-that they may use ``print`` as well.
+Either stream may be missing (``sys.stdout`` is None under pythonw, in services, after ``>&-``), closed, or unable to encode
+a character. The package prints through :func:`say` and :func:`note`. Commands run between :func:`attached` and
+:func:`settle`, so they may also use ``print``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 
 def say(text: str = "") -> None:
-    """Print a line to standard output at once, if there is one. Raises OSError, such as for a reader that has gone."""
+    """Print a line to standard output at once, if that exists. Raises OSError, such as for a closed pipe."""
     _print(f"{text}\n")
 
 
 def note(text: str, end: str = "\n") -> None:
-    """Print to standard error, after what has been printed so far. What cannot be written there is dropped.
+    """Flush standard output, then print to standard error. Text that standard error refuses is dropped.
 
-    Raises OSError for standard output as :func:`say` does.
+    Raises OSError for standard output, as :func:`say` does.
     """
     _print("")
     with suppress(OSError):
@@ -31,7 +31,7 @@ def note(text: str, end: str = "\n") -> None:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a standard stream, which may be None or closed, is a terminal."""
+    """Return whether a standard stream, which may be None or closed, is a terminal."""
     return not _absent(stream) and hasattr(stream, "isatty") and bool(stream.isatty())
 
 
@@ -47,7 +47,7 @@ def _absent(stream: Any) -> bool:
 
 
 def _write(stream: Any, text: str) -> None:
-    """Write and flush; characters that the stream's encoding lacks are written as escapes such as ``\\xe9``."""
+    r"""Write and flush; characters that the stream's encoding lacks become escapes such as ``\xe9``."""
     if _absent(stream):
         return
     encoding = getattr(stream, "encoding", None)
@@ -61,15 +61,15 @@ def _write(stream: Any, text: str) -> None:
 
 @contextmanager
 def attached() -> Iterator[None]:
-    """Give a command the standard streams that it lacks, empty ones, and let none of them fail for a character.
+    """Open empty streams in place of missing standard streams, and let no stream fail on a character.
 
-    Files that are opened later would otherwise take the numbers 0 to 2, and what libraries print would go into them.
+    Otherwise the next file that is opened would take a descriptor from 0 to 2, and libraries would print into it.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number, which is this one
     with ExitStack() as stack:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             stream = getattr(sys, name)
@@ -82,7 +82,10 @@ def attached() -> Iterator[None]:
 
 
 def settle(stream: Any) -> OSError | None:
-    """Flush a stream; what it does not take is dropped, so that Python does not fail on it at exit. Returns the error."""
+    """Flush a stream and return the error, if any.
+
+    Text that cannot be written is dropped, so Python does not fail on it at exit.
+    """
     try:
         _write(stream, "")
     except OSError as error:

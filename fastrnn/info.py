@@ -1,4 +1,4 @@
-"""What is installed here, what would run, and how to change it: the text of ``fastrnn info``."""
+"""The text of ``fastrnn info``: what is installed, which kernels run, and how to change them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ EXTRAS = {
 }
 
 
-# What "chosen" is asked about: large enough for all threads.
+# The call that the row "chosen" plans: large enough for all threads.
 TYPICAL, TYPICAL_T, TYPICAL_B = StackSpec(CellSpec("lstm", 256, 256)), 64, 64
 REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
 
 
 def text() -> str:
-    """Several lines, for people."""
+    """Return the text, in several lines."""
     rows = [
         ("fastrnn", __version__),
         ("python", f"{platform.python_version()}, numpy {np.__version__}, {platform.system()} {platform.machine()}"),
@@ -42,7 +42,7 @@ def text() -> str:
 
 
 def install_extra(extra: str) -> str:
-    """How to install what an extra stands for."""
+    """Return the command that installs an extra."""
     return f"from the checkout: pip install '.[{extra}]'"
 
 
@@ -70,7 +70,7 @@ def _chosen_row() -> tuple[str, str]:
 
 
 def _c_info() -> dict[str, Any]:
-    """What the C backend says of itself: isa, isas_available, compiler, threads; {} when it is missing."""
+    """Return the C backend's isa, isas_available, compiler and threads; {} if the backend is missing."""
     if "c" not in backends.available():
         return {}
     content: dict[str, Any] = importlib.import_module(".backends._c.backend", __package__).info()

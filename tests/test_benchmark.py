@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from fastrnn.benchmark import agreement, compare, figures, run, table
+from fastrnn.benchmark import agreement, compare, run, statistics, table
 from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, Case, cases
 from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
@@ -222,7 +222,7 @@ def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
 
 
 def test_geometric_mean():
-    assert figures.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
+    assert statistics.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
 
 
 def _served(peer, threads, todo, effort):
@@ -320,7 +320,7 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, c):
     assert main([*command, "--json", str(file)]) == 0
     output = capsys.readouterr()
     assert "GFLOP/s" in output.out
-    assert "measuring beside numba" in output.err
+    assert "comparing with numba" in output.err
     content = json.loads(file.read_text())
     assert content["machine"]["processor"]
     assert content["ceilings"][0]["fma"] > 1e9

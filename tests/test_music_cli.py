@@ -337,9 +337,9 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
     write_midi(tmp_path / "long.mid", Piece((Part(notes=(Note(0, 480, 60), Note(480, 6, 61))),)))
     long = tmp_path / "long.mid"
     assert error(*out, "--primer", long) == f"{long}: --primer has 11 bars and the form 8: nothing is left to improvise"
-    instead = "of a jazz run, fastrnn improvise --primer begins with given notes"
+    instead = "for a jazz run, fastrnn improvise --primer begins with given notes"
     assert _error(capsys, "sample", run, "--prefix", "la", *out) == f"--prefix is for text: {instead}"
-    instead = "of a jazz run one piece is sampled, another one with another --seed"
+    instead = "a jazz run plays one piece, and another one with another --seed"
     assert _error(capsys, "sample", run, "--number", 3) == f"--number is for text: {instead}"
     assert _error(capsys, "sample", run, "--sentences") == "--sentences is for text"
     assert not (tmp_path / "x.mid").exists()

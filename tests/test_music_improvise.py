@@ -260,7 +260,7 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
     said = _said(capsys, *command, "--primer-part", "l").err
-    assert "the first note is the primer's, and not in the figures" in said
+    assert "the first note is the primer's, and not in the statistics" in said
 
 
 # tempo, swing and accents
@@ -382,13 +382,13 @@ def test_copies_are_those_of_what_was_improvised(polyphonic, capsys):
     own = (Note(after + 1, 5, 71), Note(after + 11, 7, 64))
     player = SimpleNamespace(songs=SimpleNamespace(train=(song,)), vocabulary=PartVocabulary(54, 82, polyphonic))
     solo = Part(notes=(*given, *own))
-    music_output.tell_figures(Solo(solo, 0, False), form, player)
+    music_output.print_statistics(Solo(solo, 0, False), form, player)
     assert re.search(r"copied run +[12]\.\d\d bars \(12 notes, in any key, of '" + song.title, capsys.readouterr().out)
-    music_output.tell_figures(Solo(solo, 12, False), form, player)
+    music_output.print_statistics(Solo(solo, 12, False), form, player)
     output = capsys.readouterr().out
     assert re.search(r"copied run +0\.00 bars \(0 notes, in any key\)", output)
     assert re.search(r"notes +2 in \d+ bars", output)
-    music_output.tell_figures(Solo(Part(notes=given), 12, False), form, player)
+    music_output.print_statistics(Solo(Part(notes=given), 12, False), form, player)
     assert capsys.readouterr().out == "no notes: the solo is all rests\n"
 
 
@@ -398,7 +398,7 @@ def test_copied_bars_are_those_of_the_form(capsys):
     for metre in ((4, 4), (2, 4)):
         piece = replace(song.piece, metres=((0, *metre),))
         player = SimpleNamespace(songs=SimpleNamespace(train=(song,)), vocabulary=PartVocabulary(54, 82))
-        music_output.tell_figures(Solo(song.part, 0, False), Form.of(piece), player)
+        music_output.print_statistics(Solo(song.part, 0, False), Form.of(piece), player)
         found.append(float(re.search(r"copied run +([\d.]+) bars", capsys.readouterr().out)[1]))
     assert found[1] == pytest.approx(2 * found[0], abs=0.02)
     assert found[0] > 10

@@ -1,4 +1,4 @@
-"""Nothing is timed before both sides have been found to compute the same."""
+"""The check that both sides compute the same, made before anything is timed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Of the largest value of an array: what sums of some ten thousand float32 products may differ by, and no wrong formula does.
+# Relative to the largest value of an array. Sums of ten thousand float32 products differ by less, wrong formulas by more.
 TOLERANCE = 2e-4
 
 
 class Disagreement(AssertionError):
-    """A peer computes something else; its time would mean nothing."""
+    """A peer computes something else, so its time would mean nothing."""
 
 
 def require(ours: Mapping[str, Array], theirs: Mapping[str, Array], tolerance: float = TOLERANCE) -> None:
-    """Raise Disagreement unless all arrays that both sides give agree, and there is one at least."""
+    """Raise Disagreement unless the sides have an array in common and all common arrays agree."""
     common = [name for name in ours if name in theirs]
     if not common:
-        raise Disagreement(f"nothing to compare: {', '.join(ours)} beside {', '.join(theirs)}")
+        raise Disagreement(f"nothing to compare: {', '.join(ours)} and {', '.join(theirs)}")
     for name in common:
         a, b = np.asarray(ours[name]), np.asarray(theirs[name])
         if a.shape != b.shape:

@@ -1,4 +1,4 @@
-"""What is measured: questions, their cases, and the named subsets of the grid."""
+"""Questions that are measured, their cases, and the named subsets of the grid."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ BATCH = (1, 8, 32, 128)
 THREADS = (1, 2)
 STEPS = 100
 STEP_HIDDEN = (64, 128, 256, 512)
-LENGTHS, DENORMAL = (
-    "lengths",
-    "denormal",
-)  # variants of a case: sequences of any length; inputs too small for float32's normal range
+# Variants of a case: sequences of different lengths; inputs below float32's normal range.
+LENGTHS, DENORMAL = "lengths", "denormal"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question about one layer: T steps of B sequences, I inputs, H units, so many threads."""
+    """One question about one layer: T time steps of B sequences, I inputs, H units, on ``threads`` threads."""
 
     question: str
     cell: str
@@ -34,17 +32,17 @@ class Case:
 
     @property
     def I(self) -> int:  # noqa: E743
-        """The input is as wide as the layer."""
+        """The input size, equal to H."""
         return self.H
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What tells cases apart."""
+        """The values that identify a case."""
         return tuple(asdict(self).values())
 
     @property
     def name(self) -> str:
-        """For people."""
+        """A readable name."""
         variant = f", {self.variant}" if self.variant else ""
         return f"{self.question} {self.cell} H={self.H} B={self.B} T={self.T}{variant}, {self.threads} threads"
 
@@ -57,7 +55,7 @@ class Case:
 
     @property
     def tokens(self) -> int:
-        """That a call works through."""
+        """Tokens that a call processes, padding included."""
         return self.T * self.B
 
 
@@ -72,13 +70,13 @@ SUBSETS: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]] = {
 
 
 def layer_cases(question: str, subset: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
-    """The cases of ``"forward"``, ``"training"`` or ``"product"``."""
+    """Yield the cases of ``"forward"``, ``"training"`` or ``"product"``."""
     for n, cell, H, B in product(threads, *SUBSETS[subset]):
         yield Case(question, cell, H, B, n)
 
 
 def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
-    """The cases of the questions that have no grid, and of "variants": lengths and denormals beside ordinary sequences."""
+    """Yield the cases of a question without a grid; "variants" has lengths, denormals and ordinary sequences."""
     for n in threads:
         if question == "step":
             yield from (Case(question, cell, H, 1, n, T=1) for cell, H in product(CELLS, STEP_HIDDEN))
@@ -98,7 +96,7 @@ QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling", "variants"
 
 
 def cases(questions: Iterable[str], subset: str, threads: Iterable[int] = THREADS) -> list[Case]:
-    """Of all the questions."""
+    """Return the cases of all the questions."""
     threads = list(threads)
     found: list[Case] = []
     for question in questions:

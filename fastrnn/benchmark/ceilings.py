@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured on the spot: float32 multiply-adds, and reading from each level of memory."""
+"""The limits of the machine, measured: float32 multiply-adds, and reading from each level of memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FALLBACK = {"L1": 32 * KIB, "L2": MIB, "L3": 16 * MIB}
 
 
 def cache_sizes() -> dict[str, int]:
-    """Bytes of the first processor's data caches by level, from Linux; typical ones where it does not say."""
+    """Return the bytes of the first processor's data caches by level, or typical sizes if Linux does not report them."""
     sizes = dict(FALLBACK)
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
@@ -25,7 +25,7 @@ def cache_sizes() -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Ceilings:
-    """For one number of threads: operations a second, and bytes a second read by all of them together."""
+    """The limits at one number of threads: operations per second, and bytes per second read by all threads together."""
 
     threads: int
     fma: float
@@ -33,9 +33,9 @@ class Ceilings:
     caches: dict[str, int]
 
     def bandwidth(self, size: float) -> float:
-        """For reading this many bytes over and over, shared among the threads: that of the level which holds each part.
+        """Return the bandwidth for reading ``size`` bytes repeatedly, a share per thread.
 
-        A part that fits its level's cache partly gains from that; the bound here is that of the level as a whole.
+        It is the bandwidth of the level that holds a thread's share. A share that fits a faster cache in part is faster.
         """
         part = size / self.threads
         for level in ("L1", "L2"):
@@ -44,12 +44,12 @@ class Ceilings:
         return self.read["L3"] if size <= self.caches["L3"] else self.read["DRAM"]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 def measure(threads: int) -> Ceilings:
-    """Takes about a second. Raises BackendUnavailable without the C backend."""
+    """Measure the ceilings, in about a second. Raises BackendUnavailable without the C backend."""
     from .. import backends
 
     backends.load("c")
@@ -67,7 +67,7 @@ def measure(threads: int) -> Ceilings:
     read = {}
     for level, size in sizes.items():
         buffer = aligned(size)
-        buffer.fill(1)  # pages that nobody wrote to are all the same one
+        buffer.fill(1)  # pages that were never written share one physical page
         pointer = ffi.from_buffer(buffer)
         read[level] = _best_rate(partial(_read, lib, where, pointer, size))
     return Ceilings(threads, fma, read, caches)
@@ -78,7 +78,7 @@ def _read(lib: Any, where: tuple[int, ...], pointer: Any, size: int, rounds: int
 
 
 def _best_rate(work: Callable[[int], float], seconds: float = 0.02, repetitions: int = 8) -> float:
-    """The highest rate of a work whose amount ``rounds`` scales: neighbours can only take away."""
+    """Return the highest rate of ``work``. The highest, because other processes can only slow it down."""
     rounds, best = 1, 0.0
     while True:
         begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""One case, fastrnn beside one peer: agreement, threads, then time."""
+"""The comparison of fastrnn with one peer in one case: agreement, threads, then time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .peers import OWN
 from .peers.protocol import Peer, Side, Unsupported, WrongThreads
 from .problem import Problem
 
-# How much more processor time than threads * wall time a call may take before it is said to use more threads: room for the
-# clock's grain and for a pool's workers that spin a little longer than the call.
+# Processors beyond the agreed threads that a call may use, because clocks are coarse and workers of a pool spin a little
+# longer than the call.
 SLACK = 0.35
 
-OWN_LARGEST = 256  # another backend of ours has its targets among small layers, and its time is better spent on rivals
+OWN_LARGEST = 256  # our other backends have targets for small layers only, so large ones would waste time
 TAKE_LENGTHS = ("fastrnn", "torch", "numba")
 
 
@@ -33,11 +33,11 @@ class Record:
 
     @property
     def ratio(self) -> float:
-        """Of the medians."""
+        """The ratio of the medians."""
         return self.theirs.median / self.ours.median
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, seconds."""
+        """Return plain values; times are in seconds."""
         sides = {
             name: {
                 "median": t.median,
@@ -53,19 +53,19 @@ class Record:
 
 
 def build(peer: Peer, problem: Problem | LanguageProblem) -> Side:
-    """The peer's side of a problem. Raises Unsupported."""
+    """Return the peer's side of a problem. Raises Unsupported."""
     question = problem.case.question
     if question not in peer.sides:
         raise Unsupported(f"{peer.name} has no {question}")
     if peer.name in OWN and problem.case.H > OWN_LARGEST:
         raise Unsupported(f"{peer.name} is compared up to H = {OWN_LARGEST}")
     if problem.case.variant == LENGTHS and peer.name not in TAKE_LENGTHS:
-        raise Unsupported(f"{peer.name} is given no lengths here")
+        raise Unsupported(f"{peer.name} is not measured with lengths")
     return peer.sides[question](problem)
 
 
 def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | None = None) -> Record:
-    """Raises Unsupported, Disagreement, WrongThreads."""
+    """Measure a case with both sides. Raises Unsupported, Disagreement and WrongThreads."""
     clock = clock or Clock()
     sides, firsts = agreed(ours, peer, case, effort, clock)
     timings = alternate([side.run for side in sides], effort, clock, firsts)
@@ -73,9 +73,9 @@ def compare(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock | N
 
 
 def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> tuple[list[Side], list[float]]:
-    """Both sides, found to agree and to keep to their threads, and the seconds that the first call of each took.
+    """Return both sides, checked for agreement and number of threads, and the seconds of each side's first call.
 
-    Raises Unsupported, Disagreement, WrongThreads.
+    Raises Unsupported, Disagreement and WrongThreads.
     """
     problem = LanguageProblem(case) if case.question in SIZES else Problem(case)
     sides = [build(side, problem) for side in (ours, peer)]
@@ -93,9 +93,9 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
 
 
 def require_no_more_threads(run: Run, threads: int, name: str, clock: Clock, pause: float) -> None:
-    """Raise WrongThreads if the process takes more processor time than so many threads can, whatever a library says."""
+    """Raise WrongThreads if the process uses more processor time than ``threads`` threads can."""
     lowest = float("inf")
-    for _ in range(5):  # a pool that still spins after the other side's call may take part in one
+    for _ in range(5):  # the other side's pool may still spin during one of them
         rest(clock, pause)
         cpu, begin = clock.cpu(), clock.now()
         while clock.now() - begin < 0.01:

@@ -1,4 +1,4 @@
-"""The language models that are trained and sampled from end to end: sizes, weights by CharModel's names, and texts."""
+"""Language models that are trained and sampled from end to end: sizes, weights by CharModel's names, and texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """V vocabulary, E embedding (0: one-hot), L layers; how it is trained: learning rate and clipping."""
+    """Sizes of a model (V vocabulary, E embedding or 0 for one-hot, L layers), its learning rate and its clipping limit."""
 
     V: int
     E: int
@@ -33,7 +33,7 @@ SIZES = {
 
 
 class LanguageProblem:
-    """What every side of a language model's question starts from."""
+    """The starting point that all sides of a language model's question share: sizes, weights and texts."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -52,12 +52,12 @@ class LanguageProblem:
             inputs = H if layer else s.E or s.V
             shapes = {"weight_ih": (G * H, inputs), "weight_hh": (G * H, H), "bias_ih": (G * H,), "bias_hh": (G * H,)}
             state |= {f"recurrent.{name}_l{layer}": self._uniform(*shape) for name, shape in shapes.items()}
-        # A wide output layer, so that samples are not all but uniform and errors in the states show.
+        # A wide output layer: otherwise samples are nearly uniform and hide errors in the states.
         return state | {"output.weight": 20 * self._uniform(s.V, H), "output.bias": self._uniform(s.V)}
 
     @cached_property
     def texts(self) -> list[tuple[Array, Array]]:
-        """Inputs and targets, ids ``[T, B]``: random ones; for names, real names with their ends, one at a time."""
+        """Inputs and targets, ids ``[T, B]``: random ids, or real names with their ends, one at a time."""
         V, (T, B) = self.sizes.V, (self.case.T, self.case.B)
         if self.case.question != "names":
             ids = self.rng.integers(0, V, (T + 1, B))
@@ -65,14 +65,14 @@ class LanguageProblem:
         from ..corpora import load
 
         names = [name.strip().lower() for name in load("dinosaurs").splitlines()]
-        around = [name for name in names if name.isascii() and name.isalpha() and abs(len(name) - T) <= 2]
+        similar = [name for name in names if name.isascii() and name.isalpha() and abs(len(name) - T) <= 2]
         found = []
-        for name in around[:100]:
+        for name in similar[:100]:
             ids = np.array([[-1], *([ord(letter) - ord("a") + 1] for letter in name), [0]])
             found.append((ids[:-1], ids[1:]))
         return found
 
     @cached_property
     def uniforms(self) -> Array:
-        """``[T]`` in [0, 1): one for each token that is sampled."""
+        """Random numbers ``[T]`` in [0, 1), one for each sampled token."""
         return self.rng.random(self.case.T)

@@ -1,4 +1,4 @@
-"""On what was measured: processor, instruction set, versions."""
+"""The description of the machine: processor, instruction set, versions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .ceilings import cache_sizes
 
 
 def processor() -> str:
-    """Its name, as the system gives it."""
+    """Return the processor's name, as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -23,7 +23,7 @@ def processor() -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Plain values, for the JSON."""
+    """Return the machine's properties as plain values."""
     from .. import backends
     from .._core.version import __version__
 

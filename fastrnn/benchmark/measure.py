@@ -1,10 +1,9 @@
-"""Timing two sides that take turns.
+"""Timing of two sides that take turns.
 
-A turn is: a pause, one call that is not timed, then timed calls for some 20 ms. The pause is there because the workers of
-OpenMP and of other pools spin for some milliseconds after a call (OpenBLAS's for 26 to 104), on cores that the other side
-needs: it ends when the process is idle. The untimed call, because the first one after a pause finds sleeping workers and
-cold caches. Both are the same for both sides, which alternate
-A B A B until each has had its share of time, and so meet the same clock frequencies and the same neighbours.
+A turn is a pause, an untimed call, and timed calls for about 20 ms. The pause ends when the process is idle, because
+workers of OpenMP and other pools spin after a call (OpenBLAS's for 26 to 104 ms) on cores that the other side needs. The
+untimed call wakes sleeping workers and warms caches. Sides alternate A B A B, so both meet the same clock frequencies and
+the same load from other processes.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from typing import Any
 
 Run = Callable[[], Any]
 
-SLOW = 0.05  # seconds: a call this long is its own warm-up, and fewer of them will do
-PATIENCE = 50  # pauses at most until the other side's workers sleep
-SHORTEST_SAMPLE = 50e-6  # seconds: shorter calls are timed several at a time, or the clock's own cost would show
+SLOW = 0.05  # seconds: a longer call is its own warm-up, and needs fewer samples
+PATIENCE = 50  # most pauses until the other side's workers sleep
+SHORTEST_SAMPLE = 50e-6  # seconds: shorter calls are timed together, because reading the clock takes time too
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time comes from; tests bring their own."""
+    """The source of time; tests replace it."""
 
     now: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], None] = time.sleep
@@ -35,7 +34,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """``seconds`` of timed calls for each side, in at least ``rounds`` turns of ``turn`` seconds (or one call)."""
+    """The amount of measurement: ``seconds`` of timed calls per side, in at least ``rounds`` turns of ``turn`` seconds."""
 
     seconds: float = 0.5
     rounds: int = 5
@@ -46,7 +45,7 @@ class Effort:
 
 @dataclass(slots=True)
 class Timing:
-    """One side: the first call of all, and the samples, in seconds a call."""
+    """The times of one side, in seconds per call: its very first call, and the samples."""
 
     first: float
     samples: list[float] = field(default_factory=list)
@@ -54,12 +53,12 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """The figure."""
+        """The median of the samples."""
         return median(self.samples)
 
     @property
     def spread(self) -> float:
-        """The interquartile range over the median."""
+        """The interquartile range divided by the median."""
         low, _, high = quantiles(self.samples, n=4, method="inclusive")
         return (high - low) / self.median
 
@@ -71,7 +70,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Turn:
-    """How one side is timed: so many samples a turn, each of so many calls."""
+    """The turns of one side: ``samples`` samples per turn, each of ``calls`` calls."""
 
     run: Run
     timing: Timing
@@ -80,14 +79,14 @@ class Turn:
     samples: int
 
     def settle(self, clock: Clock, effort: Effort) -> None:
-        """The pause and what is not timed; a call longer than a turn does without, as its start hardly counts."""
+        """Pause, then make the untimed calls. A call longer than a turn needs none, because its start hardly matters."""
         rest(clock, effort.pause)
         if self.call < effort.turn:
             for _ in range(min(self.calls, 10)):
                 self.run()
 
     def take(self, clock: Clock, effort: Effort) -> None:
-        """All of a turn."""
+        """Make a whole turn and store its samples."""
         self.settle(clock, effort)
         faults = _faults()
         for _ in range(self.samples):
@@ -99,7 +98,7 @@ class Turn:
 
 
 def rest(clock: Clock, pause: float) -> None:
-    """Sleep for ``pause`` seconds, again and again while threads of the process keep a processor busy for half of it."""
+    """Sleep for ``pause`` seconds, repeatedly while the process keeps a processor busy for half of the pause."""
     for _ in range(PATIENCE):
         used = clock.cpu()
         clock.sleep(pause)
@@ -110,7 +109,7 @@ def rest(clock: Clock, pause: float) -> None:
 def alternate(
     sides: Sequence[Run], effort: Effort, clock: Clock | None = None, firsts: Sequence[float] | None = None
 ) -> list[Timing]:
-    """Time each side; they take turns. ``firsts``: what the first call of each took, where that has been made."""
+    """Time the sides, which take turns. ``firsts`` are the seconds of their first calls, if those were made already."""
     clock = clock or Clock()
     known: Sequence[float | None] = firsts or [None] * len(sides)
     turns = [prepare(run, effort, clock, first) for run, first in zip(sides, known, strict=True)]
@@ -121,17 +120,17 @@ def alternate(
 
 
 def rounds(turns: Sequence[Turn], effort: Effort) -> int:
-    """How often each side has its turn."""
+    """Return the number of turns of each side."""
     slowest = max(turn.call for turn in turns)
     least = effort.rounds if slowest < SLOW else effort.slow_rounds
     return max(least, math.ceil(effort.seconds / max(effort.turn, slowest)))
 
 
 def prepare(run: Run, effort: Effort, clock: Clock, first: float | None = None) -> Turn:
-    """Warm up, and find out how long a call takes."""
+    """Warm up and measure the duration of a call, from which the size of a turn follows."""
     rest(clock, effort.pause)
     timing = Timing(_once(run, clock) if first is None else first)
-    call = _once(run, clock)  # not the first one, which may have compiled: it says nothing about the next
+    call = _once(run, clock)  # the first call may have compiled, so it does not predict the next
     if call < SLOW:
         call = min(call, _once(run, clock), _once(run, clock))
     calls = max(1, math.ceil(SHORTEST_SAMPLE / call))
@@ -145,5 +144,5 @@ def _once(run: Run, clock: Clock) -> float:
 
 
 def _faults() -> int:
-    """Page faults of the process so far that took no disk."""
+    """Return the page faults of the process so far that needed no disk."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

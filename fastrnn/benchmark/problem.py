@@ -1,4 +1,4 @@
-"""The arrays of a case: the same for every side."""
+"""The arrays of a case, the same for every side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 class Problem:
-    """Weights in torch's layouts and names, inputs and gradients, float32, drawn from a seed."""
+    """Weights in torch's layouts and names, inputs and gradients: float32, drawn from a seed."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -22,7 +22,7 @@ class Problem:
         G, H, I = GATES[case.cell], case.H, case.I  # noqa: E741
         self.W, self.R = self._weights(G * H, I), self._weights(G * H, H)
         self.b_ih, self.b_hh = self._weights(G * H), self._weights(G * H)
-        if case.variant == DENORMAL:  # with no bias, all that follows from a denormal input is denormal
+        if case.variant == DENORMAL:  # without bias, all values that follow from a denormal input are denormal
             self.b_ih, self.b_hh = np.zeros_like(self.b_ih), np.zeros_like(self.b_hh)
 
     def _weights(self, *shape: int) -> Array:
@@ -31,13 +31,13 @@ class Problem:
 
     @cached_property
     def x(self) -> Array:
-        """``[T, B, I]``."""
+        """The input ``[T, B, I]``."""
         x = self.rng.standard_normal((self.case.T, self.case.B, self.case.I), dtype=np.float32)
         return x * np.float32(1e-39) if self.case.variant == DENORMAL else x
 
     @cached_property
     def lengths(self) -> Array | None:
-        """``[B]``, uniform in 1..T and at least one T, for the variant of lengths."""
+        """Lengths ``[B]``, uniform in 1..T with at least one T, for the variant of lengths; else None."""
         if self.case.variant != LENGTHS:
             return None
         lengths = np.random.default_rng(1).integers(1, self.case.T + 1, self.case.B)
@@ -46,11 +46,11 @@ class Problem:
 
     @cached_property
     def dy(self) -> Array:
-        """``[T, B, H]``."""
+        """The gradient of y, ``[T, B, H]``."""
         return self.rng.standard_normal((self.case.T, self.case.B, self.case.H), dtype=np.float32)
 
     @property
     def state_dict(self) -> dict[str, Array]:
-        """By the names that torch and fastrnn share."""
+        """The weights by the names that torch and fastrnn share."""
         arrays = (self.W, self.R, self.b_ih, self.b_hh)
         return dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), arrays, strict=True))

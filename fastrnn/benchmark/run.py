@@ -1,5 +1,7 @@
-"""Cases beside all peers: a worker process for each peer and number of threads; results are appended to a file as they come,
-so a run that was stopped goes on where it was."""
+"""Comparisons with all peers, in a worker process for each peer and number of threads.
+
+Results are appended to a file as they come, so a stopped run continues where it was.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,12 @@ from .measure import Effort
 from .worker import environment
 
 Line = dict[str, Any]
-Progress = Callable[[str, Case | None], None]  # called with a peer that begins, and with each case that it has had
+Progress = Callable[[str, Case | None], None]  # called with a peer that starts, and after each of its cases
 
 
 @dataclass(slots=True)
 class Results:
-    """What a run found: records, peers that did not take part, and comparisons that were refused, each with the reason."""
+    """The results of a run: records, absent peers and refused comparisons with their reasons, machine and ceilings."""
 
     records: list[Line] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class Results:
     ceilings: dict[int, Ceilings] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
-        """One line of a worker."""
+        """Add one line of a worker."""
         if "record" in line:
             self.records.append(line["record"])
         elif "absent" in line:
@@ -51,17 +53,17 @@ class Results:
 
 
 def _case_key(line: Line) -> tuple[Any, ...]:
-    """What tells the cases of lines and records apart, as ``Case.key`` does."""
+    """Return the values that identify the case of a line or record, as ``Case.key``."""
     return tuple(line["case"].values())
 
 
 def _key(line: Line) -> tuple[Any, ...]:
-    """What tells comparisons apart."""
+    """Return the values that identify a comparison."""
     return (line["peer"], *_case_key(line))
 
 
 def _read(file: Path) -> Iterator[Line]:
-    """The lines of a file of results. Raises FileFormatError naming the file and the line that is damaged, and OSError."""
+    """Yield the lines of a file of results. Raises FileFormatError, which names a damaged line, and OSError."""
     for number, text in enumerate(file.read_bytes().splitlines(), 1):
         try:
             line = parse(text, nonfinite=True)
@@ -73,15 +75,17 @@ def _read(file: Path) -> Iterator[Line]:
 
 
 def load(file: Path) -> Results:
-    """What a file holds. Of what was measured more than once the last counts; of a peer that could not take part once and
-    did another time, only the latter. Raises FileFormatError and OSError."""
+    """Return the results in a file. Raises FileFormatError and OSError.
+
+    The last measurement of a comparison counts. A peer that took part once is not absent.
+    """
     results = Results()
     for line in _read(file):
         results.add(line)
     latest = {_key(record): record for record in results.records}
     results.records = list(latest.values())
-    there = {record["peer"] for record in results.records}
-    results.absent = {peer: reason for peer, reason in results.absent.items() if peer not in there}
+    present = {record["peer"] for record in results.records}
+    results.absent = {peer: reason for peer, reason in results.absent.items() if peer not in present}
     results.refused = [line for line in results.refused if _key(line) not in latest]
     return results
 
@@ -93,11 +97,11 @@ def run(
     file: Path | None = None,
     progress: Progress = lambda peer, case: None,
 ) -> Results:
-    """Measure the cases beside each peer. With a file: what it holds already is taken from there, and the rest is added."""
+    """Compare with each peer in all cases. Results in ``file`` are used, and missing ones are measured and appended."""
     results, done = Results(), set()
     if file and file.exists():
         for line in _read(file):
-            if "record" in line or "unsupported" in line:  # a peer that was absent or refused has another chance
+            if "record" in line or "unsupported" in line:  # absent peers and refused comparisons are tried again
                 results.add(line)
                 done.add(_key(line))
     for peer in peers:
@@ -110,7 +114,7 @@ def run(
 
 
 def _measured(peer: str, cases: Iterable[Case], effort: Effort, progress: Progress) -> Iterator[Line]:
-    """The lines of a peer's workers, one worker for each number of threads; none more once the peer is absent."""
+    """Yield the lines of a peer's workers, one worker for each number of threads, until the peer is absent."""
     for threads, group in groupby(sorted(cases, key=lambda c: c.threads), key=lambda c: c.threads):
         progress(peer, None)
         for line in serve(peer, threads, list(group), effort):
@@ -121,13 +125,13 @@ def _measured(peer: str, cases: Iterable[Case], effort: Effort, progress: Progre
                 progress(peer, Case(**line["case"]))
 
 
-# A comparison is disturbed where a side's spread is above this share of its median, or where fastrnn's time is off by more
-# than that share of its median over the processes of all peers.
+# A comparison is disturbed if a side's spread is above SPREAD, or if fastrnn's time differs by more than the share OFF from
+# its median over the processes of all peers.
 SPREAD, OFF = 0.25, 0.1
 
 
 def disturbed(records: Iterable[Line]) -> list[Line]:
-    """The records of comparisons that something else ran into, such as a neighbour on the machine; whoever gained by it."""
+    """Return the records that other work on the machine disturbed, whichever side gained by it."""
     records = list(records)
     ours: dict[tuple[Any, ...], list[float]] = {}
     for record in records:
@@ -148,7 +152,7 @@ def run_again(
     file: Path,
     progress: Progress = lambda peer, case: None,
 ) -> None:
-    """Measure once more what was disturbed, each comparison once. The file keeps the first measurement, the last counts."""
+    """Measure each disturbed comparison once more and append it to the file. The last measurement counts."""
     wanted, known = {case.key for case in cases}, load(file).records
     found = [(record["peer"], Case(**record["case"])) for record in disturbed(known) if "again" not in record]
     for peer in peers:
@@ -159,13 +163,13 @@ def run_again(
 
 
 def append(file: Path, line: Line) -> None:
-    """One line at the end of the file."""
+    """Append one line to the file."""
     with file.open("a") as stream:
         print(json.dumps(line), file=stream)
 
 
 def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Iterator[Line]:
-    """The lines of one worker, with the peer's name; where it dies, the case it was at is refused and the rest go on."""
+    """Yield the lines of one worker with the peer's name. If it dies, its case is refused and a new worker does the rest."""
     left = list(cases)
     while left:
         order = {"peer": peer, "threads": threads, "cases": [asdict(c) for c in left], "effort": asdict(effort)}
@@ -181,7 +185,7 @@ def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Ite
         assert worker.stdin is not None
         assert worker.stdout is not None
         try:
-            with suppress(BrokenPipeError):  # it died at once; there will be no lines
+            with suppress(BrokenPipeError):  # it died at once, so there are no lines
                 worker.stdin.write(json.dumps(order))
                 worker.stdin.close()
             for text in worker.stdout:

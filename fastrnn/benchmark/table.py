@@ -1,4 +1,4 @@
-"""Results as a table for a terminal."""
+"""The table of results for a terminal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .cases import Case
 from .ceilings import Ceilings
-from .figures import LAYER_QUESTIONS, Figures, geometric_mean, of_cases
 from .run import Results
+from .statistics import LAYER_QUESTIONS, Statistics, geometric_mean, of_cases
 
 COLUMNS = (
     "question",
@@ -27,15 +27,15 @@ LEFT = (0, 1, 6)  # columns of words
 
 
 def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
-    """The ceilings, a line for each case, the means, and who did not take part or was refused."""
+    """Yield the ceilings, a line for each case, the means, refused comparisons and absent peers."""
     yield from _about(ceilings)
-    figures = list(of_cases(results.records, cases))
-    rows = [COLUMNS, *(_row(f, ceilings.get(f.case.threads)) for f in figures)]
+    statistics = list(of_cases(results.records, cases))
+    rows = [COLUMNS, *(_row(f, ceilings.get(f.case.threads)) for f in statistics)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     for row in rows:
         padded = (cell.ljust(w) if i in LEFT else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         yield "  ".join(padded).rstrip()
-    yield from _means(figures)
+    yield from _means(statistics)
     for line in results.refused:
         yield f"refused: {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
     for peer, reason in results.absent.items():
@@ -48,7 +48,7 @@ def _about(ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
         yield f"ceilings, {threads} thread{'s' * (threads > 1)}: {1e-9 * c.fma:.0f} GFLOP/s; reading, GB/s: {read}"
 
 
-def _row(f: Figures, ceilings: Ceilings | None) -> tuple[str, ...]:
+def _row(f: Statistics, ceilings: Ceilings | None) -> tuple[str, ...]:
     case, best = f.case, f.fastest
     name = f"{case.question} {case.variant}".strip()
     start = (name, case.cell, str(case.H), str(case.B), str(case.threads), duration(f.ours))
@@ -60,22 +60,22 @@ def _row(f: Figures, ceilings: Ceilings | None) -> tuple[str, ...]:
 
 
 def ratio(record: dict[str, float]) -> str:
-    """With the larger of both spreads."""
+    """Return the ratio as text, with the larger spread of both sides."""
     spread = max(record[side]["spread"] for side in ("ours", "theirs"))  # type: ignore[index]
     return f"{record['ratio']:.2f} ±{100 * spread:.0f}%"
 
 
 def duration(seconds: float) -> str:
-    """In the unit that fits."""
+    """Return a duration as text, in s, ms or us."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= scale or unit == "us":
             return f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds / scale:.0f} {unit}"
     raise AssertionError
 
 
-def _means(figures: Sequence[Figures]) -> Iterator[str]:
-    for question in dict.fromkeys(f.case.question for f in figures):
-        some = [f for f in figures if f.case.question == question and f.fastest]
+def _means(statistics: Sequence[Statistics]) -> Iterator[str]:
+    for question in dict.fromkeys(f.case.question for f in statistics):
+        some = [f for f in statistics if f.case.question == question and f.fastest]
         if len(some) > 1:
             against = {"the fastest peer": [f.fastest["ratio"] for f in some if f.fastest]}
             for peer in dict.fromkeys(record["peer"] for f in some for record in f.records):

@@ -1,6 +1,6 @@
-"""A process for one peer at one number of threads: cases come in on standard input, records go out as lines of JSON.
+"""A process for one peer at one number of threads: it reads cases from standard input and prints records as lines of JSON.
 
-It sets what libraries read from the environment before they are loaded; see :func:`environment`.
+Libraries read their settings from the environment when they are loaded, so the parent starts it with :func:`environment`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..json_reading import parse
 
-# Variables that would make NumPy's BLAS choose kernels for another processor, or any pool another number of threads.
+# Variables that would change the processor that NumPy's BLAS chooses kernels for, or a pool's number of threads.
 UNWANTED = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
@@ -26,15 +26,15 @@ UNWANTED = (
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment of a worker."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    """Return the environment variables of a worker."""
+    inherited = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "JAX_PLATFORMS": "cpu", "OPENVINO_TELEMETRY": "0"}
     from .peers.onednn_build import sycl_environment
 
     home = str(Path(__file__).parents[2])
     found_here = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
     return (
-        kept
+        inherited
         | quiet
         | found_here
         | sycl_environment()
@@ -45,7 +45,7 @@ def environment(threads: int) -> dict[str, str]:
 def main() -> None:
     """Serve the cases of one peer."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries may print what they like
+    os.dup2(2, 1)  # prints of libraries go to standard error
 
     def say(**line: Any) -> None:
         print(json.dumps(line), file=out, flush=True)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _measured(ours: Any, peer: Any, case: Any, effort: Mapping[str, Any]) -> dict[str, Any]:
-    """The record, or why there is none."""
+    """Return the record, or the reason for its absence."""
     from .agreement import Disagreement
     from .compare import compare
     from .measure import Effort
@@ -80,7 +80,7 @@ def _measured(ours: Any, peer: Any, case: Any, effort: Mapping[str, Any]) -> dic
         return {"unsupported": f"{error}"}
     except (Disagreement, WrongThreads) as error:
         return {"refused": f"{error}"}
-    except Exception as error:  # a peer's own failure is its loss, and told
+    except Exception as error:  # a peer's own failure is reported
         return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
 
 

@@ -1,1 +1,1 @@
-"""The commands of the command line, a module each: ``add_to(subparsers)`` says what it takes, ``run`` does it."""
+"""The commands of the command line, a module each: ``add_to(subparsers)`` adds the arguments, ``run`` runs it."""

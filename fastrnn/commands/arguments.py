@@ -1,4 +1,4 @@
-"""What options of several commands have in common."""
+"""Types of arguments, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .. import backends
 from .._core.checks import describe
 from .errors import UsageError
 
-LARGEST = 2**31 - 1  # of any size or count
+LARGEST = 2**31 - 1  # limit of every size and count
 
 
 def integer(smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
-    """An argparse type: an integer from ``smallest`` to ``largest``."""
+    """Return an argparse type: an integer from ``smallest`` to ``largest``."""
 
     def parse(text: str) -> int:
         try:
@@ -35,7 +35,7 @@ seed = integer(0, 2**64 - 1)
 
 
 def real(low: float, high: float = math.inf, *, above: bool = False, below: bool = False) -> Callable[[str], float]:
-    """An argparse type: a finite number in [low, high], without low itself if ``above``, without high if ``below``."""
+    """Return an argparse type: a finite number in [low, high], except low if ``above``, except high if ``below``."""
     bounds = [f"{'above' if above else 'at least'} {low:g}"]
     if high < math.inf:
         bounds.append(f"{'below' if below else 'at most'} {high:g}")
@@ -56,7 +56,7 @@ def real(low: float, high: float = math.inf, *, above: bool = False, below: bool
 
 
 def metre(text: str) -> tuple[int, int]:
-    """An argparse type: a metre such as ``3/4``, as numerator and denominator."""
+    """Parse a metre such as ``3/4`` into numerator and denominator; an argparse type."""
     match = re.fullmatch(r"0*([1-9]|[12]\d|3[0-2])/(2|4|8|16)", text.strip(), re.ASCII)
     if not match:
         wanted = "a metre such as 3/4 or 6/8, of 1 to 32 halves (2), quarters (4), eighths (8) or sixteenths (16)"
@@ -65,14 +65,14 @@ def metre(text: str) -> tuple[int, int]:
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """--threads and --backend."""
+    """Add ``--threads`` and ``--backend``."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one a core)")
-    group.add_argument("--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest here)")
+    group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one per core)")
+    group.add_argument("--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest one)")
 
 
 def apply_machine_options(arguments: argparse.Namespace) -> None:
-    """Put them into effect. Raises UsageError, SettingError and BackendUnavailable."""
+    """Set the threads and the backend. Raises UsageError, SettingError and BackendUnavailable."""
     if arguments.threads is not None:
         import fastrnn
 

@@ -1,4 +1,4 @@
-"""``fastrnn bench``: how fast fastrnn is here, beside the libraries that are installed."""
+"""``fastrnn bench``: measure the speed on this machine, compared with the installed libraries."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ if TYPE_CHECKING:
     from ..benchmark.cases import Case
 
 DESCRIPTION = """\
-Measure fastrnn beside the libraries that are installed here: they take turns, at the same sizes and threads, after their
-results have been found to agree. GFLOP/s count the products alone: 2 T B G H (I + H) forward, three times that training.
+Compare the speed of fastrnn with that of the installed libraries. Both sides take turns, at the same sizes and threads, and
+their results must agree. GFLOP/s count the products alone: 2 T B G H (I + H) forward, three times that in training.
 """
 
 
 def add_to(subparsers: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     from ..benchmark.cases import BATCH, CELLS, HIDDEN, QUESTIONS, SUBSETS
     from ..benchmark.peers import NAMES
 
-    parser = subparsers.add_parser("bench", help="how fast it is here, beside its peers", description=DESCRIPTION)
-    parser.add_argument("--subset", choices=tuple(SUBSETS), default="quick", help="of the grid (default: quick)")
+    parser = subparsers.add_parser("bench", help="measure the speed, compared with other libraries", description=DESCRIPTION)
+    parser.add_argument("--subset", choices=tuple(SUBSETS), default="quick", help="part of the grid (default: quick)")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=["forward", "training"])
     parser.add_argument("--cells", nargs="+", choices=CELLS, help="default: the subset's")
     parser.add_argument(
-        "--hidden", nargs="+", type=integer(1), metavar="H", help=f"of {HIDDEN}, or any (default: the subset's)"
+        "--hidden", nargs="+", type=integer(1), metavar="H", help=f"hidden sizes, such as {HIDDEN} (default: the subset's)"
     )
     parser.add_argument(
-        "--batch", nargs="+", type=integer(1), metavar="B", help=f"of {BATCH}, or any (default: the subset's)"
+        "--batch", nargs="+", type=integer(1), metavar="B", help=f"batch sizes, such as {BATCH} (default: the subset's)"
     )
     parser.add_argument("--threads", nargs="+", type=integer(1, 256), metavar="N", default=[1, 2], help="default: 1 2")
-    parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all that are installed")
+    parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all installed ones")
     parser.add_argument("--seconds", type=real(0, above=True), default=0.2, help="for each side of each case (default: 0.2)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all results to FILE")
     add_overwrite_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure and print; 0."""
+    """Measure, print the table and return 0."""
     from ..backends import BackendUnavailable
     from ..benchmark.cases import cases
     from ..benchmark.ceilings import measure
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             ceilings[threads] = measure(threads)
         except BackendUnavailable as error:
-            note(f"fastrnn: warning: no ceilings, which are measured in C: {error}")
+            note(f"fastrnn: warning: no ceilings, because only the C backend measures them: {error}")
     effort = Effort(arguments.seconds)
     results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
     for line in lines(results, wanted, ceilings):
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
-    """The case with each of the values; as it is where the question fixes that size."""
+    """Yield the case with each of the values, or unchanged if its question fixes that size."""
     from ..benchmark.cases import GRID_QUESTIONS
 
     free = ("cell", "H", "B") if case.question in GRID_QUESTIONS else ("cell", "H") if case.question == "step" else ()
@@ -99,14 +99,14 @@ def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
 
 
 def _progress(total: int) -> Callable[[str, Case | None], None]:
-    """One line that is written over on a terminal, else a line for each peer that starts."""
+    """Return a callback that overwrites one line on a terminal, or prints a line for each peer elsewhere."""
     done = count()
 
     def tell(peer: str, case: Case | None) -> None:
         number = next(done) if case else 0
         if not is_terminal(sys.stderr):
             if case is None:
-                note(f"measuring beside {peer}")
+                note(f"comparing with {peer}")
             return
         text = f"{number}/{total} {peer}: {case.name}" if case else f"starting {peer}"
         note(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "")

@@ -1,4 +1,4 @@
-"""``python -m fastrnn.music.corpus FOLDER``: the embedded choruses, or those of a text, as MIDI files."""
+"""``python -m fastrnn.music.corpus FOLDER``: write the embedded choruses, or those of a text, as MIDI files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .outputs import add_overwrite_option, existing
 
 
 def command() -> int:
-    """Run it as every command is run; returns the exit status."""
+    """Run the command under the guard of all commands and return the exit status."""
     return guarded(main)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write the files. Exits with status 2, and one line, for what cannot be read or written."""
+    """Write the files. Exits with status 2 and one line if a file cannot be read or written."""
     parser = argparse.ArgumentParser(prog="python -m fastrnn.music.corpus", description="Write choruses as MIDI files.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="for the files, one a chorus; it is made")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="choruses of your own (default: those that are embedded)")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write, one file per chorus; it is created")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="your own choruses (default: the embedded ones)")
     add_overwrite_option(parser)
     arguments = parser.parse_args(argv)
     try:

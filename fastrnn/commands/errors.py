@@ -1,18 +1,18 @@
-"""Which errors a user can meet, and what is said then."""
+"""Errors that a user can cause, with their messages and exit statuses."""
 
 from __future__ import annotations
 
 
 class UsageError(ValueError):
-    """Options that do not go together; the message says which."""
+    """Options that exclude each other or do not apply; the message names them."""
 
 
 class InputError(ValueError):
-    """An input that cannot be read; the message says which and why."""
+    """An input that cannot be read; the message names it and says why."""
 
 
 def expected(error: Exception) -> tuple[int, str]:
-    """The exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for what nobody should meet."""
+    """Return the exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for a bug."""
     from .._core.checks import SettingError
     from ..backends import BackendUnavailable
     from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
@@ -28,10 +28,10 @@ def expected(error: Exception) -> tuple[int, str]:
 
     bad_input = (UsageError, InputError, SettingError, TextError, RunError, CheckpointError, FileFormatError)
     if isinstance(error, ChordError):
-        return 2, str(error)  # with the place below it
+        return 2, str(error)  # several lines: a caret marks the place
     if isinstance(error, (*bad_input, EmptyVocabulary, UnknownCharacters, MidiError, SoundFontError)):
         return 2, one_line(error)
-    if isinstance(error, FileExistsError):  # that --overwrite was not given for
+    if isinstance(error, FileExistsError):  # --overwrite was not given
         return 2, explain(error)
     if isinstance(error, OSError):
         return 1, explain(error)
@@ -43,12 +43,12 @@ def expected(error: Exception) -> tuple[int, str]:
 
 
 def explain(error: OSError) -> str:
-    """What the system says, with the file's name in front."""
+    """Return the file's name and the system's message."""
     if error.strerror is None:
         return one_line(error)
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def one_line(error: Exception) -> str:
-    """The message without line breaks."""
+    """Return the message without line breaks."""
     return " ".join(str(error).split())

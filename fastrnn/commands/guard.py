@@ -1,4 +1,4 @@
-"""The guard around every command: it turns errors into one line and an exit status, whatever the console is."""
+"""The guard around every command: it turns errors into one line and an exit status, on any console."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .errors import expected
 
 
 def guarded(run: Callable[[], int | None]) -> int:
-    """Run a command; returns its exit status, with what a user can meet said in one line on standard error.
+    """Run a command, print an expected error in one line on standard error, and return the exit status.
 
-    Anything else is a bug and stays loud.
+    Any other error is a bug, so its traceback is shown.
     """
     with console.attached():
         status, message = _outcome(run)
@@ -28,14 +28,14 @@ def guarded(run: Callable[[], int | None]) -> int:
 
 
 def _outcome(run: Callable[[], int | None]) -> tuple[int, str]:
-    """The exit status, and what is to be said."""
+    """Run the command and return its exit status and the message to print."""
     try:
         return run() or 0, ""
-    except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error, which it has told
+    except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error, already printed
         return (error.code if isinstance(error.code, int) else 2), ""
     except KeyboardInterrupt:
         return 130, "interrupted"
-    except BrokenPipeError:  # the reader of our output has gone, as in `fastrnn sample RUN | head`
+    except BrokenPipeError:  # the reader of our output has ended, as in `fastrnn sample RUN | head`
         return 1, ""
     except Exception as error:
         status, message = expected(error)

@@ -1,4 +1,4 @@
-"""``fastrnn improvise``: a solo over chord changes, from a trained jazz model."""
+"""``fastrnn improvise``: play a solo over chord changes with a trained jazz model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import note
-from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.checkpoint_notice import note_checkpoint
 from ._screen.music_output import (
     Manner,
     add_choice_options,
@@ -17,9 +17,9 @@ from ._screen.music_output import (
     check_sound,
     choice_of,
     instrument_for,
+    print_statistics,
     settle_seed,
     swing_of,
-    tell_figures,
     write,
 )
 from ._screen.sampling_progress import sampling_progress
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from ..music.piece import Part, Piece
     from ..music.run_folder import Player
 
-MOST_BARS = 2048  # of all choruses: an hour at 136 quarters a minute
+MOST_BARS = 2048  # of all choruses together: an hour of 4/4 at 136 quarters a minute
 LONG_TITLE = 40  # characters
 
 DESCRIPTION = """\
-Improvise over chord changes with the best model of a jazz run: a MIDI file of the solo, with chords on a piano and a
-walking bass. Every note is sampled under the grammar of the representation, so that all that is sampled can be played.
+Improvise over chord changes with the best model of a jazz run, and write a MIDI file: the solo, chords on a piano
+and a walking bass. Notes are sampled under the grammar of the representation, so every sample can be played.
 """
 EPILOG = """\
-Changes are bars of chords such as "Dm7 | G7 | Cmaj7 | %", where % repeats a bar, several chords share one, and |: :|
-repeat what stands between them; or the name of a progression:
+Changes are bars of chords, such as "Dm7 | G7 | Cmaj7 | %". A bar may have several chords, % repeats the last bar, and
+|: :| repeat the bars between them. Changes may also be the name of a progression:
 {names}.
-In a minor key, such as --key Dm, blues and ii-V-I are minor-blues and minor-ii-V-i. Chords that are given take a bare
-note: --key D moves them from C to D.
+In a minor key, such as --key Dm, blues and ii-V-I mean minor-blues and minor-ii-V-i. For bars of chords the key is a
+bare note: --key D moves them from C to D.
 
 examples:
   fastrnn improvise runs/jazz --changes "Dm7 | G7 | Cmaj7 | Cmaj7" --choruses 4 --out solo.mid
@@ -57,12 +57,12 @@ examples:
 
 
 def add_to(subparsers: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     from ..music.changes import progressions
 
     parser = subparsers.add_parser(
         "improvise",
-        help="a solo over chord changes, from a jazz model",
+        help="improvise over chord changes with a jazz model",
         description=DESCRIPTION,
         epilog=EPILOG.format(names=", ".join(progressions())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -74,17 +74,17 @@ def add_to(subparsers: Any) -> None:
         type=integer(1, 64),
         default=2,
         metavar="N",
-        help=f"how often (default: 2), in {MOST_BARS:,} bars at most",
+        help=f"number of choruses (default: 2), in {MOST_BARS:,} bars at most",
     )
-    parser.add_argument("--key", help="the changes are in C and are moved to this key (default: as they are written)")
-    parser.add_argument("--metre", type=metre, metavar="N/D", help="that of the bars (default: that of most songs)")
+    parser.add_argument("--key", help="move the changes from C to this key (default: as they are written)")
+    parser.add_argument("--metre", type=metre, metavar="N/D", help="metre of the bars (default: the metre of most songs)")
     parser.add_argument(
-        "--primer", type=Path, metavar="FILE.mid", help="a phrase to go on from: its first bar is that of the form"
+        "--primer", type=Path, metavar="FILE.mid", help="a phrase to continue: its first bar is the form's first bar"
     )
     parser.add_argument(
         "--primer-part",
         metavar="PART",
-        help="the primer's part to take, by name or number from 0 (default: as the run was trained, or a guess)",
+        help="the primer's part to play, by name or number from 0 (default: as in training, or a guess)",
     )
     add_choice_options(parser)
     add_music_options(parser)
@@ -93,7 +93,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Improvise; 0."""
+    """Improvise, write the files and return 0."""
     from ..music.changes import changes_of
     from ..music.generation import Form
     from ..music.piece import commonest_metre
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.primer_part is not None and arguments.primer is None:
         raise UsageError("--primer-part is for --primer")
     player = load_player(arguments.folder)
-    tell_checkpoint(arguments.folder)
+    note_checkpoint(arguments.folder)
     pieces = [song.frame for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
@@ -118,10 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def settled(form: Form, player: Player, arguments: argparse.Namespace, chorus: int | None = None) -> Manner:
-    """Return how the form is to be played. ``chorus`` is a chorus's number of bars, None for a form played once.
+    """Return the manner of playing that the options ask for.
 
-    Raises UsageError for options that do not go with the form or the player, FileExistsError for a page of the roll that is
-    there already.
+    ``chorus`` is the number of bars in a chorus, None for a form played once. Raises UsageError for options that do not fit
+    the form or the player, FileExistsError for a page of the roll that exists already.
     """
     how = Manner(instrument_for(player, arguments.instrument), swing_of(form, player, arguments), chorus)
     check_sound(form, player, arguments)
@@ -139,7 +139,10 @@ def play(
     primer: Part | None = None,
     whole: bool = True,
 ) -> int:
-    """Sample over the form, ``how`` as :func:`settled` says, write what is asked for, print the figures; 0."""
+    """Sample a solo over the form, write the files, print the statistics and return 0.
+
+    ``how`` comes from :func:`settled`. ``whole`` plays to the end of the form.
+    """
     from ..music._model.trained import play_over
     from ..music._theory.instruments import CHORDAL
 
@@ -161,13 +164,13 @@ def play(
     write(arranged(player, solo, form, how, arguments), title, how, arguments)
     if solo.primed:
         which = "note is" if solo.primed == 1 else f"{solo.primed} notes are"
-        note(f"the first {which} the primer's, and not in the figures")
-    tell_figures(solo, form, player)
+        note(f"the first {which} the primer's, and not in the statistics")
+    print_statistics(solo, form, player)
     return 0
 
 
 def _title(given: str, key: str | None, changes: Changes) -> str:
-    """What stands above a roll of changes: a progression's name with the key, or the chords as they are played, if few."""
+    """Return the title of a roll: the progression's name and key, or the chords as they are played if they are few."""
     from ..music._output.roll import spelled, spelled_changes
     from ..music.changes import progression_named
 
@@ -181,7 +184,7 @@ def _title(given: str, key: str | None, changes: Changes) -> str:
 
 
 def _choruses(changes: Changes, number: int) -> Changes:
-    """The changes, that often. Raises UsageError for more bars than anybody waits for."""
+    """Return the changes repeated ``number`` times. Raises UsageError for more than :data:`MOST_BARS` bars."""
     bars = number * len(changes.bars)
     if bars > MOST_BARS:
         raise UsageError(
@@ -191,7 +194,7 @@ def _choruses(changes: Changes, number: int) -> Changes:
 
 
 def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
-    """What the file has to play, its first bar in the form's first. Raises MidiError and InputError."""
+    """Return the part of a file, moved so that its first bar is the form's. Raises MidiError and InputError."""
     from dataclasses import replace
 
     from ..music.midi import read_midi_with_repairs
@@ -225,9 +228,10 @@ def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
 
 
 def _voice(piece: Piece, named: str | None, player: Player) -> Part:
-    """The part that is named, else the melody by the name that the run has for it, else a guess; or all parts, as learned.
+    """Return the part of a piece that begins the solo.
 
-    Raises ValueError for a part that is not there.
+    That is the named part, else the part with the run's name for the melody, else a guess. A polyphonic model takes all
+    parts unless one is named. Raises ValueError if the piece lacks the named part.
     """
     from ..music._midi.roles import melody_of, skyline
     from ..music._midi.songs import part_for_option
@@ -241,5 +245,5 @@ def _voice(piece: Piece, named: str | None, player: Player) -> Part:
         return merged(piece.parts)
     try:
         return skyline(part_for_option(piece, learned, "--melody") if learned else melody_of(piece))
-    except ValueError:  # it has no such part
+    except ValueError:  # no part has that name
         return skyline(melody_of(piece))

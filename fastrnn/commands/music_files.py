@@ -1,4 +1,4 @@
-"""The files that music is written to: what can be told to be wrong with them before anything is sampled."""
+"""Checks of the files that music is written to, made before anything is sampled."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ SUFFIXES = {"--out": (".mid", ".midi"), "--wav": (".wav",), "--roll": (".png",)}
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
-    """Raise an error for files that cannot be written, or that would take the place of others that are needed.
+    """Raise an error for outputs that cannot be written, or that would overwrite a file that is needed.
 
-    UsageError: no MIDI file is asked for, a sound font has no sound to be for, two outputs are one file, an output is the
-    primer, the sound font or a file of the run, or ends as no such file does. InputError: a folder is missing or cannot be
-    written to, something else stands where a file should, the sound font or a library is missing. FileExistsError: a file
-    exists already and ``--overwrite`` was not given. SoundFontError and MidiError as
-    :func:`fastrnn.music._output.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` do.
+    Raises
+    ------
+    UsageError
+        ``--out`` is missing, ``--sound-font`` comes without ``--wav``, two outputs are one file, an output has the wrong
+        suffix, or an output is the primer, the sound font or a file of the run.
+    InputError
+        A folder is missing or not writable, a path is not a regular file, or the sound font or a library is missing.
+    FileExistsError
+        A file exists already and ``--overwrite`` was not given.
+    SoundFontError, MidiError
+        As :func:`fastrnn.music._output.synthesis.check_sound_font` and :func:`fastrnn.music.midi.library` raise them.
     """
     if arguments.out is None:
         raise UsageError("--out FILE.mid is missing: the MIDI file to write")
@@ -37,7 +43,7 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 
 
 def _check_distinct(outputs: Mapping[str, Path], arguments: argparse.Namespace) -> None:
-    """Raise UsageError for an output that is another one, an input, or a file of the run."""
+    """Raise UsageError if an output is also another output, an input or a file of the run."""
     from ..training._run.folder import FILES
 
     taken = {os.path.realpath(arguments.folder / name): "a file of the run" for name in FILES}
@@ -53,14 +59,14 @@ def _check_distinct(outputs: Mapping[str, Path], arguments: argparse.Namespace) 
 
 
 def _check_suffix(option: str, path: Path) -> None:
-    """Raise UsageError for a file whose name does not end as such files do."""
+    """Raise UsageError for a file with the wrong suffix."""
     suffixes = SUFFIXES[option]
     if not path.is_dir() and path.suffix.casefold() not in suffixes:
         raise UsageError(f"{option} must end in {' or '.join(suffixes)}, got {path}")
 
 
 def _check_means(arguments: argparse.Namespace) -> None:
-    """Raise an error where a library that is needed is missing, or where the sound font is none."""
+    """Raise an error if a library is missing, or if the sound font is invalid."""
     from ..music._output.roll import figure_class
     from ..music._output.synthesis import check_sound_font, fluidsynth_libraries
     from ..music.midi import library

@@ -1,4 +1,4 @@
-"""Checks of the files that a command will write, made before it does any work."""
+"""Checks of the files that a command will write, made before its work begins."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .errors import InputError
 
 
 def add_overwrite_option(parser: argparse.ArgumentParser | Any) -> None:
-    """Add ``--overwrite`` to a parser or a group: without it :func:`check_free` refuses files that exist."""
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist (default: refuse to)")
+    """Add ``--overwrite`` to a parser or a group. Without it :func:`check_free` refuses existing files."""
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files (default: refuse to)")
 
 
 def check_free(paths: Iterable[Path], overwrite: bool) -> None:
-    """Raise FileExistsError for the first of the files that exists already, unless ``overwrite``.
+    """Raise FileExistsError for the first file that exists already, unless ``overwrite``.
 
-    Devices and pipes such as ``/dev/stdout`` hold nothing that could be lost.
+    Devices and pipes such as ``/dev/stdout`` pass, because nothing in them can be lost.
     """
     for path in paths:
         if path.is_file() and not overwrite:
@@ -28,7 +28,7 @@ def check_free(paths: Iterable[Path], overwrite: bool) -> None:
 
 
 def existing(path: Path | str) -> FileExistsError:
-    """Return the error for a file that exists already, which names the option that replaces it."""
+    """Return the error for an existing file; its message names ``--overwrite``."""
     return FileExistsError(errno.EEXIST, "the file exists already; --overwrite replaces it", str(path))
 
 
@@ -40,6 +40,6 @@ def check_place(option: str, path: Path) -> None:
         raise InputError(f"{path.parent}: no such folder")
     if path.exists() and not path.is_file():
         raise InputError(f"{option} {path} is not a regular file")
-    folder = os.path.dirname(os.path.realpath(path))  # what a link points at is replaced
+    folder = os.path.dirname(os.path.realpath(path))  # a link's target is replaced
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{option} {path}: the folder {folder} cannot be written to")

@@ -1,4 +1,4 @@
-"""``fastrnn sample``: text, or music, from a trained model."""
+"""``fastrnn sample``: sample text or music from a trained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import note
 from ..music._model.options import TOP_P
-from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.checkpoint_notice import note_checkpoint
 from ._screen.music_output import add_choice_options, add_music_options, choice_of, settle_seed
 from ._screen.sampling_progress import sampling_progress
 from ._train.compiling import prepare_kernels
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from ..trained_run import TrainedRun
 
 DESCRIPTION = """\
-Sample from the best model of a run. Text goes to standard output; what there is to say about it, such as how many of the
-samples are new, to standard error. Of a jazz run a piece is sampled, over the chords of a song that it learned from, and
-written to --out; fastrnn improvise plays over other chords.
+Sample from the best model of a run. Text goes to standard output; notes on it, such as how many of the samples are new,
+go to standard error. A jazz run plays one piece over the chords of a song that it was trained on, and writes it to --out;
+fastrnn improvise plays over other chords.
 """
-# Options for text alone or for music alone, and what does the like of them for the other.
+# Options for text alone or for music alone, each with the alternative for the other kind.
 TEXT_ONLY = {
-    "prefix": "of a jazz run, fastrnn improvise --primer begins with given notes",
-    "number": "of a jazz run one piece is sampled, another one with another --seed",
-    "length": "of a jazz run, fastrnn improvise --choruses says how long to play",
+    "prefix": "for a jazz run, fastrnn improvise --primer begins with given notes",
+    "number": "a jazz run plays one piece, and another one with another --seed",
+    "length": "for a jazz run, fastrnn improvise --choruses sets the length",
     "sentences": "",
     "no_unk": "",
 }
@@ -46,35 +46,35 @@ LINES_NUMBER = 10
 
 
 def add_to(subparsers: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     from ..text.language_model import LINES_LENGTH, STREAM_LENGTH
 
-    parser = subparsers.add_parser("sample", help="text or music from a trained model", description=DESCRIPTION)
+    parser = subparsers.add_parser("sample", help="sample text or music from a trained model", description=DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
-    parser.add_argument("--prefix", default="", metavar="TEXT", help="what each sample begins with")
+    parser.add_argument("--prefix", default="", metavar="TEXT", help="text that each sample begins with")
     parser.add_argument(
         "--number",
         type=integer(1),
         metavar="N",
-        help=f"of samples (default: {LINES_NUMBER} of lines or sentences, 1 of a stream)",
+        help=f"number of samples (default: {LINES_NUMBER} lines or sentences, 1 stream)",
     )
     parser.add_argument(
         "--length",
         type=integer(1),
         metavar="N",
-        help=f"most characters or words after the prefix (default: {LINES_LENGTH} in lines and sentences, in a stream "
+        help=f"maximum of characters or words after the prefix (default: {LINES_LENGTH} in lines and sentences, in a stream "
         f"{STREAM_LENGTH['character']} characters or {STREAM_LENGTH['word']} words)",
     )
-    parser.add_argument("--sentences", action="store_true", help="of a stream of words: each sample ends with a sentence")
-    parser.add_argument("--no-unk", action="store_true", help="of words: reject <UNK>; of characters it always is")
-    add_choice_options(parser, f"1, all, of text; {TOP_P:g} of music")
+    parser.add_argument("--sentences", action="store_true", help="for a stream of words: end each sample with a sentence")
+    parser.add_argument("--no-unk", action="store_true", help="for words: reject <UNK>; characters always reject it")
+    add_choice_options(parser, f"1, all, for text; {TOP_P:g} for music")
     add_music_options(parser)
     add_machine_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print samples, or write music; 0."""
+    """Print samples or write music, and return 0."""
     from ..trained_run import load_run
     from ..training._run.folder import kind_of
 
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse(arguments, MUSIC_ONLY, "a jazz run")
     trained = load_run(arguments.folder)
     choice = choice_of(arguments, top_p=1.0)
-    tell_checkpoint(arguments.folder)
+    note_checkpoint(arguments.folder)
     options = {"prefix": arguments.prefix, "no_unk": arguments.no_unk, "seed": arguments.seed, **asdict(choice)}
     lines = trained.options.reading == "lines"
     if arguments.sentences and (lines or trained.kind != "words"):
@@ -101,21 +101,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse(arguments: argparse.Namespace, options: Mapping[str, str], what: str) -> None:
-    """Raise UsageError for an option that is for ``what``, and say what is to be used instead for this run."""
+    """Raise UsageError for an option that is for ``what``, with the alternative for this run."""
     for name, instead in options.items():
         if getattr(arguments, name) not in (None, False, ""):
             raise UsageError(f"--{name.replace('_', '-')} is for {what}{f': {instead}' if instead else ''}")
 
 
 def _play(arguments: argparse.Namespace) -> int:
-    """A piece over the chords of one of the songs that were learned from."""
+    """Play a piece over the chords of one of the songs trained on."""
     from ..music._model.trained import song_to_play_over
     from ..music.run_folder import load_player
     from .improvise import play, settled
 
     check_outputs(arguments)
     player = load_player(arguments.folder)
-    tell_checkpoint(arguments.folder)
+    note_checkpoint(arguments.folder)
     settle_seed(arguments)
     song, form = song_to_play_over(player, arguments.seed)
     how = settled(form, player, arguments)
@@ -134,13 +134,13 @@ def _print_lines(trained: TrainedRun, arguments: argparse.Namespace, options: di
     for sample in samples:
         print(sample.text)
     if not arguments.sentences:
-        _tell_new(samples, arguments.folder)
+        _note_new(samples, arguments.folder)
     cut = sum(not sample.ended for sample in samples)
     if cut:
         note(f"{cut} of {number} had not ended after {arguments.length or LINES_LENGTH} {trained.vocabulary.unit}s")
 
 
-def _tell_new(samples: list[Sample], folder: Path) -> None:
+def _note_new(samples: list[Sample], folder: Path) -> None:
     from ..text._training.novelty import known_lines
     from ..text.run_folder import load_lines
 
@@ -168,14 +168,14 @@ def _print_stream(trained: TrainedRun, arguments: argparse.Namespace, options: d
 
 
 def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[float], None]) -> str:
-    """Print the prefix and the pieces, and tell the progress where nobody sees them come; returns the whole."""
+    """Print the prefix and the pieces, and return the whole text. ``progress`` is called if the output is redirected."""
     from ..text.language_model import CHUNK
 
     whole: list[str] = []
-    seen = sys.stdout is not None and sys.stdout.isatty()
+    visible = sys.stdout is not None and sys.stdout.isatty()
     for piece in itertools.chain([prefix], pieces):
         print(piece, end="", flush=True)
-        if not seen:
+        if not visible:
             progress(len(whole) * CHUNK)
         whole.append(piece)
     print()
@@ -183,7 +183,7 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[f
 
 
 def _copied(text: str, trained: TrainedRun) -> str:
-    """How much of a sampled stream is in the text trained on, as far as that is still there."""
+    """Return a line on how much of a sampled stream was copied from the training text, if that still exists."""
     from ..text._reading.encoding import words_of
     from ..text._training.novelty import NGRAM, copied_share
     from ..text.reading import TextError, reread

@@ -1,4 +1,4 @@
-"""``fastrnn score``: how probable a trained model finds texts."""
+"""``fastrnn score``: print the probability of texts under a trained model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import note
 from ..text.tokens import UNK
-from ._screen.checkpoint_notice import tell_checkpoint
+from ._screen.checkpoint_notice import note_checkpoint
 from ._screen.verdict import lost, probability, verdict
 from ._train.compiling import prepare_kernels
 from .arguments import add_machine_options, apply_machine_options
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
     from ..trained_run import TrainedRun
 
 DESCRIPTION = """\
-Print the log-probability of texts under the best model of a run, in nats, their probability and their perplexity.
-A text starts from a zero state. For a model of lines the end of the line counts as a character, for a model of words the
-end of the sentence counts as a word; unknown words are scored, and shown, as <UNK>. Several texts are put side by side;
-those that lost other words to <UNK> are not compared.
+Print the log-probability of texts under the best model of a run, in nats, with their probability and perplexity.
+A text starts from a zero state. The end of the line counts as a character for a model of lines, and the end of the sentence
+counts as a word for a model of words. Unknown words are scored, and shown, as <UNK>. Several texts are shown side by side;
+texts that lost different words to <UNK> are not compared.
 """
 
 
 def add_to(subparsers: Any) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser("score", help="how probable a model finds a text", description=DESCRIPTION)
+    """Add the command to the parser."""
+    parser = subparsers.add_parser("score", help="print the probability of texts under a model", description=DESCRIPTION)
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="what to score")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="text to score")
     parser.add_argument("--file", metavar="FILE", help="score each line that is not blank; - is standard input")
     add_file_options(parser)
-    parser.add_argument("--verbose", action="store_true", help="a line for each character or word, too")
+    parser.add_argument("--verbose", action="store_true", help="also print a line for each character or word")
     add_machine_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the figures; 0."""
+    """Print the scores and return 0."""
     from ..trained_run import load_run
     from ..training._run.folder import CONFIG
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if trained.kind == "jazz":
         path = arguments.folder / CONFIG
         raise UsageError(f"{path} is not the configuration of a character model or a word model, but of jazz")
-    tell_checkpoint(arguments.folder)
+    note_checkpoint(arguments.folder)
     for text in texts:
         _check(trained, text)
     prepare_kernels()
@@ -69,12 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
         _print_one(scores[0], trained)
     else:
         _print_side_by_side(scores, trained)
-    _tell_unknown(scores, trained.vocabulary.unit)
+    _note_unknown(scores, trained.vocabulary.unit)
     return 0
 
 
 def _lines(arguments: argparse.Namespace) -> list[str]:
-    """The lines of a file, or of standard input. Raises InputError, TextError."""
+    """Return the lines of a file or of standard input. Raises InputError and TextError."""
     from ..text.reading import TextFormat, items, read_file
 
     name, taken = arguments.file, TextFormat(arguments.encoding, arguments.column)
@@ -87,7 +87,7 @@ def _lines(arguments: argparse.Namespace) -> list[str]:
 
 
 def _standard_input(taken: TextFormat) -> str:
-    buffer = getattr(sys.stdin, "buffer", None)  # not there where another program has put its own input
+    buffer = getattr(sys.stdin, "buffer", None)  # missing if another program has replaced sys.stdin
     name = "standard input"
     return taken.convert(sys.stdin.read(), name) if buffer is None else taken.text(buffer.read(), name)
 
@@ -99,7 +99,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 
 def _check(trained: TrainedRun, text: str) -> None:
-    """Raise UsageError for what this model cannot score."""
+    """Raise UsageError for a text that this model cannot score."""
     unit = trained.vocabulary.unit
     if trained.options.reading == "lines" and "\n" in text:
         raise UsageError("the text must be without line breaks: this model's texts are single lines")
@@ -108,7 +108,7 @@ def _check(trained: TrainedRun, text: str) -> None:
 
 
 def _end(trained: TrainedRun) -> str:
-    """What ends a text, in words."""
+    """Return the name of the token that ends a text, empty if there is none."""
     if trained.options.reading == "lines":
         return "the end of the line"
     return "the end of the sentence" if trained.vocabulary.unit == "word" else ""
@@ -151,7 +151,7 @@ def _print_side_by_side(scores: list[Score], trained: TrainedRun) -> None:
 
 
 def _lost_words(score: Score, unit: str) -> str:
-    """Return what stands behind a text in the table where three or more lost different words."""
+    """Return the note behind a text of the table: the words that it lost to ``<UNK>``."""
     return f"  [{', '.join(_shown(score.unknown, unit))}]" if score.unknown else ""
 
 
@@ -159,7 +159,7 @@ def _shown(tokens: Iterable[str], unit: str) -> Iterable[str]:
     return tokens if unit == "word" else map(repr, tokens)
 
 
-def _tell_unknown(scores: list[Score], unit: str) -> None:
+def _note_unknown(scores: list[Score], unit: str) -> None:
     unknown = dict.fromkeys(token for score in scores for token in score.unknown if token != UNK)
     if unknown:
         note(f"{UNK} stands for: {', '.join(_shown(unknown, unit))}")

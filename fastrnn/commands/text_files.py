@@ -1,4 +1,4 @@
-"""Options and errors of the commands that read text, with the command to type if the encoding is another one."""
+"""Options and errors of the commands that read text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import InputError, explain
 
 
 def encoding(name: str) -> str:
-    """An argparse type: the name of a text encoding."""
+    """Return the canonical name of a text encoding; an argparse type."""
     from ..text._reading.decoding import text_encoding
 
     try:
@@ -24,17 +24,15 @@ def encoding(name: str) -> str:
 
 def add_file_options(group: Any) -> None:
     """Add ``--encoding`` and ``--column``."""
-    group.add_argument("--encoding", type=encoding, metavar="NAME", help="of the text, such as cp1252 (default: utf-8)")
-    group.add_argument(
-        "--column", type=integer(1), metavar="N", help="lines are columns with tabs between them: take the Nth, from 1"
-    )
+    group.add_argument("--encoding", type=encoding, metavar="NAME", help="encoding, such as cp1252 (default: utf-8)")
+    group.add_argument("--column", type=integer(1), metavar="N", help="read only the Nth column of lines with tabs, from 1")
 
 
 @contextmanager
 def reading(arguments: argparse.Namespace) -> Iterator[None]:
-    """Turn what goes wrong when text is read into one line, with the command to type where the encoding is guessed.
+    """Turn errors of reading text into one line, with the command to type if the encoding can be guessed.
 
-    Raises InputError for a file that cannot be read, TextError for one that is not text.
+    Raises InputError for a file that cannot be read, TextError for a file that is not text.
     """
     from ..text._reading.decoding import EncodingError
 
@@ -49,13 +47,13 @@ def reading(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def command_with(typed: list[str], option: str, value: str) -> str:
-    """Return the command that was typed with an option set to another value, to be typed in a shell."""
+    """Return the typed command, quoted for a shell, with an option set to another value."""
     end = typed.index("--") if "--" in typed else len(typed)
     words = iter(typed[:end])
-    kept = []
+    others = []
     for word in words:
         if word == option:
             next(words, None)
         elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return shlex.join(["fastrnn", *kept, option, value, *typed[end:]])
+            others.append(word)
+    return shlex.join(["fastrnn", *others, option, value, *typed[end:]])

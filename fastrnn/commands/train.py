@@ -1,4 +1,4 @@
-"""``fastrnn train chars``, ``words`` and ``jazz``: train a model of one kind of task, in a run folder."""
+"""``fastrnn train chars``, ``words`` and ``jazz``: train a model of one kind in a run folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._train.compiling import prepare_kernels
 from ._train.jazz import JazzKind
 from ._train.kind import Kind, Material, Prepared
-from ._train.runs import changed, finish, fresh_folder, tell_differences
+from ._train.runs import changed, finish, fresh_folder, note_differences
 from ._train.text import TextKind
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError
@@ -41,7 +41,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; return 0, or 130 after Ctrl-C."""
+    """Train and return 0, or 130 after Ctrl-C."""
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     apply_machine_options(arguments)
@@ -87,7 +87,7 @@ def _go_on(kind: Kind, material: Material, out: Path, before: RunConfig[Any, Any
     now.save(out / CONFIG)
     cut_samples(out / SAMPLES, made.trainer.state.evaluated_step)
     _introduce(kind, material, made)
-    tell_differences(before, now, step)
+    note_differences(before, now, step)
     return _run(kind, made)
 
 
@@ -100,7 +100,7 @@ def _config(material: Material, made: Prepared) -> RunConfig[Any, Any]:
 
 
 def _prepared(kind: Kind, material: Material, out: Path, overwrite: bool = False) -> Prepared:
-    """Make the trainer, with callbacks that show, sample and draw the run."""
+    """Make the trainer, with callbacks that show progress, sample, and draw the loss curve."""
     from ..training import LossCurve, Progress
     from ..training._run.folder import CURVE
     from ..training._run.pace import SampleNotice
@@ -119,14 +119,14 @@ def _prepared(kind: Kind, material: Material, out: Path, overwrite: bool = False
 
 
 def _unit(made: Prepared) -> tuple[str, Scale]:
-    """Return what losses are counted per, and the scale that they are shown on."""
+    """Return the unit that losses are counted per, and the scale that they are shown on."""
     from ..training._run.plots import SCALES
 
     return made.data.vocabulary.unit, SCALES[made.data.vocabulary.unit]
 
 
 def _introduce(kind: Kind, material: Material, made: Prepared) -> None:
-    """Print what will be trained on what."""
+    """Print the data, the model and the run folder."""
     options = material.options
     parameters = sum(parameter.size for _, parameter in made.trainer.task.named_parameters())
     embedding = f", embedding {options.embedding}" if options.embedding and kind.words.shows_embedding else ""
@@ -137,7 +137,7 @@ def _introduce(kind: Kind, material: Material, made: Prepared) -> None:
 
 
 def _run(kind: Kind, made: Prepared) -> int:
-    """Train, and print how it ended; return the exit status."""
+    """Train, print the result and return the exit status."""
     prepare_kernels(training=True)
     status = finish(made.trainer.run(), made.trainer, kind.name, *_unit(made))
     if status == 0:

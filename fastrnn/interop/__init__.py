@@ -1,1 +1,1 @@
-"""To and from other libraries: each module imports its library only when used, and changes layout only."""
+"""Conversion to and from other libraries, each imported only when it is used."""

@@ -1,4 +1,4 @@
-"""To and from PyTorch: state dicts and single layers. Only layout: names and gate order are torch's already."""
+"""Conversion of state dicts and single layers to and from PyTorch, whose names and gate order fastrnn shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 _CELL = ("input_size", "hidden_size", "bias")
 _RECURRENT = (*_CELL, "num_layers", "batch_first", "dropout", "bidirectional")
-# The layers that both sides have, by their common name, with the constructor's arguments, which are attributes too.
+# Layers of both libraries by their common name, with the constructor's arguments, which are also attributes.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "RNN": (*_RECURRENT, "nonlinearity"),
     "GRU": _RECURRENT,
@@ -32,12 +32,12 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Embedding": ("num_embeddings", "embedding_dim"),
     "Dropout": ("p",),
 }
-# Options that one side lacks, with the value at which it agrees with the other.
+# Options that one side lacks, with the value that means the other side's behaviour.
 _ONLY_OURS = {
     **{"peephole": False, "reset_after": True, "reset_gate": True},
     **{"merge": "concat", "input_dropout": 0.0, "recurrent_dropout": 0.0},
 }
-HALVES = ("float16", "bfloat16")  # whose values float32 has, all of them
+HALVES = ("float16", "bfloat16")  # float32 represents all their values
 _ONLY_TORCHS = {"padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False}
 
 
@@ -50,12 +50,23 @@ def from_torch(source: torch.nn.Module, *, rng: Any = None, backend: str | None 
 
 
 def from_torch(source: Any, *, rng: Any = None, backend: str | None = None) -> Any:
-    """Return a state dict of tensors as arrays, or a torch layer as a fastrnn layer of the same options and values (copied).
+    """Return a state dict of tensors as arrays, or a torch layer as a fastrnn layer; values are copied.
 
-    Layers: RNN, GRU, LSTM, their cells, Linear, Embedding, Dropout. ``rng`` (for dropout) and ``backend`` are as in
-    fastrnn's constructors. bfloat16 values become float32, and a float16 or bfloat16 layer becomes a float32 one; both are
-    exact. Raises TypeError for any other module or a tensor of a dtype that NumPy lacks, ValueError for an option or a
-    dtype that fastrnn lacks.
+    bfloat16 values become float32, and a float16 or bfloat16 layer becomes a float32 layer; both are exact.
+
+    Parameters
+    ----------
+    source
+        A state dict, or a layer: RNN, GRU, LSTM, their cells, Linear, Embedding or Dropout.
+    rng, backend
+        As in fastrnn's constructors; ``rng`` is for dropout.
+
+    Raises
+    ------
+    TypeError
+        For any other module, or a tensor of a dtype that NumPy lacks.
+    ValueError
+        For an option or a dtype that fastrnn lacks.
     """
     if isinstance(source, Mapping):
         return {name: np.array(to_array(name, tensor)) for name, tensor in source.items()}
@@ -81,9 +92,9 @@ def to_torch(source: Layer) -> torch.nn.Module: ...
 
 
 def to_torch(source: Any) -> Any:
-    """A state dict of arrays as tensors, or a fastrnn layer as the torch layer of the same options, values copied.
+    """Return a state dict of arrays as tensors, or a fastrnn layer as a torch layer; values are copied.
 
-    The inverse of :func:`from_torch`. Raises TypeError for any other layer, ValueError for an option that torch lacks.
+    It is the inverse of :func:`from_torch`. Raises TypeError for any other layer, ValueError for an option that torch lacks.
     """
     import torch
 
@@ -100,7 +111,7 @@ def to_torch(source: Any) -> Any:
 
 
 def _common_name(source: object, package: str) -> str:
-    """The name of the layer's class if both sides have it. Raises TypeError."""
+    """Return the name of the layer's class if both libraries have it. Raises TypeError."""
     kind = type(source)
     if kind.__name__ not in _ARGUMENTS or not kind.__module__.startswith(package):
         expected = f"a state dict or a layer of {package}: {', '.join(_ARGUMENTS)}"
@@ -115,7 +126,7 @@ def _refuse_options(source: object, agreeing: Mapping[str, Any], other: str) -> 
 
 
 def _options(source: Any, name: str) -> dict[str, Any]:
-    """The constructor's arguments; bias, where there is one, is a flag or the parameter itself, on both sides."""
+    """Return the constructor's arguments. In both libraries the attribute ``bias`` is a flag or the parameter itself."""
     options = {argument: getattr(source, argument) for argument in _ARGUMENTS[name]}
     if "bias" in options:
         options["bias"] = options["bias"] is not None and options["bias"] is not False

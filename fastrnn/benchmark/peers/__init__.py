@@ -1,4 +1,4 @@
-"""The libraries that fastrnn is measured beside, one small adapter each; imported when they are asked for."""
+"""Adapters of the libraries that fastrnn is compared with, imported when they are needed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .protocol import Absent, Peer, Side, Unsupported, WrongThreads
 __all__ = ["NAMES", "OWN", "Absent", "Peer", "Side", "Unsupported", "WrongThreads", "load"]
 
 NAMES = ("torch", "onednn", "onednn_omp", "onnxruntime", "openvino", "jax", "keras", "numpy", "numba")
-OWN = ("numba",)  # fastrnn in another form: compared, but no rival
+OWN = ("numba",)  # fastrnn's own second backend: compared, but not a rival
 
 
 def load(name: str) -> Peer:
-    """The adapter. Raises Absent, with the reason, where the library is not installed or cannot run."""
+    """Import an adapter. Raises Absent, with the reason, if the library is not installed or cannot run."""
     try:
         module = import_module(f".{name}_peer", __name__)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Language models in fastrnn: a training step by hand, and sampling."""
+"""Language models in fastrnn: a training step written by hand, and sampling."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def _training(problem: LanguageProblem, optimiser: type[Any], clip: Callable[...
 
 
 def trainer(problem: LanguageProblem) -> Side:
-    """Adam, clipped by norm."""
+    """Build a training step with Adam, clipped by norm."""
     return _training(problem, optim.Adam, optim.clip_grad_norm)
 
 
 def names(problem: LanguageProblem) -> Side:
-    """SGD, clipped by value."""
+    """Build a training step with SGD, clipped by value."""
     return _training(problem, optim.SGD, optim.clip_grad_value)
 
 
 def sampling(problem: LanguageProblem) -> Side:
-    """The loop in the library."""
+    """Build sampling with the loop in the C library."""
     model, prime, uniforms = _model(problem), np.full((1, 1), -1), problem.uniforms[:, None]
     return Side(lambda: model.generate(prime, uniforms).tokens, lambda tokens: as_arrays(tokens=tokens[:, 0]))

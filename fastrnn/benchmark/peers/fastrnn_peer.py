@@ -1,4 +1,4 @@
-"""fastrnn itself, as its users call it."""
+"""The adapter of fastrnn itself, called as users call it."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Fastrnn(Peer):
         self.name, self.backend = name, backend
 
     def use_threads(self, n: int) -> None:
-        """At most n a call."""
+        """Run each call on at most n threads."""
         fastrnn.set_num_threads(n)
         require_threads(n, fastrnn.get_num_threads(), self.name)
 
     def layer(self, problem: Problem) -> Any:
-        """One layer with the problem's weights."""
+        """Return one layer with the problem's weights."""
         layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H, backend=self.backend)
         layer.load_state_dict(problem.state_dict)
         return layer
 
     def forward(self, problem: Problem) -> Side:
-        """Inference; the weights are packed at the first call."""
+        """Build inference; the first call packs the weights."""
         layer, x, lengths = self.layer(problem), problem.x, problem.lengths
         return Side(lambda: layer(x, None, lengths)[0], lambda y: as_arrays(y=y))
 
     def training(self, problem: Problem) -> Side:
-        """Forward and backward with weights that have changed since the last step, so that they are packed again."""
+        """Build a training step whose weights have changed since the last step, so they are packed again."""
         layer, x, dy = self.layer(problem), problem.x, problem.dy
         lengths, parameters = problem.lengths, list(layer.parameters())
         names = ("dW", "dR", "db_ih", "db_hh")
@@ -52,20 +52,20 @@ class Fastrnn(Peer):
             return y, backward(dy)[0]
 
         def results(out: Any) -> Any:
-            y, dx = out  # of the first run, so that the gradients were zero before it
+            y, dx = out  # of the first run, so gradients were zero before it
             return as_arrays(y=y, dx=dx, **{name: p.grad for name, p in zip(names, parameters, strict=True)})
 
         return Side(run, results)
 
     def product(self, problem: Problem) -> Side:
-        """x W^T alone, with the weight packed at the first call."""
+        """Build the product x W^T alone; the first call packs the weight."""
         linear = fastrnn.Linear(problem.case.I, len(problem.W), bias=False, backend=self.backend)
         linear.load_state_dict({"weight": problem.W})
         x = problem.x.reshape(-1, problem.case.I)
         return Side(lambda: linear(x), lambda y: as_arrays(y=y))
 
     def step(self, problem: Problem) -> Side:
-        """One step of a sequence, with the state carried by a stepper."""
+        """Build one step of a sequence; a stepper carries the state."""
         step, x = self.layer(problem).stepper(), problem.x[0, 0]
         return Side(lambda: step(x), lambda y: as_arrays(y=y[None]))
 

@@ -1,4 +1,4 @@
-"""JAX: a scan, compiled by XLA for the CPU."""
+"""The adapter of JAX: a scan, compiled by XLA for the CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ finished: Any = jax.block_until_ready  # untyped
 
 
 def _cell(name: str, R: Any, b_hh: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """carry, p -> carry, y, with the input product p of the step; R is ``[H, G*H]``."""
+    """Return the cell as a function (carry, p) -> (carry, y) of the input product p of a step; R is ``[H, G*H]``."""
 
     def rnn(h: Any, p: Any) -> tuple[Any, Any]:
         h = jnp.tanh(p + h @ R + b_hh)
@@ -42,14 +42,17 @@ def _cell(name: str, R: Any, b_hh: Any) -> Callable[[Any, Any], tuple[Any, Any]]
 
 
 class Jax(Peer):
-    """``jax.jit`` of a scan with the input product of all steps in front, and its gradient by ``jax.vjp``."""
+    """A scan under ``jax.jit``, after the input product of all steps, with gradients by ``jax.vjp``."""
 
     name = "jax"
     library = jax
     threads = 0
 
     def use_threads(self, n: int) -> None:
-        """XLA's pool has a thread for each processor that the process may use when it starts, and cannot be asked."""
+        """Restrict the process to n processors, because XLA starts one thread for each.
+
+        XLA does not report its number of threads. Raises WrongThreads if another number was set before.
+        """
         if self.threads not in (0, n):
             require_threads(n, self.threads, self.name)
         processors = sorted(os.sched_getaffinity(0))
@@ -73,13 +76,13 @@ class Jax(Peer):
         return layer
 
     def forward(self, problem: Problem) -> Side:
-        """The weights are arguments, already on the device."""
+        """Build inference; the weights are arguments that are already on the device."""
         function = jax.jit(self._layer(problem)).lower(*self._parameters(problem), jnp.asarray(problem.x)).compile()
         arguments = (*self._parameters(problem), jax.device_put(problem.x))
         return Side(lambda: function(*arguments).block_until_ready(), lambda y: as_arrays(y=y))
 
     def training(self, problem: Problem) -> Side:
-        """y and all gradients in one compiled function."""
+        """Build a training step: y and all gradients in one compiled function."""
 
         def step(parameters: Any, x: Any, dy: Any) -> Any:
             y, backward = jax.vjp(self._layer(problem), *parameters, x)
@@ -95,7 +98,7 @@ class Jax(Peer):
         return Side(lambda: finished(function(*arguments)), results)
 
     def step(self, problem: Problem) -> Side:
-        """One step with the state carried on the device."""
+        """Build one step; the state stays on the device."""
         case = problem.case
         W, R, b_ih, b_hh = self._parameters(problem)
         x, zero = jax.device_put(problem.x[0]), jnp.zeros((case.B, case.H), jnp.float32)

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow."""
+"""The adapter of Keras on TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYERS = {"RNN": "SimpleRNN", "GRU": "GRU", "LSTM": "LSTM"}
 
 
 def _gates(cell: str, array: Array) -> Array:
-    """``[..., G*H]`` in Keras's order, which is torch's but for GRU: z r h. It is its own inverse."""
+    """Return ``[..., G*H]`` in Keras's order: torch's, except z r h for GRU. The function is its own inverse."""
     if cell != "GRU":
         return array
     r, z, n = np.split(array, 3, axis=-1)
@@ -29,26 +29,26 @@ def _gates(cell: str, array: Array) -> Array:
 
 
 class Keras(Peer):
-    """``keras.layers`` inside ``tf.function``; batch first, as Keras has it, with the input laid out so beforehand."""
+    """Layers of ``keras.layers`` inside ``tf.function``; inputs are laid out batch first beforehand."""
 
     name = "keras"
 
     def version(self) -> str:
-        """Both packages'."""
+        """Return the versions of both packages."""
         return f"{keras.__version__} on tensorflow {tf.__version__}"
 
     def use_threads(self, n: int) -> None:
-        """Once a process. Raises WrongThreads for another number later."""
+        """Set the threads, once in a process. Raises WrongThreads for another number later."""
         threading = tf.config.threading
         try:
             threading.set_intra_op_parallelism_threads(n)
             threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:  # TensorFlow has started, with what it was told then
+        except RuntimeError:  # TensorFlow has started already
             pass
         require_threads(n, threading.get_intra_op_parallelism_threads(), self.name)
 
     def layer(self, problem: Problem, **options: Any) -> Any:
-        """One layer with the problem's weights."""
+        """Return one layer with the problem's weights."""
         case = problem.case
         layer = getattr(keras.layers, LAYERS[case.cell])(case.H, return_sequences=True, **options)
         layer.build((case.B, case.T, case.I))
@@ -58,14 +58,14 @@ class Keras(Peer):
         return layer
 
     def forward(self, problem: Problem) -> Side:
-        """Inference."""
+        """Build inference."""
         layer = self.layer(problem)
         x = tf.constant(problem.x.swapaxes(0, 1))
         function = tf.function(lambda x: layer(x, training=False)).get_concrete_function(x)
         return Side(lambda: function(x), lambda y: as_arrays(y=y.numpy().swapaxes(0, 1)))
 
     def training(self, problem: Problem) -> Side:
-        """Forward and all gradients."""
+        """Build a training step: forward and all gradients."""
         layer = self.layer(problem)
         x, dy = (tf.constant(a.swapaxes(0, 1)) for a in (problem.x, problem.dy))
 
@@ -85,7 +85,7 @@ class Keras(Peer):
         return Side(lambda: function(x, dy), results)
 
     def step(self, problem: Problem) -> Side:
-        """One step with the state carried."""
+        """Build one step that carries its state."""
         case, layer = problem.case, self.layer(problem, return_state=True)
         x, zero = tf.constant(problem.x.swapaxes(0, 1)), tf.zeros((case.B, case.H))
         carried = [[zero, zero] if case.cell == "LSTM" else [zero]]

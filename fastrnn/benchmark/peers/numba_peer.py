@@ -1,4 +1,4 @@
-"""fastrnn's own Numba backend, beside the C backend."""
+"""The adapter of fastrnn's Numba backend, compared with the C backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Language models in NumPy, tuned by hand: few calls, everything allocated beforehand, one flat array of parameters."""
+"""Language models in NumPy, tuned by hand: few calls, no allocation, one flat array of parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST = 16
 
 
 def _flat(shapes: list[tuple[int, ...]]) -> tuple[Array, list[Array]]:
-    """One array, and its parts by shape."""
+    """Return one flat array and its parts as views of the given shapes."""
     flat = np.zeros(sum(prod(shape) for shape in shapes), np.float32)
     ends = np.cumsum([prod(shape) for shape in shapes])
     parts = np.split(flat, ends[:-1])
@@ -35,7 +35,10 @@ def _flat(shapes: list[tuple[int, ...]]) -> tuple[Array, list[Array]]:
 
 
 def names(problem: LanguageProblem) -> Side:
-    """An RNN over one name at a time; forward, backward, clipping by value, SGD. W is kept transposed, for gathering."""
+    """Build a training step of an RNN on one name: forward, backward, clipping by value, SGD.
+
+    W is stored transposed, because rows are gathered from it.
+    """
     H, V, sizes = problem.case.H, problem.sizes.V, problem.sizes
     shapes = [(V + 1, H), (H, H), (H,), (V, H), (V,)]  # W^T with a row for -1, R, b, output weight and bias
     flat, (Wt, R, b, out_w, b_o) = _flat(shapes)
@@ -94,7 +97,7 @@ def names(problem: LanguageProblem) -> Side:
 
 
 def sampling(problem: LanguageProblem) -> Side:
-    """An LSTM's loop."""
+    """Build the sampling loop of an LSTM."""
     H, T, V, state = problem.case.H, problem.case.T, problem.sizes.V, problem.state_dict
     bias, scale = state[NAMES[2]] + state[NAMES[3]], lstm_scale(H)
     table = (np.concatenate((state[NAMES[0]].T, np.zeros((1, 4 * H), np.float32))) + bias) * scale

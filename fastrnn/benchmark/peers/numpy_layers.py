@@ -1,8 +1,8 @@
 """Layers in NumPy, tuned: whole products where possible, in-place operations, no allocation in the loop over time.
 
-Each function builds ``(forward, backward)`` over buffers that it owns: ``forward(x)`` gives y ``[T, B, H]``, and
-``backward(dy)``, after it, dp ``[T, B, G*H]`` and dq, the gradients of the input products and of the recurrent ones,
-from which every gradient follows as a whole product. W, R and the biases are the problem's, in torch's layouts.
+Each function builds ``(forward, backward)`` over buffers that it owns. ``forward(x)`` returns y ``[T, B, H]``. After it,
+``backward(dy)`` returns dp and dq ``[T, B, G*H]``, the gradients of the input products and of the recurrent products. Every
+other gradient follows from them as a whole product. W, R and the biases are the problem's, in torch's layouts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ONE, HALF = np.float32(1), np.float32(0.5)
 
 
 def sigmoid(a: Array) -> None:
-    """In place: tanh is the fastest of NumPy's functions that lead there, and cannot overflow."""
+    """Apply sigmoid in place, by tanh: NumPy's fastest way, which cannot overflow."""
     a *= HALF
     np.tanh(a, out=a)
     a *= HALF
@@ -30,16 +30,16 @@ def sigmoid(a: Array) -> None:
 
 
 def lstm_scale(H: int) -> Array:
-    """Return 1/2 for the sums of i, f and o, 1 for those of g, ``[4*H]``: :func:`lstm_cell` takes sums times these."""
+    """Return the scale ``[4*H]`` of the sums that :func:`lstm_cell` takes: 1/2 for i, f and o, 1 for g."""
     scale = np.full(4 * H, HALF)
     scale[2 * H : 3 * H] = 1
     return scale
 
 
 def lstm_cell(a: Array, c: Array, h: Array) -> Callable[[], Array]:
-    """Return what overwrites ``a [4*H]``, and c and h ``[H]`` with the next state, which it returns as h.
+    """Return a function that overwrites ``a [4*H]`` and the state c and h ``[H]``, and returns h.
 
-    sigmoid(a) = (1 + tanh(a / 2)) / 2, with the first halving in the weights: one call of tanh serves all gates.
+    Because sigmoid(a) = (1 + tanh(a / 2)) / 2, with the inner half in the weights, one call of tanh serves all gates.
     """
     H, scratch = len(h), np.empty_like(h)
     scale = lstm_scale(H)
@@ -60,14 +60,14 @@ def lstm_cell(a: Array, c: Array, h: Array) -> Callable[[], Array]:
 
 
 def times_sigmoid_slope(d: Array, s: Array, scratch: Array) -> None:
-    """d *= s (1 - s)."""
+    """Multiply d by s (1 - s) in place."""
     np.subtract(ONE, s, out=scratch)
     scratch *= s
     d *= scratch
 
 
 def times_tanh_slope(d: Array, t: Array, scratch: Array) -> None:
-    """d *= 1 - t^2."""
+    """Multiply d by 1 - t^2 in place."""
     np.multiply(t, t, out=scratch)
     np.subtract(ONE, scratch, out=scratch)
     d *= scratch
@@ -79,7 +79,7 @@ def _input_product(x: Array, W: Array, b: Array, out: Array) -> None:
 
 
 def rnn(problem: Problem) -> Passes:
-    """h_t = tanh(p_t + R h_{t-1})."""
+    """Build an RNN: h_t = tanh(p_t + R h_{t-1})."""
     T, B, H = problem.case.T, problem.case.B, problem.case.H
     W, R, b = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T), problem.b_ih + problem.b_hh
     y, dp, q = (np.empty(shape, np.float32) for shape in ((T, B, H), (T, B, H), (B, H)))
@@ -108,7 +108,7 @@ def rnn(problem: Problem) -> Passes:
 
 
 def gru(problem: Problem) -> Passes:
-    """r, z = sigmoid(p + q); n = tanh(p_n + r q_n); h_t = n + z (h_{t-1} - n)."""
+    """Build a GRU: r, z = sigmoid(p + q); n = tanh(p_n + r q_n); h_t = n + z (h_{t-1} - n)."""
     T, B, H = problem.case.T, problem.case.B, problem.case.H
     W, R = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T)
     p, q, dp, dq = (np.empty((T, B, 3 * H), np.float32) for _ in range(4))
@@ -159,7 +159,7 @@ def gru(problem: Problem) -> Passes:
 
 
 def lstm(problem: Problem) -> Passes:
-    """i, f, o = sigmoid; g = tanh; c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
+    """Build an LSTM: i, f, o = sigmoid; g = tanh; c_t = f c_{t-1} + i g; h_t = o tanh(c_t)."""
     T, B, H = problem.case.T, problem.case.B, problem.case.H
     W, R, b = np.ascontiguousarray(problem.W.T), np.ascontiguousarray(problem.R.T), problem.b_ih + problem.b_hh
     p, dp, q = (np.empty(shape, np.float32) for shape in ((T, B, 4 * H), (T, B, 4 * H), (B, 4 * H)))

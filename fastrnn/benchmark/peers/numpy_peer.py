@@ -1,4 +1,4 @@
-"""NumPy, written as well as one can: whole products where possible, in-place operations, no allocation inside the loop."""
+"""The adapter of NumPy, tuned: whole products where possible, in-place operations, no allocation in the loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 class NumPy(Peer):
-    """NumPy over its BLAS."""
+    """Layers in NumPy on its BLAS."""
 
     name = "numpy"
     library = np
@@ -27,7 +27,7 @@ class NumPy(Peer):
     sampling = staticmethod(numpy_language.sampling)
 
     def use_threads(self, n: int) -> None:
-        """Of its BLAS; everything else runs on one."""
+        """Set the threads of NumPy's BLAS; everything else runs on one thread."""
         try:
             import threadpoolctl
         except ImportError as error:
@@ -38,18 +38,18 @@ class NumPy(Peer):
                 require_threads(n, library["num_threads"], "NumPy's BLAS")
 
     def product(self, problem: Problem) -> Side:
-        """x W^T alone."""
+        """Build the product x W^T alone."""
         x, W = problem.x.reshape(-1, problem.case.I), np.ascontiguousarray(problem.W.T)
         y = np.empty((len(x), W.shape[1]), np.float32)
         return Side(lambda: np.matmul(x, W, out=y), lambda y: as_arrays(y=y))
 
     def forward(self, problem: Problem) -> Side:
-        """The input product for all steps at once, then the steps."""
+        """Build inference: one input product for all steps, then the steps."""
         forward, _ = LAYERS[problem.case.cell](problem)
         return Side(lambda: forward(problem.x), lambda y: as_arrays(y=y))
 
     def training(self, problem: Problem) -> Side:
-        """Forward, backward over the steps, then the gradients of the weights and of x as whole products."""
+        """Build a training step: forward, backward over the steps, then gradients of weights and x as whole products."""
         case, x = problem.case, problem.x.reshape(-1, problem.case.I)
         forward, backward = LAYERS[case.cell](problem)
         h = np.zeros((case.T, case.B, case.H), np.float32)  # h_{t-1}
@@ -71,7 +71,7 @@ class NumPy(Peer):
         return Side(run, results)
 
     def step(self, problem: Problem) -> Side:
-        """One step with the state carried: x and h side by side, so that there is one product."""
+        """Build one step that carries its state; x and h are side by side, so one product suffices."""
         H, I = problem.case.H, problem.case.I  # noqa: E741
         weights, bias = np.hstack((problem.W, problem.R)), problem.b_ih + problem.b_hh
         xh = np.zeros(I + H, np.float32)

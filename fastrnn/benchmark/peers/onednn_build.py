@@ -1,4 +1,4 @@
-"""Finds oneDNN's packages and compiles the shim of ``bench/onednn`` for them, once."""
+"""The build of oneDNN's shim: finds its packages and compiles ``bench/onednn`` for them, once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from .protocol import Absent
 
-FOLDER = "FASTRNN_BENCH_ONEDNN"  # the environment variable that says where the shim's source is, if not in the checkout
+FOLDER = "FASTRNN_BENCH_ONEDNN"  # environment variable: the folder of the shim's source, if not in the checkout
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The packages of one build; ``folder``, in the checkout's ``build/``, may be a prefix that they are installed in."""
+    """The packages of one build. ``folder`` is their prefix in the checkout's ``build/``, if they have their own."""
 
     packages: tuple[str, ...]
     folder: str = ""
@@ -34,7 +34,7 @@ def _source() -> Path:
 
 
 def _files(build: Build, place: Path) -> list[Path]:
-    """All files of the packages. Raises Absent."""
+    """Return all files of the packages. Raises Absent."""
     prefix = {"base": str(place / build.folder)}
     own = [sysconfig.get_path("purelib", vars=prefix)] if build.folder else []
     found: list[Path] = []
@@ -54,7 +54,7 @@ def _ending(files: list[Path], suffix: str) -> Path:
 
 
 def _compile(build: Build) -> Path:
-    """The compiled shim, made anew where its source is newer."""
+    """Return the compiled shim, rebuilt if its source or a library is newer."""
     source = _source()
     place = source.parents[2] / "build"
     files = _files(build, place)
@@ -68,7 +68,7 @@ def _compile(build: Build) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_suffix(f".{os.getpid()}")
-    # An old-style rpath, because it also serves the libraries that libdnnl.so itself needs and gives no path for.
+    # An old-style rpath, because it also applies to the libraries that libdnnl.so itself needs.
     _run(
         [
             *(os.environ.get("CXX", "c++"), "-std=c++17", "-O2", "-shared", "-fPIC", "-fopenmp", str(source)),
@@ -92,7 +92,10 @@ def _run(command: list[str]) -> None:
 
 
 def sycl_environment() -> dict[str, str]:
-    """Where SYCL finds OpenCL's processor, which oneDNN's current build asks for: pip installs it but tells nobody."""
+    """Return the variable that tells SYCL where OpenCL's driver for the processor is.
+
+    oneDNN's current build needs it, and pip installs the driver without registering it.
+    """
     try:
         files = metadata.files("intel-opencl-rt") or []
     except metadata.PackageNotFoundError:
@@ -102,7 +105,7 @@ def sycl_environment() -> dict[str, str]:
 
 
 def load(build: Build) -> Any:
-    """The shim with the types of its functions. Raises Absent."""
+    """Load the shim and declare the types of its functions. Raises Absent."""
     try:
         library = ctypes.CDLL(str(_compile(build)))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""oneDNN called directly, in its last build for OpenMP: an older version, but without SYCL's few microseconds a call.
+"""The adapter of oneDNN's last build for OpenMP: older, but without SYCL's few microseconds per call.
 
-Its packages and those of the current version put files of the same names into an environment; `just bench-onednn-omp`
-gives this one a prefix of its own.
+Its packages install files of the same names as those of the current version, so `just bench-onednn-omp` gives them their own
+prefix.
 """
 
 from __future__ import annotations

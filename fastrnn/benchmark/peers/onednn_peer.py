@@ -1,4 +1,4 @@
-"""oneDNN called directly, without a framework, through the shim of ``bench/onednn``: the strongest peer."""
+"""The adapter of oneDNN, the strongest peer: called without a framework, through the shim of ``bench/onednn``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = {"RNN": 0, "GRU": 1, "LSTM": 2}
 
 
 class Layer:
-    """A oneDNN primitive with the weights that it works on."""
+    """A oneDNN primitive and its weights."""
 
     def __init__(self, library: Any, problem: Problem, *, training: bool = False, states: bool = False) -> None:
         case = problem.case
@@ -43,7 +43,7 @@ def _address(array: Array) -> int:
 
 
 def _gates(problem: Problem, array: Array) -> Array:
-    """``[G*H, ...]`` in oneDNN's order, which is torch's but for GRU: z r n. It is its own inverse."""
+    """Return ``[G*H, ...]`` in oneDNN's order: torch's, except z r n for GRU. The function is its own inverse."""
     if problem.case.cell != "GRU":
         return array
     r, z, n = np.split(array, 3)
@@ -51,7 +51,7 @@ def _gates(problem: Problem, array: Array) -> Array:
 
 
 def _bias(problem: Problem) -> Array:
-    """One bias a gate; for GRU those of z and r, that of W n, and that of R n."""
+    """Return one bias per gate; GRU has those of z and r, and two of n, for W and for R."""
     both = _gates(problem, problem.b_ih + problem.b_hh)
     if problem.case.cell != "GRU":
         return both
@@ -60,7 +60,7 @@ def _bias(problem: Problem) -> Array:
 
 
 class OneDNN(Peer):
-    """oneDNN's RNN primitives, of one of its builds."""
+    """The RNN primitives of one build of oneDNN."""
 
     def __init__(self, name: str, build: Build) -> None:
         self.name = name
@@ -68,17 +68,17 @@ class OneDNN(Peer):
 
     @cached_property
     def library(self) -> Any:
-        """The shim."""
+        """The loaded shim."""
         return load(self.build)
 
     def version(self) -> str:
-        """The library's own."""
+        """Return the library's version."""
         numbers = (ctypes.c_int * 3)()
         self.library.onednn_version(numbers)
         return ".".join(map(str, numbers))
 
     def use_threads(self, n: int) -> None:
-        """Of the runtime that it was built for."""
+        """Set the threads of the runtime that the library was built for."""
         self.library.onednn_set_threads(n)
         require_threads(n, self.library.onednn_threads(), self.name)
 
@@ -87,7 +87,7 @@ class OneDNN(Peer):
             raise RuntimeError(self.library.onednn_message().decode())
 
     def forward(self, problem: Problem) -> Side:
-        """forward_inference, with the weights reordered beforehand into the layout that the primitive asked for."""
+        """Build forward_inference, with weights reordered beforehand into the primitive's layout."""
         case, layer, call = problem.case, Layer(self.library, problem), self.library.onednn_forward
         y = np.empty((case.T, case.B, case.H), np.float32)
         arguments = (layer.handle, _address(problem.x), _address(y))
@@ -96,10 +96,10 @@ class OneDNN(Peer):
             self._check(call(*arguments))
             return y
 
-        return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem)
+        return _holding(Side(run, lambda y: as_arrays(y=y)), layer, problem)
 
     def training(self, problem: Problem) -> Side:
-        """forward_training and backward with all gradients; the weights, which have changed, are reordered for both.
+        """Build forward_training and backward with all gradients, both of which reorder the changed weights.
 
         Weights and their gradients are in the plain layout that needs the fewest reorders, not in torch's.
         """
@@ -117,10 +117,10 @@ class OneDNN(Peer):
             named = as_arrays(y=y, dx=dx, dW=dW, dR=dR)
             return named if problem.case.cell == "GRU" else named | as_arrays(db_ih=db, db_hh=db)
 
-        return _kept(Side(run, results), layer, problem)
+        return _holding(Side(run, results), layer, problem)
 
     def step(self, problem: Problem) -> Side:
-        """One step, called from Python, with the state in two pairs of buffers that take turns."""
+        """Build one step, called from Python; two pairs of buffers alternate as its state."""
         layer, call = Layer(self.library, problem, states=True), self.library.onednn_step
         H = problem.case.H
         states = [[np.zeros((problem.case.B, H), np.float32) for _ in "hc"] for _ in range(2)]
@@ -133,11 +133,11 @@ class OneDNN(Peer):
             self._check(call(*next(ways)))
             return y
 
-        return _kept(Side(run, lambda y: as_arrays(y=y)), layer, problem, states)
+        return _holding(Side(run, lambda y: as_arrays(y=y)), layer, problem, states)
 
 
-def _kept(side: Side, *owners: Any) -> Side:
-    """The side, with what its pointers point into."""
+def _holding(side: Side, *owners: Any) -> Side:
+    """Return the side with references to the memory that its pointers use."""
 
     def run(_owners: Any = owners, inner: Any = side.run) -> Any:
         return inner()

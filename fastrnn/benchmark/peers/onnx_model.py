@@ -1,4 +1,4 @@
-"""One layer as an ONNX model, for ONNX Runtime and OpenVINO."""
+"""Conversion of one layer to an ONNX model, for ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
 
 
 def _gates(cell: str, array: Array) -> Array:
-    """``[G*H, ...]`` in ONNX's order, with its axis of directions in front."""
+    """Return ``[1, G*H, ...]`` in ONNX's order; the first axis is the direction."""
     parts = np.split(array, len(ORDER[cell]))
     return np.concatenate([parts[i] for i in ORDER[cell]])[None]
 
 
 def model(problem: Problem, *, states: bool = False) -> bytes:
-    """x ``[T, B, I]`` to y ``[T, 1, B, H]``; with states also h (and c) ``[1, B, H]`` to h_n (and c_n)."""
+    """Return the model that maps x ``[T, B, I]`` to y ``[T, 1, B, H]``.
+
+    With ``states`` it also maps h (and c) ``[1, B, H]`` to h_n (and c_n).
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     case = problem.case

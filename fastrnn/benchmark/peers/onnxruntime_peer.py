@@ -1,4 +1,4 @@
-"""ONNX Runtime."""
+"""The adapter of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .protocol import Peer, Side, as_arrays, require_threads
 
 
 class OnnxRuntime(Peer):
-    """Its RNN, GRU and LSTM operators on the CPU; weights are packed when the session is made."""
+    """ONNX Runtime's RNN, GRU and LSTM operators on the CPU; making the session packs the weights."""
 
     name = "onnxruntime"
     library = onnxruntime
     questions = ("forward", "step")
 
     def session(self, content: bytes) -> Any:
-        """With spinning workers within a call, and none after it."""
+        """Return a session whose workers spin during a call and not after it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         options.log_severity_level = 3
@@ -31,7 +31,7 @@ class OnnxRuntime(Peer):
         return session
 
     def forward(self, problem: Problem) -> Side:
-        """With input and output bound to arrays beforehand, so that nothing is copied."""
+        """Build inference; input and output are bound to arrays beforehand, so nothing is copied."""
         case, session = problem.case, self.session(model(problem))
         y = np.empty((case.T, 1, case.B, case.H), np.float32)
         binding = bound(session, {"x": problem.x}, {"y": y})
@@ -43,7 +43,7 @@ class OnnxRuntime(Peer):
         return Side(run, lambda y: as_arrays(y=y[:, 0]))
 
     def step(self, problem: Problem) -> Side:
-        """One step; the states are in two sets of bound arrays that take turns."""
+        """Build one step; two sets of bound arrays alternate as its state."""
         case, session = problem.case, self.session(model(problem, states=True))
         names = "hc" if case.cell == "LSTM" else "h"
         now, after = ({name: np.zeros((1, case.B, case.H), np.float32) for name in names} for _ in range(2))
@@ -61,7 +61,7 @@ class OnnxRuntime(Peer):
 
 
 def bound(session: Any, inputs: dict[str, Any], outputs: dict[str, Any]) -> Any:
-    """A binding of arrays to the session's inputs and outputs."""
+    """Return a binding of arrays to the session's inputs and outputs."""
     binding = session.io_binding()
     for name, array in inputs.items():
         binding.bind_cpu_input(name, array)

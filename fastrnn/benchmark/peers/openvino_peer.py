@@ -1,4 +1,4 @@
-"""OpenVINO."""
+"""The adapter of OpenVINO."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .protocol import Peer, Side, as_arrays, require_threads
 
 
 class OpenVino(Peer):
-    """Its CPU plugin, from the same ONNX model as ONNX Runtime; float32 also where the processor has faster types."""
+    """OpenVINO's CPU plugin on the ONNX model of ONNX Runtime; float32 even if the processor has faster types."""
 
     name = "openvino"
     questions = ("forward", "step")
 
     def version(self) -> str:
-        """The package's."""
+        """Return the package's version."""
         return str(openvino.__version__).split("-")[0]
 
     def request(self, content: bytes) -> Any:
-        """An infer request of the compiled model."""
+        """Compile the model and return an infer request."""
         core = openvino.Core()
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": self.threads}
         compiled = core.compile_model(core.read_model(content), "CPU", hints)
@@ -31,7 +31,7 @@ class OpenVino(Peer):
         return compiled.create_infer_request()
 
     def forward(self, problem: Problem) -> Side:
-        """With input and output in shared memory, so that nothing is copied."""
+        """Build inference; input and output are in shared memory, so nothing is copied."""
         case, request = problem.case, self.request(model(problem))
         y = np.empty((case.T, 1, case.B, case.H), np.float32)
         request.set_tensor("x", openvino.Tensor(problem.x, shared_memory=True))
@@ -44,7 +44,7 @@ class OpenVino(Peer):
         return Side(run, lambda y: as_arrays(y=y[:, 0]))
 
     def step(self, problem: Problem) -> Side:
-        """One step; the states are in two sets of tensors that take turns."""
+        """Build one step; two sets of tensors alternate as its state."""
         case, request = problem.case, self.request(model(problem, states=True))
         names = "hc" if case.cell == "LSTM" else "h"
         sets = [{name: openvino.Tensor(np.zeros((1, case.B, case.H), np.float32)) for name in names} for _ in range(2)]

@@ -1,4 +1,4 @@
-"""What an adapter offers."""
+"""The interface of an adapter."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ class Absent(Exception):
 
 
 class Unsupported(Exception):
-    """The library has nothing like this question or this cell."""
+    """The library cannot do this question or this cell."""
 
 
 class WrongThreads(Exception):
-    """The library would not run on the number of threads that was agreed."""
+    """The library does not run on the agreed number of threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: ``run()`` is what is timed; ``results(run())`` are its arrays, to be compared, asked for
-    after the first run alone.
+    """One side of a comparison: ``run()`` is timed, ``results(run())`` returns the arrays to compare.
 
-    The names of results: ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in torch's layouts; ``loss``; ``tokens``;
-    parameters by their names in CharModel.
+    ``results`` is called after the first run only. Its names are ``y``; ``dx``, ``dW``, ``dR``, ``db_ih``, ``db_hh`` in
+    torch's layouts; ``loss``; ``tokens``; and parameters by their names in CharModel.
     """
 
     run: Callable[[], Any]
@@ -38,7 +37,7 @@ class Side:
 
 
 class Peer:
-    """An adapter. For each of its ``questions`` it has a method that builds its side, from the same problem for everyone."""
+    """An adapter: for each of its ``questions``, a method of that name builds its side from a problem."""
 
     name: str
     library: Any
@@ -47,7 +46,7 @@ class Peer:
 
     @property
     def sides(self) -> dict[str, Callable[[Any], Side]]:
-        """What builds the side of each question, from a Problem or from a LanguageProblem."""
+        """The builders of sides by question; each takes a Problem or a LanguageProblem."""
         return {question: getattr(self, question) for question in self.questions}
 
     def version(self) -> str:
@@ -55,16 +54,16 @@ class Peer:
         return str(self.library.__version__)
 
     def use_threads(self, n: int) -> None:
-        """Run on n threads from now on. Raises WrongThreads when that cannot be had."""
+        """Run on n threads from now on. Raises WrongThreads if that is impossible."""
         self.threads = n
 
 
 def require_threads(wanted: int, found: int, who: str) -> None:
-    """Raise WrongThreads unless they are equal."""
+    """Raise WrongThreads unless both numbers of threads are equal."""
     if wanted != found:
         raise WrongThreads(f"{who} runs on {found} threads, not on {wanted}")
 
 
 def as_arrays(**arrays: Any) -> dict[str, Array]:
-    """Named NumPy copies, in which later calls do not write."""
+    """Return named NumPy copies, which later calls do not overwrite."""
     return {name: np.array(array) for name, array in arrays.items()}

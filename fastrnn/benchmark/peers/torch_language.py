@@ -1,4 +1,4 @@
-"""Language models in PyTorch, as its users write them when they care for speed."""
+"""Language models in PyTorch, as users write them for speed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .protocol import Side, as_arrays
 
 
 class Model(torch.nn.Module):
-    """CharModel's twin, with the same names of parameters."""
+    """The twin of CharModel, with the same names of parameters."""
 
     def __init__(self, problem: LanguageProblem) -> None:
         super().__init__()
@@ -28,11 +28,12 @@ class Model(torch.nn.Module):
         self.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in problem.state_dict.items()})
 
     def forward(self, x: Any) -> Any:
+        """Return the logits of ids, or of one-hot vectors."""
         return self.output(self.recurrent(self.embedding(x) if self.embedded else x)[0])
 
 
 def _inputs(problem: LanguageProblem) -> list[tuple[Any, Any]]:
-    """Ids, or one-hot vectors made beforehand (zeros for -1), and targets."""
+    """Return ids, or one-hot vectors made beforehand (zeros for -1), with targets."""
     V = problem.sizes.V
     eye = torch.cat((torch.eye(V), torch.zeros(1, V)))
     made = []
@@ -63,17 +64,20 @@ def _training(problem: LanguageProblem, optimiser: Callable[..., Any], clip: Cal
 
 
 def trainer(problem: LanguageProblem) -> Side:
-    """Adam, fused into one kernel, clipped by norm."""
+    """Build a training step with Adam, fused into one kernel and clipped by norm."""
     return _training(problem, lambda p, lr: torch.optim.Adam(p, lr, fused=True), torch.nn.utils.clip_grad_norm_)
 
 
 def names(problem: LanguageProblem) -> Side:
-    """SGD, fused, clipped by value."""
+    """Build a training step with SGD, fused and clipped by value."""
     return _training(problem, lambda p, lr: torch.optim.SGD(p, lr, fused=True), torch.nn.utils.clip_grad_value_)
 
 
 def sampling(problem: LanguageProblem) -> Side:
-    """The loop with a cell, which is faster than a layer with T = 1; W's column of a token instead of a one-hot product."""
+    """Build the sampling loop with a cell, which is faster than a layer with T = 1.
+
+    A token's column of W replaces the product with a one-hot vector.
+    """
     model, case = Model(problem), problem.case
     table = (
         torch.cat((model.recurrent.weight_ih_l0.detach().T, torch.zeros(1, 4 * case.H)))

@@ -1,4 +1,4 @@
-"""PyTorch."""
+"""The adapter of PyTorch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .protocol import Peer, Side, as_arrays, require_threads
 
 
 class Torch(Peer):
-    """``torch.nn``."""
+    """Layers of ``torch.nn``."""
 
     name = "torch"
     library = torch
@@ -22,18 +22,18 @@ class Torch(Peer):
     sampling = staticmethod(torch_language.sampling)
 
     def use_threads(self, n: int) -> None:
-        """Of an operator; there is one operator at a time."""
+        """Set the threads of an operator; operators run one at a time."""
         torch.set_num_threads(n)
         require_threads(n, torch.get_num_threads(), self.name)
 
     def layer(self, problem: Problem) -> Any:
-        """One layer with the problem's weights."""
+        """Return one layer with the problem's weights."""
         layer = getattr(torch.nn, problem.case.cell)(problem.case.I, problem.case.H)
         layer.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in problem.state_dict.items()})
         return layer
 
     def forward(self, problem: Problem) -> Side:
-        """Under inference_mode, the fastest way torch has to call a layer."""
+        """Build inference under inference_mode, torch's fastest way to call a layer."""
         layer, x = self.layer(problem), torch.from_numpy(problem.x)
         call = _with_lengths(layer, problem)
 
@@ -44,7 +44,7 @@ class Torch(Peer):
         return Side(run, lambda y: as_arrays(y=y.numpy()))
 
     def training(self, problem: Problem) -> Side:
-        """Forward and backward; gradients of weights are added to those that are there, as on our side."""
+        """Build a training step; gradients of weights are accumulated, as on our side."""
         layer, x, dy = self.layer(problem), torch.from_numpy(problem.x.copy()).requires_grad_(), torch.from_numpy(problem.dy)
         call = _with_lengths(layer, problem)
         names = ("dW", "dR", "db_ih", "db_hh")
@@ -56,14 +56,14 @@ class Torch(Peer):
             return y, x.grad
 
         def results(out: Any) -> Any:
-            y, dx = out  # of the first run, so that the gradients were zero before it
+            y, dx = out  # of the first run, so gradients were zero before it
             grads = {name: p.grad.numpy() for name, p in zip(names, layer.parameters(), strict=True)}
             return as_arrays(y=y.detach().numpy(), dx=dx.numpy(), **grads)
 
         return Side(run, results)
 
     def product(self, problem: Problem) -> Side:
-        """x W^T alone."""
+        """Build the product x W^T alone."""
         W, x = torch.from_numpy(problem.W), torch.from_numpy(problem.x.reshape(-1, problem.case.I))
 
         @torch.inference_mode()
@@ -73,7 +73,7 @@ class Torch(Peer):
         return Side(run, lambda y: as_arrays(y=y.numpy()))
 
     def step(self, problem: Problem) -> Side:
-        """One step of a cell with its state carried: faster than a layer with T = 1."""
+        """Build one step of a cell that carries its state, which is faster than a layer with T = 1."""
         case = problem.case
         cell = getattr(torch.nn, f"{case.cell}Cell")(case.I, case.H)
         names = {name.removesuffix("_l0"): array for name, array in problem.state_dict.items()}
@@ -89,7 +89,7 @@ class Torch(Peer):
 
 
 def _with_lengths(layer: Any, problem: Problem) -> Any:
-    """x to y, through packing and unpacking where sequences have lengths."""
+    """Return a function from x to y that packs and unpacks sequences if they have lengths."""
     if problem.lengths is None:
         return lambda x: layer(x)[0]
     lengths = torch.from_numpy(problem.lengths)

@@ -1,1 +1,1 @@
-"""What commands show while they work and when they are done."""
+"""Progress bars, notices and results that commands show."""

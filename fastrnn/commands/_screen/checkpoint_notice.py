@@ -1,4 +1,4 @@
-"""The notice of a run that has no best checkpoint."""
+"""The notice for a run without a best checkpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from ...console import note
 
 
-def tell_checkpoint(folder: Path) -> None:
-    """Say so if a run has only its last weights, because it was stopped before its first evaluation.
+def note_checkpoint(folder: Path) -> None:
+    """Print a notice if a run has only its last weights because it was stopped before its first evaluation.
 
-    Raises RunError and CheckpointError as the loading of the run does.
+    Raises RunError and CheckpointError, as loading the run does.
     """
     from ...training._run.folder import best_checkpoint, damaged
     from ...training.checkpoint import load

@@ -1,4 +1,4 @@
-"""What is heard and seen of a solo: its MIDI file, sound and piano roll, and its figures beside the training set's."""
+"""The output of a solo: MIDI file, sound, piano roll, and its statistics next to those of the training set."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ...sampling import Choice
 
 SLOWEST, FASTEST = 20, 400  # quarters a minute
-FRESH_SEEDS = 10_000_000  # seven digits, which are soon typed again
+FRESH_SEEDS = 10_000_000  # seven digits are quick to type again
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """A way of playing a form: the instrument, the swing, and the number of bars in a chorus, None without choruses."""
+    """The manner of playing a form: instrument, swing, and the number of bars in a chorus (None without choruses)."""
 
     instrument: Instrument
     swing: float
@@ -35,62 +35,62 @@ class Manner:
 
 
 def add_music_options(parser: argparse.ArgumentParser) -> None:
-    """What is written, and how it is played."""
+    """Add the options for the files to write and for the manner of playing."""
     from ...music._theory.instruments import INSTRUMENTS
     from ...music.piece import HARDEST, STRAIGHT
 
     group = parser.add_argument_group("music")
     group.add_argument("--out", type=Path, metavar="FILE.mid", help="the MIDI file to write")
-    group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also as sound, of twenty minutes at most")
-    group.add_argument("--sound-font", type=Path, metavar="FILE.sf2", help="for --wav, where FluidSynth is installed")
+    group.add_argument("--wav", type=Path, metavar="FILE.wav", help="also write sound, of at most twenty minutes")
+    group.add_argument("--sound-font", type=Path, metavar="FILE.sf2", help="sound font for --wav; needs FluidSynth")
     group.add_argument(
         "--roll",
         type=Path,
         metavar="FILE.png",
-        help="also as a piano roll, with chord tones coloured; its second page is FILE-2.png",
+        help="also write a piano roll with coloured chord tones; its second page is FILE-2.png",
     )
     add_overwrite_option(group)
     group.add_argument(
-        "--tempo", type=real(SLOWEST, FASTEST), metavar="BPM", help="quarters a minute (default: that of most songs)"
+        "--tempo", type=real(SLOWEST, FASTEST), metavar="BPM", help="quarters per minute (default: the tempo of most songs)"
     )
     group.add_argument(
         "--swing",
         type=real(STRAIGHT, HARDEST),
         metavar="S",
-        help="the share of a beat that the first of two eighths takes: 0.5 straight, 0.67 triplets (default: the songs'; "
-        "metres such as 6/8 are straight)",
+        help="share of a beat that the first of two eighths takes: 0.5 is straight, 0.67 triplets (default: the songs' "
+        "swing; metres such as 6/8 are straight)",
     )
     group.add_argument(
         "--instrument",
         choices=tuple(INSTRUMENTS),
         metavar="NAME",
-        help=f"plays the solo, which keeps to its range: {', '.join(INSTRUMENTS)} (default: the songs', and to theirs, too)",
+        help=f"instrument, whose range the solo keeps to: {', '.join(INSTRUMENTS)} (default: that of the songs)",
     )
     for name, what in (("comping", "chords on a piano"), ("bass", "a walking bass"), ("drums", "a ride cymbal")):
-        default = "" if name == "drums" else " (default: yes, but not beside a piano alone)"
+        default = "" if name == "drums" else " (default: yes, except for a solo piano)"
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=f"add {what}{default}")
 
 
 def add_choice_options(parser: argparse.ArgumentParser, top_p: str = f"{TOP_P:g}") -> None:
-    """How a token is chosen; ``top_p`` is what the help says of that option's default."""
+    """Add the options for choosing a token. ``top_p`` is that option's default in the help."""
     parser.add_argument(
         "--temperature", type=real(0), default=1.0, metavar="T", help="above 1 is bolder, below 1 tamer (default: 1)"
     )
     parser.add_argument(
-        "--top-k", type=integer(0), default=0, metavar="K", help="only the K most likely tokens (default: 0, all)"
+        "--top-k", type=integer(0), default=0, metavar="K", help="choose among the K most likely tokens (default: 0, all)"
     )
     parser.add_argument(
         "--top-p",
         type=real(0, 1, above=True),
         metavar="P",
-        help=f"only the most likely tokens that make up P of the probability (default: {top_p})",
+        help=f"choose among the most likely tokens that make up P of the probability (default: {top_p})",
     )
-    parser.add_argument("--greedy", action="store_true", help="always the most likely token")
-    parser.add_argument("--seed", type=seed, metavar="N", help="of the random numbers (default: a fresh one)")
+    parser.add_argument("--greedy", action="store_true", help="always choose the most likely token")
+    parser.add_argument("--seed", type=seed, metavar="N", help="seed of the random numbers (default: a fresh one)")
 
 
 def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
-    """How a token is chosen, from the options above; ``top_p`` where none is given."""
+    """Return the choice of tokens that the options ask for. ``top_p`` is the default of ``--top-p``."""
     from ...sampling import Choice
 
     given = top_p if arguments.top_p is None else arguments.top_p
@@ -98,13 +98,13 @@ def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
 
 
 def settle_seed(arguments: argparse.Namespace) -> None:
-    """Where no seed is given take a fresh one, from which all else follows."""
+    """Draw a fresh seed if none was given. All randomness follows from the seed."""
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(FRESH_SEEDS)
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
-    """Return what :func:`fastrnn.music._model.trained.instrument_for` does. Raises UsageError."""
+    """Return the instrument of a solo, as :func:`fastrnn.music._model.trained.instrument_for`. Raises UsageError."""
     from ...music._model import trained
 
     try:
@@ -114,7 +114,7 @@ def instrument_for(player: Player, name: str | None) -> Instrument:
 
 
 def tempo_of(player: Player, arguments: argparse.Namespace) -> float:
-    """Quarters a minute: what is asked for, or what is usual in the songs, and that of one of them."""
+    """Return the tempo in quarters per minute: the given one, or the usual tempo of the songs."""
     from ...music._model.trained import usual_tempo
 
     tempo: float = arguments.tempo or usual_tempo(player)
@@ -122,7 +122,10 @@ def tempo_of(player: Player, arguments: argparse.Namespace) -> float:
 
 
 def swing_of(form: Form, player: Player, arguments: argparse.Namespace) -> float:
-    """The swing that is asked for, or that of one of the songs; none where beats are no quarters. Raises UsageError."""
+    """Return the given swing, or that of one of the songs.
+
+    Raises UsageError for a swing in metres whose beats are not quarters.
+    """
     from ...music._model.trained import usual_swing
     from ...music.piece import STRAIGHT, TICKS, beat_length
 
@@ -133,7 +136,7 @@ def swing_of(form: Form, player: Player, arguments: argparse.Namespace) -> float
 
 
 def check_sound(form: Form, player: Player, arguments: argparse.Namespace) -> None:
-    """Raise UsageError for sound that would be too long, before anything is written."""
+    """Raise UsageError if the sound would be too long."""
     from ...music._output.synthesis import LONGEST, length_of
     from ...music.piece import Piece
 
@@ -143,7 +146,7 @@ def check_sound(form: Form, player: Player, arguments: argparse.Namespace) -> No
 
 
 def check_pages(form: Form, chorus: int | None, arguments: argparse.Namespace) -> None:
-    """Raise FileExistsError for a page of the roll behind the first one that exists, unless ``--overwrite`` was given."""
+    """Raise FileExistsError for a page of the roll that exists already, unless ``--overwrite`` was given."""
     from ...music._output.roll_pages import page_paths, pages
     from ...music.piece import Piece
 
@@ -153,7 +156,7 @@ def check_pages(form: Form, chorus: int | None, arguments: argparse.Namespace) -
 
 
 def arranged(player: Player, solo: Solo, form: Form, how: Manner, arguments: argparse.Namespace) -> Piece:
-    """The solo as a piece, a piano's in two hands, with its dynamics and its rhythm section."""
+    """Return the solo as a piece with dynamics and a rhythm section; a piano solo has two hands."""
     from ...music._midi.hands import played
     from ...music._model.trained import SOLO
     from ...music._output.accompaniment import accompany, shaped
@@ -172,7 +175,7 @@ def arranged(player: Player, solo: Solo, form: Form, how: Manner, arguments: arg
 
 
 def write(piece: Piece, title: str, how: Manner, arguments: argparse.Namespace) -> None:
-    """Write what is asked for, and say so. Raises OSError."""
+    """Write the files that the options ask for, and print their names. Raises OSError."""
     from ...music._output.roll import draw_roll
     from ...music._output.synthesis import write_wav
     from ...music.midi_writing import write_midi
@@ -188,8 +191,8 @@ def write(piece: Piece, title: str, how: Manner, arguments: argparse.Namespace) 
             note(f"wrote {path}" + (f" and {len(more)} more page{'s' * (len(more) > 1)}, to {more[-1]}" if more else ""))
 
 
-def tell_figures(solo: Solo, form: Form, player: Player) -> None:
-    """Print the figures of what was improvised beside the training set's, and how much of it was copied."""
+def print_statistics(solo: Solo, form: Form, player: Player) -> None:
+    """Print the statistics of the solo next to those of the training set, and its longest copied run."""
     from ...music._midi.hands import longest_match_of_hands
     from ...music._model.trained import SOLO
     from ...music._output.statistics import longest_match, melody_statistics
@@ -218,7 +221,7 @@ def tell_figures(solo: Solo, form: Form, player: Player) -> None:
 
 
 def improvised(solo: Solo, form: Form) -> Piece:
-    """The solo's own notes over the form, from the bar in which a primer ends."""
+    """Return the solo's own notes over the form, from the bar in which the primer ends."""
     from ...music._midi.songs import Song, cut
     from ...music.piece import Piece, position_in_bar
 

@@ -1,4 +1,4 @@
-"""The bar that commands show while they read their input."""
+"""The progress bar that commands show while they read their input."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from typing import Any
 from ..._core.progress_bar import start_bar
 from ...console import note
 
-PATIENCE_SECONDS = 1.0  # what is read sooner needs no bar
+PATIENCE_SECONDS = 1.0  # shorter work needs no bar
 REFRESH_SECONDS = 0.1
-# The first line of redirected output waits until the time can be foretold, but not for longer than a line of it lasts.
-FORETELLING, LINE_SECONDS = 0.02, 10.0
+# The first line of redirected output waits until this share is done, so that it can estimate the time, or for LINE_SECONDS.
+ESTIMABLE_SHARE, LINE_SECONDS = 0.02, 10.0
 
 
 class ReadingProgress:
-    """Shows how much of ``total`` has been read, in ``unit``, :data:`PATIENCE_SECONDS` after the first of it.
+    """Progress of reading: how much of ``total`` is done, in ``unit``.
 
-    A terminal gets a bar on standard error. Redirected output gets a line, with an estimate of the time, and another every
-    :data:`LINE_SECONDS`. Without a console (``sys.stderr`` is None) nothing is shown.
+    It appears :data:`PATIENCE_SECONDS` after the first call. A terminal gets a bar on standard error. Redirected output gets
+    a line with an estimate of the time, and another line every :data:`LINE_SECONDS`. Without a console (``sys.stderr`` is
+    None) nothing is shown.
     """
 
     def __init__(self, what: str, total: float, unit: str) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.done = 0.0
-        self._first: tuple[float, float] | None = None  # the time of the first call, and what was done by then
+        self._first: tuple[float, float] | None = None  # time of the first call, and the amount done by then
         self._shown = 0.0
         self._bar: Any = None
-        self._line: float | None = None  # when the last line was printed
+        self._line: float | None = None  # time of the last line
         self._closed = False
 
     def advance(self, count: float = 1) -> None:
-        """Count what has been read, and show it when that is due."""
+        """Add ``count`` to the amount done, and show it if an update is due."""
         self.show(self.done + count, self.total)
 
     def show(self, done: float, total: float) -> None:
-        """Take over how much of how much has been read, and show it when that is due; nothing after :meth:`close`."""
-        if self._closed:  # what is read again afterwards is no part of the total
+        """Set the amount done and the total, and show them if an update is due. Ignored after :meth:`close`."""
+        if self._closed:  # later reads of the same input are not part of the total
             return
         self.done, self.total = done, total
         now = time.perf_counter()
-        self._first = self._first or (now, done)  # what comes before, such as starting processes, tells nothing of the speed
+        self._first = self._first or (now, done)  # time before, such as for starting processes, is not reading time
         seconds = now - self._first[0]
         if seconds < PATIENCE_SECONDS:
             return
@@ -61,17 +62,17 @@ class ReadingProgress:
     def _line_due(self, now: float, seconds: float) -> bool:
         if self._line is not None:
             return now - self._line >= LINE_SECONDS
-        return self.done >= FORETELLING * self.total or seconds >= LINE_SECONDS
+        return self.done >= ESTIMABLE_SHARE * self.total or seconds >= LINE_SECONDS
 
     def close(self) -> None:
-        """Take the bar down for good."""
+        """Remove the bar for good."""
         self._closed = True
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def _print_line(self, seconds: float, before: float) -> None:
-        can_tell = before < self.done < self.total and self.done >= FORETELLING * self.total
+        can_tell = before < self.done < self.total and self.done >= ESTIMABLE_SHARE * self.total
         whole = f", about {seconds * self.total / (self.done - before):.0f} s in all" if can_tell else ""
         read = f"{self.done:,.0f} of {self.total:,.0f} {self.unit}"
         note(f"{self.what}: {read} after {seconds:.0f} s{whole}")

@@ -1,4 +1,4 @@
-"""The bar that commands show while they sample."""
+"""The progress bar that commands show while they sample."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .reading_progress import reading_progress
 
 @contextmanager
 def sampling_progress(total: float, unit: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar on a terminal once sampling has taken a second; the block tells how much of ``total`` is done.
+    """Show a bar on a terminal once sampling has taken a second; the block reports how much of ``total`` is done.
 
-    Redirected output has the samples and the notes, and nothing of the bar.
+    Redirected output has no bar.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda done: None

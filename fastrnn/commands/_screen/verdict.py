@@ -1,4 +1,4 @@
-"""The verdict of ``fastrnn score`` on several texts: which is more probable, or why they cannot be compared."""
+"""The verdict of ``fastrnn score``: which of several texts is more probable, or why they cannot be compared."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ from ...text.tokens import UNK
 if TYPE_CHECKING:
     from ...text.language_model import Score
 
-NAMED = 20  # texts that a line names by their numbers
+NAMED = 20  # most texts that a line names by number
 
 
 def verdict(scores: list[Score], unit: str, ends: bool) -> str:
-    """Return a line on two texts or more, empty where there is nothing to say.
+    """Return a line that compares two texts or more; it is empty if there is nothing to say.
 
-    ``unit`` is ``"word"`` or ``"character"``; ``ends`` says that the last token of each score is the end, which no text
-    loses. ``<UNK>`` has the probability of all unknown words together, so the texts are compared only if they lost the same
-    words to it, or if they have it at the same places: then over the words that both have.
+    ``<UNK>`` has the probability of all unknown words together. So two texts are compared if they lost the same words to it,
+    or, over the words that both know, if they have it at the same places.
+
+    Parameters
+    ----------
+    scores
+        The scores of at least two texts.
+    unit
+        ``"word"`` or ``"character"``.
+    ends
+        Whether the last token of each score is the end of the text, which is never unknown.
     """
     if len(scores) > 2:
         return _of_many(scores, unit)
@@ -43,7 +51,7 @@ def lost(score: Score, unit: str, ends: bool) -> str:
 
 
 def probability(log_probability: float) -> str:
-    """Return exp of it with three digits, however small or large it is."""
+    """Return the probability with three digits, even if it underflows or overflows a float."""
     exponent = log_probability / math.log(10)
     if -5 < exponent < 5:
         return f"{math.exp(log_probability):.3g}"
@@ -60,7 +68,7 @@ def _ratio(first: float, second: float) -> str:
 
 
 def _lengths(first: Score, second: Score, unit: str) -> str:
-    """Return what texts of different lengths are compared by, as every word more makes a text less probable."""
+    """Return the perplexities of texts of different lengths, because every added word makes a text less probable."""
     if len(first.tokens) == len(second.tokens):
         return ""
     perplexities = f"{first.perplexity:.2f} and {second.perplexity:.2f}"

@@ -1,1 +1,1 @@
-"""What the commands that train share."""
+"""Parts that the training commands share."""

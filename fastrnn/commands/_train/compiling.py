@@ -1,4 +1,4 @@
-"""Kernels that are compiled when they are first used: before a command's clock starts, with a word about the wait."""
+"""Compilation of kernels before a command's clock starts, with a notice about the wait."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ... import backends
 from ..._core.progress_bar import start_bar
 from ...console import note
 
-SECONDS = {True: 15, False: 7}  # on one core of 2020
+SECONDS = {True: 15, False: 7}  # with and without training, on one core of 2020
 FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_weights, in one dtype
 
 
 def prepare_kernels(training: bool = False) -> None:
-    """Compile what a command needs, if the backend in use compiles and its cache does not have it; say so meanwhile."""
+    """Compile the kernels that a command needs and the backend's cache lacks, and show that meanwhile."""
     with _Report(training) as report:
         backends.current().compile_for("float32", training, report)
 
 
 class _Report:
-    """A bar on a terminal while kernels are compiled, elsewhere a line when that begins, and a line when it has ended."""
+    """A report of the compilation: a bar on a terminal, elsewhere a line at its start, and a line at its end."""
 
     def __init__(self, training: bool) -> None:
         self._functions = FUNCTIONS[training]

@@ -1,4 +1,4 @@
-"""The evaluation of the best weights at the end of a run, on all that is held out or as much as the time limit allows."""
+"""The evaluation of the best weights at the end of a run, on as much held-out data as the time limit allows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .._screen.reading_progress import reading_progress
 if TYPE_CHECKING:
     from ...training._run.plots import Scale
 
-LIMIT_SHARE = 0.1  # of --max-seconds, which the evaluation may take beyond it
-# A sample of a few tokens is read with few sequences side by side, so that its speed tells little of the speed in full.
-# The speed is that of a sample that takes at most so long, or this share of the evaluation's time if that is less.
+LIMIT_SHARE = 0.1  # the evaluation may exceed --max-seconds by this share
+# A sample of a few tokens has few sequences side by side, so its speed differs from that of a full evaluation. The speed is
+# measured on a sample that takes at most MEASURED_SECONDS, or MEASURED_SHARE of the evaluation's time if that is less.
 MEASURED_SECONDS, MEASURED_SHARE = 1.0, 0.25
 GROWTH = 4
 
@@ -21,11 +21,21 @@ GROWTH = 4
 def evaluate_best(
     task: Any, best: Path, unit: str, scale: Scale, *, max_seconds: float | None = None, used: float = 0.0
 ) -> None:
-    """Say what the best weights come to on what is held out. Ctrl-C leaves it out.
+    """Print the loss of the best weights on held-out data. Ctrl-C skips the evaluation.
 
-    ``task`` is a :class:`fastrnn.training._run.pace.SampledTask` that was evaluated on a sample. With a time limit of
-    ``max_seconds``, of which training ``used`` so many, the evaluation takes the seconds that are left, or a tenth of the
-    limit if that is more: if they do not suffice, a larger sample is evaluated.
+    Without a time limit all held-out data is evaluated. With a limit the evaluation takes the seconds that are left, or a
+    tenth of the limit if that is more. If they do not suffice for all data, a larger sample is evaluated.
+
+    Parameters
+    ----------
+    task
+        A :class:`fastrnn.training._run.pace.SampledTask` that was evaluated on a sample.
+    best
+        The checkpoint of the best weights.
+    unit, scale
+        The unit that losses are counted per, and the scale that they are shown on.
+    max_seconds, used
+        The time limit of the run, and the seconds of it that training used.
     """
     from ...training import checkpoint
 
@@ -61,7 +71,7 @@ def _evaluate(task: Any, unit: str, scale: Scale, budget: float | None) -> None:
 
 
 def measured_speed(task: Any, seconds: float) -> float:
-    """Return how many tokens a second are evaluated, on a sample that grows as long as it takes few of these ``seconds``."""
+    """Return the speed of evaluation in tokens per second, on a sample that grows while it takes few of ``seconds``."""
     while True:
         started = time.perf_counter()
         task.evaluate()

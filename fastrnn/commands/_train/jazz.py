@@ -1,4 +1,4 @@
-"""The kind ``jazz``: models that improvise, from MIDI files."""
+"""The kind ``jazz``: models that improvise, trained on MIDI files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JazzMaterial(Material):
-    """Songs, split in two. ``polyphonic`` says whether notes may sound together."""
+    """Songs, split for training and validation. ``polyphonic`` says whether notes may sound together."""
 
     polyphonic: bool = False
 
 
 class JazzKind:
-    """Models of a melody over chords, or of a piano's two hands."""
+    """The kind of models that play a melody over chords, or a piano's two hands."""
 
     name = "jazz"
 
@@ -62,7 +62,7 @@ class JazzKind:
     def reread(
         self, arguments: argparse.Namespace, out: Path, config: RunConfig[Any, Any], options: JazzOptions
     ) -> JazzMaterial:
-        """Load the songs from the run's folder. Raises RunError, and InputError if other files are given."""
+        """Load the songs from the run folder. Raises RunError, and InputError if other files are given."""
         from ...music.run_folder import load_songs
 
         if arguments.paths and _read(arguments.paths, options).sha256 != config.sha256:
@@ -70,7 +70,7 @@ class JazzKind:
         return JazzMaterial(load_songs(out), options, config.sources, config.sha256, config.vocabulary.polyphonic)
 
     def prepare(self, material: JazzMaterial, out: Path, overwrite: bool) -> Prepared:
-        """Make the trainer. The songs go to the run's folder."""
+        """Make the trainer. The songs are saved in the run folder."""
         from ...music._model.jazz_task import make_trainer
         from ...music._model.run_samples import sample_writer
         from ...music.jazz_model import recurrent_of
@@ -83,7 +83,7 @@ class JazzKind:
         return Prepared(trainer, data, recurrent_of(model), sampler, {SONGS: lambda path: save_songs(path, songs)})
 
     def introduction(self, material: JazzMaterial, data: Data) -> Iterator[str]:
-        """Return lines on the songs, their split, and the losses of models that count."""
+        """Return lines on the songs, their split, and the losses of counting models."""
         songs, (train, held) = material.content, data.sizes
         voices = "all that is played" if data.vocabulary.polyphonic else "the melody, one note at a time"
         keys = sum(len(line.moves) for line in data.train) / len(data.train)
@@ -97,7 +97,7 @@ class JazzKind:
 
 
 def _read(paths: list[str], options: JazzOptions) -> Library:
-    """Read the songs. Raises MidiError, ChordError, and InputError for what cannot be read."""
+    """Read the songs. Raises MidiError, ChordError, and InputError for a file that cannot be read."""
     from ...music._midi import songs
     from ...music.midi_repairs import repairs_line
 

@@ -1,4 +1,4 @@
-"""The interface of a kind of task: what ``fastrnn train KIND`` needs to know of it."""
+"""The interface between ``fastrnn train KIND`` and a kind of task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """What a run learns from, in the kind's own form, and its options. ``sources`` and ``sha256`` identify the data."""
+    """The data of a run, in the kind's own form, and its options. ``sources`` and ``sha256`` identify the data."""
 
     content: Any
     options: Any
@@ -30,8 +30,8 @@ class Material:
 class Prepared:
     """A run that is ready to start.
 
-    ``data`` are the kind's own, with a ``vocabulary``, which has a ``unit`` and ``to_json()``, and ``baselines``, losses by
-    name. ``sampler`` samples at each evaluation. ``files`` write a new run's files other than its configuration.
+    ``data`` is of the kind's own class. It has ``baselines``, losses by name, and a ``vocabulary`` with ``unit`` and
+    ``to_json()``. ``sampler`` samples at each evaluation. ``files`` write a new run's files other than its configuration.
     """
 
     trainer: Trainer
@@ -55,10 +55,10 @@ class Kind(Protocol):
         """Read the data of a new run. Raises UsageError, InputError, and the errors of the data's format."""
 
     def reread(self, arguments: argparse.Namespace, out: Path, config: Any, options: Any) -> Material:
-        """Read the data of the run in ``out`` again. Raises InputError if they have changed, and as :meth:`read` does."""
+        """Read the data of the run in ``out`` again. Raises InputError if it has changed, and as :meth:`read` does."""
 
     def prepare(self, material: Any, out: Path, overwrite: bool) -> Prepared:
-        """Make the trainer and all that goes with it. Raises the errors of the data's format, and MemoryError."""
+        """Make the trainer and the rest of the run. Raises the errors of the data's format, and MemoryError."""
 
     def introduction(self, material: Any, data: Any) -> Iterator[str]:
-        """Return the lines that say what will be trained on what."""
+        """Return the lines that describe the data."""

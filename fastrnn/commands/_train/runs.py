@@ -1,4 +1,4 @@
-"""What the commands that train have in common, whatever they train."""
+"""Functions that the training commands share for all kinds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ...training._run.plots import Scale
     from ...training._run.run_config import RunConfig
 
-# What may change when a run goes on; all else is part of what the run is.
-# The same text may be read in another encoding: its hash says whether it is the same.
+# Options that may change when a run is resumed; all others define the run. Another encoding may give the same text, and its
+# hash confirms that.
 RESUMABLE = ("max_steps", "max_seconds", "patience", "encoding")
 REASONS = {"steps": "all steps done", "seconds": "the time is up", "patience": "no improvement any more"}
 
@@ -27,7 +27,7 @@ Run = TypeVar("Run", bound="RunOptions")
 
 
 def changed(options: Run, wanted: Mapping[str, Any]) -> Run:
-    """A run's options with what may change. Raises UsageError for an option that differs and may not."""
+    """Return a run's options with the changes wanted. Raises UsageError for an option that may not change."""
     for name, value in wanted.items():
         before = getattr(options, name)
         if name not in RESUMABLE and value != before:
@@ -42,9 +42,9 @@ def shortened(sources: Sequence[str]) -> str:
 
 
 def fresh_folder(paths: Sequence[str], embedded: str, unnamed: str) -> Path:
-    """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... where nothing would be lost.
+    """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... that holds no run.
 
-    NAME is that of the first path, or what the embedded data or a path without a name are called.
+    NAME is the name of the first path, or ``embedded`` without a path, or ``unnamed`` for a path without a name.
     """
     from ...text.reading import CORPUS
     from ...training._run.folder import files_of_a_run
@@ -54,8 +54,8 @@ def fresh_folder(paths: Sequence[str], embedded: str, unnamed: str) -> Path:
     return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
 
 
-def tell_differences(before: RunConfig[Any, Any], now: RunConfig[Any, Any], step: int) -> None:
-    """Say why the run will not be, to the bit, what it would have been without a stop."""
+def note_differences(before: RunConfig[Any, Any], now: RunConfig[Any, Any], step: int) -> None:
+    """Print why the resumed run will differ from a run that never stopped, if it will."""
     from ...training._run.options import reshaped
 
     was, options = before.options, now.options
@@ -70,7 +70,10 @@ def tell_differences(before: RunConfig[Any, Any], now: RunConfig[Any, Any], step
 
 
 def finish(result: Result, trainer: Trainer, kind: str, unit: str, scale: Scale) -> int:
-    """Say how a run ended; the exit status. If it was evaluated on a sample, its best weights are evaluated on more."""
+    """Print how a run ended, and return the exit status.
+
+    If the run was evaluated on a sample, its best weights are evaluated on more data.
+    """
     from ...training._run.pace import sample_of
     from ...training.loop import BEST
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextMaterial(Material):
-    """A text. ``guessed`` says why it is read as it is, if that was guessed; ``columns`` what columns it has."""
+    """A text. ``guessed`` is the reason for a guessed reading, ``columns`` the description of its columns."""
 
     guessed: str | None = None
     columns: str | None = None
 
 
 class TextKind:
-    """Models of characters or of words; ``name`` is ``"chars"`` or ``"words"``."""
+    """The kind of models of characters or of words; ``name`` is ``"chars"`` or ``"words"``."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -46,7 +46,7 @@ class TextKind:
         return load_config(where)
 
     def read(self, arguments: argparse.Namespace) -> TextMaterial:
-        """Read a text and choose its reading. Raises TextError, and InputError for what cannot be read."""
+        """Read a text and choose its reading. Raises TextError, and InputError for a file that cannot be read."""
         from ...text._reading.columns import describe_columns
         from ...text._reading.scripts import is_unparted
         from ...text.options import make_options
@@ -77,7 +77,7 @@ class TextKind:
         return TextMaterial(text, options, text.sources, text.sha256)
 
     def prepare(self, material: TextMaterial, out: Path, overwrite: bool) -> Prepared:
-        """Make the trainer, and show the reading of a long text. The hashes of lines trained on go to the run's folder."""
+        """Make the trainer, with a progress bar for a long text. The run folder gets the hashes of the training lines."""
         from ...text.run_folder import save_lines
         from ...text.training import READ_TIMES, make_trainer, sample_writer
         from ...training._run.folder import LINES, SAMPLES
@@ -91,7 +91,7 @@ class TextKind:
         return Prepared(trainer, data, model.model.recurrent, sampler, files)
 
     def introduction(self, material: TextMaterial, data: Data) -> Iterator[str]:
-        """Return lines on the text, its reading, its split, and the losses of models that count."""
+        """Return lines on the text, its reading, its split, and the losses of counting models."""
         from ...training._run.plots import SCALES
 
         token, options = data.vocabulary.unit, material.options
@@ -110,7 +110,7 @@ class TextKind:
 
 
 def _read(arguments: argparse.Namespace, otherwise: Sequence[str], taken: TextFormat) -> Text:
-    """Read the text of the paths given, or else of these sources. Raises TextError, InputError."""
+    """Read the text of the given paths, or of ``otherwise`` if there are none. Raises TextError and InputError."""
     from ...text.reading import find, reread
 
     with reading(arguments):

@@ -1,4 +1,4 @@
-"""From the records of a case to the figures that are shown."""
+"""Statistics of a case, computed from its records."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LAYER_QUESTIONS = ("forward", "training", "product", "step")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """A case beside every peer that took part; ``records`` are as JSON, the fastest peer's first."""
+class Statistics:
+    """The records of a case, one per peer, as JSON; the fastest peer comes first."""
 
     case: Case
     records: list[dict[str, Any]]
 
     @property
     def rivals(self) -> list[dict[str, Any]]:
-        """Without our own other backend."""
+        """The records of other libraries, without our own second backend."""
         return [record for record in self.records if record["peer"] not in OWN]
 
     @property
@@ -36,12 +36,12 @@ class Figures:
 
     @property
     def ours(self) -> float:
-        """Seconds: the median of what was measured beside each peer."""
+        """Our seconds: the median over the processes of all peers."""
         return float(median(record["ours"]["median"] for record in self.records))
 
     @property
     def first(self) -> float:
-        """Seconds of the first call."""
+        """Seconds of our first call."""
         return float(median(record["ours"]["first"] for record in self.records))
 
     @property
@@ -51,30 +51,33 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        """Operations a second, of the products alone."""
+        """Operations per second, of the products alone."""
         return self.case.operations / self.ours
 
     @property
     def tokens(self) -> float:
-        """Tokens a second; those of padding do not count."""
+        """Tokens per second, without padding."""
         lengths = Problem(self.case).lengths if self.case.variant == LENGTHS else None
         return (self.case.tokens if lengths is None else int(lengths.sum())) / self.ours
 
     def ratio(self, peer: str) -> float | None:
-        """How many times faster than this peer."""
+        """Return the peer's time divided by ours, None if the peer was not measured."""
         return next((record["ratio"] for record in self.records if record["peer"] == peer), None)
 
     def share_of_fma(self, ceilings: Ceilings) -> float:
-        """Of the peak of the threads used."""
+        """Return the share of the peak rate of multiply-adds."""
         return self.rate / ceilings.fma
 
     @property
     def recurrent_bytes(self) -> float:
-        """Of R."""
+        """The bytes of R."""
         return 4.0 * GATES[self.case.cell] * self.case.H**2
 
     def share_of_bandwidth(self, ceilings: Ceilings) -> float | None:
-        """Of the bound that reading R once a step sets, twice with backward; None where R is not read step by step."""
+        """Return the share of the bandwidth if R is read once per time step, twice with backward.
+
+        It is None for questions that do not read R step by step.
+        """
         if self.case.question not in ("forward", "training", "step"):
             return None
         size = self.recurrent_bytes
@@ -82,17 +85,17 @@ class Figures:
         return passes * self.case.T * size / ceilings.bandwidth(size) / self.ours
 
 
-def of_cases(records: Iterable[dict[str, Any]], cases: Sequence[Case]) -> Iterator[Figures]:
-    """Those of the cases that have been measured, in their order."""
+def of_cases(records: Iterable[dict[str, Any]], cases: Sequence[Case]) -> Iterator[Statistics]:
+    """Yield the statistics of the measured cases, in the order of ``cases``."""
     found = defaultdict(list)
     for record in records:
         found[Case(**record["case"])].append(record)
     for case in cases:
         if case in found:
-            yield Figures(case, sorted(found[case], key=lambda record: record["theirs"]["median"]))
+            yield Statistics(case, sorted(found[case], key=lambda record: record["theirs"]["median"]))
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """exp of the mean logarithm; NaN for none."""
+    """Return the geometric mean, NaN without values."""
     logs = [log(value) for value in values]
     return exp(sum(logs) / len(logs)) if logs else float("nan")
