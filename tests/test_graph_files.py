@@ -161,7 +161,7 @@ def test_functions_are_not_saved(tmp_path):
     assert not (tmp_path / "m").exists()
     model.save(tmp_path / "m", architecture=False)
     assert set(load_arrays(tmp_path / "m")[0]) == set(model.state_dict())
-    with pytest.raises(FileFormatError, match="m has no architecture, only arrays: make the model and use its load"):
+    with pytest.raises(FileFormatError, match="m has no architecture, only arrays: build the model and call its load"):
         load_model(tmp_path / "m")
     model.load(tmp_path / "m")
 

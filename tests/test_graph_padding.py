@@ -198,7 +198,7 @@ def test_what_passes_no_lengths_on_says_so():
     model = nn.Model(x, nn.Last()(twice(x)))
     data = np.random.default_rng(0).standard_normal((3, 2, 2))
     np.testing.assert_array_equal(model(data), data[-1])
-    with pytest.raises(ValueError, match="Last cannot have lengths: its time axis is made of others"):
+    with pytest.raises(ValueError, match="Last cannot have lengths: its input's time axis combines several time axes"):
         model(data, lengths=[3, 1])
     with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
         nn.Model(x, nn.Lambda(lambda x: x.sum(axis=0))(twice(x)))(data, lengths=[3, 1])

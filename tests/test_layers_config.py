@@ -65,7 +65,7 @@ def test_what_cannot_be_described_says_so():
         def __init__(self, size=3):
             pass
 
-    with pytest.raises(TypeError, match=r"Own cannot be described: it neither defines config\(\) nor keeps .* size"):
+    with pytest.raises(TypeError, match=r"Own cannot be described: it neither defines config\(\) nor stores .* size"):
         fastrnn.Sequential(Own()).config()
 
 

@@ -236,7 +236,7 @@ def test_repeating_as_often_as_another_sequence_has_steps():
     part, state = layer.stream(x, like[:2])
     rest, state = layer.stream(x, like[2:], state=state)
     np.testing.assert_array_equal(np.concatenate([part, rest]), y)
-    with pytest.raises(ValueError, match="x must be the same at every chunk"):
+    with pytest.raises(ValueError, match="x must be the same in every chunk"):
         layer.stream(x + 1, like, state=state)
     with pytest.raises(ValueError, match="cannot be streamed: it makes n steps of its own"):
         RepeatVector(3).stream(x)

@@ -1,4 +1,4 @@
-"""Layers: recurrent ones with torch.nn's constructors, and the few others that models are built from."""
+"""Layers: recurrent layers with torch.nn's constructors, and the other layers that models are built from."""
 
 from .._core.parameter import Parameter
 from ._recurrent.cell_layers import GRUCell, LSTMCell, RNNCell

@@ -1,4 +1,4 @@
-"""Functions of single values, and softmax, as layers."""
+"""Activation functions as layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._symbolic.symbols import Nest, Spec
 from .base import Layer
 
 Array = NDArray[Any]
-Derivative = Callable[[Array, Array], Array]  # dx from dy and what the forward pass kept
+Derivative = Callable[[Array, Array], Array]  # dx from dy and from y or x
 
 
 def _tanh_backward(dy: Array, y: Array) -> Array:
@@ -75,7 +75,7 @@ def _gelu_tanh_backward(dy: Array, x: Array) -> Array:
     return dx
 
 
-# The function, its derivative, and whether that is computed from y (or else from x).
+# The function, its derivative, and True if the derivative is computed from y, False if from x.
 _FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Derivative, bool]] = {
     "tanh": (np.tanh, _tanh_backward, True),
     "relu": (_relu, _relu_backward, True),
@@ -87,12 +87,23 @@ _FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Derivative, bool]] = {
 
 
 class Activation(Layer):
-    """A function by its name: ``Activation("tanh")``. x is float32 or float64, of any shape, and y of the same.
+    """Activation function, chosen by name: ``Activation("tanh")``.
 
-    ``tanh``, ``relu``; ``sigmoid``, 1 / (1 + exp(-x)); ``softmax`` over the last axis; ``softplus``, log(1 + exp(x));
-    ``gelu_tanh``, torch.nn.GELU(approximate="tanh"): 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks & Gimpel
-    2016). The losses on logits (:mod:`fastrnn.losses`) are steadier and faster than a softmax or a sigmoid with a loss on
-    top of it. Raises ValueError for another name or an x without a last axis, TypeError for what is not an array of floats.
+    x is float32 or float64, of any shape with at least one axis; y has the same shape and dtype.
+
+    ``tanh``, ``relu``
+    ``sigmoid``
+        1 / (1 + exp(-x))
+    ``softmax``
+        over the last axis
+    ``softplus``
+        log(1 + exp(x))
+    ``gelu_tanh``
+        0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as torch.nn.GELU(approximate="tanh") (Hendrycks & Gimpel 2016)
+
+    For training, prefer the losses on logits (:mod:`fastrnn.losses`): they are faster and numerically more stable than a
+    softmax or sigmoid layer with a loss on top of it. Raises ValueError for an unknown name or an x without a last axis,
+    TypeError if x is not an array of floats.
     """
 
     pointwise = True
@@ -101,28 +112,28 @@ class Activation(Layer):
         self.function = checks.choice("function", function, tuple(_FUNCTIONS))
 
     def __call__(self, x: Array) -> Array:
-        """y."""
+        """Return the function's values."""
         with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN give what IEEE says, silently
             return _FUNCTIONS[self.function][0](self._check(x))
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """y, and a backward that maps dy to dx. x and y must stay as they are until it has run."""
+        """Return y and a backward that maps dy to dx. x and y must not change until it has run."""
         _, derivative, from_y = _FUNCTIONS[self.function]
         y = self(x)
-        kept = y if from_y else x
-        return y, lambda dy: derivative(array("dy", dy, kept.shape, kept.dtype.name, "that of x"), kept)
+        saved = y if from_y else x
+        return y, lambda dy: derivative(array("dy", dy, saved.shape, saved.dtype.name, "that of x"), saved)
 
     def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         if self.function == "softmax" and isinstance(x, Spec) and x.shape and isinstance(x.shape[-1], str):
-            raise ValueError(f"a softmax needs a last axis of fixed size, got {x.shape[-1]}")
+            raise ValueError(f"x must have a last axis of fixed size for softmax, got {x.shape[-1]}")
         return super().infer(x, *others, **options)
 
     def _check(self, x: Array) -> Array:
         if not floats("x", x).ndim or (self.function == "softmax" and not x.shape[-1]):
-            raise ValueError(f"x must have a last axis, for a softmax not an empty one, got {checks.describe(x)}")
+            raise ValueError(f"x must have a last axis (for softmax, not empty), got {checks.describe(x)}")
         return x
 
     def extra_repr(self) -> str:
-        """The function's name."""
+        """Return the function's name."""
         return repr(self.function)

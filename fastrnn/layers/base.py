@@ -1,4 +1,4 @@
-"""What every layer is: parameters and layers as attributes, a call for inference, a forward for training."""
+"""Base class of all layers: parameters, state dicts, and the methods that graphs and streams call."""
 
 from __future__ import annotations
 
@@ -21,65 +21,66 @@ Array = NDArray[Any]
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` left alone: names only the layer has, and names only the dict has."""
+    """Names that ``load_state_dict(strict=False)`` skipped: those only in the layer, and those only in the dict."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
 
 
 class Layer:
-    """A part of a model.
+    """Base class of all layers.
 
-    ``layer(x, ...)`` is inference: dropout is off and nothing is kept. ``layer.forward(x, ...)`` is training: it
-    returns ``output, backward``, and ``backward(doutput)`` returns ``dinput`` and adds into ``p.grad`` of each
-    parameter. As each call owns its backward, a layer may be used many times in a model. Inputs of floats must stay as they
-    are until backward has run: it reads them again, and nothing is copied.
+    ``layer(x, ...)`` runs inference: dropout is off and nothing is saved for a backward pass. ``layer.forward(x, ...)`` runs
+    the training forward pass and returns ``output, backward``. ``backward(doutput)`` returns ``dinput`` and adds into
+    ``p.grad`` of each parameter. Each call owns its backward, so a layer may be used many times in a model. Float inputs are
+    not copied and backward reads them again, so they must not change until it has run.
 
-    A subclass sets its parameters and layers as attributes (or lists of layers); their names follow from that.
+    A subclass sets its parameters and layers as attributes (or lists of layers); the attributes' names become theirs.
 
-    **In a graph.** Called on a :class:`~fastrnn.Symbol`, any layer gives symbols (:func:`fastrnn.Input`). What a Model
-    wants to know of a layer, it asks here; the defaults do for a layer of one input and one output without time:
+    **In a graph.** Called on a :class:`~fastrnn.Symbol`, any layer returns symbols (:func:`fastrnn.Input`). The attributes
+    below tell a Model how to run the layer. The defaults suit a layer with one input, one output and no time axis.
 
     ``takes_lengths``
-        True: the call and the forward take ``lengths=None``, and the model hands over those of the time axis of the
-        first input. To be set by every layer that looks along time: its x is ``[T, B, ...]``, and :func:`fastrnn.fit` gives
-        it an array ``[N, T, ...]`` of sequences so.
+        True: the call and the forward accept ``lengths=None``, and a model passes the lengths of the first input's time
+        axis. Set it in every layer that combines time steps. Its x is ``[T, B, ...]``, so :func:`fastrnn.fit` transposes
+        arrays of sequences ``[N, T, ...]`` for it.
     ``batch_first``
-        True: a layer that looks along time takes ``[B, T, ...]``, and gives it. Not in a graph.
+        True: x and y of a layer that combines time steps are ``[B, T, ...]``. Not supported in a graph.
     ``gives_time``
-        False: y has no time axis where x has one. By default y has it if it has as many axes as x; to be set by a layer that
-        makes ``[B, ...]`` of ids ``[T, B]``.
+        True or False: y has a time axis or not. None: y has one if it has as many axes as x. Set False in a layer that maps
+        ids ``[T, B]`` to ``[B, ...]``.
     ``pointwise``
-        True: every time step is computed alone, so that a chunk of time gives what the whole sequence does, and padding
-        reaches nothing. A layer that says neither this nor ``takes_lengths`` refuses an input that has padding.
+        True: each time step is computed alone, so the layer can be streamed, and padding affects no other step. An input
+        with padding is rejected if neither this nor ``takes_lengths`` is set.
     ``one_gradient``
-        True: backward takes the output's gradient as one argument even where the output is a tuple. Otherwise an
-        output ``(a, b)`` has ``backward(da, db)``.
+        True: backward takes the output's gradient as one argument even if the output is a tuple. False: an output
+        ``(a, b)`` has ``backward(da, db)``.
     ``none_is_zero``
-        True: backward takes None for the zero gradient of an output, or of a part of one. Otherwise it gets zeros.
+        True: backward accepts None for the zero gradient of an output or of a part of it. False: it receives zeros.
     ``takes_need_dx``
-        True: ``backward(..., need_dx=False)`` leaves the gradients of the inputs (of x, where there is a state) out.
+        True: ``backward(..., need_dx=False)`` skips the inputs' gradients (only x's if there is a state).
     ``takes_ids``
-        True: x is token ids.
+        True: x holds token ids.
     ``carries_state``
-        True: the second input is an initial state, which :meth:`stream` takes and gives as its state, and whose gradient
-        backward gives with ``need_dx=False`` also.
+        True: the second input is an initial state. :meth:`stream` takes and returns it as its state, and backward returns
+        its gradient even with ``need_dx=False``.
     ``skips_padding``
-        True: a call with lengths reads no padding of x, and y is zero there.
+        True: a call with lengths does not read padding in x and writes zeros there in y.
     ``name``
-        What a model calls the layer, in its summary and its parameters' names; None is the class' name in lower case.
+        The layer's name in a model's summary and in its parameters' names. None: the class name in lower case.
 
-    Backward gives the gradient of the one input, or a tuple of one for each (None where there is none). :meth:`infer` tells
-    shapes, :meth:`stream` carries on where the last chunk of time ended, :meth:`config` is what a layer is made of.
+    Backward returns the input's gradient, or a tuple with one gradient for each of several inputs (None for an input without
+    a gradient, such as ids). :meth:`infer` returns the output's shape, :meth:`stream` continues after the last chunk of
+    time, and :meth:`config` returns the constructor's arguments.
     """
 
     rng: np.random.Generator | None = None
-    backend: str | None = None  # the name of the one that does the work; None is the one in use
+    backend: str | None = None  # the backend's name; None is the current backend
     name: str | None = None
     takes_lengths = False
     pointwise = False
     makes_time = False  # True: x is [B, ...] and y [n, B, ...]
-    gives_time: bool | None = None  # whether y has a time axis; None: if it has as many axes as x
+    gives_time: bool | None = None
     one_gradient = False
     none_is_zero = False
     takes_need_dx = False
@@ -89,7 +90,7 @@ class Layer:
 
     @property
     def reads_time(self) -> bool:
-        """Whether time is an axis of x: the first, with ``batch_first`` the second."""
+        """True if time is an axis of x: the first, or the second with ``batch_first``."""
         return self.takes_lengths
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -107,80 +108,101 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """The output's specs from the inputs', as the call gives outputs from inputs: nests of ``Spec(shape, dtype)``.
+        """Return the output's spec for the inputs' specs; each is a nest of ``Spec(shape, dtype)``.
 
-        The default finds out by calling the layer on small arrays. Raises TypeError or ValueError for inputs that the
-        layer does not take, such as an x without time if the layer looks along time.
+        The default calls the layer on small arrays. Raises TypeError or ValueError for inputs that the layer does not
+        accept, such as an x without a time axis if the layer combines time steps.
         """
         if self.reads_time:
             require_time(self, inputs)
         return probed(self, *inputs, **options)
 
     def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
-        """What a model hands over as ``lengths``, from those by time axis and the inputs' specs; None for nothing."""
+        """Return the ``lengths`` that a model passes to the layer, or None.
+
+        ``inputs`` are the inputs' specs, ``lengths`` maps each time axis to its lengths.
+        """
         axis = next(flat(inputs)).time
         if axis == UNKNOWN:
-            raise ValueError(f"{self.name or type(self).__name__} cannot have lengths: its time axis is made of others")
+            raise ValueError(
+                f"{self.name or type(self).__name__} cannot have lengths: its input's time axis combines several time axes"
+            )
         return lengths_of(axis, lengths)
 
     def lengths_after(self, lengths: Array) -> Array:
-        """The lengths of an output over time, int64 ``[B]``, from those of x."""
+        """Return the lengths of y along time, int64 ``[B]``, given those of x."""
         return lengths
 
     def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
-        """``V, weight [V, I]`` of a layer that only gives the row of each token id; None of any other layer.
+        """Return ``V, weight [V, I]`` if the layer only looks up a row for each token id, else None.
 
-        A weight that is None stands for one-hot rows.
+        A weight of None means one-hot rows.
         """
         return None
 
     def fused_with(self, before: Layer) -> Any:
-        """What to run in place of ``before`` and this layer, which alone takes what ``before`` gives; None to run both."""
+        """Return a replacement that runs ``before`` and this layer in one, or None to run both.
+
+        This layer is the only one that reads the output of ``before``.
+        """
         return None
 
     def not_streaming(self) -> str | None:
-        """Why :meth:`stream` refuses, as the end of a sentence "... cannot be streamed: "; None where it does not."""
+        """Return why :meth:`stream` raises, worded to follow "... cannot be streamed: ", or None if it does not."""
         return None if self.pointwise else "it does not say that it computes every time step alone (pointwise = True)"
 
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """``output, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
+        """Process the next chunk of time and return ``output, state``.
 
-        ``inputs`` are as for the call; ``state`` is what the last chunk gave, None at the start. An output without a time
-        axis is that of the sequence so far. The default is for layers that are ``pointwise``, whose state is None; one
-        that remembers something overrides this and :meth:`not_streaming`. Only layers that ``takes_lengths`` are given
-        ``lengths``. Raises ValueError, saying why, for a layer that needs what is still to come.
+        Chunk by chunk, the results equal those of the whole sequence at once. An output without a time axis is that of the
+        sequence so far. The default serves ``pointwise`` layers, whose state is None; a layer with memory overrides this and
+        :meth:`not_streaming`.
+
+        Parameters
+        ----------
+        *inputs
+            As for the call.
+        state
+            The state that the last chunk returned; None at the start.
+        lengths
+            Passed only to layers with ``takes_lengths``.
+
+        Raises
+        ------
+        ValueError
+            If the layer needs later time steps; the message says why.
         """
         self.require_streaming()
         return self(*inputs), None
 
     def require_streaming(self) -> None:
-        """Raise ValueError, saying why, if the layer cannot be streamed."""
+        """Raise ValueError with the reason if the layer cannot be streamed."""
         why = self.not_streaming()
         if why is not None:
             raise ValueError(f"{self.name or type(self).__name__} cannot be streamed: {why}")
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments: ``type(layer)(**layer.config())`` is a new layer of the same architecture.
+        """Return the constructor's arguments: ``type(layer)(**layer.config())`` makes a layer of the same architecture.
 
-        All of it fits into JSON. What says how a layer is run or drawn (``backend``, ``rng``) is not part of it, nor are
-        the parameters' values. The default takes each argument from the attribute of the same name. Raises TypeError where
-        there is none, or for a layer that cannot be described, such as one with a function in it.
+        All values fit into JSON. ``backend``, ``rng`` and the parameters' values are not included. The default reads each
+        argument from the attribute of the same name. Raises TypeError if there is no such attribute, or if the layer cannot
+        be described, for example because it holds a function.
         """
         arguments = inspect.signature(type(self)).parameters
         names = [name for name in arguments if name not in ("rng", "backend")]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
-            cause = f"it neither defines config() nor keeps its constructor's argument {missing[0]}"
+            cause = f"it neither defines config() nor stores its constructor's argument {missing[0]}"
             raise TypeError(f"{type(self).__name__} cannot be described: {cause}")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new layer from a :meth:`config`; ``custom`` has classes that are not fastrnn's, by name, for layers within."""
+        """Build a new layer from a :meth:`config`; ``custom`` maps names to layer classes from outside fastrnn."""
         return cls(**config)
 
     def named(self, name: str) -> Self:
-        """This layer, with a name by which models call it: ``encoder = GRU(64, 128).named("encoder")``."""
+        """Set the layer's name in models and return the layer: ``encoder = GRU(64, 128).named("encoder")``."""
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {describe(name)}")
         if not name or "." in name or "#" in name or "[" in name:
@@ -204,7 +226,7 @@ class Layer:
         ARRAYS.increment()
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """The layers directly below this one, with their names, in the order in which they were set."""
+        """Yield the names and layers directly below this one, in the order in which they were set."""
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
@@ -212,9 +234,9 @@ class Layer:
                 yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Layer))
 
     def named_parameters(self, prefix: str = "", remove_duplicate: bool = True) -> list[tuple[str, Parameter]]:
-        """(dotted name, parameter) of every parameter here and below, this layer's own first.
+        """Return ``(dotted name, parameter)`` of every parameter of this layer and those below, its own first.
 
-        A parameter that is reached by several paths is listed once, or under each name if not ``remove_duplicate``.
+        A shared parameter is listed once, or under each of its names if ``remove_duplicate`` is False.
         """
         own = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Parameter)]
         for name, child in self.children():
@@ -227,7 +249,7 @@ class Layer:
         return list(first.values())
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter here and below, once."""
+        """Return every parameter of this layer and those below, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
@@ -236,23 +258,27 @@ class Layer:
             parameter.zero_grad()
 
     def set_rng(self, generator: np.random.Generator) -> None:
-        """Let every dropout here and below draw from this one generator."""
+        """Make every dropout in this layer and those below draw from this generator."""
         self.rng = generator
         for _, child in self.children():
             child.set_rng(generator)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters by dotted name; a shared one appears under each of its names, as in torch."""
+        """Return copies of all parameters by dotted name; a shared one appears under each of its names, as in torch."""
         return {name: parameter.data.copy() for name, parameter in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Set the parameters from arrays (or torch tensors) by dotted name.
+        """Set the parameters from arrays or torch tensors by dotted name.
 
-        float16, bfloat16, float32 and float64 are converted to the parameter's dtype.
+        float16, bfloat16, float32 and float64 are converted to the parameter's dtype. Everything is checked first, so an
+        error changes nothing. With ``strict=False``, missing and unexpected names are returned, not raised.
 
-        All is checked first: on an error nothing is changed. Raises ValueError listing the missing and unexpected
-        names (unless not ``strict``), the wrong shapes, and the arrays that hold NaN or infinity; TypeError for what
-        is not an array of floats.
+        Raises
+        ------
+        ValueError
+            Lists missing and unexpected names, wrong shapes, and arrays that hold NaN or infinity.
+        TypeError
+            If a value is not an array of floats.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must map names to arrays, got {describe(state)}")
@@ -277,9 +303,10 @@ class Layer:
         save_arrays(path, self.state_dict())
 
     def load(self, path: PathLike) -> None:
-        """Set the parameters from a safetensors file; on an error nothing is changed.
+        """Set the parameters from a safetensors file; an error changes nothing.
 
-        Raises OSError, FileFormatError (truncated, foreign), or ValueError as :meth:`load_state_dict`, naming the file.
+        Raises OSError, FileFormatError for a truncated or foreign file, and the errors of :meth:`load_state_dict` with the
+        file's name.
         """
         arrays, _ = load_arrays(path)
         try:
@@ -288,11 +315,11 @@ class Layer:
             raise type(error)(f"{path}: {error}") from error
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of the layer's repr."""
+        """Return the text between the brackets of the layer's repr."""
         return ""
 
     def __repr__(self) -> str:
-        """As torch shows it: the options, and the layers below."""
+        """Return torch's form: the options, and the layers below."""
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         inside = "".join(f"\n  {line}" for line in children) + "\n" if children else self.extra_repr()
         return f"{type(self).__name__}({inside})"

@@ -1,4 +1,4 @@
-"""Several values into one: Concat, Add, Multiply, Average."""
+"""Layers that combine several inputs: Concat, Stack, Add, Average, Multiply."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Backward = Callable[[Array], tuple[Array, ...]]
 
 
 class Concat(Layer):
-    """The inputs side by side along ``axis``: ``concat(a, b, ...)``, as numpy.concatenate.
+    """Concatenation of the inputs along ``axis``: ``concat(a, b, ...)``, as numpy.concatenate.
 
-    Inputs are of one dtype, and of one shape but for ``axis``. On symbols no axis but that of the features (or another one
-    without a letter) can be joined: behind each other, padded sequences would have their padding in the middle. Raises
-    TypeError for what is not an array of floats or for different dtypes, ValueError for shapes that do not fit.
+    Inputs have one dtype, and one shape except along ``axis``. Symbols can be joined only along an axis of fixed size, such
+    as the features: joined along time, padded sequences would have padding in the middle. Raises TypeError for an input that
+    is not an array of floats or has another dtype, ValueError for shapes that do not fit.
     """
 
     pointwise = True
@@ -33,12 +33,12 @@ class Concat(Layer):
         self.axis = int(axis)
 
     def __call__(self, *inputs: Array) -> Array:
-        """The inputs side by side."""
+        """Return the concatenated inputs."""
         self._check(inputs)
         return np.concatenate(inputs, self.axis)
 
     def forward(self, *inputs: Array) -> tuple[Array, Backward]:
-        """y, and a backward that cuts dy into the inputs' gradients, which are views of it."""
+        """Return y and a backward that splits dy into the inputs' gradients, which are views of dy."""
         y = self(*inputs)
         ends = np.cumsum([x.shape[self.axis] for x in inputs])[:-1]
         shape, dtype = y.shape, y.dtype.name
@@ -49,38 +49,40 @@ class Concat(Layer):
         return y, backward
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """The output's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         _same_letters(inputs, skip=self.axis)
         shape = inputs[0].shape
         if self.axis in range(-len(shape), len(shape)):
             time = inputs[0].time is not None and self.axis % len(shape) == 0
             if time or isinstance(shape[self.axis], str):
-                raise ValueError(f"axis = {self.axis} is {shape[self.axis]}: neither time nor what varies can be joined")
+                raise ValueError(
+                    f"axis must be neither time nor of variable size, got {self.axis}, which is {shape[self.axis]}"
+                )
         return super().infer(*inputs, **options)
 
     def _check(self, inputs: tuple[Array, ...]) -> None:
         first = _first(inputs)
         if not -first.ndim <= self.axis < first.ndim:
-            raise ValueError(f"axis = {self.axis} is not one of inputs[0]'s, {checks.describe(first)}")
+            raise ValueError(f"axis must be an axis of inputs[0], {checks.describe(first)}, got {self.axis}")
         axis = self.axis % first.ndim
         wanted = first.shape[:axis] + first.shape[axis + 1 :]
         for i, x in enumerate(inputs):
             floats(f"inputs[{i}]", x, first.dtype)
             if x.ndim != first.ndim or x.shape[:axis] + x.shape[axis + 1 :] != wanted:
-                fitting = f"the shape of inputs[0], {first.shape}, but for axis {self.axis}"
+                fitting = f"the shape of inputs[0], {first.shape}, except along axis {self.axis}"
                 raise ValueError(f"inputs[{i}] must have {fitting}, got {x.shape}")
 
     def extra_repr(self) -> str:
-        """The axis."""
+        """Return the axis."""
         return f"axis={self.axis}"
 
 
 class Stack(Layer):
-    """The inputs along a new axis: ``stack(a, b, ...)``, as numpy.stack; by default each is a step of time.
+    """Stack of the inputs along a new axis: ``stack(a, b, ...)``, as numpy.stack; by default each input is a time step.
 
-    ``[B, ...]`` each become ``y [n, B, ...]``, a sequence of n steps; with another ``axis``, such as -1, they become
-    features. Inputs are of one shape and dtype. Raises TypeError for what is not an array of floats or for different dtypes,
-    ValueError for different shapes or an axis that y does not have.
+    n inputs ``[B, ...]`` become ``y [n, B, ...]``, a sequence of n steps. With another ``axis``, such as -1, they become
+    features. Inputs have one shape and dtype. Raises TypeError for an input that is not an array of floats or has another
+    dtype, ValueError for different shapes or an axis that y does not have.
     """
 
     pointwise = True
@@ -92,13 +94,13 @@ class Stack(Layer):
         self.makes_time = self.axis == 0
 
     def __call__(self, *inputs: Array) -> Array:
-        """y."""
+        """Return the stacked inputs."""
         _check_same(inputs)
         self._place(inputs[0].ndim)
         return np.stack(inputs, self.axis)
 
     def forward(self, *inputs: Array) -> tuple[Array, Backward]:
-        """y, and a backward that takes dy apart into the inputs' gradients, which are views of it."""
+        """Return y and a backward that splits dy into the inputs' gradients, which are views of dy."""
         y = self(*inputs)
         shape, dtype = y.shape, y.dtype.name
 
@@ -108,36 +110,36 @@ class Stack(Layer):
         return y, backward
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """The output's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         _same_letters(inputs)
         first = inputs[0]
         place = self._place(len(first.shape))
         if first.sequence and place < 2:
-            raise ValueError(f"axis = {self.axis} must come after time and batch: the inputs have time already")
+            raise ValueError(f"axis must come after time and batch, because the inputs have a time axis, got {self.axis}")
         return Spec((*first.shape[:place], len(inputs), *first.shape[place:]), first.dtype)
 
     def _place(self, ndim: int) -> int:
         if not -ndim - 1 <= self.axis <= ndim:
-            raise ValueError(f"axis = {self.axis} must be one of the {ndim + 1} that y has")
+            raise ValueError(f"axis must be one of y's {ndim + 1} axes, got {self.axis}")
         return self.axis % (ndim + 1)
 
     def extra_repr(self) -> str:
-        """The axis."""
+        """Return the axis."""
         return f"axis={self.axis}"
 
 
 class _Elementwise(Layer):
-    """Inputs of one shape and dtype, element by element; one input comes back as it is."""
+    """Elementwise function of inputs with one shape and dtype; a single input is returned unchanged."""
 
     pointwise = True
 
     def __call__(self, *inputs: Array) -> Array:
-        """The inputs as one."""
+        """Return the combined inputs."""
         _check_same(inputs)
         return self._combine(inputs)
 
     def forward(self, *inputs: Array) -> tuple[Array, Backward]:
-        """y, and a backward that maps dy to a tuple of one gradient for each input; they may be one array."""
+        """Return y and a backward that maps dy to a tuple with each input's gradient; several may be the same array."""
         _check_same(inputs)
         first = inputs[0]
 
@@ -147,7 +149,7 @@ class _Elementwise(Layer):
         return self._combine(inputs), backward
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """The output's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         _same_letters(inputs)
         return super().infer(*inputs, **options)
 
@@ -159,9 +161,9 @@ class _Elementwise(Layer):
 
 
 class Add(_Elementwise):
-    """The sum of its inputs, ``add(a, b, ...)``: of one shape and dtype. A residual connection is ``add(x, layer(x))``.
+    """Sum of inputs with one shape and dtype: ``add(a, b, ...)``. A residual connection is ``add(x, layer(x))``.
 
-    Raises TypeError for what is not an array of floats or for different dtypes, ValueError for different shapes.
+    Raises TypeError for an input that is not an array of floats or has another dtype, ValueError for different shapes.
     """
 
     def _combine(self, inputs: tuple[Array, ...]) -> Array:
@@ -172,7 +174,7 @@ class Add(_Elementwise):
 
 
 class Average(_Elementwise):
-    """The mean of its inputs, ``average(a, b, ...)``: of one shape and dtype. Errors as :class:`Add`'s."""
+    """Mean of inputs with one shape and dtype: ``average(a, b, ...)``. Raises the errors of :class:`Add`."""
 
     def _combine(self, inputs: tuple[Array, ...]) -> Array:
         total = _reduced(np.add, inputs)
@@ -183,16 +185,16 @@ class Average(_Elementwise):
 
 
 class Multiply(_Elementwise):
-    """The product of its inputs, ``multiply(a, b, ...)``: of one shape and dtype. Errors as :class:`Add`'s.
+    """Product of inputs with one shape and dtype: ``multiply(a, b, ...)``. Raises the errors of :class:`Add`.
 
-    The inputs must stay as they are until backward has run.
+    The inputs must not change until backward has run.
     """
 
     def _combine(self, inputs: tuple[Array, ...]) -> Array:
         return _reduced(np.multiply, inputs)
 
     def _gradients(self, dy: Array, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        # dy times the product of the others, never y / x: x may hold zeros.
+        # Not dy * y / x, because x may hold zeros.
         others = [inputs[:i] + inputs[i + 1 :] for i in range(len(inputs))]
         return tuple(_reduced(np.multiply, (dy, *rest)) for rest in others)
 
@@ -201,7 +203,7 @@ OPERATORS |= {"+": Add, "*": Multiply}
 
 
 def _reduced(function: np.ufunc, inputs: tuple[Array, ...]) -> Array:
-    """``function`` over all inputs, in order, in a new array; a single one comes back itself."""
+    """Reduce the inputs with ``function``, in order, into a new array; return a single input itself."""
     if len(inputs) == 1:
         return inputs[0]
     y = memory.empty(inputs[0].shape, inputs[0].dtype)
@@ -212,7 +214,7 @@ def _reduced(function: np.ufunc, inputs: tuple[Array, ...]) -> Array:
 
 
 def _first(inputs: tuple[Array, ...]) -> Array:
-    """The first input, checked. Raises TypeError."""
+    """Return the first input. Raises TypeError if there is none or it is not an array of floats."""
     if not inputs:
         raise TypeError("inputs must be at least one array, got none")
     return floats("inputs[0]", inputs[0])
@@ -227,7 +229,7 @@ def _check_same(inputs: tuple[Array, ...]) -> None:
 
 
 def _same_letters(specs: tuple[Nest, ...], skip: int | None = None) -> None:
-    """Refuse axes that would fit only by chance, such as one input's T and another's S. Raises ValueError."""
+    """Raise ValueError for axes whose sizes would match only by chance, such as T in one input and S in another."""
     for i, spec in enumerate(specs):
         if not isinstance(spec, Spec):
             raise TypeError(f"inputs[{i}] must be one value, got {checks.describe(spec)}")
@@ -238,5 +240,5 @@ def _same_letters(specs: tuple[Nest, ...], skip: int | None = None) -> None:
         )
         if not fits:
             shown = [f"[{', '.join(map(str, s))}]" for s in (first, shape)]
-            but = "" if skip is None else f" but for axis {skip}"
-            raise ValueError(f"inputs[{i}] must have the shape of inputs[0], {shown[0]}{but}, got {shown[1]}")
+            exception = "" if skip is None else f", except along axis {skip}"
+            raise ValueError(f"inputs[{i}] must have the shape of inputs[0], {shown[0]}{exception}, got {shown[1]}")

@@ -1,4 +1,4 @@
-"""Layers as JSON-able descriptions, ``{"class": name, "config": constructor's arguments}``, and back."""
+"""Conversion of layers to and from descriptions that fit into JSON, ``{"class": name, "config": arguments}``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .._core import checks
 from .base import Layer
 
 Description = dict[str, Any]
-PUBLIC: dict[str, type[Layer]] = {}  # fastrnn's layers by name: the package adds them once it has them all
+PUBLIC: dict[str, type[Layer]] = {}  # fastrnn's layers by name, filled in when the package is imported
 
 
 def describe_layer(layer: Layer) -> Description:
-    """The class's name and :meth:`Layer.config`. Raises TypeError for a layer that cannot be described."""
+    """Return the layer's class name and :meth:`Layer.config`. Raises TypeError if the layer cannot be described."""
     kind, config = type(layer).__name__, layer.config()
     for name, value in config.items():
         try:
@@ -26,7 +26,7 @@ def describe_layer(layer: Layer) -> Description:
 
 
 def check_custom(custom: object) -> None:
-    """Raise TypeError for what is neither None nor a mapping of names to classes of layers."""
+    """Raise TypeError unless ``custom`` is None or a mapping of names to layer classes."""
     if custom is None:
         return
     if not isinstance(custom, Mapping):
@@ -37,11 +37,10 @@ def check_custom(custom: object) -> None:
 
 
 def build_layer(description: object, custom: Mapping[str, type[Layer]] | None = None) -> Layer:
-    """A new layer from what :func:`describe_layer` gave, its parameters drawn anew.
+    """Build a layer from a description by :func:`describe_layer`, with newly drawn parameters.
 
-    Classes are looked up in ``custom``, by name, then among fastrnn's public ones. Raises TypeError for what is not a
-    description and for a ``custom`` that is none, ValueError for a class that is in neither place, and whatever the
-    constructor raises.
+    The class is looked up by name in ``custom``, then among fastrnn's public layers. Raises TypeError for an invalid
+    description or ``custom``, ValueError for an unknown class, and any error of the constructor.
     """
     if not (isinstance(description, Mapping) and set(description) == {"class", "config"}):
         raise TypeError(f"a layer's description must hold 'class' and 'config', got {checks.describe(description)}")

@@ -1,6 +1,6 @@
 """Dropout: in training each value is zero with probability p, else scaled by 1/(1-p) (Srivastava et al. 2014).
 
-Each by a draw of its own, or, for sequences, all steps by the same one (Gal & Ghahramani 2016).
+Each value has its own draw, or all time steps of a sequence share one (Gal & Ghahramani 2016).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Backward = Callable[[Array], Array]
 
 
 def draw_mask(shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator) -> Array:
-    """A fresh mask: 0 with probability p, else 1/(1-p)."""
+    """Return a new mask: 0 with probability p, else 1/(1-p)."""
     mask = memory.empty(shape, dtype)
     rng.random(out=mask, dtype=mask.dtype.type)
     np.greater_equal(mask, p, out=mask, casting="unsafe")
@@ -30,9 +30,9 @@ def draw_mask(shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Gener
 
 
 def dropout_forward(x: Array, p: float, rng: np.random.Generator, *, one_mask: bool = False) -> tuple[Array, Backward]:
-    """x times a fresh mask of zeros and 1/(1-p), and the backward that applies the same mask.
+    """Return x times a new mask of zeros and 1/(1-p), and the backward that applies the same mask.
 
-    ``one_mask``: it is the same at all of the steps, those of the first axis.
+    With ``one_mask``, all steps along the first axis share the mask.
     """
     if p == 0:
         return x, lambda dy: dy
@@ -48,7 +48,7 @@ def dropout_forward(x: Array, p: float, rng: np.random.Generator, *, one_mask: b
 
 
 class Dropout(Layer):
-    """Inverted dropout, as torch.nn.Dropout: identity at inference, a fresh mask at each training forward.
+    """Inverted dropout, as torch.nn.Dropout: identity at inference, a new mask in each training forward pass.
 
     ``p`` is the probability of a zero, in [0, 1]; ``rng`` a numpy Generator or a seed. x may have any shape.
     """
@@ -60,28 +60,28 @@ class Dropout(Layer):
         self.rng = init.generator(rng)
 
     def __call__(self, x: Array) -> Array:
-        """x itself."""
+        """Return x itself."""
         return x
 
     def forward(self, x: Array) -> tuple[Array, Backward]:
-        """The masked x, and a backward that maps dy to dx. Raises TypeError if x is not an array of floats."""
+        """Return the masked x and a backward that maps dy to dx. Raises TypeError if x is not an array of floats."""
         floats("x", x)
         assert self.rng is not None
         y, masked = dropout_forward(x, self.p, self.rng)
         return y, lambda dy: masked(array("dy", dy, y.shape, x.dtype.name, "that of x"))
 
     def extra_repr(self) -> str:
-        """As torch's."""
+        """Return torch's form, ``p=0.5``."""
         return f"p={self.p:g}"
 
 
 class VariationalDropout(Layer):
     """Dropout with one mask for all steps of a sequence (Gal & Ghahramani 2016): identity at inference.
 
-    A training forward draws a mask ``[B, ...]`` for ``x [T, B, ...]``: each sequence loses the same features at every step.
-    ``p`` is the probability of a zero, in [0, 1]; ``rng`` a numpy Generator or a seed. Recurrent layers have it built in,
-    for their inputs and their states: ``input_dropout``, ``recurrent_dropout``. Raises TypeError for what is not an array
-    of floats, ValueError for one without the axes ``[T, B, ...]``.
+    A training forward pass draws a mask ``[B, ...]`` for ``x [T, B, ...]``, so a sequence loses the same features at every
+    step. ``p`` is the probability of a zero, in [0, 1]; ``rng`` is a numpy Generator or a seed. Recurrent layers have this
+    dropout built in for their inputs and states: ``input_dropout``, ``recurrent_dropout``. Raises TypeError if x is not an
+    array of floats, ValueError if it does not have the axes ``[T, B, ...]``.
     """
 
     pointwise = True
@@ -92,20 +92,20 @@ class VariationalDropout(Layer):
         self.rng = init.generator(rng)
 
     def __call__(self, x: Array) -> Array:
-        """x itself."""
+        """Return x itself."""
         return self._check(x)
 
     def forward(self, x: Array) -> tuple[Array, Backward]:
-        """The masked x, and a backward that maps dy to dx."""
+        """Return the masked x and a backward that maps dy to dx."""
         assert self.rng is not None
         y, masked = dropout_forward(self._check(x), self.p, self.rng, one_mask=True)
         return y, lambda dy: masked(array("dy", dy, y.shape, y.dtype.name, "that of x"))
 
     def _check(self, x: Array) -> Array:
         if floats("x", x).ndim < 3:
-            raise ValueError(f"x must have the axes [T, B, ...], three at least, got {checks.describe(x)}")
+            raise ValueError(f"x must have at least three axes [T, B, ...], got {checks.describe(x)}")
         return x
 
     def extra_repr(self) -> str:
-        """As Dropout's."""
+        """Return torch's form, ``p=0.5``."""
         return f"p={self.p:g}"

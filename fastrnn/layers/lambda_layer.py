@@ -1,4 +1,4 @@
-"""A function with its derivative as a layer: Lambda."""
+"""Lambda: a function and its derivative as a layer."""
 
 from __future__ import annotations
 
@@ -18,27 +18,36 @@ Array = NDArray[Any]
 
 
 class Lambda(Layer):
-    """``y = function(*inputs)``, an array of arrays, with the derivative that is given.
+    """Layer that computes ``y = function(*inputs)``.
 
     ::
 
         square = Lambda(lambda x: x * x, lambda dy, x: 2 * x * dy, pointwise=True)
 
-    ``derivative``
-        ``derivative(dy, *inputs)`` is the gradient of the one input, or a tuple of one for each; None where there is none,
-        as of ids. Each has its input's shape and dtype. Without a derivative the layer is for inference only.
-    ``output_shape``
-        ``output_shape(*shapes)`` tells y's shape from the inputs', whose variable axes are letters: ``("T", "B", 64)``; y
-        has the first input's dtype then. By default a graph finds out by calling the function on small arrays.
-    ``pointwise``
-        True says that every step of time is computed alone. Then the layer can be streamed, and padding stays padding.
-    ``takes_lengths``
-        True for a function that looks along time: it is called with ``lengths=``, integers ``[B]`` or None, and so is the
-        derivative. What they make of padded steps is theirs to get right.
+    Parameters
+    ----------
+    function
+        Maps arrays to one array.
+    derivative
+        ``derivative(dy, *inputs)`` returns the input's gradient, or a tuple with one gradient for each of several inputs
+        (None for an input without one, such as ids). Each has its input's shape and dtype. Without a derivative, the layer
+        is for inference only.
+    output_shape
+        ``output_shape(*shapes)`` returns y's shape for the inputs' shapes, whose variable axes are letters:
+        ``("T", "B", 64)``. y then has the first input's dtype. By default, a graph calls the function on small arrays.
+    pointwise
+        True if each time step is computed alone. The layer can then be streamed, and padding affects no other step.
+    takes_lengths
+        True if the function combines time steps. It and the derivative are then called with ``lengths=``, integers ``[B]``
+        or None, and must handle padding themselves.
 
-    A function does not go into JSON, so ``config`` raises TypeError: a class of one's own with a ``config`` does. Raises
-    TypeError for what is not callable, for a y or a gradient that is no array or of a wrong dtype; ValueError for a gradient
-    of a wrong shape or number, and for training without a derivative.
+    Raises
+    ------
+    TypeError
+        If an argument is not callable, if y or a gradient is not an array or has a wrong dtype, and from ``config``,
+        because a function does not fit into JSON: write a subclass of :class:`Layer` with a ``config`` instead.
+    ValueError
+        For a gradient of a wrong shape, a wrong number of gradients, and training without a derivative.
     """
 
     def __init__(
@@ -59,27 +68,29 @@ class Lambda(Layer):
         self.takes_lengths = checks.flag("takes_lengths", takes_lengths)
 
     def __call__(self, *inputs: Array, lengths: Any = None) -> Array:
-        """y."""
+        """Return the function's value."""
         y = self.function(*inputs, **self._options(lengths))
         if not isinstance(y, np.ndarray):
-            raise TypeError(f"what function gives must be an array, got {checks.describe(y)}")
+            raise TypeError(f"function must return an array, got {checks.describe(y)}")
         return y
 
     def forward(self, *inputs: Array, lengths: Any = None) -> tuple[Array, Callable[[Array], Any]]:
-        """y, and a backward that maps dy to the input's gradient, or to a tuple of the inputs'."""
+        """Return y and a backward that maps dy to the input's gradient, or to a tuple of the inputs' gradients."""
         derivative = self.derivative
         if derivative is None:
-            raise ValueError("derivative must be given for a Lambda that is trained")
+            raise ValueError("derivative must be given to train a Lambda")
         y = self(*inputs, lengths=lengths)
         shape, dtype = y.shape, y.dtype.name
 
         def backward(dy: Array) -> Any:
             gradients = derivative(array("dy", dy, shape, dtype, "that of y"), *inputs, **self._options(lengths))
             if len(inputs) == 1 and not isinstance(gradients, tuple):
-                return _checked("what derivative gives", gradients, inputs[0])
+                return _checked("the gradient from derivative", gradients, inputs[0])
             if not isinstance(gradients, tuple) or len(gradients) != len(inputs):
                 count = len(gradients) if isinstance(gradients, tuple) else checks.describe(gradients)
-                raise ValueError(f"derivative must give a tuple of {len(inputs)} gradients, one for each input, got {count}")
+                raise ValueError(
+                    f"derivative must return a tuple of {len(inputs)} gradients, one for each input, got {count}"
+                )
             pairs = enumerate(zip(gradients, inputs, strict=True))
             checked = tuple(_checked(f"derivative's gradient {i}", gradient, x) for i, (gradient, x) in pairs)
             return checked if len(inputs) > 1 else checked[0]
@@ -87,7 +98,7 @@ class Lambda(Layer):
         return y, backward
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         if self.output_shape is None:
             return super().infer(*inputs, **options)
         if self.reads_time:
@@ -95,14 +106,14 @@ class Lambda(Layer):
         return Spec(tuple(self.output_shape(*(spec.shape for spec in inputs))), inputs[0].dtype)
 
     def config(self) -> dict[str, Any]:
-        """Raises TypeError: functions do not go into JSON."""
-        raise TypeError("Lambda cannot be described: it has a function in it; make a subclass of Layer with a config()")
+        """Raise TypeError, because a function does not fit into JSON."""
+        raise TypeError("Lambda cannot be described: it holds a function; write a subclass of Layer with a config()")
 
     def _options(self, lengths: Any) -> dict[str, Any]:
         return {"lengths": lengths} if self.takes_lengths else {}
 
     def extra_repr(self) -> str:
-        """The function's name."""
+        """Return the function's name."""
         return getattr(self.function, "__name__", repr(self.function))
 
 

@@ -18,16 +18,36 @@ Array = NDArray[Any]
 
 
 class LayerNorm(Layer):
-    """Each vector shifted and scaled to mean 0 and variance 1, then by learnt values: torch.nn.LayerNorm (Ba et al. 2016).
+    """Layer normalisation, as torch.nn.LayerNorm (Ba et al. 2016).
 
     ::
 
         mu = mean(x)    s = 1 / sqrt(mean((x - mu)^2) + eps)    n = (x - mu) s    y = n * weight + bias
 
-    over the last axis: ``x, y [..., features]``, weight (ones) and bias (zeros) ``[features]``, all of the layer's dtype.
-    eps is above 0, or the derivative at a vector of equal values, such as padding, would be infinite.
-    ``elementwise_affine=False`` leaves out both, ``bias=False`` the bias. Raises TypeError for a wrong dtype, ValueError for
-    a wrong shape or eps, RuntimeError for a backward after the parameters have changed.
+    The means are over the last axis. ``x`` and ``y`` are ``[..., features]``; weight (initially ones) and bias (zeros) are
+    ``[features]``. All have the layer's dtype.
+
+    Parameters
+    ----------
+    features
+        The size of the last axis.
+    eps
+        Above 0, because the derivative at a vector of equal values, such as padding, would otherwise be infinite.
+    elementwise_affine
+        False: neither weight nor bias.
+    bias
+        False: no bias.
+    dtype
+        float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        For a wrong dtype.
+    ValueError
+        For a wrong shape or eps.
+    RuntimeError
+        If backward runs after the parameters have changed.
     """
 
     pointwise = True
@@ -55,17 +75,17 @@ class LayerNorm(Layer):
         self._lock = GradientLock()
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
+        """Return the constructor's arguments; see :meth:`Layer.config`."""
         bias = self.bias is not None or not self.elementwise_affine
         options = {"eps": self.eps, "elementwise_affine": self.elementwise_affine, "bias": bias, "dtype": self.dtype}
         return {"features": self.features, **options}
 
     def __call__(self, x: Array) -> Array:
-        """y."""
+        """Return the normalised x, scaled and shifted."""
         return self._scaled(self._normalized(x)[0])
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        """y, and a backward that maps dy to dx and adds into the gradients."""
+        """Return y and a backward that maps dy to dx and adds into the parameters' gradients."""
         n, s = self._normalized(x)
         snapshot = Snapshot(tuple(self.parameters()))
 
@@ -74,7 +94,7 @@ class LayerNorm(Layer):
             snapshot.require_unchanged()
             self._add_gradients(dy, n)
             dn = dy if self.weight is None else dy * self.weight.values
-            # mu and s depend on every value: what dn has along 1 and along n does not reach x.
+            # mu and s depend on every value, so dn's components along 1 and n do not reach x.
             dx: Array = dn - dn.mean(axis=-1, keepdims=True)
             dx -= n * np.mean(dn * n, axis=-1, keepdims=True)
             dx *= s
@@ -83,7 +103,7 @@ class LayerNorm(Layer):
         return self._scaled(n.copy()), backward
 
     def _normalized(self, x: Array) -> tuple[Array, Array]:
-        """n in a new array, and s ``[..., 1]``."""
+        """Return n in a new array, and s ``[..., 1]``."""
         n: Array = check_features(x, self.features, self.dtype, "features")
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinities give what IEEE says, silently
             n = n - n.mean(axis=-1, keepdims=True)
@@ -92,7 +112,7 @@ class LayerNorm(Layer):
         return n, s
 
     def _scaled(self, n: Array) -> Array:
-        """y, in n's place."""
+        """Return y, which overwrites n."""
         if self.weight is not None:
             n *= self.weight.values
         if self.bias is not None:
@@ -108,6 +128,6 @@ class LayerNorm(Layer):
                 self.bias.gradient()[...] += np.sum(dy.reshape(rows), axis=0)
 
     def extra_repr(self) -> str:
-        """As torch's."""
+        """Return torch's form."""
         shown = f"({self.features},), eps={self.eps:g}, elementwise_affine={self.elementwise_affine}"
         return f"{shown}, bias={self.bias is not None}"

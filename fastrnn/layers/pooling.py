@@ -1,8 +1,8 @@
-"""A whole sequence as one vector: Last, MeanPool, MaxPool.
+"""Pooling over time, which reduces a sequence to one vector: Last, MeanPool, MaxPool.
 
-All take ``x [T, B, ...]``, float32 or float64, and ``lengths``, integers ``[B]`` each in 0..T (None is T for all), and
-give ``y [B, ...]``. What stands at and after a sequence's length is not read, and its gradient is zero. y of a sequence of
-length 0 is zero: it has no last step, no mean and no largest value. T is at least 1; B may be 0.
+All map ``x [T, B, ...]``, float32 or float64, and ``lengths``, integers ``[B]`` in 0..T (None: all T), to ``y [B, ...]``.
+Steps at or past a sequence's length are not read, and their gradient is zero. A sequence of length 0 has no last step, no
+mean and no largest value, so its y is zero. T is at least 1; B may be 0.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Backward = Callable[[Array], Array]
 
 
 class Pool(Layer):
-    """What Last, MeanPool and MaxPool share: ``y [B, ...]`` of ``x [T, B, ...]`` and ``lengths [B]``.
+    """Base class of Last, MeanPool and MaxPool: maps ``x [T, B, ...]`` and ``lengths [B]`` to ``y [B, ...]``.
 
-    Raises TypeError for what is not an array of floats or of integer lengths, ValueError for shapes or lengths that do not
-    fit. A stream gives what the whole sequence so far does.
+    A stream returns the result for the sequence so far. Raises TypeError if x is not an array of floats or lengths are not
+    integers, ValueError if the shapes or lengths do not fit.
     """
 
     takes_lengths = True
     gives_time = False
 
     def __call__(self, x: Array, lengths: Any = None) -> Array:
-        """y."""
-        x, lengths = _enter(x, lengths)
+        """Return the pooled sequences ``[B, ...]``."""
+        x, lengths = _checked(x, lengths)
         return self._pool(x, lengths)[0]
 
     def forward(self, x: Array, lengths: Any = None) -> tuple[Array, Backward]:
-        """y, and a backward that maps dy to dx."""
-        x, lengths = _enter(x, lengths)
+        """Return y and a backward that maps dy to dx."""
+        x, lengths = _checked(x, lengths)
         shape, dtype = x.shape, x.dtype.name
         y, spread = self._pool(x, lengths)
 
@@ -52,33 +52,33 @@ class Pool(Layer):
         return y, backward
 
     def not_streaming(self) -> str | None:
-        """None: it goes on from the steps before."""
+        """Return None, because every pooling can be streamed."""
         return None
 
     def _pool(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
-        """y, and what puts dy into a dx of zeros."""
+        """Return y and a function ``(dy, dx)`` that writes x's gradient into a dx of zeros."""
         raise NotImplementedError
 
 
 class Last(Pool):
-    """The last step of each sequence, ``y[b] = x[lengths[b] - 1, b]``. Shapes and errors: :class:`Pool`."""
+    """Last step of each sequence, ``y[b] = x[lengths[b] - 1, b]``. For shapes and errors see :class:`Pool`."""
 
     def _pool(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
         T, B = x.shape[:2]
         ends = np.full(B, T) if lengths is None else lengths
-        some = np.flatnonzero(ends)
-        last = ends[some] - 1, some
+        started = np.flatnonzero(ends)
+        last = ends[started] - 1, started
         y = memory.zeros(x.shape[1:], x.dtype)
-        y[some] = x[last]
+        y[started] = x[last]
 
         def spread(dy: Array, dx: Array) -> None:
-            dx[last] = dy[some]
+            dx[last] = dy[started]
 
         return y, spread
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, state`` after the next steps, the state being y; see :meth:`Layer.stream`."""
-        x, lengths = _enter(x, lengths)
+        """Return ``y, state`` after the next steps, where the state is y; see :meth:`Layer.stream`."""
+        x, lengths = _checked(x, lengths)
         y, _ = self._pool(x, lengths)
         if state is not None:
             before = array("state", state, y.shape, y.dtype.name, "[B, ...]")
@@ -87,22 +87,22 @@ class Last(Pool):
 
 
 class MeanPool(Pool):
-    """The mean over each sequence's steps, ``y[b] = sum_{t < lengths[b]} x[t, b] / lengths[b]``, 0 for no steps.
+    """Mean over each sequence's steps, ``y[b] = sum_{t < lengths[b]} x[t, b] / lengths[b]``, or 0 without steps.
 
-    See :class:`Pool`.
+    For shapes and errors see :class:`Pool`.
     """
 
     def _pool(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
-        total, count, counted = _sum(x, lengths)
+        total, count, valid = _sum(x, lengths)
 
         def spread(dy: Array, dx: Array) -> None:
-            np.copyto(dx, _mean(dy, count), where=counted)
+            np.copyto(dx, _mean(dy, count), where=valid)
 
         return _mean(total, count), spread
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, state`` after the next steps, the state being sums and counts; see :meth:`Layer.stream`."""
-        total, count, _ = _sum(*_enter(x, lengths))
+        """Return ``y, state`` after the next steps, where the state holds sums and counts; see :meth:`Layer.stream`."""
+        total, count, _ = _sum(*_checked(x, lengths))
         if state is not None:
             before, steps = _state(state, ("total", "count"))
             total = total + array("state's total", before, total.shape, total.dtype.name, "[B, ...]")
@@ -111,9 +111,9 @@ class MeanPool(Pool):
 
 
 class MaxPool(Pool):
-    """The largest value over each sequence's steps, ``y[b] = max_{t < lengths[b]} x[t, b]``. See :class:`Pool`.
+    """Largest value over each sequence's steps, ``y[b] = max_{t < lengths[b]} x[t, b]``.
 
-    Where it stands at several steps, the first one has the gradient.
+    If several steps hold the largest value, the first one receives the gradient. For shapes and errors see :class:`Pool`.
     """
 
     def _pool(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
@@ -125,11 +125,11 @@ class MaxPool(Pool):
         return _where(started, largest), spread
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, state`` after the next steps: the largest values so far, and whether there were any.
+        """Return ``y, state`` after the next steps; see :meth:`Layer.stream`.
 
-        See :meth:`Layer.stream`.
+        The state holds the largest values so far, and for each sequence whether it has had a step.
         """
-        x, lengths = _enter(x, lengths)
+        x, lengths = _checked(x, lengths)
         started, (largest, _) = _started(x, lengths), _largest(x, lengths)
         if state is not None:
             before, had = _state(state, ("largest", "started"))
@@ -138,8 +138,8 @@ class MaxPool(Pool):
         return _where(started, largest), (largest, started)
 
 
-def _enter(x: Any, lengths: Any) -> tuple[Array, Array | None]:
-    """x and lengths, checked. Raises TypeError or ValueError."""
+def _checked(x: Any, lengths: Any) -> tuple[Array, Array | None]:
+    """Validate and return x and lengths. Raises TypeError or ValueError."""
     x = floats("x", x)
     if x.ndim < 2:
         raise ValueError(f"x must have the axes [T, B, ...], got {checks.describe(x)}")
@@ -148,26 +148,26 @@ def _enter(x: Any, lengths: Any) -> tuple[Array, Array | None]:
 
 
 def _mask(lengths: Array, x: Array) -> Array:
-    """bool ``[T, B, 1...]``: which of x counts."""
+    """Return a bool mask ``[T, B, 1...]``, True at steps before a sequence's length."""
     return sequence_mask(lengths, x.shape[0]).reshape(x.shape[:2] + (1,) * (x.ndim - 2))
 
 
 def _sum(x: Array, lengths: Array | None) -> tuple[Array, Array, Array | bool]:
-    """Sums ``[B, ...]``, counts ``[B, 1...]`` of x's dtype, and what was counted."""
-    counted = True if lengths is None else _mask(lengths, x)
+    """Return sums ``[B, ...]``, step counts ``[B, 1...]`` in x's dtype, and the mask of the summed steps (True: all)."""
+    valid = True if lengths is None else _mask(lengths, x)
     count = np.full(x.shape[1], x.shape[0]) if lengths is None else lengths
-    total: Array = np.sum(x, axis=0, where=counted)
-    return total, count.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), counted
+    total: Array = np.sum(x, axis=0, where=valid)
+    return total, count.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)), valid
 
 
 def _mean(total: Array, count: Array) -> Array:
-    """Return the mean of ``count`` values, 0 of none."""
+    """Return the mean of ``count`` values, or 0 if ``count`` is 0."""
     mean: Array = total / np.maximum(count, 1)
     return mean
 
 
 def _largest(x: Array, lengths: Array | None) -> tuple[Array, Array]:
-    """Return the largest values ``[B, ...]``, -inf where there are no steps, and where they stand first ``[1, B, ...]``."""
+    """Return the largest values ``[B, ...]``, -inf without steps, and the first steps that hold them ``[1, B, ...]``."""
     if lengths is not None:
         x = np.where(_mask(lengths, x), x, -np.inf).astype(x.dtype, copy=False)
     first = np.argmax(x, axis=0)[None]
@@ -175,13 +175,13 @@ def _largest(x: Array, lengths: Array | None) -> tuple[Array, Array]:
 
 
 def _started(x: Array, lengths: Array | None) -> Array:
-    """Return bool ``[B, 1...]``: which sequences have a step."""
+    """Return bool ``[B, 1...]``, True for sequences with at least one step."""
     started = np.ones(x.shape[1], bool) if lengths is None else lengths > 0
     return started.reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def _where(started: Array, y: Array) -> Array:
-    """Return y, zero for the sequences that have no step."""
+    """Return y with zeros for sequences without steps."""
     return np.where(started, y, y.dtype.type(0))
 
 

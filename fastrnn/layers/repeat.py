@@ -1,4 +1,4 @@
-"""One vector at every step: RepeatVector."""
+"""RepeatVector: the same vector at every time step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Array = NDArray[Any]
 
 
 class RepeatVector(Layer):
-    """``x [B, ...]`` at each of ``n`` steps, ``y [n, B, ...]``: what a decoder is told at every step.
+    """Repetition of ``x [B, ...]`` over ``n`` time steps, ``y [n, B, ...]``, for example as a decoder's input.
 
-    Where the number of steps is known only from another sequence, ``RepeatVector()(x, like)`` has as many as ``like [T, B,
-    ...]``, an array of any dtype, whose gradient is None. That form can be streamed as ``like`` is, with an x that stays.
-    Raises TypeError for what is not an array (x: of floats), ValueError for shapes that do not fit or where both or neither
-    of n and like are given.
+    If the number of steps comes from another sequence, ``RepeatVector()(x, like)`` has as many as ``like [T, B, ...]``, an
+    array of any dtype, whose gradient is None. Only that form can be streamed: x stays the same, ``like`` comes in chunks.
+    Raises TypeError if x is not an array of floats or like not an array, ValueError if the shapes do not fit or unless
+    exactly one of n and like is given.
     """
 
     makes_time = gives_time = True
@@ -31,12 +31,12 @@ class RepeatVector(Layer):
         self.n = None if n is None else checks.positive_int("n", n)
 
     def __call__(self, x: Array, like: Array | None = None) -> Array:
-        """y."""
-        x, n = self._enter(x, like)
+        """Return the repeated x."""
+        x, n = self._checked(x, like)
         return np.repeat(x[None], n, axis=0)
 
     def forward(self, x: Array, like: Array | None = None) -> tuple[Array, Callable[[Array], Any]]:
-        """y, and a backward that maps dy to dx; with ``like`` to ``(dx, None)``."""
+        """Return y and a backward that maps dy to dx, or to ``(dx, None)`` with ``like``."""
         y = self(x, like)
         shape, dtype = y.shape, y.dtype.name
 
@@ -47,30 +47,30 @@ class RepeatVector(Layer):
         return y, backward
 
     def infer(self, x: Nest, *like: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         if isinstance(x, Spec) and x.time is not None:
-            raise ValueError("x must be without a time axis: [B, ...]")
+            raise ValueError("x must not have a time axis: [B, ...]")
         return super().infer(x, *like, **options)
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why the layer cannot be streamed, or None."""
         return None if self.n is None else "it makes n steps of its own; RepeatVector()(x, like) follows another sequence"
 
     def stream(  # type: ignore[override]
         self, x: Array, like: Array | None = None, state: Any = None, lengths: Any = None
     ) -> tuple[Array, Any]:
-        """``y, state`` for the next steps of ``like``; see :meth:`Layer.stream`. Raises ValueError if x has changed."""
+        """Return ``y, state`` for the next steps of ``like``; see :meth:`Layer.stream`. Raises ValueError if x changes."""
         self.require_streaming()
         y = self(x, like)
         if state is not None and not np.array_equal(state, x, equal_nan=True):
-            raise ValueError("x must be the same at every chunk: what is repeated has to be known before the first step")
+            raise ValueError("x must be the same in every chunk, because it is repeated at every step")
         return y, x.copy() if state is None else state
 
-    def _enter(self, x: Any, like: Any) -> tuple[Array, int]:
-        """x and the number of steps. Raises TypeError or ValueError."""
+    def _checked(self, x: Any, like: Any) -> tuple[Array, int]:
+        """Validate x and like; return x and the number of steps. Raises TypeError or ValueError."""
         x = floats("x", x)
         if (like is None) == (self.n is None):
-            raise ValueError("the number of steps must come from n or from like, and from one of them")
+            raise ValueError("exactly one of n and like must be given, for the number of steps")
         if self.n is not None:
             return x, self.n
         if not isinstance(like, np.ndarray):
@@ -80,5 +80,5 @@ class RepeatVector(Layer):
         return x, like.shape[0]
 
     def extra_repr(self) -> str:
-        """The number of steps, if it is fixed."""
+        """Return the number of steps if it is fixed, else an empty string."""
         return "" if self.n is None else str(self.n)

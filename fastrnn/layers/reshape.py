@@ -1,4 +1,4 @@
-"""Features in another shape: Reshape."""
+"""Reshape: a new shape for the feature axes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ Array = NDArray[Any]
 
 
 class Reshape(Layer):
-    """The features in another shape, time and batch as they are: ``x [..., *features]``, ``y [..., *shape]``.
+    """Reshaped features with time and batch unchanged: ``x [..., *features]`` becomes ``y [..., *shape]``.
 
-    ``Reshape((8, 8))`` makes ``[T, B, 8, 8]`` of ``[T, B, 64]``, ``Reshape((64,))`` the reverse. The last ``axes`` axes of x
-    become ``shape``; by default as few as hold so many values. ``shape`` may have one -1, a size that follows, if ``axes``
-    is given. The order of values is NumPy's. Raises TypeError for what is not an array, ValueError where x's features do
-    not fit, or could be meant in two ways: ``[B, 1, 78]`` to ``(78,)`` needs ``axes=2``.
+    ``Reshape((8, 8))`` maps ``[T, B, 64]`` to ``[T, B, 8, 8]``, and ``Reshape((64,))`` does the reverse. Values stay in
+    NumPy's order.
+
+    Parameters
+    ----------
+    shape
+        The new feature axes. One size may be -1 if ``axes`` is given; it is computed from the others.
+    axes
+        The number of last axes of x to reshape; by default as few as hold the right number of values.
+
+    Raises
+    ------
+    TypeError
+        If x is not an array.
+    ValueError
+        If x's features do not fit, or if ``axes`` is ambiguous: ``[B, 1, 78]`` to ``(78,)`` needs ``axes=2``.
     """
 
     pointwise = True
@@ -33,16 +45,16 @@ class Reshape(Layer):
         self.shape = tuple(-1 if size == -1 else checks.positive_int("shape", size) for size in sizes)
         self.axes = None if axes is None else checks.positive_int("axes", axes)
         if not self.shape or self.shape.count(-1) > (axes is not None):
-            raise ValueError(f"shape must hold sizes, and one -1 at most where axes is given, got {shape!r}")
+            raise ValueError(f"shape must hold positive sizes, and at most one -1 if axes is given, got {shape!r}")
 
     def __call__(self, x: Array) -> Array:
-        """y, a view of x where that can be."""
+        """Return the reshaped x, a view if possible."""
         if not isinstance(x, np.ndarray):
             raise TypeError(f"x must be an array, got {checks.describe(x)}")
         return x.reshape(self._shape_of(x.shape))
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array | None]]:
-        """y, and a backward that maps dy to dx; None of ids."""
+        """Return y and a backward that maps dy to dx (None if x holds ids)."""
         y = self(x)
         x_shape, shape, dtype = x.shape, y.shape, x.dtype
 
@@ -54,7 +66,7 @@ class Reshape(Layer):
         return y, backward
 
     def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         y = Spec(self._shape_of(x.shape), x.dtype)
         taken, features = len(x.shape) - len(y.shape) + len(self.shape), len(x.shape) - (2 if x.sequence else 1)
         if self.axes is None and taken < features and x.shape[-taken - 1] == 1:
@@ -62,15 +74,15 @@ class Reshape(Layer):
         return y
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
+        """Return the constructor's arguments; see :meth:`Layer.config`."""
         return {"shape": list(self.shape), "axes": self.axes}
 
     def extra_repr(self) -> str:
-        """The arguments."""
+        """Return the arguments."""
         return str(self.shape) + ("" if self.axes is None else f", axes={self.axes}")
 
     def _shape_of(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """y's shape from x's, in sizes and letters. The first axis stays. Raises ValueError."""
+        """Return y's shape for x's, in sizes and letters. The first axis never changes. Raises ValueError."""
         wanted = math.prod(self.shape)
         for axes in range(1, len(shape)) if self.axes is None else (self.axes,):
             features = shape[len(shape) - axes :]

@@ -1,4 +1,4 @@
-"""A part of the features or of the steps: Slice, which is what ``symbol[index]`` calls."""
+"""Slice: a part of the features or time steps. ``symbol[index]`` calls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = slice(None)
 
 
 class Slice(Layer):
-    """``x[index]``, as NumPy has it: integers, slices with steps, negative ones from the end, and ``...`` once.
+    """Slice ``x[index]`` with NumPy's indices: integers and slices, also negative, and at most one ``...``.
 
     ::
 
@@ -30,13 +30,13 @@ class Slice(Layer):
         Slice(0)(y)                   # y[0], the first step, [B, ...]
         Slice(slice(None, None, -1))  # y[::-1], backwards in time
 
-    ``x`` is ``[T, B, ...]`` or ``[B, ...]`` of any dtype. The first index is of time, later ones are of features; the batch
-    cannot be sliced. Time is sliced in each sequence by itself: with lengths, ``x[-1]`` is the last step that each one has,
-    ``x[::-1]`` turns each one around, and what comes out has lengths of its own, which a model hands on. A sequence that has
-    fewer steps than ``x[t]`` needs is an error. A slice of time needs the whole sequence, so it cannot be streamed.
+    ``x`` is ``[T, B, ...]`` or ``[B, ...]`` of any dtype. The first index selects time steps, later ones features; the batch
+    cannot be sliced. Each sequence is sliced within its own length: ``x[-1]`` is its own last step, and ``x[::-1]`` reverses
+    its valid steps. y has new lengths, which a model passes to later layers. A slice of time needs the whole sequence, so it
+    cannot be streamed.
 
-    In a :meth:`config`, ``index`` is a list of integers, ``"..."`` and ``[start, stop, step]``. Raises TypeError for what is
-    not an index, ValueError for one that x does not have.
+    In a :meth:`config`, ``index`` is a list of integers, ``"..."`` and ``[start, stop, step]``. Raises TypeError for an
+    invalid index, ValueError if x, or one of its sequences, is too short for it.
     """
 
     def __init__(self, index: Any) -> None:
@@ -48,13 +48,13 @@ class Slice(Layer):
         self.gives_time = not isinstance(self._items[0], int)
 
     def __call__(self, x: Array, lengths: Any = None) -> Array:
-        """y, which may be a view of x."""
-        return self._taken(*self._enter(x, lengths))[0]
+        """Return the slice, possibly a view of x."""
+        return self._slice(*self._checked(x, lengths))[0]
 
     def forward(self, x: Array, lengths: Any = None) -> tuple[Array, Callable[[Array], Array | None]]:
-        """y, and a backward that puts dy into a dx of zeros; None of ids."""
-        x, lengths = self._enter(x, lengths)
-        y, put = self._taken(x, lengths)
+        """Return y and a backward that maps dy to dx, zero outside the slice (None if x holds ids)."""
+        x, lengths = self._checked(x, lengths)
+        y, put = self._slice(x, lengths)
         x_shape, shape, dtype = x.shape, y.shape, x.dtype
 
         def backward(dy: Array) -> Array | None:
@@ -67,7 +67,7 @@ class Slice(Layer):
         return y, backward
 
     def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         shape: list[Axis] = []
         items = self._by_axis(len(x.shape))
         for i, (axis, item) in enumerate(zip(x.shape, items, strict=True)):
@@ -75,30 +75,30 @@ class Slice(Layer):
                 shape.append(axis)
                 continue
             if axis == "B":
-                raise ValueError(f"the batch must not be sliced, and axis {i} is it")
+                raise ValueError(f"the batch must not be sliced, got an index for axis {i}")
             if i == 0 and not self.over_time:
-                raise ValueError("time is sliced by the first index, not from the end")
+                raise ValueError("time must be sliced by the first index, not by one after ...")
             if isinstance(axis, str) and not (i == 0 and x.sequence):
-                raise ValueError(f"axis {i} must have a size to be sliced, got {axis}")
+                raise ValueError(f"axis {i} must have a fixed size to be sliced, got {axis}")
             if isinstance(item, slice):
                 shape.append(sliced(axis, item))
                 if not shape[-1]:
-                    raise ValueError(f"[{shown(item)}] takes nothing of axis {i}, which is {axis} long")
+                    raise ValueError(f"[{shown(item)}] selects nothing from axis {i}, which is {axis} long")
             elif isinstance(axis, int):
                 _require_within(item, axis, i)
         return Spec(tuple(shape), x.dtype)
 
     def lengths_after(self, lengths: Array) -> Array:
-        """The lengths of y, from x's; see :meth:`Layer.lengths_after`."""
+        """Return the lengths of y, given those of x; see :meth:`Layer.lengths_after`."""
         item = self._items[0]
         return counts(item, lengths) if self.over_time and isinstance(item, slice) else lengths
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why the layer cannot be streamed, or None."""
         return f"[{self.extra_repr()}] counts the steps of a whole sequence" if self.over_time else None
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
+        """Return the constructor's arguments; see :meth:`Layer.config`."""
 
         def described(item: Item) -> Any:
             return [item.start, item.stop, item.step] if isinstance(item, slice) else "..." if item is Ellipsis else item
@@ -106,11 +106,11 @@ class Slice(Layer):
         return {"index": [described(item) for item in self._items]}
 
     def extra_repr(self) -> str:
-        """The index as it is written."""
+        """Return the index in Python's notation."""
         return ", ".join("..." if i is Ellipsis else shown(i) if isinstance(i, slice) else str(i) for i in self._items)
 
-    def _enter(self, x: Any, lengths: Any) -> tuple[Array, Array | None]:
-        """x and lengths, checked. Raises TypeError or ValueError."""
+    def _checked(self, x: Any, lengths: Any) -> tuple[Array, Array | None]:
+        """Validate and return x and lengths. Raises TypeError or ValueError."""
         if not isinstance(x, np.ndarray):
             raise TypeError(f"x must be an array, got {checks.describe(x)}")
         items = self._by_axis(x.ndim)
@@ -118,7 +118,7 @@ class Slice(Layer):
             if isinstance(item, int):
                 _require_within(item, size, i)
             elif isinstance(item, slice) and item != ALL and not range(*item.indices(size)):
-                raise ValueError(f"[{shown(item)}] takes nothing of axis {i}, which is {size} long")
+                raise ValueError(f"[{shown(item)}] selects nothing from axis {i}, which is {size} long")
         if lengths is None or not self.over_time:
             return x, None
         if x.ndim < 2:
@@ -126,15 +126,15 @@ class Slice(Layer):
         return x, check_lengths(lengths, x.shape[0], x.shape[1])
 
     def _by_axis(self, ndim: int) -> list[int | slice]:
-        """An item for each of so many axes. Raises ValueError where there are too many items."""
+        """Return an item for each of ``ndim`` axes. Raises ValueError if there are more items than axes."""
         given = len(self._items) - (Ellipsis in self._items)
         if given > ndim:
             raise ValueError(f"x must have at least {given} axes for [{self.extra_repr()}], got {ndim}")
         at = self._items.index(Ellipsis) if Ellipsis in self._items else len(self._items)
         return [*self._items[:at], *[ALL] * (ndim - given), *self._items[at + 1 :]]  # type: ignore[list-item]
 
-    def _taken(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
-        """y, and what puts dy into a dx of zeros."""
+    def _slice(self, x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array, Array], None]]:
+        """Return y and a function ``(dx, dy)`` that writes x's gradient into a dx of zeros."""
         if lengths is None:
 
             def put(dx: Array, dy: Array) -> None:
@@ -155,7 +155,7 @@ class Slice(Layer):
         return steps[rest], put_steps
 
     def _rows(self, lengths: Array, T: int) -> tuple[Array, Array]:
-        """The steps to take of each sequence, ``[B]`` or ``[n, B]``, and which of them there are."""
+        """Return the steps to select from each sequence, ``[B]`` or ``[n, B]``, and a mask of those that exist."""
         item = self._items[0]
         if isinstance(item, int):
             rows = lengths + item if item < 0 else np.full_like(lengths, item)
@@ -166,10 +166,10 @@ class Slice(Layer):
             return rows, np.ones(rows.shape, bool)
         assert isinstance(item, slice)
         ranges = [range(*item.indices(n)) for n in lengths.tolist()]
-        taken = np.array([len(each) for each in ranges], np.int64)
-        step = np.arange(max(taken.max(initial=0), len(range(*item.indices(T)))))[:, None]
+        selected = np.array([len(each) for each in ranges], np.int64)
+        step = np.arange(max(selected.max(initial=0), len(range(*item.indices(T)))))[:, None]
         rows = np.array([each.start for each in ranges], np.int64) + step * (item.step or 1)
-        valid = step < taken
+        valid = step < selected
         return np.where(valid, rows, 0), valid
 
 
@@ -177,7 +177,7 @@ OPERATORS["[]"] = Slice
 
 
 def _items(index: Any) -> tuple[Item, ...]:
-    """The items of an index, or of its description. Raises TypeError or ValueError."""
+    """Return the items of an index or of its description. Raises TypeError or ValueError."""
     items = tuple(_described(item) for item in index) if isinstance(index, list) else index
     items = items if isinstance(items, tuple) else (items,)
     checked = tuple(map(_item, items))

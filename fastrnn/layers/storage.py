@@ -1,4 +1,4 @@
-"""Layers in files with their architecture: safetensors, whose metadata has the layer's description as JSON."""
+"""Layers in safetensors files, whose metadata holds the architecture as JSON."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ KEY = "fastrnn.layer"
 
 
 def to_json(layer: Layer) -> str:
-    """The architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
+    """Return the architecture, without values, as JSON. Raises TypeError if the layer cannot be described."""
     return json.dumps(describe_layer(layer), indent=1, allow_nan=False)
 
 
 def from_json(text: str, custom: Mapping[str, type[Layer]] | None = None) -> Layer:
-    """A new layer from :func:`to_json`, its parameters drawn anew; ``custom`` has classes that are not fastrnn's, by name.
+    """Build a layer from the text of :func:`to_json`, with newly drawn parameters.
 
-    Raises ValueError for what is not such a text, TypeError or ValueError for a layer that cannot be made.
+    ``custom`` maps names to layer classes from outside fastrnn. Raises ValueError for invalid text, TypeError or ValueError
+    for a layer that cannot be built.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, JSON of a layer, got {checks.describe(text)}")
@@ -34,28 +35,35 @@ def from_json(text: str, custom: Mapping[str, type[Layer]] | None = None) -> Lay
 
 
 class Saved(Layer):
-    """A layer that is saved with its architecture."""
+    """Layer that is saved with its architecture."""
 
     def save(self, path: PathLike, architecture: bool = True) -> None:
-        """Write the parameters and the architecture to a safetensors file, atomically: :func:`fastrnn.load_model` reads it.
+        """Write the parameters and the architecture to a safetensors file for :func:`fastrnn.load_model`, atomically.
 
-        Raises OSError, and TypeError for a layer that cannot be described, such as one with a function in it; without
-        ``architecture``, only the parameters are written, for :meth:`load`.
+        With ``architecture=False``, only the parameters are written, for :meth:`load`. Raises OSError, or TypeError if the
+        layer cannot be described, for example because it holds a function.
         """
         save_arrays(path, self.state_dict(), {KEY: to_json(self)} if architecture else None)
 
 
 def load_model(path: PathLike, custom: Mapping[str, type[Layer]] | None = None) -> Layer:
-    """The layer that ``model.save(path)`` wrote, a Model or a Sequential: architecture and values.
+    """Read the Model or Sequential that ``model.save(path)`` wrote: its architecture and values.
 
-    ``custom`` has the layers' classes that are not fastrnn's, by name. Nothing in the file is executed. Raises OSError,
-    :class:`fastrnn.serialization.FileFormatError` (damaged, foreign, or with weights alone), ValueError or TypeError, naming
-    the file, for a layer that cannot be made or whose values do not fit.
+    ``custom`` maps names to layer classes from outside fastrnn. Nothing in the file is executed.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    fastrnn.serialization.FileFormatError
+        If the file is damaged, foreign, or holds weights alone.
+    ValueError, TypeError
+        If a layer cannot be built or its values do not fit; the message names the file.
     """
-    check_custom(custom)  # which is not the file's fault
+    check_custom(custom)  # outside the try block, so the message does not blame the file
     arrays, metadata = load_arrays(path)
     if KEY not in metadata:
-        raise FileFormatError(f"{path} has no architecture, only arrays: make the model and use its load(path)")
+        raise FileFormatError(f"{path} has no architecture, only arrays: build the model and call its load(path)")
     try:
         layer = from_json(metadata[KEY], custom)
         layer.load_state_dict(arrays)

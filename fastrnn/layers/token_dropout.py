@@ -1,4 +1,4 @@
-"""Dropout of whole tokens: what a model learns of ``<UNK>``, whose embedding no training text would teach it."""
+"""Dropout of whole tokens, which trains the embedding of ``<UNK>``: training text itself never contains it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Array = NDArray[Any]
 
 
 class TokenDropout(Layer):
-    """Word dropout (Iyyer et al. 2015, section 3.3): in training each token id is replaced by ``unk_id`` with probability p.
+    """Word dropout (Iyyer et al. 2015, section 3.3): training replaces each token id by ``unk_id`` with probability p.
 
-    ``x`` holds integer token ids in any shape; ids below 0, which stand for no token, stay. Identity at inference. ``p``
-    lies in [0, 1], ``unk_id`` is at least 0, ``rng`` is a numpy Generator or a seed. Raises TypeError for what is not an
-    array of integers.
+    It is the identity at inference. ``x`` holds integer token ids in any shape; ids below 0 mean no token and stay. ``p`` is
+    in [0, 1], ``unk_id`` is at least 0, ``rng`` is a numpy Generator or a seed. Raises TypeError if x is not an array of
+    integers.
     """
 
     pointwise = True
@@ -32,18 +32,18 @@ class TokenDropout(Layer):
         self.rng = init.generator(rng)
 
     def __call__(self, x: Array) -> Array:
-        """x itself."""
+        """Return x itself."""
         if not is_ids(x):
             raise TypeError(f"x must be an array of integer token ids, got {checks.describe(x)}")
         return x
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Any], None]]:
-        """The ids with some of them replaced, and a backward that returns None: ids have no gradient."""
+        """Return the ids with some of them replaced, and a backward that returns None, because ids have no gradient."""
         x = self(x)
         assert self.rng is not None
         dropped = (self.rng.random(x.shape, dtype=np.float32) < self.p) & (x >= 0)
         return np.where(dropped, x.dtype.type(self.unk_id), x), lambda dy: None
 
     def extra_repr(self) -> str:
-        """The arguments."""
+        """Return the arguments."""
         return f"p={self.p:g}, unk_id={self.unk_id}"

@@ -1,1 +1,1 @@
-"""Symbols, time axes, lengths and padding: what a graph knows of the values between layers."""
+"""Symbols, time axes, lengths and padding of the values between layers."""

@@ -1,4 +1,4 @@
-"""The spec of the input of a chain of layers, as far as the layers tell it."""
+"""Spec of the input of a chain of layers, inferred from the layers."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from typing import Any
 from ..base import Layer
 from .symbols import Axis, Spec, Symbol
 
-SIZES = ("input_size", "in_features", "features")  # what layers call the length of x's last axis
+SIZES = ("input_size", "in_features", "features")  # layers' names for the size of x's last axis
 
 
 def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) -> Spec:
-    """The spec of a model's x: as it is given, or as the first layer that knows of a size or of ids has it.
+    """Return the spec of a model's x.
 
-    Raises ValueError where none does.
+    Where ``shape`` or ``dtype`` is None, it follows from the first layer that has an input size or takes ids. Raises
+    ValueError if there is no such layer.
     """
     layers = list(leaves(model))
-    knowing = next((x for x in layers if x.takes_ids or _size(x) or _symbol(x) is not None), None)
-    symbol = _symbol(knowing)
+    source = next((x for x in layers if x.takes_ids or _size(x) or _symbol(x) is not None), None)
+    symbol = _symbol(source)
     if symbol is not None:
         return Spec(_ordered(model, symbol.spec) if shape is None else tuple(shape), dtype or symbol.dtype)
-    ids = knowing is not None and knowing.takes_ids
+    ids = source is not None and source.takes_ids
     if dtype is None:
-        dtype = "int64" if ids else str(getattr(knowing, "dtype", "float32"))
+        dtype = "int64" if ids else str(getattr(source, "dtype", "float32"))
     if shape is not None:
         return Spec(tuple(shape), dtype)
-    if knowing is None:
+    if source is None:
         raise ValueError("shape must be given, such as ('T', 'B', 64): no layer says what x is")
     first: tuple[Axis, ...] = ("B",)
     if model.reads_time:
         first = ("B", "T") if getattr(model, "batch_first", False) else ("T", "B")
-    return Spec(first if ids else (*first, _size(knowing)), dtype)
+    return Spec(first if ids else (*first, _size(source)), dtype)
 
 
 def leaves(layer: Layer) -> Iterator[Layer]:
-    """The layers of a Sequential and of those in it, in order; any other layer itself."""
+    """Yield the layers of a Sequential and of those nested in it, in order, or any other layer itself."""
     below: Any = getattr(layer, "layers", None)
     if isinstance(below, list):
         for item in below:
@@ -45,7 +46,7 @@ def leaves(layer: Layer) -> Iterator[Layer]:
 
 
 def _symbol(layer: Layer | None) -> Symbol | None:
-    """The one input of a Model, which says all of x; None of any other layer."""
+    """Return the input of a Model with a single input, or None for any other layer."""
     inputs = getattr(layer, "inputs", None)
     return inputs if isinstance(inputs, Symbol) else None
 

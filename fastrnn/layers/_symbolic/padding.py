@@ -1,4 +1,4 @@
-"""What stands past the ends of a batch's sequences, and what is put there."""
+"""Padding: the steps past the ends of a batch's sequences."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Array = NDArray[Any]
 
 
 class Padding:
-    """The steps past the lengths, int64 ``[B]`` in 0..T, in arrays ``[T, B, ...]``, or ``[B, T, ...]`` with ``batch_first``.
+    """Steps past the lengths, int64 ``[B]`` in 0..T, in arrays ``[T, B, ...]``, or ``[B, T, ...]`` with ``batch_first``.
 
-    No array is written to.
+    Its methods return copies.
     """
 
     def __init__(self, lengths: Array, T: int, batch_first: bool = False) -> None:
@@ -33,15 +33,14 @@ class Padding:
         self._has_steps = bool(lengths.any())
 
     def cleared(self, array: Array) -> Array:
-        """A copy with zeros in the padding, ids with -1: an output or a gradient."""
+        """Return a copy of an output or gradient with zeros in the padding (-1 for ids)."""
         return self._with(array, 0 if array.dtype.kind in "fu" else -1)
 
     def filled(self, array: Array) -> Array:
-        """A copy with each sequence's last step in its padding, ids with -1: an input.
+        """Return a copy of an input with each sequence's last step repeated in its padding (-1 for ids).
 
-        A layer that is not finite everywhere, such as a logarithm, is so at what is data. At a zero it might give infinity,
-        and infinity times a gradient of zero is NaN. Where no sequence has a step there is no data: all becomes 1/2, where
-        logarithms, reciprocals and inverses of sigmoids are finite.
+        Zeros there could produce NaN: a logarithm, for example, is infinite at zero, and infinity times a zero gradient is
+        NaN. If no sequence has a step, the padding is 1/2, where logarithms, reciprocals and inverse sigmoids are finite.
         """
         if array.dtype.kind != "f":
             return self.cleared(array)
@@ -57,9 +56,9 @@ class Padding:
 
 
 def require_defined_on_padding(layer: Layer) -> None:
-    """Raise ValueError for a layer that does not say how it sees a time axis of which some is padding."""
+    """Raise ValueError unless the layer declares how it handles padding: ``pointwise`` or ``takes_lengths``."""
     if not (layer.pointwise or layer.takes_lengths):
         raise ValueError(
-            f"{layer.name or type(layer).__name__} cannot have lengths: it would read padding. Let it say pointwise = True "
-            "if it computes every time step alone, or takes_lengths = True if its call and forward take lengths=None"
+            f"{layer.name or type(layer).__name__} cannot have lengths: it would read padding. Set pointwise = True "
+            "if it computes each time step alone, or takes_lengths = True if its call and forward take lengths=None"
         )

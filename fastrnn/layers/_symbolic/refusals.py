@@ -1,4 +1,4 @@
-"""What a Symbol refuses, and what to write instead: arithmetic beside + and *, NumPy's functions, a value, attributes."""
+"""Operations that a Symbol does not support, with errors that say what to write instead."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OTHERS = {
 
 
 class Refusals:
-    """The operators that symbols do not have, each a TypeError that says what there is."""
+    """Operators that symbols do not support: each raises TypeError and names the alternatives."""
 
     __slots__ = ()
 
     def __array_ufunc__(self, ufunc: Any, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError(f"a Symbol cannot be in NumPy's {ufunc.__name__}, nor beside an array: {INSTEAD}")
+        raise TypeError(f"a Symbol cannot be used with NumPy's {ufunc.__name__} or with an array: {INSTEAD}")
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a Symbol has no value yet: call layers on it, not NumPy's functions")
@@ -39,11 +39,11 @@ class Refusals:
     def __int__(self) -> NoReturn:
         raise TypeError(NO_VALUE)
 
-    if not TYPE_CHECKING:  # or a type checker would take any attribute
+    if not TYPE_CHECKING:  # otherwise a type checker would accept any attribute
 
         def __getattr__(self, name: str) -> NoReturn:
             if name.startswith("_"):
-                raise AttributeError(name)  # what copy, pickle and the like ask for
+                raise AttributeError(name)  # copy and pickle look up such names
             raise AttributeError(f"a Symbol has no {name}: it has shape and dtype; {INSTEAD}", name=name, obj=self)
 
 
@@ -62,5 +62,5 @@ for _name, _sign in OTHERS.items():
 
 
 def about_symbols(message: str) -> str:
-    """A message about an array's dtype as one about a symbol's, which has no ``astype``."""
+    """Replace the advice ``astype`` in a message about an array's dtype, because a Symbol has no ``astype``."""
     return re.sub(r'write [\w.\[\]]+\.astype\("(\w+)"\)', r'make its Input and the layers before with dtype="\1"', message)

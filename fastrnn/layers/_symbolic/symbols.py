@@ -1,8 +1,8 @@
-"""Symbols: what a layer is called on to build a graph instead of computing something.
+"""Symbols: a layer called on them builds a graph instead of computing a value.
 
-A :class:`Symbol` stands for an array of a given shape and dtype. Its shape is in fastrnn's order of axes, and those whose
-size is known only when the model is called are capital-letter strings: ``("T", "B", 64)``. The first axis is time if and
-only if the second is ``"B"``.
+A :class:`Symbol` represents an array of a given shape and dtype. Its axes are in fastrnn's order. A capital-letter string is
+an axis whose size is known only when the model is called: ``("T", "B", 64)``. The first axis is time if and only if the
+second is ``"B"``.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Axis = int | str
-Nest = Any  # one thing, None, or a tuple of nests
+Nest = Any  # a leaf, None, or a tuple of nests
 
-UNKNOWN = "?"  # an axis whose size follows from others in a way that has no name, such as T+S
+UNKNOWN = "?"  # an axis whose size is an unnamed function of others, such as T+S
 
 
 class Spec(NamedTuple):
-    """The shape and dtype that an array will have: all that a layer is told of its inputs before there are any."""
+    """Shape and dtype of an array that does not exist yet."""
 
     shape: tuple[Axis, ...]
     dtype: str
 
     @property
     def time(self) -> str | None:
-        """The time axis, such as ``"T"``, or None: a variable first axis is time iff the second is ``"B"``."""
+        """The time axis, such as ``"T"``, or None. A variable first axis is time if and only if the second is ``"B"``."""
         first = self.shape[0] if len(self.shape) > 1 and self.shape[1] == "B" else None
         return first if isinstance(first, str) else None  # a final state's first axis is a number: L*D
 
     @property
     def sequence(self) -> bool:
-        """Whether the axes may be time and batch: time's size may be a number too, as of a repeated vector."""
+        """True if the second axis is the batch, so the first may be time, also with a fixed number of steps."""
         return len(self.shape) > 1 and self.shape[1] == "B"
 
     @property
     def axes(self) -> str:
-        """The shape as messages and tables show it: ``[T, B, 64]``."""
+        """The shape for messages and tables: ``[T, B, 64]``."""
         return f"[{', '.join(map(str, self.shape))}]"
 
     def fits(self, wanted: Spec, bound: dict[Axis, Axis]) -> bool:
-        """Whether an array of this spec is one of another, whose letters stand for any axes but the batch.
+        """Return True if this spec matches ``wanted``, whose letters other than ``"B"`` match any axis.
 
-        ``bound`` has what letters stand for already, and is added to. ``"B"`` is ``"B"`` in both: an array whose axes are in
-        another order, ``[B, T, ...]`` for ``[T, B, ...]``, does not fit.
+        ``bound`` maps the letters matched so far to their axes, and is extended. ``"B"`` matches only ``"B"``, so axes in
+        another order, ``[B, T, ...]`` for ``[T, B, ...]``, do not fit.
         """
         if self.dtype != wanted.dtype or len(self.shape) != len(wanted.shape):
             return False
@@ -65,18 +65,18 @@ class Spec(NamedTuple):
         return all(axis == (letter if isinstance(letter, int) else bound.setdefault(letter, axis)) for axis, letter in pairs)
 
     def __str__(self) -> str:
-        """With the dtype: ``float32 [T, B, 64]``."""
+        """Return the dtype and shape: ``float32 [T, B, 64]``."""
         return f"{self.dtype} {self.axes}"
 
 
-OPERATORS: dict[str, Callable[..., Any]] = {}  # the layers that operators on symbols call; their modules enter them here
-_SERIAL = itertools.count()  # symbols and nodes are numbered as they are made: an order in which a graph can be run
+OPERATORS: dict[str, Callable[..., Any]] = {}  # the layer class of each operator on symbols, set by the layers' modules
+_SERIAL = itertools.count()  # numbers symbols and nodes as they are made, an order in which a graph can be run
 
 
 class Node:
-    """One call of a layer on symbols: ``layer(*args, **options)``, ``args`` nests of symbols.
+    """Call of a layer on symbols: ``layer(*args, **options)``, where ``args`` are nests of symbols.
 
-    ``outputs`` is a nest of symbols of the same form as what the layer gives for arrays.
+    ``outputs`` is a nest of symbols with the structure of the layer's output for arrays.
     """
 
     __slots__ = ("args", "layer", "options", "outputs", "serial")
@@ -88,14 +88,14 @@ class Node:
 
 
 class Symbol(Refusals):
-    """A value that a model will have when it is called: an input's or a layer's.
+    """Placeholder for an array that a model will compute or receive when it is called.
 
-    ``shape`` and ``dtype`` are those of the arrays that it stands for; see :func:`fastrnn.Input`. ``a + b`` is
-    ``Add()(a, b)``, ``a * b`` is ``Multiply()(a, b)`` and ``a[..., :64]`` is ``Slice((..., slice(64)))(a)``.
+    ``shape`` and ``dtype`` are those of the array; see :func:`fastrnn.Input`. ``a + b`` is ``Add()(a, b)``, ``a * b`` is
+    ``Multiply()(a, b)`` and ``a[..., :64]`` is ``Slice((..., slice(64)))(a)``.
     """
 
     __slots__ = ("name", "node", "path", "serial", "spec")
-    __iter__ = None  # ``y, h_n = linear(x)`` fails where it is written
+    __iter__ = None  # so ``y, h_n = linear(x)`` fails in that line
 
     def __init__(self, spec: Spec, node: Node | None = None, path: tuple[int, ...] = (), name: str | None = None) -> None:
         self.serial = next(_SERIAL)
@@ -103,7 +103,7 @@ class Symbol(Refusals):
 
     @property
     def shape(self) -> tuple[Axis, ...]:
-        """The shape, in integers and the letters of variable axes."""
+        """The shape: integers, and letters for variable axes."""
         return self.spec.shape
 
     @property
@@ -117,10 +117,12 @@ class Symbol(Refusals):
     def __mul__(self, other: object) -> Any:
         return self._combined("*", other)
 
-    __radd__, __rmul__ = __add__, __mul__  # a Symbol on the left has been asked already: these refuse
+    __radd__, __rmul__ = __add__, __mul__  # called only if the left operand is not a Symbol, so these raise
 
     def __getitem__(self, index: Any) -> Any:
-        layer = OPERATORS["[]"]((index,) if isinstance(index, list) else index)  # a list is how a config has a tuple
+        layer = OPERATORS["[]"](
+            (index,) if isinstance(index, list) else index
+        )  # Slice reads a list as a config's form of a tuple
         return layer(self)
 
     def _combined(self, sign: str, other: object) -> Any:
@@ -130,7 +132,7 @@ class Symbol(Refusals):
         return OPERATORS[sign]()(self, other)
 
     def __repr__(self) -> str:
-        """Where it comes from, its shape and dtype."""
+        """Return the source, shape and dtype."""
         if self.node is None:
             source = "an Input" if self.name is None else f"Input {self.name!r}"
         else:
@@ -140,10 +142,10 @@ class Symbol(Refusals):
 
 
 def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
-    """Call a layer on symbols: symbols of what it will give.
+    """Call a layer on symbols and return its output's symbols.
 
-    Raises TypeError or ValueError, naming the layer, for an argument that is neither a Symbol nor None nor a tuple of them,
-    and for shapes and dtypes that the layer does not take.
+    Each argument is a Symbol, None or a tuple of them. Raises TypeError or ValueError, naming the layer, for other arguments
+    and for shapes and dtypes that the layer does not accept.
     """
     name = type(layer).__name__
     options = {key: value for key, value in options.items() if value is not None and value is not False}
@@ -151,7 +153,7 @@ def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
         raise ValueError(f"{name}: lengths are given to the model when it is called, not to a layer called on a Symbol")
     symbols = {key: options.pop(key) for key in list(options) if any(isinstance(s, Symbol) for s in flat(options[key]))}
     if symbols:
-        raise TypeError(f"{name}: symbols go by position, got {', '.join(symbols)} by name")
+        raise TypeError(f"{name}: symbols must be passed by position, got {', '.join(symbols)} by name")
     while args and args[-1] is None:
         args = args[:-1]
     for item in (item for arg in args for item in flat(arg)):
@@ -170,14 +172,14 @@ def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
 
 
 def takes_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a ``__call__`` that sees to symbols itself: a layer whose call counts in fractions of a microsecond."""
+    """Mark a ``__call__`` that handles symbols itself, to avoid the wrapper's fraction of a microsecond."""
     call._takes_symbols = True  # type: ignore[attr-defined]
     return call
 
 
 def on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's call that builds a graph when its first argument is a Symbol."""
-    # Handing on any arguments costs a quarter of a microsecond, one of a known name a fifth of that.
+    """Wrap a layer's call so that it builds a graph if its first argument is a Symbol."""
+    # Passing on *args and **kwargs costs a quarter of a microsecond, a single named argument a fifth of that.
     if list(inspect.signature(call).parameters) == ["self", "x"]:
 
         @functools.wraps(call)
@@ -196,9 +198,9 @@ def on_arrays_or_symbols(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def probed(layer: Layer, *specs: Nest, **options: Any) -> Nest:
-    """What a layer gives for arrays of these specs, found by calling it twice on small ones whose variable sizes differ.
+    """Return the specs of a layer's output, found by two calls on small arrays with different sizes for each letter.
 
-    A size that follows a letter is that letter, one that stays is a number, any other is ``"?"``.
+    A size that follows a letter becomes that letter, a constant size a number, and any other size ``"?"``.
     """
     letters = sorted({axis for spec in flat(specs) for axis in spec.shape if isinstance(axis, str)})
     trials = []
@@ -228,23 +230,23 @@ def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options
             return layer(*arrays, **options)
     except (TypeError, ValueError) as error:
         text = str(error)
-        for array, spec in zip(flat(arrays), flat(specs), strict=True):  # whoever reads it knows letters, not trial sizes
+        for array, spec in zip(flat(arrays), flat(specs), strict=True):  # readers know the letters, not the trial sizes
             text = text.replace(str(array.shape), spec.axes)
         raise type(error)(text) from None
-    except (AssertionError, IndexError) as error:  # so a class of one's own refuses a shape: any other error is a bug
+    except (AssertionError, IndexError) as error:  # how a user's layer rejects a shape; any other error is a bug
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-# Nests: an array, a symbol, a spec..., None, or a tuple of nests. A Spec is a tuple too, but a leaf.
+# A nest is a leaf (an array, a symbol, a spec), None, or a tuple of nests. A Spec is a leaf although it is a tuple.
 
 
 def is_nested(nest: Nest) -> bool:
-    """Whether this is a tuple of nests, not a leaf."""
+    """Return True for a tuple of nests, False for a leaf."""
     return isinstance(nest, (tuple, list)) and not isinstance(nest, Spec)
 
 
 def flat(nest: Nest) -> Iterator[Any]:
-    """The leaves, in order, without the Nones."""
+    """Yield the leaves in order, without the Nones."""
     if is_nested(nest):
         for item in nest:
             yield from flat(item)
@@ -253,7 +255,7 @@ def flat(nest: Nest) -> Iterator[Any]:
 
 
 def mapped(nest: Nest, function: Callable[..., Any], *others: Nest) -> Nest:
-    """A nest of the same form with ``function(leaf, *leaves of others)`` in place of each leaf."""
+    """Return a nest of the same structure, with ``function(leaf, *leaves of others)`` for each leaf."""
     if is_nested(nest):
         return tuple(mapped(item, function, *(other[i] for other in others)) for i, item in enumerate(nest))
     return None if nest is None else function(nest, *others)

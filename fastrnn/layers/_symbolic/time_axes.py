@@ -1,8 +1,7 @@
-"""Time axes: where layers read them, and what becomes of them, and of lengths, when time is sliced.
+"""Time axes, and the axes and lengths that slices of time have.
 
-A slice is taken of each sequence by itself, so that padding changes nothing: ``x[1:]`` drops the first step of each,
-``x[-2:]`` keeps the last two that each one has. The axis that it gives is named after its number of steps: ``T-1``,
-``min(T, 2)``.
+Each sequence is sliced within its own length, so padding changes nothing: ``x[1:]`` drops each sequence's first step and
+``x[-2:]`` selects its own last two. The new axis is named after its number of steps: ``T-1``, ``min(T, 2)``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Array = NDArray[Any]
 
 
 def require_time(layer: object, inputs: Nest) -> None:
-    """Raise ValueError if the first of some specs does not have time where the layer reads it."""
+    """Raise ValueError if the first input's spec has no time axis where the layer reads one."""
     x = next(flat(inputs), None)
     batch_first = getattr(layer, "batch_first", False)
     if x is not None and (len(x.shape) < 2 or x.shape[0 if batch_first else 1] != "B"):
@@ -27,7 +26,7 @@ def require_time(layer: object, inputs: Nest) -> None:
 
 
 class Count(NamedTuple):
-    """The number of steps in a slice of n: ``ceil(min(max(n - drop, 0), cap) / stride)``, cap None for no limit."""
+    """Number of steps in a slice of n steps: ``ceil(min(max(n - drop, 0), cap) / stride)``, no limit if cap is None."""
 
     root: str
     drop: int = 0
@@ -43,14 +42,14 @@ class Count(NamedTuple):
 
 
 class SlicedAxis(str):
-    """A time axis ``base[part]``. Axes of one name have the same number of steps."""
+    """Time axis ``base[part]``. Axes with the same name have the same number of steps."""
 
     base: str
     part: slice
-    steps: Count | None  # where there is a formula
+    steps: Count | None  # None if Count cannot express it
 
     def __new__(cls, base: str, part: slice) -> SlicedAxis:
-        """The axis of a slice, named after its steps, or else after the slice."""
+        """Make the axis of a slice, named after its number of steps if there is a formula, else after the slice."""
         before = base.steps if isinstance(base, SlicedAxis) else Count(base)
         steps = None if before is None else _counted(before, part)
         axis = super().__new__(cls, f"{base}[{shown(part)}]" if steps is None else str(steps))
@@ -58,12 +57,12 @@ class SlicedAxis(str):
         return axis
 
     def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
-        """Return the arguments that make a copy."""
+        """Return the arguments of a copy."""
         return self.base, self.part
 
 
 def _counted(before: Count, index: slice) -> Count | None:
-    """The number of steps as a formula of the root's, None where there is none of that form."""
+    """Return the number of steps in terms of the root's, or None if Count cannot express it."""
     start, stop, step = index.start or 0, index.stop, 1 if index.step is None else index.step
     if before.stride != 1:
         return None
@@ -74,20 +73,20 @@ def _counted(before: Count, index: slice) -> Count | None:
     elif stop is None or stop < 0:
         drop, cap = -(stop or 0), max((stop or 0) - start, 0)
     else:
-        return None  # the last few that are also among the first few
+        return None  # the overlap of the last few and the first few steps
     left = None if before.cap is None else max(before.cap - drop, 0)
     caps = [limit for limit in (left, cap) if limit is not None]
     return Count(before.root, before.drop + drop, min(caps, default=None), step)
 
 
 def shown(index: slice) -> str:
-    """A slice as it is written: ``1:``, ``::2``."""
+    """Return a slice in Python's notation: ``1:``, ``::2``."""
     start, stop, step = ("" if part is None else str(part) for part in (index.start, index.stop, index.step))
     return f"{start}:{stop}" + (f":{step}" if step else "")
 
 
 def sliced(axis: Axis, index: slice) -> Axis:
-    """The axis that a slice of this one is: a number of a number, itself where all of it is taken."""
+    """Return the axis of a slice: a number for an axis of fixed size, and ``axis`` itself if nothing is dropped."""
     if isinstance(axis, int):
         return len(range(*index.indices(axis)))
     if axis == UNKNOWN:
@@ -99,14 +98,14 @@ def sliced(axis: Axis, index: slice) -> Axis:
 
 
 def renamed(axis: Axis, names: Mapping[Axis, Axis]) -> Axis:
-    """An axis in which some letters stand for other axes."""
+    """Return the axis with some letters replaced by other axes."""
     if axis in names or not isinstance(axis, SlicedAxis):
         return names.get(axis, axis)
     return sliced(renamed(axis.base, names), axis.part)
 
 
 def lengths_of(axis: Axis | None, lengths: Mapping[Any, Array]) -> Array | None:
-    """The lengths along this axis, from those of some axes; None where all sequences are as long as the axis."""
+    """Return the lengths along an axis, given those of some axes; None if all sequences are as long as the axis."""
     if axis in lengths:
         return lengths[axis]
     if not isinstance(axis, SlicedAxis):
@@ -116,5 +115,5 @@ def lengths_of(axis: Axis | None, lengths: Mapping[Any, Array]) -> Array | None:
 
 
 def counts(index: slice, lengths: Array) -> Array:
-    """Return the number of steps that a slice takes of each sequence, int64 of the shape of the lengths."""
+    """Return the number of steps that a slice selects from each sequence, int64 ``[B]``."""
     return np.array([len(range(*index.indices(n))) for n in lengths.tolist()], np.int64)

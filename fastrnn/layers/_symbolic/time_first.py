@@ -1,4 +1,4 @@
-"""A layer over ``[T, B, ...]`` among layers whose sequences are ``[B, T, ...]``."""
+"""Adapter that runs a layer over ``[T, B, ...]`` on sequences ``[B, T, ...]``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Array = NDArray[Any]
 
 
 def first(outputs: Any) -> Any:
-    """Return the output that the next layer reads: the first where there are several, such as y and a state."""
-    return outputs[0] if type(outputs) is tuple else outputs  # a Spec is a tuple, too, but one output
+    """Return the output that the next layer reads, the first of several such as y and a state."""
+    return outputs[0] if type(outputs) is tuple else outputs  # a Spec is a subclass of tuple, but a single output
 
 
 def keeps_time(layer: Any, x: Any, y: Any) -> bool:
-    """Whether the output of a layer still has x's time axis; x and y are arrays or specs."""
+    """Return True if a layer's output y has x's time axis; x and y are arrays or specs."""
     if getattr(layer, "pointwise", False):
         return True
-    known: bool | None = getattr(layer, "gives_time", None)
-    return _axes(y) >= _axes(x) if known is None else known
+    declared: bool | None = getattr(layer, "gives_time", None)
+    return _axes(y) >= _axes(x) if declared is None else declared
 
 
 def _axes(value: Any) -> int:
@@ -32,7 +32,7 @@ def _axes(value: Any) -> int:
 
 
 class TimeFirst(Layer):
-    """``layer`` for arrays ``[B, T, ...]``: its x and its y (the first output) have time and batch swapped."""
+    """Layer wrapper for arrays ``[B, T, ...]``: swaps time and batch in x and in y, the first output."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
@@ -40,12 +40,12 @@ class TimeFirst(Layer):
         self.takes_need_dx, self.gives_time = layer.takes_need_dx, layer.gives_time
 
     def __call__(self, x: Array, **options: Any) -> Array:
-        """y."""
+        """Return y."""
         y = first(self.layer(self._inward(x), **options))
         return _swapped(y) if self._swaps_back(x, y) else y
 
     def forward(self, x: Array, **options: Any) -> tuple[Array, Callable[..., Array | None]]:
-        """y, and a backward that maps dy to dx."""
+        """Return y and a backward that maps dy to dx."""
         outputs, backward = self.layer.forward(self._inward(x), **options)
         y = first(outputs)
         swaps = self._swaps_back(x, y)
@@ -57,20 +57,20 @@ class TimeFirst(Layer):
         return (_swapped(y) if swaps else y), backward_swapped
 
     def infer(self, x: Nest, *others: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         y = first(self.layer.infer(_swapped_spec(x) if self.layer.reads_time else x))
         return _swapped_spec(y) if self._swaps_back(x, y) else y
 
     def lengths_after(self, lengths: Array) -> Array:
-        """The lengths of y; see :meth:`Layer.lengths_after`."""
+        """Return the lengths of y; see :meth:`Layer.lengths_after`."""
         return self.layer.lengths_after(lengths)
 
     def not_streaming(self) -> str | None:
-        """Return why it cannot be run chunk by chunk, None if it can."""
+        """Return why the layer cannot be streamed, or None."""
         return self.layer.not_streaming()
 
     def stream(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        """Return ``y, state`` of the next chunk of time; see :meth:`Layer.stream`."""
         options = {"lengths": lengths} if self.takes_lengths else {}
         outputs, state = self.layer.stream(self._inward(x), state=state, **options)
         y = first(outputs)
