@@ -209,7 +209,7 @@ def refusals():
     decoder = nn.Model((s, x), nn.LSTM(4, 4, **F64)(x, state)[0]).named("decoder")
     still = nn.Input(("B", 4), **F64, name="still")
     whole = nn.Model((source, still), nn.MeanPool()(decoder(source, nn.RepeatVector(3)(still))))
-    yield whole, "decoder goes on along another time axis than S"
+    yield whole, "decoder is streamed along another time axis than S"
     inner = nn.Model(x, nn.GRU(4, 4, bidirectional=True, **F64)(x)[0]).named("inner")
     yield nn.Model(x, inner(x)), "inner: gru: bidirectional"
 

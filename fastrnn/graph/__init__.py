@@ -1,4 +1,4 @@
-"""The functional API: layers called on symbols make a graph, and a Model of a graph is a layer."""
+"""Functional API: layers called on symbols make a graph, and a Model of a graph is a layer."""
 
 from ..layers._symbolic.symbols import Spec, Symbol
 from ..layers.storage import load_model

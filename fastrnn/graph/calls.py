@@ -1,4 +1,4 @@
-"""The plan of a graph: its symbols are numbered, and lengths are those of time axes."""
+"""Execution plan of a graph, which numbers the symbols and finds lengths by time axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Lengths = dict[Axis, NDArray[Any]]  # by time axis
 
 
 class Call(Step):
-    """The step of a node."""
+    """Step that runs a node."""
 
     __slots__ = ("node", "specs")
 
@@ -26,7 +26,7 @@ class Call(Step):
         self.specs = mapped(node.args, lambda symbol: symbol.spec)
 
     def keywords(self, lengths: Lengths) -> dict[str, Any]:
-        """The options, and the lengths that the layer picks; see :class:`Step`."""
+        """Return the options and the lengths that the layer picks; see :class:`Step`."""
         if not self.layer.takes_lengths:
             if any(spec.time == UNKNOWN or lengths_of(spec.time, lengths) is not None for spec in flat(self.specs)):
                 require_defined_on_padding(self.layer)
@@ -36,7 +36,7 @@ class Call(Step):
 
 
 class GraphPlan(Plan):
-    """The plan of a graph, and the number of each symbol: the inputs from 0, then what each node gives."""
+    """Plan of a graph, and the number of each symbol: first the inputs, then each node's outputs."""
 
     steps: list[Call]  # type: ignore[assignment]
 
@@ -55,5 +55,5 @@ class GraphPlan(Plan):
         super().__init__(steps, self.numbered(graph.outputs), len(self.numbers))
 
     def numbered(self, symbols: Nest) -> Nest:
-        """The numbers of a nest of symbols."""
+        """Return the numbers of a nest of symbols."""
         return mapped(symbols, self.numbers.__getitem__)

@@ -1,7 +1,7 @@
-"""The plan of a chain: value i + 1 is the first output of the layer that takes value i.
+"""Execution plan of a chain, in which value i + 1 is the first output of the layer that takes value i.
 
-Nothing is known of x before a call, so lengths go along with the values: ``{number: lengths}`` has the values that have a
-time axis, with None where all sequences are as long as it.
+x's axes are unknown before a call, so lengths are tracked by value: ``{number: lengths}`` holds each value with a time axis,
+and its lengths are None if all sequences are as long as the axis.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Lengths = dict[int, NDArray[Any] | None]
 
 
 class Link(Step):
-    """The step of a layer in a chain."""
+    """Step that runs a layer of a chain."""
 
     __slots__ = ()
     outputs: int
 
     def keywords(self, lengths: Lengths) -> dict[str, Any]:
-        """Those of x, where the layer takes lengths; see :class:`Step`."""
+        """Return the options, and x's lengths if the layer takes lengths; see :class:`Step`."""
         found = lengths.get(self.args[0])
         if found is None:
             return self.options
@@ -35,8 +35,8 @@ class Link(Step):
         require_defined_on_padding(self.layer)
         return self.options
 
-    def hand_on(self, lengths: Lengths, values: Values) -> None:
-        """Add those of y: none after a layer that takes the time axis away."""
+    def pass_lengths(self, lengths: Lengths, values: Values) -> None:
+        """Add y's lengths, unless the layer removes the time axis."""
         x, y = self.args[0], self.outputs
         if x in lengths and keeps_time(self.layer, values[x], values[y]):
             found = lengths[x]
@@ -44,7 +44,7 @@ class Link(Step):
 
 
 class ChainPlan(Plan):
-    """The plan of layers one after the other, which are given ``[B, T, ...]`` with ``batch_first``."""
+    """Plan of a chain of layers, whose sequences are ``[B, T, ...]`` with ``batch_first``."""
 
     def __init__(self, layers: list[Layer], batch_first: bool) -> None:
         self.layers, self.batch_first = list(layers), batch_first
@@ -55,12 +55,12 @@ class ChainPlan(Plan):
 
 
 def laid_out(layers: list[Layer], batch_first: bool) -> list[Layer]:
-    """The layers, each for sequences as the chain has them."""
+    """Return the layers, each wrapped if it needs another order of time and batch than the chain's."""
     if not batch_first:
         return layers
     return [TimeFirst(x) if (x.reads_time or x.makes_time) and not is_batch_first(x) else x for x in layers]
 
 
 def is_batch_first(layer: Layer) -> bool:
-    """Whether a layer says that its sequences are ``[B, T, ...]``."""
+    """Return True if a layer's sequences are ``[B, T, ...]``."""
     return bool(getattr(layer, "batch_first", False))

@@ -1,4 +1,4 @@
-"""Input: where a graph begins."""
+"""Input: the start of a graph."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from ..layers._symbolic.symbols import Axis, Spec, Symbol
 
 
 def Input(shape: tuple[Axis, ...], dtype: Any = "float32", name: str | None = None) -> Symbol:
-    """What a model will be given: a Symbol of this shape and dtype.
+    """Make a Symbol for an input of a model.
 
-    ``shape`` has all axes in fastrnn's order, those whose size is variable as capital-letter strings: ``("T", "B", 64)``
-    for a sequence of vectors, ``("T", "B")`` with ``dtype="int64"`` for token ids, ``("B", 10)`` for what has no time.
-    The first axis is time if and only if it is a letter and the second is ``"B"``; a second time axis has another name, as
-    the source's in an encoder-decoder: ``("S", "B", 64)``. dtype is float32, float64, or int64 for ids of any integer
-    dtype. Raises TypeError or ValueError.
+    Parameters
+    ----------
+    shape
+        All axes in fastrnn's order, with capital-letter strings for variable sizes: ``("T", "B", 64)`` for a sequence of
+        vectors, ``("T", "B")`` with ``dtype="int64"`` for token ids, ``("B", 10)`` for vectors without time. The first axis
+        is time if and only if it is a letter and the second is ``"B"``. A second time axis, such as an encoder's, needs
+        another name: ``("S", "B", 64)``.
+    dtype
+        float32, float64, or int64 for ids of any integer dtype.
+    name
+        An identifier; by default the model names the input ``input``, ``input_1`` and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an invalid shape, dtype or name.
     """
     if not isinstance(shape, (tuple, list)):
         raise TypeError(f"shape must be a tuple such as ('T', 'B', 64), got {describe(shape)}")

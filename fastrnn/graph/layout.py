@@ -1,7 +1,7 @@
-"""Where the boxes of a graph's picture go: rows by how far a call is from the inputs, few crossings, straight edges.
+"""Layout of a graph's picture: boxes in rows by their distance from the inputs, few crossings, straight edges.
 
-After Sugiyama, Tagawa & Toda 1981: an edge that passes rows has a waypoint in each of them; the order within a row is
-improved by the mean position of neighbours, first downwards, then upwards, and so are the positions.
+The method is that of Sugiyama, Tagawa & Toda 1981. An edge that crosses rows has a waypoint in each of them. Alternating
+downward and upward passes sort each row by the mean position of its neighbours, then adjust the positions likewise.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ GAP = 0.35  # between the boxes of a row
 
 
 class Layout:
-    """Rows of boxes by name, and the waypoints of each edge.
+    """Rows of named boxes, and the waypoints of each edge.
 
-    ``edges`` are (from, to), from boxes that come before in ``widths``, which maps each box to its width. ``rows`` counts
-    the rows; ``center`` is each box's (x, row).
+    ``widths`` maps each box to its width. ``edges`` are pairs (from, to), where "from" comes before "to" in ``widths``.
+    ``rows`` is the number of rows; ``center`` maps each box to its (x, row).
     """
 
     def __init__(self, widths: Mapping[str, float], edges: Sequence[Edge]) -> None:
         self._ranks = _ranks(list(widths), edges)
         self._widths = dict(widths)
-        self._ways: dict[Edge, list[str]] = {}  # every box and waypoint that an edge goes through
+        self._ways: dict[Edge, list[str]] = {}  # the boxes and waypoints of each edge
         self._below: dict[str, list[str]] = {name: [] for name in widths}
         self._above: dict[str, list[str]] = {name: [] for name in widths}
         for edge in dict.fromkeys(edges):
@@ -40,7 +40,7 @@ class Layout:
         self.center = {name: (x - left, self._ranks[name]) for name, x in self._x.items()}
 
     def way(self, edge: Edge) -> list[Point]:
-        """The points that an edge goes through, box to box."""
+        """Return the points of an edge, from box to box."""
         return [self.center[name] for name in self._ways[edge]]
 
     def _add_edge(self, source: str, target: str) -> None:
@@ -63,8 +63,8 @@ class Layout:
             neighbours = self._above if down else self._below
             order = [list(row) for row in order]
             for r in range(1, len(order)) if down else range(len(order) - 2, -1, -1):
-                beside = order[r - 1] if down else order[r + 1]
-                place = {name: i / len(beside) for i, name in enumerate(beside)}
+                adjacent = order[r - 1] if down else order[r + 1]
+                place = {name: i / len(adjacent) for i, name in enumerate(adjacent)}
                 own = {name: i / len(order[r]) for i, name in enumerate(order[r])}
                 keys = {name: _mean([place[n] for n in neighbours[name]], own[name]) for name in order[r]}
                 order[r].sort(key=keys.__getitem__)
@@ -94,8 +94,9 @@ class Layout:
         return x
 
     def _place(self, row: list[str], wanted: dict[str, float], x: dict[str, float]) -> None:
-        """Set the row's x as near to what is wanted as its order and widths allow: neighbours that would overlap become one
-        block, whose mean is where its members want it.
+        """Set the row's x as near to ``wanted`` as its order and the boxes' widths allow.
+
+        Neighbours that would overlap become one block, placed at the mean of its members' wanted positions.
         """
         blocks: list[tuple[list[str], list[float]]] = []  # names, and their offsets within the block
 
@@ -118,7 +119,7 @@ class Layout:
 
 
 def _ranks(names: list[str], edges: Iterable[Edge]) -> dict[str, int]:
-    """Rows: one below the lowest of what a box depends on; what depends on nothing stands just above what takes it."""
+    """Return each box's row: one below its lowest source, or for a box without sources just above its first target."""
     edges = list(edges)
     ranks = dict.fromkeys(names, 0)
     for name in names:

@@ -1,4 +1,4 @@
-"""``model.fit``, ``evaluate`` and ``predict``: functions of :mod:`fastrnn.training` as methods of a model."""
+"""Methods ``fit``, ``evaluate`` and ``predict`` of a model, which call the functions of :mod:`fastrnn.training`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 
 class TrainingMethod:
-    """A function whose first argument is the model, as a method with its signature and docstring.
+    """Descriptor that makes a function of a model a method, with the function's signature and docstring.
 
-    Training stands above models and imports them. So the package, above both, sets ``find``, which imports a function by
-    name when it is asked for: who only runs a layer does not wait for it.
+    ``fastrnn.training`` imports models, so models cannot import it. The package therefore sets ``find``, which imports a
+    function at its first use; programs that only run layers do not pay for the import.
     """
 
     find: ClassVar[Callable[[str], Callable[..., Any]]]
@@ -25,9 +25,9 @@ class TrainingMethod:
 
 
 class Fitted:
-    """A model that is trained, measured and asked on :class:`fastrnn.Examples` by methods of its own.
+    """Model with the methods ``fit``, ``evaluate`` and ``predict``.
 
-    ``model.fit(train, ...)`` is ``fastrnn.fit(model, train, ...)``, and so are ``evaluate`` and ``predict``.
+    ``model.fit(train, ...)`` is ``fastrnn.fit(model, train, ...)``; the others work likewise.
     """
 
     fit = TrainingMethod()

@@ -1,4 +1,4 @@
-"""A model as a picture. Matplotlib is imported when one is drawn, and its global state is left alone."""
+"""Pictures of models. Matplotlib is imported only when one is drawn, and its global state does not change."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ INK, STATE_INK = "#374151", "#c2410c"
 
 @dataclass
 class Box:
-    """One box: its lines of text, the first in bold."""
+    """Box with lines of text, the first in bold."""
 
     lines: list[str]
     colour: str
     round: bool = False
-    sources: dict[str, str] = field(default_factory=dict)  # label of the edge by the name of the box above
+    sources: dict[str, str] = field(
+        default_factory=dict
+    )  # maps the box at the start of each incoming edge to the edge's label
 
     @property
     def width(self) -> float:
-        """In inches."""
+        """The width in inches."""
         return max(1.1, 0.3 + LETTER * max(len(self.lines[0]) * 1.1, *map(len, self.lines)))
 
 
@@ -74,7 +76,7 @@ def draw(path: PathLike, graph: Graph) -> None:
 
 
 def _boxes(graph: Graph) -> dict[str, Box]:
-    """By name: inputs, then calls in order, then outputs."""
+    """Return the boxes by name: inputs, then calls in order, then outputs."""
     owners: dict[Symbol, str] = {}
     boxes: dict[str, Box] = {}
     for name, symbol in zip(graph.input_names, graph.flat_inputs, strict=True):
@@ -97,7 +99,7 @@ def _boxes(graph: Graph) -> dict[str, Box]:
 
 
 def _text(name: str, layer: Layer, output: Symbol, shared: bool) -> list[str]:
-    """Name and class, the options where they are few, the shape of the first output."""
+    """Return a call's text: name and class, the options if they are short, the first output's shape."""
     kind, name = type(layer).__name__, name.partition("#")[0]
     title = kind if name.rstrip("_0123456789") == kind.lower() else f"{name}: {kind}"
     options = layer.extra_repr()
@@ -116,7 +118,7 @@ def _colour(layer: Layer) -> str:
 
 
 def _label(symbol: Symbol) -> str:
-    """What an edge is called where it is not a layer's first output."""
+    """Return an edge's label: empty for a layer's first output."""
     recurrent = symbol.node is not None and symbol.node.layer.carries_state
     if not symbol.path or symbol.path == (0,):
         return ""
@@ -145,7 +147,7 @@ def _draw_box(axes: Any, center: Point, box: Box) -> None:
 
 
 def _draw_edge(axes: Any, way: list[Point], label: str) -> None:
-    """A smooth line from the lower edge of the first box to the upper edge of the last, level with no box between."""
+    """Draw a smooth line between two boxes that passes the rows between them vertically."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Line
 
@@ -155,7 +157,7 @@ def _draw_edge(axes: Any, way: list[Point], label: str) -> None:
     points.append((way[-1][0], way[-1][1] - HEIGHT / 2))
     vertices, codes = [points[0]], [Line.MOVETO]
     for i, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
-        if i % 2:  # beside a box: straight down
+        if i % 2:  # straight down through a row
             vertices.append((x1, y1))
             codes.append(Line.LINETO)
         else:
@@ -175,5 +177,7 @@ def _draw_edge(axes: Any, way: list[Point], label: str) -> None:
     )
     if label:
         (x0, y0), (x1, y1) = points[0], points[1]
-        around = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        axes.text((x0 + x1) / 2, (y0 + y1) / 2, label, ha="center", va="center", size=8, color=ink, bbox=around, zorder=3)
+        background = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(
+            (x0 + x1) / 2, (y0 + y1) / 2, label, ha="center", va="center", size=8, color=ink, bbox=background, zorder=3
+        )

@@ -1,4 +1,4 @@
-"""Calls of layers as steps on numbered values: how a model is run and how its gradients flow back."""
+"""Execution plans: calls of layers as steps on numbered values, run forward and backward."""
 
 from __future__ import annotations
 
@@ -15,15 +15,24 @@ from ..layers._symbolic.symbols import Nest, Spec, flat, is_nested, mapped
 from ..layers.base import Layer
 
 Array = NDArray[Any]
-Values = list[Any]  # by number; None where there is none (yet, or no longer)
+Values = list[Any]  # by number; None before a value is computed and after it is dropped
 
 
 class Step:
-    """One call of a layer: ``values[outputs] = layer(*values[args])``, both nests of numbers.
+    """Call of a layer: ``values[outputs] = layer(*values[args])``, where ``args`` and ``outputs`` are nests of numbers.
 
-    A number in place of several outputs is that of the first. ``runner`` is what is called, the layer or what stands in for
-    it; ``drop`` are the values that nothing takes after. ``useful`` says whether a parameter's gradient flows through the
-    step, ``no_dx`` are the options of its backward where none flows through its inputs (through x, where there is a state).
+    ``outputs``
+        If it is one number but the layer has several outputs, the number is that of the first.
+    ``runner``
+        The layer, or a replacement that fuses it with the layer before.
+    ``x``
+        The number of the input if the step maps one value to one value, else None.
+    ``drop``
+        The values that no later step needs.
+    ``useful``
+        True if a parameter's gradient flows through the step.
+    ``no_dx``
+        The options of backward if no parameter's gradient flows through its inputs (only x if there is a state).
     """
 
     __slots__ = ("args", "drop", "layer", "no_dx", "options", "outputs", "runner", "useful", "x")
@@ -33,23 +42,23 @@ class Step:
         self.runner: Any = layer
         self.args, self.outputs = args, outputs
         one = len(args) == 1 and isinstance(args[0], int) and isinstance(outputs, int)
-        self.x: Any = args[0] if one else None  # where one value gives one: most steps of small layers go this short way
+        self.x: Any = args[0] if one else None  # a fast path for most steps of small layers
         self.drop: tuple[int, ...] = ()
         self.useful = True
         self.no_dx: dict[str, Any] = {}
 
     def keywords(self, lengths: Any) -> dict[str, Any]:
-        """The options of the call, with the lengths of its time axis where the layer takes them. Raises ValueError."""
+        """Return the call's options, with the lengths of its time axis if the layer takes them. Raises ValueError."""
         raise NotImplementedError
 
-    def hand_on(self, lengths: Any, values: Values) -> None:
-        """Add the lengths of the outputs to those that are known, after the call and before anything is dropped."""
+    def pass_lengths(self, lengths: Any, values: Values) -> None:
+        """Add the outputs' lengths to ``lengths``, after the call and before any value is dropped."""
 
 
 class Plan:
-    """Steps in the order in which they are run, and the numbers of the ``outputs``. Values are numbered from the inputs on.
+    """Steps in execution order, and the numbers of the ``outputs``. Values are numbered starting with the inputs.
 
-    A layer of ids whose vectors only feed a recurrent layer is run with that one (:meth:`Layer.fused_with`).
+    A layer of ids whose vectors only feed a recurrent layer is fused with that layer (:meth:`Layer.fused_with`).
     """
 
     def __init__(self, steps: list[Step], outputs: Nest, size: int) -> None:
@@ -61,13 +70,13 @@ class Plan:
         self._find_useful()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy of a model makes its own
+        return type(None), ()  # a copied model builds its own plan
 
     def _find_drops(self) -> None:
-        kept = set(self.output_numbers)
+        needed = set(self.output_numbers)
         for step in reversed(self.steps):
-            last = {i for i in (*flat(step.args), *flat(step.outputs)) if i not in kept}
-            kept |= last
+            last = {i for i in (*flat(step.args), *flat(step.outputs)) if i not in needed}
+            needed |= last
             step.drop = tuple(last)
 
     def _find_useful(self) -> None:
@@ -81,20 +90,20 @@ class Plan:
                 useful.update(flat(step.outputs))
 
     def run(self, values: Values, lengths: Any = None) -> Nest:
-        """The outputs, from a list that begins with the inputs: inference, which keeps nothing."""
+        """Run inference and return the outputs. ``values`` holds the inputs and is extended."""
         values += [None] * (self.size - len(values))
         for step in self.steps:
             options = step.keywords(lengths) if lengths else step.options
             args = picked(step.args, values) if step.x is None else (values[step.x],)
             store(step.outputs, step.runner(*args, **options), values)
             if lengths:
-                step.hand_on(lengths, values)
+                step.pass_lengths(lengths, values)
             for i in step.drop:
                 values[i] = None
         return picked(self.outputs, values)
 
     def train(self, values: Values, lengths: Any = None) -> tuple[Nest, list[Entry]]:
-        """The outputs, and what their gradients need to flow back: the entries of a :class:`Tape`."""
+        """Run the training forward pass; return the outputs and the entries of a :class:`Tape`."""
         values += [None] * (self.size - len(values))
         entries: list[Entry] = []
         for step in self.steps:
@@ -106,16 +115,16 @@ class Plan:
             entries.append((step, backward, specs))
             store(step.outputs, result, values)
             if lengths:
-                step.hand_on(lengths, values)
+                step.pass_lengths(lengths, values)
             for i in step.drop:
                 values[i] = None
         return picked(self.outputs, values), entries
 
 
 def _fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
-    """The steps without those that run as a part of the one that alone takes what they give."""
+    """Return the steps after fusing each layer that can run as a part of the only step that reads its output."""
     uses = Counter([*outputs, *(i for step in steps for i in flat(step.args))])
-    uses.update(outputs)  # an output is needed as it is
+    uses.update(outputs)  # counted twice, so that an output is never fused away
     made_by = {step.outputs: step for step in steps if isinstance(step.outputs, int)}
     gone = set()
     for step in steps:
@@ -129,11 +138,11 @@ def _fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
     return [step for step in steps if step not in gone]
 
 
-Entry = tuple[Step, Callable[..., Any], Nest]  # a step, its backward, the specs of its outputs if it wants zeros for None
+Entry = tuple[Step, Callable[..., Any], Nest]  # a step, its backward, and its outputs' specs if None must become zeros
 
 
 class Tape:
-    """The backward of every step of one run, to be used once."""
+    """Backward functions of every step of one run, for a single use."""
 
     __slots__ = ("_entries",)
 
@@ -141,14 +150,29 @@ class Tape:
         self._entries: list[Entry] | None = entries
 
     def backward(self, numbers: tuple[int, ...], douts: list[Array | None], need_dx: bool) -> Sums:
-        """The gradients by the values' numbers, from those of some (None for zero); adds into the parameters' own."""
+        """Propagate gradients of some values to all others, and add into the parameters' gradients.
+
+        Parameters
+        ----------
+        numbers
+            The numbers of the values whose gradients are given.
+        douts
+            Their gradients; None is zero.
+        need_dx
+            False to skip gradients that reach no parameter.
+
+        Raises
+        ------
+        RuntimeError
+            If the tape has been used before.
+        """
         entries, self._entries = self._entries, None
         if entries is None:
             raise RuntimeError(USED_TAPE)
         sums = Sums()
         totals = sums.totals
         sums.add(numbers, douts)
-        while entries:  # what is done is let go of: the memory of its tape is free for the next
+        while entries:  # popping frees each step's tape, so the next step can use its memory
             step, backward, specs = entries.pop()
             dout = totals.pop(step.outputs, None) if step.x is not None else sums.take(step.outputs)
             if dout is None or not (step.useful or need_dx):
@@ -169,7 +193,7 @@ class Tape:
 
 
 def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest, options: dict[str, Any]) -> Sequence[Nest]:
-    """The gradients of a step's arguments."""
+    """Return the gradients of a step's arguments."""
     if specs is not None:
         dout = _filled(dout, specs)
     several = dout.__class__ is tuple and not step.layer.one_gradient
@@ -180,7 +204,7 @@ def _gradients(step: Step, backward: Callable[..., Any], dout: Nest, specs: Nest
 
 
 def _filled(dout: Nest, specs: Nest) -> Nest:
-    """Zeros for the Nones."""
+    """Replace each None by zeros."""
     if is_nested(specs):
         parts = dout if isinstance(dout, tuple) else (None,) * len(specs)
         return tuple(map(_filled, parts, specs))
@@ -188,14 +212,14 @@ def _filled(dout: Nest, specs: Nest) -> Nest:
 
 
 class Sums:
-    """The gradient of each value, summed over all that take it. What is given is never written to."""
+    """Gradient of each value, summed over all steps that read it. Given arrays are never modified."""
 
     def __init__(self) -> None:
         self.totals: dict[int, Array] = {}
-        self._own: set[int] = set()  # arrays made here, which may be added to
+        self._own: set[int] = set()  # values whose sum was allocated here and may be modified
 
     def add(self, numbers: tuple[Nest, ...], gradients: Sequence[Nest]) -> None:
-        """Add gradients (None for zero) of the values of these numbers."""
+        """Add gradients (None is zero) to the sums of these values."""
         for number, gradient in zip(numbers, gradients, strict=False):  # a state that was not given has a gradient too
             if gradient is None or number is None:
                 continue
@@ -211,26 +235,26 @@ class Sums:
                 self.totals[number] = np.add(self.totals[number], gradient, out=total)
 
     def take(self, numbers: Nest) -> Nest:
-        """The sums of a nest of numbers, which are then forgotten; None where nothing was added."""
+        """Remove and return the sums of a nest of numbers; None for a value without a gradient."""
         if numbers.__class__ is tuple:
             return tuple([self.take(number) for number in numbers])
         return self.totals.pop(numbers, None)
 
 
 def picked(numbers: Nest, values: Values) -> Nest:
-    """The values of a nest of numbers."""
-    if numbers.__class__ is int:  # a model's own time, where its layers are small, is spent here
+    """Return the values of a nest of numbers."""
+    if numbers.__class__ is int:  # tested first: a model of small layers spends most of its own time here
         return values[numbers]
     return None if numbers is None else tuple([picked(number, values) for number in numbers])
 
 
 def _is_zero(dout: Nest) -> bool:
-    """Whether no gradient has come."""
+    """Return True if a nest holds no gradient."""
     return all(map(_is_zero, dout)) if dout.__class__ is tuple else dout is None
 
 
 def store(numbers: Nest, result: Nest, values: Values) -> None:
-    """Put a nest of arrays at their numbers, the first of several at a number alone."""
+    """Store a nest of arrays under its numbers; a single number receives the first of several arrays."""
     if numbers.__class__ is int:
         values[numbers] = result[0] if result.__class__ is tuple else result
     elif numbers is not None:

@@ -1,4 +1,4 @@
-"""What a model says of itself: as a table, a picture, JSON, a file."""
+"""Descriptions of a model: a table, a picture, JSON, a file."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from .trace import Graph
 
 
 class Described(Fitted, Saved):
-    """A layer that is made of a graph."""
+    """Layer that is made of a graph."""
 
     graph: Graph
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
-        """The graph between some symbols and others: see :class:`fastrnn.Model`."""
+        """Trace the graph from the inputs to the outputs; see :class:`fastrnn.Model`."""
         self.graph = Graph(inputs, outputs)
 
     def summary(self) -> None:
-        """Print the model as a table: its layers, the shapes of what they give, parameters, connections, and the total."""
+        """Print a table of the model's layers, output shapes, parameters and connections, with the total."""
         say(summary(self.name or "model", self.graph, *sizes(self)))
 
     def plot(self, path: PathLike) -> None:
-        """Draw the model into a ``.png``, ``.svg`` or ``.pdf``: a box for each call, from the inputs down to the outputs.
+        """Draw the model into a ``.png``, ``.svg`` or ``.pdf`` file: a box for each call, from inputs down to outputs.
 
-        Needs matplotlib. Raises ImportError without it, ValueError for another ending, OSError when it cannot be written.
+        Raises ImportError without matplotlib, ValueError for another ending, OSError if the file cannot be written.
         """
         from .picture import draw
 
         draw(path, self.graph)
 
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` takes: the inputs, the layers, and which is called on what."""
+        """Return the inputs, the layers and the calls, in the form that :meth:`from_config` takes."""
         return describe_model(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        """Build a new model from a :meth:`config`; see :meth:`Layer.from_config`."""
         return build_model(cls, config, custom)
 
     def to_json(self) -> str:
-        """The architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
+        """Return the architecture, without values, as JSON. Raises TypeError for a layer that cannot be described."""
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: str, custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new model from :meth:`to_json`, its parameters drawn anew.
+        """Build a new model from the text of :meth:`to_json`, with newly drawn parameters.
 
-        ``custom`` has the layers' classes that are not fastrnn's, by name. Raises TypeError or ValueError for what is
-        not such a text, naming the layer that cannot be made.
+        ``custom`` maps names to layer classes from outside fastrnn. Raises TypeError or ValueError for an invalid text, with
+        the name of a layer that cannot be built.
         """
         model = from_json(text, custom)
         if not isinstance(model, cls):

@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""Sequential: a chain of layers."""
 
 from __future__ import annotations
 
@@ -28,21 +28,25 @@ Array = NDArray[Any]
 
 
 class Sequential(Fitted, Saved):
-    """Each layer's output is the next one's input: torch.nn.Sequential, that also takes recurrent layers.
+    """Chain of layers, as torch.nn.Sequential, but also for recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
-    ``lengths`` goes to every layer that looks along time, as far as there is a time axis, and padding changes nothing, as in
-    a :class:`fastrnn.Model`: an output over time is zero there, and neither x nor dy is read there. A OneHot before a
-    recurrent layer checks its ids and passes them on as they are: that layer takes ids, with the same result. An Embedding
-    before one is multiplied by its input weights once where its tokens are few beside T*B. Parameter names start with the
-    layer's index.
+    Parameter names start with the layer's index.
 
-    If the recurrent layers have ``batch_first``, every sequence in it is ``[B, T, ...]``: a layer that reads or makes ``[T,
-    B, ...]``, such as ``Last``, gets it so. Raises TypeError for what is not a layer, ValueError without any and for
-    recurrent layers of which some have ``batch_first``.
+    **Lengths.** ``lengths`` reach every layer that combines time steps, up to the layer that removes the time axis. As in a
+    :class:`fastrnn.Model`, padding changes nothing: outputs are zero there, and neither x nor dy is read there.
 
-    ``layers`` is for what :meth:`config` describes: a list of layers, of descriptions (``{"class": "GRU", "config":
-    {...}}``), and of numbers, which stand for the layer of that index once more.
+    **Ids.** After a OneHot, a recurrent layer reads the ids directly, with the same result. An Embedding is multiplied by
+    the recurrent layer's input weights once if its vocabulary is small compared with T*B.
+
+    **Batch first.** If the recurrent layers have ``batch_first``, all sequences are ``[B, T, ...]``. They are transposed for
+    layers over ``[T, B, ...]``, such as ``Last``.
+
+    ``layers`` takes the list of a :meth:`config`, whose items are layers, descriptions (``{"class": "GRU", "config":
+    {...}}``), or numbers. A number repeats the layer of that index.
+
+    Raises TypeError for an item that is not a layer, ValueError without layers or if only some recurrent layers have
+    ``batch_first``.
     """
 
     takes_need_dx = True
@@ -65,75 +69,78 @@ class Sequential(Fitted, Saved):
         self._plan: ChainPlan | None = None
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`. Raises TypeError if a layer cannot be described."""
+        """Return the constructor's arguments; see :meth:`Layer.config`. Raises TypeError if a layer cannot be described."""
         first: dict[int, int] = {}
         firsts = [first.setdefault(id(layer), i) for i, layer in enumerate(self.layers)]
         return {"layers": [describe_layer(self.layers[i]) if i == j else j for i, j in enumerate(firsts)]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None = None) -> Self:
-        """A new model from a :meth:`config`; see :meth:`Layer.from_config`."""
+        """Build a new model from a :meth:`config`; see :meth:`Layer.from_config`."""
         made = (build_layer(item, custom) if isinstance(item, Mapping) else item for item in config["layers"])
         return cls(layers=made)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """The layers, named by their index."""
+        """Yield each layer's index, as its name, and the layer."""
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     @property
     def batch_first(self) -> bool:
-        """Whether a recurrent layer in it takes ``[B, T, ...]``."""
+        """True if a recurrent layer in the chain takes ``[B, T, ...]``."""
         return any(map(is_batch_first, self.layers))
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
-        """Whether each of its layers is."""
+        """True if all layers are pointwise."""
         return all(layer.pointwise for layer in self.layers)
 
     @property
     def takes_lengths(self) -> bool:  # type: ignore[override]
-        """Whether a model hands it lengths: not where padding stays padding without."""
+        """True unless all layers are pointwise, because those do not need lengths."""
         return not self.pointwise
 
     skips_padding = takes_lengths  # type: ignore[assignment]
 
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
-        """Whether the first of the layers that read or make time reads it."""
+        """True if the first layer that reads or makes a time axis reads one."""
         layer = self._first_over_time()
         return layer is not None and layer.reads_time
 
     @property
     def makes_time(self) -> bool:  # type: ignore[override]
-        """Whether the first of the layers that read or make time makes it."""
+        """True if the first layer that reads or makes a time axis makes one."""
         layer = self._first_over_time()
         return layer is not None and not layer.reads_time
 
     @property
     def gives_time(self) -> bool | None:  # type: ignore[override]
-        """Whether the last of its layers that is not pointwise gives time: ids gain an axis, so axes cannot be counted."""
+        """The ``gives_time`` of the last layer that is not pointwise.
+
+        Counting axes would be wrong for the whole chain, because ids gain an axis.
+        """
         return next((layer.gives_time for layer in reversed(self.layers) if not layer.pointwise), None)
 
     def _first_over_time(self) -> Layer | None:
         return next((layer for layer in self.layers if layer.reads_time or layer.makes_time), None)
 
     def __call__(self, x: Any, lengths: Any = None) -> Array:
-        """The last layer's output."""
+        """Return the last layer's output."""
         plan = self._steps()
         if lengths is None:
             return plan.run([x])  # type: ignore[no-any-return]
-        x, known, _ = self._enter(plan, x, lengths)
-        return self._leave(plan, plan.run([x], known), known)[0]
+        x, value_lengths, _ = self._fill_padding(plan, x, lengths)
+        return self._clear_padding(plan, plan.run([x], value_lengths), value_lengths)[0]
 
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
-        """The last layer's output, and a backward that maps its gradient, None for zero, to dx.
+        """Return the last layer's output and a backward that maps its gradient (None is zero) to dx.
 
-        dx is None where x is ids, and with ``backward(dy, need_dx=False)``, which leaves it out.
+        dx is None if x holds ids. ``backward(dy, need_dx=False)`` skips dx and returns None.
         """
         plan = self._steps()
-        x, known, padding = self._enter(plan, x, lengths)
-        y, entries = plan.train([x], known)
-        y, padding_out = self._leave(plan, y, known)
+        x, value_lengths, padding = self._fill_padding(plan, x, lengths)
+        y, entries = plan.train([x], value_lengths)
+        y, padding_out = self._clear_padding(plan, y, value_lengths)
         shape, dtype = y.shape, y.dtype
 
         def backward(dy: Array | None, *, need_dx: bool = True) -> Array | None:
@@ -153,8 +160,11 @@ class Sequential(Fitted, Saved):
             self._plan = plan = ChainPlan(self.layers, self.batch_first)
         return plan
 
-    def _enter(self, plan: ChainPlan, x: Any, lengths: Any) -> tuple[Any, Lengths | None, Padding | None]:
-        """x with nothing foreign in its padding; its lengths, None where all are T; the padding. Raises as check_lengths."""
+    def _fill_padding(self, plan: ChainPlan, x: Any, lengths: Any) -> tuple[Any, Lengths | None, Padding | None]:
+        """Return x with filled padding, x's lengths and its padding; the last two are None if all lengths are T.
+
+        Raises the errors of check_lengths.
+        """
         if lengths is None:
             return x, None, None
         if not isinstance(x, np.ndarray) or x.ndim < 2:
@@ -167,16 +177,16 @@ class Sequential(Fitted, Saved):
         alone = self.layers[0].skips_padding and not (self.layers[0].carries_state and is_ids(x))
         return x if alone else padding.filled(x), {0: lengths}, padding
 
-    def _leave(self, plan: ChainPlan, y: Array, known: Lengths | None) -> tuple[Array, Padding | None]:
-        """y with zeros in its padding, and that padding; None without."""
-        lengths = known.get(plan.output_numbers[0]) if known else None
+    def _clear_padding(self, plan: ChainPlan, y: Array, value_lengths: Lengths | None) -> tuple[Array, Padding | None]:
+        """Return y with zeros in its padding, and the padding or None."""
+        lengths = value_lengths.get(plan.output_numbers[0]) if value_lengths else None
         if lengths is None:
             return y, None
         padding = Padding(lengths, y.shape[1 if plan.batch_first else 0], plan.batch_first)
         return (y if self.layers[-1].skips_padding else padding.cleared(y)), padding
 
     def lengths_after(self, lengths: Any) -> Any:
-        """The lengths of y, None where a layer takes x's time away; see :meth:`Layer.lengths_after`."""
+        """Return the lengths of y, or None if a layer removes the time axis; see :meth:`Layer.lengths_after`."""
         for layer in self.layers:
             if lengths is None or layer.gives_time is False:
                 return None
@@ -184,12 +194,12 @@ class Sequential(Fitted, Saved):
         return lengths
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """y's spec; see :meth:`Layer.infer`."""
+        """Return the output's spec; see :meth:`Layer.infer`."""
         (x,) = inputs
         return self.specs(x)[-1]
 
     def specs(self, x: Spec) -> list[Spec]:
-        """Return the spec of each layer's output, the first of several. Raises TypeError or ValueError naming the layer."""
+        """Return the spec of each layer's first output. Raises TypeError or ValueError with the layer's name."""
         found: list[Spec] = []
         for i, layer in enumerate(laid_out(self.layers, self.batch_first)):
             try:
@@ -200,10 +210,10 @@ class Sequential(Fitted, Saved):
         return found
 
     def summary(self, shape: Sequence[Axis] | None = None, dtype: str | None = None) -> None:
-        """Print the model as a table: its layers by index, the shapes of what they give, parameters, and the total.
+        """Print a table of the layers by index, their output shapes and parameters, with the total.
 
-        ``shape`` and ``dtype`` are those of x, variable axes as letters, as in :func:`fastrnn.Input`: ``("T", "B", 64)``. By
-        default they follow from the layers. Raises ValueError where they do not, or for an x that a layer does not take.
+        ``shape`` and ``dtype`` are those of x, with letters for variable axes as in :func:`fastrnn.Input`: ``("T", "B",
+        64)``. By default they follow from the layers. Raises ValueError if they do not, or if a layer does not accept x.
         """
         given, table, source = input_spec(self, shape, dtype), Table(), "input"
         table.add_input(source, given)
@@ -213,31 +223,31 @@ class Sequential(Fitted, Saved):
         print(table.text(self.name or "sequential", source, *sizes(self)))
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why the model cannot be streamed, or None."""
         reasons = ((i, layer.not_streaming()) for i, layer in enumerate(self.layers))
         return next((f"layer {i}, {type(self.layers[i]).__name__}: {why}" for i, why in reasons if why), None)
 
     def stream(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:  # type: ignore[override]
-        """``y, state`` of the next chunk of time: :meth:`Layer.stream`; the state is a tuple of the layers'."""
+        """Return ``y, state`` of the next chunk of time, where the state is a tuple; see :meth:`Layer.stream`."""
         plan = self._steps()
-        x, known, _ = self._enter(plan, x, lengths)
-        return self._stream(plan, x, state, known)
+        x, value_lengths, _ = self._fill_padding(plan, x, lengths)
+        return self._stream(plan, x, state, value_lengths)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
-        """``y_t, state`` of one time step: :meth:`stream` of arrays without a time axis, ``[B, I]`` or ids ``[B]``."""
+        """Process one time step ``[B, I]``, or ids ``[B]``, and return ``y_t, state``; see :meth:`stream`."""
         if not isinstance(x_t, np.ndarray):
             raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
         axis = 1 if self.batch_first else 0
-        plan, known = self._steps(), Lengths({0: None})
-        y, state = self._stream(plan, np.expand_dims(x_t, axis), state, known)
-        return y.take(0, axis) if plan.output_numbers[0] in known else y, state
+        plan, value_lengths = self._steps(), Lengths({0: None})
+        y, state = self._stream(plan, np.expand_dims(x_t, axis), state, value_lengths)
+        return y.take(0, axis) if plan.output_numbers[0] in value_lengths else y, state
 
-    def _stream(self, plan: ChainPlan, x: Any, state: Any, known: Lengths | None) -> tuple[Array, Any]:
+    def _stream(self, plan: ChainPlan, x: Any, state: Any, value_lengths: Lengths | None) -> tuple[Array, Any]:
         self.require_streaming()
         if state is not None and not (isinstance(state, tuple) and len(state) == len(plan.steps)):
             raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
-        y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), known)
-        return self._leave(plan, y, known)[0], state
+        y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), value_lengths)
+        return self._clear_padding(plan, y, value_lengths)[0], state
 
     def __len__(self) -> int:
         return len(self.layers)

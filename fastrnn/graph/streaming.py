@@ -1,10 +1,10 @@
-"""A model chunk by chunk: what is computed once, what goes on in time, and what is known only up to now.
+"""Streaming: a model run chunk by chunk along one time axis, the *streamed* axis.
 
-Along one time axis, the *streamed* one, a value is
+There are three kinds of values:
 
-    still       it depends on no input that has the axis: computed with the first chunk, and kept
-    flowing     it has the axis: a chunk of it is computed from a chunk of what it depends on
-    so far      it depends on the axis and has it no longer, as a final state: its value is that of the sequence up to now
+    still       does not depend on an input with the streamed axis; computed with the first chunk and saved
+    flowing     has the streamed axis; each chunk of it is computed from a chunk of its inputs
+    so far      depends on the streamed axis but does not have it, such as a final state; holds for the sequence up to now
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ from .plan import Plan, Step, Values, picked, store
 from .trace import Graph
 
 STILL, FLOWING, SO_FAR = "still", "flowing", "so far"
-State = tuple[tuple[Any, ...], tuple[Any, ...]]  # of each flowing step, and the still values that are kept
+State = tuple[tuple[Any, ...], tuple[Any, ...]]  # the states of the moving steps, and the saved still values
 
 
 class Stream:
-    """A plan whose steps all flow, chunk by chunk."""
+    """Chunk-by-chunk execution of a plan whose steps all flow."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._still: list[Step] = []
         self._moving, self._flows = plan.steps, [True] * len(plan.steps)
-        self._kept: list[int] = []  # the numbers of the still values that later chunks need
+        self._saved: list[int] = []  # the numbers of the still values that later chunks need
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy of a model makes its own
+        return type(None), ()  # a copied model builds its own stream
 
     def run(self, values: Values, state: State | None, lengths: Any) -> tuple[Nest, State]:
-        """The outputs and the state after a chunk, from a list that begins with the inputs.
+        """Run one chunk and return the outputs and the new state.
 
-        The inputs that are still are only looked at in the first chunk, when ``state`` is None. Raises TypeError for a state
-        that is not this model's.
+        Parameters
+        ----------
+        values
+            The inputs; extended by the other values. Still inputs are read only in the first chunk.
+        state
+            The state after the last chunk; None at the first one.
+        lengths
+            The lengths as the steps take them, or None.
+
+        Raises
+        ------
+        TypeError
+            If the state is not this model's.
         """
         plan = self.plan
         values += [None] * (plan.size - len(values))
@@ -46,11 +57,11 @@ class Stream:
             for step in self._still:
                 options = step.keywords(lengths) if lengths else step.options
                 store(step.outputs, step.runner(*picked(step.args, values), **options), values)
-            for number in self._kept:  # callers may go on to use the arrays that they have given for others
+            for number in self._saved:  # copied because callers may reuse their input arrays
                 values[number] = values[number].copy()
         else:
-            before, kept = self._checked(state)
-            for number, value in zip(self._kept, kept, strict=True):
+            before, saved = self._checked(state)
+            for number, value in zip(self._saved, saved, strict=True):
                 values[number] = value
         after = []
         for step, flows, carried in zip(self._moving, self._flows, before, strict=True):
@@ -64,19 +75,19 @@ class Stream:
                 result, now = step.runner.stream(*args, state=carried, **options)
             store(step.outputs, result, values)
             if lengths:
-                step.hand_on(lengths, values)
+                step.pass_lengths(lengths, values)
             after.append(now)
-        return picked(plan.outputs, values), (tuple(after), tuple([values[number] for number in self._kept]))
+        return picked(plan.outputs, values), (tuple(after), tuple([values[number] for number in self._saved]))
 
     def _checked(self, state: Any) -> State:
         pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
-        if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._kept):
+        if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._saved):
             raise TypeError(f"state must be what this model's last step gave, or None, got {describe(state)}")
         return state[0], state[1]
 
 
 class GraphStream(Stream):
-    """How a graph is streamed. Raises ValueError, saying why, for one that cannot be."""
+    """Chunk-by-chunk execution of a graph. Raises ValueError with the reason if a graph cannot be streamed."""
 
     def __init__(self, graph: Graph, plan: GraphPlan) -> None:
         super().__init__(plan)
@@ -86,7 +97,7 @@ class GraphStream(Stream):
         for symbol in graph.flat_inputs:
             self._kinds[plan.numbers[symbol]] = FLOWING if symbol.spec.time == self.axis else STILL
         self.still_inputs = [self._kinds[plan.numbers[symbol]] == STILL for symbol in graph.flat_inputs]
-        self.step_specs = [  # of the inputs of one step: without the axis
+        self.step_specs = [  # of a single time step, so without the streamed axis
             Spec(spec.shape[1:], spec.dtype) if spec.time == self.axis else spec
             for spec in (s.spec for s in graph.flat_inputs)
         ]
@@ -94,32 +105,32 @@ class GraphStream(Stream):
         self._still = [step for step, kind in kinds if kind == STILL]
         self._moving = [step for step, kind in kinds if kind != STILL]
         self._flows = [kind == FLOWING for _, kind in kinds if kind != STILL]
-        self._kept = self._find_kept()
+        self._saved = self._find_saved()
 
     def _step_kind(self, step: Call, graph: Graph) -> str:
-        """What kind a step is, and the kinds of what it gives."""
+        """Return the kind of a step, and set the kinds of its outputs."""
         kinds = [self._kinds[number] for number in flat(step.args)]
         kind = FLOWING if FLOWING in kinds else SO_FAR if SO_FAR in kinds else STILL
         name = graph.call_name(step.node)
         if kind == FLOWING:
             if SO_FAR in kinds:
                 why = f"{name} takes a value that is known only at the end of the sequence"
-                raise ValueError(f"{why} (such as a final state), and it begins before")
+                raise ValueError(f"{why} (such as a final state), but it must start earlier")
             refusal = step.layer.not_streaming()
             if refusal is not None:
                 raise ValueError(f"{name}: {refusal}")
-            along = getattr(step.layer, "streamed_axis", None)  # of a model within, which has its own letters
+            along = getattr(step.layer, "streamed_axis", None)  # set for a nested model, which has its own letters
             if along is not None and along(step.specs) != self.axis:
-                raise ValueError(f"{name} goes on along another time axis than {self.axis}")
+                raise ValueError(f"{name} is streamed along another time axis than {self.axis}")
         for symbol in flat(step.node.outputs):
             if kind == FLOWING and symbol.spec.time == UNKNOWN:
-                raise ValueError(f"{name} makes a time axis of others")
+                raise ValueError(f"{name} combines several time axes into a new one")
             moves = symbol.spec.time == self.axis
             self._kinds[self._numbers[symbol]] = kind if kind != FLOWING or moves else SO_FAR
         return kind
 
-    def _find_kept(self) -> list[int]:
-        """The still values that later chunks need: what moving steps take, except initial states, and outputs."""
+    def _find_saved(self) -> list[int]:
+        """Return the still values that later chunks need: outputs, and inputs of moving steps except initial states."""
         needed = set(flat(self.plan.outputs))
         for step in self._moving:
             needed.update(flat(step.args[:1] if step.layer.carries_state else step.args))
@@ -127,7 +138,7 @@ class GraphStream(Stream):
 
 
 def _streamed_axis(graph: Graph) -> str:
-    """The time axis of the outputs; where they have none, that of the inputs. Raises ValueError where there is not one."""
+    """Return the outputs' time axis, or the inputs' if the outputs have none. Raises ValueError unless there is just one."""
     inputs = _time_axes(graph.flat_inputs)
     outputs = [axis for axis in _time_axes(graph.flat_outputs) if axis in inputs]
     axes = outputs or inputs

@@ -1,4 +1,4 @@
-"""A model as a table."""
+"""Summary of a model as a table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Row = tuple[str, str, str, str]
 
 
 def summary(name: str, graph: Graph, count: int, nbytes: int) -> str:
-    """Each input and each call: name and type, shapes, parameters, what it is connected to; the total below.
+    """Return a table of all inputs and calls: name, type, shapes, parameters and connections, with the total below.
 
-    Parameters that a row above has counted are "shared".
+    Parameters counted in an earlier row appear as "shared".
     """
     table = Table()
     for input_name, symbol in zip(graph.input_names, graph.flat_inputs, strict=True):
@@ -26,27 +26,27 @@ def summary(name: str, graph: Graph, count: int, nbytes: int) -> str:
 
 
 class Table:
-    """The rows of a model's table: its inputs, and the calls of its layers."""
+    """Rows of a model's table: its inputs, and the calls of its layers."""
 
     def __init__(self) -> None:
         self._rows = [HEADER]
-        self._seen: set[int] = set()  # ids of parameters: a parameter of a nested model is also one of its layers'
+        self._counted: set[int] = set()  # ids of parameters, because a nested model's parameters are also its layers'
 
     def add_input(self, name: str, spec: Spec) -> None:
         """Add a row for an input."""
         self._rows.append((f"{name} (Input)", spec.axes, "0", "-"))
 
     def add(self, name: str, layer: Layer, outputs: list[Spec], sources: list[str]) -> None:
-        """Add the rows of a layer's call: one for each output and each source."""
+        """Add the rows of a layer's call, as many as it has outputs or sources."""
         sizes = {id(p): p.size for p in layer.parameters()}
-        fresh = sum(size for key, size in sizes.items() if key not in self._seen)
-        counted = f"{fresh:,}" if not sizes.keys() & self._seen else f"{fresh:,} + shared" if fresh else "shared"
-        self._seen |= sizes.keys()
-        first = (f"{name} ({type(layer).__name__})", "", counted, "")
+        fresh = sum(size for key, size in sizes.items() if key not in self._counted)
+        text = f"{fresh:,}" if not sizes.keys() & self._counted else f"{fresh:,} + shared" if fresh else "shared"
+        self._counted |= sizes.keys()
+        first = (f"{name} ({type(layer).__name__})", "", text, "")
         self._rows += _lines(first, [spec.axes for spec in outputs], sources)
 
     def text(self, name: str, outputs: str, count: int, nbytes: int) -> str:
-        """Return the table, with the model's name above it and the outputs and all parameters below."""
+        """Return the table, with the model's name above it and the outputs and total below."""
         widths = [max(len(row[i]) for row in self._rows) for i in range(4)]
         right = 2  # numbers
         lines = [
@@ -63,7 +63,7 @@ class Table:
 
 
 def _lines(first: Row, shapes: list[str], sources: list[str]) -> list[Row]:
-    """A call's rows: one for each shape and each source, the rest of it in the first."""
+    """Return a call's rows: shapes and sources one below the other, name and parameters in the first row."""
     height = max(len(shapes), len(sources))
     shapes, sources = shapes + [""] * (height - len(shapes)), sources + [""] * (height - len(sources))
     lines: list[Row] = [("", shape, "", source) for shape, source in zip(shapes, sources, strict=True)]
@@ -79,6 +79,6 @@ def _bytes(count: int) -> str:
 
 
 def sizes(layer: Layer) -> tuple[int, int]:
-    """The number of a layer's parameters, and their bytes."""
+    """Return the number of a layer's parameters and their size in bytes."""
     parameters = layer.parameters()
     return sum(p.size for p in parameters), sum(p.size * p.dtype.itemsize for p in parameters)

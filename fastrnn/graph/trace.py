@@ -1,4 +1,4 @@
-"""From symbols to the layers between them: which calls make up a model, in an order in which they can be run."""
+"""Tracing of a graph: the calls between input and output symbols, in an order in which they can run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..layers.base import Layer
 
 
 class Graph:
-    """The calls that lead from ``inputs`` to ``outputs``, nests of symbols.
+    """Calls that lead from ``inputs`` to ``outputs``, which are nests of symbols.
 
-    ``nodes`` are the calls, each after those whose values it takes; ``layers`` the distinct layers by name.
+    ``nodes`` holds the calls in an order in which they can run, ``layers`` the distinct layers by name.
     """
 
     def __init__(self, inputs: Nest, outputs: Nest) -> None:
@@ -30,7 +30,7 @@ class Graph:
         self.symbol_names = self._symbol_names()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
-        """A graph of copies, made node by node: the way of ``copy`` itself is as deep as the graph is long."""
+        """Copy the graph node by node, because the default copy recurses as deep as the graph is long."""
         symbols = {s: Symbol(s.spec, name=name) for s, name in zip(self.flat_inputs, self.input_names, strict=True)}
         for node in self.nodes:
             args = mapped(node.args, symbols.__getitem__)
@@ -40,7 +40,10 @@ class Graph:
         return Graph(mapped(self.inputs, symbols.__getitem__), mapped(self.outputs, symbols.__getitem__))
 
     def _reached(self) -> list[Node]:
-        """The calls that outputs depend on, in the order in which they were made. Raises ValueError."""
+        """Return the calls that outputs depend on, in the order in which they were made.
+
+        Raises ValueError if an output depends on other inputs, or an input is not used.
+        """
         given, used = set(self.flat_inputs), set()
         found: dict[int, Node] = {}
         todo: list[tuple[Symbol, Symbol]] = [(output, output) for output in self.flat_outputs]
@@ -59,7 +62,7 @@ class Graph:
         return [found[serial] for serial in sorted(found)]
 
     def _input_names(self, given: list[str]) -> list[str]:
-        """Names of the inputs: their own, or ``input``, ``input_1`` ... Raises ValueError for one that stands twice."""
+        """Return the inputs' names: their own, or ``input``, ``input_1`` ... Raises ValueError for a repeated name."""
         names: list[str] = []
         for symbol in self.flat_inputs:
             if symbol.name in names:
@@ -68,7 +71,7 @@ class Graph:
         return names
 
     def _symbol_names(self) -> dict[Symbol, str]:
-        """What each symbol is called: an input's name, or the layer's, ``#2`` for its second call, and ``[1][0]``."""
+        """Return each symbol's name: an input's, or a layer's, with ``#2`` for its second call and indices ``[1][0]``."""
         names: dict[Symbol, str] = {}
         of_layer = {id(layer): name for name, layer in self.layers.items()}
         calls: dict[str, int] = {}
@@ -81,11 +84,11 @@ class Graph:
         return names | dict(zip(self.flat_inputs, self.input_names, strict=True))
 
     def located(self, error: ValueError, values: list[Any]) -> ValueError:
-        """The error with the input and the layer named, where it is what that layer says of the ids in ``values``."""
+        """Add the names of the input and the layer to an error that a layer raises for the ids in ``values``."""
         given = dict(zip(self.flat_inputs, values, strict=False))
         for node in self.nodes:
             first = origin = next(flat(node.args))
-            while origin not in given and origin.node is not None:  # what gives ids was given ids
+            while origin not in given and origin.node is not None:  # a layer whose output is ids reads ids
                 origin = next(flat(origin.node.args))
             if first.dtype != "int64" or given.get(origin) is None:
                 continue
@@ -98,12 +101,12 @@ class Graph:
         return error
 
     def call_name(self, node: Node) -> str:
-        """The name of a node: that of its symbols without their indices."""
+        """Return a node's name, which is its symbols' name without indices."""
         return self.symbol_names[next(flat(node.outputs))].partition("[")[0]
 
 
 def as_nest(name: str, symbols: Nest) -> Nest:
-    """A Symbol as it is; lists as tuples. Raises TypeError for what is not a symbol, ValueError where there is none."""
+    """Return a Symbol unchanged and lists as tuples. Raises TypeError for other values, ValueError for an empty list."""
     if is_nested(symbols):
         if not symbols:
             raise ValueError(f"{name} must hold at least one Symbol, got none")
@@ -114,15 +117,15 @@ def as_nest(name: str, symbols: Nest) -> Nest:
 
 
 def _bare(symbols: Nest) -> Nest:
-    """The one of a list of one: a single input or output is no tuple."""
+    """Unwrap a list of one symbol, because a single input or output is not a tuple."""
     return symbols[0] if is_nested(symbols) and len(symbols) == 1 else symbols
 
 
 def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]:
-    """The distinct layers by name: their own, or the class' in lower case with a number from the second on.
+    """Return the distinct layers by name: their own, or the class name in lower case, numbered from the second on.
 
-    None is called as one of the ``inputs``: a value has the name of what gives it. Raises ValueError where two layers have
-    been given the same name, or one that of an input.
+    Names never collide with those of ``inputs``, because values are named after the input or layer that produces them.
+    Raises ValueError if two layers were given the same name, or a layer that of an input.
     """
     distinct = list({id(layer): layer for layer in layers}.values())
     chosen = [layer.name for layer in distinct if layer.name is not None]
@@ -138,7 +141,7 @@ def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]
 
 
 def unused(stem: str, taken: list[str]) -> str:
-    """``stem``, or ``stem_1``, ``stem_2``... whichever is not taken."""
+    """Return ``stem``, or the first of ``stem_1``, ``stem_2``... that is not taken."""
     name, i = stem, 0
     while name in taken:
         i += 1
