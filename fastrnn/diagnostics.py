@@ -1,7 +1,7 @@
-"""Looking into a recurrent layer: what gradient reaches each of its states, and what its gates do.
+"""Diagnostics of a recurrent layer: the gradient that reaches each state, and the activity of its gates.
 
-Both functions run the reference backend in float64, for whatever backend the layer has, and leave the layer alone: no
-gradient is added to its parameters. They serve to see and to learn; training has its own way.
+Both functions run the reference backend in float64, whatever the layer's own backend, so they are slow. They do not change
+the layer: no gradient is added to its parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .layers._recurrent.base import Recurrent
 
 Array = NDArray[Any]
 
-# What a step of the reference saves, in its order: see the step functions there. "" is not shown.
+# The values that a step function of the reference saves, in its order; "" is not shown.
 SAVED = {
     ("rnn", True): ("", "h"),
     ("gru", True): ("", "r", "z", "", "", "n"),
@@ -30,12 +30,29 @@ SAVED = {
 
 
 def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str, Array]]:
-    """The gradient of a loss with respect to every state of a layer: how far back in time it reaches.
+    """Return the gradient of a loss L with respect to every state, which shows how far back in time it reaches.
 
-    ``x [T,B,I]``, or integer ids ``[T,B]``, is read from zero states; ``dy [T,B,Y]`` is the gradient of the loss with
-    respect to the outputs (zeros where the loss does not look). For each of the L layers there is a dict with ``"h"``
-    ``[T,B,Y]``, the total derivative dL/dh_t through everything that h_t has a part in, and for an LSTM ``"c"``
-    ``[T,B,H]``, dL/dc_t. float64. Raises ValueError for a layer of two directions and for arrays of another shape.
+    Parameters
+    ----------
+    recurrent
+        An RNN, GRU or LSTM with one direction.
+    x
+        The input ``[T,B,I]``, or integer ids ``[T,B]``. Initial states are zero.
+    dy
+        The gradient of the loss with respect to the outputs, ``[T,B,Y]``: zeros at outputs that the loss does not use.
+
+    Returns
+    -------
+    list of dict
+        For each layer, ``"h"`` is the total derivative dL/dh_t ``[T,B,Y]`` and, for an LSTM, ``"c"`` is dL/dc_t
+        ``[T,B,H]``. All are float64.
+
+    Raises
+    ------
+    TypeError
+        If ``recurrent`` is not a recurrent layer.
+    ValueError
+        For a bidirectional layer, or for arrays of another shape.
     """
     tapes = [tape for tape, _ in _run(recurrent, x)]
     shape = (*np.shape(x)[:2], tapes[-1].layer.spec.output_size)
@@ -50,11 +67,11 @@ def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str,
 
 
 def gates(recurrent: Recurrent, x: Array) -> list[dict[str, Array]]:
-    """The activity of the gates and states of a layer that reads ``x [T,B,I]``, or integer ids ``[T,B]``.
+    """Return the values of all gates and states while a layer reads ``x [T,B,I]``, or integer ids ``[T,B]``.
 
-    For each of the L layers a dict of arrays ``[T,B,H]`` by the names in docs/math.md: ``"h"`` (``[T,B,P]`` with a
-    projection), of a GRU ``"r"`` where it resets, ``"z"`` and ``"n"``, of an LSTM ``"i"``, ``"f"``, ``"g"``, ``"o"`` and
-    ``"c"``. float64. Raises ValueError for a layer of two directions.
+    The result has a dict for each layer, with float64 arrays ``[T,B,H]`` under the names of docs/math.md: ``"h"``
+    (``[T,B,P]`` with a projection); for a GRU ``"z"``, ``"n"`` and, with a reset gate, ``"r"``; for an LSTM ``"i"``,
+    ``"f"``, ``"g"``, ``"o"`` and ``"c"``. Raises TypeError if the layer is not recurrent, ValueError if it is bidirectional.
     """
     result = []
     for tape, y in _run(recurrent, x):
@@ -66,12 +83,12 @@ def gates(recurrent: Recurrent, x: Array) -> list[dict[str, Array]]:
 
 
 def _run(recurrent: Recurrent, x: Array) -> Iterator[tuple[Tape, Array]]:
-    """Each layer's tape and its output ``[T,B,Y]``, all in float64."""
+    """Yield each layer's tape and its output ``[T,B,Y]``, all in float64."""
     if not isinstance(recurrent, Recurrent):
         raise TypeError(f"recurrent must be an RNN, GRU or LSTM, got {checks.describe(recurrent)}")
     if recurrent.bidirectional:
         raise ValueError("recurrent must have one direction: the states of two are not in one order of time")
-    recurrent(x)  # checks x at the layer's door
+    recurrent(x)  # validates x
     time_major = np.swapaxes(x, 0, 1) if recurrent.batch_first else np.asarray(x)
     x = time_major if time_major.dtype.kind in "iu" else time_major.astype(np.float64)
     for part in recurrent.stack.parts:
@@ -82,7 +99,7 @@ def _run(recurrent: Recurrent, x: Array) -> Iterator[tuple[Tape, Array]]:
 
 
 def _backward(tape: Tape, dy: Array) -> tuple[dict[str, Array], Array]:
-    """The gradients of a layer's states, and dx, as the reference's loop over time passes them."""
+    """Return the gradients of a layer's states, collected from the reference's loop over time, and dx."""
     layer, spec = tape.layer, tape.layer.spec
     T, B = dy.shape[:2]
     dhs, dcs, dp = np.empty_like(dy), np.zeros((T, B, spec.hidden_size)), np.empty((T, B, len(layer.W)))
@@ -97,7 +114,7 @@ def _backward(tape: Tape, dy: Array) -> tuple[dict[str, Array], Array]:
 
 
 def _through_output(layer: Layer, saved: tuple[Array, ...], dh: Array) -> Array:
-    """What dL/dh_t gives to c_t within the step: steps 4 to 6 of :func:`fastrnn.backends.reference.lstm_step`."""
+    """Return the part of dL/dc_t that comes from dL/dh_t, through steps 4 to 6 of the reference's ``lstm_step``."""
     *_, o, c, _ = saved
     dm = dh if layer.projection is None else dh @ layer.projection
     peephole = layer.peephole[2 * layer.spec.hidden_size :]

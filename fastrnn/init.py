@@ -16,9 +16,9 @@ Array = NDArray[Any]
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """A generator from one that exists (the same object comes back), from a seed, or, for None, from fresh entropy.
+    """Return the given generator, or a new one from a seed or, for None, from fresh entropy.
 
-    Raises TypeError for anything else.
+    Raises TypeError for any other value.
     """
     if rng is not None and (isinstance(rng, bool) or not isinstance(rng, (np.random.Generator, int, np.integer))):
         raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {describe(rng)}")
@@ -26,10 +26,10 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float, dtype: str) -> Array:
-    """Uniform in [-bound, bound)."""
+    """Draw values uniformly from [-bound, bound)."""
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
-    """Normal with mean 0 and standard deviation 1."""
+    """Draw values from the normal distribution with mean 0 and standard deviation 1."""
     return rng.standard_normal(shape).astype(dtype)

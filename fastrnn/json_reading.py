@@ -1,4 +1,4 @@
-"""JSON from files, all of it through one reader, which says in one line what is wrong with a text."""
+"""Strict JSON reader for all files, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ._core.checks import describe
 
-DEEPEST = 200  # brackets within brackets; a model within a model takes three or four
+DEEPEST = 200  # levels of brackets; each nested model takes three or four
 CHUNK = 1 << 20
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STEPS = np.zeros(256, np.int8)
@@ -19,17 +19,17 @@ _STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 
 
 class JsonError(ValueError):
-    """A text that is not JSON, or more than a reader will take; the message says why, in one line, and names no file."""
+    """Error for a text that is not JSON or exceeds the reader's limits. Its one-line message does not name a file."""
 
 
 def parse(content: str | bytes, *, nonfinite: bool = False) -> Any:
-    """Return what a JSON text holds.
+    """Return the value of a JSON text.
 
-    Raises :class:`JsonError` for invalid JSON or UTF-8, a key that comes twice, an integer of thousands of digits, more than
-    :data:`DEEPEST` levels and, unless ``nonfinite``, for NaN and infinity, which only Python's JSON has.
+    Raises :class:`JsonError` for invalid JSON or UTF-8, a repeated key, an integer with thousands of digits, and more than
+    :data:`DEEPEST` levels. Unless ``nonfinite``, it also rejects NaN and infinity, which only Python's JSON allows.
     """
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    # Brackets in strings count in vain; they are taken out only where that matters.
+    # Brackets in strings are not levels, but removing the strings is needed only if the first count is too high.
     if _depth(data) > DEEPEST and _depth(_STRING.sub(b"", data)) > DEEPEST:
         raise JsonError(f"it is nested more than {DEEPEST} deep")
     checks: dict[str, Any] = {} if nonfinite else {"parse_constant": _refuse, "parse_float": _finite}
@@ -49,7 +49,7 @@ def parse(content: str | bytes, *, nonfinite: bool = False) -> Any:
 
 
 def _depth(data: bytes) -> int:
-    """The most brackets that are open at once, those in strings included."""
+    """Return the largest number of open brackets, including those in strings."""
     depth = most = 0
     for start in range(0, len(data), CHUNK):
         levels = depth + np.cumsum(_STEPS[np.frombuffer(data[start : start + CHUNK], np.uint8)], dtype=np.int64)

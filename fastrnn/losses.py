@@ -1,17 +1,16 @@
-"""Losses: each returns its value and its gradient with respect to the predictions in one pass.
+"""Losses, each of which returns its value and its gradient with respect to the predictions in one pass.
 
-Common to all:
+All share these arguments:
 
 ``mask``
-    bool, True where a position counts; its shape is that of the leading axes of the predictions, such as ``[T, B]``.
-    Positions that do not count add nothing to the loss, their gradient is zero, and what lies there is never read
-    into a result (it may be NaN). None counts everything.
+    bool, False at positions to leave out; None includes all. Its shape is that of the leading axes of the predictions, such
+    as ``[T, B]``. Masked positions add nothing to the loss, their gradient is zero, and their values (which may be NaN) do
+    not affect any result.
 ``reduction``
-    ``"mean"`` over what counts, or ``"sum"``. When nothing counts the loss and its gradient are zero (torch: NaN).
+    ``"mean"`` or ``"sum"`` over the unmasked positions. If there are none, the loss and its gradient are zero (torch: NaN).
 
-The loss is a Python float in nats (or squared units), summed in float64 whatever the dtype of the predictions. The
-gradient is a fresh array of the predictions' shape and dtype, already divided by the count for ``"mean"``. TypeError
-and ValueError name the argument, what was expected and what came.
+The loss is a Python float in nats (or squared units), summed in float64 for any dtype of the predictions. The gradient is a
+new array with the predictions' shape and dtype, already divided by the number of unmasked positions for ``"mean"``.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from .backends.numpy_training import row_chunks
 Array = NDArray[Any]
 LossAndGradient = tuple[float, Array]
 
-# Elements worked on at a time, so that a chunk stays in the L2 cache.
+# A chunk of this many elements stays in the L2 cache.
 ELEMENTWISE_CHUNK = 16384
 
-IGNORED = -100  # a class id that does not count, as in torch
+IGNORED = -100  # the class id of positions to leave out, as in torch
 
 REDUCTIONS = ("mean", "sum")
 FLOATS = tuple(map(np.dtype, checks.DTYPES))
@@ -47,12 +46,33 @@ def softmax_cross_entropy(
     mask: Array | None = None,
     reduction: str = "mean",
 ) -> LossAndGradient:
-    """Cross-entropy in nats of the softmax of ``logits [..., V]`` against integer class ids ``targets [...]``.
+    """Return the cross-entropy in nats of the softmax of ``logits``, and its gradient.
 
-    ``-log(exp(logits[target]) / sum(exp(logits)))``; its gradient is ``softmax(logits) - onehot(target)``. Each row is
-    shifted by its largest logit first, so huge logits do not overflow; a logit of -inf means probability zero.
-    Positions whose target is ``ignore_index`` do not count. Returns ``loss, dlogits [..., V]``. Raises ValueError for
-    a target that counts and does not lie in 0..V-1.
+    The loss is ``-log(exp(logits[target]) / sum(exp(logits)))``, its gradient ``softmax(logits) - onehot(target)``. Each
+    row is shifted by its largest logit first, so huge logits do not overflow; a logit of -inf means probability zero.
+
+    Parameters
+    ----------
+    logits
+        ``[..., V]``, float32 or float64.
+    targets
+        Integer class ids ``[...]``.
+    ignore_index
+        Positions with this target are left out, as if masked.
+    mask, reduction
+        See the module.
+
+    Returns
+    -------
+    loss, dlogits
+        A float and an array ``[..., V]``.
+
+    Raises
+    ------
+    TypeError
+        For a wrong dtype.
+    ValueError
+        For a wrong shape, or if an unmasked target is outside 0..V-1.
     """
     logits = _predictions("logits", logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:
@@ -71,31 +91,51 @@ def softmax_cross_entropy(
 
 
 def out_of_range(ids: Array, mask: Array | None, ignore_index: int, V: int) -> str:
-    """What is wrong with class ids of which one that counts is none of 0..V-1."""
-    counted = ids[(ids != ignore_index) & (True if mask is None else mask)]
-    low, high = int(counted.min()), int(counted.max())
+    """Return the error message for unmasked class ids outside 0..V-1."""
+    unmasked = ids[(ids != ignore_index) & (True if mask is None else mask)]
+    low, high = int(unmasked.min()), int(unmasked.max())
     return f"targets must hold class ids in 0..{V - 1} (or ignore_index), got {low if low < 0 else high}"
 
 
 def sigmoid_binary_cross_entropy(
     logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean"
 ) -> LossAndGradient:
-    """Cross-entropy in nats of ``sigmoid(logits)`` against probabilities ``targets`` of the same shape and dtype.
+    """Return the cross-entropy in nats of ``sigmoid(logits)`` against probabilities, and its gradient.
 
-    ``-t log(sigmoid(x)) - (1-t) log(1 - sigmoid(x))``, exact for huge and infinite logits; its gradient is
-    ``sigmoid(x) - t``. The mean is over elements. Returns ``loss, dlogits``. Raises ValueError for a target that counts
-    and does not lie in 0..1.
+    The loss of a logit x with target t is ``-t log(sigmoid(x)) - (1-t) log(1 - sigmoid(x))``, also exact for huge and
+    infinite logits. Its gradient is ``sigmoid(x) - t``. The mean is over elements.
+
+    Parameters
+    ----------
+    logits
+        Any shape, float32 or float64.
+    targets
+        Probabilities with the shape and dtype of ``logits``.
+    mask, reduction
+        See the module.
+
+    Returns
+    -------
+    loss, dlogits
+        A float and an array with the shape of ``logits``.
+
+    Raises
+    ------
+    TypeError
+        For a wrong dtype.
+    ValueError
+        For a wrong shape, or if an unmasked target is outside 0..1.
     """
     logits = _predictions("logits", logits)
     targets = checks.array("targets", targets, logits.shape, logits.dtype.name, other="")
     return _elementwise(logits, targets, mask, reduction, _sigmoid_chunk)
 
 
-def _sigmoid_chunk(x: Array, t: Array, counted: Array) -> tuple[Array, Array]:
-    wrong = counted & ~((t >= 0) & (t <= 1))
+def _sigmoid_chunk(x: Array, t: Array, unmasked: Array) -> tuple[Array, Array]:
+    wrong = unmasked & ~((t >= 0) & (t <= 1))
     if wrong.any():
         raise ValueError(f"targets must be probabilities in 0..1, got {t[wrong][0]}")
-    # With w = 1-t for x > 0 and t otherwise, the loss is w |x| + log(1 + exp(-|x|)); where w = 0, |x| may be inf.
+    # With w = 1-t for x > 0 and t otherwise, the loss is w |x| + log(1 + exp(-|x|)); if w = 0, |x| may be inf.
     positive = x > 0
     weight = np.abs(t - positive)
     e = np.exp(-np.abs(x))
@@ -106,16 +146,17 @@ def _sigmoid_chunk(x: Array, t: Array, counted: Array) -> tuple[Array, Array]:
 def mean_squared_error(
     pred: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean"
 ) -> LossAndGradient:
-    """Squared difference of ``pred`` and ``targets``, of one shape and dtype; the mean is over elements.
+    """Return the squared error ``(pred - targets)**2`` and its gradient ``2 (pred - targets)``.
 
-    ``(pred - targets)**2``; its gradient is ``2 (pred - targets)``. Returns ``loss, dpred``.
+    ``pred`` and ``targets`` are float32 or float64 arrays with one shape and dtype; the mean is over elements. For ``mask``
+    and ``reduction`` see the module. Raises TypeError for a wrong dtype, ValueError for a wrong shape.
     """
     pred = _predictions("pred", pred)
     targets = checks.array("targets", targets, pred.shape, pred.dtype.name, other="")
     return _elementwise(pred, targets, mask, reduction, _squared_chunk)
 
 
-def _squared_chunk(x: Array, t: Array, _counted: Array) -> tuple[Array, Array]:
+def _squared_chunk(x: Array, t: Array, _unmasked: Array) -> tuple[Array, Array]:
     difference = x - t
     return np.square(difference, dtype=np.float64), 2 * difference
 
@@ -127,26 +168,26 @@ def _elementwise(
     reduction: str,
     chunk: Callable[[Array, Array, Array], tuple[Array, Array]],
 ) -> LossAndGradient:
-    """Sum a loss of single elements; ``chunk(x, t, counted)`` gives the losses and the derivatives of some of them."""
+    """Sum an elementwise loss, where ``chunk(x, t, unmasked)`` returns the losses and derivatives of some elements."""
     mask = np.ones(x.shape, bool) if mask is None else _check_mask(mask, x.shape, exact=False)
     width = x.size // mask.size if mask.size else 1
     scale = _scale(reduction, int(np.count_nonzero(mask)) * width)
 
     dx = empty(x.shape, x.dtype)
     shape = (mask.size, width)
-    x, targets, d, counted = x.reshape(shape), targets.reshape(shape), dx.reshape(shape), mask.reshape(-1, 1)
+    x, targets, d, unmasked = x.reshape(shape), targets.reshape(shape), dx.reshape(shape), mask.reshape(-1, 1)
     total = 0.0
-    with np.errstate(invalid="ignore", over="ignore"):  # what is infinite or masked out gives what IEEE says, silently
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite and masked values follow IEEE rules without warnings
         for rows in row_chunks(*shape, ELEMENTWISE_CHUNK):
-            losses, derivatives = chunk(x[rows], targets[rows], counted[rows])
-            total += float(np.sum(losses, dtype=np.float64, where=counted[rows]))
+            losses, derivatives = chunk(x[rows], targets[rows], unmasked[rows])
+            total += float(np.sum(losses, dtype=np.float64, where=unmasked[rows]))
             np.multiply(derivatives, scale, out=d[rows])
-            d[rows][~counted[rows, 0]] = 0
+            d[rows][~unmasked[rows, 0]] = 0
     return total * scale, dx
 
 
 def _scale(reduction: str, count: int) -> float:
-    """What every element's loss and gradient is multiplied by."""
+    """Return the factor for each element's loss and gradient."""
     checks.choice("reduction", reduction, REDUCTIONS)
     return 1.0 / max(1, count) if reduction == "mean" else 1.0
 
@@ -160,7 +201,7 @@ def _predictions(name: str, value: object) -> Array:
 
 
 def class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """``targets`` as contiguous int64 of this shape. Raises TypeError or ValueError."""
+    """Return ``targets`` as a contiguous int64 array of this shape. Raises TypeError or ValueError."""
     ids = np.asarray(targets)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")
@@ -170,7 +211,7 @@ def class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def _check_mask(mask: object, shape: tuple[int, ...], *, exact: bool) -> NDArray[np.bool_]:
-    """``mask`` as a contiguous bool array of this shape, or (not ``exact``) of the shape of its leading axes."""
+    """Return ``mask`` as a contiguous bool array of this shape or, unless ``exact``, of its leading axes."""
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         raise TypeError(f"mask must be a bool array, got {checks.describe(mask)}")
     if mask.shape != (shape if exact else shape[: mask.ndim]):

@@ -1,4 +1,4 @@
-"""Which positions of padded sequences count."""
+"""Masks of padded sequences."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ._core import checks
 
 
 def sequence_mask(lengths: Any, T: int | None = None) -> NDArray[np.bool_]:
-    """bool ``[T, B]``, True at the steps before each sequence's length: the mask that losses take.
+    """Return a mask for the losses, bool ``[T, B]``, True at steps before each sequence's length.
 
-    ``lengths [B]`` are integers in 0..T; T is the largest of them by default. Raises TypeError or ValueError.
+    ``lengths [B]`` are integers in 0..T; T is by default the largest of them. Raises TypeError or ValueError.
     """
     lengths = checks.integers("lengths", lengths)
     if lengths.ndim != 1:

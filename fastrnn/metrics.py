@@ -1,7 +1,7 @@
-"""Figures of merit, ``metric(outputs, targets, mask=None) -> float``: means over the positions that count.
+"""Metrics ``metric(outputs, targets, mask=None) -> float``: means over the unmasked positions, NaN if there are none.
 
-``targets`` are class ids ``[...]`` beside ``outputs [..., V]``, where -100 does not count, or numbers of the outputs' shape.
-``mask`` is bool, True where a position counts, of the shape of the leading axes; None counts all. NaN where nothing counts.
+``targets`` are class ids ``[...]`` for ``outputs [..., V]``, or numbers of the outputs' shape. ``mask`` is bool with the
+shape of the leading axes, False at positions to leave out; None includes all. Class ids of -100 are also left out.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Array = NDArray[Any]
 
 
 def counted(targets: Array, mask: Array | None = None) -> Array | None:
-    """Where a position counts: the mask, and for class ids no -100. None where all do."""
+    """Return a mask that also excludes class ids of -100, or None if no position is excluded."""
     if targets.dtype.kind not in "iu":
         return mask
-    kept: Array = targets != IGNORED
-    return kept if mask is None else kept & mask
+    unmasked: Array = targets != IGNORED
+    return unmasked if mask is None else unmasked & mask
 
 
 def accuracy(outputs: Array, targets: Array, mask: Array | None = None) -> float:
-    """How often the largest of ``outputs [..., V]`` is at the class id ``targets [...]``.
+    """Return the fraction of positions where the largest of ``outputs [..., V]`` is at the class id ``targets [...]``.
 
-    For targets of numbers (0 or 1) of the outputs' shape: :func:`binary_accuracy`.
+    For targets that are numbers (0 or 1) of the outputs' shape, return :func:`binary_accuracy`.
     """
     if targets.dtype.kind == "f":
         return binary_accuracy(outputs, targets, mask)
@@ -38,13 +38,13 @@ def accuracy(outputs: Array, targets: Array, mask: Array | None = None) -> float
 
 
 def binary_accuracy(outputs: Array, targets: Array, mask: Array | None = None) -> float:
-    """How often a logit is above 0 just where its target, of the same shape, is above 0.5."""
+    """Return the fraction of logits whose sign is right: above 0 if the target is above 0.5, else not."""
     _same_shape(outputs, targets)
     return _mean((outputs > 0) == (targets > 0.5), mask)
 
 
 def mean_absolute_error(outputs: Array, targets: Array, mask: Array | None = None) -> float:
-    """The mean of ``|outputs - targets|``, of one shape."""
+    """Return the mean of ``|outputs - targets|``; both have the same shape."""
     _same_shape(outputs, targets)
     return _mean(np.abs(outputs - targets), mask)
 
@@ -55,5 +55,5 @@ def _same_shape(outputs: Array, targets: Array) -> None:
 
 
 def _mean(values: Array, mask: Array | None) -> float:
-    kept = values if mask is None else values[mask]
-    return float(kept.mean(dtype=np.float64)) if kept.size else float("nan")
+    unmasked = values if mask is None else values[mask]
+    return float(unmasked.mean(dtype=np.float64)) if unmasked.size else float("nan")

@@ -1,8 +1,8 @@
-"""Sampling from a language model: token after token, each the next step's input.
+"""Sampling from a language model: each token is the next step's input.
 
 The model is a stack of recurrent layers (one direction each) between an optional embedding and a linear layer. All
-randomness is an array of uniforms drawn beforehand, so every backend samples the same text from the same seed, but for
-the rounding of the logits. Letters: ``T`` steps, ``N`` samples side by side, ``V`` vocabulary, ``E`` embedding size,
+randomness is an array of uniforms drawn beforehand, so every backend samples the same text from the same seed, except where
+logits are rounded differently. Letters: ``T`` steps, ``N`` samples in parallel, ``V`` vocabulary, ``E`` embedding size,
 ``H`` hidden size, ``Y`` output size of a layer.
 """
 
@@ -18,16 +18,16 @@ from ._core import checks
 
 Array = NDArray[Any]
 
-NOTHING = -1  # the id of the zero vector, and of no token
+NOTHING = -1  # means no token; as an input it is the zero vector
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How a token is chosen from its logits.
+    """Rule for the choice of a token from its logits.
 
-    The logits are divided by ``temperature``; then only the ``top_k`` most likely tokens are kept (0: all), and of
-    those the fewest whose probabilities sum to ``top_p`` or more (1: all); equals are ranked by id. ``greedy`` takes
-    the most likely token, as does a temperature of 0. Raises TypeError or ValueError for a value out of range.
+    The logits are divided by ``temperature``. Only the ``top_k`` most likely tokens remain (0: all), and of those the fewest
+    whose probabilities sum to at least ``top_p`` (1: all). Ties are ranked by id. ``greedy``, or a temperature of 0, takes
+    the most likely token. Raises TypeError or ValueError for a value out of range.
     """
 
     temperature: float = 1.0
@@ -49,12 +49,22 @@ PLAIN = Choice()  # from the model's own distribution
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to sample.
+    """Inputs of a sampling run. Float arrays are C-contiguous and have the layers' dtype.
 
-    ``prime`` int64 ``[T,N]`` is read first (-1: the zero vector), from the states ``h0 [L,N,Y]`` and ``c0 [L,N,H]`` (LSTM
-    only; None is zeros). Then as many tokens are sampled as ``uniforms`` float64 ``[length,N]``, in [0, 1), has rows;
-    a sample ends with ``eos`` (-1: never). ``embedding [V,E]`` is None when the first layer reads ids. ``weight
-    [V,Y]`` and ``bias [V]`` give the logits. Float arrays are C-contiguous and of the layers' dtype.
+    ``prime``
+        int64 ``[T,N]``, the tokens that are read first (-1: the zero vector).
+    ``uniforms``
+        float64 ``[length,N]`` in [0, 1); its number of rows is the number of tokens to sample.
+    ``h0``, ``c0``
+        The initial states ``[L,N,Y]`` and, for LSTM only, ``[L,N,H]``; None is zeros.
+    ``embedding``
+        ``[V,E]``, or None if the first layer reads ids.
+    ``weight``, ``bias``
+        The linear layer that computes the logits, ``[V,Y]`` and ``[V]``.
+    ``eos``
+        The token that ends a sample; -1: none.
+    ``choice``
+        The rule for the choice of a token.
     """
 
     prime: Array
@@ -70,9 +80,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``tokens`` int64 ``[length,N]``: what was sampled, ``eos`` included, then -1; and the last states, as in a Request.
+    """Result of a sampling run: the tokens, int64 ``[length,N]``, and the last states, as in a Request.
 
-    The last token has not been read yet: to go on, use it as ``prime``.
+    After ``eos``, which is included, a sample's tokens are -1. The model has not read the last token yet: to continue, use
+    it as ``prime``.
     """
 
     tokens: Array
@@ -81,9 +92,9 @@ class Answer:
 
 
 def choose(logits: Array, uniforms: Array, choice: Choice) -> Array:
-    """One token for each row of ``logits [N,V]``: int64 ``[N]``.
+    """Choose a token for each row of ``logits [N,V]`` and return int64 ``[N]``.
 
-    The first id whose cumulative weight, in the order of ids, exceeds ``uniforms [N]`` times the total.
+    Unless greedy, it is the first id whose cumulative weight, in the order of ids, exceeds ``uniforms [N]`` times the total.
     """
     if choice.greedy:
         likeliest: Array = logits.argmax(axis=1)
@@ -91,30 +102,30 @@ def choose(logits: Array, uniforms: Array, choice: Choice) -> Array:
     cumulative = weights(logits, choice).cumsum(axis=1)
     total = cumulative[:, -1:]
     first = (cumulative <= uniforms[:, None] * total).sum(axis=1)
-    # u * total may round up to the total; the last token that has any weight is the first to reach it.
+    # u * total may round up to the total, which the last token with a positive weight is the first to reach.
     chosen: Array = np.minimum(first, (cumulative >= total).argmax(axis=1))
     return chosen
 
 
 def weights(logits: Array, choice: Choice) -> Array:
-    """Unnormalised probabilities float64 ``[N,V]`` after temperature, top-k and top-p; the largest is 1."""
+    """Return unnormalised probabilities, float64 ``[N,V]``, after temperature, top-k and top-p; the largest is 1."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     result: Array = np.exp(shifted / choice.temperature)
     V = logits.shape[1]
     k = min(choice.top_k or V, V)
     if k < V or choice.top_p < 1:
-        ranked = np.argsort(-shifted, axis=1, kind="stable")  # stable: equals by id
-        kept = np.take_along_axis(result, ranked, axis=1)
-        kept[:, k:] = 0
-        before = kept.cumsum(axis=1) - kept
-        kept[before >= choice.top_p * kept.sum(axis=1, keepdims=True)] = 0
-        np.put_along_axis(result, ranked, kept, axis=1)
+        ranked = np.argsort(-shifted, axis=1, kind="stable")  # stable, to rank ties by id
+        likely = np.take_along_axis(result, ranked, axis=1)
+        likely[:, k:] = 0
+        before = likely.cumsum(axis=1) - likely
+        likely[before >= choice.top_p * likely.sum(axis=1, keepdims=True)] = 0
+        np.put_along_axis(result, ranked, likely, axis=1)
     return result
 
 
 def log_softmax(logits: Array) -> Array:
-    """float64 of the shape of ``logits [..., V]``: log probabilities over the last axis, -inf where a logit is -inf."""
+    """Return log probabilities over the last axis of ``logits [..., V]``, in float64; -inf for a logit of -inf."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=-1, keepdims=True)
     result: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

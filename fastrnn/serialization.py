@@ -1,7 +1,7 @@
-"""Arrays to and from files: safetensors, written atomically, never pickle.
+"""Arrays in safetensors files, written atomically, without pickle.
 
-A file that is being replaced stays whole until the new one is complete on the disk: a full disk, a Ctrl-C or a power
-cut leaves the old file or the new one, nothing in between.
+A file is replaced only when the new one is complete on disk. A full disk, a Ctrl-C or a power cut leaves either the old file
+or the new one.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from .json_reading import parse
 Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 
-TEMPORARY = ".tmp"  # how the name of a file that is being written ends
-_KINDS = "fiub"  # floats, signed, unsigned, booleans: what the format and NumPy both know
-_HEADER_LIMIT = 100_000_000  # the format's own limit for the JSON header, in bytes
+TEMPORARY = ".tmp"  # the suffix of a file that is being written
+_KINDS = "fiub"  # floats, signed and unsigned integers, booleans: the kinds that the format and NumPy share
+_HEADER_LIMIT = 100_000_000  # bytes of the JSON header, set by the format
 
 
 class FileFormatError(ValueError):
-    """A file that cannot be read as what it should be: truncated, damaged or foreign. The message names it."""
+    """Error for a file that is truncated, damaged or of another format. The message names the file."""
 
 
 def write_atomically(path: PathLike, data: bytes) -> None:
-    """Replace or create the file ``path`` with ``data``, all or nothing.
+    """Write ``data`` to the file ``path``, completely or not at all.
 
-    Writes a temporary file in the same folder, flushes it to the disk, then renames it. A link stays, and what it points
-    at is replaced. Raises OSError naming ``path`` when the folder is missing or not writable, the disk is full, or what is
-    there is no regular file; it is then untouched.
+    The data goes to a temporary file in the same folder, which is flushed to disk, then renamed. A symbolic link stays, and
+    its target is replaced. Raises OSError with ``path`` if the folder is missing or not writable, the disk is full, or
+    ``path`` is not a regular file; nothing has then changed.
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
@@ -62,9 +62,9 @@ def write_atomically(path: PathLike, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove what :func:`write_atomically` left beside these files of a folder when its process was killed.
+    """Remove the temporary files that a killed process left in :func:`write_atomically` for these files of a folder.
 
-    Nobody else may be writing them meanwhile. Raises OSError.
+    No other process may be writing these files. Raises OSError.
     """
     for name in names:
         for path in folder.glob(f".{escape(name)}.*{TEMPORARY}"):
@@ -72,7 +72,7 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the system lets a folder be opened."""
+    """Flush the rename to disk, if the system can open a folder."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -83,9 +83,23 @@ def _sync_folder(folder: Path) -> None:
 
 
 def save_arrays(path: PathLike, arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named arrays (any shape; float, integer or boolean dtype) and text metadata as one safetensors file.
+    """Write arrays and text metadata to a safetensors file.
 
-    Raises TypeError for what the format cannot hold (before anything is written), OSError as :func:`write_atomically`.
+    Parameters
+    ----------
+    path
+        The file to create or replace.
+    arrays
+        Arrays by name, of any shape and of float, integer or boolean dtype.
+    metadata
+        Strings by name.
+
+    Raises
+    ------
+    TypeError
+        For a value that the format cannot hold, before anything is written.
+    OSError
+        As :func:`write_atomically`.
     """
     from safetensors.numpy import save
 
@@ -103,11 +117,11 @@ def _storable(name: str, value: object) -> Array:
 
 
 def load_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read a safetensors file: its arrays by name (fresh and writable) and its metadata ({} when it has none).
+    """Read a safetensors file and return its arrays by name, writable copies, and its metadata, possibly empty.
 
-    BF16 arrays come as float32, which has all their values. Raises FileNotFoundError (or another OSError) when the file
-    cannot be opened, :class:`FileFormatError` when it is empty, truncated, damaged, not a safetensors file, or holds another
-    dtype that NumPy lacks.
+    BF16 arrays become float32, which represents their values exactly. Raises FileNotFoundError or another OSError if the
+    file cannot be opened, :class:`FileFormatError` if it is empty, truncated, damaged, not a safetensors file, or holds a
+    dtype other than BF16 that NumPy lacks.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -135,7 +149,7 @@ def _read_array(path: PathLike, file: Any, name: str, dtype: str) -> Array:
 
 
 def _read_bfloat16(path: Path, names: list[str]) -> dict[str, Array]:
-    """Read the BF16 arrays of a file whose header the library has checked: it would need a dtype of another package."""
+    """Read the BF16 arrays of a file with a valid header; the library could only do so with another package's dtype."""
     arrays: dict[str, Array] = {}
     if not names:
         return arrays
@@ -151,7 +165,7 @@ def _read_bfloat16(path: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _check_header(path: Path) -> None:
-    """Tell a foreign file from a damaged one, which the library's own messages do not."""
+    """Raise FileFormatError that distinguishes foreign from damaged files, unlike the library's messages."""
     with open(path, "rb") as file:
         start = file.read(9)
         size = file.seek(0, os.SEEK_END)

@@ -1,6 +1,6 @@
-"""How many threads the C kernels may use, and threadpoolctl's view of them.
+"""Number of threads of the C kernels, also for threadpoolctl.
 
-Numba's kernels and the reference run on the calling thread alone.
+Numba's kernels and the reference backend run on the calling thread alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ._core.version import __version__
 
 
 def _library() -> Any:
-    """The C library's binding, or None where it was not built."""
+    """Return the C library's binding, or None if the library was not built."""
     try:
         backends.load("c")
     except backends.BackendUnavailable:
@@ -26,15 +26,18 @@ def _library() -> Any:
 
 
 def get_num_threads() -> int:
-    """The number of threads a call may use at most: ``set_num_threads``, ``FASTRNN_NUM_THREADS``, or one per processor."""
+    """Return the largest number of threads a call may use.
+
+    It is set by ``set_num_threads``, else by ``FASTRNN_NUM_THREADS``; the default is one per processor.
+    """
     library = _library()
     return int(library.fastrnn_get_num_threads()) if library else 1
 
 
 def set_num_threads(n: int) -> None:
-    """Let every call of this process use at most ``n`` threads (at least 1, at most 256). Results do not depend on it.
+    """Limit every call of this process to ``n`` threads, 1 to 256. Results do not depend on ``n``.
 
-    Raises TypeError or ValueError for a bad ``n``.
+    Raises TypeError or ValueError for an invalid ``n``.
     """
     checks.positive_int("n", n)
     if n > 256:
@@ -45,22 +48,23 @@ def set_num_threads(n: int) -> None:
 
 
 def announce_to_threadpoolctl() -> None:
-    """Let ``threadpoolctl.threadpool_info`` and ``threadpool_limits`` see and limit the team, where both are installed.
+    """Register the C library's thread pool with threadpoolctl, if both are installed.
 
-    The library is loaded for it: limits set before the first call have to hold for that call too.
+    ``threadpool_info`` then reports the pool and ``threadpool_limits`` limits it. This loads the library, because limits set
+    before the first call must hold for that call.
     """
     try:
         import threadpoolctl
     except ImportError:
         return
-    with suppress(checks.SettingError):  # a bad setting is reported by the first call, where somebody can catch it
+    with suppress(checks.SettingError):  # the first call reports an invalid setting, where users can catch the error
         if _library():
             threadpoolctl.register(_controller(threadpoolctl))
 
 
 def _controller(threadpoolctl: ModuleType) -> type:
     class FastrnnController(threadpoolctl.LibController):  # type: ignore[misc, name-defined]
-        """The extension module is the shared library; it exports the functions of the public header."""
+        """Controller of the extension module, the shared library that exports the public header's functions."""
 
         user_api = "fastrnn"
         internal_api = "fastrnn"

@@ -1,4 +1,4 @@
-"""Checks of arguments: each says which argument, what was expected and what came."""
+"""Validation of arguments. Each error names the argument, the expected value and the actual one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from . import memory
 Array = NDArray[Any]
 
 DTYPES = ("float32", "float64")
-DType = str | np.dtype[Any]  # what an array's dtype is compared with, and how messages name it
+DType = str | np.dtype[Any]  # compared with arrays' dtypes and shown in messages
 
 
 class SettingError(ValueError):
-    """An environment variable has a value that cannot be; the message names it."""
+    """Error for an invalid value of an environment variable, which the message names."""
 
 
 def describe(value: object) -> str:
-    """A value as error messages show it: an array by dtype and shape, also within tuples, anything else by its repr."""
+    """Return a value's text for error messages: dtype and shape for an array, also inside tuples, else its repr."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
     if type(value) is tuple:
@@ -32,12 +32,12 @@ def describe(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as a line on a terminal: line breaks, escapes and the like as Python writes them, such as ``\\n``."""
+    r"""Escape the unprintable characters of a text as Python does, such as ``\n``, to show it on one terminal line."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def positive_int(name: str, value: object, smallest: int = 1) -> int:
-    """An integer of at least ``smallest``. Raises TypeError or ValueError."""
+    """Return an integer of at least ``smallest``. Raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {describe(value)}")
     if value < smallest:
@@ -46,14 +46,14 @@ def positive_int(name: str, value: object, smallest: int = 1) -> int:
 
 
 def flag(name: str, value: object) -> bool:
-    """True or False. Raises TypeError: an option in the wrong place is a usual slip with torch's long signatures."""
+    """Return a bool. Raises TypeError for other types, which often come from options passed in the wrong order."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {describe(value)}")
     return bool(value)
 
 
 def number(name: str, value: object, low: float, high: float = float("inf"), *, open_low: bool = False) -> float:
-    """A real number in [low, high] (``open_low``: (low, high]). Raises TypeError or ValueError."""
+    """Return a real number in [low, high], or (low, high] with ``open_low``. Raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     if not (low < value <= high if open_low else low <= value <= high):  # NaN fails both
@@ -63,14 +63,14 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
 
 
 def choice(name: str, value: object, options: tuple[str, ...]) -> str:
-    """One of the given strings. Raises ValueError."""
+    """Return the value if it is one of the given strings. Raises ValueError."""
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {describe(value)}")
     return str(value)
 
 
 def float_dtype(name: str, value: object) -> str:
-    """``"float32"`` or ``"float64"`` for anything numpy takes as a dtype. Raises ValueError."""
+    """Return ``"float32"`` or ``"float64"`` for any form of these dtypes. Raises ValueError for other dtypes."""
     try:
         dtype = np.dtype(value).name  # type: ignore[call-overload]
     except TypeError:
@@ -80,16 +80,25 @@ def float_dtype(name: str, value: object) -> str:
     return str(dtype)
 
 
-# How else a call can be put right that was given floats of another dtype; the argument of ``dtype_hint``.
+# Alternatives to a conversion with astype when floats have another dtype; arguments of ``dtype_hint``.
 LAYER_DTYPE = 'use layers with dtype="{}"'
 GRAPH_DTYPE = 'use an Input and layers with dtype="{}"'
 PARAMETERS_DTYPE = "give W, R and all other arrays in {}"
 
 
 def dtype_hint(name: str, value: object, dtype: DType, other: str = LAYER_DTYPE) -> str:
-    """Return the end of a message about floats of another dtype: the ways out. Return "" for anything else.
+    """Return advice for the end of an error message about floats of another dtype, or "" for other values.
 
-    ``name`` is the argument's, ``dtype`` the one that was expected, ``other`` the way out that keeps the value's dtype.
+    Parameters
+    ----------
+    name
+        The argument's name.
+    value
+        The argument.
+    dtype
+        The expected dtype.
+    other
+        Advice that keeps the value's dtype, with ``{}`` for that dtype.
     """
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or value.dtype == dtype:
         return ""
@@ -101,11 +110,11 @@ def dtype_hint(name: str, value: object, dtype: DType, other: str = LAYER_DTYPE)
 def array(
     name: str, value: object, shape: tuple[int, ...], dtype: DType, letters: str = "", other: str = LAYER_DTYPE
 ) -> Array:
-    """Return ``value`` as a C-contiguous array of exactly this dtype and shape, copied only when its strides demand it.
+    """Return ``value`` as a C-contiguous array of exactly this dtype and shape, copied only if its strides require it.
 
-    ``letters`` names the axes in the message, such as ``"[B, H]"``; ``other`` is :func:`dtype_hint`'s. Raises TypeError for
-    what is not an array or has another dtype, ValueError for another shape. Nothing is converted silently: a float64 array
-    in a float32 layer is usually a mistake.
+    ``letters`` names the axes in the message, such as ``"[B, H]"``; ``other`` is :func:`dtype_hint`'s. Nothing is converted
+    silently, because a float64 array in a float32 layer is usually a mistake. Raises TypeError for another dtype or if
+    ``value`` is not an array, ValueError for another shape.
     """
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype:
         return plain(value)
@@ -116,14 +125,14 @@ def array(
 
 
 def steps(x: Array, time_axis: int = 0) -> None:
-    """Raise ValueError for sequences of no steps at all, as torch's recurrent layers do."""
+    """Raise ValueError if T is 0, as torch's recurrent layers do."""
     if not x.shape[time_axis]:
-        way = "a batch may hold sequences of no steps as lengths of 0"
-        raise ValueError(f"x must have at least one time step, got {describe(x)}: {way}")
+        advice = "a batch may hold sequences of no steps as lengths of 0"
+        raise ValueError(f"x must have at least one time step, got {describe(x)}: {advice}")
 
 
 def integers(name: str, value: object) -> Array:
-    """Return ``value`` as an array of integers, an empty list as one of none. Raises TypeError."""
+    """Return ``value``, possibly an empty list, as an array of integers. Raises TypeError."""
     array = np.asarray(value)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} must hold integers, got {describe(value)}")
@@ -131,11 +140,11 @@ def integers(name: str, value: object) -> Array:
 
 
 def ids(x: object, size: int) -> Array:
-    """Token ids in -1..size-1, in an array of any shape. Raises TypeError or ValueError."""
+    """Return x if it is an array of token ids in -1..size-1. Raises TypeError or ValueError."""
     if not (isinstance(x, np.ndarray) and x.dtype.kind in "iu"):
         raise TypeError(f"x must be an array of integer token ids, got {describe(x)}")
     if x.size:
-        # A fifth of the time of min() and max() for the few ids of a step.
+        # For the few ids of a step, this takes a fifth of the time of min() and max().
         low, high = x.item(x.argmin()), x.item(x.argmax())
         if low < -1 or high >= size:
             raise ValueError(f"x must hold token ids in -1..{size - 1}, got {low if low < -1 else high}")
@@ -143,7 +152,7 @@ def ids(x: object, size: int) -> Array:
 
 
 def plain(array: Array) -> Array:
-    """The array as kernels take it: C-contiguous and aligned; copied only where it is not, into memory from the pool."""
+    """Return the array if it is C-contiguous and aligned, as kernels require, else a copy in memory from the pool."""
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array

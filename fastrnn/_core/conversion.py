@@ -1,4 +1,4 @@
-"""Arrays that other libraries made: torch tensors, and bfloat16, which NumPy does not have."""
+"""Conversion of other libraries' arrays: torch tensors, and bfloat16, which NumPy lacks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FLOATS = "float16, bfloat16, float32 or float64"
 
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return the float32 values of bfloat16 numbers: exact, because those are the upper halves of float32 numbers."""
+    """Return the exact float32 values of bfloat16 numbers, which are the upper halves of float32 numbers."""
     return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
 
 
 def to_array(name: str, value: Any) -> Array:
-    """Return a NumPy array, a torch tensor or what NumPy takes as an array; bfloat16 comes as float32.
+    """Convert a NumPy array, a torch tensor or any array-like value to a NumPy array; bfloat16 becomes float32.
 
-    An array that NumPy can use as it is shares its memory. Raises TypeError, naming the argument, for a tensor of a dtype
-    that NumPy does not have.
+    The result shares the value's memory if possible. Raises TypeError, naming the argument, for a tensor of a dtype that
+    NumPy lacks.
     """
     if hasattr(value, "detach"):
         value = _from_tensor(name, value.detach().cpu())
@@ -45,9 +45,9 @@ def _from_tensor(name: str, tensor: Any) -> Array:
 
 
 def to_floats(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
-    """Return an array or a torch tensor of floats as an array of the given float dtype. Raises TypeError.
+    """Convert an array or a torch tensor of floats to an array of the given float dtype. Raises TypeError.
 
-    What is too large for the dtype becomes infinite.
+    Values too large for the dtype become infinite.
     """
     array = to_array(name, value)
     if array.dtype.kind != "f":

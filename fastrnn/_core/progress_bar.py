@@ -1,4 +1,4 @@
-"""The progress bar that training, reading, sampling and compiling show on a terminal."""
+"""Progress bar of training, reading, sampling and compiling on a terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ from ..console import is_terminal
 def start_bar(
     *, stderr: bool, title: str = "", time_left: bool = False, without_rich: Callable[[], None] = lambda: None
 ) -> Any:
-    """Return rich's Progress, started, with one task of total 1.0 and a field ``text``.
+    """Start rich's Progress with one task of total 1.0 and a field ``text``, and return it.
 
-    The bar is on standard error if ``stderr`` is True, else on standard output. Return None if that is no terminal, if the
-    terminal cannot move its cursor, or if rich is not installed. In the last case call ``without_rich``.
+    Parameters
+    ----------
+    stderr
+        True for a bar on standard error, False for standard output.
+    title
+        The text before the bar.
+    time_left
+        True to show the remaining time.
+    without_rich
+        Called if rich is not installed.
+
+    Returns
+    -------
+    rich.progress.Progress or None
+        None if the stream is not a terminal, if the terminal cannot move its cursor, or if rich is not installed.
     """
     if not is_terminal(sys.stderr if stderr else sys.stdout):
         return None

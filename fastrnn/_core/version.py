@@ -1,3 +1,3 @@
-"""The version of the package, where everything below the public names can read it."""
+"""Version of the package, in a module that all others can import."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The linear layer by NumPy's products, for backends without their own."""
+"""Linear layer in NumPy, for backends without their own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Array = NDArray[Any]
 
 
 class NumpyLinear:
-    """The linear part of :class:`fastrnn.backends.base.Backend`; a prepared layer is (weight, bias)."""
+    """Linear part of :class:`fastrnn.backends.base.Backend`, whose prepared layer is (weight, bias)."""
 
     def prepare_linear(self, weight: Array, bias: Array | None) -> Any:
-        """The weights as they are."""
+        """Return the weights unchanged."""
         return weight, bias
 
     def linear_forward(self, prepared: Any, x: Array) -> Array:
-        """y = x weight^T + bias."""
+        """Return y = x weight^T + bias."""
         weight, bias = prepared
         y = np.matmul(x, weight.T, out=empty((len(x), len(weight)), x.dtype))
         if bias is not None:
@@ -37,7 +37,7 @@ class NumpyLinear:
         *,
         need_dx: bool = True,
     ) -> Array | None:
-        """dx = dy weight, dW += dy^T x, db += the sum of dy's rows."""
+        """Return dx = dy weight, or None without ``need_dx``; add dy^T x into dW and the sum of dy's rows into db."""
         dW += np.matmul(dy.T, x, out=empty(dW.shape, dW.dtype))
         if db is not None:
             db += dy.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Sample in Python, a forward pass for each token: what :mod:`fastrnn.sampling` describes, on any backend."""
+"""Sampling (:mod:`fastrnn.sampling`) in Python for any backend, with a forward pass for each token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def step_by_step(backend: Backend, prepared: Any, request: Request) -> Answer:
-    """Sample by a prepared stack's forward passes, one for each token: the specification of ``Backend.generate``."""
+    """Sample with a forward pass of a prepared stack for each token; this specifies ``Backend.generate``."""
     h, c = request.h0, request.c0
     length, N = request.uniforms.shape
     tokens = np.full((length, N), NOTHING, np.int64)
@@ -38,7 +38,7 @@ def step_by_step(backend: Backend, prepared: Any, request: Request) -> Answer:
 
 
 def _embed(embedding: Array, ids: Array) -> Array:
-    """Rows of ``embedding [V,E]`` for ids ``[T,N]``; zeros for -1."""
+    """Return the rows of ``embedding [V,E]`` for ids ``[T,N]``, with zeros for -1."""
     rows = embedding[np.maximum(ids, 0)]
     rows[ids == NOTHING] = 0
     return rows

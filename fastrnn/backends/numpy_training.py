@@ -1,6 +1,6 @@
-"""Loss, gradients as a whole and optimisers by NumPy, for backends without their own; the specification of those.
+"""Loss, gradient clipping and optimisers in NumPy, for backends without their own; they also specify the others' results.
 
-Everything works in place, chunk by chunk, in scratch memory from the pool.
+All functions work in place and chunk by chunk, with scratch memory from the pool.
 """
 
 from __future__ import annotations
@@ -17,51 +17,50 @@ from .structs import Rule, Slot
 
 Array = NDArray[Any]
 
-# Elements worked on at a time, so that a chunk stays in the L2 cache; the softmax has no temporaries of that size, and
-# Adam touches six arrays.
+# Chunks of this many elements stay in the L2 cache. The softmax has no temporaries of that size; Adam touches six arrays.
 SOFTMAX_CHUNK = 65536
 CHUNK = 16384
 
 
 def row_chunks(rows: int, width: int, elements: int) -> Iterator[slice]:
-    """Slices of so many rows, each row of ``width``, that each slice has about ``elements``."""
+    """Yield slices of rows of size ``width`` that have about ``elements`` elements each."""
     step = max(1, elements // max(1, width))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _chunks(*arrays: Array) -> Iterator[list[Array]]:
-    """Views of CHUNK elements each of C-contiguous arrays of one size, side by side."""
+    """Yield lists with corresponding views of CHUNK elements of C-contiguous arrays of one size."""
     flat = [array.reshape(-1) for array in arrays]
     return ([array[i : i + CHUNK] for array in flat] for i in range(0, flat[0].size, CHUNK))
 
 
 class NumpyTraining:
-    """The training part of :class:`fastrnn.backends.base.Backend`; arrays and slots are prepared as they are."""
+    """Training part of :class:`fastrnn.backends.base.Backend`, which needs no preparation of arrays and slots."""
 
     def softmax_cross_entropy(
         self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool
     ) -> tuple[float, Array] | None:
-        """loss and dx, in chunks of rows."""
+        """Return the loss and dx, or None if an unmasked target is out of range."""
         N, V = x.shape
-        counted = targets != ignore_index
+        unmasked = targets != ignore_index
         if mask is not None:
-            counted &= mask
-        if ((targets < 0) | (targets >= V))[counted].any():
+            unmasked &= mask
+        if ((targets < 0) | (targets >= V))[unmasked].any():
             return None
-        scale = 1.0 / max(1, int(np.count_nonzero(counted))) if mean else 1.0
+        scale = 1.0 / max(1, int(np.count_nonzero(unmasked))) if mean else 1.0
         dx = empty(x.shape, x.dtype)
         total = 0.0
         with np.errstate(invalid="ignore", over="ignore"):  # a row with +inf or only -inf has no softmax: NaN, as in torch
             for rows in row_chunks(N, V, SOFTMAX_CHUNK):
-                total += _softmax_rows(x[rows], targets[rows], counted[rows], scale, dx[rows])
+                total += _softmax_rows(x[rows], targets[rows], unmasked[rows], scale, dx[rows])
         return total * scale, dx
 
     def prepare_arrays(self, arrays: Sequence[Array]) -> Any:
-        """The arrays as they are."""
+        """Return the arrays unchanged."""
         return arrays
 
     def squares(self, prepared: Any) -> float:
-        """The sum of all squares."""
+        """Return the sum of all squares."""
         scratch = empty(CHUNK, np.float64)
         total = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
@@ -73,22 +72,22 @@ class NumpyTraining:
         return total
 
     def scale(self, prepared: Any, factor: float) -> None:
-        """Multiply all by a factor."""
+        """Multiply all values by a factor."""
         with np.errstate(invalid="ignore"):  # infinity times zero
             for array in prepared:
                 array *= factor
 
     def clamp(self, prepared: Any, bound: float) -> None:
-        """Put all into -bound..bound."""
+        """Clip all values to -bound..bound."""
         for array in prepared:
             np.clip(array, -bound, bound, out=array)
 
     def prepare_update(self, slots: Sequence[Slot]) -> Any:
-        """The slots as they are."""
+        """Return the slots unchanged."""
         return slots
 
     def update(self, prepared: Any, rule: Rule) -> None:
-        """One step of the rule."""
+        """Apply one step of the rule."""
         scratch = {dtype: empty((2, CHUNK), dtype) for dtype in {slot.w.dtype for slot in prepared}}
         for slot in prepared:
             slot.steps[0] += 1
@@ -99,10 +98,10 @@ class NumpyTraining:
                 _RULES[rule.kind](rule, int(slot.steps[0]), w, g, state, one, two)
 
 
-def _softmax_rows(x: Array, ids: Array, counted: Array, scale: float, d: Array) -> float:
-    """The summed loss of some rows ``x [n,V]``; their gradient times ``scale`` is written to ``d [n,V]``."""
-    ignored = ~counted
-    ids = np.where(counted, ids, 0)
+def _softmax_rows(x: Array, ids: Array, unmasked: Array, scale: float, d: Array) -> float:
+    """Return the summed loss of rows ``x [n,V]``, and write their gradient times ``scale`` to ``d [n,V]``."""
+    ignored = ~unmasked
+    ids = np.where(unmasked, ids, 0)
     row = np.arange(len(x))
     largest = x.max(axis=1)
     np.subtract(x, largest[:, None], out=d)
@@ -116,11 +115,11 @@ def _softmax_rows(x: Array, ids: Array, counted: Array, scale: float, d: Array) 
     return float(losses.sum())
 
 
-# The rules update one chunk w and its state from the gradient g, which stays; ``one`` and ``two`` are scratch of its size.
+# Each rule updates a chunk w and its state from the gradient g, which it does not change. ``one`` and ``two`` are scratch.
 
 
 def _decayed(w: Array, g: Array, weight_decay: float, out: Array) -> Array:
-    """g + weight_decay * w, written to ``out``; g itself where there is no decay."""
+    """Return g + weight_decay * w, written to ``out``, or g itself without decay."""
     if weight_decay == 0:
         return g
     np.multiply(w, weight_decay, out=out)
@@ -129,7 +128,7 @@ def _decayed(w: Array, g: Array, weight_decay: float, out: Array) -> Array:
 
 
 def _move_towards(mean: Array, g: Array, weight: float, scratch: Array) -> None:
-    """mean <- mean + weight (g - mean), torch's lerp."""
+    """Set mean to mean + weight (g - mean), torch's lerp."""
     np.subtract(g, mean, out=scratch)
     scratch *= weight
     mean += scratch
@@ -163,7 +162,7 @@ def _rmsprop(rule: Rule, step: int, w: Array, g: Array, state: Sequence[Array | 
         _move_towards(mean, g, 1 - rule.alpha, two)
         np.multiply(mean, mean, out=two)
         np.subtract(s, two, out=two)
-        np.maximum(two, 0, out=two)  # rounding can make the variance negative, where torch gives NaN
+        np.maximum(two, 0, out=two)  # rounding can make the variance negative (NaN in torch)
         np.sqrt(two, out=two)
     else:
         np.sqrt(s, out=two)

@@ -1,12 +1,12 @@
-"""The specification: the three cells in plain NumPy, equations first, speed never.
+"""Reference backend: the three cells in plain NumPy, written to show the equations, not for speed.
 
-The other backends are compared with this one, and this one with finite differences and PyTorch. It computes in float64
-whatever the dtype, and rounds once, at the end. Infinities and NaNs pass through without a warning, as in the kernels.
+Tests compare the other backends with this one, and this one with finite differences and PyTorch. It computes in float64 for
+any dtype and rounds once, at the end. Infinities and NaNs cause no warnings, as in the kernels.
 
-Each cell is two functions of one time step, which see only the sequences that run at this step; :class:`Order` alone
-knows of lengths and direction. ``p = x W^T + b_ih`` and ``q = h R^T + b_hh`` are the two sides of the pre-activations;
-``h``, ``c`` are the states before the step, ``h_new``, ``c_new`` those after it. The steps of a backward function carry
-the numbers of the forward's, in reverse. The derivations are in docs/math.md.
+Each cell has a forward and a backward function of one time step, which receive only the sequences that are active at that
+step. Only :class:`Order` handles lengths and direction. ``p = x W^T + b_ih`` and ``q = h R^T + b_hh`` are the two parts of
+the pre-activations. ``h`` and ``c`` are the states before the step, ``h_new`` and ``c_new`` those after it. The numbers in a
+backward function's comments refer to the forward function's equations. The derivations are in docs/math.md.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from .structs import Array, CellSpec, Gradients, Inputs, OutputGradients, Output
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A prepared layer: the parameters in float64, with zeros for biases and a peephole that are not there.
+    """Prepared layer: the parameters, or their gradients, in float64, with zeros for absent biases and peepholes.
 
-    ``W [G*H,I]``, ``R [G*H,Y]``, ``b_ih [G*H]``, ``b_hh [G*H]``, ``peephole [3*H]``, ``projection [P,H]`` or None. The
-    same class holds their gradients.
+    ``W [G*H,I]``, ``R [G*H,Y]``, ``b_ih [G*H]``, ``b_hh [G*H]``, ``peephole [3*H]``, ``projection [P,H]`` or None.
     """
 
     spec: CellSpec
@@ -39,7 +38,7 @@ class Layer:
 
 
 class Step(NamedTuple):
-    """The states after a step, ``h [B,Y]`` and ``c [B,H]``, and what its backward needs. RNN and GRU pass c on."""
+    """States after a step, ``h [B,Y]`` and ``c [B,H]``, and the values saved for its backward. RNN and GRU pass c on."""
 
     h: Array
     c: Array
@@ -55,13 +54,13 @@ class StepGrads(NamedTuple):
 
 
 def sigmoid(x: Array) -> Array:
-    """``1 / (1 + exp(-x))``, arranged so that exp cannot overflow."""
+    """Return ``1 / (1 + exp(-x))`` without overflow in exp."""
     e = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1, e) / (1 + e))
 
 
 def rnn_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
-    """The RNN of Elman 1990.
+    """Compute a step of the RNN of Elman 1990.
 
     1. q = h R^T + b_hh
     2. h_new = f(p + q), f tanh or relu
@@ -72,7 +71,7 @@ def rnn_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
 
 
 def rnn_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
-    """Backward of :func:`rnn_step`; adds the parameters' gradients into ``grads``."""
+    """Compute the backward of :func:`rnn_step`; add the parameters' gradients into ``grads``."""
     h, h_new = saved
     dp = dh_new * (1 - h_new**2 if w.spec.nonlinearity == "tanh" else h_new > 0)  # 2
     dh = _product_backward(w, dp, h, grads)  # 1, with dq = dp
@@ -80,7 +79,7 @@ def rnn_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new:
 
 
 def gru_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
-    """The GRU of Cho et al. 2014. Without a reset gate there is no r, and u = h, v = q_n.
+    """Compute a step of the GRU of Cho et al. 2014. Without a reset gate there is no r, and u = h, v = q_n.
 
     1. r = sigmoid(p_r + q_r), z = sigmoid(p_z + q_z)
     2. u = h if reset_after else r h
@@ -100,7 +99,7 @@ def gru_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
 
 
 def gru_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
-    """Backward of :func:`gru_step`; adds the parameters' gradients into ``grads``."""
+    """Compute the backward of :func:`gru_step`; add the parameters' gradients into ``grads``."""
     gates, new = _gru_rows(w.spec)
     h, r, z, u, q_n, n = saved
     dn, dz, dh = dh_new * (1 - z), dh_new * (h - n), dh_new * z  # 6
@@ -118,9 +117,10 @@ def gru_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new:
 
 
 def lstm_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
-    """The LSTM of Gers et al. 2000, with the peephole of Gers et al. 2002 and the projection of Sak et al. 2014.
+    """Compute a step of the LSTM of Gers et al. 2000.
 
-    The peephole w_i, w_f, w_o is zero where there is none; without a projection h_new = m.
+    The peephole is that of Gers et al. 2002, the projection that of Sak et al. 2014. Without a peephole, w_i, w_f and w_o
+    are zero; without a projection, h_new = m.
 
     1. q = h R^T + b_hh
     2. i = sigmoid(p_i + q_i + w_i c), f = sigmoid(p_f + q_f + w_f c), g = tanh(p_g + q_g)
@@ -140,7 +140,7 @@ def lstm_step(w: Layer, p: Array, h: Array, c: Array) -> Step:
 
 
 def lstm_step_backward(w: Layer, saved: tuple[Array, ...], dh_new: Array, dc_new: Array, grads: Layer) -> StepGrads:
-    """Backward of :func:`lstm_step`; adds the parameters' gradients into ``grads``."""
+    """Compute the backward of :func:`lstm_step`; add the parameters' gradients into ``grads``."""
     w_i, w_f, w_o = np.split(w.peephole, 3)
     h, c, i, f, g, o, c_new, m = saved
     dm = dh_new
@@ -168,20 +168,20 @@ STEPS: dict[str, tuple[Callable[..., Step], Callable[..., StepGrads]]] = {
 
 
 def _gru_rows(spec: CellSpec) -> tuple[slice, slice]:
-    """The rows of GRU's gates (r z, or z alone) and those of its candidate n."""
+    """Return the rows of a GRU's gates (r z, or z alone) and those of its candidate n."""
     split = (spec.gates - 1) * spec.hidden_size
     return slice(0, split), slice(split, None)
 
 
 def _product_backward(w: Layer, dq: Array, u: Array, grads: Layer, rows: slice = slice(None)) -> Array:
-    """Backward of ``q = u R^T + b_hh`` for some rows of R: adds dR and db_hh into ``grads``, returns du."""
+    """Compute the backward of ``q = u R^T + b_hh`` for some rows of R: add dR and db_hh into ``grads``, return du."""
     grads.R[rows] += dq.T @ u
     grads.b_hh[rows] += dq.sum(0)
     return np.asarray(dq @ w.R[rows])
 
 
 def _input_product(w: Layer, x: Array) -> Array:
-    """``p = x W^T + b_ih`` for all steps; a token id takes its row of W^T, and -1 the row of zeros after the last."""
+    """Return ``p = x W^T + b_ih`` for all steps; a token id selects its row of W^T, and -1 a row of zeros."""
     if x.ndim == 3:
         return np.asarray(x @ w.W.T + w.b_ih)
     rows = np.vstack([w.W.T, np.zeros(len(w.W))])
@@ -189,7 +189,7 @@ def _input_product(w: Layer, x: Array) -> Array:
 
 
 def _input_product_backward(dp: Array, x: Array, grads: Layer) -> None:
-    """Adds dW and db_ih into ``grads``; the gradient of a token's row is the sum over the places of the token."""
+    """Add dW and db_ih into ``grads``; a token's row receives the sum over all positions of the token."""
     grads.b_ih[:] += dp.sum((0, 1))
     if x.ndim == 3:
         grads.W[:] += np.tensordot(dp, x, axes=([0, 1], [0, 1]))
@@ -200,11 +200,11 @@ def _input_product_backward(dp: Array, x: Array, grads: Layer) -> None:
 
 
 class Order:
-    """The order in which the steps visit the times of each sequence.
+    """Order in which the steps process the times of each sequence.
 
-    Step s of sequence b works on time ``time[s, b]``: s, or ``lengths[b] - 1 - s`` in reverse. Steps at or past the
-    length do not run (``active[s, b]`` is false), and there ``time[s, b] = s``. So each column of ``time`` is a
-    permutation that is its own inverse: one call turns an array from order of time into order of steps, or back.
+    Step s of sequence b processes time ``time[s, b]``: s, or ``lengths[b] - 1 - s`` in reverse. Steps at or past the length
+    do not run: there ``active[s, b]`` is False and ``time[s, b] = s``. So each column of ``time`` is a permutation that is
+    its own inverse, and the same call converts an array from time order to step order and back.
     """
 
     def __init__(self, T: int, B: int, lengths: Array | None, reverse: bool) -> None:
@@ -215,7 +215,7 @@ class Order:
         self.rows = [np.flatnonzero(running) for running in self.active]
 
     def __call__(self, array: Array) -> Array:
-        """``array [T,B,...]`` in the other order, copied, with zeros past the lengths whatever was there."""
+        """Return a copy of ``array [T,B,...]`` in the other order, with zeros past the lengths."""
         ordered = array[self.time, np.arange(array.shape[1])]
         ordered[~self.active] = 0
         return np.asarray(ordered)
@@ -223,7 +223,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """What forward leaves for backward: ``x`` in order of steps, and what each step saved."""
+    """Data that forward saves for backward: ``x`` in step order, and each step's saved values."""
 
     layer: Layer
     order: Order
@@ -234,11 +234,21 @@ class Tape:
 def sweep_backward(
     tape: Tape, dhs: Array, dcs: Array, dh: Array, dc: Array, grads: Layer
 ) -> Iterator[tuple[int, Array, Array, Array, Array]]:
-    """The loop over time of backward: the last step first, ``s, rows, dh_new, dc_new, dp`` of each.
+    """Run backward over time, last step first, and yield ``s, rows, dh_new, dc_new, dp`` of each step.
 
-    ``dhs [T,B,Y]`` and ``dcs [T,B,H]``, in order of steps, are what reaches the states after each step from above;
-    ``dh [B,Y]`` and ``dc [B,H]`` what reaches them from the step after, and are overwritten. Of the sequences ``rows``,
-    ``dh_new`` and ``dc_new`` are the sums of both, ``dp`` is the gradient of p. Adds into ``grads`` but for W and b_ih.
+    For the active sequences ``rows``, ``dh_new`` and ``dc_new`` are the total gradients of the states after step s, and
+    ``dp`` is the gradient of p.
+
+    Parameters
+    ----------
+    tape
+        The tape of the forward pass.
+    dhs, dcs
+        Gradients of the states from above, ``[T,B,Y]`` and ``[T,B,H]`` in step order.
+    dh, dc
+        Gradients of the final states, ``[B,Y]`` and ``[B,H]``; overwritten by those of the initial states.
+    grads
+        Receives the parameters' gradients, except those of W and b_ih.
     """
     _, step_backward = STEPS[tape.layer.spec.cell]
     for s, rows in reversed(list(enumerate(tape.order.rows))):
@@ -248,17 +258,17 @@ def sweep_backward(
 
 
 def _float64(array: Array | None, shape: tuple[int, ...]) -> Array:
-    """A float64 copy; zeros for None."""
+    """Return a float64 copy, or zeros for None."""
     return np.zeros(shape) if array is None else array.astype(np.float64)
 
 
 class Reference(Backend):
-    """The reference backend; see :class:`fastrnn.backends.base.Backend`."""
+    """Reference backend; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "reference"
 
     def prepare_part(self, spec: CellSpec, weights: Weights) -> Layer:
-        """A float64 copy of the parameters."""
+        """Return a float64 copy of the parameters."""
         rows = spec.gates * spec.hidden_size
         projection = weights.projection
         return Layer(
@@ -313,7 +323,7 @@ class Reference(Backend):
         *,
         need_dx: bool = True,
     ) -> Gradients:
-        """Return gradients of a scalar loss; see the base class for the shapes. ADDS into ``gradients``."""
+        """Return gradients of a scalar loss and add the parameters' into ``gradients``; for shapes see the base class."""
         dy, dh_n, dc_n, dc = dout
         layer, order, spec = tape.layer, tape.order, tape.layer.spec
         (T, B), H, Y = order.active.shape, spec.hidden_size, spec.output_size
@@ -330,7 +340,7 @@ class Reference(Backend):
         return Gradients(dx, dh.astype(spec.dtype), dc0)
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
-        """Return NumPy, which has its own threads."""
+        """Return a plan that names NumPy, which manages its own threads."""
         return [Plan("reference", "numpy", "none", 1)] * spec.parts
 
 
