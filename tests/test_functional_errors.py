@@ -110,7 +110,7 @@ def test_states_with_axes_in_the_wrong_order(cell):
 
 
 def _no_steps(x):
-    way = "a batch may hold sequences of no steps as lengths of 0"
+    way = "for sequences without steps use lengths of 0"
     return f"x must have at least one time step, got {_shown(x)}: {way}"
 
 

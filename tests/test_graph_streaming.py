@@ -96,7 +96,7 @@ def test_sequentials_step_too():
     first, state = model.stream(IDS[:4])
     rest, _ = model.stream(IDS[4:], state)
     np.testing.assert_allclose(np.concatenate([first, rest]), whole, rtol=0, atol=1e-13)
-    with pytest.raises(TypeError, match="state must be what the last chunk gave, got 3"):
+    with pytest.raises(TypeError, match="state must be the one that the last chunk returned, got 3"):
         model.step(IDS[0], 3)
     with pytest.raises(ValueError, match="layer 1, GRU: bidirectional: its reverse direction starts at the end"):
         nn.Sequential(nn.Linear(4, 4, **F64), nn.GRU(4, 3, bidirectional=True, **F64)).step(DATA[0])
@@ -228,12 +228,14 @@ def test_what_a_step_is_given_is_checked():
     _, state = model.step(DATA[0])
     with pytest.raises(ValueError, match=r"input must be a float64 array of shape \[B, 4\], got .* shape \(7, 3, 4\)"):
         model.step(DATA)
-    with pytest.raises(TypeError, match="state must be what this model's last step gave, or None, got 3"):
+    with pytest.raises(TypeError, match="state must be the one that this model's last step returned, or None, got 3"):
         model.step(DATA[0], 3)
     with pytest.raises(TypeError, match="the model takes 1"):
         model.step(DATA[0], DATA[0], state=state)
     with pytest.raises(ValueError, match="lengths must be None"):
         model.step(DATA[0], lengths=[1, 1, 1])
     other = nn.Model(x, nn.Linear(4, 3, **F64)(x) + nn.GRU(4, 3, **F64)(x)[0])
-    with pytest.raises(TypeError, match=r"last step gave, or None, got \(\(float64 array of shape \(1, 3, 3\),\), \(\)\)$"):
+    with pytest.raises(
+        TypeError, match=r"last step returned, or None, got \(\(float64 array of shape \(1, 3, 3\),\), \(\)\)$"
+    ):
         other.step(DATA[0], state)

@@ -302,7 +302,7 @@ class TestModels:
         np.testing.assert_allclose(np.stack(steps), model(X), rtol=1e-12)
         for index, shown in ((0, "0"), (slice(1, None), "1:"), (slice(None, None, -1), "::-1")):
             late = Model(x, GRU(D, 2, **F64, rng=1)(x)[0][index])
-            with pytest.raises(ValueError, match=rf"slice: \[{shown}\] counts the steps of a whole sequence"):
+            with pytest.raises(ValueError, match=rf"slice: \[{shown}\] needs the whole sequence"):
                 late.step(X[0])
 
     def test_a_still_source_may_be_sliced_in_a_stream(self):

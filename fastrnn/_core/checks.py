@@ -127,7 +127,7 @@ def array(
 def steps(x: Array, time_axis: int = 0) -> None:
     """Raise ValueError if T is 0, as torch's recurrent layers do."""
     if not x.shape[time_axis]:
-        advice = "a batch may hold sequences of no steps as lengths of 0"
+        advice = "for sequences without steps use lengths of 0"
         raise ValueError(f"x must have at least one time step, got {describe(x)}: {advice}")
 
 

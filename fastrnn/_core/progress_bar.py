@@ -52,7 +52,7 @@ def start_bar(
         auto_refresh=False,  # a refresh thread would compete with the work for the interpreter's lock
         transient=True,
         expand=True,
-        # Text for a terminal goes above the bar; text for a file must reach the file.
+        # Text for a terminal is printed above the bar; text for a file must reach the file.
         redirect_stdout=is_terminal(sys.stdout),
         redirect_stderr=is_terminal(sys.stderr),
     )

@@ -12,7 +12,7 @@ from itertools import pairwise
 Point = tuple[float, float]
 Edge = tuple[str, str]
 
-SWEEPS = 12
+PASSES = 12
 GAP = 0.35  # between the boxes of a row
 
 
@@ -58,8 +58,8 @@ class Layout:
 
     def _with_few_crossings(self, order: list[list[str]]) -> list[list[str]]:
         best, fewest = order, self._crossings(order)
-        for sweep in range(SWEEPS):
-            down = sweep % 2 == 0
+        for number in range(PASSES):
+            down = number % 2 == 0
             neighbours = self._above if down else self._below
             order = [list(row) for row in order]
             for r in range(1, len(order)) if down else range(len(order) - 2, -1, -1):
@@ -85,8 +85,8 @@ class Layout:
         x: dict[str, float] = {}
         for row in self._order:
             self._place(row, dict.fromkeys(row, 0.0), x)
-        for sweep in range(4 * SWEEPS + 1):  # the last one goes down
-            down = sweep % 2 == 0
+        for number in range(4 * PASSES + 1):  # odd, so the last pass is downward
+            down = number % 2 == 0
             for row in self._order if down else reversed(self._order):
                 first, second = (self._above, self._below) if down else (self._below, self._above)
                 wanted = {n: _mean([x[m] for m in first[n] or second[n]], x[n]) for n in row}

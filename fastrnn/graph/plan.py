@@ -220,7 +220,9 @@ class Sums:
 
     def add(self, numbers: tuple[Nest, ...], gradients: Sequence[Nest]) -> None:
         """Add gradients (None is zero) to the sums of these values."""
-        for number, gradient in zip(numbers, gradients, strict=False):  # a state that was not given has a gradient too
+        for number, gradient in zip(
+            numbers, gradients, strict=False
+        ):  # backward also returns a gradient for an omitted state
             if gradient is None or number is None:
                 continue
             if number.__class__ is tuple:

@@ -245,7 +245,7 @@ class Sequential(Fitted, Saved):
     def _stream(self, plan: ChainPlan, x: Any, state: Any, value_lengths: Lengths | None) -> tuple[Array, Any]:
         self.require_streaming()
         if state is not None and not (isinstance(state, tuple) and len(state) == len(plan.steps)):
-            raise TypeError(f"state must be what the last chunk gave, got {describe(state)}")
+            raise TypeError(f"state must be the one that the last chunk returned, got {describe(state)}")
         y, (state, _) = plan.stream.run([x], None if state is None else (state, ()), value_lengths)
         return self._clear_padding(plan, y, value_lengths)[0], state
 

@@ -82,7 +82,7 @@ class Stream:
     def _checked(self, state: Any) -> State:
         pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
         if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._saved):
-            raise TypeError(f"state must be what this model's last step gave, or None, got {describe(state)}")
+            raise TypeError(f"state must be the one that this model's last step returned, or None, got {describe(state)}")
         return state[0], state[1]
 
 

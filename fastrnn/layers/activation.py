@@ -113,7 +113,7 @@ class Activation(Layer):
 
     def __call__(self, x: Array) -> Array:
         """Return the function's values."""
-        with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN give what IEEE says, silently
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities and NaN follow IEEE rules without warnings
             return _FUNCTIONS[self.function][0](self._check(x))
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:

@@ -149,7 +149,7 @@ class Layer:
 
     def not_streaming(self) -> str | None:
         """Return why :meth:`stream` raises, worded to follow "... cannot be streamed: ", or None if it does not."""
-        return None if self.pointwise else "it does not say that it computes every time step alone (pointwise = True)"
+        return None if self.pointwise else "it does not declare that it computes each time step alone (pointwise = True)"
 
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Process the next chunk of time and return ``output, state``.

@@ -105,7 +105,7 @@ class LayerNorm(Layer):
     def _normalized(self, x: Array) -> tuple[Array, Array]:
         """Return n in a new array, and s ``[..., 1]``."""
         n: Array = check_features(x, self.features, self.dtype, "features")
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinities give what IEEE says, silently
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinities follow IEEE rules without warnings
             n = n - n.mean(axis=-1, keepdims=True)
             s = 1 / np.sqrt(np.mean(n * n, axis=-1, keepdims=True) + self.eps)
             n *= s

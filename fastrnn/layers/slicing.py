@@ -95,7 +95,7 @@ class Slice(Layer):
 
     def not_streaming(self) -> str | None:
         """Return why the layer cannot be streamed, or None."""
-        return f"[{self.extra_repr()}] counts the steps of a whole sequence" if self.over_time else None
+        return f"[{self.extra_repr()}] needs the whole sequence" if self.over_time else None
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; see :meth:`Layer.config`."""

@@ -28,7 +28,7 @@ def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) ->
     if shape is not None:
         return Spec(tuple(shape), dtype)
     if source is None:
-        raise ValueError("shape must be given, such as ('T', 'B', 64): no layer says what x is")
+        raise ValueError("shape must be given, such as ('T', 'B', 64): x's size does not follow from the layers")
     first: tuple[Axis, ...] = ("B",)
     if model.reads_time:
         first = ("B", "T") if getattr(model, "batch_first", False) else ("T", "B")
