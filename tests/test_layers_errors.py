@@ -50,7 +50,11 @@ CALLS = [
     (lambda: LSTM(2, 4)(X), ValueError, r"\[T, B, I=2\] or \[T, I=2\].* got .*\(5, 2, 3\)"),
     (lambda: LSTM(2, 4, batch_first=True)(X), ValueError, r"\[B, T, I=2\]"),
     (lambda: LSTM(3, 4)(X[0, 0]), ValueError, r"x must be .*got .*shape \(3,\)"),
-    (lambda: LSTM(3, 4)(X[:0]), ValueError, r"x must have at least one time step, got .*\(0, 2, 3\): a batch"),
+    (
+        lambda: LSTM(3, 4)(X[:0]),
+        ValueError,
+        r"x must have at least one time step, got .*\(0, 2, 3\): for sequences without steps",
+    ),
     (lambda: LSTM(3, 4)(np.array([[3]])), ValueError, r"x must hold token ids in -1\.\.2, got 3"),
     (lambda: LSTM(3, 4)(np.array([[-2]])), ValueError, r"x must hold token ids in -1\.\.2, got -2"),
     (lambda: LSTM(3, 4)(X, H), TypeError, r"state must be a pair \(h, c\), got float32 array"),

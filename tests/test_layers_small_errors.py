@@ -43,7 +43,7 @@ def test_a_lambda_says_what_is_wrong_with_its_functions():
         ),
         (lambda: Lambda(np.add, lambda dy, a, b: dy).forward(x, x)[1](x), ValueError, "a tuple of 2 gradients"),
         (lambda: Lambda(np.add, lambda dy, a, b: (dy, 1)).forward(x, x)[1](x), TypeError, "derivative's gradient 1 must be"),
-        (lambda: Lambda(np.sin, np.multiply).stream(x), ValueError, "Lambda cannot be streamed: it does not say"),
+        (lambda: Lambda(np.sin, np.multiply).stream(x), ValueError, "Lambda cannot be streamed: it does not declare"),
     ]
     for call, error, message in calls:
         with pytest.raises(error, match=message):
