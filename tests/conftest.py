@@ -1,7 +1,5 @@
 """What every test run says about itself, and the settings that tests change and fixtures restore."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import signal
@@ -18,6 +16,8 @@ import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
 from fastrnn.cli import main
+from fastrnn.serialization import write_atomically
+from fastrnn.training._run import plots
 
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -26,12 +26,16 @@ installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("pla
 folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
+# PyTorch's threads wait in a loop: for the small models of the tests they only take processors from other test processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Every run tries the same examples, so it fails for a change and not by chance: --hypothesis-profile=default tries others.
-hypothesis.settings.register_profile("same", derandomize=True)
+# Examples have no deadline, because other processes may hold one up.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 C = importlib.import_module("fastrnn.backends._c.backend") if "c" in backends.available() else None
@@ -133,6 +137,17 @@ def run_python():
         return done
 
     return run
+
+
+@pytest.fixture
+def quick_pictures(monkeypatch):
+    """Write what a loss curve depends on instead of drawing it, which takes longer than a short training."""
+
+    def draw(rows, path, unit, scale, baselines):
+        points = [(row.step, row.train_loss, row.val_loss) for row in rows]
+        write_atomically(path, repr((points, unit, dict(baselines))).encode())
+
+    monkeypatch.setattr(plots, "draw_losses", draw)
 
 
 @pytest.fixture(scope="session")

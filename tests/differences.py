@@ -1,7 +1,5 @@
 """Finite differences, and small layers to take them of."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

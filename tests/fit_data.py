@@ -1,7 +1,5 @@
 """Small data and models for the tests of fit."""
 
-from __future__ import annotations
-
 import numpy as np
 
 import fastrnn

@@ -8,11 +8,7 @@ from fastrnn.music.changes import parse_changes
 from fastrnn.music.piece import Note, Part, Piece
 
 BAR = 48  # ticks
-CHANGES = (
-    "C | C | G7 | G7 | C | C7 | F | G7",
-    "C | A7 | D7 | G7 | C | F | C G7 | C",
-    "C | E7 | Am | F | C | D7 | G7 | C",
-)
+CHANGES = ("C | C | G7 | G7 | C | C7 | F | G7", "C | A7 | D7 | G7 | C | F | C G7 | C", "C | E7 | Am | F | C | D7 | G7 | C")
 RHYTHMS = (  # onsets and durations in a bar, in ticks
     ((0, 3), (3, 6), (9, 3), (12, 6), (18, 6), (24, 12), (36, 12)),
     ((0, 6), (6, 6), (12, 3), (15, 6), (21, 3), (24, 6), (30, 6), (36, 12)),

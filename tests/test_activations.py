@@ -5,8 +5,6 @@ then gives f(W[0, k]), and the GRU without a reset gate, with its candidate at t
 (1 - z) 0 + z 1 = z, the sigmoid.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -3,8 +3,6 @@
 Bit-for-bit promises are in test_determinism, the reference's own correctness in test_reference.
 """
 
-from __future__ import annotations
-
 import inspect
 import warnings
 from dataclasses import replace
@@ -105,7 +103,7 @@ def _any_case(draw, largest):
 
 
 # The engine stays the same for all examples of a test.
-ANY = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
+ANY = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
 
 
 @settings(max_examples=60, **ANY)

@@ -15,6 +15,8 @@ from fastrnn import serialization
 from fastrnn.cli import main
 from fastrnn.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 SMALL = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
 
 
@@ -228,7 +230,7 @@ def test_files_of_the_users_own_are_not_lost(capsys, tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("size", [1024, 8 * 1024])
+@pytest.mark.parametrize("size", [pytest.param(1024, marks=pytest.mark.slow), 8 * 1024])
 def test_overwriting_on_a_full_disk_leaves_the_old_run(run, size):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     assert 1024 < len(before["config.json"]) < 8 * 1024 < len(before["last.safetensors"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import fastrnn
 from fastrnn.sampling import log_softmax
@@ -101,7 +102,7 @@ def test_the_penalty_changes_what_is_best():
         assert found[0].score == pytest.approx(logp / n**a)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 10**6),
     st.integers(2, 6),
@@ -194,7 +195,7 @@ def test_own_states_are_reordered_by_ones_own_function():
         assert_same(got, expected)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "error", "message"),
     [
         ({"start": [0.5]}, TypeError, "start must be an integer array"),

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn.benchmark import agreement, compare, run, statistics, table
 from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, Case, cases
@@ -62,8 +63,8 @@ def _compared(machine, ours, theirs):
     return compare.compare(ours, theirs, CASE, EFFORT, machine.clock)
 
 
-@pytest.mark.parametrize("seconds", [2e-6, 1e-4, 5e-3, 0.5])
-@pytest.mark.parametrize("slower", [1, 2, 10])
+@each_row("seconds", [2e-6, 1e-4, 5e-3, 0.5])
+@each_row("slower", [1, 2, 10])
 def test_a_slower_peer_shows_as_so_many_times_slower(seconds, slower):
     machine = Machine()
     record = _compared(machine, FakePeer(machine, seconds, "ours"), FakePeer(machine, slower * seconds, "theirs"))
@@ -304,20 +305,8 @@ def test_a_peer_whose_process_dies_costs_only_that_case(monkeypatch):
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, c):
     file = tmp_path / "figures.json"
-    command = [
-        "bench",
-        "--subset",
-        "smoke",
-        "--questions",
-        "forward",
-        "--threads",
-        "1",
-        "--peers",
-        "numba",
-        "--seconds",
-        "0.001",
-    ]
-    assert main([*command, "--json", str(file)]) == 0
+    command = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "numba"]
+    assert main([*command, "--seconds", "0.001", "--json", str(file)]) == 0
     output = capsys.readouterr()
     assert "GFLOP/s" in output.out
     assert "comparing with numba" in output.err

@@ -1,12 +1,11 @@
 """What a run shows: lines, bar and loss curve, with their libraries and without."""
 
-from __future__ import annotations
-
 import math
 import sys
 
 import numpy as np
 import pytest
+from tables import each_row
 from training_task import make_trainer
 
 from fastrnn.console import note
@@ -105,7 +104,7 @@ def test_loss_curve_bears_one_row_and_broken_numbers(tmp_path):
         assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("loss", "bits", "perplexity"),
     [
         (math.log(2), "1.000 bits", "perplexity 2.0"),

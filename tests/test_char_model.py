@@ -164,7 +164,8 @@ def _torch_losses(net, embedding, batches, steps, lr, clip_norm):
 
 
 @pytest.mark.parametrize(
-    ("reading", "model", "embedding"), [("lines", "lstm", 0), ("stream", "lstm", 0), ("stream", "gru", 8)]
+    ("reading", "model", "embedding"),
+    [("lines", "lstm", 0), pytest.param("stream", "lstm", 0, marks=pytest.mark.slow), ("stream", "gru", 8)],
 )
 def test_50_steps_have_pytorchs_losses(reading, model, embedding):
     pytest.importorskip("torch")

@@ -1,7 +1,5 @@
 """Checkpoints: what goes in comes out, and whatever else is in a file is told by name."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

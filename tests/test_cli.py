@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import corpora
 from fastrnn.cli import build_parser, main
@@ -19,6 +20,8 @@ from fastrnn.info import EXTRAS
 from fastrnn.text._training.novelty import line_hashes
 from fastrnn.training import checkpoint
 from fastrnn.training._run.folder import held
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
 PLAY = "".join(f"Speaker {i}:\nThis is what the number {i} has to say to all of you.\n\n" for i in range(60))
@@ -46,7 +49,7 @@ def play_run(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "usual"),
     [
         ("score RUN --verbose a b", "score --verbose RUN a b"),
@@ -175,7 +178,7 @@ def _metrics(folder):
     return [{key: row[key] for key in ("step", "train_loss", "val_loss", "lr", "grad_norm")} for row in rows]
 
 
-@pytest.mark.parametrize("kind", ["names", "play"])
+@pytest.mark.parametrize("kind", ["names", pytest.param("play", marks=pytest.mark.slow)])  # streams: test_words_cli
 def test_resume_is_as_if_never_stopped(tmp_path, kind, capsys):
     text = []
     if kind == "play":
@@ -243,8 +246,8 @@ def test_resume_with_another_instruction_set_says_so(tmp_path, capsys, c):
     ("options", "warned"),
     [
         (["--schedule", "cosine", "--warmup", 0], True),
-        (["--schedule", "step", "--warmup", 0], True),
-        (["--schedule", "constant", "--warmup", 0], False),
+        pytest.param(["--schedule", "step", "--warmup", 0], True, marks=pytest.mark.slow),
+        pytest.param(["--schedule", "constant", "--warmup", 0], False, marks=pytest.mark.slow),
         (["--schedule", "constant", "--warmup", 15], True),
         (["--schedule", "constant", "--warmup", 1], False),
     ],
@@ -329,6 +332,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
 
 
 def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
+    monkeypatch.undo()  # of quick_pictures: a picture needs matplotlib
     for module in ("rich", "rich.progress", "matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
     _train(*SMALL, "--max-steps", 2, "--out", tmp_path)
@@ -551,8 +555,7 @@ def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["", "train", "train chars", "train words", "train jazz", "sample", "score", "improvise", "info"],
+    "command", ["", "train", "train chars", "train words", "train jazz", "sample", "score", "improvise", "info"]
 )
 def test_help_fits_a_terminal(command, capsys):
     assert main([*command.split(), "--help"]) == 0

@@ -101,11 +101,11 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(monkeypatch, capsys, command
 @pytest.mark.parametrize(
     ("redirection", "status", "said"),
     [
-        (">&-", 0, ""),
-        ("2>&-", 0, ""),
+        pytest.param(">&-", 0, "", marks=pytest.mark.slow),
+        pytest.param("2>&-", 0, "", marks=pytest.mark.slow),
         ("<&- >&- 2>&-", 0, ""),
         (">/dev/full", 1, "fastrnn: error: standard output: No space left on device\n"),
-        ("2>/dev/full", 0, ""),
+        pytest.param("2>/dev/full", 0, "", marks=pytest.mark.slow),
         (">/dev/full 2>&1", 1, ""),
     ],
 )
@@ -139,10 +139,7 @@ def test_characters_that_a_console_lacks(monkeypatch, tmp_path, trained):
     assert "\\xd1" in err.text()
 
 
-SILENT = [
-    pytest.param(lambda: None, id="missing"),
-    pytest.param(_closed, id="closed"),
-]
+SILENT = [pytest.param(lambda: None, id="missing"), pytest.param(_closed, id="closed")]
 
 
 @pytest.mark.parametrize("stream", SILENT)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pytest
 from differences import central_differences
+from tables import each_row
 
 import fastrnn
 from fastrnn import diagnostics
@@ -41,7 +42,7 @@ def _states(layer, x):
     return states
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@each_row("kind", LAYERS)
 def test_gradients_of_h_by_finite_differences(kind):
     layer, x, dy = _problem(kind)
     (gradients,) = diagnostics.state_gradients(layer, x, dy)
@@ -121,7 +122,7 @@ def test_gradients_of_deep_layers_are_pytorchs(kind):
             np.testing.assert_allclose(gradients[number][name], expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", LAYERS)
+@each_row("kind", LAYERS)
 def test_gates_make_the_states(kind):
     layer, x, _ = _problem(kind, num_layers=2)
     activity = diagnostics.gates(layer, x)

@@ -1,13 +1,12 @@
 """Batches of no sequences and sequences of no steps: right values, forward and backward, wherever a batch goes."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn import Examples, Input, Model, diagnostics, layers, losses, metrics
@@ -159,7 +158,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@each_row("name", LAYERS)
 def test_a_batch_of_no_sequences(name, engine):
     make, x, shape = LAYERS[name]
     with fastrnn.use_backend(engine):
@@ -263,13 +262,11 @@ def test_padding_of_no_steps_reaches_nothing(form, lengths):
     gradients = [p.grad.copy() for p in model.parameters()]
     for array in (y, dx):
         assert not array[~fastrnn.sequence_mask(lengths, 4)].any()
-    if not any(lengths):
-        assert not any(gradient.any() for gradient in gradients)
-        return
     model.zero_grad()
-    alone, backward = model.forward(x[:, [0, 2]], lengths=[3, 4])
-    np.testing.assert_allclose(y[:, [0, 2]], alone, rtol=1e-13)
-    np.testing.assert_allclose(dx[:, [0, 2]], backward(alone), rtol=1e-11, atol=1e-14)
+    longer = np.flatnonzero(lengths)  # without any, the batch below holds no sequence, and the gradients are 0
+    alone, backward = model.forward(x[:, longer], lengths=np.array(lengths)[longer])
+    np.testing.assert_allclose(y[:, longer], alone, rtol=1e-13)
+    np.testing.assert_allclose(dx[:, longer], backward(alone), rtol=1e-11, atol=1e-14)
     for got, parameter in zip(gradients, model.parameters(), strict=True):
         np.testing.assert_allclose(got, parameter.grad, rtol=1e-10, atol=1e-13)
 
@@ -297,7 +294,7 @@ def test_diagnostics_of_no_sequences():
 # Losses, metrics, examples.
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_row("dtype", ["float32", "float64"])
 def test_losses_of_nothing_are_zero_and_metrics_nan(engine, dtype):
     with fastrnn.use_backend(engine):
         for shape in ((4, 0, 3), (0, 3)):

@@ -1,12 +1,11 @@
 """Examples and their batches, masks, and what comes back from a model in the examples' order."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fit_data import TwoHeads, V, tagged, tagger
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import fastrnn
 from fastrnn import Examples, losses, metrics
@@ -103,7 +102,7 @@ class TestBatches:
         assert [len(part) for part in examples.split(1.0)] == [19, 1]
         assert repr(examples) == "Examples(20: int64 [T=1..9] -> int64 [T=1..9])"
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("inputs", "targets", "error", "message"),
         [
             ([], None, ValueError, "inputs must hold at least one example, got none"),
@@ -131,7 +130,7 @@ class TestBatches:
         with pytest.raises(error, match=message):
             Examples(inputs, targets)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("axes", "message"),
         [
             (("S",), "axes must name the time axis of each of 2 inputs"),
@@ -183,7 +182,7 @@ def test_metrics_by_value():
 
 
 class TestPadding:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=8), seed=st.integers(0, 9))
     def test_a_batch_is_the_sum_of_its_examples(self, lengths, seed):
         """The loss and every gradient, whatever the padding; in float64, where sums in another order agree closely."""

@@ -11,6 +11,8 @@ from fastrnn.commands._train import final_evaluation as module
 from fastrnn.training._run import pace
 from fastrnn.training._run.plots import BITS
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 HELD = 3_000_000
 SPEED = 10_000  # tokens a second
 
@@ -90,7 +92,7 @@ def test_ctrl_c_leaves_it_out(tmp_path, monkeypatch, capsys):
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--seq-length", "8"]
 
 
-@pytest.mark.parametrize("kind", ["chars", "words", "jazz"])
+@pytest.mark.parametrize("kind", ["words", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("chars", "jazz"))])
 def test_all_commands_keep_to_their_time(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pace, "SAMPLED_LEAST", 8)
     monkeypatch.setattr(module, "measured_speed", lambda task, seconds: 800 / seconds * module.MEASURED_SHARE)

@@ -1,13 +1,12 @@
 """fit: the same steps as a loop written out; its losses, models and figures, and what it refuses."""
 
-from __future__ import annotations
-
 import math
 from inspect import signature
 
 import numpy as np
 import pytest
 from fit_data import C, Translator, TwoHeads, V, assert_same_weights, own_loop, tagged, tagger
+from tables import each_row
 from training_task import Recorder
 
 import fastrnn
@@ -54,7 +53,7 @@ class TestSteps:
         assert_same_weights(weights[0], weights[1])
         assert any((weights[0][name] != weights[2][name]).any() for name in weights[0])
 
-    @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+    @each_row("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
     def test_optimizers_by_name_or_made(self, optimizer):
         kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
         named, made = tagger(), tagger()
@@ -227,7 +226,7 @@ class TestModels:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize(
+    @each_row(
         ("options", "error", "message"),
         [
             ({"loss": "cross_entropy"}, ValueError, "loss must be one of 'softmax_cross_entropy', "),
@@ -264,7 +263,7 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             fit(tagger(), tagged(), **options)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("inputs", "targets", "error", "message"),
         [
             ([[1, 2], [3]], None, ValueError, "train must have targets"),
@@ -362,8 +361,8 @@ class TestMethods:
         for one, other in zip(mine.predict(data, 2), fastrnn.predict(mine, data, 2), strict=True):
             np.testing.assert_array_equal(one, other)
 
-    @pytest.mark.parametrize("name", ["fit", "evaluate", "predict"])
-    @pytest.mark.parametrize("kind", [fastrnn.Model, fastrnn.Sequential])
+    @each_row("name", ["fit", "evaluate", "predict"])
+    @each_row("kind", [fastrnn.Model, fastrnn.Sequential])
     def test_have_their_signatures(self, kind, name):
         function = getattr(fastrnn, name)
         _, *wanted = signature(function).parameters.values()

@@ -1,13 +1,12 @@
 """What a fit is watched by: callbacks by Keras' names, their files; and the same steps whatever stops it and goes on."""
 
-from __future__ import annotations
-
 import csv
 import math
 
 import numpy as np
 import pytest
 from fit_data import assert_same_weights, tagged, tagger
+from tables import each_row
 from training_task import At, Killed, Recorder, StreamTask, ctrl_c, kill, make_trainer
 
 from fastrnn import fit
@@ -22,7 +21,7 @@ def scripted(values):
 
 
 class TestEarlyStopping:
-    @pytest.mark.parametrize(
+    @each_row(
         ("options", "stopped", "best"),
         [
             ({"patience": 2}, 6, 4),
@@ -77,7 +76,7 @@ class TestEarlyStopping:
 
 
 class TestReduceLROnPlateau:
-    @pytest.mark.parametrize(
+    @each_row(
         ("options", "rates"),
         [
             ({"patience": 2}, [1, 1, 1, 1, 1 / 2, 1 / 2, 1 / 4, 1 / 4]),
@@ -198,10 +197,7 @@ class TestResume:
 
     def test_of_another_run(self, tmp_path):
         fit(tagger(), tagged(), epochs=1, batch_size=8, out=tmp_path)
-        for options, message in (
-            ({"batch_size": 4}, "batch_size was 8 and is 4"),
-            ({"seed": 1}, "seed was 0 and is 1"),
-        ):
+        for options, message in (({"batch_size": 4}, "batch_size was 8 and is 4"), ({"seed": 1}, "seed was 0 and is 1")):
             with pytest.raises(ValueError, match=message):
                 fit(tagger(), tagged(), **{"epochs": 1, "batch_size": 8, "out": tmp_path, "resume": True, **options})
         with pytest.raises(ValueError, match="out must be the folder of the run to resume, got None"):

@@ -1,12 +1,11 @@
 """fit, refusing what it could not do as it was meant: one line says what is wrong, before anything has changed."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
 from fit_data import C, V, assert_same_weights, tagged, tagger
+from tables import each_row
 from training_task import Recorder
 
 from fastrnn import GRU, Embedding, Examples, Input, Last, Linear, Model, RepeatVector, Sequential, evaluate, fit, optim
@@ -34,7 +33,7 @@ def tags_and_label():
 
 
 class TestStepsOfTargets:
-    @pytest.mark.parametrize(
+    @each_row(
         ("model", "inputs", "targets", "message"),
         [
             (tagger, ids(4, 3, 2), ids(4, 2, 2), r"train targets\[1\] must have 3 steps as inputs\[1\], got 2"),
@@ -129,7 +128,7 @@ def _pieces(field):
     return field.flat()[0], np.cumsum(field.lengths)[:-1]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("callbacks", "message"),
     [
         ([EarlyStopping], r"callbacks\[0\] must be a callback, EarlyStopping\(...\), got the class itself"),

@@ -3,14 +3,13 @@
 And what looks odd but is good: strided, read-only and unaligned arrays, and every kind of integer.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import fields, replace
 
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import backends, functional
 from fastrnn.backends.structs import Weights
@@ -19,7 +18,7 @@ T, B, I, H, P = 3, 2, 4, 5, 3  # noqa: E741
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 FORWARD = {cell: getattr(functional, f"{cell}_forward") for cell in GATES}
 BACKWARD = {cell: getattr(functional, f"{cell}_backward") for cell in GATES}
-EVERY_CELL = pytest.mark.parametrize("cell", GATES)
+EVERY_CELL = each_row("cell", GATES)
 
 
 def _floats(*shape):
@@ -63,15 +62,15 @@ def _expected(cell, name):
 ARRAYS = [(cell, name) for cell in GATES for name in _arguments(cell)]
 
 
-@pytest.mark.parametrize(("cell", "name"), ARRAYS)
+@each_row(("cell", "name"), ARRAYS)
 def test_what_is_not_an_array(cell, name):
     good = _arguments(cell)[name]
     for bad, shown in ((good.tolist(), r"\[.*\.\.\."), (3, "3"), ("x", "'x'"), (memoryview(good), "<memory at .*>")):
         _fails(TypeError, f"{name} must be ({_expected(cell, name)}), got {shown}", cell, **{name: bad})
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4", "complex64", "bool", "object"])
-@pytest.mark.parametrize(("cell", "name"), ARRAYS)
+@each_row("dtype", ["float16", "float64", ">f4", "complex64", "bool", "object"])
+@each_row(("cell", "name"), ARRAYS)
 def test_wrong_dtypes(cell, name, dtype):
     bad = _arguments(cell)[name].astype(dtype)
     if (name, dtype) == ("W", "float64"):  # W sets the dtype: the others differ from it
@@ -85,7 +84,7 @@ def test_wrong_dtypes(cell, name, dtype):
         _fails(TypeError, f"{name} must be ({_expected(cell, name)}), got {_shown(bad)}{ways}", cell, **{name: bad})
 
 
-@pytest.mark.parametrize(("cell", "name"), ARRAYS)
+@each_row(("cell", "name"), ARRAYS)
 def test_wrong_shapes(cell, name):
     good = _arguments(cell)[name]
     for bad in (good[None], good[..., 0], good[..., :-1], good[:0], np.concatenate([good, good], axis=-1)):
@@ -170,7 +169,7 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize(("lengths", "error", "pattern"), LENGTHS)
+@each_row(("lengths", "error", "pattern"), LENGTHS)
 @EVERY_CELL
 def test_bad_lengths(cell, lengths, error, pattern):
     _fails(error, pattern, cell, lengths=lengths)
@@ -188,7 +187,7 @@ IDS = [
 ]
 
 
-@pytest.mark.parametrize(("ids", "error", "pattern"), IDS)
+@each_row(("ids", "error", "pattern"), IDS)
 @EVERY_CELL
 def test_bad_ids(cell, ids, error, pattern):
     _fails(error, pattern, cell, x=np.array(ids))
@@ -216,7 +215,7 @@ def test_bad_projections():
     _fails(ValueError, wanted, "lstm", projection=_floats(P, H), R=R)
 
 
-@pytest.mark.parametrize("value", ["gelu", None, 3, "Tanh"])
+@each_row("value", ["gelu", None, 3, "Tanh"])
 def test_unknown_nonlinearity(value):
     wanted = f"nonlinearity must be one of 'tanh', 'relu', got {value!r}"
     _fails(ValueError, wanted, "rnn", nonlinearity=value)
@@ -340,7 +339,7 @@ def test_inputs_are_left_as_they_were_and_outputs_are_fresh(backend, variant):
         assert not any(np.shares_memory(output, other) for other in inputs + outputs[:i])
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4"])
+@each_row("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4"])
 def test_every_kind_of_integer(dtype):
     case = cases.make_case(cases.CELLS[6], T, B, I, H, lengths=[2, 3], ids=True)
     case.x[case.x < 0] = 0

@@ -1,11 +1,10 @@
 """stack_forward and stack_backward: the values and gradients of layers and of PyTorch; errors that name the argument."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn import functional
@@ -65,7 +64,7 @@ def test_a_stack_is_what_the_layer_computes(engine, kind, directions, lengths):
         functional.stack_backward(out.tape, dy)
 
 
-@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+@each_row("name", ["RNN", "GRU", "LSTM"])
 def test_values_and_gradients_are_pytorchs(engine, name):
     torch = pytest.importorskip("torch")
     theirs = getattr(torch.nn, name)(I, H, L, bidirectional=True).double()

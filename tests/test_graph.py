@@ -1,7 +1,5 @@
 """The functional API by value: PyTorch with the same weights, finite differences, and what a graph shares."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,10 +1,11 @@
 """What cannot be built or called says which argument, what was expected and what came."""
 
-from __future__ import annotations
+import contextlib
 
 import numpy as np
 import pytest
 from graphs import F64
+from tables import each_row
 
 import fastrnn
 from fastrnn import (
@@ -217,27 +218,13 @@ CALLS = {
 }
 
 
-def check(call, error, message):
-    if error is None:
+ROWS = [(name, *row) for table in (INPUTS, BUILDING, CALLS) for name, row in table.items()]
+
+
+@each_row(("name", "call", "error", "message"), ROWS)
+def test_bad_inputs_graphs_and_calls_are_named(name, call, error, message):
+    with pytest.raises(error, match=message) if error else contextlib.nullcontext():
         call()
-        return
-    with pytest.raises(error, match=message):
-        call()
-
-
-@pytest.mark.parametrize(("call", "error", "message"), INPUTS.values(), ids=INPUTS)
-def test_inputs(call, error, message):
-    check(call, error, message)
-
-
-@pytest.mark.parametrize(("call", "error", "message"), BUILDING.values(), ids=BUILDING)
-def test_building(call, error, message):
-    check(call, error, message)
-
-
-@pytest.mark.parametrize(("call", "error", "message"), CALLS.values(), ids=CALLS)
-def test_calls(call, error, message):
-    check(call, error, message)
 
 
 def test_a_state_is_a_pair_of_symbols_or_arrays():

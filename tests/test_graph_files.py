@@ -1,13 +1,12 @@
 """Models as JSON and in files: architecture and weights come back, what cannot says so."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from graphs import CASES, F64, encoder_decoder
+from tables import each_row
 from test_graph import arrays
 
 import fastrnn
@@ -166,7 +165,7 @@ def test_functions_are_not_saved(tmp_path):
     model.load(tmp_path / "m")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "message"),
     [
         (lambda d: d["config"].pop("inputs"), "not a model's description: KeyError 'inputs'"),

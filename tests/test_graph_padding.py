@@ -1,12 +1,11 @@
 """Lengths through a graph: a batch is its sequences one by one, and what lies in the padding changes no bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from graphs import CASES, F64
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 from test_graph import arrays, nested, run_backward, upstream
 
 import fastrnn as nn
@@ -80,7 +79,7 @@ def check_padding(model, inputs, lengths):
             np.testing.assert_array_equal(x[n:, b], 0)
 
 
-@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+@each_row("make", CASES.values())
 def test_padding_changes_nothing(make):
     case = make()
     axes = [spec.time for spec in (s.spec for s in case.model.graph.flat_inputs) if spec.time]
@@ -132,7 +131,7 @@ def random_model(data):
     return nn.Model(x, outputs if x not in outputs else [nn.Linear(size(x), 2, **F64)(x), *still[-2:]])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_padding_changes_nothing_in_any_model(data):
     model = random_model(data)

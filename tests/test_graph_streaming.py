@@ -1,12 +1,11 @@
 """Models step by step and chunk by chunk: what the whole sequence at once gives, or a refusal that says why."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from graphs import F64, encoder_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 from test_graph import arrays
 
 import fastrnn as nn
@@ -80,7 +79,7 @@ def check_steps(model, inputs, along):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("layer", "x"), LAYERS.values(), ids=LAYERS)
+@each_row(("layer", "x"), LAYERS.values())
 def test_every_layer_that_streams_is_the_whole(layer, x):
     model = nn.Model(symbol := ids() if x is IDS else vectors(), layer(symbol))
     check_steps(model, [x], [True])
@@ -110,7 +109,7 @@ def test_a_sequentials_step_past_a_pooling_is_of_the_whole_batch(pool):
         np.testing.assert_allclose(y, model(DATA[: t + 1]), rtol=0, atol=1e-13)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(chunks=st.lists(st.integers(1, 4), min_size=1, max_size=5).filter(lambda chunks: sum(chunks) <= T))
 def test_any_chunks(chunks):
     x, still = vectors(), nn.Input(("B", 3), **F64)
@@ -214,7 +213,7 @@ def refusals():
     yield nn.Model(x, inner(x)), "inner: gru: bidirectional"
 
 
-@pytest.mark.parametrize(("model", "why"), list(refusals()), ids=lambda value: value if isinstance(value, str) else "")
+@each_row(("model", "why"), list(refusals()), ids=lambda value: value if isinstance(value, str) else "")
 def test_refusals_say_why(model, why):
     with pytest.raises(ValueError, match=f"cannot be streamed: .*({why})"):
         model.step(DATA[0])

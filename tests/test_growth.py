@@ -1,12 +1,11 @@
 """Texts too large for memory: read in blocks, encoded in blocks, evaluated on a sample; the same bits as in one piece."""
 
-from __future__ import annotations
-
 import re
 import tracemalloc
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn.cli import main
 from fastrnn.text import reading
@@ -23,6 +22,8 @@ from fastrnn.text.tokens import EOS, tokenize
 from fastrnn.text.training import make_trainer
 from fastrnn.training import baselines, checkpoint
 from fastrnn.training._run import pace
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 ODD = (
     "\n \nÜnïcode… “Ende.” Und\u2003weiter!)\n\n \n\tΣΊΣΥΦΟΣ ΟΔΟΣ. <unk> 3.14 sea-coal ... -- !!\r\n12:30 क़लम। "  # noqa: RUF001
@@ -195,7 +196,7 @@ def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
     assert (sample[-1].targets != IGNORED).all()  # of each part alike
 
 
-@pytest.mark.parametrize("limit", [1, 7, 10, 79, 80, 85, 300, 1024, 4000])
+@each_row("limit", [1, 7, 10, 79, 80, 85, 300, 1024, 4000])
 def test_a_sample_of_a_stream_reads_what_it_may(limit):
     evaluation = StreamEvaluation(np.arange(5000) % 7, 64, 10)
     sample = list(evaluation(limit))

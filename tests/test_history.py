@@ -1,7 +1,5 @@
 """What fit returns."""
 
-from __future__ import annotations
-
 import pytest
 from fit_data import tagged, tagger
 

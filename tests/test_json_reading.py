@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn.benchmark import run as benchmark
@@ -32,7 +33,7 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "fault"), FAULTS + NUMBERS)
+@each_row(("text", "fault"), FAULTS + NUMBERS)
 def test_the_reader(text, fault):
     for content in (text, text.encode()):
         with pytest.raises(JsonError) as caught:
@@ -80,7 +81,7 @@ def test_run_folders(tmp_path, capsys, text, fault):
     assert capsys.readouterr().err == f"fastrnn: error: {tmp_path}/config.json is damaged: {fault}\n"
 
 
-@pytest.mark.parametrize(("text", "fault"), FAULTS)
+@each_row(("text", "fault"), FAULTS)
 def test_checkpoints(tmp_path, text, fault):
     path = tmp_path / "last.safetensors"
     save_arrays(path, {}, {checkpoint.KEY: text})
@@ -89,7 +90,7 @@ def test_checkpoints(tmp_path, text, fault):
     assert str(caught.value) == f"{path} is damaged: {fault}"
 
 
-@pytest.mark.parametrize(("text", "fault"), FAULTS + NUMBERS)
+@each_row(("text", "fault"), FAULTS + NUMBERS)
 def test_models(tmp_path, text, fault):
     path = tmp_path / "model.safetensors"
     save_arrays(path, {}, {"fastrnn.layer": text})

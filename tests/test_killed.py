@@ -1,7 +1,5 @@
 """A training that is killed between any two of its writes goes on as if it had never stopped, in every file."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -12,11 +10,12 @@ import pytest
 from training_task import assert_same_checkpoint, read_metrics
 
 from fastrnn.cli import main
-from fastrnn.serialization import write_atomically
-from fastrnn.training._run import plots
 from fastrnn.training._run.folder import CONFIG
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    pytest.mark.usefixtures("quick_pictures"),
+]
 
 KILLED = 77
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--max-steps", "4", "--eval-every", "2"]
@@ -26,17 +25,6 @@ KINDS = {
     "words": ["--reading", "stream", "--seq-length", "5", "--min-count", "1"],
     "jazz": ["--seq-length", "24"],
 }
-
-
-@pytest.fixture(autouse=True)
-def quick_pictures(monkeypatch):
-    """Loss curves that show all they depend on, and take no time to draw."""
-
-    def draw(rows, path, unit, scale, baselines):
-        points = [(row.step, row.train_loss, row.val_loss) for row in rows]
-        write_atomically(path, repr((points, unit, dict(baselines))).encode())
-
-    monkeypatch.setattr(plots, "draw_losses", draw)
 
 
 @contextlib.contextmanager

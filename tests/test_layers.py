@@ -4,8 +4,6 @@ Recurrent layers are in test_layers_recurrent, PyTorch's values in test_layers_t
 test_layers_errors.
 """
 
-from __future__ import annotations
-
 import copy
 import pickle
 import threading
@@ -13,8 +11,9 @@ import threading
 import numpy as np
 import pytest
 from differences import make, normal, parameter_differences
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn import Input, sequence_mask
 from fastrnn.layers import GRU, LSTM, Dropout, Embedding, Layer, Linear, OneHot, Parameter, Sequential
@@ -75,7 +74,6 @@ def test_embedding_keeps_the_ids_of_its_forward(dtype):
     np.testing.assert_array_equal(layer.weight.grad, np.array([[3], [2], [5], [0]]).repeat(3, axis=1))
 
 
-@settings(deadline=None)
 @given(V=st.integers(1, 40), n=st.integers(0, 200), seed=st.integers(0, 99))
 def test_embedding_gradient_is_a_scatter_add(V, n, seed):
     rng = np.random.default_rng(seed)
@@ -282,7 +280,7 @@ def test_a_parameter_takes_anothers_values():
 CONVERSIONS = [np.asarray, np.array, np.mean, lambda s: np.stack([s, s]), lambda s: np.array([s])]
 
 
-@pytest.mark.parametrize("convert", CONVERSIONS)
+@each_row("convert", CONVERSIONS)
 def test_numpy_is_told_that_a_symbol_has_no_values(convert):
     with pytest.raises(TypeError, match="a Symbol has no value yet: call layers on it, not NumPy's functions"):
         convert(Input(("T", "B", 3)))

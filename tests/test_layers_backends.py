@@ -1,7 +1,5 @@
 """Recurrent layers on every engine against the reference, by value: stacked, in both directions, with lengths and states."""
 
-from __future__ import annotations
-
 import functools
 from itertools import product
 

@@ -1,11 +1,10 @@
 """Layers by their constructor's arguments: a description goes through JSON and gives the same architecture."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn.layers.description import build_layer, describe_layer
@@ -33,7 +32,7 @@ def parameters_of(layer):
     return {name: (p.shape, p.dtype) for name, p in layer.named_parameters(remove_duplicate=False)}
 
 
-@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@each_row("make", LAYERS.values())
 def test_a_description_gives_the_same_architecture(make):
     layer = make()
     config = json.loads(json.dumps(layer.config()))
@@ -69,7 +68,7 @@ def test_what_cannot_be_described_says_so():
         fastrnn.Sequential(Own()).config()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("description", "error", "message"),
     [
         ({"class": "Linear"}, TypeError, "must hold 'class' and 'config', got {'class': 'Linear'}"),

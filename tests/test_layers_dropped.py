@@ -1,7 +1,5 @@
 """What happens around the kernels: directions merged, and dropout by one mask over time, of inputs and of states."""
 
-from __future__ import annotations
-
 import json
 import operator
 

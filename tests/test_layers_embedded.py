@@ -1,12 +1,11 @@
 """An embedding before a recurrent layer: by its table the same values as without one, and PyTorch's."""
 
-from __future__ import annotations
-
 import copy
 
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn.layers import GRU, LSTM, RNN, Embedding, Linear, Sequential
 from fastrnn.layers._recurrent import embedding_table as embedded
@@ -204,7 +203,7 @@ def test_an_embedding_of_somebody_else_is_run_as_it_is():
     np.testing.assert_array_equal(Sequential(doubled, layer)(_ids()), layer(doubled(_ids()))[0])
 
 
-@pytest.mark.parametrize("x", [np.full((T, B), V), np.full((T, B), -2), np.zeros((T, B, 2), int), np.zeros((T, B))], ids=str)
+@each_row("x", [np.full((T, B), V), np.full((T, B), -2), np.zeros((T, B, 2), int), np.zeros((T, B))])
 def test_what_an_embedding_refuses_is_refused_with_a_table(x):
     with pytest.raises((TypeError, ValueError), match=r"x must (hold|be)"):
         Sequential(*_pair(KINDS["rnn"]))(x)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import Input, Model, losses
 from fastrnn.layers import GRU, LSTM, RNN, Dropout, Embedding, GRUCell, Layer, Linear, LSTMCell, OneHot, Sequential
@@ -97,7 +98,7 @@ BACKWARDS = [
 ]
 
 
-@pytest.mark.parametrize(("action", "error", "message"), CONSTRUCTORS + CALLS + BACKWARDS)
+@each_row(("action", "error", "message"), CONSTRUCTORS + CALLS + BACKWARDS)
 def test_bad_arguments_are_named(action, error, message):
     with pytest.raises(error, match=message):
         action()
@@ -168,7 +169,7 @@ def broken_states():
     yield {"a": good["bias"]}, ValueError, "missing: weight, bias; unexpected: a"
 
 
-@pytest.mark.parametrize(("state", "error", "message"), list(broken_states()))
+@each_row(("state", "error", "message"), list(broken_states()))
 def test_a_state_that_does_not_fit_changes_nothing(state, error, message):
     layer = Linear(2, 3, rng=1)
     before = layer.state_dict()

@@ -1,7 +1,5 @@
 """Linear on every engine, as users call it: values against the reference, and bits whatever the threads and the batch."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 
@@ -43,7 +41,7 @@ def _reference(N, I, O, bias, dtype):  # noqa: E741
 @EVERY_DTYPE
 @pytest.mark.parametrize("N", SIZES)
 def test_values_and_gradients_agree_with_the_reference(engine, N, dtype, request):
-    for I, O, bias in itertools.product(SIZES, SIZES, (True, False)):  # noqa: E741
+    for (I, O), bias in zip(itertools.product(SIZES, SIZES), itertools.cycle((True, True, False))):  # noqa: E741
         layer, data = Linear(I, O, bias, dtype=dtype, rng=0, backend=engine), _data(N, I, O, dtype)
         one = None
         for threads in (1, 2, 3) if engine == "c" else (1,):

@@ -1,7 +1,5 @@
 """Recurrent layers and cells beyond torch: prepared weights, ids, the further options, gradients by differences."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from differences import central_differences, flat, make, normal, parameter_differences
@@ -168,7 +166,7 @@ def test_ids_are_one_hot_vectors(kind, options, batch_first):
         np.testing.assert_allclose(got.grad, wanted.grad, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_streaming_unbatched_and_batch_first_are_the_same_numbers(data):
     kind, options = data.draw(st.sampled_from(RECURRENT))

@@ -3,13 +3,12 @@
 Those that look along time: what stands behind a sequence's length, NaN included, changes nothing.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from differences import central_differences, normal, parameter_differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn import (
     GRU,
@@ -69,7 +68,7 @@ def tupled(value):
     return value if isinstance(value, tuple) else (value,)
 
 
-@pytest.mark.parametrize(("layer", "shapes", "lengths"), CASES.values(), ids=CASES)
+@each_row(("layer", "shapes", "lengths"), CASES.values())
 def test_gradients_by_differences(layer, shapes, lengths):
     inputs = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
     options = {} if lengths is None else {"lengths": lengths}
@@ -90,7 +89,7 @@ def test_gradients_by_differences(layer, shapes, lengths):
         np.testing.assert_allclose(parameter.grad, parameter_differences(loss, parameter), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize(("layer", "shapes", "lengths"), CASES.values(), ids=CASES)
+@each_row(("layer", "shapes", "lengths"), CASES.values())
 def test_float32_is_float64_rounded(layer, shapes, lengths):
     if isinstance(layer, LayerNorm):
         layer = LayerNorm(**layer.config() | {"dtype": "float32"})
@@ -109,7 +108,7 @@ BATCHES = st.tuples(st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.
 
 
 @pytest.mark.parametrize("kind", POOLS.values(), ids=POOLS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(BATCHES)
 def test_a_pool_is_numpys_function_of_each_sequence_and_padding_never_leaks(kind, batch):
     T, B, size, seed, double = batch

@@ -1,12 +1,11 @@
 """The small layers at their doors: bad input, shapes on symbols, descriptions."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
 import pytest
 from differences import normal
+from tables import each_row
 
 import fastrnn
 from fastrnn import (
@@ -79,11 +78,7 @@ ERRORS = [
     (lambda: Concat().forward(X, X)[1](X), ValueError, r"dy must be .*\(4, 3, 4\), got .*\(4, 3, 2\)"),
     (lambda: Add()(), TypeError, "inputs must be at least one array, got none"),
     (lambda: Add()(X, 3), TypeError, r"inputs\[1\] must be a float64 array, got 3"),
-    (
-        lambda: Multiply()(X, X[:, :1]),
-        ValueError,
-        r"inputs\[1\] must have the shape of .*\(4, 3, 2\), got \(4, 1, 2\)",
-    ),
+    (lambda: Multiply()(X, X[:, :1]), ValueError, r"inputs\[1\] must have the shape of .*\(4, 3, 2\), got \(4, 1, 2\)"),
     (lambda: Average().forward(X, X)[1](X[0]), ValueError, r"dy must be .*\(4, 3, 2\)"),
     (lambda: RepeatVector(0), ValueError, "n must be at least 1, got 0"),
     (lambda: RepeatVector()(X[0]), ValueError, "exactly one of n and like must be given"),
@@ -112,7 +107,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("call", "error", "message"), ERRORS, ids=[message for _, _, message in ERRORS])
+@each_row(("call", "error", "message"), ERRORS)
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
@@ -172,7 +167,7 @@ DESCRIBED = [
 ]
 
 
-@pytest.mark.parametrize("layer", DESCRIBED, ids=repr)
+@each_row("layer", DESCRIBED)
 def test_a_description_gives_the_same_layer(layer):
     config = json.loads(json.dumps(layer.config()))
     again = getattr(fastrnn, type(layer).__name__)(**config)

@@ -1,7 +1,5 @@
 """The layers beside torch.nn, by value: outputs, gradients, names, constructors, state dicts both ways."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -20,13 +18,7 @@ from fastrnn import load_model  # noqa: E402
 from fastrnn.interop.torch import from_torch, to_torch  # noqa: E402
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
-VARIANTS = [
-    ("RNN", {}),
-    ("RNN", {"nonlinearity": "relu"}),
-    ("GRU", {}),
-    ("LSTM", {}),
-    ("LSTM", {"proj_size": 2}),
-]
+VARIANTS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("GRU", {}), ("LSTM", {}), ("LSTM", {"proj_size": 2})]
 EVERY_VARIANT = pytest.mark.parametrize(("name", "extra"), VARIANTS, ids=lambda value: str(value))
 FLAGS = ("bias", "batch_first", "bidirectional")
 
@@ -61,7 +53,7 @@ def assert_close(got, wanted, dtype="float64"):
         theirs = theirs.detach().numpy() if isinstance(theirs, torch.Tensor) else theirs
         assert mine.shape == theirs.shape
         assert mine.dtype == theirs.dtype
-        assert np.abs(mine - theirs).max() <= TOLERANCE[dtype] * max(1.0, np.abs(theirs).max())
+        assert np.abs(mine - theirs).max(initial=0) <= TOLERANCE[dtype] * max(1.0, np.abs(theirs).max(initial=0))
 
 
 def upstream(output, rng):
@@ -113,7 +105,7 @@ def test_every_option(name, extra, flags, num_layers):
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_shape_and_dtype(data):
     name, extra = data.draw(st.sampled_from(VARIANTS))
@@ -169,9 +161,6 @@ def test_cells(name, extra, bias, batched):
 def test_linear(leading, bias, dtype):
     rng = np.random.default_rng(4)
     layer, theirs = make_pair("Linear", 3, 4, bias, dtype=dtype)
-    if 0 in leading:
-        assert layer(np.empty((0, 3), dtype)).shape == (0, 4)
-        return
     check_training(layer, theirs, (rng.standard_normal((*leading, 3)).astype(dtype),), rng, dtype)
 
 

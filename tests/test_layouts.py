@@ -1,12 +1,11 @@
 """Examples in arrays, in lists, for batch_first models: the same predictions, whatever the layout and the batch size."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fit_data import assert_same_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import fastrnn
 from fastrnn import (
@@ -87,7 +86,7 @@ def assert_all_close(outputs, expected):
 
 
 class TestPredictions:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         kind=st.sampled_from(KINDS),
         batch_first=st.booleans(),
@@ -102,7 +101,7 @@ class TestPredictions:
         assert_all_close(from_array, expected)
         assert_all_close(from_list, expected)
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(
         kind=st.sampled_from(KINDS),
         batch_first=st.booleans(),
@@ -116,12 +115,12 @@ class TestPredictions:
         figures = evaluate(model, Examples(x, y), metrics="accuracy", batch_size=size)
         assert figures == pytest.approx(evaluate(make(kind), Examples(x, y), metrics="accuracy", batch_size=1), rel=1e-9)
 
-    @pytest.mark.parametrize("kind", KINDS)
+    @each_row("kind", KINDS)
     def test_of_a_batch_first_model_called_by_hand(self, kind):
         x, _ = data(kind, [4] * 5)
         assert_all_close(make(kind, batch_first=True)(np.stack(x)), one_by_one(kind, x))
 
-    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("both ways", "repeated")])
+    @each_row("kind", [kind for kind in KINDS if kind not in ("both ways", "repeated")])
     def test_of_a_batch_first_model_step_by_step(self, kind):
         x, _ = data(kind, [4] * 3)
         first, state, steps = make(kind, batch_first=True), None, []
@@ -143,7 +142,7 @@ class TestPredictions:
 
 
 class TestTraining:
-    @pytest.mark.parametrize("kind", KINDS)
+    @each_row("kind", KINDS)
     def test_on_an_array_is_that_on_a_list_bit_for_bit(self, kind):
         x, y = data(kind, [4] * 11)
         weights, figures = [], []
@@ -330,7 +329,7 @@ class TestOnesOwnLayers:
         with pytest.raises(ValueError, match=f"^examples inputs: {fault}"):
             predict(Last(), Examples(rows[:, :, None]))
 
-    @pytest.mark.parametrize("error", [AttributeError, ZeroDivisionError, KeyError, OSError])
+    @each_row("error", [AttributeError, ZeroDivisionError, KeyError, OSError])
     def test_whose_bugs_stay_loud(self, error):
         class Buggy(Layer):
             takes_lengths = True

@@ -1,12 +1,11 @@
 """Models and Sequentials within a Sequential: an array, a list and each sequence alone give the same, for any batch size."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from fit_data import assert_same_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn import (
     GRU,
@@ -117,7 +116,7 @@ def assert_all_close(outputs, expected):
 
 
 @pytest.mark.parametrize("kind", ALL)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(steps=st.integers(1, 6), n=st.integers(1, 7), size=st.integers(1, 8))
 def test_an_array_is_a_list_is_one_by_one(kind, steps, n, size):
     x = sequences(kind, [steps] * n)
@@ -127,14 +126,14 @@ def test_an_array_is_a_list_is_one_by_one(kind, steps, n, size):
 
 
 @pytest.mark.parametrize("kind", ALL)
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=7), size=st.integers(1, 8))
 def test_lists_of_any_lengths(kind, lengths, size):
     x = sequences(kind, lengths)
     assert_all_close(predict(made(kind), Examples(x), size), one_by_one(kind, x))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "M, one feature"])
+@each_row("kind", [kind for kind in ALL if kind != "M, one feature"])
 def test_training_on_an_array_is_that_on_a_list(kind):
     x, rng = sequences(kind, [T] * 9), np.random.default_rng(1)
     y = rng.integers(0, C, 9 if kind in SUMMED else (9, T))
@@ -148,7 +147,7 @@ def test_training_on_an_array_is_that_on_a_list(kind):
     assert all(other == pytest.approx(figures[0], rel=1e-12) for other in figures[1:])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("layers", "ids", "time_first"),
     [
         (lambda first: [gru(first=first), model()], False, True),

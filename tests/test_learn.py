@@ -1,12 +1,11 @@
 """A language model's training step in one call: the bits of the layers one by one on every engine, and what it refuses."""
 
-from __future__ import annotations
-
 import copy
 import threading
 
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn import backends, optim
@@ -79,21 +78,17 @@ def test_the_bits_of_the_layers_one_by_one(engine, model, layers, dtype, lengths
         _assert_same(got, wanted)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_the_same_bits_on_any_number_of_threads(isa, model):
+@each_row("model", MODELS)
+def test_the_same_bits_on_any_number_of_threads(isa, set_threads, model):
     rng = np.random.default_rng(0)
     ids, targets = rng.integers(0, V, (20, 16)), rng.integers(0, V, (20, 16))
     wanted = None
-    before = fastrnn.get_num_threads()
-    try:
-        for threads in (1, 2, 3):
-            fastrnn.set_num_threads(threads)
-            net = _model(model, 2, 96)
-            got = net.learn(ids, targets), _gradients(net)
-            wanted = wanted or got
-            _assert_same(got, wanted)
-    finally:
-        fastrnn.set_num_threads(before)
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        net = _model(model, 2, 96)
+        got = net.learn(ids, targets), _gradients(net)
+        wanted = wanted or got
+        _assert_same(got, wanted)
 
 
 def test_a_single_sequence_without_its_batch_axis():
@@ -156,7 +151,7 @@ def test_a_copy_learns_for_itself():
     assert optim.grad_norm(twin.parameters()) < 1.1e-3 < optim.grad_norm(parameters)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "error", "words"),
     [
         ({"targets": np.full((T, 3), V)}, ValueError, f"targets must hold class ids in 0..{V - 1}"),

@@ -1,9 +1,8 @@
 """Losses by value: against torch and finite differences, and at the edges of what floats can hold."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import losses
 from fastrnn.backends import numpy_training
@@ -142,7 +141,7 @@ class TestFiniteDifferences:
 
 @pytest.mark.usefixtures("training_engine")
 class TestEdges:
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @each_row("dtype", ["float32", "float64"])
     def test_softmax_of_huge_logits(self, dtype):
         logits = np.array([[1e30, -1e30, 0], [1e30, 1e30, -1e30]], dtype)
         loss, dlogits = softmax_cross_entropy(logits, np.array([0, 1]), reduction="sum")
@@ -213,27 +212,19 @@ class TestEdges:
 
 class TestErrors:
     @pytest.mark.usefixtures("training_engine")
-    @pytest.mark.parametrize(("targets", "value"), [([0, 5], "5"), ([-1, 0], "-1"), ([-7, 99], "-7")])
+    @each_row(("targets", "value"), [([0, 5], "5"), ([-1, 0], "-1"), ([-7, 99], "-7")])
     def test_target_out_of_range(self, targets, value):
         with pytest.raises(ValueError, match=rf"targets must hold class ids in 0..4 \(or ignore_index\), got {value}$"):
             softmax_cross_entropy(np.zeros((2, 5)), targets)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("error", "message", "call"),
         [
-            (
-                TypeError,
-                "logits must be a float32 or float64 array, got",
-                lambda z: softmax_cross_entropy([[0.0]], [0]),
-            ),
+            (TypeError, "logits must be a float32 or float64 array, got", lambda z: softmax_cross_entropy([[0.0]], [0])),
             (TypeError, "logits must be .* got int64 array", lambda z: softmax_cross_entropy(z.astype(int), [0, 0])),
             (TypeError, "targets must hold integer", lambda z: softmax_cross_entropy(z, np.zeros(2))),
             (TypeError, "targets must hold integer", lambda z: softmax_cross_entropy(z, np.zeros(2, bool))),
-            (
-                ValueError,
-                r"targets must have the shape .* \(2,\), got \(3,\)",
-                lambda z: softmax_cross_entropy(z, [0] * 3),
-            ),
+            (ValueError, r"targets must have the shape .* \(2,\), got \(3,\)", lambda z: softmax_cross_entropy(z, [0] * 3)),
             (ValueError, "with V at least 1", lambda z: softmax_cross_entropy(np.zeros((2, 0)), [0, 0])),
             (TypeError, "mask must be a bool", lambda z: softmax_cross_entropy(z, [0, 0], mask=np.ones(2))),
             (ValueError, "mask must have", lambda z: softmax_cross_entropy(z, [0, 0], mask=np.ones(3, bool))),
@@ -245,11 +236,7 @@ class TestErrors:
             ),
             (TypeError, "targets must be a float64", lambda z: mean_squared_error(z, z.astype("float32"))),
             (ValueError, "targets must be a float64", lambda z: mean_squared_error(z, z[:1])),
-            (
-                ValueError,
-                "targets must be probabilities in 0..1, got 2.0",
-                lambda z: sigmoid_binary_cross_entropy(z, z + 2),
-            ),
+            (ValueError, "targets must be probabilities in 0..1, got 2.0", lambda z: sigmoid_binary_cross_entropy(z, z + 2)),
         ],
     )
     def test_arguments(self, error, message, call):

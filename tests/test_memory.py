@@ -1,7 +1,5 @@
 """The pool of memory, and what a training step takes from the operating system once it is warm: nothing."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os
@@ -10,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn._core import memory
@@ -34,8 +33,8 @@ def _address(array):
 # Arrays from the pool.
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", np.dtype("float32")])
-@pytest.mark.parametrize("shape", [LARGE, (LARGE,), (3, 5, LARGE), (LARGE, 1, 7), (2**20 + 1,)], ids=str)
+@each_row("dtype", ["float32", "float64", "int64", "uint8", np.dtype("float32")])
+@each_row("shape", [LARGE, (LARGE,), (3, 5, LARGE), (LARGE, 1, 7), (2**20 + 1,)])
 def test_arrays_are_as_asked_for_and_begin_on_a_cache_line(shape, dtype):
     for make in (empty, zeros):
         array = make(shape, dtype)
@@ -47,7 +46,7 @@ def test_arrays_are_as_asked_for_and_begin_on_a_cache_line(shape, dtype):
     assert not array.any()
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 5), 0, (7,), (4, LARGE, 0)], ids=str)
+@each_row("shape", [(), (0,), (3, 0, 5), 0, (7,), (4, LARGE, 0)])
 def test_small_and_empty_arrays(shape):
     used = pool().used_bytes
     array = zeros(shape, "float64")
@@ -75,7 +74,7 @@ def test_two_arrays_in_use_never_share():
         assert not any(np.shares_memory(array, other) for other in arrays[:i])
 
 
-@pytest.mark.parametrize(
+@each_row(
     "view_of",
     [
         lambda a: a[3:5],
@@ -240,8 +239,8 @@ rng = np.random.default_rng(0)
 """
 
 KERNELS = """
-layer = fastrnn.LSTM(256, 256, rng=0)
-x, dy = (rng.standard_normal((64, 32, 256)).astype(np.float32) for _ in range(2))
+layer = fastrnn.LSTM(128, 128, rng=0)
+x, dy = (rng.standard_normal((32, 32, 128)).astype(np.float32) for _ in range(2))
 
 def step():
     layer.zero_grad()
@@ -252,9 +251,9 @@ print(faults_of(step), faults_of(lambda: layer(x)))
 """
 
 CHAR_MODEL = """
-model = CharModel(65, "lstm", layers=2, hidden=256, dropout=0.1, rng=0)
+model = CharModel(65, "lstm", layers=2, hidden=128, dropout=0.1, rng=0)
 optimizer = optim.Adam(model.parameters())
-ids, targets = (rng.integers(0, 65, (64, 32)) for _ in range(2))
+ids, targets = (rng.integers(0, 65, (32, 32)) for _ in range(2))
 state = None
 
 def step():
@@ -270,8 +269,16 @@ print(faults_of(step))
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-@pytest.mark.parametrize("program", [KERNELS, CHAR_MODEL], ids=["kernels", "char_model"])
+@pytest.mark.parametrize(
+    ("program", "threads"),
+    [
+        pytest.param(KERNELS, "1", marks=pytest.mark.slow),
+        (KERNELS, "2"),
+        (CHAR_MODEL, "1"),
+        pytest.param(CHAR_MODEL, "2", marks=pytest.mark.slow),
+    ],
+    ids=["kernels-1", "kernels-2", "char_model-1", "char_model-2"],
+)
 def test_page_faults_of_a_warm_step(c, run_python, program, threads, record_property):
     pytest.importorskip("resource")
     faults = [float(word) for word in run_python(STEADY + program, FASTRNN_NUM_THREADS=threads).stdout.split()]
@@ -321,7 +328,7 @@ def step():
 
 step()
 before = resident()
-for _ in range(100):
+for _ in range(50):
     step()
     bound = pool().peak_bytes + SPARE_BYTES
     assert pool().free_bytes <= bound

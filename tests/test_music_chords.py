@@ -5,19 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.music import changes as ch
 from fastrnn.music._midi import harmony
-from fastrnn.music.chords import (
-    NO_CHORD,
-    SCALES,
-    ChordError,
-    note_name,
-    parse_chord,
-    parse_note,
-    scale,
-    scales,
-)
+from fastrnn.music.chords import NO_CHORD, SCALES, ChordError, note_name, parse_chord, parse_note, scale, scales
 from fastrnn.music.piece import Note, Part, Piece
 
 MAJOR, MINOR, SEVENTH = {0, 4, 7}, {0, 3, 7}, {0, 4, 7, 10}
@@ -46,7 +38,7 @@ SYMBOLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("symbol", SYMBOLS)
+@each_row("symbol", SYMBOLS)
 def test_symbols(symbol):
     for root in ("C", "Eb", "F#", "B♭", "G♯"):
         chord = parse_chord(root + symbol[1:])
@@ -55,7 +47,7 @@ def test_symbols(symbol):
         assert chord.symbol == root + symbol[1:]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("symbol", "classes"),
     [
         ("Bbmaj7#11", {10, 2, 5, 9, 4}), ("F#m7b5/C", {6, 9, 0, 4}), ("N.C.", set()), ("C6/9", {0, 4, 7, 9, 2}),
@@ -88,7 +80,7 @@ def test_no_chord(symbol):
     assert NO_CHORD.transposed(5) is NO_CHORD
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("symbol", "fault", "column"),
     [
         ("H7", "expected a chord: a root from A to G, or N.C.", 0),
@@ -180,7 +172,7 @@ def test_changes():
     assert str(changes).startswith("Dm7 | G7 | Cmaj7 | % | Am7 D7 | C F G | Em7 / / A7")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "bars"),
     [
         ("|: C | F :|", "C F C F"),
@@ -212,7 +204,7 @@ def test_metres():
         ch.parse_changes("C", (5, 32))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "fault", "line", "column"),
     [
         ("Dm7 | H7 | Cmaj7", "expected a chord", "Dm7 | H7 | Cmaj7", 6),
@@ -251,8 +243,8 @@ def test_faults_in_changes_are_shown(text, fault, line, column):
     assert (shown, caret) == (f"  {line}", f"  {' ' * column}^")
 
 
-@pytest.mark.parametrize("bar", ["Dm7", "x"])
-@pytest.mark.parametrize("ending", ["", " | H"])
+@each_row("bar", ["Dm7", "x"])
+@each_row("ending", ["", " | H"])
 def test_of_a_long_line_the_place_is_shown(bar, ending):
     text = "C | " * 7 + " | ".join([bar] * 10_000) + ending
     with pytest.raises(ChordError) as error:
@@ -324,7 +316,7 @@ def test_what_has_no_form_in_that_mode(name, key, fault):
     assert str(error.value).split("\n")[0] == fault
 
 
-@pytest.mark.parametrize("key", ["H", "C##", "bb", "", "c", "C7", "Cm7", "Bbb", "C#b", "Am major"])
+@each_row("key", ["H", "C##", "bb", "", "c", "C7", "Cm7", "Bbb", "C#b", "Am major"])
 def test_keys_that_are_none(key):
     with pytest.raises(ChordError) as error:
         ch.parse_key(key)
@@ -341,7 +333,7 @@ def test_progressions_in_another_metre():
     assert [tick for tick, _ in ch.progression("blues", "F", (6, 8)).bars[3]] == [0, 18]
 
 
-@pytest.mark.parametrize("name", ch.progressions())
+@each_row("name", ch.progressions())
 def test_a_progression_in_any_key_is_the_one_in_c_moved(name):
     for semitones in range(12):
         moved = ch.progression(name, note_name(semitones))
@@ -351,7 +343,7 @@ def test_a_progression_in_any_key_is_the_one_in_c_moved(name):
         ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "tonic", "flats"), [("C", 0, True), ("F#m", 6, False), ("C minor", 0, True), ("Gm", 7, True), ("E", 4, False)]
 )
 def test_keys(key, tonic, flats):
@@ -366,7 +358,7 @@ def test_names_of_progressions_in_capitals_or_not():
     assert str(ch.changes_of("II-V-I", "Dm")) == "Em7b5 | A7b9 | Dm6 | %"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "name"), [("bluse", "blues"), ("Cblues", "blues"), ("Rythm Changes", "rhythm-changes"), ("II-V-II", "ii-V-I")]
 )
 def test_a_name_that_is_nearly_right_is_asked_about(text, name):
@@ -397,8 +389,8 @@ def test_unknown_progressions_and_keys():
         ch.progression("blues", "H")
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in harmony.TEMPLATES if suffix != "dim7"])  # any tone is a dim7's root
-@pytest.mark.parametrize("root", [0, 3, 7, 10])
+@each_row("suffix", [suffix for suffix in harmony.TEMPLATES if suffix != "dim7"])  # any tone is a dim7's root
+@each_row("root", [0, 3, 7, 10])
 def test_block_chords_are_inferred(suffix, root):
     first, second = parse_chord(note_name(root) + suffix), parse_chord(note_name(root + 5) + "7")
     notes = [Note(0, 24, 36 + root)] + [Note(0, 48, 60 + p) for p in first.pitch_classes]

@@ -1,7 +1,5 @@
 """``fastrnn train jazz``, ``improvise`` and ``sample`` of a jazz run, from end to end; what users get wrong."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -11,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import smf
+from tables import each_row
 
 from fastrnn.cli import main
 from fastrnn.music._midi.songs import Song
@@ -22,6 +21,8 @@ from fastrnn.music.run_folder import load_config, load_player, load_songs, save_
 from fastrnn.serialization import load_arrays, save_arrays
 from fastrnn.training import checkpoint
 from fastrnn.training._run.folder import RunError
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
@@ -288,7 +289,12 @@ TAKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("option", TAKEN)
+QUICK = ("batch", "dropout", "lr", "max-seconds", "max-steps", "seed", "val-fraction", "warmup")  # one of each kind
+
+
+@pytest.mark.parametrize(
+    "option", [pytest.param(option, marks=() if option in QUICK else pytest.mark.slow) for option in TAKEN]
+)
 def test_any_number_is_taken_or_refused_in_one_line(tmp_path, files, capsys, monkeypatch, option):
     monkeypatch.setattr("fastrnn.training.LossCurve.draw", lambda self: None)
     limits = ["--max-steps", 1, "--max-seconds", 0.2]
@@ -398,7 +404,7 @@ def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
     assert not (tmp_path / "old" / "pieces.json").exists()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "fault"),
     [
         ("onset", 10**9, "a song has an invalid note, or one that lasts beyond its end at "),
@@ -413,21 +419,6 @@ def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
         ("bpm", 1e-320, "a tempo of 9.99989e-321 quarters a minute cannot be written as MIDI"),
         ("bpm", np.nan, "a tempo must lie in (0, inf], got nan"),
         ("counts", -1, "it lacks the sizes of its songs"),
-    ],
-)
-def test_damaged_songs(run, tmp_path, name, value, fault):
-    path = tmp_path / "songs.safetensors"
-    arrays, texts = load_arrays(run / "songs.safetensors")
-    arrays[name].flat[0] = value
-    save_arrays(path, arrays, texts)
-    with pytest.raises(RunError) as caught:
-        load_songs(tmp_path)
-    assert str(caught.value).startswith(f"{path} is damaged: {fault}")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "fault"),
-    [
         ("title", None, "the title of a song must be a string, got None"),
         ("part", 1, "a song must have the name of a part, and a list of symbols"),
         ("program", 128, "program must be at most 127, got 128"),
@@ -438,18 +429,21 @@ def test_damaged_songs(run, tmp_path, name, value, fault):
         ("is_drum", "no", "is_drum must be True or False, got 'no'"),
     ],
 )
-def test_damaged_heads_of_songs(run, tmp_path, name, value, fault):
+def test_damaged_songs(run, tmp_path, name, value, fault):
     path = tmp_path / "songs.safetensors"
     arrays, texts = load_arrays(run / "songs.safetensors")
     content = json.loads(texts["content"])
-    content["songs"][0][name] = value
+    if name in arrays:
+        arrays[name].flat[0] = value
+    else:
+        content["songs"][0][name] = value
     save_arrays(path, arrays, {"content": json.dumps(content)})
     with pytest.raises(RunError) as caught:
         load_songs(tmp_path)
     assert str(caught.value).startswith(f"{path} is damaged: {fault}")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "value", "fault"),
     [
         ("metres", [[0, 4, 3]], "a metre of 4/3 cannot be written as MIDI"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.commands import corpus_files
 from fastrnn.music import corpus
@@ -123,7 +124,7 @@ def test_beats_are_cut_into_equal_parts():
     assert [(t, c.symbol) for t, c in tune.piece.chords] == [(0, "F7"), (48, "Bb7"), (72, "C7")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("lines", "message"),
     [
         ("tune: x\n", "line 6: expected one of title, style, key, tempo, swing, chords, melody and a colon, got 'tune: x'"),
@@ -280,7 +281,7 @@ def test_a_copy_that_is_cut_short_and_none():
     assert statistics.longest_match(training, [training], metre=(5, 32)).bars == 4
 
 
-@pytest.mark.parametrize(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
+@each_row(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
 def test_strong_beats_follow_the_metre(metre, places):
     def share(k):
         """Of the notes on strong beats, where the k-th eighth alone is a tone of the chord."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smf import marker, midi, off, on, track
+from tables import each_row
 
 from fastrnn.music import corpus
 from fastrnn.music._midi.grid import heard_swing
@@ -50,7 +51,7 @@ def pieces(draw, others, share):
 
 
 @pytest.mark.parametrize("swing", SWINGS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_what_is_swung_comes_back_to_the_grid(swing, data):
     # Two thirds of a beat are a triplet: there sixteenths cannot be told from it, and eighths must be the rule.
@@ -61,8 +62,8 @@ def test_what_is_swung_comes_back_to_the_grid(swing, data):
     assert midi_bytes(found) == midi_bytes(piece, swing=found.swing)
 
 
-@pytest.mark.parametrize("kinds", [SIXTEENTHS, (*TRIPLETS, (0, 8), (8,)), SOME, "any"])
-@pytest.mark.parametrize("seed", range(20))
+@each_row("kinds", [SIXTEENTHS, (*TRIPLETS, (0, 8), (8,)), SOME, "any"])
+@each_row("seed", range(20))
 def test_what_is_straight_stays(seed, kinds):
     rng = np.random.default_rng(seed)
     if kinds == "any":
@@ -73,7 +74,7 @@ def test_what_is_straight_stays(seed, kinds):
     assert read(piece, 0.5) == piece
 
 
-@pytest.mark.parametrize("tune", corpus.tunes(), ids=lambda tune: tune.title)
+@each_row("tune", corpus.tunes(), ids=lambda tune: tune.title)
 def test_choruses_come_back_to_the_grid(tune):
     found = parse_midi(midi_bytes(tune.piece))
     assert found.parts == tune.piece.parts

@@ -1,7 +1,5 @@
 """A piano's two hands: the division against an exhaustive search, what it keeps, and how loud it is played."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``fastrnn improvise``: metres, primers, instruments, seeds, what is counted of a solo, and what users get wrong."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys
@@ -11,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import smf
+from tables import each_row
 
 from fastrnn.cli import main
 from fastrnn.commands._screen import music_output
@@ -26,6 +25,8 @@ from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.piece import Note, Part, Piece, transposed
 from fastrnn.music.vocabulary import PartVocabulary
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 SMALLEST = PartVocabulary(60, 61)
@@ -152,22 +153,8 @@ def test_forms():
 def _solo(tmp_path, capsys, run, primer, *arguments):
     """The solo over one chorus of ii-V-I, and what was said."""
     out = tmp_path / "solo.mid"
-    command = [
-        "improvise",
-        run,
-        "--changes",
-        II_V_I,
-        "--choruses",
-        1,
-        "--primer",
-        primer,
-        "--seed",
-        2,
-        "--swing",
-        0.5,
-        "--overwrite",
-    ]
-    said = _said(capsys, *command, *ALONE, "--out", out, *arguments)
+    command = ["improvise", run, "--changes", II_V_I, "--choruses", 1, "--primer", primer, "--swing", 0.5]
+    said = _said(capsys, *command, *ALONE, "--seed", 2, "--overwrite", "--out", out, *arguments)
     return read_midi(out, fewest=1).parts[0], said
 
 
@@ -243,19 +230,8 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     hands = Piece((Part("r", 0, notes=(Note(30, 6, 76), Note(36, 6, 79))), Part("l", 0, notes=(Note(24, 12, 45),))))
     write_midi(tmp_path / "two.mid", replace(hands, metres=((0, 2, 4),)))
     out = tmp_path / "solo.mid"
-    command = [
-        "improvise",
-        rags,
-        "--changes",
-        "C | F",
-        "--primer",
-        tmp_path / "two.mid",
-        "--seed",
-        0,
-        "--out",
-        out,
-        "--overwrite",
-    ]
+    command = ["improvise", rags, "--changes", "C | F", "--primer", tmp_path / "two.mid", "--seed", 0, "--out", out]
+    command += ["--overwrite"]
     assert "the first 3 notes are the primer's" in _said(capsys, *command).err
     begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
@@ -318,7 +294,7 @@ def _player(*parts):
     return SimpleNamespace(songs=SimpleNamespace(train=[Song("", Piece((part,))) for part in made]))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("program", "pitches", "expected"),
     [
         (66, (54, 82), (66, 54, 75)),  # a tenor saxophone's highest
@@ -423,15 +399,15 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "key", "title"),
     [
-        ("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | C∆7 | C∆7"),
+        pytest.param("Dm7 | G7 | Cmaj7 | Cmaj7", None, "Dm7 | G7 | C∆7 | C∆7", marks=pytest.mark.slow),
         ("Dm7 | G7 | Cmaj7 | Cmaj7", "Eb", "Fm7 | B♭7 | E♭∆7 | %"),
         ("|: F#m7b5 / B7b9/D# :|x2", None, "|: F♯ø7 / B7♭9/D♯ :|x2"),
         ("Blues", None, "blues"),
         ("blues", "F# minor", "blues in F♯ minor"),
-        ("rhythm-changes", "Bb major", "rhythm-changes in B♭ major"),
-        ("BLUES", "Dm", "blues in Dm"),
+        pytest.param("rhythm-changes", "Bb major", "rhythm-changes in B♭ major", marks=pytest.mark.slow),
+        pytest.param("BLUES", "Dm", "blues in Dm", marks=pytest.mark.slow),
         ("C | F | " * 10, "Eb", "Solo in E♭"),
-        ("C | F | " * 10, None, "Solo"),
+        pytest.param("C | F | " * 10, None, "Solo", marks=pytest.mark.slow),
     ],
 )
 def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_path, monkeypatch):
@@ -473,20 +449,8 @@ def test_a_flute_that_is_to_play_chords_is_told(rags, run, tmp_path, capsys):
         (rags, ["--instrument", "flute"], True), (rags, ["--instrument", "guitar"], False), (rags, [], False),
         (run, ["--instrument", "flute"], False),
     ):  # fmt: skip
-        command = [
-            "improvise",
-            folder,
-            "--changes",
-            "C",
-            "--metre",
-            "2/4",
-            "--seed",
-            0,
-            "--out",
-            tmp_path / "x.mid",
-            "--overwrite",
-        ]
-        assert _said(capsys, *command, *named).err.splitlines().count(said) == told
+        command = ["improvise", folder, "--changes", "C", "--metre", "2/4", "--seed", 0, "--out", tmp_path / "x.mid"]
+        assert _said(capsys, *command, "--overwrite", *named).err.splitlines().count(said) == told
 
 
 def test_options_are_settled_before_anything_is_said(rags, tmp_path, capsys):

@@ -14,6 +14,7 @@ import smf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from smf import END, lyric, marker, metre, midi, name, off, on, program, tempo, text, track
+from tables import each_row
 
 from fastrnn.music import midi as reading
 from fastrnn.music._midi.grid import RESOLUTION, heard_swing
@@ -70,7 +71,7 @@ def test_type_1_with_changes_on_any_track():
     assert piece.bars().tolist() == [0]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("events", "expected"),
     [
         # A key that is struck while it sounds: the first release ends the first note, which is cut where the second begins.
@@ -130,7 +131,7 @@ def test_words_are_chords_where_most_of_them_are(kind):
         assert chords_of(*map(kind, sections)) == []
 
 
-@pytest.mark.parametrize("symbols", [("A",), ("A", "B"), ("A", "B", "C"), ("A", "A", "B", "A")])
+@each_row("symbols", [("A",), ("A", "B"), ("A", "B", "C"), ("A", "A", "B", "A")])
 def test_our_own_letters_are_chords(symbols):
     chords = tuple((24 * i, parse_chord(symbol)) for i, symbol in enumerate(symbols))
     piece = Piece((Part(notes=(Note(0, 96, 60),)),), chords=chords)
@@ -167,7 +168,7 @@ def test_programs_that_another_track_sets():
     assert programs_of(setup, own) == {71: 56, 70: 65, 72: 57}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.one_of(st.none(), st.integers(1, 127))), max_size=8), max_size=4))
 def test_programs_are_those_set_last(tracks):
     """Against all changes that come before a note, by tick, then whether they are its own track's, then their order."""
@@ -245,7 +246,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("data", "message"), BAD)
+@each_row(("data", "message"), BAD)
 def test_bad_input_has_one_line_that_names_the_file(tmp_path, data, message):
     path = tmp_path / "bad.mid"
     path.write_bytes(data)
@@ -392,7 +393,7 @@ def pieces(draw):
     return Piece(tuple(map(part, range(draw(st.integers(1, 18))))), metres, tempos, chords, draw(st.integers(400, 600)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(pieces())
 def test_what_is_written_is_read_again(piece):
     onsets = [part.arrays()[0] * (RESOLUTION // TICKS) for part in piece.parts if not part.is_drum]
@@ -434,7 +435,7 @@ def test_swing_moves_off_beats_and_leaves_triplets():
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(pieces(), st.sampled_from([0.5, 0.55, 2 / 3, 0.72]))
 def test_swing_keeps_every_note_and_their_order(piece, swing):
     played = parse_midi(midi_bytes(piece, swing=swing), drums=True, fewest=1)
@@ -522,13 +523,13 @@ def test_what_is_mutated_has_everything_in_it():
     assert [chord.symbol for _, chord in piece.chords] == ["Dm7"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=80), st.sampled_from([b"", RICH[:14], RICH[:22], RICH, SWUNG, WRAPPED, WRAPPED[:20]]))
 def test_any_bytes(data, before):
     survives(before + data)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_mutations(data):
     changed = bytearray(data.draw(st.sampled_from([RICH, SWUNG, WRAPPED, smf.SCALE])))

@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 import smf
 from smf import midi, off, on, track
+from tables import each_row
 
 from fastrnn.music._midi import songs
 from fastrnn.music._midi.roles import melody_of, part_named
@@ -66,12 +67,12 @@ RARER = {  # told by several names together
 }
 
 
-@pytest.mark.parametrize(("encoding", "name"), [(encoding, name) for encoding in NAMES for name in NAMES[encoding]])
+@each_row(("encoding", "name"), [(encoding, name) for encoding in NAMES for name in NAMES[encoding]])
 def test_a_name_alone_is_read_in_its_encoding(encoding, name):
     assert names_of(named(name.encode(encoding))) == [name]
 
 
-@pytest.mark.parametrize(("encoding", "names"), [*NAMES.items(), *RARER.items()])
+@each_row(("encoding", "names"), [*NAMES.items(), *RARER.items()])
 def test_all_names_and_words_of_a_file_are_judged_together(encoding, names):
     assert names_of(named(*(name.encode(encoding) for name in names))) == names
     with_chords = [*(name.encode(encoding) for name in names), *([b"Dm7", b"G7"] * 20)]
@@ -90,7 +91,7 @@ HALF_WIDTH = (
 )
 
 
-@pytest.mark.parametrize("name", HALF_WIDTH)
+@each_row("name", HALF_WIDTH)
 def test_half_width_katakana_alone(name):
     assert names_of(named(name.encode("shift_jis"))) == [name]
 
@@ -114,7 +115,7 @@ SHORT = {  # of few bytes, some of which another encoding has for symbols or cha
 }
 
 
-@pytest.mark.parametrize(("encoding", "name"), [(encoding, name) for encoding in SHORT for name in SHORT[encoding]])
+@each_row(("encoding", "name"), [(encoding, name) for encoding in SHORT for name in SHORT[encoding]])
 def test_a_short_name_alone(encoding, name):
     data = name.encode("latin-1" if "\x80" <= max(name) <= "\xff" else encoding)
     name = data.decode(encoding)
@@ -185,10 +186,7 @@ def test_parts_are_found_by_their_characters():
 )
 def test_the_option_melody_finds_the_track(tmp_path, name, encoding):
     high = ((0, on(80)), (480, off(80)), (0, on(84)), (480, off(84)))
-    data = midi(
-        track((0, smf.meta(3, b"Lead")), *high),
-        track((0, smf.meta(3, name.encode(encoding))), *SCALE),
-    )
+    data = midi(track((0, smf.meta(3, b"Lead")), *high), track((0, smf.meta(3, name.encode(encoding))), *SCALE))
     (tmp_path / "it.mid").write_bytes(data)
     (song,) = songs.read([tmp_path / "it.mid"], melody=name.upper()).songs
     assert [note.pitch for note in song.part.notes] == [60, 64]

@@ -1,7 +1,5 @@
 """The model that improvises: its layers by value, what it is told, that it learns, and that all it plays can be played."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -103,7 +101,7 @@ class TestLayers:
         assert parameters.keys() == recurrent | embedded | {"output.weight", "output.bias"}
         for name, parameter in parameters.items():
             assert parameter.data.dtype == np.float64
-            for seed in range(4):
+            for seed in range(2):
                 direction = normal(*parameter.data.shape, seed=seed)
                 wanted = directional_difference(loss, parameter, direction)
                 np.testing.assert_allclose((parameter.grad * direction).sum(), wanted, rtol=1e-6, atol=1e-9, err_msg=name)
@@ -226,7 +224,7 @@ class TestBatches:
 class TestImprovising:
     model = jazz_model(SMALL, hidden=8, layers=1, embedding=4, rng=0)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(
         seed=st.integers(0, 10**6),
         temperature=st.sampled_from([0.0, 1.0, 5.0, 100.0]),

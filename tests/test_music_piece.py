@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.music._midi.harmony import half_bars
 from fastrnn.music._midi.roles import chord_part_of, melody_of, melody_score, part_named, skyline
@@ -92,7 +93,7 @@ def test_what_a_piece_puts_in_order():
 TWO = Piece((line([60], "Sax"), line([50])))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "message"),
     [
         (lambda: Note(-1, 1, 60), "onset must be at least 0, got -1"),
@@ -122,7 +123,7 @@ def test_transposed_leaves_drums():
     assert transposed(drums, 3) == drums
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.builds(Note, st.integers(0, 20), st.integers(1, 20), st.integers(60, 62), st.integers(1, 127)), max_size=10)
 )
@@ -186,7 +187,7 @@ def test_legato_downwards_loses_no_note(overlap, notes):
 NOTES = st.lists(st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.integers(60, 70)), max_size=16)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(NOTES)
 def test_the_skyline_is_what_its_rule_says(notes):
     """Note by note: the highest of its onset, with nothing higher that sounds on for more than an eighth."""

@@ -1,7 +1,5 @@
 """Many MIDI files: read by several processes, kept for the next time, and learned from in little memory."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -32,6 +30,8 @@ from fastrnn.music.run_folder import load_player
 from fastrnn.music.tokens import transposed
 from fastrnn.training._run.pace import SampledTask
 from fastrnn.training.baselines import baselines
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 
 def _scale(start, program=66, length=12):
@@ -73,7 +73,9 @@ def one_cpu(monkeypatch):
     monkeypatch.setattr(processes, "_cpus", lambda: 1)
 
 
-@pytest.mark.parametrize("options", [{}, {"melody": "lead", "changes": "C | F G"}])
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.slow), {"melody": "lead", "changes": "C | F G"}], ids=["plain", "options"]
+)
 def test_several_processes_read_what_one_does(folder, options):
     one, one_reported, told = _read(folder, **options)
     several, reported, _ = _read(folder, processes=2, **options)
@@ -168,10 +170,6 @@ def test_repairs_are_summed_up_and_kept(one_cpu, folder, monkeypatch):
 # several processes
 
 
-def _square(number):
-    return number * number
-
-
 def _dies_elsewhere(number):
     if processes.multiprocessing.parent_process() is not None and number == 50:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -184,9 +182,8 @@ def _fails(number):
     return number
 
 
-@pytest.mark.parametrize("function", [_square, _dies_elsewhere])
-def test_results_come_in_order_also_where_a_process_is_killed(function):
-    assert list(processes.map_in_order(function, range(100), 2)) == [n * n for n in range(100)]
+def test_results_come_in_order_also_where_a_process_is_killed():
+    assert list(processes.map_in_order(_dies_elsewhere, range(100), 2)) == [n * n for n in range(100)]
 
 
 def test_errors_of_processes_are_raised():

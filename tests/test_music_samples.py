@@ -1,7 +1,5 @@
 """What a jazz run plays while it is trained."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

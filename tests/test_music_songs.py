@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tables import each_row
 
 from fastrnn.music._midi import songs
 from fastrnn.music.changes import progression
@@ -76,7 +77,7 @@ def test_a_copy_is_the_same_music(folder):
     assert titles(folder) == (["a", "b", "copy"], [])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("metres", "count", "expected"),
     [
         (((0, 4, 4),), 24, [(0, "C"), (48, "F"), (72, "G"), (96, "C")]),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.music import changes
 from fastrnn.music._output import accompaniment, roll, synthesis
@@ -133,9 +134,7 @@ def test_two_three_and_six():
     assert [drums(metre, accompaniment._HI_HAT) for metre in ((2, 4), (3, 4), (6, 8))] == [[12], [12], [18]]
 
 
-@pytest.mark.parametrize(
-    ("left", "size"), [(4, 4), (6, 6), (8, 8), (10, 6), (12, 8), (14, 8), (5, 4), (7, 4), (3, 4), (1, 4), (16, 8)]
-)
+@each_row(("left", "size"), [(4, 4), (6, 6), (8, 8), (10, 6), (12, 8), (14, 8), (5, 4), (7, 4), (3, 4), (1, 4), (16, 8)])
 def test_bars_are_filled_with_rhythms(left, size):
     assert accompaniment._size(left, accompaniment._RHYTHMS) == size
 
@@ -148,7 +147,7 @@ def test_rhythms_keep_to_their_length():
                 assert all(end <= begin for end, (begin, _) in zip(ends, [*rhythm[1:], (size, 0)], strict=True))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("symbol", "classes"),
     [("Dm7", {5, 0, 4, 9}), ("G7", {11, 5, 9, 2}), ("C7alt", {4, 10, 3, 8}), ("Bm7b5", {2, 9, 5, 11}), ("C", {0, 4, 7}),
      ("C13", {4, 10, 9, 2}), ("Co7", {0, 3, 6, 9}), ("E7b9", {8, 2, 5, 11}), ("C6", {4, 9, 2, 7}), ("N.C.", set())],
@@ -190,13 +189,13 @@ def strongest(samples, rate: int) -> float:
     return float(spectrum.argmax() * rate / (8 * len(samples)))
 
 
-@pytest.mark.parametrize("program", [0, 4, 24, 32, 48, 56, 66, 73, 100])
+@each_row("program", [0, 4, 24, 32, 48, 56, 66, 73, 100])
 def test_a_note_has_its_pitch(program):
     sound = synthesis.render(Piece((Part(program=program, notes=(Note(0, 24, 69),)),)), rate=RATE)
     assert strongest(sound[: RATE // 5, 0], RATE) == pytest.approx(440, rel=0.01)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(
         st.tuples(st.integers(0, 90), st.integers(1, 30), st.integers(0, 127), st.integers(1, 127)), min_size=1, max_size=12
@@ -380,7 +379,7 @@ def test_symbols_above_the_lines():
     assert roll._symbols(piece, 48, 144) == [(48, "B♭∆7"), (96, "F♯ø7"), (120, "B7♭9")]
 
 
-@pytest.mark.parametrize(("metre", "count"), [((4, 4), 4), ((3, 4), 4), ((2, 4), 8), ((3, 8), 8), ((6, 8), 4)])
+@each_row(("metre", "count"), [((4, 4), 4), ((3, 4), 4), ((2, 4), 8), ((3, 8), 8), ((6, 8), 4)])
 def test_lines_have_four_bars_or_eight_short_ones(metre, count):
     piece = over(" | ".join("CDEFGABCDE"), metre)
     (page,) = pages(piece, most_bars=9)
@@ -390,7 +389,7 @@ def test_lines_have_four_bars_or_eight_short_ones(metre, count):
     assert page.shows == "the first 9 of 10 bars"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bars", "chorus", "sizes", "shows"),
     [
         (12, 12, [12], [""]), (16, None, [16], [""]), (1, None, [1], [""]),

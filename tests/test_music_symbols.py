@@ -1,10 +1,9 @@
 """Chord symbols of many traditions, by their tones; and that no part of a symbol is dropped."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest
+from tables import each_row
 
 from fastrnn.music.changes import parse_changes
 from fastrnn.music.chords import ChordError, parse_chord, parse_note
@@ -122,7 +121,7 @@ def test_two_accidentals_before_a_number_are_asked_about():
     assert (parse_chord("B\U0001d12b9").root, parse_chord("B\U0001d12b9").intervals) == (9, NINTH)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("symbol", "first", "its", "second", "tones_of_second"),
     [
         ("C9+", "C7#9", SEVENTH | {3}, "C9#5", AUGMENTED | {2, 10}),
@@ -143,7 +142,7 @@ def test_a_plus_that_charts_read_in_two_ways_is_asked_about(symbol, first, its, 
     assert (tones(first), tones(second)) == (its, tones_of_second)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("symbol", "root", "expected"),
     [
         ("Bb#11", 10, MAJOR | {6}), ("Eb#5", 3, AUGMENTED), ("Ab#9", 8, MAJOR | {3}), ("C#b9", 1, MAJOR | {1}),
@@ -196,7 +195,7 @@ def test_symbols_are_read_by_all_their_parts():
     assert len(COMBINED) > 1500
 
 
-@pytest.mark.parametrize("added", ["+", "-", "#", "b", "M", "m", "+5", "-9", "maj", "o", "h", "alt"])
+@each_row("added", ["+", "-", "#", "b", "M", "m", "+5", "-9", "maj", "o", "h", "alt"])
 def test_nothing_that_is_added_is_dropped(added):
     """What follows a symbol changes its tones, or the symbol is refused."""
     assert not {symbol for symbol, intervals in UNDERSTOOD.items() if tones(symbol + added) == intervals}

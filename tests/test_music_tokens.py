@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.music._midi.roles import skyline
 from fastrnn.music._model.grammar import Grammar
@@ -82,7 +83,7 @@ def test_the_vocabulary_is_what_its_table_says():
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_parts_come_back_from_their_tokens_which_the_grammar_takes(vocabulary, data):
     part = data.draw(parts(vocabulary))
@@ -97,7 +98,7 @@ def test_parts_come_back_from_their_tokens_which_the_grammar_takes(vocabulary, d
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=str)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False), st.integers(0, 60))
 def test_every_sequence_under_the_mask_is_music_with_one_spelling(vocabulary, random, length):
     grammar, ids = Grammar(vocabulary), []
@@ -118,7 +119,7 @@ def test_every_sequence_under_the_mask_is_music_with_one_spelling(vocabulary, ra
 
 
 @pytest.mark.parametrize("vocabulary", [LINE, PartVocabulary(58, 62, polyphonic=True)], ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_the_mask_forbids_only_what_does_not_decode(vocabulary, data):
     """One token in place of another: the grammar and the decoder agree on whether that is music."""
@@ -131,18 +132,18 @@ def test_the_mask_forbids_only_what_does_not_decode(vocabulary, data):
     changed = [*ids[:place].tolist(), token]
     if grammar.mask()[token]:
         decode(changed, vocabulary)
-        return
-    with pytest.raises(ValueError, match="token must be one that may follow"):
-        grammar.advance(token)
-    # A pitch is looked at when its note is complete; a shift is forbidden where no key can be struck after it.
-    tick, first = vocabulary.first_duration, vocabulary.first_pitch
-    completions = {PITCH: [[tick]], SHIFT: [[first + key, tick] for key in range(vocabulary.pitches)]}
-    for rest in completions.get(int(vocabulary.kinds()[token]), [[]]):
-        with pytest.raises(ValueError, match="ids must"):
-            decode([*changed, *rest], vocabulary)
+    else:
+        with pytest.raises(ValueError, match="token must be one that may follow"):
+            grammar.advance(token)
+        # A pitch is looked at when its note is complete; a shift is forbidden where no key can be struck after it.
+        tick, first = vocabulary.first_duration, vocabulary.first_pitch
+        completions = {PITCH: [[tick]], SHIFT: [[first + key, tick] for key in range(vocabulary.pitches)]}
+        for rest in completions.get(int(vocabulary.kinds()[token]), [[]]):
+            with pytest.raises(ValueError, match="ids must"):
+                decode([*changed, *rest], vocabulary)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(parts(PIANO), min_size=1, max_size=3).filter(lambda drawn: any(part.notes for part in drawn)))
 def test_midi_to_tokens_to_midi_loses_nothing(drawn):
     first = parse_midi(midi_bytes(Piece(tuple(drawn))), fewest=1)
@@ -154,7 +155,7 @@ def test_midi_to_tokens_to_midi_loses_nothing(drawn):
     assert (again.metres, again.tempos, again.length) == (first.metres, first.tempos, first.length)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(parts(LINE).filter(lambda part: part.notes))
 def test_transposed_to_all_keys_within_the_range(part):
     ids = encode(part, LINE)
@@ -181,7 +182,7 @@ def test_keys_of_what_has_no_notes_or_no_room():
 NOW, LOWEST, HALF = 0, LINE.first_pitch, LINE.first_duration + 23  # tokens of LINE
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "error", "message"),
     [
         (lambda: PartVocabulary(60, 59), ValueError, "high must be at least 60, got 59"),

@@ -1,7 +1,5 @@
 """What trained models play: over a blues and a ii-V-I after the embedded choruses, with two hands after piano pieces."""
 
-from __future__ import annotations
-
 import csv
 
 import mido

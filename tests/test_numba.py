@@ -1,7 +1,5 @@
 """What is special to the Numba backend; that it agrees with the reference is in test_backends."""
 
-from __future__ import annotations
-
 import io
 import os
 import platform
@@ -13,6 +11,7 @@ from dataclasses import replace
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 numba = pytest.importorskip("numba")
 
@@ -26,6 +25,7 @@ from fastrnn.backends._numba.simd import load, matrix, store  # noqa: E402
 from fastrnn.commands._train.compiling import FUNCTIONS, prepare_kernels  # noqa: E402
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+EACH_CELL = each_row("variant", cases.CELLS, ids=cases.name)
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 
 
@@ -47,10 +47,7 @@ def _on_arrays(activation):
     return apply
 
 
-ACTIVATIONS = {
-    "sigmoid": (_on_arrays(sigmoid), lambda x: 1 / (1 + np.exp(-x))),
-    "tanh": (_on_arrays(tanh), np.tanh),
-}
+ACTIVATIONS = {"sigmoid": (_on_arrays(sigmoid), lambda x: 1 / (1 + np.exp(-x))), "tanh": (_on_arrays(tanh), np.tanh)}
 EVERY_ACTIVATION = pytest.mark.parametrize("name", ACTIVATIONS)
 
 
@@ -155,7 +152,7 @@ def test_nothing_is_written_outside_of_the_memory_asked_for(guarded, variant, si
     guarded()
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_two_threads_at_once_give_the_same_bits(variant):
     case = cases.make_case(variant, 30, 5, 12, 20, "float32", lengths=True)
     wanted = cases.run("numba", case)
@@ -165,7 +162,7 @@ def test_two_threads_at_once_give_the_same_bits(variant):
                 np.testing.assert_array_equal(got[key], value, strict=True)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_a_sequence_does_not_depend_on_those_beside_it(variant):
     case = cases.make_case(variant, 6, 7, 5, 19, "float32")
     wanted = cases.forward("numba", case)
@@ -179,7 +176,7 @@ def test_a_sequence_does_not_depend_on_those_beside_it(variant):
         np.testing.assert_array_equal(cases.forward("numba", one).y[:, 0], wanted.y[:, b], strict=True)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_inference_in_chunks_gives_the_bits_of_training(variant):
     case = cases.make_case(variant, 3 * CHUNK // 5, 11, 5, 9, "float32", lengths=True, reverse=True)
     kept = cases.forward("numba", case, keep_tape=True)
@@ -188,7 +185,7 @@ def test_inference_in_chunks_gives_the_bits_of_training(variant):
             np.testing.assert_array_equal(value, getattr(kept, key), strict=True)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_an_infinite_input_does_not_leak_through_padded_units(variant):
     case = cases.make_case(variant, 4, 3, 5, 6, "float32")
     case.x[1, 2, 3] = np.inf

@@ -1,11 +1,10 @@
 """Optimisers against torch.optim, clipping against torch.nn.utils, and gradients that are not finite."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import optim
 from fastrnn._core.parameter import Parameter
@@ -78,7 +77,7 @@ def test_twenty_steps_equal_torch(torch, monkeypatch, dtype, name, options):
 
 
 @pytest.mark.usefixtures("training_engine")
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
+@each_row(("name", "options"), OPTIONS)
 def test_goes_on_bit_for_bit_from_its_state(name, options):
     params, copies = make_params("float32"), make_params("float32")
     whole, first = getattr(optim, name)(params, **options), getattr(optim, name)(copies, **options)
@@ -146,7 +145,7 @@ def test_centered_rmsprop_survives_a_constant_gradient():
 PARAMS = r"^params must be an iterable of parameters or \(name, parameter\) pairs, as from model\.parameters\(\),"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "message", "make"),
     [
         (ValueError, "lr must lie in", lambda p: optim.SGD(p, lr=-1)),
@@ -157,11 +156,7 @@ PARAMS = r"^params must be an iterable of parameters or \(name, parameter\) pair
         (ValueError, "alpha must lie in", lambda p: optim.RMSprop(p, alpha=1.5)),
         (ValueError, "eps must lie in", lambda p: optim.Adam(p, eps=-1e-8)),
         (ValueError, "weight_decay must lie in", lambda p: optim.AdamW(p, weight_decay=-1)),
-        (
-            ValueError,
-            r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)",
-            lambda p: optim.Adam(p, betas=(0.9, 1.0)),
-        ),
+        (ValueError, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)", lambda p: optim.Adam(p, betas=(0.9, 1.0))),
         (ValueError, r"betas must be two .*, got \(0\.9,\)", lambda p: optim.Adam(p, betas=(0.9,))),
         (ValueError, r"betas must be two .*, got \(0\.9, nan\)", lambda p: optim.Adam(p, betas=(0.9, float("nan")))),
         (TypeError, r"betas must be two numbers in \[0, 1\), got 'ab'", lambda p: optim.Adam(p, betas="ab")),
@@ -286,7 +281,7 @@ def test_non_finite_numbers_are_found_by_name(value):
         optim.check_finite_weights(named, step=7)
 
 
-@pytest.mark.parametrize(("name", "options"), [("SGD", {"momentum": 0.9}), ("RMSprop", {}), ("Adam", {}), ("AdamW", {})])
+@each_row(("name", "options"), [("SGD", {"momentum": 0.9}), ("RMSprop", {}), ("Adam", {}), ("AdamW", {})])
 def test_a_step_makes_no_page_faults(name, options):
     resource = pytest.importorskip("resource")
     params = [Parameter("w", np.ones((1024, 512), np.float32))]

@@ -1,7 +1,5 @@
 """Commands that write a file refuse to take the place of another one, before any work is done."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
@@ -10,6 +8,8 @@ from fastrnn.cli import main
 from fastrnn.commands import corpus_files
 from fastrnn.commands.outputs import check_free
 from fastrnn.music.midi import read_midi
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 EXISTS = "the file exists already; --overwrite replaces it"

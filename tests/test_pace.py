@@ -1,18 +1,19 @@
 """Evaluations, schedule and end of a run fit its steps or its time."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 
 import numpy as np
 import pytest
+from tables import each_row
 from training_task import StreamTask, make_trainer
 
 from fastrnn.cli import main
 from fastrnn.training import LoopConfig, checkpoint, loop, schedules
 from fastrnn.training._run import pace
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 DEFAULTS = {"max_steps": 3000, "eval_every": 250}
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--seq-length", "8"]
@@ -27,7 +28,7 @@ def _options(folder):
     return json.loads((folder / "config.json").read_text())["options"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("given", "max_steps", "eval_every"),
     [
         ({}, 3000, 250),
@@ -162,7 +163,7 @@ class Sampled(StreamTask):
         return 0.0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("held", "trained", "expected"),
     [
         (111_539, 250 * 64 * 128, 111_539),  # characters of tinyshakespeare by default
@@ -230,7 +231,7 @@ def test_the_notice_goes_to_the_console(monkeypatch):
 # The commands
 
 
-@pytest.mark.parametrize("kind", ["chars", "words", "jazz"])
+@pytest.mark.parametrize("kind", ["chars", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("words", "jazz"))])
 def test_the_curve_of_a_short_run_has_ten_points(kind, tmp_path, monkeypatch):
     text = tmp_path / "text.txt"
     text.write_text("The cat ate. It ran!\nThe dog slept. It sang.\n" * 8)

@@ -10,6 +10,8 @@ from fastrnn.commands._screen import reading_progress as module
 from fastrnn.commands._screen.reading_progress import ReadingProgress, reading_progress
 from fastrnn.training._run import pace
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -96,8 +98,14 @@ def test_what_is_read_after_the_end_is_not_shown(clock, capsys):
     assert (bar.done, capsys.readouterr()) == (4, ("", ""))
 
 
-@pytest.mark.parametrize("kind", ["chars", "words"])
-@pytest.mark.parametrize("reading", ["lines", "stream"])
+@pytest.mark.parametrize(
+    ("kind", "reading"),
+    [
+        ("chars", "lines"),
+        ("words", "stream"),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("chars", "stream"), ("words", "lines"))),
+    ],
+)
 def test_no_command_reads_more_than_the_total(kind, reading, tmp_path, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(ReadingProgress, "_print_line", lambda self, *_: seen.append((self.what, self.done, self.total)))

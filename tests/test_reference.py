@@ -1,7 +1,5 @@
 """The reference backend: finite differences, and what must hold of any backend. PyTorch is in test_reference_torch."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cases
@@ -9,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.backends import load
 from fastrnn.backends.reference import sigmoid
 from fastrnn.backends.structs import CellSpec, Inputs, OutputGradients, Plan, StackSpec, Weights
 
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+EACH_CELL = each_row("variant", cases.CELLS, ids=cases.name)
 EVERY_OPTION = pytest.mark.parametrize("options", cases.OPTIONS, ids=cases.name)
 
 
@@ -52,7 +52,7 @@ def test_gradients_are_finite_differences(variant, options):
     cases.assert_agree({key: got[key] for key in got if key in wanted}, wanted, 1e-8)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_missing_gradients_are_zero(variant):
     case = _case(variant, lengths=True)
     for key in ("dy", "dh_n", "dc_n", "dc"):
@@ -62,7 +62,7 @@ def test_missing_gradients_are_zero(variant):
             cases.assert_agree(absent, zeros, 0)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_missing_states_and_biases_are_zero(variant):
     case = _case(variant, bias=False)
     zero_bias = np.zeros(len(case.params.W))
@@ -75,7 +75,7 @@ def test_missing_states_and_biases_are_zero(variant):
     cases.assert_agree(cases.run("reference", case), wanted, 0)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_ids_are_one_hot_vectors(variant):
     case = _case(variant, T=6, lengths=True, ids=True)
     assert -1 in case.x
@@ -119,7 +119,7 @@ def _sequence(array, b, n):
     return np.ascontiguousarray(array[:n, b : b + 1] if array.ndim == 3 else array[b : b + 1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_more_padding_changes_nothing(data):
     T, extra = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 4))
@@ -137,7 +137,7 @@ def test_more_padding_changes_nothing(data):
     cases.assert_agree(got, wanted, 1e-13)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_the_order_of_the_batch_permutes_the_results(data):
     case = _drawn_case(data, data.draw(st.integers(1, 6)))
@@ -159,7 +159,7 @@ def _drawn_case(data, T):
     return _case(variant, T=T, B=data.draw(st.integers(1, 4)), seed=data.draw(st.integers(0, 1000)), **options)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_two_halves_with_the_state_carried_are_the_whole(variant):
     case = _case(variant, T=7)
     whole = cases.forward("reference", case)._asdict()
@@ -173,7 +173,7 @@ def test_two_halves_with_the_state_carried_are_the_whole(variant):
     assert cases.relative_error(second["h_n"], whole["h_n"]) < 1e-14
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_float32_is_float64_rounded_once(variant):
     case = _case(variant, dtype="float32", lengths=True, reverse=True)
     names = ("x", "h0", "c0", "dy", "dh_n", "dc_n", "dc")
@@ -185,7 +185,7 @@ def test_float32_is_float64_rounded_once(variant):
         np.testing.assert_array_equal(value, double[key].astype(np.float32), err_msg=key)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_backward_adds_leaves_its_inputs_alone_and_uses_up_the_tape(variant):
     case = _case(variant, lengths=True)
     before = {key: array.copy() for key, array in cases.inputs(case).items()}
@@ -207,7 +207,7 @@ def test_backward_adds_leaves_its_inputs_alone_and_uses_up_the_tape(variant):
         np.testing.assert_array_equal(array, before[key], err_msg=key)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_inference_gives_what_training_gives(variant):
     case = _case(variant, lengths=True)
     training, inference = (cases.forward("reference", case, keep_tape=keep)._asdict() for keep in (True, False))
@@ -221,7 +221,7 @@ def test_without_a_reset_gate_reset_after_makes_no_difference():
     cases.assert_agree(cases.run("reference", _case(before)), cases.run("reference", _case(after)), 0)
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_saturated_gates_stay_finite_without_a_warning(variant):
     case = _case(variant, T=2)
     case.x *= 1e5
@@ -229,7 +229,7 @@ def test_saturated_gates_stay_finite_without_a_warning(variant):
         assert np.isfinite(value).all(), key
 
 
-@EVERY_CELL
+@EACH_CELL
 def test_infinities_pass_through_without_a_warning(variant):
     case = _case(variant)
     case.x[1, 1] = np.inf

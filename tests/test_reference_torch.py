@@ -1,12 +1,11 @@
 """The reference backend beside PyTorch in float64: torch.nn's layers, and the papers' equations by autograd."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 torch = pytest.importorskip("torch")
 
@@ -152,7 +151,7 @@ def test_equations_by_autograd(variant, options):
     cases.assert_agree(cases.run("reference", case), run_autograd(case), 1e-12)
 
 
-@pytest.mark.parametrize("variant", OF_TORCH, ids=cases.name)
+@each_row("variant", OF_TORCH, ids=cases.name)
 def test_torch_nn_over_many_steps(variant):
     case = replace(cases.make_case(variant, T=100, B=2, I=3, H=16, lengths=True, reverse=True), dc=None)
     got = cases.run("reference", case)

@@ -1,7 +1,5 @@
 """What ``sample``, ``score`` and ``improvise`` say of the checkpoint that they use, and the bar while they sample."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil
@@ -19,6 +17,8 @@ from fastrnn.music.vocabulary import PartVocabulary
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.language_model import CHUNK, LanguageModel
 from fastrnn.text.vocabulary import Vocabulary
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "8", "--layers", "1", "--batch", "4", "--eval-every", "2"]
 

@@ -1,11 +1,10 @@
 """Learning-rate schedules by value."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn.training import schedules
 
@@ -42,7 +41,7 @@ def test_cosine_against_torch():
         reference.step()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("call", "message"),
     [
         (lambda: schedules.make("linear", total_steps=5), "schedule must be one of 'constant', 'step', 'cosine'"),

@@ -1,10 +1,9 @@
 """Sequential with lengths is the Model of the same layers: padding changes nothing; and a backward that leaves out dx."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from graphs import F64
+from tables import each_row
 
 import fastrnn as nn
 
@@ -62,7 +61,7 @@ def soiled_like(y):
     return dy
 
 
-@pytest.mark.parametrize("make", CHAINS.values(), ids=CHAINS)
+@each_row("make", CHAINS.values())
 def test_it_is_the_model_of_its_layers(make):
     layers = make()
     x, soiled, symbol = data(layers)

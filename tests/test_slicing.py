@@ -1,7 +1,5 @@
 """Slice, Reshape and Stack, and symbols that are sliced: values, gradients, lengths, files, streams."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import fastrnn
 import fastrnn.interop.torch
@@ -35,7 +34,7 @@ def assert_adjoint(layer, *inputs, **options):
 
 
 class TestSlice:
-    @pytest.mark.parametrize(
+    @each_row(
         "index",
         [
             *(0, -1, slice(1, None), slice(None, -2), slice(None, None, -1), slice(4, 0, -2)),
@@ -100,7 +99,7 @@ class TestSlice:
         np.testing.assert_array_equal(y, [[3, 4, -1], [6, -1, -1], [9, -1, -1], [12, -1, -1]])
         assert backward(np.ones((4, B))) is None
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("index", "error", "message"),
         [
             ("a", TypeError, "index must hold integers, slices of integers and ..., got 'a'"),
@@ -146,7 +145,7 @@ class TestSymbols:
         assert Input(("B", 4, 6))[:, 1, -2:].shape == ("B", 2)
         assert Input((7, "B", 6))[2::2].shape == (3, "B", 6)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("index", "message"),
         [
             (
@@ -165,7 +164,7 @@ class TestSymbols:
         with pytest.raises(ValueError, match=message):
             Input(("T", "B", 6))[index]
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("index", "shown"),
         [
             (np.array([0, 1]), r"int64 array of shape \(2,\)"),
@@ -219,7 +218,7 @@ def assert_alone_is_in_a_batch(model, x, lengths):
 
 
 class TestModels:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(lengths=st.lists(st.integers(2, T), min_size=B, max_size=B))
     def test_padding_changes_nothing(self, lengths):
         assert_alone_is_in_a_batch(differences(), X, lengths)
@@ -336,7 +335,7 @@ LAYERS = {
 
 
 class TestSequential:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         kind=st.sampled_from(sorted(LAYERS)),
         first=st.booleans(),
@@ -393,7 +392,7 @@ class _Swapped(_Tuple):
 
 
 class TestReshape:
-    @pytest.mark.parametrize(
+    @each_row(
         ("layer", "shape"),
         [
             (Reshape((2, 3)), (T, B, 2, 3)),
@@ -414,7 +413,7 @@ class TestReshape:
             assert_adjoint(layer, x)
         assert Reshape((6,))(Input(("B", 2, 3))).shape == ("B", 6)
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("options", "shape", "message"),
         [
             ({"shape": (5,)}, ("T", "B", 6), r"x must have last axes that hold 5 values, for \(5,\), got \[T, B, 6\]"),
@@ -439,7 +438,7 @@ class TestReshape:
 
 
 class TestStack:
-    @pytest.mark.parametrize("axis", [0, 1, -1, 2])
+    @each_row("axis", [0, 1, -1, 2])
     def test_is_numpys(self, axis):
         a, b = X[0], X[1]
         np.testing.assert_array_equal(Stack(axis)(a, b, a), np.stack([a, b, a], axis))

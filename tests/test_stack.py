@@ -1,7 +1,5 @@
 """Layers of a stack at once: the bits of the layers one by one for any number of threads, and a plan that is pinned."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,7 +76,7 @@ def test_the_bits_of_the_layers_one_by_one(engine, kind, dtype):
             _assert_same_bits(stack, x, state, None, (1, 2, 3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     sizes=st.tuples(st.integers(1, 150), st.integers(1, 6), st.integers(2, 5), st.integers(1, 50)),

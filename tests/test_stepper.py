@@ -1,13 +1,12 @@
 """Steppers: a sequence fed step by step is the sequence at once, on every engine; states, changes and bad input."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import each_row
 
 import fastrnn
 
@@ -61,7 +60,7 @@ def test_step_by_step_is_the_whole_sequence(engine, name, dtype):
     assert len({id(one) for one in ys}) == T  # fresh arrays
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@each_row("name", ["rnn", "gru", "lstm"])
 def test_token_ids_and_vectors_in_turn(engine, name):
     layer = _layer(name, backend=engine)
     ids = np.array([-1, 0, 5, 3, 3])
@@ -74,7 +73,7 @@ def test_token_ids_and_vectors_in_turn(engine, name):
     _assert_near(step.state, state)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(sorted(LAYERS)),
     H=st.integers(6, 70),
@@ -132,7 +131,7 @@ def test_strided_and_read_only_vectors():
     _assert_near(np.stack([step(row) for row in x]), layer(np.ascontiguousarray(x))[0])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("x", "error", "words"),
     [
         (np.zeros(I + 1, np.float32), ValueError, "x must"),

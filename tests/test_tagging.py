@@ -1,7 +1,5 @@
 """Files in CoNLL's columns, and the best legal sequence of tags."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from tables import each_row
 
 from fastrnn.text.reading import TextError
 from fastrnn.text.tagging import decode_bio, read_conll
@@ -81,7 +80,7 @@ def test_sentences_of_a_file(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("line", ["word", "word\t", "\tO", "word\tX", "word\tB-", "word O", " \tB-a"])
+@each_row("line", ["word", "word\t", "\tO", "word\tX", "word\tB-", "word O", " \tB-a"])
 def test_a_line_that_is_none_is_named(line, tmp_path):
     path = tmp_path / "a.conll"
     path.write_text(f"one\tO\n\n{line}\n")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn import corpora
 from fastrnn.sampling import NOTHING, Choice, choose, weights
@@ -97,7 +98,7 @@ def test_the_hash_is_that_of_the_content(tmp_path):
     assert reading.embedded("dinosaurs").content == corpora.load("dinosaurs")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "message"),
     [
         (b"", "is empty: there is nothing to learn from"),
@@ -233,7 +234,6 @@ def test_batches_go_on_from_their_state(kind):
         other.load_state_dict({"position": -1})
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 9), st.integers(1, 40))
 def test_stream_evaluation_counts_every_token_once_in_its_context(n, batch, seq_length):
     ids = np.arange(n)
@@ -299,7 +299,7 @@ def test_extreme_logits_and_temperatures():
     assert weights(logits, Choice(temperature=1e9)) == pytest.approx(np.array([[1, 1 - 2e-5, 1 - 1e-5]]))
 
 
-@pytest.mark.parametrize("choice", [Choice(), Choice(temperature=0.7), Choice(top_k=5), Choice(top_p=0.8)])
+@each_row("choice", [Choice(), Choice(temperature=0.7), Choice(top_k=5), Choice(top_p=0.8)])
 def test_choices_have_the_distribution_of_the_weights(choice):
     rng = np.random.default_rng(11)
     logits = rng.normal(size=(1, 10))
@@ -313,7 +313,7 @@ def test_choices_have_the_distribution_of_the_weights(choice):
     assert chi_square < 27.9  # 99.9 % of chi-square with 9 degrees of freedom
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("options", "message"),
     [
         ({"temperature": -1}, "temperature must lie in"),

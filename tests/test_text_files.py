@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from tables import each_row
 
 from fastrnn.cli import main
 from fastrnn.text import reading
@@ -15,6 +16,8 @@ from fastrnn.text._reading.columns import column_of, describe_columns
 from fastrnn.text._reading.decoding import EncodingError, TextError, decode, text_encoding
 from fastrnn.text._reading.scripts import is_unparted, words_in
 from fastrnn.text.reading import TextFormat, guess
+
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--max-steps", "1", "--eval-every", "1"]
 RUSSIAN = (
@@ -51,7 +54,7 @@ TABS = "with tabs between them"
 # Encodings
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "encoding"),
     [
         (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"), (RUSSIAN, "cp866"), (RUSSIAN, "utf-16-le"), (FRENCH, "cp1252"),
@@ -61,7 +64,7 @@ TABS = "with tabs between them"
         (JAPANESE, "iso2022_jp"), (KOREAN, "euc_kr"), (THAI, "tis-620"), (THAI, "utf-16-le"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("times", [1, 1500])
+@each_row("times", [1, 1500])
 def test_the_likeliest_encoding_reads_the_text(text, encoding, times):
     data = (text * times).encode(encoding)
     with pytest.raises(EncodingError, match=r"^a\.txt is not UTF-8.*; it looks like [\w-]+$") as caught:
@@ -75,8 +78,8 @@ def test_what_precedes_the_first_foreign_byte_says_nothing():
         decode(data, "a.txt")
 
 
-@pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-32"])
-@pytest.mark.parametrize("given", [None, "utf-8", "utf-16-be", "cp1252"])
+@each_row("name", ["utf-8-sig", "utf-16", "utf-32"])
+@each_row("given", [None, "utf-8", "utf-16-be", "cp1252"])
 def test_a_byte_order_mark_says_what_a_text_is(name, given):
     assert decode("Straße 東京".encode(name), "a.txt", given) == "Straße 東京"
     assert decode(codecs.BOM_UTF16_BE + "Straße".encode("utf-16-be"), "a.txt", given) == "Straße"
@@ -208,7 +211,7 @@ def test_characters_are_lower_cased(tmp_path, capsys):
 # Scripts without spaces
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "expected"),
     [
         (CHINESE.replace("，", "，\n").replace("。", "。\n"), "stream"),
@@ -233,7 +236,7 @@ def test_words_are_not_counted_by_spaces_where_the_script_has_none(text, expecte
     assert guess(text)[0] == expected
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "words"),
     [("San José", 2), ("诸葛亮", 1), ("新疆维吾尔自治区", 3), ("Linux内核", 2), ("レオナルド・ダ・ヴィンチ", 1), ("ใจดี", 1)],
 )

@@ -1,9 +1,9 @@
 """Threads: the GIL, callers side by side, forks, how many, threadpoolctl, and the caller's floating-point mode."""
 
-from __future__ import annotations
-
+import importlib
 import multiprocessing
 import os
+import re
 import sys
 import threading
 import time
@@ -13,12 +13,18 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+from tables import each_row
 
 import fastrnn
 from fastrnn import backends
+from fastrnn._core.checks import SettingError
 from fastrnn.backends.structs import CellSpec, StackSpec
 
-EVERY_BACKEND = pytest.mark.parametrize("backend", [name for name in backends.available() if name != "reference"])
+FAST_BACKENDS = [name for name in backends.available() if name != "reference"]
+EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
+C_QUICK = pytest.mark.parametrize(
+    "backend", [pytest.param(name, marks=pytest.mark.slow if name == "numba" else ()) for name in FAST_BACKENDS]
+)
 
 
 def _in_threads(functions):
@@ -56,7 +62,7 @@ def no_forced_switches():
     sys.setswitchinterval(before)
 
 
-@EVERY_BACKEND
+@C_QUICK
 def test_other_threads_run_during_a_kernel(backend, no_forced_switches):
     case = cases.make_case(cases.CELLS[6], 200, 32, 128, 256, "float32")
     cases.run(backend, cases.make_case(cases.CELLS[6], 1, 1, 128, 256, "float32"))  # compiled, if it is to be
@@ -193,7 +199,7 @@ def test_fork_after_use(backend, run_python):
     run_python(program)
 
 
-@EVERY_BACKEND
+@C_QUICK  # Numba has no threads of its own, and test_fork_after_use forks with it
 def test_fork_while_another_thread_runs_a_kernel(backend, run_python):
     program = (
         FORKING.format(backend=backend)
@@ -205,7 +211,7 @@ def work():
 threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads:
     thread.start()
-children = [child() for _ in range(10)]
+children = [child() for _ in range(5)]
 over.set()
 for thread in threads:
     thread.join(60)
@@ -216,8 +222,14 @@ assert all(children) and all(results) and len(results) >= 2, (children, results)
     run_python(program)
 
 
-@EVERY_BACKEND
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("backend", "method"),
+    [
+        pytest.param(backend, method, marks=pytest.mark.slow if (backend, method) == ("numba", "spawn") else ())
+        for backend in FAST_BACKENDS
+        for method in ("fork", "spawn")
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_multiprocessing(backend, method):
     if method not in multiprocessing.get_all_start_methods():
@@ -231,7 +243,7 @@ def test_multiprocessing(backend, method):
 # How many threads.
 
 
-@pytest.mark.parametrize("n", [0, -1, 257, 10**12])
+@each_row("n", [0, -1, 257, 10**12])
 def test_a_number_of_threads_out_of_range(n):
     before = fastrnn.get_num_threads()
     with pytest.raises(ValueError, match=rf"n must be at (least 1|most 256), got {n}"):
@@ -239,13 +251,13 @@ def test_a_number_of_threads_out_of_range(n):
     assert fastrnn.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [1.0, "2", None, True, [2], np.array([2])])
+@each_row("n", [1.0, "2", None, True, [2], np.array([2])])
 def test_what_is_not_a_number_of_threads(n):
     with pytest.raises(TypeError, match="n must be an integer, got "):
         fastrnn.set_num_threads(n)
 
 
-@pytest.mark.parametrize("n", [1, 2, np.int32(3), 256])
+@each_row("n", [1, 2, np.int32(3), 256])
 def test_setting_the_number_of_threads(c, set_threads, n):
     set_threads(n)
     assert fastrnn.get_num_threads() == c.info()["threads"] == n
@@ -258,7 +270,7 @@ def test_setting_the_number_of_threads(c, set_threads, n):
 SHOW = "import fastrnn; print(fastrnn.get_num_threads(), fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)"
 
 
-@pytest.mark.parametrize("n", ["1", "2", "3"])
+@pytest.mark.parametrize("n", [pytest.param("1", marks=pytest.mark.slow), pytest.param("2", marks=pytest.mark.slow), "3"])
 def test_threads_from_the_environment(c, run_python, n):
     assert run_python(SHOW, FASTRNN_NUM_THREADS=n).stdout.split() == [n, n]
 
@@ -268,12 +280,18 @@ def test_threads_by_default_are_the_processors_that_may_be_used(c, run_python):
     assert run_python(program, FASTRNN_NUM_THREADS="").stdout.split() == ["1", "1"]
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²", " "])
-def test_bad_threads_in_the_environment(c, run_python, value):
-    done = run_python(SHOW, fails=True, FASTRNN_NUM_THREADS=value)
-    assert done.returncode != 0
-    expected = f"fastrnn._core.checks.SettingError: FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {value!r}"
-    assert done.stderr.splitlines()[-1] == expected
+def test_bad_threads_in_the_environment(c, run_python, monkeypatch):
+    library = importlib.import_module("fastrnn.backends._c.library")
+
+    def error_of(value):
+        return f"FASTRNN_NUM_THREADS must be an integer from 1 to 256, got {value!r}"
+
+    for value in ("0", "-1", "two", "1.5", "²", " "):
+        monkeypatch.setenv("FASTRNN_NUM_THREADS", value)
+        with pytest.raises(SettingError, match=f"^{re.escape(error_of(value))}$"):
+            type(library.settings)()
+    error = run_python(SHOW, fails=True, FASTRNN_NUM_THREADS="two").stderr
+    assert error.splitlines()[-1] == f"fastrnn._core.checks.SettingError: {error_of('two')}"
 
 
 def test_threadpoolctl_sees_limits_and_restores(c, set_threads):
@@ -297,7 +315,7 @@ def test_threadpoolctl_sees_limits_and_restores(c, set_threads):
     assert fastrnn.get_num_threads() == 3
 
 
-@pytest.mark.parametrize("first", ["threadpoolctl, fastrnn", "fastrnn, threadpoolctl"])
+@pytest.mark.parametrize("first", ["threadpoolctl, fastrnn", pytest.param("fastrnn, threadpoolctl", marks=pytest.mark.slow)])
 def test_threadpoolctl_limits_before_the_first_use(c, run_python, first):
     pytest.importorskip("threadpoolctl")
     program = f"""
@@ -337,7 +355,7 @@ MEASURED = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "H", "B", "forward", "backward"), MEASURED)
+@each_row(("cell", "H", "B", "forward", "backward"), MEASURED)
 def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, backward):
     isa = c.lib.fastrnn_isa_find(b"avx512")
     if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
@@ -367,7 +385,7 @@ def test_workers_may_run_where_they_could_before_they_were_woken(c):
         assert all(before[name] == after[name] for name in before.keys() & after.keys())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("cell", "H", "split"),
     [("rnn", 256, "none"), ("rnn", 512, "hidden"), ("gru", 128, "none"), ("gru", 256, "hidden"),
      ("lstm", 64, "none"), ("lstm", 128, "none"), ("lstm", 256, "hidden"), ("lstm", 512, "hidden")],
@@ -381,33 +399,25 @@ def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, 
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])
-def test_two_directions_run_side_by_side_where_there_is_a_thread_for_each(c, H, B):
-    before = fastrnn.get_num_threads()
+def test_two_directions_run_side_by_side_where_there_is_a_thread_for_each(set_threads, H, B):
     spec = CellSpec("lstm", H, H)
-    try:
-        for threads, at_once in ((1, 1), (2, 2)):
-            fastrnn.set_num_threads(threads)
-            plan = backends.load("c").plan(StackSpec(spec, directions=2), 50, B)[0]
-            assert (plan.at_once, plan.threads) == (at_once, 1)
-            assert backends.load("c").plan(StackSpec(spec), 50, B)[0].at_once == 1
-    finally:
-        fastrnn.set_num_threads(before)
+    for threads, at_once in ((1, 1), (2, 2)):
+        set_threads(threads)
+        plan = backends.load("c").plan(StackSpec(spec, directions=2), 50, B)[0]
+        assert (plan.at_once, plan.threads) == (at_once, 1)
+        assert backends.load("c").plan(StackSpec(spec), 50, B)[0].at_once == 1
 
 
 @pytest.mark.parametrize("cell", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
-def test_two_directions_side_by_side_give_the_bits_of_one_after_the_other(cell):
-    rng = np.random.default_rng(0)
+def test_two_directions_side_by_side_give_the_bits_of_one_after_the_other(set_threads, cell):
+    rng, results = np.random.default_rng(0), []
     x, dy = rng.standard_normal((9, 5, 20), "f4"), rng.standard_normal((9, 5, 66), "f4")
-    before, results = fastrnn.get_num_threads(), []
-    try:
-        for threads in (1, 2, 3):
-            fastrnn.set_num_threads(threads)
-            layer = cell(20, 33, 2, bidirectional=True, rng=1, backend="c")
-            (y, _), backward = layer.forward(x, None, [9, 3, 1, 7, 9])
-            dx, _ = backward(dy)
-            results.append([y, dx, *(p.grad for p in layer.parameters())])
-    finally:
-        fastrnn.set_num_threads(before)
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        layer = cell(20, 33, 2, bidirectional=True, rng=1, backend="c")
+        (y, _), backward = layer.forward(x, None, [9, 3, 1, 7, 9])
+        dx, _ = backward(dy)
+        results.append([y, dx, *(p.grad for p in layer.parameters())])
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 

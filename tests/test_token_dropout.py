@@ -1,7 +1,5 @@
 """TokenDropout: which ids are replaced, how often, and that nothing else happens."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -12,6 +12,8 @@ from fastrnn.music.midi import read_midi
 from fastrnn.text.vocabulary import UnknownCharacters
 from fastrnn.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--max-steps", "2", "--eval-every", "2"]
 STORY = "The cat ate the hay. It ran! The dog saw the cat. It sang.\n" * 12
 

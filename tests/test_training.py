@@ -1,7 +1,5 @@
 """The training loop: what stops it, what it leaves behind, and that a step does what it says."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import math
@@ -10,6 +8,7 @@ import signal
 
 import numpy as np
 import pytest
+from tables import each_row
 from training_task import At, B, Killed, Recorder, StreamTask, T, assert_same_run, ctrl_c, kill, make_trainer
 
 from fastrnn import optim
@@ -233,9 +232,7 @@ class TestSteps:
         assert [info.lr for info in recorder.steps] == [0.02 * schedule(step) for step in range(12)]
         assert trainer.optimizer.lr == 0.02
 
-    @pytest.mark.parametrize(
-        "clip", [{}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"clip_norm": 0.01, "clip_value": 0.005}]
-    )
+    @each_row("clip", [{}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"clip_norm": 0.01, "clip_value": 0.005}])
     def test_equals_a_loop_written_out(self, clip):
         task, recorder = StreamTask(dtype="float64"), Recorder()
         make_trainer(None, recorder, task=task, schedule=schedules.constant(), **{"clip_norm": None, **clip}).run()
@@ -260,10 +257,7 @@ class TestSteps:
         task, other = StreamTask(), StreamTask()
         with pytest.raises(ValueError, match="optimizer has a parameter that is not the task's"):
             Trainer(
-                task,
-                optim.SGD(other.named_parameters(), 0.1),
-                schedules.constant(),
-                LoopConfig(max_steps=1, eval_every=1),
+                task, optim.SGD(other.named_parameters(), 0.1), schedules.constant(), LoopConfig(max_steps=1, eval_every=1)
             )
 
     def test_parameters_that_are_not_optimised_stay(self):
@@ -275,7 +269,7 @@ class TestSteps:
         for name, array in task.model.state_dict().items():
             assert np.array_equal(array, before[name]) == name.startswith("lstm")
 
-    @pytest.mark.parametrize(
+    @each_row(
         ("options", "message"),
         [
             ({"max_steps": 0}, "max_steps must be at least 1, got 0"),

@@ -1,11 +1,10 @@
 """The loss, passes over gradients and optimisers of the library: NumPy's values, and the same bits for every crew."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
 import pytest
+from tables import each_row
 from test_optim import OPTIONS, set_gradients
 
 from fastrnn import optim, use_backend
@@ -86,7 +85,7 @@ def test_optimisers_have_numpys_bits(isa, set_threads, name, options, dtype):
         _assert_same_bits(updated("c"), wanted)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed"])
+@each_row("dtype", ["float32", "float64", "mixed"])
 def test_passes_over_gradients(isa, set_threads, dtype):
     def passed(backend):
         params = _params(dtype)
@@ -123,7 +122,7 @@ def _seeded(dtype):
     return [param.grad for param in params]
 
 
-@pytest.mark.parametrize(("name", "options"), OPTIONS)
+@each_row(("name", "options"), OPTIONS)
 def test_an_optimiser_goes_from_backend_to_backend(c, name, options):
     def updated(backends):
         params = _params("float32")

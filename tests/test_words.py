@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tables import each_row
 
 from fastrnn.sampling import Choice
 from fastrnn.text._training.batching import StreamBatches, stream_evaluation
@@ -23,7 +24,7 @@ from fastrnn.training.baselines import baselines, bigram, unigram
 # Tokens
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "tokens"),
     [
         ("The cat, which ate, was full.", "the cat , which ate , was full ."),
@@ -48,7 +49,7 @@ def test_case_and_sentences_can_be_left_as_they_are():
     assert tokenize("The End. Or Not\n\nat all", sentences=False) == ["the", "end", ".", "or", "not", "at", "all"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "the cat, which ate (twice!), was full.",
@@ -267,8 +268,8 @@ def test_nothing_has_no_score():
             _language_model(reading).score(" ")
 
 
-@pytest.mark.parametrize("choice", [Choice(), Choice(temperature=3.0), Choice(top_k=3), Choice(greedy=True)])
-@pytest.mark.parametrize("reading", ["lines", "stream"])
+@each_row("choice", [Choice(), Choice(temperature=3.0), Choice(top_k=3), Choice(greedy=True)])
+@each_row("reading", ["lines", "stream"])
 def test_unk_is_sampled_only_where_it_may_be(reading, choice):
     model = _language_model(reading)
     bias = model.model.output.bias

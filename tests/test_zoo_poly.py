@@ -10,6 +10,7 @@ import pytest
 import smf
 from differences import parameter_differences
 from example_scripts import example
+from tables import each_row
 
 import fastrnn
 from fastrnn import optim
@@ -32,8 +33,8 @@ def _is_noun(word):
     return word in gradient.NOUNS or word[:-1] in gradient.NOUNS
 
 
-@pytest.mark.parametrize("distance", [6, 9, 10, 12, 14, 30, 48])
-@pytest.mark.parametrize("misleading", [False, True])
+@each_row("distance", [6, 9, 10, 12, 14, 30, 48])
+@each_row("misleading", [False, True])
 def test_the_subject_has_the_number_and_the_clause_has_others(distance, misleading):
     ids, number = gradient.sentences(distance, 50, np.random.default_rng(0), misleading=misleading)
     assert ids.shape == (distance + 2, 50)

@@ -1,7 +1,5 @@
 """The zoo's sequence models on tiny settings: what they are fed, that they learn, and their gradients by value."""
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The zoo's taggers and classifiers on tiny settings: what they are fed, that they learn, and their gradients by value."""
 
-from __future__ import annotations
-
 import builtins
 import dataclasses
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The zoo's scripts, called wrongly: one clear line, no traceback, before anything is trained."""
 
-from __future__ import annotations
-
 import runpy
 import sys
 

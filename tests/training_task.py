@@ -1,7 +1,5 @@
 """A small LSTM to train, and what the tests of the training loop share."""
 
-from __future__ import annotations
-
 import csv
 import os
 import signal
