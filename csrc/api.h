@@ -1,9 +1,10 @@
-/* Every exported type and function. There is no preprocessor here: the Python binding reads this file as it is.
+/* All exported types and functions. This file has no preprocessor directives because the Python binding reads it as it
+ * is.
  *
- * Letters: T time steps, B batch, L layers, D directions, I input size, H hidden size, P projection size, Y output size (P
- * with a projection, else H), G gates. Arrays are C-contiguous and of the layer's dtype unless another type is written. The
- * library allocates nothing: every byte, workspace included, is the caller's. It trusts its arguments (assertions in debug
- * builds). */
+ * Letters: T time steps, B batch, L layers, D directions, I input size, H hidden size, P projection size, Y output size
+ * (P with a projection, else H), G gates. Arrays are C-contiguous and of the layer's dtype unless another type is
+ * written. The library allocates nothing: the caller owns all memory, workspaces included. The library trusts its
+ * arguments; debug builds assert them. */
 
 enum fastrnn_dtype { FASTRNN_FLOAT32, FASTRNN_FLOAT64 };
 
@@ -19,10 +20,10 @@ enum fastrnn_cell {
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
 
-/* Layers on top of each other, each in one or two directions: `L` layers, `D` directions. All have one cell, H and P; the
- * first takes I features or token ids, each other one the D*Y outputs of the layer below. A *part* is one layer in one
- * direction, part l*D + d that of layer l and direction d. `isa` is an index from fastrnn_isa_default or fastrnn_isa_find:
- * the layouts of packed weights and tapes follow from it, so it stays with the stack. */
+/* L layers on top of each other, each in D = 1 or 2 directions. All layers have the same cell, H and P. The first layer
+ * takes I features or token ids; each other layer takes the D*Y outputs of the layer below. A *part* is one layer in one
+ * direction; layer l in direction d is part l*D + d. `isa` is an index from fastrnn_isa_default or fastrnn_isa_find. It
+ * must not change during the stack's life, because the layouts of packed weights and tapes depend on it. */
 typedef struct {
     int32_t isa;
     int32_t dtype;
@@ -31,56 +32,63 @@ typedef struct {
     int64_t I, H, P; /* P = 0: no projection */
 } fastrnn_stack;
 
-/* Parameters of a part in torch's layouts and gate order: W [G*H, I] (layers above the first: D*Y in the place of I), R
- * [G*H, Y], b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Null where the layer has none. */
+/* Parameters of a part in torch's layouts and gate order: W [G*H, I] (above the first layer D*Y replaces I), R [G*H, Y],
+ * b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Parameters that the layer does not have are null. */
 typedef struct {
     const void *W, *R, *b_ih, *b_hh, *peephole, *projection;
 } fastrnn_weights;
 
-/* Gradients of the same shapes; fastrnn_backward ADDS into each that is not null. W and R are never null. */
+/* Gradients of the parameters, with the same shapes. fastrnn_backward ADDS to each that is not null. W and R are never
+ * null. */
 typedef struct {
     void *W, *R, *b_ih, *b_hh, *peephole, *projection;
 } fastrnn_weight_gradients;
 
-/* The size of a batch: T >= 1, B >= 0. `lengths` [B], each 0..T (y is zero and the final state the initial one of a sequence
- * of length 0), or null: all T. `reverse`: the first direction takes each sequence from its last step to its first, and the
- * second one from first to last. `threads`: use at most so many; 0: fastrnn_get_num_threads. It must be the same when a size
- * is asked for and when it is used, so give a number where another thread might call fastrnn_set_num_threads in between.
- * Only fastrnn_forward_workspace_size is enough for any number if it is asked with 0. */
+/* A batch of T >= 1 steps and B >= 0 sequences.
+ *
+ * `lengths` [B] holds values in 0..T; null means that all lengths are T. For a sequence of length 0, y is zero and the
+ * final state is the initial state. If `reverse`, the first direction takes each sequence from its last step to its
+ * first, and the second direction from first to last.
+ *
+ * `threads` is the most threads to use; 0 means fastrnn_get_num_threads. It must be the same when a size is requested
+ * and when that memory is used, so pass a number if another thread might call fastrnn_set_num_threads in between. Only
+ * fastrnn_forward_workspace_size, requested with 0, is enough for any number of threads. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
     int32_t reverse, threads;
 } fastrnn_batch;
 
-/* What goes into a forward pass. Either x [T, B, I] or ids [T, B] (each -1..I-1: a one-hot vector, -1 the zero vector), the
- * other null; the parts' states h0 [L*D, B, Y] and c0 [L*D, B, H], of an LSTM only; a state that is null is zeros. */
+/* The inputs of a forward pass. One of x [T, B, I] and ids [T, B] is null. Each id is in -1..I-1 and stands for a
+ * one-hot vector, -1 for the zero vector. h0 [L*D, B, Y] and, for LSTM only, c0 [L*D, B, H] are the initial states of
+ * all parts; null means zeros. */
 typedef struct {
     const void *x;
     const int64_t *ids;
     const void *h0, *c0;
 } fastrnn_inputs;
 
-/* What comes out, all overwritten, none may alias an input: y [T, B, D*Y] of the last layer; h_n [L*D, B, Y]; c_n [L*D, B,
- * H] for LSTM, else null; c [T, B, D*H] all cell states of the last layer, or null. */
+/* The outputs of a forward pass. All are overwritten; none may alias an input. y [T, B, D*Y] of the last layer; h_n
+ * [L*D, B, Y]; c_n [L*D, B, H] for LSTM, else null; c [T, B, D*H], all cell states of the last layer, or null if they
+ * are not needed. */
 typedef struct {
     void *y, *h_n, *c_n, *c;
 } fastrnn_outputs;
 
-/* Gradients of the loss with respect to the outputs; null is zero. */
+/* Gradients of the loss with respect to the outputs. Null means zero. */
 typedef struct {
     const void *dy, *dh_n, *dc_n, *dc;
 } fastrnn_output_gradients;
 
-/* Gradients with respect to the inputs, overwritten: dx [T, B, I] (null: not wanted; always null with ids); dh0 [L*D, B, Y];
- * dc0 [L*D, B, H] for LSTM, else null. */
+/* Gradients of the loss with respect to the inputs, overwritten: dx [T, B, I] (null if it is not needed; always null
+ * with ids); dh0 [L*D, B, Y]; dc0 [L*D, B, H] for LSTM, else null. */
 typedef struct {
     void *dx, *dh0, *dc0;
 } fastrnn_gradients;
 
-/* Instruction sets: how many were compiled in, their names, whether the processor runs them. fastrnn_isa_find gives -1 for
- * a name that was not compiled in. The default is the best that runs here, or the one FASTRNN_ISA names; -1 if it names one
- * that does not exist or does not run. */
+/* Instruction sets: the number compiled in, their names, and whether the processor runs them. fastrnn_isa_find returns
+ * -1 for a name that was not compiled in. The default is the ISA that the environment variable FASTRNN_ISA names, or -1
+ * if it does not exist or does not run here; without the variable it is the best ISA that runs here. */
 int32_t fastrnn_isa_count(void);
 const char *fastrnn_isa_name(int32_t isa);
 int32_t fastrnn_isa_runs(int32_t isa);
@@ -88,36 +96,39 @@ int32_t fastrnn_isa_find(const char *name);
 int32_t fastrnn_isa_default(void);
 const char *fastrnn_compiler(void);
 
-/* Threads of the process-wide team; a call uses at most so many, and one when another caller has the team. */
+/* The number of threads of the process-wide pool, caller included. A call uses at most that many, or one if another
+ * caller owns the pool. */
 int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
-/* How layer `layer` of a forward (backward = 0) or backward pass would be split, and over how many threads. Returns how many
- * of its directions would run at once, each with so many threads: 1 or D. */
+/* Report how layer `layer` of a forward (backward = 0) or backward pass would be split, and over how many threads.
+ * Returns the number of directions that would run at once, each on `threads` threads: 1 or D. */
 int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,
                      int32_t *threads);
 
-/* How many layers an inference would run at once, each on one thread: 1 where they run one after the other. */
+/* Return the number of layers that inference would run at once, each on one thread; 1 if they run one after another. */
 int32_t fastrnn_plan_layers(const fastrnn_stack *stack, const fastrnn_batch *batch);
 
-/* Packed weights: bytes, and packing of `params` [L*D]. `training` adds what fastrnn_backward needs; the buffer knows which
- * it is. */
+/* Return the size of the packed weights in bytes; pack `params` [L*D]. `training` adds what fastrnn_backward needs. The
+ * buffer records which kind it is. */
 size_t fastrnn_packed_size(const fastrnn_stack *stack, int32_t training);
 void fastrnn_pack(const fastrnn_stack *stack, const fastrnn_weights *params, int32_t training, void *packed);
 
-/* Bytes of the tape that a training forward leaves for backward, and of the workspaces. `ids`: the input is token ids. */
+/* Return, in bytes, the size of the tape that a training forward pass leaves for backward, and the sizes of the
+ * workspaces. `ids`: the input is token ids. */
 size_t fastrnn_tape_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids);
 size_t fastrnn_forward_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids, int32_t training);
 size_t fastrnn_backward_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids);
 
-/* Forward over time. tape is null in inference. packed, tape and workspace are aligned to 64 bytes. Both directions of a
- * layer run at once where that is faster, and in inference so do layers (without lengths, in one direction): the results
- * are the same bits. */
+/* Run the forward pass. tape is null in inference. packed, tape and workspace are aligned to 64 bytes. Both directions
+ * of a layer run at once where that is faster. In inference layers may run at once as well, without lengths and in one
+ * direction. The results have the same bits either way. */
 void fastrnn_forward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,
                      const fastrnn_outputs *out, void *tape, void *workspace);
 
-/* All gradients, those of the parameters ADDED into `grads` [L*D]. The tape comes from fastrnn_forward with the same stack,
- * packed weights (with `training`), batch and input; it is overwritten, and so good for one call. */
+/* Compute all gradients; those of the parameters are ADDED to `grads` [L*D]. The tape must come from fastrnn_forward
+ * with the same stack, packed weights (with `training`), batch and input. The tape is overwritten, so it serves one
+ * backward pass. */
 void fastrnn_backward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,
                       const fastrnn_output_gradients *dout, const fastrnn_gradients *din,
                       const fastrnn_weight_gradients *grads, void *tape, void *workspace);
@@ -137,14 +148,14 @@ size_t fastrnn_linear_workspace_size(const fastrnn_linear *linear, int64_t N, in
 void fastrnn_linear_forward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, void *y,
                             void *workspace);
 
-/* dx [N, I] is overwritten (null: not wanted); ADDS into dW [O, I] and db [O] (null: no bias). */
+/* dx [N, I] is overwritten (null if it is not needed). dW [O, I] and db [O] (null: no bias) are ADDED to. */
 void fastrnn_linear_backward(const fastrnn_linear *linear, const void *packed, int64_t N, const void *x, const void *dy,
                              void *dx, void *dW, void *db, void *workspace);
 
 /* Softmax cross-entropy in nats of logits [N, V] against classes `targets` [N], and its gradient dlogits [N, V]
- * (overwritten): of the rows whose target is not ignore_index and whose mask [N] (null: all) is not 0, their `mean` or sum;
- * the gradient of other rows is 0. workspace: 8 N bytes. Returns the loss; or -1, and writes nothing, if a target that
- * counts is not in 0..V-1. */
+ * (overwritten). The loss is the mean (`mean`) or sum over the unmasked rows: those whose target is not ignore_index and
+ * whose mask [N] (null: all) is not 0. The gradient of other rows is 0. workspace: 8 N bytes. Returns the loss, or -1 if
+ * the target of an unmasked row is outside 0..V-1; then nothing is written. */
 typedef struct {
     int32_t isa;
     int32_t dtype;
@@ -155,7 +166,7 @@ typedef struct {
 double fastrnn_softmax_cross_entropy(const fastrnn_cross_entropy *how, const void *logits, const int64_t *targets,
                                      const uint8_t *mask, void *dlogits, void *workspace);
 
-/* A list of arrays that one call goes over: arrays[i] of sizes[i] elements, i < count. */
+/* A list of arrays for one call: arrays[i] has sizes[i] elements, i < count. */
 typedef struct {
     int32_t isa;
     int32_t dtype;
@@ -164,16 +175,17 @@ typedef struct {
     void *const *arrays;
 } fastrnn_arrays;
 
-/* The sum of the squares of all elements, in float64. workspace: bytes as the other function says. */
+/* Return the sum of the squares of all elements, computed in float64. The other function returns the size of the
+ * workspace in bytes. */
 size_t fastrnn_arrays_workspace_size(const fastrnn_arrays *list);
 double fastrnn_arrays_squares(const fastrnn_arrays *list, void *workspace);
-/* Multiply all elements by a factor; put them between -bound and bound, except NaN. In place. */
+/* Multiply all elements by a factor in place; clamp all elements except NaN to -bound..bound in place. */
 void fastrnn_arrays_scale(const fastrnn_arrays *list, double factor);
 void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound);
 
 enum fastrnn_rule { FASTRNN_SGD, FASTRNN_RMSPROP, FASTRNN_ADAM };
 
-/* How an optimiser updates; each rule reads its own of these numbers. decoupled: AdamW. */
+/* The numbers of an optimiser; each rule reads those that it needs. decoupled: AdamW. */
 typedef struct {
     int32_t isa;
     int32_t dtype;
@@ -181,9 +193,9 @@ typedef struct {
     double lr, weight_decay, momentum, alpha, beta1, beta2, eps;
 } fastrnn_optimiser;
 
-/* A parameter w [n], its gradient g [n], and what the optimiser keeps for it, each [n]: SGD momentum_buffer or null, null,
- * null; RMSprop square_avg, momentum_buffer or null, grad_avg or null; Adam exp_avg, exp_avg_sq, null. steps [1] counts its
- * updates. */
+/* A parameter w [n], its gradient g [n], and the optimiser's state for it, each [n]: SGD momentum_buffer or null, null,
+ * null; RMSprop square_avg, momentum_buffer or null, grad_avg or null; Adam exp_avg, exp_avg_sq, null. steps [1] counts
+ * the updates. */
 typedef struct {
     int64_t n;
     int64_t *steps;
@@ -192,21 +204,21 @@ typedef struct {
     void *state[3];
 } fastrnn_parameter;
 
-/* One update of all parameters: adds 1 to the steps of each, and overwrites w and the state. */
+/* Update all parameters once: add 1 to the steps of each, and overwrite w and the state. */
 void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters);
 
-/* A stack in one direction that is fed one sequence step by step, in `memory` of the size asked for; packed weights stay
- * where they are. `ids`: the input is token ids. It begins with the states h [L, Y] and c [L, H] (null: zeros). A step reads
- * x [I] or id and overwrites y [Y] of the last layer. The states after the last step, of which there must have been one,
- * are copied to h and c. */
+/* A stack in one direction that takes one sequence step by step, in `memory` of the size that fastrnn_stream_size
+ * returns. The packed weights are not copied, so they must stay valid. `ids`: the input is token ids. The initial states
+ * are h [L, Y] and c [L, H]; null means zeros. A step reads x [I] or id and overwrites y [Y] of the last layer.
+ * fastrnn_stream_states copies the states after the last step to h and c; at least one step must have run. */
 size_t fastrnn_stream_size(const fastrnn_stack *stack, int32_t ids);
 void fastrnn_stream_begin(const fastrnn_stack *stack, const void *packed, int32_t ids, const void *h, const void *c,
                           void *memory);
 void fastrnn_stream_step(const fastrnn_stack *stack, void *memory, const void *x, int64_t id, void *y);
 void fastrnn_stream_states(const fastrnn_stack *stack, const void *memory, void *h, void *c);
 
-/* A language model to sample from: embedding [V, E] or null (the first layer takes the ids), a stack in one direction with
- * packed weights, and the output layer's weight [V, Y] and bias [V] (null: none). */
+/* A language model to sample from: embedding [V, E], or null if the first layer takes the ids; a stack in one direction
+ * with packed weights; the output layer's weight [V, Y] and bias [V] (null: none). */
 typedef struct {
     int64_t V, E;
     const void *embedding;
@@ -215,25 +227,25 @@ typedef struct {
     const void *weight, *bias;
 } fastrnn_language_model;
 
-/* How tokens are chosen from softmax(logits / temperature): the most likely one (`greedy`), or at random among the top_k
- * most likely (0: all) and the smallest set that holds top_p of the probability (1: all). `end`: stop after this token (-1:
- * never). */
+/* Settings of sampling. A token is chosen from softmax(logits / temperature): the most likely one (`greedy`), or one at
+ * random among the top_k most likely (0: all) and the smallest set that holds top_p of the probability (1: all). `end`:
+ * stop after this token (-1: never). */
 typedef struct {
     double temperature, top_p;
     int64_t top_k, end;
     int32_t greedy;
 } fastrnn_sampling;
 
-/* Feeds `prefix` (n_prefix ids, -1 the zero vector; at least one), then samples up to n tokens, each fed back; uniforms [n]
- * in [0, 1) decide. h [L, Y] and c [L, H] (LSTM only) are read and overwritten. Writes tokens [n]; returns how many were
- * sampled, `end` included. The last token sampled is not fed back. */
+/* Feed `prefix` (n_prefix >= 1 ids, -1 for the zero vector), then sample up to n tokens and feed each back. uniforms [n]
+ * in [0, 1) are the random numbers. h [L, Y] and c [L, H] (LSTM only) are read and overwritten. Writes tokens [n];
+ * returns the number of sampled tokens, `end` included. The last sampled token is not fed back. */
 size_t fastrnn_generate_workspace_size(const fastrnn_language_model *model);
 int64_t fastrnn_generate(const fastrnn_language_model *model, const fastrnn_sampling *sampling, const int64_t *prefix,
                          int64_t n_prefix, const double *uniforms, int64_t n, void *h, void *c, int64_t *tokens,
                          void *workspace);
 
-/* A language model to train: a stack in one direction that takes ids (I = V) with `params` [L] under an output layer with
- * weight [V, Y] and bias [V] (null: none). Gradients are ADDED to. */
+/* A language model to train: a stack in one direction that takes ids (I = V) with `params` [L], under an output layer
+ * with weight [V, Y] and bias [V] (null: none). Gradients are ADDED to. */
 typedef struct {
     const fastrnn_stack *stack;
     const fastrnn_weights *params;
@@ -242,18 +254,18 @@ typedef struct {
     void *dweight, *dbias;
 } fastrnn_trained_model;
 
-/* Forward, loss and backward of one batch, whose `threads` is not 0: what packing and running each piece would give, bit for
- * bit, without the time between the calls. in: ids [T, B], x null; out: y and c null. Targets and mask [T, B] as above.
- * Returns the loss; or -1, and adds nothing, if a target that counts is not in 0..V-1. */
+/* Run forward, loss and backward for one batch, whose `threads` is not 0. The results are bit for bit those of the
+ * separate calls, without the time between them. in: ids [T, B], x null; out: y and c null. Targets and mask [T, B] as
+ * above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
 size_t fastrnn_train_step_workspace_size(const fastrnn_trained_model *model, const fastrnn_batch *batch,
                                          const fastrnn_cross_entropy *how);
 double fastrnn_train_step(const fastrnn_trained_model *model, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,
                           const fastrnn_inputs *in, const int64_t *targets, const uint8_t *mask, const fastrnn_outputs *out,
                           void *workspace);
 
-/* What the machine can do at most, for benchmarks; the caller holds the clock. On `threads` threads: `rounds` rounds of
- * multiply-adds in registers, or of reading a buffer of `size` bytes, aligned to 64, of which each thread reads its own
- * part over and over. Return the operations (a multiply-add is two) or bytes that were done, by the threads that took part.
- */
+/* Measure the machine's ceilings for benchmarks; the caller measures the time. `threads` threads do `rounds` rounds of
+ * multiply-adds in registers, or read a buffer of `size` bytes, aligned to 64, of which each thread reads its own part
+ * repeatedly. Return the operations done (a multiply-add is two) or the bytes read, summed over the threads that took
+ * part. */
 double fastrnn_measure_fma(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds);
 double fastrnn_measure_read(int32_t isa, int32_t dtype, int32_t threads, int64_t rounds, const void *buffer, size_t size);

@@ -1,10 +1,10 @@
-/* Memory handed out piece by piece from one block that the caller brought. */
+/* An allocator that hands out pieces of one block owned by the caller. */
 #ifndef FASTRNN_ARENA_H
 #define FASTRNN_ARENA_H
 
 #include <stddef.h>
 
-/* From null it only counts. Pieces begin on cache lines. */
+/* If base is null, the arena only counts. Pieces begin on cache lines. */
 typedef struct {
     char *base;
     size_t used;

@@ -1,4 +1,4 @@
-/* Denormals flushed to zero, and the caller's floating-point mode restored. */
+/* Flush denormals to zero, and restore the caller's floating-point mode. */
 #ifndef FASTRNN_DENORMALS_H
 #define FASTRNN_DENORMALS_H
 

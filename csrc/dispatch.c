@@ -1,5 +1,5 @@
-/* From an instruction set to its kernels. Built with base flags only: it runs before anything is known of the processor.
- */
+/* Select the kernels of an instruction set. This file is compiled with base flags only, because it runs before the
+ * processor is known. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +54,8 @@ const char *fastrnn_compiler(void) {
 #endif
 }
 
-int32_t fastrnn_get_num_threads(void) { return crew_threads(); }
-void fastrnn_set_num_threads(int32_t n) { crew_set_threads(n); }
+int32_t fastrnn_get_num_threads(void) { return pool_threads(); }
+void fastrnn_set_num_threads(int32_t n) { pool_set_threads(n); }
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 

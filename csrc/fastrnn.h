@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#pragma GCC visibility push(default) /* all else is hidden: kernels of several builds live side by side */
+#pragma GCC visibility push(default) /* everything else is hidden, because kernels of several builds are linked together */
 #endif
 #include "api.h"
 #if defined(__GNUC__)

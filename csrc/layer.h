@@ -1,4 +1,4 @@
-/* One part of a stack, that is one layer in one direction, as the kernels see it; and what follows from its description. */
+/* One part of a stack (one layer in one direction) as the kernels see it, and what follows from its description. */
 #ifndef FASTRNN_LAYER_H
 #define FASTRNN_LAYER_H
 
@@ -9,28 +9,28 @@
 enum { MAX_DIRECTIONS = 2 };
 
 typedef struct {
-    int32_t isa, dtype, cell, directions; /* parts side by side in a row of y, c, dy and dc */
+    int32_t isa, dtype, cell, directions; /* directions: parts next to each other in a row of y, c, dy and dc */
     int64_t I, H, P;
 } layer_spec;
 
-/* Y */
+/* Return Y, the width of the output. */
 static inline int64_t output_size(const fastrnn_stack *s) { return s->P ? s->P : s->H; }
 
-/* Layer l, either direction. */
+/* Return the description of layer l, the same for both directions. */
 static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
     return (layer_spec){s->isa, s->dtype, s->cell, s->D, l ? s->D * output_size(s) : s->I, s->H, s->P};
 }
 
-/* Whether the state has a c. */
+/* Return whether the state has a c. */
 static inline int has_c(int32_t cell) { return cell == FASTRNN_LSTM || cell == FASTRNN_LSTM_PEEPHOLE; }
 
-/* The bytes of n numbers of a dtype. */
+/* Return the size of n numbers of a dtype in bytes. */
 static inline size_t bytes_of(int32_t dtype, int64_t n) {
     return (size_t)n * (dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float));
 }
 
-/* A pass of one part. Pointers are to the part's own states, and to its columns in the first row of y, c, dy and dc, whose
- * rows hold those of all directions. */
+/* One pass of one part. Pointers are to the part's own states, and to its columns in the first row of y, c, dy and dc;
+ * each row holds the columns of all directions. */
 typedef struct {
     const void *packed;
     const fastrnn_batch *batch; /* `reverse` is the part's own */

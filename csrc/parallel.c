@@ -1,8 +1,9 @@
-/* A team of threads that sleeps between calls.
+/* A pool of threads that sleep between calls.
  *
- * One caller at a time has the team; a second Python thread that comes meanwhile works alone, so both make progress and no
- * result depends on it (kernels give the same bits for every crew size). Waiting is by a bounded spin, then sleep: steps are
- * often only microseconds apart, but on a busy machine a spinning thread keeps the very thread it waits for off the core. */
+ * One caller at a time owns the pool. A second Python thread that calls meanwhile works alone, so both make progress. No
+ * result depends on this, because kernels give the same bits for every number of threads. A thread that waits spins for
+ * a bounded time, then sleeps. Time steps are often only microseconds apart, so sleeping costs too much; but on a busy
+ * machine a spinning thread keeps the thread it waits for off the core. */
 #define _GNU_SOURCE
 #include "parallel.h"
 
@@ -23,17 +24,18 @@
 
 enum { SIZES = 1024 };
 
-/* How long to spin before sleeping, in nanoseconds. To sleep and be woken costs some 50 us, on a virtual machine 200. Inside
- * a call the others are at work and near: LSTM H = 128, B = 32, T = 20, training on 2 cores took 9.7 ms when waits slept
- * after 20 us, 1.7 with this (2.9 on one thread). Between calls there may be no next one, so a worker gives up sooner. */
+/* The longest spin before a thread sleeps, in nanoseconds. Sleeping and waking cost about 50 us, on a virtual machine
+ * 200 us. Inside a call the other threads are at work and arrive soon. LSTM H = 128, B = 32, T = 20, training on 2 cores
+ * (EPYC with AVX-512) took 9.7 ms when waits slept after 20 us, and takes 1.7 ms with these values (2.9 ms on one
+ * thread). Between calls a worker gives up sooner because there may be no next call. */
 enum { SPIN_IN_CALL = 2000000, SPIN_BETWEEN_CALLS = 200000 };
 
-static const double WAKING = 50000; /* the least that it costs, in nanoseconds */
+static const double WAKING = 50000; /* the least that waking costs, in nanoseconds */
 
-/* A value that threads wait on until it changes. */
+/* A value and the threads that wait until it changes. */
 typedef struct {
     _Atomic uint64_t value;
-    _Atomic int32_t sleepers;
+    _Atomic int32_t sleeping;
     pthread_mutex_t mutex;
     pthread_cond_t moved;
 } signal_t;
@@ -44,30 +46,30 @@ typedef struct {
 } barrier_t;
 
 typedef struct {
-    pthread_mutex_t owner; /* held by the caller that has the team */
-    int32_t started;       /* workers that exist: ranks 1..started */
-    _Atomic int32_t born;  /* of these, those that have begun to run */
-    crew_body body;
-    void *const *contexts; /* of each crew */
-    int32_t crew_size;
-    signal_t call; /* calls so far * SIZES + threads in all: one word, so that no worker reads half of it */
+    pthread_mutex_t owner;   /* held by the caller that owns the pool */
+    int32_t started;         /* workers created: ranks 1..started */
+    _Atomic int32_t running; /* workers that have begun to run */
+    pool_body body;
+    void *const *contexts; /* one for each group */
+    int32_t group_size;
+    signal_t call; /* calls so far * SIZES + threads in all: one word, so that no worker reads half of an update */
 #ifdef __linux__
-    _Atomic pid_t thread[MAX_THREADS]; /* of each worker, 0 before it runs */
+    _Atomic pid_t thread[MAX_THREADS]; /* thread id of each worker, 0 before it runs */
 #endif
-    uint64_t made[MAX_THREADS]; /* the call that was the last one when a worker was made */
-    barrier_t step[MAX_CREWS];  /* inside the body */
-    barrier_t finish;           /* at its end, for all crews */
-    _Atomic int32_t threads;    /* 0: not asked for yet */
+    uint64_t call_before[MAX_THREADS]; /* value of `call` when a worker was created */
+    barrier_t step[MAX_GROUPS];        /* the barriers inside the body, one for each group */
+    barrier_t finish;                  /* the barrier at the end of a call, for all groups */
+    _Atomic int32_t threads;           /* 0: not set yet */
     int32_t fork_handler;
-    int64_t brief;               /* when the last brief call was over */
-    int32_t rest;                /* how many times the loss of a call the next rest takes */
-    int64_t begun, lost;         /* when the crew was first together in this call; what its caller has waited since */
-    _Atomic int64_t resting_for; /* callers work alone until this time */
-} team_t;
+    int64_t last_brief_call;        /* when the last brief call ended */
+    int32_t back_off;               /* the next back-off lasts this many times the time lost */
+    int64_t begun, lost;            /* when all threads first met in this call; how long its caller has waited since */
+    _Atomic int64_t back_off_until; /* callers work alone until this time */
+} pool_t;
 
 #define SIGNAL {.mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER}
-static team_t team = {.owner = PTHREAD_MUTEX_INITIALIZER,
-                      .rest = 1,
+static pool_t pool = {.owner = PTHREAD_MUTEX_INITIALIZER,
+                      .back_off = 1,
                       .call = SIGNAL,
                       .step = {{.phase = SIGNAL}, {.phase = SIGNAL}},
                       .finish = {.phase = SIGNAL}};
@@ -86,77 +88,78 @@ static int64_t nanoseconds(void) {
     return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
-/* Whether the value moved within `most` nanoseconds from `begin`. */
-static int spin_until_moved(signal_t *s, uint64_t seen, int64_t begin, int64_t most) {
+/* Spin until the value changes or `most` nanoseconds have passed since `begin`; return whether it changed. */
+static int spin_until_moved(signal_t *s, uint64_t old, int64_t begin, int64_t most) {
     do {
         for (int i = 0; i < 32; i++) {
-            if (atomic_load_explicit(&s->value, memory_order_acquire) != seen) return 1;
+            if (atomic_load_explicit(&s->value, memory_order_acquire) != old) return 1;
             pause_briefly();
         }
     } while (nanoseconds() - begin < most);
     return 0;
 }
 
-static void sleep_until_moved(signal_t *s, uint64_t seen) {
+static void sleep_until_moved(signal_t *s, uint64_t old) {
     pthread_mutex_lock(&s->mutex);
-    /* Sequentially consistent on both sides: either the mover sees this sleeper, or the sleeper sees the move. */
-    atomic_fetch_add(&s->sleepers, 1);
-    while (atomic_load(&s->value) == seen) pthread_cond_wait(&s->moved, &s->mutex);
-    atomic_fetch_sub(&s->sleepers, 1);
+    /* Sequentially consistent on both sides: either signal_set sees this sleeping thread, or this thread sees the new
+     * value. */
+    atomic_fetch_add(&s->sleeping, 1);
+    while (atomic_load(&s->value) == old) pthread_cond_wait(&s->moved, &s->mutex);
+    atomic_fetch_sub(&s->sleeping, 1);
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Returns how long it took. */
-static int64_t signal_wait(signal_t *s, uint64_t seen, int64_t spin) {
+/* Wait until the value differs from `old`; return how long that took, in nanoseconds. */
+static int64_t signal_wait(signal_t *s, uint64_t old, int64_t spin) {
     const int64_t begin = nanoseconds();
-    if (!spin_until_moved(s, seen, begin, spin)) sleep_until_moved(s, seen);
+    if (!spin_until_moved(s, old, begin, spin)) sleep_until_moved(s, old);
     return nanoseconds() - begin;
 }
 
 static void signal_set(signal_t *s, uint64_t value) {
     atomic_store(&s->value, value);
-    if (atomic_load(&s->sleepers) == 0) return;
+    if (atomic_load(&s->sleeping) == 0) return;
     pthread_mutex_lock(&s->mutex);
     pthread_cond_broadcast(&s->moved);
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* The first wait of a call is for sleepers to wake, which says nothing about how busy the machine is. */
+/* Do not count the first wait of a call: then workers may still be waking, which says nothing about how busy the machine
+ * is. */
 static void count_wait(int64_t waited) {
-    if (team.begun)
-        team.lost += waited;
+    if (pool.begun)
+        pool.lost += waited;
     else
-        team.begun = nanoseconds();
+        pool.begun = nanoseconds();
 }
 
 static void barrier_wait(barrier_t *b, int32_t threads, int is_caller) {
-    uint64_t seen = atomic_load_explicit(&b->phase.value, memory_order_relaxed);
+    uint64_t old = atomic_load_explicit(&b->phase.value, memory_order_relaxed);
     if (atomic_fetch_add(&b->arrived, 1) + 1 == threads) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-        signal_set(&b->phase, seen + 1);
+        signal_set(&b->phase, old + 1);
         return;
     }
-    int64_t waited = signal_wait(&b->phase, seen, SPIN_IN_CALL);
+    int64_t waited = signal_wait(&b->phase, old, SPIN_IN_CALL);
     if (is_caller) count_wait(waited);
 }
 
-void crew_barrier(const crew *me) {
-    if (me->size > 1) barrier_wait(&team.step[me->number], me->size, !me->rank && !me->number);
+void pool_barrier(const worker *me) {
+    if (me->size > 1) barrier_wait(&pool.step[me->number], me->size, !me->rank && !me->number);
 }
 
-static void work_in_crew(int32_t thread) {
-    const crew me = {thread % team.crew_size, team.crew_size, thread / team.crew_size};
-    team.body(&me, team.contexts[me.number]);
+static void work_in_group(int32_t thread) {
+    const worker me = {thread % pool.group_size, pool.group_size, thread / pool.group_size};
+    pool.body(&me, pool.contexts[me.number]);
 }
 
-/* Where both processors of two have just been busy, with another library's threads, Linux does not look for the idle one,
- * and may put a worker that is woken behind the very thread that wakes it: it then runs when that one's turn is over, up to
- * 10 ms later, of which the caller spends 2 spinning. So sleepers are kept off the caller's processor while they are woken.
- */
+/* On a machine with two processors that another library's threads have just kept busy, Linux does not look for the idle
+ * one. It may queue a woken worker behind the thread that wakes it. The worker then starts up to 10 ms later, and the
+ * caller spends 2 ms of that spinning. So sleeping workers are kept off the caller's processor while they are woken. */
 #ifdef __linux__
-static void tell_thread(int32_t rank) { atomic_store(&team.thread[rank], (pid_t)syscall(SYS_gettid)); }
+static void publish_thread(int32_t rank) { atomic_store(&pool.thread[rank], (pid_t)syscall(SYS_gettid)); }
 
-/* Returns where the worker may run otherwise; empty where that is not known. */
+/* Keep a worker off this processor; return where it was allowed to run. The set is empty if that is unknown. */
 static cpu_set_t keep_off(int processor, pid_t thread) {
     cpu_set_t allowed;
     if (processor < 0 || !thread || sched_getaffinity(thread, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
@@ -167,32 +170,32 @@ static cpu_set_t keep_off(int processor, pid_t thread) {
 }
 
 static void wake_elsewhere(uint64_t call) {
-    enum { FEW = 8 }; /* where there are more, there are more processors, of which one is idle */
+    enum { FEW = 8 }; /* with more workers there are more processors, and one of them is idle */
     cpu_set_t allowed[FEW];
-    const int32_t workers = team.started <= FEW ? team.started : 0;
-    for (int32_t i = 0; i < workers; i++) allowed[i] = keep_off(sched_getcpu(), atomic_load(&team.thread[i + 1]));
-    signal_set(&team.call, call);
+    const int32_t workers = pool.started <= FEW ? pool.started : 0;
+    for (int32_t i = 0; i < workers; i++) allowed[i] = keep_off(sched_getcpu(), atomic_load(&pool.thread[i + 1]));
+    signal_set(&pool.call, call);
     for (int32_t i = 0; i < workers; i++)
-        if (CPU_COUNT(allowed + i)) sched_setaffinity(atomic_load(&team.thread[i + 1]), sizeof *allowed, allowed + i);
+        if (CPU_COUNT(allowed + i)) sched_setaffinity(atomic_load(&pool.thread[i + 1]), sizeof *allowed, allowed + i);
 }
 #else
-static void tell_thread(int32_t rank) { (void)rank; }
-static void wake_elsewhere(uint64_t call) { signal_set(&team.call, call); }
+static void publish_thread(int32_t rank) { (void)rank; }
+static void wake_elsewhere(uint64_t call) { signal_set(&pool.call, call); }
 #endif
 
-static void *worker(void *argument) {
+static void *run_worker(void *argument) {
     int32_t rank = (int32_t)(intptr_t)argument;
-    uint64_t seen = team.made[rank];
+    uint64_t last_call = pool.call_before[rank];
     flush_denormals();
-    tell_thread(rank);
-    atomic_fetch_add(&team.born, 1);
+    publish_thread(rank);
+    atomic_fetch_add(&pool.running, 1);
     for (;;) {
-        signal_wait(&team.call, seen, SPIN_BETWEEN_CALLS);
-        seen = atomic_load(&team.call.value);
-        const int32_t threads = (int32_t)(seen % SIZES);
+        signal_wait(&pool.call, last_call, SPIN_BETWEEN_CALLS);
+        last_call = atomic_load(&pool.call.value);
+        const int32_t threads = (int32_t)(last_call % SIZES);
         if (rank >= threads) continue;
-        work_in_crew(rank); /* its orders cannot change: the caller waits for this rank */
-        barrier_wait(&team.finish, threads, 0);
+        work_in_group(rank); /* the call cannot change meanwhile because the caller waits for this rank */
+        barrier_wait(&pool.finish, threads, 0);
     }
     return NULL;
 }
@@ -202,128 +205,128 @@ static void signal_reset(signal_t *s) {
     pthread_cond_init(&s->moved, NULL);
 }
 
-/* A forked child has the parent's memory but none of its workers, and locks in whatever state they were. */
-static void forget_team(void) {
-    int32_t threads = atomic_load(&team.threads);
-    memset(&team, 0, sizeof team);
-    pthread_mutex_init(&team.owner, NULL);
-    signal_reset(&team.call);
-    for (int i = 0; i < MAX_CREWS; i++) signal_reset(&team.step[i].phase);
-    signal_reset(&team.finish.phase);
-    team.rest = 1;
-    team.fork_handler = 1; /* handlers are inherited */
-    atomic_store(&team.threads, threads);
+/* Start afresh in a forked child: it has the parent's memory but no workers, and its locks are in an unknown state. */
+static void reset_after_fork(void) {
+    int32_t threads = atomic_load(&pool.threads);
+    memset(&pool, 0, sizeof pool);
+    pthread_mutex_init(&pool.owner, NULL);
+    signal_reset(&pool.call);
+    for (int i = 0; i < MAX_GROUPS; i++) signal_reset(&pool.step[i].phase);
+    signal_reset(&pool.finish.phase);
+    pool.back_off = 1;
+    pool.fork_handler = 1; /* a child inherits the handlers */
+    atomic_store(&pool.threads, threads);
 }
 
-/* Make sure that ranks 1..size-1 exist; returns the size that could be had. Only the team's owner calls this. */
+/* Create workers until ranks 1..size-1 exist; return the size that is available. Only the pool's owner calls this. */
 static int32_t start_workers(int32_t size) {
-    if (!team.fork_handler) {
-        pthread_atfork(NULL, NULL, forget_team);
-        team.fork_handler = 1;
+    if (!pool.fork_handler) {
+        pthread_atfork(NULL, NULL, reset_after_fork);
+        pool.fork_handler = 1;
     }
     pthread_attr_t detached;
     pthread_attr_init(&detached);
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-    while (team.started + 1 < size) {
-        int32_t rank = team.started + 1;
+    while (pool.started + 1 < size) {
+        int32_t rank = pool.started + 1;
         pthread_t thread;
-        team.made[rank] = atomic_load(&team.call.value);
-        if (pthread_create(&thread, &detached, worker, (void *)(intptr_t)rank)) break;
-        team.started = rank;
+        pool.call_before[rank] = atomic_load(&pool.call.value);
+        if (pthread_create(&thread, &detached, run_worker, (void *)(intptr_t)rank)) break;
+        pool.started = rank;
     }
     pthread_attr_destroy(&detached);
-    return size < team.started + 1 ? size : team.started + 1;
+    return size < pool.started + 1 ? size : pool.started + 1;
 }
 
-static void run_alone(int32_t crews, crew_body body, void *const *contexts) {
-    for (int32_t i = 0; i < crews; i++) body(&(crew){0, 1, i}, contexts[i]);
+static void run_alone(int32_t groups, pool_body body, void *const *contexts) {
+    for (int32_t i = 0; i < groups; i++) body(&(worker){0, 1, i}, contexts[i]);
 }
 
-/* On a machine that other processes keep busy, threads that must meet after every step lose their time waiting for the one
- * that is not running. A caller that waited for more than half of a call would have been faster alone; so callers then work
- * alone for as long as was lost, and twice as long each time that it happens again, up to 20 times: then trying costs 5 % at
- * most. Measured beside six busy processes on 2 cores, LSTM H = 128, B = 32, T = 20, training: 39 ms, as on one thread.
+/* Threads that meet after every step lose time on a busy machine, because they wait for the thread that is not running.
+ * A caller that waited for more than half of a call would have been faster alone. Callers then work alone for as long as
+ * was lost. If it happens again, they work alone twice as long, up to 20 times the loss, so that trying costs at most 5
+ * %. LSTM H = 128, B = 32, T = 20, training next to six busy processes on 2 cores (AMD EPYC): 39 ms, as on one thread.
  *
- * A loss that is smaller than a neighbour's shortest turn is no neighbour's: threads meet a little unevenly, and with its
- * half of the weights in a cache of its own each may still be faster than one with all of them. */
-enum { LONGEST_REST = 20, LEAST_LOSS = 20000 };
+ * Delays shorter than a scheduler time slice do not come from another process. Threads always meet a little unevenly,
+ * and two threads may still be faster than one because each has half of the weights in its own cache. */
+enum { LONGEST_BACK_OFF = 20, LEAST_LOSS = 20000 };
 
-static void rest_if_lost(void) {
+static void back_off_if_lost(void) {
     int64_t now = nanoseconds();
-    if (!team.begun || team.lost < LEAST_LOSS || 2 * team.lost <= now - team.begun) {
-        team.rest = 1;
+    if (!pool.begun || pool.lost < LEAST_LOSS || 2 * pool.lost <= now - pool.begun) {
+        pool.back_off = 1;
         return;
     }
-    atomic_store_explicit(&team.resting_for, now + team.rest * team.lost, memory_order_relaxed);
-    team.rest = 2 * team.rest < LONGEST_REST ? 2 * team.rest : LONGEST_REST;
+    atomic_store_explicit(&pool.back_off_until, now + pool.back_off * pool.lost, memory_order_relaxed);
+    pool.back_off = 2 * pool.back_off < LONGEST_BACK_OFF ? 2 * pool.back_off : LONGEST_BACK_OFF;
 }
 
-static int resting(void) {
-    int64_t until = atomic_load_explicit(&team.resting_for, memory_order_relaxed);
+static int backing_off(void) {
+    int64_t until = atomic_load_explicit(&pool.back_off_until, memory_order_relaxed);
     return until && nanoseconds() < until;
 }
 
-/* A call for the workers with rank below `threads`. */
+/* Start a call for the workers with rank below `threads`. */
 static void call_workers(int32_t threads) {
-    const uint64_t calls = atomic_load(&team.call.value) / SIZES, call = (calls + 1) * SIZES + (uint64_t)threads;
-    if (atomic_load(&team.call.sleepers))
+    const uint64_t calls = atomic_load(&pool.call.value) / SIZES, call = (calls + 1) * SIZES + (uint64_t)threads;
+    if (atomic_load(&pool.call.sleeping))
         wake_elsewhere(call);
     else
-        signal_set(&team.call, call);
+        signal_set(&pool.call, call);
 }
 
-static void run_together(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
-    team.body = body;
-    team.contexts = contexts;
-    team.crew_size = size;
-    const int32_t threads = crews * size;
+static void run_together(int32_t groups, int32_t size, pool_body body, void *const *contexts) {
+    pool.body = body;
+    pool.contexts = contexts;
+    pool.group_size = size;
+    const int32_t threads = groups * size;
     call_workers(threads);
-    work_in_crew(0);
-    barrier_wait(&team.finish, threads, 1);
-    rest_if_lost();
+    work_in_group(0);
+    barrier_wait(&pool.finish, threads, 1);
+    back_off_if_lost();
 }
 
-static void run_long(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
-    team.begun = team.lost = 0;
-    size = start_workers(crews * size) / crews;
-    if (crews * size > 1)
-        run_together(crews, size, body, contexts);
+static void run_long(int32_t groups, int32_t size, pool_body body, void *const *contexts) {
+    pool.begun = pool.lost = 0;
+    size = start_workers(groups * size) / groups;
+    if (groups * size > 1)
+        run_together(groups, size, body, contexts);
     else
-        run_alone(crews, body, contexts);
+        run_alone(groups, body, contexts);
 }
 
-/* A call that is over before a sleeper is awake. The first few run alone; where they come so soon after each other that a
- * worker would still spin, it is woken to be there for the next one. Steps of an LSTM, H = 256, on two cores: 10 us instead
- * of 21; steps that come once in a while take as long as alone. */
-static void run_brief(int32_t crews, int32_t size, crew_body body, void *const *contexts) {
+/* Run a call that would end before a sleeping worker wakes. The first few such calls run alone. If they follow each
+ * other so closely that a worker would still spin, it is woken for the next one. Steps of an LSTM, H = 256, on two cores
+ * (Zen 5) take 10 us instead of 21; steps that come once in a while take as long as on one thread. */
+static void run_brief(int32_t groups, int32_t size, pool_body body, void *const *contexts) {
     const int64_t now = nanoseconds();
-    const int awake = atomic_load(&team.born) + 1 >= crews * size && !atomic_load(&team.call.sleepers);
+    const int awake = atomic_load(&pool.running) + 1 >= groups * size && !atomic_load(&pool.call.sleeping);
     if (awake) {
-        team.begun = now; /* nobody sleeps: the first wait, too, is lost */
-        team.lost = 0;
-        run_together(crews, size, body, contexts);
+        pool.begun = now; /* no worker sleeps, so the first wait is lost time as well */
+        pool.lost = 0;
+        run_together(groups, size, body, contexts);
     } else {
-        run_alone(crews, body, contexts);
-        if (now - team.brief < SPIN_BETWEEN_CALLS && start_workers(crews * size) > 1) call_workers(0);
+        run_alone(groups, body, contexts);
+        if (now - pool.last_brief_call < SPIN_BETWEEN_CALLS && start_workers(groups * size) > 1) call_workers(0);
     }
-    team.brief = nanoseconds();
+    pool.last_brief_call = nanoseconds();
 }
 
-void crew_run_several(int32_t crews, int32_t size, double time, crew_body body, void *const *contexts) {
+void pool_run_several(int32_t groups, int32_t size, double time, pool_body body, void *const *contexts) {
     fp_mode mode = flush_denormals();
-    if (size > MAX_THREADS / crews) size = MAX_THREADS / crews;
-    if (crews * size > 1 && !resting() && pthread_mutex_trylock(&team.owner) == 0) {
-        (time < WAKING ? run_brief : run_long)(crews, size, body, contexts);
-        pthread_mutex_unlock(&team.owner);
+    if (size > MAX_THREADS / groups) size = MAX_THREADS / groups;
+    if (groups * size > 1 && !backing_off() && pthread_mutex_trylock(&pool.owner) == 0) {
+        (time < WAKING ? run_brief : run_long)(groups, size, body, contexts);
+        pthread_mutex_unlock(&pool.owner);
     } else {
-        run_alone(crews, body, contexts);
+        run_alone(groups, body, contexts);
     }
     restore_denormals(mode);
 }
 
-void crew_run(int32_t size, double time, crew_body body, void *context) { crew_run_several(1, size, time, body, &context); }
+void pool_run(int32_t size, double time, pool_body body, void *context) { pool_run_several(1, size, time, body, &context); }
 
-range crew_share(const crew *me, int64_t n, int64_t grain) {
+range pool_share(const worker *me, int64_t n, int64_t grain) {
     int64_t grains = (n + grain - 1) / grain;
     int64_t begin = grains * me->rank / me->size * grain, end = grains * (me->rank + 1) / me->size * grain;
     return (range){begin < n ? begin : n, end < n ? end : n};
@@ -338,16 +341,16 @@ static int32_t processors(void) {
     return online > 0 ? (int32_t)online : 1;
 }
 
-int32_t crew_threads(void) {
-    int32_t n = atomic_load_explicit(&team.threads, memory_order_relaxed);
+int32_t pool_threads(void) {
+    int32_t n = atomic_load_explicit(&pool.threads, memory_order_relaxed);
     if (n == 0) {
-        crew_set_threads(processors());
-        n = atomic_load_explicit(&team.threads, memory_order_relaxed);
+        pool_set_threads(processors());
+        n = atomic_load_explicit(&pool.threads, memory_order_relaxed);
     }
     return n;
 }
 
-void crew_set_threads(int32_t n) {
-    atomic_store(&team.threads, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n);
-    atomic_store(&team.resting_for, 0); /* whoever asks for threads wants them tried */
+void pool_set_threads(int32_t n) {
+    atomic_store(&pool.threads, n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n);
+    atomic_store(&pool.back_off_until, 0); /* setting the number of threads ends a back-off */
 }

@@ -1,4 +1,4 @@
-/* The thread team: the only interface to threads in this library. */
+/* The thread pool: the only interface to threads in this library. */
 #ifndef FASTRNN_PARALLEL_H
 #define FASTRNN_PARALLEL_H
 
@@ -6,39 +6,44 @@
 
 enum { MAX_THREADS = 256 };
 
-/* Crews that work side by side, at most. */
-enum { MAX_CREWS = 2 };
+/* The most groups of workers that run at once. */
+enum { MAX_GROUPS = 2 };
 
-/* What a thread knows of the crew it works in; `number` tells it from those beside it. */
+/* A thread's place in its group: its rank among the `size` threads of the group, and the group's number. */
 typedef struct {
     int32_t rank, size, number;
-} crew;
+} worker;
 
-typedef void (*crew_body)(const crew *me, void *context);
+typedef void (*pool_body)(const worker *me, void *context);
 
-/* The time of a call that is long in any case, in nanoseconds. */
+/* The `time` to pass for a call that is always long enough to wake workers, in nanoseconds. */
 enum { LONG_CALL = 1000000000 };
 
-/* Run body on `size` threads, the caller being rank 0; returns when all are done. `time` is about how many nanoseconds it
- * takes: a call that is over before a sleeper is awake has only a team that is still awake after the call before. Runs on
- * the caller alone, with size 1, when size is 1, when that team sleeps, when another caller has it, or after it has lost its
- * time waiting on a busy machine. Denormals are flushed to zero inside; the caller's mode is restored. */
-void crew_run(int32_t size, double time, crew_body body, void *context);
+/* Run `body` on `size` threads and return when all of them are done. The caller has rank 0. `time` is an estimate of the
+ * call's duration in nanoseconds. A call that would end before a sleeping worker wakes uses only workers that still spin
+ * after the previous call.
+ *
+ * The caller runs alone, with size 1, if size is 1, if the call is too short to wake sleeping workers, if another caller
+ * owns the pool, or while the pool backs off on a busy machine. Denormals are flushed to zero during the call; the
+ * caller's mode is restored afterwards. */
+void pool_run(int32_t size, double time, pool_body body, void *context);
 
-/* The same for several crews of `size` threads, each with its own context and barriers, at once; one after another where
- * crew_run would run alone. */
-void crew_run_several(int32_t crews, int32_t size, double time, crew_body body, void *const *contexts);
+/* Run several groups of `size` threads at once, each with its own context and barriers. If pool_run would run alone, the
+ * groups run one after another. */
+void pool_run_several(int32_t groups, int32_t size, double time, pool_body body, void *const *contexts);
 
-/* Wait until every thread of the crew is here. */
-void crew_barrier(const crew *me);
+/* Wait until every thread of the group has called this. */
+void pool_barrier(const worker *me);
 
-/* The part of 0..n-1 that falls to this rank: begin..end, as equal as whole multiples of `grain` allow. */
+/* The range begin..end-1. */
 typedef struct {
     int64_t begin, end;
 } range;
-range crew_share(const crew *me, int64_t n, int64_t grain);
 
-int32_t crew_threads(void);
-void crew_set_threads(int32_t n);
+/* Return this rank's part of 0..n-1. Parts are whole multiples of `grain`, as equal as possible. */
+range pool_share(const worker *me, int64_t n, int64_t grain);
+
+int32_t pool_threads(void);
+void pool_set_threads(int32_t n);
 
 #endif

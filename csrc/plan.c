@@ -1,43 +1,44 @@
-/* How many threads a pass deserves, and over what they divide it: an estimate of the time that each way would take.
+/* Choose how many threads run a pass and what they split, by an estimate of the time of each way.
  *
- * A pass is T steps, one after the other, and products over all steps, which every way divides evenly. In a step a thread
- * reads its share of the weights R, as vectors, and multiplies each by its rows of the batch:
+ * A pass is T steps, one after the other, and products over all steps, which every way divides evenly. In a step a
+ * thread reads its share of the weights R as vectors, and multiplies each vector by its rows of the batch:
  *
  *     none     one thread: all rows, all of R
- *     batch    a share of the rows, all of R: nobody waits for anybody inside the sweep; forward, each reads W in every step
- *              too, for the input product of its own rows
- *     hidden   all rows, a share of R, which may then fit its own cache: a barrier after every step, and what the others
- * have made of the state (backward: of the gates) comes out of their caches
+ *     batch    each thread has a share of the rows and all of R. No thread waits for another between the steps. In the
+ *              forward pass each thread also reads W in every step, for the input product of its own rows.
+ *     hidden   each thread has all rows and a share of R, which may then fit its own cache. There is a barrier after every
+ *              step, and the other threads' part of the state (backward: of the gates) comes out of their caches.
  *
- * Results are the same bits every way. */
+ * The results have the same bits every way. */
 #include "plan.h"
 
 #include "parallel.h"
 #include "table.h"
 
-/* Nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Their proportions choose a way, and most sizes are far from
- * where two ways meet; whether a pass is brief (parallel.h) depends on the time itself, on a slower processor later. */
-static const double FMA = 0.14;   /* of one vector, and one row */
-static const double CELL = 3;     /* activations: of one vector of gates in one row */
-static const double STEP = 100;   /* what a step takes whatever its size */
-static const double FETCH = 3;    /* of a line out of another core's cache */
-static const double BARRIER = 60; /* for each thread that arrives */
-static const double WAKE = 5000;  /* a team that still spins after its last call */
-static const double MEET = 400;   /* a barrier for one small result, which then comes out of another core's cache */
+/* Costs in nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Their proportions choose the way, and most sizes
+ * are far from where two ways meet. Whether a pass is brief (parallel.h) depends on the absolute time, so a slower
+ * processor treats more passes as brief. */
+static const double FMA = 0.14;   /* one vector times one row */
+static const double CELL = 3;     /* activations of one vector of gates in one row */
+static const double STEP = 100;   /* fixed cost of a step */
+static const double FETCH = 3;    /* a cache line out of another core's cache */
+static const double BARRIER = 60; /* a barrier, for each thread that arrives */
+static const double WAKE = 5000;  /* waking workers that still spin after the last call */
+static const double MEET = 400;   /* a barrier for one small result, and fetching it from another core's cache */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20 };
 
-/* To read one vector of R from where a thread finds it in every step. */
+/* Return the time to read one vector of R, by the cache that holds a thread's part. */
 static double load_time(double bytes) { return bytes <= L1_BYTES ? 0.05 : bytes <= L2_BYTES ? 0.15 : 0.4; }
 
-/* What the estimate knows of a pass; sizes in vectors. */
+/* A pass as the estimate sees it; sizes are in vectors. */
 typedef struct {
     double T, B;
-    double gates;     /* of a row */
+    double gates;     /* gates of a row */
     double recurrent; /* R */
     double input;     /* W, forward; 0 backward */
-    double whole;     /* fma of the products over all steps, for one row */
-    double exchanged; /* what a row of a step leaves for the other threads */
-    double panels;    /* R's parts that threads can share */
+    double whole;     /* multiply-adds of the products over all steps, for one row */
+    double exchanged; /* what other threads read of a row after a step */
+    double panels;    /* the parts of R that threads can share */
     double vector_bytes;
 } pass;
 
@@ -64,18 +65,19 @@ static double shared(double n, double threads) {
     return whole * threads < n ? whole + 1 : whole;
 }
 
-/* To read one vector of a thread's part of the weights. Those of the products come between the steps: a single step finds
- * them in its way, of a long sequence R alone stays in the cache. */
+/* Return the time to read one vector of a thread's part of the weights. The weights of the products are used between the
+ * steps, so they take cache from R in a single step; in a long sequence R alone stays in the cache. */
 static double weight_time(const pass *p, double part) {
     return load_time(part * (p->recurrent + p->whole / p->T) * p->vector_bytes);
 }
 
-/* One step of the sweep, for a thread with so many rows and that part of R. */
+/* Return the time of one step for a thread that has `rows` rows and the fraction `part` of R. */
 static double step_time(const pass *p, double rows, double part) {
     return STEP + part * (p->recurrent * (rows * FMA + weight_time(p, part)) + p->gates * rows * CELL);
 }
 
-/* The products over all steps, for a thread with that part of them; their weights are read once. */
+/* Return the time of the products over all steps for a thread that does the fraction `part` of them. Their weights are
+ * read once. */
 static double products_time(const pass *p, double part) {
     return part * p->whole * (p->T * p->B * FMA + weight_time(p, part));
 }
@@ -101,9 +103,9 @@ static pass_plan fastest_way(const pass *p, int32_t most) {
     return best;
 }
 
-/* Both directions at once, half of the threads each, or one after the other with all of them. */
+/* Choose between both directions at once, with half of the threads each, and one after the other with all of them. */
 pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
-    const int32_t most = batch->threads ? batch->threads : crew_threads(), directions = layer->directions;
+    const int32_t most = batch->threads ? batch->threads : pool_threads(), directions = layer->directions;
     if (most == 1 || !batch->B) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
     const pass p = pass_of(layer, batch, backward);
     const pass_plan in_turn = fastest_way(&p, most);
@@ -114,7 +116,7 @@ pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t
     return at_once.time < directions * in_turn.time ? at_once : in_turn;
 }
 
-int32_t plan_threads(double time) { return time / 2 < WAKE ? 1 : crew_threads(); }
+int32_t plan_threads(double time) { return time / 2 < WAKE ? 1 : pool_threads(); }
 
 int32_t plan_shares(double time) { return time / 2 >= MEET; }
 
@@ -127,7 +129,8 @@ int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_ba
     return plan.at_once;
 }
 
-/* Where the estimate sees less than that to be gained, measurement saw nothing, or a loss of 5 % (LSTM 2 x 128, B 1). */
+/* The least estimated speed-up for which layers run at once. Below it, measurement on two cores (Zen 4) showed no gain,
+ * or a loss of 5 % (LSTM 2 x 128, B = 1). */
 static const double WORTH_A_WAVE = 1.1;
 
 int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch) {
@@ -135,11 +138,11 @@ int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *bat
     return batch->threads && batch->threads < stack->L ? batch->threads : stack->L;
 }
 
-/* A diagonal of the wavefront takes as long as the thread with the most layers; they meet after it (wavefront.c). */
+/* A diagonal of the wavefront (wavefront.c) takes as long as the thread with the most layers; all threads meet after it. */
 int32_t fastrnn_plan_layers(const fastrnn_stack *stack, const fastrnn_batch *batch) {
     const int32_t possible = most_layers_at_once(stack, batch);
     if (possible == 1) return 1;
-    const int32_t most = batch->threads ? batch->threads : crew_threads(), threads = most < possible ? most : possible;
+    const int32_t most = batch->threads ? batch->threads : pool_threads(), threads = most < possible ? most : possible;
     if (threads < 2) return 1;
     double in_turn = 0, alone = 0;
     for (int32_t l = 0; l < stack->L; l++) {

@@ -1,11 +1,11 @@
-/* The estimate of plan.c, as the kernels use it. */
+/* The estimate of plan.c, for the kernels. */
 #ifndef FASTRNN_PLAN_H
 #define FASTRNN_PLAN_H
 
 #include "layer.h"
 
-/* How a pass is made: over what it is split, with how many threads for each of the directions that run at once, and the
- * nanoseconds that this is thought to take. */
+/* A pass's plan: how many directions run at once, what is split, the number of threads for each direction, and the
+ * estimated nanoseconds. */
 typedef struct {
     int32_t at_once, split, threads;
     double time;
@@ -13,22 +13,23 @@ typedef struct {
 
 pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward);
 
-/* Threads for work that takes one thread `time` nanoseconds and divides evenly: all, or one if waking costs more than it
- * saves. */
+/* Return the threads for work that takes one thread `time` nanoseconds and divides evenly: all threads, or one if waking
+ * costs more than it saves. */
 int32_t plan_threads(double time);
 
-/* Whether threads that are at work share a piece of that time, and then wait for each other. */
+/* Return whether threads that already run should share work of `time` nanoseconds, although they must then wait for each
+ * other. */
 int32_t plan_shares(double time);
 
-enum { MULTIPLY_ADDS = 75 }; /* of a core in a nanosecond: 50 to 100 */
+enum { MULTIPLY_ADDS = 75 }; /* per core and nanosecond: 50 to 100 */
 
-/* The most layers that fastrnn_plan_layers could run at once, whatever the number of threads where the batch leaves it open.
- */
+/* Return the most layers that fastrnn_plan_layers could run at once. If the batch leaves the number of threads open,
+ * this holds for any number. */
 int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch);
 
-/* How a wavefront (wavefront.c) cuts time into chunks. A chunk is as short as its input product can be with whole tiles, and
- * the sequence has no more chunks than the barriers are worth: with 10 the first and the last layer wait for a tenth of the
- * time. */
+/* How a wavefront (wavefront.c) cuts time into chunks. A chunk has enough rows for the input product to use whole tiles.
+ * A sequence has at most 10 chunks, because each costs a barrier; with 10, the first and the last layer wait for a tenth
+ * of the time. */
 enum { WAVE_ROWS = 12, WAVE_CHUNKS = 10 };
 
 static inline int64_t wave_steps(const fastrnn_batch *batch) {

@@ -24,8 +24,8 @@ size_t schedule_size(const fastrnn_batch *batch) {
     return (size_t)words * sizeof(int64_t);
 }
 
-/* offset[s+1] counts the sequences longer than s, summed: a running sum over a histogram of lengths, from the long end.
- * Sequences of length 0 have no rows, so they are not counted. */
+/* Set offset[s+1] to the number of rows in steps 0..s: a histogram of lengths, summed from the long end (sequences
+ * longer than s), then summed over the steps. Sequences of length 0 have no rows, so they are not counted. */
 static void fill_offsets(const fastrnn_batch *batch, int64_t S, int64_t *offset) {
     for (int64_t s = 0; s <= S; s++) offset[s] = 0;
     for (int64_t b = 0; b < batch->B; b++) offset[length_of(batch, b)]++;
@@ -34,8 +34,8 @@ static void fill_offsets(const fastrnn_batch *batch, int64_t S, int64_t *offset)
     for (int64_t s = 1; s <= S; s++) offset[s] += offset[s - 1];
 }
 
-/* Longest first, those of length 0 last; equal lengths keep their order. active(s) at step s = length is the place where the
- * shorter ones begin. */
+/* Sort the sequences by length, the longest first; equal lengths keep their order. The sequences of length l end at
+ * place active(l-1), where the shorter ones begin. */
 static void fill_order(const fastrnn_batch *batch, schedule *s, int64_t *order) {
     int64_t j = 0;
     for (int64_t length = s->S; length >= 0; length--) {

@@ -1,10 +1,10 @@
-/* Which rows run at which step: lengths and direction, turned into one order that the kernels can walk blindly.
+/* The order in which rows run: lengths and direction become one order of rows, so kernels need to know of neither.
  *
- * Packed order: sequences sorted by length, longest first, so the rows active at step s are always the first count(s), and
- * row n = offset[s] + j holds step s of the j-th longest sequence. Step s of a reversed sequence of length l is its time
- * l-1-s. A sequence of length 0 has no rows: it is last in the order, and its final state is its initial one. A batch of no
- * sequences, or of such ones alone, has no steps. Kernels see only packed rows; x is gathered and y scattered through
- * `source` at the border. */
+ * Packed order: sequences are sorted by length, the longest first. So the rows active at step s are always the first
+ * active(s) sequences, and packed row n = offset[s] + j holds step s of the j-th longest sequence. Step s of a reversed
+ * sequence of length l is its time l-1-s. A sequence of length 0 has no rows: it comes last in the order, and its final
+ * state is its initial state. If all sequences have length 0, or there are none, there are no steps. Kernels see only
+ * packed rows; `source` maps them to rows of x and y. */
 #ifndef FASTRNN_SCHEDULE_H
 #define FASTRNN_SCHEDULE_H
 
@@ -21,18 +21,18 @@ static inline int64_t active(const schedule *s, int64_t step) { return s->offset
 static inline int64_t sequence_of(const schedule *s, int64_t j) { return s->order ? s->order[j] : j; }
 static inline int64_t source_of(const schedule *s, int64_t n) { return s->source ? s->source[n] : n; }
 
-/* Sequences that have a step at all: the rest, at the end of the order, are of length 0. */
+/* Return the number of sequences that have a step. The others, at the end of the order, have length 0. */
 static inline int64_t started(const schedule *s) { return s->S ? active(s, 0) : 0; }
 
-/* Row of the states, B initial ones and then each step's, that holds the state after (before) step s of the first active
- * sequence; after step -1 comes what is before step 0. */
+/* Return the row of the states that holds the state after (before) step s of the first active sequence. The states are B
+ * initial rows, then the rows of each step; step -1 stands for the initial states. */
 static inline int64_t row_after(const schedule *s, int64_t step) { return step < 0 ? 0 : s->B + s->offset[step]; }
 static inline int64_t row_before(const schedule *s, int64_t step) { return row_after(s, step - 1); }
 
-/* Packed rows in all, without building the schedule. */
+/* Return the number of packed rows, without building the schedule. */
 int64_t schedule_rows(const fastrnn_batch *batch);
 
-/* Memory for a schedule's arrays, and building it there. */
+/* Return the size of a schedule's arrays in bytes; build a schedule in such memory. */
 size_t schedule_size(const fastrnn_batch *batch);
 schedule schedule_build(const fastrnn_batch *batch, void *memory);
 

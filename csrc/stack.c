@@ -1,9 +1,9 @@
-/* A stack as a whole: where its parts lie in the caller's memory, and its layers one after the other.
+/* A stack as a whole: the places of its parts in the caller's memory, and the loop over its layers.
  *
  *     forward     y^l = layer_l(y^(l-1)), l = 1..L, y^0 = x
- *     backward    dy^(l-1) = what layer l's directions give for its input, summed, l = L..1
+ *     backward    dy^(l-1) = sum over layer l's directions of the gradient of its input, l = L..1
  *
- * In training the tape holds what every part keeps, and y of every layer but the last, whose y is the caller's. */
+ * In training the tape holds the tapes of all parts, and y of every layer but the last, whose y is the caller's array. */
 #include "stack.h"
 
 #include <assert.h>
@@ -12,7 +12,7 @@
 #include "plan.h"
 #include "table.h"
 
-/* The packed weights begin with this, on a cache line of its own. */
+/* The head of the packed weights, on a cache line of its own. */
 typedef struct {
     int32_t training;
 } packed_head;
@@ -24,7 +24,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & (LINE - 1)) == 0; }
 
-/* `array` on by so many numbers; null stays null. */
+/* Advance `array` by so many numbers; null stays null. */
 static void *on(const fastrnn_stack *s, const void *array, int64_t numbers) {
     return array ? (char *)array + bytes_of(s->dtype, numbers) : 0;
 }
@@ -34,7 +34,7 @@ static size_t part_size(const fastrnn_stack *s, int32_t l, int32_t training) {
     return whole_lines(kernels_for(&layer)->packed_size(&layer, training));
 }
 
-/* Where part i begins in the packed weights. Layers above the first have parts of one size. */
+/* Return the offset of part i in the packed weights. All parts above the first layer have the same size. */
 static size_t part_offset(const fastrnn_stack *s, int32_t i, int32_t training) {
     if (i <= s->D) return LINE + (i ? (size_t)i * part_size(s, 0, training) : 0);
     return LINE + (size_t)s->D * part_size(s, 0, training) + (size_t)(i - s->D) * part_size(s, 1, training);
@@ -65,13 +65,13 @@ stack_call call_of(const fastrnn_stack *stack, const void *packed, const fastrnn
     return call;
 }
 
-/* y of one layer */
+/* Return the size of y of one layer in bytes. */
 static size_t bytes_of_y(const stack_call *call) {
     const fastrnn_batch *batch = call->batches;
     return bytes_of(call->stack->dtype, batch->T * batch->B * call->stack->D * output_size(call->stack));
 }
 
-/* A direction's workspace for layer l. */
+/* Return the size of direction d's workspace for layer l. */
 static size_t workspace_size(const stack_call *call, int32_t l, int32_t d, int32_t ids, int32_t training, int32_t backward) {
     const layer_spec layer = layer_of(call->stack, l);
     const fastrnn_kernels *kernels = kernels_for(&layer);
@@ -80,7 +80,7 @@ static size_t workspace_size(const stack_call *call, int32_t l, int32_t d, int32
                     : kernels->forward_workspace_size(&layer, batch, ids && !l, training);
 }
 
-/* The largest that a direction of any layer takes; layers above the first are alike. */
+/* Return the size of the largest workspace of any direction and layer; all layers above the first need the same. */
 static size_t part_workspace_size(const stack_call *call, int32_t ids, int32_t training, int32_t backward) {
     size_t size = 0;
     for (int32_t l = 0; l < call->stack->L && l < 2; l++)
@@ -93,7 +93,7 @@ size_t layers_workspace_size(const stack_call *call, int32_t ids, int32_t traini
     return (size_t)call->stack->D * part_workspace_size(call, ids, training, backward);
 }
 
-/* What a layer's parts keep, and what it gives to the layer above. */
+/* The tapes of a layer's parts, and the layer's y if another layer is above. */
 typedef struct {
     void *tapes[MAX_DIRECTIONS], *y;
 } layer_tape;
@@ -139,15 +139,15 @@ void layer_forward(const stack_call *call, int32_t l, const fastrnn_inputs *in, 
 static void layers_forward(const stack_call *call, const fastrnn_inputs *in, const fastrnn_outputs *out, void *tape,
                            void *workspace) {
     const int32_t L = call->stack->L;
-    arena kept = {.base = tape}, w = {.base = workspace};
-    char *between[2] = {0}; /* in inference: y of the layer below and of this one, in turn */
+    arena tape_arena = {.base = tape}, w = {.base = workspace};
+    char *between[2] = {0}; /* in inference: y of the layer below and of this layer, alternating */
     for (int i = 0; i < 2 && !tape && L > 1; i++) between[i] = arena_take(&w, bytes_of_y(call));
     void *rest = arena_take(&w, 0);
     fastrnn_inputs from = *in;
     for (int32_t l = 0; l < L; l++) {
         const int last = l == L - 1;
         layer_tape t = {0};
-        if (tape) t = take_tape(&kept, call, l, !!in->ids);
+        if (tape) t = take_tape(&tape_arena, call, l, !!in->ids);
         void *const y = last ? out->y : tape ? t.y : between[l & 1];
         layer_forward(call, l, &from, &(fastrnn_outputs){y, out->h_n, out->c_n, last ? out->c : 0}, tape ? t.tapes : 0,
                       rest);
@@ -176,11 +176,11 @@ void fastrnn_forward(const fastrnn_stack *stack, const void *packed, const fastr
         layers_forward(&call, in, out, tape, workspace);
 }
 
-/* Memory of a backward pass. */
+/* The memory of a backward pass. */
 typedef struct {
     layer_tape *tapes; /* [L] */
-    void *dy[2];       /* [T, B, D*Y] what reaches y of a layer, and of the one below, in turn */
-    void *dx;          /* the second direction's dx, of any layer */
+    void *dy[2];       /* [T, B, D*Y] gradients of y of a layer and of the layer below, alternating */
+    void *dx;          /* the second direction's dx, for any layer */
     char *parts;       /* the directions' own workspaces */
     size_t part;
 } backward_memory;
@@ -204,8 +204,8 @@ size_t fastrnn_backward_workspace_size(const fastrnn_stack *stack, const fastrnn
     return a.used;
 }
 
-/* Run layer l: from dout of its outputs to dx of its input, the sum over its directions (null: not wanted). States and
- * gradients of parameters are those of the whole stack. */
+/* Run layer l backward: from dout of its outputs to dx of its input, summed over its directions (null: not needed).
+ * States and gradients of parameters are those of the whole stack. */
 static void layer_backward(const stack_call *call, int32_t l, const fastrnn_inputs *in, const fastrnn_output_gradients *dout,
                            const fastrnn_gradients *din, const fastrnn_weight_gradients *grads, const backward_memory *m) {
     const fastrnn_stack *s = call->stack;
@@ -238,8 +238,8 @@ void fastrnn_backward(const fastrnn_stack *stack, const void *packed, const fast
     const stack_call call = call_of(stack, packed, batch);
     arena w = {.base = workspace};
     const backward_memory m = place_backward(&w, &call, !!in->ids);
-    arena kept = {.base = tape};
-    for (int32_t l = 0; l < stack->L; l++) m.tapes[l] = take_tape(&kept, &call, l, !!in->ids);
+    arena tape_arena = {.base = tape};
+    for (int32_t l = 0; l < stack->L; l++) m.tapes[l] = take_tape(&tape_arena, &call, l, !!in->ids);
     fastrnn_output_gradients above = *dout;
     for (int32_t l = stack->L - 1; l >= 0; l--) {
         const fastrnn_inputs from = l ? (fastrnn_inputs){.x = m.tapes[l - 1].y} : *in;

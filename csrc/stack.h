@@ -1,10 +1,10 @@
-/* A stack's call: its parts' shares of the packed weights and of the caller's arrays, and one layer's run. */
+/* A call of a stack: its parts' shares of the packed weights and of the caller's arrays, and the run of one layer. */
 #ifndef FASTRNN_STACK_H
 #define FASTRNN_STACK_H
 
 #include "layer.h"
 
-/* One call. `batches` is the batch as each direction sees it. */
+/* One call. `batches` holds the batch as each direction sees it. */
 typedef struct {
     const fastrnn_stack *stack;
     const void *packed;
@@ -13,18 +13,19 @@ typedef struct {
 
 stack_call call_of(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch);
 
-/* The packed weights of part i. */
+/* Return the packed weights of part i. */
 const void *packed_part(const fastrnn_stack *stack, const void *packed, int32_t i);
 
-/* The bytes of all directions' workspaces for any layer, each direction's beginning on a cache line. */
+/* Return the size in bytes of a workspace for all directions of any layer; each direction's part begins on a cache line. */
 size_t layers_workspace_size(const stack_call *call, int32_t ids, int32_t training, int32_t backward);
 
-/* Run layer l, both directions. in: x or ids of this layer, with the states of the whole stack; out: y of this layer (rows
- * of D*Y), h_n and c_n of the whole stack, c of this layer or null; `tapes` of its directions, or null. */
+/* Run layer l in all directions. in: x or ids of this layer, with the states of the whole stack. out: y of this layer
+ * (rows of D*Y), h_n and c_n of the whole stack, c of this layer or null. tapes: one for each direction, or null. */
 void layer_forward(const stack_call *call, int32_t l, const fastrnn_inputs *in, const fastrnn_outputs *out,
                    void *const *tapes, void *workspace);
 
-/* Layers that run at once, on so many threads (wavefront.c): the memory it takes, and the run. */
+/* Run the layers at once on so many threads (wavefront.c); the first function returns the size of the workspace in
+ * bytes. */
 size_t wavefront_workspace_size(const stack_call *call, int32_t ids, int32_t threads);
 void wavefront_forward(const stack_call *call, const fastrnn_inputs *in, const fastrnn_outputs *out, int32_t threads,
                        void *workspace);

@@ -1,7 +1,7 @@
 /* The lists of kernels and of instruction sets: the one place to register either.
  *
- * Every (dtype, ISA) build of kernels/ exports one fastrnn_kernels, named kernels_<dtype>_<isa>; CMakeLists.txt
- * holds the compiler flags for each. The best ISA comes first in the list. */
+ * Every (dtype, ISA) build of kernels/ exports one fastrnn_kernels, named kernels_<dtype>_<isa>. CMakeLists.txt holds
+ * the compiler flags of each ISA. The best ISA comes first in the list. */
 #ifndef FASTRNN_TABLE_H
 #define FASTRNN_TABLE_H
 
@@ -16,7 +16,7 @@ typedef struct {
     size_t (*tape_size)(const layer_spec *, const fastrnn_batch *, int32_t ids);
     size_t (*forward_workspace_size)(const layer_spec *, const fastrnn_batch *, int32_t ids, int32_t training);
     size_t (*backward_workspace_size)(const layer_spec *, const fastrnn_batch *, int32_t ids);
-    /* One job, or those of both directions of a layer. */
+    /* Run one job, or the jobs of both directions of a layer. */
     void (*forward)(const layer_spec *, int32_t count, const forward_job *);
     void (*backward)(const layer_spec *, int32_t count, const backward_job *);
     void (*add)(void *to, const void *from, int64_t n); /* to[i] += from[i] */
@@ -44,7 +44,7 @@ typedef struct {
     double (*measure_read)(int32_t threads, int64_t rounds, const void *buffer, size_t size);
 } fastrnn_kernels;
 
-/* X(name, whether this processor runs it) */
+/* X(name, expression: this processor runs it) */
 #if defined(__x86_64__)
 #define FASTRNN_ISAS(X)                                                                     \
     X(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&    \

@@ -1,9 +1,11 @@
-/* A training step of a language model in one call: the pieces one after the other, in memory laid out for all of them.
+/* A training step of a language model in one call: the pieces run one after the other, in memory laid out for all of
+ * them.
  *
  *     forward     1. y = stack(ids)     2. logits = y W^T + b      3. loss
  *     backward    3. dlogits            2. dW, db, dy = dlogits W      1. the gradients of the stack
  *
- * The step of a small model on one short sequence takes as long as the calls that it is made of: RNN, H = 100, 10 steps. */
+ * For a small model on one short sequence (RNN, H = 100, 10 steps) the calls between the pieces would take as long as
+ * the arithmetic. */
 #include "arena.h"
 #include "layer.h"
 
@@ -12,21 +14,21 @@ typedef struct {
     const fastrnn_batch *batch;
     const fastrnn_cross_entropy *how;
     fastrnn_linear output;
-    void *packed, *tape, *y;     /* of the stack; y [T, B, Y] */
-    void *output_packed;         /* of the output layer */
+    void *packed, *tape, *y;     /* the stack's; y [T, B, Y] */
+    void *output_packed;         /* the output layer's packed weights */
     void *logits, *dlogits;      /* [N, V] */
     void *dy;                    /* [T, B, Y] */
-    void *dh0, *dc0, *workspace; /* dh0, dc0: not wanted, but written */
+    void *dh0, *dc0, *workspace; /* dh0, dc0: written but not used */
 } train_step;
 
 static size_t numbers(const train_step *k, int64_t n) { return bytes_of(k->how->dtype, n); }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* What any of the pieces needs: they run one after the other. */
+/* Return the size of the largest workspace of any piece. The pieces share it because they run one after the other. */
 static size_t pieces_workspace_size(const train_step *k) {
     const fastrnn_stack *s = k->model->stack;
-    size_t size = (size_t)k->how->N * sizeof(double); /* of the loss */
+    size_t size = (size_t)k->how->N * sizeof(double); /* for the loss */
     for (int32_t backward = 0; backward < 2; backward++)
         size = larger(size, fastrnn_linear_workspace_size(&k->output, k->how->N, backward));
     size = larger(size, fastrnn_forward_workspace_size(s, k->batch, 1, 1));

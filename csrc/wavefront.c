@@ -1,13 +1,13 @@
-/* The layers of a stack at once, in inference, as a wavefront. Time is cut into chunks, and layer l is at chunk k while the
- * one below it is at chunk k + 1 already:
+/* Run the layers of a stack at once, in inference, as a wavefront. Time is cut into chunks. Layer l works on chunk k
+ * while the layer below works on chunk k + 1:
  *
  *     diagonal d      0          1          2          3        ...
  *     layer 0         chunk 0    chunk 1    chunk 2    chunk 3
  *     layer 1                    chunk 0    chunk 1    chunk 2
  *     layer 2                               chunk 0    chunk 1
  *
- * A layer's chunk is a pass of its own on one thread, so threads meet after a diagonal and never within a step; each keeps
- * its layer's weights in its own cache. */
+ * A layer's chunk is a pass of its own on one thread. So threads meet after a diagonal and never within a step, and each
+ * thread keeps its layer's weights in its own cache. */
 #include "arena.h"
 #include "parallel.h"
 #include "plan.h"
@@ -17,15 +17,15 @@ typedef struct {
     const stack_call *call;
     const fastrnn_inputs *in;
     const fastrnn_outputs *out;
-    int64_t steps;    /* of a chunk */
-    char *y;          /* [L - 1][2][steps, B, Y] what layers give to those above, of two chunks in turn */
+    int64_t steps;    /* steps of a chunk */
+    char *y;          /* [L - 1][2][steps, B, Y] the outputs of all layers but the last, two chunks alternating */
     char *workspaces; /* [threads][workspace] */
     size_t workspace;
 } wave;
 
 static size_t numbers(const wave *w, int64_t n) { return bytes_of(w->call->stack->dtype, n); }
 
-/* The call on so many steps, on one thread. */
+/* Return the same call for T steps on one thread. */
 static stack_call call_of_chunk(const wave *w, int64_t T) {
     stack_call chunk = *w->call;
     chunk.batches[0].T = T;
@@ -50,11 +50,11 @@ size_t wavefront_workspace_size(const stack_call *call, int32_t ids, int32_t thr
     return a.used;
 }
 
-/* Where layer l leaves chunk k for the layer above. */
+/* Return the place where layer l leaves chunk k for the layer above. */
 static char *between(const wave *w, int32_t l, int64_t k) { return w->y + (size_t)(2 * l + (k & 1)) * bytes_of_y(w); }
 
-/* Layer l over chunk k. A state is read whole before it is written, so the chunks' states are where the last ones shall be.
- */
+/* Run layer l over chunk k. A state is read completely before it is written, so every chunk reads and writes its state
+ * in the caller's h_n and c_n. */
 static void run_chunk(const wave *w, int32_t l, int64_t k, int32_t rank) {
     const fastrnn_stack *s = w->call->stack;
     const int64_t B = w->call->batches->B, first = k * w->steps, left = w->call->batches->T - first;
@@ -71,14 +71,14 @@ static void run_chunk(const wave *w, int32_t l, int64_t k, int32_t rank) {
     layer_forward(&chunk, l, &in, &out, 0, w->workspaces + (size_t)rank * w->workspace);
 }
 
-/* A crew's body; the context is a wave. */
-static void wavefront(const crew *me, void *context) {
+/* The body of pool_run; the context is a wave. */
+static void wavefront(const worker *me, void *context) {
     const wave *w = context;
     const int64_t chunks = wave_chunks(w->call->batches);
     for (int64_t d = 0; d < chunks + w->call->stack->L - 1; d++) {
         for (int32_t l = me->rank; l < w->call->stack->L; l += me->size)
             if (d >= l && d - l < chunks) run_chunk(w, l, d - l, me->rank);
-        crew_barrier(me);
+        pool_barrier(me);
     }
 }
 
@@ -88,5 +88,5 @@ void wavefront_forward(const stack_call *call, const fastrnn_inputs *in, const f
     wave w = place_wave(&a, call, !!in->ids, threads);
     w.in = in;
     w.out = out;
-    crew_run(threads, LONG_CALL, wavefront, &w);
+    pool_run(threads, LONG_CALL, wavefront, &w);
 }

@@ -105,7 +105,7 @@ def test_kernels_under_sanitizers(tmp_path: Path) -> None:
 
 
 @slow
-def test_thread_team_under_thread_sanitizer(tmp_path: Path) -> None:
+def test_thread_pool_under_thread_sanitizer(tmp_path: Path) -> None:
     if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=thread"):
         pytest.skip("the compiler has no ThreadSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")

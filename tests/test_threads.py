@@ -157,7 +157,7 @@ def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_thre
     assert all((memory[size:] == 77).all() for memory, size in guarded)
 
 
-# Forks. Each parent has used its team of two before; alarms end a child that hangs.
+# Forks. Each parent has used its pool of two threads before; alarms end a child that hangs.
 
 FORKING = """
 import os, signal, sys, threading

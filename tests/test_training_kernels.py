@@ -1,4 +1,4 @@
-"""The loss, passes over gradients and optimisers of the library: NumPy's values, and the same bits for every crew."""
+"""The library's loss, optimisers and passes over gradients: NumPy's values, the same bits for every number of threads."""
 
 import itertools
 

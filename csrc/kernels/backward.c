@@ -1,15 +1,14 @@
-/* Backward over time, for any cell; the forward's steps in reverse:
+/* The backward pass over time, for any cell; the forward's steps in reverse:
  *
  *     for each step, from the last:
- *         dh += dq_next R                               and, while a tile is in cache, dh += dy and what follows
+ *         dh += dq_next R                               and, while a tile is in cache, dh += dy and the lines below
  *         [dfull = dh projection                        LSTM with a projection]
  *         gates: activations -> pre-activation gradients, the cell's pointwise function
  *         [drh = da_n R2                                GRU with reset before, and its second pointwise function]
- *     dh_0 += dq_0 R                                of the sequences that have a step
+ *     dh_0 += dq_0 R                                for the sequences that have a step
  *     dW, dR, dx and the others as whole products (gradients.c)
  *
- * Rows whose sequence ends at this step have no dq_next: their dh starts as dh_n.
- */
+ * Rows whose sequence ends at this step have no dq_next: their dh starts as dh_n. */
 #include "sequence.h"
 
 typedef struct {
@@ -36,7 +35,7 @@ static step_view view_of(const backward_pass *b, int64_t step) {
                        .dc = b->dc};
 }
 
-/* to += columns [first, first + count) of the caller's gradient rows for this step. */
+/* Add columns [first, first + count) of the caller's gradient rows of this step to `to`. */
 static void add_gradient(const step_context *k, const real *from, int64_t n, real *to, int64_t to_row, int64_t first,
                          int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &k->b->t.steps;
@@ -47,7 +46,7 @@ static void add_gradient(const step_context *k, const real *from, int64_t n, rea
         add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * from_row + first, count);
 }
 
-/* dL/dh is complete for these columns, `vectors` from `vector`: the cell. */
+/* Run the cell's backward function on `vectors` columns from `vector`, for which dL/dh is complete. */
 static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const layout *l = &k->b->l;
     vectors = smaller(vectors, l->panels * l->units - vector);
@@ -66,10 +65,10 @@ static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
         cell_backward(k, panel * vectors, vectors, row, rows);
         return;
     }
-    for (int64_t j = row; j < row + rows; j++) { /* keep it for the projection's gradient; nothing bypasses the product */
+    for (int64_t j = row; j < row + rows; j++) { /* store dh for the projection's gradient; nothing else reaches h_prev */
         real *dh = b->dh + j * l->h_row + first;
-        real *kept = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
-        memcpy(kept, dh, (size_t)count * sizeof(real));
+        real *copy = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
+        memcpy(copy, dh, (size_t)count * sizeof(real));
         memset(dh, 0, (size_t)count * sizeof(real));
     }
 }
@@ -87,7 +86,7 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     if (vectors > 0) l->cell->backward2(&k->view, vector, vectors, row, rows);
 }
 
-/* The left operand of a product over all gates of a group, as they lie in the gate buffer from row `row` on. */
+/* Return product arguments whose left operand is all gates of a group, read in the gate buffer from row `row` on. */
 static product_args over_gates(const backward_pass *b, gate_group g, int64_t row) {
     const layout *l = &b->l;
     const int64_t panel = b->t.steps.N * l->width;
@@ -106,7 +105,7 @@ static product_args into(product_args p, const real *weights, columns cols, real
     return p;
 }
 
-/* dh += dq R, with dq of `step`. */
+/* dh += dq R, with dq of step `step`. */
 static void dh_product(const backward_pass *b, int64_t step, rows_done done, void *context, range panels, range rows) {
     const layout *l = &b->l;
     product_args p = over_gates(b, l->cell->h, b->t.steps.offset[step]);
@@ -143,7 +142,7 @@ static void drh_product(step_context *k, range panels, range rows) {
     product(&p, panels, rows);
 }
 
-static void one_step(const crew *me, backward_pass *b, const step_share *share, int64_t step) {
+static void one_step(const worker *me, backward_pass *b, const step_share *share, int64_t step) {
     const layout *l = &b->l;
     const schedule *s = &b->t.steps;
     step_context k = {b, step, view_of(b, step)};
@@ -164,10 +163,10 @@ static void one_step(const crew *me, backward_pass *b, const step_share *share, 
     }
 }
 
-static void load_final_gradients(const crew *me, const backward_pass *b) {
+static void load_final_gradients(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const real *dh_n = b->dout->dh_n, *dc_n = b->dout->dc_n;
-    range mine = crew_share(me, b->batch->B, 1);
+    range mine = pool_share(me, b->batch->B, 1);
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t at = sequence_of(&b->t.steps, j);
         load_row(b->dh + j * l->h_row, dh_n ? dh_n + at * l->Y : 0, l->Y, l->h_row);
@@ -175,10 +174,10 @@ static void load_final_gradients(const crew *me, const backward_pass *b) {
     }
 }
 
-static void store_initial_gradients(const crew *me, const backward_pass *b) {
+static void store_initial_gradients(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     real *dh0 = b->din->dh0, *dc0 = b->din->dc0;
-    range mine = crew_share(me, b->batch->B, 1);
+    range mine = pool_share(me, b->batch->B, 1);
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t at = sequence_of(&b->t.steps, j);
         memcpy(dh0 + at * l->Y, b->dh + j * l->h_row, (size_t)l->Y * sizeof(real));
@@ -186,15 +185,15 @@ static void store_initial_gradients(const crew *me, const backward_pass *b) {
     }
 }
 
-void sequence_backward(const crew *me, void *context) {
+void sequence_backward(const worker *me, void *context) {
     backward_pass *b = context;
     const schedule *s = &b->t.steps;
     step_share share = share_steps(me, s, b->split);
     load_final_gradients(me, b);
-    crew_barrier(me);
+    pool_barrier(me);
     for (int64_t step = s->S - 1; step >= 0; step--) one_step(me, b, &share, step);
     dh_product(b, 0, 0, 0, panels_of(me, &share, b->l.out.panels), rows_of(&share, 0, started(s)));
-    crew_barrier(me);
+    pool_barrier(me);
     store_initial_gradients(me, b);
     whole_gradients(me, b);
 }

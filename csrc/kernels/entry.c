@@ -1,4 +1,5 @@
-/* The way in: from the caller's structures and memory to a pass, and this build's line in the table. */
+/* The entry of this build: turn the caller's structures and memory into a pass; list this build's functions for the
+ * table. */
 #include "../plan.h"
 #include "../table.h"
 #include "arrays.h"
@@ -10,8 +11,8 @@
 #include "sequence.h"
 #include "stream.h"
 
-/* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in the
- * second-level cache when the sweep comes to them. */
+/* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in
+ * the second-level cache when the loop over time reads them. */
 enum { CHUNK_ROWS = 192 };
 
 static int64_t chunk_steps_of(const fastrnn_batch *batch) { return larger(CHUNK_ROWS / larger(batch->B, 1), 1); }
@@ -28,26 +29,26 @@ typedef struct {
     real *packed;
 } packing;
 
-static void pack_body(const crew *me, void *context) {
+static void pack_body(const worker *me, void *context) {
     const packing *p = context;
     pack_layer(me, &p->l, p->params, p->training, p->packed);
 }
 
 static void pack(const layer_spec *layer, const fastrnn_weights *params, int32_t training, void *packed) {
-    static const double REAL = 0.25; /* nanoseconds: 0.1 to 0.4 */
+    static const double REAL = 0.25; /* nanoseconds for each number; 0.1 to 0.4 on a Zen 5 */
     packing p = {layout_of(layer), params, training, packed};
     const size_t all = training ? p.l.training_size : p.l.inference_size;
     const double time = (double)all * REAL;
-    crew_run(plan_threads(time), time, pack_body, &p);
+    pool_run(plan_threads(time), time, pack_body, &p);
 }
 
-/* What a step of the sweep can be shared by: panels of gates, backward of dh. */
+/* Return the number of panels that threads can share in a step: panels of gates, in backward panels of dh. */
 static int64_t step_panels(const layer_spec *layer, int32_t backward) {
     layout l = layout_of(layer);
     return backward ? l.out.panels : l.panels;
 }
 
-/* A schedule, then the tape's arrays. */
+/* Place a schedule's memory, then the tape's arrays. */
 static tape place_tape(arena *a, const layout *l, const fastrnn_batch *batch, int ids, void **schedule_memory) {
     *schedule_memory = arena_take(a, schedule_size(batch));
     return tape_in(a, l, batch, ids, schedule_rows(batch));
@@ -61,7 +62,6 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
     return a.used;
 }
 
-/* In inference: a schedule, and arrays for a chunk or a step. */
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
     const layout *l = &f->l;
     const fastrnn_batch *batch = f->batch;
@@ -105,16 +105,16 @@ static forward_pass forward_of(const layer_spec *layer, const forward_job *job) 
     return f;
 }
 
-/* One pass, or one for each direction. */
-static void run_planned(const pass_plan *plan, int32_t count, crew_body body, void *const *contexts) {
+/* Run one pass, or one pass for each direction. */
+static void run_planned(const pass_plan *plan, int32_t count, pool_body body, void *const *contexts) {
     for (int32_t i = 0; i < count; i += plan->at_once)
-        crew_run_several(plan->at_once, plan->threads, plan->time, body, contexts + i);
+        pool_run_several(plan->at_once, plan->threads, plan->time, body, contexts + i);
 }
 
 static void passes_forward(const layer_spec *layer, int32_t count, const forward_job *jobs) {
     const pass_plan plan = plan_pass(layer, jobs->batch, 0);
-    forward_pass passes[MAX_CREWS];
-    void *const contexts[MAX_CREWS] = {passes, passes + 1};
+    forward_pass passes[MAX_GROUPS];
+    void *const contexts[MAX_GROUPS] = {passes, passes + 1};
     for (int32_t i = 0; i < count; i++) {
         passes[i] = forward_of(layer, jobs + i);
         passes[i].split = plan.split;
@@ -163,8 +163,8 @@ static backward_pass backward_of(const layer_spec *layer, const backward_job *jo
 
 static void passes_backward(const layer_spec *layer, int32_t count, const backward_job *jobs) {
     const pass_plan plan = plan_pass(layer, jobs->batch, 1);
-    backward_pass passes[MAX_CREWS];
-    void *const contexts[MAX_CREWS] = {passes, passes + 1};
+    backward_pass passes[MAX_GROUPS];
+    void *const contexts[MAX_GROUPS] = {passes, passes + 1};
     for (int32_t i = 0; i < count; i++) {
         passes[i] = backward_of(layer, jobs + i, plan.threads);
         passes[i].split = plan.split;

@@ -1,11 +1,10 @@
-/* Forward over time, for any cell:
+/* The forward pass over time, for any cell:
  *
  *     P = X W^T + b                   for a chunk of steps, into the gate buffer
  *     for each step of the chunk:
  *         gates += h_prev R^T         and, while a tile of the result is in cache, the cell's pointwise function
  *         [gates += rh R2^T           GRU with reset before, and its second pointwise function]
- *         [h = full projection^T      LSTM with a projection]
- */
+ *         [h = full projection^T      LSTM with a projection] */
 #include "sequence.h"
 
 typedef struct {
@@ -14,8 +13,8 @@ typedef struct {
     step_view view;
 } step_context;
 
-/* Where rows of this step lie. In inference two h buffers take turns; rows of sequences that have ended stay as they were.
- */
+/* Return the rows of h before and after a step. In inference two buffers alternate; rows of sequences that have ended
+ * are not written. */
 static real *h_before(const forward_pass *f, int64_t step) {
     int64_t row = f->keep ? row_before(&f->t.steps, step) : (step & 1) * f->batch->B;
     return f->t.h + row * f->l.h_row;
@@ -44,7 +43,8 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
                        .rh = t->rh ? t->rh + row * l->state : 0};
 }
 
-/* Write columns [first, first + count) of finished rows into the caller's array of `n` columns a direction. */
+/* Write columns [first, first + count) of finished rows into the caller's array, which has `n` columns for each
+ * direction. */
 static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
                       int64_t first, int64_t count, int64_t row, int64_t rows) {
     const schedule *s = &f->t.steps;
@@ -128,7 +128,7 @@ static void project(step_context *k, range panels, range rows) {
     product(&p, panels, rows);
 }
 
-static void one_step(const crew *me, forward_pass *f, const step_share *share, int64_t step, int64_t chunk_row) {
+static void one_step(const worker *me, forward_pass *f, const step_share *share, int64_t step, int64_t chunk_row) {
     const layout *l = &f->l;
     const cell *c = l->cell;
     step_context k = {f, step, view_of(f, step, chunk_row)};
@@ -145,7 +145,7 @@ static void one_step(const crew *me, forward_pass *f, const step_share *share, i
     }
 }
 
-/* Slots that the input product does not write start from their bias alone. */
+/* Fill the slots that the input product does not write with their bias. */
 static void fill_other_slots(const forward_pass *f, range panels, range rows) {
     const layout *l = &f->l;
     const int64_t first = group_width(l, l->cell->x), rest = l->width - first;
@@ -156,7 +156,7 @@ static void fill_other_slots(const forward_pass *f, range panels, range rows) {
                    f->packed + l->bias + panel * l->width + first, (size_t)rest * sizeof(real));
 }
 
-/* Token ids: the product of a one-hot vector with W^T is a row of it, which lies ready in each panel. */
+/* Add W's row for each token id: the product of a one-hot vector with W^T is a row that each panel holds ready. */
 static void gather_tokens(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     const layout *l = &f->l;
     const int64_t w = group_width(l, l->cell->x);
@@ -190,14 +190,14 @@ static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range pane
     product(&p, panels, rows);
 }
 
-/* Rows of x in packed order, unless they lie so; in training they stay for dW. */
+/* Copy rows of x into packed order, unless they already lie so; in training the copy stays for dW. */
 static void gather_inputs(const forward_pass *f, int64_t chunk_row, range rows) {
     const int64_t I = f->l.I;
     for (int64_t n = rows.begin; f->t.x && n < rows.end; n++)
         memcpy(f->t.x + n * I, (const real *)f->in->x + f->t.steps.source[chunk_row + n] * I, (size_t)I * sizeof(real));
 }
 
-/* P = X W^T + b for rows of the gate buffer, which begins at packed row `chunk_row`. */
+/* P = X W^T + b for rows of the gate buffer, whose first row is packed row `chunk_row`. */
 static void input_rows(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     if (f->in->ids)
         gather_tokens(f, chunk_row, panels, rows);
@@ -206,20 +206,21 @@ static void input_rows(const forward_pass *f, int64_t chunk_row, range panels, r
     fill_other_slots(f, panels, rows);
 }
 
-/* The input product of all steps of a chunk. */
-static void input_chunk(const crew *me, const forward_pass *f, int64_t chunk_row, range chunk) {
+/* Compute the input product of all steps of a chunk. */
+static void input_chunk(const worker *me, const forward_pass *f, int64_t chunk_row, range chunk) {
     const int64_t n = chunk.end - chunk.begin;
-    range gathered = crew_share(me, n, 1);
-    crew_barrier(me); /* a chunk's buffers are used again */
+    range gathered = pool_share(me, n, 1);
+    pool_barrier(me); /* the buffers of the previous chunk are used again */
     gather_inputs(f, chunk_row, (range){chunk.begin + gathered.begin, chunk.begin + gathered.end});
-    if (f->t.x) crew_barrier(me);
+    if (f->t.x) pool_barrier(me);
     part mine = share_product(me, f->l.panels, n);
     input_rows(f, chunk_row, mine.panels, (range){chunk.begin + mine.rows.begin, chunk.begin + mine.rows.end});
-    crew_barrier(me);
+    pool_barrier(me);
 }
 
-/* Where each thread has rows of its own, it does their input product step by step: nobody waits, and the gates are in the
- * right core's cache. LSTM H = 32, B = 8 on two cores: 86 us for 100 steps when threads shared chunks, 62 so. */
+/* Compute the input product of this step for the thread's own rows. No thread waits, and the gates are in the cache of
+ * the core that reads them. LSTM H = 32, B = 8 on two cores (Zen 5), 100 steps: 62 us, and 86 us when threads shared
+ * chunks. */
 static void input_of_own_rows(const forward_pass *f, const step_share *share, int64_t chunk_row, int64_t step) {
     const schedule *s = &f->t.steps;
     const int64_t first = s->offset[step] - chunk_row;
@@ -229,10 +230,10 @@ static void input_of_own_rows(const forward_pass *f, const step_share *share, in
     input_rows(f, chunk_row, (range){0, f->l.panels}, rows);
 }
 
-static void load_initial_states(const crew *me, const forward_pass *f) {
+static void load_initial_states(const worker *me, const forward_pass *f) {
     const layout *l = &f->l;
     const real *h0 = f->in->h0, *c0 = f->in->c0;
-    range mine = crew_share(me, f->batch->B, 1);
+    range mine = pool_share(me, f->batch->B, 1);
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t b = sequence_of(&f->t.steps, j);
         load_row(f->t.h + j * l->h_row, h0 ? h0 + b * l->Y : 0, l->Y, l->h_row);
@@ -240,7 +241,7 @@ static void load_initial_states(const crew *me, const forward_pass *f) {
     }
 }
 
-/* Row j of the states after a step into the caller's arrays. */
+/* Copy row j of the states after a step into the caller's arrays. */
 static void store_state(const forward_pass *f, int64_t step, int64_t j) {
     const layout *l = &f->l;
     const schedule *s = &f->t.steps;
@@ -250,10 +251,11 @@ static void store_state(const forward_pass *f, int64_t step, int64_t j) {
     if (c_n) memcpy(c_n + b * l->H, f->t.c + c_row * l->state, (size_t)l->H * sizeof(real));
 }
 
-/* The state of a sequence is where its own last step left it: step -1 of one without steps. */
-static void store_final_states(const crew *me, const forward_pass *f) {
+/* Store the final states. A sequence's final state is where its own last step left it, or the initial state if it has no
+ * steps. */
+static void store_final_states(const worker *me, const forward_pass *f) {
     const schedule *s = &f->t.steps;
-    range mine = crew_share(me, s->B, 1);
+    range mine = pool_share(me, s->B, 1);
     int64_t last = s->S - 1;
     for (int64_t j = 0; j < mine.end; j++) {
         while (last >= 0 && active(s, last) <= j) last--;
@@ -261,10 +263,10 @@ static void store_final_states(const crew *me, const forward_pass *f) {
     }
 }
 
-static void zero_past_lengths(const crew *me, const forward_pass *f) {
+static void zero_past_lengths(const worker *me, const forward_pass *f) {
     const fastrnn_batch *batch = f->batch;
     if (!batch->lengths) return;
-    range mine = crew_share(me, batch->B, 1);
+    range mine = pool_share(me, batch->B, 1);
     const int64_t y_row = f->l.Y * f->l.directions, c_row = f->l.H * f->l.directions;
     real *y = f->out->y, *c = f->out->c;
     for (int64_t b = mine.begin; b < mine.end; b++)
@@ -274,33 +276,33 @@ static void zero_past_lengths(const crew *me, const forward_pass *f) {
         }
 }
 
-void sequence_forward(const crew *me, void *context) {
+void sequence_forward(const worker *me, void *context) {
     forward_pass *f = context;
     const schedule *s = &f->t.steps;
     step_share share = share_steps(me, s, f->split);
     const int own_rows = me->size > 1 && !share.by_panels;
     load_initial_states(me, f);
     zero_past_lengths(me, f);
-    if (own_rows) crew_barrier(me);
+    if (own_rows) pool_barrier(me);
     for (int64_t begin = 0; begin < s->S; begin += f->chunk_steps) {
         const int64_t end = smaller(begin + f->chunk_steps, s->S), chunk_row = f->keep ? 0 : s->offset[begin];
-        /* The buffers are used again. Without lengths a thread's rows of the next chunk are where its own of the last one
-         * were; with them they may be where another thread still works. */
-        if (own_rows && begin && f->batch->lengths) crew_barrier(me);
+        /* The buffers are used again. Without lengths a thread's rows of the next chunk take the place of its own rows
+         * of the last chunk. With lengths they may take the place of rows on which another thread still works. */
+        if (own_rows && begin && f->batch->lengths) pool_barrier(me);
         if (!own_rows) input_chunk(me, f, chunk_row, (range){s->offset[begin] - chunk_row, s->offset[end] - chunk_row});
         for (int64_t step = begin; step < end; step++) {
             if (own_rows) input_of_own_rows(f, &share, chunk_row, step);
             one_step(me, f, &share, step, chunk_row);
         }
     }
-    crew_barrier(me);
+    pool_barrier(me);
     store_final_states(me, f);
 }
 
-void pass_begin(const forward_pass *f) { load_initial_states(&(crew){0, 1, 0}, f); }
+void pass_begin(const forward_pass *f) { load_initial_states(&(worker){0, 1, 0}, f); }
 
-/* A thread's panels of the input product are those of its step, so no barrier comes between. */
-void pass_step(const crew *me, forward_pass *f, int64_t step) {
+/* No barrier is needed between the two products, because a thread computes the same panels in both. */
+void pass_step(const worker *me, forward_pass *f, int64_t step) {
     const step_share share = share_steps(me, &f->t.steps, f->split);
     const int64_t chunk_row = f->t.steps.offset[step];
     input_rows(f, chunk_row, panels_of(me, &share, f->l.panels), (range){0, 1});

@@ -3,7 +3,7 @@
 #include "rows.h"
 #include "transpose.h"
 
-/* Turns a run-time height into the constant that unrolls a tile; heights above `highest` leave no code behind. */
+/* Turn a run-time height into the constant that unrolls a tile. Heights above `highest` generate no code. */
 INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, int rows, const tile_args *t) {
     switch (rows) {
         case 1: tile(1, NV, AHEAD, t); break;
@@ -59,9 +59,9 @@ typedef void (*tile_of_rows)(int rows, const tile_args *t);
 static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
 static const int tile_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 
-/* Cut k into blocks: by whole outer steps when there are several, else along the inner index. */
+/* A block of k: whole outer steps if there are several, else a part of the inner index. */
 typedef struct {
-    int64_t outer, n_outer, inner, n_inner, k; /* k: B's row where the block begins */
+    int64_t outer, n_outer, inner, n_inner, k; /* k: the row of B where the block begins */
 } k_block;
 
 static int64_t k_block_count(const product_args *p, int64_t *size) {
@@ -83,20 +83,22 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
     return p->b + panel * p->b_panel + k.k * p->b_row;
 }
 
-/* The width of the tiles that cover a panel. Where the right operand comes from beyond the second-level cache, rows that one
- * tile of half the width can take are taken by two of those, side by side, which read each vector of B once. One core, 8
- * rows: LSTM H = 512 5 %, RNN H = 1024 6 % faster; from the second-level cache the whole width is, by 2 to 4 %. */
+/* Return the width of the tiles that cover a panel. If the right operand comes from beyond the second-level cache, and
+ * one tile of half the width can take all rows, two such tiles side by side read each vector of B once. One core of a
+ * Zen 5 (AVX-512), 8 rows: LSTM H = 512 5 % and RNN H = 1024 6 % faster. If the right operand is in the second-level
+ * cache, the whole width is faster by 2 to 4 %. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }
 
-/* All row blocks of one panel and one block of k. Blocks are made equally high: 8 rows are 4 + 4, not 6 + 2. */
+/* Compute all row blocks of one panel and one block of k. Blocks are equally high: 8 rows are 4 + 4, not 6 + 2, because
+ * low tiles are slow. */
 static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *ahead) {
     const int64_t n = rows.end - rows.begin;
     const int width = tile_width(p, n, ahead != 0);
     const int64_t highest = tile_rows[width], blocks = (n + highest - 1) / highest;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
-    const int adds = k.k > 0; /* to what the blocks of k before this one left in C */
+    const int adds = k.k > 0; /* add to the sums that earlier blocks of k left in C */
     const real *init = adds ? p->c + panel * p->c_panel : p->init ? p->init + panel * p->init_panel : zeros;
     tile_args t = {.n_outer = k.n_outer,
                    .n_inner = k.n_inner,
@@ -121,7 +123,7 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
-/* The i-th panel in the order of the walk. */
+/* Return the i-th panel in the order in which panels are read. */
 static int64_t panel_at(const product_args *p, range panels, int64_t i) {
     return p->backwards ? panels.end - 1 - i : panels.begin + i;
 }
@@ -147,7 +149,7 @@ typedef void (*row_of_panels)(int64_t panels, const row_args *t);
 static const row_of_panels row_tiles[5] = {0, row_1, row_2, row_3, row_4};
 static const int row_panels[5] = {1, 8, 4, 3, 2}; /* panels side by side: 8 or 9 sums */
 
-/* `n` panels side by side, from `panel`. */
+/* Compute one row of `n` panels side by side, from `panel` on. */
 static void row_of(const product_args *p, int64_t panel, int64_t n, int64_t row) {
     real *c = p->c + panel * p->c_panel + row * p->c_row;
     row_args t = {.a = p->a,

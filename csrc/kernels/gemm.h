@@ -1,14 +1,15 @@
-/* Products, blocked around the register tile; and the packing of their right operands.
+/* Products, blocked around the register tile, and the packing of their right operands.
  *
- * A right operand lies in panels of NV vectors: B[panel][k][NV*VL]. Columns past the end are zero, so nothing in the hot
- * loop knows of tails. A left operand is read where it lies, by strides (microkernel.h). */
+ * A right operand lies in panels of NV vectors: B[panel][k][NV*VL]. Columns past the end are zero, so the hot loop needs
+ * no code for tails. A left operand is read in place, by strides (microkernel.h). */
 #ifndef FASTRNN_GEMM_H
 #define FASTRNN_GEMM_H
 
 #include "../parallel.h"
 #include "microkernel.h"
 
-/* How n columns fall into panels: `vectors` per panel (1 to 4), `panels`, and `padded` = panels * vectors * VL >= n. */
+/* How n columns are divided into panels: `vectors` per panel (1 to 4), `panels`, and `padded` = panels * vectors * VL >=
+ * n. */
 typedef struct {
     int vectors;
     int64_t panels, padded;
@@ -21,16 +22,18 @@ static inline columns columns_of(int64_t n) {
     return (columns){vectors, panels, panels * vectors * VL};
 }
 
-/* Rows of B in a block. A tile's results are read and written once a block, which cost 8 % of its time with blocks of 128;
- * 512 rows of 4 vectors stream from the second-level cache, which has them ready. Above it, left operands that are strided
- * lose more than that. The blocks' borders are part of the result's bits: they depend on K alone. */
+/* Rows of B in a block of k. A tile's results are read and written once in each block, which cost 8 % of its time with
+ * blocks of 128 (LSTM H = 512, B = 32, Zen 5). 512 rows of 4 vectors stream from the second-level cache. With longer
+ * blocks, strided left operands lose more than the tiles gain. The borders of the blocks determine the result's bits, so
+ * they depend on K alone. */
 enum { K_BLOCK = 512 };
 
-/* A right operand larger than this does not stay in the second-level cache from one use to the next: while a block of it is
- * used, the next one is fetched. LSTM H = 1024, B = 8 to 128: 10 to 14 % faster; below, fetching costs 3 %. */
+/* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Then
+ * the next block is fetched while one is used. LSTM H = 1024, B = 8 to 128, is 10 to 14 % faster (Zen 5); for smaller
+ * operands fetching costs 3 %. */
 enum { FETCH_AHEAD_BYTES = 1 << 20 };
 
-/* Called for `rows` finished rows of one panel, while they are in cache. */
+/* The type of a function called for `rows` finished rows of one panel, while they are in cache. */
 typedef void (*rows_done)(void *context, int64_t panel, int64_t row, int64_t rows);
 
 /* C[panel][row] = init[panel][row] + sum over k of A[row][k] B[panel][k], k over n_outer * n_inner. */
@@ -44,14 +47,14 @@ typedef struct {
     int64_t init_panel, init_row;
     real *c; /* may be init, with the same strides */
     int64_t c_panel, c_row;
-    rows_done done; /* null: nothing more to do */
+    rows_done done; /* null: not called */
     void *context;
-    int backwards; /* walk the panels from the last: what the last walk left in cache comes first */
+    int backwards; /* read the panels from the last to the first, so that the panels still in cache come first */
 } product_args;
 
 void product(const product_args *p, range panels, range rows);
 
-/* Where product_to_rows leaves its results: n columns a row, row i at `to` + place[i] * n (null: i itself). */
+/* The destination of product_to_rows: n columns a row, row i at `to` + place[i] * n (null: place[i] = i). */
 typedef struct {
     real *to;
     int64_t n;
@@ -61,24 +64,24 @@ typedef struct {
 
 enum { ROW_BLOCK = 96 };
 
-/* A product with these columns whose results go to a caller's plain rows. p has n_outer, n_inner, a, b and init (a row, or
- * null); the rest is set here. */
+/* Compute a product with these columns and copy its results to a caller's plain rows. p has n_outer, n_inner, a, b and
+ * init (a row, or null); the rest is set here. */
 void product_to_rows(product_args p, columns cols, range rows, row_results out);
 
-/* The right operand whose rows are k and whose columns are the n rows of from [n][K]. */
+/* Pack the transpose of from [n][K] as a right operand: its rows are k, its columns the n rows of `from`. */
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);
 
-/* The part of a product's (panels x rows) for this thread: whole panels where there are enough of them, else rows. */
+/* Return this thread's part of a product (panels x rows): whole panels if there are enough of them, else rows. */
 typedef struct {
     range panels, rows;
 } part;
-static inline part share_product(const crew *me, int64_t panels, int64_t rows) {
+static inline part share_product(const worker *me, int64_t panels, int64_t rows) {
     range all_panels = {0, panels}, all_rows = {0, rows};
-    if (panels % me->size == 0 || panels >= 4 * me->size) return (part){crew_share(me, panels, 1), all_rows};
-    return (part){all_panels, crew_share(me, rows, TILE_ROWS_4)};
+    if (panels % me->size == 0 || panels >= 4 * me->size) return (part){pool_share(me, panels, 1), all_rows};
+    return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
 }
 
-/* Row k of a right operand with K rows in all: the n values at src (null: zeros), cut into the panels of `cols`. */
+/* Pack row k of a right operand with K rows: the n values at src (null: zeros), divided into the panels of `cols`. */
 static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, const real *src, int64_t n) {
     const int64_t w = cols.vectors * VL;
     for (int64_t panel = 0; panel < cols.panels; panel++) {

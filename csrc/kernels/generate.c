@@ -1,10 +1,10 @@
-/* Sampling, token after token, all of it on one crew: each core keeps its share of the recurrent weights in its own cache.
+/* Sampling, token after token, on one group of workers: each core has its share of the recurrent weights in its own
+ * cache.
  *
  *     for each token:   rank 0 chooses it     | barrier
  *                       x = its embedding, or the id itself
- *                       each layer steps, its panels shared      | barriers of the step
- *                       logits = y W^T + b    | barrier, where it is shared
- */
+ *                       each layer runs a step, its panels shared      | barriers of the step
+ *                       logits = y W^T + b    | barrier, if it is shared */
 #include "generate.h"
 
 #include <math.h>
@@ -13,8 +13,8 @@
 #include "../plan.h"
 #include "steps.h"
 
-/* Tokens in one run of the crew. Between runs another caller may have the team, and a team that lost its time waiting on a
- * busy machine rests (parallel.c); a run costs some 2 us, 1 % of this many short tokens. */
+/* Tokens in one call of pool_run. Between calls another caller can take the pool, and the pool can back off on a busy
+ * machine (parallel.c). A call costs about 2 us (Zen 5), 1 % of the time of this many short tokens. */
 enum { TOKENS_PER_RUN = 64 };
 
 typedef struct {
@@ -22,7 +22,7 @@ typedef struct {
     int64_t id;
 } candidate;
 
-/* One generate call. */
+/* The state of one call of generate_tokens. */
 typedef struct {
     const fastrnn_language_model *model;
     const fastrnn_sampling *how;
@@ -34,7 +34,7 @@ typedef struct {
     real *logits; /* [V] */
     double *p;    /* [V] */
     candidate *candidates;
-    int64_t fed, sampled; /* tokens so far: into the layers, and chosen */
+    int64_t fed, sampled; /* tokens so far: fed into the layers, and sampled */
     int done;
 } generation;
 
@@ -54,7 +54,7 @@ size_t tokens_workspace_size(const fastrnn_language_model *model) {
 
 static int64_t present_step(const generation *g) { return (g->fed - 1) & 1; }
 
-/* The same tree for every row, so that a logit's bits depend on its own row alone. */
+/* Sum the lanes in the same tree for every row, so that a logit's bits depend on its own row alone. */
 INLINE real sum_of_lanes(vec v) {
     real lanes[VL];
     store(lanes, v);
@@ -63,7 +63,7 @@ INLINE real sum_of_lanes(vec v) {
     return lanes[0];
 }
 
-/* y[r] = a[r] b, r < ROWS: enough rows side by side to hide the latency of an fma. */
+/* y[r] = a[r] b, r < ROWS. ROWS is large enough to hide the latency of an fma. */
 INLINE void dots(const int ROWS, const real *a, const real *b, int64_t n, real *y) {
     vec sums[8];
     for (int r = 0; r < ROWS; r++) sums[r] = splat(0);
@@ -81,19 +81,19 @@ INLINE void dots(const int ROWS, const real *a, const real *b, int64_t n, real *
 
 enum { ROWS_TOGETHER = 8 };
 
-/* A small output layer is rank 0's alone, which is also the one that reads it. */
-static void output_layer(const crew *me, const generation *g, int64_t step) {
+/* Compute the logits. Rank 0 alone computes a small output layer, because only rank 0 reads the logits. */
+static void output_layer(const worker *me, const generation *g, int64_t step) {
     const fastrnn_language_model *m = g->model;
     const int64_t V = m->V, Y = output_size(m->stack);
     const int shared = plan_shares((double)(V * Y) / MULTIPLY_ADDS);
     if (!shared && me->rank) return;
-    const range mine = shared ? crew_share(me, V, ROWS_TOGETHER) : (range){0, V};
+    const range mine = shared ? pool_share(me, V, ROWS_TOGETHER) : (range){0, V};
     const real *weight = m->weight, *bias = m->bias, *y = g->s.y + step * Y;
     int64_t v = mine.begin;
     for (; v + ROWS_TOGETHER <= mine.end; v += ROWS_TOGETHER) dots(ROWS_TOGETHER, weight + v * Y, y, Y, g->logits + v);
     for (; v < mine.end; v++) dots(1, weight + v * Y, y, Y, g->logits + v);
     for (v = mine.begin; bias && v < mine.end; v++) g->logits[v] += bias[v];
-    if (shared) crew_barrier(me);
+    if (shared) pool_barrier(me);
 }
 
 static int64_t most_likely(const real *logits, int64_t V) {
@@ -103,7 +103,7 @@ static int64_t most_likely(const real *logits, int64_t V) {
     return best;
 }
 
-/* The less likely of two candidates comes first in the heap; of equally likely ones the later id. */
+/* Return whether `a` is less likely than `b`; of equally likely candidates the later id counts as less likely. */
 static int less_likely(candidate a, candidate b) { return a.p < b.p || (a.p == b.p && a.id > b.id); }
 
 static void sink(candidate *heap, int64_t n, int64_t i) {
@@ -116,7 +116,7 @@ static void sink(candidate *heap, int64_t n, int64_t i) {
     }
 }
 
-/* Heap sort, the most likely first. */
+/* Sort the candidates with heap sort, the most likely first. */
 static void sort_candidates(candidate *heap, int64_t n) {
     for (int64_t i = n / 2 - 1; i >= 0; i--) sink(heap, n, i);
     for (int64_t end = n - 1; end > 0; end--) {
@@ -127,21 +127,21 @@ static void sort_candidates(candidate *heap, int64_t n) {
     }
 }
 
-/* Set the probabilities of all but the top_k, and of all but the smallest set that holds top_p of the rest, to zero. */
+/* Zero the probabilities of all tokens but the top_k, and of those but the smallest set that holds top_p of their sum. */
 static void keep_top(const fastrnn_sampling *how, double *p, int64_t V, candidate *sorted) {
     for (int64_t v = 0; v < V; v++) sorted[v] = (candidate){p[v], v};
     sort_candidates(sorted, V);
-    int64_t kept = how->top_k > 0 && how->top_k < V ? how->top_k : V;
+    int64_t count = how->top_k > 0 && how->top_k < V ? how->top_k : V;
     double total = 0, cumulative = 0;
-    for (int64_t i = 0; i < kept; i++) total += sorted[i].p;
-    for (int64_t i = 0; i < kept; i++) {
+    for (int64_t i = 0; i < count; i++) total += sorted[i].p;
+    for (int64_t i = 0; i < count; i++) {
         cumulative += sorted[i].p;
-        if (cumulative >= how->top_p * total) kept = i + 1;
+        if (cumulative >= how->top_p * total) count = i + 1;
     }
-    for (int64_t i = kept; i < V; i++) p[sorted[i].id] = 0;
+    for (int64_t i = count; i < V; i++) p[sorted[i].id] = 0;
 }
 
-/* The first token at which the cumulative probability exceeds u times the total, in the order of ids. */
+/* Return the first token, in the order of ids, at which the cumulative probability exceeds u times the total. */
 static int64_t draw(const double *p, int64_t V, double u) {
     double total = 0, cumulative = 0;
     for (int64_t v = 0; v < V; v++) total += p[v];
@@ -169,7 +169,8 @@ static int64_t sample(const generation *g) {
     return draw(g->p, V, g->uniforms[g->sampled]);
 }
 
-/* The next token of the prefix, or a sampled one, to the layers' door; 0 when no more goes in. */
+/* Choose the next token, from the prefix or by sampling, and store it as the layers' input. Return 0 when no more tokens
+ * are fed. */
 static int feed_next(generation *g) {
     const fastrnn_language_model *m = g->model;
     int64_t token;
@@ -188,12 +189,13 @@ static int feed_next(generation *g) {
     return 1;
 }
 
-/* A crew's body; the context is a generation. Only rank 0 writes to it, and only while the others are before the barrier. */
-static void generate_some(const crew *me, void *context) {
+/* The body of pool_run; the context is a generation. Only rank 0 writes to it, and only while the other ranks wait at
+ * the barrier. */
+static void generate_some(const worker *me, void *context) {
     generation *g = context;
     for (int i = 0; i < TOKENS_PER_RUN; i++) {
         if (me->rank == 0) g->done = !feed_next(g);
-        crew_barrier(me);
+        pool_barrier(me);
         if (g->done) return;
         const int64_t step = present_step(g);
         const int samples = g->fed >= g->n_prefix;
@@ -215,7 +217,7 @@ int64_t generate_tokens(const fastrnn_language_model *model, const fastrnn_sampl
     g.tokens = tokens;
     steps_begin(&g.s, model->packed, h, c);
     const int32_t threads = steps_plan(&g.s, n_prefix + n).threads;
-    while (!g.done) crew_run(threads, LONG_CALL, generate_some, &g);
+    while (!g.done) pool_run(threads, LONG_CALL, generate_some, &g);
     steps_states(&g.s, present_step(&g), h, c);
     return g.sampled;
 }

@@ -1,17 +1,18 @@
-/* The gradients that need no sweep: whole products and sums over all packed rows, once the gate buffer holds dp and dq.
+/* The gradients that need no loop over time: whole products and sums over all packed rows, once the gate buffer holds dp
+ * and dq.
  *
  *     dW += dp^T X      dR += dq^T H_prev      dx = dp W      db += sum of rows      dw_peephole += sum of da * c
  *
- * Every sum runs over rows in the packed order, whichever thread does it: the same bits for every crew. */
+ * Every sum runs over rows in the packed order on one thread, so the bits are the same for every number of threads. */
 #include "sequence.h"
 
-/* Rows of dW or dR: those of a gate panel are a group. */
+/* The rows of dW or dR that a gate product adds to. The rows of one gate panel are a group. */
 typedef struct {
     const backward_pass *b;
     gate_group g;
     int64_t n;      /* columns of `to` */
     real *to;       /* [G*H][n] */
-    int64_t summed; /* vectors at a panel's beginning whose sums another product makes */
+    int64_t summed; /* vectors at a panel's beginning whose biases another product sums */
 } gate_rows;
 
 static real *gate_row(const void *context, int64_t panel, int64_t r) {
@@ -21,7 +22,7 @@ static real *gate_row(const void *context, int64_t panel, int64_t r) {
     return unit < l->H ? k->to + (k->g.gate[r / units] * l->H + unit) * k->n : 0;
 }
 
-/* Sums of gates over rows n, for some vectors of a panel; long sums are sums of sums, which keeps them accurate. */
+/* Sum gates over rows n, for some vectors of a panel. A long sum is a sum of partial sums, which is more accurate. */
 static void sum_biases(const backward_pass *b, int64_t panel, range vectors, range n) {
     const layout *l = &b->l;
     for (int64_t v = vectors.begin; v < vectors.end; v++) {
@@ -37,7 +38,8 @@ static void sum_biases(const backward_pass *b, int64_t panel, range vectors, ran
     }
 }
 
-/* Slots that the input feeds, the first ones, are summed with dW, the others with dR: by one thread each. */
+/* Sum the biases of a group: slots that the input feeds, which come first, are summed with dW, the others with dR, each
+ * by one thread. */
 static void group_biases(const void *context, int64_t panel, range vectors, range n) {
     const gate_rows *k = context;
     const int64_t first = k->g.first * k->b->l.units;
@@ -47,7 +49,7 @@ static void group_biases(const void *context, int64_t panel, range vectors, rang
 
 static int wants_biases(const backward_pass *b) { return b->grads->b_ih || b->grads->b_hh; }
 
-static void gate_product(const crew *me, const backward_pass *b, gate_group g, outer_right x, real *to) {
+static void gate_product(const worker *me, const backward_pass *b, gate_group g, outer_right x, real *to) {
     const layout *l = &b->l;
     const gate_rows rows = {b, g, x.n, to, to == b->grads->W ? 0 : l->cell->x.count * l->units};
     outer_args o = {.N = b->t.steps.N,
@@ -63,12 +65,12 @@ static void gate_product(const crew *me, const backward_pass *b, gate_group g, o
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
-/* dW for token ids: each row of gradients goes to its token's row. */
-static void scatter_tokens(const crew *me, const backward_pass *b) {
+/* Compute dW for token ids: add each row of gradients to the row of its token. */
+static void scatter_tokens(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const schedule *s = &b->t.steps;
     const int64_t w = group_width(l, l->cell->x);
-    range panels = crew_share(me, l->panels, 1);
+    range panels = pool_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         memset(b->dW + panel * l->I * w, 0, (size_t)(l->I * w) * sizeof(real));
         for (int64_t n = 0; n < s->N; n++) {
@@ -84,7 +86,7 @@ static void scatter_tokens(const crew *me, const backward_pass *b) {
     }
 }
 
-static void weights(const crew *me, const backward_pass *b) {
+static void weights(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const cell *c = l->cell;
     const tape *t = &b->t;
@@ -103,7 +105,7 @@ static real *projection_row(const void *context, int64_t i, int64_t r) {
 }
 
 /* dprojection[j] += sum over n of dh[n][j] full[n] */
-static void projection_weights(const crew *me, const backward_pass *b) {
+static void projection_weights(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     outer_args o = {.N = b->t.steps.N,
                     .a = b->dh_all,
@@ -116,12 +118,13 @@ static void projection_weights(const crew *me, const backward_pass *b) {
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
-/* dw_i = sum of da_i c_prev, dw_f = sum of da_f c_prev, dw_o = sum of da_o c; LSTM's slots i f g o, one vector a panel. */
-static void peepholes(const crew *me, const backward_pass *b) {
+/* dw_i = sum of da_i c_prev, dw_f = sum of da_f c_prev, dw_o = sum of da_o c. LSTM's slots are i f g o, one vector per
+ * panel. */
+static void peepholes(const worker *me, const backward_pass *b) {
     static const int slots[3] = {0, 1, 3};
     const layout *l = &b->l;
     const schedule *s = &b->t.steps;
-    range panels = crew_share(me, l->panels, 1);
+    range panels = pool_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++)
         for (int k = 0; k < 3; k++) {
             vec sum = splat(0);
@@ -138,7 +141,7 @@ static void peepholes(const crew *me, const backward_pass *b) {
 }
 
 /* dx = dp W */
-static void inputs(const crew *me, const backward_pass *b) {
+static void inputs(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const int64_t N = b->t.steps.N;
     const real *gates = b->t.gates + group_first(l, l->cell->x);
@@ -147,14 +150,14 @@ static void inputs(const crew *me, const backward_pass *b) {
                       .a = {gates, l->width, 1, N * l->width},
                       .b = b->packed + l->W_back};
     row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};
-    product_to_rows(p, l->in, crew_share(me, N, TILE_ROWS_4), out);
+    product_to_rows(p, l->in, pool_share(me, N, TILE_ROWS_4), out);
 }
 
-static void zero_inputs_past_lengths(const crew *me, const backward_pass *b) {
+static void zero_inputs_past_lengths(const worker *me, const backward_pass *b) {
     const fastrnn_batch *batch = b->batch;
     if (!batch->lengths) return;
     real *dx = b->din->dx;
-    range mine = crew_share(me, batch->B, 1);
+    range mine = pool_share(me, batch->B, 1);
     for (int64_t at = mine.begin; at < mine.end; at++)
         for (int64_t t = batch->lengths[at]; t < batch->T; t++)
             memset(dx + (t * batch->B + at) * b->l.I, 0, (size_t)b->l.I * sizeof(real));
@@ -169,10 +172,10 @@ static void add_biases(const backward_pass *b, int64_t panel, gate_group g, real
                  smaller(units, l->H - unit));
 }
 
-static void add_to_caller(const crew *me, const backward_pass *b) {
+static void add_to_caller(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const cell *c = l->cell;
-    range panels = crew_share(me, l->panels, 1);
+    range panels = pool_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         add_biases(b, panel, c->x, b->grads->b_ih);
         add_biases(b, panel, c->h, b->grads->b_hh);
@@ -182,13 +185,13 @@ static void add_to_caller(const crew *me, const backward_pass *b) {
         add_part((real *)b->grads->peephole + k * l->H, b->dpeephole + k * l->state, l->H);
 }
 
-void whole_gradients(const crew *me, backward_pass *b) {
+void whole_gradients(const worker *me, backward_pass *b) {
     if (b->din->dx) zero_inputs_past_lengths(me, b);
     if (!b->t.steps.N) return; /* no row to sum over */
     weights(me, b);
     if (b->l.P) projection_weights(me, b);
     if (b->l.cell->has_peephole) peepholes(me, b);
     if (b->din->dx) inputs(me, b);
-    crew_barrier(me);
+    pool_barrier(me);
     add_to_caller(me, b);
 }

@@ -1,6 +1,6 @@
-/* GRU (Cho et al. 2014), torch's gates r z n and state update; s() is the sigmoid. Three variants:
+/* GRU (Cho et al. 2014) with torch's gates r z n and state update; s() is the sigmoid. There are three variants.
  *
- * reset after the product (torch, cuDNN, Keras), slots n r z m. W feeds n r z, R feeds r z m, each one run of slots:
+ * Reset after the product (torch, cuDNN, Keras), slots n r z m. W feeds n r z and R feeds r z m, each one run of slots:
  *
  *     (1) r = s(p_r + q_r)    z = s(p_z + q_z)    m = q_n + b_hn        p = x W^T + b_ih, q = h_prev R^T     (products)
  *     (2) n = tanh(p_n + r m)
@@ -10,7 +10,7 @@
  *     (2) da_n = dn (1-n^2)   dr = da_n m             dm = da_n r
  *     (1) da_r = dr r (1-r)   da_z = dz z (1-z)       dp = da_n da_r da_z,  dq = da_r da_z dm,  dh_prev += dq R
  *
- * reset before the product (the paper), slots n r z:
+ * Reset before the product (the paper), slots n r z:
  *
  *     (1) r = s(p_r + q_r)    z = s(p_z + q_z)
  *     (2) v = r h_prev        (`rh`)
@@ -22,8 +22,7 @@
  *     (2) dr = dv h_prev      dh_prev += dv r
  *     (1) da_r = dr r (1-r)   da_z = dz z (1-z)       dh_prev += (da_r da_z) (R_r R_z)
  *
- * no reset gate, slots z n: r = 1 in either.
- */
+ * No reset gate, slots z n: r = 1 in either variant. */
 #include "activations.h"
 #include "cell.h"
 
@@ -32,7 +31,7 @@ INLINE void new_state(const step_view *s, place p, vec z, vec n) {
     store(s->h + p.i, fma_(z, load(s->h_prev + p.i) - n, n));
 }
 
-/* da_n and da_z from dh; dh becomes dh z, the part that goes straight to h_prev. */
+/* Return da_n and da_z from dh. dh becomes dh z, the part that goes directly to h_prev. */
 typedef struct {
     vec n, z;
 } da_pair;
@@ -43,7 +42,7 @@ INLINE da_pair state_backward(const step_view *s, place p, vec z, vec n) {
     return (da_pair){(dh - dh * z) * dtanh(n), dh * (h_prev - n) * dsigmoid(z)};
 }
 
-/* (1), and the argument of (2) in n's place. */
+/* Compute (1); store the argument of (2) in the place of n. */
 INLINE void after_gates_at(const step_view *s, place p) {
     (void)s;
     const vec x[2] = {-load(p.g + p.slot), -load(p.g + 2 * p.slot)};
@@ -71,7 +70,8 @@ INLINE void before_gates_at(const step_view *s, place p) {
     store(s->rh + p.i, r * load(s->h_prev + p.i));
 }
 
-/* The last two equations, in a pass of their own: the tanh of one row would have to wait for all that is before it. */
+/* Compute the last two equations in a separate pass, because the tanh of one row would wait for all operations before
+ * it. */
 INLINE void state_at(const step_view *s, place p) {
     vec n = tanh_(load(p.g));
     store(p.g, n);

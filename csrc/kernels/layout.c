@@ -15,7 +15,7 @@ const cell *cell_of(int32_t id) {
     }
 }
 
-/* Parts begin on cache lines. */
+/* Reserve room for a part. Parts begin on cache lines. */
 static size_t take(size_t *end, int64_t reals) {
     size_t begin = *end;
     *end += ((size_t)reals + 15) / 16 * 16;
@@ -45,7 +45,7 @@ layout layout_of(const layer_spec *layer) {
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
     l.out = columns_of(l.Y);
-    /* A tile is at most 4 vectors wide: cells with few slots take several vectors of units into a panel. */
+    /* A tile is at most 4 vectors wide, so a cell with few slots takes several vectors of units into a panel. */
     int64_t vectors = (l.H + VL - 1) / VL, fit = 4 / l.cell->slots;
     l.units = vectors < fit ? vectors : fit;
     l.panels = (vectors + l.units - 1) / l.units;
@@ -73,7 +73,8 @@ void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const
                        smaller(units, l->H - unit));
 }
 
-/* The transposed product's right operand: its rows are gates in the gate buffer's order, its columns those of `from`. */
+/* Pack the transposed product's right operand: its rows are gates in the gate buffer's order, its columns the columns of
+ * `from`. */
 static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns cols, int64_t n, const real *from,
                            real *packed) {
     const int64_t w = group_width(l, g), units = l->units * VL, K = l->panels * w;
@@ -83,8 +84,8 @@ static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns
     }
 }
 
-/* What a slot starts from: b_ih of the gate that the input product adds to it, b_hh of the one that a recurrent product
- * adds. */
+/* Add a bias to the slots' initial values: b_ih for gates that the input product writes, b_hh for gates that a recurrent
+ * product adds to. */
 static void add_bias(const layout *l, gate_group g, int64_t panel, const real *bias, real *packed) {
     const int64_t units = l->units * VL, unit = panel * units;
     for (int slot = 0; bias && slot < g.count; slot++)
@@ -98,7 +99,7 @@ static void pack_projection(const layout *l, const real *projection, int trainin
         pack_row(packed + l->projection_back, l->hidden, l->P, k, projection + k * l->H, l->H);
 }
 
-/* What concerns one gate panel's units. */
+/* Pack the parts that belong to the units of one gate panel. */
 static void pack_panel(const layout *l, const fastrnn_weights *params, int training, int64_t panel, real *packed) {
     const cell *c = l->cell;
     memset(packed + l->bias + panel * l->width, 0, (size_t)l->width * sizeof(real));
@@ -114,9 +115,9 @@ static void pack_panel(const layout *l, const fastrnn_weights *params, int train
     pack_gate_rows(l, c->h2, panel, l->hidden, l->H, params->R, packed + l->R2_back);
 }
 
-void pack_layer(const crew *me, const layout *l, const fastrnn_weights *params, int training, real *packed) {
+void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed) {
     const cell *c = l->cell;
-    range panels = crew_share(me, l->panels, 1);
+    range panels = pool_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) pack_panel(l, params, training, panel, packed);
     if (me->rank) return;
     for (int k = 0; c->has_peephole && k < 3; k++)

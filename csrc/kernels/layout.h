@@ -1,4 +1,4 @@
-/* Where everything of one layer lies: panels of gates, strides of states, the parts of the packed weights. */
+/* The layout of one layer: panels of gates, strides of states, the parts of the packed weights. */
 #ifndef FASTRNN_LAYOUT_H
 #define FASTRNN_LAYOUT_H
 
@@ -9,13 +9,13 @@
 typedef struct {
     const cell *cell;
     int64_t I, H, P, Y;
-    int64_t directions;           /* parts side by side in a row of the caller's y, c, dy and dc */
+    int64_t directions;           /* parts next to each other in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */
     columns in, hidden, out;      /* I, H and Y as columns of a product's result */
-    int64_t state, h_row;         /* reals from row to row: of what is H wide; of h, which is Y wide */
+    int64_t state, h_row;         /* reals from row to row of arrays with width H; of h, whose width is Y */
 
-    /* Offsets, in reals, into the packed weights. Forward: right operands with the group's slots as columns. */
-    size_t bias;       /* [panels][width] what each slot starts from */
+    /* Offsets, in reals, into the packed weights. Forward: right operands whose columns are the group's slots. */
+    size_t bias;       /* [panels][width] the initial value of each slot */
     size_t peephole;   /* [3][state] */
     size_t W, R, R2;   /* [panels][I | Y | H][group's slots]: for groups x, h, h2 */
     size_t projection; /* [out.panels][H][columns of P] */
@@ -27,15 +27,15 @@ typedef struct {
 
 layout layout_of(const layer_spec *layer);
 
-/* Reals in one panel row of a group's slots, and the offset of its first slot in a gate panel's row. */
+/* Return the reals in one panel row of a group's slots, and the offset of the group's first slot in a gate panel's row. */
 static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
 static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
 
-/* This thread's part. */
-void pack_layer(const crew *me, const layout *l, const fastrnn_weights *params, int training, real *packed);
+/* Pack this thread's part of the weights. */
+void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed);
 
-/* to[gate*H + unit][k] += from[panel][k][slot][unit], for the gates of a group and the units of a panel: a packed gradient
- * into torch's layout. */
+/* to[gate*H + unit][k] += from[panel][k][slot][unit] for the gates of a group and the units of a panel: add a packed
+ * gradient to one in torch's layout. */
 void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *to);
 
 #endif

@@ -3,8 +3,8 @@
  *     forward     y = x W^T + b
  *     backward    dx = dy W      dW += dy^T x      db += sum of dy's rows
  *
- * Here, and not left to a BLAS, for its results: the same bits for every number of threads, and threads that do not fight
- * with the kernels' own for the cores. */
+ * These products do not call a BLAS, for two reasons: the results have the same bits for every number of threads, and a
+ * BLAS's threads would compete with the pool's workers for the cores. */
 #include "linear.h"
 
 #include "../plan.h"
@@ -46,15 +46,15 @@ typedef struct {
     const real *packed, *x, *dy;
     real *y, *dx, *dW, *db;
     int64_t N;
-    real *rows;      /* [threads][ROW_BLOCK][padded] results on their way out */
+    real *rows;      /* [threads][ROW_BLOCK][padded] results before they are copied to y or dx */
     real *dW_padded; /* [O][in.padded] */
-    real *db_sum;    /* [O], and as much again for a partial sum */
-    real *x_tail;    /* [N][columns of a panel] the last columns of x, padded, when I is no whole number of panels */
+    real *db_sum;    /* [2][O] sums and partial sums */
+    real *x_tail;    /* [N][columns of a panel] the last columns of x, padded, if I is not a whole number of panels */
 } linear_pass;
 
 static int64_t tail_columns(const linear_pass *k) { return k->l->I % (k->p.in.vectors * VL); }
 
-static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->threads : crew_threads(); }
+static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->threads : pool_threads(); }
 
 static void place_linear(arena *a, linear_pass *k, int backward) {
     const columns in = k->p.in, out = k->p.out;
@@ -72,7 +72,7 @@ size_t linear_workspace_size_(const fastrnn_linear *l, int64_t N, int32_t backwa
     return a.used;
 }
 
-static void forward_body(const crew *me, void *context) {
+static void forward_body(const worker *me, void *context) {
     linear_pass *k = context;
     product_args p = {.n_outer = 1,
                       .n_inner = k->l->I,
@@ -80,24 +80,24 @@ static void forward_body(const crew *me, void *context) {
                       .b = k->packed + k->p.W,
                       .init = k->packed + k->p.bias};
     row_results to = {k->y, k->l->O, 0, k->rows + me->rank * ROW_BLOCK * k->p.out.padded};
-    product_to_rows(p, k->p.out, crew_share(me, k->N, TILE_ROWS_4), to);
+    product_to_rows(p, k->p.out, pool_share(me, k->N, TILE_ROWS_4), to);
 }
 
-static void input_gradient(const crew *me, const linear_pass *k) {
+static void input_gradient(const worker *me, const linear_pass *k) {
     product_args p = {.n_outer = 1, .n_inner = k->l->O, .a = {k->dy, k->l->O, 1, 0}, .b = k->packed + k->p.W_back};
     row_results to = {k->dx, k->l->I, 0, k->rows + me->rank * ROW_BLOCK * k->p.in.padded};
-    product_to_rows(p, k->p.in, crew_share(me, k->N, TILE_ROWS_4), to);
+    product_to_rows(p, k->p.in, pool_share(me, k->N, TILE_ROWS_4), to);
 }
 
-static void copy_tail(const crew *me, const linear_pass *k) {
+static void copy_tail(const worker *me, const linear_pass *k) {
     const int64_t w = k->p.in.vectors * VL, n = tail_columns(k), I = k->l->I;
-    range mine = crew_share(me, n ? k->N : 0, 1);
+    range mine = pool_share(me, n ? k->N : 0, 1);
     for (int64_t row = mine.begin; row < mine.end; row++) load_row(k->x_tail + row * w, k->x + row * I + I - n, n, w);
-    if (n) crew_barrier(me);
+    if (n) pool_barrier(me);
 }
 
-/* dW = dy^T x: whole panels of x's columns where they lie, the rest from their padded copy. */
-static void weight_gradient(const crew *me, const linear_pass *k) {
+/* dW = dy^T x: whole panels of x's columns are read in place, the last columns from their padded copy. */
+static void weight_gradient(const worker *me, const linear_pass *k) {
     const int64_t w = k->p.in.vectors * VL, O = k->l->O, whole = k->l->I / w;
     copy_tail(me, k);
     product_args p = {.n_outer = 1,
@@ -119,10 +119,10 @@ static void weight_gradient(const crew *me, const linear_pass *k) {
     product(&p, (range){whole, whole + 1}, mine.rows);
 }
 
-static void bias_gradient(const crew *me, const linear_pass *k) {
-    enum { ROWS = 128 }; /* sums of sums: long ones stay accurate */
+static void bias_gradient(const worker *me, const linear_pass *k) {
+    enum { ROWS = 128 }; /* a long sum is a sum of partial sums, which is more accurate */
     const int64_t O = k->l->O;
-    range mine = crew_share(me, O, VL);
+    range mine = pool_share(me, O, VL);
     const size_t bytes = (size_t)(mine.end - mine.begin) * sizeof(real);
     real *sum = k->db_sum + mine.begin, *partial = k->db_sum + O + mine.begin;
     memset(sum, 0, bytes);
@@ -134,22 +134,22 @@ static void bias_gradient(const crew *me, const linear_pass *k) {
     }
 }
 
-static void backward_body(const crew *me, void *context) {
+static void backward_body(const worker *me, void *context) {
     linear_pass *k = context;
     const int64_t O = k->l->O, I = k->l->I;
     if (k->dx) input_gradient(me, k);
     weight_gradient(me, k);
     if (k->db) bias_gradient(me, k);
-    crew_barrier(me);
-    range mine = crew_share(me, O, 1);
+    pool_barrier(me);
+    range mine = pool_share(me, O, 1);
     for (int64_t o = mine.begin; o < mine.end; o++) add_part(k->dW + o * I, k->dW_padded + o * k->p.in.padded, I);
     if (k->db) add_part(k->db + mine.begin, k->db_sum + mine.begin, mine.end - mine.begin);
 }
 
-/* `products`: how many of N x I x O. */
-static void run_linear(int products, crew_body body, linear_pass *k) {
+/* Run `body`; its time is that of `products` products of size N x I x O. */
+static void run_linear(int products, pool_body body, linear_pass *k) {
     const double time = products * (double)k->N * (double)k->l->I * (double)k->l->O / MULTIPLY_ADDS;
-    crew_run(plan_threads(time) == 1 ? 1 : most_threads(k->l), time, body, k);
+    pool_run(plan_threads(time) == 1 ? 1 : most_threads(k->l), time, body, k);
 }
 
 void linear_forward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, void *y, void *workspace) {

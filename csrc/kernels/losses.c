@@ -3,7 +3,8 @@
  *     m = max x      e = exp(x - m)      s = sum of e
  *     loss = log s + m - x[target]       dx = (e / s - onehot(target)) scale
  *
- * A row's result is its own, and losses are summed by blocks of rows: the same bits for every crew. */
+ * A row's result depends on that row alone, and losses are summed by blocks of rows. So the bits are the same for every
+ * number of threads. */
 #include "losses.h"
 
 #include <math.h>
@@ -21,26 +22,26 @@ typedef struct {
     const int64_t *targets; /* [N] */
     const uint8_t *mask;    /* [N] or null */
     real *dx;               /* [N, V] */
-    double *sums;           /* of each block */
+    double *sums;           /* one for each block */
     double scale;
 } loss_pass;
 
-static int counts(const loss_pass *k, int64_t row) {
+static int is_unmasked(const loss_pass *k, int64_t row) {
     return (!k->mask || k->mask[row]) && k->targets[row] != k->how->ignore_index;
 }
 
-/* How many rows count; -1 if the target of one of them is no class. */
-static int64_t count_rows(const loss_pass *k) {
+/* Return the number of unmasked rows, or -1 if the target of one of them is outside 0..V-1. */
+static int64_t count_unmasked(const loss_pass *k) {
     int64_t count = 0, wrong = 0;
     for (int64_t row = 0; row < k->how->N; row++) {
-        const int here = counts(k, row);
+        const int here = is_unmasked(k, row);
         count += here;
         wrong |= here & ((uint64_t)k->targets[row] >= (uint64_t)k->how->V);
     }
     return wrong ? -1 : count;
 }
 
-/* The last lanes of a row that is no whole number of vectors; the others hold `fill`. */
+/* Load the last n numbers of a row whose size is not a whole number of vectors; the other lanes hold `fill`. */
 INLINE vec load_rest(const real *p, int64_t n, real fill) {
     vec v = splat(fill);
     memcpy(&v, p, (size_t)n * sizeof(real));
@@ -64,7 +65,7 @@ INLINE vec exp_(vec x) {
     return (vec)((vec_int)fma_(e.scale, e.p, e.scale) & ~(x < splat(-LARGEST_EXPONENT)));
 }
 
-/* e[v] = exp(x[v] - largest); returns their sum. */
+/* Set e[v] = exp(x[v] - largest); return their sum. */
 static real exponentials(const real *x, real largest, int64_t V, real *e) {
     vec sums = splat(0);
     int64_t v = 0;
@@ -76,7 +77,7 @@ static real exponentials(const real *x, real largest, int64_t V, real *e) {
     if (v < V) {
         vec p = exp_(load_rest(x + v, V - v, -INFINITY) - splat(largest));
         store_rest(e + v, V - v, p);
-        sums += p; /* zero beyond the row, or NaN where the row is */
+        sums += p; /* lanes beyond the row are zero, or NaN if the row has a NaN */
     }
     real sum = 0;
     for (int lane = 0; lane < VL; lane++) sum += sums[lane];
@@ -95,15 +96,15 @@ static double row_loss(const loss_pass *k, int64_t row) {
     return log((double)sum) + ((double)largest - (double)x[target]);
 }
 
-static void loss_body(const crew *me, void *context) {
+static void loss_body(const worker *me, void *context) {
     const loss_pass *k = context;
     const int64_t N = k->how->N, V = k->how->V;
-    range blocks = crew_share(me, (N + LOSS_BLOCK - 1) / LOSS_BLOCK, 1);
+    range blocks = pool_share(me, (N + LOSS_BLOCK - 1) / LOSS_BLOCK, 1);
     for (int64_t block = blocks.begin; block < blocks.end; block++) {
         const int64_t end = smaller(N, (block + 1) * LOSS_BLOCK);
         double sum = 0;
         for (int64_t row = block * LOSS_BLOCK; row < end; row++) {
-            if (counts(k, row))
+            if (is_unmasked(k, row))
                 sum += row_loss(k, row);
             else
                 memset(k->dx + row * V, 0, (size_t)V * sizeof(real));
@@ -116,11 +117,11 @@ double softmax_cross_entropy_(const fastrnn_cross_entropy *how, const void *logi
                               const uint8_t *mask, void *dlogits, void *workspace) {
     static const double LOGIT = 0.5; /* nanoseconds */
     loss_pass k = {how, logits, targets, mask, dlogits, workspace, 1};
-    const int64_t count = count_rows(&k);
+    const int64_t count = count_unmasked(&k);
     if (count < 0) return -1;
     if (how->mean) k.scale = 1 / (double)larger(count, 1);
     const double time = (double)(how->N * how->V) * LOGIT;
-    crew_run(plan_threads(time), time, loss_body, &k);
+    pool_run(plan_threads(time), time, loss_body, &k);
     double sum = 0;
     for (int64_t block = 0; block * LOSS_BLOCK < how->N; block++) sum += k.sums[block];
     return sum * k.scale;

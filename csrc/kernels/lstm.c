@@ -4,16 +4,15 @@
  *     (2) i = s(a_i [+ w_i c_prev])    f = s(a_f [+ w_f c_prev])    g = tanh(a_g)     [peephole: Gers et al. 2002]
  *     (3) c = f c_prev + i g
  *     (4) o = s(a_o [+ w_o c])
- *     (5) h = o tanh(c)                         a projection, if any, is a product of its own
+ *     (5) h = o tanh(c)                         a projection, if any, is a separate product
  *
- * backward, from dh and dc (what reaches c from later steps):
+ * Backward, from dh and dc (the gradient of c from later steps):
  *
  *     (5) do = dh tanh(c)      dc += dh o (1 - tanh(c)^2)
  *     (4) da_o = do o (1-o)    [dc += da_o w_o]
  *     (3) df = dc c_prev       di = dc g        dg = dc i        dc_prev = dc f
  *     (2) da_i = di i (1-i)    da_f = df f (1-f)    da_g = dg (1-g^2)    [dc_prev += da_i w_i + da_f w_f]
- *     (1) dp = dq = da         dh_prev = dq R                                                              (product)
- */
+ *     (1) dp = dq = da         dh_prev = dq R                                                              (product) */
 #include "activations.h"
 #include "cell.h"
 
@@ -38,7 +37,7 @@ INLINE void forward_with(const int peephole, const step_view *s, place p) {
     store(s->c + p.i, c);
 }
 
-/* (5), in a pass of its own: the tanh of one row would have to wait for all of (2) to (4). */
+/* Compute (5) in a separate pass, because the tanh of one row would wait for all of (2) to (4). */
 INLINE void output_at(const step_view *s, place p) { store(s->h + p.i, load(p.g + 3 * p.slot) * tanh_(load(s->c + p.i))); }
 
 INLINE void backward_with(const int peephole, const step_view *s, place p) {

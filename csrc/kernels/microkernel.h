@@ -1,18 +1,19 @@
-/* The register tile: the hot loop of everything.
+/* The register tile: the hot loop of all products.
  *
  *     C[r][v] = init[r][v] + sum over k of A[r][k] * B[k][v],      r < MR rows, v < NV vectors
  *
- * MR * NV accumulators stay in registers; each k costs NV vector loads and MR broadcasts for MR * NV fma. The sum starts
- * from zero and runs over k in order, so an element's bits do not depend on MR: tiles of any height may cover the same row.
- */
+ * MR * NV accumulators stay in registers. Each k costs NV vector loads and MR broadcasts for MR * NV fma. The sum starts
+ * from zero and runs over k in order, so an element's bits do not depend on MR: tiles of any height may cover the same
+ * row. */
 #ifndef FASTRNN_MICROKERNEL_H
 #define FASTRNN_MICROKERNEL_H
 
 #include "simd.h"
 
-/* Accumulators that fit the register file beside B's vectors and a broadcast. A multiply-add on x86 may take one of these
- * from memory, so 12 sums, 4 vectors and a broadcast do with 16 registers; on Arm all of them, and an element of A for each
- * row, are in registers: 24 of the 32 as sums are too many, two of them went through memory at every k. */
+/* Tile heights by width in vectors: as many accumulators as fit the register file with B's vectors and a broadcast. On
+ * x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit 16 registers. On Arm
+ * all operands are in registers, with one element of A for each row. Of the 32 registers 24 sums are too many there: two
+ * of them went through memory at every k. */
 #if defined(__AVX512F__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
 #elif defined(__aarch64__)
@@ -21,7 +22,7 @@ enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
 
-/* A[r][k] with k = outer * n_inner + inner at p + r*row + outer*outer_step + inner*step. */
+/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. */
 typedef struct {
     const real *p;
     int64_t row, step, outer_step;
@@ -32,14 +33,15 @@ typedef struct {
     left_operand a;
     const real *b;
     int64_t b_row;     /* distance between B's rows k and k+1 */
-    const real *ahead; /* where, one vector in each of B's rows, the next block of B lies; null: it is in cache already */
+    const real *ahead; /* the next block of B, one vector in each of its rows; null: it is in cache already */
     const real *init;
-    int64_t init_row; /* 0: every row starts from the same values */
+    int64_t init_row; /* 0: every row has the same initial values */
     real *c;          /* may be init itself */
     int64_t c_row;
 } tile_args;
 
-/* AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums in registers. */
+/* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums
+ * in registers. */
 INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t) {
     vec acc[12][4];
 #pragma GCC unroll 12
@@ -66,7 +68,7 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t
             store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
 }
 
-/* One row of NP panels side by side: in one panel, a row has too few sums to hide the latency of an fma.
+/* One row of NP panels side by side, because a row of a single panel has too few sums to hide the latency of an fma.
  *
  *     C[p][v] = init[p][v] + sum over k of A[k] * B[p][k][v],      p < NP panels, v < NV vectors */
 typedef struct {

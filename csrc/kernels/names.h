@@ -1,5 +1,5 @@
-/* The names of this build: every function that is shared between the files of this folder carries the build's suffix, such
- * as _f32_avx512, because the same sources are compiled once per (dtype, ISA). The build defines FASTRNN_SUFFIX. */
+/* The names of this build. Every function shared between the files of this folder carries the build's suffix, such as
+ * _f32_avx512, because the same sources are compiled once per (dtype, ISA). The build defines FASTRNN_SUFFIX. */
 #ifndef FASTRNN_NAMES_H
 #define FASTRNN_NAMES_H
 

@@ -1,4 +1,4 @@
-/* Optimisers with torch.optim's rules, one pass over all parameters; g, the gradient, is not changed. With decay d:
+/* Optimisers with torch.optim's rules, in one pass over all parameters. The gradient g is not changed. With decay d:
  *
  *     g <- g + d w                                                    all but AdamW
  *     SGD        v <- momentum v + g,    w <- w - lr v                (nesterov: w <- w - lr (g + momentum v))
@@ -7,7 +7,8 @@
  *     Adam       m <- m + (1-beta1) (g - m),    v <- beta2 v + (1-beta2) g^2
  *                w <- w - lr / (1-beta1^t) m / (sqrt(v) / sqrt(1-beta2^t) + eps)       AdamW: first w <- (1 - lr d) w
  *
- * Every element is its own: the same bits for every crew. Loops are plain, for the compiler to vectorise. */
+ * Each element depends on itself alone, so the bits are the same for every number of threads. The loops are plain so
+ * that the compiler vectorises them. */
 #include "optimise.h"
 
 #include <math.h>
@@ -22,9 +23,9 @@
 #define root sqrtf
 #endif
 
-enum { GRAIN = 1024 }; /* elements, of which shares are made: whole pages */
+enum { GRAIN = 1024 }; /* elements: shares are multiples of this, which are whole pages */
 
-static const double ELEMENT = 0.6; /* nanoseconds */
+static const double ELEMENT = 0.6; /* nanoseconds for each element, on a Zen 3 */
 
 typedef struct {
     const fastrnn_optimiser *how;
@@ -32,7 +33,7 @@ typedef struct {
     const fastrnn_parameter *parameters;
 } update_pass;
 
-/* A piece of a parameter: n elements of each array; `state` as in fastrnn_parameter. */
+/* A piece of a parameter: n elements of each array. `state` is that of fastrnn_parameter. */
 typedef struct {
     int64_t n, steps;
     real *w;
@@ -64,8 +65,8 @@ static void sgd(const fastrnn_optimiser *how, const piece *p) {
     }
 }
 
-/* Of at most GRAIN elements, so that u stays in the first-level cache. state: s, v or null, a or null. Rounding can make
- * s - a^2 negative: then it is zero, where torch gives NaN. */
+/* Update at most GRAIN elements, so that u stays in the first-level cache. state: s, v or null, a or null. Rounding can
+ * make s - a^2 negative; it then counts as zero, where torch gives NaN. */
 static void rmsprop(const fastrnn_optimiser *how, const piece *p) {
     const real lr = (real)how->lr, momentum = (real)how->momentum, decay = (real)how->weight_decay;
     const real alpha = (real)how->alpha, rest = (real)(1 - how->alpha), eps = (real)how->eps;
@@ -88,7 +89,7 @@ static void rmsprop(const fastrnn_optimiser *how, const piece *p) {
 
 static void adam(const fastrnn_optimiser *how, const piece *p) {
     const real to_m = (real)(1 - how->beta1), beta2 = (real)how->beta2, to_v = (real)(1 - how->beta2);
-    const real eps = (real)how->eps, kept = how->decoupled ? (real)(1 - how->lr * how->weight_decay) : 1;
+    const real eps = (real)how->eps, shrinkage = how->decoupled ? (real)(1 - how->lr * how->weight_decay) : 1;
     const real decay = how->decoupled ? 0 : (real)how->weight_decay;
     const real correction = (real)sqrt(1 - pow(how->beta2, (double)p->steps));
     const real step = (real)(how->lr / (1 - pow(how->beta1, (double)p->steps)));
@@ -98,16 +99,17 @@ static void adam(const fastrnn_optimiser *how, const piece *p) {
         const real slope = decayed(g[i], w[i], decay);
         m[i] += (slope - m[i]) * to_m;
         v[i] = v[i] * beta2 + slope * to_v * slope;
-        w[i] = w[i] * kept - m[i] / (root(v[i]) / correction + eps) * step;
+        w[i] = w[i] * shrinkage - m[i] / (root(v[i]) / correction + eps) * step;
     }
 }
 
-/* Each parameter is shared out, so that a thread may find in its own cache what it wrote the last time. */
-static void update_body(const crew *me, void *context) {
+/* Update this thread's share of each parameter. The share is the same in each call, so a thread may find it in its own
+ * cache. */
+static void update_body(const worker *me, void *context) {
     const update_pass *k = context;
     for (int32_t i = 0; i < k->count; i++) {
         const fastrnn_parameter *p = k->parameters + i;
-        const range mine = crew_share(me, p->n, GRAIN);
+        const range mine = pool_share(me, p->n, GRAIN);
         const piece all = piece_of(p, mine.begin, mine.end - mine.begin);
         if (k->how->rule == FASTRNN_SGD) sgd(k->how, &all);
         if (k->how->rule == FASTRNN_ADAM) adam(k->how, &all);
@@ -125,5 +127,5 @@ void optimise_(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *p
         elements += parameters[i].n;
     }
     const double time = (double)elements * ELEMENT;
-    crew_run(plan_threads(time), time, update_body, &(update_pass){how, count, parameters});
+    pool_run(plan_threads(time), time, update_body, &(update_pass){how, count, parameters});
 }

@@ -1,8 +1,8 @@
-/* Sums of outer products, sum over n of a[n]^T x[n].
+/* Sums of outer products: sum over n of a[n]^T x[n].
  *
- * Where n is the middle index of a product, neither operand lies as the tile wants it: x is copied, a block of n and some
- * panels of columns at a time, into a buffer that stays in the second-level cache for all of a's columns (its own rows are
- * often a power of two apart and would fall on each other in the caches); a is read by strides, once for all those panels.
+ * n is the middle index of a product here, so neither operand lies as the tile needs it. x is copied, a block of n and
+ * some panels of columns at a time, into a buffer that stays in the second-level cache for all columns of a. (In place,
+ * rows of x are often a power of two apart and would evict each other.) a is read by strides, once for all those panels.
  * The result needs no layout of its own: sums of a block are added to the caller's rows. */
 #include "outer.h"
 
@@ -14,7 +14,7 @@ static int64_t step_of(const schedule *s, int64_t n) {
     return step;
 }
 
-/* Vectors in a panel of x's columns: the last one may have fewer. */
+/* Return the vectors in a panel of x's columns; the last panel may have fewer. */
 static int vectors_at(const outer_right *x, int64_t column) {
     return (int)smaller(columns_of(x->n).vectors, (x->n - column + VL - 1) / VL);
 }
@@ -35,18 +35,19 @@ static void copy_right(const outer_right *x, range n, int64_t first, real *to) {
     }
 }
 
-/* The result is seldom in cache; without this, adding to it waits for it. */
+/* Prefetch the result, because it is seldom in cache and the addition would wait for it. */
 static void fetch(const real *to, int64_t n) {
     for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(to + i, 0, 2);
 }
 
-/* Some vectors of a group's columns: a part of a's columns that fits a tile's loop, and the rows of the result for them. */
+/* Some vectors of a group's columns: a part of a's columns that fits a tile's loop. Its result has one row for each
+ * column. */
 typedef struct {
     int64_t group;
     range vectors;
 } part_of_a;
 
-/* The part from vector v on, of all groups' vectors; as many as stay in one group and before `end`. */
+/* Return the part that begins at vector v of all groups' vectors: as many vectors as stay in one group and before `end`. */
 static part_of_a part_at(const outer_args *o, int64_t v, int64_t end) {
     const int64_t vectors = o->columns / VL, at = v % vectors;
     return (part_of_a){v / vectors, {at, at + smaller(smaller(OUTER_ROWS / VL, vectors - at), end - v)}};
@@ -56,7 +57,7 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
 }
 
-/* While a part of a is at work, the next one is fetched, some rows after each tile. */
+/* The prefetch of the next part of a while one is used, some rows after each tile. */
 typedef struct {
     const real *next;
     int64_t step, columns, left, rows;
@@ -68,7 +69,7 @@ static void fetch_next(void *context, int64_t panel, int64_t row, int64_t rows) 
     for (int64_t i = smaller(f->rows, f->left); i > 0; i--, f->left--, f->next += f->step) fetch(f->next, f->columns);
 }
 
-/* Rows of the result that exist, from row `r` on: padded units have none. */
+/* Return the next run of rows that exist, from row `r` on; padded units have no rows. */
 static range rows_from(real *const *to, int64_t r, int64_t rows) {
     while (r < rows && !to[r]) r++;
     int64_t end = r;
@@ -117,10 +118,10 @@ static void add_block(const outer_args *o, range mine, range n, range panels, re
     }
 }
 
-void outer_product(const crew *me, const outer_args *o, real *buffer) {
+void outer_product(const worker *me, const outer_args *o, real *buffer) {
     const columns cols = columns_of(o->x.n);
     const int64_t w = cols.vectors * VL;
-    const range mine = crew_share(me, o->groups * (o->columns / VL), 1);
+    const range mine = pool_share(me, o->groups * (o->columns / VL), 1);
     if (mine.begin == mine.end) return;
     for (int64_t first = 0; first < cols.panels; first += OUTER_PANELS) {
         const range panels = {first, smaller(first + OUTER_PANELS, cols.panels)};

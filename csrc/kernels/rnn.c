@@ -3,11 +3,10 @@
  *     (1) a   = p + q              p = x W^T + b_ih + b_hh,  q = h_prev R^T     (products)
  *     (2) h   = f(a)               f = tanh or relu
  *
- * backward, from dh:
+ * Backward, from dh:
  *
  *     (2) da  = dh f'(a)           from the output: 1 - h^2, or 1 where h > 0
- *     (1) dp  = dq = da            dh_prev = dq R                               (product)
- */
+ *     (1) dp  = dq = da            dh_prev = dq R                               (product) */
 #include "activations.h"
 #include "cell.h"
 

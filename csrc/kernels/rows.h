@@ -1,4 +1,5 @@
-/* Small things that several files need: arrays from an arena, rows with padding, the smaller of two. */
+/* Small helpers that several files need: arrays from an arena, rows with padding, the smaller and the larger of two
+ * numbers. */
 #ifndef FASTRNN_ROWS_H
 #define FASTRNN_ROWS_H
 
@@ -12,7 +13,7 @@ static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static inline real *arena_reals(arena *a, int64_t n) { return arena_take(a, (size_t)n * sizeof(real)); }
 
-/* to[0..padded) = from[0..n) and zeros; a null `from` is zeros. */
+/* to[0..padded) = from[0..n), then zeros; a null `from` means zeros. */
 static inline void load_row(real *to, const real *from, int64_t n, int64_t padded) {
     if (from)
         memcpy(to, from, (size_t)n * sizeof(real));

@@ -1,4 +1,4 @@
-/* One pass over time, for any cell: what forward, backward and the whole products share. */
+/* One pass over time, for any cell: the parts that forward, backward and the whole products share. */
 #ifndef FASTRNN_SEQUENCE_H
 #define FASTRNN_SEQUENCE_H
 
@@ -6,14 +6,15 @@
 #include "outer.h"
 #include "rows.h"
 
-/* What a training forward keeps for backward. Rows are packed rows (schedule.h); N of them. */
+/* The tape: arrays that a training forward pass leaves for backward. Rows are packed rows (schedule.h); there are N of
+ * them. */
 typedef struct {
     schedule steps;
-    real *x;     /* [N][I] in packed order; null where x itself is, or with ids */
+    real *x;     /* [N][I] in packed order; null if x itself is in packed order, or with ids */
     real *gates; /* [panels][N][width] */
-    real *h;     /* [B + N][h_row] initial states, then each step's */
+    real *h;     /* [B + N][h_row] initial states, then the states of each step */
     real *c;     /* [B + N][state] likewise; null without c */
-    real *full;  /* [N][state] o tanh(c) before a projection; null without */
+    real *full;  /* [N][state] o tanh(c) before a projection; null without a projection */
     real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
 } tape;
 
@@ -29,27 +30,27 @@ static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch
     return t;
 }
 
-/* How the crew shares a step: rows of the batch each with a thread of its own, or panels, with a barrier after each stage.
- */
+/* How workers share a step: each has rows of the batch to itself, or each has panels, with a barrier after each stage. */
 typedef struct {
-    range rows; /* this thread's sequences, in packed order, when the batch is split; else all */
+    range rows; /* this thread's sequences, in packed order, if the batch is split; else all */
     int by_panels;
 } step_share;
 
-static inline range panels_of(const crew *me, const step_share *share, int64_t panels) {
-    return share->by_panels ? crew_share(me, panels, 1) : (range){0, panels};
+static inline range panels_of(const worker *me, const step_share *share, int64_t panels) {
+    return share->by_panels ? pool_share(me, panels, 1) : (range){0, panels};
 }
 static inline range rows_of(const step_share *share, int64_t begin, int64_t end) {
     range r = {share->rows.begin > begin ? share->rows.begin : begin, share->rows.end < end ? share->rows.end : end};
     if (r.end < r.begin) r.end = r.begin;
     return r;
 }
-static inline void stage_done(const crew *me, const step_share *share) {
-    if (share->by_panels) crew_barrier(me);
+static inline void stage_done(const worker *me, const step_share *share) {
+    if (share->by_panels) pool_barrier(me);
 }
 
-/* Sequences in contiguous runs of about equal sums of lengths, as packed rows shrink from the end. */
-static inline step_share share_steps(const crew *me, const schedule *s, int split) {
+/* Divide the sequences into contiguous runs with about equal sums of lengths; the shorter sequences come last in packed
+ * order. */
+static inline step_share share_steps(const worker *me, const schedule *s, int split) {
     if (me->size == 1) return (step_share){{0, s->B}, 0};
     if (split == FASTRNN_SPLIT_HIDDEN) return (step_share){{0, s->B}, 1};
     step_share mine = {{s->B, s->B}, 0};
@@ -73,10 +74,11 @@ typedef struct {
     const fastrnn_inputs *in;
     const fastrnn_outputs *out;
     const real *packed;
-    int split, keep;     /* enum fastrnn_split; keep a tape */
-    tape t;              /* in inference: gates and x of one chunk, h of two steps, c, full and rh of one */
-    int64_t chunk_steps; /* steps whose input product is done at once, just ahead of the sweep, to find it in cache */
-    int64_t gate_rows;   /* rows of a panel of t.gates: N, or those of a chunk */
+    int split, keep; /* split: enum fastrnn_split; keep: keep a tape */
+    tape t;          /* in inference: gates and x of one chunk; h of two steps; c, full and rh of one step */
+    int64_t
+        chunk_steps; /* steps whose input product is done at once, just before the loop over time reads it from the cache */
+    int64_t gate_rows; /* rows of a panel of t.gates: N, or the rows of a chunk */
 } forward_pass;
 
 /* One backward pass. */
@@ -90,30 +92,31 @@ typedef struct {
     const real *packed;
     int split;
     tape t;
-    real *dh;                /* [B][h_row] what reaches h of the step other than through dy and the product */
+    real *dh;                /* [B][h_row] gradient of the step's h, without the parts from dy and from the product */
     real *dc;                /* [B][state] */
     real *dfull;             /* [B][state] gradient of o tanh(c) before a projection */
-    real *dh_all;            /* [N][h_row] gradient of the projected h, for the projection's own */
+    real *dh_all;            /* [N][h_row] gradient of the projected h, for the gradient of the projection */
     real *drh;               /* [B][state] gradient of r h_prev */
-    real *dW;                /* with ids: packed, as W is */
+    real *dW;                /* with ids: dW in W's packed layout */
     real *outer;             /* [threads][OUTER_BUFFER] */
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
-    real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx on their way out */
+    real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx before they are copied out */
 } backward_pass;
 
-/* Bodies for crew_run; the context is a forward_pass, a backward_pass (sweep first, then the whole products). */
-void sequence_forward(const crew *me, void *context);
-void sequence_backward(const crew *me, void *context);
-void whole_gradients(const crew *me, backward_pass *b);
+/* Bodies for pool_run; the context is a forward_pass or a backward_pass. Backward runs the loop over time, then the
+ * whole products. */
+void sequence_forward(const worker *me, void *context);
+void sequence_backward(const worker *me, void *context);
+void whole_gradients(const worker *me, backward_pass *b);
 
-/* Lay the arrays of inference out in the arena, for a chunk or a step, and the memory of a schedule. */
+/* Lay out the arrays of inference in the arena, for a chunk or a step, and the memory of a schedule. */
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory);
 
-/* One sequence, whose inputs come one after another: a pass over T = 2 steps, 0 1 0 1 ..., that take turns as the two h
- * buffers of inference do. Begin with h0 and c0; take the step whose x or id has come, after which y of this step is there
- * for all threads; write h_n and c_n, after this last step. */
+/* One sequence whose inputs come one after another: a pass over T = 2 steps, 0 1 0 1 ..., that alternate as the two h
+ * buffers of inference do. pass_begin loads h0 and c0. pass_step runs the step whose x or id has come; afterwards all
+ * threads see y of this step. pass_end writes h_n and c_n after the last step. */
 void pass_begin(const forward_pass *f);
-void pass_step(const crew *me, forward_pass *f, int64_t step);
+void pass_step(const worker *me, forward_pass *f, int64_t step);
 void pass_end(const forward_pass *f, int64_t step);
 
 #endif

@@ -1,9 +1,9 @@
 /* One vector type, `vec`, of VL lanes of `real`, by GCC's vector extensions: + - * / and comparisons are the compiler's.
- * Only what the extensions lack or compile badly is written per instruction set: fma_, min_, max_.
+ * Only operations that the extensions lack or compile badly are written per instruction set: fma_, min_, max_.
  *
- * The build defines FASTRNN_REAL (float or double) and FASTRNN_VECTOR_BYTES, and forbids contraction (-ffp-contract=off): a
- * product and a sum become one fma exactly where `fma_` is written, in every copy of an expression, so equal inputs give
- * equal bits in whichever tile or thread they fall. */
+ * The build defines FASTRNN_REAL (float or double) and FASTRNN_VECTOR_BYTES, and forbids contraction
+ * (-ffp-contract=off). A product and a sum become one fma only where `fma_` is written, in every copy of an expression.
+ * So equal inputs give equal bits in every tile and on every thread. */
 #ifndef FASTRNN_SIMD_H
 #define FASTRNN_SIMD_H
 
@@ -37,15 +37,15 @@ INLINE void store(real *p, vec v) { *(vec_unaligned *)p = v; }
 /* a - 0 is a for every a, -0 and NaN included, so the compiler drops the subtraction. */
 INLINE vec splat(real a) { return a - (vec){0}; }
 
-/* The first n lanes, n < VL; the others are zero. */
+/* Load the first n lanes, n < VL; the others are zero. */
 INLINE vec load_first(const real *p, int64_t n) {
     vec v = {0};
     memcpy(&v, p, (size_t)n * sizeof(real));
     return v;
 }
 
-/* fma_(a, b, c) = a b + c, rounded once where the processor can; min_ and max_ give the SECOND operand when either is NaN.
- */
+/* fma_(a, b, c) = a b + c, rounded once if the processor can do so. min_ and max_ return the SECOND operand if either is
+ * NaN. */
 #if defined(__AVX512F__)
 #if FASTRNN_REAL_BITS == 64
 INLINE vec fma_(vec a, vec b, vec c) { return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }

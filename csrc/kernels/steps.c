@@ -2,7 +2,7 @@
 
 #include "../stack.h"
 
-/* The batch of a layer's pass: two steps in turn. */
+/* The batch of a layer's pass: two steps that alternate. */
 static const fastrnn_batch IN_TURN = {.T = 2, .B = 1, .threads = 1};
 
 static layer_steps *take_layer(arena *a, layer_steps *steps, const fastrnn_stack *stack, int32_t l, int ids) {
@@ -49,7 +49,7 @@ void steps_begin(const stack_steps *s, const void *packed, const real *h, const 
     }
 }
 
-void steps_on(const crew *me, const stack_steps *s, int64_t step) {
+void steps_on(const worker *me, const stack_steps *s, int64_t step) {
     for (int32_t l = 0; l < s->stack.L; l++) pass_step(me, &s->layers[l].pass, step);
 }
 

@@ -1,14 +1,14 @@
-/* A stack that is fed one step at a time, in memory that was laid out once: a step is the arithmetic and little else. */
+/* A stack that takes one step at a time, in memory laid out once: a step costs little more than its arithmetic. */
 #include "stream.h"
 
 #include "../layer.h"
 #include "steps.h"
 
-/* It lies at the beginning of its memory. */
+/* The head of a stream's memory. */
 typedef struct {
     stack_steps s;
     pass_plan plan;
-    int64_t step; /* the next one: 0 1 0 1 ... */
+    int64_t step; /* the next step: 0 1 0 1 ... */
 } streaming;
 
 size_t stream_size_(const fastrnn_stack *stack, int32_t ids) {
@@ -26,7 +26,7 @@ void stream_begin_(const fastrnn_stack *stack, const void *packed, int32_t ids, 
     steps_begin(&k->s, packed, h, c);
 }
 
-static void step_body(const crew *me, void *context) {
+static void step_body(const worker *me, void *context) {
     const streaming *k = context;
     steps_on(me, &k->s, k->step);
 }
@@ -38,7 +38,7 @@ void stream_step_(void *memory, const void *x, int64_t id, void *y) {
         memcpy(k->s.x + k->step * I, x, (size_t)I * sizeof(real));
     else
         k->s.ids[k->step] = id;
-    crew_run(k->plan.threads, k->plan.time, step_body, k);
+    pool_run(k->plan.threads, k->plan.time, step_body, k);
     memcpy(y, k->s.y + k->step * Y, (size_t)Y * sizeof(real));
     k->step ^= 1;
 }

@@ -1,4 +1,4 @@
-/* A stack that is fed one step at a time; see fastrnn_stream_size in api.h. */
+/* A stack that takes one step at a time; see fastrnn_stream_size in api.h. */
 #ifndef FASTRNN_STREAM_H
 #define FASTRNN_STREAM_H
 

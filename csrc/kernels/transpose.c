@@ -6,8 +6,8 @@
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
-/* low = a0 b0 a1 b1, high = a2 b2 a3 b3. Clang and gcc each have a builtin that the other (or an older one) lacks. By
- * pointers: passed by value, four doubles would depend on the ABI. */
+/* low = a0 b0 a1 b1, high = a2 b2 a3 b3. Clang and GCC each have a builtin that the other, or an older version, lacks.
+ * The operands are pointers because passing four doubles by value would depend on the ABI. */
 #ifdef __clang__
 INLINE void zip(quad *low, quad *high, const quad *a, const quad *b) {
     *low = __builtin_shufflevector(*a, *b, 0, 4, 1, 5);
@@ -50,7 +50,8 @@ INLINE void by_squares(real *to, int64_t to_row, const real *from, int64_t from_
             to[c * to_row + r] = (add ? to[c * to_row + r] : 0) + from[r * from_row + c];
 }
 
-/* A block's lines, on both sides, stay in the first-level cache even when rows are a power of two apart. */
+/* Transpose by blocks, whose cache lines on both sides stay in the first-level cache even if rows are a power of two
+ * apart. */
 INLINE void by_blocks(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t columns,
                       const int add) {
     enum { BLOCK = 16 };

@@ -187,12 +187,12 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a part would run: one line of ``layer.plan(T, B)``.
+    """The plan of a part: one line of ``layer.plan(T, B)``.
 
-    ``split`` says over what the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call works with
-    one thread instead of ``threads``, at the same result to the bit, while another Python thread has the C kernels' team,
-    and for a while after the team has lost its time waiting on a busy machine. ``at_once`` is 2 where both directions of
-    a layer run side by side, each with ``threads``; and the number of layers that run side by side in inference.
+    ``split`` is what the threads divide in one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call uses one thread
+    instead of ``threads``, with the same bits, while another Python thread owns the C kernels' thread pool, and while
+    the pool backs off on a busy machine. ``at_once`` is 2 if both directions of a layer run at once, each with
+    ``threads``. In inference it is the number of layers that run at once.
     """
 
     backend: str

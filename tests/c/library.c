@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Gradients are added into arrays that hold this; float and double hold it exactly. */
+/* The initial value of gradients, to which the library adds. float and double hold it exactly. */
 static const double BEFORE = 0.5;
 
 size_t bytes_of(int32_t dtype, int64_t n) { return (size_t)n * (dtype == FASTRNN_FLOAT64 ? sizeof(double) : sizeof(float)); }
@@ -88,8 +88,8 @@ static void start(run *r, const problem *p, setup s) {
     r->packed = pack_weights(&r->g, &r->stack, &params, s.training);
 }
 
-/* The team may have gone to rest on a busy machine; being asked for, it works again. */
-static void wake_team(void) { fastrnn_set_num_threads(fastrnn_get_num_threads()); }
+/* End a back-off of the pool, which happens on a busy machine, so that the call uses the threads. */
+static void end_back_off(void) { fastrnn_set_num_threads(fastrnn_get_num_threads()); }
 
 static void forward(run *r, int training) {
     const int ids = !!r->ids;
@@ -97,7 +97,7 @@ static void forward(run *r, int training) {
     if (training) r->tape = guarded(&r->g, fastrnn_tape_size(&r->stack, &r->batch, ids));
     const fastrnn_inputs in = {r->in[IN_X], r->ids, r->in[IN_H0], r->in[IN_C0]};
     const fastrnn_outputs out = {r->out[OUT_Y], r->out[OUT_H_N], r->out[OUT_C_N], r->out[OUT_C]};
-    wake_team();
+    end_back_off();
     fastrnn_forward(&r->stack, r->packed, &r->batch, &in, &out, r->tape, workspace);
 }
 
@@ -116,7 +116,7 @@ static void backward(run *r, const problem *p, int minimal) {
     void *const *to = r->grad;
     const fastrnn_weight_gradients grads = {to[IN_W],    to[IN_R],        to[IN_B_IH],
                                             to[IN_B_HH], to[IN_PEEPHOLE], to[IN_PROJECTION]};
-    wake_team();
+    end_back_off();
     fastrnn_backward(&r->stack, r->packed, &r->batch, &in, &dout, &din, &grads, r->tape, workspace);
 }
 

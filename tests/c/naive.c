@@ -48,7 +48,7 @@ static void set_sizes(problem *p) {
     memcpy(p->out_size, out, sizeof out);
 }
 
-/* Rows of [T, B, width] past each sequence's length are NaN: nothing may depend on them. */
+/* Set rows of [T, B, width] past each sequence's length to NaN, because nothing may depend on them. */
 static void spoil_padding(const problem *p, double *values, int64_t width) {
     for (int64_t b = 0; values && b < p->m.B; b++)
         for (int64_t t = length_of(p, b); t < p->m.T; t++)
@@ -76,7 +76,7 @@ problem new_problem(const model *m, uint64_t seed) {
     problem p = {.m = *m};
     set_sizes(&p);
     fill_integers(&p, &state);
-    double weight_scale = 1; /* a power of two about 1 / sqrt(H), so that float still holds every value */
+    double weight_scale = 1; /* a power of two of about 1 / sqrt(H), so that float still holds every value exactly */
     while (weight_scale * weight_scale * (double)m->H > 1) weight_scale /= 2;
     for (int i = 0; i < INPUTS; i++) p.in[i] = random_values(p.in_size[i], i < IN_W ? 1 : weight_scale, &state);
     for (int i = 0; i < OUTPUTS; i++)

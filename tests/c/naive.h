@@ -1,4 +1,4 @@
-/* One layer once more, in plain loops and doubles: what the library is held against. */
+/* A reference layer in plain loops and doubles, with which the library is compared. */
 #ifndef NAIVE_H
 #define NAIVE_H
 
@@ -8,7 +8,7 @@ enum { IN_X, IN_H0, IN_C0, IN_W, IN_R, IN_B_IH, IN_B_HH, IN_PEEPHOLE, IN_PROJECT
 enum { OUT_Y, OUT_H_N, OUT_C_N, OUT_C, OUTPUTS };
 extern const char *const INPUT_NAMES[INPUTS], *const OUTPUT_NAMES[OUTPUTS];
 
-/* What is to be computed. `gradients`: which outputs (bits 1 << OUT_...) the loss depends on. */
+/* The layer to compute. `gradients`: the outputs (bits 1 << OUT_...) that the loss depends on. */
 typedef struct {
     int32_t cell;
     int64_t I, H, P, T, B;
@@ -18,7 +18,7 @@ typedef struct {
 
 enum { EVERY_OUTPUT = (1 << OUTPUTS) - 1 };
 
-/* A model with values for everything that goes in. An input that it lacks has size 0. What lies past a length is NaN. */
+/* A model with values for all its inputs. An input that it lacks has size 0. Values past a length are NaN. */
 typedef struct {
     model m;
     int64_t *lengths, *ids; /* null where the model has none */
@@ -32,13 +32,13 @@ int is_lstm(const model *m);
 int64_t output_width(const model *m);
 int64_t length_of(const problem *p, int64_t b);
 
-/* The model in one line; a static buffer for each thread. */
+/* Describe the model in one line, in a static buffer for each thread. */
 const char *describe(const model *m);
 
 problem new_problem(const model *m, uint64_t seed);
 void free_problem(problem *p);
 
-/* Room for every output. */
+/* Arrays for all outputs. */
 typedef struct {
     double *out[OUTPUTS];
 } outputs;
@@ -47,7 +47,7 @@ void free_outputs(outputs *o);
 
 void naive_forward(const problem *p, outputs *o);
 
-/* sum of dout * out, from a forward pass into `scratch` */
+/* Return the sum of dout * out, after a forward pass into `scratch`. */
 double naive_loss(const problem *p, outputs *scratch);
 
 #endif

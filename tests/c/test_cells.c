@@ -1,5 +1,5 @@
-/* Every cell and option, forward and backward, by value: outputs against the naive layer, gradients against finite
- * differences of it. */
+/* Tests of every cell and option, forward and backward: outputs are compared with the reference layer, gradients with
+ * its finite differences. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,38 +8,39 @@
 #include "library.h"
 #include "test_groups.h"
 
-/* Relative to the largest value of the array, or to 1. */
+/* Tolerances relative to the largest value of the array, or to 1. */
 static const double FORWARD_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
 static const double GRADIENT_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-8};
 static const char *const DTYPE_NAMES[] = {[FASTRNN_FLOAT32] = "float32", [FASTRNN_FLOAT64] = "float64"};
 
-/* What is known of a problem before the library has run. */
+/* The expected results of a problem, from the reference layer. */
 typedef struct {
     const problem *p;
     outputs o;
-    int whole;                 /* every element of every gradient is known; else its slope along one direction */
-    double *gradient[INPUTS];  /* null until known */
-    double *direction[INPUTS]; /* of +1 and -1 */
+    int whole;                 /* every element of every gradient is known; otherwise only its slope along one direction */
+    double *gradient[INPUTS];  /* null while unknown */
+    double *direction[INPUTS]; /* elements +1 and -1 */
     double slope[INPUTS];
 } expected;
 
-/* The formula's own error is of order step^4; rounding adds some 1e-16 / step. relu has no derivative at 0: with the small
- * step none of these problems' sums crosses it. */
+/* Return the step of the difference formula. The formula's own error is of order step^4; rounding adds about 1e-16 /
+ * step. relu has no derivative at 0, so it needs a step so small that none of these problems' sums crosses 0. */
 static double step_for(const model *m) { return m->cell == FASTRNN_RNN_RELU ? 1e-7 : 1e-5; }
 
-/* d loss / d step at 0, with in[i] + step * direction (null: only the element at `only`), by the five-point formula. */
+/* Return d loss / d step at 0, with in[i] + step * direction (null: only the element at `only`), by the five-point
+ * formula. */
 static double difference(const expected *e, int i, const double *direction, int64_t only, outputs *scratch) {
     static const double at[] = {1, -1, 2, -2}, weight[] = {8, -8, -1, 1};
     const int64_t begin = direction ? 0 : only, end = direction ? e->p->in_size[i] : only + 1;
     const double step = step_for(&e->p->m);
-    double *x = e->p->in[i], *kept = allocate((size_t)(end - begin) * sizeof *kept), sum = 0;
-    memcpy(kept, x + begin, (size_t)(end - begin) * sizeof *kept);
+    double *x = e->p->in[i], *saved = allocate((size_t)(end - begin) * sizeof *saved), sum = 0;
+    memcpy(saved, x + begin, (size_t)(end - begin) * sizeof *saved);
     for (int k = 0; k < 4; k++) {
-        for (int64_t n = begin; n < end; n++) x[n] = kept[n - begin] + at[k] * step * (direction ? direction[n] : 1);
+        for (int64_t n = begin; n < end; n++) x[n] = saved[n - begin] + at[k] * step * (direction ? direction[n] : 1);
         sum += weight[k] * naive_loss(e->p, scratch);
     }
-    memcpy(x + begin, kept, (size_t)(end - begin) * sizeof *kept);
-    free(kept);
+    memcpy(x + begin, saved, (size_t)(end - begin) * sizeof *saved);
+    free(saved);
     return sum / (12 * step);
 }
 
@@ -104,7 +105,8 @@ static void check_outputs(const expected *e, setup s, const results *r) {
             expect_close(e->p, s, OUTPUT_NAMES[i], e->p->out_size[i], r->o.out[i], e->o.out[i], FORWARD_TOLERANCE[s.dtype]);
 }
 
-/* Where only slopes are known, the first float64 gradient that has the right slopes is what the others are held against. */
+/* Check the gradients. If only slopes are known, the first float64 gradient with the right slopes is the reference for
+ * the others. */
 static void check_gradients(expected *e, setup s, const results *r) {
     for (int i = 0; i < INPUTS; i++) {
         if (!r->grad[i]) continue;
@@ -142,7 +144,7 @@ static void check(const model *m, int whole, uint64_t seed) {
     free_problem(&p);
 }
 
-/* Sizes small enough to differentiate by every element, and every combination of options. */
+/* Check every combination of options, at sizes small enough to differentiate by every element. */
 static void small_sizes(int32_t cell, int64_t P) {
     static const struct {
         int64_t T, B, I, H;
@@ -153,13 +155,15 @@ static void small_sizes(int32_t cell, int64_t P) {
                        options & 1, options >> 1 & 1, options >> 2 & 1, options >> 3 & 1,      EVERY_OUTPUT};
             check(&m, 1, (uint64_t)options);
         }
-    for (int output = 0; output < OUTPUTS; output++) { /* a loss that depends on one output alone, the others null */
+    for (int output = 0; output < OUTPUTS;
+         output++) { /* a loss that depends on one output alone; the other gradients are null */
         model m = {cell, 2, 3, P, 3, 2, 0, 1, 0, 1, 1 << output};
         check(&m, 1, (uint64_t)output);
     }
 }
 
-/* Sizes that cross every border there is: vectors, tiles, panels, chunks of steps, blocks of k, buffers of rows. */
+/* Check sizes that cross every boundary in the kernels: vectors, tiles, panels, chunks of steps, blocks of k, buffers of
+ * rows. */
 static void large_sizes(int32_t cell, int64_t P) {
     static const struct {
         int64_t T, B, I, H;
@@ -176,7 +180,7 @@ static void large_sizes(int32_t cell, int64_t P) {
 }
 
 void test_cells(void) {
-    fastrnn_set_num_threads(1); /* test_threads compares other numbers with this one */
+    fastrnn_set_num_threads(1); /* test_threads compares other numbers of threads with one */
     static const struct {
         const char *name;
         int32_t cell;

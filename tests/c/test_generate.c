@@ -1,4 +1,4 @@
-/* Sampling against a loop that knows nothing of heaps, buffers or threads. */
+/* Tests of sampling against a plain loop without heaps, buffers or threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +8,17 @@
 
 enum { V = 23, N = 30, PREFIX = 4 };
 
-/* A stack of layers, and how to sample from it. */
+/* A stack of layers, and the settings to sample from it. */
 typedef struct {
     const char *name;
-    int64_t E; /* 0: token ids go into the first layer */
+    int64_t E; /* 0: the first layer takes token ids */
     int count, bias;
     enum { LSTM_PROJECTED, GRU, PEEPHOLE } kind;
-    int64_t wider; /* times the usual hidden size */
+    int64_t wider; /* factor of the hidden size */
     fastrnn_sampling how;
 } sampler;
 
-/* Its values: one problem of one step for each layer, and the arrays around them. */
+/* A sampler's values: one problem of one step for each layer, and the arrays of the language model. */
 typedef struct {
     const sampler *s;
     problem layers[MOST_LAYERS];
@@ -54,7 +54,7 @@ static language_model new_language_model(const sampler *s, uint64_t seed) {
     m.weight = random_array(V * width, 4, &state);
     m.bias = random_array(V, 1, &state);
     m.uniforms = random_array(N, 1, &state);
-    for (int v = 1; v < V; v += 3) { /* as likely as the token before: the smaller id comes first */
+    for (int v = 1; v < V; v += 3) { /* as likely as the token before, so that the smaller id comes first */
         memcpy(m.weight + v * width, m.weight + (v - 1) * width, (size_t)width * sizeof(double));
         m.bias[v] = m.bias[v - 1];
     }
@@ -70,7 +70,7 @@ static void free_language_model(language_model *m) {
     free(m->uniforms);
 }
 
-/* One token through the layers, whose states are the problems' h0 and c0; returns the top layer's output. */
+/* Run one token through the layers, whose states are the problems' h0 and c0; return the top layer's output. */
 static const double *naive_step(language_model *m, int64_t token) {
     const double *x = token < 0 ? NULL : m->embedding + token * m->s->E;
     for (int i = 0; i < m->s->count; i++) {
@@ -87,8 +87,8 @@ static const double *naive_step(language_model *m, int64_t token) {
     return x;
 }
 
-/* How many tokens come before v when the most likely is first, and of equally likely ones the smaller id; `above`: their
- * probability together. */
+/* Return the number of tokens before v in the order of probability; of equally likely tokens the smaller id comes first.
+ * `above` is their total probability. */
 static int64_t rank_of(const double *p, int64_t v, double *above) {
     int64_t rank = 0;
     *above = 0;
@@ -102,7 +102,7 @@ static int64_t rank_of(const double *p, int64_t v, double *above) {
 
 static int64_t naive_choice(const language_model *m, const double *y, double u) {
     const fastrnn_sampling *how = &m->s->how;
-    double p[V], kept[V], above, total = 0, of_top_k = 0, cumulative = 0;
+    double p[V], allowed[V], above, total = 0, of_top_k = 0, cumulative = 0;
     for (int64_t v = 0; v < V; v++) {
         double logit = m->s->bias ? m->bias[v] : 0;
         for (int64_t i = 0; i < m->Y; i++) logit += m->weight[v * m->Y + i] * y[i];
@@ -113,19 +113,19 @@ static int64_t naive_choice(const language_model *m, const double *y, double u) 
         if (how->greedy && rank == 0) return v;
         if (!how->top_k || rank < how->top_k) of_top_k += p[v];
     }
-    for (int64_t v = 0; v < V; v++) { /* kept while those before do not yet hold top_p */
+    for (int64_t v = 0; v < V; v++) { /* a token is allowed while the tokens before it hold less than top_p */
         int64_t rank = rank_of(p, v, &above);
-        kept[v] = (!how->top_k || rank < how->top_k) && (rank == 0 || above < how->top_p * of_top_k) ? p[v] : 0;
-        total += kept[v];
+        allowed[v] = (!how->top_k || rank < how->top_k) && (rank == 0 || above < how->top_p * of_top_k) ? p[v] : 0;
+        total += allowed[v];
     }
     for (int64_t v = 0; v < V; v++) {
-        cumulative += kept[v];
+        cumulative += allowed[v];
         if (cumulative > u * total) return v;
     }
     return -1;
 }
 
-/* The layers' states, concatenated as the library wants them. */
+/* Concatenate the layers' states, as the library needs them. */
 static void flat_states(const language_model *m, double *h, double *c) {
     for (int i = 0; i < m->s->count; i++) {
         const problem *p = m->layers + i;
@@ -199,7 +199,7 @@ static void check_sampler(int32_t isa, int32_t dtype, void *context) {
     free_language_model(&m);
 }
 
-/* The same bits on every number of threads; layers are wide enough to be shared. */
+/* Expect the same bits on every number of threads; the layers are wide enough to be shared. */
 static void check_threads(int32_t isa, int32_t dtype, void *context) {
     const sampler *s = context;
     const int32_t before = fastrnn_get_num_threads();

@@ -1,4 +1,4 @@
-/* The groups of tests; each prints a line or more. */
+/* The groups of tests. Each prints at least one line. */
 #ifndef TEST_GROUPS_H
 #define TEST_GROUPS_H
 

@@ -1,4 +1,4 @@
-/* Tests of the C library by value, without Python: every group, or those named on the command line. */
+/* Tests of the C library by value, without Python. The command line names the groups to run; without arguments all run. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* The linear layer against its definition, forward and backward. */
+/* Tests of the linear layer against its definition, forward and backward. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,9 +6,9 @@
 #include "library.h"
 #include "test_groups.h"
 
-enum { X, W, BIAS, DY, ARRAYS };                                   /* what goes in: [N, I], [O, I], [O], [N, O] */
-enum { Y, DX, DW, DBIAS, RESULTS };                                /* what comes out: [N, O], [N, I], [O, I], [O] */
-static const double BEFORE[RESULTS] = {[DW] = 0.5, [DBIAS] = 0.5}; /* what gradients are added to */
+enum { X, W, BIAS, DY, ARRAYS };                                   /* inputs: [N, I], [O, I], [O], [N, O] */
+enum { Y, DX, DW, DBIAS, RESULTS };                                /* results: [N, O], [N, I], [O, I], [O] */
+static const double BEFORE[RESULTS] = {[DW] = 0.5, [DBIAS] = 0.5}; /* initial values of the gradients */
 
 typedef struct {
     int64_t N, I, O;
@@ -46,7 +46,7 @@ static linear_case new_case(int64_t N, int64_t I, int64_t O) {
     return c;
 }
 
-/* All results as doubles. `plain`: no bias, no dx. */
+/* Return all results as doubles. `plain`: no bias, no dx. */
 static void run_linear(const linear_case *c, int32_t isa, int32_t dtype, int plain, double **found) {
     guards g = {.count = 0};
     fastrnn_linear linear = {.isa = isa, .dtype = dtype, .I = c->I, .O = c->O};

@@ -1,4 +1,4 @@
-/* The thread team: the same bits for every size of it, callers side by side, children of a fork. */
+/* Tests of the thread pool: the same bits for every number of threads, concurrent callers, children of a fork. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "parallel.h"
 #include "test_groups.h"
 
-/* Large enough to be split over two threads and more: the first over the batch, the others over hidden units. */
+/* Sizes large enough to be split over two threads or more: the first over the batch, the others over hidden units. */
 static const model SPLIT[] = {
     {FASTRNN_LSTM, 9, 24, 0, 6, 260, 0, 1, 1, 1, EVERY_OUTPUT},
     {FASTRNN_GRU, 40, 99, 0, 20, 3, 0, 0, 0, 1, EVERY_OUTPUT},
@@ -21,9 +21,9 @@ static const model SPLIT[] = {
 };
 enum { SPLITS = sizeof SPLIT / sizeof *SPLIT };
 
-/* `asked`: the batch's own number of threads. */
-static void expect_plan(const fastrnn_stack *stack, const model *m, int32_t asked, int32_t threads) {
-    const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = asked};
+/* Expect a plan for `threads` threads. `wanted`: the batch's own number of threads. */
+static void expect_plan(const fastrnn_stack *stack, const model *m, int32_t wanted, int32_t threads) {
+    const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = wanted};
     for (int32_t backward = 0; backward < 2; backward++) {
         int32_t split, planned;
         fastrnn_plan(stack, 0, &batch, backward, &split, &planned);
@@ -33,7 +33,7 @@ static void expect_plan(const fastrnn_stack *stack, const model *m, int32_t aske
     }
 }
 
-/* Training with the team's number of threads, inference with a number of its own. */
+/* Compare training on the pool's number of threads, and inference on the batch's own number, with one thread. */
 static void same_for_every_size(int32_t isa, int32_t dtype, void *context) {
     const problem *p = context;
     const fastrnn_stack stack = stack_of(&p->m, 1, isa, dtype);
@@ -58,8 +58,8 @@ static void same_for_every_size(int32_t isa, int32_t dtype, void *context) {
     free_results(&one_inference);
 }
 
-/* A team far larger than the processors. */
-static void same_for_the_largest_team(const problem *p) {
+/* Compare one thread with far more threads than there are processors. */
+static void same_for_the_largest_pool(const problem *p) {
     const setup s = {.isa = fastrnn_isa_default(), .training = 1};
     fastrnn_set_num_threads(1);
     results one = run_layer(p, s);
@@ -74,14 +74,15 @@ static void same_for_the_largest_team(const problem *p) {
     free_results(&most);
 }
 
-/* A workspace is asked for in one call and used in another; between them another thread may change the team. */
-static void sizes_follow_the_number_asked_for(const model *m) {
+/* Expect workspace sizes that do not depend on the pool: another thread may change it after the size is requested and
+ * before the workspace is used. */
+static void sizes_follow_the_number_of_threads(const model *m) {
     const fastrnn_stack stack = stack_of(m, 1, fastrnn_isa_default(), FASTRNN_FLOAT32);
     const fastrnn_batch batch = {.T = m->T, .B = m->B, .threads = 2};
     fastrnn_set_num_threads(1);
     size_t one = fastrnn_backward_workspace_size(&stack, &batch, 0);
     fastrnn_set_num_threads(256);
-    expect(one == fastrnn_backward_workspace_size(&stack, &batch, 0), "%s: the workspace depends on the team", describe(m));
+    expect(one == fastrnn_backward_workspace_size(&stack, &batch, 0), "%s: the workspace depends on the pool", describe(m));
 }
 
 typedef struct {
@@ -93,14 +94,14 @@ static void *call_often(void *argument) {
     const caller *c = argument;
     for (int i = 0; i < 4; i++) {
         results r = run_layer(c->p, (setup){.isa = fastrnn_isa_default(), .training = 1, .threads = 2 + i % 2});
-        expect_same(c->p, &c->right, &r, "callers side by side");
+        expect_same(c->p, &c->right, &r, "concurrent callers");
         free_results(&r);
     }
     return NULL;
 }
 
-/* Three callers at once, of whom one has the team, while a fourth changes its size. */
-static void callers_side_by_side(const problem *problems) {
+/* Run three callers at once, of which one owns the pool, while a fourth thread changes the number of threads. */
+static void concurrent_callers(const problem *problems) {
     pthread_t threads[3];
     caller callers[3];
     for (int i = 0; i < 3; i++)
@@ -115,25 +116,26 @@ static void callers_side_by_side(const problem *problems) {
     for (int i = 0; i < 3; i++) free_results(&callers[i].right);
 }
 
-static void tell_size(const crew *me, void *size) {
+static void store_size(const worker *me, void *size) {
     if (!me->rank) *(int32_t *)size = me->size;
 }
 
-/* A call that is over before a sleeper is awake does not wait for it; where such calls follow each other, it is woken. */
+/* Expect that a call too short to wake a sleeping worker does not wait for it, and that such calls in quick succession
+ * wake it. */
 static void brief_calls(void) {
     enum { LONG_ENOUGH_TO_SLEEP = 50000, CALLS = 10000000 };
     const double brief = 1000;
     int32_t size = 0;
     void *contexts[] = {&size};
     fastrnn_set_num_threads(2);
-    crew_run(2, LONG_CALL, tell_size, &size);
+    pool_run(2, LONG_CALL, store_size, &size);
     expect(size == 2, "a long call had %d threads, not 2", size);
-    for (int i = 0; i < 20 && size == 2; i++) { /* on a busy machine a worker may not have come to sleep */
+    for (int i = 0; i < 20 && size == 2; i++) { /* on a busy machine a worker may not have gone to sleep yet */
         usleep(LONG_ENOUGH_TO_SLEEP);
-        crew_run_several(1, 2, brief, tell_size, contexts);
+        pool_run_several(1, 2, brief, store_size, contexts);
     }
     expect(size == 1, "a brief call after a pause had %d threads, not 1", size);
-    for (int i = 0; i < CALLS && size == 1; i++) crew_run_several(1, 2, brief, tell_size, contexts);
+    for (int i = 0; i < CALLS && size == 1; i++) pool_run_several(1, 2, brief, store_size, contexts);
     expect(size == 2, "brief calls one after the other had %d threads, not 2", size);
 }
 
@@ -143,31 +145,32 @@ static int64_t now(void) {
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Rank 1 comes so much later than rank 0 to where they meet, after they have met once. */
-static void come_late(const crew *me, void *nanoseconds) {
-    crew_barrier(me);
+/* Meet once; then let rank 1 arrive later than rank 0 by `nanoseconds`. */
+static void arrive_late(const worker *me, void *nanoseconds) {
+    pool_barrier(me);
     const int64_t begin = now();
     while (me->rank && now() - begin < *(int64_t *)nanoseconds) continue;
 }
 
-/* Whether callers still have the team after a call in which its caller waited so long. */
-static int has_team_after_loss(int64_t nanoseconds) {
+/* Return whether callers still use the pool after a call in which the caller waited this long. */
+static int uses_pool_after_loss(int64_t nanoseconds) {
     int32_t size;
-    fastrnn_set_num_threads(2); /* ends a rest */
-    crew_run(2, LONG_CALL, come_late, &nanoseconds);
-    crew_run(2, LONG_CALL, tell_size, &size);
+    fastrnn_set_num_threads(2); /* ends a back-off */
+    pool_run(2, LONG_CALL, arrive_late, &nanoseconds);
+    pool_run(2, LONG_CALL, store_size, &size);
     return size == 2;
 }
 
-/* Of several tries, as a neighbour may make any wait long. */
-static void rests_after_a_loss(void) {
-    int kept = 0, rested = 0;
+/* Expect a back-off after long waits and none after short waits, in at least one of several tries, because another
+ * process may make any wait long. */
+static void backs_off_after_a_loss(void) {
+    int together = 0, backed_off = 0;
     for (int i = 0; i < 50; i++) {
-        kept += has_team_after_loss(10000);
-        rested += !has_team_after_loss(1000000);
+        together += uses_pool_after_loss(10000);
+        backed_off += !uses_pool_after_loss(1000000);
     }
-    expect(kept > 0, "callers rested after every call in which a worker came 10 us late");
-    expect(rested > 0, "callers rested after no call in which a worker came 1 ms late");
+    expect(together > 0, "callers backed off after every call in which a worker came 10 us late");
+    expect(backed_off > 0, "callers backed off after no call in which a worker came 1 ms late");
     fastrnn_set_num_threads(2);
 }
 
@@ -176,23 +179,23 @@ void test_threads(void) {
     for (int i = 0; i < SPLITS; i++) {
         problems[i] = new_problem(SPLIT + i, 50 + (uint64_t)i);
         each_kernel(same_for_every_size, problems + i);
-        sizes_follow_the_number_asked_for(SPLIT + i);
+        sizes_follow_the_number_of_threads(SPLIT + i);
     }
-    group_done("team sizes");
+    group_done("numbers of threads");
     brief_calls();
-    rests_after_a_loss();
-    group_done("brief calls and rests");
-    same_for_the_largest_team(problems);
-    same_for_the_largest_team(problems + 1);
+    backs_off_after_a_loss();
+    group_done("brief calls and back-offs");
+    same_for_the_largest_pool(problems);
+    same_for_the_largest_pool(problems + 1);
     fastrnn_set_num_threads(-5);
     expect(fastrnn_get_num_threads() == 1, "%d threads, not 1", fastrnn_get_num_threads());
-    group_done("largest team");
-    callers_side_by_side(problems);
-    group_done("callers side by side");
+    group_done("largest pool");
+    concurrent_callers(problems);
+    group_done("concurrent callers");
     for (int i = 0; i < SPLITS; i++) free_problem(problems + i);
 }
 
-/* In the child of a fork: the same bits, with a team of its own. */
+/* Expect the same bits in the child of a fork, with a pool of its own. */
 static int child(const problem *p, const results *right, int depth) {
     for (int i = 0; i < 3; i++) {
         results r = run_layer(p, (setup){.isa = fastrnn_isa_default(), .training = 1});
@@ -208,7 +211,7 @@ static int child(const problem *p, const results *right, int depth) {
     return waitpid(grandchild, &status, 0) == grandchild && status == 0 ? all_done() : EXIT_FAILURE;
 }
 
-/* Forks while another thread has the team and its workers run. */
+/* Fork while another thread owns the pool and its workers run. */
 void test_fork(void) {
     problem p = new_problem(SPLIT + 1, 60);
     fastrnn_set_num_threads(3);

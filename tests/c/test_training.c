@@ -1,4 +1,4 @@
-/* What a training step ends with: the loss, passes over lists of arrays, and the optimisers, against their definitions. */
+/* Tests of the end of a training step against definitions: the loss, passes over lists of arrays, and the optimisers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ typedef struct {
     int64_t N, V;
 } loss_case;
 
-/* Every third row does not count, by its target or by the mask. */
+/* Return the loss by its definition. Every third row is left out, by its target or by the mask. */
 static double loss_by_definition(const loss_case *c, const double *x, int64_t *targets, uint8_t *mask, double *dx) {
     int64_t count = 0;
     double loss = 0;
@@ -105,7 +105,7 @@ static void check_arrays(int32_t isa, int32_t dtype, void *context) {
     guards_done(&g, "arrays");
 }
 
-/* Adam's first step from zero moments is lr g / (|g| + eps'), whatever the betas; momentum's and RMSprop's are as short. */
+/* Return the first step of an optimiser from zero moments. Adam's is lr g / (|g| + eps'), whatever the betas. */
 static double first_step(int32_t rule, double g) {
     if (rule == FASTRNN_SGD) return 0.1 * g;
     return rule == FASTRNN_ADAM ? 0.1 * g / (fabs(g) + 1e-3) : 0.1 * g / (sqrt(0.1) * fabs(g) + 1e-3);
