@@ -1,15 +1,15 @@
 """Fast RNN, GRU and LSTM for the CPU.
 
-Layers take the place of ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays::
+Its layers replace ``torch.nn.RNN``, ``GRU`` and ``LSTM`` on NumPy arrays::
 
     lstm = fastrnn.LSTM(64, 128, num_layers=2)
     y, (h_n, c_n) = lstm(x)                       # inference
     (y, state), backward = lstm.forward(x)        # training ...
     dx, dstate = backward(dy)                     # ... adds into p.grad of every parameter
 
-Public are the names in ``__all__``: layers, the functional API (``Input``, ``Model``), training (``fit``), files
+The names in ``__all__`` are public: layers, the functional API (``Input``, ``Model``), training (``fit``), files
 (``load_model``, ``load_run``) and the modules ``functional``, ``losses``, ``metrics``, ``optim`` and ``init``.
-``docs/api.md`` also lists the other public modules, such as :mod:`fastrnn.training` and those of text and music.
+``docs/api.md`` also lists the other public modules, such as :mod:`fastrnn.training` and those for text and music.
 ``fastrnn train`` on the command line trains a language model.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import functional, init, layers, losses, metrics, optim
 from ._core.version import __version__ as __version__
-from .backends import BackendUnavailable, tell_of_missing_kernels, use_backend
+from .backends import BackendUnavailable, use_backend, warn_of_missing_kernels
 from .graph import Input, Model, Sequential, Symbol, load_model
 from .graph.methods import TrainingMethod
 from .layers import *  # noqa: F403
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from .training import Examples, evaluate, fit, predict
 
 announce_to_threadpoolctl()
-tell_of_missing_kernels()
+warn_of_missing_kernels()
 
 
 def __getattr__(name: str) -> Any:
-    """What trains is imported when it is asked for: who only runs a layer does not wait for it."""
+    """Import the training modules on first use, so programs that only run layers start faster."""
     if name in ("Examples", "evaluate", "fit", "predict"):
         from . import training
 
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-layers.Sequential = Sequential  # type: ignore[attr-defined]  # a chain is a graph's, and its name among the layers'
+layers.Sequential = Sequential  # type: ignore[attr-defined]  # defined in graph, and also a name of layers
 TrainingMethod.find = __getattr__
 PUBLIC.update({name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, layers.Layer)})
 

@@ -1,4 +1,4 @@
-"""Validation of what a stack takes: an error names the argument, what was expected and what came."""
+"""Validation of a stack's arguments; errors name the argument, what was expected and what was given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 def check_weights(spec: CellSpec, weights: Weights) -> Weights:
-    """Return the weights, checked against the spec and C-contiguous. Raises TypeError or ValueError."""
+    """Return the weights, validated against the spec and C-contiguous. Raises TypeError or ValueError."""
     if (weights.b_ih is None) != (weights.b_hh is None):
         given, missing = ("b_ih", "b_hh") if weights.b_hh is None else ("b_hh", "b_ih")
         raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
@@ -24,7 +24,7 @@ def check_weights(spec: CellSpec, weights: Weights) -> Weights:
 
 
 def check_array(name: str, value: object, shape: tuple[int, ...], spec: CellSpec, letters: str = "") -> Array:
-    """Do what :func:`fastrnn._core.checks.array` does, for the spec's dtype."""
+    """Validate an array with :func:`fastrnn._core.checks.array`, for the spec's dtype."""
     return checks.array(name, value, shape, spec.dtype, letters, PARAMETERS_DTYPE)
 
 
@@ -36,7 +36,8 @@ def check_input(spec: CellSpec, x: object) -> Array:
         return _check_ids(spec, x)
     wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
     if x.dtype != spec.dtype:
-        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == 3 else ""  # ids as floats are no slip
+        # Floats [T, B] are probably ids, so converting them to the layer's dtype would not help.
+        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == 3 else ""
         raise TypeError(f"x must be {wanted}, got {checks.describe(x)}{hint}")
     if x.ndim != 3 or x.shape[2] != spec.input_size:
         raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
@@ -48,12 +49,12 @@ def _check_ids(spec: CellSpec, x: Array) -> Array:
     if x.ndim != 2:
         raise ValueError(f"x must hold token ids in an array [T, B], got {checks.describe(x)}")
     checks.steps(x)
-    # A copy: backward indexes with it, and the caller may change theirs.
+    # A copy, because backward indexes with it and the caller may change the original.
     return np.array(checks.ids(x, spec.input_size), dtype=np.int64, order="C")
 
 
 def check_lengths(lengths: object, T: int, B: int) -> Array | None:
-    """Return lengths as int64 ``[B]``, each 0..T; None when all are T. Raises TypeError or ValueError."""
+    """Return lengths as int64 ``[B]``, each 0..T, or None if all are T. Raises TypeError or ValueError."""
     if lengths is None:
         return None
     array = checks.integers("lengths", lengths)
@@ -62,11 +63,11 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
     if low < 0 or high > T:
         raise ValueError(f"lengths must each lie in 0..T = 0..{T}, got {low if low < 0 else high}")
-    return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, as of ids
+    return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, for the same reason as ids
 
 
 def check_matrix(name: str, array: object) -> None:
-    """Raise TypeError or ValueError for what is not a float array of two axes that holds something."""
+    """Raise TypeError or ValueError unless ``array`` is a non-empty float array of two axes."""
     wanted = f"{name} must be a non-empty float32 or float64 array of two axes, got {checks.describe(array)}"
     if not isinstance(array, np.ndarray) or array.dtype not in checks.DTYPES:
         raise TypeError(wanted + checks.dtype_hint(name, array, checks.DTYPES[0], other=""))

@@ -1,22 +1,23 @@
-"""The kernels as pure functions: arrays in, arrays out, for one layer and one direction, or for a whole stack.
+"""The kernels as pure functions on arrays, for one layer in one direction or for a whole stack.
 
-Arguments are validated here (:mod:`fastrnn._stack_validation`); a backend (:mod:`fastrnn.backends`) does the work.
+This module validates the arguments (:mod:`fastrnn._stack_validation`); a backend (:mod:`fastrnn.backends`) computes.
 Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
-with a projection, else ``H``), ``G`` gates. Arrays are float32 or float64, the same in one call, and time-major.
+with a projection, else ``H``), ``G`` gates, ``L`` layers, ``D`` directions. Arrays are time-major, and all float32 or all
+float64 in one call.
 
 Common to the three ``*_forward`` functions:
 
 ``x``
     ``[T, B, I]``, or integers ``[T, B]``: token ids in -1..I-1, where id k stands for the one-hot vector e_k and -1 for the
-    zero vector. The product of a token with W is a row of W's transpose; a one-hot array is never built.
+    zero vector. A token selects a row of W's transpose; no one-hot array is built.
 ``h0``, ``c0``
     initial states ``[B, Y]`` and ``[B, H]``; None is zeros.
 ``W``, ``R``, ``b_ih``, ``b_hh``
     ``[G*H, I]``, ``[G*H, Y]``, ``[G*H]``, ``[G*H]`` (both biases or neither), gates in torch's order.
 ``lengths``
-    integers ``[B]``, each 0..T, in any order; None is T for all. Past its length a sequence's y is zero, its dy is
-    ignored, its dx is zero, and its h_n and c_n are those at its last step. A sequence of length 0 has its initial states
-    as its final ones, and the gradients of those pass to it. T is at least 1; B may be 0.
+    integers ``[B]``, each 0..T, in any order; None is T for all. Past a sequence's length y and dx are zero and dy is
+    ignored; h_n and c_n are the states after its last step. The final states of a sequence of length 0 are its initial
+    states, and so are their gradients. T is at least 1; B may be 0.
 ``reverse``
     run each sequence from its own last step to its first. y stays in the order of x.
 ``keep_tape``
@@ -24,8 +25,8 @@ Common to the three ``*_forward`` functions:
 ``backend``
     ``"c"``, ``"numba"`` or ``"reference"``; None for the one in use (:func:`fastrnn.use_backend`).
 
-They raise TypeError for what has the wrong type or dtype, and ValueError for a wrong shape or value; the message names the
-argument, what was expected and what came.
+They raise TypeError for a wrong type or dtype and ValueError for a wrong shape or value. The message names the
+argument, what was expected and what was given.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ USED_TAPE = "tape has been used: backward runs in its memory, so run forward aga
 
 
 class Grads(NamedTuple):
-    """Gradients of the loss with respect to everything that went into a forward pass; None where there was nothing."""
+    """Gradients of the loss with respect to the arguments of a forward pass; None for an argument that was None."""
 
     dx: Array | None
     dh0: Array
@@ -65,10 +66,10 @@ class Grads(NamedTuple):
 
 @dataclass(slots=True)
 class Tape:
-    """What a forward pass leaves for its backward, which uses it up: opaque but for the sizes.
+    """Data of one forward pass for one call of its backward; only the sizes are public.
 
-    It refers to a floating-point ``x`` and the weights and does not copy them: leave them unchanged until backward
-    has run.
+    The tape refers to the weights and to an ``x`` of floats without copying them, so leave them unchanged until backward has
+    run.
     """
 
     backend: Backend
@@ -81,7 +82,7 @@ class Tape:
 
 
 class RNNOutput(NamedTuple):
-    """``y [T,B,H]``, ``h_n [B,H]`` and the tape."""
+    """Output of an RNN or GRU: ``y [T,B,H]``, ``h_n [B,H]`` and the tape."""
 
     y: Array
     h_n: Array
@@ -89,7 +90,7 @@ class RNNOutput(NamedTuple):
 
 
 class LSTMOutput(NamedTuple):
-    """``y [T,B,Y]``, ``h_n [B,Y]``, ``c_n [B,H]`` and the tape."""
+    """Output of an LSTM: ``y [T,B,Y]``, ``h_n [B,Y]``, ``c_n [B,H]`` and the tape."""
 
     y: Array
     h_n: Array
@@ -98,7 +99,7 @@ class LSTMOutput(NamedTuple):
 
 
 class LSTMOutputWithCells(NamedTuple):
-    """As :class:`LSTMOutput`, with all cell states ``c [T,B,H]`` at the end."""
+    """Output of an LSTM as in :class:`LSTMOutput`, then all cell states ``c [T,B,H]``."""
 
     y: Array
     h_n: Array
@@ -108,9 +109,9 @@ class LSTMOutputWithCells(NamedTuple):
 
 
 class StackOutput(NamedTuple):
-    """What a stack gives: ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``, ``c_n [L*D,B,H]`` or None, the tape or None.
+    """Output of a stack: ``y [T,B,D*Y]``, ``h_n [L*D,B,Y]``, ``c_n [L*D,B,H]`` or None, the tape or None, and c.
 
-    ``c [T,B,D*H]``, all cell states of the last layer, if they were asked for.
+    ``c [T,B,D*H]`` holds all cell states of the last layer; None without ``cell_states``.
     """
 
     y: Array
@@ -121,7 +122,7 @@ class StackOutput(NamedTuple):
 
 
 class StackGrads(NamedTuple):
-    """Gradients of the loss with respect to everything that went into a stack; ``weights`` of each part."""
+    """Gradients of the loss with respect to the arguments of a stack; ``weights`` has one item for each part."""
 
     dx: Array | None
     dh0: Array
@@ -141,20 +142,20 @@ def stack_forward(
     cell_states: bool = False,
     backend: str | None = None,
 ) -> StackOutput:
-    """Run layers on top of each other, each in one or two directions: what RNN, GRU and LSTM compute (torch.nn's).
+    """Run stacked layers, each in one or two directions, as torch.nn's RNN, GRU and LSTM do.
 
     Parameters
     ----------
     stack
         the cell, with the first layer's input size, and the numbers of layers L and directions D.
     weights
-        those of each part, ``[L*D]``: layer by layer, forward before reverse. Layers above the first have I = D*Y.
+        one for each of the ``L*D`` parts: layer by layer, forward before reverse. Layers above the first have I = D*Y.
     x, lengths, keep_tape, backend
-        as in the module's docstring.
+        see the module's docstring.
     h0, c0
         initial states ``[L*D, B, Y]`` and ``[L*D, B, H]`` (LSTM only); None is zeros.
     cell_states
-        whether all ``c_t`` of the last layer are returned, ``c [T, B, D*H]``.
+        also return all cell states ``c_t`` of the last layer, as ``c [T, B, D*H]``.
 
     Returns
     -------
@@ -162,8 +163,10 @@ def stack_forward(
 
     Raises
     ------
-    TypeError, ValueError
-        naming the argument, what was expected and what came.
+    TypeError
+        for a wrong type or dtype
+    ValueError
+        for a wrong shape or value
     """
     engine = backends.current(backend)
     if not isinstance(stack, StackSpec):
@@ -173,7 +176,7 @@ def stack_forward(
     if c0 is not None and stack.cell.cell != "lstm":
         raise ValueError(f"c0 must be None for a stack of {stack.cell.cell}: only an LSTM has it")
     if len(weights) != stack.parts:
-        raise ValueError(f"weights must hold those of L*D = {stack.parts} parts, got {len(weights)}")
+        raise ValueError(f"weights must hold one Weights for each of L*D = {stack.parts} parts, got {len(weights)}")
     for name, value in (("keep_tape", keep_tape), ("cell_states", cell_states)):
         checks.flag(name, value)
     layers = [stack.layer(part // stack.directions) for part in range(stack.parts)]
@@ -196,17 +199,17 @@ def stack_backward(
     *,
     need_dx: bool = True,
 ) -> StackGrads:
-    """Gradients of :func:`stack_forward`, of the shapes of its outputs; None is zero.
+    """Compute the gradients of :func:`stack_forward` from those of its outputs, in the same shapes; None is zero.
 
-    Raises TypeError, ValueError, and RuntimeError for a tape that was used before.
+    Raises TypeError or ValueError for a wrong argument, RuntimeError for a tape that has been used.
     """
-    gradients = [weights.zeros_like() for weights in _good(tape).weights]
+    gradients = [weights.zeros_like() for weights in _unused(tape).weights]
     found = _run_backward(tape, dy, dh_n, dc_n, dc, gradients, need_dx)
     return StackGrads(*found, tuple(gradients))
 
 
-def _good(tape: Tape) -> Tape:
-    """Return the tape. Raises TypeError for what is none, RuntimeError for one that was used before."""
+def _unused(tape: Tape) -> Tape:
+    """Return the tape. Raises TypeError if it is not a Tape, RuntimeError if it has been used."""
     if not isinstance(tape, Tape):
         raise TypeError(f"tape must come from a forward with keep_tape=True, got {checks.describe(tape)}")
     if tape.used:
@@ -217,7 +220,7 @@ def _good(tape: Tape) -> Tape:
 def _run_forward(
     engine: Backend, stack: StackSpec, weights: Sequence[Weights], inputs: Inputs, training: bool, cell_states: bool
 ) -> tuple[Outputs, Tape | None]:
-    """Run forward on checked arguments; the tape is None unless ``training``."""
+    """Run forward on validated arguments; the tape is None unless ``training``."""
     T, B = inputs.x.shape[:2]
     out = engine.forward(engine.prepare(stack, weights), inputs, training=training, cell_states=cell_states)
     return out, Tape(engine, stack, weights, T, B, out.tape) if training else None
@@ -226,7 +229,7 @@ def _run_forward(
 def _run_backward(
     tape: Tape, dy: object, dh_n: object, dc_n: object, dc: object, gradients: Sequence[Weights], need_dx: bool
 ) -> Gradients:
-    """Check the gradients of a stack's outputs, then run backward, which adds into ``gradients``."""
+    """Validate the gradients of a stack's outputs, then run backward, which adds into ``gradients``."""
     stack, cell, T, B = tape.stack, tape.stack.cell, tape.T, tape.B
     D, parts, Y, H = stack.directions, stack.parts, cell.output_size, cell.hidden_size
 
@@ -247,7 +250,7 @@ def _run_backward(
 def _forward(
     spec: CellSpec, weights: Weights, x: object, h0: object, c0: object, backend: str | None, **options: Any
 ) -> tuple[Outputs, Tape | None]:
-    """Run one part: states have no axis L*D."""
+    """Run a stack of one part, whose states have no axis L*D here."""
     engine = backends.current(backend)
     for name, value in options.items():
         if name != "lengths":
@@ -264,7 +267,7 @@ def _forward(
 
 
 def _spec(cell: str, W: object, R: object, **options: Any) -> CellSpec:
-    """The spec that the shapes of W and R imply; wrong ones are found when every parameter is held against it."""
+    """Derive the spec from the shapes of W and R; :func:`check_weights` finds shapes that do not fit it."""
     for name, array in (("W", W), ("R", R)):
         check_matrix(name, array)
     assert isinstance(W, np.ndarray)
@@ -290,9 +293,9 @@ def rnn_forward(
     keep_tape: bool = True,
     backend: str | None = None,
 ) -> RNNOutput:
-    """Elman RNN (Elman 1990; torch.nn.RNN): ``h_t = f(W x_t + b_ih + R h_{t-1} + b_hh)``, f tanh or relu.
+    """Run an Elman RNN (Elman 1990; torch.nn.RNN): ``h_t = f(W x_t + b_ih + R h_{t-1} + b_hh)`` with f tanh or relu.
 
-    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, tape``.
+    The module's docstring describes shapes, dtypes and errors. Returns ``y, h_n, tape``.
     """
     checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
     spec = _spec("rnn", W, R, nonlinearity=nonlinearity)
@@ -316,11 +319,25 @@ def gru_forward(
     keep_tape: bool = True,
     backend: str | None = None,
 ) -> RNNOutput:
-    """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078), gates r z n; state ``h_t = (1-z) n + z h_{t-1}`` as in torch.
+    """Run a gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) with gates r z n: ``h_t = (1-z) n + z h_{t-1}``.
 
-    ``reset_after=True`` is torch's, cuDNN's and Keras's ``n = tanh(p_n + r (q_n + b_hn))``; False is the paper's
-    ``n = tanh(p_n + R_n (r h_{t-1}) + b_hn)``. ``reset_gate=False`` leaves r out: gates z n, ``n = tanh(p_n + q_n + b_hn)``.
-    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, tape``.
+    ``p_n`` is the input's part of n with its bias, ``W_n x_t + b_in``, and ``q_n = R_n h_{t-1}``. The module's docstring
+    describes shapes, dtypes and errors.
+
+    Parameters
+    ----------
+    x, h0, W, R, b_ih, b_hh, lengths, reverse, keep_tape, backend
+        see the module's docstring.
+    reset_after
+        True: ``n = tanh(p_n + r (q_n + b_hn))``, as in torch, cuDNN and Keras. False: the paper's
+        ``n = tanh(p_n + R_n (r h_{t-1}) + b_hn)``.
+    reset_gate
+        False leaves r out: the gates are z n, and ``n = tanh(p_n + q_n + b_hn)``.
+
+    Returns
+    -------
+    RNNOutput
+        ``y, h_n, tape``
     """
     flags = {"reset_after": checks.flag("reset_after", reset_after), "reset_gate": checks.flag("reset_gate", reset_gate)}
     spec = _spec("gru", W, R, **flags)
@@ -346,12 +363,25 @@ def lstm_forward(
     keep_tape: bool = True,
     backend: str | None = None,
 ) -> LSTMOutput | LSTMOutputWithCells:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000), gates i f g o, as in torch.
+    """Run a long short-term memory (Hochreiter & Schmidhuber 1997; Gers et al. 2000) with gates i f g o, as in torch.
 
-    ``peephole [3*H]`` (i f o) lets i and f see ``c_{t-1}`` and o see ``c_t`` (Gers et al. 2002); ``projection [P, H]`` gives
-    ``h_t = projection (o tanh(c_t))`` (Sak et al. 2014). With ``cell_states`` all ``c_t`` are returned too, as
-    ``c [T, B, H]`` at the end, zero past a sequence's length.
-    Shapes, dtypes and errors: see the module's docstring. Returns ``y, h_n, c_n, tape`` (``, c``).
+    The module's docstring describes shapes, dtypes and errors.
+
+    Parameters
+    ----------
+    x, h0, c0, W, R, b_ih, b_hh, lengths, reverse, keep_tape, backend
+        see the module's docstring.
+    peephole
+        ``[3*H]`` (i f o): i and f also read ``c_{t-1}``, and o reads ``c_t`` (Gers et al. 2002).
+    projection
+        ``[P, H]``: ``h_t = projection (o tanh(c_t))`` (Sak et al. 2014).
+    cell_states
+        also return all ``c_t``, as ``c [T, B, H]``, zero past a sequence's length.
+
+    Returns
+    -------
+    LSTMOutput or LSTMOutputWithCells
+        ``y, h_n, c_n, tape``, and ``c`` with ``cell_states``
     """
     if projection is not None:
         check_matrix("projection", projection)
@@ -369,7 +399,7 @@ def lstm_forward(
 def _backward(tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc: object, need_dx: bool) -> Grads:
     if not isinstance(tape, Tape) or tape.stack.cell.cell != cell or tape.stack.parts != 1:
         raise TypeError(f"tape must come from {cell}_forward with keep_tape=True, got {checks.describe(tape)}")
-    spec, B = _good(tape).stack.cell, tape.B
+    spec, B = _unused(tape).stack.cell, tape.B
     dh = None if dh_n is None else check_array("dh_n", dh_n, (B, spec.output_size), spec, "[B, Y]")[None]
     dcn = None if dc_n is None else check_array("dc_n", dc_n, (B, spec.hidden_size), spec, "[B, H]")[None]
     grads = tape.weights[0].zeros_like()
@@ -379,12 +409,18 @@ def _backward(tape: Tape, cell: str, dy: object, dh_n: object, dc_n: object, dc:
 
 
 def rnn_backward(tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True) -> Grads:
-    """Gradients of :func:`rnn_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
+    """Compute the gradients of :func:`rnn_forward` from ``dy [T,B,H]`` and ``dh_n [B,H]``; None is zero.
+
+    Raises TypeError or ValueError for a wrong argument, RuntimeError for a tape that has been used.
+    """
     return _backward(tape, "rnn", dy, dh_n, None, None, need_dx)
 
 
 def gru_backward(tape: Tape, dy: Array | None = None, dh_n: Array | None = None, *, need_dx: bool = True) -> Grads:
-    """Gradients of :func:`gru_forward`: ``dy [T,B,H]``, ``dh_n [B,H]``; None is zero. Raises TypeError and ValueError."""
+    """Compute the gradients of :func:`gru_forward` from ``dy [T,B,H]`` and ``dh_n [B,H]``; None is zero.
+
+    Raises TypeError or ValueError for a wrong argument, RuntimeError for a tape that has been used.
+    """
     return _backward(tape, "gru", dy, dh_n, None, None, need_dx)
 
 
@@ -397,8 +433,9 @@ def lstm_backward(
     *,
     need_dx: bool = True,
 ) -> Grads:
-    """Gradients of :func:`lstm_forward`; None is zero. Raises TypeError and ValueError.
+    """Compute the gradients of :func:`lstm_forward` from those of its outputs; None is zero.
 
-    ``dy [T,B,Y]``, ``dh_n [B,Y]``, ``dc_n [B,H]``, and ``dc [T,B,H]``, the gradient of all cell states when they were used.
+    They are ``dy [T,B,Y]``, ``dh_n [B,Y]``, ``dc_n [B,H]``, and ``dc [T,B,H]`` for the cell states of all steps.
+    Raises TypeError or ValueError for a wrong argument, RuntimeError for a tape that has been used.
     """
     return _backward(tape, "lstm", dy, dh_n, dc_n, dc, need_dx)

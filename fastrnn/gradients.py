@@ -1,7 +1,7 @@
-"""Gradients as a whole: their norm, clipping, and the check that they are finite.
+"""Operations on all gradients of a model: norm, clipping, and checks for NaN and infinity.
 
 ``params`` is always an iterable of parameters or of (name, parameter) pairs as from ``model.named_parameters()``; with
-pairs, errors use the full names. Parameters whose gradient is None are passed over.
+pairs, errors use the full names. Parameters whose gradient is None are skipped.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class NonFiniteWeight(ArithmeticError):
 
 
 def named(params: Params) -> list[tuple[str, Parameter]]:
-    """(name, parameter) of each.
+    """Return ``params`` as a list of (name, parameter).
 
-    Raises TypeError for anything else, ValueError for one given twice, which would be clipped or updated twice.
+    Raises TypeError for anything else, ValueError for a duplicate, because it would be clipped or updated twice.
     """
     expected = "params must be an iterable of parameters or (name, parameter) pairs, as from model.parameters(), got "
     if not isinstance(params, Iterable):
@@ -57,15 +57,15 @@ def named(params: Params) -> list[tuple[str, Parameter]]:
 
 
 def _together(params: Params) -> tuple[Backend, Any]:
-    """Return the backend in use, and its form of all gradients.
+    """Return the backend in use, and all gradients in its form.
 
-    The first parameter keeps it: a training step asks for the same list each time, and to make it takes longer than to
-    clip a small model's gradients.
+    The form is cached in the first parameter, because each training step passes the same list, and making the form takes
+    longer than clipping a small model's gradients.
     """
     given = list(params) if isinstance(params, Iterable) else params
     first = given[0] if isinstance(given, list) and given else None
-    keeper = first[1] if isinstance(first, tuple) and len(first) == 2 else first
-    before: Cached | None = keeper.cached_gradients if isinstance(keeper, Parameter) else None
+    owner = first[1] if isinstance(first, tuple) and len(first) == 2 else first
+    before: Cached | None = owner.cached_gradients if isinstance(owner, Parameter) else None
 
     key = backends.arrays_key()
     backend = key[0]
@@ -74,17 +74,17 @@ def _together(params: Params) -> tuple[Backend, Any]:
         return backend.prepare_arrays([param.grad for _, param in named(given) if param.grad is not None]), given
 
     same = before is not None and _same(before.value[1], given)
-    kept = cached(before if same else None, key, make)
-    if isinstance(keeper, Parameter):
-        keeper.cached_gradients = kept
-    return backend, kept.value[0]
+    current = cached(before if same else None, key, make)
+    if isinstance(owner, Parameter):
+        owner.cached_gradients = current
+    return backend, current.value[0]
 
 
-def _same(kept: Params, given: Params) -> bool:
-    """Return whether two lists hold the same parameters or pairs; what is neither is not looked at."""
+def _same(before: Params, given: Params) -> bool:
+    """Return whether two lists hold the same parameters or pairs; False if a list holds an array."""
     try:
-        return kept == given
-    except ValueError:  # an array among them
+        return before == given
+    except ValueError:  # comparing arrays gives no single truth value
         return False
 
 
@@ -96,16 +96,16 @@ def clip_grad_value(params: Params, value: float) -> None:
 
 
 def grad_norm(params: Params) -> float:
-    """The 2-norm of all gradients as one vector, summed in float64. Not finite when any gradient is not."""
+    """Return the 2-norm of all gradients as one vector, summed in float64; not finite if any gradient is not."""
     backend, gradients = _together(params)
     return math.sqrt(backend.squares(gradients))
 
 
 def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -> float:
-    """Scale all gradients by ``max_norm / (norm + 1e-6)`` where that is below 1, in place; returns the norm before.
+    """Scale all gradients in place by ``max_norm / (norm + 1e-6)`` if that is below 1; returns the norm before.
 
-    ``norm`` is their present norm if it is known already, as from :func:`grad_norm`.
-    As in torch, gradients whose norm is not finite become NaN or zero: look first with :func:`check_finite`.
+    ``norm`` is the current norm if the caller knows it, from :func:`grad_norm`. As in torch, gradients whose norm is not
+    finite become NaN or zero, so call :func:`check_finite` first.
     """
     max_norm = checks.number("max_norm", max_norm, 0.0)
     backend, gradients = _together(params)
@@ -117,7 +117,7 @@ def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -
 
 
 def check_finite(params: Params, step: int) -> None:
-    """Raise :class:`NonFiniteGradient`, naming the step and the first parameter whose gradient is not finite."""
+    """Raise :class:`NonFiniteGradient` with the step and the first parameter whose gradient is not finite."""
     for name, param in named(params):
         if param.grad is not None and not np.isfinite(param.grad).all():
             raise NonFiniteGradient(
@@ -127,7 +127,7 @@ def check_finite(params: Params, step: int) -> None:
 
 
 def check_finite_weights(params: Params, step: int) -> None:
-    """Raise :class:`NonFiniteWeight`, naming the step and the first parameter that is not finite."""
+    """Raise :class:`NonFiniteWeight` with the step and the first parameter that is not finite."""
     for name, param in named(params):
         if not np.isfinite(param.data).all():
             raise NonFiniteWeight(f"{name} is not finite after step {step}: a lower learning rate usually helps")

@@ -1,8 +1,8 @@
-"""Optimisers with torch.optim's update rules; gradient clipping and checks come along from :mod:`fastrnn.gradients`.
+"""Optimisers with torch.optim's update rules, and gradient clipping and checks from :mod:`fastrnn.gradients`.
 
-The backend in use updates all parameters in one pass, in place: a step takes no new memory. ``params`` is
-always an iterable of parameters or of (name, parameter) pairs as from ``model.named_parameters()``. A parameter whose
-gradient is None is left alone, as in torch.
+The backend in use updates all parameters in one pass and in place, so a step allocates no memory. ``params`` is always an
+iterable of parameters or of (name, parameter) pairs as from ``model.named_parameters()``. A parameter whose gradient is None
+does not change, as in torch.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ Array = NDArray[Any]
 
 
 class Optimizer:
-    """Common to all optimisers: the parameters, their state arrays, and the step.
+    """Base class of all optimisers: the parameters, their state arrays, and the step.
 
-    ``lr`` may be set at any time; schedules do. A subclass names its state arrays (torch's names) and its
-    hyperparameters, and says what its rule is.
+    ``lr`` may be set at any time, as schedules do. A subclass defines the names of its state arrays (torch's) and of its
+    hyperparameters, and its update rule.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -68,7 +68,7 @@ class Optimizer:
         if not self.named_params:
             raise ValueError("params must hold at least one parameter, got none")
         self.lr = lr
-        # Updates made so far to each parameter: Adam's bias correction needs its own count for each, as in torch.
+        # Number of updates of each parameter: Adam's bias correction needs a count for each, as in torch.
         self._steps = np.zeros(len(self.named_params), np.int64)
         self._state = [
             {name: zeros(param.shape, param.dtype) for name in self._arrays_in_use()} for _, param in self.named_params
@@ -77,7 +77,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate; finite and at least 0, else TypeError or ValueError."""
+        """The learning rate. Setting it raises TypeError or ValueError unless it is finite and at least 0."""
         return self._lr
 
     @lr.setter
@@ -96,20 +96,20 @@ class Optimizer:
         """Update every parameter that has a gradient, in place."""
         key = backends.arrays_key()
         backend = key[0]
-        self._prepared = kept = cached(self._prepared, key, lambda: self._prepare(backend))
-        content, params = kept.value
+        self._prepared = current = cached(self._prepared, key, lambda: self._prepare(backend))
+        content, params = current.value
         try:
             backend.update(content, self._rule())
-        finally:  # afterwards: who packs weights meanwhile must not keep what was half written
+        finally:  # after the update: weights packed during it may be half written and must be invalidated
             Parameter.changed(params)
 
     def _prepare(self, backend: Backend) -> tuple[Any, list[Parameter]]:
-        """Return the backend's form of the update, and what it updates."""
+        """Return the backend's form of the update, and the parameters that it updates."""
         params = [param for _, param in self.named_params if param.grad is not None]
         return backend.prepare_update(self._slots()), params
 
     def _slots(self) -> list[Slot]:
-        """What the backend updates: the parameters that have a gradient."""
+        """Return a slot for each parameter that has a gradient."""
         slots = []
         for i, (_, param) in enumerate(self.named_params):
             if param.grad is not None:
@@ -118,25 +118,26 @@ class Optimizer:
         return slots
 
     def _rule(self) -> Rule:
-        """How to update, with the present hyperparameters."""
+        """Return the update rule with the current hyperparameters."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """``name``, ``scalars`` (JSON-able) and ``arrays`` (copies), enough to go on bit for bit."""
+        """Return ``name``, ``scalars`` (JSON-able) and ``arrays`` (copies), from which training resumes bit for bit."""
         scalars = {name: getattr(self, name) for name in self.hyperparameters}
         arrays = {f"{i}.{name}": array.copy() for i, state in enumerate(self._state) for name, array in state.items()}
         return {"name": type(self).__name__, "scalars": {**scalars, "steps": self._steps.tolist()}, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from another optimiser's :meth:`state_dict`, its hyperparameters included, as in torch.
+        """Load another optimiser's :meth:`state_dict`, including its hyperparameters, as in torch.
 
-        Raises ValueError or TypeError for that of another kind of optimiser or other parameters; then nothing changes.
+        Raises ValueError or TypeError, and changes nothing, if the state is from another kind of optimiser or does not fit
+        the parameters.
         """
         if state.get("name") != type(self).__name__:
             raise ValueError(f"the optimiser's state is of {state.get('name')}, expected {type(self).__name__}")
         scalars, arrays = dict(state["scalars"]), state["arrays"]
         steps = scalars.pop("steps", None)
-        mine = {f"{i}.{name}": array for i, kept in enumerate(self._state) for name, array in kept.items()}
+        mine = {f"{i}.{name}": array for i, own in enumerate(self._state) for name, array in own.items()}
         self._check_state(scalars, steps, arrays, mine)
         for name, value in scalars.items():
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
@@ -157,7 +158,7 @@ class Optimizer:
 
 
 def _finite(name: str, value: object) -> float:
-    """A finite number of at least 0. Raises TypeError or ValueError."""
+    """Return a finite number of at least 0. Raises TypeError or ValueError."""
     number = checks.number(name, value, 0.0)
     if number == math.inf:
         raise ValueError(f"{name} must be finite, got {value}")
@@ -165,7 +166,7 @@ def _finite(name: str, value: object) -> float:
 
 
 def _betas(value: Any) -> tuple[float, float]:
-    """Adam's two decay rates. Raises TypeError or ValueError."""
+    """Return Adam's two decay rates. Raises TypeError or ValueError."""
     message = f"betas must be two numbers in [0, 1), got {checks.describe(value)}"
     try:
         betas = [checks.number("betas", beta, 0.0, 1.0) for beta in value]
@@ -179,9 +180,18 @@ def _betas(value: Any) -> tuple[float, float]:
 class SGD(Optimizer):
     """Stochastic gradient descent: ``v <- momentum v + g``, ``w <- w - lr v``.
 
-    ``nesterov`` takes the step ``w <- w - lr (g + momentum v)`` instead (Sutskever et al. 2013, in torch's form).
-    ``weight_decay`` adds ``weight_decay * w`` to g. Raises ValueError for values out of range, and for nesterov without
-    momentum.
+    Raises ValueError for values out of range, and for ``nesterov`` without momentum.
+
+    Parameters
+    ----------
+    params, lr
+        parameters (see the docstring of :mod:`fastrnn.optim`) and learning rate.
+    momentum
+        decay of the velocity v; 0 turns it off.
+    nesterov
+        use the step ``w <- w - lr (g + momentum v)`` (Sutskever et al. 2013, in torch's form).
+    weight_decay
+        add ``weight_decay * w`` to g.
     """
 
     arrays = ("momentum_buffer",)
@@ -207,8 +217,20 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012) as in torch: ``s <- alpha s + (1-alpha) g^2``, ``w <- w - lr g / (sqrt(s) + eps)``.
 
-    ``momentum`` accumulates the quotient before it is applied; ``centered`` subtracts the squared mean gradient from s
-    (Graves 2013); ``weight_decay`` adds ``weight_decay * w`` to g. Raises ValueError for values out of range.
+    Raises ValueError for values out of range.
+
+    Parameters
+    ----------
+    params, lr
+        parameters (see the docstring of :mod:`fastrnn.optim`) and learning rate.
+    alpha, eps
+        numbers in the rule.
+    weight_decay
+        add ``weight_decay * w`` to g.
+    momentum
+        accumulate the quotient with this decay before applying it.
+    centered
+        subtract the squared mean gradient from s (Graves 2013).
     """
 
     arrays = ("square_avg", "momentum_buffer", "grad_avg")
@@ -242,10 +264,11 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015) as in torch; ``weight_decay`` adds ``weight_decay * w`` to g.
+    """Adam (Kingma & Ba 2015) as in torch.
 
-    ``m <- beta1 m + (1-beta1) g``, ``v <- beta2 v + (1-beta2) g^2``, and with ``m' = m / (1-beta1^t)`` and
-    ``v' = v / (1-beta2^t)``, ``w <- w - lr m' / (sqrt(v') + eps)``. Raises ValueError for values out of range.
+    The rule is ``m <- beta1 m + (1-beta1) g``, ``v <- beta2 v + (1-beta2) g^2``, ``w <- w - lr m' / (sqrt(v') + eps)``, with
+    ``m' = m / (1-beta1^t)`` and ``v' = v / (1-beta2^t)``. ``betas`` is ``(beta1, beta2)``, and ``weight_decay`` adds
+    ``weight_decay * w`` to g. Raises ValueError for values out of range.
     """
 
     arrays = ("exp_avg", "exp_avg_sq")

@@ -105,7 +105,7 @@ def test_errors_name_the_argument():
     for error, words, call in [
         (TypeError, "stack must be a StackSpec, got CellSpec", lambda: (stack.cell, weights, x)),
         (TypeError, "weights must be a list of Weights, got", lambda: (stack, [weights], x)),
-        (ValueError, "weights must hold those of L\\*D = 4 parts, got 3", lambda: (stack, weights[:3], x)),
+        (ValueError, "weights must hold one Weights for each of L\\*D = 4 parts, got 3", lambda: (stack, weights[:3], x)),
         (ValueError, "R must be a float64 array of shape", lambda: (stack, [*weights[:3], bad], x)),
         (ValueError, "x must be a float64 array of shape \\[T, B, I=3\\]", lambda: (stack, weights, x[:, :, :2])),
         (ValueError, "h0 must be a float64 array of shape \\[L\\*D, B, Y\\]", lambda: (stack, weights, x, zeros((2, B, H)))),

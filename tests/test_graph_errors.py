@@ -29,7 +29,7 @@ S = Input(("S", "B", 3), **F64, name="s")
 IDS = Input(("T", "B"), dtype="int64", name="ids")
 Y, STATE = LSTM(3, 4, **F64)(X)
 DATA = np.zeros((5, 2, 3))
-LENGTHS = r"lengths must be of the time axes T, S, got some of 'U'"
+LENGTHS = r"lengths must belong to the time axes T, S, got lengths of 'U'"
 ONE = Model(X, Y)
 TWO = Model((X, S), MeanPool()(X) + MeanPool()(S))
 
@@ -190,7 +190,7 @@ CALLS = {
     "lengths of which": (
         lambda: TWO(DATA, DATA, lengths=[1, 2]),
         ValueError,
-        r"which time axis .* {'T': ..., 'S': ...}, got",
+        r"name their time axes, {'T': ..., 'S': ...}, got",
     ),
     "lengths of none": (lambda: TWO(DATA, DATA, lengths={"U": [1, 2]}), ValueError, LENGTHS),
     "lengths too long": (lambda: ONE(DATA, lengths=[6, 1]), ValueError, "lengths must each lie in 0..T = 0..5, got 6"),

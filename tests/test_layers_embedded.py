@@ -41,7 +41,7 @@ def _pair(kind, layers=1, dtype="float64", **options):
 
 
 def _without_table(monkeypatch):
-    monkeypatch.setattr(embedded, "WORTH_A_TABLE", float("inf"))
+    monkeypatch.setattr(embedded, "MIN_IDS_PER_ROW", float("inf"))
 
 
 def _count_tables(monkeypatch):

@@ -1,1 +1,1 @@
-"""What everything else stands on: parameters, caches, validation, memory."""
+"""The base of all other packages: parameters, caches, validation, memory."""

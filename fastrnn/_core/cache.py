@@ -1,8 +1,8 @@
-"""Values that are made from others and kept, such as packed weights, and the one rule by which they are current.
+"""A cache for derived values, such as packed weights, and the rule that invalidates them.
 
-A value is current if the key that it was made from is still the same. Keys name parameters with their versions, backends and
-settings, which takes longer to compare than a small layer's arithmetic. So each change of any of these also renews
-``VERSION.latest``: what was current at that version still is, and nearly always one comparison of identities says so.
+A cached value is valid while the key that it was made from is the same. A key holds parameters with their versions, a
+backend and its settings; comparing keys takes longer than a small layer's arithmetic. So each change to any of these also
+replaces ``VERSION.latest``: while that is the same object, the value is valid, and one comparison of identities is enough.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 
 class Version:
-    """``latest`` is an object that stands for the latest change: as long as it is the same one, there has been none.
+    """A version: ``latest`` is replaced by a new object at each change, so the same object means no change.
 
-    A change is one of the ``wider`` version as well.
+    Each change also increments the ``wider`` version.
     """
 
     __slots__ = ("_wider", "latest")
@@ -24,18 +24,20 @@ class Version:
         self._wider = wider
 
     def increment(self) -> None:
-        """Say that something has changed. No number: two threads that change something at once leave no old value."""
+        """Record a change. ``latest`` is not a number, because two threads could then store the same one for two changes."""
         self.latest = object()
         if self._wider is not None:
             self._wider.increment()
 
 
-VERSION = Version()  # of everything: parameters' values, which arrays they and gradients are, backends and their settings
-ARRAYS = Version(VERSION)  # which arrays are parameters and gradients, whatever their values: for those who keep pointers
+# Changes with everything: parameters' values, the arrays of parameters and gradients, the backend and its settings.
+VERSION = Version()
+# Changes if an array of a parameter or gradient is replaced, not with its values: for caches that hold pointers.
+ARRAYS = Version(VERSION)
 
 
 class Cached:
-    """A value and the key that it was made from."""
+    """A cached value and the key that it was made from."""
 
     __slots__ = ("key", "value")
 
@@ -43,16 +45,16 @@ class Cached:
         self.key, self.value = key, value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # whoever is copied makes its own
+        return type(None), ()  # a copied object starts with an empty cache
 
 
 def cached(before: Cached | None, key: Any, make: Callable[[], Any]) -> Cached:
-    """Return ``before`` if its key is still the same, else what ``make`` makes.
+    """Return ``before`` if its key equals ``key``, else a new value from ``make``.
 
-    The key is taken before the value is made: a change in between makes the value out of date, not wrong. Two threads that
-    find a value out of date at once both make it, and either result serves.
+    Callers compute the key before the value, so a change in between makes the value out of date, never wrong. Two threads
+    that find a value out of date at once both make a new one, and either is valid.
     """
     if before is not None and before.key == key:
-        before.key = key  # equal, and known to be so at a later version
+        before.key = key  # equal, but computed at a later version
         return before
     return Cached(key, make())

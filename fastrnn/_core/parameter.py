@@ -1,4 +1,4 @@
-"""A trainable array, its gradient, and a count of its changes."""
+"""Trainable arrays with their gradients and versions."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ Array = NDArray[Any]
 class Parameter:
     """A trainable array.
 
-    Its values change only through :meth:`assign` (or ``p.data = value``) and :meth:`writable`, both of which raise
-    ``version``: layers keep packed copies of their weights and make them anew when a version has moved. NumPy takes a
-    parameter as an array: ``np.asarray(p)`` is ``p.data``, a read-only view, and ``np.array(p)`` a copy.
+    Its values change only through :meth:`assign` (or ``p.data = value``) and :meth:`writable`. Both increment ``version``,
+    because layers cache packed copies of their weights and pack again after a change. NumPy accepts a parameter as an
+    array: ``np.asarray(p)`` is ``p.data``, a read-only view, and ``np.array(p)`` is a copy.
 
-    Attributes: ``name``, local to the layer, such as ``"weight_ih_l0"``; ``grad``, an array of the same shape and
-    dtype, or None until the first backward pass, which adds into it; ``version``, an integer.
+    Attributes: ``name``, local to the layer, such as ``"weight_ih_l0"``; ``grad``, an array of the same shape and dtype that
+    backward passes add into, or None before the first one; ``version``, an integer.
     """
 
     __slots__ = ("_array", "_grad", "cached_gradients", "name", "version")
 
     def __init__(self, name: str, array: Array) -> None:
-        """Take ``array`` (any shape, float32 or float64) as it is if contiguous: the caller must not keep it."""
+        """Store ``array`` (any shape, float32 or float64), without a copy if it is contiguous.
+
+        The caller must not change it afterwards.
+        """
         checks.float_dtype(f"{name}'s dtype", array.dtype)
         self.name = name
         self._array = np.require(array, requirements=["C", "W"])
         self._grad: Array | None = None
         self.version = 0
-        self.cached_gradients: Any = None  # fastrnn.gradients keeps here the list that begins with this parameter
+        self.cached_gradients: Any = None  # cache of fastrnn.gradients for the list that begins with this parameter
 
     @property
     def values(self) -> Array:
-        """The array itself, for kernels that read it and do not hand it on. Whoever changes it asks :meth:`writable`."""
+        """The array itself, for kernels that only read it; :meth:`writable` is for changes."""
         return self._array
 
     @property
@@ -54,7 +57,7 @@ class Parameter:
         self.assign(value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the values to NumPy, read-only unless they are a copy. Raises ValueError for a copy that is forbidden."""
+        """Return the values to NumPy, read-only unless copied. Raises ValueError if ``copy=False`` but a copy is needed."""
         return np.array(self.data, dtype, copy=copy)
 
     def assign(self, value: Array | Parameter) -> None:
@@ -62,24 +65,27 @@ class Parameter:
         if isinstance(value, Parameter):
             value = value._array
         self._array[...] = checks.array(self.name, value, self.shape, self.dtype.name)
-        self.changed((self,))  # afterwards: who packs weights meanwhile must not keep what was half written
+        self.changed((self,))  # after the copy: weights packed during it may be half written and must be invalidated
 
     def writable(self) -> Array:
-        """The array itself, to be changed in place at once. Ask again before every change: asking is what counts it."""
+        """Return the array itself, to change in place at once.
+
+        Each call increments ``version``, so call it again before every change.
+        """
         self.version += 1
         VERSION.increment()
         return self._array
 
     @staticmethod
     def changed(parameters: Iterable[Parameter]) -> None:
-        """As if every one's :meth:`writable` had been asked for."""
+        """Increment the version of each parameter, after its values have changed."""
         for parameter in parameters:
             parameter.version += 1
         VERSION.increment()
 
     @property
     def grad(self) -> Array | None:
-        """The gradient, or None. What is set is kept, not copied; raises TypeError or ValueError if it does not fit."""
+        """The gradient, or None. Setting it does not copy the array; raises TypeError or ValueError if it does not fit."""
         return self._grad
 
     @grad.setter
@@ -92,14 +98,14 @@ class Parameter:
         ARRAYS.increment()
 
     def gradient(self) -> Array:
-        """The array that backward passes add into: ``grad``, made of zeros if there is none yet."""
+        """Return ``grad``, which backward passes add into; create it as zeros if it is None."""
         if self._grad is None:
             self._grad = np.zeros_like(self._array)
             ARRAYS.increment()
         return self._grad
 
     def zero_grad(self) -> None:
-        """Fill the gradient with zeros and keep its memory."""
+        """Fill the gradient with zeros, in place."""
         if self.grad is not None:
             self.grad.fill(0)
 
@@ -119,12 +125,12 @@ class Parameter:
         return self._array.size
 
     def __repr__(self) -> str:
-        """The name, shape and dtype: the values are in ``data``."""
+        """Return the name, shape and dtype; the values are in ``data``."""
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
 
 
 class GradientLock:
-    """Lets one backward pass at a time add into a layer's gradients. A copy of a layer gets a lock of its own."""
+    """Lock that lets one backward pass at a time add into a layer's gradients. A copy of a layer gets its own lock."""
 
     __slots__ = ("_lock",)
 
@@ -142,27 +148,27 @@ class GradientLock:
 
 
 class Snapshot:
-    """Parameters and their versions at one time, to tell later whether they have changed.
+    """Parameters and their versions at one time, to detect later changes.
 
-    ``version`` is that of everything (:mod:`fastrnn._core.cache`), at which they are known not to have.
+    ``version`` is the ``VERSION.latest`` (:mod:`fastrnn._core.cache`) of that time: while it is the same, none has changed.
     """
 
     __slots__ = ("_parameters", "_versions", "version")
 
     def __init__(self, parameters: tuple[Parameter, ...]) -> None:
-        self.version = VERSION.latest  # before the parameters' own are
+        self.version = VERSION.latest  # read before the parameters' own versions
         self._parameters = parameters
         self._versions = tuple([p.version for p in parameters])
 
     def __eq__(self, other: object) -> bool:
-        """Whether these are the same parameters with the same values."""
+        """Return True for the same parameters with the same versions."""
         same = isinstance(other, Snapshot) and self._parameters == other._parameters
         return same and self._versions == other._versions  # type: ignore[attr-defined]
 
     __hash__ = None  # type: ignore[assignment]
 
     def require_unchanged(self) -> None:
-        """Raise RuntimeError naming a parameter that has changed since the forward pass: gradients would be wrong."""
+        """Raise RuntimeError if a parameter has changed since the forward pass, because gradients would be wrong."""
         if self.version is VERSION.latest:
             return
         for parameter, version in zip(self._parameters, self._versions, strict=True):

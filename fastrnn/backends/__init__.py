@@ -1,4 +1,4 @@
-"""The implementations of the kernels, by name, and which of them is in use."""
+"""Registry of the backends, the implementations of the kernels, and the choice of the one in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .base import Backend
 
-# The modules by the backends' names, in the order in which they are tried when nobody asked for one by name.
+# Module of each backend, in the order in which they are tried when no backend was chosen by name.
 MODULES = {"c": "._c.backend", "numba": "._numba.backend", "reference": ".reference"}
 NAMES = tuple(MODULES)
 
@@ -26,12 +26,12 @@ _chosen: str | None = None
 
 
 class BackendUnavailable(ImportError):
-    """A backend was asked for by name and cannot run here; the message says why and what to do."""
+    """A backend that was chosen by name cannot run here; the message says why and what to do."""
 
 
 @cache
 def load(name: str) -> Backend:
-    """Import a backend. Raises ValueError for an unknown name, BackendUnavailable when it cannot run here."""
+    """Import a backend. Raises ValueError for an unknown name, BackendUnavailable if it cannot run here."""
     if name not in NAMES:
         raise ValueError(f"backend must be one of {', '.join(NAMES)}, got {name!r}")
     try:
@@ -44,7 +44,7 @@ def load(name: str) -> Backend:
 
 @cache
 def available() -> tuple[str, ...]:
-    """The names of the backends that load here, the preferred one first."""
+    """Return the names of the backends that load here, the preferred one first."""
     found = []
     for name in NAMES:
         try:
@@ -57,9 +57,10 @@ def available() -> tuple[str, ...]:
 
 @cache
 def _best() -> str:
-    """The first backend in order of preference that loads; later ones (Numba is slow to import) are not touched.
+    """Return the name of the first backend that loads, in order of preference.
 
-    Warns when that is not the first one: nobody should use slower kernels for months without knowing.
+    Later ones are not imported, because importing Numba is slow. Warns if an earlier one failed, because slower kernels
+    should not be used unnoticed.
     """
     missing = []
     for name in NAMES:
@@ -68,28 +69,28 @@ def _best() -> str:
         except BackendUnavailable as error:
             missing.append(str(error))
             continue
-        if missing and not c_extension.missing():  # which was told when the package was imported
+        if missing and not c_extension.missing():  # importing the package warned already
             warnings.warn(
-                f"using backend {name!r}, as {'; '.join(missing)}. `fastrnn info` says what to do; "
-                f"FASTRNN_BACKEND={name} chooses it on purpose, without this warning",
+                f"using backend {name!r}, because {'; '.join(missing)}. `fastrnn info` says what to do; "
+                f"FASTRNN_BACKEND={name} chooses it without this warning",
                 stacklevel=2,
             )
         return name
     raise BackendUnavailable(f"no backend is available: {'; '.join(missing)}")
 
 
-def tell_of_missing_kernels() -> None:
-    """Warn, where the package is imported from a checkout that has no C kernels, and say what to type."""
+def warn_of_missing_kernels() -> None:
+    """Warn if the package was imported from a checkout without C kernels, and say what to type."""
     fault = None if os.environ.get("FASTRNN_BACKEND") else c_extension.missing()
     if fault:
-        rest = "until then slower kernels serve (FASTRNN_BACKEND=numba chooses them on purpose, without this warning)"
+        rest = "until then slower kernels are used (FASTRNN_BACKEND=numba chooses them without this warning)"
         warnings.warn(f"{fault}; {rest}", stacklevel=3)
 
 
 def current(name: str | None = None) -> Backend:
-    """The backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here.
+    """Return the backend in use: the argument, else ``use_backend``'s, else ``FASTRNN_BACKEND``, else the best one here.
 
-    Layers ask when their weights or the choice have changed, not at every call.
+    Layers call this after their weights or the choice have changed, not at every call.
     """
     wanted = os.environ.get("FASTRNN_BACKEND")
     if wanted and wanted not in NAMES:
@@ -98,7 +99,7 @@ def current(name: str | None = None) -> Backend:
 
 
 def arrays_key(name: str | None = None) -> tuple[Backend, Any, object]:
-    """Return the backend as :func:`current` does, and with it the key of a form that it has of parameters and gradients."""
+    """Return the key for caching a form of parameters and gradients; its first item is the backend from :func:`current`."""
     arrays, backend = ARRAYS.latest, current(name)
     return backend, backend.settings(), arrays
 
@@ -120,8 +121,8 @@ def _choose(name: str | None) -> None:
 def use_backend(name: str | None) -> AbstractContextManager[None]:
     """Choose the backend for the whole process: ``"c"``, ``"numba"``, ``"reference"``, or None for the default.
 
-    Takes effect at once; as a context manager (``with use_backend("numba"):``) it restores the previous choice at the end.
-    Raises ValueError for an unknown name and BackendUnavailable when the backend cannot run here.
+    The choice takes effect at once. As a context manager (``with use_backend("numba"):``) it restores the previous choice at
+    the end. Raises ValueError for an unknown name and BackendUnavailable if the backend cannot run here.
     """
     if name is not None:
         load(name)

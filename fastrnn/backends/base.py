@@ -1,4 +1,4 @@
-"""What a backend is: a base class whose defaults work, and of which a backend overrides what it does better."""
+"""The base class of all backends. Its defaults work for all; a backend overrides those that it can do faster."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Run = Callable[[Array, Array | None, Array | None], tuple[Array, Array, Array | 
 
 
 class Stream:
-    """A stack in one direction that is fed one sequence step by step; each step is a forward pass with T = 1."""
+    """A stack in one direction that runs one sequence step by step; each step is a forward pass with T = 1."""
 
     def __init__(self, backend: Backend, prepared: Any, h0: Array | None, c0: Array | None) -> None:
         self._backend, self._prepared = backend, prepared
         self._h, self._c = h0, c0
 
     def step(self, x: Array, y: Array) -> None:
-        """Go on by ``x [I]``, C-contiguous; overwrites ``y [Y]``."""
+        """Run one step on ``x [I]``, C-contiguous; overwrites ``y [Y]``."""
         self._run(x[None, None], y)
 
     def step_id(self, token: int, y: Array) -> None:
-        """Go on by a token id in -1..I-1; overwrites ``y [Y]``."""
+        """Run one step on a token id in -1..I-1; overwrites ``y [Y]``."""
         self._run(np.array([[token]]), y)
 
     def _run(self, x: Array, y: Array) -> None:
@@ -40,34 +40,34 @@ class Stream:
         self._h, self._c = out.h_n, out.c_n
 
     def states(self, h: Array, c: Array | None) -> None:
-        """Overwrite ``h [L,1,Y]`` and ``c [L,1,H]`` with the states after the last step; there must have been one."""
+        """Overwrite ``h [L,1,Y]`` and ``c [L,1,H]`` with the states after the last step; at least one step must have run."""
         h[...] = self._h
         if c is not None:
             c[...] = self._c
 
 
 class Backend(ByParts, NumpyLinear, NumpyTraining):
-    """One implementation of the three cells, forward and backward, and of what a training step needs besides.
+    """One implementation of the three cells, forward and backward, and of the other operations of a training step.
 
     The unit is a *stack* (:class:`StackSpec`); one layer is a stack of one. A *prepared* stack is the backend's own form of
-    a spec and its weights, such as packed weights. It may go on referring to the arrays in ``weights`` or copy them;
-    callers prepare again after a weight has changed. Arguments are validated by the caller.
+    a spec and its weights, such as packed weights. It may copy the arrays in ``weights`` or keep references to them, so
+    callers prepare again after a weight has changed. The caller validates all arguments.
 
-    A backend defines ``name``, :meth:`plan` and either the three methods of one part or those of whole stacks:
+    A backend defines ``name``, :meth:`plan` and either the three methods for one part or these for whole stacks:
 
-    - ``prepare(spec, weights) -> prepared``, with :class:`Weights` of each part,
+    - ``prepare(spec, weights) -> prepared``, with one :class:`Weights` for each part,
     - ``forward(prepared, inputs, *, training=False, cell_states=False) -> Outputs``,
     - ``backward(tape, dout, gradients, *, need_dx=True) -> Gradients``, which ADDS into the :class:`Weights` of
-      ``gradients``; a tape serves once.
+      ``gradients``; a tape can be used once.
     """
 
     name: str
 
     def settings(self) -> Any:
-        """Return what a prepared stack depends on besides its weights: while it compares equal, the stack stays current."""
+        """Return the settings that a prepared stack depends on. The stack is up to date while they compare equal."""
 
     def run_of(self, prepared: Any, shape: tuple[int, ...]) -> Run:
-        """Return ``run(x, h0, c0)``, which gives ``y, h_n, c_n``: inference on many x of one shape, without lengths."""
+        """Return ``run(x, h0, c0) -> y, h_n, c_n``, which runs inference on x of one shape, without lengths."""
 
         def run(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
             out = self.forward(prepared, Inputs(x, h0, c0))
@@ -76,34 +76,35 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
         return run
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
-        """Return what forward would use for this size, with the present settings: a plan for each part."""
+        """Return a plan for each part, which forward would use for this size with the current settings."""
         raise NotImplementedError
 
-    def compile_for(self, dtype: str, training: bool, tell: Callable[[int], None] | None = None) -> None:
-        """Compile at once what a run in this dtype needs, if the backend compiles when it is first used.
+    def compile_for(self, dtype: str, training: bool, report: Callable[[int], None] | None = None) -> None:
+        """Compile the code for runs in this dtype now; does nothing unless the backend compiles on first use.
 
-        ``tell`` is called with the number of functions compiled so far: 0 at the beginning, never if there is nothing to do.
+        ``report`` is called with the number of functions compiled so far, first 0. It is never called if there is nothing
+        to compile.
         """
 
     def stream(self, prepared: Any, ids: bool, h0: Array | None, c0: Array | None) -> Stream:
-        """Return a stack in one direction, to be fed ids or vectors step by step from ``h0 [L,1,Y]``, ``c0 [L,1,H]``."""
+        """Return a stream of ids or vectors through a stack in one direction, from ``h0 [L,1,Y]`` and ``c0 [L,1,H]`` on."""
         return Stream(self, prepared, h0, c0)
 
     def generate(self, prepared: Any, request: Request) -> Answer:
-        """Sample from a language model: the loop of :mod:`fastrnn.backends.numpy_sampling` specifies it."""
+        """Sample from a language model, as the loop of :mod:`fastrnn.backends.numpy_sampling` specifies."""
         return step_by_step(self, prepared, request)
 
     def prepare_model(self, model: TrainedModel) -> Any:
-        """Make a model ready for :meth:`train_step`; it goes on referring to the model's arrays."""
+        """Prepare a model for :meth:`train_step`; the result refers to the model's arrays and does not copy them."""
         return model
 
     def train_step(
         self, prepared: Any, inputs: Inputs, targets: Array, ignore_index: int
     ) -> tuple[float, Array, Array | None] | None:
-        """Run forward, loss and backward of a language model on ids ``[T,B]``: ``loss, h_n, c_n``.
+        """Run forward, loss and backward of a language model on ids ``[T,B]``; returns ``loss, h_n, c_n``.
 
-        The loss is the mean cross-entropy in nats of the ``targets`` int64 ``[T,B]`` that are not ``ignore_index``.
-        Gradients are ADDED to. None, with nothing added, if another target is not in 0..V-1.
+        The loss is the mean cross-entropy in nats over the ``targets`` int64 ``[T,B]`` that are not ``ignore_index``.
+        The gradients are ADDED to the model's. Returns None and adds nothing if any other target is outside 0..V-1.
         """
         model: TrainedModel = prepared
         linear = self.prepare_linear(model.weight, model.bias)

@@ -1,4 +1,4 @@
-"""A stack made of its parts, one after the other: what a backend without calls for whole stacks does.
+"""Stacks run part by part, for a backend that has no calls for whole stacks.
 
 forward     y^l = both directions of layer l over y^(l-1), side by side in every row; y^0 = x
 backward    dy^(l-1) = the sum over the directions of dx, l = L..1
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class PreparedParts:
-    """A stack and the backend's form of each of its parts."""
+    """A stack with each of its parts in the backend's form."""
 
     spec: StackSpec
     parts: list[Any]
@@ -30,23 +30,23 @@ class PreparedParts:
 
 @dataclass(frozen=True, slots=True)
 class PartsTape:
-    """The parts' tapes."""
+    """The tapes of a stack's parts."""
 
     spec: StackSpec
     tapes: list[Any]
 
 
 class ByParts:
-    """Stacks through three methods that run one part. The states of a part have no axis ``L*D``."""
+    """Stacks built from three methods that each handle one part. The states of a part have no axis ``L*D``."""
 
     def prepare_part(self, spec: CellSpec, weights: Weights) -> Any:
-        """Make one part ready to run; the weights do not change while the result is in use."""
+        """Prepare one part to run; the weights do not change while the result is in use."""
         raise NotImplementedError
 
     def forward_part(
         self, prepared: Any, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
     ) -> Outputs:
-        """Run one part over time; ``reverse`` takes each sequence from its own last step to its first."""
+        """Run one part over time; ``reverse`` runs each sequence from its own last step to its first."""
         raise NotImplementedError
 
     def backward_part(self, tape: Any, dout: OutputGradients, gradients: Weights, *, need_dx: bool = True) -> Gradients:
@@ -102,7 +102,7 @@ class ByParts:
 
 
 def _by_layer(spec: StackSpec) -> Iterator[range]:
-    """Yield the parts of each layer, the lowest first."""
+    """Yield the part numbers of each layer, from the lowest layer up."""
     for first in range(0, spec.parts, spec.directions):
         yield range(first, first + spec.directions)
 
@@ -116,13 +116,13 @@ def _part(states: Array | None, part: int) -> Array | None:
 
 
 def _stacked(states: Sequence[Array | None]) -> Array | None:
-    """Return the parts' states as one array; None where the cell has no such state."""
+    """Return the parts' states as one array, or None if the cell has no such state."""
     found = [state for state in states if state is not None]
     return np.stack(found) if found else None
 
 
 def _side_by_side(outputs: Sequence[Array | None]) -> Any:
-    """Return the directions' outputs as one array."""
+    """Concatenate the directions' outputs along the last axis."""
     found = [output for output in outputs if output is not None]
     if len(found) < 2:
         return found[0] if found else None
@@ -131,7 +131,7 @@ def _side_by_side(outputs: Sequence[Array | None]) -> Any:
 
 
 def _columns(gradients: Array | None, spec: StackSpec) -> Sequence[Array | None]:
-    """Return the directions' columns of the gradients of outputs side by side."""
+    """Split the gradient of concatenated outputs into one array for each direction."""
     if gradients is None or spec.directions == 1:
         return [gradients] * spec.directions
     return [plain(columns) for columns in np.split(gradients, spec.directions, axis=-1)]

@@ -1,9 +1,9 @@
-"""The values that go into a backend and come out of it; they mirror the structures of ``csrc/api.h``.
+"""Inputs and outputs of a backend; they mirror the structures of ``csrc/api.h``.
 
-Letters, as everywhere: ``T`` time steps, ``B`` batch, ``L`` layers, ``D`` directions, ``I`` input size, ``H`` hidden size,
-``P`` projection size, ``G`` gates, and ``Y`` the size of one direction's output (``P`` when there is a projection, else
-``H``). A *part* is one layer in one direction; part ``l*D + d`` is layer l in direction d. Arrays are C-contiguous, of the
-stack's dtype and of the shapes stated here: the caller, :mod:`fastrnn.functional`, has validated them.
+Letters, as in the whole package: ``T`` time steps, ``B`` batch, ``L`` layers, ``D`` directions, ``I`` input size, ``H``
+hidden size, ``P`` projection size, ``G`` gates, and ``Y`` the size of one direction's output (``P`` with a projection, else
+``H``). A *part* is one layer in one direction; part ``l*D + d`` is layer l in direction d. Arrays are C-contiguous and have
+the stack's dtype and the shapes stated here, because the callers, such as :mod:`fastrnn.functional`, have validated them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ CELLS = ("rnn", "gru", "lstm")
 
 @dataclass(frozen=True, slots=True)
 class CellSpec:
-    """What one part computes; every option of every cell.
+    """Specification of one part, with every option of every cell.
 
-    ``nonlinearity`` is RNN's, ``reset_after`` and ``reset_gate`` are GRU's, ``peephole`` and ``proj_size`` are LSTM's.
+    ``nonlinearity`` applies to RNN, ``reset_after`` and ``reset_gate`` to GRU, ``peephole`` and ``proj_size`` to LSTM.
     ``dtype`` is ``"float32"`` or ``"float64"``.
     """
 
@@ -40,7 +40,7 @@ class CellSpec:
 
     @property
     def gates(self) -> int:
-        """G, the number of gates stacked in the rows of W and R, in torch's order: i f g o; r z n (z n); h."""
+        """Number G of gates in the rows of W and R, in torch's order: i f g o (LSTM); r z n or z n (GRU); h (RNN)."""
         if self.cell == "lstm":
             return 4
         if self.cell == "gru":
@@ -49,11 +49,11 @@ class CellSpec:
 
     @property
     def output_size(self) -> int:
-        """Y, the size of y and of h."""
+        """Size Y of one row of y and of h."""
         return self.proj_size or self.hidden_size
 
     def shapes(self, bias: bool = True) -> dict[str, tuple[int, ...]]:
-        """The shape of each parameter that this cell has, by its name in :class:`Weights`."""
+        """Return the shape of each parameter of this cell, by its name in :class:`Weights`."""
         rows = self.gates * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"W": (rows, self.input_size), "R": (rows, self.output_size)}
         if bias:
@@ -67,10 +67,10 @@ class CellSpec:
 
 @dataclass(frozen=True, slots=True)
 class StackSpec:
-    """Layers on top of each other, each in one or two directions, all of one cell.
+    """Specification of stacked layers of one cell, each in one or two directions.
 
-    ``cell`` is the first layer's, with the input size I; the other layers read the ``D*Y`` outputs of the layer below.
-    ``reverse`` exchanges the directions: the first one takes each sequence from its last step to its first.
+    ``cell`` specifies the first layer, with input size I; each other layer reads the ``D*Y`` outputs of the layer below.
+    ``reverse`` exchanges the directions: the first one runs each sequence from its last step to its first.
     """
 
     cell: CellSpec
@@ -86,13 +86,13 @@ class StackSpec:
 
     @property
     def parts(self) -> int:
-        """L*D."""
+        """Number L*D of parts."""
         return self.layers * self.directions
 
 
 @dataclass(slots=True)
 class Weights:
-    """The arrays of one part, in torch's layouts; ``None`` for what the cell does not have.
+    """Weight arrays of one part, in torch's layouts; None for an array that the cell does not have.
 
     ``W [G*H, I]``, ``R [G*H, Y]``, ``b_ih [G*H]``, ``b_hh [G*H]`` (both biases or neither), ``peephole [3*H]`` (i f o),
     ``projection [P, H]``. The same class holds their gradients.
@@ -106,7 +106,7 @@ class Weights:
     projection: Array | None = None
 
     def items(self) -> list[tuple[str, Array]]:
-        """Return (name, array) of each array that is there."""
+        """Return (name, array) for each array that is not None."""
         pairs = [(f.name, getattr(self, f.name)) for f in fields(self)]
         return [(name, array) for name, array in pairs if array is not None]
 
@@ -116,11 +116,11 @@ class Weights:
 
 
 class Inputs(NamedTuple):
-    """What goes into a forward pass.
+    """Inputs of a forward pass.
 
     ``x [T,B,I]``, or int64 token ids ``[T,B]`` in -1..I-1: id k stands for the one-hot vector e_k, -1 for the zero vector.
     ``h0 [L*D,B,Y]`` and ``c0 [L*D,B,H]`` (LSTM only); None is zeros. ``lengths`` int64 ``[B]``, each 0..T, in any order;
-    None means all T. What lies in x past a length is never read into a result.
+    None means all T. Steps of x past a sequence's length never affect a result.
     """
 
     x: Array
@@ -131,12 +131,12 @@ class Inputs(NamedTuple):
 
 @dataclass(slots=True)
 class Outputs:
-    """What a forward pass gives. All arrays are fresh and the caller's own.
+    """Outputs of a forward pass. All arrays are new and belong to the caller.
 
-    ``y [T,B,D*Y]`` of the last layer (zero past a sequence's length), forward before reverse in every row;
-    ``h_n [L*D,B,Y]``; ``c_n [L*D,B,H]`` (LSTM only); ``c [T,B,D*H]`` all cell states of the last layer if asked for (zero
-    past the length);
-    ``tape`` whatever the same backend's ``backward`` needs, or None if not asked for.
+    ``y [T,B,D*Y]`` is the output of the last layer, forward before reverse in every row. ``h_n [L*D,B,Y]`` and
+    ``c_n [L*D,B,H]`` (LSTM only) are the final states. ``c [T,B,D*H]`` holds all cell states of the last layer, or None
+    without ``cell_states``. y and c are zero past a sequence's length. ``tape`` is the data that ``backward`` of the same
+    backend needs, or None for inference.
     """
 
     y: Array
@@ -147,9 +147,9 @@ class Outputs:
 
 
 class OutputGradients(NamedTuple):
-    """Gradients of the loss with respect to the arrays of :class:`Outputs`, of their shapes; None is zero.
+    """Gradients of the loss with respect to the arrays of :class:`Outputs`, in the same shapes; None is zero.
 
-    What lies in dy or dc past a length is ignored.
+    Steps of dy and dc past a sequence's length are ignored.
     """
 
     dy: Array | None = None
@@ -159,9 +159,9 @@ class OutputGradients(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of the loss with respect to the arrays of :class:`Inputs`, of their shapes; fresh.
+    """Gradients of the loss with respect to the arrays of :class:`Inputs`, as new arrays of the same shapes.
 
-    ``dx`` is zero past the lengths, and None for token ids or when it was not wanted; ``dc0`` is None but for LSTM.
+    ``dx`` is zero past the lengths, and None for token ids or with ``need_dx=False``. ``dc0`` is None except for LSTM.
     """
 
     dx: Array | None
@@ -171,9 +171,10 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A language model for :meth:`Backend.train_step`: a stack in one direction that takes ids, under a linear layer.
+    """Language model for :meth:`Backend.train_step`: a stack in one direction that takes ids, then a linear layer.
 
-    ``weights`` and ``gradients`` of each part; ``weight [V,Y]`` and ``bias [V]`` of the linear layer, with their gradients.
+    ``weights`` and ``gradients`` hold one item for each part; ``weight [V,Y]`` and ``bias [V]`` are the linear layer's,
+    ``dweight`` and ``dbias`` their gradients.
     """
 
     stack: StackSpec
@@ -187,12 +188,14 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a part: one line of ``layer.plan(T, B)``.
+    """Plan for running one part: one line of ``layer.plan(T, B)``.
 
-    ``split`` is what the threads divide in one time step: ``"none"``, ``"batch"`` or ``"hidden"``. A call uses one thread
-    instead of ``threads``, with the same bits, while another Python thread owns the C kernels' thread pool, and while
-    the pool backs off on a busy machine. ``at_once`` is 2 if both directions of a layer run at once, each with
-    ``threads``. In inference it is the number of layers that run at once.
+    ``split`` names the axis over which the threads divide one time step: ``"none"``, ``"batch"`` or ``"hidden"``.
+    ``at_once`` is 2 if both directions of a layer run concurrently, each with ``threads``; in inference it can also be the
+    number of layers that run concurrently.
+
+    A call uses one thread instead of ``threads`` while another Python thread uses the C kernels' thread pool, and for a
+    while after the pool lost time waiting on a busy machine. The result is the same to the bit.
     """
 
     backend: str
@@ -203,9 +206,9 @@ class Plan:
 
 
 class Rule(NamedTuple):
-    """How an optimiser updates: ``kind`` is ``"sgd"``, ``"rmsprop"`` or ``"adam"``, which each read their own numbers.
+    """Update rule of an optimiser; ``kind`` is ``"sgd"``, ``"rmsprop"`` or ``"adam"`` and selects the numbers that are used.
 
-    ``decoupled`` makes AdamW of Adam. The formulas are in :mod:`fastrnn.optim`.
+    ``decoupled`` turns Adam into AdamW. The formulas are in :mod:`fastrnn.optim`.
     """
 
     kind: str
@@ -221,9 +224,9 @@ class Rule(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A parameter ``w`` with its gradient ``g`` and what the optimiser keeps: all contiguous and of one shape and dtype.
+    """A parameter ``w``, its gradient ``g`` and the optimiser's state arrays, all contiguous and of one shape and dtype.
 
-    ``steps`` int64 ``[1]`` counts its updates. ``state`` is momentum_buffer or None (SGD); square_avg, momentum_buffer
+    ``steps`` int64 ``[1]`` counts the updates. ``state`` is momentum_buffer or None (SGD); square_avg, momentum_buffer
     or None, grad_avg or None (RMSprop); exp_avg, exp_avg_sq (Adam).
     """
 

@@ -1,4 +1,4 @@
-"""A model as a JSON-able description and back: its inputs, its layers, and which is called on what."""
+"""Conversion of a model to a JSON-able description and back: its inputs, its layers and their calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def describe_model(model: Described) -> dict[str, Any]:
-    """What :func:`build_model` takes: see there. Raises TypeError for a layer that cannot be described."""
+    """Return the description that :func:`build_model` takes. Raises TypeError for a layer that cannot be described."""
     graph = model.graph
     names = graph.symbol_names
 
@@ -46,7 +46,7 @@ def describe_model(model: Described) -> dict[str, Any]:
 
 
 def _letter(axis: Axis) -> Axis:
-    """An axis as an Input has it: the axis of a slice, such as ``T-1``, by a name of its own, ``T_1``."""
+    """Return an axis as an Input accepts it; the axis of a slice, such as ``T-1``, gets the name ``T_1``."""
     if isinstance(axis, int) or axis.isidentifier():
         return axis
     name = re.sub(r"\W+", "_", axis).strip("_") or "T"
@@ -56,7 +56,7 @@ def _letter(axis: Axis) -> Axis:
 def _described_layer(layer: Layer) -> dict[str, Any]:
     description = describe_layer(layer)
     if isinstance(getattr(layer, "graph", None), Graph):
-        description["config"].pop("name", None)  # which it has in this model
+        description["config"].pop("name", None)  # the outer model stores the name
     return description
 
 
@@ -69,20 +69,23 @@ M = TypeVar("M", bound="Described")
 
 
 def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, type[Layer]] | None) -> M:
-    """A new model, its parameters drawn anew, from a description:
+    """Build a new model, with newly drawn parameters, from a description.
+
+    The description has these items:
 
     ``inputs``
         shape and dtype of each input, by name.
     ``layers``
         each layer's class and config, by name.
     ``calls``
-        in order: a layer's name, what it ``takes`` and ``gives`` (nests of names of values), and options of the call.
+        in order: a layer's name, its inputs ``takes`` and outputs ``gives`` (nests of names of values), and the call's
+        options.
     ``takes``, ``gives``
         the inputs and outputs of the model, nests of names of values.
     ``shared``
-        lists of names of parameters that are one.
+        lists of names that belong to one parameter.
 
-    Raises ValueError, saying where, for what is not one; TypeError or ValueError for layers that cannot be made so.
+    Raises ValueError, with the place, for an invalid description; TypeError or ValueError for layers that cannot be built.
     """
     if config.get("version") != VERSION:
         raise ValueError(f"a model's description must be of version {VERSION}, got {describe(config.get('version'))}")
@@ -104,7 +107,7 @@ def build_model(kind: type[M], config: Mapping[str, Any], custom: Mapping[str, t
 
 
 def _built(name: str, description: object, custom: Mapping[str, type[Layer]] | None) -> Layer:
-    """The layer of this name. Raises TypeError or ValueError naming it."""
+    """Build the layer of this name. Raises TypeError or ValueError naming it."""
     try:
         return build_layer(description, custom).named(name)
     except (TypeError, ValueError) as error:
@@ -112,7 +115,7 @@ def _built(name: str, description: object, custom: Mapping[str, type[Layer]] | N
 
 
 def _call(layers: dict[str, Layer], values: dict[str, Symbol], call: Mapping[str, Any]) -> None:
-    """One call: adds what it gives to ``values``."""
+    """Repeat one call of a layer, and add its outputs to ``values``."""
     result = layers[call["layer"]](*_found(values, list(call["takes"])), **call.get("options", {}))
     names, symbols = list(flat(call["gives"])), list(flat(result))
     if len(names) != len(symbols):
@@ -130,7 +133,7 @@ def _found(values: dict[str, Symbol], nest: Nest) -> Nest:
 
 
 def shared_parameters(layer: Layer) -> list[list[str]]:
-    """The names of parameters that are one and have several, as an embedding's weight that a Linear uses too."""
+    """Return the names of each parameter that has several, such as an embedding's weight that a Linear also uses."""
     names: dict[int, list[str]] = {}
     for name, parameter in layer.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -148,7 +151,7 @@ def _share(model: Layer, names: list[str]) -> None:
 
 
 def _owner(layer: Layer, name: str) -> tuple[Layer, str]:
-    """The layer whose attribute a parameter is, and the attribute's name."""
+    """Return the layer that holds a parameter, and the name of its attribute."""
     if isinstance(getattr(layer, name, None), Parameter):
         return layer, name
     for below, child in layer.children():

@@ -1,4 +1,4 @@
-"""Model: the functional API."""
+"""The functional API's Model, a graph of layers."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ Array = NDArray[Any]
 
 
 class Model(Described):
-    """The layers between some symbols and others, as one layer.
+    """The layers between input and output symbols, as one layer.
 
-    ``inputs`` and ``outputs`` are a Symbol, or lists or tuples of them, which may be nested: ``(y, (h_n, c_n))``. The inputs
-    may be any symbols, also ones within a graph: two models may share a part of one. Arrays have the symbols' order::
+    ``inputs`` and ``outputs`` are a Symbol, or lists or tuples of them, which may be nested: ``(y, (h_n, c_n))``. Any symbol
+    can be an input, even one inside another graph, so two models can share layers. Arrays have the symbols' order::
 
         x = Input(("T", "B", 64))
         y, h_n = GRU(64, 128)(x)
         model = Model(x, Linear(128, 10)(y))
 
-        y = model(x, lengths=lengths)                         # inference keeps nothing
+        y = model(x, lengths=lengths)                         # inference stores nothing for backward
         y, backward = model.forward(x, lengths=lengths)       # training ...
         dx = backward(dy)                                     # ... adds into p.grad of every parameter
 
-    Several inputs are several arguments; several outputs are a tuple, whose gradients are backward's arguments. A
-    gradient may be None for zero, and is for ids; ``backward(dy, need_dx=False)`` leaves those of the inputs out. backward
-    is run once.
+    Several inputs are several arguments. Several outputs are a tuple, and their gradients are several arguments of
+    backward. A gradient may be None for zero; the gradient of ids is None. ``backward(dy, need_dx=False)`` leaves out the
+    gradients of the inputs. backward can run once.
 
-    ``lengths`` are integers ``[B]`` in 0..T, or ``{"T": ..., "S": ...}`` where there are several time axes; every layer
-    that looks along time is given them. Padding changes nothing: whatever the inputs hold there, outputs with a time axis
-    are zero there, and their gradients are not read there.
+    ``lengths`` are integers ``[B]`` in 0..T, or ``{"T": ..., "S": ...}`` if there are several time axes; every layer that
+    works along time receives them. Padding never affects the results: whatever the inputs hold there, outputs with a time
+    axis are zero there, and their gradients are not read there.
 
-    A layer is called by its ``name``, else by its class' name in lower case; so are its parameters. Raises TypeError for
-    what is not a Symbol, ValueError for outputs that depend on an Input that is not given, inputs that nothing depends
-    on, and names that stand twice, of layers and inputs together. Calls raise TypeError for a wrong type, dtype or number
-    of arrays, ValueError for a wrong shape or lengths, RuntimeError for a second backward or one after a parameter has
-    changed, by which time the gradients of later layers may have been added: call ``zero_grad`` before another one.
+    A layer's name is its ``name``, else its class's name in lower case, and its parameters' names begin with it. Raises
+    TypeError if an input or output is not a Symbol. Raises ValueError if outputs depend on an Input that is not in
+    ``inputs``, if no output depends on an input, and if two layers or inputs have the same name.
+
+    Calls raise TypeError for a wrong type, dtype or number of arrays, ValueError for a wrong shape or wrong lengths.
+    backward raises RuntimeError if it has run already or a parameter has changed. The gradients of later layers may have
+    been added by then, so call ``zero_grad`` before the next backward.
     """
 
     takes_lengths = True
@@ -66,68 +68,68 @@ class Model(Described):
         self._output_specs = mapped(graph.outputs, lambda symbol: symbol.spec)
         zero = {symbol for node in graph.nodes if node.layer.skips_padding for symbol in flat(node.outputs)}
         self._clean = mapped(graph.outputs, lambda symbol: symbol in zero)
-        self._dirty_inputs = self._inputs_to_clear()
+        self._unclean_inputs = self._inputs_to_clear()
         self._plan: GraphPlan | None = None
         self._stream: GraphStream | None = None
 
     def _inputs_to_clear(self) -> list[bool]:
-        """Return for each input whether a layer reads it that does not skip padding."""
+        """Return a flag for each input: True if its padding must be cleared, because some reader does not skip padding."""
         others = {
             symbol
             for node in self.graph.nodes
             for symbol in flat(node.args)
-            if not node.layer.skips_padding or symbol.dtype == "int64"  # ids are checked, padding too
+            if not node.layer.skips_padding or symbol.dtype == "int64"  # ids are validated, also in the padding
         }
         others.update(self.graph.flat_outputs)
         return [symbol in others for symbol in self.graph.flat_inputs]
 
     @property
     def inputs(self) -> Nest:
-        """The symbols that it was made of."""
+        """The input symbols of the model."""
         return self.graph.inputs
 
     @property
     def outputs(self) -> Nest:
-        """The symbols that it was made of."""
+        """The output symbols of the model."""
         return self.graph.outputs
 
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
-        """Whether its first input has time."""
+        """True if the first input has a time axis."""
         return bool(self._specs[0].sequence)
 
     @property
     def gives_time(self) -> bool:  # type: ignore[override]
-        """Whether its first output has time."""
+        """True if the first output has a time axis."""
         return bool(next(flat(self._output_specs)).sequence)
 
     @property
     def layers(self) -> dict[str, Layer]:
-        """The layers by name, in the order in which they are first called."""
+        """The layers by name, in the order of their first call."""
         return dict(self.graph.layers)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """The layers, with their names."""
+        """Return the layers with their names."""
         return iter(self.graph.layers.items())
 
     @takes_symbols
     def __call__(self, *arrays: Any, lengths: Any = None) -> Any:
-        """The outputs for arrays, or for symbols; see the class."""
+        """Return the outputs for arrays or symbols; see the class."""
         try:
-            values, found, padding, _ = self._enter(arrays, lengths)
+            values, found, padding, _ = self._check_call(arrays, lengths)
         except TypeError:
             if not any(isinstance(leaf, Symbol) for leaf in flat(arrays)):
                 raise
             return apply(self, *arrays, lengths=lengths)
         try:
             outputs = self._steps().run(values, found)
-        except ValueError as error:  # the values are used up by then
-            raise self.graph.located(error, self._enter(arrays, lengths)[0]) from None
+        except ValueError as error:  # the run has released its values, so get them again
+            raise self.graph.located(error, self._check_call(arrays, lengths)[0]) from None
         return outputs if padding is None else self._cleared(outputs, padding)
 
     def forward(self, *arrays: Any, lengths: Any = None) -> tuple[Any, Callable[..., Any]]:
-        """The outputs, and backward; see the class."""
-        values, found, padding, sizes = self._enter(arrays, lengths)
+        """Return the outputs and backward; see the class."""
+        values, found, padding, sizes = self._check_call(arrays, lengths)
         ids = [value.copy() if value.dtype.kind in "iu" else value for value in values]
         try:
             outputs, entries = self._steps().train(ids, found)
@@ -148,8 +150,8 @@ class Model(Described):
             self._plan = plan = GraphPlan(self.graph)
         return plan
 
-    def _enter(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Paddings | None, Sizes]:
-        """The inputs and lengths, checked; what to clear, None for nothing; the sizes of variable axes."""
+    def _check_call(self, arrays: tuple[Any, ...], lengths: Any) -> tuple[list[Any], Lengths, Paddings | None, Sizes]:
+        """Validate a call; returns the inputs, the lengths, the padding (None if there is none), and the sizes of axes."""
         values = arranged(self._names, arrays, f"{self.name or 'the model'}'s call")
         sizes = sizes_of(self.graph.input_names, values, self._specs)
         if lengths is None:
@@ -158,13 +160,13 @@ class Model(Described):
         if not found:
             return values, found, None, sizes
         padding = Paddings(found, sizes)
-        for i, dirty in enumerate(self._dirty_inputs):
+        for i, dirty in enumerate(self._unclean_inputs):
             if dirty:
                 values[i] = padding.filled(values[i], self._specs[i])
         return values, found, padding, sizes
 
     def _cleared(self, outputs: Nest, padding: Paddings) -> Nest:
-        """The outputs with zeros in the padding."""
+        """Return the outputs with zeros in the padding."""
         return mapped(
             outputs,
             lambda value, spec, clean: value if clean else padding.cleared(value, spec),
@@ -186,21 +188,21 @@ class Model(Described):
         return self._input_gradients(sums.take(plan.input_numbers), sizes, padding)
 
     def _input_gradients(self, gradients: Nest, sizes: Sizes, padding: Paddings | None) -> Nest:
-        """dinputs: zeros where nothing came, None for ids."""
+        """Return the inputs' gradients: zeros for an input without one, None for ids."""
 
         def finished(gradient: Array | None, spec: Spec) -> Array | None:
             if spec.dtype == "int64":
                 return None
             if gradient is None:
                 shape = shape_of(spec, sizes)
-                assert shape is not None  # an input's letters are all known
+                assert shape is not None  # the sizes of all axes of an input are known
                 return np.zeros(shape, spec.dtype)
             return gradient if padding is None else padding.cleared(gradient, spec)
 
         return zipped(gradients, self._input_specs, finished)
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why the model cannot run chunk by chunk, or None if it can."""
         try:
             self._streaming()
         except ValueError as error:
@@ -208,7 +210,7 @@ class Model(Described):
         return None
 
     def streamed_axis(self, inputs: tuple[Nest, ...]) -> Axis:
-        """The axis of these inputs' specs along which :meth:`stream` goes on."""
+        """Return the axis in the specs of these inputs along which :meth:`stream` runs."""
         return self._bound(inputs)[self._streaming().axis]
 
     def _streaming(self) -> GraphStream:
@@ -223,23 +225,34 @@ class Model(Described):
         return self._streaming()
 
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """``outputs, state`` for the next chunk of time: chunk after chunk the same as the whole sequence at once.
+        """Run the next chunk of time and return ``outputs, state``; all chunks give the same as the whole sequence at once.
 
-        The time axis that is streamed is that of the outputs (that of the inputs where they have none); ``inputs`` are as
-        for the call, ``[T, B, ...]`` with any T along it. ``state`` is what the last chunk gave, a nest of arrays; None at
-        the start; outputs that do not change with time may be part of it, so write to neither. Inputs without the streamed
-        axis (an encoder's source, features without time) count in the first chunk, and may be None after it. With one
-        input, the state may be the second argument. An output without a time axis, such as a final state, is that of the
-        sequence so far. ``lengths`` are those of the chunk, in 0..T: 0 for a sequence that has ended, whose outputs without
-        a time axis stay as they were. Raises ValueError, naming the layer and saying why, for a model that cannot be
-        streamed; else as the call.
+        The streamed time axis is that of the outputs, or that of the inputs if the outputs have none. An output without a
+        time axis, such as a final state, is that of the sequence so far.
+
+        Parameters
+        ----------
+        inputs
+            as for the call, with any length of the streamed axis. Inputs without that axis (an encoder's source, features
+            without time) are read in the first chunk and may be None after it.
+        state
+            state from the last chunk, a nest of arrays; None at the start. With one input it may be the second argument.
+            It may share arrays with the outputs, so do not write to either.
+        lengths
+            lengths within the chunk, each in 0..T: 0 for a finished sequence, whose outputs without a time axis no longer
+            change.
+
+        Raises
+        ------
+        ValueError
+            for a model that cannot be streamed, with the layer and the reason; other errors are those of a call
         """
         return self._run_stream(self._required_stream(), inputs, state, lengths, self._specs)
 
     def step(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
-        """``outputs, state`` of one time step: as :meth:`stream`, but of arrays without the streamed time axis.
+        """Run one time step and return ``outputs, state``, as :meth:`stream` does for arrays without the streamed axis.
 
-        So ``y_t, state = model.step(x_t, state)`` takes x_t ``[B, I]`` or ids ``[B]``. ``lengths`` are of other time axes.
+        So ``y_t, state = model.step(x_t, state)`` takes x_t ``[B, I]`` or ids ``[B]``. ``lengths`` are for other time axes.
         """
         stream = self._required_stream()
         outputs, state = self._run_stream(stream, inputs, state, lengths, stream.step_specs)
@@ -247,7 +260,7 @@ class Model(Described):
         return one, state
 
     def _run_stream(self, stream: GraphStream, inputs: Any, state: Any, lengths: Any, specs: list[Spec]) -> tuple[Any, Any]:
-        """Arrays of these specs, where a time axis that is missing in them is one step."""
+        """Run a chunk on inputs of ``specs``; an input without its time axis is one step."""
         if len(inputs) == 2 and state is None and not isinstance(self._names, tuple):
             inputs, state = inputs[:1], inputs[1]
         values = arranged(self._names, inputs, "the model")
@@ -260,7 +273,7 @@ class Model(Described):
             if spec is not self._specs[i]:
                 values[i] = values[i][None]
         axes = [axis for axis in self._time_axes if axis in sizes]
-        if isinstance(lengths, Mapping):  # those of an input that was only needed in the first chunk may still be there
+        if isinstance(lengths, Mapping):  # it may still hold lengths of an input that only the first chunk needed
             past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
             lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
         found = check_all_lengths(lengths, axes, sizes)
@@ -274,7 +287,7 @@ class Model(Described):
         return outputs if padding is None else self._cleared(outputs, padding), state
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
-        """The outputs' specs: the letters of this model's inputs stand for the axes that are given here."""
+        """Return the outputs' specs, with the axes of these inputs instead of the letters of this model's inputs."""
         bound = self._bound(inputs)
 
         def in_this(spec: Spec) -> Spec:
@@ -283,7 +296,7 @@ class Model(Described):
         return mapped(self._output_specs, in_this)
 
     def _bound(self, inputs: tuple[Nest, ...]) -> dict[Axis, Axis]:
-        """What this model's letters stand for when it is called on symbols. Raises TypeError or ValueError."""
+        """Return the axis for each of this model's letters in a call on symbols. Raises TypeError or ValueError."""
         given = arranged(self._names, inputs, "the model")
         bound: dict[Axis, Axis] = {}
         for name, spec, wanted in zip(self.graph.input_names, given, self._specs, strict=True):
@@ -294,11 +307,11 @@ class Model(Described):
         return bound
 
     def pick_lengths(self, inputs: Nest, lengths: Mapping[Axis, Any]) -> Any:
-        """The lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
+        """Return the lengths of this model's own time axes; see :meth:`Layer.pick_lengths`."""
         bound = self._bound(tuple(inputs))
         found = {axis: lengths_of(bound[axis], lengths) for axis in self._time_axes}
         return {axis: of_axis for axis, of_axis in found.items() if of_axis is not None} or None
 
     def lengths_after(self, lengths: Any) -> Any:
-        """The lengths of its first output, from those of its one input; see :meth:`Layer.lengths_after`."""
+        """Return the first output's lengths from those of the one input; see :meth:`Layer.lengths_after`."""
         return lengths_of(next(flat(self._output_specs)).time, dict.fromkeys(self._time_axes, lengths))

@@ -1,4 +1,4 @@
-"""What comes into a model and leaves it: arrays checked against the inputs' symbols, lengths, and clean padding."""
+"""Validation of a model's arrays and lengths, and cleared padding."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..layers._symbolic.time_axes import lengths_of
 Array = NDArray[Any]
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
 Lengths = dict[Axis, Array]  # by time axis
-Sizes = dict[Axis, int]  # of the variable axes
+Sizes = dict[Axis, int]  # by variable axis
 
 
 def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
-    """The arrays of a call as a list, in the order of the names, which are nested as the model's inputs are.
+    """Flatten the arrays of a call to a list in the order of ``names``, which are nested like the model's inputs.
 
-    Raises TypeError when there are more or fewer.
+    Raises TypeError for a wrong number of arrays.
     """
     wanted = names if isinstance(names, tuple) else (names,)
     if len(arrays) == len(wanted) and not any(map(is_nested, wanted)):
@@ -47,9 +47,9 @@ def _shown(name: Nest) -> str:
 
 
 def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
-    """An array that fits its spec, where a float dtype is exact and ids are of any integer dtype.
+    """Return an array that fits its spec: a float dtype must be the spec's; ids may have any integer dtype.
 
-    ``sizes`` has those of the variable axes that are known already, and is added to. B may be 0. Raises TypeError or
+    ``sizes`` holds the sizes of the variable axes known so far, and new ones are added. B may be 0. Raises TypeError or
     ValueError.
     """
     wanted = DTYPES[spec.dtype]  # two dtypes are compared in half of the time that a name takes
@@ -68,7 +68,7 @@ def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
 
 
 def fits(value: object, shape: tuple[int, ...], dtype: str) -> bool:
-    """Whether this is an array of this shape and dtype."""
+    """Return whether a value is an array of this shape and dtype."""
     return isinstance(value, np.ndarray) and value.shape == shape and value.dtype == DTYPES[dtype]
 
 
@@ -79,9 +79,10 @@ def _expected(name: str, spec: Spec, value: object) -> str:
 
 
 def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
-    """lengths as int64 ``[B]`` by time axis; without those that are all T. Raises TypeError or ValueError.
+    """Return lengths as int64 ``[B]`` by time axis, without axes whose lengths are all T.
 
-    ``axes`` are the time axes of the inputs. Where there is one, ``lengths`` may be its array.
+    ``axes`` are the time axes of the inputs. If there is only one, ``lengths`` may be an array. Raises TypeError or
+    ValueError.
     """
     if lengths is None:
         return {}
@@ -90,12 +91,12 @@ def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
     if not isinstance(lengths, Mapping):
         if len(axes) > 1:
             expected = "{" + ", ".join(f"{axis!r}: ..." for axis in axes) + "}"
-            raise ValueError(f"lengths must say which time axis they are of, {expected}, got {describe(lengths)}")
+            raise ValueError(f"lengths must name their time axes, {expected}, got {describe(lengths)}")
         lengths = {axes[0]: lengths}
     found: Lengths = {}
     for axis, value in lengths.items():
         if axis not in axes:
-            raise ValueError(f"lengths must be of the time axes {', '.join(axes)}, got some of {describe(axis)}")
+            raise ValueError(f"lengths must belong to the time axes {', '.join(axes)}, got lengths of {describe(axis)}")
         try:
             checked = check_lengths(value, sizes[axis], sizes["B"])
         except (TypeError, ValueError) as error:
@@ -106,19 +107,19 @@ def check_all_lengths(lengths: Any, axes: list[str], sizes: Sizes) -> Lengths:
 
 
 class Paddings:
-    """The positions past the lengths of one call, in arrays that have a time axis."""
+    """Padding of one call: the positions past the lengths in arrays with a time axis."""
 
     def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
         self._lengths = lengths
         self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items()}
 
     def cleared(self, array: Array | None, spec: Spec) -> Array | None:
-        """An output or a gradient, zero in the padding: a copy, or itself where it has none."""
+        """Return an output or a gradient with zeros in the padding: a copy, or the array itself if it has no padding."""
         padding = self._of(array, spec)
         return array if padding is None or array is None else padding.cleared(array)
 
     def filled(self, array: Array | None, spec: Spec) -> Array | None:
-        """An input, its last steps in the padding: a copy, or itself where it has none."""
+        """Return an input with each sequence's last step in its padding: a copy, or the array itself without padding."""
         padding = self._of(array, spec)
         return array if padding is None or array is None else padding.filled(array)
 
@@ -126,12 +127,12 @@ class Paddings:
         axis = spec.time
         if axis is None or array is None or axis in self._of_axes:
             return None if axis is None else self._of_axes.get(axis)
-        lengths = lengths_of(axis, self._lengths)  # of a slice of time
+        lengths = lengths_of(axis, self._lengths)  # for the axis of a slice of time
         return None if lengths is None else Padding(lengths, len(array))
 
 
 def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
-    """The sizes of the variable axes of a call's inputs, which are checked. Raises TypeError or ValueError."""
+    """Validate the inputs of a call and return the sizes of their variable axes. Raises TypeError or ValueError."""
     sizes: Sizes = {}
     for name, value, spec in zip(names, values, specs, strict=True):
         check_array(name, value, spec, sizes)
@@ -139,13 +140,13 @@ def sizes_of(names: list[str], values: list[Any], specs: list[Spec]) -> Sizes:
 
 
 def shape_of(spec: Spec, sizes: Sizes) -> tuple[int, ...] | None:
-    """The shape of an array of this spec; None if an axis is unknown."""
+    """Return the shape of an array of this spec, or None if the size of an axis is unknown."""
     shape = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in spec.shape)
     return None if None in shape else shape  # type: ignore[return-value]
 
 
 def zipped(gradients: Nest, specs: Nest, function: Callable[[Any, Any], Any]) -> Nest:
-    """Apply a function to the leaves of two nests of the form of ``specs``; leaves of ``gradients`` may be None."""
+    """Apply a function to the leaves of two nests with the structure of ``specs``; gradients may be None."""
     if isinstance(specs, Spec):
         return function(gradients, specs)
     return tuple(zipped(gradient, spec, function) for gradient, spec in zip(gradients, specs, strict=True))

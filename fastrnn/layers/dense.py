@@ -1,4 +1,4 @@
-"""Layers without memory: Linear, Embedding, OneHot."""
+"""Layers without state: Linear, Embedding, OneHot."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Array = NDArray[Any]
 
 
 class Linear(Layer):
-    """``y = x weight^T + bias``: torch.nn.Linear.
+    """Linear layer, torch.nn.Linear: ``y = x weight^T + bias``.
 
-    ``x [..., in_features]``, ``y [..., out_features]``, weight ``[out_features, in_features]``, all of the layer's
-    dtype; weight and bias are drawn from U(-b, b), b = 1/sqrt(in_features). ``backend`` names the backend that does
-    the work; None is the one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
+    ``x [..., in_features]``, ``y [..., out_features]`` and weight ``[out_features, in_features]`` have the layer's dtype.
+    weight and bias are drawn from U(-b, b) with b = 1/sqrt(in_features). ``backend`` names the backend to use; None is the
+    one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
     """
 
     pointwise = True
@@ -61,7 +61,7 @@ class Linear(Layer):
 
     @takes_symbols
     def __call__(self, x: Array) -> Array:
-        """y."""
+        """Return y; a Symbol gives a Symbol."""
         try:
             x = self._check_x(x)
         except TypeError:
@@ -76,16 +76,16 @@ class Linear(Layer):
 
     def _ready(self) -> Prepared:
         """Return the weights in the backend's form."""
-        kept = self._prepared
-        if kept is None or kept.key[2].version is not VERSION.latest:
+        current = self._prepared
+        if current is None or current.key[2].version is not VERSION.latest:
             weight, bias = self.weight, self.bias
 
             def make(backend: Backend) -> Any:
                 return backend.prepare_linear(weight.values, None if bias is None else bias.values)
 
             parameters = (weight,) if bias is None else (weight, bias)
-            self._prepared = kept = prepared(kept, self.backend, parameters, make)
-        ready: Prepared = kept.value
+            self._prepared = current = prepared(current, self.backend, parameters, make)
+        ready: Prepared = current.value
         return ready
 
     def _product(self, ready: Prepared, x: Array) -> Array:
@@ -93,7 +93,7 @@ class Linear(Layer):
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def forward(self, x: Array) -> tuple[Array, Callable[..., Any]]:
-        """y, and a backward that maps dy to dx (None with ``need_dx=False``) and adds into the gradients."""
+        """Return y and a backward that maps dy to dx (None with ``need_dx=False``) and adds into the gradients."""
         x = self._check_x(x)
         ready = self._ready()
         y = self._product(ready, x)
@@ -111,21 +111,21 @@ class Linear(Layer):
         return y, backward
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments; see :meth:`Layer.config`."""
+        """Return the constructor's arguments; see :meth:`Layer.config`."""
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
         return {**sizes, "bias": self.bias is not None, "dtype": self.dtype}
 
     def extra_repr(self) -> str:
-        """As torch's."""
+        """Return the options as torch shows them."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Embedding(Layer):
-    """A row of ``weight [num_embeddings, embedding_dim]`` for each token id: torch.nn.Embedding.
+    """Embedding of token ids, torch.nn.Embedding: each id selects a row of ``weight [num_embeddings, embedding_dim]``.
 
     ``x`` holds integers in -1..num_embeddings-1, in any shape; ``y [*x.shape, embedding_dim]``. Id -1 gives the zero
-    vector and has no gradient. weight is drawn from N(0, 1). Raises TypeError for what is not integers, ValueError
-    for an id out of range.
+    vector and has no gradient. weight is drawn from N(0, 1). Raises TypeError if x does not hold integers, ValueError for
+    an id out of range.
     """
 
     pointwise = takes_ids = True
@@ -146,24 +146,24 @@ class Embedding(Layer):
         self._lock = GradientLock()
 
     def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
-        """The weight; None for a subclass, which may do something else. See :meth:`Layer.rows_of_ids`."""
+        """Return the number of ids and the weight; None for a subclass, which may compute something else."""
         return (self.num_embeddings, self.weight) if type(self) is Embedding else None
 
     def __call__(self, x: Array) -> Array:
-        """y."""
+        """Return the rows of the ids."""
         return self._rows(ids(x, self.num_embeddings))
 
     def _rows(self, x: Array) -> Array:
         y = memory.empty((*x.shape, self.embedding_dim), self.dtype)
-        # mode="clip" (the ids are checked): with the default, NumPy would gather into a buffer of its own first.
+        # The ids are valid, so mode="clip" changes nothing but speed: in the default mode NumPy gathers into a buffer first.
         np.take(self.weight.data, x, axis=0, out=y, mode="clip")
         y[x < 0] = 0
         return y
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], None]]:
-        """y, and a backward that takes dy, adds into the gradient and returns None: ids have no gradient."""
+        """Return y and a backward that takes dy, adds into the gradient and returns None, because ids have no gradient."""
         x = ids(x, self.num_embeddings)
-        rows = memory.empty(x.shape, x.dtype)  # a copy: backward indexes with it, and the caller may change theirs
+        rows = memory.empty(x.shape, x.dtype)  # a copy, because backward indexes with it and the caller may change x
         np.copyto(rows, x)
 
         def backward(dy: Array) -> None:
@@ -174,15 +174,15 @@ class Embedding(Layer):
         return self._rows(rows), backward
 
     def extra_repr(self) -> str:
-        """As torch's."""
+        """Return the options as torch shows them."""
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
 def add_rows(total: Array, rows: Array, values: Array) -> None:
-    """``total[rows[i]] += values[i]`` for every i with rows[i] >= 0: a scatter-add, always in the same order of i.
+    """Add ``values[i]`` to ``total[rows[i]]`` for every i with rows[i] >= 0, always in the same order.
 
-    ``total [V, E]`` is added to, ``rows [n]``, ``values [n, E]``. Sorting and summing each row's share is 4 to 11
-    times as fast as ``np.add.at`` for n = 8192, V = 65, E = 64 or 256.
+    Shapes are ``total [V, E]``, ``rows [n]`` and ``values [n, E]``. Sorting the rows and summing each group is 4 to 11 times
+    as fast as ``np.add.at`` for n = 8192, V = 65, E = 64 or 256.
     """
     order = np.argsort(rows, kind="stable")
     order = order[np.count_nonzero(rows < 0) :]
@@ -197,10 +197,10 @@ def add_rows(total: Array, rows: Array, values: Array) -> None:
 
 
 class OneHot(Layer):
-    """Token ids as one-hot vectors: ``x`` integers in -1..num_classes-1, ``y [*x.shape, num_classes]`` of ``dtype``.
+    """One-hot vectors of token ids: ``x`` integers in -1..num_classes-1, ``y [*x.shape, num_classes]`` of ``dtype``.
 
-    Id -1 gives the zero vector. Recurrent layers take ids as they are and are faster so; this is for feeding other
-    layers. Raises TypeError for what is not integers, ValueError for an id out of range.
+    Id -1 gives the zero vector. This layer is for inputs of other layers: recurrent layers take ids directly, which is
+    faster. Raises TypeError if x does not hold integers, ValueError for an id out of range.
     """
 
     pointwise = takes_ids = True
@@ -210,11 +210,11 @@ class OneHot(Layer):
         self.dtype = checks.float_dtype("dtype", dtype)
 
     def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
-        """One-hot rows; see :meth:`Layer.rows_of_ids`."""
+        """Return the number of ids, and None for one-hot rows; see :meth:`Layer.rows_of_ids`."""
         return self.num_classes, None
 
     def __call__(self, x: Array) -> Array:
-        """y."""
+        """Return the one-hot vectors of the ids."""
         x = ids(x, self.num_classes)
         y = memory.zeros((x.size, self.num_classes), self.dtype)
         present = np.flatnonzero(x >= 0)
@@ -222,9 +222,9 @@ class OneHot(Layer):
         return y.reshape(*x.shape, self.num_classes)
 
     def forward(self, x: Array) -> tuple[Array, Callable[[Array], None]]:
-        """y, and a backward that returns None: ids have no gradient."""
+        """Return y and a backward that returns None, because ids have no gradient."""
         return self(x), lambda dy: None
 
     def extra_repr(self) -> str:
-        """The number of classes."""
+        """Return the number of classes."""
         return str(self.num_classes)

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: torch.nn's constructors, and the options that torch lacks."""
+"""RNN, GRU and LSTM with torch.nn's constructors, and options that torch lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class RNN(Recurrent):
-    """Elman RNN, ``h' = f(W x + b_ih + R h + b_hh)`` with f tanh or relu: torch.nn.RNN. See :class:`Recurrent`."""
+    """Elman RNN, torch.nn.RNN: ``h' = f(W x + b_ih + R h + b_hh)`` with f tanh or relu. See :class:`Recurrent`."""
 
     cell = "rnn"
 
@@ -47,10 +47,10 @@ class RNN(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit, gates r z n, ``h' = (1-z) n + z h``: torch.nn.GRU. See :class:`Recurrent`.
+    """Gated recurrent unit, torch.nn.GRU: gates r z n, ``h' = (1-z) n + z h``. See :class:`Recurrent`.
 
-    ``reset_after=False`` applies the reset gate before the product, as in Cho et al. 2014; ``reset_gate=False``
-    leaves it out (gates z n). Formulas: :func:`fastrnn.functional.gru_forward`.
+    ``reset_after=False`` applies the reset gate before the recurrent product, as in Cho et al. 2014. ``reset_gate=False``
+    leaves the reset gate out (gates z n). Formulas: :func:`fastrnn.functional.gru_forward`.
     """
 
     cell = "gru"
@@ -84,13 +84,14 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, gates i f g o: torch.nn.LSTM. See :class:`Recurrent`; the state is ``(h, c)``.
+    """Long short-term memory, torch.nn.LSTM: gates i f g o, state ``(h, c)``. See :class:`Recurrent`.
 
-    ``proj_size=P`` projects h from H to P as in torch; ``peephole`` lets the gates see c (weight_ch_l0 ``[3*H]``, i f
-    o); ``forget_bias`` is the initial bias of the forget gate (b_ih's part; b_hh's is zero), often 1 (Jozefowicz et
-    al. 2015). With ``return_cell_states`` the call and the forward also give all cell states of the last layer, ``[T,
-    B, D*H]`` laid out as y: ``y, state, c``, and ``backward(dy, dstate, dc)`` takes their gradient. Formulas:
-    :func:`fastrnn.functional.lstm_forward`.
+    ``proj_size=P`` projects h from H to P as in torch. ``peephole`` adds c to the gates i, f and o (weight_ch_l0 ``[3*H]``).
+    ``forget_bias``, often 1 (Jozefowicz et al. 2015), is the initial bias of the forget gate: b_ih's part is set to it and
+    b_hh's to zero. Formulas: :func:`fastrnn.functional.lstm_forward`.
+
+    With ``return_cell_states`` the call and ``forward`` return ``y, state, c``, where c ``[T, B, D*H]``, laid out as y,
+    holds all cell states of the last layer; ``backward(dy, dstate, dc)`` takes their gradient.
     """
 
     cell = "lstm"
@@ -141,7 +142,7 @@ class LSTM(Recurrent):
     def __call__(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[Any, ...]:
-        """Inference: ``y, (h, c)``, and all cell states if asked for. See the class for shapes and errors."""
+        """Run inference: ``y, (h, c)``, then c with ``return_cell_states``. See the class for shapes and errors."""
         wanted = return_cell_states is not False and checks.flag("return_cell_states", return_cell_states)
         try:
             return self._infer(x, state, lengths, wanted)
@@ -164,6 +165,6 @@ class LSTM(Recurrent):
     def forward(
         self, x: Array, state: Any = None, lengths: Any = None, *, return_cell_states: bool = False
     ) -> tuple[tuple[Any, ...], Backward]:
-        """Training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
+        """Run the forward pass of training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
         wanted = checks.flag("return_cell_states", return_cell_states)
         return self._train(x, state, lengths, wanted)

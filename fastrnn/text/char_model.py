@@ -1,4 +1,4 @@
-"""A language model over tokens, characters or words: recurrent layers between token ids and logits."""
+"""A language model over tokens, which are characters or words: recurrent layers between token ids and logits."""
 
 from __future__ import annotations
 
@@ -26,20 +26,28 @@ Backward = Callable[..., tuple[None, Any]]
 MODELS = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 
-class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.9 times as long
-    """ids -> (embedding) -> ``layers`` x RNN, GRU or LSTM of ``hidden`` units -> dropout -> logits over V tokens.
+class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.9 times as long
+    """Language model: ids -> (embedding) -> ``layers`` x RNN, GRU or LSTM of ``hidden`` units -> dropout -> logits.
 
-    ``model``
-        ``"rnn"`` (tanh), ``"gru"`` or ``"lstm"``, whose forget gate starts with a bias of 1 (Jozefowicz et al. 2015).
-    ``embedding``
-        the size of a learned vector for each token; 0 feeds ids to the first layer as one-hot vectors.
-    ``dropout``
-        between the recurrent layers and before the output, in training.
+    Calling the model runs inference: ``logits [T,B,V], state = model(ids, state=None, lengths=None)``, with integer ids
+    ``[T,B]`` in -1..V-1, where -1 stands for the zero vector. States and lengths are as in the recurrent
+    layers. Training runs ``(logits, state), backward = model.forward(ids, state, lengths)``, then ``_, dstate =
+    backward(dlogits, dstate=None)``. Raises TypeError or ValueError naming the argument.
 
-    Calling it runs inference: ``logits [T,B,V], state = model(ids, state=None, lengths=None)``, with integer ids
-    ``[T,B]`` in -1..V-1, -1 for the zero vector, and states and lengths as the recurrent layers have them. Training:
-    ``(logits, state), backward = model.forward(ids, state, lengths)``, then ``_, dstate = backward(dlogits,
-    dstate=None)``. Raises TypeError and ValueError naming the argument.
+    Parameters
+    ----------
+    vocabulary_size
+        number V of tokens.
+    model
+        ``"rnn"`` (tanh), ``"gru"`` or ``"lstm"``; an LSTM's forget gate starts with a bias of 1 (Jozefowicz et al. 2015).
+    layers, hidden
+        number and size of the recurrent layers.
+    embedding
+        size of a learned vector for each token; with 0 the first layer takes ids as one-hot vectors.
+    dropout
+        dropout probability between the recurrent layers and before the output, in training.
+    dtype, rng, backend
+        as in the recurrent layers.
     """
 
     def __init__(
@@ -72,12 +80,12 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         self._learner = Learner()
 
     def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
-        """Inference: ``logits, state``; see the class."""
+        """Run inference: ``logits, state``; see the class."""
         y, state = self._first()(ids, state, lengths)
         return self.output(y), state
 
     def forward(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[tuple[Array, Any], Backward]:
-        """Training: ``(logits, state), backward``; see the class."""
+        """Run the forward pass of training: ``(logits, state), backward``; see the class."""
         (y, state), recurrent_backward = self._first().forward(ids, state, lengths)
         y, dropout_backward = self.dropout.forward(y)
         logits, output_backward = self.output.forward(y)
@@ -91,11 +99,12 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
     def learn(
         self, ids: Array, targets: Array, state: Any = None, lengths: Any = None, *, ignore_index: int = -100
     ) -> tuple[float, Any]:
-        """A training step up to the gradients, which it adds to: ``loss, state``.
+        """Run a training step up to the gradients, which are added to the parameters'; returns ``loss, state``.
 
-        The loss is the mean cross-entropy in nats of the ``targets``, integers ``[T,B]`` in 0..V-1, that are not
-        ``ignore_index``; the state is cut off from the next step's gradients. Without an embedding and dropout it is one
-        call of the backend: quicker for small models, and the same bits. Raises TypeError, ValueError.
+        The loss is the mean cross-entropy in nats over the ``targets``, integers ``[T,B]`` in 0..V-1, that are not
+        ``ignore_index``. Gradients do not flow through the state into the next step. Without an embedding and dropout the
+        step is one call of the backend, which is faster for small models and gives the same bits. Raises TypeError or
+        ValueError.
         """
         if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
             return self._learn(ids, targets, state, lengths, ignore_index)
@@ -105,11 +114,11 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         return loss, state
 
     def _learn(self, ids: Array, targets: Array, state: Any, lengths: Any, ignore_index: int) -> tuple[float, Any]:
-        """Do :meth:`learn` in one call of the backend."""
+        """Run the step of :meth:`learn` in one call of the backend."""
         recurrent, output = self.recurrent, self.output
         if not is_ids(ids):
             raise TypeError(f"ids must be an array of integer token ids, got {checks.describe(ids)}")
-        layout, inputs = recurrent._enter(ids, state, lengths, recurrent.input_size)
+        layout, inputs = recurrent._check_inputs(ids, state, lengths, recurrent.input_size)
         targets = layout.inward(class_ids(targets, ids.shape))
         with recurrent._lock, output._lock:
             backend, prepared = self._learner.prepared(recurrent.backend, self._parts)
@@ -120,7 +129,7 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         return loss, layout.pack_state(h_n, c_n)
 
     def _parts(self) -> TrainedModel:
-        """Return what the backend learns with."""
+        """Return the arrays of the model for the backend's training step."""
         stack, output = self.recurrent.stack, self.output
         return TrainedModel(
             stack=stack.spec,
@@ -133,7 +142,7 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         )
 
     def _first(self) -> Any:
-        """Return the layer that takes the ids."""
+        """Return the layer that takes the ids: the recurrent one, or the one fused with the embedding."""
         return self.recurrent if self.embedding is None else self.recurrent.fused_with(self.embedding)
 
     def generate(
@@ -146,10 +155,20 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         choice: Choice = PLAIN,
         banned: int | None = None,
     ) -> Answer:
-        """Sample after ``prime`` int64 ``[T,N]`` as many tokens as ``uniforms`` float64 ``[length,N]`` has rows.
+        """Sample N sequences of tokens.
 
-        ``state`` is ``(h_n, c_n)`` of an earlier answer (None: zeros), ``banned`` an id that is never chosen. For the
-        rest see :class:`fastrnn.sampling.Request`.
+        Parameters
+        ----------
+        prime
+            int64 ``[T,N]``, the tokens before the sampled ones.
+        uniforms
+            float64 ``[length,N]``, random numbers, one for each token to sample.
+        state
+            ``(h_n, c_n)`` of an earlier answer; None is zeros.
+        eos, choice
+            see :class:`fastrnn.sampling.Request`.
+        banned
+            an id that is never chosen.
         """
         bias = self._bias(banned)
         h0, c0 = state or (None, None)
@@ -173,5 +192,5 @@ class CharModel(Layer):  # as a Model, one step of 64 units would take 1.7 to 1.
         bias = self.output.bias.data
         if banned is not None:
             bias = bias.copy()
-            bias[banned] = -1e9  # finite, so that no arithmetic on it can give NaN; its probability is zero
+            bias[banned] = -1e9  # finite, so arithmetic on it cannot give NaN; the probability is zero
         return bias

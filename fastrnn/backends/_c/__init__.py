@@ -1,1 +1,1 @@
-"""The backend over the C library of ``csrc/``."""
+"""The backend that calls the C library of ``csrc/``."""

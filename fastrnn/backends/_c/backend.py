@@ -1,7 +1,7 @@
-"""The C backend: the library of ``csrc/``.
+"""The C backend, which calls the library of ``csrc/``.
 
-The library allocates nothing. Outputs and tapes come from :mod:`fastrnn._core.memory`; workspaces are kept by each thread
-and grow to the largest size that it needed.
+The library allocates nothing. Outputs and tapes come from :mod:`fastrnn._core.memory`. Each thread has one workspace, which
+grows to the largest size that the thread needed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SPLITS = {lib.FASTRNN_SPLIT_NONE: "none", lib.FASTRNN_SPLIT_BATCH: "batch", lib
 
 @dataclass(slots=True)
 class Tape:
-    """What backward needs: the inputs, the packed weights and the library's own tape."""
+    """Data for backward: the inputs, the packed weights and the library's own tape."""
 
     kernel: Kernel
     call: Call
@@ -54,22 +54,22 @@ class Tape:
 
 
 class C(CLinear, CTraining, Backend):
-    """The backend; see :class:`fastrnn.backends.base.Backend`. Its unit is the whole stack: it has no parts."""
+    """The C backend. It runs whole stacks, not parts; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "c"
 
     def settings(self) -> Any:
-        """The instruction set in use: layouts follow from it."""
+        """Return the instruction set in use, because it determines the layout of packed weights."""
         return settings.isa
 
     def prepare(self, spec: StackSpec, weights: Sequence[Weights]) -> Prepared:  # type: ignore[override]
-        """Pack the weights when they are first used."""
+        """Return a prepared stack, which packs the weights when it first runs."""
         return Prepared(spec, weights)
 
     def forward(  # type: ignore[override]
         self, prepared: Prepared, inputs: Inputs, *, training: bool = False, cell_states: bool = False
     ) -> Outputs:
-        """Run over time."""
+        """Run the forward pass in one call of the library."""
         x, h0, c0, lengths = inputs
         kernel, call = prepared.kernel, prepared.kernel.call(x.shape, training, lengths)
         packed, dtype, empty = prepared.packed(training), kernel.dtype, call.empty
@@ -85,13 +85,13 @@ class C(CLinear, CTraining, Backend):
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
     def run_of(self, prepared: Prepared, shape: tuple[int, ...]) -> Run:
-        """Return inference with sizes and structures laid out: a small step is the arithmetic and little else."""
+        """Return inference with sizes and structures made in advance, so a small step costs little but arithmetic."""
         return run_of(prepared, shape)
 
     def backward(  # type: ignore[override]
         self, tape: Tape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True
     ) -> Gradients:
-        """Compute all gradients; the tape is used up."""
+        """Run the backward pass in one call of the library; the tape is used up."""
         kernel, call = tape.kernel, tape.call
         stack, dtype, empty = kernel.stack, kernel.dtype, call.empty
         dx = empty(call.dx, dtype) if need_dx and not call.ids else None
@@ -111,7 +111,7 @@ class C(CLinear, CTraining, Backend):
         return Gradients(dx, dh0, dc0)
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
-        """Return what forward would use now."""
+        """Return the plan that forward would use now."""
         stack, batch = kernel_of(spec, settings.isa).stack, [{"T": T, "B": B}]
         isa = ffi.string(lib.fastrnn_isa_name(stack.isa)).decode()
         layers_at_once = lib.fastrnn_plan_layers(stack, batch)
@@ -125,15 +125,15 @@ class C(CLinear, CTraining, Backend):
         return plans
 
     def stream(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> CStream:  # type: ignore[override]
-        """Lay the stack out, to be fed step by step."""
+        """Return a stream whose memory is laid out once, for all steps."""
         return CStream(prepared, ids, h0, c0)
 
     def generate(self, prepared: Prepared, request: Request) -> Answer:  # type: ignore[override]
-        """Run the whole sampling loop in the library, one sample after another."""
+        """Run the sampling loop in the library, one sample after another."""
         return generate(prepared, request)
 
     def prepare_model(self, model: TrainedModel) -> PreparedModel:
-        """Return the model as the library takes it."""
+        """Convert the model to the library's structures."""
         return PreparedModel(model)
 
     def train_step(  # type: ignore[override]

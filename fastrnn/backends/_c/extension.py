@@ -1,7 +1,7 @@
-"""The compiled extension: the package's own or, in a checkout that has none, the one that was installed from it.
+"""The compiled extension: the package's own or, in a checkout that has none, an installed one built from its sources.
 
-Python that is started in a checkout finds the package's sources first, without kernels. The installed kernels serve them
-only if they were compiled from the same C sources, file by file: others would be called, and tested, in their place.
+Python started in a checkout imports the checkout's package, which has no kernels. Installed kernels are used with it only if
+every C source file is the same, because otherwise Python would call, and tests would test, kernels of other sources.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 from types import ModuleType
 
 NAME = "fastrnn._fastrnn"
-# Beside an installed extension: the C sources that it was compiled from, as sha256sum writes them.
+# File next to an installed extension that lists the C sources it was compiled from, in the format of sha256sum.
 SOURCES = "_fastrnn.sha256"
 HOME = Path(__file__).parents[3]
 REMEDY = "type `pip install .` there, or `just build`"
 
 
 def load() -> ModuleType:
-    """Import the extension. Raises ImportError saying what to type where a checkout has none that fits."""
+    """Import the extension. Raises ImportError, which says what to type, if a checkout has no matching one."""
     try:
         return importlib.import_module(NAME)
     except ModuleNotFoundError as error:
@@ -36,7 +36,7 @@ def load() -> ModuleType:
 
 
 def missing() -> str | None:
-    """Say what to type where this is a checkout for which no extension will load; None elsewhere."""
+    """Return what to type if this is a checkout for which no extension will load, else None."""
     if NAME in sys.modules or not _is_checkout() or PathFinder.find_spec(NAME, [str(HOME / "fastrnn")]):
         return None
     installed = _installed()
@@ -49,7 +49,7 @@ def _is_checkout() -> bool:
 
 @cache
 def _installed() -> ModuleSpec | str:
-    """The first extension on Python's path that was compiled from this checkout's sources, or why there is none."""
+    """Return the first extension on Python's path that was built from this checkout's sources, or why there is none."""
     faults = []
     wanted = sources(HOME)
     for folder in [Path(entry or ".").resolve() / "fastrnn" for entry in sys.path]:
@@ -64,13 +64,13 @@ def _installed() -> ModuleSpec | str:
 
 
 def sources(checkout: Path) -> str:
-    """The C sources of a checkout with their checksums, a line each; CMakeLists.txt writes the same."""
+    """Return one line for each C source of a checkout, with its checksum; CMakeLists.txt writes the same lines."""
     files = sorted(path.relative_to(checkout).as_posix() for path in (checkout / "csrc").rglob("*.[ch]"))
     return "".join(f"{sha256((checkout / name).read_bytes()).hexdigest()}  {name}\n" for name in ["CMakeLists.txt", *files])
 
 
 def _difference(file: Path, wanted: str) -> str:
-    """How the sources listed in a file differ from those ``wanted``, or an empty text."""
+    """Describe how the sources listed in a file differ from those ``wanted``; empty if they do not."""
     try:
         lines = set(file.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError):

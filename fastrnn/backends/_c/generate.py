@@ -1,4 +1,4 @@
-"""The C library's sampling loop under the dataclasses of :mod:`fastrnn.sampling`."""
+"""The C library's sampling loop, called with the dataclasses of :mod:`fastrnn.sampling`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 def generate(prepared: Prepared, request: Request) -> Answer:
     """Sample as :func:`fastrnn.backends.numpy_sampling.step_by_step` does.
 
-    Samples run one after the other: each is one call.
+    Samples run one after the other, each in one call of the library.
     """
     spec, packed = prepared.kernel.spec, prepared.packed(False)
     embedding, choice = request.embedding, request.choice
@@ -50,7 +50,7 @@ def generate(prepared: Prepared, request: Request) -> Answer:
 
 
 def _by_sample(states: Array | None, N: int, shape: tuple[int, int], dtype: Any) -> Array:
-    """Return states ``[L,N,size]``, zeros for None, as a fresh ``[N,L,size]``, which the library overwrites."""
+    """Copy states ``[L,N,size]`` (None: zeros) to a new array ``[N,L,size]``, which the library overwrites."""
     if states is None:
         return np.zeros((N, *shape), dtype)
     return np.array(states.swapaxes(0, 1), order="C")

@@ -1,4 +1,4 @@
-"""The C library as Python sees it: settings, pointers, and memory for its workspaces."""
+"""Access to the C library from Python: settings, pointers, and memory for workspaces."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
     "info",
     "int64s",
     "isa_names",
-    "kept_workspace",
     "lib",
     "pointer",
     "set_isa",
     "settings",
     "take_workspace",
+    "thread_workspace",
 ]
 
 Array = NDArray[Any]
@@ -41,13 +41,13 @@ DTYPES = {"float32": lib.FASTRNN_FLOAT32, "float64": lib.FASTRNN_FLOAT64}
 
 
 def isa_names() -> tuple[str, ...]:
-    """The instruction sets compiled in that this processor runs, the best first."""
+    """Return the compiled instruction sets that this processor can run, the best first."""
     every = range(lib.fastrnn_isa_count())
     return tuple(ffi.string(lib.fastrnn_isa_name(i)).decode() for i in every if lib.fastrnn_isa_runs(i))
 
 
 class _Settings:
-    """What the environment chose at the start, and :func:`set_isa` later."""
+    """Settings from the environment; :func:`set_isa` changes the instruction set later."""
 
     def __init__(self) -> None:
         self.isa = lib.fastrnn_isa_default()
@@ -65,18 +65,18 @@ settings = _Settings()
 
 
 class _Workspace(threading.local):
-    """This thread's workspace."""
+    """The current thread's workspace."""
 
-    memory: tuple[int, Any] = -1, None  # its size, which fits nothing yet, and a pointer that keeps it
+    memory: tuple[int, Any] = -1, None  # size (-1: no memory yet), and a pointer that keeps the memory alive
 
 
-kept_workspace = _Workspace()
+thread_workspace = _Workspace()
 
 
 def set_isa(name: str | None) -> None:
-    """Use this instruction set from now on (None: the default). Raises ValueError for one that does not run here.
+    """Choose the instruction set (None: the default). Raises ValueError for one that does not run here.
 
-    Layers pack their weights anew for it.
+    Layers pack their weights again for it.
     """
     if name is not None:
         checks.choice("isa", name, isa_names())
@@ -85,7 +85,7 @@ def set_isa(name: str | None) -> None:
 
 
 def info() -> dict[str, Any]:
-    """The ISA in use, those available, the compiler and the number of threads."""
+    """Return the instruction set in use, those available, the compiler and the number of threads."""
     return {
         "isa": ffi.string(lib.fastrnn_isa_name(settings.isa)).decode(),
         "isas_available": list(isa_names()),
@@ -103,15 +103,15 @@ def int64s(array: Array | None) -> Any:
 
 
 def take_workspace(size: int) -> Any:
-    """This thread's workspace, at least ``size`` bytes."""
-    if kept_workspace.memory[0] < size:
+    """Return the current thread's workspace, with at least ``size`` bytes."""
+    if thread_workspace.memory[0] < size:
         memory = aligned(max(size, 4096))
-        kept_workspace.memory = len(memory), from_buffer(memory)
-    return kept_workspace.memory[1]
+        thread_workspace.memory = len(memory), from_buffer(memory)
+    return thread_workspace.memory[1]
 
 
 def aligned(size: int) -> Array:
-    """Bytes that begin on a cache line; large ones from the pool."""
+    """Allocate bytes that begin on a cache line; large blocks come from the pool."""
     block: Array = empty(size + 64, np.uint8)
     skip = -int(ffi.cast("uintptr_t", ffi.from_buffer(block))) % 64
     return block[skip : skip + size]

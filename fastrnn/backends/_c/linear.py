@@ -1,4 +1,4 @@
-"""The linear layer of the C library."""
+"""The C library's linear layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .library import DTYPES, aligned, ffi, from_buffer, lib, pointer, settings, 
 
 Array = NDArray[Any]
 
-MOST_CALLS = 256  # sizes that are remembered
+MOST_CALLS = 256  # sizes that are cached
 
 
 class PreparedLinear:
@@ -27,20 +27,20 @@ class PreparedLinear:
         lib.fastrnn_linear_pack([self.sizes], pointer(weight), pointer(bias), True, self.packed)
 
     def call(self, N: int, backward: bool) -> tuple[Any, Any]:
-        """The layer as one call sees it, with its number of threads, and a workspace for that."""
+        """Return the layer's structure for the current number of threads, and a workspace for N rows."""
         linear, size = linear_call(self.sizes, lib.fastrnn_get_num_threads(), N, backward)
         return linear, take_workspace(size)
 
 
 class CLinear:
-    """The linear part of :class:`fastrnn.backends.base.Backend`."""
+    """The methods of :class:`fastrnn.backends.base.Backend` for a linear layer."""
 
     def prepare_linear(self, weight: Array, bias: Array | None) -> PreparedLinear:
         """Pack the weights."""
         return PreparedLinear(weight, bias)
 
     def linear_forward(self, prepared: PreparedLinear, x: Array) -> Array:
-        """y."""
+        """Return ``y [N, O]``."""
         N = len(x)
         linear, workspace = prepared.call(N, False)
         y = empty((N, prepared.out_features), x.dtype)
@@ -50,7 +50,7 @@ class CLinear:
     def linear_backward(
         self, prepared: PreparedLinear, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
     ) -> Array | None:
-        """dx; adds into dW and db."""
+        """Return dx, or None without ``need_dx``; adds into dW and db."""
         N = len(x)
         linear, workspace = prepared.call(N, True)
         dx = empty(x.shape, x.dtype) if need_dx else None
@@ -61,6 +61,6 @@ class CLinear:
 
 @lru_cache(MOST_CALLS)
 def linear_call(sizes: tuple[int, int, int, int], threads: int, N: int, backward: bool) -> tuple[Any, int]:
-    """A linear layer (isa, dtype, I, O) for so many threads, and the workspace that N rows take."""
+    """Return the structure of a linear layer (isa, dtype, I, O) for ``threads``, and the workspace size for N rows."""
     linear = ffi.new("fastrnn_linear *", (*sizes, threads))
     return linear, lib.fastrnn_linear_workspace_size(linear, N, backward)

@@ -1,4 +1,4 @@
-"""A stack as the C library sees it, and what it needs to know before a call of some size: kept, as sizes come again."""
+"""The C library's structures for a stack and for calls of one size, cached because sizes repeat."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .library import (
     ffi,
     from_buffer,
     int64s,
-    kept_workspace,
     lib,
     pointer,
     settings,
     take_workspace,
+    thread_workspace,
 )
 
 Array = NDArray[Any]
 
-MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are remembered
+MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are cached
 
 
 def _cell(spec: CellSpec) -> int:
@@ -43,9 +43,9 @@ def _cell(spec: CellSpec) -> int:
 
 
 class Call:
-    """A batch with a number of threads, and what follows: sizes of memory, the outputs' shapes, where to get them.
+    """Structures of a forward or backward call for one batch: shapes of the outputs, sizes of memory, and the allocator.
 
-    Backward of a call uses the same one: what was sized for a number of threads must run with it.
+    Backward uses its forward's call, because memory sized for a number of threads must be used with that number.
     """
 
     __slots__ = ("batch", "c", "cells", "dx", "empty", "h", "ids", "lengths", "tape", "workspace", "y")
@@ -55,20 +55,20 @@ class Call:
     ) -> None:
         spec, cell, (T, B) = kernel.spec, kernel.spec.cell, shape[:2]
         self.ids = len(shape) == 2
-        self.lengths = lengths  # the batch points into it
+        self.lengths = lengths  # the batch points into this array
         self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads))
         self.y, self.h = (T, B, spec.directions * cell.output_size), (spec.parts, B, cell.output_size)
         self.c = (spec.parts, B, cell.hidden_size) if cell.cell == "lstm" else None
         self.cells, self.dx = (T, B, spec.directions * cell.hidden_size), (T, B, cell.input_size)
         largest = T * B * max(spec.directions * cell.hidden_size, cell.input_size) * kernel.dtype.itemsize
-        # What memory.empty does for small arrays, without asking each time.
+        # memory.empty calls np.empty for small arrays; choosing here saves the test at each call.
         self.empty: Any = np.empty if largest < memory.SMALLEST_POOLED else memory.empty
         self.workspace = lib.fastrnn_forward_workspace_size(kernel.stack, self.batch, self.ids, training)
         self.tape = lib.fastrnn_tape_size(kernel.stack, self.batch, self.ids) if training else 0
 
 
 class Kernel:
-    """A stack on an instruction set, whatever its weights, and the calls of it so far."""
+    """A stack on one instruction set, without weights, and the cached calls for it."""
 
     __slots__ = ("calls", "dtype", "spec", "stack")
 
@@ -82,8 +82,9 @@ class Kernel:
         self.calls: dict[Any, Call] = {}
 
     def call(self, shape: tuple[int, ...], training: bool, lengths: Array | None = None) -> Call:
-        """Return the call for x of a shape; it is kept if there are no lengths. In inference it has as many threads as are
-        set when it runs: its memory does not depend on them.
+        """Return the call for x of a shape; without lengths it is cached.
+
+        For inference the number of threads is read when the call runs, because the memory does not depend on it.
         """
         key = shape, training, lib.fastrnn_get_num_threads() if training else 0
         if lengths is not None:
@@ -92,7 +93,7 @@ class Kernel:
 
 
 def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
-    """Keep ``call`` for the next time, and return it."""
+    """Store ``call`` in the cache ``calls``, and return it."""
     if len(calls) >= MOST_CALLS:
         calls.clear()
     calls[key] = call
@@ -101,14 +102,14 @@ def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
 
 @lru_cache(MOST_KERNELS)
 def kernel_of(spec: StackSpec, isa: int) -> Kernel:
-    """Return the one kernel of a stack, whatever its weights."""
+    """Return the kernel that all stacks of this specification share."""
     return Kernel(spec, isa)
 
 
 class Prepared:
-    """A stack with packed weights: for inference at once, for training when a tape is first asked for.
+    """A stack whose weights are packed on first use, separately for inference and for training.
 
-    ``ready`` are the packed weights for inference, or None before their first use.
+    ``ready`` holds the packed weights for inference, or None before their first use.
     """
 
     __slots__ = ("_training", "kernel", "ready", "weights")
@@ -120,14 +121,14 @@ class Prepared:
         self._training: Any = None
 
     def packed(self, training: bool) -> Any:
-        """Return the packed weights. Two threads may both pack for the first time; either result serves."""
+        """Return the packed weights. Two threads may both pack them at first use; either result is valid."""
         packed = self._training if training else self.ready
         if packed is None:
             packed = self._pack(training)
             if training:
                 self._training = packed
             if not training or self.ready is None:
-                self.ready = packed  # those for training serve inference too
+                self.ready = packed  # weights packed for training also work for inference
         return packed
 
     def _pack(self, training: bool) -> Any:
@@ -138,7 +139,7 @@ class Prepared:
 
 
 def run_of(prepared: Prepared, shape: tuple[int, ...]) -> Run:
-    """Return :meth:`Backend.run_of`. Written out in one piece: a small step takes as long as a few calls of functions."""
+    """Implement :meth:`Backend.run_of`, in one piece because a small step takes no longer than a few function calls."""
     kernel, packed, call = prepared.kernel, prepared.packed(False), prepared.kernel.call(shape, False)
     stack, batch, dtype, empty, ids = kernel.stack, call.batch, kernel.dtype, call.empty, call.ids
     y_shape, h_shape, c_shape, size, forward = call.y, call.h, call.c, call.workspace, lib.fastrnn_forward
@@ -152,19 +153,19 @@ def run_of(prepared: Prepared, shape: tuple[int, ...]) -> Run:
             NULL if c0 is None else from_buffer(c0),
         )
         output = from_buffer(y), from_buffer(h_n), NULL if c_n is None else from_buffer(c_n), NULL
-        kept, workspace = kept_workspace.memory
-        forward(stack, packed, batch, [given], [output], NULL, workspace if kept >= size else take_workspace(size))
+        available, workspace = thread_workspace.memory
+        forward(stack, packed, batch, [given], [output], NULL, workspace if available >= size else take_workspace(size))
         return y, h_n, c_n
 
     return run
 
 
 def inputs_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
-    """Return the fields of a fastrnn_inputs, for the length of one call: lists cost less there than structures."""
+    """Return the fields of a fastrnn_inputs for one call; cffi takes a sequence of fields faster than a structure."""
     dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
     return dense, ids, h0, c0
 
 
 def weights_fields(w: Weights) -> list[Any]:
-    """Return the fields of a fastrnn_weights or fastrnn_weight_gradients, likewise."""
+    """Return the fields of a fastrnn_weights or fastrnn_weight_gradients for one call."""
     return [pointer(a) for a in (w.W, w.R, w.b_ih, w.b_hh, w.peephole, w.projection)]

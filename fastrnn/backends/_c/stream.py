@@ -1,4 +1,4 @@
-"""A stack laid out once in the C library, to be fed step by step."""
+"""A stack that the C library runs step by step, in memory laid out once."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Array = NDArray[Any]
 
 
 class CStream(Stream):
-    """One sequence through the layers."""
+    """Stream of one sequence through a stack; see :class:`fastrnn.backends.base.Stream`."""
 
     __slots__ = ("_memory", "_packed", "_stack")
 
     def __init__(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> None:
-        self._stack, self._packed = prepared.kernel.stack, prepared.packed(False)  # the memory points into the latter
+        self._stack, self._packed = prepared.kernel.stack, prepared.packed(False)  # _memory points into _packed
         self._memory = from_buffer(aligned(lib.fastrnn_stream_size(self._stack, ids)))
         lib.fastrnn_stream_begin(self._stack, self._packed, ids, pointer(h0), pointer(c0), self._memory)
 
     def step(self, x: Array, y: Array) -> None:
-        """Go on by ``x [I]``, C-contiguous; overwrites ``y [Y]``."""
+        """Run one step on ``x [I]``, C-contiguous; overwrites ``y [Y]``."""
         lib.fastrnn_stream_step(self._stack, self._memory, from_buffer(x), -1, from_buffer(y))
 
     def step_id(self, token: int, y: Array) -> None:
-        """Go on by a token id in -1..I-1; overwrites ``y [Y]``."""
+        """Run one step on a token id in -1..I-1; overwrites ``y [Y]``."""
         lib.fastrnn_stream_step(self._stack, self._memory, NULL, token, from_buffer(y))
 
     def states(self, h: Array, c: Array | None) -> None:
-        """Overwrite ``h [L,1,Y]`` and ``c [L,1,H]`` with the states after the last step; there must have been one."""
+        """Overwrite ``h [L,1,Y]`` and ``c [L,1,H]`` with the states after the last step; at least one step must have run."""
         lib.fastrnn_stream_states(self._stack, self._memory, from_buffer(h), pointer(c))

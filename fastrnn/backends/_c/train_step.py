@@ -1,4 +1,4 @@
-"""A training step of a language model as one call of the C library."""
+"""The training step of a language model, as one call of the C library."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Array = NDArray[Any]
 
 
 class StepCall:
-    """A batch with a number of threads, how its loss is computed, and the workspace that it takes."""
+    """Structures of a training step for one batch size: batch, loss, and the size of the workspace."""
 
     __slots__ = ("batch", "how", "lengths", "workspace")
 
     def __init__(self, model: PreparedModel, T: int, B: int, threads: int, ignore: int, lengths: Array | None) -> None:
         stack = model.kernel.stack
-        self.lengths = lengths  # the batch points into it
+        self.lengths = lengths  # the batch points into this array
         self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), False, threads))
         self.how = ffi.new("fastrnn_cross_entropy *", (stack.isa, stack.dtype, True, T * B, len(model.parts.weight), ignore))
         self.workspace = lib.fastrnn_train_step_workspace_size(model.pointer, self.batch, self.how)
 
 
 class PreparedModel:
-    """A model as the library takes it; ``parts`` keeps the memory that the pointers lead to."""
+    """A model in the library's structures; ``parts`` keeps the memory alive that they point to."""
 
     __slots__ = ("_alive", "calls", "kernel", "parts", "pointer")
 
@@ -42,7 +42,7 @@ class PreparedModel:
         self.calls: dict[Any, StepCall] = {}
 
     def call(self, ids: Array, ignore_index: int, lengths: Array | None) -> StepCall:
-        """Return the call for ids like these, with the number of threads now."""
+        """Return the call for ids of this shape and the current number of threads; without lengths it is cached."""
         T, B = ids.shape
         key = T, B, lib.fastrnn_get_num_threads(), ignore_index
         if lengths is not None:
@@ -53,7 +53,7 @@ class PreparedModel:
 def train_step(
     model: PreparedModel, inputs: Inputs, targets: Array, ignore_index: int
 ) -> tuple[float, Array, Array | None] | None:
-    """Return loss, h_n and c_n; None for a target out of range."""
+    """Run the training step; returns ``loss, h_n, c_n``, or None if a target is out of range."""
     ids, h0, c0, lengths = inputs
     call, spec = model.call(ids, ignore_index, lengths), model.kernel.spec
     B, dtype = ids.shape[1], model.kernel.dtype

@@ -1,4 +1,4 @@
-"""Loss, gradients as a whole and optimisers in the C library: the part of the C backend that a training step ends with."""
+"""Loss, operations on all gradients, and optimisers, in the C library."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from .library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer, setti
 
 Array = NDArray[Any]
 
-_DTYPES = {np.dtype(name).char: number for name, number in DTYPES.items()}  # a dtype's own hash and name are slow
+# Keyed by dtype.char, because hashing a dtype and reading its name are slow.
+_DTYPES = {np.dtype(name).char: number for name, number in DTYPES.items()}
 _RULES = {"sgd": lib.FASTRNN_SGD, "rmsprop": lib.FASTRNN_RMSPROP, "adam": lib.FASTRNN_ADAM}
 
 
 def _by_dtype(arrays: Sequence[Array]) -> list[tuple[int, Sequence[int]]]:
-    """The library's number of each dtype, and which of the arrays have it: the library takes one dtype at a time."""
+    """Group array indices by dtype, as the library's number for it, because one library call takes one dtype."""
     chars = [array.dtype.char for array in arrays]
     kinds = sorted(set(chars))
     if len(kinds) == 1:
@@ -28,7 +29,7 @@ def _by_dtype(arrays: Sequence[Array]) -> list[tuple[int, Sequence[int]]]:
 
 
 class PreparedUpdate:
-    """Parameters of one dtype as the library takes them; ``slots`` keeps the memory that ``table`` points into."""
+    """Parameters of one dtype in the library's structures; ``slots`` keeps the memory alive that ``table`` points into."""
 
     __slots__ = ("dtype", "isa", "slots", "table")
 
@@ -42,12 +43,12 @@ class PreparedUpdate:
 
 
 class CTraining:
-    """The training part of :class:`fastrnn.backends.base.Backend`."""
+    """The methods of :class:`fastrnn.backends.base.Backend` for loss, gradients and optimisers."""
 
     def softmax_cross_entropy(
         self, x: Array, targets: Array, mask: Array | None, ignore_index: int, mean: bool
     ) -> tuple[float, Array] | None:
-        """loss and dx, each row in one go."""
+        """Return the loss and dx, or None if a target is out of range; each row is read once for both."""
         N, V = x.shape
         how = [(settings.isa, _DTYPES[x.dtype.char], mean, N, V, ignore_index)]
         dx = empty(x.shape, x.dtype)
@@ -56,7 +57,7 @@ class CTraining:
         return None if loss == -1 else (loss, dx)
 
     def prepare_arrays(self, arrays: Sequence[Array]) -> list[Any]:
-        """A list for the library of each dtype, with what it points to."""
+        """Return the library's list of arrays for each dtype, with the memory that it points to."""
         lists = []
         for dtype, chosen in _by_dtype(arrays):
             sizes = ffi.new("int64_t[]", [arrays[i].size for i in chosen])
@@ -66,29 +67,29 @@ class CTraining:
         return lists
 
     def squares(self, prepared: list[Any]) -> float:
-        """The sum of all squares."""
+        """Return the sum of the squares of all elements."""
         total = 0.0
         for made, *_ in prepared:
             total += lib.fastrnn_arrays_squares(made, take_workspace(lib.fastrnn_arrays_workspace_size(made)))
         return total
 
     def scale(self, prepared: list[Any], factor: float) -> None:
-        """Multiply all by a factor."""
+        """Multiply all arrays by a factor, in place."""
         for made, *_ in prepared:
             lib.fastrnn_arrays_scale(made, factor)
 
     def clamp(self, prepared: list[Any], bound: float) -> None:
-        """Put all into -bound..bound."""
+        """Clamp all elements to -bound..bound, in place."""
         for made, *_ in prepared:
             lib.fastrnn_arrays_clamp(made, bound)
 
     def prepare_update(self, slots: Sequence[Slot]) -> list[PreparedUpdate]:
-        """A table for the library of each dtype."""
+        """Return the library's table of parameters for each dtype."""
         groups = _by_dtype([slot.w for slot in slots])
         return [PreparedUpdate(dtype, [slots[i] for i in chosen]) for dtype, chosen in groups]
 
     def update(self, prepared: list[PreparedUpdate], rule: Rule) -> None:
-        """One step of the rule."""
+        """Apply one step of the rule to all parameters."""
         numbers = rule.lr, rule.weight_decay, rule.momentum, rule.alpha, rule.beta1, rule.beta2, rule.eps
         for group in prepared:
             kind = group.isa, group.dtype, _RULES[rule.kind], rule.nesterov, rule.decoupled

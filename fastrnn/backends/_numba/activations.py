@@ -1,9 +1,9 @@
-"""sigmoid and tanh of vectors, both out of one exponential.
+"""Vector functions sigmoid and tanh, both computed from one exponential.
 
 ``exp(y) = 2^n (1 + p)`` with ``n = round(y / ln 2)``, the rest ``r = y - n ln 2`` in [-ln 2 / 2, ln 2 / 2], and
 ``p = exp(r) - 1 = r + r^2 s(r)``. The polynomial s is a Chebyshev fit to ``(exp(r) - 1 - r) / r^2``, made with mpmath,
-of degree 4 for float32 and 10 for float64; its error in p / r is 2e-8 and 5e-19. To carry p in place of 1 + p keeps
-tanh accurate near zero.
+of degree 4 for float32 and 10 for float64; its error in p / r is 2e-8 and 5e-19. Computing
+with p instead of 1 + p keeps tanh accurate near zero.
 
 NaN passes through. The largest error found over the range where exp does not saturate is 2.5 units in the last
 place of the result, for both functions and both types.
@@ -31,17 +31,17 @@ _inverse_ln2 = constant(1.4426950408889634)
 # ln 2 in two parts, of which the first has so few digits that its product with n is exact.
 _ln2_high = constant(0.693145751953125, 0.6931471805592082)
 _ln2_low = constant(1.4286068203094173e-06, 7.371002565167799e-13)
-# Adding this rounds a small number to an integer, and leaves that integer plus the exponent's bias in the lowest bits.
+# Adding this rounds a small number to an integer. The lowest bits of the sum hold that integer plus the exponent's bias.
 _rounder = constant(1.5 * 2**23 + 127, 1.5 * 2**52 + 1023)
-# Between these, exp is a normal number and so is its inverse.
+# Between these bounds, exp and its inverse are normal numbers.
 _lowest, _highest = constant(-87, -708), constant(87, 708)
-# Beyond these, tanh of the half rounds to -1 and 1.
+# Beyond these bounds of 2 x, tanh(x) rounds to -1 or 1.
 _minus_saturated, _saturated = constant(-20, -40), constant(20, 40)
 
 
 @jit
 def _exp(y: Any) -> Any:
-    """2^n and p, so that exp(y) = 2^n (1 + p)."""
+    """Return 2^n and p with exp(y) = 2^n (1 + p)."""
     rounded = y * _inverse_ln2(y) + _rounder(y)
     n = rounded - _rounder(y)
     r = y - n * _ln2_high(y) - n * _ln2_low(y)
@@ -50,14 +50,14 @@ def _exp(y: Any) -> Any:
 
 @jit
 def sigmoid(x: Any) -> Any:
-    """``1 / (1 + exp(-x))``; about 1e-38 (float32) or 1e-308 (float64) for all x below -87 or -708."""
+    """Return ``1 / (1 + exp(-x))``; below x = -87 (float32) or -708 (float64) it stays at about 1e-38 or 1e-308."""
     scale, p = _exp(minimum(_highest(x), maximum(_lowest(x), _zero(x) - x)))
     return _one(x) / (_one(x) + (scale * p + scale))
 
 
 @jit
 def tanh(x: Any) -> Any:
-    """``m / (m + 2)`` with ``m = exp(2 x) - 1``."""
+    """Return tanh(x) as ``m / (m + 2)`` with ``m = exp(2 x) - 1``."""
     scale, p = _exp(minimum(_saturated(x), maximum(_minus_saturated(x), x + x)))
     m = scale * p + (scale - _one(x))
     return m / (m + _two(x))

@@ -1,12 +1,11 @@
-"""The Numba backend: the kernels where there is no C compiler, compiled when first used.
+"""The Numba backend, for machines without a C compiler; it compiles on first use.
 
-Serial, and without the GIL: two Python threads can run it at once. The same inputs give the same bits, however many
-rows there are beside them. The arithmetic is in numba_simd, numba_product, numba_activations; the cells' equations
-are in numba_cells; numba_rows knows of lengths and direction; numba_forward and numba_backward are the sweeps over
-time.
+It is serial and releases the GIL, so two Python threads can run it at once. A sequence gives the same bits whatever the
+size of its batch. ``simd``, ``product`` and ``activations`` hold the arithmetic, ``cells`` the equations of the cells,
+``rows`` the handling of lengths and direction, and ``forward`` and ``backward`` the loops over time.
 
-The first use in each dtype compiles, on one core about 5 s for forward and 7 s for backward; from the cache on disk
-they load in 0.15 s and 0.02 s (see numba_jit). The commands compile before their clocks start (``compile_for``).
+The first use in each dtype compiles for about 5 s (forward) and 7 s (backward) on one core. Code in the cache on disk loads
+in 0.15 s and 0.02 s (see ``jit``). The commands compile before they start to measure time (``compile_for``).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .jit import ISA, VECTOR_BYTES
 
 @dataclass(slots=True)
 class Prepared:
-    """Packed weights of one layer and direction; those of backward are packed when they are first needed."""
+    """Packed weights of one part; the weights for backward are packed on first use."""
 
     spec: CellSpec
     weights: Weights
@@ -45,13 +44,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """What forward leaves for backward."""
+    """Data of one forward pass that its backward reads."""
 
     prepared: Prepared
     T: int
     B: int
-    inputs: tuple[Array, Array]  # x and ids, one of them empty; both for a batch of no sequences
-    dense: bool  # whether x was given, and not ids
+    inputs: tuple[Array, Array]  # x and ids; one of them is empty, or both if B is 0
+    dense: bool  # True for x, False for ids
     lengths: Array
     reverse: bool
     rows_block: Array
@@ -59,12 +58,12 @@ class Tape:
 
 
 class NumbaBackend(Backend):
-    """See :class:`fastrnn.backends.base.Backend`."""
+    """The Numba backend; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "numba"
 
     def prepare_part(self, spec: CellSpec, weights: Weights) -> Prepared:
-        """Pack copies of the weights."""
+        """Pack the weights for forward into new arrays."""
         dtype = spec.dtype
         layer = layout.layer(spec, biased=weights.b_ih is not None)
         fields = np.array(layer, np.int64)
@@ -84,7 +83,7 @@ class NumbaBackend(Backend):
         training: bool = False,
         cell_states: bool = False,
     ) -> Outputs:
-        """Run over time; see the base class for the shapes."""
+        """Run one part over time; see the base class for the shapes."""
         x, h0, c0, lengths = inputs
         spec, layer, dtype = prepared.spec, prepared.layer, prepared.spec.dtype
         (T, B), H, Y = x.shape[:2], spec.hidden_size, spec.output_size
@@ -101,13 +100,13 @@ class NumbaBackend(Backend):
         given_lengths = _given(lengths, 1, "int64")
         rows_block = empty(numba_rows.block_elements(T, B, rows), np.int64)
         chunk = layout.chunk_rows(B, rows)
-        kept_rows = rows if training else chunk
-        tape_block = empty(_tape_bytes(layer, B, kept_rows), np.uint8)
+        tape_rows = rows if training else chunk
+        tape_block = empty(_tape_bytes(layer, B, tape_rows), np.uint8)
         in_order = x.ndim == 2 or (lengths is None and not reverse)
         x_block = empty(0 if in_order else chunk * spec.input_size, dtype)
         forward(
             prepared.fields, T, B, *given, _given(h0, 2, dtype), _given(c0, 2, dtype), given_lengths, reverse,
-            *prepared.forward, training, kept_rows, rows_block, tape_block, x_block,
+            *prepared.forward, training, tape_rows, rows_block, tape_block, x_block,
             out.y, out.h_n, _result(out.c_n, 2, dtype), _result(out.c, 3, dtype),
         )  # fmt: skip
         if training:
@@ -122,7 +121,7 @@ class NumbaBackend(Backend):
         *,
         need_dx: bool = True,
     ) -> Gradients:
-        """Return gradients of a scalar loss; see the base class for the shapes. ADDS into ``gradients``."""
+        """Return the inputs' gradients and ADD the weights' into ``gradients``; see the base class for the shapes."""
         dy, dh_n, dc_n, dc = dout
         prepared, T, B, g = tape.prepared, tape.T, tape.B, gradients
         spec, layer, dtype = prepared.spec, prepared.layer, prepared.spec.dtype
@@ -145,7 +144,7 @@ class NumbaBackend(Backend):
         return Gradients(dx, dh0, dc0)
 
     def _pack_backward(self, prepared: Prepared) -> packing.BackwardArrays:
-        """Pack the weights that only backward needs. Two threads may both do it; the results are the same."""
+        """Pack the weights that only backward needs. Two threads may both do it; their results are the same."""
         dtype, w = prepared.spec.dtype, prepared.weights
         packed = packing.BackwardArrays(
             *(_block(shape, dtype) for shape in packing.backward_shapes(prepared.layer, _lanes(dtype)))
@@ -154,21 +153,21 @@ class NumbaBackend(Backend):
         prepared.backward = packed
         return packed
 
-    def compile_for(self, dtype: str, training: bool, tell: Callable[[int], None] | None = None) -> None:
-        """Compile what a run in this dtype needs, with backward for training, or load it from the cache on disk.
+    def compile_for(self, dtype: str, training: bool, report: Callable[[int], None] | None = None) -> None:
+        """Compile the code for runs in this dtype, with backward for training, or load it from the cache on disk.
 
-        ``tell`` is called with the number of functions compiled so far: 0 at the beginning, never if all are in the cache.
-        Without this call they are compiled when they are first used, without a word.
+        ``report`` is called with the number of functions compiled so far, first 0. It is never called if all of them are in
+        the cache. Without ``compile_for`` the functions are compiled silently on first use.
         """
-        with counting(tell) if tell is not None else nullcontext():
-            spec = CellSpec("lstm", 1, 1, dtype)  # the compiled code serves every cell
+        with counting(report) if report is not None else nullcontext():
+            spec = CellSpec("lstm", 1, 1, dtype)  # the compiled code is the same for every cell
             own = Weights(**{name: np.zeros(shape, dtype) for name, shape in spec.shapes().items()})
             out = self.forward_part(self.prepare_part(spec, own), Inputs(np.zeros((1, 1, 1), dtype)), training=training)
             if training:
                 self.backward_part(out.tape, OutputGradients(), own.zeros_like())
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
-        """Return what is always serial."""
+        """Return one serial plan for each part."""
         return [Plan(self.name, ISA, "none", 1)] * spec.parts
 
 
@@ -187,7 +186,7 @@ def _lanes(dtype: str) -> int:
 
 
 def _block(shape: tuple[int, ...], dtype: str) -> Array:
-    """Zeros that begin at a whole cache line: a vector across two of them costs twice."""
+    """Allocate zeros that begin on a cache line, because loading a vector across two lines takes twice as long."""
     if 0 in shape:
         return _nothing(len(shape), dtype, True)
     size = math.prod(shape)
@@ -205,7 +204,7 @@ def _nothing(ndim: int, dtype: str, writeable: bool) -> Array:
 
 
 def _given(array: Array | None, ndim: int, dtype: str) -> Array:
-    """An input as a read-only view, so that Numba sees one type whatever the caller's flags; None as an empty array."""
+    """Return an input as a read-only view, so Numba sees one type whatever the caller's flags; None as an empty array."""
     if array is None:
         return _nothing(ndim, dtype, False)
     if array.flags.writeable:
@@ -215,7 +214,7 @@ def _given(array: Array | None, ndim: int, dtype: str) -> Array:
 
 
 def _result(array: Array | None, ndim: int, dtype: str) -> Array:
-    """An output; None as an empty array."""
+    """Return an output array, or an empty array for None."""
     return _nothing(ndim, dtype, True) if array is None else array
 
 

@@ -1,11 +1,11 @@
 """The pointwise part of each cell: the equations of one time step, forward and backward.
 
-Every function does all rows of a step; :class:`Step` says where they begin. The forward functions find the sums ``a =
-p + q`` in the blocks of ``tape.gates`` and leave the activated gates there. The backward functions turn ``dh``, the
-gradient of the state after the step, into that of the state before it, but for what flows through the recurrent
-product, and write the gradients of the sums to ``dgates``. ``h``, ``c`` are the states before the step, ``h_new``,
-``c_new`` those after it. The steps of a backward function carry the numbers of the forward's, in reverse. ``H`` is
-the width of a block in bytes.
+Each function computes all rows of a step; :class:`Step` says where they begin. The forward functions read the sums
+``a = p + q`` from the blocks of ``tape.gates`` and overwrite them with the activated gates. The backward functions turn
+``dh``, the gradient of the state after the step, into that of the state before it, without the share that comes through the
+recurrent product, and write the gradients of the sums to ``dgates``. ``h`` and ``c`` are the states before the step,
+``h_new`` and ``c_new`` those after it. The equations of a backward function have the numbers of the forward's, in reverse
+order. ``H`` is the width of a block in bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _one = constant(1)
 
 
 class Step(NamedTuple):
-    """How many rows a step has, and which is the first of each kind."""
+    """Number of rows of a step, and the first row in each kind of array."""
 
     rows: int
     gates: int  # in tape.gates, tape.m, tape.extra
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 @jit
 def cell_forward(layer: Layer, tape: Tape, step: Step, peephole: Matrix) -> None:
-    """From the sums to the states after the step; for GRU_BEFORE to ``r h``, and :func:`gru_state` does the rest."""
+    """Compute the states after the step from the sums; for GRU_BEFORE only ``r h``, then :func:`gru_state` does the rest."""
     if layer.kind == LSTM:
         _lstm(layer, tape, step, peephole)
     elif layer.kind == RNN_TANH or layer.kind == RNN_RELU:
@@ -48,7 +48,7 @@ def cell_forward(layer: Layer, tape: Tape, step: Step, peephole: Matrix) -> None
 
 @jit
 def cell_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step, peephole: Matrix) -> None:
-    """Backward of :func:`cell_forward`, and of :func:`gru_state` first where it belongs to the step."""
+    """Run the backward of :func:`cell_forward`; for a GRU the backward of :func:`gru_state` comes first."""
     if layer.kind == LSTM:
         _lstm_backward(layer, tape, scratch, step, peephole)
     elif layer.kind == RNN_TANH or layer.kind == RNN_RELU:
@@ -61,7 +61,7 @@ def cell_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step, peepho
 
 @jit
 def _rnn(layer: Layer, tape: Tape, step: Step) -> None:
-    """h_new = f(a), f tanh or relu."""
+    """Compute h_new = f(a) with f tanh or relu."""
     for k in range(step.rows):
         for j in range(0, layer.block, VECTOR_BYTES):
             a = load(tape.gates, step.gates + k, j)
@@ -81,7 +81,7 @@ def _rnn_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) -> Non
 
 @jit
 def _gru_after(layer: Layer, tape: Tape, step: Step) -> None:
-    """Blocks p_n r z q_n.
+    """Compute r, and a_n from it; the blocks are p_n r z q_n.
 
     1. r = sigmoid(a_r)
     2. a_n = p_n + r q_n
@@ -107,7 +107,7 @@ def _gru_after_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) 
 
 @jit
 def _gru_before(layer: Layer, tape: Tape, step: Step) -> None:
-    """Blocks r z n.
+    """Compute r and u = r h; the blocks are r z n.
 
     1. r = sigmoid(a_r)
     2. u = r h
@@ -122,7 +122,7 @@ def _gru_before(layer: Layer, tape: Tape, step: Step) -> None:
 
 @jit
 def gru_reset_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) -> None:
-    """Backward of r and u of GRU_BEFORE, given du in ``scratch.dm``."""
+    """Run the backward of r and u of GRU_BEFORE, given du in ``scratch.dm``."""
     for k in range(step.rows):
         for j in range(0, layer.block, VECTOR_BYTES):
             r, du = load(tape.gates, step.gates + k, j), load(scratch.dm, k, j)
@@ -133,7 +133,7 @@ def gru_reset_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) -
 
 @jit
 def gru_state(layer: Layer, tape: Tape, step: Step) -> None:
-    """The end of every GRU's step.
+    """Compute z, n and the new state, the end of each GRU's step.
 
     3. z = sigmoid(a_z)
     4. n = tanh(a_n)
@@ -164,7 +164,7 @@ def _gru_state_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) 
 
 @jit
 def _lstm(layer: Layer, tape: Tape, step: Step, peephole: Matrix) -> None:
-    """Blocks i f g o; with a projection m goes to ``tape.m``, and the state is the product with it.
+    """Compute the gates and states of an LSTM; the blocks are i f g o. With a projection m goes to ``tape.m``.
 
     1. i = sigmoid(a_i + w_i c), f = sigmoid(a_f + w_f c), g = tanh(a_g)
     2. c_new = f c + i g

@@ -1,4 +1,4 @@
-"""What Numba compiles, counted while it does: a command shows it, a program that uses the library sees nothing."""
+"""Progress of Numba's compiler: a count of compiled functions, which the commands show."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 
 from numba.core import event
 
-KIND = "numba:compile"  # the event of one function, those that it calls included
+KIND = "numba:compile"  # one event for each compiled function, also for those that it calls
 
 
 class _Counter(event.Listener):
-    """Calls ``tell(count)`` with the number of functions compiled so far, 0 when the first one begins."""
+    """Listener that calls ``report(count)`` with the number of functions compiled so far, 0 when the first one begins."""
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self.tell = tell
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self.report = report
         self.count: int | None = None
 
     def on_start(self, event: Any) -> None:
-        """Tell that compiling has begun."""
+        """Report 0 when the first function begins."""
         if self.count is None:
             self.count = 0
-            self.tell(0)
+            self.report(0)
 
     def on_end(self, event: Any) -> None:
-        """Count a function."""
+        """Count a finished function and report it."""
         self.count = (self.count or 0) + 1
-        self.tell(self.count)
+        self.report(self.count)
 
 
 @contextmanager
-def counting(tell: Callable[[int], None]) -> Iterator[None]:
-    """Call ``tell`` for each function that Numba compiles within; what comes from the cache on disk is not compiled."""
-    with event.install_listener(KIND, _Counter(tell)):  # type: ignore[no-untyped-call]
+def counting(report: Callable[[int], None]) -> Iterator[None]:
+    """Call ``report`` for each function that Numba compiles in this context, not for those loaded from the cache."""
+    with event.install_listener(KIND, _Counter(report)):  # type: ignore[no-untyped-call]
         yield

@@ -1,7 +1,7 @@
-"""Denormal numbers count as zero while a kernel runs, as in the C library.
+"""Denormal numbers as zero while a kernel runs, as in the C library.
 
 They carry no information in a recurrent state, and as operands or results they make some processors twenty times slower.
-Where the processor is neither x86 nor Arm, they are kept.
+On processors other than x86 and Arm nothing changes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from numba.core import cgutils
 
 from .jit import intrinsic
 
-# How the bits of the floating-point mode are read and written, and those that flush results and take operands as zero.
+# FLUSH: the bits of the floating-point mode that make denormal results and operands zero.
 X86, ARM = platform.machine() in ("x86_64", "AMD64"), platform.machine() in ("aarch64", "arm64")
 FLUSH = 0x8040 if X86 else 1 << 24
 
 
 @intrinsic
 def flush_denormals(typing_context: Any) -> Any:
-    """From here on; returns the mode before, for :func:`restore_denormals`."""
+    """Treat denormals as zero from here on; returns the previous mode, for :func:`restore_denormals`."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         before = _read(builder)
@@ -34,7 +34,7 @@ def flush_denormals(typing_context: Any) -> Any:
 
 @intrinsic
 def restore_denormals(typing_context: Any, mode: Any) -> Any:
-    """Go back to a mode that :func:`flush_denormals` returned."""
+    """Restore a mode that :func:`flush_denormals` returned."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         _write(builder, args[0])

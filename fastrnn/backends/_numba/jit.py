@@ -1,4 +1,4 @@
-"""The one decorator that compiles, and the vector length that it compiles for."""
+"""The decorators that compile, and the vector length that they compile for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import llvmlite.binding
 import numba
 import numba.extending
 
-# Contraction to fused multiply-add only: sums keep the order in which they are written, so that results are the same
-# from run to run and do not depend on the size of the batch.
+# Contraction to fused multiply-add only: sums keep the order in which they are written, so results are the same from run
+# to run and do not depend on the size of the batch.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
-_njit: Any = numba.njit  # whose stubs do not know all its options
+_njit: Any = numba.njit  # Any, because its stubs lack some of its options
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -27,10 +27,10 @@ def jit(function: Callable[..., Any]) -> Any:
 
 
 def jit_entry(function: Callable[..., Any]) -> Any:
-    """Compile a function that Python calls; the machine code is kept on disk where a folder for it can be written.
+    """Compile a function that Python calls, and cache the machine code on disk if a cache directory is writable.
 
-    Numba knows a cached function by its name and the contents of its own file, but these functions are built from
-    several files. So the name carries a digest of all of them: after a change in any one, nothing stale is loaded.
+    Numba identifies a cached function by its name and the contents of its own file, but these functions are built from
+    several files. So the name contains a digest of all of them: after a change to any of them, no stale code is loaded.
     """
     function.__qualname__ += f"_{_sources_digest()}"
     try:
@@ -40,7 +40,7 @@ def jit_entry(function: Callable[..., Any]) -> Any:
 
 
 def intrinsic(function: Callable[..., Any]) -> Any:
-    """Make a function of compiled code out of one that emits its instructions."""
+    """Turn a function that emits instructions into one that compiled code can call."""
     return numba.extending.intrinsic(function)
 
 
@@ -53,7 +53,7 @@ def _sources_digest() -> str:
 
 
 def _target() -> tuple[str, int]:
-    """The instruction set that Numba compiles for, and how many bytes its vectors have."""
+    """Return the instruction set that Numba compiles for, and the bytes of its vectors."""
     given: str | None = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
     if given is not None:  # NUMBA_CPU_FEATURES; empty for NUMBA_CPU_NAME=generic
         on = set(given.split(","))

@@ -1,12 +1,12 @@
-"""Where everything lies: the columns of the gates, what forward keeps for backward, what backward needs beside it.
+"""Memory layouts: the columns of the gate buffer, the tape, and the scratch memory of backward.
 
-The units of a gate fill whole vectors: a row of ``H`` is padded to ``Hp``, the next multiple of the vector's length,
-so no kernel has a tail; ``Ip`` and ``Yp`` likewise. Padded units have zero weights, and nothing reads them into a
-result.
+The units of a gate fill whole vectors: a row of ``H`` numbers is padded to ``Hp``, the next multiple of the vector's
+length, so no kernel has a tail. ``Ip`` and ``Yp`` are padded in the same way. Padded units have zero weights and never
+affect a result.
 
-A row of the gate buffer has one block of Hp columns for each gate in torch's order, but for the GRU with reset_after,
-whose two sides of n meet only after its reset gate: its blocks are ``p_n r z q_n``, so that both the input's gates (n
-r z) and the recurrent ones (r z n) are neighbours.
+A row of the gate buffer has one block of Hp columns for each gate, in torch's order. The GRU with reset_after differs,
+because the two terms of n are added only after the reset gate: its blocks are ``p_n r z q_n``, so the input's gates (n r z)
+and the recurrent ones (r z n) are each contiguous.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .simd import Matrix
 
 RNN_TANH, RNN_RELU, GRU_AFTER, GRU_BEFORE, GRU_PLAIN, LSTM = range(6)
 
-# Rows of the gate buffer that one product fills, and the sweep then uses while they are in cache.
+# Rows of the gate buffer that one product fills and the loop over time then uses while they are in cache.
 CHUNK = 128
 
 
 class Layer(NamedTuple):
-    """A CellSpec as compiled code wants it: integers only. Python hands it over as an array (see :func:`unpack`)."""
+    """A CellSpec as integers, for compiled code. Python passes it as an array (see :func:`unpack`)."""
 
     kind: int
     inputs: int  # I
@@ -34,27 +34,27 @@ class Layer(NamedTuple):
     outputs: int  # Y
     item: int  # bytes of a number
     gates: int  # G; the input's gates are blocks 0..G-1 of the gate buffer
-    block: int  # bytes of Hp numbers, as in the next two
-    input_row: int  # of Ip
-    output_row: int  # of Yp
+    block: int  # bytes of Hp numbers
+    input_row: int  # bytes of Ip numbers
+    output_row: int  # bytes of Yp numbers
     gates_row: int  # bytes of a row of the gate buffer
-    recurrent_block: int  # the first of the blocks that h R^T is added to
-    recurrent_blocks: int  # how many these are
+    recurrent_block: int  # the first block that h R^T is added to
+    recurrent_blocks: int  # the number of these blocks
     rotation: int  # the input's block k is gate (k + rotation) % G
-    n_block: int  # GRU, as the next
-    z_block: int
-    projected: int  # 0 or 1, as the next two
-    peephole: int
-    biased: int
+    n_block: int  # GRU: block of n
+    z_block: int  # GRU: block of z
+    projected: int  # 0 or 1
+    peephole: int  # 0 or 1
+    biased: int  # 0 or 1
 
 
 def layer(spec: CellSpec, biased: bool) -> Layer:
-    """The layer of a CellSpec, with or without biases."""
+    """Convert a CellSpec to a Layer, with or without biases."""
     kind, G = _kind(spec), spec.gates
     after, before = kind == GRU_AFTER, kind == GRU_BEFORE
     item = np.dtype(spec.dtype).itemsize
     block = padded(spec.hidden_size * item)
-    # An odd number of vectors, so that the rows do not fall on the same few sets of a cache.
+    # An odd number of vectors, so the rows do not fall on the same few sets of a cache.
     gates_row = ((4 if after else G) * block // VECTOR_BYTES | 1) * VECTOR_BYTES
     return Layer(
         kind=kind,
@@ -79,7 +79,7 @@ def layer(spec: CellSpec, biased: bool) -> Layer:
 
 
 def padded(size: int) -> int:
-    """The next multiple of a vector's bytes."""
+    """Round a size in bytes up to a multiple of a vector's bytes."""
     return -(-size // VECTOR_BYTES) * VECTOR_BYTES
 
 
@@ -95,7 +95,7 @@ def _kind(spec: CellSpec) -> int:
 
 @jit
 def unpack(f: Any) -> Layer:
-    """The layer in an int64 array. As an argument of an entry a named tuple costs 1.3 us a call, an array 0.02."""
+    """Return the Layer in an int64 array. Python passes arrays, because a named tuple costs 1.3 us a call, an array 0.02."""
     return Layer(
         f[0],
         f[1],
@@ -119,14 +119,14 @@ def unpack(f: Any) -> Layer:
 
 
 def chunk_rows(B: int, rows: int) -> int:
-    """The most rows that a chunk of steps can have (see numba_rows)."""
+    """Return the largest number of rows of a chunk of steps (see :mod:`.rows`)."""
     return min(rows, max(B, CHUNK))
 
 
 class Tape(NamedTuple):
-    """What forward computes and backward reads, one row for each step of each sequence (see numba_rows).
+    """Values that forward writes and backward reads, one row for each step of each sequence (see :mod:`.rows`).
 
-    ``h`` and ``c`` begin with B rows for the initial states, so the states after gate row r are their row B + r.
+    ``h`` and ``c`` begin with B rows for the initial states, so the states after gate row r are in row B + r.
     """
 
     gates: Matrix  # [rows, blocks], activated
@@ -137,7 +137,7 @@ class Tape(NamedTuple):
 
 
 def tape_shapes(layer: Layer, B: int, rows: int) -> Any:
-    """Rows, and bytes of a row, of the matrices of :class:`Tape`."""
+    """Return the number of rows and the bytes of a row for each matrix of :class:`Tape`."""
     lstm = layer.kind == LSTM
     return (
         (rows, layer.gates_row),
@@ -149,8 +149,8 @@ def tape_shapes(layer: Layer, B: int, rows: int) -> Any:
 
 
 @jit
-def tape(layer: Layer, B: int, rows: int, address: int, zero: float) -> Tape:
-    """The tape in its block of memory."""
+def tape_of(layer: Layer, B: int, rows: int, address: int, zero: float) -> Tape:
+    """Lay out the tape in a block of memory."""
     shapes = _tape_shapes(layer, B, rows)
     gates = Matrix(aligned(address), shapes[0][1], zero)
     h = _next(gates, shapes[0], shapes[1])
@@ -160,10 +160,10 @@ def tape(layer: Layer, B: int, rows: int, address: int, zero: float) -> Tape:
 
 
 class Scratch(NamedTuple):
-    """What backward needs beside the tape; the matrices with ``n`` rows belong to one chunk of steps."""
+    """Memory of backward in addition to the tape; the matrices with ``n`` rows hold one chunk of steps."""
 
     dgates: Matrix  # [n, blocks]
-    dh: Matrix  # [B, Yp], of the states after the step at hand
+    dh: Matrix  # [B, Yp], gradient of the states after the current step
     dc: Matrix  # [B, Hp], LSTM
     dm: Matrix  # [B, Hp], LSTM with projection: of m; GRU_BEFORE: of r h
     dy: Matrix  # [n, Yp], first dy, then with a projection the whole gradient of the states
@@ -179,7 +179,7 @@ class Scratch(NamedTuple):
 
 
 def scratch_shapes(layer: Layer, B: int, rows: int, ids: bool) -> Any:
-    """Rows, and bytes of a row, of the matrices of :class:`Scratch`; ``rows`` of all steps."""
+    """Return the number of rows and the bytes of a row for each matrix of :class:`Scratch`; ``rows`` counts all steps."""
     n, lstm, GH = min(rows, max(B, CHUNK)), layer.kind == LSTM, layer.gates * layer.hidden
     padded_W = layer.inputs * layer.item < layer.input_row
     padded_R = layer.outputs * layer.item < layer.output_row
@@ -202,8 +202,8 @@ def scratch_shapes(layer: Layer, B: int, rows: int, ids: bool) -> Any:
 
 
 @jit
-def scratch(layer: Layer, B: int, rows: int, ids: bool, address: int, zero: float) -> Scratch:
-    """The scratch in its block of memory."""
+def scratch_of(layer: Layer, B: int, rows: int, ids: bool, address: int, zero: float) -> Scratch:
+    """Lay out the scratch matrices in a block of memory."""
     shapes = _scratch_shapes(layer, B, rows, ids)
     dgates = Matrix(aligned(address), shapes[0][1], zero)
     dh = _next(dgates, shapes[0], shapes[1])
@@ -222,20 +222,20 @@ def scratch(layer: Layer, B: int, rows: int, ids: bool, address: int, zero: floa
 
 @jit
 def aligned(address: int) -> int:
-    """The first multiple of 64, a cache line, from an address on: a vector across two lines costs twice."""
+    """Round an address up to a cache line of 64 bytes, because loading a vector across two lines takes twice as long."""
     return (address + 63) // 64 * 64
 
 
 @jit
 def _next(matrix: Matrix, shape: Any, next_shape: Any) -> Matrix:
-    """The matrix behind one of the given shape."""
+    """Return the matrix that follows one of the given shape."""
     return Matrix(matrix.address + shape[0] * shape[1], next_shape[1], matrix.zero)
 
 
-# Python adds up the shapes, compiled code lays the matrices out by them.
+# Python sums the shapes to allocate a block; compiled code lays out the matrices with the same functions.
 _tape_shapes, _scratch_shapes = jit(tape_shapes), jit(scratch_shapes)
 
 
 def block_bytes(shapes: tuple[tuple[int, int], ...]) -> int:
-    """Bytes of a block for these shapes, with room to align it."""
+    """Return the bytes of a block for these shapes, with room to align it."""
     return sum(rows * row for rows, row in shapes) + 63

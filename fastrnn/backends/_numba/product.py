@@ -1,7 +1,7 @@
-"""Matrix products: ``C += A B``, where B lies in panels as wide as one vector.
+"""Matrix products ``C += A B``, where B is stored in panels as wide as one vector.
 
 A tile of C stays in registers while the sum runs over k: each row of the tile multiplies a vector of B by one element
-of A. Each element of C is a sum in the order of k whatever the tile, so a result does not depend on the number of
+of A. Each element of C is summed in the order of k whatever the tile, so a result does not depend on the number of
 rows.
 """
 
@@ -16,14 +16,14 @@ from numba.core import cgutils
 from .jit import ISA, VECTOR_BYTES, intrinsic, jit
 from .simd import CONTRACT, Matrix, Vector, byte_pointer, emit_load, emit_splat, emit_store, ir_type, item_size
 
-# Rows of B that stay in the first-level cache while all rows of C pass over them.
+# Rows of B that stay in the first-level cache while all rows of C use them.
 DEPTH = 256
-# Rows of a tile: with its four vectors of width, what the 32 registers of AVX-512 and NEON or the 16 of AVX2 hold.
+# Rows of a tile. A tile is four vectors wide, so it fits in the 32 registers of AVX-512 and NEON or the 16 of AVX2.
 ROWS = 4 if ISA in ("avx512", "neon") else 2
 
 
 class Panels(NamedTuple):
-    """B ``[K,N]`` in panels ``[N/lanes, K, lanes]``: its address, and the distances between panels and between rows."""
+    """A matrix B ``[K,N]`` in panels ``[N/lanes, K, lanes]``: address, and distances between panels and between rows."""
 
     address: int
     panel: int
@@ -32,18 +32,18 @@ class Panels(NamedTuple):
 
 @jit
 def as_panels(matrix: Matrix) -> Panels:
-    """A matrix, whose rows are whole vectors, seen as panels."""
+    """View a matrix whose rows are whole vectors as panels."""
     return Panels(matrix.address, VECTOR_BYTES, matrix.row)
 
 
 @jit
 def below(matrix: Matrix, row: int, byte: int) -> Matrix:
-    """The part of a matrix that begins with a row and, ``byte`` bytes into it, a column."""
+    """Return the part of a matrix that begins at a row and ``byte`` bytes into it."""
     return Matrix(matrix.address + row * matrix.row + byte, matrix.row, matrix.zero)
 
 
 def _tile(rows: int, width: int) -> Any:
-    """The micro-kernel for a tile of ``rows`` x ``width`` vectors.
+    """Make the micro-kernel for a tile of ``rows`` x ``width`` vectors.
 
     ``c``, ``a``, ``b`` are the addresses of the first elements; ``a_row`` and ``a_step`` are the distances between
     rows of A and between the elements of one row.
@@ -92,7 +92,7 @@ def _emit_tile(builder: ir.IRBuilder, vector: Vector, rows: int, width: int, arg
 
 
 def _strip(width: int) -> Any:
-    """The product for ``width`` panels of B and all rows of C."""
+    """Make the product for ``width`` panels of B and all rows of C."""
     tall, pair, single = _tile(ROWS, width), _tile(2, width), _tile(1, width)
 
     @jit
@@ -137,11 +137,11 @@ def _product(
 
 @jit
 def add_product(c: Matrix, a: Matrix, b: Panels, rows: int, depth: int, panels: int) -> None:
-    """``c [rows, panels*lanes] += a b``, with ``a [rows, depth]``; c overlaps neither a nor b."""
+    """Add ``a b`` to ``c [rows, panels*lanes]``, with ``a [rows, depth]``; c overlaps neither a nor b."""
     _product(c.zero, c.address, c.row, a.address, a.row, item_size(a), b, rows, depth, panels)
 
 
 @jit
 def add_transposed_product(c: Matrix, a: Matrix, b: Panels, rows: int, depth: int, panels: int) -> None:
-    """``c [rows, panels*lanes] += a^T b``, with ``a [depth, rows]``; c overlaps neither a nor b."""
+    """Add ``a^T b`` to ``c [rows, panels*lanes]``, with ``a [depth, rows]``; c overlaps neither a nor b."""
     _product(c.zero, c.address, c.row, a.address, item_size(a), a.row, b, rows, depth, panels)

@@ -1,11 +1,11 @@
-"""The order in which sequences run: the one place that knows of lengths and direction.
+"""The order in which sequences run. Only this module handles lengths and direction.
 
-Sequences are sorted by length, the longest first, so those that still run at step s are the first ``count[s]``. The
-rows of all steps lie one after another with no gaps: row ``offset[s] + k`` is step s of the k-th longest sequence,
-and ``source[row]`` is its row among the ``T*B`` rows of x and y. Padding has no rows, so it costs nothing. Sequences
-of length 0 have none either: they come last, and where there are no others there are no steps.
+Sequences are sorted by length, the longest first, so the first ``count[s]`` of them run at step s. The rows of all steps
+follow each other without gaps: row ``offset[s] + k`` is step s of the k-th longest sequence, and ``source[row]`` is its row
+among the ``T*B`` rows of x and y. Padding has no rows, so it costs nothing. Sequences of length 0 have no rows and come
+last; if all have length 0, there are no steps.
 
-A chunk is a run of steps with about CHUNK rows: what the whole products work on at a time.
+A chunk is a range of steps with about CHUNK rows. The matrix products over whole rows handle one chunk at a time.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .simd import Matrix, clear_bytes, copy_bytes, item_size, load, load_element
 
 
 class Rows(NamedTuple):
-    """The order of the rows; int64 arrays."""
+    """Order of the rows, in int64 arrays."""
 
     steps: int  # of the longest sequence
     full: bool  # all sequences run at all steps
     in_order: bool  # source[row] == row
-    order: Any  # [B], the sequence of each rank
-    count: Any  # [T + 1], sequences that run at step s
+    order: Any  # [B], sequence numbers, the longest first
+    count: Any  # [T + 1], number of sequences that run at step s
     offset: Any  # [T + 1], the first row of step s
     source: Any  # [rows]
 
 
 def block_elements(T: int, B: int, rows: int) -> int:
-    """Elements of the int64 block that holds the arrays of :class:`Rows`."""
+    """Return the size of the int64 block that holds the arrays of :class:`Rows`."""
     return B + 2 * (T + 1) + rows
 
 
@@ -42,7 +42,7 @@ def _arrays(T: int, B: int, block: Any) -> Any:
 
 @jit
 def sort_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows:
-    """Fill the block; ``lengths`` is empty when all are T."""
+    """Sort the sequences and fill the block; ``lengths`` is empty if all are T."""
     order, count, offset, source = _arrays(T, B, block)
     for s in range(T + 1):
         count[s] = 0
@@ -77,7 +77,7 @@ def sort_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows:
 
 @jit
 def sorted_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows:
-    """The rows in a block that :func:`sort_rows` has filled."""
+    """Return the rows in a block that :func:`sort_rows` has filled."""
     order, count, offset, source = _arrays(T, B, block)
     steps = T
     while steps > 0 and count[steps - 1] == 0:
@@ -88,7 +88,7 @@ def sorted_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows
 
 @jit
 def chunk_end(rows: Rows, first: int) -> int:
-    """The step after the last one of the chunk that begins with step ``first``."""
+    """Return the step after the last one of the chunk that begins with step ``first``."""
     end = first + 1
     while end < rows.steps and rows.offset[end + 1] - rows.offset[first] <= CHUNK:
         end += 1
@@ -97,7 +97,7 @@ def chunk_end(rows: Rows, first: int) -> int:
 
 @jit
 def chunk_begin(rows: Rows, end: int) -> int:
-    """The first step of the chunk that ends before step ``end``."""
+    """Return the first step of the chunk that ends before step ``end``."""
     first = end - 1
     while first > 0 and rows.offset[end] - rows.offset[first - 1] <= CHUNK:
         first -= 1
@@ -106,7 +106,7 @@ def chunk_begin(rows: Rows, end: int) -> int:
 
 @jit
 def gather(target: Matrix, matrix: Matrix, source: Any, first: int, count: int) -> None:
-    """``target[k] = matrix[source[first + k]]``, with zeros where a row of target is longer."""
+    """Copy ``target[k] = matrix[source[first + k]]``, with zeros at the end if a row of target is longer."""
     for k in range(count):
         row = target.address + k * target.row
         copy_bytes(row, matrix.address + source[first + k] * matrix.row, matrix.row)
@@ -116,26 +116,26 @@ def gather(target: Matrix, matrix: Matrix, source: Any, first: int, count: int) 
 
 @jit
 def scatter(target: Matrix, matrix: Matrix, source: Any, first: int, count: int) -> None:
-    """``target[source[first + k]] = matrix[k]``, as much of each row as target has."""
+    """Copy ``target[source[first + k]] = matrix[k]``, as many bytes as a row of target has."""
     for k in range(count):
         copy_bytes(target.address + source[first + k] * target.row, matrix.address + k * matrix.row, target.row)
 
 
 @jit
 def copy_rows(target: Matrix, matrix: Matrix, count: int) -> None:
-    """``target[k] = matrix[k]``, rows of the same size that do not overlap."""
+    """Copy ``target[k] = matrix[k]``; rows have the same size and do not overlap."""
     copy_bytes(target.address, matrix.address, count * matrix.row)
 
 
 @jit
 def clear_rows(target: Matrix, count: int) -> None:
-    """``target[k] = 0``."""
+    """Fill ``count`` rows with zeros."""
     clear_bytes(target.address, count * target.row)
 
 
 @jit
 def add_row(target: Matrix, to: int, matrix: Matrix, row: int, size: int) -> None:
-    """``target[to] += matrix[row]``, ``size`` bytes of them."""
+    """Add ``size`` bytes of row ``row`` of matrix to row ``to`` of target."""
     vectors = size // VECTOR_BYTES * VECTOR_BYTES
     for j in range(0, vectors, VECTOR_BYTES):
         store(target, to, j, load(target, to, j) + load(matrix, row, j))
@@ -145,6 +145,6 @@ def add_row(target: Matrix, to: int, matrix: Matrix, row: int, size: int) -> Non
 
 @jit
 def add_rows(target: Matrix, matrix: Matrix, count: int) -> None:
-    """``target[k] += matrix[k]``, as much of each row as target has."""
+    """Add row k of matrix to row k of target, as many bytes as a row of target has."""
     for k in range(count):
         add_row(target, k, matrix, k, target.row)

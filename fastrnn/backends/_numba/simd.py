@@ -1,11 +1,11 @@
 """Memory and vectors in compiled code: matrices by address, vectors of floats as values.
 
-Numba's own arrays would do, at a price: its loops are vectorised only where LLVM can prove that the arrays do not
-overlap, which it cannot for the gates of one row, and slices of arrays take ten times as long to compile. Here a
-kernel says what is a vector, and float32 and float64 share its source.
+Numba's own arrays would be slower. Numba vectorises a loop only if LLVM can prove that the arrays do not overlap, which it
+cannot for the gates of one row, and slices of arrays take ten times as long to compile. Here a kernel uses vectors
+explicitly, and float32 and float64 share its source.
 
-``v + w``, ``-``, ``*``, ``/`` work lane by lane; ``a * b + c`` becomes a fused multiply-add where the processor has
-one. All addresses and distances are in bytes.
+``v + w``, ``-``, ``*``, ``/`` work lane by lane; ``a * b + c`` becomes a fused multiply-add if the processor has one. All
+addresses and distances are in bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTRACT = ("contract",)
 class Matrix(NamedTuple):
     """A row-major matrix in memory: the address of its first element and the distance between rows.
 
-    ``zero`` is 0 in the elements' type, which it carries. Who owns the memory must outlive the matrix.
+    ``zero`` is 0 in the elements' type and so tells the compiler that type. The memory's owner must outlive the matrix.
     """
 
     address: int
@@ -38,7 +38,7 @@ class Matrix(NamedTuple):
 
 
 class Vector(types.Type):
-    """The type of a vector that fills one register."""
+    """Numba type of a vector that fills one register."""
 
     def __init__(self, dtype: types.Float) -> None:
         self.dtype = dtype
@@ -53,19 +53,19 @@ class _VectorModel(PrimitiveModel):
 
 
 def ir_type(vector: Vector) -> ir.VectorType:
-    """The LLVM type of a vector."""
+    """Return the LLVM type of a vector."""
     return ir.VectorType(ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType(), vector.lanes)
 
 
 def emit_load(builder: ir.IRBuilder, pointer: ir.Value, vector: Vector) -> ir.Value:
-    """Emit the load of a vector from any address that suits its elements."""
+    """Emit the load of a vector from an address aligned for its elements."""
     value = builder.load(builder.bitcast(pointer, ir_type(vector).as_pointer()))
     value.align = vector.dtype.bitwidth // 8
     return value
 
 
 def emit_store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, vector: Vector) -> None:
-    """Emit the store of a vector to any address that suits its elements."""
+    """Emit the store of a vector to an address aligned for its elements."""
     store = builder.store(value, builder.bitcast(pointer, ir_type(vector).as_pointer()))
     store.align = vector.dtype.bitwidth // 8
 
@@ -79,7 +79,7 @@ def emit_splat(builder: ir.IRBuilder, scalar: ir.Value, vector: Vector) -> ir.Va
 
 
 def byte_pointer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Emit the pointer with an address."""
+    """Emit the conversion of an address to a byte pointer."""
     return builder.inttoptr(address, ir.IntType(8).as_pointer())
 
 
@@ -90,7 +90,7 @@ def _emit_place(builder: ir.IRBuilder, matrix: ir.Value, row: ir.Value, byte: ir
 
 @intrinsic
 def load(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
-    """The vector that begins ``byte`` bytes into a row of a matrix."""
+    """Read a vector ``byte`` bytes into a row of a matrix."""
     vector = Vector(matrix.types[2])
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -112,7 +112,7 @@ def store(typing_context: Any, matrix: Any, row: Any, byte: Any, value: Any) -> 
 
 @intrinsic
 def load_element(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
-    """The single number that begins ``byte`` bytes into a row of a matrix."""
+    """Read a single number ``byte`` bytes into a row of a matrix."""
     element = matrix.types[2]
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -136,7 +136,7 @@ def store_element(typing_context: Any, matrix: Any, row: Any, byte: Any, value: 
 
 @intrinsic
 def item_size(typing_context: Any, matrix: Any) -> Any:
-    """Bytes of a matrix's element."""
+    """Return the bytes of a matrix's element."""
     size = matrix.types[2].bitwidth // 8
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -170,7 +170,7 @@ def clear_bytes(typing_context: Any, target: Any, size: Any) -> Any:
 
 @intrinsic
 def address_of(typing_context: Any, array: Any) -> Any:
-    """The address of an array's first element."""
+    """Return the address of an array's first element."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = make_array(array)(context, builder, args[0]).data  # type: ignore[no-untyped-call]
@@ -181,17 +181,17 @@ def address_of(typing_context: Any, array: Any) -> Any:
 
 @jit
 def matrix(array: Any, row: int, zero: float) -> Matrix:
-    """The matrix in a C-contiguous array, with ``row`` bytes to a row; its address is 0 if the array is empty."""
+    """Return the matrix in a C-contiguous array with rows of ``row`` bytes; its address is 0 if the array is empty."""
     return Matrix(address_of(array) if array.size else 0, row, zero)
 
 
 def constant(float32: float, float64: float | None = None) -> Any:
-    """A function of a vector that gives the vector of its type with a constant in all lanes."""
+    """Make a function of a vector that returns a constant in all lanes of the same type."""
     return polynomial((float32,), (float32 if float64 is None else float64,))
 
 
 def polynomial(float32: tuple[float, ...], float64: tuple[float, ...]) -> Any:
-    """A function that evaluates a polynomial in a vector by Horner's rule; the coefficients begin with the constant."""
+    """Make a function that evaluates a polynomial by Horner's rule; the coefficients begin with the constant term."""
 
     @intrinsic
     def evaluated(typing_context: Any, x: Any) -> Any:
@@ -211,13 +211,13 @@ def polynomial(float32: tuple[float, ...], float64: tuple[float, ...]) -> Any:
 
 @intrinsic
 def minimum(typing_context: Any, bound: Any, value: Any) -> Any:
-    """The smaller of the two, and ``value`` where it is NaN."""
+    """Return the smaller of the two in each lane, and ``value`` where it is NaN."""
     return _bounded("<", bound)
 
 
 @intrinsic
 def maximum(typing_context: Any, bound: Any, value: Any) -> Any:
-    """The larger of the two, and ``value`` where it is NaN."""
+    """Return the larger of the two in each lane, and ``value`` where it is NaN."""
     return _bounded(">", bound)
 
 
@@ -230,7 +230,7 @@ def _bounded(comparison: str, vector: Vector) -> tuple[Any, Callable[..., Any]]:
 
 @intrinsic
 def where_positive(typing_context: Any, condition: Any, value: Any) -> Any:
-    """``value`` where ``condition`` is above zero, else zero."""
+    """Return ``value`` in the lanes where ``condition`` is above zero, else zero."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zero = ir.Constant(ir_type(condition), None)
@@ -241,7 +241,7 @@ def where_positive(typing_context: Any, condition: Any, value: Any) -> Any:
 
 @intrinsic
 def power_of_two(typing_context: Any, shifted: Any) -> Any:
-    """2^n, where the lowest bits of the lanes' representation hold n plus the exponent's bias."""
+    """Return 2^n; the lowest bits of each lane of ``shifted`` hold n plus the exponent's bias."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bits = shifted.dtype.bitwidth

@@ -1,8 +1,8 @@
-"""Packed weights: what the products and the cells read.
+"""Packed weights, which the products and the cells read.
 
-The recurrent product ``h R^T`` and the input product ``x W^T`` need the transposes, backward's ``dgates R`` and
-``dgates W`` the matrices themselves; both lie in panels ``[N / lanes, K, lanes]`` (see numba_product), with zeros
-where a gate's units are padded.
+The recurrent product ``h R^T`` and the input product ``x W^T`` need the transposes; ``dgates R`` and ``dgates W`` in
+backward need the matrices themselves. Both are stored in panels ``[N / lanes, K, lanes]`` (see :mod:`.product`), with zeros
+for a gate's padded units.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .simd import Matrix, address_of, copy_bytes, item_size, load, load_element,
 
 
 class ForwardArrays(NamedTuple):
-    """Of forward; a gate has ``Hp / lanes`` panels, W in the order of the gate buffer's blocks, R in torch's."""
+    """Packed arrays for forward; a gate has ``Hp / lanes`` panels. W has the gate buffer's order of blocks, R torch's."""
 
     W: Any  # [G*Hp/lanes, I, lanes]
     R: Any  # [G*Hp/lanes, Y, lanes]
     projection: Any  # [Yp/lanes, H, lanes], or empty
-    bias: Any  # [1, blocks]: what each row of the gate buffer begins with
+    bias: Any  # [1, blocks]: the initial value of each row of the gate buffer
     peephole: Any  # [3, Hp]
 
 
 class BackwardArrays(NamedTuple):
-    """Of backward; row ``k Hp + j`` of a panel belongs to unit j of block k for W, of gate k for R."""
+    """Packed arrays for backward; row ``k Hp + j`` of a panel is for unit j of block k (W) or of gate k (R)."""
 
     W: Any  # [Ip/lanes, G*Hp, lanes]
     R: Any  # [Yp/lanes, G*Hp, lanes]
@@ -34,7 +34,7 @@ class BackwardArrays(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The same in compiled code, for either direction; backward has no bias."""
+    """Packed weights in compiled code, for forward or backward; backward does not use the bias."""
 
     W: Panels
     R: Panels
@@ -44,7 +44,7 @@ class Weights(NamedTuple):
 
 
 def forward_shapes(layer: Layer, lanes: int) -> ForwardArrays:
-    """Of the arrays of forward."""
+    """Return the shapes of the arrays for forward."""
     vectors = layer.block // VECTOR_BYTES
     return ForwardArrays(
         W=(layer.gates * vectors, layer.inputs, lanes),
@@ -56,7 +56,7 @@ def forward_shapes(layer: Layer, lanes: int) -> ForwardArrays:
 
 
 def backward_shapes(layer: Layer, lanes: int) -> BackwardArrays:
-    """Of the arrays of backward."""
+    """Return the shapes of the arrays for backward."""
     vectors = layer.block // VECTOR_BYTES
     return BackwardArrays(
         W=(layer.input_row // VECTOR_BYTES, layer.gates * vectors * lanes, lanes),
@@ -67,13 +67,13 @@ def backward_shapes(layer: Layer, lanes: int) -> BackwardArrays:
 
 @jit
 def panels_of(array: Any) -> Panels:
-    """An array ``[panels, K, lanes]`` as panels."""
+    """View an array ``[panels, K, lanes]`` as panels."""
     return Panels(address_of(array), array.shape[1] * VECTOR_BYTES, VECTOR_BYTES)
 
 
 @jit
 def weights_of(layer: Layer, W: Any, R: Any, projection: Any, bias: Any, peephole: Any) -> Weights:
-    """The arrays of one direction as compiled code wants them."""
+    """Combine packed arrays into the weights that compiled code takes."""
     zero = W.dtype.type(0)
     return Weights(
         panels_of(W),
@@ -89,7 +89,7 @@ def pack_forward(
     fields: Any, W: Any, R: Any, projection: Any, b_ih: Any, b_hh: Any, peephole: Any,
     W_panels: Any, R_panels: Any, projection_panels: Any, bias: Any, peephole_padded: Any,
 ) -> None:  # fmt: skip
-    """Fill the arrays of forward, given as zeros; parameters that are not there are empty."""
+    """Fill the arrays for forward, which hold zeros; absent parameters are empty arrays."""
     layer, zero = unpack(fields), bias.dtype.type(0)
     H, Hp, item, vectors = layer.hidden, layer.block // layer.item, layer.item, layer.block // VECTOR_BYTES
     Ws, Rs = matrix(W, layer.inputs * item, zero), matrix(R, layer.outputs * item, zero)
@@ -113,7 +113,7 @@ def pack_forward(
 def pack_backward(
     fields: Any, W: Any, R: Any, projection: Any, W_panels: Any, R_panels: Any, projection_panels: Any
 ) -> None:
-    """Fill the arrays of backward, given as zeros; parameters that are not there are empty."""
+    """Fill the arrays for backward, which hold zeros; absent parameters are empty arrays."""
     layer, zero = unpack(fields), W.dtype.type(0)
     H, Hp, item = layer.hidden, layer.block // layer.item, layer.item
     Ws, Rs = matrix(W, layer.inputs * item, zero), matrix(R, layer.outputs * item, zero)
@@ -127,7 +127,7 @@ def pack_backward(
 
 @jit
 def _pack_transposed(target: Panels, panel: int, matrix: Matrix, columns: int, rows: int) -> None:
-    """Put the transpose of a matrix ``[rows, columns]`` into panels, from one of them on."""
+    """Copy the transpose of a matrix ``[rows, columns]`` into panels, from panel ``panel`` on."""
     item = item_size(matrix)
     lanes = VECTOR_BYTES // item
     for n in range(rows):
@@ -139,7 +139,7 @@ def _pack_transposed(target: Panels, panel: int, matrix: Matrix, columns: int, r
 
 @jit
 def _pack(target: Panels, row: int, matrix: Matrix, rows: int) -> None:
-    """Put the rows of a matrix into the rows of panels, from one of them on."""
+    """Copy the rows of a matrix into the rows of panels, from row ``row`` on."""
     whole = matrix.row // VECTOR_BYTES
     for panel in range(whole):
         to = Matrix(target.address + panel * target.panel + row * target.row, target.row, matrix.zero)

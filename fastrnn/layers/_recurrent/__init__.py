@@ -1,1 +1,1 @@
-"""Recurrent layers and cells over the backends' stacks."""
+"""Implementation of the recurrent layers and cells, on the backends' stacks."""

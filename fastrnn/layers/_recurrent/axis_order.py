@@ -1,4 +1,4 @@
-"""Between the layouts that callers use and the kernels' ``[T, B, ...]``."""
+"""Conversion between the callers' layouts and the kernels' ``[T, B, ...]``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one call lays out its arrays.
+    """Order of the axes in the arrays of one call.
 
-    Sequences are ``[T, B, ...]``, ``[B, T, ...]`` with ``batch_first``, or ``[T, ...]`` when not ``batched``; states
-    are ``[L*D, B, ...]`` or ``[L*D, ...]``, whatever ``batch_first`` says. ``plain``: both lie as the kernels have them.
+    Sequences are ``[T, B, ...]``, ``[B, T, ...]`` with ``batch_first``, or ``[T, ...]`` if not ``batched``. States are
+    ``[L*D, B, ...]`` or, if not ``batched``, ``[L*D, ...]``; ``batch_first`` does not affect them. ``plain`` is True if
+    both have the kernels' order.
     """
 
     batched: bool
@@ -31,7 +32,7 @@ class Layout:
         object.__setattr__(self, "plain", self.batched and not self.batch_first)
 
     def inward(self, value: Array) -> Array:
-        """A sequence from the caller's layout to contiguous ``[T, B, ...]``."""
+        """Convert a sequence from the caller's layout to contiguous ``[T, B, ...]``."""
         if not self.batched:
             value = value[:, None]
         elif self.batch_first:
@@ -39,15 +40,15 @@ class Layout:
         return plain(value)
 
     def outward(self, value: Array) -> Array:
-        """A sequence from ``[T, B, ...]`` to the caller's layout, as a view."""
+        """Convert a sequence from ``[T, B, ...]`` to the caller's layout, as a view."""
         if not self.batched:
             return value[:, 0]
         return value.swapaxes(0, 1) if self.batch_first else value
 
     def check_gradient(self, name: str, value: Any, output: Array | None, letter: str) -> Array | None:
-        """The gradient of a sequence ``output [T, B, ...]``, inward; None for zero. Raises TypeError or ValueError.
+        """Validate the gradient of ``output [T, B, ...]`` and convert it to that shape; None is zero.
 
-        ``letter`` names the last axis in the message.
+        ``letter`` names the last axis in the message. Raises TypeError or ValueError.
         """
         if value is None or output is None:
             return None
@@ -58,7 +59,7 @@ class Layout:
     def check_state(
         self, name: str, value: Any, shape: tuple[int, int, int], dtype: checks.DType, axes: str
     ) -> Array | None:
-        """A state as contiguous ``shape = [L*D, B, size]``; None for zeros. Raises TypeError or ValueError."""
+        """Return a state as contiguous ``shape = [L*D, B, size]``; None is zeros. Raises TypeError or ValueError."""
         if value is None:
             return None
         if self.batched:
@@ -66,20 +67,20 @@ class Layout:
         return checks.array(name, value, (shape[0], shape[2]), dtype, axes.replace("B, ", ""))[:, None]
 
     def pack_state(self, h: Array, c: Array | None) -> Any:
-        """h, or (h, c) where there is a c, in the caller's layout."""
+        """Return h, or (h, c) if c is not None, in the caller's layout."""
         if not self.batched:
             h, c = h[:, 0], None if c is None else c[:, 0]
         return h if c is None else (h, c)
 
 
-# LAYOUTS[batch_first][batched]: looking one up costs a tenth of making one.
+# LAYOUTS[batch_first][batched]: looking up a layout takes a tenth of the time of making one.
 LAYOUTS = [[Layout(batched, first) for batched in (False, True)] for first in (False, True)]
 
 
 def arranged(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> tuple[Layout, Array]:
-    """Return how x is laid out, of a row of ``LAYOUTS``, and x as contiguous ``[T, B, I]`` or ids ``[T, B]``.
+    """Return the layout of x, from one row of ``LAYOUTS``, and x as contiguous ``[T, B, I]`` or ids ``[T, B]``.
 
-    Raises TypeError or ValueError; the ids' values are checked further in.
+    Raises TypeError or ValueError. It does not check the values of ids.
     """
     if isinstance(x, np.ndarray) and x.size:
         ndim = x.ndim
@@ -95,13 +96,13 @@ def arranged(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list[Layout
 
 
 def _unusual_layout(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list[Layout]) -> Layout:
-    """Return the layout of an x that holds nothing: no sequences. Raises TypeError or ValueError for any other."""
+    """Return the layout of an empty x, which has no sequences. Raises TypeError or ValueError for an invalid x."""
     right_type, fits = isinstance(x, np.ndarray) and (is_ids(x) or x.dtype == dtype), False
     if isinstance(x, np.ndarray):
         features = int(not is_ids(x))
         axes = x.ndim - features
         fits = axes in (1, 2) and x.shape[axes:] == (input_size,) * features
-        if fits and right_type:  # x holds nothing: no sequences, or no steps
+        if fits and right_type:  # x is empty: B is 0, or T is 0, which is an error
             checks.steps(x, int(axes == 2 and layouts[0].batch_first))
             return layouts[axes == 2]
     time_batch = "[B, T" if layouts[0].batch_first else "[T, B"
@@ -111,12 +112,12 @@ def _unusual_layout(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list
     )
 
 
-# What messages call the two halves of an LSTM's state.
+# Names of the two halves of an LSTM's state in messages.
 HALVES = {name: (f"{name}'s h", f"{name}'s c") for name in ("state", "dstate")}
 
 
 def pair(name: str, state: Any) -> tuple[Any, Any]:
-    """h and c of an LSTM's state. Raises TypeError."""
+    """Return h and c of an LSTM's state. Raises TypeError if it is not a pair."""
     if isinstance(state, (tuple, list)) and len(state) == 2:
         return state[0], state[1]
     raise TypeError(f"{name} must be a pair (h, c), got {checks.describe(state)}")

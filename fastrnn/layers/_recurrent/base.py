@@ -1,4 +1,4 @@
-"""What RNN, GRU and LSTM share: torch.nn's options and semantics around a stack of kernels."""
+"""Base class of RNN, GRU and LSTM: torch.nn's options and semantics for a stack of kernels."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 from ..base import Layer
 from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
 from .embedding_table import EmbeddedRecurrent, embedded
-from .merge_and_dropout import MERGES, Around, DroppedPart
+from .merge_and_dropout import MERGES, DroppedPart, MergeAndDropout
 from .part import Part, PartsLayer, shown_options
-from .part_stack import PartStack, around_backward, around_forward
+from .part_stack import PartStack, layers_backward, layers_forward
 from .stepper import Stepper
 
 Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM: torch's.
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
-RunBackward = Callable[[OutputGradients, bool], Any]  # of arrays as the kernels have them
+RunBackward = Callable[[OutputGradients, bool], Any]  # on arrays in the kernels' layout
 
-# Attributes by the arguments' names, for repr.
+# Options for repr; arguments and attributes have the same names.
 _OPTIONS = (
     *("num_layers", "bias", "batch_first", "dropout", "bidirectional"),
     *("merge", "input_dropout", "recurrent_dropout"),
@@ -39,12 +39,12 @@ _OPTIONS = (
 
 
 class Recurrent(PartsLayer):
-    """What RNN, GRU and LSTM share.
+    """Base class of RNN, GRU and LSTM.
 
-    Calling the layer runs inference, ``y, state = layer(x, state=None, lengths=None)``. For training, ``(y, state),
+    Calling the layer runs inference: ``y, state = layer(x, state=None, lengths=None)``. Training runs ``(y, state),
     backward = layer.forward(x, state, lengths)`` and then, once, ``dx, dstate = backward(dy, dstate=None)``, which
-    adds into ``p.grad`` of each parameter; either gradient may be None for zero, and ``need_dx=False`` leaves dx out.
-    x and the parameters must stay as they are until backward has run.
+    adds into ``p.grad`` of each parameter. Either gradient may be None for zero, and ``need_dx=False`` leaves dx out.
+    x and the parameters must not change until backward has run.
 
     ``x``
         ``[T, B, I]``, with ``batch_first`` ``[B, T, I]``, unbatched ``[T, I]``, of the layer's dtype; or integer
@@ -52,31 +52,31 @@ class Recurrent(PartsLayer):
         that are never built. The dx of ids is None.
     ``state``
         ``h [L*D, B, Y]`` for RNN and GRU, ``(h, c)`` with ``c [L*D, B, H]`` for LSTM; unbatched without B; None is
-        zeros. Y is the projection size if there is one, else H. ``batch_first`` leaves states alone, as in torch.
+        zeros. Y is the projection size if there is one, else H. ``batch_first`` does not affect states, as in torch.
     ``lengths``
-        integers ``[B]``, each 0..T, in any order; None is T for all. Past its length a sequence's y is zero and its
-        dy is ignored; its final state is that at its last step, where the reverse direction starts. A sequence of length 0
-        has its initial state as its final one. T is at least 1, as in torch; B may be 0.
+        integers ``[B]``, each 0..T, in any order; None is T for all. Past a sequence's length y is zero and dy is
+        ignored. The final state is the one after the sequence's last step, and the reverse direction starts there. The
+        final state of a sequence of length 0 is its initial one. T is at least 1, as in torch; B may be 0.
     ``y``
         ``[T, B, D*Y]``, laid out as x; with ``batch_first`` it is a view with swapped strides, as in torch.
 
-    Options beside torch's: ``dtype`` float32 or float64; ``rng``, a numpy Generator or a seed, draws the initial
-    values, U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` gives another);
-    ``backend`` names one, and None is the one in use at each call.
+    Options that torch lacks: ``dtype`` is float32 or float64. ``rng``, a numpy Generator or a seed, draws the initial
+    values from U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` sets another).
+    ``backend`` names a backend; None is the one in use at each call.
 
     ``merge``
-        how the two directions' outputs become one, in each layer of the stack: ``"concat"``, torch's, side by side;
-        ``"sum"``, ``"mul"``, ``"average"``, element by element, so that y is ``[T, B, Y]`` and the next layer's I is Y.
-        Final states and the cell states of all steps stay apart.
+        merge mode of the two directions' outputs, in each layer of the stack. ``"concat"``, torch's, concatenates them;
+        ``"sum"``, ``"mul"`` and ``"average"`` combine them element by element, so y is ``[T, B, Y]`` and the next layer's
+        I is Y. Final states and the cell states of all steps are not merged.
     ``input_dropout``
-        the probability at which each layer's input loses a feature in training: a mask ``[B, I]`` of each call, the same at
+        probability of dropping a feature of each layer's input in training. Each call draws a mask ``[B, I]``, the same at
         all steps (Gal & Ghahramani 2016; :class:`fastrnn.VariationalDropout`). x must be vectors in training. Torch's
-        ``dropout`` is another one: it acts between layers, with a mask for each step.
+        ``dropout`` differs: it acts between layers, with a new mask at each step.
     ``recurrent_dropout``
-        the probability at which ``h_{t-1}`` loses a feature before the recurrent product, in training: a mask m ``[Y]`` of
-        each call, layer and direction, the same at all steps *and for all sequences of the batch*, where Gal & Ghahramani
-        draw one for each sequence. So it is a mask of R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels
-        nothing. What a GRU or an LSTM carries on past the product (``z * h``, ``f * c``) is whole.
+        probability of dropping a feature of ``h_{t-1}`` before the recurrent product in training. Each call draws a mask m
+        ``[Y]`` for each layer and direction, the same at all steps *and for all sequences of the batch*; Gal & Ghahramani
+        draw one for each sequence. So it masks R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels nothing.
+        The direct paths of a GRU (``z * h``) and an LSTM (``f * c``) are not masked.
 
     Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
     RuntimeError for a second backward or one after the parameters have changed.
@@ -127,7 +127,7 @@ class Recurrent(PartsLayer):
         self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
         self._layouts = LAYOUTS[self.batch_first]
         self._lstm = self.cell == "lstm"
-        self._direct = not self.batch_first and self.merge == "concat"  # arrays lie as the kernels have them
+        self._direct = not self.batch_first and self.merge == "concat"  # arrays are in the kernels' layout
         self.rng = init.generator(rng)
         self.backend = backend
         if backend is not None:
@@ -138,10 +138,10 @@ class Recurrent(PartsLayer):
         self._lock = GradientLock()
         self._draw_parts(forget_bias)
         self._state_sizes = (self.stack.spec.parts, self.stack.spec.cell.output_size, self.hidden_size)  # L*D, Y, H
-        self._embedded: EmbeddedRecurrent | None = None  # of this layer and the one of ids that feeds it
+        self._embedded: EmbeddedRecurrent | None = None  # this layer fused with the embedding or one-hot layer before it
 
     def _draw_parts(self, forget_bias: float | None) -> None:
-        """Make the parts, and ``stack``, which runs all of them, or each layer where something acts between layers."""
+        """Make the parts, and the ``stack`` of all of them."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         cell = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **self._cell_options)
         spec = StackSpec(cell, self.num_layers, len(suffixes))
@@ -159,7 +159,7 @@ class Recurrent(PartsLayer):
 
     @property
     def drops(self) -> bool:
-        """Whether training draws any dropout masks."""
+        """True if training draws dropout masks."""
         return bool(self.dropout or self.input_dropout or self.recurrent_dropout)
 
     @property
@@ -168,20 +168,20 @@ class Recurrent(PartsLayer):
         return [list(part.parameters.values()) for part in self.stack.parts]
 
     def plan(self, T: int, B: int) -> list[Plan]:
-        """What would run for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
+        """Return the plan for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
         stacks = [self.stack] if self.merge == "concat" else self.stack.layers()
         return [plan for stack in stacks for plan in backend.plan(stack.spec, T, B)]
 
     def stepper(self, state: State = None) -> Stepper:
-        """One sequence (no batch) from ``state`` (None is zeros), to be fed step by step: see :class:`fastrnn.Stepper`."""
+        """Return a :class:`fastrnn.Stepper`, which runs one sequence step by step from ``state`` (None is zeros)."""
         return Stepper(self, state)
 
     @takes_symbols
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
-        """Inference: ``y, state``. See the class for shapes and errors."""
-        try:  # costs an array nothing, where asking what x is would cost it something
+        """Run inference: ``y, state``. See the class for shapes and errors."""
+        try:  # free for an array, unlike testing for a Symbol first
             y, state = self._infer(x, state, lengths)
             return y, state
         except TypeError:
@@ -191,31 +191,31 @@ class Recurrent(PartsLayer):
         return y, state
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
-        """Training: ``(y, state), backward``. See the class for shapes and errors."""
+        """Run the forward pass of training: ``(y, state), backward``. See the class for shapes and errors."""
         (y, state), backward = self._train(x, state, lengths)
         return (y, state), backward
 
     def infer(self, x: Spec, *state: Nest, **options: Any) -> Nest:
-        """The specs of ``y, state``, for an x with a time axis and a batch. Raises ValueError for others."""
+        """Return the specs of ``y, state`` for an x with a time axis and a batch axis. Raises ValueError for another x."""
         if x.shape[:1] != ("B",) if self.batch_first else not x.sequence:
             axes = "B, T" if self.batch_first else "T, B"
             raise ValueError(f"x must have the axes [{axes}, I={self.input_size}], or [{axes}] of token ids")
         return super().infer(x, *state, **options)
 
     def fused_with(self, before: Layer) -> EmbeddedRecurrent | None:
-        """The two as one where ``before`` gives rows of ids; see :meth:`Layer.fused_with`."""
+        """Fuse ``before`` with this layer if it looks up rows of ids; see :meth:`Layer.fused_with`."""
         return embedded(before, self)
 
     def not_streaming(self) -> str | None:
-        """Why it cannot be run chunk by chunk, None if it can."""
+        """Return why the layer cannot run chunk by chunk, or None if it can."""
         return "bidirectional: its reverse direction starts at the end of the sequence" if self.bidirectional else None
 
     def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Any, State]:  # type: ignore[override]
-        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        """Run the next chunk of time: ``(y, state), state``; see :meth:`Layer.stream`."""
         return self._stream_through(self, x, state, lengths)
 
     def _stream_through(self, run: Callable[..., Any], x: Array, state: State, lengths: Any) -> tuple[Any, State]:
-        """What :meth:`stream` gives, by a call of ``run`` in the layer's place; the state is the output's copy."""
+        """Do :meth:`stream` with ``run`` instead of the layer's call; the returned state is a copy of the output's."""
         self.require_streaming()
         y, state = run(x, state, lengths)
         return (y, state), mapped(state, np.copy)
@@ -223,31 +223,31 @@ class Recurrent(PartsLayer):
     def _infer(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
     ) -> tuple[Any, ...]:
-        """Return y and the state, and all cell states if asked for; ``stack`` runs in place of the layer's own."""
+        """Return y and the state, then c with ``cell_states``; ``stack`` runs instead of the layer's own if given."""
         if self._direct and lengths is None and not cell_states and stack is None:
-            found = self._infer_again(x, state)
+            found = self._infer_repeated(x, state)
             if found is not None:
                 return found
         stack = stack or self.stack
-        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        layout, inputs = self._check_inputs(x, state, lengths, stack.spec.cell.input_size)
         if self.merge == "concat":
             out = stack.infer(self.backend, inputs, cell_states)
         else:
-            around = Around(self.merge)
-            out, _ = around_forward(stack.layers(), self.backend, inputs, around, None, cell_states=cell_states)
-        return self._leave(layout, out)
+            options = MergeAndDropout(self.merge)
+            out, _ = layers_forward(stack.layers(), self.backend, inputs, options, None, cell_states=cell_states)
+        return self._pack_outputs(layout, out)
 
-    def _infer_again(self, x: Array, state: State) -> tuple[Any, ...] | None:
-        """Return what :meth:`_infer` does for arrays like those of an earlier call, None for others.
+    def _infer_repeated(self, x: Array, state: State) -> tuple[Any, ...] | None:
+        """Return the result of :meth:`_infer` if an earlier call had arrays of the same kind, else None.
 
-        Written out in one piece: a small layer's step takes as long as some forty lines of Python.
+        It is one long function because a small layer's step takes no longer than some forty lines of Python.
         """
-        kept, dtype, array = self.stack._prepared, self._dtype, np.ndarray
-        if kept is None or kept.key[2].version is not VERSION.latest:
+        current, dtype, array = self.stack._prepared, self._dtype, np.ndarray
+        if current is None or current.key[2].version is not VERSION.latest:
             return None
         if not (type(x) is array and x.ndim == 3 and x.dtype == dtype and x.flags.c_contiguous):
             return None
-        sized = kept.value.runs.get(x.shape)
+        sized = current.value.runs.get(x.shape)
         if sized is None:
             return None
         run, h_shape, c_shape = sized
@@ -267,13 +267,13 @@ class Recurrent(PartsLayer):
     def _train(
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
     ) -> tuple[tuple[Any, ...], Backward]:
-        """Return what inference gives, and backward."""
+        """Return the outputs, as :meth:`_infer` does, and backward."""
         stack = stack or self.stack
-        layout, inputs = self._enter(x, state, lengths, stack.spec.cell.input_size)
+        layout, inputs = self._check_inputs(x, state, lengths, stack.spec.cell.input_size)
         if inputs.x.ndim == 2:
             if self.input_dropout:
                 raise ValueError("x must be vectors for input_dropout: ids go through an Embedding or a OneHot first")
-            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it, and the caller may change theirs
+            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it and the caller may change x
         if self.recurrent_dropout:
             rng = self.rng
             assert rng is not None
@@ -292,34 +292,34 @@ class Recurrent(PartsLayer):
             dx, dh0, dc0 = run_backward(OutputGradients(dy, dh_n, dc_n, dc), need_dx)
             return None if dx is None else layout.outward(dx), layout.pack_state(dh0, dc0)
 
-        return self._leave(layout, out), backward
+        return self._pack_outputs(layout, out), backward
 
     def _train_stack(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
         """Train all layers as one stack."""
         out, tape = stack.train(self.backend, inputs, cell_states)
 
         def backward(dout: OutputGradients, need_dx: bool) -> Any:
-            tape.require_good()
+            tape.require_usable()
             with self._lock:
                 return stack.backward(tape, dout, need_dx)
 
         return out, backward
 
     def _train_layers(self, stack: PartStack, inputs: Inputs, cell_states: bool) -> tuple[Outputs, RunBackward]:
-        """Train each layer alone, with dropout and merged directions around it."""
-        around, layers = Around(self.merge, self.dropout, self.input_dropout), stack.layers()
-        out, tapes = around_forward(layers, self.backend, inputs, around, self.rng, training=True, cell_states=cell_states)
+        """Train layer by layer, with dropout between layers and merged directions."""
+        options, layers = MergeAndDropout(self.merge, self.dropout, self.input_dropout), stack.layers()
+        out, tapes = layers_forward(layers, self.backend, inputs, options, self.rng, training=True, cell_states=cell_states)
 
         def backward(dout: OutputGradients, need_dx: bool) -> Any:
             for tape, _, _ in tapes:
-                tape.require_good()
+                tape.require_usable()
             with self._lock:
-                return around_backward(layers, tapes, dout, need_dx)
+                return layers_backward(layers, tapes, dout, need_dx)
 
         return out, backward
 
-    def _enter(self, x: Array, state: State, lengths: Any, ids: int) -> tuple[Layout, Inputs]:
-        """Return how x is laid out, and the validated inputs as the kernels take them; token ids lie below ``ids``."""
+    def _check_inputs(self, x: Array, state: State, lengths: Any, ids: int) -> tuple[Layout, Inputs]:
+        """Return the layout of x, and the validated inputs in the kernels' layout; token ids must be below ``ids``."""
         layout, x = arranged(x, self.input_size, self._dtype, self._layouts)
         T, B = x.shape[:2]
         if x.ndim == 2:
@@ -331,7 +331,7 @@ class Recurrent(PartsLayer):
         h0, c0 = self._check_state("state", state, B, layout)
         return layout, Inputs(x, h0, c0, lengths)
 
-    def _leave(self, layout: Layout, out: Outputs) -> tuple[Any, ...]:
+    def _pack_outputs(self, layout: Layout, out: Outputs) -> tuple[Any, ...]:
         """Return the outputs in the caller's layout."""
         if layout.plain and out.c is None:
             return out.y, out.h_n if out.c_n is None else (out.h_n, out.c_n)
@@ -339,7 +339,7 @@ class Recurrent(PartsLayer):
         return (y, state) if out.c is None else (y, state, layout.outward(out.c))
 
     def _check_state(self, name: str, state: State, B: int, layout: Layout) -> tuple[Array | None, Array | None]:
-        """Return h and c as ``[L*D, B, ...]``, None for zeros. Raises TypeError or ValueError."""
+        """Return h and c as ``[L*D, B, ...]``; None is zeros. Raises TypeError or ValueError."""
         if state is None:
             return None, None
         count, Y, H = self._state_sizes
@@ -349,6 +349,6 @@ class Recurrent(PartsLayer):
         return h, layout.check_state(HALVES[name][1], c, (count, B, H), dtype, "[L*D, B, H]") if lstm else None
 
     def extra_repr(self) -> str:
-        """As torch's, then the options that torch lacks, where they are not the default."""
+        """Return the options as torch shows them, then those that torch lacks if they are not the default."""
         options = {name: getattr(self, name) for name in _OPTIONS} | self._cell_options
         return shown_options(self.input_size, self.hidden_size, options)

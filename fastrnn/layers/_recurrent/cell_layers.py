@@ -1,4 +1,4 @@
-"""RNNCell, GRUCell and LSTMCell: one time step, with torch.nn's constructors and parameter names."""
+"""RNNCell, GRUCell and LSTMCell, each for one time step, with torch.nn's constructors and parameter names."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Backward = Callable[[Any], tuple[Array | None, Any]]
 
 
 class RecurrentCell(PartsLayer):
-    """What the three cells share.
+    """Base class of the three cells.
 
-    Inference is ``state = cell(x, state=None)``; training ``state, backward = cell.forward(x, state)`` and then,
+    Inference is ``state = cell(x, state=None)``. Training is ``state, backward = cell.forward(x, state)`` and then,
     once, ``dx, dstate = backward(dstate_next)``, which adds into the parameters' gradients. The state is ``h [B, H]``
     for RNN and GRU and ``(h, c)``, each ``[B, H]``, for LSTM; None is zeros. ``x`` is ``[B, I]`` of the cell's dtype
-    or integer token ids ``[B]`` (whose dx is None); unbatched, x is ``[I]`` or one id, and the state has no B. B may be 0.
+    or integer token ids ``[B]``, whose dx is None. Unbatched, x is ``[I]`` or one id, and the state has no B. B may be 0.
     Raises TypeError for a wrong type or dtype, ValueError for a wrong shape or value, RuntimeError for a second backward or
     one after the parameters have changed.
     """
@@ -70,9 +70,9 @@ class RecurrentCell(PartsLayer):
 
     @takes_symbols
     def __call__(self, x: Array, state: Any = None) -> Any:
-        """Inference: the next state. See the class for shapes and errors."""
+        """Run inference and return the next state. See the class for shapes and errors."""
         try:
-            batched, inputs = self._enter(x, state)
+            batched, inputs = self._check_inputs(x, state)
         except TypeError:
             if not isinstance(x, Symbol):
                 raise
@@ -81,16 +81,16 @@ class RecurrentCell(PartsLayer):
         return self._pack_state(out.h_n, out.c_n, batched)
 
     def forward(self, x: Array, state: Any = None) -> tuple[Any, Backward]:
-        """Training: the next state and backward. See the class for shapes and errors."""
-        batched, inputs = self._enter(x, state)
+        """Run the forward pass of training: the next state and backward. See the class for shapes and errors."""
+        batched, inputs = self._check_inputs(x, state)
         if is_ids(inputs.x):
-            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it, and the caller may change theirs
+            inputs = inputs._replace(x=inputs.x.copy())  # backward indexes with it and the caller may change x
         out, tape = self._stack.train(self.backend, inputs)
         B = inputs.x.shape[1]
 
         def backward(dstate: Any) -> tuple[Array | None, Any]:
             dh_n, dc_n = self._check_state("dstate", dstate, B, batched)
-            tape.require_good()
+            tape.require_usable()
             with self._lock:
                 dx, dh0, dc0 = self._stack.backward(tape, OutputGradients(None, dh_n, dc_n))
             if dx is not None:
@@ -99,8 +99,8 @@ class RecurrentCell(PartsLayer):
 
         return self._pack_state(out.h_n, out.c_n, batched), backward
 
-    def _enter(self, x: Array, state: Any) -> tuple[bool, Inputs]:
-        """Return whether there is a batch axis, and the validated inputs as the kernels take them, with T = 1."""
+    def _check_inputs(self, x: Array, state: Any) -> tuple[bool, Inputs]:
+        """Return whether x has a batch axis, and the validated inputs in the kernels' layout, with T = 1."""
         if isinstance(x, (int, np.integer)):
             x = np.asarray(x)
         batched = self._check_x(x)
@@ -113,7 +113,7 @@ class RecurrentCell(PartsLayer):
         return batched, Inputs(x, h0, c0)
 
     def _check_x(self, x: Array) -> bool:
-        """Whether x has a batch axis. Raises TypeError or ValueError; which ids are allowed is checked further in."""
+        """Return whether x has a batch axis. Raises TypeError or ValueError, but does not check the values of ids."""
         if isinstance(x, np.ndarray):
             ndim = x.ndim
             if x.dtype == self._dtype:
@@ -128,7 +128,7 @@ class RecurrentCell(PartsLayer):
         )
 
     def _check_state(self, name: str, state: Any, B: int, batched: bool) -> tuple[Array | None, Array | None]:
-        """Return h and c as ``[1, B, H]``, None for zeros. Raises TypeError or ValueError."""
+        """Return h and c as ``[1, B, H]``; None is zeros. Raises TypeError or ValueError."""
         if state is None:
             return None, None
         if self.cell != "lstm":
@@ -141,7 +141,7 @@ class RecurrentCell(PartsLayer):
         if value is None:
             return None
         if batched:
-            # What it nearly always is, is settled without a call.
+            # The usual case needs no function call.
             if type(value) is np.ndarray and value.shape == (B, self.hidden_size) and value.dtype == self._dtype:
                 return value[None] if value.flags.c_contiguous else checks.plain(value)[None]
             return checks.array(name, value, (B, self.hidden_size), self._dtype, "[B, H]")[None]
@@ -152,12 +152,12 @@ class RecurrentCell(PartsLayer):
         return h[place] if c is None else (h[place], c[place])
 
     def extra_repr(self) -> str:
-        """As torch's, then the options that torch lacks, where they are not the default."""
+        """Return the options as torch shows them, then those that torch lacks if they are not the default."""
         return shown_options(self.input_size, self.hidden_size, {"bias": self.bias} | self._cell_options)
 
 
 class RNNCell(RecurrentCell):
-    """``h' = f(W x + b_ih + R h + b_hh)``, f tanh or relu: torch.nn.RNNCell. See :class:`RecurrentCell`."""
+    """Elman RNN cell, torch.nn.RNNCell: ``h' = f(W x + b_ih + R h + b_hh)``, f tanh or relu. See :class:`RecurrentCell`."""
 
     cell = "rnn"
 
@@ -178,7 +178,7 @@ class RNNCell(RecurrentCell):
 
 
 class GRUCell(RecurrentCell):
-    """Gated recurrent unit: torch.nn.GRUCell, with the options of :class:`fastrnn.GRU`. See :class:`RecurrentCell`."""
+    """Gated recurrent unit, torch.nn.GRUCell with the options of :class:`fastrnn.GRU`. See :class:`RecurrentCell`."""
 
     cell = "gru"
 
@@ -201,7 +201,7 @@ class GRUCell(RecurrentCell):
 
 
 class LSTMCell(RecurrentCell):
-    """Long short-term memory: torch.nn.LSTMCell, with :class:`fastrnn.LSTM`'s peephole and forget_bias.
+    """Long short-term memory, torch.nn.LSTMCell with peephole and forget_bias of :class:`fastrnn.LSTM`.
 
     See :class:`RecurrentCell`; the state is ``(h, c)``, and either half of ``dstate`` may be None for zero.
     """

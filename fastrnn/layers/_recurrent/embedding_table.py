@@ -1,13 +1,13 @@
-"""An embedding and the recurrent layer that it feeds, run as one.
+"""An embedding fused with the recurrent layer after it.
 
-The first layer's input product is of rows of ``E [V,I]`` with ``W [G*H,I]``, and there are only V of them:
+The first layer's input product multiplies rows of ``E [V,I]`` by ``W [G*H,I]``, and E has only V different rows:
 
-    forward     M = W E^T              a table [G*H, V], of which p_t = M[:, id_t] is a column: W for one-hot vectors
-    backward    dM[:, id_t] += dp_t    what the kernels give as the gradient of that W
+    forward     M = W E^T              a table [G*H, V] whose column M[:, id_t] is p_t; M is the W for one-hot vectors
+    backward    dM[:, id_t] += dp_t    the kernels' gradient of that W
                 dW += dM E             dE += dM^T W
 
-So V rows are multiplied where it would be T*B, three times over in training, and neither x nor dx is made. Both products
-with E are those of a linear layer whose weight is E and whose input is W.
+So V rows are multiplied instead of T*B, in all three products of a training step, and neither x nor dx is built. The
+products with E are the forward and backward of a linear layer with weight E and input W.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Array = NDArray[Any]
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
 
-# There is a table where T*B is at least so many times V: it is made anew whenever a parameter has changed.
-WORTH_A_TABLE = 4
+# A table is used if T*B is at least this many times V, because it is rebuilt after each change of a parameter.
+MIN_IDS_PER_ROW = 4
 
 
 class EmbeddedPart(Part):
-    """A part of the first layer over the ids of its embedding: M takes W's place."""
+    """A part of the first layer that takes ids, with the table M instead of W."""
 
     def __init__(self, part: Part, embedding: Any) -> None:
         super().__init__(replace(part.spec, input_size=embedding.num_embeddings), part.parameters)
@@ -48,21 +48,21 @@ class EmbeddedPart(Part):
         self._embedding = embedding
 
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """Return the part's own, then the embedding's."""
+        """Return the part's parameters, then the embedding's weight."""
         return *self._plain.all_parameters(), self._embedding.weight
 
     def kernel_weights(self, backend: Backend) -> Weights:
-        """Return the part's own, but M in W's place."""
+        """Return the part's weights with M instead of W."""
         plain = check_weights(self._plain.spec, self._plain.weights())
         M = backend.linear_forward(backend.prepare_linear(self._embedding.weight.data, None), plain.W)
         return replace(plain, W=M)
 
     def gradients(self) -> Weights:
-        """Return the part's own, but zeros for dM in dW's place."""
+        """Return the part's gradients with zeros for dM instead of dW."""
         return replace(self._plain.gradients(), W=memory.zeros(self.spec.shapes()["W"], self.spec.dtype))
 
     def use_gradients(self, backend: Backend, gradients: Weights) -> None:
-        """Pass on dM to dW and dE."""
+        """Propagate dM to dW and dE."""
         W, E = self._plain.parameters["W"], self._embedding.weight
         with self._embedding._lock:
             dW = backend.linear_backward(backend.prepare_linear(E.data, None), W.data, gradients.W, E.gradient(), None)
@@ -70,43 +70,44 @@ class EmbeddedPart(Part):
 
 
 class EmbeddedRecurrent:
-    """``recurrent(before(ids))``, to be called as the recurrent layer is; ``before`` gives a row of ``weight`` for each id.
+    """``recurrent(before(ids))`` with the recurrent layer's interface; ``before`` looks up a row of ``weight`` for each id.
 
-    One-hot rows are never made: the recurrent layer takes the ids. Other rows are not where a table is less work.
+    One-hot rows (``weight`` is None) are never built, because the recurrent layer takes the ids. Rows of an embedding are
+    built only if there are too few ids to make a table worthwhile.
     """
 
     takes_need_dx = False
 
     def __init__(self, before: Layer, recurrent: Recurrent, V: int, weight: Parameter | None) -> None:
         self.before, self.recurrent = before, recurrent
-        self._stack, self._enough = recurrent.stack, 0  # ids from which on the rows are not made
+        self._stack, self._min_ids = recurrent.stack, 0  # with fewer ids the rows are built
         if weight is not None:
             spec, D = self._stack.spec, self._stack.spec.directions
             first = [EmbeddedPart(part, before) for part in self._stack.parts[:D]]
             self._stack = PartStack(replace(spec, cell=first[0].spec), [*first, *self._stack.parts[D:]])
-            self._enough = WORTH_A_TABLE * V
+            self._min_ids = MIN_IDS_PER_ROW * V
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy of the recurrent layer makes its own
+        return type(None), ()  # a copy of the recurrent layer makes a new one
 
-    def _takes(self, x: Array) -> bool:
-        """Whether the recurrent layer takes the ids themselves."""
-        return is_ids(x) and x.size >= self._enough
+    def _takes_ids(self, x: Array) -> bool:
+        """Return whether the recurrent layer takes the ids themselves."""
+        return is_ids(x) and x.size >= self._min_ids
 
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
-        """Inference: ``y, state``."""
-        if not self._takes(x):
+        """Run inference: ``y, state``."""
+        if not self._takes_ids(x):
             return self.recurrent(self.before(x), state, lengths)  # type: ignore[no-any-return]
         y, state = self.recurrent._infer(x, state, lengths, stack=self._stack)
         return y, state
 
     def stream(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], State]:
-        """``(y, state), state`` of the next chunk of time; see :meth:`Layer.stream`."""
+        """Run the next chunk of time: ``(y, state), state``; see :meth:`Layer.stream`."""
         return self.recurrent._stream_through(self, x, state, lengths)
 
     def forward(self, x: Array, state: State = None, lengths: Any = None) -> tuple[tuple[Array, State], Backward]:
-        """Training: ``(y, state), backward``; ``backward(dy, dstate=None)`` gives ``None, dstate``."""
-        if self._takes(x) and not self.recurrent.input_dropout:  # which is of the rows
+        """Run the forward pass of training: ``(y, state), backward``; ``backward(dy, dstate)`` returns ``None, dstate``."""
+        if self._takes_ids(x) and not self.recurrent.input_dropout:  # input dropout needs the rows
             (y, state), backward = self.recurrent._train(x, state, lengths, stack=self._stack)
             return (y, state), backward
         rows, rows_backward = self.before.forward(x)
@@ -121,16 +122,16 @@ class EmbeddedRecurrent:
 
 
 def embedded(before: Layer, recurrent: Recurrent) -> EmbeddedRecurrent | None:
-    """The two as one; None where ``before`` gives no rows of ids, or none that the recurrent layer takes.
+    """Fuse two layers; None if ``before`` does not look up rows of ids or its rows do not fit the recurrent layer.
 
-    The recurrent layer keeps it, with its table, until another layer of ids feeds it.
+    The recurrent layer caches the result, with its table, until another layer of ids comes before it.
     """
-    kept = recurrent._embedded
-    if kept is not None and kept.before is before:
-        return kept
+    fused = recurrent._embedded
+    if fused is not None and fused.before is before:
+        return fused
     V, weight = before.rows_of_ids() or (0, None)
     wanted = (V,) if weight is None else (*weight.shape[1:], weight.dtype)
     if not V or wanted != (recurrent.input_size, recurrent.dtype)[: len(wanted)]:
         return None
-    recurrent._embedded = kept = EmbeddedRecurrent(before, recurrent, V, weight)
-    return kept
+    recurrent._embedded = fused = EmbeddedRecurrent(before, recurrent, V, weight)
+    return fused

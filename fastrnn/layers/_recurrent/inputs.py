@@ -1,4 +1,4 @@
-"""What happens at a layer's door: checks that name the argument, and layout."""
+"""Validation of a layer's inputs; errors name the argument."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Array = NDArray[Any]
 
 
 def is_ids(x: object) -> bool:
-    """Whether x holds token ids: an array of integers."""
+    """Return whether x holds token ids, that is, whether it is an array of integers."""
     return isinstance(x, np.ndarray) and x.dtype.kind in "iu"
 
 
 def array(name: str, value: Any, shape: tuple[int, ...], dtype: str, letters: str) -> Array:
-    """As :func:`fastrnn._core.checks.array`, but the strides stay as they are. Raises TypeError or ValueError."""
+    """Validate an array of this shape and dtype with any strides. Raises TypeError or ValueError."""
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype == dtype:
         return value
     return checks.array(name, value, shape, dtype, letters)
 
 
 def features(x: Any, size: int, dtype: str, letters: str) -> Array:
-    """An array of any number of leading axes whose last is ``size`` long. Raises TypeError or ValueError."""
+    """Validate an array whose last axis has length ``size``. Raises TypeError or ValueError."""
     if isinstance(x, np.ndarray) and x.dtype == dtype and x.ndim and x.shape[-1] == size:
         return x
     wrong_type = not isinstance(x, np.ndarray) or x.dtype != dtype
@@ -35,7 +35,7 @@ def features(x: Any, size: int, dtype: str, letters: str) -> Array:
 
 
 def floats(name: str, x: Any, dtype: checks.DType | None = None) -> Array:
-    """An array of floats of any shape: of this dtype or, for None, of either. Raises TypeError."""
+    """Validate an array of floats, of any shape; None accepts float32 and float64. Raises TypeError."""
     if isinstance(x, np.ndarray) and (x.dtype.name in checks.DTYPES if dtype is None else x.dtype == dtype):
         return x
     hint = checks.dtype_hint(name, x, dtype or checks.DTYPES[0], other="")

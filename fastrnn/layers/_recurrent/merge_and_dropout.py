@@ -1,4 +1,4 @@
-"""What happens around the runs of a recurrent layer's kernels: directions merged, masks of dropout."""
+"""Merge modes and dropout masks of the recurrent layers, which act outside the kernels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .part import Part
 
 Array = NDArray[Any]
 
-MERGES = ("concat", "sum", "mul", "average")  # Keras' names
+MERGES = ("concat", "sum", "mul", "average")  # Keras's names
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """Options of :class:`fastrnn.layers._recurrent.base.Recurrent` that act outside of the kernels, in every layer."""
+class MergeAndDropout:
+    """Options of :class:`fastrnn.layers._recurrent.base.Recurrent` that act on each layer outside the kernels."""
 
     merge: str = "concat"
     dropout: float = 0.0
@@ -30,7 +30,7 @@ class Around:
 
 
 def merged(y: Array, merge: str) -> tuple[Array, Backward]:
-    """Both directions' ``y [T,B,2*Y]`` as one ``[T,B,Y]``, and a backward from its gradient to y's."""
+    """Merge both directions' ``y [T,B,2*Y]`` into ``[T,B,Y]``; also returns a backward from its gradient to y's."""
     Y = y.shape[-1] // 2
     a, b = y[..., :Y], y[..., Y:]
     result = memory.empty(a.shape, y.dtype)
@@ -55,10 +55,10 @@ def merged(y: Array, merge: str) -> tuple[Array, Backward]:
 
 
 class DroppedPart(Part):
-    """A part whose state h loses some features before the recurrent product, the same at each step.
+    """A part with dropout of features of h before the recurrent product, the same at each step.
 
-    With a mask m ``[Y]`` for the whole batch that is a product with other weights, ``(m * h) R^T = h (R * m)^T``, so that
-    the kernels need not know: R * m takes R's place, and dR is what they give for it, times m.
+    A mask m ``[Y]`` for the whole batch is equivalent to other weights, ``(m * h) R^T = h (R * m)^T``. So the kernels run
+    unchanged on R * m, and dR is their gradient of R * m, times m.
     """
 
     def __init__(self, part: Part, p: float, rng: np.random.Generator) -> None:
@@ -67,19 +67,19 @@ class DroppedPart(Part):
         self._mask = draw_mask((part.spec.output_size,), part.spec.dtype, p, rng)
 
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """Return the part's own."""
+        """Return the part's parameters."""
         return self._whole.all_parameters()
 
     def kernel_weights(self, backend: Backend) -> Weights:
-        """Return the part's own, but R * m in R's place."""
+        """Return the part's weights with R * m instead of R."""
         weights = self._whole.kernel_weights(backend)
         return replace(weights, R=weights.R * self._mask)
 
     def gradients(self) -> Weights:
-        """Return the part's own, but zeros in dR's place."""
+        """Return the part's gradients with zeros for R * m instead of dR."""
         return replace(self._whole.gradients(), R=memory.zeros(self.spec.shapes()["R"], self.spec.dtype))
 
     def use_gradients(self, backend: Backend, gradients: Weights) -> None:
-        """Pass on the gradient of R * m to dR."""
+        """Propagate the gradient of R * m to dR."""
         self._whole.use_gradients(backend, gradients)
         self._whole.parameters["R"].gradient()[...] += gradients.R * self._mask

@@ -1,4 +1,4 @@
-"""One layer in one direction: its parameters, and what a backend is given of them."""
+"""One layer in one direction: its parameters, and the weights that a backend receives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...backends.base import Backend
 from ...backends.structs import CellSpec, Weights
 from ..base import Layer
 
-# From the fields of Weights to torch's names, in torch's order; weight_ch is the peephole's, which torch lacks.
+# Torch's names of the fields of Weights, in torch's order. Torch has no peephole; its name here is weight_ch.
 TORCH_NAMES = {
     "W": "weight_ih",
     "R": "weight_hh",
@@ -27,11 +27,11 @@ TORCH_NAMES = {
 
 
 class Part:
-    """One layer in one direction; ``parameters`` by the fields of :class:`Weights`, in torch's order."""
+    """One layer in one direction; ``parameters`` maps fields of :class:`Weights` to parameters, in torch's order."""
 
     def __init__(self, spec: CellSpec, parameters: dict[str, Parameter]) -> None:
         self.spec = spec
-        self.parameters = parameters  # shared with the parts that stand in for this one
+        self.parameters = parameters  # shared with the parts that replace this one
         shapes, dtype = spec.shapes("b_ih" in parameters), np.dtype(spec.dtype)
         self._expected = [(shapes[field], dtype) for field in parameters]
 
@@ -39,10 +39,10 @@ class Part:
     def drawn(
         cls, spec: CellSpec, bias: bool, suffix: str, rng: np.random.Generator, forget_bias: float | None = None
     ) -> Part:
-        """Return a part whose parameters are drawn from U(-1/sqrt(H), 1/sqrt(H)), as in torch.
+        """Return a part with parameters drawn from U(-1/sqrt(H), 1/sqrt(H)), as in torch.
 
-        Their names are torch's and end in ``suffix``. ``forget_bias`` sets the bias of the LSTM's forget gate: b_ih's part
-        is the value and b_hh's part zero. Raises TypeError or ValueError for a bad one.
+        Their names are torch's with ``suffix`` appended. ``forget_bias`` sets the bias of the LSTM's forget gate: b_ih's
+        part to the value and b_hh's to zero. Raises TypeError or ValueError for an invalid ``forget_bias``.
         """
         if forget_bias is not None:
             forget_bias = checks.number("forget_bias", forget_bias, -float("inf"))
@@ -57,11 +57,11 @@ class Part:
         return cls(spec, {field: Parameter(TORCH_NAMES[field] + suffix, array) for field, array in arrays.items()})
 
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """Return every parameter that the kernels' weights follow from."""
+        """Return every parameter that the kernels' weights depend on."""
         return tuple(self.parameters.values())
 
     def kernel_weights(self, backend: Backend) -> Weights:
-        """Return what the kernels run on: the parameters' values, or others in their place."""
+        """Return the weights for the kernels: the parameters' values, or a subclass's replacements."""
         return self.weights()
 
     def weights(self) -> Weights:
@@ -69,29 +69,29 @@ class Part:
         parameters = self.parameters
         weights = Weights(**{field: parameter.values for field, parameter in parameters.items()})
         if [(p.shape, p.dtype) for p in parameters.values()] != self._expected:
-            check_weights(self.spec, weights)  # says which one has been replaced by another kind
+            check_weights(self.spec, weights)  # names the parameter that does not fit
         return weights
 
     def gradients(self) -> Weights:
-        """Return what the kernels add into: the parameters' gradients, or arrays in their place."""
+        """Return the arrays that the kernels add into: the parameters' gradients, or a subclass's replacements."""
         return Weights(**{field: parameter.gradient() for field, parameter in self.parameters.items()})
 
     def use_gradients(self, backend: Backend, gradients: Weights) -> None:
-        """Pass on what the kernels added into arrays in the place of the parameters' gradients; here there are none."""
+        """Propagate gradients of a subclass's replacements to the parameters; this class has none."""
 
 
 class PartsLayer(Layer):
-    """A layer whose parameters are those of its parts, under torch's names: ``layer.weight_ih_l0``.
+    """Base class of layers whose parameters belong to parts and have torch's names, as ``layer.weight_ih_l0``.
 
-    Setting such an attribute to another Parameter replaces the part's, as two layers do that share one.
+    Setting such an attribute to another Parameter replaces the part's parameter, so two layers can share one.
     """
 
     _places: Mapping[str, tuple[Part, str]] = {}  # by name: the part, and the field of Weights
 
     def _name_parts(self, parts: Mapping[str, Part]) -> None:
-        """Give the parameters of each part torch's names with the part's suffix.
+        """Set an attribute for each part's parameters, with torch's name and the part's suffix.
 
-        They are attributes of their own: with a ``__getattr__`` each access to any attribute would take twice as long.
+        A ``__getattr__`` instead would double the time of each access to any attribute.
         """
         self._places = {
             TORCH_NAMES[field] + suffix: (part, field) for suffix, part in parts.items() for field in part.parameters
@@ -113,7 +113,7 @@ class PartsLayer(Layer):
         super().__delattr__(name)
 
 
-# What repr leaves out, in the order in which it shows the rest: torch's.
+# Defaults, which repr omits, in torch's order of options.
 _DEFAULTS: dict[str, Any] = {
     "proj_size": 0,
     "num_layers": 1,
@@ -132,6 +132,6 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def shown_options(input_size: int, hidden_size: int, options: dict[str, Any]) -> str:
-    """Return the inside of a recurrent layer's repr, as torch's: the sizes, then the options that are not the default."""
+    """Return the arguments in a recurrent layer's repr: the sizes, then the options that are not the default."""
     other = [name for name, default in _DEFAULTS.items() if options.get(name, default) != default]
     return ", ".join([str(input_size), str(hidden_size), *(f"{name}={options[name]!r}" for name in other)])

@@ -1,6 +1,6 @@
-"""Parts as stacks that a backend runs: their prepared form, and what flows between stacks where something acts in between.
+"""Stacks of parts that a backend runs at once, and runs of layer after layer with dropout or merging in between.
 
-Everything here is time-major, batched and validated. ``L`` layers, ``D`` directions, ``Y`` the output size of one direction;
+All arrays are time-major, batched and validated. ``L`` layers, ``D`` directions, ``Y`` the output size of one direction;
 states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 """
 
@@ -19,7 +19,7 @@ from ...backends.base import Backend
 from ...backends.structs import Gradients, Inputs, OutputGradients, Outputs, StackSpec
 from ...functional import USED_TAPE
 from ..dropout import Backward, dropout_forward
-from .merge_and_dropout import Around, merged
+from .merge_and_dropout import MergeAndDropout, merged
 from .part import Part
 from .prepared import Prepared, prepared
 
@@ -28,12 +28,12 @@ Array = NDArray[Any]
 
 @dataclass(slots=True)
 class StackTape:
-    """What one run leaves for its backward, which uses up the ``content``: the backend's tape."""
+    """Tape of one run; ``content`` is the backend's tape, or None after backward has used it."""
 
     ready: Prepared
     content: Any
 
-    def require_good(self) -> None:
+    def require_usable(self) -> None:
         """Raise RuntimeError if the tape has been used, or if a parameter has changed since the forward pass."""
         self.ready.snapshot.require_unchanged()
         if self.content is None:
@@ -41,7 +41,7 @@ class StackTape:
 
 
 class PartStack:
-    """Parts that a backend runs as one. The prepared form is kept until a parameter or the backend changes."""
+    """Parts that a backend runs as one stack. The prepared form is cached until a parameter or the backend changes."""
 
     def __init__(self, spec: StackSpec, parts: Sequence[Part]) -> None:
         self.spec, self.parts = spec, list(parts)
@@ -52,32 +52,32 @@ class PartStack:
         return PartStack, (self.spec, self.parts)  # a copy of a layer prepares its own weights
 
     def prepared(self, backend: str | None) -> Prepared:
-        """Return the weights in the backend's form, made anew if need be. Raises ValueError for a wrong shape."""
-        kept = self._prepared
-        if kept is None or kept.key[2].version is not VERSION.latest:
+        """Return the weights in the backend's form, from the cache if valid. Raises ValueError for a wrong shape."""
+        current = self._prepared
+        if current is None or current.key[2].version is not VERSION.latest:
             parameters = tuple(chain.from_iterable(part.all_parameters() for part in self.parts))
-            self._prepared = kept = prepared(kept, backend, parameters, self._prepare)
-        ready: Prepared = kept.value
+            self._prepared = current = prepared(current, backend, parameters, self._prepare)
+        ready: Prepared = current.value
         return ready
 
     def _prepare(self, backend: Backend) -> Any:
         return backend.prepare(self.spec, [part.kernel_weights(backend) for part in self.parts])
 
     def infer(self, backend: str | None, inputs: Inputs, cell_states: bool = False) -> Outputs:
-        """Run a forward pass that keeps nothing."""
+        """Run a forward pass without a tape."""
         ready = self.prepared(backend)
         if cell_states or inputs.lengths is not None:
             return ready.backend.forward(ready.content, inputs, cell_states=cell_states)
         return Outputs(*ready.run(self.spec, inputs.x.shape)(inputs.x, inputs.h0, inputs.c0))
 
     def train(self, backend: str | None, inputs: Inputs, cell_states: bool = False) -> tuple[Outputs, StackTape]:
-        """Run a forward pass that leaves a tape."""
+        """Run a forward pass that returns a tape."""
         ready = self.prepared(backend)
         out = ready.backend.forward(ready.content, inputs, training=True, cell_states=cell_states)
         return out, StackTape(ready, out.tape)
 
     def backward(self, tape: StackTape, dout: OutputGradients, need_dx: bool = True) -> Gradients:
-        """Return gradients of the inputs from a good tape; adds into the parameters' own."""
+        """Return the inputs' gradients and add into the parameters'; the tape must be usable (``require_usable``)."""
         content, tape.content = tape.content, None  # its memory is free as soon as backward is done
         backend, gradients = tape.ready.backend, [part.gradients() for part in self.parts]
         found = backend.backward(content, dout, gradients, need_dx=need_dx)
@@ -86,7 +86,7 @@ class PartStack:
         return found
 
     def map_parts(self, change: Callable[[Part], Part]) -> PartStack:
-        """Return a stack of other parts in these ones' place."""
+        """Return a stack with each part replaced by ``change(part)``."""
         return PartStack(self.spec, [change(part) for part in self.parts])
 
     def layers(self) -> list[PartStack]:
@@ -101,33 +101,33 @@ class PartStack:
 
 
 class LayerTape(NamedTuple):
-    """What a training pass leaves of one layer: its tape, and the backwards of what was before and after."""
+    """Tape of one layer, and the backwards of the operations before and after it."""
 
     tape: StackTape
     before: Sequence[Backward]
     after: Sequence[Backward]
 
 
-def around_forward(
+def layers_forward(
     layers: Sequence[PartStack],
     backend: str | None,
     inputs: Inputs,
-    around: Around,
+    options: MergeAndDropout,
     rng: np.random.Generator | None,
     *,
     training: bool = False,
     cell_states: bool = False,
 ) -> tuple[Outputs, list[LayerTape]]:
-    """Run layer after layer, with what ``around`` says before and after each.
+    """Run layer after layer, with the dropout and merging that ``options`` define.
 
-    Gives ``y [T,B,D*Y]`` (``[T,B,Y]`` merged) and the rest as a stack does.
+    Returns ``y [T,B,D*Y]`` (``[T,B,Y]`` if merged) and the other outputs of a stack.
     """
     outs: list[Outputs] = []
     tapes: list[LayerTape] = []
     x, D = inputs.x, layers[0].spec.directions
     for i, layer in enumerate(layers):
         last = i == len(layers) - 1
-        x, before = _dropout(x, around.input_dropout, rng, one_mask=True)
+        x, before = _dropout(x, options.input_dropout, rng, one_mask=True)
         h0, c0 = (None if s is None else s[i * D : (i + 1) * D] for s in (inputs.h0, inputs.c0))
         own = Inputs(x, h0, c0, inputs.lengths)
         if training:
@@ -135,10 +135,10 @@ def around_forward(
         else:
             out, tape = layer.infer(backend, own, cell_states and last), None
         x, after = out.y, []
-        if around.merge != "concat":
-            x, unmerge = merged(x, around.merge)
+        if options.merge != "concat":
+            x, unmerge = merged(x, options.merge)
             after.append(unmerge)
-        x, undo = _dropout(x, 0.0 if last else around.dropout, rng)
+        x, undo = _dropout(x, 0.0 if last else options.dropout, rng)
         outs.append(out)
         if tape is not None:
             tapes.append(LayerTape(tape, before, after + undo))
@@ -147,10 +147,10 @@ def around_forward(
     return Outputs(x, h_n, _joined([out.c_n for out in outs]), outs[-1].c), tapes
 
 
-def around_backward(
+def layers_backward(
     layers: Sequence[PartStack], tapes: Sequence[LayerTape], dout: OutputGradients, need_dx: bool = True
 ) -> Gradients:
-    """Return the gradients of the inputs; adds into the parameters' gradients."""
+    """Return the inputs' gradients of :func:`layers_forward`; adds into the parameters' gradients."""
     D, dy, dc = layers[0].spec.directions, dout.dy, dout.dc
     found: list[Gradients] = []
     for i, (layer, (tape, before, after)) in reversed(list(enumerate(zip(layers, tapes, strict=True)))):
@@ -178,6 +178,6 @@ def _undone(backwards: Sequence[Backward], gradient: Array | None) -> Array | No
 
 
 def _joined(states: Sequence[Array | None]) -> Array | None:
-    """Return states ``[D, B, ...]`` of each layer as one array, or None where the cell has no such state."""
+    """Concatenate the layers' states ``[D, B, ...]``, or return None if the cell has no such state."""
     parts = [state for state in states if state is not None]
     return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None

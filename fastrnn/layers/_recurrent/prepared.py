@@ -1,4 +1,4 @@
-"""A layer's parameters in a backend's own form, such as packed weights, kept until one of them or the backend changes."""
+"""A cache of a layer's parameters in a backend's form, such as packed weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..._core.parameter import Parameter, Snapshot
 from ...backends.base import Backend, Run
 from ...backends.structs import StackSpec
 
-MOST_RUNS = 256  # shapes of x that are remembered
-SizedRun = tuple[Run, tuple[int, ...], tuple[int, ...]]  # and the shapes of h and c
+MOST_RUNS = 256  # shapes of x that are cached
+SizedRun = tuple[Run, tuple[int, ...], tuple[int, ...]]  # a run with the shapes of h and c
 
 
 @dataclass(slots=True)
 class Prepared:
-    """``content`` is the backend's form of the parameters as they were at the ``snapshot``."""
+    """Parameters in a backend's form: ``content`` has their values at the time of ``snapshot``."""
 
     backend: Backend
     snapshot: Snapshot
@@ -26,7 +26,7 @@ class Prepared:
     runs: dict[tuple[int, ...], SizedRun]  # by the shape of x
 
     def run(self, spec: StackSpec, shape: tuple[int, ...]) -> Run:
-        """Return the backend's function for inference on x of a validated shape, as the kernels take it."""
+        """Return the backend's function for inference on x of a validated shape, in the kernels' layout."""
         sized = self.runs.get(shape)
         if sized is None:
             if len(self.runs) >= MOST_RUNS:
@@ -40,9 +40,10 @@ class Prepared:
 def prepared(
     before: Cached | None, name: str | None, parameters: tuple[Parameter, ...], make: Callable[[Backend], Any]
 ) -> Cached:
-    """Return ``before``, or a new :class:`Prepared` with ``make(backend)`` if a parameter, backend or setting has changed.
+    """Return ``before`` if it is valid, else a new :class:`Prepared` with ``make(backend)``.
 
-    ``name`` is the backend's, None for the one in use.
+    It is invalid after a change to a parameter, the backend or a setting. ``name`` selects the backend; None is the one in
+    use.
     """
     snapshot = Snapshot(parameters)
     backend = backends.current(name)

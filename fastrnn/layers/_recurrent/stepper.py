@@ -1,7 +1,4 @@
-"""One sequence through a recurrent layer, a step at a time, with nothing to be laid out between two steps.
-
-The backend's :class:`fastrnn.backends.base.Stream` goes on from step to step.
-"""
+"""Step-by-step inference on one sequence; the backend's :class:`fastrnn.backends.base.Stream` holds the state."""
 
 from __future__ import annotations
 
@@ -25,19 +22,22 @@ UNBATCHED = LAYOUTS[False][False]
 
 
 class Stepper:
-    """``y_t = stepper(x_t)``: what ``y, state = layer(x_t[None], state)`` gives, in half of the time for a small layer.
+    """Step-by-step inference: ``y_t = stepper(x_t)``.
 
-    ``layer.stepper(state)`` makes one. ``x_t [I]`` is of the layer's dtype, or one token id in -1..I-1; ``y_t [Y]`` is a
-    fresh array. The state stays inside: :attr:`state` reads it, :meth:`reset` sets it. Changed parameters count from the
-    next step. A stepper is one sequence's (there is no batch), and for one thread at a time. Raises TypeError and ValueError
-    for a wrong x, ValueError for a bidirectional layer, whose reverse direction would have to begin at the end.
+    It gives the y of ``y, state = layer(x_t[None], state)``, in half of the time for a small layer. ``layer.stepper(state)``
+    makes a stepper. ``x_t [I]`` has the layer's dtype, or is one token id in -1..I-1; ``y_t [Y]`` is a new array.
+
+    The stepper holds the state: :attr:`state` reads it, :meth:`reset` sets it. Changed parameters apply from the next step
+    on. A stepper runs one sequence, without a batch, and must not be used by two threads at once. Raises TypeError or
+    ValueError for a wrong x, ValueError for a bidirectional layer, because its reverse direction would have to begin at the
+    end.
     """
 
     __slots__ = ("_c", "_dtype", "_h", "_ids", "_layer", "_ready", "_stepped", "_stream", "_version", "_x", "_y")
 
     def __init__(self, layer: Recurrent, state: State = None) -> None:
         if layer.bidirectional:
-            raise ValueError("layer must have one direction to be fed step by step: the reverse one begins at the last step")
+            raise ValueError("layer must have one direction to run step by step: the reverse one begins at the last step")
         self._layer, self._dtype = layer, np.dtype(layer.dtype)
         self._x, self._y = (layer.input_size,), (layer._state_sizes[1],)
         self._ids = False
@@ -47,7 +47,7 @@ class Stepper:
         return Stepper, (self._layer, self.state)
 
     def reset(self, state: State = None) -> None:
-        """Go on from ``state``, as the layer takes it unbatched; None is zeros. Raises TypeError or ValueError."""
+        """Set the state, as the layer takes it unbatched; None is zeros. Raises TypeError or ValueError."""
         h, c = self._layer._check_state("state", state, 1, UNBATCHED)
         self._h, self._c = None if h is None else h.copy(), None if c is None else c.copy()
         self._stepped = False
@@ -55,7 +55,7 @@ class Stepper:
 
     @property
     def state(self) -> State:
-        """The state now, as the layer returns it unbatched: ``h [L,Y]``, of an LSTM ``(h, c)``; fresh arrays."""
+        """The current state in new arrays, as the layer returns it unbatched: ``h [L,Y]``, or ``(h, c)`` for an LSTM."""
         self._fetch()
         count, Y, H = self._layer._state_sizes
         h, c = self._h, self._c
@@ -66,9 +66,9 @@ class Stepper:
         return UNBATCHED.pack_state(h.copy(), None if c is None else c.copy())
 
     def __call__(self, x: Array | int) -> Array:
-        """y of the next step."""
+        """Run the next step and return its y."""
         if self._version is not VERSION.latest:
-            self._renew()
+            self._update()
         if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._x and not self._ids:
             y = np.empty(self._y, self._dtype)
             self._stream.step(x if x.flags.c_contiguous else checks.plain(x), y)
@@ -77,7 +77,7 @@ class Stepper:
         return self._other_step(x)
 
     def _other_step(self, x: Any) -> Array:
-        """Make a step by a token id, or of another kind than the one before; or raise an error."""
+        """Run a step on a token id, or on a vector after ids. Raises TypeError or ValueError for a wrong x."""
         token = isinstance(x, (int, np.integer)) or (isinstance(x, np.ndarray) and x.ndim == 0 and x.dtype.kind in "iu")
         size = self._layer.input_size
         known = isinstance(x, np.ndarray) and (x.dtype == self._dtype or is_ids(x))
@@ -99,7 +99,7 @@ class Stepper:
         return y
 
     def _fetch(self) -> None:
-        """The state of the backend's stream into _h and _c."""
+        """Copy the state of the backend's stream to _h and _c."""
         if not self._stepped:
             return
         count, Y, H = self._layer._state_sizes
@@ -109,13 +109,13 @@ class Stepper:
         self._stepped = False
 
     def _begin(self) -> None:
-        """A stream of the backend in use, from _h and _c."""
+        """Start a stream of the backend in use, from _h and _c."""
         self._version, self._ready = VERSION.latest, self._layer.stack.prepared(self._layer.backend)
         self._stream = self._ready.backend.stream(self._ready.content, self._ids, self._h, self._c)
         self._stepped = False
 
-    def _renew(self) -> None:
-        """Something has changed somewhere: begin anew if the layer's weights or the backend have."""
+    def _update(self) -> None:
+        """Start a new stream after a change, if it affects the layer's weights or the backend."""
         version, ready = VERSION.latest, self._layer.stack.prepared(self._layer.backend)
         if ready is self._ready:
             self._version = version

@@ -1,4 +1,4 @@
-"""A language model's parts in the form of the backend in use, for its training step."""
+"""A cache of a language model in the backend's form, for its training step."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ...backends.structs import TrainedModel
 
 
 class Learner:
-    """Keeps a model in the backend's form, made anew when the backend or an array is another one."""
+    """Cache of a model in the backend's form, invalid after a change of the backend or of an array."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_prepared",)
 
     def __init__(self) -> None:
-        self._kept: Cached | None = None
+        self._prepared: Cached | None = None
 
     def __reduce__(self) -> tuple[type[Learner], tuple[()]]:
-        return Learner, ()  # a copy of a model prepares its own
+        return Learner, ()  # a copy of a model starts with an empty cache
 
     def prepared(self, name: str | None, model: Callable[[], TrainedModel]) -> tuple[Backend, Any]:
-        """Return the backend called ``name`` (None: the one in use), and its form of the model.
+        """Return the backend called ``name`` (None: the one in use), and the model in its form.
 
-        The caller holds the locks of the layers, so that no other thread makes other gradients meanwhile.
+        The caller holds the locks of the layers, so no other thread replaces gradients meanwhile.
         """
         key = backends.arrays_key(name)
         backend = key[0]
-        self._kept = kept = cached(self._kept, key, lambda: backend.prepare_model(model()))
-        return backend, kept.value
+        self._prepared = current = cached(self._prepared, key, lambda: backend.prepare_model(model()))
+        return backend, current.value
