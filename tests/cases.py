@@ -53,7 +53,7 @@ def name(options: dict[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Case:
-    """What goes into one layer and direction, forward and backward. ``dc`` is the gradient of all cell states.
+    """Inputs of one layer and direction, forward and backward. ``dc`` is the gradient of all cell states.
 
     Change a part of it with ``dataclasses.replace``.
     """
@@ -124,7 +124,7 @@ def make_case(
 
 
 def _parameter(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
-    """Of a size that leaves pre-activations and states around 1, however large the layer."""
+    """Return a parameter whose size leaves pre-activations and states around 1, however large the layer."""
     scale = shape[1] ** -0.5 if len(shape) == 2 else 0.5
     return (scale * rng.standard_normal(shape)).astype(dtype)
 

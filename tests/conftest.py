@@ -1,4 +1,4 @@
-"""What every test run says about itself, and the settings that tests change and fixtures restore."""
+"""The header of every test run, and the settings that tests change and fixtures restore."""
 
 import importlib
 import os

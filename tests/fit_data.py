@@ -68,7 +68,7 @@ class Translator(Layer):
 
 
 def own_loop(model, train, *, epochs, batch_size=8, seed=0, lr=0.01, clip_norm=None):
-    """What fit does, written out; the losses of all steps."""
+    """Train as fit does, written out, and return the losses of all steps."""
     model.set_rng(np.random.default_rng(seed))
     adam = optim.Adam(model.parameters(), lr=lr)
     seen = []

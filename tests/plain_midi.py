@@ -155,7 +155,7 @@ def notes_of_key(stretch, channel, pitch, last, whole):
 
 
 def is_let_go(behind):
-    """Whether some place behind a stroke has seen more releases than strokes since."""
+    """Return whether at some place behind a stroke there were more releases than strokes since."""
     balance = 0
     for event in behind:
         balance += 1 if len(event) == 2 else -1

@@ -1,4 +1,4 @@
-"""What users get wrong, and what goes wrong for them: one line, the right exit status, nothing lost."""
+"""Mistakes of users and faults of their machines: one line, the right exit status, nothing lost."""
 
 import json
 import os

@@ -33,7 +33,7 @@ class Small:
         return y[0] @ self.head, state
 
     def log_probability(self, state, start: int, tokens: tuple[int, ...]) -> float:
-        """Of the tokens one after the other, in one pass over the whole sequence."""
+        """Return the log probability of the tokens, in one pass over the whole sequence."""
         y, _ = self.gru(np.array([[start], *([token] for token in tokens[:-1])]), state)
         return float(log_softmax(y[:, 0] @ self.head)[np.arange(len(tokens)), list(tokens)].sum())
 

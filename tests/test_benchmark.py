@@ -286,7 +286,7 @@ def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monke
 
 
 def test_a_worker_serves_cases_and_says_what_it_refuses():
-    """With a real process: fastrnn beside its own Numba backend."""
+    """A real process compares fastrnn with its own Numba backend."""
     found = [CASE, Case("product", "LSTM", 8, 2, 1)]
     measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]
     assert measured["record"]["ratio"] > 0

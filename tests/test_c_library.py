@@ -74,7 +74,7 @@ def check(output: str) -> None:
 
 
 def compiles(compiler: str, folder: Path, *flags: str) -> bool:
-    """Whether an empty program can be built so: compilers come without the libraries of some sanitizers."""
+    """Return whether an empty program can be built so: compilers come without the libraries of some sanitizers."""
     source = folder / "empty.c"
     source.write_text("int main(void) { return 0; }\n")
     command = [compiler, *flags, str(source), "-o", str(folder / "empty")]

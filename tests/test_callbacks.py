@@ -1,4 +1,4 @@
-"""What a run shows: lines, bar and loss curve, with their libraries and without."""
+"""The output of a run: lines, bar and loss curve, with their libraries and without."""
 
 import math
 import sys

@@ -110,7 +110,7 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(monkeypatch, capsys, command
     ],
 )
 def test_the_shells_redirections(redirection, status, said):
-    """What Python itself does at its exit, with what could not be written, counts too."""
+    """Python's own attempt at exit to write what could not be written counts too."""
     command = f"{sys.executable} -m fastrnn info {redirection}"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
@@ -144,7 +144,7 @@ SILENT = [pytest.param(lambda: None, id="missing"), pytest.param(_closed, id="cl
 
 @pytest.mark.parametrize("stream", SILENT)
 def test_training_without_a_console_is_silent(monkeypatch, tmp_path, stream):
-    """From Python, under pythonw or in a service; the losses are those with a console."""
+    """Training from Python, under pythonw or in a service, has the losses that it has with a console."""
     x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
     examples = Examples(x, x[:, :1])
 

@@ -50,7 +50,7 @@ def test_gradients_of_h_by_finite_differences(kind):
     lstm = layer.cell == "lstm"
 
     def loss(t, h):
-        """From h after step t on; c is what it was."""
+        """Return the loss as a function of h after step t; c stays."""
         total = float((dy[t] * h).sum())
         if t + 1 < T:
             y, _ = layer(x[t + 1 :], (h[None], states[t][1]) if lstm else h[None])
@@ -72,7 +72,7 @@ def test_gradients_of_c_by_finite_differences(kind):
     w_o = layer.weight_ch_l0.data[2 * H :] if kind.endswith("peephole") else 0
 
     def loss(t, c):
-        """From c after step t on: h_t is made of it."""
+        """Return the loss as a function of c after step t, from which h_t is made."""
         o = activity["o"][t]
         a_o = np.log(o / (1 - o)) + w_o * (c - activity["c"][t])
         h = np.tanh(c) / (1 + np.exp(-a_o))

@@ -1,4 +1,4 @@
-"""What a fit is watched by: callbacks by Keras' names, their files; and the same steps whatever stops it and goes on."""
+"""Callbacks by Keras' names and their files; the same steps whatever stops a fit and goes on."""
 
 import csv
 import math

@@ -34,7 +34,7 @@ def _arguments(cell, **changes):
 
 
 def _shown(value):
-    """How the messages show an array."""
+    """Return an array as the messages show it."""
     return re.escape(f"{value.dtype} array of shape {value.shape}")
 
 

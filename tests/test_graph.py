@@ -134,7 +134,7 @@ def test_no_gradient_is_written_to():
 
 
 def test_outputs_without_a_gradient_count_as_zero():
-    """None, zeros, and a model without that output give the same."""
+    """A gradient of None, one of zeros, and a model without that output give the same."""
     case = encoder_decoder()
     source, target = case.inputs()
     results = []

@@ -1,4 +1,4 @@
-"""What cannot be built or called says which argument, what was expected and what came."""
+"""Errors of building and calling name the argument, what was expected and what came."""
 
 import contextlib
 

@@ -99,7 +99,7 @@ def test_values_that_are_shared_stay_so(tmp_path):
 
 
 def test_layers_and_inputs_have_different_names(tmp_path):
-    """Where an input is called as a layer or another input would be, that one gets a number."""
+    """A layer or input whose name an input has already gets a number."""
     words = Input(("T", "B"), dtype="int64", name="embedding")
     x, y, z = (Input(("T", "B", 3), **F64, name=name) for name in ("add", None, "input"))
     model = Model((words, x, y, z), Linear(3, 3, **F64)(Embedding(9, 3, **F64)(words) + x) + y + z)

@@ -1,4 +1,4 @@
-"""What fit returns."""
+"""The history that fit returns."""
 
 import pytest
 from fit_data import tagged, tagger

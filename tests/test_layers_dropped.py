@@ -1,4 +1,4 @@
-"""What happens around the kernels: directions merged, and dropout by one mask over time, of inputs and of states."""
+"""Merged directions, and dropout of inputs and of states by one mask over time."""
 
 import json
 import operator

@@ -45,7 +45,7 @@ def _without_table(monkeypatch):
 
 
 def _count_tables(monkeypatch):
-    """How often a table has been run over, in a list of one number."""
+    """Count in a list of one number how often a table has been used."""
     runs = [0]
 
     def counting(plain):

@@ -158,7 +158,7 @@ class TestTraining:
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("both ways", "nested", "dropped")])
     @pytest.mark.parametrize("lengths", [[4] * 7, [4, 1, 3, 2, 4, 6, 1]])
     def test_of_a_batch_first_model(self, kind, lengths):
-        """As the time-first one; dropout apart, whose draws go along memory."""
+        """A batch-first model gives what the time-first one does, except for dropout, whose draws go along memory."""
         x, y = data(kind, lengths)
         whole = [(np.stack(x), np.array(y))] if len(set(lengths)) == 1 else []
         for values in [*whole, (x, y)]:

@@ -86,7 +86,7 @@ class TestAgainstTorch:
 @pytest.mark.usefixtures("chunk", "training_engine")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 class TestMask:
-    """What is masked out counts neither above nor below the line, and may be anything."""
+    """A masked value counts neither above nor below the line, and may be anything."""
 
     def test_softmax(self, rng, reduction):
         logits, targets = rng.standard_normal((4, 3, 6)), rng.integers(0, 6, (4, 3))

@@ -103,7 +103,7 @@ def test_a_fault_is_shown_with_a_caret(symbol, fault, column):
 
 
 def parsed_or_shown(parse, text: str):
-    """What ``parse`` makes of the text; None where it says at which of its characters it gave up."""
+    """Return the chord that ``parse`` reads, or None if its error points at one of the text's characters."""
     position = 0
     try:
         return parse(text)

@@ -384,7 +384,7 @@ def test_a_run_folder_without_songs(run, tmp_path, capsys):
 
 
 def _old_songs(run):
-    """What older versions wrote to pieces.json."""
+    """Return the songs as older versions wrote them to pieces.json."""
     songs = load_songs(run)
     content = {name: [song.to_json() for song in getattr(songs, name)] for name in ("train", "held_out")}
     return json.loads(json.dumps(content))

@@ -284,7 +284,7 @@ def test_a_copy_that_is_cut_short_and_none():
 @each_row(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
 def test_strong_beats_follow_the_metre(metre, places):
     def share(k):
-        """Of the notes on strong beats, where the k-th eighth alone is a tone of the chord."""
+        """Return the share of chord tones on strong beats, where the k-th eighth alone is a tone of the chord."""
         notes = tuple(Note(6 * i, 6, 60 if i == k else 61) for i in range(6))
         return statistics.melody_statistics(
             [Piece((Part(notes=notes),), ((0, *metre),), chords=((0, parse_chord("C")),))]

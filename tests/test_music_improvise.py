@@ -59,7 +59,7 @@ def rags(tmp_path_factory):
 
 
 def _said(capsys, *arguments, status=0):
-    """What a command says on both streams."""
+    """Return a command's output on both streams."""
     capsys.readouterr()
     assert main([*map(str, arguments)]) == status
     return capsys.readouterr()
@@ -250,7 +250,7 @@ def _learned(polyphonic, *songs):
 
 
 def test_tempo_and_swing_are_those_of_a_song():
-    """Of an even number, too: the mean of the two in the middle would be no song's."""
+    """The median of an even number is one of them, because the mean of the two in the middle would be no song's."""
     form, asked = Form.of(parse_changes("C")), SimpleNamespace(tempo=None, swing=None)
     player = _learned(False, (200, 0.66), (100, 0.5), (90, 0.5), (210, 0.66))
     assert music_output.tempo_of(player, asked) == 100
@@ -509,7 +509,7 @@ def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run,
 
 
 def _outputs(folder, capsys, run, **given):
-    """What is said of outputs that are refused, each under its option's name; nothing may be sampled."""
+    """Return the errors of refused outputs, each under its option's name; nothing may be sampled."""
     options = {"out": folder / "x.mid", **given}
     arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     return _error(capsys, "improvise", run, "--changes", "C", *arguments)

@@ -233,7 +233,7 @@ class TestImprovising:
         narrow=st.booleans(),
     )
     def test_whatever_is_sampled_can_be_played(self, seed, temperature, polyphonic, changes, narrow):
-        """By a model that knows nothing, at any temperature."""
+        """A model that knows nothing samples playable music at any temperature."""
         vocabulary = PartVocabulary(58, 75, polyphonic)
         model = jazz_model(vocabulary, hidden=8, layers=1, embedding=4, rng=seed)
         form = Form.of(parse_changes(changes).choruses(2))

@@ -244,7 +244,7 @@ def _long_songs(count, notes, rng):
 
 
 def test_songs_in_all_keys_take_some_bytes_a_token():
-    """What is kept, and what it takes on the way, in bytes for a token."""
+    """The memory that songs take, and the peak on the way, in bytes for a token."""
     some = list(_long_songs(40, 1000, np.random.default_rng(0)))
     parts, options = jazz_task.split(some, 0.1, 0), make_options()
     kept = sum(column.nbytes for song in some for column in song.columns.values())

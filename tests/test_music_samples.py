@@ -1,4 +1,4 @@
-"""What a jazz run plays while it is trained."""
+"""The samples that a jazz run plays while it is trained."""
 
 import re
 from dataclasses import replace

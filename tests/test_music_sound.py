@@ -115,7 +115,7 @@ def test_the_rhythm_section_plays_in_any_metre(name, metre, seed):
 
 
 def test_two_three_and_six():
-    """Of each metre a bar's beats: the bass, the ride with its skip notes, and the hi-hat on what is off."""
+    """A bar's beats in each metre: the bass, the ride with its skip notes, and the hi-hat on the off-beats."""
 
     def onsets(metre, part):
         played = accompaniment.accompany(over("C7", metre), drums=True)
@@ -213,7 +213,7 @@ def test_nothing_clips(events):
 
 
 def first_sound(piece: Piece, **options) -> float:
-    """When the first note begins, in seconds."""
+    """Return when the first note begins, in seconds."""
     sound = synthesis.render(piece, rate=RATE, **options)
     return float(np.flatnonzero(np.abs(sound).sum(1) > 1e-4)[0] / RATE)
 
@@ -253,7 +253,7 @@ ONE_NOTE = Piece((Part(notes=(Note(0, 12, 60),)),))  # half a second
 
 
 class FakeSynth:
-    """As much of pyfluidsynth as is asked for: what is loaded, and a steady level for each key that is down."""
+    """The part of pyfluidsynth that is used: it notes what is loaded, and gives a steady level for each key that is down."""
 
     def __init__(self, samplerate, font=7, level=1000):
         self.rate, self.font, self.level = samplerate, font, level
@@ -446,7 +446,7 @@ def test_the_notes_of_two_hands_are_not_too_thin(tmp_path):
 
 
 def _where(path, colour: str):
-    """Which of the picture's points have that colour, bool ``[height,width]``."""
+    """Return which of the picture's points have that colour, bool ``[height,width]``."""
     from matplotlib.image import imread
 
     wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -454,7 +454,7 @@ def _where(path, colour: str):
 
 
 def _share(path, colour: str) -> float:
-    """Of the picture's points, those of that colour."""
+    """Return the share of the picture's points that have that colour."""
     return float(_where(path, colour).mean())
 
 

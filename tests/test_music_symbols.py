@@ -197,12 +197,12 @@ def test_symbols_are_read_by_all_their_parts():
 
 @each_row("added", ["+", "-", "#", "b", "M", "m", "+5", "-9", "maj", "o", "h", "alt"])
 def test_nothing_that_is_added_is_dropped(added):
-    """What follows a symbol changes its tones, or the symbol is refused."""
+    """A sign that follows a symbol changes its tones, or the symbol is refused."""
     assert not {symbol for symbol, intervals in UNDERSTOOD.items() if tones(symbol + added) == intervals}
 
 
 def test_no_sign_is_without_effect():
-    """In all rows of up to four parts, a sign that is taken away changes the tones, or what is left is refused."""
+    """A sign that is taken away from a row of up to four parts changes the tones, or what is left is refused."""
     rows = itertools.chain.from_iterable(
         itertools.product(("m", "7", "9", "13", "5", "+", "-", "#", "b", "(", ")", "/", "M"), repeat=n) for n in range(1, 5)
     )

@@ -1,4 +1,4 @@
-"""What trained models play: over a blues and a ii-V-I after the embedded choruses, with two hands after piano pieces."""
+"""Music of trained models: over a blues and a ii-V-I after the embedded choruses, with two hands after piano pieces."""
 
 import csv
 
@@ -51,7 +51,7 @@ def piano(tmp_path_factory):
 
 
 def _solo(run, out, *options):
-    """What ``fastrnn improvise`` writes, the solo alone and on the grid."""
+    """Return what ``fastrnn improvise`` writes, the solo alone and on the grid."""
     _run("improvise", run, *options, "--swing", 0.5, "--no-comping", "--no-bass", "--out", out)
     piece = read_midi(out)
     assert [part.name for part in piece.parts] == ["solo"]
@@ -75,7 +75,7 @@ def test_the_embedded_choruses_are_learned_far_better_than_by_a_bigram(embedded)
 
 @pytest.mark.parametrize(("changes", "key", "choruses"), [("blues", "F", 4), ("ii-V-I", "Eb", 8)])
 def test_solos_keep_to_the_chords_and_copy_little(embedded, tmp_path, changes, key, choruses):
-    """At temperature 1, as the command samples. Chord tones are a mean over twelve solos: one alone varies by 7 points."""
+    """The temperature is 1, as in the command. Chord tones are a mean over twelve solos: one alone varies by 7 points."""
     player = load_player(embedded)
     songs, instrument = player.songs.train, instrument_for(player, None)
     options = ["--changes", changes, "--key", key, "--choruses", choruses, "--temperature", 1]

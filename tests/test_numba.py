@@ -1,4 +1,4 @@
-"""What is special to the Numba backend; that it agrees with the reference is in test_backends."""
+"""Properties of the Numba backend alone; test_backends compares it with the reference."""
 
 import io
 import os

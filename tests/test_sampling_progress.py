@@ -1,4 +1,4 @@
-"""What ``sample``, ``score`` and ``improvise`` say of the checkpoint that they use, and the bar while they sample."""
+"""Notices of ``sample``, ``score`` and ``improvise`` about the checkpoint that they use, and the bar while they sample."""
 
 import io
 import re

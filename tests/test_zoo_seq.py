@@ -100,7 +100,7 @@ def test_translating_runs_from_end_to_end(task, tmp_path, capsys):
 
 
 def made_up_names(number, rng):
-    """Of 2 to 6 letters: consonants, and between them always the same vowel."""
+    """Return names of 2 to 6 letters: consonants, and between them always the same vowel."""
     made = []
     for _ in range(number):
         vowel, length = rng.choice(list("aeiou")), rng.integers(2, 7)

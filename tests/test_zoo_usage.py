@@ -25,7 +25,7 @@ def _three_files(folder):
 
 @pytest.fixture
 def said(monkeypatch, capsys):
-    """What a script says when it is called so: its last line."""
+    """Return the last line that a script prints when it is called so."""
     monkeypatch.syspath_prepend(str(EXAMPLES / "zoo"))
 
     def call(name, *words):

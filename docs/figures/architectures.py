@@ -32,7 +32,7 @@ def onward(a: Axes, x: float, gap: float) -> None:
 
 
 def feed_back(a: Axes, x: float, gap: float) -> None:
-    """What was written in the column at x is read in the next one."""
+    """Draw that the next column reads what was written in the one at x."""
     middle = x + W + gap / 2
     a.plot([x + W, middle, middle], [TOP + H / 2, TOP + H / 2, BOTTOM + H / 2], color=MARK, lw=1, ls=(0, (3, 2)))
     arrow(a, (middle, BOTTOM + H / 2), (x + W + gap, BOTTOM + H / 2), color=MARK)

@@ -43,7 +43,7 @@ def say(a: Axes, x: float, y: float, text: str, **more: object) -> None:
 
 
 def arrow(a: Axes, begin: tuple[float, float], end: tuple[float, float], **more: object) -> None:
-    """From one place to another."""
+    """Draw an arrow from one place to another."""
     style = {"arrowstyle": "-|>", "color": INK, "lw": 1.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9, **more}
     a.annotate("", end, begin, arrowprops=style)
 
@@ -205,7 +205,7 @@ def sweep(a: Axes) -> None:
 
 
 def hits(orders: Iterable[list[int]], room: int) -> list[list[bool]]:
-    """Which panels a cache that drops the least recently used of `room` panels holds when they are wanted."""
+    """Return which panels are in a cache of `room` panels, which drops the least recently used, when they are wanted."""
     cache: OrderedDict[int, None] = OrderedDict()
     found = []
     for order in orders:
@@ -245,7 +245,7 @@ def zigzag(a: Axes) -> None:
 
 @picture(67, "The gate buffer through a training step: one memory, three lives")
 def backward(a: Axes) -> None:
-    """What the gate buffer holds, one after the other, and who reads it."""
+    """Draw the contents of the gate buffer, one after the other, and who reads them."""
     stages = (
         ("input product", "p = x Wᵀ + b", "$p_{}$"),
         ("recurrent product", "a = p + h_prev Rᵀ", "$a_{}$"),
@@ -321,7 +321,7 @@ def lengths(a: Axes) -> None:
 
 @picture(64, "One step's gates, split among two threads")
 def split(a: Axes) -> None:
-    """Who computes which part of a step, and when threads wait."""
+    """Draw which thread computes which part of a step, and when threads wait."""
     kinds: tuple[tuple[str, Callable[[int, int], int], str], ...] = (
         ("none", lambda row, panel: 0, "small passes: waking another\nthread would cost more"),
         ("batch", lambda row, panel: row // 3, "many rows: nobody waits in the\nsweep; each reads all of R"),

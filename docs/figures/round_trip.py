@@ -40,7 +40,7 @@ def raw_notes(path):
 
 
 def came_back(piece, parts):
-    """What is read of the parts after they were tokens: the set of (part, pitch, onset, duration)."""
+    """Return the notes of the parts after they were tokens: the set of (part, pitch, onset, duration)."""
     decoded = tuple(decode(encode(part, VOCABULARY), VOCABULARY) for part in parts)
     back = parse_midi(midi_bytes(replace(piece, parts=decoded)))
     return {(k, note.pitch, note.onset, note.duration) for k, part in enumerate(back.parts) for note in part.notes}
