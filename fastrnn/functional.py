@@ -2,10 +2,10 @@
 
 This module validates the arguments (:mod:`fastrnn._stack_validation`); a backend (:mod:`fastrnn.backends`) computes.
 Letters: ``T`` time steps, ``B`` batch, ``I`` input size, ``H`` hidden size, ``P`` projection size, ``Y`` output size (``P``
-with a projection, else ``H``), ``G`` gates, ``L`` layers, ``D`` directions. Arrays are time-major, and all float32 or all
-float64 in one call.
+with a projection, else ``H``), ``G`` gates, ``L`` layers, ``D`` directions. Arrays are time-major. In one call they are all
+float32 or all float64.
 
-Common to the three ``*_forward`` functions:
+The three ``*_forward`` functions share these arguments:
 
 ``x``
     ``[T, B, I]``, or integers ``[T, B]``: token ids in -1..I-1, where id k stands for the one-hot vector e_k and -1 for the
@@ -17,7 +17,7 @@ Common to the three ``*_forward`` functions:
 ``lengths``
     integers ``[B]``, each 0..T, in any order; None is T for all. Past a sequence's length y and dx are zero and dy is
     ignored; h_n and c_n are the states after its last step. The final states of a sequence of length 0 are its initial
-    states, and so are their gradients. T is at least 1; B may be 0.
+    states, and backward passes their gradients on to the initial states. T is at least 1; B may be 0.
 ``reverse``
     run each sequence from its own last step to its first. y stays in the order of x.
 ``keep_tape``
@@ -25,7 +25,7 @@ Common to the three ``*_forward`` functions:
 ``backend``
     ``"c"``, ``"numba"`` or ``"reference"``; None for the one in use (:func:`fastrnn.use_backend`).
 
-They raise TypeError for a wrong type or dtype and ValueError for a wrong shape or value. The message names the
+These functions raise TypeError for a wrong type or dtype and ValueError for a wrong shape or value. The message names the
 argument, what was expected and what was given.
 """
 

@@ -84,7 +84,7 @@ def test_the_hops_of_the_jazz_part_name_all_its_modules() -> None:
 def test_the_hops_of_the_hot_path_are_the_files_that_a_call_enters() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (hops,) = re.findall(r"^## The hot path in .*?(?=^## )", text, re.MULTILINE | re.DOTALL)
-    forward = hops.split("Backward is")[0]
+    forward = hops.split("In the backward pass")[0]
     named = re.findall(r"`(fastrnn/[\w/]+\.py)`", forward)
     lstm, x = fastrnn.LSTM(8, 8, rng=0, backend="c"), np.ones((1, 1, 8), np.float32)
     _, state = lstm(x)

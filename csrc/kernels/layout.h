@@ -27,7 +27,7 @@ typedef struct {
 
 layout layout_of(const layer_spec *layer);
 
-/* Return the reals in one panel row of a group's slots, and the offset of the group's first slot in a gate panel's row. */
+/* Return the number of reals in a group's slots of one panel row, and the offset of its first slot in a gate panel's row. */
 static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
 static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
 

@@ -19,7 +19,7 @@ typedef struct {
     const real *a;
     int64_t groups, group, step, columns;
     real *(*to)(const void *context, int64_t i,
-                int64_t r); /* the result's row for column r of group i; null: there is none */
+                int64_t r); /* return the result's row for column r of group i, or null if it has none */
     /* Called once for all n in order, for each of the groups' vectors of columns, just before they are read; may be
      * null. */
     void (*each)(const void *context, int64_t i, range vectors, range n);

@@ -70,7 +70,7 @@ class Timing:
 
 @dataclass(slots=True)
 class Turn:
-    """The turns of one side: ``samples`` samples per turn, each of ``calls`` calls."""
+    """The turns of one side. A turn takes ``samples`` samples, and a sample times ``calls`` calls."""
 
     run: Run
     timing: Timing

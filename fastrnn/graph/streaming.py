@@ -22,7 +22,7 @@ State = tuple[tuple[Any, ...], tuple[Any, ...]]  # the states of the moving step
 
 
 class Stream:
-    """Chunk-by-chunk execution of a plan whose steps all flow."""
+    """Chunk-by-chunk execution of a plan in which every step takes values along the streamed axis."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

@@ -90,8 +90,8 @@ class LSTM(Recurrent):
     ``forget_bias``, often 1 (Jozefowicz et al. 2015), is the initial bias of the forget gate: b_ih's part is set to it and
     b_hh's to zero. Formulas: :func:`fastrnn.functional.lstm_forward`.
 
-    With ``return_cell_states`` the call and ``forward`` return ``y, state, c``, where c ``[T, B, D*H]``, laid out as y,
-    holds all cell states of the last layer; ``backward(dy, dstate, dc)`` takes their gradient.
+    With ``return_cell_states`` the call and ``forward`` return ``y, state, c``. The array c ``[T, B, D*H]`` holds all cell
+    states of the last layer and is laid out as y; ``backward(dy, dstate, dc)`` takes its gradient.
     """
 
     cell = "lstm"

@@ -76,7 +76,7 @@ class WordVocabulary(Tokens):
         return self.ids(self.tokenize(text))
 
     def unknown(self, text: str) -> tuple[str, ...]:
-        """Return the tokens of a text that :meth:`encode` makes ``<UNK>``; one may be a literal ``<UNK>``."""
+        """Return the tokens that :meth:`encode` replaces by ``<UNK>``, and any literal ``<UNK>``."""
         return tuple(token for token in self.tokenize(text) if self._by_token.get(token, self.unk_id) == self.unk_id)
 
     def decoder(self, before: Iterable[int] = ()) -> Callable[[Iterable[int] | NDArray[Any]], str]:

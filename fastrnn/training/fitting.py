@@ -179,8 +179,8 @@ def fit(
     lr
         The learning rate of an optimiser given by name, 1e-3 by default.
     schedule
-        A schedule of :mod:`fastrnn.training.schedules` that the rate is multiplied by: a name, over all steps, or a
-        function.
+        The factor that multiplies the learning rate at each step: the name of a schedule of
+        :mod:`fastrnn.training.schedules`, which is then spread over all steps, or a function.
     epochs, batch_size
         The number of epochs, and of examples in a batch.
     clip_norm, clip_value
@@ -188,7 +188,7 @@ def fit(
     loss_weights
         The weight of each of several losses in their sum.
     max_seconds
-        The time limit; None for none.
+        The time limit in seconds; None means no limit.
     callbacks
         :class:`EarlyStopping`, :class:`ReduceLROnPlateau`, :class:`ModelCheckpoint`, :class:`CSVLogger` or
         :class:`ProgressBar` of :mod:`fastrnn.training`, or your own: see :class:`fastrnn.training.Trainer`.

@@ -60,8 +60,8 @@ class Recurrent(PartsLayer):
     ``y``
         ``[T, B, D*Y]``, laid out as x; with ``batch_first`` it is a view with swapped strides, as in torch.
 
-    Options that torch lacks: ``dtype`` is float32 or float64. ``rng``, a numpy Generator or a seed, draws the initial
-    values from U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` sets another).
+    The remaining options are keyword-only. ``dtype`` is float32 or float64. ``rng``, a numpy Generator or a seed, draws the
+    initial values from U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` sets another).
     ``backend`` names a backend; None is the one in use at each call.
 
     ``merge``

@@ -106,7 +106,7 @@ class _Key:
 
 @dataclass
 class _Keyboard:
-    """The keys of a track: it pairs strokes with releases and adds the notes to the track."""
+    """State of a track's keys, which pairs each stroke with its release and adds the note to the track."""
 
     track: Track
     number: int

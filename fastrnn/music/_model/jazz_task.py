@@ -29,7 +29,7 @@ CHUNK = 512  # tokens of a song at a time, so that memory does not grow with its
 
 
 class SongEvaluation:
-    """Held-out songs, each read from beginning to end; ``tokens`` is their number, ends included."""
+    """Held-out songs, each read from beginning to end; ``tokens`` counts their tokens, including the end of each song."""
 
     def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary) -> None:
         self._songs, self._vocabulary = songs, vocabulary

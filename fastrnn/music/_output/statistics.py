@@ -83,7 +83,7 @@ _TRIPLETS = {
 
 
 def duration_name(duration: int) -> str:
-    """Return a duration in ticks in words: a note's name, two tied notes, or a number of quarters."""
+    """Return the name of a duration given in ticks: one note value, two tied note values, or a number of quarters."""
     known = _BINARY | _TRIPLETS
     if duration in known:
         return known[duration]

@@ -8,7 +8,7 @@ import re
 HAN = "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 HIRAGANA = "\u3040-\u309f"
 KATAKANA = "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # with the dot and the dash that join the parts of a name
-# Thai, Lao, Tibetan, Burmese, Khmer, Tai.
+# SYLLABIC holds Thai, Lao, Tibetan, Burmese, Khmer and the Tai scripts.
 BURMESE = "\u1000-\u109f"
 SYLLABIC = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\uaa60-\uaadf"
 SPACELESS = HAN + HIRAGANA + KATAKANA + SYLLABIC

@@ -24,7 +24,7 @@ from .. import checkpoint
 from ..loop import BEST, LAST, METRICS
 
 CONFIG, SAMPLES, CURVE, LINES, PIECES = "config.json", "samples.txt", "loss.png", "lines.safetensors", "pieces.json"
-SONGS = "songs.safetensors"  # in place of PIECES, which older versions wrote
+SONGS = "songs.safetensors"  # replaces PIECES, which only older versions wrote
 FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # the files of runs of all kinds
 VERSION = 1
 

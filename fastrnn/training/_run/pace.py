@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .run_state import Info, RunState
 
 POINTS = 10  # smallest number of points of a loss curve, if a run has as many steps
-MARKS = 12  # intervals of a time limit, more than POINTS because an evaluation may miss one of them
+MARKS = 12  # number of intervals in a time limit; more than POINTS, because some intervals may get no evaluation
 LONGEST_SECONDS = 60.0  # between timed evaluations, so a killed process loses no more than this
 
 # A token takes a third of the time in an evaluation that it takes in training, on some machines the same. These are shares
