@@ -9,9 +9,34 @@ from numpy.typing import NDArray
 
 from ._core import checks
 from ._core.checks import PARAMETERS_DTYPE
-from .backends.structs import CellSpec, Weights
+from .backends.structs import CellSpec, StackSpec, Weights
 
 Array = NDArray[Any]
+
+
+def check_stack(stack: object) -> StackSpec:
+    """Return the specification of a stack, with every field validated. Raises TypeError or ValueError."""
+    if not isinstance(stack, StackSpec):
+        raise TypeError(f"stack must be a StackSpec, got {checks.describe(stack)}")
+    cell = stack.cell
+    if not isinstance(cell, CellSpec):
+        raise TypeError(f"stack.cell must be a CellSpec, got {checks.describe(cell)}")
+    checks.choice("cell", cell.cell, ("rnn", "gru", "lstm"))
+    checks.choice("dtype", cell.dtype, checks.DTYPES)
+    checks.choice("nonlinearity", cell.nonlinearity, ("tanh", "relu"))
+    for name in ("input_size", "hidden_size"):
+        checks.positive_int(name, getattr(cell, name))
+    for name in ("reset_after", "reset_gate", "peephole"):
+        checks.flag(name, getattr(cell, name))
+    if checks.positive_int("proj_size", cell.proj_size, 0) >= cell.hidden_size:
+        raise ValueError(f"proj_size must be less than hidden_size = {cell.hidden_size}, got {cell.proj_size}")
+    if cell.cell != "lstm" and (cell.peephole or cell.proj_size):
+        raise ValueError(f"peephole and proj_size must be left out of a stack of {cell.cell}: only an LSTM has them")
+    checks.positive_int("layers", stack.layers)
+    if checks.positive_int("directions", stack.directions) > 2:
+        raise ValueError(f"directions must be 1 or 2, got {stack.directions}")
+    checks.flag("reverse", stack.reverse)
+    return stack
 
 
 def check_weights(spec: CellSpec, weights: Weights) -> Weights:
@@ -20,6 +45,9 @@ def check_weights(spec: CellSpec, weights: Weights) -> Weights:
         given, missing = ("b_ih", "b_hh") if weights.b_hh is None else ("b_hh", "b_ih")
         raise ValueError(f"{missing} must be given when {given} is: both biases or neither")
     shapes = spec.shapes(bias=weights.b_ih is not None)
+    extra = [name for name in ("peephole", "projection") if name not in shapes and getattr(weights, name) is not None]
+    if extra:
+        raise ValueError(f"{extra[0]} must be None: the specification of the cell has none")
     return Weights(**{name: check_array(name, getattr(weights, name), shape, spec) for name, shape in shapes.items()})
 
 

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
-from ._stack_validation import check_array, check_input, check_lengths, check_matrix, check_weights
+from ._stack_validation import check_array, check_input, check_lengths, check_matrix, check_stack, check_weights
 from .backends.base import Backend
 from .backends.structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
 
@@ -169,8 +169,7 @@ def stack_forward(
         for a wrong shape or value
     """
     engine = backends.current(backend)
-    if not isinstance(stack, StackSpec):
-        raise TypeError(f"stack must be a StackSpec, got {checks.describe(stack)}")
+    stack = check_stack(stack)
     if not isinstance(weights, (list, tuple)) or not all(isinstance(own, Weights) for own in weights):
         raise TypeError(f"weights must be a list of Weights, got {checks.describe(weights)}")
     if c0 is not None and stack.cell.cell != "lstm":

@@ -224,7 +224,7 @@ def test_cached_functions_are_named_by_the_digest_of_all_sources():
 def test_a_second_process_loads_the_cache(run_python, tmp_path):
     program = """
 import cases
-from fastrnn.backends import numba as backend
+from fastrnn.backends._numba import backend
 cases.forward("numba", cases.make_case(cases.CELLS[6], 4, 2, 3, 5, "float32"))
 print(sum(backend.forward.stats.cache_hits.values()), sum(backend.forward.stats.cache_misses.values()))
 """

@@ -29,16 +29,27 @@ class Parameter:
     __slots__ = ("_array", "_grad", "cached_gradients", "name", "version")
 
     def __init__(self, name: str, array: Array) -> None:
-        """Store ``array`` (any shape, float32 or float64), without a copy if it is contiguous.
+        """Store ``array`` (any shape, float32 or float64), without a copy if it is contiguous and in native byte order.
 
         The caller must not change it afterwards.
         """
         checks.float_dtype(f"{name}'s dtype", array.dtype)
         self.name = name
-        self._array = np.require(array, requirements=["C", "W"])
+        self._array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
         self._grad: Array | None = None
         self.version = 0
         self.cached_gradients: Any = None  # cache of fastrnn.gradients for the list that begins with this parameter
+
+    def check_replacement(self, name: str, value: object) -> None:
+        """Raise TypeError or ValueError unless ``value`` may replace this parameter as a layer's attribute ``name``.
+
+        Kernels trust the sizes that a layer was made with, so a replacement has the same shape and dtype.
+        """
+        if not isinstance(value, Parameter):
+            raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
+        if value.dtype != self.dtype or value.shape != self.shape:
+            wrong = TypeError if value.dtype != self.dtype else ValueError
+            raise wrong(f"{name} must be a {self.dtype} Parameter of shape {self.shape}, got {value!r}")
 
     @property
     def values(self) -> Array:

@@ -48,17 +48,30 @@ class ChainPlan(Plan):
 
     def __init__(self, layers: list[Layer], batch_first: bool) -> None:
         self.layers, self.batch_first = list(layers), batch_first
-        self.nested = any(hasattr(layer, "layers") for layer in layers)
+        nested = any(hasattr(layer, "layers") for layer in layers)
+        self._swaps = swaps(layers, batch_first) if nested else None
         steps: list[Step] = [Link(layer, (i,), i + 1, {}) for i, layer in enumerate(laid_out(layers, batch_first))]
         super().__init__(steps, len(steps), len(steps) + 1)
         self.stream = Stream(self)
 
+    def is_current(self, layers: list[Layer]) -> bool:
+        """Return whether this is still the plan of the layers, of which some may hold layers that have changed."""
+        if self.layers != layers:
+            return False
+        if self._swaps is None:
+            return True
+        batch_first = any(map(is_batch_first, layers))
+        return batch_first == self.batch_first and self._swaps == swaps(layers, batch_first)
+
+
+def swaps(layers: list[Layer], batch_first: bool) -> list[bool]:
+    """Return which layers need another order of time and batch than the chain's."""
+    return [batch_first and (x.reads_time or x.makes_time) and not is_batch_first(x) for x in layers]
+
 
 def laid_out(layers: list[Layer], batch_first: bool) -> list[Layer]:
     """Return the layers, each wrapped if it needs another order of time and batch than the chain's."""
-    if not batch_first:
-        return layers
-    return [TimeFirst(x) if (x.reads_time or x.makes_time) and not is_batch_first(x) else x for x in layers]
+    return [TimeFirst(x) if swapped else x for x, swapped in zip(layers, swaps(layers, batch_first), strict=True)]
 
 
 def is_batch_first(layer: Layer) -> bool:

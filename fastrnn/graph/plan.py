@@ -88,6 +88,7 @@ class Plan:
             step.useful = any(through) or bool(step.layer.parameters())
             if step.useful:
                 useful.update(flat(step.outputs))
+        self._idle = [step for step in self.steps if not step.useful]
 
     def run(self, values: Values, lengths: Any = None) -> Nest:
         """Run inference and return the outputs. ``values`` holds the inputs and is extended."""
@@ -118,6 +119,8 @@ class Plan:
                 step.pass_lengths(lengths, values)
             for i in step.drop:
                 values[i] = None
+        if any(step.layer.parameters() for step in self._idle):  # a layer that has grown since
+            self._find_useful()
         return picked(self.outputs, values), entries
 
 

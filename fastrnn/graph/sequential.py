@@ -156,7 +156,7 @@ class Sequential(Fitted, Saved):
 
     def _steps(self) -> ChainPlan:
         plan = self._plan
-        if plan is None or plan.layers != self.layers or (plan.nested and plan.batch_first != self.batch_first):
+        if plan is None or not plan.is_current(self.layers):
             self._plan = plan = ChainPlan(self.layers, self.batch_first)
         return plan
 

@@ -212,9 +212,8 @@ class Layer:
 
     def __setattr__(self, name: str, value: object) -> None:
         before = self.__dict__.get(name)
-        replaces = isinstance(before, Parameter)
-        if replaces and not (value is None or isinstance(value, Parameter)):
-            raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
+        if isinstance(before, Parameter) and value is not None:
+            before.check_replacement(name, value)
         super().__setattr__(name, value)
         if isinstance(before, (Parameter, Layer)) or isinstance(value, (Parameter, Layer)):
             ARRAYS.increment()

@@ -101,10 +101,9 @@ class PartsLayer(Layer):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self._places:
-            if not isinstance(value, Parameter):
-                raise TypeError(f"{name} is a parameter: change its values with .{name}.assign(array)")
             part, field = self._places[name]
-            part.parameters[field] = value
+            part.parameters[field].check_replacement(name, value)
+            part.parameters[field] = value  # type: ignore[assignment]
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
