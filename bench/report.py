@@ -28,9 +28,9 @@ Then they take turns: a pause of at least 10 ms, until no worker of the other si
 step, because they change. oneDNN is called from C++.
 
 Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so fastrnn is faster above 1; the
-larger interquartile range of the two follows. GFLOP/s count the products alone: 2 T B G H (I + H) forward, and three times
-that for a training step (forward and all gradients). I = H, T = 100, float32. Page faults are those of a warm call; a table
-leaves out a column that is empty or 0 in all its rows.
+larger interquartile range of the two follows. GFLOP/s count the products alone: 2 T B G H (I + H) operations
+forward, and three times as many in a training step (forward and all gradients). I = H, T = 100, float32. Page faults are
+counted in a warm call; a table leaves out a column that is empty or 0 in all its rows.
 """
 
 AGAIN = """\

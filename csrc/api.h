@@ -126,7 +126,7 @@ size_t fastrnn_backward_workspace_size(const fastrnn_stack *stack, const fastrnn
 void fastrnn_forward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,
                      const fastrnn_outputs *out, void *tape, void *workspace);
 
-/* Compute all gradients; those of the parameters are ADDED to `grads` [L*D]. The tape must come from fastrnn_forward
+/* Compute all gradients. The gradients of the parameters are ADDED to `grads` [L*D]. The tape must come from fastrnn_forward
  * with the same stack, packed weights (with `training`), batch and input. The tape is overwritten, so it serves one
  * backward pass. */
 void fastrnn_backward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,
@@ -254,9 +254,9 @@ typedef struct {
     void *dweight, *dbias;
 } fastrnn_trained_model;
 
-/* Run forward, loss and backward for one batch, whose `threads` is not 0. The results are bit for bit those of the
- * separate calls, without the time between them. in: ids [T, B], x null; out: y and c null. Targets and mask [T, B] as
- * above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
+/* Run forward, loss and backward for one batch, whose `threads` is not 0. The results equal those of the separate
+ * calls to the bit, and the time between the calls is saved. in: ids [T, B], x null; out: y and c null. Targets and mask [T,
+ * B] as above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
 size_t fastrnn_train_step_workspace_size(const fastrnn_trained_model *model, const fastrnn_batch *batch,
                                          const fastrnn_cross_entropy *how);
 double fastrnn_train_step(const fastrnn_trained_model *model, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,

@@ -205,7 +205,7 @@ size_t fastrnn_backward_workspace_size(const fastrnn_stack *stack, const fastrnn
 }
 
 /* Run layer l backward: from dout of its outputs to dx of its input, summed over its directions (null: not needed).
- * States and gradients of parameters are those of the whole stack. */
+ * States and gradients of parameters belong to the whole stack. */
 static void layer_backward(const stack_call *call, int32_t l, const fastrnn_inputs *in, const fastrnn_output_gradients *dout,
                            const fastrnn_gradients *din, const fastrnn_weight_gradients *grads, const backward_memory *m) {
     const fastrnn_stack *s = call->stack;

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ._core import checks
 from ._core.checks import PARAMETERS_DTYPE
-from .backends.structs import CellSpec, StackSpec, Weights
+from .backends.structs import CELLS, CellSpec, StackSpec, Weights
 
 Array = NDArray[Any]
 
@@ -21,7 +21,7 @@ def check_stack(stack: object) -> StackSpec:
     cell = stack.cell
     if not isinstance(cell, CellSpec):
         raise TypeError(f"stack.cell must be a CellSpec, got {checks.describe(cell)}")
-    checks.choice("cell", cell.cell, ("rnn", "gru", "lstm"))
+    checks.choice("cell", cell.cell, CELLS)
     checks.choice("dtype", cell.dtype, checks.DTYPES)
     checks.choice("nonlinearity", cell.nonlinearity, ("tanh", "relu"))
     for name in ("input_size", "hidden_size"):

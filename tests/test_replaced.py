@@ -47,6 +47,17 @@ def test_a_replacement_of_another_shape_or_dtype_is_refused_by_name(layer, name)
         assert getattr(layer, name) is before
 
 
+def test_a_parameter_where_there_was_none_is_checked_before_it_is_used():
+    linear = Linear(5, 3, bias=False)
+    linear(X)
+    linear.bias = Parameter("bias", np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match=r"^bias must be a float32 array of shape \[out_features\] = \(3,\), got"):
+        linear(X)
+    linear.bias = None
+    linear.bias = Parameter("bias", np.ones(3, np.float32))
+    assert np.allclose(linear(X), X @ linear.weight.data.T + 1, atol=1e-6)
+
+
 def test_a_parameter_in_foreign_byte_order_has_the_same_values():
     linear = Linear(5, 3, rng=0)
     expected = linear(X)

@@ -2,8 +2,8 @@
  *
  * Gates live in the gate buffer, gates[panel][row][slot][unit]. One panel holds all slots of the same `units` vectors of
  * hidden units, so everything that a unit's equations need lies together. Forward turns pre-activations into activations
- * in place. Backward turns activations into gradients of the pre-activations, again in place. Read row by row, these are
- * the left operands of dx and dh; read column by column, those of dW and dR. */
+ * in place. Backward turns activations into gradients of the pre-activations, again in place. Read row by row, the
+ * gradients are the left operands of dx and dh. Read column by column, they are the left operands of dW and dR. */
 #ifndef FASTRNN_CELL_H
 #define FASTRNN_CELL_H
 

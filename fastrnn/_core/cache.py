@@ -37,24 +37,28 @@ ARRAYS = Version(VERSION)
 
 
 class Cached:
-    """A cached value and the key that it was made from."""
+    """A cached value, the key that it was made from, and the ``version`` at which the key was last known to be the same.
 
-    __slots__ = ("key", "value")
+    While ``version`` is ``VERSION.latest`` the value is valid, and nobody needs to compute a key.
+    """
 
-    def __init__(self, key: Any, value: Any) -> None:
-        self.key, self.value = key, value
+    __slots__ = ("key", "value", "version")
+
+    def __init__(self, key: Any, value: Any, version: object) -> None:
+        self.key, self.value, self.version = key, value, version
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # a copied object starts with an empty cache
 
 
-def cached(before: Cached | None, key: Any, make: Callable[[], Any]) -> Cached:
+def cached(before: Cached | None, key: Any, make: Callable[[], Any], version: object = None) -> Cached:
     """Return ``before`` if its key equals ``key``, else a new value from ``make``.
 
-    Callers compute the key before the value, so a change in between makes the value out of date, never wrong. Two threads
-    that find a value out of date at once both make a new one, and either is valid.
+    ``version`` is the ``VERSION.latest`` from before the key was computed, None if nobody will look at it. Callers compute
+    the key before the value, so a change in between makes the value out of date, never wrong. Two threads that find a value
+    out of date at once both make a new one, and either is valid.
     """
     if before is not None and before.key == key:
-        before.key = key  # equal, but computed at a later version
+        before.version = version
         return before
-    return Cached(key, make())
+    return Cached(key, make(), version)

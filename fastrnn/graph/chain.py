@@ -44,13 +44,13 @@ class Link(Step):
 
 
 class ChainPlan(Plan):
-    """Plan of a chain of layers, whose sequences are ``[B, T, ...]`` with ``batch_first``."""
+    """Plan of a chain of layers. If one of them has ``batch_first``, all sequences in the chain are ``[B, T, ...]``."""
 
-    def __init__(self, layers: list[Layer], batch_first: bool) -> None:
-        self.layers, self.batch_first = list(layers), batch_first
+    def __init__(self, layers: list[Layer]) -> None:
+        self.layers, self.batch_first = list(layers), any_batch_first(layers)
         nested = any(hasattr(layer, "layers") for layer in layers)
-        self._swaps = swaps(layers, batch_first) if nested else None
-        steps: list[Step] = [Link(layer, (i,), i + 1, {}) for i, layer in enumerate(laid_out(layers, batch_first))]
+        self._swaps = swaps(layers) if nested else None
+        steps: list[Step] = [Link(layer, (i,), i + 1, {}) for i, layer in enumerate(laid_out(layers))]
         super().__init__(steps, len(steps), len(steps) + 1)
         self.stream = Stream(self)
 
@@ -58,20 +58,23 @@ class ChainPlan(Plan):
         """Return whether this is still the plan of the layers, of which some may hold layers that have changed."""
         if self.layers != layers:
             return False
-        if self._swaps is None:
-            return True
-        batch_first = any(map(is_batch_first, layers))
-        return batch_first == self.batch_first and self._swaps == swaps(layers, batch_first)
+        return self._swaps is None or (self.batch_first, self._swaps) == (any_batch_first(layers), swaps(layers))
 
 
-def swaps(layers: list[Layer], batch_first: bool) -> list[bool]:
+def swaps(layers: list[Layer]) -> list[bool]:
     """Return which layers need another order of time and batch than the chain's."""
+    batch_first = any_batch_first(layers)
     return [batch_first and (x.reads_time or x.makes_time) and not is_batch_first(x) for x in layers]
 
 
-def laid_out(layers: list[Layer], batch_first: bool) -> list[Layer]:
+def laid_out(layers: list[Layer]) -> list[Layer]:
     """Return the layers, each wrapped if it needs another order of time and batch than the chain's."""
-    return [TimeFirst(x) if swapped else x for x, swapped in zip(layers, swaps(layers, batch_first), strict=True)]
+    return [TimeFirst(x) if swapped else x for x, swapped in zip(layers, swaps(layers), strict=True)]
+
+
+def any_batch_first(layers: list[Layer]) -> bool:
+    """Return True if a chain of these layers takes ``[B, T, ...]``."""
+    return any(map(is_batch_first, layers))
 
 
 def is_batch_first(layer: Layer) -> bool:

@@ -19,7 +19,7 @@ from ..layers._symbolic.time_first import first
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
 from ..layers.storage import Saved
-from .chain import ChainPlan, Lengths, is_batch_first, laid_out
+from .chain import ChainPlan, Lengths, any_batch_first, is_batch_first, laid_out
 from .methods import Fitted
 from .plan import Tape
 from .summary import Table, sizes
@@ -87,7 +87,7 @@ class Sequential(Fitted, Saved):
     @property
     def batch_first(self) -> bool:
         """True if a recurrent layer in the chain takes ``[B, T, ...]``."""
-        return any(map(is_batch_first, self.layers))
+        return any_batch_first(self.layers)
 
     @property
     def pointwise(self) -> bool:  # type: ignore[override]
@@ -157,7 +157,7 @@ class Sequential(Fitted, Saved):
     def _steps(self) -> ChainPlan:
         plan = self._plan
         if plan is None or not plan.is_current(self.layers):
-            self._plan = plan = ChainPlan(self.layers, self.batch_first)
+            self._plan = plan = ChainPlan(self.layers)
         return plan
 
     def _fill_padding(self, plan: ChainPlan, x: Any, lengths: Any) -> tuple[Any, Lengths | None, Padding | None]:
@@ -201,7 +201,7 @@ class Sequential(Fitted, Saved):
     def specs(self, x: Spec) -> list[Spec]:
         """Return the spec of each layer's first output. Raises TypeError or ValueError with the layer's name."""
         found: list[Spec] = []
-        for i, layer in enumerate(laid_out(self.layers, self.batch_first)):
+        for i, layer in enumerate(laid_out(self.layers)):
             try:
                 x = first(layer.infer(x))
             except (TypeError, ValueError) as error:

@@ -77,11 +77,14 @@ class Linear(Layer):
     def _ready(self) -> Prepared:
         """Return the weights in the backend's form."""
         current = self._prepared
-        if current is None or current.key[2].version is not VERSION.latest:
-            weight, bias = self.weight, self.bias
+        if current is None or current.version is not VERSION.latest:
+            weight, bias, shape = self.weight, self.bias, (self.out_features, self.in_features)
 
             def make(backend: Backend) -> Any:
-                return backend.prepare_linear(weight.values, None if bias is None else bias.values)
+                # A parameter may have been set where there was none before.
+                W = array("weight", weight.values, shape, self.dtype, "[out_features, in_features]")
+                b = None if bias is None else array("bias", bias.values, shape[:1], self.dtype, "[out_features]")
+                return backend.prepare_linear(W, b)
 
             parameters = (weight,) if bias is None else (weight, bias)
             self._prepared = current = prepared(current, self.backend, parameters, make)

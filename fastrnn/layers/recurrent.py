@@ -168,3 +168,19 @@ class LSTM(Recurrent):
         """Run the forward pass of training: ``(y, (h, c)), backward`` or ``(y, (h, c), c_all), backward``. See the class."""
         wanted = checks.flag("return_cell_states", return_cell_states)
         return self._train(x, state, lengths, wanted)
+
+
+KINDS: dict[str, type[Recurrent]] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
+
+
+def recurrent_of_kind(
+    kind: str, input_size: int, hidden_size: int, num_layers: int, dropout: float, **options: Any
+) -> Recurrent:
+    """Make the recurrent layers of a language model: ``kind`` is ``"rnn"``, ``"gru"`` or ``"lstm"``.
+
+    ``dropout`` acts between layers, so a single layer has none. An LSTM's forget gate starts with a bias of 1 (Jozefowicz et
+    al. 2015). Other options are the layer's.
+    """
+    if kind == "lstm":
+        options["forget_bias"] = 1.0
+    return KINDS[kind](input_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0, **options)

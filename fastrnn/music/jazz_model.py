@@ -30,14 +30,13 @@ from .._core import checks
 from ..graph import Input, Model
 from ..layers import Concat, Dropout, Embedding, Linear, OneHot
 from ..layers._recurrent.base import Recurrent
-from ..layers.recurrent import GRU, LSTM, RNN
+from ..layers.recurrent import KINDS, recurrent_of_kind
 from ..training._run.model_size import recurrent_count
 from ..training._run.options import RunOptions
 from ._theory.intervals import RELATION, PitchLogits, Relation
 from .piece import TICKS
 from .vocabulary import PITCH, PartVocabulary
 
-CELLS: dict[str, Any] = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 CHORD = 24  # features: 12 pitch classes, and the root among 12
 POSITIONS = 8 * TICKS  # in a bar: the last one stands for all later ones
 POSITION_SIZE = 16  # of the embedding of positions
@@ -77,7 +76,7 @@ def jazz_model(
     TypeError, ValueError
         The message names the argument.
     """
-    checks.choice("model", model, tuple(CELLS))
+    checks.choice("model", model, tuple(KINDS))
     checks.positive_int("embedding", embedding, 0)
     weights: dict[str, Any] = {"dtype": dtype, "rng": init.generator(rng)}
     V, spoken = len(vocabulary), PitchLogits.of(vocabulary)
@@ -85,11 +84,8 @@ def jazz_model(
     tokens = (Embedding(V, embedding, **weights) if embedding else OneHot(V, dtype=dtype)).named("tokens")(token)
     places = Embedding(POSITIONS, POSITION_SIZE, **weights).named("positions")(position)
     relation = Relation(vocabulary.pitches, vocabulary.low)(chord, last, before)
-    options: dict[str, Any] = {"dropout": dropout if layers > 1 else 0.0, "backend": backend, **weights}
-    if model == "lstm":
-        options["forget_bias"] = 1.0
-    recurrent = CELLS[model](input_size(embedding, V), hidden, layers, **options).named("recurrent")
-    y, _ = recurrent(Concat()(tokens, places, chord, relation))
+    recurrent = recurrent_of_kind(model, input_size(embedding, V), hidden, layers, dropout, backend=backend, **weights)
+    y, _ = recurrent.named("recurrent")(Concat()(tokens, places, chord, relation))
     heard = Concat()(Dropout(dropout, rng=weights["rng"])(y), chord, relation)
     raw = Linear(hidden + CHORD + RELATION, spoken.inputs, backend=backend, **weights).named("output")(heard)
     return Model(inputs, spoken(raw, chord, last))

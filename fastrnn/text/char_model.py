@@ -15,15 +15,13 @@ from ..layers._recurrent.inputs import is_ids
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.dropout import Dropout
-from ..layers.recurrent import GRU, LSTM, RNN
+from ..layers.recurrent import KINDS, recurrent_of_kind
 from ..losses import class_ids, out_of_range, softmax_cross_entropy
 from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
 from ._training.learning import Learner
 
 Array = NDArray[Any]
 Backward = Callable[..., tuple[None, Any]]
-
-MODELS = {"rnn": RNN, "gru": GRU, "lstm": LSTM}
 
 
 class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.9 times as long
@@ -64,17 +62,14 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         backend: str | None = None,
     ) -> None:
         V = checks.positive_int("vocabulary_size", vocabulary_size)
-        self.model = checks.choice("model", model, tuple(MODELS))
+        self.model = checks.choice("model", model, tuple(KINDS))
         checks.positive_int("layers", layers)
         checks.positive_int("hidden", hidden)
         checks.positive_int("embedding", embedding, 0)
         self.rng = rng = init.generator(rng)
-        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "backend": backend}
-        if model == "lstm":
-            options["forget_bias"] = 1.0
         self.embedding = Embedding(V, embedding, dtype=dtype, rng=rng) if embedding else None
-        between = dropout if layers > 1 else 0.0
-        self.recurrent = MODELS[model](embedding or V, hidden, layers, dropout=between, **options)
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "backend": backend}
+        self.recurrent = recurrent_of_kind(model, embedding or V, hidden, layers, dropout, **options)
         self.dropout = Dropout(dropout, rng=rng)
         self.output = Linear(hidden, V, dtype=dtype, rng=rng, backend=backend)
         self._learner = Learner()

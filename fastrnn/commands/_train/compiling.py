@@ -11,7 +11,7 @@ from ..._core.progress_bar import start_bar
 from ...console import note
 
 SECONDS = {True: 15, False: 7}  # with and without training, on one core of 2020
-FUNCTIONS = {True: 88, False: 43}  # of numba_forward, numba_backward and numba_weights, in one dtype
+FUNCTIONS = {True: 88, False: 43}  # of forward, backward and weights in backends/_numba, in one dtype
 
 
 def prepare_kernels(training: bool = False) -> None:

@@ -243,7 +243,7 @@ class Recurrent(PartsLayer):
         It is one long function because a small layer's step takes no longer than some forty lines of Python.
         """
         current, dtype, array = self.stack._prepared, self._dtype, np.ndarray
-        if current is None or current.key[2].version is not VERSION.latest:
+        if current is None or current.version is not VERSION.latest:
             return None
         if not (type(x) is array and x.ndim == 3 and x.dtype == dtype and x.flags.c_contiguous):
             return None

@@ -54,7 +54,7 @@ class PartStack:
     def prepared(self, backend: str | None) -> Prepared:
         """Return the weights in the backend's form, from the cache if valid. Raises ValueError for a wrong shape."""
         current = self._prepared
-        if current is None or current.key[2].version is not VERSION.latest:
+        if current is None or current.version is not VERSION.latest:
             parameters = tuple(chain.from_iterable(part.all_parameters() for part in self.parts))
             self._prepared = current = prepared(current, backend, parameters, self._prepare)
         ready: Prepared = current.value

@@ -47,4 +47,5 @@ def prepared(
     """
     snapshot = Snapshot(parameters)
     backend = backends.current(name)
-    return cached(before, (backend, backend.settings(), snapshot), lambda: Prepared(backend, snapshot, make(backend), {}))
+    key = backend, backend.settings(), snapshot
+    return cached(before, key, lambda: Prepared(backend, snapshot, make(backend), {}), snapshot.version)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..._core import checks
+from ...backends.structs import CELLS
 from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from .. import schedules
 from ..loop import Trainer
 from ..task import LoopConfig, Task
 
-CELLS = ("rnn", "gru", "lstm")
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
 
 # sgd needs a learning rate of another order of magnitude than methods that scale each element.
