@@ -1,6 +1,6 @@
-/* Choose how many threads run a pass and what they split, by an estimate of the time of each way.
+/* Choose how many threads run a pass and what they split, by estimating the time of each split.
  *
- * A pass is T steps, one after the other, and products over all steps, which every way divides evenly. In a step a
+ * A pass is T steps, one after the other, and products over all steps, which every split divides evenly. In a step a
  * thread reads its share of the weights R as vectors, and multiplies each vector by its rows of the batch:
  *
  *     none     one thread: all rows, all of R
@@ -9,15 +9,14 @@
  *     hidden   each thread has all rows and a share of R, which may then fit its own cache. There is a barrier after every
  *              step, and the other threads' part of the state (backward: of the gates) comes out of their caches.
  *
- * The results have the same bits every way. */
+ * The result is the same to the bit with every split. */
 #include "plan.h"
 
 #include "parallel.h"
 #include "table.h"
 
-/* Costs in nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Their proportions choose the way, and most sizes
- * are far from where two ways meet. Whether a pass is brief (parallel.h) depends on the absolute time, so a slower
- * processor treats more passes as brief. */
+/* Costs in nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions decide the split, and for
+ * most sizes one split is clearly the fastest. Whether a pass is brief (parallel.h) depends on the absolute time. */
 static const double FMA = 0.14;   /* one vector times one row */
 static const double CELL = 3;     /* activations of one vector of gates in one row */
 static const double STEP = 100;   /* fixed cost of a step */
@@ -37,7 +36,7 @@ typedef struct {
     double recurrent; /* R */
     double input;     /* W, forward; 0 backward */
     double whole;     /* multiply-adds of the products over all steps, for one row */
-    double exchanged; /* what other threads read of a row after a step */
+    double exchanged; /* values of a row that other threads read after a step */
     double panels;    /* the parts of R that threads can share */
     double vector_bytes;
 } pass;
@@ -65,8 +64,8 @@ static double shared(double n, double threads) {
     return whole * threads < n ? whole + 1 : whole;
 }
 
-/* Return the time to read one vector of a thread's part of the weights. The weights of the products are used between the
- * steps, so they take cache from R in a single step; in a long sequence R alone stays in the cache. */
+/* Return the time to read one vector of a thread's part of the weights. In a short sequence R shares the cache
+ * with the weights of the other products; in a long one it soon has the cache to itself. */
 static double weight_time(const pass *p, double part) {
     return load_time(part * (p->recurrent + p->whole / p->T) * p->vector_bytes);
 }

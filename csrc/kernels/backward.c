@@ -65,7 +65,7 @@ static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
         cell_backward(k, panel * vectors, vectors, row, rows);
         return;
     }
-    for (int64_t j = row; j < row + rows; j++) { /* store dh for the projection's gradient; nothing else reaches h_prev */
+    for (int64_t j = row; j < row + rows; j++) { /* move dh: with a projection, dh_prev comes from dq R alone */
         real *dh = b->dh + j * l->h_row + first;
         real *copy = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
         memcpy(copy, dh, (size_t)count * sizeof(real));

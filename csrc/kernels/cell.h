@@ -57,8 +57,8 @@ typedef struct {
 typedef void (*at_place)(const step_view *s, place p);
 
 /* Call `body` at each place. This is inlined into each pointwise function with a constant `body`, so the body is
- * compiled into the loops. The view is copied because nothing that the body stores can change a local; so its fields
- * stay in registers. */
+ * compiled into the loops. The body's stores cannot change a local copy of the view, so the compiler keeps its
+ * fields in registers. */
 INLINE void each_place(at_place body, const step_view *view, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const step_view s = *view;
     for (int64_t v = vector; v < vector + vectors; v++) {

@@ -83,10 +83,9 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
     return p->b + panel * p->b_panel + k.k * p->b_row;
 }
 
-/* Return the width of the tiles that cover a panel. If the right operand comes from beyond the second-level cache, and
- * one tile of half the width can take all rows, two such tiles side by side read each vector of B once. One core of a
- * Zen 5 (AVX-512), 8 rows: LSTM H = 512 5 % and RNN H = 1024 6 % faster. If the right operand is in the second-level
- * cache, the whole width is faster by 2 to 4 %. */
+/* Return the width of the tiles that cover a panel. A tile of half the width is higher. If it takes all rows, each
+ * vector of B is read once, which pays if B comes from beyond the second-level cache: LSTM H = 512 is 5 % and RNN
+ * H = 1024 6 % faster (8 rows, one core of a Zen 5, AVX-512). With B in that cache, the whole width is 2 to 4 % faster. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }

@@ -127,7 +127,7 @@ static void sort_candidates(candidate *heap, int64_t n) {
     }
 }
 
-/* Zero the probabilities of all tokens but the top_k, and of those but the smallest set that holds top_p of their sum. */
+/* Keep the top_k most probable tokens, and of these the smallest set that holds top_p of their sum. Zero the others. */
 static void keep_top(const fastrnn_sampling *how, double *p, int64_t V, candidate *sorted) {
     for (int64_t v = 0; v < V; v++) sorted[v] = (candidate){p[v], v};
     sort_candidates(sorted, V);

@@ -12,8 +12,8 @@
 
 /* Tile heights by width in vectors: as many accumulators as fit the register file with B's vectors and a broadcast. On
  * x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit 16 registers. On Arm
- * all operands are in registers, with one element of A for each row. Of the 32 registers 24 sums are too many there: two
- * of them went through memory at every k. */
+ * all operands are in registers, with one element of A for each row. There 24 sums are too many for
+ * 32 registers: two of them went through memory at every k. */
 #if defined(__AVX512F__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
 #elif defined(__aarch64__)

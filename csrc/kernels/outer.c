@@ -1,9 +1,9 @@
 /* Sums of outer products: sum over n of a[n]^T x[n].
  *
- * n is the middle index of a product here, so neither operand lies as the tile needs it. x is copied, a block of n and
- * some panels of columns at a time, into a buffer that stays in the second-level cache for all columns of a. (In place,
- * rows of x are often a power of two apart and would evict each other.) a is read by strides, once for all those panels.
- * The result needs no layout of its own: sums of a block are added to the caller's rows. */
+ * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. A block of n and some
+ * panels of columns at a time are copied into a buffer that stays in the second-level cache for all columns of a. (In
+ * place, rows of x are often a power of two apart and would evict each other.) a is read by strides, once for all those
+ * panels. The sums of a block are added directly to the caller's rows. */
 #include "outer.h"
 
 #include "rows.h"
@@ -40,14 +40,14 @@ static void fetch(const real *to, int64_t n) {
     for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(to + i, 0, 2);
 }
 
-/* Some vectors of a group's columns: a part of a's columns that fits a tile's loop. Its result has one row for each
- * column. */
+/* Columns of a that one call of `product` takes: some vectors of one group. Each column gives a row of the result. */
 typedef struct {
     int64_t group;
     range vectors;
 } part_of_a;
 
-/* Return the part that begins at vector v of all groups' vectors: as many vectors as stay in one group and before `end`. */
+/* Return the part that begins at vector v, counted over all groups: at most OUTER_ROWS columns of one group, before vector
+ * `end`. */
 static part_of_a part_at(const outer_args *o, int64_t v, int64_t end) {
     const int64_t vectors = o->columns / VL, at = v % vectors;
     return (part_of_a){v / vectors, {at, at + smaller(smaller(OUTER_ROWS / VL, vectors - at), end - v)}};
@@ -57,7 +57,7 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
 }
 
-/* The prefetch of the next part of a while one is used, some rows after each tile. */
+/* Prefetch of the next part of a: some of its rows after each tile of the current part. */
 typedef struct {
     const real *next;
     int64_t step, columns, left, rows;

@@ -12,15 +12,15 @@ typedef struct {
     const schedule *steps;
 } outer_right;
 
-/* The left operand. Its columns, and so the rows of the result, come in groups: column r of group i is at a + i * group
- * + n * step + r, r < columns, a whole number of vectors. */
+/* The left operand. Its columns, which become the rows of the result, come in groups: a[n][column r of group i] is at
+ * a + i * group + n * step + r. A group has `columns` columns, a whole number of vectors. */
 typedef struct {
     int64_t N; /* the rows n of the sum */
     const real *a;
     int64_t groups, group, step, columns;
     real *(*to)(const void *context, int64_t i,
                 int64_t r); /* return the result's row for column r of group i, or null if it has none */
-    /* Called once for all n in order, for each of the groups' vectors of columns, just before they are read; may be
+    /* Called just before these columns of group i are read for these n. Each column gets every n once, in order. May be
      * null. */
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;

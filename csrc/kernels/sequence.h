@@ -30,7 +30,7 @@ static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch
     return t;
 }
 
-/* How workers share a step: each has rows of the batch to itself, or each has panels, with a barrier after each stage. */
+/* A worker's share of each step: its own rows of the batch, or its own panels with a barrier after each stage. */
 typedef struct {
     range rows; /* this thread's sequences, in packed order, if the batch is split; else all */
     int by_panels;
@@ -112,9 +112,9 @@ void whole_gradients(const worker *me, backward_pass *b);
 /* Lay out the arrays of inference in the arena, for a chunk or a step, and the memory of a schedule. */
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory);
 
-/* One sequence whose inputs come one after another: a pass over T = 2 steps, 0 1 0 1 ..., that alternate as the two h
- * buffers of inference do. pass_begin loads h0 and c0. pass_step runs the step whose x or id has come; afterwards all
- * threads see y of this step. pass_end writes h_n and c_n after the last step. */
+/* One sequence, fed step by step. The pass has T = 2 steps and runs them in turn, 0 1 0 1 ..., because inference has two
+ * buffers of h. pass_begin loads h0 and c0. pass_step runs one step, whose x or id the caller has stored; then all threads
+ * see its y. pass_end writes h_n and c_n after the last step. */
 void pass_begin(const forward_pass *f);
 void pass_step(const worker *me, forward_pass *f, int64_t step);
 void pass_end(const forward_pass *f, int64_t step);

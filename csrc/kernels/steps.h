@@ -27,7 +27,7 @@ stack_steps steps_in(arena *a, const fastrnn_stack *stack, int ids);
 /* Begin a sequence from the layers' states h [L, Y] and c [L, H]; null means zeros. */
 void steps_begin(const stack_steps *s, const void *packed, const real *h, const real *c);
 
-/* Run the step (0, 1, 0, ...) whose ids or x have come. Afterwards all threads see y of this step. */
+/* Run step 0 or 1, in turn, whose id or x the caller has stored. Afterwards all threads see y of this step. */
 void steps_on(const worker *me, const stack_steps *s, int64_t step);
 
 /* Copy the states after the last step. The sequence may continue. */

@@ -30,9 +30,9 @@ class Version:
             self._wider.increment()
 
 
-# Changes with everything: parameters' values, the arrays of parameters and gradients, the backend and its settings.
+# Changes with parameters' values, the arrays of parameters and gradients, the backend and its settings.
 VERSION = Version()
-# Changes if an array of a parameter or gradient is replaced, not with its values: for caches that hold pointers.
+# Changes if the array of a parameter or gradient is replaced, but not if its values change: for caches of pointers.
 ARRAYS = Version(VERSION)
 
 

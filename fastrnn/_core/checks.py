@@ -80,7 +80,7 @@ def float_dtype(name: str, value: object) -> str:
     return str(dtype)
 
 
-# Alternatives to a conversion with astype when floats have another dtype; arguments of ``dtype_hint``.
+# Advice for floats of another dtype, next to the advice to convert them with astype; arguments of ``dtype_hint``.
 LAYER_DTYPE = 'use layers with dtype="{}"'
 GRAPH_DTYPE = 'use an Input and layers with dtype="{}"'
 PARAMETERS_DTYPE = "give W, R and all other arrays in {}"

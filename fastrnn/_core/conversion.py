@@ -28,7 +28,7 @@ def to_array(name: str, value: Any) -> Array:
     if hasattr(value, "detach"):
         value = _from_tensor(name, value.detach().cpu())
     array = np.asarray(value)
-    if array.dtype.name == "bfloat16":  # JAX's and ml_dtypes'
+    if array.dtype.name == "bfloat16":  # a dtype of ml_dtypes, which JAX uses
         return from_bfloat16(np.ascontiguousarray(array).view(np.uint16))
     return array
 

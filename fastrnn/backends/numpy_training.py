@@ -17,7 +17,7 @@ from .structs import Rule, Slot
 
 Array = NDArray[Any]
 
-# Chunks of this many elements stay in the L2 cache. The softmax has no temporaries of that size; Adam touches six arrays.
+# Elements of a chunk, whose arrays must stay in the L2 cache: the softmax has few of them, Adam six.
 SOFTMAX_CHUNK = 65536
 CHUNK = 16384
 

@@ -13,8 +13,7 @@ from .peers import OWN
 from .peers.protocol import Peer, Side, Unsupported, WrongThreads
 from .problem import Problem
 
-# Processors beyond the agreed threads that a call may use, because clocks are coarse and workers of a pool spin a little
-# longer than the call.
+# A call may use this many processors more than it has threads: clocks are coarse, and workers spin on after the call.
 SLACK = 0.35
 
 OWN_LARGEST = 256  # our other backends have targets for small layers only, so large ones would waste time

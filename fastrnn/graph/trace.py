@@ -36,7 +36,10 @@ class Graph:
             args = mapped(node.args, symbols.__getitem__)
             specs = mapped(node.outputs, lambda symbol: symbol.spec)
             again = Node(copy.deepcopy(node.layer, memo), args, dict(node.options), specs)
-            symbols = {**dict(zip(flat(node.outputs), flat(again.outputs), strict=True)), **symbols}  # inputs stay
+            symbols = {
+                **dict(zip(flat(node.outputs), flat(again.outputs), strict=True)),
+                **symbols,
+            }  # earlier symbols win, so a copied input is never replaced
         return Graph(mapped(self.inputs, symbols.__getitem__), mapped(self.outputs, symbols.__getitem__))
 
     def _reached(self) -> list[Node]:

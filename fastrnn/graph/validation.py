@@ -52,7 +52,7 @@ def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:
     ``sizes`` holds the sizes of the variable axes known so far, and new ones are added. B may be 0. Raises TypeError or
     ValueError.
     """
-    wanted = DTYPES[spec.dtype]  # two dtypes are compared in half of the time that a name takes
+    wanted = DTYPES[spec.dtype]  # comparing two np.dtype objects takes half as long as comparing one with a name
     right = isinstance(value, np.ndarray) and (value.dtype == wanted or (wanted.kind == "i" and value.dtype.kind in "iu"))
     if not right or value.ndim != len(spec.shape):
         raise (ValueError if right else TypeError)(_expected(name, spec, value))
@@ -127,7 +127,7 @@ class Paddings:
         axis = spec.time
         if axis is None or array is None or axis in self._of_axes:
             return None if axis is None else self._of_axes.get(axis)
-        lengths = lengths_of(axis, self._lengths)  # for the axis of a slice of time
+        lengths = lengths_of(axis, self._lengths)  # the axis may be a slice of one whose lengths are given
         return None if lengths is None else Padding(lengths, len(array))
 
 

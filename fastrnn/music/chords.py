@@ -153,7 +153,10 @@ def scales(chord: Chord) -> tuple[str, ...]:
     Scales start at the chord's root. A dominant chord takes no scale with a major seventh, and a minor chord none with a
     major third.
     """
-    for tones in (chord.intervals, chord.intervals - {(chord.bass - chord.root) % 12}):  # a foreign bass may fit nothing
+    for tones in (
+        chord.intervals,
+        chord.intervals - {(chord.bass - chord.root) % 12},
+    ):  # no scale may contain a bass outside the chord
         minor = 3 in tones and 4 not in tones
         found = [name for name, steps in SCALES.items() if tones and tones <= set(steps) and not (minor and 4 in steps)]
         if found:

@@ -109,7 +109,7 @@ def collect(
             for place, file in found.files.items():
                 if place in gathered.pieces or (place in tried and found.is_folder):
                     continue
-                # A file that was skipped in a folder must be sound if ``paths`` names it: read it again to raise its error.
+                # If ``paths`` names a file that was skipped in a folder, its error is raised: read it again.
                 outcome = _outcome(reader, file) if place in tried else next(outcomes)
                 tried.add(place)
                 gathered.add(place, file, outcome, must_be_sound=not found.is_folder)

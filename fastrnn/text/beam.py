@@ -151,7 +151,7 @@ def _grow(beam: _Beam, logits: Array, eos: int, width: int) -> tuple[_Beam, Arra
     B, K = beam.logp.shape
     V = logits.shape[1]
     logp = beam.logp[:, :, None] + log_softmax(logits).reshape(B, K, V)
-    # A sequence that has ended stays in the beam: it has one continuation, without cost, which comes before all others.
+    # An ended sequence stays in the beam: its only continuation is another end, which costs nothing and ranks first.
     logp[beam.ended] = -np.inf
     logp[beam.ended, eos] = beam.logp[beam.ended]
     key = logp.copy()

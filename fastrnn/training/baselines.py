@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[Any]
-Loss = Callable[[Ids], NDArray[np.float64]]  # from pairs v V + w
+Loss = Callable[[Ids], NDArray[np.float64]]  # of pairs of tokens v, w, each the number v * V + w
 
 BLOCK = 1 << 21  # tokens counted at a time
 TABLE = 1 << 22  # largest number of possible pairs for which a full table of counts is allocated

@@ -55,7 +55,7 @@ def backward(
     grads = Sums(matrix(dW, I_row, zero), matrix(dR, Y_row, zero), matrix(dprojection, H_row, zero))
     sums = _begin_sums(layer, grads, own, ids.size > 0)
     tokens = _number_tokens(ids, rows.source, layer.inputs, slots, own.W)
-    # A sequence's gradients wait here until the loop reaches its last step.
+    # dh and dc hold dh_n and dc_n of a sequence until the loop reaches its last step.
     start, end = rows.offset[0], rows.steps
     _gather_or_clear(own.dh, matrix(dh_n, Y_row, zero), rows.order, start, B)
     if layer.kind == LSTM:

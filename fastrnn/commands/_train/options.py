@@ -39,7 +39,7 @@ class CommonOptions:
         for name in ("clip_norm", "clip_value"):
             if found.get(name) == 0:
                 found[name] = None
-        if found.get("reading") == "auto":  # a guess
+        if found.get("reading") == "auto":  # the reading is then guessed
             del found["reading"]
         return found
 

@@ -102,7 +102,7 @@ def _unusual_layout(x: Any, input_size: int, dtype: np.dtype[Any], layouts: list
         features = int(not is_ids(x))
         axes = x.ndim - features
         fits = axes in (1, 2) and x.shape[axes:] == (input_size,) * features
-        if fits and right_type:  # x is empty: B is 0, or T is 0, which is an error
+        if fits and right_type:  # so x is empty; only T = 0 is an error
             checks.steps(x, int(axes == 2 and layouts[0].batch_first))
             return layouts[axes == 2]
     time_batch = "[B, T" if layouts[0].batch_first else "[T, B"

@@ -26,7 +26,7 @@ from .part_stack import PartStack, layers_backward, layers_forward
 from .stepper import Stepper
 
 Array = NDArray[Any]
-# h for RNN and GRU, (h, c) for LSTM: torch's.
+# h for RNN and GRU, (h, c) for LSTM, as in torch.
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
 RunBackward = Callable[[OutputGradients, bool], Any]  # on arrays in the kernels' layout
@@ -124,7 +124,7 @@ class Recurrent(PartsLayer):
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self.dtype = checks.float_dtype("dtype", dtype)
-        self._dtype = np.dtype(self.dtype)  # two of these are compared in half of the time that a name takes
+        self._dtype = np.dtype(self.dtype)  # comparing dtype objects takes half as long as with a name
         self._layouts = LAYOUTS[self.batch_first]
         self._lstm = self.cell == "lstm"
         self._direct = not self.batch_first and self.merge == "concat"  # arrays are in the kernels' layout
@@ -181,7 +181,7 @@ class Recurrent(PartsLayer):
     @takes_symbols
     def __call__(self, x: Array, state: State = None, lengths: Any = None) -> tuple[Array, State]:
         """Run inference: ``y, state``. See the class for shapes and errors."""
-        try:  # free for an array, unlike testing for a Symbol first
+        try:  # costs nothing for an array, unlike a test for a Symbol
             y, state = self._infer(x, state, lengths)
             return y, state
         except TypeError:

@@ -80,7 +80,7 @@ class EmbeddedRecurrent:
 
     def __init__(self, before: Layer, recurrent: Recurrent, V: int, weight: Parameter | None) -> None:
         self.before, self.recurrent = before, recurrent
-        self._stack, self._min_ids = recurrent.stack, 0  # with fewer ids the rows are built
+        self._stack, self._min_ids = recurrent.stack, 0  # with fewer ids, look up their rows and run on those
         if weight is not None:
             spec, D = self._stack.spec, self._stack.spec.directions
             first = [EmbeddedPart(part, before) for part in self._stack.parts[:D]]

@@ -120,9 +120,8 @@ class Symbol(Refusals):
     __radd__, __rmul__ = __add__, __mul__  # called only if the left operand is not a Symbol, so these raise
 
     def __getitem__(self, index: Any) -> Any:
-        layer = OPERATORS["[]"](
-            (index,) if isinstance(index, list) else index
-        )  # Slice reads a list as a config's form of a tuple
+        # Slice takes a list for a tuple from a JSON config, so a list of indices goes inside a tuple.
+        layer = OPERATORS["[]"]((index,) if isinstance(index, list) else index)
         return layer(self)
 
     def _combined(self, sign: str, other: object) -> Any:
@@ -230,7 +229,7 @@ def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options
             return layer(*arrays, **options)
     except (TypeError, ValueError) as error:
         text = str(error)
-        for array, spec in zip(flat(arrays), flat(specs), strict=True):  # readers know the letters, not the trial sizes
+        for array, spec in zip(flat(arrays), flat(specs), strict=True):  # show letters: the user never chose these sizes
             text = text.replace(str(array.shape), spec.axes)
         raise type(error)(text) from None
     except (AssertionError, IndexError) as error:  # how a user's layer rejects a shape; any other error is a bug

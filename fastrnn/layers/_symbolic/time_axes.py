@@ -73,7 +73,7 @@ def _counted(before: Count, index: slice) -> Count | None:
     elif stop is None or stop < 0:
         drop, cap = -(stop or 0), max((stop or 0) - start, 0)
     else:
-        return None  # the overlap of the last few and the first few steps
+        return None  # x[-a:b]: the steps that are among the last a and the first b
     left = None if before.cap is None else max(before.cap - drop, 0)
     caps = [limit for limit in (left, cap) if limit is not None]
     return Count(before.root, before.drop + drop, min(caps, default=None), step)

@@ -31,8 +31,8 @@ EDGE = 1.5 / TICKS  # a note nearer to a beat than this is on the beat
 EARLIEST, LATEST = 0.46, HARDEST + 0.5 / RESOLUTION  # the range of off-beat eighths, with a file's rounding
 LEAST = 0.53  # rounding to the grid removes a swing below this
 HALF_TICK = 0.5 / TICKS
-OFF_GRID = 0.18 / TICKS  # a note further from every tick is not straight, in a file with exact times
-FEWEST, ENOUGH = 3, 6  # the least number of off-beats: if all have the same place off the grid; otherwise
+OFF_GRID = 0.18 / TICKS  # in a file with exact times, a note this far from every tick is swung
+FEWEST, ENOUGH = 3, 6  # off-beats that show a swing: if all have one place far from every tick; otherwise
 # Penalties in nats on triplets, sixteenths and other rhythms in a beat, compared with eighths and dotted eighths.
 TRIPLET, SIXTEENTH, OTHER = 3.0, 5.0, 8.0
 

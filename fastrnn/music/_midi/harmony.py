@@ -65,7 +65,9 @@ def _weights(piece: Piece, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return the quarters that each pitch class sounds in each segment, and the lowest one's weight; both [segments, 12]."""
     ends = np.append(starts[1:], max(piece.length, int(starts[-1]) + 1))
     tones = np.zeros((len(starts), 12))
-    lowest = [(True, 128)] * len(starts)  # (is late, pitch): the smallest is the bass
+    lowest = [(True, 128)] * len(
+        starts
+    )  # (starts late, pitch); the minimum is the bass: early before late, then low before high
     for note in (note for part in piece.parts if not part.is_drum for note in part.notes):
         first = int(np.searchsorted(starts, note.onset, side="right")) - 1
         last = int(np.searchsorted(starts, note.end, side="left"))

@@ -27,9 +27,9 @@ _LATIN, _CYRILLIC, _JAPANESE = "cp1252", "cp1251", "cp932"
 _ENCODINGS = {_JAPANESE: 5, _LATIN: 5, "gb18030": 5, "big5": 1, "cp949": 1, "euc-jp": 1, _CYRILLIC: 1}  # and their weights
 _INVALID = 0.05  # the share of texts that may be invalid in an encoding: cut within a character, or damaged
 _SAMPLE = 4000  # bytes to judge by
-_WINDOW = 15  # bytes above 127 that chardet gets at once: in more it expects the variety of prose
+_WINDOW = 15  # bytes above 127 for chardet at a time; with more, it expects as many distinct characters as in prose
 _COMMON_JAPANESE = re.compile(rb"(?:[\0-\x7f]|[\x82\x83\x88-\x97][\x40-\xfc])*")
-_SINGLE = 0.005  # the score of such text, because chardet gives none to a single kanji
+_SINGLE = 0.005  # added to the score of common Japanese, because chardet gives 0 to a single kanji
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]+")
 _HIGH = re.compile(rb"[\x80-\xff]")
 

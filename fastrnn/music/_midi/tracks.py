@@ -14,7 +14,7 @@ from .text import Decoder, decoder_of
 DRUMS = 9  # General MIDI's drum channel, counted from 0
 WORDS = ("marker", "text", "lyrics")  # the kinds of words that may be chords, in order of precedence
 _WORD_TYPES = {6: "marker", 1: "text", 5: "lyrics"}  # by the type of a meta event
-MARKED = "fastrnn: markers are chords"  # a text in files that fastrnn writes: single letters are not sections there
+MARKED = "fastrnn: markers are chords"  # in files of fastrnn: a marker "A" is a chord, not a section
 LONGEST_NAME = 80  # characters of a track's name, because errors list the names
 SLOWEST, FASTEST = 4.0, 1000.0  # quarters a minute
 FINEST = 64  # the denominator of a metre
@@ -74,7 +74,7 @@ class _Programs:
         """
         ticks = self._ticks.get(channel, [])
         place = bisect_right(ticks, at)
-        for tick in reversed(ticks[max(0, place - 2) : place]):  # two, because the last may be of this track alone
+        for tick in reversed(ticks[max(0, place - 2) : place]):  # two: in the last, perhaps only `number` set it
             for track, program in reversed(self._set[channel, tick].items()):
                 if track != number:
                     return tick, program

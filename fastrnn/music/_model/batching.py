@@ -84,7 +84,7 @@ class Line:
         return Line(
             np.concatenate([self.ids, between, other.ids[first:]]),
             np.concatenate([self.bars, other.bars + self.length]),
-            # No chord sounds at the other's start, unless it has one there: of two at one tick the later counts.
+            # "No chord" at the other's start. If the other has a chord there, that comes later in the list and wins.
             np.concatenate([self.chord_ticks, [self.length], other.chord_ticks + self.length]),
             np.concatenate([self.chords, other.chords]),
             self.length + other.length,

@@ -16,7 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
 }  # fmt: skip
 
-TOP_P = 0.95  # nucleus sampling: the least likely twentieth are the notes that stand out
+TOP_P = 0.95  # nucleus sampling; notes of the least likely twentieth would stand out
 
 
 @dataclass(frozen=True, kw_only=True)

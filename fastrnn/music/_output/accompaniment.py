@@ -161,7 +161,7 @@ def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]
             rhythm = rhythms[size][rng.integers(len(rhythms[size]))]
             found += [(start + (at + place) * _EIGHTH, length) for place, length in rhythm if at + place < count]
             at += size
-    for (onset, length), (following, _) in pairwise([*found, (piece.length, 0)]):  # none in bars shorter than an eighth
+    for (onset, length), (following, _) in pairwise([*found, (piece.length, 0)]):  # bars shorter than an eighth have none
         if onset < piece.length:
             yield onset, min(length, max(1, (following - onset) // _EIGHTH))
 

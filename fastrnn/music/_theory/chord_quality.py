@@ -198,7 +198,7 @@ class _Reader(Tones):
         name, degree = match[1].translate(ASCII) + match[2], match[2]
         alone = not self.number_given and self.opened is None and self.before != "/"
         if alone and degree != "5" and (match[1] == PLUS or (match[1] in MINUS and not self.before)):
-            return None  # without a number to alter the sign is the quality, as in C-9 and C+9
+            return None  # in C-9 and C+9 the sign is the quality, because no number precedes it
         if name not in ALTERED:
             self.fail_at_degree(match)
         return None if degree == self.number_given else self.alter(name, match.end())

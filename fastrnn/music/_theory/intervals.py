@@ -91,8 +91,8 @@ class PitchLogits(Layer):
         pitches = slice(self.first, self.first + P)
         root, known = _roots(chord)
         heard = (last >= 0)[..., None]
-        steps = np.arange(P) - np.maximum(last, 0)[..., None] + P - 1  # of each pitch, among s
-        degrees = (np.arange(P) + self.low - root[..., None]) % 12  # among d
+        steps = np.arange(P) - np.maximum(last, 0)[..., None] + P - 1  # of each pitch: its index into s
+        degrees = (np.arange(P) + self.low - root[..., None]) % 12  # of each pitch: its index into d
         logits = raw[..., :V].copy()
         logits[..., pitches] += np.take_along_axis(raw[..., V : V + 2 * P - 1], steps, -1) * heard
         logits[..., pitches] += np.take_along_axis(raw[..., V + 2 * P - 1 :], degrees, -1) * known[..., None]

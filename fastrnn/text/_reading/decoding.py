@@ -21,8 +21,8 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Common encodings. Of two that decode a text equally well, the first is chosen, so the commoner one comes first. ISO 8859-2
-# comes before cp1250, because text in cp1250 has control characters in ISO 8859-2, so the two are equal only for ISO 8859-2.
+# Common encodings. Of two that decode a text equally well, the first is chosen, so the commoner one comes first. Text
+# in cp1250 shows control characters when read as ISO 8859-2, so on a tie the text is in ISO 8859-2, which comes first.
 COMMON = (
     "utf_16_le", "utf_16_be", "cp1252", "iso8859_2", "cp1250", "cp1251", "koi8_r", "gb18030", "big5", "cp932", "euc_jp",
     "iso2022_jp", "cp949", "cp1253", "cp1254", "cp1255", "cp1256", "cp874", "cp1258", "cp1257", "iso8859_5", "iso8859_7",
@@ -43,7 +43,7 @@ EQUAL = 0.005  # two coherences that differ by less are equal
 SAMPLE = 1 << 17  # bytes that the encoding is guessed from
 CONTROLS = bytes([*range(9), *range(14, 32)])  # control characters that no text contains
 ESCAPES = ((b"\x1b$B", "iso2022_jp"), (b"\x1b$@", "iso2022_jp"), (b"\x1b$)C", "iso2022_kr"))  # of ISO 2022
-CONTROL_SHARE = 0.8  # least share of control characters among every other byte of UTF-16: 0 for Latin, 4 for Cyrillic
+CONTROL_SHARE = 0.8  # least share of control characters in the high bytes of UTF-16: 0 for Latin, 4 for Cyrillic
 STRAY = 0.5  # largest ratio of invalid to valid sequences in damaged UTF-8
 
 
@@ -131,7 +131,7 @@ def likeliest(data: bytes, place: int = 0) -> str | None:
 
     if found := _disguised(data):
         return found
-    # A sample of whole lines; or of whole units of UTF-16, because a byte that looks like a line break may be half a unit.
+    # First a sample of whole lines. In UTF-16 half a unit can look like a line break, so then a sample of whole units.
     for sample in (_lines(data, place), data[place - place % 4 :][:SAMPLE]):
         matches = list(from_bytes(sample, cp_isolation=list(COMMON)))
         if matches:

@@ -8,7 +8,7 @@ from typing import Any
 from ..._core.checks import describe
 
 EVENTS = ("on_begin", "on_step", "on_metrics", "on_eval", "on_end")
-# Separates the names of a callback and of its array in a checkpoint, because no parameter or array of a task contains it.
+# Joins a callback's name and its array's name in a checkpoint. No other name in a checkpoint contains it.
 SEPARATOR = "/"
 
 

@@ -23,7 +23,7 @@ DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
 SGD_MOMENTUM = 0.9
 MAX = sys.float_info.max
 
-# Valid ranges: the smallest value of an integer; for reals from 0, the largest value and whether 0 itself is excluded.
+# Valid ranges. SMALLEST: least value of an integer. REALS: a number from 0 to the largest value; True excludes 0 itself.
 SMALLEST = {
     "hidden": 1, "batch": 1, "seq_length": 1, "max_steps": 1, "eval_every": 1, "layers": 1, "embedding": 0, "warmup": 0,
     "seed": 0,

@@ -43,7 +43,7 @@ class Scale:
 
 
 BITS = Scale("loss (bits per {unit})", "{} bits", 3, lambda nats: nats / LN2, lambda bits: bits * LN2)
-# Clipped because matplotlib also converts values outside the curve: perplexities that overflow a float, and log 0.
+# matplotlib also converts values outside the curve. Clipping them avoids a perplexity that overflows, and log 0.
 PERPLEXITY = Scale(
     "perplexity per {unit}",
     "perplexity {}",
