@@ -50,7 +50,7 @@ class TwoHeads(Layer):
 
 
 class Translator(Layer):
-    """An encoder over S, whose last state a decoder over T starts from."""
+    """Encoder over S and decoder over T, which starts from the encoder's last state."""
 
     def __init__(self):
         self.encoder = fastrnn.GRU(V, 5, dtype="float64", rng=1)

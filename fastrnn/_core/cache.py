@@ -54,9 +54,9 @@ class Cached:
 def cached(before: Cached | None, key: Any, make: Callable[[], Any], version: object = None) -> Cached:
     """Return ``before`` if its key equals ``key``, else a new value from ``make``.
 
-    ``version`` is the ``VERSION.latest`` from before the key was computed, None if nobody will look at it. Callers compute
-    the key before the value, so a change in between makes the value out of date, never wrong. Two threads that find a value
-    out of date at once both make a new one, and either is valid.
+    ``version`` is the ``VERSION.latest`` from before the key was computed, or None if the caller never compares it. The key
+    is computed before the value, so after a change in between the value is merely made again. If two threads make a value
+    at once, either is valid.
     """
     if before is not None and before.key == key:
         before.version = version

@@ -1,4 +1,4 @@
-"""The arrays of a case, the same for every side."""
+"""Arrays of a case; all libraries that are compared get the same."""
 
 from __future__ import annotations
 

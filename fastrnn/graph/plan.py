@@ -259,7 +259,7 @@ def _is_zero(dout: Nest) -> bool:
 
 
 def store(numbers: Nest, result: Nest, values: Values) -> None:
-    """Store a nest of arrays under its numbers; a single number receives the first of several arrays."""
+    """Store a nest of arrays under a nest of numbers; if a tuple of arrays has a single number, store its first array."""
     if numbers.__class__ is int:
         values[numbers] = result[0] if result.__class__ is tuple else result
     elif numbers is not None:

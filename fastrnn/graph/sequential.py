@@ -103,13 +103,13 @@ class Sequential(Fitted, Saved):
 
     @property
     def reads_time(self) -> bool:  # type: ignore[override]
-        """True if the first layer that reads or makes a time axis reads one."""
+        """True if a layer reads x's time axis: no layer before it adds one."""
         layer = self._first_over_time()
         return layer is not None and layer.reads_time
 
     @property
     def makes_time(self) -> bool:  # type: ignore[override]
-        """True if the first layer that reads or makes a time axis makes one."""
+        """True if a layer adds the time axis, and no layer before it reads one."""
         layer = self._first_over_time()
         return layer is not None and not layer.reads_time
 

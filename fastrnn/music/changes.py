@@ -258,9 +258,9 @@ def changes_of(text: str, key: str | None = None, metre: tuple[int, int] = (4, 4
 
     They are read in C and moved to ``key``; without a key they stay as written.
 
-    Raises ChordError as :func:`parse_changes` and :func:`progression` do, for a misspelt name of a progression, and for a
-    minor ``key`` with chords of one's own, because these could be in C or in A minor. Raises ValueError for a metre that
-    the grid of ticks cannot hold.
+    Raises ChordError for chords, a name or a key that do not parse. A minor ``key`` is also refused if ``text`` holds
+    chords, because these could be meant in C minor or in A minor. Raises ValueError for a metre that the grid of ticks
+    cannot hold.
     """
     name = progression_named(text)
     if name:

@@ -81,7 +81,7 @@ def _rnn_backward(layer: Layer, tape: Tape, scratch: Scratch, step: Step) -> Non
 
 @jit
 def _gru_after(layer: Layer, tape: Tape, step: Step) -> None:
-    """Compute r, and a_n from it; the blocks are p_n r z q_n.
+    """Compute r, then a_n; the blocks of the gate buffer are p_n r z q_n.
 
     1. r = sigmoid(a_r)
     2. a_n = p_n + r q_n

@@ -42,7 +42,7 @@ def _arrays(T: int, B: int, block: Any) -> Any:
 
 @jit
 def sort_rows(T: int, B: int, lengths: Any, reverse: bool, block: Any) -> Rows:
-    """Sort the sequences and fill the block; ``lengths`` is empty if all are T."""
+    """Sort the sequences by length, and fill a block with the arrays of :class:`Rows`; no ``lengths`` means all are T."""
     order, count, offset, source = _arrays(T, B, block)
     for s in range(T + 1):
         count[s] = 0

@@ -41,8 +41,8 @@ class Track:
 def read_tracks(tracks: Sequence[Events], repairs: Counter[str]) -> list[Track]:
     """Read all tracks of a file; ``repairs`` is updated.
 
-    A channel's program is the one that was set last, on any track. At one tick the track's own program has precedence, from
-    its place among the track's notes on; then those of other tracks, the last track first.
+    A channel's program is the one that was set last, on any track. At one tick, the track's own
+    program takes precedence for the notes that follow it on the track; else the program of the last track counts.
 
     The first release of a key ends its first stroke. A stroke without a release of its own ends at the next release of its
     key; if there is none, it is held until all notes of the channel are off, or to the end of its track.
@@ -89,7 +89,7 @@ class _Key:
     releases: list[tuple[int, int]] = field(default_factory=list)  # (tick, number of strokes before it)
 
     def unreleased(self) -> list[int]:
-        """Return the strokes without a release of their own: from each on there are more strokes than releases."""
+        """Return the strokes without a release of their own: if each release belongs to the last one before it."""
         waiting: list[int] = []
         read = 0
         for _, before in self.releases:

@@ -167,7 +167,7 @@ def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]
 
 
 def _size(left: int, rhythms: dict[int, tuple[Rhythm, ...]]) -> int:
-    """Return the longest length that fits into ``left`` eighths and leaves room for another, or none; else the shortest."""
+    """Return the longest length that fills ``left`` eighths or leaves room for another one; else the shortest."""
     fitting = [size for size in rhythms if size == left or left - size >= min(rhythms)]
     return max(fitting, default=min(rhythms))
 
@@ -211,7 +211,7 @@ def _walking_bass(piece: Piece, rng: np.random.Generator) -> Iterator[Note]:
 
 
 def _line(chord: Chord, count: int, at: int, goal: int, rng: np.random.Generator) -> list[int]:
-    """Make a bass line of ``count`` pitches: the chord's bass, tones of chord and scale, and last a step from the goal."""
+    """Make a bass line of ``count`` pitches: the chord's bass, then tones of chord and scale, last a step to the goal."""
     line = [_near(chord.bass, at, rng)]
     tones, steps = chord.pitch_classes, scale(chord)
     while len(line) < count:

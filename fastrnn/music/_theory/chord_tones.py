@@ -45,7 +45,7 @@ class Tones:
         return following
 
     def chords_number(self, digits: str, following: int, own: bool) -> int | None:
-        """Take the chord's number; ``own``: the number that follows a maj."""
+        """Take the chord's number; ``own`` is True if a "maj" stands before it."""
         odd = self.kinds & {"alteration", "add", "omit", "altered"}
         if (odd and digits != "7" and not own) or (own and digits in ("5", "4")):
             return None

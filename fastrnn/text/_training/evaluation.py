@@ -18,7 +18,7 @@ Ids = NDArray[Any]
 
 
 class StreamEvaluation:
-    """Batches of the held-out end of a stream, of ``tokens`` in all. A sample is the beginnings of parallel parts."""
+    """Batches of the held-out end of a stream, ``tokens`` long. A sample reads only the beginnings of parallel parts."""
 
     def __init__(self, ids: Ids, batch: int, seq_length: int, start: int = NOTHING) -> None:
         self._ids, self._batch, self._seq_length, self._start = ids, batch, seq_length, start
@@ -38,7 +38,7 @@ class StreamEvaluation:
 
 
 class LineEvaluation:
-    """Batches of held-out lines, of ``tokens`` in all, ends included. A sample has every n-th line in order of length."""
+    """Batches of held-out lines with ``tokens`` tokens, ends included. A sample has every n-th line in order of length."""
 
     def __init__(self, sequences: Sequence[Ids], batch: int, eos: int, longest: int = 1024) -> None:
         self._sequences, self._batch, self._eos, self._longest = sequences, batch, eos, longest

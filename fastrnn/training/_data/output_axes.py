@@ -66,8 +66,8 @@ def _input_specs(examples: Examples) -> list[Spec]:
 def _specs_from_trials(model: Layer, examples: Examples) -> Nest:
     """Return the specs found by trial calls, in which an axis that is as long as *all* sequences is taken for time.
 
-    The batch sizes are 1, 2, 3, ... The lengths never form this sequence, because the first is not below a later one, the
-    smallest.
+    The batch sizes are 1, 2, 3, ..., so an axis that grows by one each time is the batch. Lengths cannot do so, because the
+    second trial has the shortest sequence.
     """
     axes = examples.time_axes()
     lengths = np.stack(list(axes.values())) if axes else np.zeros((1, len(examples)), np.int64)

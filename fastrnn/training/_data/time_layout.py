@@ -54,7 +54,7 @@ def lay_out(name: str, examples: Examples, model: Layer) -> Examples:
 
 
 def _time_axis(symbol: Symbol) -> Axis:
-    """Return an input's time axis, the first if the second is B: its name, its size if that is fixed, or None."""
+    """Return an input's time axis: its name, its fixed size, or None. The first axis is time if the second is "B"."""
     return symbol.shape[0] if symbol.spec.sequence else None
 
 
