@@ -10,12 +10,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from command_line import JAZZ, execute
 from pairwise import pairwise, rows
 
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
-from fastrnn.cli import main
 from fastrnn.serialization import write_atomically
 from fastrnn.training._run import plots
 
@@ -155,7 +155,15 @@ def trained(tmp_path_factory):
     """A finished run on the embedded names, to be read only."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     small = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
-    assert main(["train", "chars", *small, "--out", str(folder)]) == 0
+    execute("train", "chars", *small, "--out", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def jazz_run(tmp_path_factory):
+    """A finished run on the embedded choruses, to be read only."""
+    folder = tmp_path_factory.mktemp("jazz") / "run"
+    execute("train", "jazz", *JAZZ, "--max-steps", "2", "--out", folder)
     return folder
 
 

@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 import pytest
+from command_line import configuration, error_of, execute
 
 from fastrnn import serialization
-from fastrnn.cli import main
 from fastrnn.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
@@ -24,15 +24,6 @@ SMALL = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5",
 def run(trained, tmp_path):
     """A copy of a run, to be damaged."""
     return shutil.copytree(trained, tmp_path / "run")
-
-
-def _fails(capsys, *arguments, status=2):
-    """The one line that a failing command prints."""
-    assert main([str(argument) for argument in arguments]) == status
-    error = capsys.readouterr().err
-    assert error.startswith("fastrnn: error: ")
-    assert error.count("\n") == 1
-    return error
 
 
 # Options
@@ -85,13 +76,13 @@ def _fails(capsys, *arguments, status=2):
     ],
 )
 def test_bad_options(capsys, trained, command, message):
-    assert message in _fails(capsys, *(trained if word == "RUN" else word for word in command.split()))
+    assert message in error_of(capsys, *(trained if word == "RUN" else word for word in command.split()))
 
 
 def test_no_command_and_an_unknown_one(capsys):
-    assert "COMMAND" in _fails(capsys)
-    assert "KIND" in _fails(capsys, "train")
-    assert "invalid choice: 'fly'" in _fails(capsys, "fly")
+    assert "COMMAND" in error_of(capsys)
+    assert "KIND" in error_of(capsys, "train")
+    assert "invalid choice: 'fly'" in error_of(capsys, "fly")
 
 
 @pytest.mark.parametrize(
@@ -105,20 +96,20 @@ def test_no_command_and_an_unknown_one(capsys):
 )
 def test_options_before_the_command(capsys, arguments, metavar, right):
     option = right.split()[-2]
-    expected = f"fastrnn: error: options come after {metavar}, got {option} before it: type {right}\n"
-    assert _fails(capsys, *arguments.split()) == expected
+    expected = f"options come after {metavar}, got {option} before it: type {right}"
+    assert error_of(capsys, *arguments.split()) == expected
 
 
 def test_options_that_do_not_go_together(capsys, run):
-    assert "--resume needs --out RUN" in _fails(capsys, "train", "chars", "--resume")
-    assert "exclude each other" in _fails(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
-    message = _fails(capsys, "train", "chars", "--resume", "--out", run, "--hidden", 32)
+    assert "--resume needs --out RUN" in error_of(capsys, "train", "chars", "--resume")
+    assert "exclude each other" in error_of(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
+    message = error_of(capsys, "train", "chars", "--resume", "--out", run, "--hidden", 32)
     assert "--hidden cannot change when a run goes on: it is 16, got 32" in message
 
 
 def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
     monkeypatch.setenv("FASTRNN_BACKEND", "fortran")
-    message = _fails(capsys, "sample", trained)
+    message = error_of(capsys, "sample", trained)
     assert "FASTRNN_BACKEND must be one of c, numba, reference, got 'fortran'" in message
 
 
@@ -136,7 +127,7 @@ def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):
 def test_a_model_that_is_larger_than_the_memory(capsys, monkeypatch, tmp_path, options, message):
     monkeypatch.setattr("fastrnn.training._run.model_size.machine_memory", lambda: 8 * 10**9)
     message = f"not enough memory: {message}"
-    assert message in _fails(capsys, "train", "chars", *options, "--out", tmp_path / "run", status=1)
+    assert message in error_of(capsys, "train", "chars", *options, "--out", tmp_path / "run", status=1)
     assert not (tmp_path / "run").exists()
 
 
@@ -145,21 +136,21 @@ def test_a_model_that_is_larger_than_the_memory(capsys, monkeypatch, tmp_path, o
 
 def test_unknown_embedded_text(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    message = _fails(capsys, "train", "chars", "corpus:foo")
-    assert message == "fastrnn: error: corpus:foo is neither a file nor an embedded text: those are dinosaurs\n"
+    message = error_of(capsys, "train", "chars", "corpus:foo")
+    assert message == "corpus:foo is neither a file nor an embedded text: those are dinosaurs"
 
 
 @pytest.mark.parametrize(("reading", "most"), [("stream", 40), ("lines", 20)])
 def test_no_character_is_frequent_enough(capsys, tmp_path, reading, most):
     (tmp_path / "text.txt").write_text("ab\nac\n" * 10 + "\n" * 20)
     arguments = [tmp_path / "text.txt", "--reading", reading, "--min-count", "1000000", "--out", tmp_path / "run"]
-    message = _fails(capsys, "train", "chars", *arguments)
+    message = error_of(capsys, "train", "chars", *arguments)
     assert f"min_count must be at most {most}, the count of the commonest character, got 1000000" in message
     assert not (tmp_path / "run").exists()
 
 
 def test_missing_file(capsys, tmp_path):
-    message = _fails(capsys, "train", "chars", tmp_path / "none.txt", "--out", tmp_path / "run")
+    message = error_of(capsys, "train", "chars", tmp_path / "none.txt", "--out", tmp_path / "run")
     assert "none.txt: No such file or directory" in message
     assert not (tmp_path / "run").exists()
 
@@ -180,34 +171,34 @@ def test_missing_file(capsys, tmp_path):
 )
 def test_useless_text(capsys, tmp_path, kind, content, message):
     (tmp_path / "text.txt").write_bytes(content)
-    assert message in _fails(capsys, "train", kind, tmp_path / "text.txt", "--out", tmp_path / "run")
+    assert message in error_of(capsys, "train", kind, tmp_path / "text.txt", "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_one_line_read_as_lines(capsys, tmp_path):
     (tmp_path / "text.txt").write_text("Zuul")
-    message = _fails(capsys, "train", "chars", tmp_path / "text.txt", "--reading", "lines", "--out", tmp_path / "run")
+    message = error_of(capsys, "train", "chars", tmp_path / "text.txt", "--reading", "lines", "--out", tmp_path / "run")
     assert "too few lines (1) to hold out 1" in message
 
 
 def test_the_smallest_texts_that_train(tmp_path):
     (tmp_path / "text.txt").write_text("aba")
-    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "a")]) == 0
+    execute("train", "chars", tmp_path / "text.txt", *SMALL, "--out", tmp_path / "a")
     (tmp_path / "text.txt").write_text("a\nb")
-    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "b")]) == 0
+    execute("train", "chars", tmp_path / "text.txt", *SMALL, "--out", tmp_path / "b")
 
 
 def test_folder_without_text(capsys, tmp_path):
     (tmp_path / "texts").mkdir()
-    assert "is a folder without .txt files" in _fails(capsys, "train", "chars", tmp_path / "texts")
+    assert "is a folder without .txt files" in error_of(capsys, "train", "chars", tmp_path / "texts")
 
 
 def test_changed_text_on_resume(capsys, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("one two three four five six\n" * 20)
-    assert main(["train", "chars", str(text), *SMALL, "--out", str(tmp_path / "run")]) == 0
+    execute("train", "chars", text, *SMALL, "--out", tmp_path / "run")
     text.write_text("one two three four five six!\n" * 20)
-    message = _fails(capsys, "train", "chars", "--resume", "--out", tmp_path / "run")
+    message = error_of(capsys, "train", "chars", "--resume", "--out", tmp_path / "run")
     assert f"the text has changed since the run in {tmp_path / 'run'} was started" in message
 
 
@@ -216,16 +207,16 @@ def test_changed_text_on_resume(capsys, tmp_path):
 
 def test_a_run_is_not_overwritten_by_accident(capsys, run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    message = _fails(capsys, "train", "chars", *SMALL, "--out", run)
+    message = error_of(capsys, "train", "chars", *SMALL, "--out", run)
     assert "holds a run already, or files of the same names (config.json, last.safetensors, best.safetensors, " in message
-    assert message.endswith(": --resume continues a run, --overwrite replaces the files\n")
+    assert message.endswith(": --resume continues a run, --overwrite replaces the files")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["config.json", "samples.txt", "loss.png", "lines.safetensors", "metrics.csv"])
 def test_files_of_the_users_own_are_not_lost(capsys, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    assert f"or files of the same names ({name})" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path)
+    assert f"or files of the same names ({name})" in error_of(capsys, "train", "chars", *SMALL, "--out", tmp_path)
     assert os.listdir(tmp_path) == [name]
     assert (tmp_path / name).read_text() == "mine"
 
@@ -239,7 +230,7 @@ def test_overwriting_on_a_full_disk_leaves_the_old_run(run, size):
     assert done.returncode == 1
     assert re.search(r"^fastrnn: error: .*: File too large$", done.stderr, re.MULTILINE)
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-    assert main(["train", "chars", "--resume", "--max-steps", "6", "--out", str(run)]) == 0
+    execute("train", "chars", "--resume", "--max-steps", "6", "--out", run)
 
 
 def test_a_full_disk_at_the_start_leaves_nothing(tmp_path):
@@ -247,37 +238,37 @@ def test_a_full_disk_at_the_start_leaves_nothing(tmp_path):
     command = [sys.executable, "-m", "fastrnn", *arguments]
     assert subprocess.run(command, capture_output=True, preexec_fn=_limited(8 * 1024)).returncode == 1
     assert os.listdir(tmp_path) == []
-    assert main(arguments) == 0
+    execute(*arguments)
 
 
 def test_metrics_of_something_else(capsys, run):
     (run / "metrics.csv").write_text("name,age\n")
-    assert "metrics.csv is not a metrics file" in _fails(capsys, "train", "chars", "--resume", "--out", run)
+    assert "metrics.csv is not a metrics file" in error_of(capsys, "train", "chars", "--resume", "--out", run)
 
 
 def test_run_folder_that_cannot_be_made(capsys, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "is a file, not a folder" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file")
-    message = _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file" / "run", status=1)
+    assert "is a file, not a folder" in error_of(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file")
+    message = error_of(capsys, "train", "chars", *SMALL, "--out", tmp_path / "file" / "run", status=1)
     assert "Not a directory" in message
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc, where nobody may make a folder")
 def test_run_folder_where_nobody_may_write(capsys):
-    assert "/proc/run: " in _fails(capsys, "train", "chars", *SMALL, "--out", "/proc/run", status=1)
+    assert "/proc/run: " in error_of(capsys, "train", "chars", *SMALL, "--out", "/proc/run", status=1)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_unwritable_run_folder(capsys, tmp_path):
     tmp_path.chmod(0o500)
-    assert "Permission denied" in _fails(capsys, "train", "chars", *SMALL, "--out", tmp_path / "run", status=1)
+    assert "Permission denied" in error_of(capsys, "train", "chars", *SMALL, "--out", tmp_path / "run", status=1)
 
 
 @pytest.mark.parametrize("command", [["sample"], ["score"], ["train", "chars", "--resume", "--out"]])
 def test_folders_that_hold_no_run(capsys, tmp_path, command):
     text = ["x"] if command == ["score"] else []
     for folder in (tmp_path, tmp_path / "none"):
-        message = _fails(capsys, *command, folder, *text)
+        message = error_of(capsys, *command, folder, *text)
         assert f"{folder} is not a run folder: it has no config.json" in message
 
 
@@ -293,7 +284,7 @@ def test_folders_that_hold_no_run(capsys, tmp_path, command):
 )
 def test_bad_configuration(capsys, run, content, message):
     (run / "config.json").write_text(content)
-    assert message in _fails(capsys, "sample", run)
+    assert message in error_of(capsys, "sample", run)
 
 
 @pytest.mark.parametrize(
@@ -314,32 +305,32 @@ def test_bad_configuration(capsys, run, content, message):
 )
 @pytest.mark.parametrize("command", [["sample"], ["train", "chars", "--resume", "--out"]], ids=["sample", "resume"])
 def test_values_in_a_configuration(capsys, run, command, part, name, value, message):
-    content = json.loads((run / "config.json").read_text())
+    content = configuration(run)
     content[part][name] = value
     (run / "config.json").write_text(json.dumps(content))
-    assert f"config.json is damaged: {message}\n" in _fails(capsys, *command, run)
+    assert error_of(capsys, *command, run).endswith(f"config.json is damaged: {message}")
 
 
 def test_no_checkpoint(capsys, run):
     (run / "best.safetensors").unlink()
     (run / "last.safetensors").unlink()
-    assert "has no checkpoint yet" in _fails(capsys, "sample", run)
-    assert "has no last.safetensors to go on from" in _fails(capsys, "train", "chars", "--resume", "--out", run)
+    assert "has no checkpoint yet" in error_of(capsys, "sample", run)
+    assert "has no last.safetensors to go on from" in error_of(capsys, "train", "chars", "--resume", "--out", run)
 
 
 def test_truncated_and_foreign_checkpoints(capsys, run):
     path = run / "best.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert "best.safetensors is truncated" in _fails(capsys, "sample", run)
+    assert "best.safetensors is truncated" in error_of(capsys, "sample", run)
     path.write_bytes(b"PK\x03\x04" + bytes(200))
-    assert "best.safetensors is not a safetensors file" in _fails(capsys, "score", run, "x")
+    assert "best.safetensors is not a safetensors file" in error_of(capsys, "score", run, "x")
     path.write_bytes(b"")
-    assert "best.safetensors is empty" in _fails(capsys, "sample", run)
+    assert "best.safetensors is empty" in error_of(capsys, "sample", run)
     serialization.save_arrays(path, {"x": np.zeros(3)})
-    assert "best.safetensors is not a fastrnn checkpoint" in _fails(capsys, "sample", run)
+    assert "best.safetensors is not a fastrnn checkpoint" in error_of(capsys, "sample", run)
     shutil.copy(path, run / "last.safetensors")
-    assert "last.safetensors is not a fastrnn checkpoint" in _fails(capsys, "train", "chars", "--resume", "--out", run)
+    assert "last.safetensors is not a fastrnn checkpoint" in error_of(capsys, "train", "chars", "--resume", "--out", run)
 
 
 def test_nan_weights(capsys, run):
@@ -347,27 +338,27 @@ def test_nan_weights(capsys, run):
     arrays, metadata = serialization.load_arrays(path)
     arrays["model.output.bias"][3] = np.nan
     serialization.save_arrays(path, arrays, metadata)
-    assert "the weights output.bias hold NaN or infinity" in _fails(capsys, "sample", run)
+    assert "the weights output.bias hold NaN or infinity" in error_of(capsys, "sample", run)
 
 
 def test_checkpoint_of_another_model(capsys, run, tmp_path):
-    assert main(["train", "chars", *SMALL, "--hidden", "12", "--out", str(tmp_path / "other")]) == 0
+    execute("train", "chars", *SMALL, "--hidden", "12", "--out", tmp_path / "other")
     shutil.copy(tmp_path / "other" / "best.safetensors", run / "best.safetensors")
-    assert "best.safetensors is of another model: output.weight" in _fails(capsys, "sample", run)
+    assert "best.safetensors is of another model: output.weight" in error_of(capsys, "sample", run)
 
 
 def test_unknown_characters(capsys, run):
-    message = _fails(capsys, "sample", run, "--prefix", "T-Rex ☃")
+    message = error_of(capsys, "sample", run, "--prefix", "T-Rex ☃")
     assert "the vocabulary lacks ' ' (U+0020), '-' (U+002D), '☃' (U+2603)" in message
-    assert "the vocabulary lacks '1' (U+0031)" in _fails(capsys, "score", run, "Zuul1")
-    assert "must be without line breaks" in _fails(capsys, "sample", run, "--prefix", "a\nb")
-    assert "must be without line breaks" in _fails(capsys, "score", run, "a\nb")
+    assert "the vocabulary lacks '1' (U+0031)" in error_of(capsys, "score", run, "Zuul1")
+    assert "must be without line breaks" in error_of(capsys, "sample", run, "--prefix", "a\nb")
+    assert "must be without line breaks" in error_of(capsys, "score", run, "a\nb")
 
 
 def test_empty_text_for_a_stream(capsys, tmp_path):
     (tmp_path / "text.txt").write_text("one two three four five six\n" * 20)
-    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(tmp_path / "run")]) == 0
-    assert "must have at least one character" in _fails(capsys, "score", tmp_path / "run", "")
+    execute("train", "chars", tmp_path / "text.txt", *SMALL, "--out", tmp_path / "run")
+    assert "must have at least one character" in error_of(capsys, "score", tmp_path / "run", "")
 
 
 # Failures on the way
@@ -386,7 +377,7 @@ def test_a_gradient_that_is_not_finite(capsys, tmp_path, monkeypatch):
 
     monkeypatch.setattr(SequenceTask, "train_step", poisoned)
     arguments = ["train", "chars", *SMALL, "--max-steps", "20", "--out", str(tmp_path)]
-    message = _fails(capsys, *arguments, status=1)
+    message = error_of(capsys, *arguments, status=1)
     assert "the gradient of output.bias is not finite at step 8" in message
     assert checkpoint.load(tmp_path / "last.safetensors").state["trainer"]["step"] == 5
 
@@ -396,7 +387,7 @@ def test_ctrl_c_outside_of_training(capsys, monkeypatch, trained):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fastrnn.text.language_model.LanguageModel.sample", interrupted)
-    assert main(["sample", str(trained)]) == 130
+    execute("sample", trained, status=130)
     assert capsys.readouterr().err == "fastrnn: interrupted\n"
 
 
@@ -407,7 +398,7 @@ def test_a_bug_is_not_hidden(monkeypatch, trained, error):
 
     monkeypatch.setattr("fastrnn.text.language_model.LanguageModel.sample", broken)
     with pytest.raises(error, match="a bug"):
-        main(["sample", str(trained)])
+        execute("sample", trained)
 
 
 def _limited(size):
@@ -427,7 +418,7 @@ def test_full_disk(tmp_path, trained):
     assert "Traceback" not in done.stderr
     assert (run / "best.safetensors").read_bytes() == before
     assert checkpoint.load(run / "last.safetensors").state["trainer"]["step"] == 5
-    assert main(["train", "chars", *arguments]) == 0
+    execute("train", "chars", *arguments)
     assert checkpoint.load(run / "last.safetensors").state["trainer"]["step"] == 10
 
 

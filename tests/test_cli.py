@@ -1,7 +1,6 @@
 """The command line from end to end: train, resume, sample, score, info."""
 
-import csv
-import json
+import functools
 import os
 import re
 import signal
@@ -12,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import configuration, error_of, execute, output_of
 from tables import each_row
+from training_task import assert_same_run, read_metrics
 
 from fastrnn import corpora
-from fastrnn.cli import build_parser, main
+from fastrnn.cli import build_parser
 from fastrnn.info import EXTRAS
 from fastrnn.text._training.novelty import line_hashes
 from fastrnn.training import checkpoint
@@ -25,10 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 SMALL = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
 PLAY = "".join(f"Speaker {i}:\nThis is what the number {i} has to say to all of you.\n\n" for i in range(60))
-
-
-def _train(*arguments, status=0):
-    assert main(["train", "chars", *map(str, arguments)]) == status
+_train = functools.partial(execute, "train", "chars")
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +93,7 @@ def test_the_defaults_make_names_that_look_like_dinosaurs(tmp_path, capsys):
     _train("--out", tmp_path)
     best = checkpoint.load(tmp_path / "best.safetensors").state["trainer"]["best_val_loss"]
     assert best < 1.8
-    capsys.readouterr()
-    main(["sample", str(tmp_path), "--number", "200", "--seed", "0"])
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "sample", tmp_path, "--number", "200", "--seed", "0")
     names = captured.out.splitlines()
     endings = ("saurus", "us", "ops", "tor", "don", "ia", "long", "titan", "yx", "mus", "venator", "pelta")
     assert sum(name.endswith(endings) for name in names) > 140
@@ -107,12 +103,12 @@ def test_the_defaults_make_names_that_look_like_dinosaurs(tmp_path, capsys):
 
 def test_a_run_folder_is_complete(names_run):
     folder, output = names_run
-    config = json.loads((folder / "config.json").read_text())
+    config = configuration(folder)
     assert config["options"]["hidden"] == 24
     assert config["options"]["lr"] == 3e-3
     assert config["data"]["sources"] == ["corpus:dinosaurs"]
     assert config["vocabulary"]["tokens"][0] == "\n"
-    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    rows = read_metrics(folder)
     assert [row["step"] for row in rows] == ["10", "20", "30"]
     losses = [float(row["val_loss"]) for row in rows]
     assert losses[0] > losses[2]
@@ -125,10 +121,10 @@ def test_a_run_folder_is_complete(names_run):
 
 
 def test_a_stream_is_guessed_and_trained(play_run):
-    config = json.loads((play_run / "config.json").read_text())
+    config = configuration(play_run)
     assert config["options"]["reading"] == "stream"
     assert not (play_run / "lines.safetensors").exists()
-    losses = [float(row["val_loss"]) for row in csv.DictReader((play_run / "metrics.csv").open())]
+    losses = [float(row["val_loss"]) for row in read_metrics(play_run)]
     assert losses[1] < losses[0]
 
 
@@ -151,7 +147,7 @@ def test_every_option_reaches_the_run(tmp_path):
     text.write_text(corpora.load("dinosaurs"))
     flags = [str(part) for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
     _train(text, *flags, "--lower", "--encoding", "UTF8", "--threads", 1, "--out", tmp_path / "run")
-    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    saved = configuration(tmp_path / "run")
     assert saved["options"] == {**options, "unk": True, "reading": "lines", "lower": True, "encoding": "utf-8"}
     assert saved["vocabulary"]["unk"]
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").model["recurrent.weight_ih_l0"].shape == (36, 6)
@@ -159,7 +155,7 @@ def test_every_option_reaches_the_run(tmp_path):
 
 def test_zero_turns_clipping_off(tmp_path):
     _train(*SMALL, "--max-steps", 1, "--clip-norm", 0, "--clip-value", 0, "--out", tmp_path)
-    options = json.loads((tmp_path / "config.json").read_text())["options"]
+    options = configuration(tmp_path)["options"]
     assert options["clip_norm"] is None
     assert options["clip_value"] is None
 
@@ -173,38 +169,17 @@ def test_default_folders_are_numbered(tmp_path, monkeypatch, capsys):
     assert "runs/my play-2" in capsys.readouterr().out
 
 
-def _metrics(folder):
-    rows = list(csv.DictReader((folder / "metrics.csv").open()))
-    return [{key: row[key] for key in ("step", "train_loss", "val_loss", "lr", "grad_norm")} for row in rows]
-
-
-@pytest.mark.parametrize("kind", ["names", pytest.param("play", marks=pytest.mark.slow)])  # streams: test_words_cli
-def test_resume_is_as_if_never_stopped(tmp_path, kind, capsys):
-    text = []
-    if kind == "play":
-        (tmp_path / "play.txt").write_text(PLAY)
-        text = [tmp_path / "play.txt"]
-    options = [*SMALL, "--dropout", 0.2, "--schedule", "constant", "--seq-length", 24]
-    _train(*text, *options, "--max-steps", 35, "--out", tmp_path / "whole")
-    _train(*text, *options, "--max-steps", 15, "--out", tmp_path / "parts")
-    capsys.readouterr()
-    _train("--resume", "--max-steps", 35, "--out", tmp_path / "parts")
-    assert "going on from step 15" in capsys.readouterr().out
-    whole, parts = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
-    for name, array in whole.model.items():
-        assert (array == parts.model[name]).all()
-    assert whole.state["task"] == parts.state["task"]
-    for name, array in whole.state["arrays"].items():
-        assert (array == parts.state["arrays"][name]).all()
-    rows = _metrics(tmp_path / "parts")
-    assert [row["step"] for row in rows] == ["10", "15", "20", "30", "35"]
-    assert [row["val_loss"] for row in rows if row["step"] in ("20", "30", "35")] == [
-        row["val_loss"] for row in _metrics(tmp_path / "whole") if row["step"] in ("20", "30", "35")
-    ]
+def test_resume_is_as_if_never_stopped(tmp_path, capsys):
+    options = [*SMALL, "--dropout", 0.2, "--schedule", "constant"]
+    _train(*options, "--max-steps", 30, "--out", tmp_path / "whole")
+    _train(*options, "--max-steps", 10, "--out", tmp_path / "parts")
+    resume = ["train", "chars", "--resume", "--max-steps", 30, "--out", tmp_path / "parts"]
+    assert "going on from step 10" in output_of(capsys, *resume).out
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
 
 
 def _engine_of(folder):
-    return json.loads((folder / "config.json").read_text())["kernels"]
+    return configuration(folder)["kernels"]
 
 
 def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
@@ -270,7 +245,7 @@ def test_a_file_wins_over_an_embedded_text_of_its_name(tmp_path, monkeypatch):
     for name, source in (("dinosaurs", str(tmp_path / "corpus:dinosaurs")), ("dinosaurs-2", "corpus:dinosaurs")):
         if name == "dinosaurs-2":
             _train(*SMALL, "--max-steps", 1)
-        assert json.loads((tmp_path / "runs" / name / "config.json").read_text())["data"]["sources"] == [source]
+        assert configuration(tmp_path / "runs" / name)["data"]["sources"] == [source]
 
 
 def test_unk_is_seen_in_training_unless_asked_otherwise(tmp_path):
@@ -280,7 +255,7 @@ def test_unk_is_seen_in_training_unless_asked_otherwise(tmp_path):
         ("given", ["--unk", "--min-count", 1], (1, ["\n", "a", "b", "c"])),
     ):
         _train(tmp_path / "text.txt", "--reading", "lines", *options, *SMALL, "--max-steps", 1, "--out", tmp_path / name)
-        config = json.loads((tmp_path / name / "config.json").read_text())
+        config = configuration(tmp_path / name)
         assert (config["options"]["min_count"], config["vocabulary"]["tokens"]) == expected
         assert config["options"]["unk"] is config["vocabulary"]["unk"] is True
     _train("--resume", "--unk", "--max-steps", 2, "--out", tmp_path / "given")
@@ -291,15 +266,15 @@ def test_resume_takes_the_text_from_elsewhere_if_it_is_the_same(tmp_path):
     _train(tmp_path / "a.txt", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
     (tmp_path / "a.txt").rename(tmp_path / "b.txt")
     _train(tmp_path / "b.txt", "--resume", "--max-steps", 3, "--out", tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["sources"] == [str(tmp_path / "b.txt")]
+    assert configuration(tmp_path / "run")["data"]["sources"] == [str(tmp_path / "b.txt")]
 
 
 def test_overwrite_replaces_a_run(tmp_path):
     _train(*SMALL, "--max-steps", 20, "--out", tmp_path)
     _train(*SMALL, "--max-steps", 10, "--overwrite", "--hidden", 12, "--out", tmp_path)
-    assert [row["step"] for row in _metrics(tmp_path)] == ["10"]
+    assert [row["step"] for row in read_metrics(tmp_path)] == ["10"]
     assert (tmp_path / "samples.txt").read_text().count("--- step ") == 1
-    assert json.loads((tmp_path / "config.json").read_text())["options"]["hidden"] == 12
+    assert configuration(tmp_path)["options"]["hidden"] == 12
 
 
 def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
@@ -324,9 +299,8 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
     config = (folder / "config.json").read_bytes()
     with held(folder):
         for how in ("--overwrite", "--resume"):
-            capsys.readouterr()
-            assert main(["train", "chars", *([] if how == "--resume" else SMALL), how, "--out", str(folder)]) == 2
-            assert capsys.readouterr().err == f"fastrnn: error: {folder} is in use: another training is running in it\n"
+            command = ["train", "chars", *([] if how == "--resume" else SMALL), how, "--out", folder]
+            assert error_of(capsys, *command) == f"{folder} is in use: another training is running in it"
     assert (folder / "config.json").read_bytes() == config
     _train("--resume", "--max-steps", 3, "--out", folder)
 
@@ -347,26 +321,21 @@ def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
 
 def test_sampled_names(names_run, capsys):
     folder, _ = names_run
-    assert main(["sample", str(folder), "--number", "7", "--seed", "1"]) == 0
-    first = capsys.readouterr()
+    first = output_of(capsys, "sample", folder, "--number", "7", "--seed", "1")
     assert len(first.out.splitlines()) == 7
     assert re.search(r"^\d of 7 are new: not among the [\d,]+ distinct lines trained on$", first.err, re.MULTILINE)
-    main(["sample", str(folder), "--number", "7", "--seed", "1"])
-    assert capsys.readouterr().out == first.out
-    main(["sample", str(folder), "--number", "7", "--seed", "2"])
-    assert capsys.readouterr().out != first.out
+    assert output_of(capsys, "sample", folder, "--number", "7", "--seed", "1").out == first.out
+    assert output_of(capsys, "sample", folder, "--number", "7", "--seed", "2").out != first.out
 
 
 def test_sampling_options(names_run, capsys):
     folder, _ = names_run
-    main(["sample", str(folder), "--prefix", "Tyr", "--length", "5", "--number", "20"])
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "sample", folder, "--prefix", "Tyr", "--length", "5", "--number", "20")
     assert all(line.startswith("Tyr") and len(line) <= 8 for line in captured.out.splitlines())
     assert re.search(r"\d+ of 20 had not ended after 5 characters", captured.err)
     outputs = set()
     for options in (["--greedy"], ["--temperature", "0"], ["--top-k", "1"], ["--top-p", "0.000001"]):
-        main(["sample", str(folder), "--number", "3", *options])
-        outputs.add(capsys.readouterr().out)
+        outputs.add(output_of(capsys, "sample", folder, "--number", "3", *options).out)
     assert len(outputs) == 1
     assert len(set(outputs.pop().splitlines())) == 1
 
@@ -382,54 +351,46 @@ def test_names_of_the_training_set_are_not_new(names_run, capsys, monkeypatch):
     assert len(trained) == len(names) - 150
     texts = [Sample(trained[0], True), Sample(trained[1], True), Sample("Nullosaurusx", True)]
     monkeypatch.setattr(LanguageModel, "sample", lambda *_, **__: texts)
-    main(["sample", str(folder), "--number", "3"])
-    assert "1 of 3 are new" in capsys.readouterr().err
+    assert "1 of 3 are new" in output_of(capsys, "sample", folder, "--number", "3").err
     (folder / "lines.safetensors").rename(folder / "hidden")
-    main(["sample", str(folder), "--number", "3"])
+    execute("sample", folder, "--number", "3")
     (folder / "hidden").rename(folder / "lines.safetensors")
     assert "how many are new is not known" in capsys.readouterr().err
 
 
 def test_sampled_stream(play_run, capsys):
-    assert main(["sample", str(play_run), "--length", "600", "--prefix", "Speaker 1", "--seed", "4"]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "sample", play_run, "--length", "600", "--prefix", "Speaker 1", "--seed", "4")
     assert captured.out.startswith("Speaker 1")
     assert len(captured.out) == 9 + 600 + 1
     assert re.search(r"^\d+\.\d% of its 20-grams occur in the text trained on$", captured.err, re.MULTILINE)
-    main(["sample", str(play_run), "--length", "50", "--number", "2"])
-    assert len(capsys.readouterr().out) == 2 * 50 + 3
+    assert len(output_of(capsys, "sample", play_run, "--length", "50", "--number", "2").out) == 2 * 50 + 3
 
 
 def test_a_stream_whose_text_is_gone_or_changed(play_run, capsys):
     text = play_run.parent / "play.txt"
     text.write_text(PLAY + "!")
-    main(["sample", str(play_run), "--length", "30"])
-    assert "not known: the text trained on has changed" in capsys.readouterr().err
+    assert "not known: the text trained on has changed" in output_of(capsys, "sample", play_run, "--length", "30").err
     text.unlink()
-    main(["sample", str(play_run), "--length", "30"])
-    assert "not known: the text trained on is not there any more" in capsys.readouterr().err
+    assert (
+        "not known: the text trained on is not there any more" in output_of(capsys, "sample", play_run, "--length", "30").err
+    )
     text.write_text(PLAY)
-    main(["sample", str(play_run), "--length", "5"])
-    assert "not known: it is shorter than 20 characters" in capsys.readouterr().err
+    assert "not known: it is shorter than 20 characters" in output_of(capsys, "sample", play_run, "--length", "5").err
 
 
 def test_unk_makes_unknown_characters_known(tmp_path, capsys):
     _train(*SMALL, "--max-steps", 2, "--min-count", 20, "--out", tmp_path)
-    capsys.readouterr()
-    assert main(["sample", str(tmp_path), "--prefix", "Ñu", "--number", "50"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = output_of(capsys, "sample", tmp_path, "--prefix", "Ñu", "--number", "50").out.splitlines()
     assert all(line.startswith("Ñu") for line in lines)
     assert not any("UNK" in line for line in lines)
-    assert main(["score", str(tmp_path), "Ñusaurus", "usaurus", "Ñusaurus"]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "score", tmp_path, "Ñusaurus", "usaurus", "Ñusaurus")
     head, *rows, last = captured.out.splitlines()
     assert re.split(r"  +", head.strip())[3:] == ["characters + end", "<UNK>", "text"]
     unknown = ["9", "1", "<UNK>usaurus", "['Ñ']"]
     assert [row.split()[3:] for row in rows] == [unknown, ["8", "0", "usaurus"], unknown]
     assert last == "only texts that lost the same characters to <UNK> can be compared: 1 and 3"
     assert captured.err == "<UNK> stands for: 'Ñ'\n"
-    main(["score", str(tmp_path), "Ñus"])
-    assert re.search(r"^lost to <UNK>: +1 of 3 characters$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^lost to <UNK>: +1 of 3 characters$", output_of(capsys, "score", tmp_path, "Ñus").out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("reading", ["lines", "stream"])
@@ -438,8 +399,7 @@ def test_a_prefix_that_is_not_text(tmp_path, capsys, reading):
     _train(tmp_path / "play.txt", "--reading", reading, "--unk", *SMALL, "--max-steps", 1, "--out", tmp_path / "run")
     capsys.readouterr()
     for number in ("1", "2"):
-        assert main(["sample", str(tmp_path / "run"), "--prefix", "\udcff", "--number", number, "--length", "30"]) == 0
-        captured = capsys.readouterr()
+        captured = output_of(capsys, "sample", tmp_path / "run", "--prefix", "\udcff", "--number", number, "--length", "30")
         assert captured.out.startswith("\\udcff")
         assert ("of " + number + " are new" if reading == "lines" else "20-grams occur") in captured.err
 
@@ -449,8 +409,7 @@ def test_a_prefix_that_is_not_text(tmp_path, capsys, reading):
 
 def test_score_prints_consistent_figures(names_run, capsys):
     folder, _ = names_run
-    assert main(["score", str(folder), "Tyrannosaurus", "--verbose"]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, "score", folder, "Tyrannosaurus", "--verbose").out
     nats = float(re.search(r"log-probability: +(-[\d.]+) nats \(14 characters, the end of the line included\)", output)[1])
     bits = float(re.search(r"bits per character: ([\d.]+)", output)[1])
     perplexity = float(re.search(r"perplexity: +([\d.]+)", output)[1])
@@ -465,14 +424,12 @@ def test_a_name_is_more_probable_than_its_reverse(names_run, capsys):
     folder, _ = names_run
     perplexities = []
     for text in ("Abelisaurus", "suruasilebA"):
-        main(["score", str(folder), text])
-        perplexities.append(float(re.search(r"perplexity: +([\d.]+)", capsys.readouterr().out)[1]))
+        perplexities.append(float(re.search(r"perplexity: +([\d.]+)", output_of(capsys, "score", folder, text).out)[1]))
     assert perplexities[0] < perplexities[1]
 
 
 def test_a_stream_is_scored_without_an_end(play_run, capsys):
-    assert main(["score", str(play_run), "Speaker"]) == 0
-    assert "nats (7 characters)" in capsys.readouterr().out
+    assert "nats (7 characters)" in output_of(capsys, "score", play_run, "Speaker").out
 
 
 # info and help
@@ -481,8 +438,7 @@ def test_a_stream_is_scored_without_an_end(play_run, capsys):
 def test_info_says_what_is_chosen_and_how_to_change_it(capsys):
     import fastrnn
 
-    assert main(["info"]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, "info").out
     assert output.startswith(f"fastrnn:    {fastrnn.__version__}\n")
     for word in ("reference", "numba", "fastrnn.use_backend(name)", "numpy", "train"):
         assert word in output
@@ -493,8 +449,7 @@ REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --n
 
 def _info(capsys):
     """The rows of ``fastrnn info`` by name."""
-    assert main(["info"]) == 0
-    return dict(re.findall(r"^(\w[\w ]*): +(.*)$", capsys.readouterr().out, re.MULTILINE))
+    return dict(re.findall(r"^(\w[\w ]*): +(.*)$", output_of(capsys, "info").out, re.MULTILINE))
 
 
 @pytest.mark.parametrize(("backend", "isa"), [("numba", "[a-z0-9]+"), ("reference", "numpy")])
@@ -558,8 +513,7 @@ def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
     "command", ["", "train", "train chars", "train words", "train jazz", "sample", "score", "improvise", "info"]
 )
 def test_help_fits_a_terminal(command, capsys):
-    assert main([*command.split(), "--help"]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, *command.split(), "--help").out
     assert output.startswith("usage: fastrnn")
     assert max(map(len, output.splitlines())) <= 120
     assert "None" not in output

@@ -1,5 +1,6 @@
 """``fastrnn train jazz``, ``improvise`` and ``sample`` of a jazz run, from end to end; what users get wrong."""
 
+import functools
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import smf
+from command_line import JAZZ, configuration, error_of, execute, output_of
 from tables import each_row
 
 from fastrnn.cli import main
@@ -24,20 +26,8 @@ from fastrnn.training._run.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
-SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
-
-
-def _train(*arguments, status=0):
-    assert main(["train", "jazz", *map(str, arguments)]) == status
-
-
-def _error(capsys, *arguments, status=2):
-    """The one line (and what is below it) that a command says when it fails."""
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == status
-    error = capsys.readouterr().err
-    return error.removeprefix("fastrnn: error: ").strip("\n")
+_train = functools.partial(execute, "train", "jazz")
 
 
 def _scale(*, polyphonic=False, start=60, program=66):
@@ -46,14 +36,6 @@ def _scale(*, polyphonic=False, start=60, program=66):
     if polyphonic:
         notes += [Note(48 * i, 24, start - 12 + step) for i in range(4) for step in (0, 4)]
     return Piece((Part("lead", program, notes=tuple(notes)),))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the embedded choruses that knows nothing yet."""
-    folder = tmp_path_factory.mktemp("jazz") / "run"
-    _train(*SMALL, "--max-steps", 4, "--out", folder)
-    return folder
 
 
 @pytest.fixture
@@ -70,7 +52,7 @@ def files(tmp_path):
 
 
 def test_a_run_folder_is_complete_and_says_what_it_is(tmp_path, capsys):
-    _train(*SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    _train(*JAZZ, "--max-steps", 2, "--out", tmp_path / "run")
     output = capsys.readouterr().out
     assert re.search(r"music: +corpus:jazz: the melody, one note at a time; \d+ tokens in the vocabulary", output)
     assert re.search(
@@ -83,26 +65,10 @@ def test_a_run_folder_is_complete_and_says_what_it_is(tmp_path, capsys):
     assert names == {
         "config.json", "songs.safetensors", "best.safetensors", "last.safetensors", "metrics.csv", "loss.png", "samples.txt"
     }  # fmt: skip
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = configuration(tmp_path / "run")
     assert config["format"] == "fastrnn-jazz"
     assert config["data"]["sources"] == ["corpus:jazz"]
     assert config["baselines"].keys() == {"unigram", "bigram"}
-
-
-def test_resume_is_as_if_never_stopped(tmp_path, capsys):
-    options = [*SMALL, "--dropout", "0.3", "--schedule", "constant", "--warmup", 0]
-    _train(*options, "--max-steps", 6, "--out", tmp_path / "whole")
-    _train(*options, "--max-steps", 2, "--out", tmp_path / "cut")
-    with open(tmp_path / "cut" / "samples.txt", "a") as file:  # of steps after the checkpoint
-        file.write("--- step 4, validation loss 9.0000 nats per token\nC4\n\n")
-    _train("--resume", "--max-steps", 6, "--out", tmp_path / "cut")
-    assert "going on from step 2" in capsys.readouterr().out
-    whole, cut = ((tmp_path / name / "samples.txt").read_text() for name in ("whole", "cut"))
-    assert cut == whole
-    assert re.findall(r"--- step (\d+), validation loss \d\.\d{4} nats per token\n", whole) == ["2", "4", "6"]
-    one, other = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("whole", "cut"))
-    for name, array in one.items():
-        np.testing.assert_array_equal(array, other[name], err_msg=name)
 
 
 def test_a_folder_with_bad_files(tmp_path, files, capsys):
@@ -110,7 +76,7 @@ def test_a_folder_with_bad_files(tmp_path, files, capsys):
     (files / "no.mid").write_bytes(b"not music at all")
     (files / "cut.mid").write_bytes(smf.SCALE[:-8])
     (files / "silent.mid").write_bytes(smf.midi(smf.track()))
-    _train(files, *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    _train(files, *JAZZ, "--max-steps", 2, "--out", tmp_path / "run")
     captured = capsys.readouterr()
     skipped = [line for line in captured.err.splitlines() if line.startswith("skipped: ")]
     assert len(skipped) == 4
@@ -120,14 +86,14 @@ def test_a_folder_with_bad_files(tmp_path, files, capsys):
 
 def test_a_file_without_the_part_that_is_named_is_skipped(tmp_path, files, capsys):
     write_midi(files / "other.mid", Piece((Part("tuba", 58, notes=(Note(0, 6, 40), Note(6, 6, 43))),)))
-    _train(files, "--melody", "lead", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    _train(files, "--melody", "lead", *JAZZ, "--max-steps", 2, "--out", tmp_path / "run")
     expected = f"skipped: {files}/other.mid: --melody must be one of the parts 0 'tuba', got 'lead'"
     assert expected in capsys.readouterr().err
 
 
 def test_a_file_that_comes_twice_is_learned_from_once(tmp_path, files, capsys):
     shutil.copy(files / "1.mid", files / "other.mid")
-    _train(files / "0.mid", files, files / "2.mid", *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    _train(files / "0.mid", files, files / "2.mid", *JAZZ, "--max-steps", 2, "--out", tmp_path / "run")
     said = capsys.readouterr().err.splitlines()
     assert f"skipped: {files}/other.mid is the same music as {files}/1.mid" in said
     assert said[-1] == "5 MIDI files: 1 skipped"
@@ -136,7 +102,7 @@ def test_a_file_that_comes_twice_is_learned_from_once(tmp_path, files, capsys):
 
 
 def test_a_single_file_holds_out_its_end(tmp_path, files, capsys):
-    _train(files / "0.mid", *SMALL, "--max-steps", 2, "--val-fraction", "0.25", "--out", tmp_path / "run")
+    _train(files / "0.mid", *JAZZ, "--max-steps", 2, "--val-fraction", "0.25", "--out", tmp_path / "run")
     songs = load_player(tmp_path / "run").songs
     assert [song.piece.length for song in (*songs.train, *songs.held_out)] == [144, 48]
 
@@ -144,13 +110,11 @@ def test_a_single_file_holds_out_its_end(tmp_path, files, capsys):
 def test_pianos_are_learned_with_all_that_they_play(tmp_path, capsys):
     for i in range(3):
         write_midi(tmp_path / f"{i}.mid", _scale(polyphonic=True, start=60 + i, program=0))
-    _train(tmp_path, *SMALL, "--max-steps", 2, "--out", tmp_path / "run")
+    _train(tmp_path, *JAZZ, "--max-steps", 2, "--out", tmp_path / "run")
     assert "all that is played" in capsys.readouterr().out
-    _train(tmp_path, *SMALL, "--max-steps", 2, "--voices", "line", "--melody", "0", "--out", tmp_path / "line")
+    _train(tmp_path, *JAZZ, "--max-steps", 2, "--voices", "line", "--melody", "0", "--out", tmp_path / "line")
     assert "one note at a time" in capsys.readouterr().out
-    assert (
-        main(["improvise", str(tmp_path / "run"), "--changes", II_V_I, "--seed", "1", "--out", str(tmp_path / "p.mid")]) == 0
-    )
+    execute("improvise", tmp_path / "run", "--changes", II_V_I, "--seed", "1", "--out", tmp_path / "p.mid")
     parts = read_midi(tmp_path / "p.mid").parts  # no comping and no bass beside a piano
     assert {part.name for part in parts} <= {"right hand", "left hand"}
     velocities = {note.velocity for part in parts for note in part.notes}
@@ -166,7 +130,7 @@ def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
     for i in range(3):
         lead = _scale(start=60 + i).parts[0]
         write_midi(tmp_path / f"{i}.mid", Piece((lead, block("comp", 60, 64, 67), block("pad", 54, 58, 61))))
-    options = [tmp_path, *SMALL, "--max-steps", 2, "--melody", "lead"]
+    options = [tmp_path, *JAZZ, "--max-steps", 2, "--melody", "lead"]
 
     def symbols(*named):
         _train(*options, *named, "--out", tmp_path / "run", "--overwrite")
@@ -174,16 +138,16 @@ def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
 
     assert symbols("--chords", "comp") == {"C"}
     assert symbols("--chords", "2") == {"Gb"}
-    assert _error(capsys, "train", "jazz", *options, "--chords", "comp", "--changes", "C").endswith("exclude each other")
+    assert error_of(capsys, "train", "jazz", *options, "--chords", "comp", "--changes", "C").endswith("exclude each other")
 
 
 def test_chords_can_be_given(tmp_path, files):
-    _train(files, *SMALL, "--max-steps", 2, "--changes", "Cmaj7 | Am7", "--out", tmp_path / "run")
+    _train(files, *JAZZ, "--max-steps", 2, "--changes", "Cmaj7 | Am7", "--out", tmp_path / "run")
     song = load_player(tmp_path / "run").songs.train[0]
     assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [
         (0, "Cmaj7"), (48, "Am7"), (96, "Cmaj7"), (144, "Am7")
     ]  # fmt: skip
-    _train(files, *SMALL, "--max-steps", 2, "--changes", "ii-V-I", "--out", tmp_path / "named")
+    _train(files, *JAZZ, "--max-steps", 2, "--changes", "ii-V-I", "--out", tmp_path / "named")
     song = load_player(tmp_path / "named").songs.train[0]
     assert [(tick, chord.symbol) for tick, chord in song.piece.chords] == [(0, "Dm7"), (48, "G7"), (96, "Cmaj7")]
 
@@ -191,12 +155,11 @@ def test_chords_can_be_given(tmp_path, files):
 # improvise and sample
 
 
-def test_improvise_writes_what_can_be_played_heard_and_seen(run, tmp_path, capsys):
+def test_improvise_writes_what_can_be_played_heard_and_seen(jazz_run, tmp_path, capsys):
     out, sound, roll = (tmp_path / name for name in ("solo.mid", "solo.wav", "solo.png"))
-    command = ["improvise", run, "--changes", II_V_I, "--choruses", 2, "--tempo", 160, "--swing", 0.6, "--key", "Eb"]
+    command = ["improvise", jazz_run, "--changes", II_V_I, "--choruses", 2, "--tempo", 160, "--swing", 0.6, "--key", "Eb"]
     command += ["--seed", 3, "--out", out, "--wav", sound, "--roll", roll, "--drums"]
-    assert main([*map(str, command)]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, *command).out
     piece = read_midi(out, drums=True)
     assert [part.name for part in piece.parts] == ["solo", "comping", "bass", "drums"]
     assert piece.tempos[0][1] == pytest.approx(160, rel=1e-4)
@@ -209,41 +172,50 @@ def test_improvise_writes_what_can_be_played_heard_and_seen(run, tmp_path, capsy
         assert words in output
 
 
-def test_the_seed_decides_and_comping_can_be_left_out(run, tmp_path):
+def test_the_seed_decides_and_comping_can_be_left_out(jazz_run, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        command = ["improvise", run, "--changes", "blues", "--seed", seed, "--no-comping", "--no-bass"]
-        assert main([*map(str, command), "--out", str(tmp_path / f"{name}.mid")]) == 0
+        command = ["improvise", jazz_run, "--changes", "blues", "--seed", seed, "--no-comping", "--no-bass"]
+        execute(*command, "--out", tmp_path / f"{name}.mid")
     one, same, other = (read_midi(tmp_path / f"{name}.mid", fewest=0) for name in "abc")
     assert one == same
     assert one != other
     assert len(one.parts) == 1
 
 
-def test_no_note_leaves_the_instrument(run, tmp_path):
-    command = ["improvise", str(run), "--changes", "blues", "--instrument", "trumpet", "--temperature", "3", "--seed", "1"]
-    assert main([*command, "--no-comping", "--no-bass", "--out", str(tmp_path / "solo.mid")]) == 0
+def test_no_note_leaves_the_instrument(jazz_run, tmp_path):
+    command = [
+        "improvise",
+        str(jazz_run),
+        "--changes",
+        "blues",
+        "--instrument",
+        "trumpet",
+        "--temperature",
+        "3",
+        "--seed",
+        "1",
+    ]
+    execute(*command, "--no-comping", "--no-bass", "--out", tmp_path / "solo.mid")
     (part,) = read_midi(tmp_path / "solo.mid").parts
     assert part.program == 56
     assert all(52 <= note.pitch <= 82 for note in part.notes)
 
 
 @pytest.mark.parametrize("swing", [0.5, 0.62])  # a phrase that is swung comes back to the grid
-def test_a_primer_is_gone_on_from(run, tmp_path, capsys, swing):
+def test_a_primer_is_gone_on_from(jazz_run, tmp_path, capsys, swing):
     lick = Piece((Part("lick", 66, notes=tuple(Note(6 * i, 6, 60 + i) for i in range(8))),))
     write_midi(tmp_path / "lick.mid", lick, swing=swing)
-    command = ["improvise", run, "--changes", II_V_I, "--primer", tmp_path / "lick.mid", "--seed", 2, "--swing", 0.5]
-    assert main([*map(str, command), "--out", str(tmp_path / "solo.mid")]) == 0
-    assert "the first 8 notes are the primer's" in capsys.readouterr().err
+    command = ["improvise", jazz_run, "--changes", II_V_I, "--primer", tmp_path / "lick.mid", "--seed", 2, "--swing", 0.5]
+    assert "the first 8 notes are the primer's" in output_of(capsys, *command, "--out", tmp_path / "solo.mid").err
     solo = read_midi(tmp_path / "solo.mid").parts[0]
     assert [(note.onset, note.pitch) for note in solo.notes[:8]] == [(6 * i, 60 + i) for i in range(8)]
     assert len(solo.notes) > 8
 
 
-def test_sample_plays_over_the_chords_of_a_song(run, tmp_path, capsys):
-    assert main(["sample", str(run), "--seed", "0", "--out", str(tmp_path / "solo.mid")]) == 0
-    captured = capsys.readouterr()
+def test_sample_plays_over_the_chords_of_a_song(jazz_run, tmp_path, capsys):
+    captured = output_of(capsys, "sample", jazz_run, "--seed", "0", "--out", tmp_path / "solo.mid")
     title = re.search(r"over the chords of '(.*)'", captured.err)[1]
-    songs = load_player(run).songs.train
+    songs = load_player(jazz_run).songs.train
     assert title in {song.title for song in songs}
     assert read_midi(tmp_path / "solo.mid", fewest=0).chords
 
@@ -253,7 +225,7 @@ def test_sample_plays_over_the_chords_of_a_song(run, tmp_path, capsys):
 
 def test_bad_input_to_training(tmp_path, files, capsys):
     def error(*arguments, status=2):
-        return _error(capsys, "train", "jazz", *arguments, "--out", tmp_path / "run", status=status)
+        return error_of(capsys, "train", "jazz", *arguments, "--out", tmp_path / "run", status=status)
 
     (tmp_path / "text.mid").write_bytes(b"hello")
     (tmp_path / "one.mid").write_bytes(smf.midi(smf.track((0, smf.on(60)), (480, smf.off(60)))))
@@ -301,7 +273,7 @@ def test_any_number_is_taken_or_refused_in_one_line(tmp_path, files, capsys, mon
     taken = []
     for value in VALUES:
         out = tmp_path / value
-        status = main(list(map(str, ["train", "jazz", files, *SMALL, *limits, f"--{option}={value}", "--out", out])))
+        status = main(list(map(str, ["train", "jazz", files, *JAZZ, *limits, f"--{option}={value}", "--out", out])))
         error = capsys.readouterr().err
         if status == 0:
             taken.append(value)
@@ -314,21 +286,21 @@ def test_any_number_is_taken_or_refused_in_one_line(tmp_path, files, capsys, mon
     assert taken == TAKEN[option].split()
 
 
-def test_bad_resumes(run, tmp_path, files, capsys):
-    assert _error(capsys, "train", "jazz", "--resume") == "--resume needs --out RUN, the folder of the run to go on with"
-    assert "is not a run folder" in _error(capsys, "train", "jazz", "--resume", "--out", tmp_path)
-    assert "--hidden cannot change" in _error(capsys, "train", "jazz", "--resume", "--out", run, "--hidden", 9)
-    assert "the songs are not those" in _error(capsys, "train", "jazz", files, "--resume", "--out", run)
-    assert "holds a run already" in _error(capsys, "train", "jazz", "--out", run)
-    assert "not the configuration of a character model" in _error(capsys, "train", "chars", "--resume", "--out", run)
-    assert "not the configuration of a character model" in _error(capsys, "score", run, "la la la")
+def test_bad_resumes(jazz_run, tmp_path, files, capsys):
+    assert error_of(capsys, "train", "jazz", "--resume") == "--resume needs --out RUN, the folder of the run to go on with"
+    assert "is not a run folder" in error_of(capsys, "train", "jazz", "--resume", "--out", tmp_path)
+    assert "--hidden cannot change" in error_of(capsys, "train", "jazz", "--resume", "--out", jazz_run, "--hidden", 9)
+    assert "the songs are not those" in error_of(capsys, "train", "jazz", files, "--resume", "--out", jazz_run)
+    assert "holds a run already" in error_of(capsys, "train", "jazz", "--out", jazz_run)
+    assert "not the configuration of a character model" in error_of(capsys, "train", "chars", "--resume", "--out", jazz_run)
+    assert "not the configuration of a character model" in error_of(capsys, "score", jazz_run, "la la la")
 
 
-def test_bad_requests_for_music(run, tmp_path, capsys):
+def test_bad_requests_for_music(jazz_run, tmp_path, capsys):
     out = ["--out", tmp_path / "x.mid"]
 
     def error(*arguments, changes=II_V_I):
-        return _error(capsys, "improvise", run, "--changes", changes, *arguments)
+        return error_of(capsys, "improvise", jazz_run, "--changes", changes, *arguments)
 
     assert error() == "--out FILE.mid is missing: the MIDI file to write"
     assert error("--out", tmp_path / "no" / "x.mid") == f"{tmp_path}/no: no such folder"
@@ -344,63 +316,63 @@ def test_bad_requests_for_music(run, tmp_path, capsys):
     long = tmp_path / "long.mid"
     assert error(*out, "--primer", long) == f"{long}: --primer has 11 bars and the form 8: nothing is left to improvise"
     instead = "for a jazz run, fastrnn improvise --primer begins with given notes"
-    assert _error(capsys, "sample", run, "--prefix", "la", *out) == f"--prefix is for text: {instead}"
+    assert error_of(capsys, "sample", jazz_run, "--prefix", "la", *out) == f"--prefix is for text: {instead}"
     instead = "a jazz run plays one piece, and another one with another --seed"
-    assert _error(capsys, "sample", run, "--number", 3) == f"--number is for text: {instead}"
-    assert _error(capsys, "sample", run, "--sentences") == "--sentences is for text"
+    assert error_of(capsys, "sample", jazz_run, "--number", 3) == f"--number is for text: {instead}"
+    assert error_of(capsys, "sample", jazz_run, "--sentences") == "--sentences is for text"
     assert not (tmp_path / "x.mid").exists()
 
 
-def test_damaged_run_folders(run, tmp_path, capsys):
+def test_damaged_run_folders(jazz_run, tmp_path, capsys):
     def error(name, content):
         folder = tmp_path / "copy"
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(run, folder)
+        shutil.copytree(jazz_run, folder)
         (folder / name).write_bytes(content)
-        return _error(capsys, "improvise", folder, "--changes", "C", "--out", tmp_path / "x.mid")
+        return error_of(capsys, "improvise", folder, "--changes", "C", "--out", tmp_path / "x.mid")
 
-    config = json.loads((run / "config.json").read_text())
+    config = configuration(jazz_run)
     assert "config.json is damaged" in error("config.json", b"{")
     assert "config.json is damaged: it lacks 'options'" in error(
         "config.json", json.dumps({name: config[name] for name in config if name != "options"}).encode()
     )
     assert "is not the configuration of a jazz model" in error("config.json", b'{"format": "fastrnn-chars", "version": 1}')
-    whole = (run / "songs.safetensors").read_bytes()
+    whole = (jazz_run / "songs.safetensors").read_bytes()
     assert f"{tmp_path}/copy/songs.safetensors is truncated or damaged" in error("songs.safetensors", whole[:-1])
     assert f"{tmp_path}/copy/songs.safetensors is not a safetensors file" in error("songs.safetensors", b'{"train": []}')
-    other = (run / "best.safetensors").read_bytes()
+    other = (jazz_run / "best.safetensors").read_bytes()
     assert f"{tmp_path}/copy/songs.safetensors is damaged: it does not hold songs" in error("songs.safetensors", other)
     assert "best.safetensors" in error("best.safetensors", b"nothing")
     deep = f"{tmp_path}/copy/config.json is damaged: it is nested more than 200 deep"
     assert error("config.json", b"[" * 100_000) == deep
-    assert load_config(run).options.hidden == 8
+    assert load_config(jazz_run).options.hidden == 8
 
 
-def test_a_run_folder_without_songs(run, tmp_path, capsys):
-    shutil.copytree(run, tmp_path / "copy")
+def test_a_run_folder_without_songs(jazz_run, tmp_path, capsys):
+    shutil.copytree(jazz_run, tmp_path / "copy")
     (tmp_path / "copy" / "songs.safetensors").unlink()
-    fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
+    fault = error_of(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
     assert fault == f"{tmp_path}/copy lacks songs.safetensors, the songs of the run"
 
 
-def _old_songs(run):
+def _old_songs(jazz_run):
     """Return the songs as older versions wrote them to pieces.json."""
-    songs = load_songs(run)
+    songs = load_songs(jazz_run)
     content = {name: [song.to_json() for song in getattr(songs, name)] for name in ("train", "held_out")}
     return json.loads(json.dumps(content))
 
 
-def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
-    shutil.copytree(run, tmp_path / "old")
+def test_runs_of_older_versions_are_played_and_resumed(jazz_run, tmp_path):
+    shutil.copytree(jazz_run, tmp_path / "old")
     (tmp_path / "old" / "songs.safetensors").unlink()
-    (tmp_path / "old" / "pieces.json").write_text(json.dumps(_old_songs(run)))
-    assert load_songs(tmp_path / "old") == load_songs(run)
-    shutil.copytree(run, tmp_path / "new")
+    (tmp_path / "old" / "pieces.json").write_text(json.dumps(_old_songs(jazz_run)))
+    assert load_songs(tmp_path / "old") == load_songs(jazz_run)
+    shutil.copytree(jazz_run, tmp_path / "new")
     for name in ("old", "new"):
         _train("--resume", "--max-steps", 6, "--out", tmp_path / name)
     old, new = (checkpoint.load(tmp_path / name / "last.safetensors").model for name in ("old", "new"))
     assert all(np.array_equal(old[name], new[name]) for name in new)
-    _train(*SMALL, "--max-steps", 2, "--out", tmp_path / "old", "--overwrite")
+    _train(*JAZZ, "--max-steps", 2, "--out", tmp_path / "old", "--overwrite")
     assert not (tmp_path / "old" / "pieces.json").exists()
 
 
@@ -429,9 +401,9 @@ def test_runs_of_older_versions_are_played_and_resumed(run, tmp_path):
         ("is_drum", "no", "is_drum must be True or False, got 'no'"),
     ],
 )
-def test_damaged_songs(run, tmp_path, name, value, fault):
+def test_damaged_songs(jazz_run, tmp_path, name, value, fault):
     path = tmp_path / "songs.safetensors"
-    arrays, texts = load_arrays(run / "songs.safetensors")
+    arrays, texts = load_arrays(jazz_run / "songs.safetensors")
     content = json.loads(texts["content"])
     if name in arrays:
         arrays[name].flat[0] = value
@@ -460,8 +432,8 @@ def test_damaged_songs(run, tmp_path, name, value, fault):
         ("title", None, "the title of a song must be a string, got None"),
     ],
 )
-def test_damaged_songs_of_older_runs(run, tmp_path, name, value, fault):
-    songs = _old_songs(run)
+def test_damaged_songs_of_older_runs(jazz_run, tmp_path, name, value, fault):
+    songs = _old_songs(jazz_run)
     songs["train"][0][name] = value
     (tmp_path / "pieces.json").write_text(json.dumps(songs))
     with pytest.raises(RunError) as caught:
@@ -469,12 +441,12 @@ def test_damaged_songs_of_older_runs(run, tmp_path, name, value, fault):
     assert str(caught.value) == f"{tmp_path}/pieces.json is damaged: {fault}"
 
 
-def test_songs_of_another_model(run, tmp_path, capsys):
-    shutil.copytree(run, tmp_path / "copy")
-    songs = load_songs(run)
+def test_songs_of_another_model(jazz_run, tmp_path, capsys):
+    shutil.copytree(jazz_run, tmp_path / "copy")
+    songs = load_songs(jazz_run)
     low = Song("low", Piece((Part("melody", notes=(Note(0, 6, 20),)),)))
     save_songs(tmp_path / "copy" / "songs.safetensors", replace(songs, held_out=(low,)))
-    fault = _error(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
+    fault = error_of(capsys, "sample", tmp_path / "copy", "--out", tmp_path / "x.mid")
     assert fault == f"{tmp_path}/copy/songs.safetensors is damaged: part must have pitches in 48..88, got 20 at tick 0"
 
 
@@ -484,7 +456,7 @@ def test_a_song_may_last_as_long_as_a_file(tmp_path):
     assert load_songs(tmp_path).train == (longest,)
 
 
-def test_a_folder_may_be_a_string(run):
-    player = load_player(str(run))
-    assert (player.config, player.songs) == (load_config(run), load_songs(run))
-    assert (load_config(str(run)), load_songs(str(run))) == (player.config, player.songs)
+def test_a_folder_may_be_a_string(jazz_run):
+    player = load_player(str(jazz_run))
+    assert (player.config, player.songs) == (load_config(jazz_run), load_songs(jazz_run))
+    assert (load_config(str(jazz_run)), load_songs(str(jazz_run))) == (player.config, player.songs)

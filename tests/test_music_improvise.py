@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import smf
+from command_line import JAZZ, error_of, execute, output_of
 from tables import each_row
 
-from fastrnn.cli import main
 from fastrnn.commands._screen import music_output
 from fastrnn.music import corpus, generation
 from fastrnn.music._midi import songs
@@ -28,21 +28,14 @@ from fastrnn.music.vocabulary import PartVocabulary
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
-SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 SMALLEST = PartVocabulary(60, 61)
 ALONE = ["--no-comping", "--no-bass"]
 II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
 
 
 def _trained(folder, *arguments):
-    assert main(["train", "jazz", *map(str, arguments), *SMALL, "--max-steps", "2", "--out", str(folder)]) == 0
+    execute("train", "jazz", *arguments, *JAZZ, "--max-steps", "2", "--out", folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the embedded choruses that knows nothing yet."""
-    return _trained(tmp_path_factory.mktemp("jazz") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +49,6 @@ def rags(tmp_path_factory):
         parts = tuple(transposed(hand, i) for hand in hands)
         write_midi(folder / f"{i}.mid", Piece(parts, metres=((0, 4, 4), (48, 2, 4))))
     return _trained(folder / "run", folder)
-
-
-def _said(capsys, *arguments, status=0):
-    """Return a command's output on both streams."""
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == status
-    return capsys.readouterr()
-
-
-def _error(capsys, *arguments):
-    return _said(capsys, *arguments, status=2).err.removeprefix("fastrnn: error: ").strip("\n")
 
 
 def _file(tmp_path, *notes, name="lick", **given):
@@ -88,7 +70,7 @@ def _scales(high, low, count):
 def test_the_metre_is_that_of_most_songs(rags, tmp_path, capsys):
     out = tmp_path / "rag.mid"
     command = ["improvise", rags, "--changes", "C F | G7 | C", "--choruses", 2, "--seed", 1, "--out", out]
-    said = _said(capsys, *command, "--comping", "--bass", "--roll", tmp_path / "rag.png")
+    said = output_of(capsys, *command, "--comping", "--bass", "--roll", tmp_path / "rag.png")
     piece = read_midi(out, drums=True)
     assert [metre[1:] for metre in piece.metres] == [(2, 4)]
     assert piece.length == 2 * 3 * 24
@@ -99,10 +81,10 @@ def test_the_metre_is_that_of_most_songs(rags, tmp_path, capsys):
     assert "no song" not in said.err
 
 
-def test_a_metre_can_be_asked_for(run, tmp_path, capsys):
+def test_a_metre_can_be_asked_for(jazz_run, tmp_path, capsys):
     out = tmp_path / "waltz.mid"
-    command = ["improvise", run, "--choruses", 1, "--seed", 1, "--overwrite", "--out", out]
-    said = _said(capsys, *command, "--changes", "blues", "--metre", "6/8")
+    command = ["improvise", jazz_run, "--choruses", 1, "--seed", 1, "--overwrite", "--out", out]
+    said = output_of(capsys, *command, "--changes", "blues", "--metre", "6/8")
     piece = read_midi(out)
     assert [metre[1:] for metre in piece.metres] == [(6, 8)]
     assert piece.length == 12 * 36
@@ -111,27 +93,27 @@ def test_a_metre_can_be_asked_for(run, tmp_path, capsys):
     assert {note.onset % 18 for note in piece.part("bass").notes} == {0}
     assert {note.onset % 6 for note in piece.part("comping").notes} == {0}
     assert "no song trained on is in 6/8: the model knows no such bars" in said.err
-    assert "no song" not in _said(capsys, *command, "--changes", "C", "--metre", "4/4").err
+    assert "no song" not in output_of(capsys, *command, "--changes", "C", "--metre", "4/4").err
 
 
 @pytest.mark.parametrize("metre", ["4", "0/4", "3/5", "33/4", "3/4/4", "-3/4", "x"])
-def test_metres_that_are_none(metre, run, tmp_path, capsys):
-    command = ["improvise", run, "--changes", "C", f"--metre={metre}", "--out", tmp_path / "x.mid"]
-    assert _error(capsys, *command) == (
+def test_metres_that_are_none(metre, jazz_run, tmp_path, capsys):
+    command = ["improvise", jazz_run, "--changes", "C", f"--metre={metre}", "--out", tmp_path / "x.mid"]
+    assert error_of(capsys, *command) == (
         "argument --metre: must be a metre such as 3/4 or 6/8, of 1 to 32 halves (2), quarters (4), eighths (8) or "
         f"sixteenths (16), got {metre!r}"
     )
 
 
-def test_swing_is_for_beats_of_a_quarter(run, tmp_path, capsys):
-    command = ["improvise", run, "--changes", "C", "--metre", "6/8", "--out", tmp_path / "x.mid", "--swing"]
+def test_swing_is_for_beats_of_a_quarter(jazz_run, tmp_path, capsys):
+    command = ["improvise", jazz_run, "--changes", "C", "--metre", "6/8", "--out", tmp_path / "x.mid", "--swing"]
     assert (
-        _error(capsys, *command, 0.6)
+        error_of(capsys, *command, 0.6)
         .splitlines()[-1]
         .endswith("--swing is for beats of a quarter, and those of 6/8 are not")
     )
     assert not (tmp_path / "x.mid").exists()
-    assert "wrote" in _said(capsys, *command, 0.5).err
+    assert "wrote" in output_of(capsys, *command, 0.5).err
 
 
 def test_forms():
@@ -150,22 +132,22 @@ def test_forms():
 # primers
 
 
-def _solo(tmp_path, capsys, run, primer, *arguments):
+def _solo(tmp_path, capsys, jazz_run, primer, *arguments):
     """The solo over one chorus of ii-V-I, and what was said."""
     out = tmp_path / "solo.mid"
-    command = ["improvise", run, "--changes", II_V_I, "--choruses", 1, "--primer", primer, "--swing", 0.5]
-    said = _said(capsys, *command, *ALONE, "--seed", 2, "--overwrite", "--out", out, *arguments)
+    command = ["improvise", jazz_run, "--changes", II_V_I, "--choruses", 1, "--primer", primer, "--swing", 0.5]
+    said = output_of(capsys, *command, *ALONE, "--seed", 2, "--overwrite", "--out", out, *arguments)
     return read_midi(out, fewest=1).parts[0], said
 
 
-def test_a_primer_begins_in_the_first_bar_and_keeps_its_place_in_it(run, tmp_path, capsys):
+def test_a_primer_begins_in_the_first_bar_and_keeps_its_place_in_it(jazz_run, tmp_path, capsys):
     lick = [Note(2 * 48 + 36 + 6 * i, 6, 60 + i) for i in range(4)]  # a quarter of pickup after two bars of rest
-    solo, said = _solo(tmp_path, capsys, run, _file(tmp_path, *lick))
+    solo, said = _solo(tmp_path, capsys, jazz_run, _file(tmp_path, *lick))
     assert [(note.onset, note.pitch) for note in solo.notes[:4]] == [(36 + 6 * i, 60 + i) for i in range(4)]
     assert "the first 4 notes are the primer's" in said.err
 
 
-def test_what_is_repaired_in_a_primer_is_told(run, tmp_path, capsys):
+def test_what_is_repaired_in_a_primer_is_told(jazz_run, tmp_path, capsys):
     lick = tmp_path / "odd.mid"
     events = [event for i in range(4) for event in ((0, smf.on(60 + i)), (240, smf.off(60 + i)))]
     for odd, line in (
@@ -173,43 +155,43 @@ def test_what_is_repaired_in_a_primer_is_told(run, tmp_path, capsys):
         (((0, b"\xc0\xff"), (0, b"\xc0\xff")), f"{lick}: repaired: 2 program changes out of range skipped\n"),
     ):
         lick.write_bytes(smf.midi(smf.track(*odd, *events)))
-        solo, said = _solo(tmp_path, capsys, run, lick)
+        solo, said = _solo(tmp_path, capsys, jazz_run, lick)
         assert [(note.onset, note.pitch) for note in solo.notes[:4]] == [(6 * i, 60 + i) for i in range(4)]
         assert said.err.count("repaired: ") == bool(line)
         assert line in said.err
 
 
-def test_a_primer_in_another_metre_is_told(run, tmp_path, capsys):
+def test_a_primer_in_another_metre_is_told(jazz_run, tmp_path, capsys):
     waltz = _file(tmp_path, *(Note(36 + 6 * i, 6, 60 + i) for i in range(4)), metres=((0, 3, 4),))
-    solo, said = _solo(tmp_path, capsys, run, waltz)
+    solo, said = _solo(tmp_path, capsys, jazz_run, waltz)
     assert solo.notes[0].onset == 0  # it stood on a bar line
     assert f"{waltz} is in 3/4 and the form in 4/4: their bars are not the same" in said.err
-    assert "their bars" not in _solo(tmp_path, capsys, run, _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62)))[1].err
+    assert "their bars" not in _solo(tmp_path, capsys, jazz_run, _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62)))[1].err
 
 
-def test_a_primer_leaves_something_to_improvise(run, tmp_path, capsys):
+def test_a_primer_leaves_something_to_improvise(jazz_run, tmp_path, capsys):
     full = _file(tmp_path, Note(0, 6, 60), Note(6, 4 * 48 - 6, 62))
-    command = ["improvise", run, "--changes", II_V_I, "--choruses", 1, "--primer", full, "--out", tmp_path / "x.mid"]
-    assert _error(capsys, *command) == f"{full}: --primer has 4 bars and the form 4: nothing is left to improvise"
+    command = ["improvise", jazz_run, "--changes", II_V_I, "--choruses", 1, "--primer", full, "--out", tmp_path / "x.mid"]
+    assert error_of(capsys, *command) == f"{full}: --primer has 4 bars and the form 4: nothing is left to improvise"
     form, primer = Form.of(parse_changes("C")), Part(notes=(Note(0, 48, 60),))
     with pytest.raises(ValueError, match="primer must be shorter than the form, of 1 bars, got one of 1"):
         generation.improvise(jazz_model(SMALLEST, hidden=4, layers=1, rng=0), SMALLEST, form, primer=primer)
 
 
-def test_the_primers_part_can_be_named(run, tmp_path, capsys):
+def test_the_primers_part_can_be_named(jazz_run, tmp_path, capsys):
     high, low = (
         Part(name, 56, notes=tuple(Note(6 * i, 6, at + i) for i in range(6))) for name, at in (("a", 72), ("b", 60))
     )
     path = tmp_path / "two.mid"
     write_midi(path, Piece((high, low)))
-    first = {named: _solo(tmp_path, capsys, run, path, *named)[0].notes[0].pitch
+    first = {named: _solo(tmp_path, capsys, jazz_run, path, *named)[0].notes[0].pitch
              for named in ((), ("--primer-part", "b"), ("--primer-part", "1"), ("--primer-part", "a"))}  # fmt: skip
     assert list(first.values()) == [72, 60, 60, 72]
-    command = ["improvise", run, "--changes", II_V_I, "--out", tmp_path / "x.mid"]
+    command = ["improvise", jazz_run, "--changes", II_V_I, "--out", tmp_path / "x.mid"]
     for part, shown in (("c", "'c'"), ("2", "2")):
         fault = f"{path}: --primer-part must be one of the parts 0 'a', 1 'b', got {shown}"
-        assert _error(capsys, *command, "--primer", path, "--primer-part", part) == fault
-    assert _error(capsys, *command, "--primer-part", "2") == "--primer-part is for --primer"
+        assert error_of(capsys, *command, "--primer", path, "--primer-part", part) == fault
+    assert error_of(capsys, *command, "--primer-part", "2") == "--primer-part is for --primer"
 
 
 def test_the_melody_that_was_learned_is_the_primers_too(tmp_path, capsys):
@@ -232,10 +214,10 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
     out = tmp_path / "solo.mid"
     command = ["improvise", rags, "--changes", "C | F", "--primer", tmp_path / "two.mid", "--seed", 0, "--out", out]
     command += ["--overwrite"]
-    assert "the first 3 notes are the primer's" in _said(capsys, *command).err
+    assert "the first 3 notes are the primer's" in output_of(capsys, *command).err
     begun = sorted((note.onset, note.pitch) for part in read_midi(out).parts for note in part.notes)
     assert {(0, 45), (6, 76), (12, 79)} <= set(begun)
-    said = _said(capsys, *command, "--primer-part", "l").err
+    said = output_of(capsys, *command, "--primer-part", "l").err
     assert "the first note is the primer's, and not in the statistics" in said
 
 
@@ -313,9 +295,9 @@ def test_the_instrument_is_that_of_most_songs():
     assert music_output.instrument_for(_player((66, 60), (56, 62), (56, 61)), None).program == 56
 
 
-def test_no_note_leaves_the_songs_instrument(run, tmp_path):
-    command = ["improvise", str(run), "--changes", "blues", "--temperature", "5", "--seed", "1", *ALONE]
-    assert main([*command, "--out", str(tmp_path / "solo.mid")]) == 0
+def test_no_note_leaves_the_songs_instrument(jazz_run, tmp_path):
+    command = ["improvise", str(jazz_run), "--changes", "blues", "--temperature", "5", "--seed", "1", *ALONE]
+    execute(*command, "--out", tmp_path / "solo.mid")
     (part,) = read_midi(tmp_path / "solo.mid").parts
     (horn,) = [known for known in INSTRUMENTS.values() if known.program == part.program]
     assert len(part.notes) > 20
@@ -326,12 +308,14 @@ def test_no_note_leaves_the_songs_instrument(run, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["improvise", "RUN", "--changes", II_V_I], ["sample", "RUN"]])
-def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(command, run, tmp_path, capsys):
-    command = [run if word == "RUN" else word for word in command]
+def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(command, jazz_run, tmp_path, capsys):
+    command = [jazz_run if word == "RUN" else word for word in command]
     files = [tmp_path / name for name in ("a.mid", "b.mid", "c.mid")]
-    seeds = [re.search(r"^seed (\d+)$", _said(capsys, *command, "--out", path).err, re.MULTILINE)[1] for path in files[:2]]
+    seeds = [
+        re.search(r"^seed (\d+)$", output_of(capsys, *command, "--out", path).err, re.MULTILINE)[1] for path in files[:2]
+    ]
     assert seeds[0] != seeds[1]
-    assert f"seed {seeds[0]}\n" in _said(capsys, *command, "--seed", seeds[0], "--out", files[2]).err
+    assert f"seed {seeds[0]}\n" in output_of(capsys, *command, "--seed", seeds[0], "--out", files[2]).err
     assert files[0].read_bytes() == files[2].read_bytes() != files[1].read_bytes()
 
 
@@ -383,9 +367,9 @@ def test_copied_bars_are_those_of_the_form(capsys):
 # what users get wrong
 
 
-def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
+def test_what_is_wrong_with_keys_and_changes(jazz_run, tmp_path, capsys):
     def fault(*arguments):
-        return _error(capsys, "improvise", run, "--out", tmp_path / "x.mid", "--changes", *arguments).split("\n")[0]
+        return error_of(capsys, "improvise", jazz_run, "--out", tmp_path / "x.mid", "--changes", *arguments).split("\n")[0]
 
     assert fault("rhythm-changes", "--key", "Dm") == "rhythm-changes is in major: expected a key such as D, and not minor"
     for key in ("H", "C##", "bb", ""):
@@ -410,32 +394,32 @@ def test_what_is_wrong_with_keys_and_changes(run, tmp_path, capsys):
         pytest.param("C | F | " * 10, None, "Solo", marks=pytest.mark.slow),
     ],
 )
-def test_the_title_of_a_roll_is_what_is_played(changes, key, title, run, tmp_path, monkeypatch):
+def test_the_title_of_a_roll_is_what_is_played(changes, key, title, jazz_run, tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr("fastrnn.music._output.roll.draw_roll", lambda *_, title, **__: titles.append(title))
-    command = ["improvise", run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
-    assert main([*map(str, command), "--roll", str(tmp_path / "x.png"), *(["--key", key] if key else [])]) == 0
+    command = ["improvise", jazz_run, "--changes", changes, "--choruses", 1, "--out", tmp_path / "x.mid"]
+    execute(*command, "--roll", tmp_path / "x.png", *(["--key", key] if key else []))
     assert titles == [title]
 
 
-def test_a_long_solo_has_a_page_a_chorus(run, tmp_path, capsys):
-    command = ["improvise", run, "--changes", "blues", "--key", "Bb", "--choruses", 3, "--seed", 1]
+def test_a_long_solo_has_a_page_a_chorus(jazz_run, tmp_path, capsys):
+    command = ["improvise", jazz_run, "--changes", "blues", "--key", "Bb", "--choruses", 3, "--seed", 1]
     command += ["--out", tmp_path / "x.mid", "--roll", tmp_path / "x.png"]
     (tmp_path / "x-3.png").write_text("mine")
-    assert _error(capsys, *command) == f"{tmp_path}/x-3.png: the file exists already; --overwrite replaces it"
+    assert error_of(capsys, *command) == f"{tmp_path}/x-3.png: the file exists already; --overwrite replaces it"
     assert [path.name for path in tmp_path.iterdir()] == ["x-3.png"]
-    said = _said(capsys, *command, "--overwrite").err
+    said = output_of(capsys, *command, "--overwrite").err
     assert f"wrote {tmp_path}/x.png and 2 more pages, to {tmp_path}/x-3.png\n" in said
     assert {path.name for path in tmp_path.iterdir()} == {"x.mid", "x.png", "x-2.png", "x-3.png"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.glob("*.png"))
 
 
-def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, run, tmp_path, capsys):
+def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, jazz_run, tmp_path, capsys):
     def rows(folder):
-        table = _said(capsys, "sample", folder, "--seed", 1, "--out", tmp_path / f"{folder.parent.name}.mid").out
+        table = output_of(capsys, "sample", folder, "--seed", 1, "--out", tmp_path / f"{folder.parent.name}.mid").out
         return [line[:31].strip() for line in table.splitlines()]
 
-    single = rows(run)
+    single = rows(jazz_run)
     assert single[1:-1] == [
         "notes", "chord tones on strong beats", "chord tones", "scale tones", "pitch range", "note lengths", "rests",
         "off the beat", "steps", "phrases", "repeated bars", "repeated phrases",
@@ -443,34 +427,34 @@ def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, run, tmp_path, c
     assert rows(rags) == [row for row in single if row not in ("steps", "phrases", "repeated phrases")]
 
 
-def test_a_flute_that_is_to_play_chords_is_told(rags, run, tmp_path, capsys):
+def test_a_flute_that_is_to_play_chords_is_told(rags, jazz_run, tmp_path, capsys):
     said = "this model plays several notes at once, which a flute does not"
     for folder, named, told in (
         (rags, ["--instrument", "flute"], True), (rags, ["--instrument", "guitar"], False), (rags, [], False),
-        (run, ["--instrument", "flute"], False),
+        (jazz_run, ["--instrument", "flute"], False),
     ):  # fmt: skip
         command = ["improvise", folder, "--changes", "C", "--metre", "2/4", "--seed", 0, "--out", tmp_path / "x.mid"]
-        assert _said(capsys, *command, "--overwrite", *named).err.splitlines().count(said) == told
+        assert output_of(capsys, *command, "--overwrite", *named).err.splitlines().count(said) == told
 
 
-def test_options_are_settled_before_anything_is_said(rags, tmp_path, capsys):
+def test_options_are_settled_before_anything_isprinted(rags, tmp_path, capsys):
     lick = _file(tmp_path, Note(0, 6, 76), Note(6, 6, 79))  # in 4/4
     command = ["improvise", rags, "--changes", "C | F", "--metre", "6/8", "--out", tmp_path / "x.mid", "--primer", lick]
-    said = _said(capsys, *command, "--swing", 0.6, status=2).err
+    said = output_of(capsys, *command, "--swing", 0.6, status=2).err
     assert said == "fastrnn: error: --swing is for beats of a quarter, and those of 6/8 are not\n"
-    said = _said(capsys, *command).err
+    said = output_of(capsys, *command).err
     assert f"{lick} is in 4/4 and the form in 6/8" in said
     assert "no song trained on is in 6/8: the model knows no such bars" in said
     command = ["sample", rags, "--seed", 0, "--out", tmp_path / "y.mid", "--instrument", "violin"]
     command += ["--wav", tmp_path / "y.wav", "--tempo", 20]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastrnn.music._output.synthesis.LONGEST", 1.0)
-        assert _error(capsys, *command).startswith("--wav is for 0.0166667 minutes at most, and this would be")
+        assert error_of(capsys, *command).startswith("--wav is for 0.0166667 minutes at most, and this would be")
 
 
-def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):
-    command = ["improvise", run, "--out", tmp_path / "x.mid", "--changes", "|: C | F | G7 | C :|x64", "--choruses"]
-    assert _error(capsys, *command, 9) == "--choruses 9 of 256 bars are 2,304 bars: at most 2,048 are played"
+def test_as_many_bars_as_are_played(jazz_run, tmp_path, capsys, monkeypatch):
+    command = ["improvise", jazz_run, "--out", tmp_path / "x.mid", "--changes", "|: C | F | G7 | C :|x64", "--choruses"]
+    assert error_of(capsys, *command, 9) == "--choruses 9 of 256 bars are 2,304 bars: at most 2,048 are played"
     bars = []
 
     def stopped(*arguments, **_):
@@ -478,56 +462,66 @@ def test_as_many_bars_as_are_played(run, tmp_path, capsys, monkeypatch):
         raise generation.NonFiniteLogits("stopped")
 
     monkeypatch.setattr(generation, "improvise", stopped)
-    assert "bars" not in _said(capsys, *command, 8, status=1).err
+    assert "bars" not in output_of(capsys, *command, 8, status=1).err
     assert bars == [2048]
 
 
-def test_a_minor_key_has_its_own_blues(run, tmp_path):
+def test_a_minor_key_has_its_own_blues(jazz_run, tmp_path):
     for name, changes in (("a", "blues"), ("b", "minor-blues")):
-        command = ["improvise", str(run), "--changes", changes, "--key", "Dm", "--seed", "1"]
-        assert main([*command, "--out", str(tmp_path / f"{name}.mid")]) == 0
+        command = ["improvise", str(jazz_run), "--changes", changes, "--key", "Dm", "--seed", "1"]
+        execute(*command, "--out", tmp_path / f"{name}.mid")
     assert read_midi(tmp_path / "a.mid") == read_midi(tmp_path / "b.mid")
     assert read_midi(tmp_path / "a.mid").chords[0][1].symbol == "Dm7"
 
 
-def test_sound_that_is_too_long_is_refused_before_anything_is_written(run, tmp_path, capsys):
-    command = ["improvise", run, "--changes", "blues", "--choruses", 26, "--tempo", 60, "--out", tmp_path / "x.mid"]
-    assert _error(capsys, *command, "--wav", tmp_path / "x.wav") == (
+def test_sound_that_is_too_long_is_refused_before_anything_is_written(jazz_run, tmp_path, capsys):
+    command = ["improvise", jazz_run, "--changes", "blues", "--choruses", 26, "--tempo", 60, "--out", tmp_path / "x.mid"]
+    assert error_of(capsys, *command, "--wav", tmp_path / "x.wav") == (
         "--wav is for 20 minutes at most, and this would be 20.8"
     )
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(run, tmp_path, capsys):
-    command = ["improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", "--wav", tmp_path / "x.wav", "--sound-font"]
-    assert _error(capsys, *command, tmp_path / "gone.sf2") == f"{tmp_path}/gone.sf2: No such file or directory"
+def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(jazz_run, tmp_path, capsys):
+    command = [
+        "improvise",
+        jazz_run,
+        "--changes",
+        "C",
+        "--out",
+        tmp_path / "x.mid",
+        "--wav",
+        tmp_path / "x.wav",
+        "--sound-font",
+    ]
+    assert error_of(capsys, *command, tmp_path / "gone.sf2") == f"{tmp_path}/gone.sf2: No such file or directory"
     (tmp_path / "text.sf2").write_text("no sound font")
-    assert _error(capsys, *command, tmp_path / "text.sf2") == (
+    assert error_of(capsys, *command, tmp_path / "text.sf2") == (
         f"{tmp_path}/text.sf2 is not a sound font: it does not begin as an SF2 file does"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["text.sf2"]
 
 
-def _outputs(folder, capsys, run, **given):
+def _outputs(folder, capsys, jazz_run, **given):
     """Return the errors of refused outputs, each under its option's name; nothing may be sampled."""
     options = {"out": folder / "x.mid", **given}
     arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return _error(capsys, "improvise", run, "--changes", "C", *arguments)
+    return error_of(capsys, "improvise", jazz_run, "--changes", "C", *arguments)
 
 
-def test_no_output_takes_the_place_of_what_is_needed(run, tmp_path, capsys):
+def test_no_output_takes_the_place_of_what_is_needed(jazz_run, tmp_path, capsys):
     lick = _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62))
     (tmp_path / "link.mid").symlink_to(lick)
-    (tmp_path / "run").symlink_to(run)
-    before = {path: path.read_bytes() for path in (lick, *run.iterdir())}
+    (tmp_path / "run").symlink_to(jazz_run)
+    before = {path: path.read_bytes() for path in (lick, *jazz_run.iterdir())}
 
     def fault(**given):
-        return _outputs(tmp_path, capsys, run, **given)
+        return _outputs(tmp_path, capsys, jazz_run, **given)
 
     for out in (lick, tmp_path / "link.mid", tmp_path / ".." / tmp_path.name / "lick.mid"):
         assert fault(primer=lick, out=out) == f"--out {out} is the file of --primer, which it would overwrite"
     for name in ("songs.safetensors", "best.safetensors"):
-        assert fault(out=run / name) == f"--out {run / name} is a file of the run, which it would overwrite"
+        assert fault(out=jazz_run / name) == f"--out {jazz_run / name} is a file of the run, which it would overwrite"
     curve = tmp_path / "run" / "loss.png"
     assert fault(roll=curve) == f"--roll {curve} is a file of the run, which it would overwrite"
     same, font = tmp_path / "x.mid", tmp_path / "x.wav"
@@ -536,29 +530,29 @@ def test_no_output_takes_the_place_of_what_is_needed(run, tmp_path, capsys):
     assert fault(wav=font, sound_font=font) == f"--wav {font} is the file of --sound-font, which it would overwrite"
     assert {path: path.read_bytes() for path in before} == before
     assert not same.exists()
-    out = run / "solo.mid"  # which is none of its own
-    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", out)
+    out = jazz_run / "solo.mid"  # which is none of its own
+    output_of(capsys, "improvise", jazz_run, "--changes", "C", "--seed", 0, "--out", out)
     assert out.exists()
     out.unlink()
 
 
-def test_outputs_end_as_what_they_are(run, tmp_path, capsys):
+def test_outputs_end_as_what_they_are(jazz_run, tmp_path, capsys):
     for option, name, expected in (
         ("out", "solo.wav", ".mid or .midi"), ("wav", "sound", ".wav"), ("roll", "roll.txt", ".png")
     ):  # fmt: skip
-        fault = _outputs(tmp_path, capsys, run, **{option: tmp_path / name})
+        fault = _outputs(tmp_path, capsys, jazz_run, **{option: tmp_path / name})
         assert fault == f"--{option} must end in {expected}, got {tmp_path / name}"
     assert not list(tmp_path.iterdir())
-    _said(capsys, "improvise", run, "--changes", "C", "--seed", 0, "--out", tmp_path / "SOLO.MIDI")
+    output_of(capsys, "improvise", jazz_run, "--changes", "C", "--seed", 0, "--out", tmp_path / "SOLO.MIDI")
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is(run, tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_written_is_refused_before_anything_is(jazz_run, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.mid").mkdir()
     os.mkfifo(tmp_path / "pipe.mid")
     os.mkfifo(tmp_path / "pipe.sf2")
 
     def fault(**given):
-        return _outputs(tmp_path, capsys, run, **given)
+        return _outputs(tmp_path, capsys, jazz_run, **given)
 
     assert fault(out="") == "--out . is a folder: expected a file to write"
     for option in ("out", "wav", "roll"):
@@ -586,7 +580,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(run, tmp_path, cap
     assert {path.name for path in tmp_path.iterdir()} == {"folder.mid", "pipe.mid", "pipe.sf2", "x.sf2"}
 
 
-def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):
+def test_a_model_that_went_astray_is_told(jazz_run, tmp_path, capsys, monkeypatch):
     def astray(*_, **__):
         model = jazz_model(SMALLEST, hidden=4, layers=1, rng=0)
         weight = dict(model.named_parameters())["output.weight"]
@@ -595,21 +589,21 @@ def test_a_model_that_went_astray_is_told(run, tmp_path, capsys, monkeypatch):
 
     improvise = generation.improvise
     monkeypatch.setattr(generation, "improvise", astray)
-    said = _said(capsys, "improvise", run, "--changes", "C", "--out", tmp_path / "x.mid", status=1).err
+    said = output_of(capsys, "improvise", jazz_run, "--changes", "C", "--out", tmp_path / "x.mid", status=1).err
     assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: a logit is NaN or infinite"
 
 
-def test_a_fault_of_our_own_stays_loud(run, tmp_path, monkeypatch):
+def test_a_fault_of_our_own_stays_loud(jazz_run, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
 
     monkeypatch.setattr(generation, "improvise", broken)
     with pytest.raises(ValueError, match="a bug"):
-        main(["improvise", str(run), "--changes", "C", "--out", str(tmp_path / "x.mid")])
+        execute("improvise", jazz_run, "--changes", "C", "--out", tmp_path / "x.mid")
     monkeypatch.undo()
     monkeypatch.setattr("fastrnn.music.midi_writing.write_midi", broken)
     with pytest.raises(ValueError, match="a bug"):
-        main(["improvise", str(run), "--changes", "C", "--out", str(tmp_path / "x.mid")])
+        execute("improvise", jazz_run, "--changes", "C", "--out", tmp_path / "x.mid")
 
 
 def test_the_embedded_choruses_are_for_the_instrument_that_they_name():

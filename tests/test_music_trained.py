@@ -5,9 +5,9 @@ import csv
 import mido
 import numpy as np
 import pytest
+from command_line import execute
 from ragtime import rag
 
-from fastrnn.cli import main
 from fastrnn.commands._screen.music_output import instrument_for
 from fastrnn.music._midi.hands import LEFT, RIGHT
 from fastrnn.music._output.statistics import longest_match, melody_statistics
@@ -17,10 +17,6 @@ from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.run_folder import load_config, load_player
 
 pytestmark = pytest.mark.slow
-
-
-def _run(*arguments):
-    assert main(list(map(str, arguments))) == 0
 
 
 def _losses(run):
@@ -33,7 +29,7 @@ def _losses(run):
 def embedded(tmp_path_factory):
     """The run of ``fastrnn train jazz``, with nothing but defaults."""
     folder = tmp_path_factory.mktemp("jazz") / "run"
-    _run("train", "jazz", "--out", folder)
+    execute("train", "jazz", "--out", folder)
     return folder
 
 
@@ -46,13 +42,13 @@ def piano(tmp_path_factory):
         write_midi(folder / "midi" / f"{number}.mid", rag(key, number))
     small = ["--hidden", 64, "--layers", 1, "--embedding", 32, "--batch", 8, "--seq-length", 128, "--dropout", 0.1]
     steps = ["--max-steps", 200, "--eval-every", 50, "--lr", 0.01, "--val-fraction", 0.2]
-    _run("train", "jazz", folder / "midi", "--voices", "all", *small, *steps, "--out", folder / "run")
+    execute("train", "jazz", folder / "midi", "--voices", "all", *small, *steps, "--out", folder / "run")
     return folder / "run"
 
 
 def _solo(run, out, *options):
     """Return what ``fastrnn improvise`` writes, the solo alone and on the grid."""
-    _run("improvise", run, *options, "--swing", 0.5, "--no-comping", "--no-bass", "--out", out)
+    execute("improvise", run, *options, "--swing", 0.5, "--no-comping", "--no-bass", "--out", out)
     piece = read_midi(out)
     assert [part.name for part in piece.parts] == ["solo"]
     return piece
@@ -104,7 +100,7 @@ def test_piano_pieces_are_learned_better_than_by_a_bigram(piano):
 @pytest.mark.parametrize("command", [["improvise", "--changes", "C | A7 | D7 | G7 | C | F | C G7 | C"], ["sample"]])
 def test_a_piano_is_played_with_two_hands_and_ten_fingers_at_most(piano, tmp_path, command, seed):
     name, *options = command
-    _run(name, piano, *options, "--seed", seed, "--out", tmp_path / "solo.mid")
+    execute(name, piano, *options, "--seed", seed, "--out", tmp_path / "solo.mid")
     hands = {part.name: part.notes for part in read_midi(tmp_path / "solo.mid").parts}
     assert hands.keys() == {RIGHT, LEFT}
     assert min(map(len, hands.values())) > 8

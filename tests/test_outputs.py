@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from command_line import execute
 
 from fastrnn.cli import main
 from fastrnn.commands import corpus_files
@@ -11,32 +12,23 @@ from fastrnn.music.midi import read_midi
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
-SMALL = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 EXISTS = "the file exists already; --overwrite replaces it"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run on the embedded choruses that knows nothing yet."""
-    folder = tmp_path_factory.mktemp("jazz") / "run"
-    assert main(["train", "jazz", *SMALL, "--max-steps", "2", "--out", str(folder)]) == 0
-    return folder
 
 
 @pytest.mark.parametrize("command", [["improvise", "RUN", "--changes", "C | F"], ["sample", "RUN"]])
 @pytest.mark.parametrize(("option", "name"), [("--out", "x.mid"), ("--wav", "x.wav"), ("--roll", "x.png")])
-def test_music_takes_the_place_of_no_file(command, option, name, run, tmp_path, capsys, monkeypatch):
+def test_music_takes_the_place_of_no_file(command, option, name, jazz_run, tmp_path, capsys, monkeypatch):
     taken = tmp_path / name
     taken.write_text("mine")
     others = [] if option == "--out" else ["--out", str(tmp_path / "other.mid")]
-    words = [str(run) if word == "RUN" else word for word in command] + ["--seed", "1", option, str(taken), *others]
+    words = [str(jazz_run) if word == "RUN" else word for word in command] + ["--seed", "1", option, str(taken), *others]
     with monkeypatch.context() as patch:
         patch.setattr("fastrnn.music.run_folder.load_player", lambda *_: pytest.fail("nothing is loaded before that"))
         assert main(words) == 2
     assert capsys.readouterr().err == f"fastrnn: error: {taken}: {EXISTS}\n"
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
     if option == "--out":
-        assert main([*words, "--overwrite"]) == 0
+        execute(*words, "--overwrite")
         assert read_midi(taken, fewest=0).chords
 
 
@@ -48,7 +40,7 @@ def test_figures_of_a_benchmark_take_the_place_of_no_file(tmp_path, capsys, monk
         (taken, f"{taken}: {EXISTS}"), (tmp_path / "no" / "x.json", f"{tmp_path}/no: no such folder"),
         (tmp_path, f"--json {tmp_path} is a folder: expected a file to write"),
     ):  # fmt: skip
-        assert main(["bench", "--json", str(path)]) == 2
+        execute("bench", "--json", path, status=2)
         assert capsys.readouterr().err == f"fastrnn: error: {fault}\n"
     assert json.loads(taken.read_text()) == {}
 

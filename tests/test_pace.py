@@ -1,15 +1,13 @@
 """Evaluations, schedule and end of a run fit its steps or its time."""
 
-import csv
 import io
-import json
 
 import numpy as np
 import pytest
+from command_line import configuration, execute, output_of
 from tables import each_row
-from training_task import StreamTask, make_trainer
+from training_task import StreamTask, make_trainer, read_metrics
 
-from fastrnn.cli import main
 from fastrnn.training import LoopConfig, checkpoint, loop, schedules
 from fastrnn.training._run import pace
 
@@ -17,15 +15,6 @@ pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 DEFAULTS = {"max_steps": 3000, "eval_every": 250}
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--seq-length", "8"]
-
-
-def _rows(folder):
-    with open(folder / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _options(folder):
-    return json.loads((folder / "config.json").read_text())["options"]
 
 
 @each_row(
@@ -237,29 +226,28 @@ def test_the_curve_of_a_short_run_has_ten_points(kind, tmp_path, monkeypatch):
     text.write_text("The cat ate. It ran!\nThe dog slept. It sang.\n" * 8)
     paths = [str(text)] if kind == "words" else []
     run = ["train", kind, *paths, *SMALL]
-    assert main([*run, "--max-steps", "20", "--out", str(tmp_path / "steps")]) == 0
-    assert [row["step"] for row in _rows(tmp_path / "steps")] == [str(step) for step in range(2, 21, 2)]
+    execute(*run, "--max-steps", "20", "--out", tmp_path / "steps")
+    assert [row["step"] for row in read_metrics(tmp_path / "steps")] == [str(step) for step in range(2, 21, 2)]
     assert (tmp_path / "steps" / "samples.txt").read_text().count("--- step ") == 10
     monkeypatch.setattr(loop.time, "perf_counter", Clock(0.05))
-    assert main([*run, "--max-seconds", "30", "--out", str(tmp_path / "time")]) == 0
-    rows = _rows(tmp_path / "time")
+    execute(*run, "--max-seconds", "30", "--out", tmp_path / "time")
+    rows = read_metrics(tmp_path / "time")
     assert len(rows) >= 10
     assert (tmp_path / "time" / "samples.txt").read_text().count("--- step ") == len(rows)
     assert float(rows[-1]["lr"]) < 0.02 * max(float(row["lr"]) for row in rows)
-    assert (_options(tmp_path / "time")["max_steps"], _options(tmp_path / "time")["eval_every"]) == (None, None)
+    options = configuration(tmp_path / "time")["options"]
+    assert (options["max_steps"], options["eval_every"]) == (None, None)
 
 
 def test_going_on_with_more_time_says_that_learning_rates_change(tmp_path, capsys):
     run = ["train", "chars", "--out", str(tmp_path)]
-    assert main([*run, *SMALL, "--max-seconds", "0.2"]) == 0
-    capsys.readouterr()
-    assert main([*run, "--resume"]) == 0
-    assert capsys.readouterr().err == ""
-    assert main([*run, "--resume", "--max-seconds", "0.4"]) == 0
+    execute(*run, *SMALL, "--max-seconds", "0.2")
+    assert output_of(capsys, *run, "--resume").err == ""
+    execute(*run, "--resume", "--max-seconds", "0.4")
     warning = "fastrnn: warning: --max-seconds was 0.2 and is 0.4: the learning rates of the cosine schedule change\n"
     assert capsys.readouterr().err == warning
     step = checkpoint.load(tmp_path / "last.safetensors").state["trainer"]["step"]
-    assert main([*run, "--resume", "--max-steps", str(step + 1), "--max-seconds", "100"]) == 0
+    execute(*run, "--resume", "--max-steps", step + 1, "--max-seconds", "100")
     warning = f"--max-steps was not given and is {step + 1}: the learning rates of the cosine schedule change"
     assert warning in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "last.safetensors").state["trainer"]["step"] == step + 1

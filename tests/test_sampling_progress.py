@@ -6,8 +6,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from command_line import execute, output_of
 
-from fastrnn.cli import main
 from fastrnn.commands import sample
 from fastrnn.commands._screen import reading_progress
 from fastrnn.music.changes import parse_changes
@@ -28,7 +28,7 @@ def runs(tmp_path_factory):
     """Two runs of two steps, on the embedded choruses and on the embedded names."""
     folder = tmp_path_factory.mktemp("runs")
     for kind, options in (("jazz", ["--seq-length", "40"]), ("chars", ["--seq-length", "20"])):
-        assert main(["train", kind, *SMALL, *options, "--max-steps", "2", "--out", str(folder / kind)]) == 0
+        execute("train", kind, *SMALL, *options, "--max-steps", "2", "--out", folder / kind)
     return folder
 
 
@@ -62,9 +62,7 @@ def test_last_weights_are_told(kind, command, runs, tmp_path, capsys):
     (tmp_path / "stopped" / "best.safetensors").unlink()
     for folder, told in ((runs / kind, 0), (tmp_path / "stopped", 1)):
         out = ["--out", str(tmp_path / f"{told}.mid")] if kind == "jazz" else []
-        capsys.readouterr()
-        assert main([command[0], str(folder), *command[1:], *out]) == 0
-        lines = capsys.readouterr().err.splitlines()
+        lines = output_of(capsys, command[0], folder, *command[1:], *out).err.splitlines()
         said = f"{folder} was stopped before its first evaluation and has no best weights: last.safetensors is used, "
         assert lines.count(f"{said}of 2 training steps") == told
         assert len([line for line in lines if "last.safetensors" in line]) == told
@@ -73,7 +71,7 @@ def test_last_weights_are_told(kind, command, runs, tmp_path, capsys):
 def test_improvising_shows_a_bar_on_a_terminal(runs, tmp_path, monkeypatch, capsys):
     terminal = terminal_of(monkeypatch)
     command = ["improvise", str(runs / "jazz"), "--changes", "C | F | G7 | C", "--seed", "1"]
-    assert main([*command, "--out", str(tmp_path / "x.mid")]) == 0
+    execute(*command, "--out", tmp_path / "x.mid")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     bars = [int(count) for count in re.findall(r"sampling .*? (\d) of 8 bars", shown)]
     assert bars == sorted(bars)
@@ -84,16 +82,18 @@ def test_improvising_shows_a_bar_on_a_terminal(runs, tmp_path, monkeypatch, caps
 
 def test_redirected_output_has_no_bar(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(reading_progress, "PATIENCE_SECONDS", 0.0)
-    assert main(["improvise", str(runs / "jazz"), "--changes", "C", "--seed", "1", "--out", str(tmp_path / "x.mid")]) == 0
-    assert main(["sample", str(runs / "chars"), "--number", "200", "--seed", "1"]) == 0
-    assert "sampling" not in "".join(capsys.readouterr())
+    for command in (
+        ["improvise", runs / "jazz", "--changes", "C", "--seed", "1", "--out", tmp_path / "x.mid"],
+        ["sample", runs / "chars", "--number", "200", "--seed", "1"],
+    ):
+        assert "sampling" not in "".join(output_of(capsys, *command))
 
 
 def test_samples_in_a_file_are_not_on_the_terminal(runs, monkeypatch):
     """The bar is on standard error, the samples are in standard output, where that leads to a file."""
     terminal = terminal_of(monkeypatch)
     monkeypatch.setattr("sys.stdout", file := io.StringIO())
-    assert main(["sample", str(runs / "chars"), "--number", "200", "--seed", "1"]) == 0
+    execute("sample", runs / "chars", "--number", "200", "--seed", "1")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     assert re.search(r"sampling .* 64 of 200 samples.* 200 of 200 samples", shown, re.DOTALL)
     samples = file.getvalue().splitlines()

@@ -4,10 +4,10 @@
 
 import codecs
 import io
-import json
 import sys
 
 import pytest
+from command_line import configuration, error_of, execute, output_of
 from tables import each_row
 
 from fastrnn.cli import main
@@ -109,39 +109,31 @@ def test_names_of_encodings():
             text_encoding(name)
 
 
-def _fails(capsys, *arguments):
-    assert main([*map(str, arguments)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
-
-
 @pytest.mark.parametrize("kind", ["chars", "words"])
 def test_the_error_says_what_to_type(tmp_path, capsys, kind):
     path = tmp_path / "my text.txt"
     path.write_bytes((RUSSIAN * 20).encode("koi8-r"))
     out = tmp_path / "run"
-    error = _fails(capsys, "train", kind, path, *SMALL, "--encoding", "ascii", "--out", out)
+    error = error_of(capsys, "train", kind, path, *SMALL, "--encoding", "ascii", "--out", out)
     command = f"fastrnn train {kind} '{path}' {' '.join(SMALL)} --out {out} --encoding koi8-r"
-    assert error.endswith(f"; it looks like koi8-r, so type: {command}\n")
+    assert error.endswith(f"; it looks like koi8-r, so type: {command}")
     assert not out.exists()
-    assert main(["train", kind, str(path), *SMALL, "--encoding", "KOI8-R", "--out", str(out)]) == 0
-    config = json.loads((out / "config.json").read_text())
+    execute("train", kind, path, *SMALL, "--encoding", "KOI8-R", "--out", out)
+    config = configuration(out)
     assert config["options"]["encoding"] == "koi8-r"
     assert ("дядя" in config["vocabulary"]["words"]) if kind == "words" else ("д" in config["vocabulary"]["tokens"])
     # It is read alike when the run goes on, also after the file has been converted.
-    assert main(["train", kind, "--resume", "--max-steps", "2", "--out", str(out)]) == 0
+    execute("train", kind, "--resume", "--max-steps", "2", "--out", out)
     path.write_text(RUSSIAN * 20)
     capsys.readouterr()
-    assert "the text has changed" in _fails(capsys, "train", kind, "--resume", "--max-steps", "3", "--out", out)
-    assert main(["train", kind, "--resume", "--max-steps", "3", "--encoding", "utf-8", "--out", str(out)]) == 0
+    assert "the text has changed" in error_of(capsys, "train", kind, "--resume", "--max-steps", "3", "--out", out)
+    execute("train", kind, "--resume", "--max-steps", "3", "--encoding", "utf-8", "--out", out)
 
 
 def test_bad_encodings_on_the_command_line(tmp_path, capsys):
-    error = _fails(capsys, "train", "chars", "--encoding", "klingon")
+    error = error_of(capsys, "train", "chars", "--encoding", "klingon")
     assert "argument --encoding: must be the name of a text encoding, such as cp1252, got 'klingon'" in error
-    assert "--encoding is for files, and corpus:dinosaurs comes with fastrnn" in _fails(
+    assert "--encoding is for files, and corpus:dinosaurs comes with fastrnn" in error_of(
         capsys, "train", "chars", "--encoding", "cp1252", "--out", tmp_path / "run"
     )
 
@@ -175,18 +167,17 @@ def test_labelled_lines_are_told_and_their_text_is_trained_on(tmp_path, capsys):
     path = tmp_path / "reviews.txt"
     path.write_text("".join(f"The {food} was very {how} indeed.\t{label}\n" for food in ("fish", "soup", "tea")
                             for how, label in (("good", 1), ("bad", 0), ("cold", 0))) * 4)  # fmt: skip
-    assert main(["train", "words", str(path), *SMALL, "--out", str(tmp_path / "all")]) == 0
+    execute("train", "words", path, *SMALL, "--out", tmp_path / "all")
     told = "columns:  2, with tabs between them: text, a number (0, 1); --column 1 takes the text alone\n"
     assert told in capsys.readouterr().out
-    assert main(["train", "words", str(path), *SMALL, "--column", "1", "--out", str(tmp_path / "run")]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, "train", "words", path, *SMALL, "--column", "1", "--out", tmp_path / "run").out
     assert "columns:" not in output
     assert "reading:  lines (guessed: each line is a row of columns; --reading changes it)" in output
-    words = [json.loads((tmp_path / name / "config.json").read_text())["vocabulary"]["words"] for name in ("all", "run")]
+    words = [configuration(tmp_path / name)["vocabulary"]["words"] for name in ("all", "run")]
     assert set(words[0]) - set(words[1]) == {"0", "1"}
-    assert main(["score", str(tmp_path / "run"), "--file", str(path), "--column", "1"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].endswith("  the fish was very good indeed .")
-    assert "--column is for --file" in _fails(capsys, "score", tmp_path / "run", "a", "--column", 1)
+    scores = output_of(capsys, "score", tmp_path / "run", "--file", path, "--column", "1").out
+    assert scores.splitlines()[1].endswith("  the fish was very good indeed .")
+    assert "--column is for --file" in error_of(capsys, "score", tmp_path / "run", "a", "--column", 1)
 
 
 # Lower case
@@ -195,17 +186,13 @@ def test_labelled_lines_are_told_and_their_text_is_trained_on(tmp_path, capsys):
 def test_characters_are_lower_cased(tmp_path, capsys):
     path = tmp_path / "names.txt"
     path.write_text("İzmir\nANKARA\nKöln\nBONN\nÉvry\nLYON\n" * 5)
-    assert main(["train", "chars", str(path), *SMALL, "--lower", "--out", str(tmp_path / "run")]) == 0
-    vocabulary = json.loads((tmp_path / "run" / "config.json").read_text())["vocabulary"]
+    execute("train", "chars", path, *SMALL, "--lower", "--out", tmp_path / "run")
+    vocabulary = configuration(tmp_path / "run")["vocabulary"]
     assert vocabulary["tokens"] == ["\n", *sorted(set("i̇zmirankarakölnbonnévrylyon"))]
-    capsys.readouterr()
-    printed = []
-    for text in ("İzmir", "i̇zmir"):
-        assert main(["score", str(tmp_path / "run"), text]) == 0
-        printed.append(capsys.readouterr().out)
+    printed = [output_of(capsys, "score", tmp_path / "run", text).out for text in ("İzmir", "i̇zmir")]
     assert printed[0] == printed[1]
-    assert main(["sample", str(tmp_path / "run"), "--prefix", "KÖ", "--number", "2"]) == 0
-    assert all(line.startswith("KÖ") for line in capsys.readouterr().out.splitlines())
+    names = output_of(capsys, "sample", tmp_path / "run", "--prefix", "KÖ", "--number", "2").out
+    assert all(line.startswith("KÖ") for line in names.splitlines())
 
 
 # Scripts without spaces
@@ -256,7 +243,7 @@ def test_words_that_nothing_parts_are_refused(tmp_path, capsys):
     path = tmp_path / "text.txt"
     for text in (CHINESE, JAPANESE, THAI, BURMESE, TIBETAN, "王小明\n李华\n欧阳修\n", "สมชาย\nวิชัย\nมานี\n", "အောင်\nမမ\n"):
         path.write_text(text * 9)
-        assert "this text has no spaces between its words" in (error := _fails(capsys, "train", "words", path))
+        assert "this text has no spaces between its words" in (error := error_of(capsys, "train", "words", path))
         assert "fastrnn train chars" in error
     parted = "မြန်မာ နိုင်ငံ သည် အာရှ တွင် ရှိ သော နိုင်ငံ ဖြစ် သည် ။ လူ တိုင်း သည် လွတ်လပ် သော ဂုဏ် ဖြင့် မွေး ဖွား သည် ။\n"
     by_line = "话说\n天下\n大势\n，\n分久必合\n。\n" * 9
@@ -270,8 +257,7 @@ def test_words_that_nothing_parts_are_refused(tmp_path, capsys):
 def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
     (tmp_path / "text.txt").write_text(FRENCH * 9)
     run = tmp_path / "run"
-    assert main(["train", "chars", str(tmp_path / "text.txt"), *SMALL, "--out", str(run)]) == 0
-    capsys.readouterr()
+    output_of(capsys, "train", "chars", tmp_path / "text.txt", *SMALL, "--out", run)
 
     def score(data, *options):
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), "ascii"))
@@ -279,7 +265,6 @@ def test_standard_input_has_an_encoding_too(tmp_path, capsys, monkeypatch):
 
     assert score("couché".encode("cp1252"), "--encoding", "cp1252") == 0
     printed = capsys.readouterr().out
-    assert main(["score", str(run), "couché"]) == 0
-    assert capsys.readouterr().out == printed
+    assert output_of(capsys, "score", run, "couché").out == printed
     assert score(FRENCH.encode("cp1252")) == 2
     assert f"type: fastrnn score {run} --file - --encoding cp1252" in capsys.readouterr().err

@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import execute, output_of
 
 import fastrnn
-from fastrnn.cli import main
 from fastrnn.music.midi import read_midi
 from fastrnn.text.vocabulary import UnknownCharacters
 from fastrnn.training import checkpoint
@@ -29,14 +29,8 @@ def runs(tmp_path_factory):
         ("words", "words", story), ("sentences", "words", story, "--reading", "lines"),
         ("jazz", "jazz", "--val-fraction", "0.05"),  # so few are evaluated in full
     ):  # fmt: skip
-        assert main(["train", kind, *options, *SMALL, "--out", str(folder / name)]) == 0
+        execute("train", kind, *options, *SMALL, "--out", folder / name)
     return folder
-
-
-def _printed(capsys, *arguments):
-    capsys.readouterr()
-    assert main([*map(str, arguments)]) == 0
-    return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -52,7 +46,7 @@ def test_a_score_is_the_commands(runs, capsys, name, kind, texts):
     assert [score.log_probability for score in run.score(texts)] == [run.score(text).log_probability for text in texts]
     for text in texts:
         score = run.score(text)
-        nats = float(re.search(r"log-probability: +(-[\d.]+) nats", _printed(capsys, "score", runs / name, text))[1])
+        nats = float(re.search(r"log-probability: +(-[\d.]+) nats", output_of(capsys, "score", runs / name, text).out)[1])
         assert score.log_probability == pytest.approx(nats, abs=5e-5)
         # and it is what the model gives, step by step
         start = run.vocabulary.id("<EOS>") if name == "words" else -1
@@ -78,14 +72,14 @@ def test_samples_are_the_commands(runs, capsys, name, options):
         for option, value in options.items()
         for part in (["--" + option.replace("_", "-")] if value is True else ["--" + option.replace("_", "-"), value])
     ]
-    printed = _printed(capsys, "sample", runs / name, "--number", 5, "--seed", 7, *flags)
+    printed = output_of(capsys, "sample", runs / name, "--number", 5, "--seed", 7, *flags).out
     assert printed.splitlines() == [sample.text for sample in run.sample(5, seed=7, **options)]
 
 
 @pytest.mark.parametrize("name", ["text", "words"])
 def test_a_stream_comes_in_pieces(runs, capsys, name):
     run = fastrnn.load_run(runs / name)
-    printed = _printed(capsys, "sample", runs / name, "--seed", 7, "--prefix", "The cat")
+    printed = output_of(capsys, "sample", runs / name, "--seed", 7, "--prefix", "The cat").out
     assert "The cat" + "".join(run.stream(seed=7, prefix="The cat")) + "\n" == printed
     (sample,) = run.sample(seed=7, prefix="The cat")
     assert sample.text + "\n" == printed
@@ -95,16 +89,16 @@ def _notes(piece):
     return [(note.onset, note.duration, note.pitch) for part in piece.parts if part.name == "solo" for note in part.notes]
 
 
-def test_a_solo_is_the_commands(runs, tmp_path, capsys):
+def test_a_solo_is_the_commands(runs, tmp_path):
     run = fastrnn.load_run(runs / "jazz")
     out = ["--seed", 5, "--out", tmp_path / "a.mid"]
-    _printed(capsys, "improvise", runs / "jazz", "--changes", "blues", "--key", "F", *out)
+    execute("improvise", runs / "jazz", "--changes", "blues", "--key", "F", *out)
     (piece,) = run.sample(changes="blues", key="F", seed=5)
     written = read_midi(tmp_path / "a.mid")
     assert _notes(piece) == _notes(written)
     assert len(piece.parts[0].notes) > 10
     assert piece.chords[0][1].symbol == "F7"
-    _printed(capsys, "sample", runs / "jazz", "--seed", 4, "--out", tmp_path / "b.mid")
+    execute("sample", runs / "jazz", "--seed", 4, "--out", tmp_path / "b.mid")
     pieces = run.sample(2, seed=3)
     assert _notes(pieces[1]) == _notes(read_midi(tmp_path / "b.mid", fewest=1))
 

@@ -1,6 +1,6 @@
 """``fastrnn train words`` and what is done with its runs, from end to end; what users get wrong."""
 
-import csv
+import functools
 import io
 import json
 import math
@@ -9,9 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
+from command_line import configuration, error_of, execute, output_of
 from tables import each_row
+from training_task import read_metrics
 
-from fastrnn.cli import main
 from fastrnn.commands._screen.verdict import probability, verdict
 from fastrnn.text.language_model import Score
 from fastrnn.text.run_folder import load_language_model
@@ -24,20 +25,7 @@ STORY = "".join(
     for verb in ("ran", "slept", "was full", "sang")
 )  # fmt: skip
 SMALL = ["--hidden", "16", "--embedding", "8", "--layers", "1", "--batch", "4", "--eval-every", "10", "--warmup", "0"]
-
-
-def _train(*arguments, status=0):
-    assert main(["train", "words", *map(str, arguments)]) == status
-
-
-def _fails(capsys, *arguments):
-    """The one line that a failing command prints."""
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("fastrnn: error: ")
-    assert error.count("\n") == 1
-    return error
+_train = functools.partial(execute, "train", "words")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +55,10 @@ def lines(text):
 def test_a_run_says_what_counting_reaches(text, tmp_path, capsys):
     _train(text, *SMALL, "--max-steps", 30, "--out", tmp_path)
     output = capsys.readouterr().out
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = configuration(tmp_path)
     assert config["format"] == "fastrnn-words"
     assert config["vocabulary"]["words"][:2] == ["the", "!"]
-    losses = [float(row["val_loss"]) for row in csv.DictReader((tmp_path / "metrics.csv").open())]
+    losses = [float(row["val_loss"]) for row in read_metrics(tmp_path)]
     unigram, bigram = (math.exp(config["baselines"][name]) for name in ("unigram", "bigram"))
     assert f"to beat:  unigram perplexity {unigram:.1f}, bigram perplexity {bigram:.1f} per word, held out" in output
     assert re.search(r"split: +[\d,]+ words to train on, [\d,]+ held out; .*\d\.\d% of the words held out are <UNK>", output)
@@ -86,28 +74,12 @@ def test_a_run_says_what_counting_reaches(text, tmp_path, capsys):
 
 def test_every_option_reaches_the_run(text, tmp_path):
     _train(text, *SMALL, "--max-steps", 1, "--vocabulary-size", 5, "--min-count", 3, "--keep-case", "--out", tmp_path)
-    saved = json.loads((tmp_path / "config.json").read_text())
+    saved = configuration(tmp_path)
     assert {name: saved["options"][name] for name in ("vocabulary_size", "min_count", "keep_case", "unk")} == {
         "vocabulary_size": 5, "min_count": 3, "keep_case": True, "unk": True,
     }  # fmt: skip
     assert len(saved["vocabulary"]["words"]) == 5
     assert {"The", "It"} < set(saved["vocabulary"]["words"])
-
-
-@pytest.mark.parametrize("reading", ["stream", pytest.param("lines", marks=pytest.mark.slow)])  # lines: test_cli
-def test_resume_is_as_if_never_stopped(text, tmp_path, reading, capsys):
-    options = [*SMALL, "--reading", reading, "--dropout", 0.3, "--schedule", "constant", "--seq-length", 12]
-    _train(text, *options, "--max-steps", 15, "--out", tmp_path / "whole")
-    _train(text, *options, "--max-steps", 8, "--out", tmp_path / "parts")
-    capsys.readouterr()
-    _train("--resume", "--max-steps", 15, "--out", tmp_path / "parts")
-    assert "going on from step 8" in capsys.readouterr().out
-    whole, parts = (checkpoint.load(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
-    for name, array in whole.model.items():
-        np.testing.assert_array_equal(array, parts.model[name])
-    assert whole.state["task"] == parts.state["task"]
-    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("whole", "parts")]
-    assert configs[0] == configs[1]
 
 
 def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts(tmp_path):
@@ -118,7 +90,7 @@ def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts
     (tmp_path / "text.txt").write_text("\n".join(sentences))
     options = ["--reading", "lines", "--max-steps", 200, "--dropout", 0, "--lr", 0.02]
     _train(tmp_path / "text.txt", *SMALL, *options, "--out", tmp_path / "run")
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = configuration(tmp_path / "run")
     best = checkpoint.load(tmp_path / "run" / "best.safetensors").state["trainer"]["best_val_loss"]
     assert config["baselines"]["bigram"] - best > 0.8 * math.log(4) / 10  # of 10 tokens one is known where it was not
 
@@ -127,25 +99,21 @@ def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts
 
 
 def test_sampled_stream(stream, capsys):
-    arguments = ["sample", str(stream), "--length", "60", "--seed", "2", "--prefix", "The zebra"]
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
+    arguments = ["sample", stream, "--length", "60", "--seed", "2", "--prefix", "The zebra"]
+    captured = output_of(capsys, *arguments)
     assert captured.out.startswith("The zebra ")
     assert re.search(r"^\d+\.\d% of its 5-grams of words occur in the text trained on$", captured.err, re.MULTILINE)
-    main(arguments)
-    assert capsys.readouterr().out == captured.out
+    assert output_of(capsys, *arguments).out == captured.out
 
 
 def test_sampled_sentences(stream, lines, capsys):
-    assert main(["sample", str(stream), "--sentences", "--number", "7", "--no-unk"]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "sample", stream, "--sentences", "--number", "7", "--no-unk")
     assert len(captured.out.splitlines()) == 7
     assert "<UNK>" not in captured.out
-    assert main(["sample", str(lines), "--number", "5"]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "sample", lines, "--number", "5")
     assert len(captured.out.splitlines()) == 5
     assert re.search(r"^\d of 5 are new: not among the \d+ distinct lines trained on$", captured.err, re.MULTILINE)
-    assert "--sentences is for a model of a stream of words" in _fails(capsys, "sample", lines, "--sentences")
+    assert "--sentences is for a model of a stream of words" in error_of(capsys, "sample", lines, "--sentences")
 
 
 # Score
@@ -158,8 +126,7 @@ def _rows(output):
 
 def test_two_sentences_side_by_side(stream, capsys):
     texts = ["The cat ate the pear.", "The cat sang the fish."]
-    assert main(["score", str(stream), *texts]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "score", stream, *texts)
     model, _ = load_language_model(str(stream))  # a string does, too
     scores = [model.score(text) for text in texts]
     head, (first, second, last) = _rows(captured.out)
@@ -174,8 +141,7 @@ def test_two_sentences_side_by_side(stream, capsys):
 
 
 def test_a_word_and_unk_are_not_compared(stream, capsys):
-    assert main(["score", str(stream), "The cat ate the pear.", "The yak ate the pair."]) == 0
-    captured = capsys.readouterr()
+    captured = output_of(capsys, "score", stream, "The cat ate the pear.", "The yak ate the pair.")
     head, (first, second, last) = _rows(captured.out)
     assert head[3:] == ["words + end", "<UNK>", "text"]
     assert first.split(maxsplit=5)[3:] == ["7", "0", "the cat ate the pear ."]
@@ -183,8 +149,7 @@ def test_a_word_and_unk_are_not_compared(stream, capsys):
     counts = "the first lost 0 of 6 words to <UNK>, the second 2 of 6 words"
     assert last == f"the two cannot be compared: {counts}, and <UNK> stands for any unknown word"
     assert captured.err == "<UNK> stands for: yak, pair\n"
-    assert main(["score", str(stream), "The cow.", "The yak.", "The pair ran."]) == 0
-    _, (*rows, last) = _rows(capsys.readouterr().out)
+    _, (*rows, last) = _rows(output_of(capsys, "score", stream, "The cow.", "The yak.", "The pair ran.").out)
     assert [row.split(maxsplit=5)[5] for row in rows] == ["the cow .", "the <UNK> .  [yak]", "the <UNK> ran .  [pair]"]
     assert last == "no two texts lost the same words to <UNK>: none of them can be compared"
 
@@ -250,8 +215,7 @@ def test_what_can_be_said_of_scores(scores, expected):
 
 
 def test_one_sentence_in_full(lines, capsys):
-    assert main(["score", str(lines), "The cat ate.", "--verbose"]) == 0
-    output = capsys.readouterr().out
+    output = output_of(capsys, "score", lines, "The cat ate.", "--verbose").out
     nats = float(re.search(r"log-probability: +(-[\d.]+) nats \(5 words, the end of the line included\)", output)[1])
     assert float(re.search(r"^probability: +(\S+)", output, re.MULTILINE)[1]) == pytest.approx(math.exp(nats), rel=0.006)
     assert float(re.search(r"perplexity: +([\d.]+)", output)[1]) == pytest.approx(math.exp(-nats / 5), abs=1e-3)
@@ -262,13 +226,10 @@ def test_one_sentence_in_full(lines, capsys):
 
 def test_sentences_of_a_file_and_of_standard_input(stream, tmp_path, capsys, monkeypatch):
     (tmp_path / "sentences.txt").write_text("the cat ran\n\n the dog sang \n")
-    assert main(["score", str(stream), "--file", str(tmp_path / "sentences.txt")]) == 0
-    by_file = capsys.readouterr().out
-    assert main(["score", str(stream), "the cat ran", "the dog sang"]) == 0
-    assert capsys.readouterr().out == by_file
+    by_file = output_of(capsys, "score", stream, "--file", tmp_path / "sentences.txt").out
+    assert output_of(capsys, "score", stream, "the cat ran", "the dog sang").out == by_file
     monkeypatch.setattr("sys.stdin", io.StringIO("the cat ran\nthe dog sang\n"))
-    assert main(["score", str(stream), "--file", "-"]) == 0
-    assert capsys.readouterr().out == by_file
+    assert output_of(capsys, "score", stream, "--file", "-").out == by_file
 
 
 @each_row(
@@ -291,34 +252,34 @@ def test_probabilities_that_a_float_does_not_hold(log_probability, text):
 def test_bad_options_of_training(capsys, text, tmp_path, stream):
     out = ["--out", tmp_path / "run"]
     for value in ("0", "-3", "many", str(2**40)):
-        assert "argument --vocabulary-size: must be" in _fails(
+        assert "argument --vocabulary-size: must be" in error_of(
             capsys, "train", "words", text, "--vocabulary-size", value, *out
         )
-    assert "FILE is missing" in _fails(capsys, "train", "words", *out)
-    assert "unrecognized arguments: --unk" in _fails(capsys, "train", "words", text, "--unk", *out)
-    assert "unrecognized arguments: --vocabulary-size" in _fails(capsys, "train", "chars", "--vocabulary-size", "5", *out)
-    message = _fails(capsys, "train", "chars", "--resume", "--out", stream)
+    assert "FILE is missing" in error_of(capsys, "train", "words", *out)
+    assert "unrecognized arguments: --unk" in error_of(capsys, "train", "words", text, "--unk", *out)
+    assert "unrecognized arguments: --vocabulary-size" in error_of(capsys, "train", "chars", "--vocabulary-size", "5", *out)
+    message = error_of(capsys, "train", "chars", "--resume", "--out", stream)
     assert "holds a run of another kind: go on with fastrnn train words --resume" in message
-    message = _fails(capsys, "train", "words", "--resume", "--out", stream, "--vocabulary-size", 3)
+    message = error_of(capsys, "train", "words", "--resume", "--out", stream, "--vocabulary-size", 3)
     assert "--vocabulary-size cannot change when a run goes on: it is 10000, got 3" in message
     assert not (tmp_path / "run").exists()
 
 
 def test_a_vocabulary_larger_than_the_text_has_all_of_its_words(text, tmp_path):
     _train(text, *SMALL, "--max-steps", 1, "--vocabulary-size", 2_000_000_000, "--min-count", 1, "--out", tmp_path)
-    words = json.loads((tmp_path / "config.json").read_text())["vocabulary"]["words"]
+    words = configuration(tmp_path)["vocabulary"]["words"]
     assert set(words) <= set(re.findall(r"\w+|[.!]", STORY.lower()))
     assert len(words) > 10
 
 
 def test_bad_input_of_scoring(capsys, stream, tmp_path):
-    assert "there is nothing to score" in _fails(capsys, "score", stream)
-    assert "the text must have at least one word" in _fails(capsys, "score", stream, "the cat", " ")
-    assert "none.txt: No such file or directory" in _fails(capsys, "score", stream, "--file", tmp_path / "none.txt")
+    assert "there is nothing to score" in error_of(capsys, "score", stream)
+    assert "the text must have at least one word" in error_of(capsys, "score", stream, "the cat", " ")
+    assert "none.txt: No such file or directory" in error_of(capsys, "score", stream, "--file", tmp_path / "none.txt")
     (tmp_path / "empty.txt").write_text("\n \n")
-    assert "empty.txt has no text to score" in _fails(capsys, "score", stream, "--file", tmp_path / "empty.txt")
+    assert "empty.txt has no text to score" in error_of(capsys, "score", stream, "--file", tmp_path / "empty.txt")
     (tmp_path / "binary.txt").write_bytes(b"a\xff")
-    assert "binary.txt is not UTF-8" in _fails(capsys, "score", stream, "--file", tmp_path / "binary.txt")
+    assert "binary.txt is not UTF-8" in error_of(capsys, "score", stream, "--file", tmp_path / "binary.txt")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +295,7 @@ def test_bad_input_of_scoring(capsys, stream, tmp_path):
 )
 def test_values_in_a_configuration(capsys, stream, tmp_path, part, name, value, message):
     run = shutil.copytree(stream, tmp_path / "run")
-    content = json.loads((run / "config.json").read_text())
+    content = configuration(run)
     content[part][name] = value
     (run / "config.json").write_text(json.dumps(content))
-    assert f"config.json is damaged: {message}\n" in _fails(capsys, "sample", run)
+    assert error_of(capsys, "sample", run).endswith(f"config.json is damaged: {message}")
