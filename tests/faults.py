@@ -92,7 +92,8 @@ FAULTS = [
     Fault("a resumed optimiser counts its steps from zero", "fastrnn/optim.py",
           "self._steps[:] = steps", "self._steps[:] = 0", "test_optim test_resume"),
     Fault("a major seventh is read as a minor one", "fastrnn/music/_theory/chord_tones.py",
-          "self.seventh, self.seventh_named = 11, True", "self.seventh, self.seventh_named = 10, True", "test_music_symbols"),
+          "self.seventh, self.seventh_named = 11, True", "self.seventh, self.seventh_named = 10, True",
+          "test_music_symbols"),
     Fault("tempo of a MIDI file is ignored", "fastrnn/music/_midi/tracks.py",
           "(at, 6e7 / micros)", "(at, 6e7 / 500_000)", "test_music_midi"),
 ]

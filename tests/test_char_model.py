@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
+from differences import parameter_differences
 
-from fastrnn import backends, corpora
-from fastrnn.backends.numpy_sampling import step_by_step
+from fastrnn import corpora
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.sampling import Choice
 from fastrnn.text._training.batching import IGNORED, LineBatches
@@ -59,15 +59,8 @@ def test_gradients_by_finite_differences(model, embedding):
     (logits, _), backward = net.forward(ids, None, lengths)
     backward(softmax_cross_entropy(logits, targets)[1])
     for name, parameter in net.named_parameters():
-        for _ in range(4):
-            i = tuple(rng.integers(0, n) for n in parameter.shape)
-            value = float(parameter.data[i])
-            sides = []
-            for step in (1e-5, -1e-5):
-                parameter.writable()[i] = value + step
-                sides.append(loss())
-            parameter.writable()[i] = value
-            assert parameter.grad[i] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8), name
+        wanted = parameter_differences(loss, parameter, step=1e-5)
+        np.testing.assert_allclose(parameter.grad, wanted, rtol=0, atol=1e-8, err_msg=name)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -272,19 +265,6 @@ def test_greedy_tokens_are_the_likeliest_of_teacher_forcing(model, embedding):
     ids = np.concatenate([prime, answer.tokens])
     logits, _ = net(ids)
     assert (logits.argmax(axis=2)[2:-1] == answer.tokens).all()
-
-
-def test_the_backends_own_loop_gives_the_same_as_the_plain_one(monkeypatch):
-    net = _language_model(embedding=3).model
-    uniforms = np.random.default_rng(0).random((60, 4))
-    prime = np.full((1, 4), -1)
-    for choice in (Choice(), Choice(temperature=0.7, top_k=4), Choice(top_p=0.8), Choice(greedy=True)):
-        own = net.generate(prime, uniforms, eos=0, choice=choice)
-        with monkeypatch.context() as patch:
-            backend = type(backends.current())
-            patch.setattr(backend, "generate", step_by_step)
-            plain = net.generate(prime, uniforms, eos=0, choice=choice)
-        assert (own.tokens == plain.tokens).all()
 
 
 def test_going_on_from_an_answer_is_the_same_as_one_request():

@@ -1,14 +1,13 @@
-"""stack_forward and stack_backward: the values and gradients of layers and of PyTorch; errors that name the argument."""
+"""stack_forward and stack_backward: the values and gradients of the layers; errors that name the argument."""
 
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from tables import each_row
 
 import fastrnn
 from fastrnn import functional
-from fastrnn.backends.structs import CellSpec, StackSpec, Weights
+from fastrnn.backends.structs import Weights
 
 KINDS = {
     "rnn": (fastrnn.RNN, {"nonlinearity": "relu"}),
@@ -62,31 +61,6 @@ def test_a_stack_is_what_the_layer_computes(engine, kind, directions, lengths):
             np.testing.assert_array_equal(getattr(own, name), parameter.grad, err_msg=name)
     with pytest.raises(RuntimeError, match="tape has been used"):
         functional.stack_backward(out.tape, dy)
-
-
-@each_row("name", ["RNN", "GRU", "LSTM"])
-def test_values_and_gradients_are_pytorchs(engine, name):
-    torch = pytest.importorskip("torch")
-    theirs = getattr(torch.nn, name)(I, H, L, bidirectional=True).double()
-    cell = CellSpec(name.lower(), I, H, "float64")
-    fields_of = {"weight_ih": "W", "weight_hh": "R", "bias_ih": "b_ih", "bias_hh": "b_hh"}
-    suffixes = [f"_l{layer}{reverse}" for layer in range(L) for reverse in ("", "_reverse")]
-    weights = [
-        Weights(**{ours: getattr(theirs, key + suffix).detach().numpy() for key, ours in fields_of.items()})
-        for suffix in suffixes
-    ]
-    x, dy = _normal((T, B, I), 1), _normal((T, B, 2 * H), 2)
-    leaf = torch.from_numpy(x).requires_grad_()
-    wanted, _ = theirs(leaf)
-    wanted.backward(torch.from_numpy(dy))
-    out = functional.stack_forward(StackSpec(cell, L, 2), weights, x, backend=engine)
-    grads = functional.stack_backward(out.tape, dy)
-    np.testing.assert_allclose(out.y, wanted.detach().numpy(), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(grads.dx, leaf.grad.numpy(), rtol=0, atol=1e-12)
-    for suffix, own in zip(suffixes, grads.weights, strict=True):
-        for key, ours in fields_of.items():
-            theirs_grad = getattr(theirs, key + suffix).grad.numpy()
-            np.testing.assert_allclose(getattr(own, ours), theirs_grad, rtol=0, atol=1e-11, err_msg=key + suffix)
 
 
 def test_all_cell_states_and_no_tape():

@@ -6,7 +6,6 @@ import platform
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import cases
 import numpy as np
@@ -160,20 +159,6 @@ def test_two_threads_at_once_give_the_same_bits(variant):
         for got in pool.map(lambda _: cases.run("numba", case), range(20)):
             for key, value in wanted.items():
                 np.testing.assert_array_equal(got[key], value, strict=True)
-
-
-@EACH_CELL
-def test_a_sequence_does_not_depend_on_those_beside_it(variant):
-    case = cases.make_case(variant, 6, 7, 5, 19, "float32")
-    wanted = cases.forward("numba", case)
-    for b in range(7):
-        one = replace(
-            case,
-            x=case.x[:, b : b + 1].copy(),
-            h0=case.h0[b : b + 1].copy(),
-            c0=None if case.c0 is None else case.c0[b : b + 1].copy(),
-        )
-        np.testing.assert_array_equal(cases.forward("numba", one).y[:, 0], wanted.y[:, b], strict=True)
 
 
 @EACH_CELL
