@@ -1,11 +1,10 @@
-"""The functional API by value: PyTorch with the same weights, finite differences, and what a graph shares."""
+"""The functional API by value: PyTorch with the same weights, and what a graph shares."""
 
 import copy
 
 import numpy as np
 import pytest
-from differences import central_differences, parameter_differences
-from graphs import CASES, F64, encoder_decoder, residual, siamese
+from graphs import CASES, F64, encoder_decoder, residual
 
 import fastrnn
 from fastrnn import GRU, LSTM, Dropout, Embedding, Input, Linear, LSTMCell, Model, OneHot, Sequential
@@ -83,27 +82,6 @@ def test_outputs_and_gradients_are_pytorchs(make):
     assert mine.keys() == theirs.keys()
     for name, gradient in mine.items():
         np.testing.assert_allclose(gradient, theirs[name], rtol=0, atol=1e-9, err_msg=name)
-
-
-@pytest.mark.parametrize("lengths", [None, {"T": [2, 1]}, {"T": [2, 1], "S": [1, 3]}], ids=str)
-@pytest.mark.parametrize("make", [encoder_decoder, siamese])
-def test_gradients_by_finite_differences(make, lengths):
-    case = make()
-    inputs = case.inputs(sizes={"T": 2, "S": 3, "B": 2})
-    outputs, backward = case.model.forward(*inputs, lengths=lengths)
-    douts = upstream(outputs)
-
-    def loss():
-        return sum(np.vdot(g, y) for g, y in zip(douts, arrays(case.model(*inputs, lengths=lengths)), strict=True))
-
-    dinputs = run_backward(backward, outputs, douts)
-    for x, dx in zip(inputs, dinputs, strict=True):
-        if dx is not None:
-            np.testing.assert_allclose(dx, central_differences(loss, x), rtol=0, atol=2e-8)
-    for name, parameter in case.model.named_parameters():
-        if parameter.size <= 40:
-            wanted = parameter_differences(loss, parameter)
-            np.testing.assert_allclose(parameter.grad, wanted, rtol=0, atol=2e-8, err_msg=name)
 
 
 @EVERY_CASE

@@ -217,17 +217,6 @@ def test_two_threads_use_one_layer_at_once():
         np.testing.assert_allclose(parameter.grad, 20 * gradient, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_save_and_load(tmp_path, dtype):
-    path = tmp_path / "model.safetensors"
-    model = Sequential(Embedding(5, 3, dtype=dtype), GRU(3, 4, 2, dtype=dtype), Linear(4, 5, dtype=dtype))
-    model.save(path)
-    other = Sequential(Embedding(5, 3, dtype=dtype), GRU(3, 4, 2, dtype=dtype), Linear(4, 5, dtype=dtype))
-    other.load(path)
-    ids = np.array([[1, 2], [3, 4]])
-    np.testing.assert_array_equal(other(ids), model(ids))
-
-
 def test_load_state_dict_converts_dtypes_and_can_be_partial():
     layer = Linear(2, 2, rng=0)
     before = layer.bias.data.copy()

@@ -1,4 +1,4 @@
-"""An embedding before a recurrent layer: by its table the same values as without one, and PyTorch's."""
+"""An embedding before a recurrent layer: by its table the same values as without one."""
 
 import copy
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tables import each_row
 
-from fastrnn.layers import GRU, LSTM, RNN, Embedding, Linear, Sequential
+from fastrnn.layers import GRU, LSTM, RNN, Embedding, Sequential
 from fastrnn.layers._recurrent import embedding_table as embedded
 from fastrnn.text.char_model import CharModel
 
@@ -95,30 +95,6 @@ def test_the_table_changes_no_value(engine, kind, options, lengths, dtype, monke
     _without_table(monkeypatch)
     cases.assert_agree(got, _run(*_pair(kind, dtype=dtype, backend="reference", **options), ids, lengths), TOLERANCE[dtype])
     assert runs[0] == 3
-
-
-@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_values_and_gradients_are_pytorchs(name, bidirectional):
-    torch = pytest.importorskip("torch")
-    make = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}[name]
-    model = Sequential(
-        Embedding(V, E, dtype="float64", rng=0),
-        make(E, H, 2, bidirectional=bidirectional, dtype="float64", rng=1),
-        Linear(H * (1 + bidirectional), 3, dtype="float64", rng=2),
-    )
-    theirs = [torch.nn.Embedding(V, E), getattr(torch.nn, name)(E, H, 2, bidirectional=bidirectional)]
-    theirs = torch.nn.ModuleList([*theirs, torch.nn.Linear(H * (1 + bidirectional), 3)]).double()
-    theirs.load_state_dict({key: torch.from_numpy(value) for key, value in model.state_dict().items()})
-    ids, dy = np.maximum(_ids(), 0), np.random.default_rng(3).standard_normal((T, B, 3))
-    wanted = theirs[2](theirs[1](theirs[0](torch.from_numpy(ids)))[0])
-    wanted.backward(torch.from_numpy(dy))
-    y, backward = model.forward(ids)
-    assert backward(dy) is None
-    np.testing.assert_allclose(y, wanted.detach().numpy(), rtol=0, atol=1e-13)
-    np.testing.assert_array_equal(model(ids), y)
-    for (key, parameter), tensor in zip(model.named_parameters(), theirs.parameters(), strict=True):
-        np.testing.assert_allclose(parameter.grad, tensor.grad.numpy(), rtol=0, atol=1e-12, err_msg=key)
 
 
 def test_threads_change_no_bit(c, set_threads):

@@ -6,7 +6,7 @@ from differences import central_differences, flat, make, normal, parameter_diffe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn import backends, functional
+from fastrnn import backends
 from fastrnn.layers import GRU, LSTM, RNN, GRUCell, Linear, LSTMCell, RNNCell
 
 RECURRENT = [
@@ -90,17 +90,6 @@ def test_a_call_like_an_earlier_one_is_checked_as_the_first(kind, options):
                 each(*arrays)
             errors.append((type(error.value), str(error.value)))
         assert errors[0] == errors[1], arrays
-
-
-def test_a_layer_is_its_functional_form():
-    layer, x, h, c = make(LSTM, peephole=True, proj_size=2), normal(5, 2, 3), normal(1, 2, 2), normal(1, 2, 4)
-    out = functional.lstm_forward(
-        x, h[0], c[0], layer.weight_ih_l0.data, layer.weight_hh_l0.data, layer.bias_ih_l0.data, layer.bias_hh_l0.data,
-        peephole=layer.weight_ch_l0.data, projection=layer.weight_hr_l0.data, cell_states=True,
-    )  # fmt: skip
-    y, (h_n, c_n), c_all = layer(x, (h, c), return_cell_states=True)
-    for got, wanted in [(y, out.y), (h_n[0], out.h_n), (c_n[0], out.c_n), (c_all, out.c)]:
-        np.testing.assert_array_equal(got, wanted)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -203,29 +192,6 @@ def test_a_layer_used_twice_adds_both_gradients():
     np.testing.assert_allclose(dx, central_differences(loss, x), atol=1e-8)
     for parameter in layer.parameters():
         np.testing.assert_allclose(parameter.grad, parameter_differences(loss, parameter), atol=1e-8)
-
-
-def test_gradients_add_up_over_steps():
-    layer, x = make(GRU, L=2, bidirectional=True), normal(3, 2, 3)
-    gradients = []
-    for _ in range(2):
-        (y, _), backward = layer.forward(x)
-        backward(np.ones_like(y))
-        gradients.append([parameter.grad.copy() for parameter in layer.parameters()])
-    for once, twice in zip(*gradients, strict=True):
-        np.testing.assert_allclose(twice, 2 * once, rtol=1e-12)
-
-
-def test_need_dx_only_leaves_dx_out():
-    x, results = normal(4, 2, 3), []
-    for need_dx in (True, False):
-        layer = make(LSTM, L=2, bidirectional=True)
-        (y, _), backward = layer.forward(x)
-        dx, _ = backward(np.ones_like(y), need_dx=need_dx)
-        results.append([parameter.grad for parameter in layer.parameters()])
-        assert (dx is not None) == need_dx
-    for got, wanted in zip(*results, strict=True):
-        np.testing.assert_array_equal(got, wanted)
 
 
 def test_backward_runs_once():

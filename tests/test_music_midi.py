@@ -549,16 +549,6 @@ def test_mutations(data):
     survives(bytes(changed))
 
 
-@pytest.mark.slow
-def test_many_mutations():
-    rng = np.random.default_rng(0)
-    for i in range(5000):
-        changed = np.frombuffer((RICH, SWUNG, WRAPPED)[i % 3], np.uint8).copy()
-        where = rng.integers(0, len(changed), rng.integers(1, 20))
-        changed[where] = rng.integers(0, 256, len(where))
-        survives(changed[: rng.integers(1, len(changed) + 1)].tobytes() if rng.random() < 0.2 else changed.tobytes())
-
-
 def test_the_limit_of_length_is_in_quarters(monkeypatch):
     monkeypatch.setattr(reading, "LONGEST", 3)
     assert parse_midi(midi(track((0, on(60)), (960, off(60)), (0, on(62)), (480, off(62))))).length == 36
