@@ -206,6 +206,6 @@ def planned(spec, T, B, backward, isa=None, threads=0):
 
 
 def digest(backend: str) -> dict[str, bytes]:
-    """The bits of one run that two threads share. Here, where a process that was spawned can import it from."""
+    """Return a hash of one run that two threads share. It is in this module so that spawned processes can import it."""
     case = make_case(CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
     return {key: value.tobytes() for key, value in run(backend, case).items()}

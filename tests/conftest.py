@@ -22,18 +22,18 @@ from fastrnn.training._run import plots
 # Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
 HOME = Path(fastrnn.__file__).parents[1]
-installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # is found without help
+installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # found without PYTHONPATH
 folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
 # PyTorch's threads wait in a loop: for the small models of the tests they only take processors from other test processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and the processes that they start too.
+# Tests started in the background of a shell ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Every run tries the same examples, so it fails for a change and not by chance: --hypothesis-profile=default tries others.
+# Every run tries the same examples, so only a change can make it fail. --hypothesis-profile=default tries others.
 # Examples have no deadline, because other processes may hold one up.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
@@ -53,7 +53,7 @@ def pytest_report_header():
     ]
 
 
-@pytest.hookimpl(tryfirst=True)  # before what -m leaves out is left out
+@pytest.hookimpl(tryfirst=True)  # before -m deselects the slow tests
 def pytest_collection_modifyitems(items):
     """Leave to the slow tests what a pairwise part of a test's options already shows."""
     groups = {}
@@ -175,4 +175,5 @@ def become_terminal(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr("fastrnn.training.callbacks.REFRESH_SECONDS", 0.0)
-    return lambda: monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # not here: capsys exchanges it before the test
+    # Tests call this themselves, because capsys replaces sys.stdout after the fixtures.
+    return lambda: monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -67,7 +67,7 @@ def plain_track(data, place, latest):
         at, tick = after, tick + delta
         heard.append((tick, *event))
     is_cut = not ended and bound == len(data) < end and broken in ("", OVER)
-    if broken and not is_cut and sure is not None:  # what is odd may be where the damage begins
+    if broken and not is_cut and sure is not None:  # the damage may begin at an invalid event
         heard = sure
     whole = not broken and not is_cut  # notes that sound where a track breaks have no end
     return sorted(notes_of(heard, tick if whole else None)), at if ended else bound

@@ -102,7 +102,7 @@ def _any_case(draw, largest):
     )  # fmt: skip
 
 
-# The engine stays the same for all examples of a test.
+# Hypothesis warns of function-scoped fixtures; the engine is the same for all examples of a test.
 ANY = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
 
 
@@ -218,7 +218,7 @@ def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype,
             request = replace(request, eos=eos)
             got, wanted = c.generate(own, request), reference.generate(plain, request)
             np.testing.assert_array_equal(got.tokens, wanted.tokens, strict=True)
-            # A sample that has ended stops in the library, and goes on unseen in the plain loop.
+            # The states of an ended sample differ: the library stops it, the plain loop runs on and ignores it.
             going = got.tokens[-1] != sampling.NOTHING
             assert going[0] == (eos == sampling.NOTHING)
             for a, b in ((got.h_n, wanted.h_n), (got.c_n, wanted.c_n)):

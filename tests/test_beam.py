@@ -158,7 +158,7 @@ def test_a_token_of_no_probability_is_never_chosen():
         return logits, state
 
     found = beam_search(without_two, None, [1], eos=EOS, width=1000, max_length=4)[0]
-    assert len(found) == 1 + 2 + 4 + 8 + 16  # those that end after 0 to 3 words, and those that are cut
+    assert len(found) == 1 + 2 + 4 + 8 + 16  # sequences that end after 0 to 3 words, and 16 that max_length cuts
     assert not any(2 in hypothesis.tokens for hypothesis in found)
 
 

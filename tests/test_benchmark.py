@@ -262,7 +262,7 @@ def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monke
     records = [
         _timed(one, "torch", 1.0, 2.0),
         _timed(one, "numpy", 1.05, 2.0),
-        _timed(one, "onednn", 1.2, 2.0),  # slower than beside the others
+        _timed(one, "onednn", 1.2, 2.0),  # slower than next to the other peers
         _timed(one, "jax", 0.8, 2.0),  # and faster
         _timed(other, "torch", 1.0, 2.0, spread=0.3),
     ]
@@ -275,7 +275,7 @@ def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monke
         return ({"peer": peer, "case": asdict(case), "record": _timed(case, peer, again[peer], 3.0)} for case in todo)
 
     monkeypatch.setattr(run, "serve", serve)
-    for _ in range(2):  # what is still far off is not measured a third time
+    for _ in range(2):  # a comparison is measured once more, not twice
         run.run_again([one, other], ["torch", "numpy", "onednn", "jax"], EFFORT, file)
     assert served == [("torch", 8), ("onednn", 1), ("jax", 1)]
     found = {(record["peer"], record["case"]["B"]): record for record in run.load(file).records}

@@ -93,7 +93,7 @@ def test_loss_curve_is_drawn(tmp_path):
     picture = image.imread(tmp_path / "loss.png")
     assert picture.shape == (650, 1040, 4)
     validation = np.all(np.abs(picture[..., :3] - np.array([0xC2, 0x41, 0x0C]) / 255) < 0.02, axis=-1)
-    assert validation.sum() > 300  # its line and star
+    assert validation.sum() > 300  # the validation curve and the star of the best evaluation
 
 
 def test_loss_curve_bears_one_row_and_broken_numbers(tmp_path):

@@ -225,7 +225,7 @@ def test_evaluation_of_a_stream_is_the_score_of_the_whole():
     held_out = PROSE[-round(len(PROSE) * 0.1) :]
     score = model.score(held_out)
     assert trainer.task.evaluate() == pytest.approx(-score.log_probability / len(held_out), abs=1e-6)
-    # Side by side, each part starts a little early: nearly the same.
+    # Four parallel parts each start a little early, so the loss is nearly the same.
     beside, _ = _task("stream", batch=4, val_fraction=0.1)
     assert beside.task.evaluate() == pytest.approx(trainer.task.evaluate(), abs=1e-4)
 

@@ -185,7 +185,7 @@ def _engine_of(folder):
 def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
     from fastrnn import backends
 
-    backends.load("numba").compile_for("float32", training=True)  # here, where no notice of it is in the way
+    backends.load("numba").compile_for("float32", training=True)  # now, because a notice of compiling would be a second line
     options = [*SMALL, "--schedule", "constant", "--out", tmp_path]
     with backends.use_backend(None):
         _train(*options, "--max-steps", 2, "--backend", "reference")

@@ -72,7 +72,7 @@ def test_an_error_without_a_console_keeps_its_status(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["score"]) == 2
     assert main(["sample", "/nowhere"]) == 2
-    assert capsys.readouterr().out == ""  # where print(file=None) would go
+    assert capsys.readouterr().out == ""  # print(file=None) would write here
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")

@@ -25,7 +25,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-# The blocks of a page are one program: a later one may go on where an earlier one ended.
+# The blocks of a page are one program, because a block may use names of earlier ones.
 PYTHON = [pytest.param(code, id=page.name) for page in PAGES if (code := "\n".join(blocks(page, "python")))]
 
 
@@ -122,7 +122,7 @@ def test_drop_in_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(differences) == (4 if torch else 2)
     assert max(differences.values()) < 1e-6
 
-    # The loop is PyTorch's own: what it gives is the layer's y and last state, and it notices another weight.
+    # The loop over cells must give the layer's y and last state, also after a weight has changed.
     gru, x = fastrnn.GRU(3, 4, rng=0), np.random.default_rng(1).standard_normal((6, 2, 3)).astype(np.float32)
     cell = drop_in_cell.cell_of(gru)
     y, h_n = gru(x)

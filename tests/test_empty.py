@@ -263,7 +263,7 @@ def test_padding_of_no_steps_reaches_nothing(form, lengths):
     for array in (y, dx):
         assert not array[~fastrnn.sequence_mask(lengths, 4)].any()
     model.zero_grad()
-    longer = np.flatnonzero(lengths)  # without any, the batch below holds no sequence, and the gradients are 0
+    longer = np.flatnonzero(lengths)  # if empty, the batch below holds no sequence, and its gradients are 0
     alone, backward = model.forward(x[:, longer], lengths=np.array(lengths)[longer])
     np.testing.assert_allclose(y[:, longer], alone, rtol=1e-13)
     np.testing.assert_allclose(dx[:, longer], backward(alone), rtol=1e-11, atol=1e-14)

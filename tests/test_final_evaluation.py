@@ -56,7 +56,7 @@ def test_with_a_time_limit_it_takes_a_tenth_or_what_is_left(tmp_path, monkeypatc
     assert task.in_full == 0
     out = capsys.readouterr().out
     tokens = task.evaluated[0]
-    assert 0.7 * share * SPEED < tokens <= share * SPEED  # the rest goes into finding out how fast it is
+    assert 0.7 * share * SPEED < tokens <= share * SPEED  # measuring the speed takes the rest of the time
     assert f"on {tokens:,} of the 3,000,000 characters held out: --max-seconds leaves no time for all" in out
     assert f"validation loss on these {tokens:,} characters: 1.5000 nats per character" in out
 

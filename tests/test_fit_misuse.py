@@ -124,7 +124,7 @@ class TestResume:
 
 
 def _pieces(field):
-    """The rows of a field's examples, and where one begins."""
+    """Return the rows of all examples of a field, and where each example after the first begins."""
     return field.flat()[0], np.cumsum(field.lengths)[:-1]
 
 

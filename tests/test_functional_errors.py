@@ -273,7 +273,7 @@ def test_what_is_not_a_tape(cell):
         BACKWARD[cell](FORWARD[other](**_arguments(other)).tape)
 
 
-# What looks odd but is good.
+# Unusual arguments that are valid.
 
 
 def _strided(array):

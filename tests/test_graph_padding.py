@@ -222,7 +222,7 @@ def test_a_layer_that_does_not_say_what_it_makes_of_padding(train):
     with pytest.raises(ValueError, match="Lambda cannot have lengths: it would read padding"):
         run(*data, lengths=[3, 1])
     np.testing.assert_array_equal(model(*data, lengths=[3, 3]), data[0] - data[0].mean(axis=0))
-    np.testing.assert_array_equal(  # of other axes it need not say anything
+    np.testing.assert_array_equal(  # a layer without the padded axis needs no declaration
         nn.Model((z, x), (nn.Lambda(lambda z: 2 * z)(z), nn.MeanPool()(x)))(data[1] + 1, data[0], lengths=[1, 1])[0],
         data[1] + 2,
     )

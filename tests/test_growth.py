@@ -158,7 +158,7 @@ def test_a_large_text_trains_as_a_small_one(tmp_path, request, kind, reading_):
     (small, *ours), (large, *theirs) = made
     assert large.vocabulary == small.vocabulary
     assert (large.sizes, large.unknown) == (small.sizes, small.unknown)
-    assert large.baselines == pytest.approx(small.baselines, rel=1e-12)  # only the order of the sum is another
+    assert large.baselines == pytest.approx(small.baselines, rel=1e-12)  # the sum runs in another order
     assert reading_ == "stream" or list(large.train_items) == list(small.train_items)
     assert ours[2] == theirs[2]
     for mine, other in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
@@ -189,11 +189,12 @@ def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
     everything = list(evaluation())
     assert sum(batch.tokens for batch in everything) == evaluation.tokens == 1000
     sample = list(evaluation(200))
-    assert sum(batch.targets.size for batch in sample) == 200  # read: 4 parts of 50, the first 10 of 3 of them for the state
+    # 4 parts of 50; in 3 of them the first 10 tokens only set the state.
+    assert sum(batch.targets.size for batch in sample) == 200
     assert sum(batch.tokens for batch in sample) == 170
     for mine, other in zip(sample, everything, strict=False):
         np.testing.assert_array_equal(mine.targets, other.targets)
-    assert (sample[-1].targets != IGNORED).all()  # of each part alike
+    assert (sample[-1].targets != IGNORED).all()  # all parts end at the same step
 
 
 @each_row("limit", [1, 7, 10, 79, 80, 85, 300, 1024, 4000])

@@ -137,7 +137,7 @@ def test_a_new_run_in_the_place_of_another(tmp_path):
 def test_a_new_run_that_cannot_be_written_leaves_the_old_one(tmp_path, capsys):
     old = tmp_path / "old"
     assert main(_started("chars", tmp_path, old, "--seed", "1")) == 0
-    for n in range(8):  # up to the first checkpoint, which is the first file to take another one's place
+    for n in range(8):  # up to the first checkpoint, the first file that replaces an old one
         folder = Path(shutil.copytree(old, tmp_path / f"full-{n}"))
 
         def full(calls, n=n):

@@ -71,7 +71,7 @@ def test_a_call_like_an_earlier_one_is_checked_as_the_first(kind, options):
     np.testing.assert_array_equal(layer(x)[0], y)
     ids = np.array([[0, 1, 2], [2, 1, 0]])
     assert layer(ids)[0].shape == (2, 3, y.shape[2])
-    unbatched = ids.astype(x.dtype)  # [T, I]: of the ids' shape
+    unbatched = ids.astype(x.dtype)  # [T, I], with the shape of the ids
     np.testing.assert_array_equal(layer(unbatched)[0], make(kind, **options)(unbatched)[0])
     bad = [
         (x.astype("float32"), state),

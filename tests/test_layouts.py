@@ -56,7 +56,7 @@ def make(kind, batch_first=False):
         "repeated": [gru, Last(), RepeatVector(5), GRU(4, 4, **first, rng=3), head],
         "nested": [Sequential(Linear(D, D, **F64, rng=3), Sequential(gru)), Sequential(Dropout(0.2, rng=0), head)],
     }[kind]
-    if kind == "max":  # pooling first: the recurrent layer that says what is batch first comes after
+    if kind == "max":  # the recurrent layer, which has batch_first, comes after the pooling in this list
         layers = [Linear(D, D, **F64, rng=3), GRU(D, D, **first, rng=1), layers[0], layers[1]]
     return Sequential(*layers)
 

@@ -389,7 +389,7 @@ def test_unknown_progressions_and_keys():
         ch.progression("blues", "H")
 
 
-@each_row("suffix", [suffix for suffix in harmony.TEMPLATES if suffix != "dim7"])  # any tone is a dim7's root
+@each_row("suffix", [suffix for suffix in harmony.TEMPLATES if suffix != "dim7"])  # any tone of a dim7 may be its root
 @each_row("root", [0, 3, 7, 10])
 def test_block_chords_are_inferred(suffix, root):
     first, second = parse_chord(note_name(root) + suffix), parse_chord(note_name(root + 5) + "7")

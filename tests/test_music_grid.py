@@ -54,7 +54,7 @@ def pieces(draw, others, share):
 @settings(max_examples=20)
 @given(data=st.data())
 def test_what_is_swung_comes_back_to_the_grid(swing, data):
-    # Two thirds of a beat are a triplet: there sixteenths cannot be told from it, and eighths must be the rule.
+    # At two thirds of a beat, swung sixteenths look like triplets, so most beats must hold eighths.
     piece = data.draw(pieces(TRIPLETS, 0.5) if swing == 0.667 else pieces(TRIPLETS + SIXTEENTHS, 1))
     found = read(piece, swing)
     assert found == dataclasses.replace(piece, swing=found.swing)
@@ -86,7 +86,7 @@ def test_a_shuffle_written_as_triplets_is_swing():
     found = read(shuffle, 0.5)
     assert found.swing == 0.667
     assert found.parts[0].notes == part_of([(0, 6), (0, 4, 8), (0, 6), (6,)] * 4).notes
-    assert events(found) == events(shuffle)  # and it sounds the same
+    assert events(found) == events(shuffle)  # both pieces play the same events
 
 
 def events(piece):

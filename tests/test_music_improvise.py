@@ -123,7 +123,7 @@ def test_forms():
     assert form.until(37) == form.until(99) == form
     assert Form.of(parse_changes("C | F")).bars == 2
     changing = Form((), 96, ((0, 4, 4), (48, 3, 4), (84, 2, 4)))
-    assert changing.until(40) == Form((), 48, ((0, 4, 4),))  # a metre that begins where it ends is none of its own
+    assert changing.until(40) == Form((), 48, ((0, 4, 4),))  # a metre that begins at the end is dropped
     assert changing.until(49) == Form((), 84, ((0, 4, 4), (48, 3, 4)))
     late = Piece(metres=((0, 4, 4), (48, 3, 4)), chords=((0, parse_chord("C")), (48, parse_chord("G7"))), length=40)
     assert Form.of(late) == Form(late.chords[:1], 48, ((0, 4, 4),))
@@ -530,7 +530,7 @@ def test_no_output_takes_the_place_of_what_is_needed(jazz_run, tmp_path, capsys)
     assert fault(wav=font, sound_font=font) == f"--wav {font} is the file of --sound-font, which it would overwrite"
     assert {path: path.read_bytes() for path in before} == before
     assert not same.exists()
-    out = jazz_run / "solo.mid"  # which is none of its own
+    out = jazz_run / "solo.mid"  # inside the run folder, but not a file of the run
     output_of(capsys, "improvise", jazz_run, "--changes", "C", "--seed", 0, "--out", out)
     assert out.exists()
     out.unlink()

@@ -83,7 +83,7 @@ def test_type_1_with_changes_on_any_track():
             [(0, 12, 60), (12, 12, 62)],
         ),
         ([(0, on(60)), (0, on(62)), (480, bytes([0xB0, 123, 0])), (480, END)], [(0, 12, 60), (0, 12, 62)]),  # all notes off
-        # Rounded to the nearest of 40 ticks, halves up; onset and end each, so that what touched still does.
+        # Onset and end are rounded separately, to 40 ticks, halves up; so notes that touched still touch.
         ([(19, on(60)), (40, off(60)), (0, on(62)), (41, off(62))], [(0, 1, 60), (1, 2, 62)]),
         ([(20, on(60)), (200, off(60)), (0, on(62)), (480, off(62))], [(1, 5, 60), (6, 12, 62)]),
         # Two of a pitch that fall on one tick become one, as long and loud as either.
@@ -136,7 +136,7 @@ def test_our_own_letters_are_chords(symbols):
     chords = tuple((24 * i, parse_chord(symbol)) for i, symbol in enumerate(symbols))
     piece = Piece((Part(notes=(Note(0, 96, 60),)),), chords=chords)
     assert parse_midi(midi_bytes(piece), fewest=1).chords == chords
-    assert chords_of(text(MARKED), *map(lyric, symbols)) == []  # which is said of markers alone
+    assert chords_of(text(MARKED), *map(lyric, symbols)) == []  # the text speaks of markers, so lyrics stay sections
     assert MARKED.encode() not in midi_bytes(dataclasses.replace(piece, chords=()))
 
 
@@ -403,7 +403,7 @@ def test_what_is_written_is_read_again(piece):
 
 def a_piece(rng):
     def part(name, program):
-        # In a melody of its own each: without notes of one tick that touch pretty_midi has nothing to lose.
+        # Each part is a melody of separate notes, because pretty_midi loses notes of one tick that touch.
         onsets = np.cumsum(rng.integers(2, 12, 20))
         rows = zip(onsets.tolist(), rng.integers(40, 90, 20).tolist(), rng.integers(1, 128, 20).tolist(), strict=True)
         return Part(name, program, False, tuple(Note(onset, 1, pitch, velocity) for onset, pitch, velocity in rows))

@@ -138,7 +138,7 @@ def test_a_time_signature_needs_two_bytes(read, content):
 def test_a_velocity_above_127_is_as_loud_as_can_be(read):
     data = midi(track((0, bytes([0x90, 60, 168])), (480, bytes([0x80, 60, 200])), (0, bytes([64, 255])), *SCALE[2:]))
     rows, repairs = read(data)
-    assert rows == [(0, 12, 60, 127), (12, 12, 64, 80)]  # the release with 255 is none of a note that sounds
+    assert rows == [(0, 12, 60, 127), (12, 12, 64, 80)]  # the release with 255 belongs to no sounding note
     assert repairs == {repair.VELOCITY: 1}
 
 
@@ -150,7 +150,7 @@ def test_all_notes_off_counts_whatever_its_value(read):
 # Keys that are struck more often than they are let go.
 
 ALL_OFF = bytes([0xB0, 123, 0])
-LATER = ((0, on(67)), (480, off(67)))  # of another key, up to one quarter behind what is before it
+LATER = ((0, on(67)), (480, off(67)))  # notes of another key, which end a quarter later
 UNEQUAL = {  # events, notes at ticks of the file, and the repairs
     "struck again": (
         [(0, on(60)), (240, on(60)), (240, off(60)), *LATER],

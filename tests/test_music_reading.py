@@ -98,9 +98,9 @@ def test_files_read_before_are_not_read_again(one_cpu, folder, monkeypatch):
     monkeypatch.setattr(songs, "read_midi_with_repairs", reading)
     second, reported, _ = _read(folder, processes=None)
     assert (second.songs, second.skipped, reported) == (first.songs, first.skipped, first_reported)
-    assert sorted(read) == ["03b.mid", "20.mid"]  # of those that cannot be read nothing is kept
+    assert sorted(read) == ["03b.mid", "20.mid"]  # unreadable files are not cached
     read.clear()
-    third, _, _ = _read(folder, processes=None, voices="line")  # as the first, in which most files were no piano's
+    third, _, _ = _read(folder, processes=None, voices="line")  # like the first reading, where most files were not for piano
     assert third.songs == first.songs
     assert len(read) == 39
 
@@ -304,7 +304,7 @@ def test_batches_are_those_of_the_plain_rule(transpose):
     vocabulary = vocabulary_for(some, False, transpose)
     made = lines(some, vocabulary, transpose=transpose)
     batches = SongBatches(made, vocabulary, 4, 50, seed=3)
-    for n in range(30):  # of which there are some epochs
+    for n in range(30):  # enough batches for several epochs
         batch = batches.next()
         for b in range(4):
             expected = _old_sequence(made, vocabulary, 3, 50, 4 * n + b)

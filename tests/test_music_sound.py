@@ -44,7 +44,7 @@ def test_the_bass_walks(name, key, seed):
     at = {note.onset: note.pitch for note in bass.notes}
     for tick, chord in piece.chords:
         assert at[tick] % 12 == chord.bass
-        if tick:  # led into by a step, wherever there was room for one
+        if tick:  # the note before is one step away, if there was room for it
             assert (at[tick] - at[tick - TICKS]) % 12 in {1, 2, 10, 11}
     assert all(a.pitch != b.pitch for a, b in itertools.pairwise(bass.notes))
 

@@ -105,7 +105,7 @@ def test_every_sequence_under_the_mask_is_music_with_one_spelling(vocabulary, ra
     for _ in range(length):
         allowed = np.flatnonzero(grammar.mask()).tolist()
         assert allowed
-        # The end seldom, or hardly anything would be sampled; small shifts and high notes often: keys run out.
+        # Seldom the end, or samples are too short; often small shifts and high notes, so that keys run out.
         token = random.choice([allowed[0], random.choice(allowed), max(allowed[:-1], default=allowed[0])])
         ids.append(token)
         grammar.advance(token)
@@ -150,7 +150,7 @@ def test_midi_to_tokens_to_midi_loses_nothing(drawn):
     part = merged(first.parts)
     ids = encode(part, PIANO)
     again = parse_midi(midi_bytes(dataclasses.replace(first, parts=(decode(ids, PIANO, name=part.name),))), fewest=1)
-    assume(first.swing == again.swing)  # which is a guess from the notes of each part, and merged parts may look otherwise
+    assume(first.swing == again.swing)  # swing is guessed from each part's notes, so merged parts may give another guess
     assert again.parts == (part,)
     assert (again.metres, again.tempos, again.length) == (first.metres, first.tempos, first.length)
 

@@ -77,7 +77,7 @@ def test_a_time_limit_shapes_the_schedule_and_spreads_the_evaluations(monkeypatc
     result = _timed(monkeypatch, None, tick, 30.0, learned=learned).run()
     assert result.stopped == "seconds"
     steps = len(learned.rates)
-    # A step looks at the clock some four times: where 30 s hold fewer than 12 steps, each is evaluated.
+    # A step reads the clock about four times. If 30 s hold fewer than 12 steps, each step is evaluated.
     assert len(learned.evaluated) >= min(10, steps)
     assert learned.evaluated[-1] == steps
     rates = learned.rates
@@ -160,7 +160,7 @@ class Sampled(StreamTask):
         (512_001, 2_048_000, 128_000),  # more: a sixteenth
         (250_000, 30 * 64 * 128, 15_360),  # 2.5 MB with --max-steps 300
         (250_000, 64 * 128, 1024),  # and with --max-seconds, one step after the start
-        (1024, 1, 1024),  # so few take no time
+        (1024, 1, 1024),  # few tokens: all are evaluated
         (1025, 1, 1024),
     ],
 )
@@ -193,7 +193,8 @@ class SlowSamples(Learned):
 
 def test_slow_samples_do_not_make_the_next_evaluation_due(monkeypatch):
     clock = Clock(0.01)
-    slow = SlowSamples(clock, 9.8)  # marks are 10 s apart: an evaluation at one ends short of the next, or just beyond it
+    # An evaluation is due every 10 s. One of 9.8 s ends just before the next is due, or just after.
+    slow = SlowSamples(clock, 9.8)
     monkeypatch.setattr(loop.time, "perf_counter", clock)
     make_trainer(None, slow, task=Sampled(1), max_steps=None, eval_every=None, max_seconds=120.0).run()
     gaps = np.diff([0, *slow.evaluated])
@@ -202,7 +203,7 @@ def test_slow_samples_do_not_make_the_next_evaluation_due(monkeypatch):
 
 
 def test_the_notice_goes_to_the_console(monkeypatch):
-    monkeypatch.setattr("sys.stdout", None)  # as under pythonw: print would be lost, say has nothing to say
+    monkeypatch.setattr("sys.stdout", None)  # as under pythonw, where nothing can be printed
     task = Sampled(5000)
     task.limit_evaluation(1024)
     notice = pace.SampleNotice("token")

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that goes on by what is added to its only element."""
+    """A clock in a list of one number, the time, which tests increase."""
     now = [100.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     return now

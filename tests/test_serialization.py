@@ -137,7 +137,7 @@ def test_every_bfloat16_comes_as_its_float32(tmp_path: Path) -> None:
     wanted[exponent == 255] = np.where(fraction, np.nan, np.where(sign, -np.inf, np.inf))[exponent == 255]
     assert arrays["w"].dtype == np.float32
     assert arrays["w"].flags.writeable
-    with np.errstate(invalid="ignore"):  # of the NaNs, those that signal
+    with np.errstate(invalid="ignore"):  # signalling NaNs
         np.testing.assert_array_equal(arrays["w"].ravel().astype(float), wanted)
     assert (arrays["before"].tolist(), arrays["none"].shape, arrays["one"].shape) == ([7.0], (0, 3), ())
     assert arrays["one"] == -1.5

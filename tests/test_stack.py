@@ -137,7 +137,10 @@ def test_what_cannot_run_at_once_does_not():
     for T in (1, 100):
         assert [plan.at_once for plan in fastrnn.LSTM(32, 32).plan(T, 1)] == [1]
         first, second = (fastrnn.LSTM(size, 32, bidirectional=True).plan(T, 1) for size in (32, 64))
-        assert fastrnn.LSTM(32, 32, 2, bidirectional=True).plan(T, 1) == [*first, *second]  # directions may, layers do not
+        assert fastrnn.LSTM(32, 32, 2, bidirectional=True).plan(T, 1) == [
+            *first,
+            *second,
+        ]  # the directions run at once, the layers do not
     assert fastrnn.LSTM(32, 32, 2).plan(1, 1)[0].at_once == 1
     fastrnn.set_num_threads(1)
     assert fastrnn.LSTM(32, 32, 2).plan(100, 1)[0].at_once == 1

@@ -100,7 +100,7 @@ def test_changed_parameters_and_backends_count_from_the_next_step():
     layer, other, x = _layer("lstm"), _layer("gru"), _x()
     step = layer.stepper()
     y, state = step(x[0]), step.state
-    other.weight_ih_l0.assign(other.weight_ih_l0.data)  # somebody else's: nothing to do
+    other.weight_ih_l0.assign(other.weight_ih_l0.data)  # another layer's parameter, so the stepper has nothing to do
     layer.weight_hh_l0.assign(2 * layer.weight_hh_l0.data)
     wanted, wanted_state = layer(x[1:2], state)
     _assert_near(step(x[1]), wanted[0])

@@ -281,7 +281,7 @@ def test_temperature_top_k_and_top_p_by_value():
     assert weights(logits, Choice(top_p=0.39)) == pytest.approx(np.array([[0, 1, 0, 0]]))
     assert weights(logits, Choice(top_p=0.41)) == pytest.approx(np.array([[0, 1, 0, 0.75]]))
     assert weights(logits, Choice(top_p=0.71)) == pytest.approx(np.array([[0, 1, 0.5, 0.75]]))
-    # Of the two that top-k leaves, the first has 4/7 of the probability.
+    # top-k leaves two tokens; the likelier one has 4/7 of their probability.
     assert weights(logits, Choice(top_k=2, top_p=0.57)) == pytest.approx(np.array([[0, 1, 0, 0]]))
     assert weights(logits, Choice(top_k=2, top_p=0.58)) == pytest.approx(np.array([[0, 1, 0, 0.75]]))
 

@@ -65,7 +65,7 @@ def no_forced_switches():
 @C_QUICK
 def test_other_threads_run_during_a_kernel(backend, no_forced_switches):
     case = cases.make_case(cases.CELLS[6], 200, 32, 128, 256, "float32")
-    cases.run(backend, cases.make_case(cases.CELLS[6], 1, 1, 128, 256, "float32"))  # compiled, if it is to be
+    cases.run(backend, cases.make_case(cases.CELLS[6], 1, 1, 128, 256, "float32"))  # Numba compiles now
     counted, over = 0, threading.Event()
 
     def count():
@@ -327,7 +327,7 @@ print(fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)
     assert run_python(program, FASTRNN_NUM_THREADS="2").stdout.split() == ["1", "2"]
 
 
-# How the work is split: what was measured to be fastest, or within 5 % of it, on two Zen 5 cores, T = 100, I = H.
+# The split that was the fastest, or within 5 % of it, on two Zen 5 cores with T = 100 and I = H.
 
 MEASURED = [
     ("rnn", 32, 1, "none", "none"),
@@ -376,10 +376,10 @@ def test_workers_may_run_where_they_could_before_they_were_woken(c):
         return found
 
     layer, x = fastrnn.LSTM(256, 256, backend="c"), np.ones((20, 32, 256), np.float32)
-    layer(x)  # workers exist
+    layer(x)  # starts the pool's workers
     before = allowed()
     for _ in range(20):
-        time.sleep(0.005)  # and fall asleep
+        time.sleep(0.005)  # the workers fall asleep
         layer(x)
         after = allowed()
         assert all(before[name] == after[name] for name in before.keys() & after.keys())
@@ -466,7 +466,7 @@ def test_denormal_inputs_are_as_good_as_zero(engine, variant, dtype):
 
 @pytest.mark.slow
 def test_rows_of_ones_own_are_not_overtaken(set_threads):
-    # More threads than processors: some are left behind by a whole chunk of time, whose buffers the others use again.
+    # With more threads than processors, some fall behind by a whole chunk, and the others must not reuse its buffers.
     gru, rng = fastrnn.GRU(25, 25, rng=1), np.random.default_rng(0)
     for _ in range(60):
         x, lengths = rng.standard_normal((150, 6, 25), dtype=np.float32), rng.integers(1, 151, 6)

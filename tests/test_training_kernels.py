@@ -12,7 +12,7 @@ from fastrnn._core.parameter import Parameter
 from fastrnn.losses import softmax_cross_entropy
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# The largest are shared among threads; sizes leave a rest in every vector and block.
+# Threads share the largest arrays. No size is a multiple of every vector and block.
 SHAPES = {"large": (300, 333), "odd": (8193,), "vector": (16,), "one": (1,), "none": (0,), "scalar": ()}
 THREADS = (1, 2, 3)
 

@@ -314,7 +314,7 @@ def test_a_prefix_is_continued_as_text():
     (sample,) = model.sample(1, 50, prefix="The zebra", seed=3)
     pieces = list(model.stream(50, prefix="The zebra", seed=3))
     assert "The zebra" + "".join(pieces) == sample.text
-    # The sampled text is what the ids after the prefix's are, read on from there.
+    # The sampled text comes from the ids that follow those of the prefix.
     prime = np.array([[0], [1], [7]])
     uniforms = np.random.default_rng(np.random.SeedSequence(3).spawn(1)[0]).random((50, 1))
     ids = model.model.generate(prime, uniforms, banned=7).tokens[:, 0]

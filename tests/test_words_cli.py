@@ -83,7 +83,7 @@ def test_every_option_reaches_the_run(text, tmp_path):
 
 
 def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts(tmp_path):
-    # What was eaten says what was done, five words later: no bigram knows.
+    # The food decides the verb five words later, which no bigram sees.
     pairs = [("hay", "ran"), ("fish", "sang"), ("pears", "slept"), ("bread", "fell")]
     rng = np.random.default_rng(0)
     sentences = [f"it ate the {food} and then it {verb}." for food, verb in (pairs[i] for i in rng.integers(0, 4, 400))]
@@ -92,7 +92,8 @@ def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts
     _train(tmp_path / "text.txt", *SMALL, *options, "--out", tmp_path / "run")
     config = configuration(tmp_path / "run")
     best = checkpoint.load(tmp_path / "run" / "best.safetensors").state["trainer"]["best_val_loss"]
-    assert config["baselines"]["bigram"] - best > 0.8 * math.log(4) / 10  # of 10 tokens one is known where it was not
+    # The model predicts one of 10 tokens that the bigram model cannot.
+    assert config["baselines"]["bigram"] - best > 0.8 * math.log(4) / 10
 
 
 # Sample

@@ -287,7 +287,7 @@ def test_a_cold_sample_takes_what_the_model_thinks_likely():
 
 
 def test_held_out_pieces_are_learnt_from_others(tmp_path, capsys):
-    # A bass note on the beat, a chord after it: what comes next follows from the two steps before, not from one.
+    # A bass note on the beat, a chord after it: the next step follows from the last two steps, not from the last one.
     for number, root in enumerate((48, 50, 53, 55)):
         notes = [(root + 12 * (t % 8 == 4), t, t + 1) for t in range(0, 128, 4)]
         notes += [(root + k, t, t + 1) for t in range(2, 128, 4) for k in (16, 19)]

@@ -74,7 +74,7 @@ def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
     alone = translator.translate(texts[:1], width=3)[0]
     assert [h.tokens for h in alone] == [h.tokens for h in beams[0]]
     assert alone[0].log_probability == pytest.approx(beams[0][0].log_probability, abs=1e-4)
-    # What the search says of an answer is what the model that was trained says of it.
+    # The search gives an answer the same probability as the trained model does.
     batch = translator.examples(list(zip(texts, answers, strict=True))[:1]).batch(np.arange(1))
     logits = translator.model(*batch.inputs, lengths=batch.lengths)
     total, _ = softmax_cross_entropy(logits, batch.targets, reduction="sum")
@@ -143,7 +143,7 @@ def test_names_obey_what_was_asked_for(capsys):
     assert shares["GRU"]["letter"] > 0.95
     assert shares["GRU"]["length"] > 0.9
     assert shares["any name of the list"]["both"] < 0.3
-    # A bigram knows that after a consonant comes one of five vowels, but not that it is the one of before.
+    # A bigram knows that one of five vowels follows a consonant, but not that it repeats the last vowel.
     of_letters = {name: loss["letters after the first"] for name, loss in losses.items()}
     assert of_letters["bigram"] == pytest.approx(np.log(5 * 4) / 2, abs=0.1)
     assert of_letters["GRU"] < of_letters["bigram"] - 0.2
@@ -153,7 +153,7 @@ def test_names_obey_what_was_asked_for(capsys):
 
 
 def test_the_share_of_the_end_is_given_back():
-    # After an a comes a b or the end, as often as not: a bigram that is told of the letter has nothing to guess.
+    # After "a", "b" and the end are equally likely, so a bigram model that knows the first letter needs no guess.
     train = ["ab", "a"] * 50
     writer = names.NameWriter.of(train, hidden=8, rng=np.random.default_rng(0))
     loss = names.compare_losses(writer, train, ["ab"])["bigram"]

@@ -78,7 +78,7 @@ def test_spelling_does_not_depend_on_who_stands_beside():
     y = layer(x)
     np.testing.assert_array_equal(y[2, 1], y[0, 0])
     np.testing.assert_allclose(layer(x[1:2, :1])[0, 0], y[1, 0], rtol=1e-12)
-    shorter = np.ascontiguousarray(x[:, :, :3])  # letters that are none change nothing
+    shorter = np.ascontiguousarray(x[:, :, :3])  # columns of padding change nothing
     np.testing.assert_allclose(layer(shorter), y, rtol=1e-12)
 
 

@@ -57,7 +57,7 @@ class PartVocabulary:
 
     @property
     def long_shift(self) -> int:
-        """The id of the shift that another shift follows."""
+        """The id of LONG among the shifts: UNIT ticks, then another shift token."""
         return UNIT
 
     @property
@@ -72,7 +72,7 @@ class PartVocabulary:
 
     @property
     def long_duration(self) -> int:
-        """The id of the duration that another duration follows."""
+        """The id of LONG among the durations: UNIT ticks, then another duration token."""
         return self.first_duration + UNIT
 
     @property

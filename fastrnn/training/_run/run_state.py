@@ -13,7 +13,7 @@ class Window:
 
     steps: int = 0
     tokens: int = 0
-    loss: float = 0.0  # nats, over all tokens
+    loss: float = 0.0  # nats, summed over all tokens
     grad_norm: float = 0.0
     seconds: float = 0.0
 
