@@ -24,8 +24,8 @@ static inline int64_t source_of(const schedule *s, int64_t n) { return s->source
 /* Return the number of sequences that have a step. The others, at the end of the order, have length 0. */
 static inline int64_t started(const schedule *s) { return s->S ? active(s, 0) : 0; }
 
-/* Return the row of the states that holds the state after (before) step s of the first active sequence. The states are B
- * initial rows, then the rows of each step; step -1 stands for the initial states. */
+/* Return the first row of the states after (before) a step. An array of states begins with B rows of initial states; the
+ * rows of steps 0, 1, ... follow. Step -1 stands for the initial states. */
 static inline int64_t row_after(const schedule *s, int64_t step) { return step < 0 ? 0 : s->B + s->offset[step]; }
 static inline int64_t row_before(const schedule *s, int64_t step) { return row_after(s, step - 1); }
 

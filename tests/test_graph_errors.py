@@ -254,7 +254,7 @@ def test_a_layer_that_only_its_own_class_knows():
 
 
 def test_ids_out_of_range_name_the_input_and_the_layer():
-    """However they come in, and whatever lies between; what is in the padding does not count."""
+    """In every kind of call, also behind a layer that passes ids on; ids in the padding are not checked."""
     words, tags = (Input(("T", "B"), dtype="int64", name=name) for name in ("words", "tags"))
     known = Embedding(1000, 3)(TokenDropout(0.0, 999)(words))
     model = Model((words, tags), GRU(6, 4)(Concat()(known, Embedding(9, 3).named("of_tags")(tags)))[0])

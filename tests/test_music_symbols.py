@@ -160,7 +160,7 @@ def test_a_flat_after_a_sharp_is_not_the_roots(symbol, root, expected):
 
 # A reading of its own: symbols are put together from spellings whose meaning is known, each with what it does to the tones.
 TRIADS = {"": MAJOR, "m": MINOR, "-": MINOR, "min": MINOR, "Mi": MINOR}
-NUMBERS = {  # what each adds to a triad, and the degrees that it names: to alter one of these is a contradiction
+NUMBERS = {  # tones that a number adds to a triad, and the degrees that it names, which must not be altered as well
     "": ((), ""), "6": ((9,), "6"), "7": ((10,), ""), "9": ((2, 10), "9"), "13": ((2, 9, 10), "13"), "maj7": ((11,), ""),
     "M7": ((11,), ""), "maj9": ((2, 11), "9"), "7M": ((11,), ""), "(maj7)": ((11,), ""), "Δ": ((11,), ""), "^7": ((11,), ""),
     "(7M)": ((11,), ""), "69": ((2, 9), "6 9"), "6/9": ((2, 9), "6 9"), "/7M": ((11,), ""), "add9": ((2,), "9"),

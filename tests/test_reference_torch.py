@@ -22,7 +22,7 @@ def _leaf(array):
 
 
 def _input(case, leaves):
-    """x as a tensor, a leaf unless it is token ids, with zeros past the lengths."""
+    """Return x as a tensor with zeros past the lengths; it requires gradients unless it holds token ids."""
     if case.x.ndim == 2:
         I = case.spec.input_size  # noqa: E741
         return torch.tensor(np.vstack([np.eye(I), np.zeros(I)])[case.x])

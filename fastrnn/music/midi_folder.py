@@ -203,7 +203,7 @@ class _Gathered(Generic[Read]):
 def midi_files(folder: Path) -> tuple[list[Path], dict[Path, OSError]]:
     """Return the MIDI files below a folder by their suffix, sorted by path, and the subfolders that cannot be listed.
 
-    Raises MidiError if there is no such file, or OSError if this is because a folder cannot be listed.
+    If there is no such file, raises OSError if a folder could not be listed, else MidiError.
     """
     faults: list[OSError] = []
     tree = os.walk(folder, onerror=faults.append)
