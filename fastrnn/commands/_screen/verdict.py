@@ -84,7 +84,7 @@ def _of_many(scores: list[Score], unit: str) -> str:
     losers = sum(bool(score.unknown) for score in scores)
     if not losers:
         return ""
-    alike: dict[frozenset[tuple[str, int]], list[int]] = {}  # the numbers of the texts, by what they lost
+    alike: dict[frozenset[tuple[str, int]], list[int]] = {}  # numbers of texts, by the tokens that they lost
     for number, score in enumerate(scores, 1):
         alike.setdefault(frozenset(Counter(score.unknown).items()), []).append(number)
     if len(alike) == 1:

@@ -58,7 +58,7 @@ BRASS = Timbre((1, 0.8, 0.65, 0.5, 0.35, 0.25, 0.15, 0.1), 0.035, 0.12, 0.7, 0.0
 FLUTE = Timbre((1, 0.25, 0.08, 0.03), 0.04, 0.2, 0.8, 0.06, vibrato=16, gain=0.8)
 PAD = Timbre((1, 0.4, 0.25, 0.12, 0.06), 0.09, 0.3, 0.8, 0.2, vibrato=5, gain=0.4)
 
-_FAMILIES = (PIANO, ELECTRIC_PIANO, PAD, GUITAR, PLUCKED_BASS, PAD, PAD, BRASS, REED, FLUTE)  # by General MIDI's eights
+_FAMILIES = (PIANO, ELECTRIC_PIANO, PAD, GUITAR, PLUCKED_BASS, PAD, PAD, BRASS, REED, FLUTE)  # one for each eight programs
 
 
 def timbre(program: int) -> Timbre:
