@@ -56,9 +56,10 @@ def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str,
     """
     tapes = [tape for tape, _ in _run(recurrent, x)]
     shape = (*np.shape(x)[:2], tapes[-1].layer.spec.output_size)
-    if np.shape(dy) != shape:
-        raise ValueError(f"dy must have the shape of y, {shape}, got {np.shape(dy)}")
-    dy = np.asarray(dy, np.float64)
+    dy = checks.regular("dy", dy, f"have the shape of y, {shape}")
+    if dy.shape != shape:
+        raise ValueError(f"dy must have the shape of y, {shape}, got {dy.shape}")
+    dy = dy.astype(np.float64)
     gradients = []
     for tape in reversed(tapes):
         found, dy = _backward(tape, dy)

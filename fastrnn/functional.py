@@ -174,6 +174,8 @@ def stack_forward(
         raise TypeError(f"weights must be a list of Weights, got {checks.describe(weights)}")
     if c0 is not None and stack.cell.cell != "lstm":
         raise ValueError(f"c0 must be None for a stack of {stack.cell.cell}: only an LSTM has it")
+    if cell_states is True and stack.cell.cell != "lstm":
+        raise ValueError(f"cell_states must be False for a stack of {stack.cell.cell}: only an LSTM has c")
     if len(weights) != stack.parts:
         raise ValueError(f"weights must hold one Weights for each of L*D = {stack.parts} parts, got {len(weights)}")
     for name, value in (("keep_tape", keep_tape), ("cell_states", cell_states)):
@@ -230,6 +232,9 @@ def _run_backward(
 ) -> Gradients:
     """Validate the gradients of a stack's outputs, then run backward, which adds into ``gradients``."""
     stack, cell, T, B = tape.stack, tape.stack.cell, tape.T, tape.B
+    for name, value in (("dc_n", dc_n), ("dc", dc)):
+        if value is not None and cell.cell != "lstm":
+            raise ValueError(f"{name} must be None for a stack of {cell.cell}: only an LSTM has c")
     D, parts, Y, H = stack.directions, stack.parts, cell.output_size, cell.hidden_size
 
     def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:

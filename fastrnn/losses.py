@@ -202,9 +202,7 @@ def _predictions(name: str, value: object) -> Array:
 
 def class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return ``targets`` as a contiguous int64 array of this shape. Raises TypeError or ValueError."""
-    ids = np.asarray(targets)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"targets must hold integer class ids, got {checks.describe(targets)}")
+    ids = checks.integers("targets", targets, "hold integer class ids")
     if ids.shape != shape:
         raise ValueError(f"targets must have the shape of logits without its last axis, {shape}, got {ids.shape}")
     return np.ascontiguousarray(ids, dtype=np.int64)

@@ -162,6 +162,7 @@ LENGTHS = [
     (np.array([2**63, 1], np.uint64), ValueError, r"lengths must each lie in 0\.\.T = 0\.\.3, got 9223372036854775808"),
     ([1.0, 2.0], TypeError, r"lengths must hold integers, got \[1\.0, 2\.0\]"),
     (np.array([1, 2], np.float32), TypeError, r"lengths must hold integers, got float32 array of shape \(2,\)"),
+    ([[1], [1, 2]], TypeError, r"lengths must hold integers, got \[\[1\], \[1, 2\]\]"),
     ([True, True], TypeError, r"lengths must hold integers, got \[True, True\]"),
     (["1", "2"], TypeError, r"lengths must hold integers, got \['1', '2'\]"),
     ([1, None], TypeError, r"lengths must hold integers, got \[1, None\]"),

@@ -71,6 +71,19 @@ def test_all_cell_states_and_no_tape():
     assert out.tape is None
 
 
+@pytest.mark.parametrize("kind", ["rnn", "gru"])
+def test_only_an_lstm_has_cell_states(kind):
+    stack, values, x = (layer := _layer(kind, 1)).stack.spec, _values(layer), _normal((T, B, I), 1)
+    c = np.zeros((T, B, H))
+    with pytest.raises(ValueError, match=f"^cell_states must be False for a stack of {kind}: only an LSTM has c"):
+        functional.stack_forward(stack, values, x, cell_states=True)
+    tape = functional.stack_forward(stack, values, x).tape
+    for name, value in (("dc_n", c[:L]), ("dc", c)):
+        with pytest.raises(ValueError, match=f"^{name} must be None for a stack of {kind}: only an LSTM has c"):
+            functional.stack_backward(tape, c, **{name: value})
+    assert functional.stack_backward(tape, c).dx.shape == x.shape  # a refused gradient does not use the tape
+
+
 def test_errors_name_the_argument():
     layer = _layer("gru", 2)
     stack, weights, x = layer.stack.spec, _values(layer), _normal((T, B, I), 1)

@@ -111,6 +111,19 @@ def test_no_gradient_is_written_to():
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("chain", [False, True])
+def test_a_second_backward_is_refused_before_it_adds_anything(chain):
+    x, gru, linear = Input(("T", "B", 3)), GRU(3, 4), Linear(4, 2)
+    model = Sequential(gru, linear) if chain else Model(x, linear(gru(x)[0]))
+    y, backward = model.forward(np.ones((5, 2, 3), np.float32))
+    backward(np.ones_like(y))
+    before = {name: p.grad.copy() for name, p in model.named_parameters()}
+    with pytest.raises(RuntimeError, match="run forward again for another backward"):
+        backward(np.ones_like(y))
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(parameter.grad, before[name])
+
+
 def test_outputs_without_a_gradient_count_as_zero():
     """A gradient of None, one of zeros, and a model without that output give the same."""
     case = encoder_decoder()

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from tables import each_row
 
-from fastrnn import Input, Model, losses
+from fastrnn import Input, Model, diagnostics, losses, sequence_mask
 from fastrnn.layers import GRU, LSTM, RNN, Dropout, Embedding, GRUCell, Layer, Linear, LSTMCell, OneHot, Sequential
+from fastrnn.music.tokens import decode
+from fastrnn.music.vocabulary import PartVocabulary
 from fastrnn.serialization import FileFormatError, save_arrays
+from fastrnn.text.beam import beam_search
+from fastrnn.text.vocabulary import Vocabulary
 
 F = np.float32
 
@@ -41,10 +45,24 @@ CONSTRUCTORS = [
     (lambda: Dropout(-0.1), ValueError, r"p must lie in \[0, 1\], got -0\.1"),
     (lambda: Sequential(Linear(3, 4), "relu"), TypeError, "layers must be fastrnn layers, got 'relu' at index 1"),
     (lambda: Sequential(), ValueError, "layers must hold at least one layer, got none"),
+    (lambda: Sequential(layers=5), TypeError, "layers must be a list of fastrnn layers, got 5"),
 ]
 
 X = np.zeros((5, 2, 3), F)
 H = np.zeros((1, 2, 4), F)
+
+
+def _appended(item):
+    """Return a model of one layer whose list of layers has been given another item."""
+    model = Sequential(GRU(3, 4))
+    model.layers.append(item)
+    return model
+
+
+def _step(layer, x_t):
+    return Sequential(layer).step(x_t)
+
+
 CALLS = [
     (lambda: LSTM(3, 4)(X.astype(float)), TypeError, r"x must be a float32 array .*got float64 array"),
     (lambda: LSTM(3, 4)([[1.0]]), TypeError, r"x must be a float32 array .*got \[\[1\.0\]\]"),
@@ -67,6 +85,32 @@ CALLS = [
     (lambda: GRU(3, 4)(X, lengths=[1]), ValueError, r"lengths must have shape \[B\] = \(2,\)"),
     (lambda: GRU(3, 4)(X, lengths=[-1, 5]), ValueError, r"lengths must each lie in 0\.\.T = 0\.\.5, got -1"),
     (lambda: GRU(3, 4)(X, lengths=[1.0, 2.0]), TypeError, "lengths must hold integers"),
+    (lambda: GRU(3, 4)(X, lengths=[[1], [1, 2]]), TypeError, r"lengths must hold integers, got \[\[1\], \[1, 2\]\]"),
+    (lambda: sequence_mask([[1], []]), TypeError, r"lengths must hold integers, got \[\[1\], \[\]\]"),
+    (
+        lambda: losses.softmax_cross_entropy(X[0], [0, []]),
+        TypeError,
+        r"targets must hold integer class ids, got \[0, \[",
+    ),
+    (
+        lambda: Embedding(3, 4).load_state_dict({"weight": [[1.0], []]}),
+        TypeError,
+        r"weight must be .* floats .*, got \[\[",
+    ),
+    (
+        lambda: Sequential(GRU(3, 4)).forward(X, [1, 2])[1]([[1], []]),
+        TypeError,
+        r"dy must be a float32 array .*, got \[\[",
+    ),
+    (lambda: beam_search(print, None, [0, [1]], eos=1), TypeError, r"start must be an integer array .*, got \[0, \[1\]\]"),
+    (lambda: Vocabulary.from_text("ab").names([0, [1]]), TypeError, r"ids must hold integers, got \[0, \[1\]\]"),
+    (
+        lambda: diagnostics.state_gradients(GRU(3, 4), X, [[1], []]),
+        TypeError,
+        r"dy must have .*, \(5, 2, 4\), got \[\[",
+    ),
+    (lambda: decode([0, [1]], PartVocabulary()), TypeError, r"ids must be integers of shape \[N\], got \[0, \[1\]\]"),
+    (lambda: Vocabulary.from_text("ab").names([0.5]), TypeError, r"ids must hold integers, got \[0\.5\]"),
     (lambda: GRU(3, 4)(X[:, 0], lengths=[5]), ValueError, "lengths needs a batch"),
     (lambda: LSTM(3, 4)(X, return_cell_states="yes"), TypeError, "return_cell_states must be True or False"),
     (lambda: GRUCell(3, 4)(X), ValueError, r"x must be a float32 array of shape \[B, I=3\]"),
@@ -81,6 +125,13 @@ CALLS = [
     (lambda: Sequential(OneHot(3), GRU(3, 4)).forward(X), TypeError, "x must be an array of integer token ids"),
     (lambda: Sequential(OneHot(3), GRU(3, 4))(np.array([[3]])), ValueError, r"x must hold token ids in -1\.\.2, got 3"),
     (lambda: Dropout().forward(np.array([1])), TypeError, "x must be a float32 or float64 array"),
+    (lambda: _step(GRU(3, 4), X), ValueError, r"^x_t must be .* \[B, 3\] or integer token ids \[B\], .* shape \(5, 2, 3\)"),
+    (lambda: _step(Linear(3, 4), X.astype(float)), TypeError, r"^x_t must be a float32 array \[B, 3\], one .*x_t.astype"),
+    (lambda: _step(Embedding(3, 4), X), TypeError, r"^x_t must be an array of integer token ids \[B\], one time step"),
+    (lambda: _step(OneHot(3), np.array([7])), ValueError, r"^x_t must hold token ids in -1\.\.2, got 7"),
+    (lambda: _appended("a")(X), TypeError, "layers must be fastrnn layers, got 'a' at index 1"),
+    (lambda: _appended("a").parameters(), TypeError, "layers must be fastrnn layers, got 'a' at index 1"),
+    (lambda: _appended(GRU).summary(), TypeError, "layers must be fastrnn layers, got <class .*GRU'> at index 1"),
     (lambda: Layer()(X), NotImplementedError, "Layer does not define __call__"),
 ]
 
@@ -121,7 +172,7 @@ def _of_another_dtype(a, b):
         ("dc", lambda: LSTM(3, 4, **dtype).forward(right, return_cell_states=True)[1](None, None, y)),
         ("x", lambda: LSTMCell(3, 4, **dtype)(x[0])),
         ("state", lambda: GRUCell(3, 4, **dtype)(right[0], h[0])),
-        ("x", lambda: GRU(3, 4, **dtype).stepper()(x[0, 0])),
+        ("x_t", lambda: GRU(3, 4, **dtype).stepper()(x[0, 0])),
         ("x", lambda: Sequential(Linear(3, 4, **dtype))(x)),
         ("dy", lambda: Embedding(3, 3, **dtype).forward(np.zeros((5, 2), int))[1](x)),
         ("weight", lambda: Linear(3, 4, **dtype).weight.assign(np.zeros((4, 3), b))),

@@ -20,6 +20,7 @@ from fastrnn import (
 )
 from fastrnn.backends.structs import CellSpec, StackSpec
 from fastrnn.functional import stack_forward
+from fastrnn.text.char_model import CharModel
 
 X = np.random.default_rng(0).standard_normal((4, 3, 5), dtype=np.float32)
 
@@ -56,6 +57,34 @@ def test_a_parameter_where_there_was_none_is_checked_before_it_is_used():
     linear.bias = None
     linear.bias = Parameter("bias", np.ones(3, np.float32))
     assert np.allclose(linear(X), X @ linear.weight.data.T + 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: Embedding(5, 3), lambda: Linear(5, 3), lambda: LayerNorm(5)])
+@pytest.mark.parametrize("remove", [delattr, lambda layer, name: setattr(layer, name, None)])
+def test_a_parameter_set_after_its_removal_is_checked_before_it_is_used(make, remove):
+    layer = make()
+    before = layer.weight
+    x = np.zeros((4, 3), np.int64) if isinstance(layer, Embedding) else X
+    remove(layer, "weight")
+    layer.weight = Parameter("weight", np.ones((1,) * len(before.shape), np.float32))
+    for run in (layer, layer.forward):
+        with pytest.raises(ValueError, match=r"^weight must be a float32 array of shape .* = .*, got .* \(1,"):
+            run(x)
+    layer.weight = None
+    layer.weight = before
+    assert np.array_equal(layer(x), layer.forward(x)[0])
+
+
+@pytest.mark.parametrize("names", [("embedding", "weight"), ("output", "weight"), ("output", "bias")], ids=".".join)
+def test_a_language_model_checks_them_too(names):
+    model, ids = CharModel(7, hidden=5, layers=1, embedding=3 if names[0] == "embedding" else 0), np.zeros((4, 2), np.int64)
+    layer, name = getattr(model, names[0]), names[1]
+    smaller = Parameter(name, getattr(layer, name).data[:2])
+    delattr(layer, name)
+    setattr(layer, name, smaller)
+    for run in (lambda: model.learn(ids, ids), lambda: model.generate(ids, np.zeros((3, 2)))):
+        with pytest.raises(ValueError, match=f"^{name} must be a float32 array of shape"):
+            run()
 
 
 def test_a_parameter_in_foreign_byte_order_has_the_same_values():

@@ -134,15 +134,15 @@ def test_strided_and_read_only_vectors():
 @each_row(
     ("x", "error", "words"),
     [
-        (np.zeros(I + 1, np.float32), ValueError, "x must"),
+        (np.zeros(I + 1, np.float32), ValueError, "^x_t must"),
         (np.zeros((2, I), np.float32), ValueError, r"\[I=6\] or a token id: one step .* shape \(2, 6\)"),
         (np.zeros(0, np.float32), ValueError, "one step"),
-        (np.zeros(I), TypeError, "x must be a float32 array"),
+        (np.zeros(I), TypeError, "^x_t must be a float32 array"),
         (np.zeros(2, int), ValueError, r"one step of one sequence, got int64 array of shape \(2,\)"),
-        (I, ValueError, "token ids in -1..5, got 6"),
+        (I, ValueError, "^x_t must hold token ids in -1..5, got 6"),
         (-2, ValueError, "got -2"),
-        (1.5, TypeError, "x must"),
-        (None, TypeError, "x must"),
+        (1.5, TypeError, "^x_t must"),
+        (None, TypeError, "^x_t must"),
     ],
 )
 def test_bad_input_leaves_the_state(x, error, words):

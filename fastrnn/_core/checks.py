@@ -131,23 +131,31 @@ def steps(x: Array, time_axis: int = 0) -> None:
         raise ValueError(f"x must have at least one time step, got {describe(x)}: {advice}")
 
 
-def integers(name: str, value: object) -> Array:
-    """Return ``value``, possibly an empty list, as an array of integers. Raises TypeError."""
-    array = np.asarray(value)
+def regular(name: str, value: Any, expected: str) -> Array:
+    """Return ``value`` as an array. Raises TypeError, naming what was ``expected``, for lists of different lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise TypeError(f"{name} must {expected}, got {describe(value)}") from None
+
+
+def integers(name: str, value: object, expected: str = "hold integers") -> Array:
+    """Return ``value``, possibly an empty list, as an array of integers. Raises TypeError, naming what was ``expected``."""
+    array = regular(name, value, expected)
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"{name} must hold integers, got {describe(value)}")
+        raise TypeError(f"{name} must {expected}, got {describe(value)}")
     return array if array.size else array.astype(np.int64)
 
 
-def ids(x: object, size: int) -> Array:
-    """Return x if it is an array of token ids in -1..size-1. Raises TypeError or ValueError."""
+def ids(x: object, size: int, name: str = "x") -> Array:
+    """Return x if it is an array of token ids in -1..size-1. Raises TypeError or ValueError, naming it ``name``."""
     if not (isinstance(x, np.ndarray) and x.dtype.kind in "iu"):
-        raise TypeError(f"x must be an array of integer token ids, got {describe(x)}")
+        raise TypeError(f"{name} must be an array of integer token ids, got {describe(x)}")
     if x.size:
         # For the few ids of a step, this takes a fifth of the time of min() and max().
         low, high = x.item(x.argmin()), x.item(x.argmax())
         if low < -1 or high >= size:
-            raise ValueError(f"x must hold token ids in -1..{size - 1}, got {low if low < -1 else high}")
+            raise ValueError(f"{name} must hold token ids in -1..{size - 1}, got {low if low < -1 else high}")
     return x
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import describe
+from .checks import describe, regular
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ def to_array(name: str, value: Any) -> Array:
     """
     if hasattr(value, "detach"):
         value = _from_tensor(name, value.detach().cpu())
-    array = np.asarray(value)
+    array = regular(name, value, f"be an array of floats ({FLOATS})")
     if array.dtype.name == "bfloat16":  # a dtype of ml_dtypes, which JAX uses
         return from_bfloat16(np.ascontiguousarray(array).view(np.uint16))
     return array

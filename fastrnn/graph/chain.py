@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from .._core.checks import describe
 from ..layers._symbolic.padding import require_defined_on_padding
 from ..layers._symbolic.time_first import TimeFirst, keeps_time
 from ..layers.base import Layer
@@ -47,6 +48,7 @@ class ChainPlan(Plan):
     """Plan of a chain of layers. If one of them has ``batch_first``, all sequences in the chain are ``[B, T, ...]``."""
 
     def __init__(self, layers: list[Layer]) -> None:
+        require_layers(layers)
         self.layers, self.batch_first = list(layers), any_batch_first(layers)
         nested = any(hasattr(layer, "layers") for layer in layers)
         self._swaps = swaps(layers) if nested else None
@@ -59,6 +61,15 @@ class ChainPlan(Plan):
         if self.layers != layers:
             return False
         return self._swaps is None or (self.batch_first, self._swaps) == (any_batch_first(layers), swaps(layers))
+
+
+def require_layers(layers: list[Any]) -> None:
+    """Raise TypeError for an item that is not a layer, which a caller may have appended, ValueError without layers."""
+    for i, item in enumerate(layers):
+        if not isinstance(item, Layer):
+            raise TypeError(f"layers must be fastrnn layers, got {describe(item)} at index {i}")
+    if not layers:
+        raise ValueError("layers must hold at least one layer, got none")
 
 
 def swaps(layers: list[Layer]) -> list[bool]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core import memory
-from .._core.checks import describe
+from .._core.checks import describe, dtype_hint
 from .._stack_validation import check_lengths
 from ..layers._recurrent.inputs import is_ids
 from ..layers._symbolic.input_spec import input_spec, leaves
@@ -19,7 +19,7 @@ from ..layers._symbolic.time_first import first
 from ..layers.base import Layer
 from ..layers.description import build_layer, describe_layer
 from ..layers.storage import Saved
-from .chain import ChainPlan, Lengths, any_batch_first, is_batch_first, laid_out
+from .chain import ChainPlan, Lengths, any_batch_first, is_batch_first, laid_out, require_layers
 from .methods import Fitted
 from .plan import Tape
 from .summary import Table, sizes
@@ -54,16 +54,15 @@ class Sequential(Fitted, Saved):
 
     def __init__(self, *args: Layer, layers: Iterable[Any] = ()) -> None:
         self.layers: list[Layer] = []
+        if not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a list of fastrnn layers, got {describe(layers)}")
         for i, item in enumerate((*args, *layers)):
             if isinstance(item, Mapping):
                 item = build_layer(item)
             elif isinstance(item, int) and 0 <= item < i:
                 item = self.layers[item]
-            if not isinstance(item, Layer):
-                raise TypeError(f"layers must be fastrnn layers, got {item!r} at index {i}")
             self.layers.append(item)
-        if not self.layers:
-            raise ValueError("layers must hold at least one layer, got none")
+        require_layers(self.layers)
         if len({is_batch_first(layer) for layer in leaves(self) if layer.carries_state}) > 1:
             raise ValueError("recurrent layers of one Sequential must all have batch_first, or none of them")
         self._plan: ChainPlan | None = None
@@ -82,6 +81,7 @@ class Sequential(Fitted, Saved):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         """Yield each layer's index, as its name, and the layer."""
+        require_layers(self.layers)
         return ((str(i), layer) for i, layer in enumerate(self.layers))
 
     @property
@@ -135,20 +135,20 @@ class Sequential(Fitted, Saved):
     def forward(self, x: Any, lengths: Any = None) -> tuple[Array, Callable[..., Array | None]]:
         """Return the last layer's output and a backward that maps its gradient (None is zero) to dx.
 
-        dx is None if x holds ids. ``backward(dy, need_dx=False)`` skips dx and returns None.
+        dx is None if x holds ids. ``backward(dy, need_dx=False)`` skips dx and returns None. backward can run once.
         """
         plan = self._steps()
         x, value_lengths, padding = self._fill_padding(plan, x, lengths)
         y, entries = plan.train([x], value_lengths)
         y, padding_out = self._clear_padding(plan, y, value_lengths)
-        shape, dtype = y.shape, y.dtype
+        shape, dtype, tape = y.shape, y.dtype, Tape(entries)
 
         def backward(dy: Array | None, *, need_dx: bool = True) -> Array | None:
             if dy is None:
                 dy = memory.zeros(shape, dtype)
-            elif padding_out is not None and np.shape(dy) == shape:
+            elif padding_out is not None and getattr(dy, "shape", None) == shape:
                 dy = padding_out.cleared(dy)
-            sums = Tape(list(entries)).backward(plan.output_numbers, [dy], need_dx)
+            sums = tape.backward(plan.output_numbers, [dy], need_dx)
             dx: Array | None = sums.take(0) if need_dx else None
             return dx if padding is None or dx is None else padding.cleared(dx)
 
@@ -200,6 +200,7 @@ class Sequential(Fitted, Saved):
 
     def specs(self, x: Spec) -> list[Spec]:
         """Return the spec of each layer's first output. Raises TypeError or ValueError with the layer's name."""
+        require_layers(self.layers)
         found: list[Spec] = []
         for i, layer in enumerate(laid_out(self.layers)):
             try:
@@ -239,8 +240,26 @@ class Sequential(Fitted, Saved):
             raise TypeError(f"x_t must be an array of one time step, got {describe(x_t)}")
         axis = 1 if self.batch_first else 0
         plan, value_lengths = self._steps(), Lengths({0: None})
-        y, state = self._stream(plan, np.expand_dims(x_t, axis), state, value_lengths)
+        try:
+            y, state = self._stream(plan, np.expand_dims(x_t, axis), state, value_lengths)
+        except (TypeError, ValueError) as error:
+            raise self._step_error(x_t, error) from None
         return y.take(0, axis) if plan.output_numbers[0] in value_lengths else y, state
+
+    def _step_error(self, x_t: Array, error: Exception) -> Exception:
+        """Return the error of a step, which speaks of an x with a time axis, in words of ``x_t``."""
+        message = str(error)
+        try:
+            spec = input_spec(self, None, None)
+        except ValueError:  # no layer has an input size
+            spec = None
+        if spec is None or not message.startswith("x must be"):
+            return type(error)(f"x_t{message[1:]}" if message.startswith("x must ") else message)
+        wanted, hint = "an array of integer token ids [B]", ""
+        if spec.dtype != "int64":
+            ids = " or integer token ids [B]" if next(leaves(self)).carries_state else ""
+            wanted, hint = f"a {spec.dtype} array [B, {spec.shape[-1]}]{ids}", dtype_hint("x_t", x_t, spec.dtype)
+        return type(error)(f"x_t must be {wanted}, one time step, got {describe(x_t)}{hint}")
 
     def _stream(self, plan: ChainPlan, x: Any, state: Any, value_lengths: Lengths | None) -> tuple[Array, Any]:
         self.require_streaming()

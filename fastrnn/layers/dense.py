@@ -13,7 +13,6 @@ from .._core import checks, memory
 from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
 from .._core.parameter import GradientLock, Parameter
-from ..backends.base import Backend
 from ._recurrent.inputs import array, features
 from ._recurrent.prepared import Prepared, prepared
 from ._symbolic.symbols import Symbol, apply, takes_symbols
@@ -74,20 +73,20 @@ class Linear(Layer):
     def _check_x(self, x: Array) -> Array:
         return plain(features(x, self.in_features, self.dtype, "in_features"))
 
+    def arrays(self) -> tuple[Array, Array | None]:
+        """Return the values of weight and bias. Raises TypeError or ValueError for one set where there was none before."""
+        shape, bias = (self.out_features, self.in_features), self.bias
+        W = array("weight", self.weight.values, shape, self.dtype, "[out_features, in_features]")
+        return W, None if bias is None else array("bias", bias.values, shape[:1], self.dtype, "[out_features]")
+
     def _ready(self) -> Prepared:
         """Return the weights in the backend's form."""
         current = self._prepared
         if current is None or current.version is not VERSION.latest:
-            weight, bias, shape = self.weight, self.bias, (self.out_features, self.in_features)
-
-            def make(backend: Backend) -> Any:
-                # A parameter may have been set where there was none before.
-                W = array("weight", weight.values, shape, self.dtype, "[out_features, in_features]")
-                b = None if bias is None else array("bias", bias.values, shape[:1], self.dtype, "[out_features]")
-                return backend.prepare_linear(W, b)
-
-            parameters = (weight,) if bias is None else (weight, bias)
-            self._prepared = current = prepared(current, self.backend, parameters, make)
+            parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
+            self._prepared = current = prepared(
+                current, self.backend, parameters, lambda backend: backend.prepare_linear(*self.arrays())
+            )
         ready: Prepared = current.value
         return ready
 
@@ -148,6 +147,11 @@ class Embedding(Layer):
         self.weight = Parameter("weight", init.normal(init.generator(rng), shape, self.dtype))
         self._lock = GradientLock()
 
+    def table(self) -> Array:
+        """Return the weight's values, for kernels that trust its size. Raises TypeError or ValueError if it was replaced."""
+        shape = (self.num_embeddings, self.embedding_dim)
+        return array("weight", self.weight.values, shape, self.dtype, "[num_embeddings, embedding_dim]")
+
     def rows_of_ids(self) -> tuple[int, Parameter | None] | None:
         """Return the number of ids and the weight; None for a subclass, which may compute something else."""
         return (self.num_embeddings, self.weight) if type(self) is Embedding else None
@@ -159,7 +163,7 @@ class Embedding(Layer):
     def _rows(self, x: Array) -> Array:
         y = memory.empty((*x.shape, self.embedding_dim), self.dtype)
         # The ids are valid, so mode="clip" changes nothing but speed: in the default mode NumPy gathers into a buffer first.
-        np.take(self.weight.data, x, axis=0, out=y, mode="clip")
+        np.take(self.table(), x, axis=0, out=y, mode="clip")
         y[x < 0] = 0
         return y
 

@@ -114,9 +114,9 @@ class LayerNorm(Layer):
     def _scaled(self, n: Array) -> Array:
         """Return y, which overwrites n."""
         if self.weight is not None:
-            n *= self.weight.values
+            n *= array("weight", self.weight.values, (self.features,), self.dtype, "[features]")
         if self.bias is not None:
-            n += self.bias.values
+            n += array("bias", self.bias.values, (self.features,), self.dtype, "[features]")
         return n
 
     def _add_gradients(self, dy: Array, n: Array) -> None:

@@ -123,8 +123,8 @@ def transposed(ids: Any, vocabulary: PartVocabulary, semitones: int) -> Ids:
 
 def _checked(ids: Any, vocabulary: PartVocabulary) -> Ids:
     """Check ids, and return those before the end token. Raises TypeError, or ValueError if kinds are out of order."""
-    ids = np.asarray(ids)
-    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+    ids = checks.integers("ids", ids, "be integers of shape [N]")
+    if ids.ndim != 1:
         raise TypeError(f"ids must be integers of shape [N], got {checks.describe(ids)}")
     ids = ids.astype(np.int64)
     if ids.size and not (ids.min() >= 0 and ids.max() < len(vocabulary)):

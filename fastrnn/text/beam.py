@@ -196,8 +196,8 @@ def _ranked(beam: _Beam, b: int, length_penalty: float) -> list[Hypothesis]:
 
 
 def _check_start(start: Any) -> Array:
-    ids = np.asarray(start)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+    ids = checks.integers("start", start, "be an integer array of shape [B]")
+    if ids.ndim != 1:
         raise TypeError(f"start must be an integer array of shape [B], got {checks.describe(start)}")
     if not ids.size:
         raise ValueError("start must hold at least one token, got none")

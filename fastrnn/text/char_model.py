@@ -126,12 +126,13 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
     def _parts(self) -> TrainedModel:
         """Return the arrays of the model for the backend's training step."""
         stack, output = self.recurrent.stack, self.output
+        weight, bias = output.arrays()
         return TrainedModel(
             stack=stack.spec,
             weights=[part.weights() for part in stack.parts],
             gradients=[part.gradients() for part in stack.parts],
-            weight=output.weight.values,
-            bias=None if output.bias is None else output.bias.values,
+            weight=weight,
+            bias=bias,
             dweight=output.weight.gradient(),
             dbias=None if output.bias is None else output.bias.gradient(),
         )
@@ -165,16 +166,17 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         banned
             an id that is never chosen.
         """
-        bias = self._bias(banned)
+        weight, bias = self.output.arrays()
+        assert bias is not None
         h0, c0 = state or (None, None)
         request = Request(
             prime=np.ascontiguousarray(prime, np.int64),
             uniforms=np.ascontiguousarray(uniforms, np.float64),
             h0=h0,
             c0=c0,
-            embedding=None if self.embedding is None else self.embedding.weight.data,
-            weight=self.output.weight.data,
-            bias=bias,
+            embedding=None if self.embedding is None else self.embedding.table(),
+            weight=weight,
+            bias=bias if banned is None else _without(banned, bias),
             eos=eos,
             choice=choice,
         )
@@ -182,10 +184,9 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         answer: Answer = ready.backend.generate(ready.content, request)
         return answer
 
-    def _bias(self, banned: int | None) -> Array:
-        assert self.output.bias is not None
-        bias = self.output.bias.data
-        if banned is not None:
-            bias = bias.copy()
-            bias[banned] = -1e9  # finite, so arithmetic on it cannot give NaN; the probability is zero
-        return bias
+
+def _without(banned: int, bias: Array) -> Array:
+    """Return the bias with a value for the banned id that makes its probability zero."""
+    bias = bias.copy()
+    bias[banned] = -1e9  # finite, so arithmetic on it cannot give NaN
+    return bias

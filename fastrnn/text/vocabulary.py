@@ -49,8 +49,8 @@ class Tokens:
             raise KeyError(token) from None
 
     def names(self, ids: Iterable[int] | NDArray[Any]) -> list[str]:
-        """Return the tokens of ids. Raises ValueError for an id outside 0..V-1."""
-        array = np.asarray(ids, dtype=np.int64)
+        """Return the tokens of ids. Raises TypeError, or ValueError for an id outside 0..V-1."""
+        array = checks.integers("ids", ids)
         if array.size and (array.min() < 0 or array.max() >= len(self)):
             worst = int(array.min()) if array.min() < 0 else int(array.max())
             raise ValueError(f"ids must lie in 0..{len(self) - 1}, got {worst}")

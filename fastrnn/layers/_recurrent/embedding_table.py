@@ -54,7 +54,7 @@ class EmbeddedPart(Part):
     def kernel_weights(self, backend: Backend) -> Weights:
         """Return the part's weights with M instead of W."""
         plain = check_weights(self._plain.spec, self._plain.weights())
-        M = backend.linear_forward(backend.prepare_linear(self._embedding.weight.data, None), plain.W)
+        M = backend.linear_forward(backend.prepare_linear(self._embedding.table(), None), plain.W)
         return replace(plain, W=M)
 
     def gradients(self) -> Weights:

@@ -83,9 +83,9 @@ class Stepper:
         known = isinstance(x, np.ndarray) and (x.dtype == self._dtype or is_ids(x))
         if not token and (not known or x.dtype != self._dtype or x.shape != self._x):
             expected = f"a {self._dtype} array of shape [I={size}] or a token id: one step of one sequence"
-            hint = checks.dtype_hint("x", x, self._dtype)
-            raise (ValueError if known else TypeError)(f"x must be {expected}, got {checks.describe(x)}{hint}")
-        x = checks.ids(np.asarray(x)[None], size) if token else x[None]
+            hint = checks.dtype_hint("x_t", x, self._dtype)
+            raise (ValueError if known else TypeError)(f"x_t must be {expected}, got {checks.describe(x)}{hint}")
+        x = checks.ids(np.asarray(x)[None], size, "x_t") if token else x[None]
         if self._ids != token:
             self._fetch()
             self._ids = token

@@ -132,8 +132,9 @@ def _as_array(name: str, item: object) -> Array:
         return item
     try:
         array = np.asarray(item)
-    except ValueError as error:  # the steps are lists of different lengths
-        raise ValueError(f"{name} must be a sequence [T, ...] of one shape at all steps: {error}") from error
+    except ValueError:  # the steps are lists of different lengths
+        wanted = "a sequence [T, ...] of one shape at all steps"
+        raise ValueError(f"{name} must be {wanted}, got {checks.describe(item)}") from None
     return array.astype(np.float32) if array.dtype == np.float64 and not isinstance(item, np.generic) else array
 
 
