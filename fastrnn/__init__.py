@@ -15,6 +15,8 @@ The names in ``__all__`` are public: layers, the functional API (``Input``, ``Mo
 
 from typing import TYPE_CHECKING, Any
 
+# First, because the other imports take a third of a second in which a user may press Ctrl-C.
+from ._core import early_interrupt as _early_interrupt  # noqa: F401  # isort: skip
 from . import functional, init, layers, losses, metrics, optim
 from ._core.version import __version__ as __version__
 from .backends import BackendUnavailable, use_backend, warn_of_missing_kernels

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .commands import bench, improvise, info, sample, score, train
+from .commands.errors import UsageError, as_typed
 from .commands.guard import guarded
 from .console import note
 
@@ -44,12 +45,17 @@ class Parser(argparse.ArgumentParser):
             return parse(self, words, namespace)
         end = words.index("--") if "--" in words else len(words)
         namespace, left = parse(self._only(options=True), words[:end], namespace)
+        namespace.options = frozenset(self._option_string_actions)
         return parse(self._only(options=False), left + words[end:], namespace)
 
     def _check_first(self, words: list[str]) -> None:
-        """Refuse an option before the command, because argparse would take the option's value for the command."""
+        """Refuse a missing command, and an option before it, because argparse would take its value for the command."""
         assert self._subparsers is not None
-        first = words[0] if words else ""
+        if not words:
+            (commands,) = self._subparsers._group_actions
+            names = ", ".join(commands.choices or ())
+            self.error(f"{self.prog} needs a {commands.metavar}: {names} (see {self.prog} --help)")
+        first = words[0]
         own = any(option.startswith(first) for option in self._option_string_actions)
         if first.startswith("-") and first != "--" and not own:
             metavar = self._subparsers._group_actions[0].metavar
@@ -82,4 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors suggest a corrected command
-    return int(arguments.run(arguments))
+    try:
+        return int(arguments.run(arguments))
+    except ValueError as error:
+        message = as_typed(error, arguments.options)
+        if message is None:
+            raise
+        raise UsageError(message) from error

@@ -293,6 +293,21 @@ def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
     assert checkpoint.load(folder / "last.safetensors").state["trainer"]["step"] == stopped + 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.parametrize("imported", ["fastrnn._core.checks", "fastrnn.layers", "fastrnn.cli"])
+def test_ctrl_c_while_the_command_is_still_importing(imported):
+    command = [sys.executable, "-X", "importtime", "-m", "fastrnn", "info"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.endswith(f" {imported}\n"):
+            process.send_signal(signal.SIGINT)
+            break
+    output, errors = process.communicate(timeout=60)
+    said = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, output) == (130, "")
+    assert said in ([], ["fastrnn: interrupted"])
+
+
 def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
     folder = tmp_path / "run"
     _train(*SMALL, "--max-steps", 2, "--out", folder)

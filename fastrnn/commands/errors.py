@@ -42,6 +42,16 @@ def expected(error: Exception) -> tuple[int, str]:
     return 0, ""
 
 
+def as_typed(error: ValueError, options: frozenset[str]) -> str | None:
+    """Return an error's message with the option that it names as the user types it: ``--min-count must be ...``.
+
+    None if it does not begin with one of the ``options``, as ``min_count must be ...`` does.
+    """
+    name, _, rest = str(error).partition(" must ")
+    option = f"--{name.replace('_', '-')}"
+    return f"{option} must {rest}" if option in options else None
+
+
 def explain(error: OSError) -> str:
     """Return the file's name and the system's message."""
     if error.strerror is None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from .. import console
+from .._core.early_interrupt import INTERRUPTED, raise_again
 from .errors import expected
 
 
@@ -30,11 +31,12 @@ def guarded(run: Callable[[], int | None]) -> int:
 def _outcome(run: Callable[[], int | None]) -> tuple[int, str]:
     """Run the command and return its exit status and the message to print."""
     try:
+        raise_again()
         return run() or 0, ""
     except SystemExit as error:  # argparse: 0 after --help, 2 after a usage error, already printed
         return (error.code if isinstance(error.code, int) else 2), ""
     except KeyboardInterrupt:
-        return 130, "interrupted"
+        return INTERRUPTED, "interrupted"
     except BrokenPipeError:  # the reader of our output has ended, as in `fastrnn sample RUN | head`
         return 1, ""
     except Exception as error:
