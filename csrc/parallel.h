@@ -40,6 +40,8 @@ typedef struct {
     int64_t begin, end;
 } range;
 
+static inline range run_of(int64_t begin, int64_t count) { return (range){begin, begin + count}; }
+
 /* Return this rank's part of 0..n-1. Parts are whole multiples of `grain`, as equal as possible. */
 range pool_share(const worker *me, int64_t n, int64_t grain);
 

@@ -52,7 +52,7 @@ static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int6
     vectors = smaller(vectors, l->panels * l->units - vector);
     if (vectors <= 0) return;
     add_gradient(k, k->b->dout->dc, l->H, k->b->dc, l->state, vector * VL, vectors * VL, row, rows);
-    l->cell->backward(&k->view, vector, vectors, row, rows);
+    l->cell->backward(&k->view, run_of(vector, vectors), run_of(row, rows));
 }
 
 static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
@@ -83,7 +83,7 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
     const layout *l = &k->b->l;
     int64_t vector = panel * l->hidden.vectors, vectors = smaller(l->hidden.vectors, l->panels * l->units - vector);
-    if (vectors > 0) l->cell->backward2(&k->view, vector, vectors, row, rows);
+    if (vectors > 0) l->cell->backward2(&k->view, run_of(vector, vectors), run_of(row, rows));
 }
 
 /* Return product arguments whose left operand is all gates of a group, read in the gate buffer from row `row` on. */

@@ -67,14 +67,14 @@ static void state_done(const step_context *k, int64_t panel, int64_t row, int64_
 static void gates_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
     const layout *l = &k->f->l;
-    l->cell->forward(&k->view, panel * l->units, l->units, row, rows);
+    l->cell->forward(&k->view, run_of(panel * l->units, l->units), run_of(row, rows));
     if (!l->cell->forward2) state_done(k, panel, row, rows);
 }
 
 static void gates2_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
     const layout *l = &k->f->l;
-    l->cell->forward2(&k->view, panel * l->units, l->units, row, rows);
+    l->cell->forward2(&k->view, run_of(panel * l->units, l->units), run_of(row, rows));
     state_done(k, panel, row, rows);
 }
 

@@ -103,31 +103,17 @@ INLINE void plain_back_at(const step_view *s, place p) {
     store(p.g + p.slot, da.n);
 }
 
-static void after_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(after_gates_at, s, vector, vectors, row, rows);
-    each_place(state_at, s, vector, vectors, row, rows);
+static void after_forward(const step_view *s, range v, range r) {
+    each_place(after_gates_at, s, v, r);
+    each_place(state_at, s, v, r);
 }
-static void after_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(after_back_at, s, vector, vectors, row, rows);
-}
-static void before_gates_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(before_gates_at, s, vector, vectors, row, rows);
-}
-static void before_state_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(state_at, s, vector, vectors, row, rows);
-}
-static void before_state_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(before_state_back_at, s, vector, vectors, row, rows);
-}
-static void before_gates_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(before_gates_back_at, s, vector, vectors, row, rows);
-}
-static void plain_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(plain_at, s, vector, vectors, row, rows);
-}
-static void plain_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(plain_back_at, s, vector, vectors, row, rows);
-}
+static void after_backward(const step_view *s, range v, range r) { each_place(after_back_at, s, v, r); }
+static void before_gates_forward(const step_view *s, range v, range r) { each_place(before_gates_at, s, v, r); }
+static void before_state_forward(const step_view *s, range v, range r) { each_place(state_at, s, v, r); }
+static void before_state_backward(const step_view *s, range v, range r) { each_place(before_state_back_at, s, v, r); }
+static void before_gates_backward(const step_view *s, range v, range r) { each_place(before_gates_back_at, s, v, r); }
+static void plain_forward(const step_view *s, range v, range r) { each_place(plain_at, s, v, r); }
+static void plain_backward(const step_view *s, range v, range r) { each_place(plain_back_at, s, v, r); }
 
 const cell cell_gru = {
     .slots = 4, .x = {0, 3, {2, 0, 1}}, .h = {1, 3, {0, 1, 2}}, .forward = after_forward, .backward = after_backward};

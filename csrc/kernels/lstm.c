@@ -64,20 +64,16 @@ INLINE void peephole_at(const step_view *s, place p) { forward_with(1, s, p); }
 INLINE void plain_back_at(const step_view *s, place p) { backward_with(0, s, p); }
 INLINE void peephole_back_at(const step_view *s, place p) { backward_with(1, s, p); }
 
-static void plain_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(plain_at, s, vector, vectors, row, rows);
-    each_place(output_at, s, vector, vectors, row, rows);
+static void plain_forward(const step_view *s, range v, range r) {
+    each_place(plain_at, s, v, r);
+    each_place(output_at, s, v, r);
 }
-static void peephole_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(peephole_at, s, vector, vectors, row, rows);
-    each_place(output_at, s, vector, vectors, row, rows);
+static void peephole_forward(const step_view *s, range v, range r) {
+    each_place(peephole_at, s, v, r);
+    each_place(output_at, s, v, r);
 }
-static void plain_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(plain_back_at, s, vector, vectors, row, rows);
-}
-static void peephole_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(peephole_back_at, s, vector, vectors, row, rows);
-}
+static void plain_backward(const step_view *s, range v, range r) { each_place(plain_back_at, s, v, r); }
+static void peephole_backward(const step_view *s, range v, range r) { each_place(peephole_back_at, s, v, r); }
 
 const cell cell_lstm = {.slots = 4,
                         .has_c = 1,

@@ -27,18 +27,10 @@ INLINE void relu_at(const step_view *s, place p) { forward_with(relu_, s, p); }
 INLINE void dtanh_at(const step_view *s, place p) { backward_with(dtanh, s, p); }
 INLINE void drelu_at(const step_view *s, place p) { backward_with(drelu, s, p); }
 
-static void tanh_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(tanh_at, s, vector, vectors, row, rows);
-}
-static void relu_forward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(relu_at, s, vector, vectors, row, rows);
-}
-static void tanh_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(dtanh_at, s, vector, vectors, row, rows);
-}
-static void relu_backward(const step_view *s, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
-    each_place(drelu_at, s, vector, vectors, row, rows);
-}
+static void tanh_forward(const step_view *s, range v, range r) { each_place(tanh_at, s, v, r); }
+static void relu_forward(const step_view *s, range v, range r) { each_place(relu_at, s, v, r); }
+static void tanh_backward(const step_view *s, range v, range r) { each_place(dtanh_at, s, v, r); }
+static void relu_backward(const step_view *s, range v, range r) { each_place(drelu_at, s, v, r); }
 
 const cell cell_rnn_tanh = {
     .slots = 1, .x = {0, 1, {0}}, .h = {0, 1, {0}}, .forward = tanh_forward, .backward = tanh_backward};
