@@ -283,13 +283,7 @@ class Reference(Backend):
 
     @np.errstate(all="ignore")
     def forward_part(  # type: ignore[override]
-        self,
-        prepared: Layer,
-        inputs: Inputs,
-        *,
-        reverse: bool = False,
-        training: bool = False,
-        cell_states: bool = False,
+        self, prepared: Layer, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """Run over time; see the base class for the shapes."""
         x, h0, c0, lengths = inputs
@@ -316,12 +310,7 @@ class Reference(Backend):
 
     @np.errstate(all="ignore")
     def backward_part(  # type: ignore[override]
-        self,
-        tape: Tape,
-        dout: OutputGradients,
-        gradients: Weights,
-        *,
-        need_dx: bool = True,
+        self, tape: Tape, dout: OutputGradients, gradients: Weights, *, need_dx: bool = True
     ) -> Gradients:
         """Return gradients of a scalar loss and add the parameters' into ``gradients``; for shapes see the base class."""
         dy, dh_n, dc_n, dc = dout

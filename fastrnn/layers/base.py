@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class Layer:
     takes_ids = False
     carries_state = False
     skips_padding = False
+    shared_options: ClassVar[tuple[str, ...]] = ()  # names of the arguments that a constructor takes as ``**options``
 
     @property
     def reads_time(self) -> bool:
@@ -188,7 +189,9 @@ class Layer:
         argument from the attribute of the same name. Raises TypeError if there is no such attribute, or if the layer cannot
         be described, for example because it holds a function.
         """
-        arguments = inspect.signature(type(self)).parameters
+        arguments = list(inspect.signature(type(self)).parameters)
+        if self.shared_options and arguments[-1] == "options":
+            arguments[-1:] = self.shared_options
         names = [name for name in arguments if name not in ("rng", "backend")]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:

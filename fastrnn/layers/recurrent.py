@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .._core import checks
 from .._core.parameter import Parameter
 from ._recurrent.base import Backward, Recurrent
+from ._recurrent.options import LayerOptions
 from ._symbolic.symbols import Symbol, apply, takes_symbols
 
 Array = NDArray[Any]
@@ -21,29 +21,13 @@ class RNN(Recurrent):
     cell = "rnn"
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        merge: str = "concat",
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, **options: Unpack[LayerOptions],
+    ) -> None:  # fmt: skip
         self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
-            dtype=dtype, rng=rng, backend=backend, nonlinearity=self.nonlinearity,
-        )  # fmt: skip
+        cell = {"nonlinearity": self.nonlinearity}
+        stack = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *stack, cell_options=cell, **options)
 
 
 class GRU(Recurrent):
@@ -56,31 +40,15 @@ class GRU(Recurrent):
     cell = "gru"
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        reset_after: bool = True,
-        reset_gate: bool = True,
-        merge: str = "concat",
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, *, reset_after: bool = True, reset_gate: bool = True,
+        **options: Unpack[LayerOptions],
+    ) -> None:  # fmt: skip
         self.reset_after = checks.flag("reset_after", reset_after)
         self.reset_gate = checks.flag("reset_gate", reset_gate)
-        super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
-            dtype=dtype, rng=rng, backend=backend, reset_after=self.reset_after, reset_gate=self.reset_gate,
-        )  # fmt: skip
+        cell = {"reset_after": self.reset_after, "reset_gate": self.reset_gate}
+        stack = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *stack, cell_options=cell, **options)
 
 
 class LSTM(Recurrent):
@@ -99,35 +67,17 @@ class LSTM(Recurrent):
     weight_ch_l0: Parameter
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        *,
-        peephole: bool = False,
-        forget_bias: float | None = None,
-        merge: str = "concat",
-        input_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
+        dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, *, peephole: bool = False,
+        forget_bias: float | None = None, **options: Unpack[LayerOptions],
+    ) -> None:  # fmt: skip
         self.proj_size = checks.positive_int("proj_size", proj_size, smallest=0)
         if self.proj_size >= checks.positive_int("hidden_size", hidden_size):
             raise ValueError(f"proj_size must be smaller than hidden_size = {hidden_size}, got {proj_size}")
         self.peephole = checks.flag("peephole", peephole)
-        super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-            merge=merge, input_dropout=input_dropout, recurrent_dropout=recurrent_dropout,
-            dtype=dtype, rng=rng, backend=backend, forget_bias=forget_bias,
-            proj_size=self.proj_size, peephole=self.peephole,
-        )  # fmt: skip
+        cell = {"proj_size": self.proj_size, "peephole": self.peephole}
+        stack = (num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(input_size, hidden_size, *stack, cell_options=cell, forget_bias=forget_bias, **options)
         self.forget_bias = None if forget_bias is None else float(forget_bias)
 
     @overload

@@ -75,13 +75,7 @@ class NumbaBackend(Backend):
         return Prepared(spec, weights, layer, fields, packed)
 
     def forward_part(  # type: ignore[override]
-        self,
-        prepared: Prepared,
-        inputs: Inputs,
-        *,
-        reverse: bool = False,
-        training: bool = False,
-        cell_states: bool = False,
+        self, prepared: Prepared, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """Run one part over time; see the base class for the shapes."""
         x, h0, c0, lengths = inputs
@@ -114,12 +108,7 @@ class NumbaBackend(Backend):
         return out
 
     def backward_part(  # type: ignore[override]
-        self,
-        tape: Tape,
-        dout: OutputGradients,
-        gradients: Weights,
-        *,
-        need_dx: bool = True,
+        self, tape: Tape, dout: OutputGradients, gradients: Weights, *, need_dx: bool = True
     ) -> Gradients:
         """Return the inputs' gradients and ADD the weights' into ``gradients``; see the base class for the shapes."""
         dy, dh_n, dc_n, dc = dout

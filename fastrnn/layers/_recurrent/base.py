@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from ... import backends, init
 from ..._core import checks
 from ..._core.cache import VERSION
-from ..._core.parameter import GradientLock, Parameter
+from ..._core.parameter import Parameter
 from ..._stack_validation import check_lengths
-from ...backends.structs import CellSpec, Inputs, OutputGradients, Outputs, Plan, StackSpec
+from ...backends.structs import Inputs, OutputGradients, Outputs, Plan, StackSpec
 from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 from ..base import Layer
 from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
 from .embedding_table import EmbeddedRecurrent, embedded
 from .merge_and_dropout import MERGES, DroppedPart, MergeAndDropout
+from .options import LayerOptions
 from .part import Part, PartsLayer, shown_options
 from .part_stack import PartStack, layers_backward, layers_forward
 from .stepper import Stepper
@@ -82,10 +83,10 @@ class Recurrent(PartsLayer):
     RuntimeError for a second backward or one after the parameters have changed.
     """
 
-    cell = ""
     takes_lengths = skips_padding = carries_state = True
     none_is_zero = True
     takes_need_dx = True
+    shared_options = tuple(get_type_hints(LayerOptions))
     # For type checkers: the first layer's parameters; layer k's end in _lk, its reverse direction's in _lk_reverse.
     weight_ih_l0: Parameter
     weight_hh_l0: Parameter
@@ -109,12 +110,10 @@ class Recurrent(PartsLayer):
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
         forget_bias: float | None = None,
-        **cell_options: Any,
+        cell_options: Mapping[str, Any],
     ) -> None:
-        self.input_size = checks.positive_int("input_size", input_size)
-        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        super().__init__(input_size, hidden_size, bias, dtype, backend, cell_options)
         self.num_layers = checks.positive_int("num_layers", num_layers)
-        self.bias = checks.flag("bias", bias)
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.flag("bidirectional", bidirectional)
@@ -123,19 +122,12 @@ class Recurrent(PartsLayer):
             raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
-        self.dtype = checks.float_dtype("dtype", dtype)
-        self._dtype = np.dtype(self.dtype)  # comparing dtype objects takes half as long as with a name
         self._layouts = LAYOUTS[self.batch_first]
         self._lstm = self.cell == "lstm"
         self._direct = not self.batch_first and self.merge == "concat"  # arrays are in the kernels' layout
         self.rng = init.generator(rng)
-        self.backend = backend
-        if backend is not None:
-            backends.load(backend)
         if dropout and num_layers == 1:
             warnings.warn("dropout acts between layers: with num_layers=1 it does nothing", stacklevel=3)
-        self._cell_options = cell_options
-        self._lock = GradientLock()
         self._draw_parts(forget_bias)
         self._state_sizes = (self.stack.spec.parts, self.stack.spec.cell.output_size, self.hidden_size)  # L*D, Y, H
         self._embedded: EmbeddedRecurrent | None = None  # this layer fused with the embedding or one-hot layer before it
@@ -143,7 +135,7 @@ class Recurrent(PartsLayer):
     def _draw_parts(self, forget_bias: float | None) -> None:
         """Make the parts, and the ``stack`` of all of them."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
-        cell = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **self._cell_options)
+        cell = self._cell_spec()
         spec = StackSpec(cell, self.num_layers, len(suffixes))
         above = spec.layer(1)
         if self.merge != "concat":

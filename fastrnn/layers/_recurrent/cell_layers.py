@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Unpack, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ... import backends, init
+from ... import init
 from ..._core import checks
-from ..._core.parameter import GradientLock, Parameter
-from ...backends.structs import CellSpec, Inputs, OutputGradients, StackSpec
+from ..._core.parameter import Parameter
+from ...backends.structs import Inputs, OutputGradients, StackSpec
 from .._symbolic.symbols import Symbol, apply, takes_symbols
 from .axis_order import HALVES, pair
 from .inputs import is_ids
+from .options import CellOptions
 from .part import Part, PartsLayer, shown_options
 from .part_stack import PartStack
 
@@ -33,9 +34,9 @@ class RecurrentCell(PartsLayer):
     one after the parameters have changed.
     """
 
-    cell = ""
     one_gradient = True
     none_is_zero = True
+    shared_options = tuple(get_type_hints(CellOptions))
     weight_ih: Parameter
     weight_hh: Parameter
     bias_ih: Parameter
@@ -51,22 +52,13 @@ class RecurrentCell(PartsLayer):
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
         forget_bias: float | None = None,
-        **cell_options: Any,
+        cell_options: Mapping[str, Any],
     ) -> None:
-        self.input_size = checks.positive_int("input_size", input_size)
-        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
-        self.bias = checks.flag("bias", bias)
-        self.dtype = checks.float_dtype("dtype", dtype)
-        self._dtype = np.dtype(self.dtype)  # comparing dtype objects takes half as long as with a name
-        self.backend = backend
-        if backend is not None:
-            backends.load(backend)
-        spec = CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **cell_options)
-        self._cell_options = cell_options
+        super().__init__(input_size, hidden_size, bias, dtype, backend, cell_options)
+        spec = self._cell_spec()
         part = Part.drawn(spec, self.bias, "", init.generator(rng), forget_bias)
         self._name_parts({"": part})
         self._stack = PartStack(StackSpec(spec), [part])
-        self._lock = GradientLock()
 
     @takes_symbols
     def __call__(self, x: Array, state: Any = None) -> Any:
@@ -167,14 +159,10 @@ class RNNCell(RecurrentCell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        *,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
+        **options: Unpack[CellOptions],
     ) -> None:
         self.nonlinearity = checks.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        options = {"dtype": dtype, "rng": rng, "backend": backend}
-        super().__init__(input_size, hidden_size, bias, **options, nonlinearity=self.nonlinearity)
+        super().__init__(input_size, hidden_size, bias, cell_options={"nonlinearity": self.nonlinearity}, **options)
 
 
 class GRUCell(RecurrentCell):
@@ -190,14 +178,12 @@ class GRUCell(RecurrentCell):
         *,
         reset_after: bool = True,
         reset_gate: bool = True,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
+        **options: Unpack[CellOptions],
     ) -> None:
         self.reset_after = checks.flag("reset_after", reset_after)
         self.reset_gate = checks.flag("reset_gate", reset_gate)
-        options = {"dtype": dtype, "rng": rng, "backend": backend}
-        super().__init__(input_size, hidden_size, bias, **options, reset_after=self.reset_after, reset_gate=self.reset_gate)
+        cell = {"reset_after": self.reset_after, "reset_gate": self.reset_gate}
+        super().__init__(input_size, hidden_size, bias, cell_options=cell, **options)
 
 
 class LSTMCell(RecurrentCell):
@@ -217,11 +203,9 @@ class LSTMCell(RecurrentCell):
         *,
         peephole: bool = False,
         forget_bias: float | None = None,
-        dtype: Any = "float32",
-        rng: np.random.Generator | int | None = None,
-        backend: str | None = None,
+        **options: Unpack[CellOptions],
     ) -> None:
         self.peephole = checks.flag("peephole", peephole)
-        options = {"dtype": dtype, "rng": rng, "backend": backend}
-        super().__init__(input_size, hidden_size, bias, **options, forget_bias=forget_bias, peephole=self.peephole)
+        cell = {"peephole": self.peephole}
+        super().__init__(input_size, hidden_size, bias, cell_options=cell, forget_bias=forget_bias, **options)
         self.forget_bias = None if forget_bias is None else float(forget_bias)

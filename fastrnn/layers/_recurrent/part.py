@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import init
+from ... import backends, init
 from ..._core import checks
-from ..._core.parameter import Parameter
+from ..._core.parameter import GradientLock, Parameter
 from ..._stack_validation import check_weights
 from ...backends.base import Backend
 from ...backends.structs import CellSpec, Weights
@@ -86,7 +86,26 @@ class PartsLayer(Layer):
     Setting such an attribute to another Parameter replaces the part's parameter, so two layers can share one.
     """
 
+    cell = ""
     _places: Mapping[str, tuple[Part, str]] = {}  # by name: the part, and the field of Weights
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool, dtype: Any, backend: str | None, cell_options: Mapping[str, Any]
+    ) -> None:
+        """Validate and store the arguments that layers and cells share; ``cell_options`` are fields of CellSpec."""
+        self.input_size = checks.positive_int("input_size", input_size)
+        self.hidden_size = checks.positive_int("hidden_size", hidden_size)
+        self.bias = checks.flag("bias", bias)
+        self.dtype = checks.float_dtype("dtype", dtype)
+        self._dtype = np.dtype(self.dtype)  # comparing dtype objects takes half as long as with a name
+        self.backend = backend
+        if backend is not None:
+            backends.load(backend)
+        self._cell_options = dict(cell_options)
+        self._lock = GradientLock()
+
+    def _cell_spec(self) -> CellSpec:
+        return CellSpec(self.cell, self.input_size, self.hidden_size, self.dtype, **self._cell_options)
 
     def _name_parts(self, parts: Mapping[str, Part]) -> None:
         """Set an attribute for each part's parameters, with torch's name and the part's suffix.
