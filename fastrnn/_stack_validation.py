@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ._core import checks
+from ._core.arrays import Array
 from ._core.checks import PARAMETERS_DTYPE
 from .backends.structs import CELLS, CellSpec, StackSpec, Weights
-
-Array = NDArray[Any]
 
 
 def check_stack(stack: object) -> StackSpec:

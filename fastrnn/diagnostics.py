@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._core import checks
+from ._core.arrays import Array
 from .backends.reference import BACKEND, Layer, Tape, sweep_backward
 from .backends.structs import CellSpec, Inputs, Weights
 from .layers._recurrent.base import Recurrent
-
-Array = NDArray[Any]
 
 # The values that a step function of the reference saves, in its order; "" is not shown.
 SAVED = {

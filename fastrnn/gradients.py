@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
@@ -19,7 +18,6 @@ from ._core.cache import Cached, cached
 from ._core.parameter import Parameter
 from .backends.base import Backend
 
-Array = NDArray[Any]
 Params = Iterable[Parameter | tuple[str, Parameter]]
 
 

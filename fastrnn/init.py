@@ -5,14 +5,10 @@ Values are drawn in float64 and rounded, so that one seed gives the same model i
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ._core.arrays import Array
 from ._core.checks import describe
-
-Array = NDArray[Any]
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:

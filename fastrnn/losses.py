@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
+from ._core.arrays import Array
 from ._core.memory import empty
 from .backends.numpy_training import row_chunks
 
-Array = NDArray[Any]
 LossAndGradient = tuple[float, Array]
 
 # A chunk of this many elements stays in the L2 cache.

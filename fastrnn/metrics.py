@@ -6,15 +6,11 @@ shape of the leading axes, False at positions to leave out; None includes all. C
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ._core import checks
+from ._core.arrays import Array
 from .losses import IGNORED
-
-Array = NDArray[Any]
 
 
 def counted(targets: Array, mask: Array | None = None) -> Array | None:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
+from ._core.arrays import Array
 from ._core.cache import Cached, cached
 from ._core.memory import zeros
 from ._core.parameter import Parameter
@@ -49,8 +49,6 @@ __all__ = [
     "clip_grad_value",
     "grad_norm",
 ]
-
-Array = NDArray[Any]
 
 
 class Optimizer:

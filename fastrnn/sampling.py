@@ -9,14 +9,11 @@ logits are rounded differently. Letters: ``T`` steps, ``N`` samples in parallel,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._core import checks
-
-Array = NDArray[Any]
+from ._core.arrays import Array
 
 NOTHING = -1  # means no token; as an input it is the zero vector
 

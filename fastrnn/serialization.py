@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ._core.arrays import Array
 from ._core.checks import describe
 from ._core.conversion import from_bfloat16
 from .json_reading import parse
 
-Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 
 TEMPORARY = ".tmp"  # the suffix of a file that is being written

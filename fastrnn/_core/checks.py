@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from . import memory
-
-Array = NDArray[Any]
 
 DTYPES = ("float32", "float64")
 DType = str | np.dtype[Any]  # compared with arrays' dtypes and shown in messages

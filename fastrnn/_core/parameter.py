@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from . import checks
 from .cache import ARRAYS, VERSION
-
-Array = NDArray[Any]
 
 
 class Parameter:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ..sampling import Answer, Request
 from .by_parts import ByParts
 from .numpy_linear import NumpyLinear
@@ -15,7 +15,6 @@ from .numpy_sampling import step_by_step
 from .numpy_training import NumpyTraining
 from .structs import Inputs, OutputGradients, Plan, StackSpec, TrainedModel
 
-Array = NDArray[Any]
 Run = Callable[[Array, Array | None, Array | None], tuple[Array, Array, Array | None]]
 
 

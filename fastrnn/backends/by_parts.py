@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import memory
+from .._core.arrays import Array
 from .._core.checks import plain
 from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.memory import empty
-
-Array = NDArray[Any]
 
 
 class NumpyLinear:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ..sampling import NOTHING, Answer, Request, choose
 from .structs import Inputs
 
 if TYPE_CHECKING:
     from .base import Backend
-
-Array = NDArray[Any]
 
 
 def step_by_step(backend: Backend, prepared: Any, request: Request) -> Answer:

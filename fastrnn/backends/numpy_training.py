@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.memory import empty
 from .structs import Rule, Slot
-
-Array = NDArray[Any]
 
 # Elements of a chunk, whose arrays must stay in the L2 cache: the softmax has few of them, Adam six.
 SOFTMAX_CHUNK = 65536

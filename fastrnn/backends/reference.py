@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._core.arrays import Array
 from .base import Backend
-from .structs import Array, CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
+from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from .._core.arrays import Array
 
 CELLS = ("rnn", "gru", "lstm")
 

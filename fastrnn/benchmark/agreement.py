@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from .._core.arrays import Array
 
 # Relative to the largest value of an array. Sums of ten thousand float32 products differ by less, wrong formulas by more.
 TOLERANCE = 2e-4

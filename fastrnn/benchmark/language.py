@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .cases import GATES, Case
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

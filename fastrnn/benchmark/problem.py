@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .cases import DENORMAL, GATES, LENGTHS, Case
-
-Array = NDArray[Any]
 
 
 class Problem:

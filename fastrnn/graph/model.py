@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ..layers._recurrent.inputs import array
 from ..layers._symbolic.symbols import Axis, Nest, Spec, Symbol, apply, flat, mapped, takes_symbols
 from ..layers._symbolic.time_axes import lengths_of, renamed
@@ -17,8 +17,6 @@ from .plan import Tape
 from .presentation import Described
 from .streaming import GraphStream
 from .validation import Paddings, Sizes, arranged, check_all_lengths, check_array, fits, shape_of, sizes_of, zipped
-
-Array = NDArray[Any]
 
 
 class Model(Described):

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import memory
+from .._core.arrays import Array
 from ..functional import USED_TAPE
 from ..layers._symbolic.symbols import Nest, Spec, flat, is_nested, mapped
 from ..layers.base import Layer
 
-Array = NDArray[Any]
 Values = list[Any]  # by number; None before a value is computed and after it is dropped
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import memory
+from .._core.arrays import Array
 from .._core.checks import describe, dtype_hint
 from .._stack_validation import check_lengths
 from ..layers._recurrent.inputs import is_ids
@@ -23,8 +23,6 @@ from .chain import ChainPlan, Lengths, any_batch_first, is_batch_first, laid_out
 from .methods import Fitted
 from .plan import Tape
 from .summary import Table, sizes
-
-Array = NDArray[Any]
 
 
 class Sequential(Fitted, Saved):

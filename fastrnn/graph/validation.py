@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.checks import GRAPH_DTYPE, describe, dtype_hint
 from .._stack_validation import check_lengths
 from ..layers._symbolic.padding import Padding
 from ..layers._symbolic.symbols import Axis, Nest, Spec, is_nested
 from ..layers._symbolic.time_axes import lengths_of
 
-Array = NDArray[Any]
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
 Lengths = dict[Axis, Array]  # by time axis
 Sizes = dict[Axis, int]  # by variable axis

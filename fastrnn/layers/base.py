@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.cache import ARRAYS, VERSION
 from .._core.checks import describe
 from .._core.conversion import to_floats
@@ -16,8 +16,6 @@ from .._core.parameter import Parameter
 from ..serialization import PathLike, load_arrays, save_arrays
 from ._symbolic.symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
 from ._symbolic.time_axes import lengths_of, require_time
-
-Array = NDArray[Any]
 
 
 class IncompatibleKeys(NamedTuple):

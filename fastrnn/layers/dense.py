@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import backends, init
 from .._core import checks, memory
+from .._core.arrays import Array
 from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
 from .._core.parameter import GradientLock, Parameter
@@ -17,8 +17,6 @@ from ._recurrent.inputs import array, features
 from ._recurrent.prepared import Prepared, prepared
 from ._symbolic.symbols import Symbol, apply, takes_symbols
 from .base import Layer
-
-Array = NDArray[Any]
 
 
 class Linear(Layer):

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from ._recurrent.inputs import array
 from ._symbolic.symbols import Nest, Spec
 from ._symbolic.time_axes import require_time
 from .base import Layer
-
-Array = NDArray[Any]
 
 
 class Lambda(Layer):

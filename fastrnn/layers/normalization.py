@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from .._core.parameter import GradientLock, Parameter, Snapshot
 from ._recurrent.inputs import array
 from ._recurrent.inputs import features as check_features
 from .base import Layer
-
-Array = NDArray[Any]
 
 
 class LayerNorm(Layer):

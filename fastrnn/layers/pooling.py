@@ -11,15 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks, memory
+from .._core.arrays import Array
 from .._stack_validation import check_lengths
 from ..masks import sequence_mask
 from ._recurrent.inputs import array, floats
 from .base import Layer
 
-Array = NDArray[Any]
 Backward = Callable[[Array], Array]
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack, overload
 
-from numpy.typing import NDArray
-
 from .._core import checks
+from .._core.arrays import Array
 from .._core.parameter import Parameter
 from ._recurrent.base import Backward, Recurrent
 from ._recurrent.options import LayerOptions
 from ._symbolic.symbols import Symbol, apply, takes_symbols
-
-Array = NDArray[Any]
 
 
 class RNN(Recurrent):

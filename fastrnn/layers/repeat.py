@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from ._recurrent.inputs import array, floats
 from ._symbolic.symbols import Nest, Spec
 from .base import Layer
-
-Array = NDArray[Any]
 
 
 class RepeatVector(Layer):

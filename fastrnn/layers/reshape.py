@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from ._recurrent.inputs import array
 from ._symbolic.symbols import Nest, Spec
 from .base import Layer
-
-Array = NDArray[Any]
 
 
 class Reshape(Layer):

@@ -7,16 +7,15 @@ from types import EllipsisType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks, memory
+from .._core.arrays import Array
 from .._stack_validation import check_lengths
 from ._recurrent.inputs import array
 from ._symbolic.symbols import OPERATORS, Axis, Nest, Spec
 from ._symbolic.time_axes import counts, shown, sliced
 from .base import Layer
 
-Array = NDArray[Any]
 Item = int | slice | EllipsisType
 ALL = slice(None)
 

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from ..sampling import log_softmax
 
-Array = NDArray[Any]
 Step = Callable[[Array, Any], tuple[Array, Any]]
 Reorder = Callable[[Any, Array], Any]
 

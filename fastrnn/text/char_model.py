@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import init
 from .._core import checks
+from .._core.arrays import Array
 from ..backends.structs import TrainedModel
 from ..layers._recurrent.inputs import is_ids
 from ..layers.base import Layer
@@ -20,7 +20,6 @@ from ..losses import class_ids, out_of_range, softmax_cross_entropy
 from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
 from ._training.learning import Learner
 
-Array = NDArray[Any]
 Backward = Callable[..., tuple[None, Any]]
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from ..sampling import NOTHING, PLAIN, Choice, log_softmax
 from .char_model import CharModel
 from .vocabulary import EOL, Tokens
 from .word_vocabulary import WordVocabulary
-
-Array = NDArray[Any]
 
 LINES_LENGTH = 100  # default limit of a sample's tokens
 STREAM_LENGTH = {"character": 1000, "word": 200}

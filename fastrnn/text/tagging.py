@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import checks
+from .._core.arrays import Array
 from .reading import TextError, read_file
-
-Array = NDArray[Any]
 
 TAG = re.compile("O|[BI]-.+")
 

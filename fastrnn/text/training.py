@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ..console import say
 from ..training import Trainer
 from ..training._run.model_size import TRAINING_COPIES
-from ..training._run.model_task import Array, Batch, Batches, Evaluation, SequenceTask
+from ..training._run.model_task import Batch, Batches, Evaluation, SequenceTask
 from ..training._run.options import trainer_of
 from ..training._run.samples import SampleWriter
 from ..training.baselines import baselines

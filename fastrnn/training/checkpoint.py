@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.checks import describe
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 
 if TYPE_CHECKING:
     from .._core.parameter import Parameter
-
-Array = NDArray[Any]
 
 KEY = "fastrnn_checkpoint"
 VERSION = 1

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ..layers._symbolic.symbols import Spec, flat, mapped
 from ..layers._symbolic.time_axes import lengths_of
 from ..layers.base import Layer
@@ -15,8 +15,6 @@ from ._data.examples import Examples, laid_out
 from ._data.output_axes import keywords, output_specs
 from ._data.targets import check_steps
 from .objectives import Means, Objective, check_class_ids
-
-Array = NDArray[Any]
 
 
 def measure(name: str, model: Layer, examples: Examples, objective: Objective, batch_size: int) -> Means:

@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import losses, metrics
 from .._core import checks
+from .._core.arrays import Array
 from ..losses import IGNORED
 from ._data.examples import Batch, Examples
 from ._data.padded_field import Field
 
-Array = NDArray[Any]
 Loss = Callable[[Any, Any, Any], tuple[float, Any]]
 Metric = Callable[[Any, Any, Any], float]
 

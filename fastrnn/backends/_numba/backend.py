@@ -18,9 +18,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from ..._core.arrays import Array
 from ..._core.memory import empty, zeros
 from ..base import Backend
-from ..structs import Array, CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
+from ..structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 from . import layout as layout
 from . import rows as numba_rows
 from . import weights as packing

@@ -10,12 +10,10 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..problem import Problem
 from .protocol import Peer, Side, as_arrays, require_threads
-
-Array = NDArray[Any]
 
 LAYERS = {"RNN": "SimpleRNN", "GRU": "GRU", "LSTM": "LSTM"}
 

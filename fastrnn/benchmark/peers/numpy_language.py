@@ -7,13 +7,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..language import LanguageProblem
 from .numpy_layers import lstm_cell, lstm_scale
 from .protocol import Side, as_arrays
-
-Array = NDArray[Any]
 
 NAMES = (
     "recurrent.weight_ih_l0",

@@ -8,14 +8,12 @@ other gradient follows from them as a whole product. W, R and the biases are the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..problem import Problem
 
-Array = NDArray[Any]
 Passes = tuple[Callable[[Array], Array], Callable[[Array], tuple[Array, Array]]]
 
 ONE, HALF = np.float32(1), np.float32(0.5)

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..problem import Problem
 from . import numpy_language
 from .numpy_layers import LAYERS, lstm_cell, lstm_scale, sigmoid
 from .protocol import Absent, Peer, Side, as_arrays, require_threads
-
-Array = NDArray[Any]
 
 
 class NumPy(Peer):

@@ -8,13 +8,11 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..problem import Problem
 from .onednn_build import Build, load
 from .protocol import Peer, Side, Unsupported, as_arrays, require_threads
-
-Array = NDArray[Any]
 
 KINDS = {"RNN": 0, "GRU": 1, "LSTM": 2}
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..problem import Problem
-
-Array = NDArray[Any]
 
 # The order of ONNX's gates, as indices into torch's: iofc of i f g o, zrh of r z n.
 ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
+from ..._core.arrays import Array
 from ..._core.checks import plain
 from .inputs import array, is_ids
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

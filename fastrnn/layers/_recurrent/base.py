@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import backends, init
 from ..._core import checks
+from ..._core.arrays import Array
 from ..._core.cache import VERSION
 from ..._core.parameter import Parameter
 from ..._stack_validation import check_lengths
@@ -26,7 +26,6 @@ from .part import Part, PartsLayer, shown_options
 from .part_stack import PartStack, layers_backward, layers_forward
 from .stepper import Stepper
 
-Array = NDArray[Any]
 # h for RNN and GRU, (h, c) for LSTM, as in torch.
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import init
 from ..._core import checks
+from ..._core.arrays import Array
 from ..._core.parameter import Parameter
 from ...backends.structs import Inputs, OutputGradients, StackSpec
 from .._symbolic.symbols import Symbol, apply, takes_symbols
@@ -19,7 +19,6 @@ from .options import CellOptions
 from .part import Part, PartsLayer, shown_options
 from .part_stack import PartStack
 
-Array = NDArray[Any]
 Backward = Callable[[Any], tuple[Array | None, Any]]
 
 

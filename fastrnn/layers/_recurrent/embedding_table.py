@@ -16,9 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from ..._core import memory
+from ..._core.arrays import Array
 from ..._core.parameter import Parameter
 from ..._stack_validation import check_weights
 from ...backends.base import Backend
@@ -31,7 +30,6 @@ from .part_stack import PartStack
 if TYPE_CHECKING:
     from .base import Recurrent
 
-Array = NDArray[Any]
 State = Any
 Backward = Callable[..., tuple[Array | None, State]]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
-
-Array = NDArray[Any]
+from ..._core.arrays import Array
 
 
 def is_ids(x: object) -> bool:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import memory
+from ..._core.arrays import Array
 from ..._core.parameter import Parameter
 from ...backends.base import Backend
 from ...backends.structs import Weights
 from ..dropout import Backward, draw_mask
 from .part import Part
-
-Array = NDArray[Any]
 
 MERGES = ("concat", "sum", "mul", "average")  # Keras's names
 

@@ -12,8 +12,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..._core.cache import VERSION, Cached
 from ...backends.base import Backend
 from ...backends.structs import Gradients, Inputs, OutputGradients, Outputs, StackSpec
@@ -22,8 +22,6 @@ from ..dropout import Backward, dropout_forward
 from .merge_and_dropout import MergeAndDropout, merged
 from .part import Part
 from .prepared import Prepared, prepared
-
-Array = NDArray[Any]
 
 
 @dataclass(slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
+from ..._core.arrays import Array
 from ..._core.cache import VERSION
 from .axis_order import LAYOUTS
 from .inputs import is_ids
@@ -15,7 +15,6 @@ from .inputs import is_ids
 if TYPE_CHECKING:
     from .base import Recurrent
 
-Array = NDArray[Any]
 State = Any
 
 UNBATCHED = LAYOUTS[False][False]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import memory
+from ..._core.arrays import Array
 from ...masks import sequence_mask
 
 if TYPE_CHECKING:
     from ..base import Layer
-
-Array = NDArray[Any]
 
 
 class Padding:

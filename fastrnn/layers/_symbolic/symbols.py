@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..._core.checks import describe
 from .refusals import INSTEAD, Refusals, about_symbols
 
 if TYPE_CHECKING:
     from ..base import Layer
 
-Array = NDArray[Any]
 Axis = int | str
 Nest = Any  # a leaf, None, or a tuple of nests
 

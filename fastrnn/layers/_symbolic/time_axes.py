@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .symbols import UNKNOWN, Axis, Nest, flat
-
-Array = NDArray[Any]
 
 
 def require_time(layer: object, inputs: Nest) -> None:

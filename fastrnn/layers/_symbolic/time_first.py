@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..base import Layer
 from .symbols import Nest, Spec
-
-Array = NDArray[Any]
 
 
 def first(outputs: Any) -> Any:

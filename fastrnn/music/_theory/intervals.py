@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...layers.base import Layer
 from ..vocabulary import PartVocabulary
-
-Array = NDArray[Any]
 
 WIDEST = 12  # semitones; wider intervals are clipped to it
 RELATION = 12 + 12 + (2 * WIDEST + 1) + 1  # features

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import init
 from ..._core import checks
+from ..._core.arrays import Array
 from ...losses import IGNORED
 from .padded_field import Field, fields
 from .time_layout import lay_out
@@ -18,7 +18,6 @@ from .time_layout import lay_out
 if TYPE_CHECKING:
     from ...layers.base import Layer
 
-Array = NDArray[Any]
 Lengths = Array | dict[str, Array] | None
 Axis = str | int | None
 

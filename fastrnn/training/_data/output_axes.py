@@ -7,15 +7,13 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...layers._symbolic.symbols import UNKNOWN, Axis, Nest, Spec, Symbol, flat, mapped
 from ...layers.base import Layer
 
 if TYPE_CHECKING:
     from .examples import Batch, Examples
-
-Array = NDArray[Any]
 
 
 def symbols(model: Layer, which: str = "inputs") -> tuple[Symbol, ...]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
+from ..._core.arrays import Array
 from ...masks import sequence_mask
-
-Array = NDArray[Any]
 
 KINDS = "integers, float32 or float64"
 CHECKED = 1024  # examples that a checksum copies at a time

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
+from ..._core.arrays import Array
 from ...losses import IGNORED, softmax_cross_entropy
 
 if TYPE_CHECKING:
     from ..._core.parameter import Parameter
-
-Array = NDArray[Any]
 
 
 class ModelTask:
