@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ...training._run.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM, RunOp
 from ...training.schedules import NAMES
 from ..arguments import integer, real, seed
 from ..text_files import add_file_options
+
+FRACTION = real(0, 1, above=True, below=True)
 
 
 class CommonOptions:
@@ -33,6 +36,11 @@ class CommonOptions:
             f"default: {first} for lines, {others[0]} for a stream" if {first} != {first, *others} else f"default: {first}"
         )
 
+    def _add(self, group: Any, option: str, kind: Callable[[str], Any], metavar: str, text: str = "") -> None:
+        """Add an option with a value. Its help is ``text``, then the default."""
+        default = self.default(option[2:].replace("-", "_"))
+        group.add_argument(option, type=kind, metavar=metavar, help=f"{text} ({default})" if text else default)
+
     def given(self, arguments: argparse.Namespace) -> dict[str, Any]:
         """Return the given training options by name; 0 turns clipping off."""
         found = {name: value for name in self.options.names() if (value := getattr(arguments, name, None)) is not None}
@@ -50,20 +58,10 @@ class CommonOptions:
     def add_model(self, group: Any) -> None:
         """Add the options for the model."""
         group.add_argument("--model", choices=("rnn", "gru", "lstm"), help=self.default("model"))
-        group.add_argument("--layers", type=integer(1), metavar="N", help=self.default("layers"))
-        group.add_argument("--hidden", type=integer(1), metavar="N", help=f"units of a layer ({self.default('hidden')})")
-        group.add_argument(
-            "--embedding",
-            type=integer(0),
-            metavar="N",
-            help=f"size of a learned vector for each {self.unit}; 0 is one-hot ({self.default('embedding')})",
-        )
-        group.add_argument(
-            "--dropout",
-            type=real(0, 1, below=True),
-            metavar="P",
-            help=f"dropout between the layers and before the output ({self.default('dropout')})",
-        )
+        self._add(group, "--layers", integer(1), "N")
+        self._add(group, "--hidden", integer(1), "N", "units of a layer")
+        self._add(group, "--embedding", integer(0), "N", f"size of a learned vector for each {self.unit}; 0 is one-hot")
+        self._add(group, "--dropout", real(0, 1, below=True), "P", "dropout between the layers and before the output")
 
     def add_optimiser(self, group: Any) -> None:
         """Add the options for the optimiser."""
@@ -75,42 +73,22 @@ class CommonOptions:
         )
         group.add_argument("--lr", type=real(0, above=True), metavar="RATE", help=f"learning rate (default: {rates})")
         group.add_argument("--schedule", choices=NAMES, help=f"schedule of the learning rate ({self.default('schedule')})")
-        group.add_argument(
-            "--warmup",
-            type=integer(0),
-            metavar="STEPS",
-            help=f"steps of linearly rising rate, at most a tenth of all ({self.default('warmup')})",
-        )
+        self._add(group, "--warmup", integer(0), "STEPS", "steps of linearly rising rate, at most a tenth of all")
         group.add_argument("--weight-decay", type=real(0), metavar="D", help="default: 0.01 for adamw, else 0")
-        group.add_argument(
-            "--clip-norm",
-            type=real(0),
-            metavar="C",
-            help=f"clip all gradients together to this norm; 0 is off ({self.default('clip_norm')})",
-        )
+        self._add(group, "--clip-norm", real(0), "C", "clip all gradients together to this norm; 0 is off")
         group.add_argument(
             "--clip-value", type=real(0), metavar="C", help="clip each element of a gradient (default: 0, off)"
         )
-        group.add_argument("--batch", type=integer(1), metavar="B", help=f"sequences in a batch ({self.default('batch')})")
-        group.add_argument(
-            "--seq-length",
-            type=integer(1),
-            metavar="T",
-            help=f"{self.chunk} ({self.default('seq_length')})",
-        )
+        self._add(group, "--batch", integer(1), "B", "sequences in a batch")
+        self._add(group, "--seq-length", integer(1), "T", self.chunk)
 
     def add_run(self, group: Any) -> None:
         """Add the options for the run: its folder, its limits and its evaluations."""
         group.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/NAME, after {self.name})")
         group.add_argument("--resume", action="store_true", help="go on with the run in --out, as if it had never stopped")
         group.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-        group.add_argument(
-            "--max-steps",
-            type=integer(1),
-            metavar="N",
-            help="training steps; they shape the warm-up and all schedules except constant, so another number given with "
-            f"--resume changes the learning rates that follow ({self.default('max_steps')})",
-        )
+        shape = "they shape the warm-up and all schedules except constant, so another number given with --resume changes"
+        self._add(group, "--max-steps", integer(1), "N", f"training steps; {shape} the learning rates that follow")
         group.add_argument(
             "--max-seconds",
             type=real(0, above=True),
@@ -126,7 +104,7 @@ class CommonOptions:
             metavar="STEPS",
             help=f"steps between evaluations ({self.default('eval_every')}; ten evaluations or more in a short run)",
         )
-        group.add_argument("--seed", type=seed, metavar="N", help=f"seed of all random numbers ({self.default('seed')})")
+        self._add(group, "--seed", seed, "N", "seed of all random numbers")
 
 
 class JazzFlags(CommonOptions):
@@ -152,12 +130,8 @@ class JazzFlags(CommonOptions):
             const=False,
             help="learn songs in their own keys only (default: in all twelve)",
         )
-        group.add_argument(
-            "--val-fraction",
-            type=real(0, 1, above=True, below=True),
-            metavar="F",
-            help=f"share of the songs held out for validation; of a single song, its end ({self.default('val_fraction')})",
-        )
+        held = "share of the songs held out for validation; of a single song, its end"
+        self._add(group, "--val-fraction", FRACTION, "F", held)
 
 
 class TextFlags(CommonOptions):
@@ -171,31 +145,17 @@ class TextFlags(CommonOptions):
         """Add the options for the data."""
         group.add_argument("--reading", choices=("auto", "lines", "stream"), default="auto", help="default: auto, a guess")
         add_file_options(group)
-        group.add_argument(
-            "--val-fraction",
-            type=real(0, 1, above=True, below=True),
-            metavar="F",
-            help=f"share held out for validation: the end of a stream, or random lines ({self.default('val_fraction')})",
-        )
+        held = "share held out for validation: the end of a stream, or random lines"
+        self._add(group, "--val-fraction", FRACTION, "F", held)
         if self.options.kind == "words":
             self._add_words(group)
         else:
             self._add_characters(group)
 
     def _add_words(self, group: Any) -> None:
-        group.add_argument(
-            "--vocabulary-size",
-            type=integer(1),
-            metavar="M",
-            help=f"keep the M most frequent words; all others become <UNK> ({self.default('vocabulary_size')})",
-        )
-        group.add_argument(
-            "--min-count",
-            type=integer(1),
-            metavar="N",
-            help=f"words that occur fewer than N times become <UNK>, so that a model learns about it "
-            f"({self.default('min_count')})",
-        )
+        self._add(group, "--vocabulary-size", integer(1), "M", "keep the M most frequent words; all others become <UNK>")
+        rare = "words that occur fewer than N times become <UNK>, so that a model learns about it"
+        self._add(group, "--min-count", integer(1), "N", rare)
         group.add_argument(
             "--keep-case", action="store_true", default=None, help="distinguish The and the (default: lower case)"
         )
