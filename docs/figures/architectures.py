@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from draw import GATES, HOT, MARK, SOFT, arrow, box, picture, save, say
 from matplotlib.axes import Axes
+from shapes import GATES, HOT, MARK, SOFT, arrow, box, picture, save, say
 
 INPUT, LAYER, OUTPUT, STATE = GATES["g"], GATES["i"], HOT, GATES["o"]
 W, H = 7.0, 5.0  # of a box
