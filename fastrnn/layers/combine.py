@@ -16,7 +16,35 @@ from .base import Layer
 Backward = Callable[[Array], tuple[Array, ...]]
 
 
-class Concat(Layer):
+class _Joined(Layer):
+    """Base of layers that join their inputs along an axis; backward splits dy into views."""
+
+    pointwise = True
+
+    def __init__(self, axis: int) -> None:
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+            raise TypeError(f"axis must be an integer, got {checks.describe(axis)}")
+        self.axis = int(axis)
+
+    def forward(self, *inputs: Array) -> tuple[Array, Backward]:
+        """Return y and a backward that splits dy into the inputs' gradients, which are views of dy."""
+        y = self(*inputs)
+        shape, dtype, shapes = y.shape, y.dtype.name, [x.shape for x in inputs]
+
+        def backward(dy: Array) -> tuple[Array, ...]:
+            return self._split(array("dy", dy, shape, dtype, "that of y"), shapes)
+
+        return y, backward
+
+    def _split(self, dy: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Return the axis."""
+        return f"axis={self.axis}"
+
+
+class Concat(_Joined):
     """Concatenation of the inputs along ``axis``: ``concat(a, b, ...)``, as numpy.concatenate.
 
     Inputs have one dtype, and one shape except along ``axis``. Symbols can be joined only along an axis of fixed size, such
@@ -24,28 +52,16 @@ class Concat(Layer):
     is not an array of floats or has another dtype, ValueError for shapes that do not fit.
     """
 
-    pointwise = True
-
     def __init__(self, axis: int = -1) -> None:
-        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-            raise TypeError(f"axis must be an integer, got {checks.describe(axis)}")
-        self.axis = int(axis)
+        super().__init__(axis)
 
     def __call__(self, *inputs: Array) -> Array:
         """Return the concatenated inputs."""
         self._check(inputs)
         return np.concatenate(inputs, self.axis)
 
-    def forward(self, *inputs: Array) -> tuple[Array, Backward]:
-        """Return y and a backward that splits dy into the inputs' gradients, which are views of dy."""
-        y = self(*inputs)
-        ends = np.cumsum([x.shape[self.axis] for x in inputs])[:-1]
-        shape, dtype = y.shape, y.dtype.name
-
-        def backward(dy: Array) -> tuple[Array, ...]:
-            return tuple(np.split(array("dy", dy, shape, dtype, "that of y"), ends, self.axis))
-
-        return y, backward
+    def _split(self, dy: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+        return tuple(np.split(dy, np.cumsum([shape[self.axis] for shape in shapes])[:-1], self.axis))
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """Return the output's spec; see :meth:`Layer.infer`."""
@@ -71,12 +87,8 @@ class Concat(Layer):
                 fitting = f"the shape of inputs[0], {first.shape}, except along axis {self.axis}"
                 raise ValueError(f"inputs[{i}] must have {fitting}, got {x.shape}")
 
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"axis={self.axis}"
 
-
-class Stack(Layer):
+class Stack(_Joined):
     """Stack of the inputs along a new axis: ``stack(a, b, ...)``, as numpy.stack; by default each input is a time step.
 
     n inputs ``[B, ...]`` become ``y [n, B, ...]``, a sequence of n steps. With another ``axis``, such as -1, they become
@@ -84,12 +96,8 @@ class Stack(Layer):
     dtype, ValueError for different shapes or an axis that y does not have.
     """
 
-    pointwise = True
-
     def __init__(self, axis: int = 0) -> None:
-        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-            raise TypeError(f"axis must be an integer, got {checks.describe(axis)}")
-        self.axis = int(axis)
+        super().__init__(axis)
         self.makes_time = self.axis == 0
 
     def __call__(self, *inputs: Array) -> Array:
@@ -98,15 +106,8 @@ class Stack(Layer):
         self._place(inputs[0].ndim)
         return np.stack(inputs, self.axis)
 
-    def forward(self, *inputs: Array) -> tuple[Array, Backward]:
-        """Return y and a backward that splits dy into the inputs' gradients, which are views of dy."""
-        y = self(*inputs)
-        shape, dtype = y.shape, y.dtype.name
-
-        def backward(dy: Array) -> tuple[Array, ...]:
-            return tuple(np.moveaxis(array("dy", dy, shape, dtype, "that of y"), self.axis, 0))
-
-        return y, backward
+    def _split(self, dy: Array, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
+        return tuple(np.moveaxis(dy, self.axis, 0))
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:
         """Return the output's spec; see :meth:`Layer.infer`."""
@@ -121,10 +122,6 @@ class Stack(Layer):
         if not -ndim - 1 <= self.axis <= ndim:
             raise ValueError(f"axis must be one of y's {ndim + 1} axes, got {self.axis}")
         return self.axis % (ndim + 1)
-
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"axis={self.axis}"
 
 
 class _Elementwise(Layer):

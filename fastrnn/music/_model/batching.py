@@ -1,8 +1,7 @@
 """Batches of songs for training, in all keys; short songs are joined.
 
 The input of a step is the previous token, and the chord and the place in the bar at the time of the next token (its
-:func:`fastrnn.music.tokens.clock`). All batches follow from a seed and one counter, so the state of a source of batches is
-that counter.
+:func:`fastrnn.music.tokens.clock`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...losses import IGNORED
-from ...training._run.model_task import Batch
+from ...training._run.model_task import Batch, Batches
 from ..jazz_model import in_bar, last_pitches
 from ..piece import after_line
 from ..tokens import clock, encode_notes, keys, transposed
@@ -108,7 +107,7 @@ def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool 
     return [Line.of(song, vocabulary, transpose=transpose) for song in songs]
 
 
-class SongBatches:
+class SongBatches(Batches):
     """Endless batches of windows of songs, in a new order and in random keys each epoch.
 
     A song has one window for each ``length`` tokens. A batch has ``batch`` sequences of at most ``length`` tokens, padded to
@@ -119,12 +118,11 @@ class SongBatches:
     def __init__(self, songs: Sequence[Line], vocabulary: PartVocabulary, batch: int, length: int, *, seed: int = 0) -> None:
         if not len(songs):
             raise ValueError("songs must hold at least one, got none")
+        super().__init__(seed)  # the position counts sequences
         self._songs, self._vocabulary = songs, vocabulary
-        self.batch, self._length, self._seed = batch, length, seed
+        self.batch, self._length = batch, length
         per_song = [-(-max(1, len(song.ids)) // length) for song in songs]
         self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window; at the end that of all
-        self._position = 0  # sequences returned so far
-        self._order = 0, np.empty(0, np.int64)  # an epoch and its order of windows, made on first use
 
     def next(self) -> Batch:
         """Return the next batch."""
@@ -148,22 +146,12 @@ class SongBatches:
 
     def _window(self, epoch: int, place: int) -> tuple[int, int]:
         """Return the song at a place of an epoch, and the token at which its window begins."""
-        if self._order[0] != epoch or not len(self._order[1]):
-            self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(int(self._first_windows[-1]))
-        window = int(self._order[1][place])
+        window = int(self._shuffled(epoch, int(self._first_windows[-1]))[place])
         song = int(np.searchsorted(self._first_windows, window, side="right")) - 1
         return song, (window - int(self._first_windows[song])) * self._length
 
     def _in_a_key(self, line: Line, rng: np.random.Generator) -> Line:
         return line.moved(line.moves[rng.integers(len(line.moves))], self._vocabulary)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the position."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a position. Raises KeyError or ValueError."""
-        self._position = int(state["position"])
 
 
 def evaluation(songs: Sequence[Line], vocabulary: PartVocabulary, batch: int) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
 """Batches of token ids for training and for evaluation, in the two readings.
 
 The input at a step is the token before the target. The first input is -1, the zero vector, or ``<EOS>`` in a stream of
-sentences; sampling begins the same way. All batches follow from a seed and one counter, so the state is that counter.
+sentences; sampling begins the same way.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..._core import checks
 from ..._core.memory import empty
 from ...losses import IGNORED as IGNORED
 from ...sampling import NOTHING
-from ...training._run.model_task import Batch
+from ...training._run.model_task import Batch, Batches
 from .._reading.token_ids import lengths_of
 
 Ids = NDArray[Any]
 
 
-class LineBatches:
+class LineBatches(Batches):
     """Endless batches of whole items, in a new order each epoch.
 
     ``sequences`` are arrays of ids ``[n]`` without the end, and ``eos`` is the id that ends them. A sequence longer than
@@ -34,10 +34,8 @@ class LineBatches:
         if not len(sequences):
             raise ValueError("sequences must hold at least one item, got none")
         self.batch = min(checks.positive_int("batch", batch), len(sequences))
+        super().__init__(seed)  # the position counts items
         self._sequences, self._eos, self._longest = sequences, eos, longest
-        self._seed = seed
-        self._position = 0  # items returned so far
-        self._order = (-1, np.empty(0, np.int64))  # an epoch and its shuffled order
 
     @property
     def epoch(self) -> float:
@@ -52,18 +50,8 @@ class LineBatches:
 
     def _item(self, position: int) -> Ids:
         epoch, place = divmod(position, len(self._sequences))
-        if self._order[0] != epoch:
-            rng = np.random.default_rng([self._seed, epoch])
-            self._order = (epoch, rng.permutation(len(self._sequences)))
-        return _ended(self._sequences[int(self._order[1][place])], self._eos)[: self._longest]
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, serialisable as JSON."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from the position of a :meth:`state_dict`."""
-        self._position = checks.positive_int("position", state["position"], 0)
+        item = int(self._shuffled(epoch, len(self._sequences))[place])
+        return _ended(self._sequences[item], self._eos)[: self._longest]
 
 
 def _ended(sequence: Ids, eos: int) -> Ids:
@@ -97,7 +85,7 @@ def sorted_by_length(sequences: Sequence[Ids], longest: int) -> tuple[NDArray[np
     return np.argsort(lengths, kind="stable"), lengths
 
 
-class StreamBatches:
+class StreamBatches(Batches):
     """Endless batches for truncated backpropagation through time: B parallel streams through one text.
 
     The text is cut into B equal parts, which are read in parallel in chunks of T tokens. A chunk continues where the
@@ -111,10 +99,8 @@ class StreamBatches:
             raise ValueError(f"ids must hold at least two tokens, got {len(ids)}")
         self.seq_length = min(checks.positive_int("seq_length", seq_length), len(ids))
         self.batch = min(checks.positive_int("batch", batch), len(ids) // self.seq_length)
-        self._ids = ids
-        self._seed = seed
-        self._start = start
-        self._position = 0  # chunks returned so far
+        super().__init__(seed)  # the position counts chunks
+        self._ids, self._start = ids, start
         self.chunks = len(ids) // (self.batch * self.seq_length)
 
     @property
@@ -131,14 +117,6 @@ class StreamBatches:
         offset = int(np.random.default_rng([self._seed, epoch]).integers(spare + 1))
         used = self._ids[offset : offset + part * self.batch].reshape(self.batch, part)
         return stream_batch(used, chunk * self.seq_length, self.seq_length, self._start)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the position, serialisable as JSON."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from the position of a :meth:`state_dict`."""
-        self._position = checks.positive_int("position", state["position"], 0)
 
 
 def stream_batch(streams: Ids, begin: int, length: int, start: int = NOTHING) -> Batch:

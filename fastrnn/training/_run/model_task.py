@@ -52,17 +52,30 @@ class Batch:
     first: bool
 
 
-class Batches(Protocol):
-    """Protocol of an endless source of training batches."""
+class Batches:
+    """Base of endless sources of training batches, which follow from a seed and a position: the number returned so far."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed, self._position = seed, 0
+        self._order = (-1, np.empty(0, np.int64))  # an epoch and its shuffled order
 
     def next(self) -> Batch:
         """Return the next batch."""
+        raise NotImplementedError
 
-    def state_dict(self) -> dict[str, Any]:
+    def _shuffled(self, epoch: int, count: int) -> Array:
+        """Return the order of ``count`` items in an epoch."""
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self._seed, epoch]).permutation(count))
+        return self._order[1]
+
+    def state_dict(self) -> dict[str, int]:
         """Return the position, serialisable as JSON."""
+        return {"position": self._position}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a :meth:`state_dict`. Raises KeyError or ValueError."""
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from a :meth:`state_dict`. Raises KeyError, TypeError or ValueError."""
+        self._position = checks.positive_int("position", state["position"], 0)
 
 
 class Evaluation(Protocol):
