@@ -44,6 +44,17 @@ def _ids(rng, T, B, V):
 # Forward and backward
 
 
+def test_a_second_backward_is_refused_before_it_adds_anything():
+    net = CharModel(5, hidden=6, dropout=0.5, embedding=3, rng=1)
+    (logits, _), backward = net.forward(np.zeros((4, 2), int))
+    backward(np.ones_like(logits))
+    before = {name: p.grad.copy() for name, p in net.named_parameters()}
+    with pytest.raises(RuntimeError, match="run forward again for another backward"):
+        backward(np.ones_like(logits))
+    for name, parameter in net.named_parameters():
+        np.testing.assert_array_equal(parameter.grad, before[name])
+
+
 @pytest.mark.parametrize("embedding", [0, 3])
 @pytest.mark.parametrize("model", MODELS)
 def test_gradients_by_finite_differences(model, embedding):

@@ -116,6 +116,8 @@ def test_a_second_backward_is_refused_before_it_adds_anything(chain):
     x, gru, linear = Input(("T", "B", 3)), GRU(3, 4), Linear(4, 2)
     model = Sequential(gru, linear) if chain else Model(x, linear(gru(x)[0]))
     y, backward = model.forward(np.ones((5, 2, 3), np.float32))
+    with pytest.raises(ValueError, match=r"must be a float32 array of shape .*\(5, 2, 2\)"):
+        backward(y[:, :, :1])  # does not count
     backward(np.ones_like(y))
     before = {name: p.grad.copy() for name, p in model.named_parameters()}
     with pytest.raises(RuntimeError, match="run forward again for another backward"):

@@ -11,6 +11,7 @@ from .._core import memory
 from .._core.arrays import Array
 from .._core.checks import describe, dtype_hint
 from .._stack_validation import check_lengths
+from ..functional import USED_TAPE
 from ..layers._recurrent.inputs import is_ids
 from ..layers._symbolic.input_spec import input_spec, leaves
 from ..layers._symbolic.padding import Padding
@@ -139,14 +140,17 @@ class Sequential(Fitted, Saved):
         x, value_lengths, padding = self._fill_padding(plan, x, lengths)
         y, entries = plan.train([x], value_lengths)
         y, padding_out = self._clear_padding(plan, y, value_lengths)
-        shape, dtype, tape = y.shape, y.dtype, Tape(entries)
+        shape, dtype = y.shape, y.dtype
 
         def backward(dy: Array | None, *, need_dx: bool = True) -> Array | None:
+            if not entries:
+                raise RuntimeError(USED_TAPE)
             if dy is None:
                 dy = memory.zeros(shape, dtype)
             elif padding_out is not None and getattr(dy, "shape", None) == shape:
                 dy = padding_out.cleared(dy)
-            sums = tape.backward(plan.output_numbers, [dy], need_dx)
+            sums = Tape(list(entries)).backward(plan.output_numbers, [dy], need_dx)
+            entries.clear()  # only now: after an error, such as for a wrong dy, backward can still run
             dx: Array | None = sums.take(0) if need_dx else None
             return dx if padding is None or dx is None else padding.cleared(dx)
 

@@ -11,6 +11,7 @@ from .. import init
 from .._core import checks
 from .._core.arrays import Array
 from ..backends.structs import TrainedModel
+from ..functional import USED_TAPE
 from ..layers._recurrent.inputs import is_ids
 from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
@@ -83,9 +84,15 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         (y, state), recurrent_backward = self._first().forward(ids, state, lengths)
         y, dropout_backward = self.dropout.forward(y)
         logits, output_backward = self.output.forward(y)
+        used = False
 
         def backward(dlogits: Array, dstate: Any = None) -> tuple[None, Any]:
-            gradients: tuple[None, Any] = recurrent_backward(dropout_backward(output_backward(dlogits)), dstate)
+            nonlocal used
+            if used:
+                raise RuntimeError(USED_TAPE)
+            dy = dropout_backward(output_backward(dlogits))
+            used = True
+            gradients: tuple[None, Any] = recurrent_backward(dy, dstate)
             return gradients
 
         return (logits, state), backward
