@@ -39,12 +39,7 @@ FLOATS = tuple(map(np.dtype, checks.DTYPES))
 
 
 def softmax_cross_entropy(
-    logits: Array,
-    targets: Any,
-    *,
-    ignore_index: int = IGNORED,
-    mask: Array | None = None,
-    reduction: str = "mean",
+    logits: Array, targets: Any, *, ignore_index: int = IGNORED, mask: Array | None = None, reduction: str = "mean"
 ) -> LossAndGradient:
     """Return the cross-entropy in nats of the softmax of ``logits``, and its gradient.
 
@@ -162,11 +157,7 @@ def _squared_chunk(x: Array, t: Array, _unmasked: Array) -> tuple[Array, Array]:
 
 
 def _elementwise(
-    x: Array,
-    targets: Array,
-    mask: Array | None,
-    reduction: str,
-    chunk: Callable[[Array, Array, Array], tuple[Array, Array]],
+    x: Array, targets: Array, mask: Array | None, reduction: str, chunk: Callable[[Array, Array, Array], tuple[Array, Array]]
 ) -> LossAndGradient:
     """Sum an elementwise loss, where ``chunk(x, t, unmasked)`` returns the losses and derivatives of some elements."""
     mask = np.ones(x.shape, bool) if mask is None else _check_mask(mask, x.shape, exact=False)

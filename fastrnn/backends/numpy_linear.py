@@ -26,14 +26,7 @@ class NumpyLinear:
         return y
 
     def linear_backward(
-        self,
-        prepared: Any,
-        x: Array,
-        dy: Array,
-        dW: Array,
-        db: Array | None,
-        *,
-        need_dx: bool = True,
+        self, prepared: Any, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True
     ) -> Array | None:
         """Return dx = dy weight, or None without ``need_dx``; add dy^T x into dW and the sum of dy's rows into db."""
         dW += np.matmul(dy.T, x, out=empty(dW.shape, dW.dtype))

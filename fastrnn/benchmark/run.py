@@ -146,11 +146,7 @@ def disturbed(records: Iterable[Line]) -> list[Line]:
 
 
 def run_again(
-    cases: Iterable[Case],
-    peers: Iterable[str],
-    effort: Effort,
-    file: Path,
-    progress: Progress = lambda peer, case: None,
+    cases: Iterable[Case], peers: Iterable[str], effort: Effort, file: Path, progress: Progress = lambda peer, case: None
 ) -> None:
     """Measure each disturbed comparison once more and append it to the file. The last measurement counts."""
     wanted, known = {case.key for case in cases}, load(file).records

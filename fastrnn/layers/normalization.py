@@ -51,13 +51,7 @@ class LayerNorm(Layer):
     pointwise = True
 
     def __init__(
-        self,
-        features: int,
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        *,
-        dtype: Any = "float32",
+        self, features: int, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = "float32"
     ) -> None:
         self.features = checks.positive_int("features", features)
         self.eps = checks.number("eps", eps, 0, open_low=True)

@@ -164,13 +164,7 @@ class LanguageModel:
         return self.vocabulary.decoder(self._encode("prefix", prefix).tolist())
 
     def _sampled(
-        self,
-        prefix: str,
-        generators: Sequence[np.random.Generator],
-        length: int,
-        choice: Choice,
-        unk: bool,
-        stop: int,
+        self, prefix: str, generators: Sequence[np.random.Generator], length: int, choice: Choice, unk: bool, stop: int
     ) -> Iterator[Array]:
         """Return an iterator over tokens ``[n,N]`` of N samples, up to ``CHUNK`` steps at a time, until all have ended."""
         ids = [self.start, *self._encode("prefix", prefix).tolist()]

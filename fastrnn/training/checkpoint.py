@@ -58,11 +58,7 @@ def save(path: PathLike, model_arrays: Mapping[str, Array], optimizer: HasState,
     """
     optimizer_state = optimizer.state_dict()
     rest = {key: value for key, value in state.items() if key != "arrays"}
-    header = {
-        "version": VERSION,
-        "optimizer": {key: optimizer_state[key] for key in ("name", "scalars")},
-        "state": rest,
-    }
+    header = {"version": VERSION, "optimizer": {key: optimizer_state[key] for key in ("name", "scalars")}, "state": rest}
     parts = {"model": model_arrays, "optimizer": optimizer_state["arrays"], "state": state.get("arrays", {})}
     arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
     save_arrays(path, arrays, {KEY: json.dumps(header, default=_plain)})

@@ -52,13 +52,7 @@ def with_warmup(schedule: Schedule, warmup: int) -> Schedule:
 
 
 def make(
-    name: str,
-    *,
-    total_steps: int,
-    warmup: int = 0,
-    every: int | None = None,
-    decay: float = 0.5,
-    floor: float = 0.0,
+    name: str, *, total_steps: int, warmup: int = 0, every: int | None = None, decay: float = 0.5, floor: float = 0.0
 ) -> Schedule:
     """Return a schedule by name, with warm-up. Raises TypeError or ValueError naming the argument.
 

@@ -97,24 +97,7 @@ def _kind(spec: CellSpec) -> int:
 def unpack(f: Any) -> Layer:
     """Return the Layer in an int64 array. Python passes arrays, because a named tuple costs 1.3 us a call, an array 0.02."""
     return Layer(
-        f[0],
-        f[1],
-        f[2],
-        f[3],
-        f[4],
-        f[5],
-        f[6],
-        f[7],
-        f[8],
-        f[9],
-        f[10],
-        f[11],
-        f[12],
-        f[13],
-        f[14],
-        f[15],
-        f[16],
-        f[17],
+        f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], f[9], f[10], f[11], f[12], f[13], f[14], f[15], f[16], f[17]
     )
 
 

@@ -131,12 +131,7 @@ class FileText(Text):
     """
 
     def __init__(
-        self,
-        files: Sequence[Path],
-        encoding: str | None = None,
-        convert: Convert | None = None,
-        *,
-        by_line: bool = True,
+        self, files: Sequence[Path], encoding: str | None = None, convert: Convert | None = None, *, by_line: bool = True
     ) -> None:
         super().__init__("", [str(file.absolute()) for file in files])
         self._files = [file.absolute() for file in files]
