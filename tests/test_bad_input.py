@@ -80,7 +80,7 @@ def test_bad_options(capsys, trained, command, message):
 
 
 def test_no_command_and_an_unknown_one(capsys):
-    assert "fastrnn needs a COMMAND: train, sample, score, improvise, bench, info (see" in error_of(capsys)
+    assert "fastrnn needs a COMMAND: train, sample, score, improvise, " in error_of(capsys)
     assert "fastrnn train needs a KIND: chars, words, jazz (see fastrnn train --help)" in error_of(capsys, "train")
     assert "invalid choice: 'fly'" in error_of(capsys, "fly")
 

@@ -53,7 +53,9 @@ class Batch:
 
 
 class Batches:
-    """Base of endless sources of training batches, which follow from a seed and a position: the number returned so far."""
+    """Base of endless sources of batches of ``batch`` sequences, which follow from a seed and a position, a count so far."""
+
+    batch: int
 
     def __init__(self, seed: int) -> None:
         self._seed, self._position = seed, 0
