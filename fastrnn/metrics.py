@@ -26,6 +26,7 @@ def accuracy(outputs: Array, targets: Array, mask: Array | None = None) -> float
 
     For targets that are numbers (0 or 1) of the outputs' shape, return :func:`binary_accuracy`.
     """
+    _check_numbers(outputs, targets)
     if targets.dtype.kind == "f":
         return binary_accuracy(outputs, targets, mask)
     if outputs.shape[:-1] != targets.shape:
@@ -45,7 +46,14 @@ def mean_absolute_error(outputs: Array, targets: Array, mask: Array | None = Non
     return _mean(np.abs(outputs - targets), mask)
 
 
+def _check_numbers(outputs: Array, targets: Array) -> None:
+    for name, value in (("outputs", outputs), ("targets", targets)):
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must be an array of numbers, got {checks.describe(value)}")
+
+
 def _same_shape(outputs: Array, targets: Array) -> None:
+    _check_numbers(outputs, targets)
     if outputs.shape != targets.shape:
         raise ValueError(f"targets must have the shape of the outputs, {outputs.shape}, got {checks.describe(targets)}")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tables import each_row
 
-from fastrnn import Input, Model, diagnostics, losses, sequence_mask
+from fastrnn import Input, Model, diagnostics, losses, metrics, sequence_mask
 from fastrnn.layers import GRU, LSTM, RNN, Dropout, Embedding, GRUCell, Layer, Linear, LSTMCell, OneHot, Sequential
 from fastrnn.music.tokens import decode
 from fastrnn.music.vocabulary import PartVocabulary
@@ -109,6 +109,9 @@ CALLS = [
         TypeError,
         r"dy must have .*, \(5, 2, 4\), got \[\[",
     ),
+    (lambda: metrics.accuracy(X[0], [0, []]), TypeError, r"targets must be an array of numbers, got \[0, \[\]\]"),
+    (lambda: metrics.accuracy(X[0], np.array([0, None])), TypeError, "targets must be an array of numbers, got object"),
+    (lambda: metrics.mean_absolute_error([[1], []], X), TypeError, r"outputs must be an array of numbers, got \[\[1\], "),
     (lambda: decode([0, [1]], PartVocabulary()), TypeError, r"ids must be integers of shape \[N\], got \[0, \[1\]\]"),
     (lambda: Vocabulary.from_text("ab").names([0.5]), TypeError, r"ids must hold integers, got \[0\.5\]"),
     (lambda: GRU(3, 4)(X[:, 0], lengths=[5]), ValueError, "lengths needs a batch"),
