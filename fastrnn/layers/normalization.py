@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core import checks
 from .._core.arrays import Array
+from .._core.cache import VERSION
 from .._core.parameter import GradientLock, Parameter, Snapshot
 from ._recurrent.inputs import array
 from ._recurrent.inputs import features as check_features
@@ -57,6 +58,7 @@ class LayerNorm(Layer):
         self.eps = checks.number("eps", eps, 0, open_low=True)
         self.elementwise_affine = checks.flag("elementwise_affine", elementwise_affine)
         self.dtype = checks.float_dtype("dtype", dtype)
+        self._valid: object = None  # the version at which the parameters were validated
         has_bias = checks.flag("bias", bias) and self.elementwise_affine
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
@@ -103,12 +105,22 @@ class LayerNorm(Layer):
             n *= s
         return n, s
 
+    def _check_parameters(self) -> None:
+        """Raise TypeError or ValueError for a parameter that does not fit, because there was none when it was set."""
+        version = VERSION.latest
+        for name, parameter in (("weight", self.weight), ("bias", self.bias)):
+            if parameter is not None:
+                array(name, parameter.values, (self.features,), self.dtype, "[features]")
+        self._valid = version
+
     def _scaled(self, n: Array) -> Array:
         """Return y, which overwrites n."""
+        if self._valid is not VERSION.latest:
+            self._check_parameters()
         if self.weight is not None:
-            n *= array("weight", self.weight.values, (self.features,), self.dtype, "[features]")
+            n *= self.weight.values
         if self.bias is not None:
-            n += array("bias", self.bias.values, (self.features,), self.dtype, "[features]")
+            n += self.bias.values
         return n
 
     def _add_gradients(self, dy: Array, n: Array) -> None:
