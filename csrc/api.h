@@ -18,6 +18,13 @@ enum fastrnn_cell {
     FASTRNN_LSTM_PEEPHOLE
 };
 
+/* The order of the rows of a sequence's arrays: x, ids, y, c and their gradients. */
+enum fastrnn_rows {
+    FASTRNN_TIME_MAJOR,  /* [T, B, ...] */
+    FASTRNN_BATCH_MAJOR, /* [B, T, ...] */
+    FASTRNN_PACKED       /* [N, ...]: step after step, and in each step only the sequences that have it */
+};
+
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
 
 /* L layers on top of each other, each in D = 1 or 2 directions. All layers have the same cell, H and P. The first layer
@@ -50,13 +57,16 @@ typedef struct {
  * final state is the initial state. If `reverse`, the first direction takes each sequence from its last step to its
  * first, and the second direction from first to last.
  *
+ * `rows` is an enum fastrnn_rows. Shapes below are written for FASTRNN_TIME_MAJOR. FASTRNN_PACKED, the order of torch's
+ * PackedSequence, requires lengths that do not increase; N is their sum.
+ *
  * `threads` is the most threads to use; 0 means fastrnn_get_num_threads. It must be the same when a size is requested
  * and when that memory is used, so pass a number if another thread might call fastrnn_set_num_threads in between. Only
  * fastrnn_forward_workspace_size, requested with 0, is enough for any number of threads. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
-    int32_t reverse, threads;
+    int32_t reverse, threads, rows;
 } fastrnn_batch;
 
 /* The inputs of a forward pass. One of x [T, B, I] and ids [T, B] is null. Each id is in -1..I-1 and stands for a
@@ -182,6 +192,10 @@ double fastrnn_arrays_squares(const fastrnn_arrays *list, void *workspace);
 /* Multiply all elements by a factor in place; clamp all elements except NaN to -bound..bound in place. */
 void fastrnn_arrays_scale(const fastrnn_arrays *list, double factor);
 void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound);
+
+/* Return a hash of the arrays' bits, to notice that one of them has changed: another value of any single element gives
+ * another hash. The arrays are read in `phases` interleaved parts of pieces of 256 bytes; the hash is of part `phase`. */
+uint64_t fastrnn_arrays_hash(const fastrnn_arrays *list, int32_t phase, int32_t phases);
 
 enum fastrnn_rule { FASTRNN_SGD, FASTRNN_RMSPROP, FASTRNN_ADAM };
 

@@ -114,6 +114,10 @@ void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound) {
     kernels_of(list->isa, list->dtype)->arrays_clamp(list, bound);
 }
 
+uint64_t fastrnn_arrays_hash(const fastrnn_arrays *list, int32_t phase, int32_t phases) {
+    return kernels_of(list->isa, list->dtype)->arrays_hash(list, phase, phases);
+}
+
 void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters) {
     kernels_of(how->isa, how->dtype)->optimise(how, count, parameters);
 }

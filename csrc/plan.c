@@ -133,7 +133,8 @@ int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_ba
 static const double WORTH_A_WAVE = 1.1;
 
 int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch) {
-    if (stack->D > 1 || !batch->B || batch->reverse || batch->lengths || wave_chunks(batch) < 2) return 1;
+    if (stack->D > 1 || !batch->B || batch->reverse || batch->lengths || batch->rows != FASTRNN_TIME_MAJOR) return 1;
+    if (wave_chunks(batch) < 2) return 1;
     return batch->threads && batch->threads < stack->L ? batch->threads : stack->L;
 }
 

@@ -16,11 +16,16 @@ int64_t schedule_rows(const fastrnn_batch *batch) {
     return rows;
 }
 
-static int moves_rows(const fastrnn_batch *batch) { return batch->lengths || batch->reverse; }
+int schedule_moves_rows(const fastrnn_batch *batch) {
+    if (batch->reverse) return 1;
+    if (batch->rows == FASTRNN_PACKED) return 0;
+    const int transposed = batch->rows == FASTRNN_BATCH_MAJOR && batch->T > 1 && batch->B > 1;
+    return batch->lengths || transposed;
+}
 
 size_t schedule_size(const fastrnn_batch *batch) {
     int64_t words = batch->T + 1;
-    if (moves_rows(batch)) words += batch->B + schedule_rows(batch);
+    if (schedule_moves_rows(batch)) words += batch->B + schedule_rows(batch);
     return (size_t)words * sizeof(int64_t);
 }
 
@@ -50,7 +55,7 @@ static void fill_source(const fastrnn_batch *batch, const schedule *s, int64_t *
         for (int64_t j = 0; j < active(s, step); j++) {
             int64_t b = s->order[j];
             int64_t t = batch->reverse ? length_of(batch, b) - 1 - step : step;
-            source[s->offset[step] + j] = t * batch->B + b;
+            source[s->offset[step] + j] = batch->rows == FASTRNN_PACKED ? s->offset[t] + j : array_row(batch, t, b);
         }
 }
 
@@ -59,7 +64,7 @@ schedule schedule_build(const fastrnn_batch *batch, void *memory) {
     schedule s = {.B = batch->B, .S = longest(batch), .offset = offset};
     fill_offsets(batch, s.S, offset);
     s.N = offset[s.S];
-    if (moves_rows(batch)) {
+    if (schedule_moves_rows(batch)) {
         int64_t *order = offset + batch->T + 1, *source = order + batch->B;
         s.order = order;
         fill_order(batch, &s, order);

@@ -14,7 +14,7 @@ typedef struct {
     int64_t B, S, N;       /* sequences; steps (the longest length); packed rows in all */
     const int64_t *offset; /* [S+1] first packed row of each step; offset[S] = N */
     const int64_t *order;  /* [B] the sequence behind packed row j of a step; null: j itself */
-    const int64_t *source; /* [N] row t*B + b of x and y behind each packed row; null: the same row */
+    const int64_t *source; /* [N] row of x and y behind each packed row; null: the same row */
 } schedule;
 
 static inline int64_t active(const schedule *s, int64_t step) { return s->offset[step + 1] - s->offset[step]; }
@@ -31,6 +31,22 @@ static inline int64_t row_before(const schedule *s, int64_t step) { return row_a
 
 /* Return the number of packed rows, without building the schedule. */
 int64_t schedule_rows(const fastrnn_batch *batch);
+
+/* Return the number of rows of x and y. */
+static inline int64_t array_rows(const fastrnn_batch *batch) {
+    return batch->rows == FASTRNN_PACKED ? schedule_rows(batch) : batch->T * batch->B;
+}
+
+/* Return the row of x and y that holds time t of sequence b, unless only packed rows exist. */
+static inline int64_t array_row(const fastrnn_batch *batch, int64_t t, int64_t b) {
+    return batch->rows == FASTRNN_BATCH_MAJOR ? b * batch->T + t : t * batch->B + b;
+}
+
+/* Return whether x and y have rows past the lengths, which are zero in the results. */
+static inline int has_padding(const fastrnn_batch *batch) { return batch->lengths && batch->rows != FASTRNN_PACKED; }
+
+/* Return whether the packed rows differ from the rows of x and y in their order. */
+int schedule_moves_rows(const fastrnn_batch *batch);
 
 /* Return the size of a schedule's arrays in bytes; build a schedule in such memory. */
 size_t schedule_size(const fastrnn_batch *batch);

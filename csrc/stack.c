@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "plan.h"
+#include "schedule.h"
 #include "table.h"
 
 /* The head of the packed weights, on a cache line of its own. */
@@ -60,6 +61,7 @@ stack_call call_of(const fastrnn_stack *stack, const void *packed, const fastrnn
     assert(stack->L >= 1 && stack->D >= 1 && stack->D <= MAX_DIRECTIONS && batch->T >= 1 && batch->B >= 0);
     assert(batch->threads >= 0 && aligned(packed));
     for (int64_t b = 0; batch->lengths && b < batch->B; b++) assert(batch->lengths[b] >= 0 && batch->lengths[b] <= batch->T);
+    assert(batch->rows != FASTRNN_PACKED || batch->lengths);
     stack_call call = {stack, packed, {*batch, *batch}};
     call.batches[1].reverse = !batch->reverse;
     return call;
@@ -68,7 +70,7 @@ stack_call call_of(const fastrnn_stack *stack, const void *packed, const fastrnn
 /* Return the size of y of one layer in bytes. */
 static size_t bytes_of_y(const stack_call *call) {
     const fastrnn_batch *batch = call->batches;
-    return bytes_of(call->stack->dtype, batch->T * batch->B * call->stack->D * output_size(call->stack));
+    return bytes_of(call->stack->dtype, array_rows(batch) * call->stack->D * output_size(call->stack));
 }
 
 /* Return the size of direction d's workspace for layer l. */
@@ -187,7 +189,7 @@ typedef struct {
 
 static backward_memory place_backward(arena *a, const stack_call *call, int32_t ids) {
     const fastrnn_stack *s = call->stack;
-    const int64_t rows = call->batches->T * call->batches->B;
+    const int64_t rows = array_rows(call->batches);
     backward_memory m = {.part = part_workspace_size(call, ids, 1, 1)};
     m.tapes = arena_take(a, (size_t)s->L * sizeof *m.tapes);
     for (int i = 0; i < 2 && s->L > 1; i++) m.dy[i] = arena_take(a, bytes_of_y(call));
@@ -210,7 +212,7 @@ static void layer_backward(const stack_call *call, int32_t l, const fastrnn_inpu
                            const fastrnn_gradients *din, const fastrnn_weight_gradients *grads, const backward_memory *m) {
     const fastrnn_stack *s = call->stack;
     const layer_spec layer = layer_of(s, l);
-    const int64_t B = call->batches->B, T = call->batches->T, Y = output_size(s), c = has_c(s->cell) ? s->H : 0;
+    const int64_t B = call->batches->B, Y = output_size(s), c = has_c(s->cell) ? s->H : 0;
     backward_job jobs[MAX_DIRECTIONS];
     for (int32_t d = 0; d < s->D; d++) {
         const int32_t i = l * s->D + d;
@@ -228,7 +230,7 @@ static void layer_backward(const stack_call *call, int32_t l, const fastrnn_inpu
     }
     const fastrnn_kernels *kernels = kernels_for(&layer);
     kernels->backward(&layer, s->D, jobs);
-    if (s->D > 1 && din->dx) kernels->add(din->dx, m->dx, T * B * layer.I);
+    if (s->D > 1 && din->dx) kernels->add(din->dx, m->dx, array_rows(call->batches) * layer.I);
 }
 
 void fastrnn_backward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,

@@ -7,7 +7,9 @@ import numpy as np
 from ._core import checks
 from ._core.arrays import Array
 from ._core.checks import PARAMETERS_DTYPE
-from .backends.structs import CELLS, CellSpec, StackSpec, Weights
+from .backends.structs import BATCH_MAJOR, CELLS, PACKED, TIME_MAJOR, CellSpec, StackSpec, Weights
+
+_AXES = {TIME_MAJOR: "T, B", BATCH_MAJOR: "B, T", PACKED: "N"}
 
 
 def check_stack(stack: object) -> StackSpec:
@@ -52,27 +54,32 @@ def check_array(name: str, value: object, shape: tuple[int, ...], spec: CellSpec
     return checks.array(name, value, shape, spec.dtype, letters, PARAMETERS_DTYPE)
 
 
-def check_input(spec: CellSpec, x: object) -> Array:
-    """Return x as ``[T,B,I]`` of the spec's dtype or int64 ids ``[T,B]``. Raises TypeError or ValueError."""
+def check_input(spec: CellSpec, x: object, rows: str = TIME_MAJOR) -> Array:
+    """Return x as ``[T,B,I]`` of the spec's dtype or int64 ids ``[T,B]``. Raises TypeError or ValueError.
+
+    ``rows`` can name another order of the rows: ``[B,T,I]`` or ``[N,I]``.
+    """
     if not isinstance(x, np.ndarray):
         raise TypeError(f"x must be an array, got {checks.describe(x)}")
+    axes = _AXES[rows]
     if x.dtype.kind in "iu":
-        return _check_ids(spec, x)
-    wanted = f"a {spec.dtype} array of shape [T, B, I={spec.input_size}] or integer token ids [T, B]"
+        return _check_ids(spec, x, rows)
+    wanted = f"a {spec.dtype} array of shape [{axes}, I={spec.input_size}] or integer token ids [{axes}]"
+    ndim = 2 if rows == PACKED else 3
     if x.dtype != spec.dtype:
         # Floats [T, B] are probably ids, so converting them to the layer's dtype would not help.
-        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == 3 else ""
+        hint = checks.dtype_hint("x", x, spec.dtype, PARAMETERS_DTYPE) if x.ndim == ndim else ""
         raise TypeError(f"x must be {wanted}, got {checks.describe(x)}{hint}")
-    if x.ndim != 3 or x.shape[2] != spec.input_size:
+    if x.ndim != ndim or x.shape[-1] != spec.input_size:
         raise ValueError(f"x must be {wanted}, got {checks.describe(x)}")
-    checks.steps(x)
+    checks.steps(x, int(rows == BATCH_MAJOR))
     return checks.plain(x)
 
 
-def _check_ids(spec: CellSpec, x: Array) -> Array:
-    if x.ndim != 2:
-        raise ValueError(f"x must hold token ids in an array [T, B], got {checks.describe(x)}")
-    checks.steps(x)
+def _check_ids(spec: CellSpec, x: Array, rows: str) -> Array:
+    if x.ndim != (1 if rows == PACKED else 2):
+        raise ValueError(f"x must hold token ids in an array [{_AXES[rows]}], got {checks.describe(x)}")
+    checks.steps(x, int(rows == BATCH_MAJOR))
     # A copy, because backward indexes with it and the caller may change the original.
     return np.array(checks.ids(x, spec.input_size), dtype=np.int64, order="C")
 
@@ -88,6 +95,27 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
     if low < 0 or high > T:
         raise ValueError(f"lengths must each lie in 0..T = 0..{T}, got {low if low < 0 else high}")
     return None if (array == T).all() else np.array(array, dtype=np.int64)  # a copy, for the same reason as ids
+
+
+def check_batch_sizes(batch_sizes: object, N: int) -> Array:
+    """Return the lengths int64 ``[B]`` of sequences of which ``batch_sizes`` have each step.
+
+    ``batch_sizes`` holds integers ``[T]`` from B down to at least 1, whose sum is N. Raises TypeError or ValueError.
+    """
+    sizes = checks.integers("batch_sizes", batch_sizes)
+    if sizes.ndim != 1 or not sizes.size:
+        raise ValueError(f"batch_sizes must have shape [T] with T >= 1, got shape {sizes.shape}")
+    if sizes[-1] < 1 or (np.diff(sizes) > 0).any():
+        raise ValueError(f"batch_sizes must not increase and must be at least 1, got {sizes.tolist()}")
+    if sizes.sum() != N:
+        raise ValueError(f"batch_sizes must add up to the N = {N} rows of x, got {sizes.sum()}")
+    return lengths_of(sizes)
+
+
+def lengths_of(batch_sizes: Array) -> Array:
+    """Return the length of each sequence, the longest first, from the number of sequences that have each step."""
+    steps_left = np.searchsorted(batch_sizes[::-1], np.arange(batch_sizes[0]), side="right")
+    return len(batch_sizes) - steps_left.astype(np.int64)
 
 
 def check_matrix(name: str, array: object) -> None:

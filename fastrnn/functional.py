@@ -40,9 +40,28 @@ from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
-from ._stack_validation import check_array, check_input, check_lengths, check_matrix, check_stack, check_weights
+from ._stack_validation import (
+    check_array,
+    check_batch_sizes,
+    check_input,
+    check_lengths,
+    check_matrix,
+    check_stack,
+    check_weights,
+)
 from .backends.base import Backend
-from .backends.structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
+from .backends.structs import (
+    BATCH_MAJOR,
+    PACKED,
+    TIME_MAJOR,
+    CellSpec,
+    Gradients,
+    Inputs,
+    OutputGradients,
+    Outputs,
+    StackSpec,
+    Weights,
+)
 
 Array = NDArray[Any]
 
@@ -66,7 +85,9 @@ class Grads(NamedTuple):
 
 @dataclass(slots=True)
 class Tape:
-    """Data of one forward pass for one call of its backward; only the sizes are public.
+    """Data of one forward pass for one call of its backward.
+
+    ``rows`` holds the axes of y without its features: ``(T, B)``, ``(B, T)`` or ``(N,)``.
 
     The tape refers to the weights and to an ``x`` of floats without copying them, so leave them unchanged until backward has
     run.
@@ -75,7 +96,7 @@ class Tape:
     backend: Backend
     stack: StackSpec
     weights: Sequence[Weights]
-    T: int
+    rows: tuple[int, ...]
     B: int
     content: Any
     used: bool = False
@@ -138,6 +159,8 @@ def stack_forward(
     c0: Array | None = None,
     *,
     lengths: Any = None,
+    batch_first: bool = False,
+    batch_sizes: Any = None,
     keep_tape: bool = True,
     cell_states: bool = False,
     backend: str | None = None,
@@ -154,6 +177,12 @@ def stack_forward(
         see the module's docstring.
     h0, c0
         initial states ``[L*D, B, Y]`` and ``[L*D, B, H]`` (LSTM only); None is zeros.
+    batch_first
+        the sequences x, y, c and their gradients are ``[B, T, ...]``.
+    batch_sizes
+        integers ``[T]``: the sequences x, y, c and their gradients are packed, ``[N, ...]``, as in torch's PackedSequence.
+        Step after step, they hold a row for each sequence that has the step; ``batch_sizes`` counts these sequences,
+        which are sorted by length, the longest first. No ``lengths`` are given then.
     cell_states
         also return all cell states ``c_t`` of the last layer, as ``c [T, B, D*H]``.
 
@@ -182,13 +211,30 @@ def stack_forward(
         checks.flag(name, value)
     layers = [stack.layer(part // stack.directions) for part in range(stack.parts)]
     checked = [check_weights(spec, own) for spec, own in zip(layers, weights, strict=True)]
-    cell, x = stack.cell, check_input(stack.cell, x)
-    T, B = x.shape[:2]
+    cell, rows = stack.cell, _rows(batch_first, batch_sizes, lengths)
+    x = check_input(cell, x, rows)
+    if rows == PACKED:
+        lengths = check_batch_sizes(batch_sizes, len(x))
+        B = len(lengths)
+    else:
+        B, T = x.shape[:2] if rows == BATCH_MAJOR else x.shape[1::-1]
+        lengths = check_lengths(lengths, T, B)
     h = None if h0 is None else check_array("h0", h0, (stack.parts, B, cell.output_size), cell, "[L*D, B, Y]")
     c = None if c0 is None else check_array("c0", c0, (stack.parts, B, cell.hidden_size), cell, "[L*D, B, H]")
-    inputs = Inputs(x, h, c, check_lengths(lengths, T, B))
+    inputs = Inputs(x, h, c, lengths, rows)
     out, tape = _run_forward(engine, stack, checked, inputs, keep_tape, cell_states)
     return StackOutput(out.y, out.h_n, out.c_n, tape, out.c)
+
+
+def _rows(batch_first: object, batch_sizes: object, lengths: object) -> str:
+    """Return the order of the rows. Raises TypeError or ValueError for arguments that contradict each other."""
+    batch_first = checks.flag("batch_first", batch_first)
+    if batch_sizes is None:
+        return BATCH_MAJOR if batch_first else TIME_MAJOR
+    if batch_first or lengths is not None:
+        other = "batch_first" if batch_first else "lengths"
+        raise ValueError(f"{other} must be left out with batch_sizes, which say how the rows of x are packed")
+    return PACKED
 
 
 def stack_backward(
@@ -222,29 +268,29 @@ def _run_forward(
     engine: Backend, stack: StackSpec, weights: Sequence[Weights], inputs: Inputs, training: bool, cell_states: bool
 ) -> tuple[Outputs, Tape | None]:
     """Run forward on validated arguments; the tape is None unless ``training``."""
-    T, B = inputs.x.shape[:2]
     out = engine.forward(engine.prepare(stack, weights), inputs, training=training, cell_states=cell_states)
-    return out, Tape(engine, stack, weights, T, B, out.tape) if training else None
+    return out, Tape(engine, stack, weights, out.y.shape[:-1], out.h_n.shape[1], out.tape) if training else None
 
 
 def _run_backward(
     tape: Tape, dy: object, dh_n: object, dc_n: object, dc: object, gradients: Sequence[Weights], need_dx: bool
 ) -> Gradients:
     """Validate the gradients of a stack's outputs, then run backward, which adds into ``gradients``."""
-    stack, cell, T, B = tape.stack, tape.stack.cell, tape.T, tape.B
+    stack, cell, rows, B = tape.stack, tape.stack.cell, tape.rows, tape.B
     for name, value in (("dc_n", dc_n), ("dc", dc)):
         if value is not None and cell.cell != "lstm":
             raise ValueError(f"{name} must be None for a stack of {cell.cell}: only an LSTM has c")
     D, parts, Y, H = stack.directions, stack.parts, cell.output_size, cell.hidden_size
+    axes = "T, B" if len(rows) > 1 else "N"
 
     def checked(name: str, value: object, shape: tuple[int, ...], letters: str) -> Array | None:
         return None if value is None else check_array(name, value, shape, cell, letters)
 
     dout = OutputGradients(
-        checked("dy", dy, (T, B, D * Y), "[T, B, D*Y]" if D > 1 else "[T, B, Y]"),
+        checked("dy", dy, (*rows, D * Y), f"[{axes}, D*Y]" if D > 1 else f"[{axes}, Y]"),
         checked("dh_n", dh_n, (parts, B, Y), "[L*D, B, Y]"),
         checked("dc_n", dc_n, (parts, B, H), "[L*D, B, H]"),
-        checked("dc", dc, (T, B, D * H), "[T, B, D*H]" if D > 1 else "[T, B, H]"),
+        checked("dc", dc, (*rows, D * H), f"[{axes}, D*H]" if D > 1 else f"[{axes}, H]"),
     )
     tape.used = True
     content, tape.content = tape.content, None  # its memory is free as soon as backward is done

@@ -5,6 +5,7 @@
 #include "arrays.h"
 #include "ceilings.h"
 #include "generate.h"
+#include "hash.h"
 #include "linear.h"
 #include "losses.h"
 #include "optimise.h"
@@ -65,12 +66,11 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
     const layout *l = &f->l;
     const fastrnn_batch *batch = f->batch;
-    const int moved = batch->lengths || batch->reverse;
     f->chunk_steps = smaller(chunk_steps_of(batch), batch->T);
     f->gate_rows = f->chunk_steps * batch->B;
     *schedule_memory = arena_take(a, schedule_size(batch));
     f->t = (tape){.gates = arena_reals(a, l->panels * f->gate_rows * l->width)};
-    f->t.x = moved && !ids ? arena_reals(a, f->gate_rows * l->I) : 0;
+    f->t.x = schedule_moves_rows(batch) && !ids ? arena_reals(a, f->gate_rows * l->I) : 0;
     f->t.h = arena_reals(a, 2 * batch->B * l->h_row);
     f->t.c = l->cell->has_c ? arena_reals(a, batch->B * l->state) : 0;
     f->t.full = l->P ? arena_reals(a, batch->B * l->state) : 0;
@@ -194,6 +194,7 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .arrays_squares = arrays_squares_,
                                  .arrays_scale = arrays_scale_,
                                  .arrays_clamp = arrays_clamp_,
+                                 .arrays_hash = arrays_hash_,
                                  .optimise = optimise_,
                                  .stream_size = stream_size_,
                                  .stream_begin = stream_begin_,

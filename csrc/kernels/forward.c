@@ -265,14 +265,14 @@ static void store_final_states(const worker *me, const forward_pass *f) {
 
 static void zero_past_lengths(const worker *me, const forward_pass *f) {
     const fastrnn_batch *batch = f->batch;
-    if (!batch->lengths) return;
+    if (!has_padding(batch)) return;
     range mine = pool_share(me, batch->B, 1);
     const int64_t y_row = f->l.Y * f->l.directions, c_row = f->l.H * f->l.directions;
     real *y = f->out->y, *c = f->out->c;
     for (int64_t b = mine.begin; b < mine.end; b++)
         for (int64_t t = batch->lengths[b]; t < batch->T; t++) {
-            memset(y + (t * batch->B + b) * y_row, 0, (size_t)f->l.Y * sizeof(real));
-            if (c) memset(c + (t * batch->B + b) * c_row, 0, (size_t)f->l.H * sizeof(real));
+            memset(y + array_row(batch, t, b) * y_row, 0, (size_t)f->l.Y * sizeof(real));
+            if (c) memset(c + array_row(batch, t, b) * c_row, 0, (size_t)f->l.H * sizeof(real));
         }
 }
 

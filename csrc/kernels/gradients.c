@@ -155,12 +155,12 @@ static void inputs(const worker *me, const backward_pass *b) {
 
 static void zero_inputs_past_lengths(const worker *me, const backward_pass *b) {
     const fastrnn_batch *batch = b->batch;
-    if (!batch->lengths) return;
+    if (!has_padding(batch)) return;
     real *dx = b->din->dx;
     range mine = pool_share(me, batch->B, 1);
     for (int64_t at = mine.begin; at < mine.end; at++)
         for (int64_t t = batch->lengths[at]; t < batch->T; t++)
-            memset(dx + (t * batch->B + at) * b->l.I, 0, (size_t)b->l.I * sizeof(real));
+            memset(dx + array_row(batch, t, at) * b->l.I, 0, (size_t)b->l.I * sizeof(real));
 }
 
 /* db[gate*H + unit] += the slot's sum, for the gates that this bias feeds. */

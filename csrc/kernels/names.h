@@ -10,6 +10,7 @@
 #define add_transposed THIS_BUILD(add_transposed)
 #define add_unpacked THIS_BUILD(add_unpacked)
 #define arrays_clamp_ THIS_BUILD(arrays_clamp_)
+#define arrays_hash_ THIS_BUILD(arrays_hash_)
 #define arrays_scale_ THIS_BUILD(arrays_scale_)
 #define arrays_squares_ THIS_BUILD(arrays_squares_)
 #define arrays_workspace_size_ THIS_BUILD(arrays_workspace_size_)

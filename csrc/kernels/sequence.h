@@ -20,8 +20,7 @@ typedef struct {
 
 /* Lay a tape out in the arena. The schedule is not built yet. */
 static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch, int ids, int64_t N) {
-    const int moved = batch->lengths || batch->reverse;
-    tape t = {.x = moved && !ids ? arena_reals(a, N * l->I) : 0};
+    tape t = {.x = schedule_moves_rows(batch) && !ids ? arena_reals(a, N * l->I) : 0};
     t.gates = arena_reals(a, l->panels * N * l->width);
     t.h = arena_reals(a, (batch->B + N) * l->h_row);
     t.c = l->cell->has_c ? arena_reals(a, (batch->B + N) * l->state) : 0;

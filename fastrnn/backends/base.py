@@ -13,7 +13,7 @@ from .by_parts import ByParts
 from .numpy_linear import NumpyLinear
 from .numpy_sampling import step_by_step
 from .numpy_training import NumpyTraining
-from .structs import Inputs, OutputGradients, Plan, StackSpec, TrainedModel
+from .structs import TIME_MAJOR, Inputs, OutputGradients, Plan, StackSpec, TrainedModel
 
 Run = Callable[[Array, Array | None, Array | None], tuple[Array, Array, Array | None]]
 
@@ -65,11 +65,14 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
     def settings(self) -> Any:
         """Return the settings that a prepared stack depends on. The stack is up to date while they compare equal."""
 
-    def run_of(self, prepared: Any, shape: tuple[int, ...]) -> Run:
-        """Return ``run(x, h0, c0) -> y, h_n, c_n``, which runs inference on x of one shape, without lengths."""
+    def run_of(self, prepared: Any, shape: tuple[int, ...], rows: str = TIME_MAJOR) -> Run:
+        """Return ``run(x, h0, c0) -> y, h_n, c_n``, which runs inference on x of one shape, without lengths.
+
+        ``rows`` is the order of the rows, ``TIME_MAJOR`` or ``BATCH_MAJOR``.
+        """
 
         def run(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
-            out = self.forward(prepared, Inputs(x, h0, c0))
+            out = self.forward(prepared, Inputs(x, h0, c0, None, rows))
             return out.y, out.h_n, out.c_n
 
         return run

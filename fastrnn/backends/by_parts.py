@@ -15,7 +15,8 @@ import numpy as np
 from .._core import memory
 from .._core.arrays import Array
 from .._core.checks import plain
-from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
+from .row_order import RowOrder
+from .structs import TIME_MAJOR, CellSpec, Gradients, Inputs, OutputGradients, Outputs, StackSpec, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,11 @@ class PreparedParts:
 
 @dataclass(frozen=True, slots=True)
 class PartsTape:
-    """The tapes of a stack's parts."""
+    """The tapes of a stack's parts, and the order of the caller's rows, or None for time-major."""
 
     spec: StackSpec
     tapes: list[Any]
+    order: RowOrder | None
 
 
 class ByParts:
@@ -60,6 +62,9 @@ class ByParts:
         self, prepared: PreparedParts, inputs: Inputs, *, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """See :meth:`Backend.forward`."""
+        order = None if inputs.rows == TIME_MAJOR else RowOrder(inputs)
+        if order is not None:
+            inputs = inputs._replace(x=order.inward(inputs.x), rows=TIME_MAJOR)
         spec, x = prepared.spec, inputs.x
         outs: list[Outputs] = []
         c = None
@@ -71,18 +76,22 @@ class ByParts:
                 row.append(self.forward_part(prepared.parts[i], own, reverse=_is_reverse(spec, i), **options))
             x, c = _side_by_side([out.y for out in row]), _side_by_side([out.c for out in row])
             outs += row
-        tape = PartsTape(spec, [out.tape for out in outs]) if training else None
+        tape = PartsTape(spec, [out.tape for out in outs], order) if training else None
         h_n = _stacked([out.h_n for out in outs])
         assert h_n is not None
+        if order is not None:
+            x, c = order.outward(x), None if c is None else order.outward(c)
         return Outputs(x, h_n, _stacked([out.c_n for out in outs]), c, tape)
 
     def backward(
         self, tape: PartsTape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True
     ) -> Gradients:
         """See :meth:`Backend.backward`."""
-        spec = tape.spec
+        spec, order = tape.spec, tape.order
         found: list[Gradients] = []
         dy, dc, dx = dout.dy, dout.dc, None
+        if order is not None:
+            dy, dc = (None if d is None else order.inward(d) for d in (dy, dc))
         for parts in reversed(list(_by_layer(spec))):
             row = []
             for i, dy_part, dc_part in zip(parts, _columns(dy, spec), _columns(dc, spec), strict=True):
@@ -96,6 +105,8 @@ class ByParts:
             found = row + found
         dh0 = _stacked([part.dh0 for part in found])
         assert dh0 is not None
+        if order is not None and dx is not None:
+            dx = order.outward(dx)
         return Gradients(dx, dh0, _stacked([part.dc0 for part in found]))
 
 

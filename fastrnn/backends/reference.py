@@ -287,7 +287,7 @@ class Reference(Backend):
         self, prepared: Layer, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """Run over time; see the base class for the shapes."""
-        x, h0, c0, lengths = inputs
+        x, h0, c0, lengths, _ = inputs
         spec, (T, B) = prepared.spec, x.shape[:2]
         step_forward, _ = STEPS[spec.cell]
         order = Order(T, B, lengths, reverse)

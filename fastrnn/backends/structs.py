@@ -17,6 +17,8 @@ import numpy as np
 from .._core.arrays import Array
 
 CELLS = ("rnn", "gru", "lstm")
+# Orders of the rows of x, y, c and their gradients: [T,B,...], [B,T,...], or [N,...] as in torch's PackedSequence.
+TIME_MAJOR, BATCH_MAJOR, PACKED = ROWS = ("time_major", "batch_major", "packed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,22 @@ class Inputs(NamedTuple):
     ``x [T,B,I]``, or int64 token ids ``[T,B]`` in -1..I-1: id k stands for the one-hot vector e_k, -1 for the zero vector.
     ``h0 [L*D,B,Y]`` and ``c0 [L*D,B,H]`` (LSTM only); None is zeros. ``lengths`` int64 ``[B]``, each 0..T, in any order;
     None means all T. Steps of x past a sequence's length never affect a result.
+
+    ``rows`` is the order of the rows of x, y, c and their gradients, whose shapes are written for ``TIME_MAJOR``. With
+    ``PACKED`` they are ``[N,...]``: step after step, and in each step only the sequences that have it. Then ``lengths`` is
+    required and does not increase; N is its sum.
     """
 
     x: Array
     h0: Array | None = None
     c0: Array | None = None
     lengths: Array | None = None
+    rows: str = TIME_MAJOR
+
+    @property
+    def ids(self) -> bool:
+        """Whether x holds token ids, not vectors."""
+        return self.x.ndim == (1 if self.rows == PACKED else 2)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...sampling import Answer, Request
 from ..base import Backend, Run
-from ..structs import Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
+from ..structs import TIME_MAJOR, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
 from .generate import generate
 from .library import (
     NULL,
@@ -70,23 +70,23 @@ class C(CLinear, CTraining, Backend):
         self, prepared: Prepared, inputs: Inputs, *, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """Run the forward pass in one call of the library."""
-        x, h0, c0, lengths = inputs
-        kernel, call = prepared.kernel, prepared.kernel.call(x.shape, training, lengths)
+        x, h0, c0, lengths, rows = inputs
+        kernel, call = prepared.kernel, prepared.kernel.call(x.shape, rows, training, lengths)
         packed, dtype, empty = prepared.packed(training), kernel.dtype, call.empty
         y, h_n = empty(call.y, dtype), empty(call.h, dtype)
         c_n = empty(call.c, dtype) if call.c else None
         c = empty(call.cells, dtype) if cell_states and call.c else None
         memory = aligned(call.tape) if training else None
-        given = inputs_fields(x, NULL if h0 is None else from_buffer(h0), NULL if c0 is None else from_buffer(c0))
+        given = inputs_fields(x, call.ids, NULL if h0 is None else from_buffer(h0), NULL if c0 is None else from_buffer(c0))
         states = NULL if c_n is None else from_buffer(c_n), NULL if c is None else from_buffer(c)
         output, tape = (from_buffer(y), from_buffer(h_n), *states), NULL if memory is None else from_buffer(memory)
         workspace = take_workspace(call.workspace)
         lib.fastrnn_forward(kernel.stack, packed, call.batch, [given], [output], tape, workspace)
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
-    def run_of(self, prepared: Prepared, shape: tuple[int, ...]) -> Run:
+    def run_of(self, prepared: Prepared, shape: tuple[int, ...], rows: str = TIME_MAJOR) -> Run:
         """Return inference with sizes and structures made in advance, so a small step costs little but arithmetic."""
-        return run_of(prepared, shape)
+        return run_of(prepared, shape, rows)
 
     def backward(  # type: ignore[override]
         self, tape: Tape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True
@@ -101,7 +101,7 @@ class C(CLinear, CTraining, Backend):
             stack,
             tape.packed,
             call.batch,
-            [inputs_fields(tape.x)],
+            [inputs_fields(tape.x, call.ids)],
             [[pointer(a) for a in dout]],
             [[pointer(a) for a in (dx, dh0, dc0)]],
             [weights_fields(own) for own in gradients],

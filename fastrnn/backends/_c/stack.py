@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..._core import memory
 from ..base import Run
-from ..structs import CellSpec, StackSpec, Weights
+from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, StackSpec, Weights
 from .library import (
     DTYPES,
     NULL,
@@ -27,6 +27,12 @@ from .library import (
 )
 
 Array = NDArray[Any]
+
+_ROWS = {
+    TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
+    BATCH_MAJOR: lib.FASTRNN_BATCH_MAJOR,
+    PACKED: lib.FASTRNN_PACKED,
+}
 
 MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are cached
 
@@ -51,20 +57,30 @@ class Call:
     __slots__ = ("batch", "c", "cells", "dx", "empty", "h", "ids", "lengths", "tape", "workspace", "y")
 
     def __init__(
-        self, kernel: Kernel, shape: tuple[int, ...], training: bool, threads: int, lengths: Array | None = None
+        self, kernel: Kernel, shape: tuple[int, ...], rows: str, training: bool, threads: int, lengths: Array | None = None
     ) -> None:
-        spec, cell, (T, B) = kernel.spec, kernel.spec.cell, shape[:2]
-        self.ids = len(shape) == 2
+        spec, cell = kernel.spec, kernel.spec.cell
+        T, B, places = _sizes(shape, rows, lengths)
+        self.ids = len(shape) == len(places)
         self.lengths = lengths  # the batch points into this array
-        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads))
-        self.y, self.h = (T, B, spec.directions * cell.output_size), (spec.parts, B, cell.output_size)
+        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads, _ROWS[rows]))
+        self.y, self.h = (*places, spec.directions * cell.output_size), (spec.parts, B, cell.output_size)
         self.c = (spec.parts, B, cell.hidden_size) if cell.cell == "lstm" else None
-        self.cells, self.dx = (T, B, spec.directions * cell.hidden_size), (T, B, cell.input_size)
+        self.cells, self.dx = (*places, spec.directions * cell.hidden_size), (*places, cell.input_size)
         largest = T * B * max(spec.directions * cell.hidden_size, cell.input_size) * kernel.dtype.itemsize
         # memory.empty calls np.empty for small arrays; choosing here saves the test at each call.
         self.empty: Any = np.empty if largest < memory.SMALLEST_POOLED else memory.empty
         self.workspace = lib.fastrnn_forward_workspace_size(kernel.stack, self.batch, self.ids, training)
         self.tape = lib.fastrnn_tape_size(kernel.stack, self.batch, self.ids) if training else 0
+
+
+def _sizes(shape: tuple[int, ...], rows: str, lengths: Array | None) -> tuple[int, int, tuple[int, ...]]:
+    """Return T, B and the axes of x without its features."""
+    if rows == PACKED:
+        assert lengths is not None
+        return int(lengths.max(initial=1)), len(lengths), shape[:1]
+    T, B = shape[:2] if rows == TIME_MAJOR else shape[1::-1]
+    return T, B, shape[:2]
 
 
 class Kernel:
@@ -81,12 +97,12 @@ class Kernel:
         self.stack = ffi.new("fastrnn_stack *", fields)
         self.calls: dict[Any, Call] = {}
 
-    def call(self, shape: tuple[int, ...], training: bool, lengths: Array | None = None) -> Call:
+    def call(self, shape: tuple[int, ...], rows: str, training: bool, lengths: Array | None = None) -> Call:
         """Return the call for x of a shape; without lengths it is cached.
 
         For inference the number of threads is read when the call runs, because the memory does not depend on it.
         """
-        key = shape, training, lib.fastrnn_get_num_threads() if training else 0
+        key = shape, rows, training, lib.fastrnn_get_num_threads() if training else 0
         if lengths is not None:
             return Call(self, *key, lengths)
         return self.calls.get(key) or remember(self.calls, key, Call(self, *key))
@@ -138,9 +154,9 @@ class Prepared:
         return packed
 
 
-def run_of(prepared: Prepared, shape: tuple[int, ...]) -> Run:
+def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:
     """Implement :meth:`Backend.run_of`, in one piece because a small step takes no longer than a few function calls."""
-    kernel, packed, call = prepared.kernel, prepared.packed(False), prepared.kernel.call(shape, False)
+    kernel, packed, call = prepared.kernel, prepared.packed(False), prepared.kernel.call(shape, rows, False)
     stack, batch, dtype, empty, ids = kernel.stack, call.batch, kernel.dtype, call.empty, call.ids
     y_shape, h_shape, c_shape, size, forward = call.y, call.h, call.c, call.workspace, lib.fastrnn_forward
 
@@ -160,10 +176,9 @@ def run_of(prepared: Prepared, shape: tuple[int, ...]) -> Run:
     return run
 
 
-def inputs_fields(x: Array, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
+def inputs_fields(x: Array, ids: bool, h0: Any = NULL, c0: Any = NULL) -> tuple[Any, ...]:
     """Return the fields of a fastrnn_inputs for one call; cffi takes a sequence of fields faster than a structure."""
-    dense, ids = (from_buffer(x), NULL) if x.ndim == 3 else (NULL, int64s(x))
-    return dense, ids, h0, c0
+    return NULL if ids else from_buffer(x), int64s(x) if ids else NULL, h0, c0
 
 
 def weights_fields(w: Weights) -> list[Any]:

@@ -54,7 +54,7 @@ def train_step(
     model: PreparedModel, inputs: Inputs, targets: Array, ignore_index: int
 ) -> tuple[float, Array, Array | None] | None:
     """Run the training step; returns ``loss, h_n, c_n``, or None if a target is out of range."""
-    ids, h0, c0, lengths = inputs
+    ids, h0, c0, lengths, _ = inputs
     call, spec = model.call(ids, ignore_index, lengths), model.kernel.spec
     B, dtype = ids.shape[1], model.kernel.dtype
     h_n = np.empty((spec.layers, B, spec.cell.output_size), dtype)

@@ -79,7 +79,7 @@ class NumbaBackend(Backend):
         self, prepared: Prepared, inputs: Inputs, *, reverse: bool = False, training: bool = False, cell_states: bool = False
     ) -> Outputs:
         """Run one part over time; see the base class for the shapes."""
-        x, h0, c0, lengths = inputs
+        x, h0, c0, lengths, _ = inputs
         spec, layer, dtype = prepared.spec, prepared.layer, prepared.spec.dtype
         (T, B), H, Y = x.shape[:2], spec.hidden_size, spec.output_size
         rows = T * B if lengths is None else int(lengths.sum())
