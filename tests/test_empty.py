@@ -177,7 +177,7 @@ def test_a_batch_of_no_sequences(name, engine):
 
 def test_torch_does_the_same():
     torch = pytest.importorskip("torch")
-    from fastrnn.interop import torch as interop
+    from fastrnn import torch as interop
 
     for kind, sizes in (("RNN", (I, H)), ("GRU", (I, H, 2)), ("LSTM", (I, H)), ("Linear", (I, H)), ("LSTMCell", (I, H))):
         theirs = getattr(torch.nn, kind)(*sizes, dtype=torch.float64)

@@ -42,7 +42,7 @@ def run_backward(backward, outputs, gradients):
 def torch_modules(model):
     """Torch's module for every layer with parameters, by its name in the model, with the same values."""
     torch = pytest.importorskip("torch")
-    from fastrnn.interop.torch import to_torch
+    from fastrnn.torch import to_torch
 
     found = {}
     for name, layer in model.layers.items():

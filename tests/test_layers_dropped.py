@@ -287,7 +287,7 @@ def test_bad_options_are_named():
 
 def test_torch_has_none_of_it():
     pytest.importorskip("torch")
-    from fastrnn.interop.torch import to_torch
+    from fastrnn.torch import to_torch
 
     for options in ({"bidirectional": True, "merge": "sum"}, {"input_dropout": 0.5}, {"recurrent_dropout": 0.5}):
         *_, name = options

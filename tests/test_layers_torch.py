@@ -15,7 +15,7 @@ from safetensors import safe_open  # noqa: E402 - after the check for torch, as 
 from safetensors.torch import save_file  # noqa: E402
 
 from fastrnn import load_model  # noqa: E402
-from fastrnn.interop.torch import from_torch, to_torch  # noqa: E402
+from fastrnn.torch import from_torch, to_torch  # noqa: E402
 
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 VARIANTS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("GRU", {}), ("LSTM", {}), ("LSTM", {"proj_size": 2})]

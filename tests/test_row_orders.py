@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tables import each_row
 
-import fastrnn
 from fastrnn import functional
 from fastrnn.backends.structs import CellSpec, StackSpec, Weights
 
@@ -74,12 +73,12 @@ def test_batch_major_is_time_major_transposed(engine, cell, lengths, directions,
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("reverse", [False, True])
 @each_row("cell", list(CELLS))
-def test_packed_rows_are_the_rows_within_the_lengths(engine, cell, reverse, directions, threads):
+def test_packed_rows_are_the_rows_within_the_lengths(engine, set_threads, cell, reverse, directions, threads):
     stack = _stack(cell, directions, reverse)
     weights, x, states, dy, dstates, dc = _problem(stack, len(LENGTHS), 1)
     within = np.arange(T)[:, None] < LENGTHS
     packed = [None if a is None else a[within] for a in (x, dy, dc)]
-    fastrnn.set_num_threads(threads)
+    set_threads(threads)
     wanted = _run(stack, weights, x, states, dy, dstates, dc, lengths=LENGTHS, backend=engine)
     options = {"batch_sizes": within.sum(1), "backend": engine}
     got = _run(stack, weights, packed[0], states, packed[1], dstates, packed[2], **options)

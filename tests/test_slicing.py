@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tables import each_row
 
 import fastrnn
-import fastrnn.interop.torch
+import fastrnn.torch
 from fastrnn import GRU, Add, Concat, Embedding, Examples, Input, Last, Linear, Model, Reshape, Sequential, Slice, Stack
 from fastrnn.layers._symbolic.time_axes import SlicedAxis, counts, sliced
 
@@ -226,7 +226,7 @@ class TestModels:
     def test_outputs_and_gradients_are_pytorchs(self):
         torch = pytest.importorskip("torch")
         model = differences()
-        modules = {name: fastrnn.interop.torch.to_torch(model.layers[name]) for name in _with_weights(model)}
+        modules = {name: fastrnn.torch.to_torch(model.layers[name]) for name in _with_weights(model)}
         x = torch.tensor(X, requires_grad=True)
         y, _ = modules["gru"](x)
         steps = x[1:] + modules["linear"](x[:-1])

@@ -10,31 +10,42 @@
 
 #include "rows.h"
 
-enum { WORDS = 64 }; /* 32-bit words of a piece */
+enum { WORDS = 64, PIECE = WORDS * 4, LINES = 4, LINE_WORDS = WORDS / LINES }; /* words and bytes of a piece */
+
+typedef uint32_t line __attribute__((vector_size(PIECE / LINES)));
+typedef struct {
+    line h[LINES];
+} state;
 
 static const uint32_t K32 = 0x9E3779B1u;                  /* odd, near 2^32 divided by the golden ratio */
 static const uint64_t K64 = UINT64_C(0x9E3779B97F4A7C15); /* likewise for 2^64 */
 
-static void hash_piece(uint32_t *h, const uint32_t *words) {
-    for (int j = 0; j < WORDS; j++) h[j] = (h[j] ^ words[j]) * K32;
-}
-
-/* Hash the pieces phase, phase + phases, ... of an array. The last piece is filled up with zeros. */
-static void hash_array(uint32_t *h, const char *bytes, int64_t size, int32_t phase, int32_t phases) {
-    const int64_t piece = WORDS * sizeof(uint32_t);
-    for (int64_t at = phase * piece; at < size; at += phases * piece) {
-        uint32_t words[WORDS] = {0};
-        memcpy(words, bytes + at, (size_t)smaller(piece, size - at));
-        hash_piece(h, words);
+INLINE void hash_piece(state *s, const char *bytes) {
+    for (int i = 0; i < LINES; i++) {
+        line w;
+        memcpy(&w, bytes + i * (int)sizeof w, sizeof w);
+        s->h[i] = (s->h[i] ^ w) * K32;
     }
 }
 
+/* Hash the pieces phase, phase + phases, ... of an array. The last piece is filled up with zeros. */
+static state hash_array(state s, const char *bytes, int64_t size, int64_t phase, int64_t phases) {
+    int64_t at = phase * PIECE;
+    for (; at + PIECE <= size; at += phases * PIECE) hash_piece(&s, bytes + at);
+    if (at < size) {
+        char last[PIECE] = {0};
+        memcpy(last, bytes + at, (size_t)(size - at));
+        hash_piece(&s, last);
+    }
+    return s;
+}
+
 uint64_t arrays_hash_(const fastrnn_arrays *list, int32_t phase, int32_t phases) {
-    uint32_t h[WORDS];
-    for (int j = 0; j < WORDS; j++) h[j] = (uint32_t)j;
+    state s = {{{0}}};
     for (int32_t i = 0; i < list->count; i++)
-        hash_array(h, list->arrays[i], list->sizes[i] * (int64_t)sizeof(real), phase, phases);
+        s = hash_array(s, list->arrays[i], list->sizes[i] * (int64_t)sizeof(real), phase, phases);
     uint64_t all = 0;
-    for (int j = 0; j < WORDS; j++) all = (all ^ h[j]) * K64;
+    for (int i = 0; i < LINES; i++)
+        for (int j = 0; j < LINE_WORDS; j++) all = (all ^ s.h[i][j]) * K64;
     return all;
 }

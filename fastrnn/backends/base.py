@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from .by_parts import ByParts
 from .numpy_linear import NumpyLinear
 from .numpy_sampling import step_by_step
 from .numpy_training import NumpyTraining
-from .structs import TIME_MAJOR, Inputs, OutputGradients, Plan, StackSpec, TrainedModel
+from .structs import TIME_MAJOR, Inputs, OutputGradients, Plan, StackSpec, TrainedModel, Weights
 
 Run = Callable[[Array, Array | None, Array | None], tuple[Array, Array, Array | None]]
 
@@ -55,7 +57,8 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
     A backend defines ``name``, :meth:`plan` and either the three methods for one part or these for whole stacks:
 
     - ``prepare(spec, weights) -> prepared``, with one :class:`Weights` for each part,
-    - ``forward(prepared, inputs, *, training=False, cell_states=False) -> Outputs``,
+    - ``forward(prepared, inputs, *, training=False, cell_states=False, memory=None) -> Outputs``; the tape is in ``memory``
+      if the backend's :meth:`tape_size` is not 0 and memory of that size is given,
     - ``backward(tape, dout, gradients, *, need_dx=True) -> Gradients``, which ADDS into the :class:`Weights` of
       ``gradients``; a tape can be used once.
     """
@@ -76,6 +79,32 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
             return out.y, out.h_n, out.c_n
 
         return run
+
+    def prepare_copy(self, spec: StackSpec, weights: Sequence[Weights], training: bool) -> Any:
+        """Prepare a stack that keeps no reference to the arrays in ``weights``, for inference or for training as well."""
+        return self.prepare(spec, [Weights(**{name: a.copy() for name, a in own.items()}) for own in weights])
+
+    def tape_memory(self, tape: Any) -> Array:
+        """Return the tape's memory, bytes of which :meth:`tape_from` makes the tape again; none if it cannot."""
+        return np.empty(0, np.uint8)
+
+    def tape_size(self, spec: StackSpec) -> tuple[int, int, int, int]:
+        """Return (a, b, c, d): the memory of a tape has at most ``a + b T + c B + d N`` bytes, N rows of x."""
+        return 0, 0, 0, 0
+
+    def tape_from(self, prepared: Any, inputs: Inputs, memory: Array) -> Any:
+        """Return the tape of a forward pass that left this memory; without any, the forward pass runs again."""
+        return self.forward(prepared, inputs, training=True).tape
+
+    def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:
+        """Return ``hash(phase, phases)``, a hash of the bits of arrays that may have changed since the last call.
+
+        The arrays begin at ``addresses`` and have ``counts`` numbers of the stack's dtype. One call reads part ``phase`` of
+        ``phases`` interleaved parts.
+        """
+        size = np.dtype(spec.cell.dtype).itemsize
+        views = [(ctypes.c_char * (n * size)).from_address(at) for at, n in zip(addresses, counts, strict=True)]
+        return lambda phase, phases: hash(tuple(zlib.crc32(view) for view in views))
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return a plan for each part, which forward would use for this size with the current settings."""

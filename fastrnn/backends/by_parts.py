@@ -59,9 +59,15 @@ class ByParts:
         return PreparedParts(spec, [self.prepare_part(*part) for part in zip(layers, weights, strict=True)])
 
     def forward(
-        self, prepared: PreparedParts, inputs: Inputs, *, training: bool = False, cell_states: bool = False
+        self,
+        prepared: PreparedParts,
+        inputs: Inputs,
+        *,
+        training: bool = False,
+        cell_states: bool = False,
+        memory: Array | None = None,
     ) -> Outputs:
-        """See :meth:`Backend.forward`."""
+        """See :meth:`Backend.forward`; the tape of parts does not use ``memory``."""
         order = None if inputs.rows == TIME_MAJOR else RowOrder(inputs)
         if order is not None:
             inputs = inputs._replace(x=order.inward(inputs.x), rows=TIME_MAJOR)

@@ -6,7 +6,7 @@ grows to the largest size that the thread needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from .library import (
     take_workspace,
 )
 from .linear import CLinear
+from .memory import hash_arrays, tape_size
 from .stack import Call, Kernel, Prepared, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, train_step
@@ -66,8 +67,21 @@ class C(CLinear, CTraining, Backend):
         """Return a prepared stack, which packs the weights when it first runs."""
         return Prepared(spec, weights)
 
+    def prepare_copy(self, spec: StackSpec, weights: Sequence[Weights], training: bool) -> Prepared:
+        """Return a stack with its weights packed."""
+        prepared = Prepared(spec, weights)
+        prepared.packed(training)
+        prepared.weights = ()
+        return prepared
+
     def forward(  # type: ignore[override]
-        self, prepared: Prepared, inputs: Inputs, *, training: bool = False, cell_states: bool = False
+        self,
+        prepared: Prepared,
+        inputs: Inputs,
+        *,
+        training: bool = False,
+        cell_states: bool = False,
+        memory: Array | None = None,
     ) -> Outputs:
         """Run the forward pass in one call of the library."""
         x, h0, c0, lengths, rows = inputs
@@ -76,7 +90,8 @@ class C(CLinear, CTraining, Backend):
         y, h_n = empty(call.y, dtype), empty(call.h, dtype)
         c_n = empty(call.c, dtype) if call.c else None
         c = empty(call.cells, dtype) if cell_states and call.c else None
-        memory = aligned(call.tape) if training else None
+        if training and memory is None:
+            memory = aligned(call.tape)
         given = inputs_fields(x, call.ids, NULL if h0 is None else from_buffer(h0), NULL if c0 is None else from_buffer(c0))
         states = NULL if c_n is None else from_buffer(c_n), NULL if c is None else from_buffer(c)
         output, tape = (from_buffer(y), from_buffer(h_n), *states), NULL if memory is None else from_buffer(memory)
@@ -109,6 +124,23 @@ class C(CLinear, CTraining, Backend):
             take_workspace(lib.fastrnn_backward_workspace_size(stack, call.batch, call.ids)),
         )
         return Gradients(dx, dh0, dc0)
+
+    def tape_memory(self, tape: Tape) -> Array:
+        """Return the memory that the library wrote."""
+        return tape.memory
+
+    def tape_size(self, spec: StackSpec) -> tuple[int, int, int, int]:
+        """Return a bound that is linear in the sizes; see :meth:`Backend.tape_size`."""
+        return tape_size(kernel_of(spec, settings.isa))
+
+    def tape_from(self, prepared: Prepared, inputs: Inputs, memory: Array) -> Tape:  # type: ignore[override]
+        """Return the tape on a memory that :meth:`tape_memory` returned; backward overwrites it."""
+        call = prepared.kernel.call(inputs.x.shape, inputs.rows, True, inputs.lengths)
+        return Tape(prepared.kernel, call, prepared.packed(True), inputs.x, memory)
+
+    def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:
+        """Return the library's hash of these arrays."""
+        return hash_arrays(kernel_of(spec, settings.isa), addresses, counts)
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return the plan that forward would use now."""

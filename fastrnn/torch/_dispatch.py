@@ -1,0 +1,80 @@
+"""The choice of what runs a call: the kernels directly, the op, or torch's own operators."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.jit._trace import is_tracing
+
+from . import _kernels
+from ._autograd import StackFunction
+from ._kernels import StackInputs
+from ._stack import Stack
+
+KERNELS, OP = "kernels", "op"
+TRANSFORM = "a transform of torch.func"
+_DTYPES = (torch.float32, torch.float64)
+_transform = torch._C._functorch.peek_interpreter_stack
+_modes = torch._C._len_torch_dispatch_stack
+_reported: set[tuple[str, str]] = set()
+
+
+def route_of(x: Tensor) -> str:
+    """Return ``KERNELS``, ``OP``, or the reason why neither can take a call with this input."""
+    if torch.compiler.is_compiling():
+        return OP if x.is_cpu and x.dtype in _DTYPES else _reason(x)
+    plain = type(x) is Tensor and x.is_cpu and x.dtype in _DTYPES
+    if plain and _transform() is None and _modes() == 0 and forward_ad._current_level < 0 and not is_tracing():
+        return OP if torch.is_autocast_enabled("cpu") else KERNELS
+    return _reason(x) or OP
+
+
+def _reason(x: Tensor) -> str:
+    if not (x.is_cpu or x.is_meta):
+        return f"device {x.device.type}"
+    if x.dtype not in _DTYPES and not torch.is_autocast_enabled("cpu"):
+        return f"dtype {str(x.dtype).removeprefix('torch.')}"
+    if torch.compiler.is_compiling():
+        return ""
+    if _transform() is not None:
+        return TRANSFORM
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation"
+    return "torch.jit.trace" if is_tracing() else ""
+
+
+def report_once(name: str, reason: str) -> None:
+    """Warn that torch's own operators run, once for each class and reason."""
+    if (name, reason) not in _reported:
+        _reported.add((name, reason))
+        warnings.warn(f"fastrnn.torch.{name} runs PyTorch's own operators for {reason}", stacklevel=4)
+
+
+def run(route: str, stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return ``y, h_n, c_n`` of a stack in one call of the kernels or of the op; c_n for LSTM only."""
+    x, h0, c0, lengths, rows = inputs
+    training = torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights)
+    if route is OP:
+        if isinstance(lengths, np.ndarray):
+            lengths = torch.from_numpy(lengths)
+        spec = stack.spec
+        y, h_n, c_n, _ = torch.ops.fastrnn.stack(
+            x, h0, c0, lengths, weights, stack.cell, spec.layers, spec.directions, rows, training
+        )
+        return y, h_n, c_n if stack.has_c else None
+    if not training:
+        return _kernels.infer(stack, inputs, weights)
+    outputs = StackFunction.apply(stack, lengths, rows, x, h0, c0, *weights)
+    return outputs if stack.has_c else (*outputs, None)
+
+
+def _any_requires_grad(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> bool:
+    for weight in weights:
+        if weight.requires_grad:
+            return True
+    return x.requires_grad or any(state is not None and state.requires_grad for state in (h0, c0))

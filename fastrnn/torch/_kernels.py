@@ -1,0 +1,130 @@
+"""Forward and backward of a stack on tensors' memory, without copies: what the ops and the modules call.
+
+Letters and shapes are those of :mod:`fastrnn.backends.structs`. Tensors are contiguous, on the CPU, and of one dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import threads
+from .._core import memory
+from ..backends.structs import PACKED, Inputs, OutputGradients
+from ._packed_weights import packed_weights
+from ._stack import Stack
+
+Array = NDArray[Any]
+
+
+class StackInputs(NamedTuple):
+    """Inputs of one call: ``x``, the initial states (None for zeros), lengths ``[B]`` or None, and the order of the rows.
+
+    The lengths are an int64 array, or a tensor for the op.
+    """
+
+    x: Tensor
+    h0: Tensor | None
+    c0: Tensor | None
+    lengths: Any
+    rows: str
+
+    def arrays(self) -> Inputs:
+        """Return the inputs as arrays on the tensors' memory."""
+        return Inputs(_array(self.x), _optional(self.h0), _optional(self.c0), self.lengths, self.rows)
+
+    def row_count(self) -> int:
+        """Return the number of rows of x."""
+        return self.x.shape[0] if self.rows == PACKED else self.x.shape[0] * self.x.shape[1]
+
+
+class _Threads:
+    """Torch's number of threads, which the kernels follow until somebody sets another one for them."""
+
+    def __init__(self) -> None:
+        self.followed = 0
+
+    def follow(self, n: int) -> None:
+        self.followed = n
+        threads.set_num_threads(min(n, 256))
+
+
+_threads = _Threads()
+
+
+def infer(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run inference; returns ``y, h_n, c_n``, c_n for LSTM only."""
+    if (n := torch.get_num_threads()) != _threads.followed:
+        _threads.follow(n)
+    x, h0, c0, lengths, rows = inputs
+    packed = packed_weights(stack, weights, False, inputs.row_count())
+    if lengths is None:
+        y, h_n, c_n = packed.run(x.shape, rows)(_array(x), _optional(h0), _optional(c0))
+    else:
+        out = packed.backend.forward(packed.prepared, inputs.arrays())
+        y, h_n, c_n = out.y, out.h_n, out.c_n
+    return torch.from_numpy(y), torch.from_numpy(h_n), None if c_n is None else torch.from_numpy(c_n)
+
+
+def train(
+    stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], tape: Tensor | None = None
+) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
+    """Run forward for a backward; returns ``(y, h_n, c_n), tape``.
+
+    The tape is bytes, which are written into ``tape`` if it is given. It has none if the backend's tape is not memory.
+    """
+    if (n := torch.get_num_threads()) != _threads.followed:
+        _threads.follow(n)
+    packed = packed_weights(stack, weights, True, inputs.row_count())
+    memory = None if tape is None else tape.numpy()
+    out = packed.backend.forward(packed.prepared, inputs.arrays(), training=True, memory=memory)
+    if tape is None:
+        tape = torch.from_numpy(packed.backend.tape_memory(out.tape))
+    return _tensors(out.y, out.h_n, out.c_n), tape
+
+
+def backward(
+    stack: Stack,
+    inputs: StackInputs,
+    weights: Sequence[Tensor],
+    tape: Tensor | None,
+    gradients: Sequence[Tensor | None],
+    need_dx: bool,
+) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
+    """Return the gradients of x, h0, c0 and the parameters from ``gradients``, those of y, h_n and c_n.
+
+    The tape is overwritten. Without one, or with one of no bytes, the forward pass runs again.
+    """
+    if (n := torch.get_num_threads()) != _threads.followed:
+        _threads.follow(n)
+    packed = packed_weights(stack, weights, True, inputs.row_count())
+    backend, arrays = packed.backend, inputs.arrays()
+    bytes_of = np.empty(0, np.uint8) if tape is None else tape.numpy()
+    if bytes_of.size:
+        content = backend.tape_from(packed.prepared, arrays, bytes_of)
+    else:
+        content = backend.forward(packed.prepared, arrays, training=True).tape
+    into = stack.by_part([memory.zeros(tuple(w.shape), stack.spec.cell.dtype) for w in weights])
+    dout = OutputGradients(*(None if g is None else _array(g.contiguous()) for g in gradients))
+    found = backend.backward(content, dout, into, need_dx=need_dx)
+    dx, dh0, dc0 = (None if a is None else torch.from_numpy(a) for a in found)
+    assert dh0 is not None
+    return dx, dh0, dc0, [torch.from_numpy(a) for a in stack.in_order(into)]
+
+
+def _array(tensor: Tensor) -> Array:
+    array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return array
+
+
+def _optional(tensor: Tensor | None) -> Array | None:
+    return None if tensor is None else _array(tensor)
+
+
+def _tensors(y: Array, h_n: Array, c_n: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    return torch.from_numpy(y), torch.from_numpy(h_n), None if c_n is None else torch.from_numpy(c_n)

@@ -1,0 +1,111 @@
+"""Packed weights, cached by the parameters' addresses until the parameters change.
+
+A tensor's version counts the changes that torch notices. It misses changes through ``.data``, which many training scripts
+make (``p.data.add_(p.grad, alpha=-lr)``), so a hash of the parameters' bits decides as well. It takes a tenth of the time of
+packing, but a call of a few steps would take up to twice as long with it. Such a call hashes one part of ``PHASES``, another
+one each time: it notices an optimiser's step at once, and a change of a single number after at most ``PHASES`` calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from .. import backends
+from .._core.cache import VERSION
+from ..backends.base import Run
+from ._stack import Stack
+
+PHASES = 16
+FEW_ROWS = 8  # calls of fewer rows of x hash one part
+FEW_BYTES = 32 * 1024  # parameters that are hashed completely in any case
+MOST_PACKED = 256  # sets of parameters
+MOST_RUNS = 256  # sizes of x
+
+
+class PackedWeights:
+    """A stack's parameters in the backend's form, with the versions and the hash of the parameters that it was made from."""
+
+    def __init__(self, stack: Stack, weights: Sequence[torch.Tensor], training: bool) -> None:
+        self._latest = VERSION.latest
+        self.backend = backend = backends.current(None)
+        self.training = training
+        self._settings = backend.settings()
+        self._versions = [w._version for w in weights]
+        counts = [w.numel() for w in weights]
+        self._hash = backend.hash_arrays(stack.spec, [w.data_ptr() for w in weights], counts)
+        self._small = sum(counts) * weights[0].element_size() <= FEW_BYTES
+        self._whole = self._hash(0, 1)
+        self._parts: list[int] = []  # the hash of each part, once a call of few rows has come
+        self._next = 0
+        arrays = [w.detach().numpy() for w in weights]
+        self.prepared: Any = backend.prepare_copy(stack.spec, stack.by_part(arrays), training)
+        self._storages = [StorageWeakRef(w.untyped_storage()) for w in weights]
+        self._runs: dict[Any, Run] = {}  # by the shape of x and the order of its rows
+
+    def alive(self) -> bool:
+        """Return whether the parameters' memory is still in use."""
+        return not any(storage.expired() for storage in self._storages)
+
+    def fits(self, weights: Sequence[torch.Tensor], training: bool, rows: int) -> bool:
+        """Return whether this serves a call of so many rows of x: the parameters, backend and settings are unchanged."""
+        if self._latest is not VERSION.latest:
+            latest, backend = VERSION.latest, backends.current(None)
+            if backend is not self.backend or backend.settings() != self._settings:
+                return False
+            self._latest = latest
+        if training and not self.training:
+            return False
+        for version, w in zip(self._versions, weights, strict=True):
+            if version != w._version:
+                return False
+        if rows >= FEW_ROWS or self._small or not self._parts:
+            unchanged = self._hash(0, 1) == self._whole
+            if unchanged and rows < FEW_ROWS and not self._small:
+                self._parts = [self._hash(phase, PHASES) for phase in range(PHASES)]
+            return unchanged
+        self._next = phase = (self._next + 1) % PHASES
+        return self._hash(phase, PHASES) == self._parts[phase]
+
+    def run(self, shape: torch.Size, rows: str) -> Run:
+        """Return the backend's function for inference on x of this shape."""
+        run = self._runs.get((shape, rows))
+        if run is None:
+            if len(self._runs) >= MOST_RUNS:
+                self._runs.clear()
+            self._runs[shape, rows] = run = self.backend.run_of(self.prepared, tuple(shape), rows)
+        return run
+
+
+_cache: dict[tuple[Stack, tuple[int, ...]], PackedWeights] = {}
+
+
+def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool, rows: int) -> PackedWeights:
+    """Return the packed weights for a call of so many rows of x, from the cache if the parameters are unchanged."""
+    key = stack, tuple([w.data_ptr() for w in weights])
+    found = _cache.get(key)
+    if found is None or not found.fits(weights, training, rows):
+        stack.check(weights)
+        _remove_dead()
+        # Parameters that are not contiguous are packed for each call: their copies have no address of their own.
+        whole = [w.contiguous() for w in weights]
+        found = PackedWeights(stack, whole, training)
+        if all(map(_same, weights, whole)):
+            _cache[key] = found
+    return found
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.data_ptr() == b.data_ptr()
+
+
+def _remove_dead() -> None:
+    """Remove the packed weights of parameters that are gone, and the oldest ones if there are too many."""
+    for key, packed in list(_cache.items()):
+        if not packed.alive():
+            _cache.pop(key, None)
+    while len(_cache) >= MOST_PACKED:
+        _cache.pop(next(iter(_cache)), None)
