@@ -111,6 +111,13 @@ const char *fastrnn_compiler(void);
 int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
+/* Let calls run on the workers of the OpenMP library that PyTorch has loaded (1), or on the library's own (0, the
+ * default). PyTorch's workers spin after each of its operators and hold the cores that others would use. Results are the
+ * same. Both functions return which are in use: the library's own if no OpenMP library is loaded, and always in a forked
+ * child. */
+int32_t fastrnn_use_openmp(int32_t wanted);
+int32_t fastrnn_uses_openmp(void);
+
 /* Report how layer `layer` of a forward (backward = 0) or backward pass would be split, and over how many threads.
  * Returns the number of directions that would run at once, each on `threads` threads: 1 or D. */
 int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_batch *batch, int32_t backward, int32_t *split,

@@ -56,6 +56,8 @@ const char *fastrnn_compiler(void) {
 
 int32_t fastrnn_get_num_threads(void) { return pool_threads(); }
 void fastrnn_set_num_threads(int32_t n) { pool_set_threads(n); }
+int32_t fastrnn_use_openmp(int32_t wanted) { return pool_use_openmp(wanted); }
+int32_t fastrnn_uses_openmp(void) { return pool_uses_openmp(); }
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 

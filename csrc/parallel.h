@@ -48,4 +48,10 @@ range pool_share(const worker *me, int64_t n, int64_t grain);
 int32_t pool_threads(void);
 void pool_set_threads(int32_t n);
 
+/* Choose the source of threads: the workers of the OpenMP library that PyTorch has loaded (`wanted`), or the library's
+ * own. Own workers stay in use if no OpenMP library is loaded, and in a forked child, where OpenMP would wait for
+ * the parent's workers. Returns whether OpenMP's are in use. */
+int32_t pool_use_openmp(int32_t wanted);
+int32_t pool_uses_openmp(void);
+
 #endif

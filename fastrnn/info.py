@@ -70,7 +70,7 @@ def _chosen_row() -> tuple[str, str]:
 
 
 def _c_info() -> dict[str, Any]:
-    """Return the C backend's isa, isas_available, compiler and threads; {} if the backend is missing."""
+    """Return the C backend's isa, isas_available, compiler, threads and workers; {} if the backend is missing."""
     if "c" not in backends.available():
         return {}
     content: dict[str, Any] = importlib.import_module(".backends._c.backend", __package__).info()
@@ -80,10 +80,12 @@ def _c_info() -> dict[str, Any]:
 def _c_rows(info: dict[str, Any]) -> list[tuple[str, str]]:
     isa = f"{info['isa']} (found: {', '.join(info['isas_available'])})" if info else "none"
     threads = f"at most {info['threads']}" if info else "none"
+    workers = {"own": "the library's own", "openmp": "PyTorch's (OpenMP)"}[info["workers"]] if info else "none"
     compiler = f"{info['compiler']}; to change it," if info else "none; to have C kernels, install gcc or clang, then"
     return [
         ("c isa", f"{isa}; change it with FASTRNN_ISA"),
         ("c threads", f"{threads}; change it with FASTRNN_NUM_THREADS, fastrnn.set_num_threads(n), or --threads"),
+        ("c workers", f"{workers}; change it with fastrnn.threads.use_openmp_workers(), after import torch"),
         ("c compiler", f"{compiler} {REBUILD}"),
     ]
 

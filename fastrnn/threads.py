@@ -1,4 +1,4 @@
-"""Number of threads of the C kernels, also for threadpoolctl.
+"""Number and source of the C kernels' threads; the number also for threadpoolctl.
 
 Numba's kernels and the reference backend run on the calling thread alone.
 """
@@ -45,6 +45,20 @@ def set_num_threads(n: int) -> None:
     library = _library()
     if library:
         library.fastrnn_set_num_threads(n)
+
+
+def use_openmp_workers(use: bool = True) -> bool:
+    """Run calls on PyTorch's OpenMP workers (or, if not ``use``, on the library's own); return whether they will.
+
+    PyTorch's workers spin for some milliseconds after each operator and hold the cores that other threads would use. So in
+    a script that alternates between PyTorch's operators and calls of this library, the calls are faster on the same workers.
+    Results have the same bits.
+
+    Returns False, and calls keep the library's own workers, if PyTorch is not imported, if its OpenMP library is not found,
+    or in a forked child, where OpenMP would wait for the parent's workers. A child forked later has workers of its own.
+    """
+    library = _library()
+    return bool(library and library.fastrnn_use_openmp(use))
 
 
 def announce_to_threadpoolctl() -> None:

@@ -9,11 +9,15 @@ try:
 except ImportError as error:
     raise ImportError('fastrnn.torch needs PyTorch: pip install "fastrnn[torch]"') from error
 
+from .. import threads as _threads
 from . import _ops  # noqa: F401 - defines the ops
 from .cells import GRUCell, LSTMCell, RNNCell
 from .conversion import from_torch, to_torch
 from .modules import GRU, LSTM, RNN
 from .switch import Report, accelerate, restore
+
+# PyTorch's workers spin after each of its operators, on the cores that other workers would need.
+_threads.use_openmp_workers()
 
 __all__ = [
     "GRU",

@@ -85,12 +85,13 @@ def set_isa(name: str | None) -> None:
 
 
 def info() -> dict[str, Any]:
-    """Return the instruction set in use, those available, the compiler and the number of threads."""
+    """Return the instruction set in use, those available, the compiler, the number of threads and whose workers they are."""
     return {
         "isa": ffi.string(lib.fastrnn_isa_name(settings.isa)).decode(),
         "isas_available": list(isa_names()),
         "compiler": ffi.string(lib.fastrnn_compiler()).decode(),
         "threads": lib.fastrnn_get_num_threads(),
+        "workers": "openmp" if lib.fastrnn_uses_openmp() else "own",
     }
 
 
