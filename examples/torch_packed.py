@@ -1,7 +1,7 @@
 """Train a PyTorch classifier of sequences of different lengths, on fastrnn's kernels by one line.
 
-Each sequence is a noisy wave; its class is the number of periods in it, whatever its length. Sequences are packed, as PyTorch
-scripts do, and nothing but the line with ``accelerate`` names fastrnn. Run it: ``python examples/torch_packed.py``.
+Each sequence is a noisy wave; its class is the number of periods in it, whatever its length. The model packs the sequences,
+as PyTorch scripts do. Only the line with ``accelerate`` names fastrnn. Run it: ``python examples/torch_packed.py``.
 """
 
 from __future__ import annotations

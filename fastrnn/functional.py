@@ -36,10 +36,10 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import backends
 from ._core import checks
+from ._core.arrays import Array
 from ._stack_validation import (
     check_array,
     check_batch_sizes,
@@ -62,9 +62,6 @@ from .backends.structs import (
     StackSpec,
     Weights,
 )
-
-Array = NDArray[Any]
-
 
 USED_TAPE = "tape has been used: backward runs in its memory, so run forward again for another backward"
 

@@ -217,4 +217,7 @@ def test_the_source_of_threads_is_shown(c, monkeypatch, capsys):
     for workers, shown in (("own", "the library's own"), ("openmp", "PyTorch's (OpenMP)")):
         monkeypatch.setattr(info, "_c_info", lambda workers=workers: c.info() | {"workers": workers})
         assert f"c workers:  {shown}; change it with fastrnn.threads.use_openmp_workers()" in info.text()
+    before = c.info()["workers"] == "openmp"
+    threads.use_openmp_workers(False)
     assert c.info()["workers"] == "own"
+    threads.use_openmp_workers(before)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from .._core import memory
+from .._core.arrays import Array
 from .._core.checks import plain
 from .structs import BATCH_MAJOR, Inputs
-
-Array = NDArray[Any]
 
 
 class RowOrder:

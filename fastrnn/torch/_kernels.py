@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import threads
 from .._core import memory
+from .._core.arrays import Array
 from ..backends.structs import PACKED, Inputs, OutputGradients
 from ._packed_weights import packed_weights
 from ._stack import Stack
-
-Array = NDArray[Any]
 
 
 class StackInputs(NamedTuple):

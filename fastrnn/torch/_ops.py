@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import backends
+from .._core.arrays import Array
 from .._stack_validation import check_lengths
 from ..backends.structs import PACKED, TIME_MAJOR
 from . import _kernels
 from ._autograd import twice_differentiable
 from ._kernels import StackInputs
 from ._stack import Stack, stack_of
-
-Array = NDArray[Any]
 
 _CELL = "str cell, int layers, int directions, str rows"
 _library = torch.library.Library("fastrnn", "DEF")

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import layers
 from .._core import checks
+from .._core.arrays import Array
 from .._core.conversion import to_array
 from ..layers import Layer
 
 if TYPE_CHECKING:
     import torch
-
-Array = NDArray[Any]
 
 _CELL = ("input_size", "hidden_size", "bias")
 _RECURRENT = (*_CELL, "num_layers", "batch_first", "dropout", "bidirectional")

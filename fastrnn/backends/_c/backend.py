@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
+from ..._core.arrays import Array
 from ...sampling import Answer, Request
 from ..base import Backend, Run
 from ..structs import TIME_MAJOR, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
@@ -37,8 +36,6 @@ from .train_step import PreparedModel, train_step
 from .training import CTraining
 
 __all__ = ["BACKEND", "info", "isa_names", "set_isa"]
-
-Array = NDArray[Any]
 
 _SPLITS = {lib.FASTRNN_SPLIT_NONE: "none", lib.FASTRNN_SPLIT_BATCH: "batch", lib.FASTRNN_SPLIT_HIDDEN: "hidden"}
 

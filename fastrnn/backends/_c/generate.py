@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...sampling import NOTHING, Answer, Request
 from .library import ffi, int64s, lib, pointer, take_workspace
 from .stack import Prepared
-
-Array = NDArray[Any]
 
 
 def generate(prepared: Prepared, request: Request) -> Answer:

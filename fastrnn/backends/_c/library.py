@@ -7,9 +7,9 @@ import threading
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import checks
+from ..._core.arrays import Array
 from ..._core.cache import VERSION
 from ..._core.memory import empty
 from . import extension as c_extension
@@ -30,8 +30,6 @@ __all__ = [
     "take_workspace",
     "thread_workspace",
 ]
-
-Array = NDArray[Any]
 
 _extension: Any = c_extension.load()
 ffi, lib = _extension.ffi, _extension.lib

@@ -5,12 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from numpy.typing import NDArray
-
+from ..._core.arrays import Array
 from ..._core.memory import empty
 from .library import DTYPES, aligned, ffi, from_buffer, lib, pointer, settings, take_workspace
-
-Array = NDArray[Any]
 
 MOST_CALLS = 256  # sizes that are cached
 

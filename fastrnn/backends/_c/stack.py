@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._core import memory
+from ..._core.arrays import Array
 from ..base import Run
 from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, StackSpec, Weights
 from .library import (
@@ -25,8 +25,6 @@ from .library import (
     take_workspace,
     thread_workspace,
 )
-
-Array = NDArray[Any]
 
 _ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,

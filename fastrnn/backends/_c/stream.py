@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
+from ..._core.arrays import Array
 from ..base import Stream
 from .library import NULL, aligned, from_buffer, lib, pointer
 from .stack import Prepared
-
-Array = NDArray[Any]
 
 
 class CStream(Stream):

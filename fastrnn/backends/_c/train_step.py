@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..structs import Inputs, TrainedModel
 from .library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
 from .stack import kernel_of, remember, weights_fields
-
-Array = NDArray[Any]
 
 
 class StepCall:

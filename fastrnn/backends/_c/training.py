@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ..._core.memory import empty
 from ..structs import Rule, Slot
 from .library import DTYPES, NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
-
-Array = NDArray[Any]
 
 # Keyed by dtype.char, because hashing a dtype and reading its name are slow.
 _DTYPES = {np.dtype(name).char: number for name, number in DTYPES.items()}
