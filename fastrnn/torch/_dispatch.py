@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.jit._trace import is_tracing
 
 from . import _kernels
-from ._autograd import StackFunction
+from ._autograd import apply
 from ._kernels import StackInputs
 from ._stack import Stack
 
@@ -21,6 +20,8 @@ TRANSFORM = "a transform of torch.func"
 _DTYPES = (torch.float32, torch.float64)
 _transform = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._get_tracing_state
+_autocast = torch._C._is_any_autocast_enabled
 _reported: set[tuple[str, str]] = set()
 
 
@@ -28,9 +29,9 @@ def route_of(x: Tensor) -> str:
     """Return ``KERNELS``, ``OP``, or the reason why neither can take a call with this input."""
     if torch.compiler.is_compiling():
         return OP if x.is_cpu and x.dtype in _DTYPES else _reason(x)
-    plain = type(x) is Tensor and x.is_cpu and x.dtype in _DTYPES
-    if plain and _transform() is None and _modes() == 0 and forward_ad._current_level < 0 and not is_tracing():
-        return OP if torch.is_autocast_enabled("cpu") else KERNELS
+    watched = _transform() is not None or _modes() or _tracing() is not None or _autocast()
+    if not watched and forward_ad._current_level < 0 and type(x) is Tensor and x.is_cpu and x.dtype in _DTYPES:
+        return KERNELS
     return _reason(x) or OP
 
 
@@ -45,7 +46,7 @@ def _reason(x: Tensor) -> str:
         return TRANSFORM
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation"
-    return "torch.jit.trace" if is_tracing() else ""
+    return "torch.jit.trace" if _tracing() is not None else ""
 
 
 def report_once(name: str, reason: str) -> None:
@@ -69,7 +70,7 @@ def run(route: str, stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]
         return y, h_n, c_n if stack.has_c else None
     if not training:
         return _kernels.infer(stack, inputs, weights)
-    outputs = StackFunction.apply(stack, lengths, rows, x, h0, c0, *weights)
+    outputs = apply(stack, lengths, rows, x, h0, c0, *weights)
     return outputs if stack.has_c else (*outputs, None)
 
 

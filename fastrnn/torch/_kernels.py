@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import threads
 from .._core import memory
 from .._core.arrays import Array
-from ..backends.structs import PACKED, Inputs, OutputGradients
+from ..backends.structs import Inputs, OutputGradients
 from ._packed_weights import packed_weights
 from ._stack import Stack
 
@@ -35,10 +35,6 @@ class StackInputs(NamedTuple):
     def arrays(self) -> Inputs:
         """Return the inputs as arrays on the tensors' memory."""
         return Inputs(_array(self.x), _optional(self.h0), _optional(self.c0), self.lengths, self.rows)
-
-    def row_count(self) -> int:
-        """Return the number of rows of x."""
-        return self.x.shape[0] if self.rows == PACKED else self.x.shape[0] * self.x.shape[1]
 
 
 class _Threads:
@@ -60,7 +56,7 @@ def infer(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple
     if (n := torch.get_num_threads()) != _threads.followed:
         _threads.follow(n)
     x, h0, c0, lengths, rows = inputs
-    packed = packed_weights(stack, weights, False, inputs.row_count())
+    packed = packed_weights(stack, weights, False, x.shape)
     if lengths is None:
         y, h_n, c_n = packed.run(x.shape, rows)(_array(x), _optional(h0), _optional(c0))
     else:
@@ -78,7 +74,7 @@ def train(
     """
     if (n := torch.get_num_threads()) != _threads.followed:
         _threads.follow(n)
-    packed = packed_weights(stack, weights, True, inputs.row_count())
+    packed = packed_weights(stack, weights, True, inputs.x.shape)
     memory = None if tape is None else tape.numpy()
     out = packed.backend.forward(packed.prepared, inputs.arrays(), training=True, memory=memory)
     if tape is None:
@@ -100,7 +96,7 @@ def backward(
     """
     if (n := torch.get_num_threads()) != _threads.followed:
         _threads.follow(n)
-    packed = packed_weights(stack, weights, True, inputs.row_count())
+    packed = packed_weights(stack, weights, True, inputs.x.shape)
     backend, arrays = packed.backend, inputs.arrays()
     bytes_of = np.empty(0, np.uint8) if tape is None else tape.numpy()
     if bytes_of.size:

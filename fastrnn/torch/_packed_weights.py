@@ -2,8 +2,8 @@
 
 A tensor's version counts the changes that torch notices. It misses changes through ``.data``, which many training scripts
 make (``p.data.add_(p.grad, alpha=-lr)``), so a hash of the parameters' bits decides as well. It takes a tenth of the time of
-packing, but a call of a few steps would take up to twice as long with it. Such a call hashes one part of ``PHASES``, another
-one each time: it notices an optimiser's step at once, and a change of a single number after at most ``PHASES`` calls.
+packing, but a call of a few steps would take up to twice as long with it. Such a call hashes some ``PART_BYTES`` of the
+parameters, others each time: it notices an optimiser's step at once, and a change of a single number some calls later.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from .._core.cache import VERSION
 from ..backends.base import Run
 from ._stack import Stack
 
-PHASES = 16
+PART_BYTES = 32 * 1024
 FEW_ROWS = 8  # calls of fewer rows of x hash one part
-FEW_BYTES = 32 * 1024  # parameters that are hashed completely in any case
 MOST_PACKED = 256  # sets of parameters
 MOST_RUNS = 256  # sizes of x
 
@@ -37,7 +36,7 @@ class PackedWeights:
         self._versions = [w._version for w in weights]
         counts = [w.numel() for w in weights]
         self._hash = backend.hash_arrays(stack.spec, [w.data_ptr() for w in weights], counts)
-        self._small = sum(counts) * weights[0].element_size() <= FEW_BYTES
+        self._phases = -(-sum(counts) * weights[0].element_size() // PART_BYTES)
         self._whole = self._hash(0, 1)
         self._parts: list[int] = []  # the hash of each part, once a call of few rows has come
         self._next = 0
@@ -50,25 +49,23 @@ class PackedWeights:
         """Return whether the parameters' memory is still in use."""
         return not any(storage.expired() for storage in self._storages)
 
-    def fits(self, weights: Sequence[torch.Tensor], training: bool, rows: int) -> bool:
-        """Return whether this serves a call of so many rows of x: the parameters, backend and settings are unchanged."""
+    def fits(self, weights: Sequence[torch.Tensor], training: bool, shape: torch.Size) -> bool:
+        """Return whether this serves a call with x of this shape: the parameters, backend and settings are unchanged."""
         if self._latest is not VERSION.latest:
             latest, backend = VERSION.latest, backends.current(None)
             if backend is not self.backend or backend.settings() != self._settings:
                 return False
             self._latest = latest
-        if training and not self.training:
+        if (training and not self.training) or [w._version for w in weights] != self._versions:
             return False
-        for version, w in zip(self._versions, weights, strict=True):
-            if version != w._version:
-                return False
-        if rows >= FEW_ROWS or self._small or not self._parts:
+        few = shape[0] < FEW_ROWS and (len(shape) == 2 or shape[0] * shape[1] < FEW_ROWS)
+        if not few or not self._parts:
             unchanged = self._hash(0, 1) == self._whole
-            if unchanged and rows < FEW_ROWS and not self._small:
-                self._parts = [self._hash(phase, PHASES) for phase in range(PHASES)]
+            if few and unchanged:
+                self._parts = [self._hash(phase, self._phases) for phase in range(self._phases)]
             return unchanged
-        self._next = phase = (self._next + 1) % PHASES
-        return self._hash(phase, PHASES) == self._parts[phase]
+        self._next = phase = (self._next + 1) % self._phases
+        return self._hash(phase, self._phases) == self._parts[phase]
 
     def run(self, shape: torch.Size, rows: str) -> Run:
         """Return the backend's function for inference on x of this shape."""
@@ -83,11 +80,11 @@ class PackedWeights:
 _cache: dict[tuple[Stack, tuple[int, ...]], PackedWeights] = {}
 
 
-def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool, rows: int) -> PackedWeights:
-    """Return the packed weights for a call of so many rows of x, from the cache if the parameters are unchanged."""
+def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool, shape: torch.Size) -> PackedWeights:
+    """Return the packed weights for a call with x of this shape, from the cache if the parameters are unchanged."""
     key = stack, tuple([w.data_ptr() for w in weights])
     found = _cache.get(key)
-    if found is None or not found.fits(weights, training, rows):
+    if found is None or not found.fits(weights, training, shape):
         stack.check(weights)
         _remove_dead()
         # Parameters that are not contiguous are packed for each call: their copies have no address of their own.
