@@ -15,6 +15,8 @@ def expected(error: Exception) -> tuple[int, str]:
     """Return the exit status and the line for an error: 2 for bad input, 1 for a failure, 0 for a bug."""
     from .._core.checks import SettingError
     from ..backends import BackendUnavailable
+    from ..distributed.agreement import RankError, RanksDiffer, TooManyRanks
+    from ..distributed.world import MpiError
     from ..gradients import NonFiniteGradient, NonFiniteLoss, NonFiniteWeight
     from ..music._output.synthesis import SoundFontError
     from ..music.chords import ChordError
@@ -35,6 +37,10 @@ def expected(error: Exception) -> tuple[int, str]:
         return 2, explain(error)
     if isinstance(error, OSError):
         return 1, explain(error)
+    if isinstance(error, (RanksDiffer, TooManyRanks)):
+        return 2, one_line(error)
+    if isinstance(error, (RankError, MpiError)):
+        return 1, one_line(error)
     if isinstance(error, (NonFiniteGradient, NonFiniteLoss, NonFiniteWeight, NonFiniteLogits, BackendUnavailable)):
         return 1, one_line(error)
     if isinstance(error, MemoryError):

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..distributed import heartbeat
+from ..distributed.agreement import require_same, together
+from ..distributed.communicator import SOLO, Communicator
+from ..distributed.world import world
+from ..threads import get_num_threads
 from ._train.compiling import prepare_kernels
 from ._train.jazz import JazzKind
 from ._train.kind import Kind, Material, Prepared
@@ -13,6 +20,7 @@ from ._train.runs import changed, finish, fresh_folder, note_differences
 from ._train.text import TextKind
 from .arguments import add_machine_options, apply_machine_options
 from .errors import InputError, UsageError
+from .rank_output import silent_unless_first
 
 if TYPE_CHECKING:
     from ..training._run.plots import Scale
@@ -44,49 +52,77 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and return 0, or 130 after Ctrl-C."""
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    apply_machine_options(arguments)
-    return _resume(arguments.kind, arguments) if arguments.resume else _start(arguments.kind, arguments)
+    ranks = world()
+    with silent_unless_first(ranks.rank):
+        apply_machine_options(arguments)
+        go = _resume if arguments.resume else _start
+        return go(arguments.kind, arguments, ranks)
 
 
-def _start(kind: Kind, arguments: argparse.Namespace) -> int:
+def _start(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> int:
     from ..training._run.folder import CONFIG, claimed, replacing
 
-    material = kind.read(arguments)
-    out = arguments.out or fresh_folder(arguments.paths, kind.words.embedded, kind.words.unnamed)
-    made = _prepared(kind, material, out, arguments.overwrite)
-    with claimed(out, arguments.overwrite):
-        with replacing(out, {CONFIG: _config(material, made).save, **made.files}):
-            made.trainer.claim_folder()
-        _introduce(kind, material, made)
+    with together(ranks):
+        material = kind.read(arguments)
+        out = arguments.out or fresh_folder(arguments.paths, kind.words.embedded, kind.words.unnamed)
+    out = Path(ranks.gather(str(out))[0])
+    with together(ranks):
+        made = _prepared(kind, material, out, ranks, arguments.overwrite)
+    _require_same(material, made, ranks)
+    heartbeat.say(out=str(out.resolve()))
+    with ExitStack() as held, ExitStack() as files:
+        with together(ranks):
+            if ranks.rank == 0:
+                held.enter_context(claimed(out, arguments.overwrite))
+                files.enter_context(replacing(out, {CONFIG: _config(material, made).save, **made.files}))
+        made.trainer.claim_folder()
+        files.close()
+        _introduce(kind, material, made, ranks)
         return _run(kind, made)
 
 
-def _resume(kind: Kind, arguments: argparse.Namespace) -> int:
+def _require_same(material: Material, made: Prepared, ranks: Communicator) -> None:
+    """Raise RanksDiffer unless all ranks have the same data, options and kernels."""
+    from ..training._run.folder import Kernels
+
+    kernels = str(Kernels.of(made.recurrent))
+    require_same(ranks, {"sha256 of the data": material.sha256, "options": asdict(material.options), "kernels": kernels})
+
+
+def _resume(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> int:
     from ..training._run.folder import held
 
     if (out := arguments.out) is None:
         raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
-    config = kind.load_config(out)
-    if config.options.kind != kind.name:
-        raise InputError(f"{out} holds a run of another kind: go on with fastrnn train {config.options.kind} --resume")
-    options = changed(config.options, kind.flags.given(arguments))
-    with held(out):
-        return _go_on(kind, kind.reread(arguments, out, config, options), out, config)
+    with ExitStack() as stack:
+        with together(ranks):
+            config = kind.load_config(out)
+            if config.options.kind != kind.name:
+                theirs = config.options.kind
+                raise InputError(f"{out} holds a run of another kind: go on with fastrnn train {theirs} --resume")
+            options = changed(config.options, kind.flags.given(arguments))
+            if ranks.rank == 0:
+                stack.enter_context(held(out))
+            material = kind.reread(arguments, out, config, options)
+        return _go_on(kind, material, out, config, ranks)
 
 
-def _go_on(kind: Kind, material: Material, out: Path, before: RunConfig[Any, Any]) -> int:
+def _go_on(kind: Kind, material: Material, out: Path, before: RunConfig[Any, Any], ranks: Communicator) -> int:
     from ..training._run.folder import CONFIG, SAMPLES
     from ..training._run.samples import cut_samples
     from ..training.loop import LAST
 
-    made = _prepared(kind, material, out)
-    if not (out / LAST).exists():
-        raise InputError(f"{out} has no {LAST} to go on from")
-    made.trainer.resume()
-    now, step = _config(material, made), made.trainer.state.step
-    now.save(out / CONFIG)
-    cut_samples(out / SAMPLES, made.trainer.state.evaluated_step)
-    _introduce(kind, material, made)
+    with together(ranks):
+        made = _prepared(kind, material, out, ranks)
+        if not (out / LAST).exists():
+            raise InputError(f"{out} has no {LAST} to go on from")
+        made.trainer.resume()
+        now, step = _config(material, made), made.trainer.state.step
+        if ranks.rank == 0:
+            now.save(out / CONFIG)
+            cut_samples(out / SAMPLES, made.trainer.state.evaluated_step)
+    _require_same(material, made, ranks)
+    _introduce(kind, material, made, ranks)
     note_differences(before, now, step)
     return _run(kind, made)
 
@@ -99,14 +135,16 @@ def _config(material: Material, made: Prepared) -> RunConfig[Any, Any]:
     return RunConfig(material.options, made.data.vocabulary, sources, sha256, kernels, made.data.baselines)
 
 
-def _prepared(kind: Kind, material: Material, out: Path, overwrite: bool = False) -> Prepared:
+def _prepared(kind: Kind, material: Material, out: Path, ranks: Communicator, overwrite: bool = False) -> Prepared:
     """Make the trainer, with callbacks that show progress, sample, and draw the loss curve."""
     from ..training import LossCurve, Progress
     from ..training._run.folder import CURVE
     from ..training._run.pace import SampleNotice
     from ..training.loop import METRICS
 
-    made = kind.prepare(material, out, overwrite)
+    made = kind.prepare(material, out, overwrite, ranks)
+    if ranks.rank:
+        return made
     unit, scale = _unit(made)
     short = "char" if unit == "character" else unit
     made.trainer.callbacks = (
@@ -125,21 +163,28 @@ def _unit(made: Prepared) -> tuple[str, Scale]:
     return made.data.vocabulary.unit, SCALES[made.data.vocabulary.unit]
 
 
-def _introduce(kind: Kind, material: Material, made: Prepared) -> None:
-    """Print the data, the model and the run folder."""
+def _introduce(kind: Kind, material: Material, made: Prepared, ranks: Communicator) -> None:
+    """Print the data, the model, the ranks and the run folder."""
     options = material.options
     parameters = sum(parameter.size for _, parameter in made.trainer.task.named_parameters())
     embedding = f", embedding {options.embedding}" if options.embedding and kind.words.shows_embedding else ""
     for line in kind.introduction(material, made.data):
         print(line)
     print(f"model:    {options.model.upper()} {options.layers} x {options.hidden}{embedding}, {parameters:,} parameters")
+    if ranks.size > 1:
+        hosts = len(set(ranks.gather(ranks.host)))
+        print(f"ranks:    {ranks.size} on {hosts} machine{'s' if hosts > 1 else ''}, {get_num_threads()} threads on rank 0")
     print(f"run:      {made.trainer.out}", flush=True)
 
 
 def _run(kind: Kind, made: Prepared) -> int:
     """Train, print the result and return the exit status."""
     prepare_kernels(training=True)
-    status = finish(made.trainer.run(), made.trainer, kind.name, *_unit(made))
+    result = made.trainer.run()
+    if not made.trainer.ranks.main:
+        return 130 if result.stopped == "interrupted" else 0
+    made.trainer.task.communicator = SOLO  # type: ignore[attr-defined]  # rank 0 alone evaluates the best weights
+    status = finish(result, made.trainer, kind.name, *_unit(made))
     if status == 0:
         print(kind.words.afterwards.format(out=made.trainer.out))
     return status

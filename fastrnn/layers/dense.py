@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import backends, init
-from .._core import checks, memory
+from .._core import checks, gradient_events, memory
 from .._core.arrays import Array
 from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
@@ -106,6 +106,7 @@ class Linear(Layer):
             with self._lock:
                 db = None if self.bias is None else self.bias.gradient()
                 dx = ready.backend.linear_backward(ready.content, *rows, self.weight.gradient(), db, need_dx=need_dx)
+            gradient_events.completed((self.weight,) if self.bias is None else (self.weight, self.bias))
             return None if dx is None else dx.reshape(x.shape)
 
         return y, backward

@@ -13,16 +13,16 @@ import numpy as np
 from .. import init
 from .._core import checks, memory
 from .._core.arrays import Array
+from .._core.batch_draws import uniforms
 from ._recurrent.inputs import array, floats
 from .base import Layer
 
 Backward = Callable[[Array], Array]
 
 
-def draw_mask(shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator) -> Array:
-    """Return a new mask: 0 with probability p, else 1/(1-p)."""
-    mask = memory.empty(shape, dtype)
-    rng.random(out=mask, dtype=mask.dtype.type)
+def draw_mask(shape: tuple[int, ...], dtype: Any, p: float, rng: np.random.Generator, axes: tuple[int, ...] = ()) -> Array:
+    """Return a new mask: 0 with probability p, else 1/(1-p). ``axes`` may be the batch, as in :func:`uniforms`."""
+    mask = uniforms(rng, shape, dtype, axes)
     np.greater_equal(mask, p, out=mask, casting="unsafe")
     mask *= 0.0 if p == 1 else 1 / (1 - p)
     return mask
@@ -35,7 +35,8 @@ def dropout_forward(x: Array, p: float, rng: np.random.Generator, *, one_mask: b
     """
     if p == 0:
         return x, lambda dy: dy
-    mask = draw_mask(x.shape[1:] if one_mask else x.shape, x.dtype, p, rng)
+    axes = (1, 0) if x.ndim > 2 and not one_mask else (0, 1)  # [T, B, ...], else [B, ...]
+    mask = draw_mask(x.shape[1:] if one_mask else x.shape, x.dtype, p, rng, axes)
 
     def masked(value: Array) -> Array:
         result = memory.empty(value.shape, value.dtype)

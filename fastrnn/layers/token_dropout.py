@@ -10,6 +10,7 @@ import numpy as np
 from .. import init
 from .._core import checks
 from .._core.arrays import Array
+from .._core.batch_draws import uniforms
 from ._recurrent.inputs import is_ids
 from .base import Layer
 
@@ -39,7 +40,7 @@ class TokenDropout(Layer):
         """Return the ids with some of them replaced, and a backward that returns None, because ids have no gradient."""
         x = self(x)
         assert self.rng is not None
-        dropped = (self.rng.random(x.shape, dtype=np.float32) < self.p) & (x >= 0)
+        dropped = (uniforms(self.rng, x.shape, np.float32, (1, 0)) < self.p) & (x >= 0)
         return np.where(dropped, x.dtype.type(self.unk_id), x), lambda dy: None
 
     def extra_repr(self) -> str:

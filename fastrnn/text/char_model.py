@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import init
-from .._core import checks
+from .._core import checks, gradient_events
 from .._core.arrays import Array
 from ..backends.structs import TrainedModel
 from ..functional import USED_TAPE
@@ -107,7 +107,8 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         step is one call of the backend, which is faster for small models and gives the same bits. Raises TypeError or
         ValueError.
         """
-        if self.embedding is None and not self.dropout.p and not self.recurrent.drops:
+        one_call = self.embedding is None and not self.dropout.p and not self.recurrent.drops
+        if one_call and not gradient_events.listening():
             return self._learn(ids, targets, state, lengths, ignore_index)
         (logits, state), backward = self.forward(ids, state, lengths)
         loss, dlogits = softmax_cross_entropy(logits, targets, ignore_index=ignore_index)

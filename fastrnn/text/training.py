@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._core.arrays import Array
 from ..console import say
+from ..distributed.communicator import SOLO, Communicator
 from ..training import Trainer
 from ..training._run.model_size import TRAINING_COPIES
 from ..training._run.model_task import Batch, Batches, Evaluation, SequenceTask
@@ -209,9 +210,11 @@ def make_trainer(
     *,
     backend: str | None = None,
     overwrite: bool = False,
+    communicator: Communicator = SOLO,
 ) -> tuple[Trainer, LanguageModel, Data]:
     """Return a trainer, the model that it will train, and its data.
 
+    The ranks of ``communicator`` divide each batch; each of them makes a trainer from the same text and options.
     Every random number follows from ``options.seed``. Raises TextError, EmptyVocabulary, ValueError, TypeError, OSError, and
     MemoryError for a model that is larger than the machine's memory.
     """
@@ -222,7 +225,7 @@ def make_trainer(
     model = make_model(options, data.vocabulary, rng=init_rng, backend=backend, copies=TRAINING_COPIES)
     task = char_task(model, data.batches, data.evaluation, dropout_rng)
     language_model = LanguageModel(model, data.vocabulary, options.reading)
-    return trainer_of(task, options, out, overwrite), language_model, data
+    return trainer_of(task, options, out, overwrite, communicator), language_model, data
 
 
 def sample_writer(model: LanguageModel, path: Path, seed: int, *, show: Callable[[str], None] = say) -> SampleWriter:

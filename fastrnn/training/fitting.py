@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -13,6 +14,9 @@ import numpy as np
 from .. import optim
 from .._core import checks
 from ..console import note
+from ..distributed.agreement import require_same
+from ..distributed.communicator import SOLO, Communicator
+from ..distributed.world import world
 from ..layers.base import Layer
 from ..serialization import PathLike
 from . import schedules
@@ -69,24 +73,52 @@ class ExamplesTask(ModelTask):
 
     def train_step(self) -> tuple[float, int]:
         """Run forward and backward on the next batch; return the mean loss and the number of unmasked positions."""
-        batch = self._next()
+        batch, counts = self._next()
         outputs, backward = self.model.forward(*batch.inputs, **keywords(self.model, batch))
         if self._backward_options is None:
             self._check_targets(outputs)
             # Skip the gradients of the inputs where the model can, because nothing uses them.
             self._backward_options = {"need_dx": False} if "need_dx" in signature(backward).parameters else {}
-        value, gradients, count = self.objective(outputs, batch, self._means)
+        means = self._means if counts else Means()
+        across = (lambda own: self._across_ranks(own, counts)) if self.communicator.size > 1 else None
+        value, gradients, count = self.objective(outputs, batch, means, across)
         backward(*gradients, **self._backward_options)
-        return value, count
+        return value, count if counts else 0
 
-    def _next(self) -> Batch:
+    def divide(self, communicator: Communicator) -> None:
+        """Compute only this rank's examples of each batch; see :class:`fastrnn.training._run.ranks.DividedTask`."""
+        self.divide_batches(communicator, min(self.batch_size, len(self.train)))
+        settings = {"training data": self._checksum, "seed": self.seed, "batch size": self.batch_size}
+        require_same(communicator, settings)
+
+    def _across_ranks(self, own: list[int], counts: bool) -> list[float]:
+        """Return factors of the outputs' losses, which make their averages over ranks those of the whole batch.
+
+        Ranks are weighted by the largest of their numbers of positions, but each loss is a mean over its own positions.
+        """
+        shares = np.array([*own, max(own)], np.float64) * counts
+        whole = shares.copy()
+        self.communicator.allreduce(whole)
+        weight = shares[-1] / whole[-1] if whole[-1] else 0.0
+        return [
+            float(share / total / weight) if share else 0.0 for share, total in zip(shares[:-1], whole[:-1], strict=True)
+        ]
+
+    def _next(self) -> tuple[Batch, bool]:
+        """Return this rank's part of the next batch, and whether it counts."""
         epoch, place = divmod(self._position, self.steps_per_epoch)
         if self._order[0] != epoch:
             self._order = (epoch, self.train.order(self.batch_size, np.random.default_rng([self.seed, epoch])))
         if place == 0:
             self._means = Means()
         self._position += 1
-        return self.train.batch(self._order[1][place])
+        whole = self._order[1][place]
+        if self.communicator.size == 1:
+            return self.train.batch(whole), True
+        part = self.part(len(whole), self.train.longest(whole))
+        batch = self.train.batch(whole[part.columns], whole)
+        keywords(self.model, replace(batch, lengths=self.train.lengths(whole)))  # refuses padding that it would read
+        return batch, part.counts
 
     def _check_targets(self, outputs: Any) -> None:
         for name, examples in (("train", self.train), ("validation", self.validation)):
@@ -95,9 +127,9 @@ class ExamplesTask(ModelTask):
 
     def evaluate(self) -> dict[str, float]:
         """Return the metrics of the epoch's training steps, and those of the validation examples under ``val_<name>``."""
-        values = self.objective.values(self._means)
+        values = self.objective.values(self._means.over_ranks(self.communicator))
         if self.validation is not None:
-            means = measure("validation", self.model, self.validation, self.objective, self.batch_size)
+            means = measure("validation", self.model, self.validation, self.objective, self.batch_size, self.communicator)
             values |= self.objective.values(means, "val_")
         return values
 
@@ -111,7 +143,7 @@ class ExamplesTask(ModelTask):
         return {
             "position": self._position,
             **super().state_dict(),
-            "sums": self._means.sums,
+            "sums": self._means.over_ranks(self.communicator).sums,
             **{name: getattr(self, name) for name in ("seed", "batch_size")},
             "examples": len(self.train),
             "lr": self.lr,
@@ -129,7 +161,7 @@ class ExamplesTask(ModelTask):
             raise ValueError(f"lr was {state['lr']} and is {self.lr}")
         self._position = checks.positive_int("position", state["position"], 0)
         super().load_state_dict(state)
-        self._means = Means(state["sums"])
+        self._means = Means(state["sums"] if self.communicator.rank == 0 else None)
 
 
 def fit(
@@ -153,6 +185,7 @@ def fit(
     out: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    distributed: bool | Communicator = False,
 ) -> History:
     """Train a model in place on examples and return the metrics of each epoch.
 
@@ -202,6 +235,10 @@ def fit(
         ``batch_size``, ``seed`` and ``lr``.
     overwrite
         Replace the run in ``out``.
+    distributed
+        Divide each batch of ``batch_size`` examples among the processes that were started together, or among the ranks of
+        a :class:`fastrnn.distributed.Communicator`. Each process makes the same call, with the same examples. All get rank
+        0's weights at the start. Rank 0 alone calls ``callbacks`` and writes files.
 
     Returns
     -------
@@ -245,15 +282,25 @@ def fit(
     )
     history = History()
     made = schedules.make(schedule, total_steps=steps) if isinstance(schedule, str) else schedule
-    trainer = Trainer(task, _optimizer(model, optimizer, lr), made, config, out, (history, *callbacks))
+    ranks = _ranks(distributed)
+    listening = (history, *callbacks) if ranks.rank == 0 else (history,)
+    trainer = Trainer(task, _optimizer(model, optimizer, lr), made, config, out, listening, ranks)
     if resume:
         if out is None:
             raise ValueError("out must be the folder of the run to resume, got None")
         if (Path(out) / LAST).exists():
             trainer.resume()
-    if trainer.run().stopped == "interrupted":
+    if trainer.run().stopped == "interrupted" and ranks.rank == 0:
         note(f"fastrnn: interrupted at step {history.step} of {steps}")
     return history
+
+
+def _ranks(distributed: bool | Communicator) -> Communicator:
+    if isinstance(distributed, bool):
+        return world() if distributed else SOLO
+    if not all(hasattr(distributed, name) for name in ("rank", "size", "iallreduce")):
+        raise TypeError(f"distributed must be a bool or a Communicator, got {checks.describe(distributed)}")
+    return distributed
 
 
 def _optimizer(model: Layer, optimizer: Any, lr: float | None) -> optim.Optimizer:

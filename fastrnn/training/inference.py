@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._core.arrays import Array
+from ..distributed.communicator import SOLO, Communicator
 from ..layers._symbolic.symbols import Spec, flat, mapped
 from ..layers._symbolic.time_axes import lengths_of
 from ..layers.base import Layer
@@ -17,16 +18,22 @@ from ._data.targets import check_steps
 from .objectives import Means, Objective, check_class_ids
 
 
-def measure(name: str, model: Layer, examples: Examples, objective: Objective, batch_size: int) -> Means:
-    """Return the losses and metrics of all examples, batched by similar length; ``name`` is the argument in errors."""
+def measure(
+    name: str, model: Layer, examples: Examples, objective: Objective, batch_size: int, communicator: Communicator = SOLO
+) -> Means:
+    """Return the losses and metrics of all examples, batched by similar length; ``name`` is the argument in errors.
+
+    Ranks take turns: each measures every N-th batch.
+    """
     means, checked = Means(), False
-    for batch in examples.batches(batch_size, by_length=True):
+    for indices in examples.order(batch_size, by_length=True)[communicator.rank :: communicator.size]:
+        batch = examples.batch(indices)
         outputs = model(*batch.inputs, **keywords(model, batch))
         if not checked:
             check_class_ids(examples, outputs, objective.loss, name)
         checked = True
         objective(outputs, batch, means)
-    return means
+    return means.over_ranks(communicator)
 
 
 def evaluate(

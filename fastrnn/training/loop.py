@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._core import checks
+from ..distributed.agreement import raised_by_all
+from ..distributed.communicator import SOLO, Communicator
 from ..gradients import NonFiniteLoss, check_finite, check_finite_weights, clip_grad_norm, clip_grad_value, grad_norm
 from . import checkpoint
 from ._run import listeners, pace
 from ._run import metrics_file as metrics
 from ._run.interrupts import deferred_interrupt
+from ._run.ranks import Ranks, Signals
+from ._run.requirements import optimized_params, require_free
 from ._run.run_state import Info, Result, RunState, Window
 from .checkpoint import CheckpointError
 from .schedules import Schedule, TimedSchedule
 from .task import LoopConfig, Task
 
 if TYPE_CHECKING:
-    from .._core.parameter import Parameter
     from ..optim import Optimizer
 
 LAST, BEST, METRICS = "last.safetensors", "best.safetensors", "metrics.csv"
@@ -49,6 +52,9 @@ class Trainer:
     A callback ends the run by setting its attribute ``stop_training``. If it has ``state_dict()`` and
     ``load_state_dict(state)``, its state is saved in the checkpoints and restored on resume; changes made in ``on_metrics``
     are in the checkpoints of that evaluation. Raises TypeError for a callback that has none of the methods.
+
+    With a ``communicator`` of several ranks, each rank makes a trainer of the same task, which must have ``divide`` (see
+    :class:`fastrnn.training._run.ranks.DividedTask`). Rank 0 alone writes files. Only rank 0 needs callbacks.
     """
 
     def __init__(
@@ -59,13 +65,16 @@ class Trainer:
         config: LoopConfig,
         out: str | os.PathLike[str] | None = None,
         callbacks: Sequence[object] = (),
+        communicator: Communicator = SOLO,
     ) -> None:
         self.task, self.optimizer, self.schedule, self.config = task, optimizer, schedule, config
         self.out = None if out is None else Path(out)
         self.callbacks = listeners.checked(callbacks)
         self.state = RunState(base_lr=float(optimizer.lr), lr=float(optimizer.lr))
         self._all_params = task.named_parameters()
-        self._params = self._optimized_params()
+        self._params = optimized_params(task, optimizer)
+        self.ranks = Ranks(communicator, task, self._params)
+        self._signals = Signals(False, False, 0.0, float(optimizer.lr))
         self._resumed_from: Path | None = None
         self._owns_folder = False
         self._in_step = False
@@ -81,15 +90,6 @@ class Trainer:
     @base_lr.setter
     def base_lr(self, value: float) -> None:
         self.state = replace(self.state, base_lr=checks.number("base_lr", value, 0.0))
-
-    def _optimized_params(self) -> list[tuple[str, Parameter]]:
-        """Return the parameters that the optimiser updates, by the task's names."""
-        optimized = {id(param): name for name, param in self.optimizer.named_params}
-        named = [(name, param) for name, param in self._all_params if id(param) in optimized]
-        foreign = set(optimized) - {id(param) for _, param in named}
-        if foreign:
-            raise ValueError(f"optimizer has a parameter that is not the task's: {optimized[foreign.pop()]}")
-        return named
 
     def resume(self, path: str | os.PathLike[str] | None = None) -> None:
         """Restore a checkpoint, by default ``out/last.safetensors``, from which :meth:`run` then continues.
@@ -139,6 +139,7 @@ class Trainer:
         """
         if self._in_step:
             raise RuntimeError("the last step was cut short: resume from a checkpoint first")
+        self.ranks.begin(self._all_params, {"learning rate": self.state.base_lr, "step": self.state.step})
         listeners.notify(self.callbacks, "on_begin", self)
         self.claim_folder()
         self._clock_offset = time.perf_counter() - self.state.seconds
@@ -153,6 +154,7 @@ class Trainer:
             self.optimizer.lr = self.state.base_lr
             ended = replace(self._last_info, seconds=self.state.seconds, stopped=outcome)
             listeners.notify(self.callbacks, "on_end", ended)
+        self.ranks.share_weights(self._all_params)  # a callback may have restored others
         return Result(self.state.step, self.state.seconds, self.state.best_val_loss, self.state.best_step, stopped=outcome)
 
     def claim_folder(self) -> None:
@@ -164,17 +166,18 @@ class Trainer:
         """
         if self.out is None:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        resumed = self._resumed_from is not None and self._resumed_from.resolve().parent == self.out.resolve()
-        if self._owns_folder or resumed:
-            metrics.truncate(self.out / METRICS, self.state.evaluated_step)
+        came_from = self._resumed_from and self._resumed_from.resolve().parent
+        if self._owns_folder or came_from == self.out.resolve():
+            if self.ranks.main:
+                metrics.truncate(self.out / METRICS, self.state.evaluated_step)
         else:
-            found = [name for name in (LAST, BEST, METRICS) if (self.out / name).exists()]
-            if found and not self.config.overwrite:
-                raise FileExistsError(f"{self.out} holds another run ({', '.join(found)}): resume it or overwrite it")
+            if self.ranks.main:
+                require_free(self.out, (LAST, BEST, METRICS), self.config.overwrite)
             self._save(LAST, self.state)
-            for name in (BEST, METRICS):
-                (self.out / name).unlink(missing_ok=True)
+            if self.ranks.main:
+                for name in (BEST, METRICS):
+                    (self.out / name).unlink(missing_ok=True)
+            self.ranks.require_visible(self.out / LAST)
         self._owns_folder = True
 
     def _train_until_stopped(self) -> str:
@@ -182,10 +185,12 @@ class Trainer:
             with deferred_interrupt() as interrupted:
                 return self._train(interrupted)
         except KeyboardInterrupt:
+            if self.ranks.several:  # the other ranks are still in the step
+                raise
             return "interrupted"
 
     def _train(self, interrupted: Callable[[], bool]) -> str:
-        while not interrupted():
+        while not self._agree(interrupted()).interrupted:
             reason = self._stop_reason()
             evaluation_due = reason in ("steps", "seconds") or pace.evaluation_due(
                 self.config, self.state, self._evaluated_seconds
@@ -198,18 +203,26 @@ class Trainer:
                 self._step()
         return "interrupted"
 
+    def _agree(self, interrupted: bool) -> Signals:
+        """Agree with the other ranks on what happens next."""
+        stop, seconds = listeners.wants_stop(self.callbacks), time.perf_counter() - self._clock_offset
+        self._signals = self.ranks.agree(Signals(interrupted, stop, seconds, self.state.base_lr))
+        if self.ranks.several:
+            self.state = replace(self.state, base_lr=self._signals.base_lr)
+        return self._signals
+
     def _stop_reason(self) -> str | None:
         config, state = self.config, self.state
         if config.max_steps is not None and state.step >= config.max_steps:
             return "steps"
         if config.patience is not None and state.stale >= config.patience:
             return "patience"
-        if config.max_seconds is not None and self._seconds() >= config.max_seconds:
+        if config.max_seconds is not None and self._signals.seconds >= config.max_seconds:
             return "seconds"
-        return "callback" if listeners.wants_stop(self.callbacks) else None
+        return "callback" if self._signals.stop else None
 
     def _seconds(self) -> float:
-        return time.perf_counter() - self._clock_offset
+        return self.ranks.seconds(time.perf_counter() - self._clock_offset)
 
     def _step(self) -> None:
         started = time.perf_counter()
@@ -218,8 +231,14 @@ class Trainer:
         lr = self.optimizer.lr = float(state.base_lr * self._factor())
         for _, param in self._all_params:
             param.zero_grad()
-        loss, tokens = self.task.train_step()
-        norm = self._clip()
+        self.ranks.computes_a_step()
+        own_loss, own_tokens = self.task.train_step()
+        loss, tokens = self.ranks.average(own_loss, own_tokens)
+        norm = grad_norm(self._params)
+        if not math.isfinite(norm) or (tokens and not math.isfinite(loss)):
+            self.ranks.blame(own_loss, own_tokens, state.step + 1)
+        with raised_by_all():
+            self._clip(norm)
         if tokens and not math.isfinite(loss):
             raise NonFiniteLoss(f"the loss is {loss} at step {state.step + 1}: a lower learning rate usually helps")
         self.optimizer.step()
@@ -243,19 +262,19 @@ class Trainer:
             return self.schedule(state.step, min(1.0, state.seconds / limit) if limit else 0.0)
         return self.schedule(state.step)
 
-    def _clip(self) -> float:
-        """Clip the gradients and return their norm before clipping. Raises NonFiniteGradient."""
-        norm = grad_norm(self._params)
+    def _clip(self, norm: float) -> None:
+        """Clip the gradients, whose norm is known. Raises NonFiniteGradient."""
         if not math.isfinite(norm):
             check_finite(self._params, self.state.step + 1)
         if self.config.clip_value is not None:
             clip_grad_value(self._params, self.config.clip_value)
         if self.config.clip_norm is not None:
             clip_grad_norm(self._params, self.config.clip_norm, None if self.config.clip_value else norm)
-        return norm
 
     def _evaluate(self) -> None:
-        check_finite_weights(self._params, self.state.step)
+        with raised_by_all():
+            check_finite_weights(self._params, self.state.step)
+        self.ranks.require_equal_weights(self._all_params, self.state.step)
         if self.state.evaluations == 0:
             pace.limit_evaluation(self.task, self.state.tokens)
         found = self.task.evaluate()
@@ -264,7 +283,7 @@ class Trainer:
         val_loss = values.get("val_loss", math.nan)
         window, improved, seconds = self.state.window, self.state.improves(val_loss), self._seconds()
         speed = window.tokens_per_second
-        if self.out is not None:
+        if self.out is not None and self.ranks.main:
             row = (self.state.step, seconds, window.mean_loss, val_loss, self.state.lr, window.mean_grad_norm, speed)
             metrics.append(self.out / METRICS, metrics.Row(*row))
         before = self.state, listeners.states(self.callbacks)
@@ -291,13 +310,15 @@ class Trainer:
         """Write a checkpoint with this state. Raises NonFiniteWeight before a good file is replaced by a bad one."""
         if self.out is None:
             return
-        check_finite_weights(self._params, state.step)
+        with raised_by_all():
+            check_finite_weights(self._params, state.step)
         task_state = dict(self.task.state_dict())
         theirs, their_arrays = listeners.pack(listeners.states(self.callbacks))
         arrays = {**task_state.pop("arrays", {}), **their_arrays}
         content = {"trainer": asdict(state), "task": task_state, "callbacks": theirs, "arrays": arrays}
         weights = {full_name: param.data for full_name, param in self._all_params}
-        checkpoint.save(self.out / name, weights, self.optimizer, content)
+        if self.ranks.main:
+            checkpoint.save(self.out / name, weights, self.optimizer, content)
 
     def _info(self, train_loss: float, norm: float) -> Info:
         state = self.state

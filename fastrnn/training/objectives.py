@@ -11,6 +11,7 @@ import numpy as np
 from .. import losses, metrics
 from .._core import checks
 from .._core.arrays import Array
+from ..distributed.communicator import Communicator
 from ..losses import IGNORED
 from ._data.examples import Batch, Examples
 from ._data.padded_field import Field
@@ -41,6 +42,17 @@ class Means:
         total, before = self.sums.get(name, (0.0, 0.0))
         self.sums[name] = (total + value * count, before + count) if count else (total, before)
 
+    def over_ranks(self, communicator: Communicator) -> Means:
+        """Return the means over the batches of all ranks."""
+        if communicator.size == 1:
+            return self
+        whole = Means()
+        for sums in communicator.gather(self.sums):
+            for name, (total, count) in sums.items():
+                before = whole.sums.get(name, (0.0, 0.0))
+                whole.sums[name] = before[0] + total, before[1] + count
+        return whole
+
     def __getitem__(self, name: str) -> float:
         total, count = self.sums.get(name, (0.0, 0.0))
         return total / count if count else math.nan
@@ -69,24 +81,31 @@ class Objective:
         self.metrics = _named_metrics(metrics)
         self.weights = None if weights is None else tuple(checks.number("loss_weights", weight, 0.0) for weight in weights)
 
+    def several(self, examples: Examples) -> bool:
+        """Return whether each of several outputs has a loss of its own."""
+        return examples.several_targets and not callable(self.loss)
+
     def names(self, examples: Examples) -> list[str]:
         """Return the names of all losses and metrics for examples of this kind."""
-        several = examples.several_targets and not callable(self.loss)
-        each = [f"_{i}" for i in range(len(examples.targets))] if several else [""]
+        each = [f"_{i}" for i in range(len(examples.targets))] if self.several(examples) else [""]
         found = ["loss", *(f"loss{i}" for i in each if i)]
         return found + [
             name + i for name, metric in self.metrics.items() for i in (each if metric in METRICS.values() else [""])
         ]
 
-    def __call__(self, outputs: Any, batch: Batch, means: Means) -> tuple[float, Any, int]:
+    def __call__(
+        self, outputs: Any, batch: Batch, means: Means, across: Callable[[list[int]], list[float]] | None = None
+    ) -> tuple[float, Any, int]:
         """Return the loss of a batch, the gradients for the model's backward pass, and the number of unmasked positions.
 
-        The losses and metrics are added to ``means``. Raises TypeError or ValueError for outputs that do not fit.
+        The losses and metrics are added to ``means``. ``across`` maps the number of unmasked positions of each output to a
+        factor of its loss, for a batch that is part of a larger one. Raises TypeError or ValueError for outputs that do not
+        fit.
         """
         if batch.targets is None:
             raise ValueError("targets must be given for a loss, got examples without")
         if isinstance(outputs, tuple) and not callable(self.loss):
-            value, found, count = self._several(outputs, batch, means)
+            value, found, count = self._several(outputs, batch, means, across)
         else:
             if isinstance(self.loss, tuple):
                 raise ValueError(f"loss must be a single one for a model of one output, got {len(self.loss)}")
@@ -98,7 +117,9 @@ class Objective:
         self._measure(outputs, batch, means)
         return value, found, count
 
-    def _several(self, outputs: tuple[Any, ...], batch: Batch, means: Means) -> tuple[float, Any, int]:
+    def _several(
+        self, outputs: tuple[Any, ...], batch: Batch, means: Means, across: Callable[[list[int]], list[float]] | None
+    ) -> tuple[float, Any, int]:
         targets, masks, number = batch.targets, batch.mask, len(outputs)
         if not isinstance(targets, tuple) or len(targets) != number:
             raise ValueError(f"targets must be a tuple of {number}, one for each output, got {_number(targets)}")
@@ -107,13 +128,15 @@ class Objective:
         for name, given in (("loss", chosen), ("loss_weights", weights)):
             if len(given) != number:
                 raise ValueError(f"{name} must have one for each of {number} outputs, got {len(given)}")
-        total, gradients, counts = 0.0, [], []
-        for i, (loss, weight) in enumerate(zip(chosen, weights, strict=True)):
-            value, gradient, count = _apply(loss, outputs[i], targets[i], masks[i])
+        applied = [_apply(loss, outputs[i], targets[i], masks[i]) for i, loss in enumerate(chosen)]
+        counts = [count for _, _, count in applied]
+        factors = [1.0] * number if across is None else across(counts)
+        total, gradients = 0.0, []
+        for i, ((value, gradient, count), weight, factor) in enumerate(zip(applied, weights, factors, strict=True)):
             means.add(f"loss_{i}", value, count)
-            total += weight * value
-            gradients.append(gradient if weight == 1 else gradient * gradient.dtype.type(weight))
-            counts.append(count)
+            scale = weight * factor
+            total += scale * value if factor else 0.0
+            gradients.append(gradient if scale == 1 else gradient * gradient.dtype.type(scale))
         return total, tuple(gradients), max(counts)
 
     def _measure(self, outputs: Any, batch: Batch, means: Means) -> None:

@@ -17,6 +17,7 @@ from .options import CommonOptions, JazzFlags
 from .runs import shortened
 
 if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
     from ...music._midi.songs import Library
     from ...music._model.jazz_task import Data
     from ...music._model.options import JazzOptions
@@ -69,7 +70,7 @@ class JazzKind:
             raise InputError(f"the songs are not those that the run in {out} was started with: {', '.join(config.sources)}")
         return JazzMaterial(load_songs(out), options, config.sources, config.sha256, config.vocabulary.polyphonic)
 
-    def prepare(self, material: JazzMaterial, out: Path, overwrite: bool) -> Prepared:
+    def prepare(self, material: JazzMaterial, out: Path, overwrite: bool, ranks: Communicator) -> Prepared:
         """Make the trainer. The songs are saved in the run folder."""
         from ...music._model.jazz_task import make_trainer
         from ...music._model.run_samples import sample_writer
@@ -78,7 +79,8 @@ class JazzKind:
         from ...training._run.folder import SAMPLES, SONGS
 
         songs, options = material.content, material.options
-        trainer, model, data = make_trainer(songs, options, material.polyphonic, out, overwrite=overwrite)
+        how: dict[str, Any] = {"overwrite": overwrite, "communicator": ranks}
+        trainer, model, data = make_trainer(songs, options, material.polyphonic, out, **how)
         sampler = sample_writer(model, songs, data, out / SAMPLES, options.seed)
         return Prepared(trainer, data, recurrent_of(model), sampler, {SONGS: lambda path: save_songs(path, songs)})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
     from ...layers._recurrent.base import Recurrent
     from ...training import Trainer
     from ...training._run.samples import SampleWriter
@@ -57,7 +58,7 @@ class Kind(Protocol):
     def reread(self, arguments: argparse.Namespace, out: Path, config: Any, options: Any) -> Material:
         """Read the data of the run in ``out`` again. Raises InputError if it has changed, and as :meth:`read` does."""
 
-    def prepare(self, material: Any, out: Path, overwrite: bool) -> Prepared:
+    def prepare(self, material: Any, out: Path, overwrite: bool, ranks: Communicator) -> Prepared:
         """Make the trainer and the rest of the run. Raises the errors of the data's format, and MemoryError."""
 
     def introduction(self, material: Any, data: Any) -> Iterator[str]:

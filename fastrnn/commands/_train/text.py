@@ -17,6 +17,7 @@ from .options import CommonOptions, TextFlags
 from .runs import shortened
 
 if TYPE_CHECKING:
+    from ...distributed.communicator import Communicator
     from ...text.options import TrainOptions
     from ...text.reading import Text, TextFormat
     from ...text.run_folder import TextConfig
@@ -76,7 +77,7 @@ class TextKind:
             raise InputError(f"the text has changed since the run in {out} was started: {', '.join(text.sources)}")
         return TextMaterial(text, options, text.sources, text.sha256)
 
-    def prepare(self, material: TextMaterial, out: Path, overwrite: bool) -> Prepared:
+    def prepare(self, material: TextMaterial, out: Path, overwrite: bool, ranks: Communicator) -> Prepared:
         """Make the trainer, with a progress bar for a long text. The run folder gets the hashes of the training lines."""
         from ...text.run_folder import save_lines
         from ...text.training import READ_TIMES, make_trainer, sample_writer
@@ -85,7 +86,8 @@ class TextKind:
         text, options = material.content, material.options
         times = READ_TIMES[self.name, options.reading]
         with reading_progress("reading", times * text.length, "characters") as bar:
-            trainer, model, data = make_trainer(text.reporting(bar.advance), options, out, overwrite=overwrite)
+            whole = text.reporting(bar.advance)
+            trainer, model, data = make_trainer(whole, options, out, overwrite=overwrite, communicator=ranks)
         sampler, items = sample_writer(model, out / SAMPLES, options.seed), data.train_items
         files = {} if items is None else {LINES: lambda path: save_lines(path, items)}
         return Prepared(trainer, data, model.model.recurrent, sampler, files)

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ... import backends, init
-from ..._core import checks
+from ..._core import checks, gradient_events
 from ..._core.arrays import Array
 from ..._core.cache import VERSION
 from ..._core.parameter import Parameter
@@ -269,7 +269,8 @@ class Recurrent(PartsLayer):
             rng = self.rng
             assert rng is not None
             stack = stack.map_parts(lambda part: DroppedPart(part, self.recurrent_dropout, rng))
-        run = self._train_layers if self.merge != "concat" or self.dropout or self.input_dropout else self._train_stack
+        by_layers = self.merge != "concat" or self.dropout or self.input_dropout or gradient_events.listening()
+        run = self._train_layers if by_layers else self._train_stack
         out, run_backward = run(stack, inputs, cell_states)
 
         def backward(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._core import gradient_events
 from ..._core.arrays import Array
 from ..._core.cache import VERSION, Cached
 from ...backends.base import Backend
@@ -81,6 +82,7 @@ class PartStack:
         found = backend.backward(content, dout, gradients, need_dx=need_dx)
         for part, own in zip(self.parts, gradients, strict=True):
             part.use_gradients(backend, own)
+            gradient_events.completed(part.all_parameters())
         return found
 
     def map_parts(self, change: Callable[[Part], Part]) -> PartStack:

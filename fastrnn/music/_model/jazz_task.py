@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...distributed.communicator import SOLO, Communicator
 from ...graph import Model
 from ...losses import IGNORED, softmax_cross_entropy
 from ...training import Trainer
@@ -166,6 +167,7 @@ def make_trainer(
     *,
     backend: str | None = None,
     overwrite: bool = False,
+    communicator: Communicator = SOLO,
 ) -> tuple[Trainer, Model, Data]:
     """Make a trainer, its model and its data. All random numbers follow from the seed of the options.
 
@@ -181,6 +183,8 @@ def make_trainer(
         As in the layers.
     overwrite
         Replace an existing run.
+    communicator
+        The ranks that divide each batch; each of them makes a trainer from the same songs and options.
 
     Raises
     ------
@@ -197,4 +201,4 @@ def make_trainer(
     seed = int(data_rng.integers(2**32))
     batches = SongBatches(data.train, data.vocabulary, options.batch, options.seq_length, seed=seed)
     task = jazz_task(model, batches, SongEvaluation(data.held_out, data.vocabulary), dropout_rng)
-    return trainer_of(task, options, out, overwrite), model, data
+    return trainer_of(task, options, out, overwrite, communicator), model, data

@@ -172,7 +172,7 @@ class Examples:
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy Generator or None, got {checks.describe(rng)}")
         sort = by_length if by_length is not None else rng is not None
-        keys = [field.lengths for field in (*self.targets, *reversed(self.inputs)) if field.lengths is not None]
+        keys = self._sort_keys()
         order = np.arange(len(self)) if rng is None else rng.permutation(len(self))
         if not keys or not sort:
             return [order[i : i + size] for i in range(0, len(order), size)]
@@ -182,17 +182,30 @@ class Examples:
         batches = [ordered[i : i + size] for i in range(0, len(ordered), size)]
         return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 
-    def batch(self, indices: Array) -> Batch:
-        """Return the batch of these examples. Raises ValueError if inputs differ in length and their axes have no names."""
+    def _sort_keys(self) -> list[Array]:
+        """Return the lengths by which sequences are sorted, the most important last."""
+        return [field.lengths for field in (*self.targets, *reversed(self.inputs)) if field.lengths is not None]
+
+    def longest(self, indices: Array) -> Array | None:
+        """Return the length of the longest sequence of each example, or None without sequences."""
+        keys = [key[indices] for key in self._sort_keys()]
+        return np.max(keys, axis=0) if keys else None
+
+    def batch(self, indices: Array, among: Array | None = None) -> Batch:
+        """Return the batch of these examples, padded to the longest ``among`` a larger batch, by default among themselves.
+
+        Raises ValueError if inputs differ in length and their axes have no names.
+        """
         indices = np.asarray(indices, np.int64)
-        inputs = tuple(field.batch(indices, NOTHING if field.is_ids else 0) for field in self.inputs)
-        targets = tuple(field.batch(indices, IGNORED if field.is_ids else 0) for field in self.targets)
-        masks = tuple(field.mask(indices) for field in self.targets)
+        among = indices if among is None else np.asarray(among, np.int64)
+        inputs = tuple(field.batch(indices, NOTHING if field.is_ids else 0, among) for field in self.inputs)
+        targets = tuple(field.batch(indices, IGNORED if field.is_ids else 0, among) for field in self.targets)
+        masks = tuple(field.mask(indices, among) for field in self.targets)
         bare = len(targets) == 1 and not self.several_targets
         return Batch(
             inputs,
             (targets[0] if bare else targets) if targets else None,
-            self._lengths(indices),
+            self.lengths(indices),
             (masks[0] if bare else masks) if targets else None,
             indices,
         )
@@ -211,7 +224,8 @@ class Examples:
         named = zip(self.axes(), self.inputs, strict=True)
         return {name: field.lengths for name, field in named if isinstance(name, str) and field.lengths is not None}
 
-    def _lengths(self, indices: Array) -> Lengths:
+    def lengths(self, indices: Array) -> Lengths:
+        """Return the lengths of these examples, as in :class:`Batch`."""
         lengths = {name: of_all[indices] for name, of_all in self.time_axes().items()}
         if len(lengths) > 1:
             return lengths

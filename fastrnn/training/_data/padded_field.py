@@ -47,18 +47,21 @@ class Field:
         rows = self.rows.reshape(N * T, *self.rows.shape[2:])
         return Field(rows, np.arange(N) * T, np.full(N, T), stacked=True)
 
-    def mask(self, indices: Array) -> Array | None:
+    def mask(self, indices: Array, among: Array) -> Array | None:
         """Return the mask of the :meth:`batch`, bool ``[T, B]`` or ``[B, T]``, False in padding; None without time."""
         if self.lengths is None:
             return None
-        mask = sequence_mask(self.lengths[indices], self.steps(indices))
+        mask = sequence_mask(self.lengths[indices], self.steps(among))
         return mask.T if self.batch_first else mask
 
-    def batch(self, indices: Array, padding: int) -> Array:
-        """Return these examples as ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends."""
+    def batch(self, indices: Array, padding: int, among: Array) -> Array:
+        """Return these examples as ``[B, ...]``, or sequences as ``[T, B, ...]`` with ``padding`` after their ends.
+
+        T is the length of the longest sequence ``among`` these indices.
+        """
         if self.starts is None or self.lengths is None:
             return self.rows[indices]
-        lengths, T = self.lengths[indices], self.steps(indices)
+        lengths, T = self.lengths[indices], self.steps(among)
         step = np.arange(T)[:, None]
         inside = step < lengths
         padded = np.full((T, len(indices), *self.rows.shape[1:]), padding, self.rows.dtype)

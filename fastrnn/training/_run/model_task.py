@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,10 +11,16 @@ import numpy as np
 
 from ..._core import checks
 from ..._core.arrays import Array
+from ..._core.batch_draws import PartGenerator
+from ...distributed.agreement import TooManyRanks, common
+from ...distributed.communicator import SOLO, Communicator
+from ...distributed.part import Part, part_of
 from ...losses import IGNORED, softmax_cross_entropy
 
 if TYPE_CHECKING:
     from ..._core.parameter import Parameter
+
+_NOTHING = nullcontext()
 
 
 class ModelTask:
@@ -21,7 +28,23 @@ class ModelTask:
 
     def __init__(self, model: Any, rng: np.random.Generator) -> None:
         self.model, self._rng = model, rng
+        self.communicator = SOLO
         model.set_rng(rng)
+
+    def divide_batches(self, communicator: Communicator, batch: int) -> None:
+        """Compute only this rank's part of each batch. Raises TooManyRanks if a batch has fewer examples than that."""
+        if batch < communicator.size:
+            raise common(TooManyRanks(f"batch must be at least the number of ranks, {communicator.size}, got {batch}"))
+        self.communicator = communicator
+        self._rng = PartGenerator(self._rng.bit_generator)
+        self.model.set_rng(self._rng)
+
+    def part(self, B: int, lengths: Array | None) -> Part:
+        """Return this rank's part of a batch, from whose numbers the model's dropout then draws."""
+        part = part_of(B, self.communicator, lengths)
+        if isinstance(self._rng, PartGenerator):
+            self._rng.columns, self._rng.total = part.columns, B
+        return part
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """Return the model's parameters with their names."""
@@ -50,6 +73,16 @@ class Batch:
     lengths: Array | None
     tokens: int
     first: bool
+
+    def part(self, part: Part) -> Batch:
+        """Return the batch of a rank, padded as this one."""
+        columns = part.columns
+        fields = self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
+        own = tuple(np.ascontiguousarray(field[:, columns]) for field in fields)
+        targets = np.ascontiguousarray(self.targets[:, columns])
+        tokens = int(np.count_nonzero(targets != IGNORED)) if part.counts else 0
+        inputs = own if isinstance(self.inputs, tuple) else own[0]
+        return Batch(inputs, targets, None if self.lengths is None else self.lengths[columns], tokens, self.first)
 
 
 class Batches:
@@ -109,14 +142,30 @@ class SequenceTask(ModelTask):
         super().__init__(model, rng)
         self.batches, self._evaluation, self._learn, self._read = batches, evaluation, learn, read
         self._state: Any = None
+        # Makes the context in which a step runs; on several ranks its gradients are sent meanwhile.
+        self.overlap: Callable[[float], AbstractContextManager[None]] = lambda tokens: _NOTHING
+        self._columns: tuple[Array, int] | None = None  # of the carried state, among those of the batch
         self._limit: int | None = None  # tokens that an evaluation reads; None for all
         self._counted = evaluation.tokens
 
     def train_step(self) -> tuple[float, int]:
         """Run forward and backward on the next batch; return the mean loss in nats per token, and the tokens."""
-        batch = self.batches.next()
-        loss, self._state = self._learn(batch, None if batch.first else self._state)
+        batch = self._own(self.batches.next())
+        with self.overlap(batch.tokens):
+            loss, self._state = self._learn(batch, None if batch.first else self._state)
         return loss, batch.tokens
+
+    def divide(self, communicator: Communicator) -> None:
+        """Compute only this rank's sequences of each batch; see :class:`fastrnn.training._run.ranks.DividedTask`."""
+        self.divide_batches(communicator, self.batches.batch)
+
+    def _own(self, batch: Batch) -> Batch:
+        if self.communicator.size == 1:
+            return batch
+        B = batch.targets.shape[1]
+        part = self.part(B, batch.lengths)
+        self._columns = part.columns, B
+        return batch.part(part)
 
     @property
     def evaluated(self) -> tuple[int, int]:
@@ -145,18 +194,39 @@ class SequenceTask(ModelTask):
 
     def _mean_loss(self, batches: Iterable[Batch], advance: Callable[[int], None]) -> float:
         total, tokens, state = 0.0, 0, None
-        for batch in batches:
+        for whole in batches:
+            batch = self._evaluated(whole)
             logits, state = self._read(batch, None if batch.first else state)
             loss, _ = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED, reduction="sum")
-            total += loss
-            tokens += batch.tokens
-            advance(batch.tokens)
-        return total / tokens
+            if batch.tokens:
+                total += loss
+                tokens += batch.tokens
+            advance(whole.tokens)
+        sums = np.array([total, tokens], np.float64)
+        self.communicator.allreduce(sums)
+        return float(sums[0] / sums[1])
+
+    def _evaluated(self, batch: Batch) -> Batch:
+        """Return this rank's part of a held-out batch; a stream keeps each sequence on one rank."""
+        if self.communicator.size == 1:
+            return batch
+        return batch.part(part_of(batch.targets.shape[1], self.communicator, batch.lengths))
+
+    def _whole(self, carried: Array) -> Array:
+        """Return the carried state ``[L*D, B, ...]`` of all ranks."""
+        if self._columns is None:
+            return carried
+        columns, B = self._columns
+        whole = np.zeros((carried.shape[0], B, *carried.shape[2:]), carried.dtype)
+        whole[:, columns] = carried
+        self.communicator.allreduce(whole)
+        return whole
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position, the random state, the sample's size, and the carried state under ``"arrays"``."""
         carried = [] if self._state is None else self._state
-        arrays = {"h": carried} if isinstance(carried, np.ndarray) else dict(zip("hc", carried, strict=False))
+        parts = {"h": carried} if isinstance(carried, np.ndarray) else dict(zip("hc", carried, strict=False))
+        arrays = {name: self._whole(part) for name, part in parts.items()}
         sample = {} if self._limit is None else {"evaluated": self._limit}
         return {"batches": self.batches.state_dict(), **super().state_dict(), **sample, "arrays": arrays}
 
@@ -166,6 +236,10 @@ class SequenceTask(ModelTask):
         super().load_state_dict(state)
         limit = state.get("evaluated")  # missing in runs of older versions, which evaluated all
         self._limit_to(None if limit is None else checks.positive_int("evaluated", limit))
-        arrays = state.get("arrays", {})
+        arrays = dict(state.get("arrays", {}))
+        if arrays and self.communicator.size > 1:
+            B = arrays["h"].shape[1]
+            self._columns = part_of(B, self.communicator).columns, B
+            arrays = {name: np.ascontiguousarray(array[:, self._columns[0]]) for name, array in arrays.items()}
         h = arrays.get("h")
         self._state = (h, arrays["c"]) if "c" in arrays else h

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ..._core import checks
 from ...backends.structs import CELLS
+from ...distributed.communicator import SOLO, Communicator
 from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from .. import schedules
 from ..loop import Trainer
@@ -120,7 +121,9 @@ def make_schedule(options: RunOptions) -> schedules.Schedule | schedules.TimedSc
     return schedules.make(options.schedule, total_steps=options.max_steps, warmup=options.warmup_steps)
 
 
-def trainer_of(task: Task, options: RunOptions, out: Path | None, overwrite: bool) -> Trainer:
+def trainer_of(
+    task: Task, options: RunOptions, out: Path | None, overwrite: bool, communicator: Communicator = SOLO
+) -> Trainer:
     """Return a trainer with the optimiser, schedule and limits that the options describe."""
     config = LoopConfig(
         max_steps=options.max_steps,
@@ -131,7 +134,8 @@ def trainer_of(task: Task, options: RunOptions, out: Path | None, overwrite: boo
         clip_value=options.clip_value,
         overwrite=overwrite,
     )
-    return Trainer(task, make_optimizer(options, task.named_parameters()), make_schedule(options), config, out)
+    optimizer = make_optimizer(options, task.named_parameters())
+    return Trainer(task, optimizer, make_schedule(options), config, out, communicator=communicator)
 
 
 def reshaped(before: RunOptions, after: RunOptions, step: int) -> str | None:
