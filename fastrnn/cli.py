@@ -1,4 +1,4 @@
-"""The command line: ``fastrnn train``, ``sample``, ``score``, ``improvise``, ``bench``, ``info``.
+"""The command line: ``fastrnn train``, ``sample``, ``score``, ``improvise``, ``launch``, ``bench``, ``info``.
 
 Every error is one line on standard error. The exit status is 0 for success, 2 for bad usage or input, 1 for a failure during
 the work (a full disk, a gradient that is not finite), and 130 after Ctrl-C.
@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .commands import bench, improvise, info, sample, score, train
+from .commands import bench, improvise, info, launch, sample, score, train
 from .commands.errors import UsageError, as_typed
 from .commands.guard import guarded
 from .console import note
+from .distributed.agreement import common, is_common
+from .distributed.world import first_rank
 
 DESCRIPTION = "Train recurrent networks on the CPU, sample from them and measure them."
 
@@ -25,7 +27,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message in one line and exit with status 2."""
-        note(f"fastrnn: error: {message}")
+        if first_rank():
+            note(f"fastrnn: error: {message}")
         raise SystemExit(2)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -40,6 +43,10 @@ class Parser(argparse.ArgumentParser):
         """
         parse = argparse.ArgumentParser.parse_known_args
         words = sys.argv[1:] if args is None else list(args)
+        if any(action.nargs == argparse.REMAINDER for action in self._actions):  # a command with options of its own
+            namespace, left = parse(self, words, namespace)
+            namespace.options = frozenset(self._option_string_actions)
+            return namespace, left
         if self._subparsers is not None:  # the subcommand parses the rest of the line
             self._check_first(words)
             return parse(self, words, namespace)
@@ -77,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_to(training.add_subparsers(title="what to train", required=True, metavar="KIND"))
     for command in (sample, score, improvise, bench, info):
         command.add_to(commands)
+    launch.add_to(commands, check=lambda words: build_parser().parse_args(words))
     return parser
 
 
@@ -94,4 +102,5 @@ def _run(argv: Sequence[str] | None) -> int:
         message = as_typed(error, arguments.options)
         if message is None:
             raise
-        raise UsageError(message) from error
+        typed = UsageError(message)
+        raise (common(typed) if is_common(error) else typed) from error

@@ -1,0 +1,283 @@
+"""Real ranks under MPI: they train as one process, and a rank that dies, hangs or fails ends all of them with one line."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrnn.commands._launch import mpi_program
+from fastrnn.commands.launch import resumed
+from fastrnn.training import checkpoint
+
+pytestmark = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("mpi4py") is None, reason='mpi4py is not installed: pip install "fastrnn[mpi]"'
+    ),
+    pytest.mark.timeout(180),
+]
+
+NAMES = "\n".join(["anna", "hanna", "nan", "a", "hannahannah", "ahna", "nnaa", "hah"] * 12)
+TRAIN = [
+    "train",
+    "chars",
+    "names.txt",
+    "--hidden",
+    "12",
+    "--batch",
+    "10",
+    "--max-steps",
+    "30",
+    "--eval-every",
+    "5",
+    "--seed",
+    "1",
+]
+ENDED = re.compile(r"fastrnn: error: rank \d on \S+ \(process \d+\) (died|hangs): ")
+
+# A program that trains with fit on all ranks; its argument says what happens on rank 1 at step 12.
+PROGRAM = """
+import os, signal, sys, time
+import numpy as np
+import fastrnn
+from fastrnn.distributed import world
+from fastrnn.training import Examples
+
+fault = sys.argv[1]
+once = os.path.exists("struck")
+rng = np.random.default_rng(0)
+x = rng.standard_normal((60, 4)).astype(np.float32)
+train = Examples(x, (x.sum(axis=1) > 0).astype(np.int64))
+model = fastrnn.Sequential(fastrnn.Linear(4, 6, rng=1), fastrnn.Dropout(0.2, rng=2), fastrnn.Linear(6, 2, rng=3))
+steps = [0]
+forward = model.forward
+
+def faulty(*args, **options):
+    steps[0] += 1
+    if world().rank == 1 and steps[0] == 12 and fault != "none" and not once:
+        open("struck", "w").close()
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if fault == "exit":
+            sys.exit(4)
+        if fault == "sleep":
+            time.sleep(1000)
+        if fault == "error":
+            raise ValueError("no such thing")
+        if fault == "nan":
+            args = (args[0] * np.nan,)
+    return forward(*args, **options)
+
+model.forward = faulty
+fastrnn.fit(model, train, epochs=8, batch_size=8, lr=0.01, out="run", resume=True, distributed=True)
+if world().rank == 0:
+    np.save("weights.npy", model.parameters()[0].data)
+    print("done")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text(NAMES)
+    Path("program.py").write_text(PROGRAM)
+    for name in ("PMI_SIZE", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*words, timeout=120):
+    done = subprocess.run(
+        [sys.executable, "-m", "fastrnn", *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        cwd=os.getcwd(),
+    )
+    return done.returncode, done.stdout, done.stderr.splitlines()
+
+
+def model_of(folder):
+    return checkpoint.load(Path(folder) / "last.safetensors").model
+
+
+def validation_losses(folder):
+    lines = (Path(folder) / "metrics.csv").read_text().splitlines()[1:]
+    return np.array([[float(line.split(",")[i]) for i in (2, 3)] for line in lines])
+
+
+@pytest.mark.parametrize("reading", ["lines", pytest.param("stream", marks=pytest.mark.slow)])
+def test_ranks_train_as_one_process(reading):
+    words = [*TRAIN, "--reading", reading, "--dropout", "0.2"]
+    assert run(*words, "--out", "alone", "--threads", "1")[0] == 0
+    for n in (2, 3):
+        status, out, err = run("launch", "-n", str(n), "--threads-per-rank", "1", *words, "--out", f"ranks{n}")
+        assert (status, err) == (0, [])
+        assert f"ranks:    {n} on 1 machine, 1 threads on rank 0" in out
+        assert out.count("all steps done: 30 steps") == 1
+        np.testing.assert_allclose(validation_losses(f"ranks{n}"), validation_losses("alone"), rtol=0, atol=1e-5)
+    status, _, err = run("launch", "-n", "3", *words, "--out", "again")
+    assert (status, err) == (0, [])
+    first, again = model_of("ranks3"), model_of("again")
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_mpiexec_alone():
+    words = [mpi_program.mpiexec(), "-n", "2", sys.executable, "-m", "fastrnn", *TRAIN, "--out", "ranks"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("all steps done") == 1
+
+
+@pytest.mark.parametrize("fault", ["kill", "stop", pytest.param("sleep", marks=pytest.mark.slow)])
+def test_a_rank_that_dies_or_hangs_ends_all_and_a_restart_gives_the_same_bits(fault):
+    status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "none")
+    assert (status, out, err) == (0, "done\n", [])
+    whole = np.load("weights.npy")
+    for path in Path("run").iterdir():
+        path.unlink()
+    status, out, err = run("launch", "-n", "2", "--max-restarts", "1", sys.executable, "program.py", fault)
+    assert (status, out) == (0, "done\n"), err
+    assert len(err) == 2
+    assert ENDED.match(err[0])
+    assert "rank 1" in err[0]
+    assert err[1] == "fastrnn: restart 1 of 1 from the last checkpoint"
+    assert np.array_equal(np.load("weights.npy"), whole)
+
+
+def test_without_restarts_a_death_ends_all_within_10_seconds():
+    status, out, err = run("launch", "-n", "3", sys.executable, "program.py", "kill")
+    ended = time.time()
+    assert (status, out, len(err)) == (1, "", 1)
+    assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) died: Killed \(signal 9\)$", err[0])
+    assert ended - Path("struck").stat().st_mtime < 10
+
+
+def test_a_rank_that_leaves_the_others_ends_all():
+    status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "exit")
+    assert (status, len(err)) == (1, 1), err
+    assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
+
+
+def test_an_error_of_one_rank_is_shown_once():
+    status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "error")
+    assert status == 1
+    assert err[-1] == "ValueError: no such thing"
+    assert sum(line.startswith("Traceback") for line in err) == 1
+
+
+def test_nan_on_one_rank_ends_all_with_its_name():
+    status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "nan")
+    assert status == 1
+    assert re.search(r"NonFiniteGradient: rank 1 on \S+: the gradient of .* is not finite at step 12", err[-1])
+    assert sum(line.startswith("Traceback") for line in err) == 1
+
+
+def test_ctrl_c_saves_once_and_ends_all():
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", "run"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while not Path("run/metrics.csv").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines() == ["fastrnn: saving; Ctrl-C again ends at once"]
+    step = int(re.search(r"interrupted at step (\d+); go on with", out)[1])
+    assert checkpoint.load("run/last.safetensors").state["trainer"]["step"] == step
+
+
+def ranks_in(folder):
+    """The processes of ranks that train into this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words, settings = ((path / name).read_bytes() for name in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if str(folder).encode() in words and b"launch" not in words and b"PMI_RANK=" in settings:
+            found.append(int(path.name))
+    return found
+
+
+def test_no_rank_outlives_the_launcher(tmp_path):
+    out = tmp_path / "run"
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", str(out)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while not (out / "metrics.csv").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    assert len(ranks_in(out)) == 2
+    process.kill()
+    process.wait()
+    deadline = time.time() + 10
+    while ranks_in(out) and time.time() < deadline:
+        time.sleep(0.1)
+    assert ranks_in(out) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-n", "2", "train", "chars", "--hidden", "0"], "argument --hidden: must be an integer of at least 1"),
+        (["-n", "3", *TRAIN, "--batch", "2"], "batch must be at least the number of ranks, 3, got 2"),
+        (["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
+        (["-n", "2"], "COMMAND is missing"),
+        (["-n", "2", "--hosts", "a,,b", *TRAIN], "argument --hosts: must be names separated by commas, got 'a,,b'"),
+        (
+            ["-n", "2", "--hosts", "no-such-host.invalid", *TRAIN],
+            "the machine no-such-host.invalid cannot be reached by ssh",
+        ),
+        (["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
+    ],
+)
+def test_bad_input_is_one_line_from_one_rank(words, message):
+    status, _, err = run("launch", *words)
+    assert status == 2
+    err = [line for line in err if not line.startswith("fastrnn: connecting to")]
+    assert len(err) == 1, err
+    assert message in err[0]
+
+
+def test_another_text_on_a_rank():
+    Path("other.py").write_text(
+        "import os, sys\nfrom fastrnn.cli import main\n"
+        "if os.environ['PMI_RANK'] == '1':\n    open('other.txt', 'w').write(open('names.txt').read() + '\\nhanna')\n"
+        "name = 'other.txt' if os.environ['PMI_RANK'] == '1' else 'names.txt'\n"
+        "sys.exit(main([name if word == 'names.txt' else word for word in sys.argv[1:]]))\n"
+    )
+    status, _, err = run("launch", "-n", "2", sys.executable, "other.py", *TRAIN, "--out", "run")
+    assert (status, len(err)) == (2, 1), err
+    assert re.match(r"fastrnn: error: rank 1 on \S+ has another sha256 of the data: \w+, rank 0 has \w+", err[0])
+
+
+def test_a_full_disk_ends_all_with_rank_0s_message():
+    Path("full.py").write_text(
+        "import errno, sys\nfrom fastrnn.cli import main\nfrom fastrnn.training import checkpoint\n"
+        "save, calls = checkpoint.save, []\n"
+        "def full(path, *rest):\n    calls.append(path)\n"
+        "    if len(calls) > 4:\n        raise OSError(errno.ENOSPC, 'No space left on device', str(path))\n"
+        "    save(path, *rest)\n"
+        "checkpoint.save = full\nsys.exit(main())\n"
+    )
+    status, _, err = run("launch", "-n", "2", sys.executable, "full.py", *TRAIN, "--out", "run")
+    assert (status, len(err)) == (1, 1), err
+    assert re.match(r"fastrnn: error: run/\w+\.safetensors: No space left on device", err[0])
+
+
+def test_the_command_that_goes_on(tmp_path):
+    words = ["train", "chars", "a.txt", "--overwrite", "--out", "x", "--hidden", "8"]
+    assert resumed(words, None) == words
+    assert resumed(words, "nowhere") == words
+    (tmp_path / "config.json").touch()
+    went_on = resumed(words, str(tmp_path))
+    assert went_on == ["train", "chars", "--resume", "--out", str(tmp_path), "a.txt", "--hidden", "8"]
+    assert resumed(["python", "train.py"], str(tmp_path)) == ["python", "train.py"]
