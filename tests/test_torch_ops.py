@@ -44,7 +44,7 @@ def test_opcheck_passes(name, options, rows):
     gradients = [torch.randn_like(y), torch.randn_like(h_n), torch.randn_like(c_n)]
     x, h0, c0, lengths, weights, *cell, _ = arguments
     inputs = [None if t is None else t.detach() for t in (x, h0, c0, lengths)]
-    arguments = (*gradients, *inputs, [w.detach() for w in weights], tape.detach(), *cell)
+    arguments = (*gradients, tape.detach(), *inputs, [w.detach() for w in weights], *cell)
     checked = torch.library.opcheck(torch.ops.fastrnn.stack_backward.default, arguments)
     assert set(checked.values()) == {"SUCCESS"}
 

@@ -6,6 +6,7 @@ go without them, because an op costs about 7 us a call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,12 @@ from ._autograd import twice_differentiable
 from ._kernels import StackInputs
 from ._stack import Stack, stack_of
 
-_CELL = "str cell, int layers, int directions, str rows"
+_CALL = "Tensor x, Tensor? h0, Tensor? c0, Tensor? lengths, Tensor[] weights, str cell, int layers, int directions, str rows"
 _library = torch.library.Library("fastrnn", "DEF")
+_library.define(f"stack({_CALL}, bool training) -> (Tensor y, Tensor h_n, Tensor c_n, Tensor tape)")
 _library.define(
-    f"stack(Tensor x, Tensor? h0, Tensor? c0, Tensor? lengths, Tensor[] weights, {_CELL}, bool training)"
-    " -> (Tensor y, Tensor h_n, Tensor c_n, Tensor tape)"
-)
-_library.define(
-    "stack_backward(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor? h0, Tensor? c0, Tensor? lengths,"
-    f" Tensor[] weights, Tensor tape, {_CELL}) -> (Tensor dx, Tensor dh0, Tensor dc0, Tensor[] dweights)"
+    f"stack_backward(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor tape, {_CALL})"
+    " -> (Tensor dx, Tensor dh0, Tensor dc0, Tensor[] dweights)"
 )
 
 
@@ -64,19 +62,20 @@ def _tape_size(stack: Stack, x: Tensor, lengths: Tensor | None, rows: str) -> An
     return fixed + per_step * T + per_sequence * B + per_row * N
 
 
-def _forward(
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    lengths: Tensor | None,
-    weights: list[Tensor],
-    cell: str,
-    layers: int,
-    directions: int,
-    rows: str,
-    training: bool,
-) -> tuple[Tensor, ...]:
-    stack, inputs = stack_of(cell, layers, directions, weights), _inputs(x, h0, c0, lengths, rows)
+# The arguments of both ops that describe a call: x, h0, c0, lengths, weights, cell, layers, directions, rows.
+Call = Sequence[Any]
+
+
+def _stack_of(call: Call) -> Stack:
+    weights, cell, layers, directions, _ = call[4:]
+    return stack_of(cell, layers, directions, weights)
+
+
+def _forward(*arguments: Any) -> tuple[Tensor, ...]:
+    """Implement ``fastrnn::stack``."""
+    *call, training = arguments
+    x, h0, c0, lengths, weights, *_, rows = call
+    stack, inputs = _stack_of(call), _inputs(x, h0, c0, lengths, rows)
     if training:
         # An op's outputs must have the same bytes in each run, also where the kernels write nothing.
         tape = torch.zeros(_tape_size(stack, x, lengths, rows), dtype=torch.uint8)
@@ -86,67 +85,34 @@ def _forward(
     return y, h_n, x.new_empty(0) if c_n is None else c_n, tape
 
 
-def _fake_forward(
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    lengths: Tensor | None,
-    weights: list[Tensor],
-    cell: str,
-    layers: int,
-    directions: int,
-    rows: str,
-    training: bool,
-) -> tuple[Tensor, ...]:
-    stack = stack_of(cell, layers, directions, weights)
-    spec = stack.spec.cell
-    B = _places(x, lengths, rows)[1]
-    y = x.new_empty(*x.shape[:-1], directions * spec.output_size)
-    h_n = x.new_empty(layers * directions, B, spec.output_size)
-    c_n = x.new_empty(layers * directions, B, spec.hidden_size) if stack.has_c else x.new_empty(0)
+def _fake_forward(*arguments: Any) -> tuple[Tensor, ...]:
+    """Return outputs of the right shapes without values."""
+    *call, training = arguments
+    x, _, _, lengths, *_, rows = call
+    stack = _stack_of(call)
+    spec, parts, B = stack.spec.cell, stack.spec.parts, _places(x, lengths, rows)[1]
+    y = x.new_empty(*x.shape[:-1], stack.spec.directions * spec.output_size)
+    h_n = x.new_empty(parts, B, spec.output_size)
+    c_n = x.new_empty(parts, B, spec.hidden_size) if stack.has_c else x.new_empty(0)
     size = _tape_size(stack, x, lengths, rows) if training else 0
     return y, h_n, c_n, x.new_empty(size, dtype=torch.uint8)
 
 
-def _backward(
-    dy: Tensor | None,
-    dh_n: Tensor | None,
-    dc_n: Tensor | None,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    lengths: Tensor | None,
-    weights: list[Tensor],
-    tape: Tensor,
-    cell: str,
-    layers: int,
-    directions: int,
-    rows: str,
-) -> tuple[Any, ...]:
-    stack, inputs = stack_of(cell, layers, directions, weights), _inputs(x, h0, c0, lengths, rows)
+def _backward(dy: Tensor | None, dh_n: Tensor | None, dc_n: Tensor | None, tape: Tensor, *call: Any) -> tuple[Any, ...]:
+    """Implement ``fastrnn::stack_backward``, on a copy of the tape because an op leaves its inputs as they are."""
+    x, h0, c0, lengths, weights, *_, rows = call
+    stack, inputs = _stack_of(call), _inputs(x, h0, c0, lengths, rows)
     gradients = [dy, dh_n, dc_n if stack.has_c else None]
     dx, dh0, dc0, dweights = _kernels.backward(stack, inputs, weights, tape.clone(), gradients, True)
     assert dx is not None
     return dx, dh0, x.new_empty(0) if dc0 is None else dc0, dweights
 
 
-def _fake_backward(
-    dy: Tensor | None,
-    dh_n: Tensor | None,
-    dc_n: Tensor | None,
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    lengths: Tensor | None,
-    weights: list[Tensor],
-    tape: Tensor,
-    cell: str,
-    layers: int,
-    directions: int,
-    rows: str,
-) -> tuple[Any, ...]:
-    _, h_n, c_n, _ = _fake_forward(x, h0, c0, lengths, weights, cell, layers, directions, rows, False)
-    return torch.empty_like(x, memory_format=torch.contiguous_format), h_n, c_n, [w.new_empty(w.shape) for w in weights]
+def _fake_backward(dy: Any, dh_n: Any, dc_n: Any, tape: Tensor, *call: Any) -> tuple[Any, ...]:
+    """Return gradients of the right shapes without values."""
+    x, weights = call[0], call[4]
+    _, dh0, dc0, _ = _fake_forward(*call, False)
+    return torch.empty_like(x, memory_format=torch.contiguous_format), dh0, dc0, [w.new_empty(w.shape) for w in weights]
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -156,15 +122,14 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
 
 
 def _gradient(ctx: Any, dy: Tensor | None, dh_n: Tensor | None, dc_n: Tensor | None, dtape: None) -> tuple[Any, ...]:
+    """Return the gradients of the op's arguments; with ``create_graph=True`` as differentiable functions."""
     x, h0, c0, lengths, tape, *weights = ctx.saved_tensors
+    call = x, h0, c0, lengths, weights, *ctx.cell
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        cell, layers, directions, rows = ctx.cell
-        stack, inputs = stack_of(cell, layers, directions, weights), _inputs(x, h0, c0, lengths, rows)
-        dx, dh0, dc0, *dweights = twice_differentiable(stack, inputs, weights, (dy, dh_n, dc_n))
+        inputs = _inputs(x, h0, c0, lengths, ctx.cell[-1])
+        dx, dh0, dc0, *dweights = twice_differentiable(_stack_of(call), inputs, weights, (dy, dh_n, dc_n))
     else:
-        dx, dh0, dc0, dweights = torch.ops.fastrnn.stack_backward(
-            dy, dh_n, dc_n, x, h0, c0, lengths, weights, tape, *ctx.cell
-        )
+        dx, dh0, dc0, dweights = torch.ops.fastrnn.stack_backward(dy, dh_n, dc_n, tape, *call)
     states = None if h0 is None else dh0, None if c0 is None else dc0
     return dx, *states, None, dweights, *[None] * 5
 
