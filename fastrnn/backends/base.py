@@ -106,6 +106,22 @@ class Backend(ByParts, NumpyLinear, NumpyTraining):
         views = [(ctypes.c_char * (n * size)).from_address(at) for at, n in zip(addresses, counts, strict=True)]
         return lambda phase, phases: hash(tuple(zlib.crc32(view) for view in views))
 
+    def bind(
+        self, prepared: Any, x: Array, h0: Array | None, c0: Array | None, y: Array, h_n: Array, c_n: Array | None
+    ) -> Callable[[], object]:
+        """Return a function that runs inference from and into these arrays, at each call, without lengths.
+
+        All are C-contiguous, and their memory stays in use. ``y``, ``h_n``, ``c_n`` are overwritten, and overlap no input.
+        """
+        run = self.run_of(prepared, x.shape)
+
+        def call() -> None:
+            y[...], h_n[...], cells = run(x, h0, c0)
+            if c_n is not None:
+                c_n[...] = cells
+
+        return call
+
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return a plan for each part, which forward would use for this size with the current settings."""
         raise NotImplementedError

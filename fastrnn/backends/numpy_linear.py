@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ class NumpyLinear:
         if bias is not None:
             y += bias
         return y
+
+    def bind_linear(self, prepared: Any, x: Array, y: Array) -> Callable[[], object]:
+        """Return a function that overwrites y with :meth:`linear_forward` of x, at each call; both are C-contiguous."""
+        return lambda: np.copyto(y, self.linear_forward(prepared, x))
 
     def linear_backward(
         self, prepared: Any, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True

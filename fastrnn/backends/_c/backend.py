@@ -30,7 +30,7 @@ from .library import (
 )
 from .linear import CLinear
 from .memory import hash_arrays, tape_size
-from .stack import Call, Kernel, Prepared, inputs_fields, kernel_of, run_of, weights_fields
+from .stack import Call, Kernel, Prepared, bind, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, train_step
 from .training import CTraining
@@ -99,6 +99,12 @@ class C(CLinear, CTraining, Backend):
     def run_of(self, prepared: Prepared, shape: tuple[int, ...], rows: str = TIME_MAJOR) -> Run:
         """Return inference with sizes and structures made in advance, so a small step costs little but arithmetic."""
         return run_of(prepared, shape, rows)
+
+    def bind(
+        self, prepared: Prepared, x: Array, h0: Array | None, c0: Array | None, y: Array, h_n: Array, c_n: Array | None
+    ) -> Callable[[], object]:
+        """Return one call of the library, for these arrays."""
+        return bind(prepared, x, h0, c0, y, h_n, c_n)
 
     def backward(  # type: ignore[override]
         self, tape: Tape, dout: OutputGradients, gradients: Sequence[Weights], *, need_dx: bool = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 from ..._core.arrays import Array
@@ -43,6 +44,13 @@ class CLinear:
         y = empty((N, prepared.out_features), x.dtype)
         lib.fastrnn_linear_forward(linear, prepared.packed, N, pointer(x), pointer(y), workspace)
         return y
+
+    def bind_linear(self, prepared: PreparedLinear, x: Array, y: Array) -> Callable[[], object]:
+        """Return a call of the library with all arguments and a workspace of its own."""
+        linear, size = linear_call(prepared.sizes, lib.fastrnn_get_num_threads(), len(x), False)
+        workspace = from_buffer(aligned(max(size, 1)))
+        arguments = linear, prepared.packed, len(x), pointer(x), pointer(y), workspace
+        return partial(lib.fastrnn_linear_forward, *arguments)
 
     def linear_backward(
         self, prepared: PreparedLinear, x: Array, dy: Array, dW: Array, db: Array | None, *, need_dx: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -171,6 +171,23 @@ def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:
         forward(stack, packed, batch, [given], [output], NULL, workspace if available >= size else take_workspace(size))
         return y, h_n, c_n
 
+    return run
+
+
+def bind(
+    prepared: Prepared, x: Array, h0: Array | None, c0: Array | None, y: Array, h_n: Array, c_n: Array | None
+) -> Callable[[], object]:
+    """Implement :meth:`Backend.bind`: a call of the library with all arguments and a workspace of its own."""
+    kernel, call = prepared.kernel, prepared.kernel.call(x.shape, TIME_MAJOR, False)
+    given = ffi.new("fastrnn_inputs *", inputs_fields(x, call.ids, pointer(h0), pointer(c0)))
+    output = ffi.new("fastrnn_outputs *", (pointer(y), pointer(h_n), pointer(c_n), NULL))
+    workspace = from_buffer(aligned(max(call.workspace, 1)))
+    held = x, h0, c0, y, h_n, c_n  # the structures hold pointers into these arrays
+
+    def run(held: Any = held) -> None:
+        forward(stack, packed, batch, given, output, NULL, workspace)
+
+    stack, packed, batch, forward = kernel.stack, prepared.packed(False), call.batch, lib.fastrnn_forward
     return run
 
 

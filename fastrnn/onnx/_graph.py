@@ -1,0 +1,169 @@
+"""A model file as plain Python: nodes in order, constants as arrays, and the declared inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.checks import describe, printable
+
+Array = NDArray[Any]
+Axis = int | str | None  # a size, its name, or None if the file leaves it open
+
+OLDEST_OPSET = 7
+
+
+class Declared(NamedTuple):
+    """Declaration of an input: its dtype and its axes; ``axes`` is None if the file has no shape."""
+
+    dtype: np.dtype[Any]
+    axes: tuple[Axis, ...] | None
+
+
+@dataclass(slots=True)
+class Node:
+    """One node; ``""`` is a missing input or output. An attribute that is a graph is a :class:`Graph`."""
+
+    op: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    opset: int
+
+    def subgraphs(self) -> list[Graph]:
+        """Return the graphs among the attributes, such as the branches of an If."""
+        return [value for value in self.attributes.values() if isinstance(value, Graph)]
+
+    def reads(self) -> Iterator[str]:
+        """Yield the names of all values that the node reads, also inside its graphs."""
+        yield from filter(None, self.inputs)
+        for graph in self.subgraphs():
+            yield from graph.outputs
+            for node in graph.nodes:
+                yield from node.reads()
+
+
+@dataclass(slots=True)
+class Graph:
+    """Nodes in an order in which they can run, with the names of the outputs."""
+
+    name: str
+    nodes: list[Node]
+    constants: dict[str, Array]
+    inputs: dict[str, Declared]
+    outputs: list[str]
+
+    def all_nodes(self) -> Iterator[Node]:
+        """Yield all nodes, also inside the graphs of nodes."""
+        for node in self.nodes:
+            yield node
+            for graph in node.subgraphs():
+                yield from graph.all_nodes()
+
+
+def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
+    """Read a model from a path or from the bytes of a file.
+
+    Raises TypeError for another source, OSError for a path that cannot be read, ValueError for bytes of no valid model.
+    """
+    if isinstance(source, bytes):
+        place, folder, content = "the bytes", None, source
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        place, folder, content = printable(str(path)), path.parent, path.read_bytes()
+    else:
+        raise TypeError(f"source must be a path or bytes, got {describe(source)}")
+    return _from_proto(_parsed(content, place, folder), place)
+
+
+def _parsed(content: bytes, place: str, folder: Path | None) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError:
+        raise ValueError(f"{place} must hold an ONNX model, but its bytes cannot be decoded") from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise ValueError(f"{place} must hold an ONNX model, but there is no graph in it")
+    if folder is not None:
+        onnx.load_external_data_for_model(model, str(folder))
+    if model.functions:
+        import onnx.inliner
+
+        model = onnx.inliner.inline_local_functions(model)
+    return model
+
+
+def _from_proto(model: Any, place: str) -> Graph:
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), OLDEST_OPSET)
+    if opset < OLDEST_OPSET:
+        raise ValueError(f"{place} must use opset {OLDEST_OPSET} or later, got {opset}")
+    graph = _graph(model.graph, opset)
+    _require_order(graph, set(), place)
+    return graph
+
+
+def _graph(proto: Any, opset: int) -> Graph:
+    from onnx import numpy_helper
+
+    constants = {each.name: np.asarray(numpy_helper.to_array(each)) for each in proto.initializer}
+    inputs = {each.name: _declared(each) for each in proto.input if each.name not in constants}
+    return Graph(proto.name, [_node(each, opset) for each in proto.node], constants, inputs, [o.name for o in proto.output])
+
+
+def _declared(value: Any) -> Declared:
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+    except KeyError:
+        raise ValueError(f"input {value.name!r} must be a tensor, got {value.type.WhichOneof('value')}") from None
+    if not tensor.HasField("shape"):
+        return Declared(dtype, None)
+    return Declared(dtype, tuple(axis.dim_param or axis.dim_value or None for axis in tensor.shape.dim))
+
+
+def _node(proto: Any, opset: int) -> Node:
+    op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
+    attributes = {each.name: _attribute(each, opset) for each in proto.attribute}
+    return Node(op, proto.name or next(iter(proto.output), ""), list(proto.input), list(proto.output), attributes, opset)
+
+
+def _attribute(proto: Any, opset: int) -> Any:
+    from onnx import AttributeProto, helper, numpy_helper
+
+    if proto.type == AttributeProto.GRAPH:
+        return _graph(proto.g, opset)
+    if proto.type == AttributeProto.TENSOR:
+        return np.asarray(numpy_helper.to_array(proto.t))
+    value = helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode()
+    if proto.type == AttributeProto.STRINGS:
+        return [each.decode() for each in value]
+    return value
+
+
+def _require_order(graph: Graph, outer: set[str], place: str) -> None:
+    """Raise ValueError unless each node reads only values that exist before it."""
+    known = outer | set(graph.constants) | set(graph.inputs)
+    for node in graph.nodes:
+        unknown = [name for name in node.inputs if name and name not in known]
+        if unknown:
+            raise ValueError(f"{place}: {node.op} node {node.name!r} reads {unknown[0]!r}, which nothing before it gives")
+        for inner in node.subgraphs():
+            _require_order(inner, known, place)
+        known.update(node.outputs)
+    missing = [name for name in graph.outputs if name not in known]
+    if missing:
+        raise ValueError(f"{place}: nothing gives the output {missing[0]!r}")

@@ -1,0 +1,62 @@
+"""Comparisons, logic, choice, and conversion of dtypes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._build import Build
+from .._graph import Node
+from .arithmetic import binary
+from .table import operator
+
+Array = NDArray[Any]
+
+UFUNCS = {
+    "Equal": np.equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less,
+    "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
+}  # fmt: skip
+
+
+@operator(*UFUNCS)
+def compare(b: Build, node: Node, x: Array, y: Array) -> Array:
+    return binary(b, UFUNCS[node.op], x, y, np.dtype(bool))
+
+
+@operator("Not")
+def logical_not(b: Build, node: Node, x: Array) -> Array:
+    return b.compute(np.logical_not, x)
+
+
+@operator("IsNaN")
+def is_nan(b: Build, node: Node, x: Array) -> Array:
+    return b.compute(np.isnan, x)
+
+
+@operator("Where")
+def where(b: Build, node: Node, condition: Array, x: Array, y: Array) -> Array:
+    return b.compute(np.where, condition, x, y)
+
+
+@operator("Cast")
+def cast(b: Build, node: Node, x: Array) -> Array:
+    from onnx import helper
+
+    return _converted(b, x, helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+
+
+@operator("CastLike")
+def cast_like(b: Build, node: Node, x: Array, target: Array) -> Array:
+    return _converted(b, x, target.dtype)
+
+
+def _converted(b: Build, x: Array, dtype: np.dtype[Any]) -> Array:
+    if x.dtype == dtype:
+        return x
+    if x.dtype.hasobject or dtype.hasobject or dtype.kind in "SU":
+        raise ValueError("strings are not supported")
+    out = b.like(x, dtype)
+    b.emit(lambda: np.copyto(out, x, casting="unsafe"))
+    return out

@@ -1,0 +1,106 @@
+"""Convolutions as products of the windows' rows, on the backend's linear layer.
+
+Values are stored channels-last, so a window's row is few contiguous pieces, and the product's rows are the result.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._build import FLOATS, Build
+from .._graph import Node
+from .products import linear
+from .table import operator
+from .windows import Window, channels_first, channels_last, padded, taps, window_of, windows
+
+Array = NDArray[Any]
+
+
+@operator("Conv")
+def conv(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    groups, channels = node.attributes.get("group", 1), weight.shape[0]
+    if x.ndim != weight.ndim or x.shape[1] != weight.shape[1] * groups or channels % groups:
+        raise ValueError(f"W must fit X and {groups} groups, got shapes {weight.shape} and {x.shape}")
+    window = window_of(node, weight.shape[2:], x.shape[2:])
+    inner = padded(b, channels_last(x), window, 0)
+    constant = b.is_static(weight) and b.is_static(bias) and x.dtype in FLOATS
+    if groups == x.shape[1] == channels and groups > 1 and constant:
+        return channels_first(_depthwise(b, inner, window, weight, bias))
+    if groups == 1 and constant:
+        rows = _rows(b, inner, window)
+        flat = linear(b, node, rows, lambda: (channels_last(weight).reshape(channels, -1), bias), channels)
+        return channels_first(flat.reshape(x.shape[0], *window.sizes, channels))
+    return channels_first(b.compute(lambda x, *w: _grouped(x, window, groups, *w), inner, *_given(weight, bias)))
+
+
+def _given(weight: Array, bias: Array | None) -> list[Array]:
+    return [weight] if bias is None else [weight, bias]
+
+
+def _rows(b: Build, x: Array, window: Window) -> Array:
+    """Return the windows as rows ``[B*prod(sizes), prod(kernel)*C]``; a kernel of one place needs no copy."""
+    shape = x.shape[0] * prod(window.sizes), prod(window.kernel) * x.shape[-1]
+    every = windows(x, window)
+    if prod(window.kernel) == 1 and x.flags.c_contiguous and set(window.strides) == {1}:
+        return x.reshape(shape)
+    rows = b.new(shape, x.dtype)
+    b.emit(np.copyto, rows.reshape(every.shape), every)
+    return rows
+
+
+def _depthwise(b: Build, x: Array, window: Window, weight: Array, bias: Array | None) -> Array:
+    """Multiply each channel by its own kernel, place by place."""
+    out = b.new((x.shape[0], *window.sizes, x.shape[-1]), x.dtype)
+    part = b.new(out.shape, x.dtype)
+    factors = channels_last(weight[:, 0][:, None]).reshape(len(weight), -1).T.copy()
+    for i, (tap, factor) in enumerate(zip(taps(x, window), factors, strict=True)):
+        b.emit(np.multiply, tap, factor, part if i else out)
+        if i:
+            b.emit(np.add, out, part, out)
+    if bias is not None:
+        b.emit(np.add, out, bias, out)
+    return out
+
+
+def _grouped(x: Array, window: Window, groups: int, weight: Array, bias: Array | None = None) -> Array:
+    """Return the convolution of a padded ``x [B,*S,C]`` in any dtype, for any weights ``[O, C/groups, *kernel]``."""
+    every, n = windows(x, window), len(window.kernel)
+    each_in, each_out = x.shape[-1] // groups, len(weight) // groups
+    parts = [
+        np.tensordot(
+            every[..., g * each_in : (g + 1) * each_in],
+            channels_last(weight[g * each_out : (g + 1) * each_out]),
+            (range(1 + n, 2 + 2 * n), range(1, 2 + n)),
+        )
+        for g in range(groups)
+    ]
+    y = np.concatenate(parts, axis=-1)
+    return y if bias is None else y + bias
+
+
+@operator("ConvTranspose")
+def conv_transpose(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """Each value adds its multiple of the kernel to the output."""
+    n, groups, of = x.ndim - 2, node.attributes.get("group", 1), node.attributes
+    if groups != 1 or of.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in of:
+        raise ValueError("group must be 1, auto_pad NOTSET and output_shape absent")
+    strides, dilations = of.get("strides") or [1] * n, of.get("dilations") or [1] * n
+    pads, extra = of.get("pads") or [0] * (2 * n), of.get("output_padding") or [0] * n
+    kernel, spatial = weight.shape[2:], x.shape[2:]
+    full = [(spatial[i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 + extra[i] for i in range(n)]
+
+    def run(x: Array, weight: Array, *bias: Array) -> Array:
+        y = np.zeros((len(x), weight.shape[1], *full), x.dtype)
+        for place in np.ndindex(*kernel):
+            first = [p * d for p, d in zip(place, dilations, strict=True)]
+            at = tuple(slice(f, f + (spatial[i] - 1) * strides[i] + 1, strides[i]) for i, f in enumerate(first))
+            product = np.tensordot(x, weight[(slice(None), slice(None), *place)], (1, 0))
+            y[(slice(None), slice(None), *at)] += channels_first(product)
+        y = y[(slice(None), slice(None), *(slice(pads[i], full[i] - pads[i + n]) for i in range(n)))]
+        return y + bias[0].reshape(-1, *[1] * n) if bias else y
+
+    return b.compute(run, x, *_given(weight, bias))

@@ -1,0 +1,40 @@
+"""Sums, means and other reductions over axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._build import Build
+from .._graph import Node
+from .shapes import axes_of
+from .table import operator
+
+Array = NDArray[Any]
+
+PLAIN: dict[str, Any] = {
+    "ReduceSum": np.add.reduce, "ReduceProd": np.multiply.reduce,
+    "ReduceMax": np.maximum.reduce, "ReduceMin": np.minimum.reduce,
+}  # fmt: skip
+COMPOSED: dict[str, Any] = {
+    "ReduceMean": lambda x, **on: np.mean(x, dtype=x.dtype, **on),
+    "ReduceL1": lambda x, **on: np.abs(x).sum(dtype=x.dtype, **on),
+    "ReduceL2": lambda x, **on: np.sqrt(np.square(x).sum(**on)),
+    "ReduceSumSquare": lambda x, **on: np.square(x).sum(dtype=x.dtype, **on),
+    "ReduceLogSum": lambda x, **on: np.log(x.sum(**on)),
+    "ReduceLogSumExp": lambda x, **on: np.log(np.exp(x - x.max()).sum(**on)) + x.max(),
+}
+
+
+@operator(*PLAIN, *COMPOSED)
+def reduce(b: Build, node: Node, x: Array, axes: Array | None = None) -> Array:
+    found = axes_of(b, node, axes)
+    if not found and node.attributes.get("noop_with_empty_axes"):
+        return x
+    on: dict[str, Any] = {"axis": tuple(found) if found else None, "keepdims": bool(node.attributes.get("keepdims", 1))}
+    if node.op in PLAIN:
+        on["dtype"] = x.dtype
+    function = PLAIN.get(node.op) or COMPOSED[node.op]
+    return b.compute(lambda x: np.asarray(function(x, **on), x.dtype), x)

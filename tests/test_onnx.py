@@ -1,0 +1,293 @@
+"""Loading and running ONNX models: ONNX's own tests of operators, plans, states, and errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import Array, model_of, node_cases, onnx, recurrent_model, runtime_outputs
+
+import fastrnn
+import fastrnn.onnx
+from fastrnn.onnx._operators import TABLE
+
+helper = onnx.helper
+
+# Tests of ONNX whose operators are in the table but not these of their options; loading or planning refuses them.
+REFUSED = (
+    "training_mode must",
+    "Mean and InvStdDev are not supported",
+    "Indices is not supported",
+    "must be a tensor, got",
+    "must use only operators that fastrnn has",
+    "strings are not supported",
+    "must use opset 7",
+    "reduction must be none",
+    "group must be 1, auto_pad NOTSET",
+    "must not depend on the values of the model's inputs",
+    "mode must be nearest and the factors whole",
+    "coordinates must be half_pixel",
+    "axes must be absent",
+    "zero-size array",
+    "could not be broadcast",
+    "operands could not be broadcast",
+    "invalid data type for einsum",
+)
+
+
+def constant_inputs(model: Any, names: list[str], inputs: list[Array]) -> Any:
+    """The model with all inputs but the first as constants, as they are in real models."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.input[1:]
+    given = zip(names[1:], inputs[1:], strict=True)
+    changed.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in given)
+    return changed
+
+
+def check_case(case: Any, constant: bool) -> bool:
+    """Run one of ONNX's tests; returns False for an option that is refused."""
+    names = [value.name for value in case.model.graph.input]
+    for inputs, outputs in case.data_sets:
+        model = constant_inputs(case.model, names, inputs) if constant else case.model
+        feeds = dict(zip(names[:1] if constant else names, inputs, strict=False))
+        try:
+            got = fastrnn.onnx.load(model.SerializeToString()).run(feeds)
+        except ValueError as error:
+            if "\n" in str(error) or not any(reason in str(error) for reason in REFUSED):
+                raise AssertionError(case.name) from error
+            return False
+        for mine, wanted in zip(got, outputs, strict=False):
+            assert (mine.shape, mine.dtype) == (wanted.shape, wanted.dtype), case.name
+            if mine.dtype.kind == "f":
+                np.testing.assert_allclose(mine, wanted, rtol=case.rtol, atol=case.atol, err_msg=case.name)
+            else:
+                np.testing.assert_array_equal(mine, wanted, err_msg=case.name)
+    return True
+
+
+def in_the_table(case: Any) -> bool:
+    """Whether all operators are in the table, and all data are arrays of NumPy's own dtypes."""
+    arrays = [array for data in case.data_sets for side in data for array in side]
+    plain = all(isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "fiub" for array in arrays)
+    return plain and all(node.op_type in TABLE for node in case.model.graph.node)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_the_tests_of_onnx(constant: bool) -> None:
+    cases = [case for case in node_cases() if in_the_table(case)]
+    passed = [check_case(case, constant) for case in cases if not constant or len(case.model.graph.input) > 1]
+    assert sum(passed) >= (300 if constant else 700)
+
+
+def test_the_whole_numbers_among_inputs_can_choose_shapes_and_branches() -> None:
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    x = np.arange(6, dtype=np.float32)
+    model = fastrnn.onnx.load(model_of(nodes, {"x": x, "shape": np.array([2, 3])}, ["y"], {}).SerializeToString())
+    for shape in ([2, 3], [3, 2], [6, 1], [2, 3]):
+        np.testing.assert_array_equal(model.run({"x": x, "shape": np.array(shape)})[0], x.reshape(shape))
+
+
+def branches(condition: list[Any], x: Array, **constants: Array) -> Any:
+    def branch(op: str) -> Any:
+        node = helper.make_node(op, ["x", "one"], ["z"])
+        return helper.make_graph([node], op, [], [helper.make_empty_tensor_value_info("z")])
+
+    node = helper.make_node("If", ["on"], ["y"], then_branch=branch("Add"), else_branch=branch("Sub"))
+    return model_of([*condition, node], {"x": x}, ["y"], {"one": np.float32(1)[None], **constants})
+
+
+def test_a_branch_that_the_values_choose_at_each_run() -> None:
+    condition = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["on"]),
+    ]
+    x = np.array([1, 2, 3], np.float32)
+    model = fastrnn.onnx.load(branches(condition, x, zero=np.array(0, np.float32)).SerializeToString())
+    for value in (x, -x, x):
+        np.testing.assert_array_equal(model.run({"x": value})[0], value + np.sign(value))
+
+
+def test_memory_is_reused_and_no_value_is_lost() -> None:
+    # A chain in which some values are read late, so that their memory must not be given away, and others at once.
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 50)).astype(np.float32)
+    nodes, names, wanted = [], ["x"], [x.astype(np.float64)]
+    for i in range(60):
+        first, second = int(rng.integers(max(0, i - 8), i + 1)), int(rng.integers(max(0, i - 30), i + 1))
+        op = ["Add", "Sub", "Tanh", "Relu", "Sigmoid", "Transpose"][int(rng.integers(6))]
+        if op in ("Add", "Sub") and wanted[first].shape != wanted[second].shape:
+            op = "Transpose"
+        nodes.append(
+            helper.make_node(op, names[first : first + 1] + (names[second : second + 1] * (op in ("Add", "Sub"))), [f"v{i}"])
+        )
+        a, b = wanted[first], wanted[second]
+        results = {"Tanh": np.tanh, "Relu": lambda a: np.maximum(a, 0), "Sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+        wanted.append(results[op](a) if op in results else a.T if op == "Transpose" else a + b if op == "Add" else a - b)
+        names.append(f"v{i}")
+    outputs = ["v10", "v37", "v59"]
+    model = fastrnn.onnx.load(model_of(nodes, {"x": x}, outputs, {}).SerializeToString())
+    for _ in range(2):
+        for name, mine in zip(outputs, model.run({"x": x}), strict=True):
+            np.testing.assert_allclose(mine, wanted[names.index(name)], rtol=1e-4, atol=1e-4)
+
+
+def test_constants_are_folded_and_survive_runs() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["b"]),
+        helper.make_node("Exp", ["w"], ["e"]),
+        helper.make_node("Add", ["b", "e"], ["c"]),
+        helper.make_node("Mul", ["c", "e"], ["y"]),
+    ]
+    x, w = np.linspace(-1, 1, 5, dtype=np.float32), np.linspace(0, 1, 5, dtype=np.float32)
+    model = fastrnn.onnx.load(model_of(nodes, {"x": x}, ["y"], {"w": w}).SerializeToString())
+    for value in (x, x + 1, x):
+        wanted = (np.tanh(np.maximum(value, 0)) + np.exp(w)) * np.exp(w)
+        np.testing.assert_allclose(model.run({"x": value})[0], wanted, rtol=1e-6)
+
+
+def test_outputs_belong_to_the_caller() -> None:
+    x = np.ones(3, np.float32)
+    model = fastrnn.onnx.load(
+        model_of([helper.make_node("Identity", ["x"], ["y"])], {"x": x}, ["y"], {}).SerializeToString()
+    )
+    (first,) = model.run({"x": x})
+    first[:] = 7
+    np.testing.assert_array_equal(model.run({"x": x + 1})[0], x + 1)
+    np.testing.assert_array_equal(first, [7, 7, 7])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(2, 4, 11), (2, 4, 9, 11)])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_convolutions_beside_onnx_runtime(groups: int, shape: tuple[int, ...], strides: int) -> None:
+    rng, n = np.random.default_rng(0), len(shape) - 2
+    x = rng.standard_normal(shape).astype(np.float32)
+    weights = {"w": rng.standard_normal((4, 4 // groups, *[3] * n)), "b": rng.standard_normal(4)}
+    pads, dilations = list(range(1, n + 1)) * 2, [2] + [1] * (n - 1)
+    options = {"group": groups, "strides": [strides] * n, "pads": pads, "dilations": dilations}
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"], **options), helper.make_node("Relu", ["c"], ["y"])]
+    model = model_of(nodes, {"x": x}, ["y"], {name: array.astype(np.float32) for name, array in weights.items()})
+    got = fastrnn.onnx.load(model.SerializeToString()).run({"x": x})
+    np.testing.assert_allclose(got[0], runtime_outputs(model, {"x": x})[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["c", "numba", "reference"])
+def test_all_backends_give_the_same(backend: str) -> None:
+    model, inputs = recurrent_model("LSTM", np.random.default_rng(0), 5, 3, 4, 6, bias=True, states=True)
+    wanted = runtime_outputs(model, inputs)
+    with fastrnn.use_backend(backend):
+        got = fastrnn.onnx.load(model.SerializeToString()).run(inputs)
+    for mine, other in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5)
+
+
+# Steps
+
+
+def stream_model(rng: np.random.Generator) -> tuple[Any, Array]:
+    """A GRU whose state h goes in and comes out as h_n, with the batch's size open."""
+    size, H = 3, 5
+    draw = [rng.standard_normal(s).astype(np.float32) for s in ((1, 3 * H, size), (1, 3 * H, H))]
+    node = helper.make_node("GRU", ["x", "W", "R", "", "", "h"], ["y", "h_n"], hidden_size=H)
+    x = rng.standard_normal((6, 2, size)).astype(np.float32)
+    model = model_of(
+        [node], {"x": x, "h": np.zeros((1, 2, H), np.float32)}, ["y", "h_n"], dict(zip("WR", draw, strict=True))
+    )
+    for value, axes in zip(model.graph.input, (("T", "B", size), (1, "B", H)), strict=True):
+        value.type.tensor_type.shape.CopyFrom(helper.make_tensor_value_info("", 1, axes).type.tensor_type.shape)
+    return model, x
+
+
+def test_steps_are_the_run_of_the_whole_sequence() -> None:
+    proto, x = stream_model(np.random.default_rng(0))
+    model = fastrnn.onnx.load(proto.SerializeToString())
+    assert model.state == {"h_n": "h"}
+    zeros = np.zeros((1, 2, 5), np.float32)
+    whole, last = model.run({"x": x, "h": zeros})
+    for _ in range(2):
+        steps = [model.step({"x": x[t : t + 1]})[0] for t in range(len(x))]
+        np.testing.assert_allclose(np.concatenate(steps), whole, rtol=0, atol=1e-6)
+        model.reset()
+    model.reset({"h": last})
+    (y,) = model.step({"x": x[:1]})
+    np.testing.assert_allclose(y, model.run({"x": x[:1], "h": last})[0], rtol=0, atol=1e-6)
+
+
+def test_wrong_states() -> None:
+    proto, x = stream_model(np.random.default_rng(0))
+    content = proto.SerializeToString()
+    with pytest.raises(ValueError, match=r"^state must name inputs of the model \(x, h\), got 'g'$"):
+        fastrnn.onnx.load(content, state={"h_n": "g"})
+    with pytest.raises(ValueError, match=r"^states must be h, got c, h$"):
+        fastrnn.onnx.load(content).reset({"h": x, "c": x})
+    with pytest.raises(ValueError, match=r"^this model has no states that are known: "):
+        fastrnn.onnx.load(content, state={}).step({"x": x})
+
+
+# Errors
+
+
+def test_all_missing_operators_are_named_at_load() -> None:
+    x = np.ones(3, np.float32)
+    nodes = [helper.make_node(op, ["x"], [op]) for op in ("NonZero", "Bernoulli", "Det", "Relu")]
+    with pytest.raises(
+        ValueError, match=r"^the model must use only operators that fastrnn has, got Bernoulli, Det, NonZero$"
+    ):
+        fastrnn.onnx.load(model_of(nodes, {"x": x}, ["Relu"], {}).SerializeToString())
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fastrnn.onnx.load(tmp_path / "missing.onnx")
+    with pytest.raises(TypeError, match=r"^source must be a path or bytes, got 3$"):
+        fastrnn.onnx.load(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^the bytes must hold an ONNX model, but its bytes cannot be decoded$"):
+        fastrnn.onnx.load(b"not a model")
+    with pytest.raises(ValueError, match=r"^the bytes must hold an ONNX model, but there is no graph in it$"):
+        fastrnn.onnx.load(b"")
+    x = np.ones(3, np.float32)
+    late = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["x"], ["a"])]
+    with pytest.raises(ValueError, match=r"^the bytes: Relu node 'y' reads 'a', which nothing before it gives$"):
+        fastrnn.onnx.load(model_of(late, {"x": x}, ["y"], {}).SerializeToString())
+    with pytest.raises(ValueError, match=r"^the bytes: nothing gives the output 'z'$"):
+        fastrnn.onnx.load(model_of(late[1:], {"x": x}, ["z"], {}).SerializeToString())
+    with pytest.raises(ValueError, match=r"^the bytes must use opset 7 or later, got 6$"):
+        fastrnn.onnx.load(model_of(late[1:], {"x": x}, ["a"], {}, opset=6).SerializeToString())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_files_give_one_line(seed: int) -> None:
+    model, inputs = recurrent_model("LSTM", np.random.default_rng(0), 4, 3, 5, 6, bias=True)
+    rng = np.random.default_rng(seed)
+    content = bytearray(model.SerializeToString())
+    for place in rng.integers(0, len(content), 20):
+        content[place] = rng.integers(256)
+    try:
+        fastrnn.onnx.load(bytes(content[: rng.integers(1, len(content))] if seed % 2 else content)).run(inputs)
+    except (ValueError, TypeError) as error:
+        if len(str(error).splitlines()) != 1:
+            raise AssertionError("the message must be one line") from error
+
+
+def test_wrong_inputs() -> None:
+    proto, x = stream_model(np.random.default_rng(0))
+    model, h = fastrnn.onnx.load(proto.SerializeToString()), np.zeros((1, 2, 5), np.float32)
+    assert model.inputs == {"x": ("float32", ("T", "B", 3)), "h": ("float32", (1, "B", 5))}
+    assert model.outputs == ["y", "h_n"]
+    for inputs, message in [
+        ({"x": x}, r"inputs must be x, h, got x"),
+        ({"x": x, "h": h, "c": h}, r"inputs must be x, h, got x, h, c"),
+        ({"x": x.astype(np.float64), "h": h}, r"x must be an array of float32, got float64 array of shape \(6, 2, 3\)"),
+        ({"x": x[:, :, :2], "h": h}, r"x must have the shape \(T, B, 3\), got float32 array of shape \(6, 2, 2\)"),
+        ({"x": x[0], "h": h}, r"x must have the shape \(T, B, 3\), got float32 array of shape \(2, 3\)"),
+        ({"x": x, "h": h[:, :1]}, r"GRU node 'y': initial_h must be of shape \(1, 2, 5\), got float32 array .*"),
+        ([x, h], r"inputs must map names to arrays, got list"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+            model.run(inputs)  # type: ignore[arg-type]
+    wanted = model.run({"x": x, "h": h})[0]  # after all these errors
+    np.testing.assert_allclose(wanted, runtime_outputs(proto, {"x": x, "h": h})[0], rtol=0, atol=1e-5)
