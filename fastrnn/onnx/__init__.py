@@ -1,8 +1,10 @@
-"""ONNX models on this package's kernels: ``load`` runs a file, without PyTorch or ONNX Runtime.
+"""ONNX models on this package's kernels, and this package's models as ONNX files.
 
-Reading files needs the package ``onnx`` (``pip install fastrnn[onnx]``); running them does not.
+``load`` runs a file without PyTorch or ONNX Runtime, ``save`` writes one. Both need the package ``onnx`` (``pip install
+fastrnn[onnx]``), and running a loaded model does not.
 """
 
+from ._export.saving import save
 from ._model import OnnxModel, load
 
-__all__ = ["OnnxModel", "load"]
+__all__ = ["OnnxModel", "load", "save"]
