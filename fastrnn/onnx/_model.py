@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import backends
+from .._core.cache import VERSION
 from .._core.checks import describe
 from ..threads import get_num_threads
 from ._build import NotStatic
 from ._graph import Graph, read_graph
 from ._operators import TABLE
 from ._plan import Plan, build_plan
+from ._rewrite import rewritten
 from ._states import initial_states, state_pairs
 
 Array = NDArray[Any]
@@ -36,6 +38,7 @@ class OnnxModel:
         self._packed: dict[Any, Any] = {}
         self._plans: dict[Any, Plan] = {}
         self._known: frozenset[str] | None = None  # inputs whose values are part of the key of a plan
+        self._recent: Plan | None = None  # of the last run, because shapes repeat
         self._lock = threading.Lock()
         self._pairs = state_pairs(graph, state)
         self._states: dict[str, Array] | None = None
@@ -60,10 +63,12 @@ class OnnxModel:
 
         Raises TypeError for an input that is missing, unknown or of another dtype, ValueError for a shape that does not fit.
         """
-        feeds = self._checked(inputs)
         with self._lock, np.errstate(all="ignore"):
-            plan = self._plan(feeds)
-            plan.run(feeds)
+            plan = self._recent
+            if plan is None or not plan.fits(inputs, VERSION.latest, get_num_threads()):
+                inputs = self._checked(inputs)
+                self._recent = plan = self._plan(inputs)
+            plan.run(inputs)
             return [array.copy() for array in plan.outputs]
 
     def step(self, inputs: Mapping[str, Any]) -> list[Array]:
@@ -109,30 +114,34 @@ class OnnxModel:
         return feeds
 
     def _plan(self, feeds: dict[str, Array]) -> Plan:
-        """Return the plan for these inputs, from the cache or new."""
-        engine = backends.current()
-        found = self._plans.get(self._key(feeds, engine))
-        if found is not None:
-            return found
+        """Return the plan for these inputs, from the cache or new, valid for the present settings."""
+        version, threads, engine = VERSION.latest, get_num_threads(), backends.current()
+        settings = engine, engine.settings(), threads
+        plan = self._plans.get(self._key(feeds, settings))
+        if plan is None:
+            plan = self._new_plan(feeds)
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[self._key(feeds, settings)] = plan
+        plan.version, plan.threads = version, threads
+        return plan
+
+    def _new_plan(self, feeds: dict[str, Array]) -> Plan:
         try:
-            plan = build_plan(self._graph, feeds, self._known, self._packed)
+            return build_plan(self._graph, feeds, self._known, self._packed)
         except NotStatic:
             if self._known is not None:
                 raise
-            # Some shape or branch depends on whole numbers among the inputs: their values become part of the plan.
-            whole = frozenset(name for name, value in feeds.items() if value.dtype.kind in "iub")
-            plan = build_plan(self._graph, feeds, whole, self._packed)
-            self._known = whole
-            self._plans.clear()
-        if len(self._plans) >= MOST_PLANS:
-            self._plans.pop(next(iter(self._plans)))
-        self._plans[self._key(feeds, engine)] = plan
+        # Some shape or branch depends on whole numbers among the inputs: their values become part of the plan.
+        whole = frozenset(name for name, value in feeds.items() if value.dtype.kind in "iub")
+        plan = build_plan(self._graph, feeds, whole, self._packed)
+        self._known = whole
+        self._plans.clear()
         return plan
 
-    def _key(self, feeds: dict[str, Array], engine: Any) -> tuple[Any, ...]:
-        shapes = tuple(value.shape for value in feeds.values())
-        known = tuple(feeds[name].tobytes() for name in self._known or ())
-        return shapes, known, engine, engine.settings(), get_num_threads()
+    def _key(self, feeds: dict[str, Array], settings: tuple[Any, ...]) -> tuple[Any, ...]:
+        known = [feeds[name].tobytes() for name in sorted(self._known or ())]
+        return settings, *(value.shape for value in feeds.values()), *known
 
 
 def _fits(shape: tuple[int, ...], axes: tuple[Any, ...]) -> bool:
@@ -169,4 +178,4 @@ def load(source: str | os.PathLike[str] | bytes, *, state: Mapping[str, str] | N
     missing = sorted({node.op for node in graph.all_nodes()} - TABLE.keys())
     if missing:
         raise ValueError(f"the model must use only operators that fastrnn has, got {', '.join(missing)}")
-    return OnnxModel(graph, state)
+    return OnnxModel(rewritten(graph), state)

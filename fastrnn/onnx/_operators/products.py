@@ -29,15 +29,18 @@ def linear(b: Build, node: Node, x: Array, weight: Any, out_features: int) -> Ar
 
 
 @operator("MatMul")
-def matmul(b: Build, node: Node, x: Array, y: Array) -> Array:
+def matmul(b: Build, node: Node, x: Array, y: Array, bias: Array | None = None) -> Array:
+    """``x y``, and the bias that a rewriting has joined to it."""
     if y.ndim == 2 and x.ndim >= 2 and b.is_static(y) and not b.is_static(x) and x.dtype in FLOATS and y.size:
         rows = b.contiguous(x).reshape(-1, x.shape[-1])
         if rows.shape[1] != y.shape[0]:
             raise ValueError(f"factors must fit, got shapes {x.shape} and {y.shape}")
-        return linear(b, node, rows, lambda: (y.T, None), y.shape[1]).reshape(*x.shape[:-1], y.shape[1])
+        return linear(b, node, rows, lambda: (y.T, bias), y.shape[1]).reshape(*x.shape[:-1], y.shape[1])
     shape = np.matmul(np.broadcast_to(np.int8(0), x.shape), np.broadcast_to(np.int8(0), y.shape)).shape
     out = b.new(shape, x.dtype)
     b.emit(np.matmul, x, y, out) if shape else b.emit(lambda: np.copyto(out, np.matmul(x, y)))
+    if bias is not None:
+        b.emit(np.add, out, bias, out)
     return out
 
 
@@ -45,11 +48,12 @@ def matmul(b: Build, node: Node, x: Array, y: Array) -> Array:
 def gemm(b: Build, node: Node, x: Array, y: Array, z: Array | None = None) -> Array:
     """``alpha x y + beta z``, with x and y transposed on demand."""
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
+    constant = b.is_static(y) and b.is_static(z) and not b.is_static(x) and x.dtype in FLOATS
     x = x.T if node.attributes.get("transA") else x
     y = y.T if node.attributes.get("transB") else y
     of = x.dtype.type
     fits = z is None or z.shape in ((y.shape[1],), (1, y.shape[1]), (1,), ())
-    if fits and b.is_static(y) and b.is_static(z) and not b.is_static(x) and x.dtype in FLOATS:
+    if fits and constant:
 
         def weight() -> tuple[Array, Array | None]:
             bias = None if z is None else np.ascontiguousarray(np.broadcast_to(np.ravel(of(beta) * z), (y.shape[1],)))

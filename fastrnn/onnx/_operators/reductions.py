@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._build import Build
+from .._build import FLOATS, Build
 from .._graph import Node
-from .shapes import axes_of
+from .shapes import axes_of, reshaped
 from .table import operator
 
 Array = NDArray[Any]
@@ -34,7 +34,23 @@ def reduce(b: Build, node: Node, x: Array, axes: Array | None = None) -> Array:
     if not found and node.attributes.get("noop_with_empty_axes"):
         return x
     on: dict[str, Any] = {"axis": tuple(found) if found else None, "keepdims": bool(node.attributes.get("keepdims", 1))}
+    if x.dtype in FLOATS and node.op in ("ReduceMean", "ReduceSum", "ReduceMax") and x.size:
+        return _reduced(b, node, x, **on)
     if node.op in PLAIN:
         on["dtype"] = x.dtype
     function = PLAIN.get(node.op) or COMPOSED[node.op]
     return b.compute(lambda x: np.asarray(function(x, **on), x.dtype), x)
+
+
+def _reduced(b: Build, node: Node, x: Array, axis: tuple[int, ...] | None, keepdims: bool) -> Array:
+    """Reduce without allocation; over axes of size 1 the result is a view."""
+    ufunc: Any = np.maximum if node.op == "ReduceMax" else np.add
+    shape = ufunc.reduce(np.broadcast_to(x.dtype.type(0), x.shape), axis=axis, keepdims=keepdims).shape
+    count = x.size // max(int(np.prod(shape)), 1)
+    if count == 1:
+        return reshaped(b, x, shape)
+    out = b.new(shape, x.dtype)
+    b.emit(ufunc.reduce, x, axis, None, out, keepdims)
+    if node.op == "ReduceMean":
+        b.emit(np.multiply, out, x.dtype.type(1 / count), out)
+    return out

@@ -162,12 +162,29 @@ def pad(b: Build, node: Node, x: Array, *inputs: Array | None) -> Array:
         widths[axis] = (sizes[i], sizes[i + len(sizes) // 2])
     inside = x[tuple(slice(max(-low, 0), n - max(-high, 0)) for n, (low, high) in zip(x.shape, widths, strict=True))]
     widths = [(max(low, 0), max(high, 0)) for low, high in widths]
-    mode: Any = node.attributes.get("mode", "constant")
+    mode = node.attributes.get("mode", "constant")
     if mode != "constant":
-        return b.compute(lambda: np.pad(inside, widths, mode))
+        return _mirrored(b, inside, widths, mode)
     fill = node.attributes.get("value", 0) if value is None else b.static(value, "constant_value").item()
     out = b.new([n + low + high for n, (low, high) in zip(inside.shape, widths, strict=True)], x.dtype)
     if any(map(any, widths)):
         b.emit(out.fill, fill)
     b.emit(np.copyto, out[tuple(slice(low, low + n) for n, (low, _) in zip(inside.shape, widths, strict=True))], inside)
+    return out
+
+
+def _mirrored(b: Build, x: Array, widths: list[tuple[int, int]], mode: Any) -> Array:
+    """Pad with x's own values. Padding of one axis by reflection is a copy of views; all else is left to NumPy."""
+    padded = [axis for axis, width in enumerate(widths) if any(width)]
+    if mode != "reflect" or len(padded) != 1 or max(widths[padded[0]]) >= x.shape[padded[0]]:
+        return b.compute(lambda: np.pad(x, widths, mode))
+    (axis,) = padded
+    (low, high), n = widths[axis], x.shape[axis]
+    out = b.new([*x.shape[:axis], low + n + high, *x.shape[axis + 1 :]], x.dtype)
+    target, source = np.moveaxis(out, axis, 0), np.moveaxis(x, axis, 0)
+    b.emit(np.copyto, target[low : low + n], source)
+    if low:
+        b.emit(np.copyto, target[:low], source[low:0:-1])
+    if high:
+        b.emit(np.copyto, target[low + n :], source[n - high - 1 : n - 1][::-1])
     return out
