@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from .._build import Build
 from .._graph import Node
+from .convolution import grouped
+from .recurrent import recurrent
 from .table import operator
+from .windows import channels_first, channels_last, window_of
 
 Array = NDArray[Any]
 
@@ -84,3 +87,38 @@ def matmul_integer(
         return np.asarray(first @ _shifted(y, next(left) if y_zero is not None else None, -1), np.int32)
 
     return b.compute(product, x, y, *given)
+
+
+@operator("ConvInteger")
+def conv_integer(b: Build, node: Node, x: Array, weight: Array, *zeros: Array | None) -> Array:
+    """Convolution of ``x - zero``; padding stands for zero after the subtraction."""
+    groups, window = node.attributes.get("group", 1), window_of(node, weight.shape[2:], x.shape[2:])
+    x_zero, w_zero = [*zeros, None, None][:2]
+    widths = [(0, 0), *zip(window.before, window.after, strict=True), (0, 0)]
+    given = [value for value in (x_zero, w_zero) if value is not None]
+
+    def convolved(x: Array, weight: Array, *zeros: Array) -> Array:
+        left = iter(zeros)
+        shifted = _shifted(x, next(left) if x_zero is not None else None, 0)
+        kernel = _shifted(weight, next(left) if w_zero is not None else None, 0)
+        return np.asarray(grouped(np.pad(channels_last(shifted), widths), window, groups, kernel), np.int32)
+
+    return channels_first(b.compute(convolved, x, weight, *given))
+
+
+@operator("com.microsoft.DynamicQuantizeLSTM")
+def dynamic_quantize_lstm(b: Build, node: Node, x: Array, W: Array, R: Array, *rest: Array | None) -> Any:
+    """Run an LSTM on the kernels, with W ``[D,I,4*H]`` and R ``[D,H,4*H]`` as floats and x unquantised."""
+    bias, lengths, h, c, peephole, w_scale, w_zero, r_scale, r_zero = [*rest, *[None] * 9][:9]
+
+    def floats(array: Array, scale: Array | None, zero: Array | None, name: str) -> Array:
+        shifted = b.static(array, name).astype(x.dtype)
+        parts = [b.static(part, name) for part in (scale, zero) if part is not None]
+        wide = [part.reshape(len(array), 1, -1).astype(x.dtype) for part in parts]
+        if zero is not None:
+            shifted = shifted - wide[1]
+        return b.constant(np.ascontiguousarray((shifted * wide[0]).swapaxes(1, 2)))
+
+    weights = floats(W, w_scale, w_zero, "W"), floats(R, r_scale, r_zero, "R")
+    same = Node("LSTM", node.name, node.inputs, node.outputs, node.attributes, node.opset)
+    return recurrent(b, b.prepared(node, lambda: same), x, *weights, bias, lengths, h, c, peephole)
