@@ -37,6 +37,15 @@ def rewritten(graph: Graph, outer: dict[str, Array] | None = None) -> Graph:
     return Graph(graph.name, view.sorted(), view.constants, graph.inputs, graph.outputs)
 
 
+def with_joined_biases(graph: Graph) -> Graph:
+    """Return the graph with the biases joined to their products, and Constant nodes as constants."""
+    view = View(graph, {})
+    for node in list(graph.nodes):
+        if node.op == "Add":
+            _join_bias(view, node)
+    return Graph(graph.name, view.sorted(), view.constants, graph.inputs, graph.outputs)
+
+
 class View:
     """Nodes by what they give and by what they read, and constants by name."""
 

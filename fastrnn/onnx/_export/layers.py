@@ -97,23 +97,23 @@ def reshape(e: Emitter, layer: layers.Reshape, args: Names, specs: Specs, option
 
 
 def slice_of(e: Emitter, layer: layers.Slice, args: Names, specs: Specs, options: Any) -> str:
-    """Slice, then remove the axes of integers."""
+    """Slice, then gather at the integers, from the last axis to the first."""
     if layer.over_time and e.lengths:
         raise ValueError("a slice of time cannot be exported with lengths")
     x, items = args[0], layer._by_axis(len(specs[0].shape))
-    end, found, single = np.iinfo(np.int64).max, [], []
+    end, found = np.iinfo(np.int64).max, []
     for axis, item in enumerate(items):
-        if isinstance(item, int):
-            found.append((item, item + 1 or end, axis, 1))
-            single.append(axis)
-        elif item != slice(None):
+        if isinstance(item, slice) and item != slice(None):
             step = item.step or 1
             start = (0 if step > 0 else end) if item.start is None else item.start
             stop = (end if step > 0 else -end) if item.stop is None else item.stop
             found.append((start, stop, axis, step))
     if found:
         x = e.node("Slice", x, *(e.ints(*values) for values in zip(*found, strict=True)))
-    return e.node("Squeeze", x, e.ints(*single)) if single else x
+    for axis, item in reversed(list(enumerate(items))):
+        if isinstance(item, int):
+            x = e.node("Gather", x, e.scalar(item, "int64"), axis=axis)
+    return str(x)
 
 
 def pool(e: Emitter, layer: layers.Layer, args: Names, specs: Specs, options: Any) -> str:

@@ -1,0 +1,1 @@
+"""ONNX graphs as trainable models of this package's layers."""

@@ -1,0 +1,115 @@
+"""Reading: a trainable model from an ONNX file whose nodes are layers of this package."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ...graph import Input, Model
+from .._graph import Declared, Graph, Node, read_graph
+from .._operators import TABLE
+from .._plan import build_plan
+from .._rewrite import with_joined_biases
+from .layers import LAYERS
+from .values import Anything, Directions, Value
+
+RECURRENT = ("RNN", "GRU", "LSTM")
+
+
+def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
+    """Return a trainable :class:`fastrnn.Model` of the layers in an ONNX file, with its weights.
+
+    Sequences are ``[T, B, ...]`` in the model, whatever their order in the file. An input of lengths becomes the model's
+    ``lengths``. Inputs and outputs keep their order, and inputs their names where these are identifiers.
+
+    Parameters
+    ----------
+    source
+        a path, or the bytes of a file.
+
+    Raises
+    ------
+    OSError
+        if the file cannot be read
+    ValueError
+        for a file that is no valid model, or one with nodes that are no layers of this package: the message names the
+        operators, or the node and the reason
+    """
+    graph = with_joined_biases(read_graph(source))
+    missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
+    if missing:
+        raise ValueError(f"the model must consist of layers that fastrnn has, got the operators {', '.join(missing)}")
+    lengths = {node.inputs[4] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > 4}
+    values: dict[str, Anything] = {**dict.fromkeys(lengths), **graph.constants}
+    names = [name for name in graph.inputs if name not in lengths]
+    for name in names:
+        values[name] = _input(name, graph.inputs[name], *_role(graph, name))
+    for node in graph.nodes:
+        _add(node, values)
+    outputs = [values[name] for name in graph.outputs]
+    symbols = [
+        x.value().symbol if isinstance(x, Directions) else x.symbol for x in outputs if isinstance(x, (Value, Directions))
+    ]
+    if len(symbols) != len(outputs):
+        raise ValueError("every output must depend on an input")
+    return Model([x.symbol for name in names if isinstance(x := values[name], Value)], symbols)
+
+
+def _add(node: Node, values: dict[str, Anything]) -> None:
+    """Call the layer of a node, or compute a node of constants."""
+    inputs = [values[name] if name else None for name in node.inputs]
+    if node.op in TABLE and all(x is None or isinstance(x, np.ndarray) for x in inputs) and node.op != "ConstantOfShape":
+        constants = {name: x for name, x in zip(node.inputs, inputs, strict=True) if isinstance(x, np.ndarray)}
+        plan = build_plan(Graph("", [node], constants, {}, node.outputs[:1]), {}, None, {})
+        values[node.outputs[0]] = plan.outputs[0]
+        return
+    try:
+        found = LAYERS[node.op](node, *inputs)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{node.op} node {node.name!r}: {error}") from None
+    results = found if isinstance(found, tuple) else (found,)
+    values.update({name: x for name, x in zip(node.outputs, results, strict=False) if name})
+
+
+def _input(name: str, declared: Declared, role: str, swapped: bool) -> Value:
+    """Return the symbol of an input; time and batch get the letters T and B."""
+    dtype, axes = declared
+    if axes is None:
+        raise ValueError(f"the shape of input {name!r} must be declared")
+    shown = name if name.isidentifier() else None
+    kind: Any = "int64" if dtype.kind in "iu" else dtype.name
+    if role == "vector" and len(axes) > 1 and not isinstance(axes[1], int):
+        role = "sequence"
+    if role == "vector" or len(axes) < 2:
+        return Value(Input(("B", *_features(name, axes[1:])), kind, shown))
+    count = axes[1 if swapped else 0]
+    first = "T" if role == "sequence" else count if isinstance(count, int) else 1
+    return Value(Input((first, "B", *_features(name, axes[2:])), kind, shown), swapped)
+
+
+def _features(name: str, axes: tuple[Any, ...]) -> tuple[int, ...]:
+    if not all(isinstance(axis, int) for axis in axes):
+        raise ValueError(f"the features of input {name!r} must have fixed sizes, got {list(axes)}")
+    return axes
+
+
+def _role(graph: Graph, name: str) -> tuple[str, bool]:
+    """Return whether an input is a sequence, a state or a vector, and whether batch is its first axis, ahead of time.
+
+    It is a sequence if it leads to the X of a recurrent node, and a state if it leads to the initial state of one.
+    """
+    todo, seen = [(name, False)], set()
+    while todo:
+        current, swapped = todo.pop()
+        for node in graph.nodes:
+            if current not in node.inputs or id(node) in seen or node.op == "Shape":
+                continue
+            seen.add(id(node))
+            if node.op in RECURRENT:
+                role = "sequence" if node.inputs[0] == current else "state"
+                return role, swapped != bool(node.attributes.get("layout", 0))
+            exchanged = node.op == "Transpose" and (node.attributes.get("perm") or [])[:2] == [1, 0]
+            todo.append((node.outputs[0], swapped != exchanged))
+    return "vector", False
