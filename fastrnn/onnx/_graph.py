@@ -26,7 +26,7 @@ class Declared(NamedTuple):
     axes: tuple[Axis, ...] | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """One node; ``""`` is a missing input or output. An attribute that is a graph is a :class:`Graph`."""
 

@@ -11,7 +11,7 @@ from ...graph import Input, Model
 from .._graph import Declared, Graph, Node, read_graph
 from .._operators import TABLE
 from .._plan import build_plan
-from .._rewrite import with_joined_biases
+from .._rewrite import LAYER_RULES, rewritten
 from .layers import LAYERS
 from .values import Anything, Directions, Value
 
@@ -37,7 +37,7 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
         for a file that is no valid model, or one with nodes that are no layers of this package: the message names the
         operators, or the node and the reason
     """
-    graph = with_joined_biases(read_graph(source))
+    graph = rewritten(read_graph(source), LAYER_RULES)
     missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
     if missing:
         raise ValueError(f"the model must consist of layers that fastrnn has, got the operators {', '.join(missing)}")

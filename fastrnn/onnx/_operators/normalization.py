@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._build import Build
+from .._build import FLOATS, Build
 from .._graph import Node
 from .table import operator
 
@@ -46,12 +47,31 @@ def layer_normalization(b: Build, node: Node, x: Array, scale: Array, bias: Arra
         raise ValueError("Mean and InvStdDev are not supported as outputs")
     axes = tuple(range(node.attributes.get("axis", -1) % x.ndim, x.ndim))
     epsilon = node.attributes.get("epsilon", 1e-5)
+    if x.dtype in FLOATS and axes == (x.ndim - 1,) and x.size == x.shape[-1]:
+        return _one_row(b, x, scale, bias, epsilon)
 
     def normalised(x: Array, scale: Array, *bias: Array) -> Array:
         y = standardised(x, axes, epsilon) * scale
         return y + bias[0] if bias else y
 
     return b.compute(normalised, x, scale, *([] if bias is None else [bias]))
+
+
+def _one_row(b: Build, x: Array, scale: Array, bias: Array | None, epsilon: float) -> Array:
+    """Normalise one row, as a frame of a stream is: products of vectors take a fifth of the time of reductions."""
+    out = b.new(x.shape, x.dtype)
+    row, y, n = b.contiguous(x).reshape(-1), out.reshape(-1), x.shape[-1]
+    ones = np.ones(n, x.dtype)
+
+    def run() -> None:
+        np.subtract(row, np.dot(row, ones) / n, y)
+        np.multiply(y, 1 / math.sqrt(np.dot(y, y) / n + epsilon), y)
+        np.multiply(y, scale, y)
+        if bias is not None:
+            np.add(y, bias, y)
+
+    b.emit(run)
+    return out
 
 
 @operator("InstanceNormalization")

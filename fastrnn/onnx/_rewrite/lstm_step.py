@@ -1,109 +1,20 @@
-"""Rewriting of a graph at load: a bias joins its product, and an LSTM's step that was written as small nodes is one node.
+"""An LSTM's step that a converter has written as small nodes, as one LSTM node.
 
-Some converters write a recurrent step as two products, their sum, a Split into four gates, sigmoids and tanhs.
+It is two products, their sum, a Split into four gates, sigmoids and tanhs.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._graph import Graph, Node
+from .._graph import Node
+from .view import Replacement, View
 
 Array = NDArray[Any]
-
-
-def rewritten(graph: Graph, outer: dict[str, Array] | None = None) -> Graph:
-    """Return the graph with fewer nodes, also inside the graphs of its nodes; its values are the same.
-
-    ``outer`` has the constants of the graphs around it.
-    """
-    view = View(graph, outer or {})
-    for node in graph.nodes:
-        for name, inner in list(node.attributes.items()):
-            if isinstance(inner, Graph):
-                node.attributes[name] = rewritten(inner, view.constants)
-    for node in list(graph.nodes):
-        if node.op == "Split":
-            step = _lstm_step(view, node)
-            if step is not None:
-                view.replace(*step)
-        elif node.op == "Add":
-            _join_bias(view, node)
-    return Graph(graph.name, view.sorted(), view.constants, graph.inputs, graph.outputs)
-
-
-def with_joined_biases(graph: Graph) -> Graph:
-    """Return the graph with the biases joined to their products, and Constant nodes as constants."""
-    view = View(graph, {})
-    for node in list(graph.nodes):
-        if node.op == "Add":
-            _join_bias(view, node)
-    return Graph(graph.name, view.sorted(), view.constants, graph.inputs, graph.outputs)
-
-
-class View:
-    """Nodes by what they give and by what they read, and constants by name."""
-
-    def __init__(self, graph: Graph, outer: dict[str, Array]) -> None:
-        self.nodes, self.constants = list(graph.nodes), {**outer, **graph.constants}
-        for node in graph.nodes:
-            if node.op == "Constant" and "value" in node.attributes:
-                self.constants.setdefault(node.outputs[0], node.attributes["value"])
-                self.nodes.remove(node)
-        self.made = {name: node for node in self.nodes for name in node.outputs if name}
-        self.reads = Counter(name for node in self.nodes for name in node.reads())
-        self.reads.update(graph.outputs)
-
-    def readers(self, name: str) -> list[Node]:
-        """Return the nodes that read a value directly."""
-        return [node for node in self.nodes if name in node.inputs]
-
-    def only_reader(self, name: str, op: str) -> Node | None:
-        """Return the single reader of a value if it is of this kind."""
-        found = self.readers(name)
-        return found[0] if self.reads[name] == 1 and len(found) == 1 and found[0].op == op else None
-
-    def replace(self, old: list[Node], new: list[Node]) -> None:
-        """Take nodes out, and add others that give the values that are still read."""
-        gone = set(map(id, old))
-        self.nodes = [node for node in self.nodes if id(node) not in gone] + new
-        self.made.update({name: node for node in new for name in node.outputs if name})
-
-    def sorted(self) -> list[Node]:
-        """Return the nodes in an order in which they can run, as near to the present one as possible."""
-        order: list[Node] = []
-        done: set[int] = set()
-        todo = list(reversed(self.nodes))
-        while todo:
-            node = todo.pop()
-            if id(node) in done:
-                continue
-            before = [self.made[name] for name in node.reads() if name in self.made and id(self.made[name]) not in done]
-            before = [each for each in before if each is not node]
-            if before:
-                todo += [node, *reversed(before)]
-            else:
-                done.add(id(node))
-                order.append(node)
-        return order
-
-
-def _join_bias(view: View, add: Node) -> None:
-    """Make ``MatMul(x, W) + b`` one node, if W and ``b [N]`` are constants."""
-    for product, bias in (add.inputs, add.inputs[::-1]):
-        node, b = view.made.get(product), view.constants.get(bias)
-        if node is None or b is None or node.op != "MatMul" or len(node.inputs) != 2 or view.reads[product] != 1:
-            continue
-        W = view.constants.get(node.inputs[1])
-        if W is not None and W.ndim == 2 and b.shape == W.shape[1:]:
-            joined = Node("MatMul", node.name, [*node.inputs, bias], add.outputs, {}, node.opset)
-            view.replace([node, add], [joined])
-            return
 
 
 @dataclass(slots=True)
@@ -143,7 +54,7 @@ def _terms(view: View, name: str) -> Terms | None:
     return Terms([(node.inputs[0], W)], bias, [node])
 
 
-def _lstm_step(view: View, split: Node) -> tuple[list[Node], list[Node]] | None:
+def lstm_step(view: View, split: Node) -> Replacement | None:
     """Return the nodes of an LSTM's step around the Split of its gates, and the nodes to take their place, or None."""
     gates = _gates(view, split)
     if gates is None:
