@@ -204,6 +204,19 @@ void fastrnn_arrays_clamp(const fastrnn_arrays *list, double bound);
  * another hash. The arrays are read in `phases` interleaved parts of pieces of 256 bytes; the hash is of part `phase`. */
 uint64_t fastrnn_arrays_hash(const fastrnn_arrays *list, int32_t phase, int32_t phases);
 
+enum fastrnn_function { FASTRNN_SIGMOID, FASTRNN_TANH, FASTRNN_SWISH }; /* swish(x) = x sigmoid(x) */
+
+/* A function of each of n values. */
+typedef struct {
+    int32_t isa;
+    int32_t dtype;
+    int32_t function;
+    int64_t n;
+} fastrnn_pointwise;
+
+/* y[i] = f(x[i]); y is overwritten and may be x. */
+void fastrnn_apply(const fastrnn_pointwise *how, const void *x, void *y);
+
 enum fastrnn_rule { FASTRNN_SGD, FASTRNN_RMSPROP, FASTRNN_ADAM };
 
 /* The numbers of an optimiser; each rule reads those that it needs. decoupled: AdamW. */

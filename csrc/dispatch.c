@@ -120,6 +120,10 @@ uint64_t fastrnn_arrays_hash(const fastrnn_arrays *list, int32_t phase, int32_t 
     return kernels_of(list->isa, list->dtype)->arrays_hash(list, phase, phases);
 }
 
+void fastrnn_apply(const fastrnn_pointwise *how, const void *x, void *y) {
+    kernels_of(how->isa, how->dtype)->pointwise(how, x, y);
+}
+
 void fastrnn_optimise(const fastrnn_optimiser *how, int32_t count, fastrnn_parameter *parameters) {
     kernels_of(how->isa, how->dtype)->optimise(how, count, parameters);
 }

@@ -33,6 +33,7 @@ typedef struct {
     void (*arrays_scale)(const fastrnn_arrays *, double factor);
     void (*arrays_clamp)(const fastrnn_arrays *, double bound);
     uint64_t (*arrays_hash)(const fastrnn_arrays *, int32_t phase, int32_t phases);
+    void (*pointwise)(const fastrnn_pointwise *, const void *x, void *y);
     void (*optimise)(const fastrnn_optimiser *, int32_t count, fastrnn_parameter *parameters);
     size_t (*stream_size)(const fastrnn_stack *, int32_t ids);
     void (*stream_begin)(const fastrnn_stack *, const void *packed, int32_t ids, const void *h, const void *c, void *memory);

@@ -9,6 +9,7 @@
 #include "linear.h"
 #include "losses.h"
 #include "optimise.h"
+#include "pointwise.h"
 #include "sequence.h"
 #include "stream.h"
 
@@ -195,6 +196,7 @@ const fastrnn_kernels kernels = {.vector_lanes = VL,
                                  .arrays_scale = arrays_scale_,
                                  .arrays_clamp = arrays_clamp_,
                                  .arrays_hash = arrays_hash_,
+                                 .pointwise = pointwise_,
                                  .optimise = optimise_,
                                  .stream_size = stream_size_,
                                  .stream_begin = stream_begin_,

@@ -40,6 +40,7 @@
 #define pass_end THIS_BUILD(pass_end)
 #define pass_step THIS_BUILD(pass_step)
 #define place_inference THIS_BUILD(place_inference)
+#define pointwise_ THIS_BUILD(pointwise_)
 #define product THIS_BUILD(product)
 #define product_to_rows THIS_BUILD(product_to_rows)
 #define sequence_backward THIS_BUILD(sequence_backward)

@@ -13,6 +13,7 @@ from .._core.arrays import Array
 from ..sampling import Answer, Request
 from .by_parts import ByParts
 from .numpy_linear import NumpyLinear
+from .numpy_pointwise import NumpyPointwise
 from .numpy_sampling import step_by_step
 from .numpy_training import NumpyTraining
 from .structs import TIME_MAJOR, Inputs, OutputGradients, Plan, StackSpec, TrainedModel, Weights
@@ -47,7 +48,7 @@ class Stream:
             c[...] = self._c
 
 
-class Backend(ByParts, NumpyLinear, NumpyTraining):
+class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
     """One implementation of the three cells, forward and backward, and of the other operations of a training step.
 
     The unit is a *stack* (:class:`StackSpec`); one layer is a stack of one. A *prepared* stack is the backend's own form of

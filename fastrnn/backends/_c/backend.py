@@ -30,6 +30,7 @@ from .library import (
 )
 from .linear import CLinear
 from .memory import hash_arrays, tape_size
+from .pointwise import CPointwise
 from .stack import Call, Kernel, Prepared, bind, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, train_step
@@ -51,7 +52,7 @@ class Tape:
     memory: Array
 
 
-class C(CLinear, CTraining, Backend):
+class C(CLinear, CPointwise, CTraining, Backend):
     """The C backend. It runs whole stacks, not parts; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "c"

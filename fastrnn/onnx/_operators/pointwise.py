@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._build import Build
+from .._build import FLOATS, Build
 from .._cells.activations import FUNCTIONS
 from .._graph import Node
 from .table import operator
@@ -17,7 +17,7 @@ from .table import operator
 Array = NDArray[Any]
 
 UFUNCS = {
-    "Abs": np.abs, "Neg": np.negative, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log, "Tanh": np.tanh,
+    "Abs": np.abs, "Neg": np.negative, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log,
     "Reciprocal": np.reciprocal, "Floor": np.floor, "Ceil": np.ceil, "Round": np.rint, "Sign": np.sign,
     "Sin": np.sin, "Cos": np.cos, "Tan": np.tan, "Atan": np.arctan, "Sinh": np.sinh, "Cosh": np.cosh,
 }  # fmt: skip
@@ -37,14 +37,23 @@ def relu(b: Build, node: Node, x: Array) -> Array:
     return out
 
 
-@operator("Sigmoid")
+@operator("Sigmoid", "Tanh")
 def sigmoid(b: Build, node: Node, x: Array) -> Array:
-    """``1 / (1 + exp(-x))``; an overflow of exp gives the right 0."""
+    if x.dtype not in FLOATS:
+        return b.compute(lambda x: np.asarray(FUNCTIONS[node.op.lower()](x, 0, 0), x.dtype), x)
+    return on_kernels(b, node.op.lower(), x)
+
+
+def on_kernels(b: Build, function: str, x: Array) -> Array:
+    """Return a function of x's values from the backend, where the values lie in memory without gaps."""
     out = b.into(x)
-    b.emit(np.negative, x, out)
-    b.emit(np.exp, out, out)
-    b.emit(np.add, out, x.dtype.type(1), out)
-    b.emit(np.reciprocal, out, out)
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    source, target = x.transpose(order), out.transpose(order)
+    if not source.flags.c_contiguous:
+        source = b.contiguous(x)
+        target = out = b.new(x.shape, x.dtype)
+    if x.size:
+        b.emit(b.engine.bind_pointwise(function, source, target))
     return out
 
 
@@ -80,6 +89,8 @@ operator("Mish")(_simple(lambda x: x * np.tanh(np.logaddexp(x, 0))))
 @operator("Swish")
 def swish(b: Build, node: Node, x: Array) -> Array:
     alpha = x.dtype.type(node.attributes.get("alpha", 1.0))
+    if alpha == 1 and x.dtype in FLOATS:
+        return on_kernels(b, "swish", x)
     return b.compute(lambda x: x / (1 + np.exp(-alpha * x)), x)
 
 

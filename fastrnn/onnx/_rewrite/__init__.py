@@ -11,12 +11,13 @@ from .._graph import Graph, Node
 from .bias import joined_bias
 from .layer_norm import layer_norm
 from .lstm_step import lstm_step
+from .swish import swish
 from .view import Replacement, View
 
 Array = NDArray[Any]
 Rule = Callable[[View, Node], Replacement | None]
 
-RULES: dict[str, Rule] = {"Split": lstm_step, "Sqrt": layer_norm, "Add": joined_bias}
+RULES: dict[str, Rule] = {"Split": lstm_step, "Sqrt": layer_norm, "Add": joined_bias, "Sigmoid": swish}
 # The rules whose results from_onnx knows as layers.
 LAYER_RULES: dict[str, Rule] = {"Sqrt": layer_norm, "Add": joined_bias}
 

