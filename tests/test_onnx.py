@@ -69,7 +69,7 @@ def check_case(case: Any, constant: bool) -> bool:
 
 
 def in_the_table(case: Any) -> bool:
-    """Whether all operators are in the table, and all data are arrays of NumPy's own dtypes."""
+    """True if all operators are in the table, and all data are arrays of NumPy's own dtypes."""
     arrays = [array for data in case.data_sets for side in data for array in side]
     plain = all(isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "fiub" for array in arrays)
     return plain and all(node.op_type in TABLE for node in case.model.graph.node)

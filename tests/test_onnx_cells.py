@@ -155,6 +155,21 @@ def test_what_the_kernels_lack_is_said_once() -> None:
         loaded.run({"X": inputs["X"][:2]})
 
 
+def test_half_precision_runs_in_numpy() -> None:
+    model, inputs = recurrent_model("GRU", np.random.default_rng(0), 4, 3, 5, 6, bias=True)
+    wanted = reference_outputs(model, inputs)
+    weights = [(each.name, onnx.numpy_helper.to_array(each).astype(np.float16)) for each in model.graph.initializer]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights)
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    loaded = fastrnn.onnx.load(model.SerializeToString())
+    with pytest.warns(UserWarning, match=r"GRU node 'Y' runs in NumPy, because the kernels have no dtype float16"):
+        got = loaded.run({"X": inputs["X"].astype(np.float16)})
+    for mine, exact in zip(got, wanted, strict=True):
+        assert mine.dtype == np.float16
+        np.testing.assert_allclose(mine, exact, rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -95,7 +95,7 @@ def exported(module: Any, *inputs: Any, axes: dict[str, Any]) -> bytes:
 
 
 class Tagger(torch.nn.Module):
-    """What people export: batch first, an embedding, a stack in two directions, a linear layer at every step."""
+    """A tagger as people export it: batch first, an embedding, a stack in two directions, a linear layer at every step."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -151,8 +151,9 @@ class Build:
             found = table[node.op](self, node, *inputs)
         except NotStatic as error:
             raise NotStatic(f"{node.op} node {node.name!r}: {error}") from None
-        except (ValueError, TypeError, IndexError, KeyError) as error:
-            raise ValueError(f"{node.op} node {node.name!r}: {str(error).splitlines()[0]}") from error
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"{node.op} node {node.name!r}: {reason}") from error
         pending, self._pending = self._pending, outer
         outputs = found if isinstance(found, (tuple, list)) else (found,)
         if self._folding:

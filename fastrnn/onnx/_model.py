@@ -117,12 +117,12 @@ class OnnxModel:
         """Return the plan for these inputs, from the cache or new, valid for the present settings."""
         version, threads, engine = VERSION.latest, get_num_threads(), backends.current()
         settings = engine, engine.settings(), threads
-        plan = self._plans.get(self._key(feeds, settings))
+        plan = self._plans.pop(self._key(feeds, settings), None)  # and put at the end: the first is the least recent
         if plan is None:
             plan = self._new_plan(feeds)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.pop(next(iter(self._plans)))
-            self._plans[self._key(feeds, settings)] = plan
+        self._plans[self._key(feeds, settings)] = plan
         plan.version, plan.threads = version, threads
         return plan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -182,12 +182,9 @@ def bind(
     given = ffi.new("fastrnn_inputs *", inputs_fields(x, call.ids, pointer(h0), pointer(c0)))
     output = ffi.new("fastrnn_outputs *", (pointer(y), pointer(h_n), pointer(c_n), NULL))
     workspace = from_buffer(aligned(max(call.workspace, 1)))
-    held = x, h0, c0, y, h_n, c_n  # the structures hold pointers into these arrays
-
-    def run(held: Any = held) -> None:
-        forward(stack, packed, batch, given, output, NULL, workspace)
-
-    stack, packed, batch, forward = kernel.stack, prepared.packed(False), call.batch, lib.fastrnn_forward
+    arguments = kernel.stack, prepared.packed(False), call.batch, given, output, NULL, workspace
+    run = partial(lib.fastrnn_forward, *arguments)
+    run.held = x, h0, c0, y, h_n, c_n  # type: ignore[attr-defined]  # the structures hold pointers into these arrays
     return run
 
 

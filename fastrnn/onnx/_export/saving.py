@@ -59,22 +59,28 @@ def save(
     checks.flag("lengths", lengths)
     e = Emitter()
     inputs, names = _inputs(e, model, shape, dtype)
-    axes = list(dict.fromkeys(spec.time or _second(spec, model) for spec in inputs.values()))
     if lengths:
-        e.lengths = {axis: e.take("lengths" if len(axes) == 1 else f"lengths_{axis}") for axis in axes if axis}
-        if not e.lengths:
-            raise ValueError("lengths must be False: no input has a time axis")
+        _add_lengths(e, model, inputs)
+    write_atomically(path, _content(e, inputs, _finished(e, _outputs(e, model, inputs, names), outputs)))
+
+
+def _add_lengths(e: Emitter, model: Layer, inputs: dict[str, Spec]) -> None:
+    """Name an input of lengths for each time axis. Raises ValueError if there is none."""
+    axes = [axis for axis in dict.fromkeys(spec.time or _second(spec, model) for spec in inputs.values()) if axis]
+    if not axes:
+        raise ValueError("lengths must be False: no input has a time axis")
+    e.lengths = {axis: e.take("lengths" if len(axes) == 1 else f"lengths_{axis}") for axis in axes}
+
+
+def _outputs(e: Emitter, model: Layer, inputs: dict[str, Spec], names: list[str]) -> list[tuple[str, Spec, str]]:
+    """Add the model's nodes; returns the name of each output's value, its spec, and the name that it is to get."""
     if isinstance(model, Model):
         symbols = traced(e, model.graph, dict(zip(model.graph.flat_inputs, names, strict=True)))
-        found = [(symbols[symbol], symbol.spec, model.graph.symbol_names[symbol]) for symbol in model.graph.flat_outputs]
-    else:
-        (spec,) = inputs.values()
-        results = list(flat(called(e, model, tuple(names), (spec,), {})))
-        own = list(flat(model.infer(spec)))
-        found = [
-            (name, each, f"output_{i}" if i else "output") for i, (name, each) in enumerate(zip(results, own, strict=True))
-        ]
-    write_atomically(path, _content(e, inputs, _finished(e, found, outputs)))
+        return [(symbols[symbol], symbol.spec, model.graph.symbol_names[symbol]) for symbol in model.graph.flat_outputs]
+    (spec,) = inputs.values()
+    results = flat(called(e, model, tuple(names), (spec,), {}))
+    pairs = enumerate(zip(results, flat(model.infer(spec)), strict=True))
+    return [(name, own, f"output_{i}" if i else "output") for i, (name, own) in pairs]
 
 
 def _inputs(e: Emitter, model: Layer, shape: Sequence[Axis] | None, dtype: str | None) -> tuple[dict[str, Spec], list[str]]:

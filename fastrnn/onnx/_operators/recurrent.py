@@ -25,8 +25,8 @@ def recurrent(b: Build, node: Node, *arrays: Array | None) -> tuple[Array | None
     spec = node_spec(node.op, node.attributes, inputs.R.shape[-1])
     lengths = inputs.sequence_lens
     check_inputs(spec, inputs if b.is_static(lengths) else inputs._replace(sequence_lens=None))
-    reason = kernels.obstacle(spec)
-    if reason is None and inputs.X.dtype in FLOATS and inputs.X.size:
+    reason = kernels.obstacle(spec) if inputs.X.dtype in FLOATS else f"dtype {inputs.X.dtype}"
+    if reason is None and inputs.X.size:
         return _with_layout(b, spec, inputs, _on_kernels(b, node, spec, inputs))
     if reason:
         b.prepared(node, lambda: _say_once(node, reason))
