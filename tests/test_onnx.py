@@ -11,7 +11,7 @@ from onnx_models import Array, model_of, node_cases, onnx, recurrent_model, runt
 
 import fastrnn
 import fastrnn.onnx
-from fastrnn.onnx._operators import TABLE
+from fastrnn.onnx._operators import TABLE, convolution
 
 helper = onnx.helper
 
@@ -163,7 +163,11 @@ def test_outputs_belong_to_the_caller() -> None:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(2, 4, 11), (2, 4, 9, 11)])
 @pytest.mark.parametrize("strides", [1, 2])
-def test_convolutions_beside_onnx_runtime(groups: int, shape: tuple[int, ...], strides: int) -> None:
+@pytest.mark.parametrize("block", [1, 900, 10**6])
+def test_convolutions_beside_onnx_runtime(
+    groups: int, shape: tuple[int, ...], strides: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution, "BLOCK_BYTES", block)
     rng, n = np.random.default_rng(0), len(shape) - 2
     x = rng.standard_normal(shape).astype(np.float32)
     weights = {"w": rng.standard_normal((4, 4 // groups, *[3] * n)), "b": rng.standard_normal(4)}

@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from .._build import FLOATS, Build
 from .._graph import Node
-from .products import linear
+from .products import linear_into
 from .table import operator
 from .windows import Window, channels_first, channels_last, padded, taps, window_of, windows
 
 Array = NDArray[Any]
+
+# Windows are copied and multiplied in blocks of about this size, so that the copies stay in the second-level cache.
+BLOCK_BYTES = 512 * 1024
 
 
 @operator("Conv")
@@ -31,9 +34,7 @@ def conv(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = Non
     if groups == x.shape[1] == channels and groups > 1 and constant:
         return channels_first(_depthwise(b, inner, window, weight, bias))
     if groups == 1 and constant:
-        rows = _rows(b, inner, window)
-        flat = linear(b, node, rows, lambda: (channels_last(weight).reshape(channels, -1), bias), channels)
-        return channels_first(flat.reshape(x.shape[0], *window.sizes, channels))
+        return channels_first(_product(b, node, inner, window, weight, bias))
     return channels_first(b.compute(lambda x, *w: grouped(x, window, groups, *w), inner, *_given(weight, bias)))
 
 
@@ -41,15 +42,27 @@ def _given(weight: Array, bias: Array | None) -> list[Array]:
     return [weight] if bias is None else [weight, bias]
 
 
-def _rows(b: Build, x: Array, window: Window) -> Array:
-    """Return the windows as rows ``[B*prod(sizes), prod(kernel)*C]``; a kernel of one place needs no copy."""
-    shape = x.shape[0] * prod(window.sizes), prod(window.kernel) * x.shape[-1]
-    every = windows(x, window)
+def _product(b: Build, node: Node, x: Array, window: Window, weight: Array, bias: Array | None) -> Array:
+    """Return ``y [B, *sizes, O]``: each window is a row, ``prod(kernel)*C`` wide, and a product with the weights."""
+    channels, width = len(weight), prod(window.kernel) * x.shape[-1]
+    out = b.new((x.shape[0], *window.sizes, channels), x.dtype)
+
+    def matrix() -> tuple[Array, Array | None]:
+        return channels_last(weight).reshape(channels, -1), bias
+
     if prod(window.kernel) == 1 and x.flags.c_contiguous and set(window.strides) == {1}:
-        return x.reshape(shape)
-    rows = b.new(shape, x.dtype)
-    b.emit(np.copyto, rows.reshape(every.shape), every)
-    return rows
+        linear_into(b, node, x.reshape(-1, width), matrix, out.reshape(-1, channels))  # each value is its own window
+        return out
+    every, line = windows(x, window), prod(window.sizes[1:])
+    lines = min(window.sizes[0], max(1, BLOCK_BYTES // max(line * width * x.itemsize, 1)))
+    rows = b.new((lines * line, width), x.dtype)
+    for k in range(x.shape[0]):
+        for first in range(0, window.sizes[0], lines):
+            part, target = every[k, first : first + lines], out[k, first : first + lines]
+            source = rows[: len(part) * line]
+            b.emit(np.copyto, source.reshape(part.shape), part)
+            linear_into(b, node, source, matrix, target.reshape(-1, channels))
+    return out
 
 
 def _depthwise(b: Build, x: Array, window: Window, weight: Array, bias: Array | None) -> Array:

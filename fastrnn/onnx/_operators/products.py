@@ -16,16 +16,20 @@ Array = NDArray[Any]
 
 def linear(b: Build, node: Node, x: Array, weight: Any, out_features: int) -> Array:
     """Return ``x W^T + bias`` for rows ``x [N,I]``; ``weight()`` returns W ``[O,I]`` and the bias or None, once."""
+    out = b.new((len(x), out_features), x.dtype)
+    linear_into(b, node, b.contiguous(x), weight, out)
+    return out
+
+
+def linear_into(b: Build, node: Node, x: Array, weight: Any, out: Array) -> None:
+    """Add the step of :func:`linear` for C-contiguous rows x and ``out [N,O]``."""
 
     def make() -> Any:
         W, bias = weight()
         return b.engine.prepare_linear(np.ascontiguousarray(W), None if bias is None else np.ascontiguousarray(bias))
 
-    out = b.new((len(x), out_features), x.dtype)
-    x = b.contiguous(x)
     if x.size:
         b.emit(b.engine.bind_linear(b.prepared(node, make), x, out))
-    return out
 
 
 @operator("MatMul")
