@@ -53,16 +53,22 @@ def _product(b: Build, node: Node, x: Array, window: Window, weight: Array, bias
     if prod(window.kernel) == 1 and x.flags.c_contiguous and set(window.strides) == {1}:
         linear_into(b, node, x.reshape(-1, width), matrix, out.reshape(-1, channels))  # each value is its own window
         return out
-    every, line = windows(x, window), prod(window.sizes[1:])
-    lines = min(window.sizes[0], max(1, BLOCK_BYTES // max(line * width * x.itemsize, 1)))
-    rows = b.new((lines * line, width), x.dtype)
-    for k in range(x.shape[0]):
-        for first in range(0, window.sizes[0], lines):
-            part, target = every[k, first : first + lines], out[k, first : first + lines]
-            source = rows[: len(part) * line]
-            b.emit(np.copyto, source.reshape(part.shape), part)
-            linear_into(b, node, source, matrix, target.reshape(-1, channels))
+    parts = _blocks(windows(x, window), out, width * x.itemsize)
+    rows = b.new((max(target[..., 0].size for _, target in parts), width), x.dtype)
+    for part, target in parts:
+        source = rows[: target[..., 0].size]
+        b.emit(np.copyto, source.reshape(part.shape), part)
+        linear_into(b, node, source, matrix, target.reshape(-1, channels))
     return out
+
+
+def _blocks(every: Array, out: Array, row_bytes: int) -> list[tuple[Array, Array]]:
+    """Return parts of the windows and of the output: all at once, or lines of each example that fill a block."""
+    if out[..., 0].size * row_bytes <= BLOCK_BYTES or not out.size:
+        return [(every, out)]
+    lines = max(1, BLOCK_BYTES // (out[0, 0, ..., 0].size * row_bytes))
+    places = [(k, slice(first, first + lines)) for k in range(len(out)) for first in range(0, out.shape[1], lines)]
+    return [(every[place], out[place]) for place in places]
 
 
 def _depthwise(b: Build, x: Array, window: Window, weight: Array, bias: Array | None) -> Array:

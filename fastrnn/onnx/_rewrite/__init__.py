@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ RULES: dict[str, Rule] = {"Split": lstm_step, "Sqrt": layer_norm, "Add": joined_
 LAYER_RULES: dict[str, Rule] = {"Sqrt": layer_norm, "Add": joined_bias}
 
 
-def rewritten(graph: Graph, rules: dict[str, Rule] = RULES, outer: dict[str, Array] | None = None) -> Graph:
+def rewritten(graph: Graph, rules: dict[str, Rule] = RULES, outer: MutableMapping[str, Array] | None = None) -> Graph:
     """Return the graph with fewer nodes, also inside the graphs of its nodes.
 
     ``rules`` maps the operator at which a rule looks to the rule. ``outer`` has the constants of the graphs around it.
@@ -38,4 +38,4 @@ def rewritten(graph: Graph, rules: dict[str, Rule] = RULES, outer: dict[str, Arr
             found = rule(view, node)
             if found is not None:
                 view.replace(*found)
-    return Graph(graph.name, view.sorted(), view.constants, graph.inputs, graph.outputs)
+    return Graph(graph.name, view.sorted(), view.own, graph.inputs, graph.outputs)

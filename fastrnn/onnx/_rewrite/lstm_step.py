@@ -120,8 +120,8 @@ def _lstm_nodes(view: View, terms: Terms, order: tuple[int, ...], c: str, h_new:
 
     stem = f"{h_new}/lstm"
     bias = np.concatenate([arranged(terms.bias), np.zeros((1, 4 * H), W.dtype)], axis=1)
-    view.constants |= {f"{stem}.W": arranged(W.T), f"{stem}.R": arranged(R.T), f"{stem}.B": bias}
-    view.constants[f"{stem}.axes"] = np.zeros(1, np.int64)
+    view.own |= {f"{stem}.W": arranged(W.T), f"{stem}.R": arranged(R.T), f"{stem}.B": bias}
+    view.own[f"{stem}.axes"] = np.zeros(1, np.int64)
     steps = [
         Node("Unsqueeze", stem, [name, f"{stem}.axes"], [f"{stem}.{k}"], {}, 13)
         for name, k in ((x, "x"), (h, "h"), (c, "c"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
+from collections.abc import MutableMapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ Replacement = tuple[list[Node], list[Node]]  # nodes to take out, and nodes to t
 class View:
     """Nodes by what they give and by what they read, and constants by name."""
 
-    def __init__(self, graph: Graph, outer: dict[str, Array]) -> None:
-        self.nodes, self.constants = list(graph.nodes), {**outer, **graph.constants}
+    def __init__(self, graph: Graph, outer: MutableMapping[str, Array]) -> None:
+        self.nodes, self.own = list(graph.nodes), dict(graph.constants)
+        self.constants = ChainMap(self.own, outer)  # what is set goes into the own ones
         for node in graph.nodes:
             if node.op == "Constant" and "value" in node.attributes:
                 self.constants.setdefault(node.outputs[0], node.attributes["value"])
@@ -57,9 +59,9 @@ class View:
         nodes = []
         for node in self.nodes:
             node.inputs = [names.get(name, name) for name in node.inputs]
-            key = node.op, tuple(node.inputs), repr(sorted(node.attributes.items())), len(node.outputs)
             plain = not any(isinstance(value, (Graph, np.ndarray)) for value in node.attributes.values())
-            if plain and kept.isdisjoint(node.outputs) and first.setdefault(key, node) is not node:
+            key = (node.op, *node.inputs, repr(sorted(node.attributes.items())), len(node.outputs)) if plain else id(node)
+            if kept.isdisjoint(node.outputs) and first.setdefault(key, node) is not node:
                 names.update(zip(node.outputs, first[key].outputs, strict=True))
             else:
                 nodes.append(node)
