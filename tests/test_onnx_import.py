@@ -202,6 +202,7 @@ def test_refusals() -> None:
             content(node("RNN", rnn, ["y"], direction="reverse"), **weights),
             "RNN node 'y': the layers have no direction=reverse",
         ),
+        (content(node("Cast", ["x"], ["y"], to=11)), "Cast node 'y': the dtype must stay float32, got float64"),
         (content(node("Softmax", ["x"], ["y"], axis=1)), "Softmax node 'y': axis must be the last"),
         (content(node("MatMul", ["x", "x"], ["y"])), "MatMul node 'y': the second factor must be a constant of two axes"),
         (content(node("Add", ["x", "w"], ["y"]), w=x), "Add node 'y': the first input must depend on an input of the model"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import layers
 from .._graph import Node
+from .._operators.comparison import dtype_of
 from .recurrent import recurrent
 from .values import Anything, Array, Directions, Sizes, Value, Zero
 
@@ -24,6 +25,16 @@ def value(x: Anything) -> Value:
 
 def same(node: Node, x: Anything, *rest: Anything) -> Anything:
     """Return the first input."""
+    return x
+
+
+def cast(node: Node, x: Anything) -> Anything:
+    """Return x, if the cast does not change what a layer reads: ids of any whole numbers, or floats of one dtype."""
+    if not isinstance(x, Value):
+        return x
+    target = dtype_of(node)
+    if target.name != x.symbol.dtype and not (target.kind in "iu" and x.symbol.dtype == "int64"):
+        raise ValueError(f"the dtype must stay {x.symbol.dtype}, got {target}")
     return x
 
 
@@ -268,7 +279,8 @@ def pool(kind: type[layers.Layer]) -> Callable[..., Value]:
 
 LAYERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("RNN", "GRU", "LSTM"), recurrent),
-    **dict.fromkeys(("Identity", "Dropout", "Cast"), same),
+    **dict.fromkeys(("Identity", "Dropout"), same),
+    "Cast": cast,
     **{name: activation(name.lower()) for name in ("Tanh", "Relu", "Sigmoid", "Softmax", "Softplus")},
     **{"Add": combined(layers.Add), "Mul": combined(layers.Multiply)},
     **{"ReduceMean": pool(layers.MeanPool), "ReduceMax": pool(layers.MaxPool)},

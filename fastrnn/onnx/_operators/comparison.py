@@ -40,11 +40,16 @@ def where(b: Build, node: Node, condition: Array, x: Array, y: Array) -> Array:
     return b.compute(np.where, condition, x, y)
 
 
-@operator("Cast")
-def cast(b: Build, node: Node, x: Array) -> Array:
+def dtype_of(node: Node) -> np.dtype[Any]:
+    """Return the dtype to which a Cast converts."""
     from onnx import helper
 
-    return _converted(b, x, helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+    return helper.tensor_dtype_to_np_dtype(node.attributes["to"])
+
+
+@operator("Cast")
+def cast(b: Build, node: Node, x: Array) -> Array:
+    return _converted(b, x, dtype_of(node))
 
 
 @operator("CastLike")
