@@ -35,7 +35,7 @@ def conv(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = Non
         return channels_first(_depthwise(b, inner, window, weight, bias))
     if groups == 1 and constant:
         return channels_first(_product(b, node, inner, window, weight, bias))
-    return channels_first(b.compute(lambda x, *w: grouped(x, window, groups, *w), inner, *_given(weight, bias)))
+    return channels_first(b.compute(lambda x, *w: _grouped(x, window, groups, *w), inner, *_given(weight, bias)))
 
 
 def _given(weight: Array, bias: Array | None) -> list[Array]:
@@ -85,7 +85,7 @@ def _depthwise(b: Build, x: Array, window: Window, weight: Array, bias: Array | 
     return out
 
 
-def grouped(x: Array, window: Window, groups: int, weight: Array, bias: Array | None = None) -> Array:
+def _grouped(x: Array, window: Window, groups: int, weight: Array, bias: Array | None = None) -> Array:
     """Return the convolution of a padded ``x [B,*S,C]`` in any dtype, for any weights ``[O, C/groups, *kernel]``."""
     every, n = windows(x, window), len(window.kernel)
     each_in, each_out = x.shape[-1] // groups, len(weight) // groups

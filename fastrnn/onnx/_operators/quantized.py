@@ -1,4 +1,4 @@
-"""Quantised operators. Integers are multiplied as floats, which is exact up to 2**24."""
+"""Quantised operators. Integers are multiplied in float64, which is exact."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from .._build import Build
 from .._graph import Node
-from .convolution import grouped
+from .convolution import conv
+from .products import matmul
 from .recurrent import recurrent
 from .table import operator
-from .windows import channels_first, channels_last, window_of
 
 Array = NDArray[Any]
 
@@ -75,35 +75,34 @@ def _shifted(x: Array, zero: Array | None, axis: int) -> Array:
     return wide if zero is None else wide - _along(zero, x.ndim, axis).astype(np.float64)
 
 
+def _as_integers(b: Build, x: Array) -> Array:
+    """Return a float64 value of whole numbers as int32."""
+    out = b.like(x, np.int32)
+    b.emit(lambda: np.copyto(out, x, casting="unsafe"))
+    return out
+
+
+def _less_zero(b: Build, x: Array, zero: Array | None, axis: int) -> Array:
+    """Return ``x - zero`` in float64, computed once if both are constant."""
+    given = [] if zero is None else [zero]
+    if b.is_static(x) and b.is_static(zero):
+        return b.constant(_shifted(x, zero, axis))
+    return b.compute(lambda x, *zero: _shifted(x, zero[0] if zero else None, axis), x, *given)
+
+
 @operator("MatMulInteger")
 def matmul_integer(
     b: Build, node: Node, x: Array, y: Array, x_zero: Array | None = None, y_zero: Array | None = None
 ) -> Array:
-    given = [value for value in (x_zero, y_zero) if value is not None]
-
-    def product(x: Array, y: Array, *zeros: Array) -> Array:
-        left = iter(zeros)
-        first = _shifted(x, next(left) if x_zero is not None else None, -2)
-        return np.asarray(first @ _shifted(y, next(left) if y_zero is not None else None, -1), np.int32)
-
-    return b.compute(product, x, y, *given)
+    """Multiply in float64, in which the sums are exact."""
+    return _as_integers(b, matmul(b, node, _less_zero(b, x, x_zero, -2), _less_zero(b, y, y_zero, -1)))
 
 
 @operator("ConvInteger")
 def conv_integer(b: Build, node: Node, x: Array, weight: Array, *zeros: Array | None) -> Array:
-    """Convolution of ``x - zero``; padding stands for zero after the subtraction."""
-    groups, window = node.attributes.get("group", 1), window_of(node, weight.shape[2:], x.shape[2:])
+    """Convolve ``x - zero``; padding stands for zero after the subtraction."""
     x_zero, w_zero = [*zeros, None, None][:2]
-    widths = [(0, 0), *zip(window.before, window.after, strict=True), (0, 0)]
-    given = [value for value in (x_zero, w_zero) if value is not None]
-
-    def convolved(x: Array, weight: Array, *zeros: Array) -> Array:
-        left = iter(zeros)
-        shifted = _shifted(x, next(left) if x_zero is not None else None, 0)
-        kernel = _shifted(weight, next(left) if w_zero is not None else None, 0)
-        return np.asarray(grouped(np.pad(channels_last(shifted), widths), window, groups, kernel), np.int32)
-
-    return channels_first(b.compute(convolved, x, weight, *given))
+    return _as_integers(b, conv(b, node, _less_zero(b, x, x_zero, 0), _less_zero(b, weight, w_zero, 0)))
 
 
 @operator("com.microsoft.DynamicQuantizeLSTM")
