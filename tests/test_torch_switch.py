@@ -1,8 +1,11 @@
 """accelerate and restore: an existing model keeps its parameters, hooks, files and wrappers, and gains the kernels."""
 
 import copy
+import importlib
 import io
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from example_scripts import example
@@ -126,6 +129,25 @@ def test_the_examples_have_the_same_losses_either_way(capsys, script, arguments)
     assert " fastrnn\n" in said
 
 
+def test_the_script_that_trains_other_packages_says_how_to_install_them(capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    script = importlib.import_module("bench.torch_packages")
+    for name in ("sb3_contrib", "gluonts", "neuralforecast"):
+        monkeypatch.setitem(sys.modules, name, None)
+    script.main([])
+    assert capsys.readouterr().out.splitlines() == [
+        "sb3-contrib is not installed: pip install torch==2.13.0 sb3-contrib==2.9.2",
+        "gluonts is not installed: pip install torch==2.13.0 gluonts==0.17.0 lightning==2.6.6",
+        "neuralforecast is not installed: pip install torch==2.13.0 neuralforecast==3.3.0",
+    ]
+    with pytest.raises(SystemExit, match="0"):
+        script.main(["--help"])
+    assert "torch==2.13.0 sb3-contrib==2.9.2 gluonts==0.17.0" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        script.main(["darts"])
+    assert "PACKAGE must be one of sb3, gluonts, neuralforecast, got darts" in capsys.readouterr().err
+
+
 DDP = """
 import os, sys
 import torch, torch.distributed as dist, torch.multiprocessing as mp
@@ -160,7 +182,6 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_two_processes_of_ddp_train_alike(tmp_path):
     import subprocess
-    import sys
 
     program = tmp_path / "train.py"
     program.write_text(DDP)
