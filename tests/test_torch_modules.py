@@ -385,7 +385,34 @@ def test_threads_follow_torch_until_told_otherwise(set_threads):
         torch.set_num_threads(before)
 
 
+@each_row("module", [ft.LSTM(3, 4), ft.LSTM(3, 4, batch_first=True), ft.GRU(3, 4)], ids=repr)
+def test_gradients_batched_by_vmap(module):
+    x = torch.randn(3, 2, 3)
+    by_one = torch.autograd.functional.jacobian(lambda x: module(x)[0], x)
+    at_once = torch.autograd.functional.jacobian(lambda x: module(x)[0], x, vectorize=True)
+    torch.testing.assert_close(at_once, by_one, rtol=1e-5, atol=1e-6)
+    y = module(x)[0].sum()
+    batch = torch.tensor([1.0, -2.0])
+    ((first, second),) = torch.autograd.grad(y, module.weight_hh_l0, batch, is_grads_batched=True)
+    torch.testing.assert_close(second, -2 * first, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_made_in_inference_mode():
+    theirs, _ = _pair("LSTM", 30, 70)
+    with torch.inference_mode():
+        ours = ft.LSTM(30, 70)
+        ours.load_state_dict(theirs.state_dict())
+        for steps in (1, 20):
+            x = torch.randn(steps, 1, 30)
+            for _ in range(3):
+                torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-5, atol=1e-6)
+            for module in (ours, theirs):
+                module.weight_hh_l0[0, 0] += 0.5  # counted by no version
+            torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-5, atol=1e-6)
+
+
 def test_errors_name_the_argument():
+    meta = ft.LSTM(3, 4, device="meta")
     lstm, gru, x = ft.LSTM(3, 4), ft.GRU(3, 4, batch_first=True), torch.randn(5, 2, 3)
     zeros = torch.zeros
     for error, words, call in [
@@ -405,9 +432,33 @@ def test_errors_name_the_argument():
         (ValueError, "nonlinearity must be", lambda: ft.RNN(3, 4, nonlinearity="sigmoid")),
         (RuntimeError, "input must be", lambda: ft.GRUCell(3, 4)(zeros(2, 4))),
         (RuntimeError, "hx must be", lambda: ft.GRUCell(3, 4)(zeros(2, 3), zeros(3, 4))),
+        (TypeError, "hx must hold tensors, got int", lambda: ft.GRUCell(3, 4)(zeros(2, 3), 3)),
+        (TypeError, "hx must be a pair", lambda: ft.LSTMCell(3, 4)(zeros(2, 3), zeros(2, 4))),
+        (TypeError, "hx must be a pair of tensors \\(h_0, c_0\\), got NoneType", lambda: lstm(x, (zeros(1, 2, 4), None))),
+        (TypeError, "hx must be a tensor, got ndarray", lambda: gru(x, np.zeros((1, 5, 4), "f4"))),
+        (
+            RuntimeError,
+            "hx must be on the device of the input, cpu, got meta",
+            lambda: gru(x, zeros(1, 5, 4, device="meta")),
+        ),
+        (RuntimeError, "hx must have 2 dimensions", lambda: lstm(x[0], (zeros(1, 2, 4), zeros(1, 2, 4)))),
+        (TypeError, "input must be a Tensor or a PackedSequence, got list", lambda: lstm([1.0])),
+        (TypeError, "input must be a Tensor, got list", lambda: ft.GRUCell(3, 4)([1.0])),
+        (RuntimeError, "weight_ih_l0 must be .* on the device of the input, cpu, got .* on meta", lambda: meta(x)),
+        (RuntimeError, "weight_ih_l0 must be .* got .* on meta", lambda: ft.GRUCell(3, 4, device="meta")(x[0])),
+        (TypeError, "bidirectional must be True or False", lambda: ft.LSTM(3, 4, bidirectional="no")),
+        (ValueError, "hidden_size must be", lambda: ft.LSTMCell(3, 0)),
     ]:
         with pytest.raises(error, match=words):
             call()
     lstm.weight_hh_l0 = nn.Parameter(zeros(16, 3))
-    with pytest.raises(RuntimeError, match="a parameter must be \\(16, 4\\)"):
+    with pytest.raises(RuntimeError, match="weight_hh_l0 must be \\(16, 4\\)"):
         lstm(x)
+
+
+@each_row("batch_sizes", [[3, 3], [1, 2, 2], [300, 200], [4, -2, 4], [5, 1], [2000], [5, 0]])
+def test_a_packed_sequence_that_contradicts_itself_is_refused(batch_sizes):
+    packed = PackedSequence(torch.ones(5, 3), torch.tensor(batch_sizes))
+    for module in (ft.GRU(3, 4), ft.LSTM(3, 4, bidirectional=True)):
+        with pytest.raises(ValueError, match="batch_sizes must"):
+            module(packed)

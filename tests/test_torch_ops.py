@@ -115,6 +115,15 @@ def test_export_contains_the_stack_as_one_op():
     torch.testing.assert_close(program.module()(other), model(other), rtol=1e-5, atol=1e-6)
 
 
+@each_row("lengths", [[2.7, 1.9], torch.tensor([2.0, 1.0]), torch.tensor([True, True])], ids=str)
+def test_lengths_are_integers_on_every_route(lengths):
+    gru, x = ft.GRU(3, 5), torch.randn(4, 2, 3)
+    with pytest.raises(TypeError, match="lengths must hold integers"):
+        gru(x, lengths=lengths)
+    with torch.autocast("cpu"), pytest.raises(TypeError, match="lengths must hold integers"):
+        gru(x, lengths=lengths)
+
+
 def test_autocast_computes_in_float32():
     lstm = ft.LSTM(3, 5)
     x, state = torch.randn(4, 2, 3), (torch.zeros(1, 2, 5), torch.zeros(1, 2, 5))
@@ -184,6 +193,18 @@ def _traced(module, x):
 
 def _scripted(module, x):
     return torch.jit.script(Wrapped(module))(x)
+
+
+@each_row("name", ["RNNCell", "GRUCell", "LSTMCell"])
+def test_scripted_cells_are_torchs(name):
+    cell, x = getattr(ft, name)(3, 5), torch.randn(2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(nn.Sequential(cell))
+    for got, wanted in zip(
+        torch.utils._pytree.tree_leaves(scripted(x)), torch.utils._pytree.tree_leaves(cell(x)), strict=True
+    ):
+        torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
 
 
 FALL_BACKS = {

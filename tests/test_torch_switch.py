@@ -79,6 +79,26 @@ def test_a_context_manager_restores_what_it_has_switched_and_nothing_else():
     assert (type(model[0]), type(model[1])) == (nn.LSTM, ft.GRU)
 
 
+@each_row("accelerated_first", [False, True])
+def test_parametrized_modules_are_switched_and_restored(accelerated_first):
+    torch.manual_seed(0)
+    module, x = nn.LSTM(3, 4), torch.randn(5, 2, 3)
+    if accelerated_first:
+        ft.accelerate(module)
+    nn.utils.parametrizations.spectral_norm(module, "weight_hh_l0")
+    module.eval()
+    if not accelerated_first:
+        wanted = module(x)[0]
+        assert ft.accelerate(module).rows[0][2] == "fastrnn"
+        torch.testing.assert_close(module(x)[0], wanted, rtol=1e-5, atol=1e-6)
+    assert isinstance(module, ft.LSTM)
+    wanted = module(x)[0]
+    ft.restore(module)
+    assert isinstance(module, nn.LSTM)
+    assert not isinstance(module, ft.LSTM)
+    torch.testing.assert_close(module(x)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_files_copies_and_state_dicts_of_a_switched_model():
     model = Model()
     ft.accelerate(model)
@@ -108,7 +128,7 @@ def test_errors():
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got int"):
         ft.accelerate(3)
     model = nn.Sequential(ft.LSTM(3, 3), ft.LSTM(3, 3, peephole=True))
-    with pytest.raises(ValueError, match=r"1 must have an equivalent in torch\.nn, got LSTM"):
+    with pytest.raises(ValueError, match=r"module 1 must have an equivalent in torch\.nn, got LSTM"):
         ft.restore(model)
     assert type(model[0]) is ft.LSTM
 

@@ -13,6 +13,13 @@ from ._fallback import differentiable
 from ._kernels import StackInputs
 from ._stack import Stack
 
+_transform = torch._C._functorch.peek_interpreter_stack
+
+
+def _is_batched(gradient: Tensor | None) -> bool:
+    """Return whether ``autograd.grad(is_grads_batched=True)`` has batched this gradient."""
+    return gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
+
 
 class StackFunction(torch.autograd.Function):
     """``y, h_n[, c_n]`` of a stack. The tape is a saved tensor, so it is free as soon as backward has run."""
@@ -33,7 +40,8 @@ class StackFunction(torch.autograd.Function):
         """Return the gradients of the arguments. The tape serves once; later the forward pass runs again."""
         x, h0, c0, tape, *weights = ctx.saved_tensors
         inputs = StackInputs(x, h0, c0, ctx.lengths, ctx.rows)
-        if torch.is_grad_enabled():  # create_graph=True: the result must be differentiable
+        if torch.is_grad_enabled() or _transform() is not None or any(map(_is_batched, gradients)):
+            # create_graph=True, or gradients that vmap batches: torch's operators run.
             found = twice_differentiable(ctx.stack, inputs, weights, gradients)
         else:
             used, ctx.used = ctx.used, True
@@ -52,11 +60,12 @@ def twice_differentiable(
     stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Return the gradients of x, h0, c0 and the parameters as differentiable functions, through torch's operators."""
-    outputs = [y for y in differentiable(stack, inputs, weights) if y is not None]
+    with torch.enable_grad():
+        outputs = [y for y in differentiable(stack, inputs, weights) if y is not None]
     pairs = [(y, g) for y, g in zip(outputs, gradients, strict=False) if g is not None]
     leaves = [inputs.x, inputs.h0, inputs.c0, *weights]
     wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
-    found = iter(
-        torch.autograd.grad([y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True)
-    )
+    ends, dends = zip(*pairs, strict=True)
+    differentiably = torch.is_grad_enabled()
+    found = iter(torch.autograd.grad(ends, wanted, dends, create_graph=differentiably, allow_unused=True))
     return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]

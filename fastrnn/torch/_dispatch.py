@@ -17,6 +17,7 @@ from ._stack import Stack
 
 KERNELS, OP = "kernels", "op"
 TRANSFORM = "a transform of torch.func"
+_PLAIN = (Tensor, torch.nn.Parameter)
 _DTYPES = (torch.float32, torch.float64)
 _transform = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
@@ -30,7 +31,7 @@ def route_of(x: Tensor) -> str:
     if torch.compiler.is_compiling():
         return OP if x.is_cpu and x.dtype in _DTYPES else _reason(x)
     watched = _transform() is not None or _modes() or _tracing() is not None or _autocast()
-    if not watched and forward_ad._current_level < 0 and type(x) is Tensor and x.is_cpu and x.dtype in _DTYPES:
+    if not watched and forward_ad._current_level < 0 and type(x) in _PLAIN and x.is_cpu and x.dtype in _DTYPES:
         return KERNELS
     return _reason(x) or OP
 
@@ -56,26 +57,32 @@ def report_once(name: str, reason: str) -> None:
         warnings.warn(f"fastrnn.torch.{name} runs PyTorch's own operators for {reason}", stacklevel=4)
 
 
-def run(route: str, stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return ``y, h_n, c_n`` of a stack in one call of the kernels or of the op; c_n for LSTM only."""
-    x, h0, c0, lengths, rows = inputs
-    training = torch.is_grad_enabled() and _any_requires_grad(x, h0, c0, weights)
-    if route is OP:
-        if isinstance(lengths, np.ndarray):
-            lengths = torch.from_numpy(lengths)
-        spec = stack.spec
-        y, h_n, c_n, _ = torch.ops.fastrnn.stack(
-            x, h0, c0, lengths, weights, stack.cell, spec.layers, spec.directions, rows, training
-        )
-        return y, h_n, c_n if stack.has_c else None
-    if not training:
+def run(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return ``y, h_n, c_n`` of a stack in one call of the kernels; c_n for LSTM only."""
+    if not _trains(inputs, weights):
         return _kernels.infer(stack, inputs, weights)
+    x, h0, c0, lengths, rows = inputs
     outputs = apply(stack, lengths, rows, x, h0, c0, *weights)
     return outputs if stack.has_c else (*outputs, None)
 
 
-def _any_requires_grad(x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> bool:
+def run_op(
+    cell: str, layers: int, directions: int, inputs: StackInputs, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return ``y, h_n, c_n`` of a stack by the op; c_n for LSTM only."""
+    x, h0, c0, lengths, rows = inputs
+    if isinstance(lengths, np.ndarray):
+        lengths = torch.from_numpy(lengths)
+    training = _trains(inputs, weights)
+    y, h_n, c_n, _ = torch.ops.fastrnn.stack(x, h0, c0, lengths, weights, cell, layers, directions, rows, training)
+    return y, h_n, c_n if cell.startswith("LSTM") else None
+
+
+def _trains(inputs: StackInputs, weights: Sequence[Tensor]) -> bool:
+    """Return whether autograd wants a gradient of this call."""
+    if not torch.is_grad_enabled():
+        return False
     for weight in weights:
         if weight.requires_grad:
             return True
-    return x.requires_grad or any(state is not None and state.requires_grad for state in (h0, c0))
+    return any(t is not None and t.requires_grad for t in inputs[:3])

@@ -1,6 +1,7 @@
-"""A stack in torch's own operators: slow, but differentiable any number of times, on every device and for every dtype.
+"""A stack in torch's own operators, step by step: slow, but for every dtype, device and transform, and for any derivative.
 
-Where torch has the cell, its own layer runs; where it has not, the equations of docs/math.md run step by step.
+The equations are those of docs/math.md. Torch's own layers would be faster, but oneDNN's have no second derivative, and they
+have no rule for vmap.
 """
 
 from __future__ import annotations
@@ -9,61 +10,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import _VF, Tensor
+from torch import Tensor
 
-from ..backends.structs import BATCH_MAJOR, PACKED, TIME_MAJOR, Weights
+from ..backends.structs import BATCH_MAJOR, TIME_MAJOR, Weights
 from ._kernels import StackInputs
-from ._stack import GATES, TORCHS, Stack
+from ._stack import GATES, Stack
 
 State = tuple[Tensor, Tensor | None]
 
 
 def differentiable(
-    stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], dropout: float = 0.0, by_steps: bool = False
+    stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], dropout: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return ``y, h_n, c_n`` of a stack, with dropout between the layers; c_n for LSTM only.
-
-    ``by_steps`` runs the equations step by step, with operators that all transforms know, even if torch has the cell.
-    """
-    padded_lengths = inputs.lengths is not None and inputs.rows != PACKED
-    if stack.cell in TORCHS and not (padded_lengths or dropout or by_steps):
-        return _torchs_own(stack, inputs, weights)
-    x, lengths = inputs.x, None if inputs.lengths is None else torch.from_numpy(inputs.lengths).to(inputs.x.device)
+    """Return ``y, h_n, c_n`` of a stack, with dropout between the layers; c_n for LSTM only."""
+    x, state = inputs.x, (inputs.h0, inputs.c0)
+    lengths = None if inputs.lengths is None else torch.from_numpy(inputs.lengths).to(x.device)
     if inputs.rows == TIME_MAJOR:
-        return unrolled(stack, x, (inputs.h0, inputs.c0), lengths, weights, dropout)
+        return unrolled(stack, x, state, lengths, weights, dropout)
     if inputs.rows == BATCH_MAJOR:
-        y, h_n, c_n = unrolled(stack, x.transpose(0, 1), (inputs.h0, inputs.c0), lengths, weights, dropout)
+        y, h_n, c_n = unrolled(stack, x.transpose(0, 1), state, lengths, weights, dropout)
         return y.transpose(0, 1), h_n, c_n
     assert lengths is not None
     within = (torch.arange(int(lengths.max()), device=x.device)[:, None] < lengths)[:, :, None]
     padded = x.new_zeros(*within.shape[:2], x.shape[1]).masked_scatter(within, x)
-    y, h_n, c_n = unrolled(stack, padded, (inputs.h0, inputs.c0), lengths, weights, dropout)
+    y, h_n, c_n = unrolled(stack, padded, state, lengths, weights, dropout)
     return y[within[:, :, 0]], h_n, c_n
-
-
-def _torchs_own(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run torch's functions; oneDNN's kernels, which it would choose for float32, have no second derivative."""
-    spec, x = stack.spec, inputs.x
-    h0, c0 = _initial(stack, x, _batch(inputs), (inputs.h0, inputs.c0))
-    hx = (h0, c0) if stack.has_c else h0
-    function = getattr(_VF, stack.cell.lower())
-    options: tuple[Any, ...] = ("b_ih" in stack.names, spec.layers, 0.0, False, spec.directions == 2)
-    with torch.backends.mkldnn.flags(enabled=False):
-        if inputs.rows == PACKED:
-            assert inputs.lengths is not None
-            steps = torch.arange(int(inputs.lengths.max()))[:, None]
-            sizes = (steps < torch.from_numpy(inputs.lengths)).sum(1)
-            found = function(x, sizes, hx, list(weights), *options)
-        else:
-            found = function(x, hx, list(weights), *options, inputs.rows == BATCH_MAJOR)
-    return found if stack.has_c else (*found, None)
-
-
-def _batch(inputs: StackInputs) -> int:
-    if inputs.rows == PACKED:
-        assert inputs.lengths is not None
-        return len(inputs.lengths)
-    return inputs.x.shape[0 if inputs.rows == BATCH_MAJOR else 1]
 
 
 def _initial(stack: Stack, x: Tensor, B: int, state: tuple[Tensor | None, Tensor | None]) -> State:

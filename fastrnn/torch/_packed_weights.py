@@ -33,7 +33,7 @@ class PackedWeights:
         self.backend = backend = backends.current(None)
         self.training = training
         self._settings = backend.settings()
-        self._versions = [w._version for w in weights]
+        self._versions = _versions(weights)
         counts = [w.numel() for w in weights]
         self._hash = backend.hash_arrays(stack.spec, [w.data_ptr() for w in weights], counts)
         self._phases = -(-sum(counts) * weights[0].element_size() // PART_BYTES)
@@ -56,9 +56,9 @@ class PackedWeights:
             if backend is not self.backend or backend.settings() != self._settings:
                 return False
             self._latest = latest
-        if (training and not self.training) or [w._version for w in weights] != self._versions:
+        if (training and not self.training) or _versions(weights) != self._versions:
             return False
-        few = shape[0] < FEW_ROWS and (len(shape) == 2 or shape[0] * shape[1] < FEW_ROWS)
+        few = self._versions and shape[0] < FEW_ROWS and (len(shape) == 2 or shape[0] * shape[1] < FEW_ROWS)
         if not few or not self._parts:
             unchanged = self._hash(0, 1) == self._whole
             if few and unchanged:
@@ -93,6 +93,14 @@ def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool
         if all(map(_same, weights, whole)):
             _cache[key] = found
     return found
+
+
+def _versions(weights: Sequence[torch.Tensor]) -> list[int]:
+    """Return the versions of tensors; none if they were made in inference mode, where torch counts no changes."""
+    try:
+        return [w._version for w in weights]
+    except RuntimeError:
+        return []
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

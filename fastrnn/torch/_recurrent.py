@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .._stack_validation import check_lengths, lengths_of
+from .._core import checks
+from .._stack_validation import check_batch_sizes, check_lengths
 from ..backends.structs import PACKED, TIME_MAJOR
-from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run
+from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run, run_op
 from ._fallback import differentiable
 from ._kernels import StackInputs
+from ._scripting import torchs_twin
 from ._stack import TORCHS, Stack, stack
 
 Outputs = tuple[Tensor, Tensor, Tensor | None]
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class Recurrent(nn.RNNBase):
@@ -27,6 +30,13 @@ class Recurrent(nn.RNNBase):
 
     torchs_own: type[nn.RNNBase]
     has_c = False
+    __prepare_scriptable__ = torchs_twin
+
+    def __init__(
+        self, mode: str, input_size: int, hidden_size: int, num_layers: int, *, bidirectional: bool, **options: Any
+    ) -> None:
+        checks.flag("bidirectional", bidirectional)  # torch takes any value that is true
+        super().__init__(mode, input_size, hidden_size, num_layers, bidirectional=bidirectional, **options)
 
     @property
     def cell(self) -> str:
@@ -60,6 +70,8 @@ class Recurrent(nn.RNNBase):
         """
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
+        if not isinstance(x, Tensor):
+            raise TypeError(f"input must be a Tensor or a PackedSequence, got {type(x).__name__}")
         route = route_of(x)
         if route is not KERNELS and route is not OP:
             report_once(type(self).__name__, route)
@@ -81,9 +93,8 @@ class Recurrent(nn.RNNBase):
             hx = self.permute_hidden(hx, order)
             self.check_forward_args(data, hx, batch_sizes)
             h, c = self._halves(hx, data)
-        y, h_n, c_n = self._run(
-            route, StackInputs(data.contiguous(), h, c, lengths_of(batch_sizes.numpy()), PACKED), self._in_order()
-        )
+        lengths = check_batch_sizes(batch_sizes.numpy(), len(data))
+        y, h_n, c_n = self._run(route, StackInputs(data.contiguous(), h, c, lengths, PACKED), self._in_order())
         state = self.permute_hidden(h_n if c_n is None else (h_n, c_n), back)  # type: ignore[arg-type]
         return PackedSequence(y, batch_sizes, order, back), state
 
@@ -94,6 +105,8 @@ class Recurrent(nn.RNNBase):
         h, c = (None, None) if hx is None else self._halves(hx, x)
         if axes == 2:
             x = x.unsqueeze(0 if self.batch_first else 1)
+            if h is not None and h.dim() != 2:
+                raise RuntimeError(f"hx must have 2 dimensions, as the input of one sequence has, got {h.dim()}")
             h, c = (None if s is None else s.unsqueeze(1) for s in (h, c))
         self._check(x, h, c, weights[0].dtype)
         if self.batch_first:  # y lies in memory time-major, as torch's does: dropout draws its masks in that order
@@ -108,17 +121,19 @@ class Recurrent(nn.RNNBase):
         return y, h_n if c_n is None else (h_n, c_n)
 
     def _halves(self, hx: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return h and c of a state, contiguous. Raises TypeError or RuntimeError for another type or dtype."""
-        try:
-            h, c = hx if self.has_c else (hx, None)
-            if (h.dtype != x.dtype or (c is not None and c.dtype != x.dtype)) and not torch.is_autocast_enabled("cpu"):
-                raise RuntimeError(
-                    f"hx must have the dtype of the input, {x.dtype}, got {h.dtype if c is None else c.dtype}"
-                )
-            return h.contiguous(), None if c is None else c.contiguous()
-        except (TypeError, ValueError, AttributeError):
-            wanted = "a pair of tensors (h_0, c_0)" if self.has_c else "a tensor"
-            raise TypeError(f"hx must be {wanted}, got {type(hx).__name__}") from None
+        """Return h and c of a state, contiguous. Raises TypeError or RuntimeError for another type, dtype or device."""
+        states = hx if self.has_c else (hx,)
+        if not isinstance(states, (tuple, list)) or len(states) != 1 + self.has_c:
+            raise TypeError(f"hx must be a pair of tensors (h_0, c_0), got {type(hx).__name__}")
+        for state in states:
+            if not isinstance(state, Tensor):
+                wanted = "a pair of tensors (h_0, c_0)" if self.has_c else "a tensor"
+                raise TypeError(f"hx must be {wanted}, got {type(state).__name__}")
+            if state.dtype != x.dtype and not torch.is_autocast_enabled("cpu"):
+                raise RuntimeError(f"hx must have the dtype of the input, {x.dtype}, got {state.dtype}")
+            if state.is_cpu is not x.is_cpu:
+                raise RuntimeError(f"hx must be on the device of the input, {x.device}, got {state.device}")
+        return states[0].contiguous(), states[1].contiguous() if self.has_c else None
 
     def _check(self, x: Tensor, h: Tensor | None, c: Tensor | None, dtype: torch.dtype) -> None:
         """Raise torch's errors for a wrong shape or dtype; a call that has none of them is done quickly."""
@@ -137,9 +152,12 @@ class Recurrent(nn.RNNBase):
 
     def _lengths(self, route: str, x: Tensor, lengths: Any) -> Any:
         """Return the lengths as an array, or as a tensor for the op, which validates them when it runs."""
-        if route is OP:
-            return torch.as_tensor(lengths, dtype=torch.int64)
-        return check_lengths(lengths.cpu().numpy() if isinstance(lengths, Tensor) else lengths, *x.shape[:2])
+        if route is not OP:
+            return check_lengths(lengths.detach().cpu().numpy() if isinstance(lengths, Tensor) else lengths, *x.shape[:2])
+        lengths = torch.as_tensor(lengths)
+        if lengths.dtype not in _INTEGERS:
+            raise TypeError(f"lengths must hold integers, got {lengths.dtype}")
+        return lengths.to(torch.int64)
 
     def _in_order(self) -> list[Any]:
         """Return the parameters in the order of ``_flat_weights``, which misses those that torch.func swaps in."""
@@ -149,19 +167,23 @@ class Recurrent(nn.RNNBase):
         except KeyError:  # a wrapper, such as weight_norm, has made one of them a plain attribute
             return [getattr(self, name) for name in self._flat_weights_names]
 
-    def _stack(self, layers: int, input_size: int, dtype: torch.dtype) -> Stack:
-        sizes = input_size, self.hidden_size, self.proj_size
-        return stack(self.cell, layers, 1 + self.bidirectional, *sizes, self.bias, dtype)
-
     def _run(self, route: str, inputs: StackInputs, weights: list[Tensor]) -> Outputs:
         """Run all layers at once, or one after the other with dropout in between."""
-        whole = self._stack(self.num_layers, self.input_size, weights[0].dtype)
         dropout = self.dropout if self.training and self.num_layers > 1 else 0.0
         if route is not KERNELS and route is not OP:
-            return differentiable(whole, inputs, weights, dropout, by_steps=True)
+            return differentiable(self._stack(self.num_layers, self.input_size, weights), inputs, weights, dropout)
         if dropout:
             return self._run_with_dropout(route, inputs, weights)
-        return run(route, whole, inputs, weights)
+        return self._run_layers(route, self.num_layers, self.input_size, inputs, weights)
+
+    def _run_layers(self, route: str, layers: int, input_size: int, inputs: StackInputs, weights: list[Tensor]) -> Outputs:
+        if route is OP:  # compilers trace this line, so it looks up no stack
+            return run_op(self.cell, layers, 1 + self.bidirectional, inputs, weights)
+        return run(self._stack(layers, input_size, weights), inputs, weights)
+
+    def _stack(self, layers: int, input_size: int, weights: list[Tensor]) -> Stack:
+        sizes = input_size, self.hidden_size, self.proj_size
+        return stack(self.cell, layers, 1 + self.bidirectional, *sizes, self.bias, weights[0].dtype)
 
     def _run_with_dropout(self, route: str, inputs: StackInputs, weights: list[Tensor]) -> Outputs:
         x, h, c, lengths, rows = inputs
@@ -171,19 +193,10 @@ class Recurrent(nn.RNNBase):
             own = weights[i * n : (i + 1) * n]
             h_i, c_i = (None if s is None else s[i * D : (i + 1) * D] for s in (h, c))
             below = StackInputs(x, h_i, c_i, lengths, rows)
-            x, *final = run(route, self._stack(1, x.shape[-1], own[0].dtype), below, own)
+            x, *final = self._run_layers(route, 1, x.shape[-1], below, own)
             finals.append(final)
             if i < L - 1:
                 x = nn.functional.dropout(x, self.dropout, True)
         h_n, c_n = (None if one[0] is None else torch.cat(one) for one in zip(*finals, strict=True))
         assert h_n is not None
         return x, h_n, c_n
-
-    def __prepare_scriptable__(self) -> nn.Module:
-        """Return torch's own module on the same parameters, because TorchScript cannot compile this one."""
-        if self.cell not in TORCHS:
-            raise ValueError(f"torch.jit.script has no {type(self).__name__} with the options of {self}")
-        report_once(type(self).__name__, "torch.jit.script")
-        own = self.torchs_own.__new__(self.torchs_own)
-        own.__dict__.update(self.__dict__)
-        return own

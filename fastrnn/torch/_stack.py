@@ -24,6 +24,12 @@ CELLS: dict[str, dict[str, Any]] = {
 TORCHS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
 
 
+_TORCHS_NAMES = {
+    **{"W": "weight_ih", "R": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"},
+    **{"projection": "weight_hr", "peephole": "weight_ch"},
+}
+
+
 class Stack:
     """Stacked layers of one cell, without parameters.
 
@@ -43,13 +49,16 @@ class Stack:
         n = len(self.names)
         return [Weights(**dict(zip(self.names, arrays[i : i + n], strict=True))) for i in range(0, len(arrays), n)]
 
-    def check(self, weights: Sequence[torch.Tensor]) -> None:
-        """Raise RuntimeError for a parameter of another shape or dtype, which the kernels would read past its end."""
+    def check(self, weights: Sequence[Any]) -> None:
+        """Raise RuntimeError for a parameter of another shape, dtype or device: the kernels would read past its end."""
         wanted = [self.spec.layer(i // self.spec.directions).shapes("b_ih" in self.names) for i in range(self.spec.parts)]
-        shapes = [part[name] for part in wanted for name in self.names]
-        for w, shape in zip(weights, shapes, strict=True):
-            if w.shape != shape or w.dtype != weights[0].dtype:
-                raise RuntimeError(f"a parameter must be {shape} and {weights[0].dtype}, got {tuple(w.shape)} and {w.dtype}")
+        shapes = [(part, name, own[name]) for part, own in enumerate(wanted) for name in self.names]
+        for w, (part, name, shape) in zip(weights, shapes, strict=True):
+            if w.shape != shape or w.dtype != weights[0].dtype or not w.is_cpu:
+                layer, direction = divmod(part, self.spec.directions)
+                name = f"{_TORCHS_NAMES[name]}_l{layer}{'_reverse' if direction else ''}"
+                got = f"{tuple(w.shape)}, {w.dtype} on {w.device}"
+                raise RuntimeError(f"{name} must be {shape}, {weights[0].dtype} on the device of the input, cpu, got {got}")
 
     def in_order(self, parts: Sequence[Weights]) -> list[Any]:
         """Return the arrays of all parts in the order of the parameters."""

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from .._core import checks
 from ..backends.structs import TIME_MAJOR
-from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run
+from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run, run_op
 from ._fallback import differentiable
 from ._kernels import StackInputs
+from ._scripting import torchs_twin
 from ._stack import TORCHS, stack_of
 from .modules import GRU, LSTM, leave_out_reset_gate
 
@@ -23,6 +24,12 @@ class _Cell(nn.RNNCellBase):
 
     torchs_own: type[nn.RNNCellBase]
     has_c = False
+    __prepare_scriptable__ = torchs_twin
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, gates: int, device: Any, dtype: Any) -> None:
+        checks.positive_int("input_size", input_size)
+        checks.positive_int("hidden_size", hidden_size)
+        super().__init__(input_size, hidden_size, checks.flag("bias", bias), gates, device, dtype)
 
     @property
     def cell(self) -> str:
@@ -35,6 +42,8 @@ class _Cell(nn.RNNCellBase):
         ``hx`` is the state before, ``[B, H]`` or ``[H]``, for an LSTM cell a pair ``(h, c)``; None is zeros. Raises
         RuntimeError or ValueError for a wrong shape or dtype.
         """
+        if not isinstance(input, Tensor):
+            raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
         route = route_of(input)
         fall_back = route is not KERNELS and route is not OP
         if fall_back:
@@ -44,15 +53,19 @@ class _Cell(nn.RNNCellBase):
         if input.dim() not in (1, 2):
             raise ValueError(f"input must have 1 or 2 dimensions, got {input.dim()}")
         B = input.shape[0] if input.dim() == 2 else 1
-        states = hx if self.has_c and hx is not None else (hx, None)
+        states = (hx, None) if hx is None or not self.has_c else hx
+        if not isinstance(states, (tuple, list)) or len(states) != 2:
+            raise TypeError(f"hx must be a pair of tensors (h, c), got {type(hx).__name__}")
         h, c = (None if s is None else self._state(input, s, B) for s in states)
         weights = self._in_order()
         self._check(input, weights[0])
-        stack = stack_of(self.cell, 1, 1, weights)
         inputs = StackInputs(input.reshape(1, B, self.input_size).contiguous(), h, c, None, TIME_MAJOR)
-        _, h, c = differentiable(stack, inputs, weights, by_steps=True) if fall_back else run(route, stack, inputs, weights)
+        if route is OP:
+            _, h_n, c_n = run_op(self.cell, 1, 1, inputs, weights)
+        else:
+            _, h_n, c_n = (differentiable if fall_back else run)(stack_of(self.cell, 1, 1, weights), inputs, weights)
         shape = (*input.shape[:-1], self.hidden_size)
-        return h.reshape(shape) if c is None else (h.reshape(shape), c.reshape(shape))
+        return h_n.reshape(shape) if c_n is None else (h_n.reshape(shape), c_n.reshape(shape))
 
     def _in_order(self) -> list[Tensor]:
         """Return the parameters in the order that the ops take."""
@@ -65,7 +78,9 @@ class _Cell(nn.RNNCellBase):
             wanted = f"[B, I={self.input_size}] and {weight.dtype}"
             raise RuntimeError(f"input must be {wanted}, got {tuple(x.shape)} and {x.dtype}")
 
-    def _state(self, x: Tensor, state: Tensor, B: int) -> Tensor:
+    def _state(self, x: Tensor, state: Any, B: int) -> Tensor:
+        if not isinstance(state, Tensor):
+            raise TypeError(f"hx must hold tensors, got {type(state).__name__}")
         wanted = (*x.shape[:-1], self.hidden_size)
         if state.shape != wanted or (state.dtype != x.dtype and not torch.is_autocast_enabled("cpu")):
             raise RuntimeError(f"hx must be {wanted} and {x.dtype}, got {tuple(state.shape)} and {state.dtype}")

@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from . import cells, modules
-from ._stack import TORCHS
+from ._stack import TORCHS as CELLS_OF_TORCH
 
 __all__ = ["Report", "accelerate", "restore"]
 
 _OURS: dict[type[nn.Module], type[nn.Module]] = {
     ours.torchs_own: ours for ours in (modules.RNN, modules.GRU, modules.LSTM, cells.RNNCell, cells.GRUCell, cells.LSTMCell)
 }
+_TORCHS = {ours: torchs for torchs, ours in _OURS.items()}
 
 
 @dataclass
@@ -69,8 +71,8 @@ def accelerate(model: nn.Module) -> Report:
     """
     report = Report()
     for name, module in _recurrent_modules(model):
-        ours = _OURS.get(type(module))
-        if type(module) in _OURS.values():
+        ours = _exchanged(module, _OURS)
+        if _exchanged(module, _TORCHS) is not None:
             outcome = "fastrnn already"
         elif ours is None:
             outcome = f"left alone: {type(module).__qualname__} is a class of its own"
@@ -87,12 +89,29 @@ def restore(model: nn.Module) -> None:
 
     Raises TypeError if the model is no ``nn.Module``, ValueError for a module with an option that torch lacks.
     """
-    ours = [(name, module) for name, module in _recurrent_modules(model) if type(module) in _OURS.values()]
-    for name, module in ours:
-        if module.cell not in TORCHS:
-            raise ValueError(f"{name or 'the model'} must have an equivalent in torch.nn, got {module}")
-    for _, module in ours:
-        module.__class__ = module.torchs_own  # type: ignore[assignment]
+    found = [(name, module, _exchanged(module, _TORCHS)) for name, module in _recurrent_modules(model)]
+    for name, module, torchs in found:
+        if torchs is not None and module.cell not in CELLS_OF_TORCH:
+            raise ValueError(f"module {name or '(the model)'} must have an equivalent in torch.nn, got {module}")
+    for _, module, torchs in found:
+        if torchs is not None:
+            module.__class__ = torchs
+
+
+def _exchanged(module: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> type[nn.Module] | None:
+    """Return the class that takes the place of the module's class, or None.
+
+    torch.nn.utils.parametrize gives a module a class of its own, derived from its former class. It gets one derived from the
+    other class.
+    """
+    own = type(module)
+    if own in classes:
+        return classes[own]
+    base = own.__bases__[0]
+    if base not in classes or not is_parametrized(module):
+        return None
+    body = {name: value for name, value in vars(own).items() if name not in ("__dict__", "__weakref__")}
+    return type(own.__name__, (classes[base],), body)
 
 
 def _recurrent_modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
