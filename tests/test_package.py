@@ -21,6 +21,7 @@ PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 def test_import_is_light(run_python):
     # `import fastrnn` needs NumPy and cffi's runtime; these would cost a tenth of a second to several each.
     heavy = "numba", "llvmlite", "torch", "scipy", "rich", "matplotlib", "safetensors", "hypothesis", "onnx", "pretty_midi"
+    heavy += "keras", "jax"
     loaded = run_python("import sys, fastrnn; print(*sys.modules)").stdout.split()
     assert "numpy" in loaded
     assert not set(heavy) & set(loaded)

@@ -1,0 +1,291 @@
+"""accelerate and restore: Keras' layers give the same values and gradients on the kernels as on Keras' own loops.
+
+The first import of keras fixes its backend, so this file runs on NumPy, and again in a process for each other backend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+OTHER = ("torch",)
+os.environ.setdefault("KERAS_BACKEND", "numpy")
+keras = pytest.importorskip("keras")
+
+import fastrnn.keras as fk  # noqa: E402 - only where keras is installed
+
+BACKEND = keras.config.backend()
+layers, ops = keras.layers, keras.ops
+B, T, I, H = 4, 6, 3, 5  # noqa: E741 - the field's letters
+# The options that change the equations.
+CELLS = {
+    "lstm": (layers.LSTM, {}),
+    "lstm_no_bias": (layers.LSTM, {"use_bias": False}),
+    "gru": (layers.GRU, {}),
+    "gru_no_bias": (layers.GRU, {"use_bias": False}),
+    "gru_reset_before": (layers.GRU, {"reset_after": False}),
+    "gru_reset_before_no_bias": (layers.GRU, {"reset_after": False, "use_bias": False}),
+    "rnn": (layers.SimpleRNN, {}),
+    "rnn_relu": (layers.SimpleRNN, {"activation": "relu", "use_bias": False}),
+}
+LENGTHS = np.array([[6], [0], [2], [5]])
+STEPS = np.arange(T)
+MASKS = {
+    "none": None,
+    "right": LENGTHS > STEPS,
+    "left": T - LENGTHS <= STEPS,
+    "both": (STEPS >= 1) & (LENGTHS > STEPS),
+}
+HOLES = np.array([[1, 0, 1, 1, 1, 1]] * B, bool)
+
+
+def random(*shape, seed=0, dtype="float32"):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def make(kind, dtype="float32", **options):
+    """A built layer with random weights, biases as well."""
+    layer = kind(H, dtype=dtype, **options)
+    layer.build((B, T, I))
+    layer.set_weights([0.5 * random(*w.shape, seed=i, dtype=dtype) for i, w in enumerate(layer.get_weights())])
+    return layer
+
+
+def flat(found):
+    return [ops.convert_to_numpy(a) for a in keras.tree.flatten(found)]
+
+
+def both(function, name, calls=1):
+    """Arrays that Keras gives, and those on the kernels, which must have run all calls."""
+    expected = flat(function())
+    with fk.accelerate() as report:
+        got = flat(function())
+    assert report.calls == {name: calls}, report
+    assert not report.fallbacks
+    return got, expected
+
+
+def agree(got, expected, dtype="float32"):
+    """Compare by value. Keras' operators round float64 to float32 on these backends, so its own float64 is no better."""
+    assert len(got) == len(expected)
+    for a, b in zip(got, expected, strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 if dtype == "float32" else 1e-6)
+
+
+def initial_state(kind, dtype):
+    states = [ops.convert_to_tensor(random(B, H, seed=7 + i, dtype=dtype)) for i in range(1 + (kind is layers.LSTM))]
+    return states if len(states) == 2 else states[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("state", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("zero_output", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_values(cell, zero_output, go_backwards, return_sequences, mask, state, dtype):
+    kind, options = CELLS[cell]
+    layer = make(
+        kind, dtype, return_sequences=return_sequences, return_state=True, go_backwards=go_backwards,
+        zero_output_for_mask=zero_output, **options,
+    )  # fmt: skip
+    x = ops.convert_to_tensor(random(B, T, I, dtype=dtype))
+    mask = None if MASKS[mask] is None else ops.convert_to_tensor(MASKS[mask])
+    initial = initial_state(kind, dtype) if state else None
+    agree(*both(lambda: layer(x, mask=mask, initial_state=initial), kind.__name__), dtype)
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "ave", "mul", None])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_bidirectional(kind, return_sequences, masked, merge):
+    layer = layers.Bidirectional(kind(H, return_sequences=return_sequences, return_state=True), merge_mode=merge)
+    x, mask = ops.convert_to_tensor(random(B, T, I)), ops.convert_to_tensor(MASKS["right"]) if masked else None
+    layer(x)
+    layer.set_weights([0.5 * random(*w.shape, seed=i) for i, w in enumerate(layer.get_weights())])
+    agree(*both(lambda: layer(x, mask=mask), kind.__name__, 2))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_unroll(cell):
+    kind, options = CELLS[cell]
+    layer, x = make(kind, unroll=True, return_sequences=True, **options), ops.convert_to_tensor(random(B, T, I))
+    agree(*both(lambda: layer(x), kind.__name__))
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_stateful(kind):
+    layer, x = make(kind, stateful=True, return_state=True), ops.convert_to_tensor(random(B, T, I))
+
+    def twice():
+        layer.reset_states()
+        return [layer(x), layer(x)]
+
+    got, expected = both(twice, kind.__name__, 2)
+    agree(got, expected)
+    assert np.abs(expected[0] - expected[-1]).max() > 1e-3  # the second call began from the first one's state
+
+
+def test_a_whole_model():
+    model = keras.Sequential([
+        keras.Input((None,), dtype="int32"),
+        layers.Embedding(9, I, mask_zero=True),
+        layers.Bidirectional(layers.LSTM(H, return_sequences=True)),
+        layers.GRU(H, return_sequences=True),
+        layers.SimpleRNN(H),
+        layers.Dense(2),
+    ])  # fmt: skip
+    ids = np.array([[3, 4, 5, 0], [1, 0, 0, 0], [8, 7, 6, 5]])
+    expected = np.asarray(model.predict(ids, verbose=0))
+    with fk.accelerate() as report:
+        got = np.asarray(model.predict(ids, verbose=0))
+    agree([got], [expected])
+    assert set(report.calls) == {"LSTM", "GRU", "SimpleRNN"}
+    assert not report.fallbacks
+
+
+REASONS = {
+    "activation relu": {"activation": "relu"},
+    "recurrent activation tanh": {"recurrent_activation": "tanh"},
+    "activation linear": {"activation": None},
+    "recurrent dropout": {"recurrent_dropout": 0.3},
+    "dropout with implementation=1": {"dropout": 0.3, "implementation": 1, "use_cudnn": False},
+    "dtype float16": {"dtype": "float16", "recurrent_initializer": "zeros"},
+    "mask with holes": {"mask": HOLES},
+    "mask with unroll=True": {"unroll": True, "mask": MASKS["right"]},
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_what_keras_runs(reason):
+    options = dict(REASONS[reason])
+    mask = options.pop("mask", None)
+    layer = make(layers.LSTM, seed=3, **options)
+    x = ops.convert_to_tensor(random(B, T, I))
+    x = ops.cast(x, layer.compute_dtype)
+    mask = None if mask is None else ops.convert_to_tensor(mask)
+    training = "dropout" in reason
+    with fk.accelerate() as report:
+        got = layer(x, mask=mask, training=training)
+    assert report.fallbacks == {("LSTM", reason): 1}
+    assert f"LSTM: Keras ran 1 calls: {reason}" in str(report)
+    if not training:
+        agree(flat(got), flat(layer(x, mask=mask)))
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_dropout_draws_keras_masks(kind):
+    def trained():
+        layer = make(kind, dropout=0.5, seed=11)
+        return layer(ops.convert_to_tensor(random(B, T, I)), training=True)
+
+    agree(*both(trained, kind.__name__))
+
+
+def test_a_cell_of_its_own_class():
+    class Cell(layers.LSTMCell):
+        pass
+
+    layer = layers.LSTM(H)
+    layer.cell = Cell(H)
+    with fk.accelerate() as report:
+        layer(random(B, T, I))
+    assert report.fallbacks == {("LSTM", "cell of class Cell"): 1}
+
+
+def test_restore_and_a_second_call():
+    before = [vars(kind).get("inner_loop") for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN)]
+    report = fk.accelerate()
+    assert fk.accelerate() is report
+    assert str(report) == (
+        f"replaced on the {BACKEND} backend: keras.layers.LSTM.inner_loop, keras.layers.GRU.inner_loop, "
+        "keras.layers.SimpleRNN.inner_loop"
+    )
+    fk.restore()
+    fk.restore()
+    assert [vars(kind).get("inner_loop") for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN)] == before
+    make(layers.LSTM)(random(B, T, I))
+    assert not report.calls
+
+
+def test_unknown_versions_are_left_alone(monkeypatch):
+    monkeypatch.setattr(keras, "__version__", "3.2.1")
+    with pytest.raises(RuntimeError, match=r"keras must be a version from 3.12 to 3.x, got 3.2.1"):
+        fk.accelerate()
+    monkeypatch.undo()
+    monkeypatch.setattr(layers.GRU, "inner_loop", lambda self, x: x)
+    with pytest.raises(RuntimeError, match=r"GRU.inner_loop must take .*, got \['self', 'x'\] in Keras 3"):
+        fk.accelerate()
+    assert "inner_loop" not in vars(layers.SimpleRNN)
+
+
+def gradients(layer, x, mask):
+    """Gradients of a weighted sum of the outputs with respect to x and the weights."""
+    weights = list(layer.trainable_weights)
+    if BACKEND == "torch":
+        import torch
+
+        x = torch.tensor(x, requires_grad=True)
+        outputs = keras.tree.flatten(layer(x, mask=None if mask is None else ops.convert_to_tensor(mask)))
+        loss = sum((torch.tensor(random(*y.shape, seed=5 + i)) * y).sum() for i, y in enumerate(outputs))
+        return torch.autograd.grad(loss, [x, *(w.value for w in weights)])
+    import jax
+
+    def loss(x, values):
+        outputs, _ = layer.stateless_call(values, [v.value for v in layer.non_trainable_variables], x, mask=mask)
+        return sum((random(*y.shape, seed=5 + i) * y).sum() for i, y in enumerate(keras.tree.flatten(outputs)))
+
+    return jax.tree.leaves(jax.grad(loss, argnums=(0, 1))(x, [w.value for w in weights]))
+
+
+@pytest.mark.skipif(BACKEND == "numpy", reason="Keras' NumPy backend has no gradients")
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients(cell, return_sequences, go_backwards, mask):
+    kind, options = CELLS[cell]
+    layer = make(kind, return_sequences=return_sequences, return_state=True, go_backwards=go_backwards, **options)
+    agree(*both(lambda: gradients(layer, random(B, T, I), MASKS[mask]), kind.__name__))
+
+
+@pytest.mark.skipif(BACKEND == "numpy", reason="Keras' NumPy backend does not train")
+def test_training_has_the_same_losses():
+    def losses():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([
+            layers.Embedding(9, I, mask_zero=BACKEND == "torch"),
+            layers.Bidirectional(layers.LSTM(H, return_sequences=True)),
+            layers.GRU(H, dropout=0.2),
+            layers.Dense(1),
+        ])  # fmt: skip
+        model.compile("adam", "mse")
+        ids = np.array([[3, 4, 5, 0], [1, 0, 0, 0], [8, 7, 6, 5]] * 4)
+        return model.fit(ids, np.ones((12, 1)), batch_size=4, epochs=3, verbose=0).history["loss"]
+
+    expected = losses()
+    with fk.accelerate() as report:
+        got = losses()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+    assert not report.fallbacks
+    assert set(report.calls) == {"LSTM", "GRU"}
+
+
+@pytest.mark.skipif(BACKEND != "numpy", reason="already in a process for another backend")
+@pytest.mark.parametrize("backend", OTHER)
+def test_on_another_backend(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", __file__]
+    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
