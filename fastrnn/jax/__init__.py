@@ -1,0 +1,13 @@
+"""RNN, GRU and LSTM for JAX on fastrnn's kernels: pure functions under ``jit``, ``grad``, ``vmap`` and ``scan``.
+
+See docs/jax.md.
+"""
+
+try:
+    import jax as _jax  # noqa: F401
+except ImportError as error:
+    raise ImportError('fastrnn.jax needs JAX: pip install "fastrnn[jax]"') from error
+
+from ._functions import gru, lstm, rnn
+
+__all__ = ["gru", "lstm", "rnn"]
