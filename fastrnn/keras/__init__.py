@@ -1,15 +1,27 @@
-"""Keras' recurrent layers on fastrnn's kernels, on the NumPy and PyTorch backends of Keras 3.
+"""Keras 3: its recurrent layers on fastrnn's kernels, and its models as fastrnn's.
 
-``accelerate()`` puts the kernels under ``keras.layers.LSTM``, ``GRU`` and ``SimpleRNN``; ``restore()`` takes them away. See
+``accelerate()`` puts the kernels under ``keras.layers.LSTM``, ``GRU`` and ``SimpleRNN`` on the NumPy and PyTorch backends;
+``restore()`` takes them away. ``load`` makes a :class:`fastrnn.Model` of a ``.keras`` file, without Keras. See
 docs/keras.md.
 """
 
-try:
-    import keras as _keras  # noqa: F401
-except ImportError as error:
-    raise ImportError(f'fastrnn.keras needs Keras 3, pip install "fastrnn[keras]", and the backend: {error}') from error
+from typing import TYPE_CHECKING, Any
 
-from ._report import Report
-from ._switch import accelerate, restore
+from ._load import load
 
-__all__ = ["Report", "accelerate", "restore"]
+if TYPE_CHECKING:
+    from ._report import Report
+    from ._switch import accelerate, restore
+
+__all__ = ["Report", "accelerate", "load", "restore"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import Keras on first use, because ``load`` does without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from . import _switch
+    except ImportError as error:
+        raise ImportError(f'fastrnn.keras needs Keras 3, pip install "fastrnn[keras]", and its backend: {error}') from error
+    return getattr(_switch, name)

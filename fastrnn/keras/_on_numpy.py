@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backends.structs import CellSpec, StackSpec, Weights
 from ..functional import stack_forward
-from ._weights import torch_order
+from ._weights import arrays_of, torch_order
 
 FIRST_OUTPUT_IS_STATE = True  # masked steps before the first valid one repeat the initial state
 
@@ -20,7 +20,7 @@ def is_true(value: Any) -> bool:
 
 def run(options: dict[str, Any], cell: Any, x: Any, states: list[Any], lengths: Any) -> list[Any]:
     """Return ``y [B,T,H], h_n [B,H]``, and c_n for LSTM."""
-    weights = torch_order(options["cell"], cell, np.concatenate, np.zeros_like)
+    weights = torch_order(options["cell"], arrays_of(cell), np.concatenate, np.zeros_like)
     spec = CellSpec(input_size=x.shape[-1], hidden_size=cell.units, dtype=x.dtype.name, **options)
     out = stack_forward(
         StackSpec(spec), [Weights(*weights)], x, *(state[None] for state in states),

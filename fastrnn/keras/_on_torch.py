@@ -13,7 +13,7 @@ from ..torch import _dispatch
 from ..torch._kernels import StackInputs
 from ..torch._stack import CELLS, stack_of
 from ._unsupported import NOT_A_CALL, Unsupported
-from ._weights import torch_order
+from ._weights import arrays_of, torch_order
 
 FIRST_OUTPUT_IS_STATE = False  # masked steps before the first valid one give zeros
 
@@ -33,7 +33,7 @@ def run(options: dict[str, Any], cell: Any, x: Any, states: list[Any], lengths: 
     if route is not _dispatch.KERNELS and route is not _dispatch.OP:
         raise Unsupported(route)
     # W and R are views of other strides, so the packed weights of a call are not cached, and none is ever stale.
-    weights = torch_order(options["cell"], cell, torch.cat, torch.zeros_like)
+    weights = torch_order(options["cell"], arrays_of(cell), torch.cat, torch.zeros_like)
     stack = stack_of(_name(options), 1, 1, weights)
     if lengths is not None:
         B, T = x.shape[:2]
