@@ -39,7 +39,11 @@ def run(options: dict[str, Any], cell: Any, x: Any, states: list[Any], lengths: 
         B, T = x.shape[:2]
         lengths = lengths.long() if route is _dispatch.OP else check_lengths(lengths.numpy(), T, B)
     h0, c0 = (s.contiguous()[None] for s in states) if stack.has_c else (states[0].contiguous()[None], None)
-    y, h_n, c_n = _dispatch.run(route, stack, StackInputs(x.contiguous(), h0, c0, lengths, BATCH_MAJOR), weights)
+    inputs = StackInputs(x.contiguous(), h0, c0, lengths, BATCH_MAJOR)
+    if route is _dispatch.OP:
+        y, h_n, c_n = _dispatch.run_op(stack.cell, 1, 1, inputs, weights)
+    else:
+        y, h_n, c_n = _dispatch.run(stack, inputs, weights)
     return [y, h_n[0]] if c_n is None else [y, h_n[0], c_n[0]]
 
 
