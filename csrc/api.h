@@ -25,6 +25,10 @@ enum fastrnn_rows {
     FASTRNN_PACKED       /* [N, ...]: step after step, and in each step only the sequences that have it */
 };
 
+/* How W, R and the projection are stored. A compressed stack is float32 and runs inference only. int8 numbers are multiplied
+ * by a scale for each row of the array in torch's layout, so for each gate's unit. */
+enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8 };
+
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
 
 /* L layers on top of each other, each in D = 1 or 2 directions. All layers have the same cell, H and P. The first layer
@@ -37,12 +41,16 @@ typedef struct {
     int32_t cell;
     int32_t L, D;
     int64_t I, H, P; /* P = 0: no projection */
+    int32_t weights; /* enum fastrnn_weight_format */
 } fastrnn_stack;
 
 /* Parameters of a part in torch's layouts and gate order: W [G*H, I] (above the first layer D*Y replaces I), R [G*H, Y],
- * b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Parameters that the layer does not have are null. */
+ * b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Parameters that the layer does not have are null. W, R
+ * and projection are in the stack's format. Scales, of the dtype, have one number for each of their rows; they are null
+ * unless that is int8. */
 typedef struct {
     const void *W, *R, *b_ih, *b_hh, *peephole, *projection;
+    const void *W_scales, *R_scales, *projection_scales;
 } fastrnn_weights;
 
 /* Gradients of the parameters, with the same shapes. fastrnn_backward ADDS to each that is not null. W and R are never

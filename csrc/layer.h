@@ -11,6 +11,7 @@ enum { MAX_DIRECTIONS = 2 };
 typedef struct {
     int32_t isa, dtype, cell, directions; /* directions: parts next to each other in a row of y, c, dy and dc */
     int64_t I, H, P;
+    int32_t weights;
 } layer_spec;
 
 /* Return Y, the width of the output. */
@@ -18,7 +19,7 @@ static inline int64_t output_size(const fastrnn_stack *s) { return s->P ? s->P :
 
 /* Return the description of layer l, the same for both directions. */
 static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
-    return (layer_spec){s->isa, s->dtype, s->cell, s->D, l ? s->D * output_size(s) : s->I, s->H, s->P};
+    return (layer_spec){s->isa, s->dtype, s->cell, s->D, l ? s->D * output_size(s) : s->I, s->H, s->P, s->weights};
 }
 
 /* Return whether the state has a c. */

@@ -55,7 +55,8 @@ static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t
     p.whole = backward ? gates * (double)(2 * layer->I + Y) : p.input; /* backward: dW, dx and dR */
     p.exchanged = backward ? gates : (double)((Y + lanes - 1) / lanes);
     p.panels = (double)kernels->step_panels(layer, backward);
-    p.vector_bytes = (double)lanes * (layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
+    static const int compressed[] = {0, 2, 1};
+    p.vector_bytes = (double)lanes * (layer->weights ? compressed[layer->weights] : layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
     return p;
 }
 

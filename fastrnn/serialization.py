@@ -7,6 +7,7 @@ or the new one.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 
 from ._core.arrays import Array
 from ._core.checks import describe
-from ._core.conversion import from_bfloat16
+from ._core.conversion import Bfloat16, from_bfloat16
 from .json_reading import parse
 
 PathLike = str | os.PathLike[str]
@@ -89,7 +90,7 @@ def save_arrays(path: PathLike, arrays: Mapping[str, Array], metadata: Mapping[s
     path
         The file to create or replace.
     arrays
-        Arrays by name, of any shape and of float, integer or boolean dtype.
+        Arrays by name, of any shape and of float, integer or boolean dtype, or bfloat16 as bits.
     metadata
         Strings by name.
 
@@ -106,10 +107,26 @@ def save_arrays(path: PathLike, arrays: Mapping[str, Array], metadata: Mapping[s
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"metadata must map strings to strings, got {describe(key)}: {describe(text)}")
     ready = {name: _storable(name, value) for name, value in arrays.items()}
-    write_atomically(path, save(ready, dict(metadata) if metadata else None))
+    data = save(ready, dict(metadata) if metadata else None)
+    write_atomically(path, _with_bfloat16(data, [name for name, value in arrays.items() if isinstance(value, Bfloat16)]))
+
+
+def _with_bfloat16(data: bytes, names: list[str]) -> bytes:
+    """Return a file in which the uint16 arrays of these names are BF16, a dtype that NumPy and so the library lack."""
+    if not names:
+        return data
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = parse(data[8:end])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _storable(name: str, value: object) -> Array:
+    if isinstance(value, Bfloat16):
+        value = value.bits
     if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in _KINDS or value.dtype.itemsize > 8:
         raise TypeError(f"array {name!r} must be of float, integer or boolean dtype, got {describe(value)}")
     return np.asarray(value, dtype=value.dtype.newbyteorder("="), order="C")

@@ -85,9 +85,16 @@ static void projection_done(void *context, int64_t panel, int64_t row, int64_t r
     write_out(k->f, k->step, h_after(k->f, k->step), l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
 }
 
+static const real *scales_at(const forward_pass *f, size_t offset) {
+    return f->l.format == FASTRNN_WEIGHTS_INT8 ? f->packed + offset : 0;
+}
+
+/* Return the number of rows, of reals or words, in a panel of a right operand with K rows. */
+static int64_t panel_rows_of(const layout *l, int64_t K) { return l->format ? words_of(l->format, K) : K; }
+
 /* gates[group] += a R^T, then `done` */
 static void recurrent_product(step_context *k, gate_group g, const real *a, int64_t a_row, int64_t K, size_t weights,
-                              rows_done done, range panels, range rows) {
+                              size_t scales, rows_done done, range panels, range rows) {
     const layout *l = &k->f->l;
     const int64_t w = group_width(l, g);
     real *c = k->view.gates + group_first(l, g);
@@ -95,8 +102,10 @@ static void recurrent_product(step_context *k, gate_group g, const real *a, int6
                       .n_inner = K,
                       .a = {a, a_row, 1, 0},
                       .vectors = (int)(w / VL),
+                      .format = l->format,
                       .b = k->f->packed + weights,
-                      .b_panel = K * w,
+                      .scales = scales_at(k->f, scales),
+                      .b_panel = panel_rows_of(l, K) * w,
                       .b_row = w,
                       .init = c,
                       .init_panel = k->view.panel_step,
@@ -117,8 +126,10 @@ static void project(step_context *k, range panels, range rows) {
                       .n_inner = l->H,
                       .a = {k->view.h, l->state, 1, 0},
                       .vectors = l->out.vectors,
+                      .format = l->format,
                       .b = k->f->packed + l->projection,
-                      .b_panel = l->H * w,
+                      .scales = scales_at(k->f, l->projection_scales),
+                      .b_panel = panel_rows_of(l, l->H) * w,
                       .b_row = w,
                       .c = h_after(k->f, k->step),
                       .c_panel = w,
@@ -133,10 +144,10 @@ static void one_step(const worker *me, forward_pass *f, const step_share *share,
     const cell *c = l->cell;
     step_context k = {f, step, view_of(f, step, chunk_row)};
     range rows = rows_of(share, 0, active(&f->t.steps, step)), panels = panels_of(me, share, l->panels);
-    recurrent_product(&k, c->h, k.view.h_prev, l->h_row, l->Y, l->R, gates_done, panels, rows);
+    recurrent_product(&k, c->h, k.view.h_prev, l->h_row, l->Y, l->R, l->R_scales, gates_done, panels, rows);
     stage_done(me, share);
     if (c->forward2) {
-        recurrent_product(&k, c->h2, k.view.rh, l->state, l->H, l->R2, gates2_done, panels, rows);
+        recurrent_product(&k, c->h2, k.view.rh, l->state, l->H, l->R2, l->R2_scales, gates2_done, panels, rows);
         stage_done(me, share);
     }
     if (l->P) {
@@ -156,17 +167,31 @@ static void fill_other_slots(const forward_pass *f, range panels, range rows) {
                    f->packed + l->bias + panel * l->width + first, (size_t)rest * sizeof(real));
 }
 
+/* Load VL columns of W's row k, from `first` on. */
+static vec input_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
+    if (!l->format) return load(W + (panel * l->I + k) * w + first);
+    const int64_t rows = rows_per_word(l->format), word = panel * words_of(l->format, l->I) + k / rows;
+    return row_of_words(l->format, load_words((const uint32_t *)W + word * w + first), (int)(k % rows));
+}
+
 /* Add W's row for each token id: the product of a one-hot vector with W^T is a row that each panel holds ready. */
 static void gather_tokens(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     const layout *l = &f->l;
     const int64_t w = group_width(l, l->cell->x);
+    const real *scales = scales_at(f, l->W_scales);
     for (int64_t panel = panels.begin; panel < panels.end; panel++)
         for (int64_t n = rows.begin; n < rows.end; n++) {
             int64_t id = f->in->ids[source_of(&f->t.steps, chunk_row + n)];
             const real *bias = f->packed + l->bias + panel * l->width;
-            const real *weights = f->packed + l->W + (panel * l->I + id) * w;
             real *to = f->t.gates + (panel * f->gate_rows + n) * l->width;
-            for (int64_t i = 0; i < w; i += VL) store(to + i, id < 0 ? load(bias + i) : load(bias + i) + load(weights + i));
+            for (int64_t i = 0; i < w; i += VL) {
+                vec p = load(bias + i);
+                if (id >= 0) {
+                    vec row = input_weights(l, f->packed + l->W, panel, w, id, i);
+                    p += scales ? row * load(scales + panel * w + i) : row;
+                }
+                store(to + i, p);
+            }
         }
 }
 
@@ -178,8 +203,10 @@ static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range pane
                       .n_inner = l->I,
                       .a = {x, l->I, 1, 0},
                       .vectors = (int)(w / VL),
+                      .format = l->format,
                       .b = f->packed + l->W,
-                      .b_panel = l->I * w,
+                      .scales = scales_at(f, l->W_scales),
+                      .b_panel = panel_rows_of(l, l->I) * w,
                       .b_row = w,
                       .init = f->packed + l->bias,
                       .init_panel = l->width,

@@ -66,7 +66,7 @@ typedef struct {
 
 static int64_t k_block_count(const product_args *p, int64_t *size) {
     int64_t n = p->n_outer > 1 ? p->n_outer : p->n_inner;
-    *size = p->n_outer > 1 ? (K_BLOCK + p->n_inner - 1) / p->n_inner : K_BLOCK;
+    *size = p->format ? COMPRESSED_K_BLOCK : p->n_outer > 1 ? (K_BLOCK + p->n_inner - 1) / p->n_inner : K_BLOCK;
     return n > 0 ? (n + *size - 1) / *size : 1;
 }
 
@@ -83,6 +83,10 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
     return p->b + panel * p->b_panel + k.k * p->b_row;
 }
 
+static const uint32_t *compressed_block(const product_args *p, int64_t panel, int64_t k) {
+    return (const uint32_t *)p->b + panel * p->b_panel + k / rows_per_word(p->format) * p->b_row;
+}
+
 /* Return the width of the tiles that cover a panel. A tile of half the width is higher. If it takes all rows, each
  * vector of B is read once, which pays if B comes from beyond the second-level cache: LSTM H = 512 is 5 % and RNN
  * H = 1024 6 % faster (8 rows, one core of a Zen 5, AVX-512). With B in that cache, the whole width is 2 to 4 % faster. */
@@ -92,7 +96,7 @@ static int tile_width(const product_args *p, int64_t rows, int fetch) {
 
 /* Compute all row blocks of one panel and one block of k. Blocks are equally high: 8 rows are 4 + 4, not 6 + 2, because
  * low tiles are slow. */
-static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *ahead) {
+static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, const real *ahead) {
     const int64_t n = rows.end - rows.begin;
     const int width = tile_width(p, n, ahead != 0);
     const int64_t highest = tile_rows[width], blocks = (n + highest - 1) / highest;
@@ -112,7 +116,8 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
         t.a.p = a + begin * p->a.row;
         for (int v = 0; v < p->vectors; v += width) {
-            t.b = right_block(p, panel, k) + v * VL;
+            t.b = b + v * VL;
+            t.scales = p->scales ? p->scales + panel * p->b_row + v * VL : 0;
             t.ahead = ahead ? ahead + (v + i % width) * VL : 0;
             t.init = init + begin * t.init_row + v * VL;
             t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
@@ -122,6 +127,25 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
+INLINE void expand(const int FORMAT, const uint32_t *from, int64_t columns, int64_t K, real *to) {
+    for (int64_t k = 0; k < words_of(FORMAT, K); k++)
+        for (int64_t c = 0; c < columns; c += VL, from += VL)
+#pragma GCC unroll 4
+            for (int i = 0; i < rows_per_word(FORMAT); i++)
+                store(to + (k * rows_per_word(FORMAT) + i) * columns + c, row_of_words(FORMAT, load_words(from), i));
+}
+
+/* Do the same with a compressed B, whose block is expanded first. */
+static void compressed_rows(const product_args *p, int64_t panel, range rows, k_block k) {
+    real b[COMPRESSED_K_BLOCK * 4 * VL];
+    const uint32_t *from = compressed_block(p, panel, k.k);
+    if (p->format == FASTRNN_WEIGHTS_INT8)
+        expand(FASTRNN_WEIGHTS_INT8, from, p->b_row, k.n_inner, b);
+    else
+        expand(FASTRNN_WEIGHTS_BFLOAT16, from, p->b_row, k.n_inner, b);
+    panel_rows(p, panel, rows, k, b, 0);
+}
+
 /* Return the i-th panel in the order in which panels are read. */
 static int64_t panel_at(const product_args *p, range panels, int64_t i) {
     return p->backwards ? panels.end - 1 - i : panels.begin + i;
@@ -129,13 +153,17 @@ static int64_t panel_at(const product_args *p, range panels, int64_t i) {
 
 static void product_of_rows(const product_args *p, range panels, range rows) {
     const int64_t n = panels.end - panels.begin, K = p->n_outer * p->n_inner;
-    const int fetch = n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
+    const int fetch = !p->format && n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
     int64_t size, count = k_block_count(p, &size);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < count; j++) {
             const int64_t panel = panel_at(p, panels, i), next = j + 1 < count ? panel : panel_at(p, panels, i + 1);
             const real *ahead = fetch ? right_block(p, next, k_block_at(p, (j + 1) % count, size)) : 0;
-            panel_rows(p, panel, rows, k_block_at(p, j, size), ahead);
+            const k_block k = k_block_at(p, j, size);
+            if (COMPRESSES && p->format)
+                compressed_rows(p, panel, rows, k);
+            else
+                panel_rows(p, panel, rows, k, right_block(p, panel, k), ahead);
         }
 }
 
@@ -171,12 +199,51 @@ static void row_of(const product_args *p, int64_t panel, int64_t n, int64_t row)
     }
 }
 
+/* Turn a format into the constant that selects a tile's shifts. */
+INLINE void compressed_tile(const int NP, const int NV, int format, const compressed_row_args *t) {
+    if (format == FASTRNN_WEIGHTS_INT8)
+        compressed_row_tile(NP, NV, FASTRNN_WEIGHTS_INT8, t);
+    else
+        compressed_row_tile(NP, NV, FASTRNN_WEIGHTS_BFLOAT16, t);
+}
+
+typedef void (*compressed_row_of_panels)(int64_t panels, int format, const compressed_row_args *t);
+#define CR const compressed_row_args
+static void compressed_1(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(8, 1, f, t) : compressed_tile(1, 1, f, t); }
+static void compressed_2(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(4, 2, f, t) : compressed_tile(1, 2, f, t); }
+static void compressed_3(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(3, 3, f, t) : compressed_tile(1, 3, f, t); }
+static void compressed_4(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(2, 4, f, t) : compressed_tile(1, 4, f, t); }
+#undef CR
+static const compressed_row_of_panels compressed_tiles[5] = {0, compressed_1, compressed_2, compressed_3, compressed_4};
+
+static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, int64_t row) {
+    real *c = p->c + panel * p->c_panel + row * p->c_row;
+    compressed_row_args t = {.b_panel = p->b_panel,
+                             .b_row = p->b_row,
+                             .scales = p->scales ? p->scales + panel * p->b_row : 0,
+                             .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
+                             .init_panel = p->init ? p->init_panel : 0,
+                             .c = c,
+                             .c_panel = p->c_panel};
+    for (int64_t k = 0; k < p->n_inner; k += COMPRESSED_K_BLOCK) {
+        t.K = p->n_inner - k < COMPRESSED_K_BLOCK ? p->n_inner - k : COMPRESSED_K_BLOCK;
+        t.a = p->a.p + row * p->a.row + k;
+        t.b = compressed_block(p, panel, k);
+        compressed_tiles[p->vectors](n, p->format, &t);
+        t.init = c;
+        t.init_panel = p->c_panel;
+    }
+}
+
 static void product_of_row(const product_args *p, range panels, int64_t row) {
     const int64_t all = panels.end - panels.begin, together = row_panels[p->vectors];
     for (int64_t i = 0, n; i < all; i += n) {
         n = all - i < together ? 1 : together;
         const int64_t panel = p->backwards ? panels.end - i - n : panels.begin + i;
-        row_of(p, panel, n, row);
+        if (COMPRESSES && p->format)
+            compressed_row_of(p, panel, n, row);
+        else
+            row_of(p, panel, n, row);
         for (int64_t j = 0; p->done && j < n; j++) p->done(p->context, panel + j, row, 1);
     }
 }

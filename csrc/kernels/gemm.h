@@ -28,6 +28,9 @@ static inline columns columns_of(int64_t n) {
  * they depend on K alone. */
 enum { K_BLOCK = 512 };
 
+/* The same for compressed weights. A block is expanded in the first-level cache, unless there is one row. */
+enum { COMPRESSED_K_BLOCK = 128 };
+
 /* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Then
  * the next block is fetched while one is used. LSTM H = 1024, B = 8 to 128, is 10 to 14 % faster (Zen 5); for smaller
  * operands fetching costs 3 %. */
@@ -43,7 +46,9 @@ typedef struct {
     int vectors;
     const real *b;
     int64_t b_panel, b_row;
-    const real *init; /* null: zero */
+    int format;         /* enum fastrnn_weight_format. If compressed, b is in words, n_outer is 1, and a's step is 1 */
+    const real *scales; /* [panel][b_row] for int8, else null: factors of B's columns */
+    const real *init;   /* null: zero */
     int64_t init_panel, init_row;
     real *c; /* may be init, with the same strides */
     int64_t c_panel, c_row;

@@ -22,15 +22,23 @@ static size_t take(size_t *end, int64_t reals) {
     return begin;
 }
 
+/* Reserve room for a right operand of K rows and its scales. */
+static size_t take_weights(size_t *end, const layout *l, int64_t columns, int64_t K, size_t *scales) {
+    *scales = take(end, l->format == FASTRNN_WEIGHTS_INT8 ? columns : 0);
+    if (!l->format) return take(end, columns * K);
+    const int64_t bytes = columns * words_of(l->format, K) * 4, real_size = sizeof(real);
+    return take(end, (bytes + real_size - 1) / real_size);
+}
+
 static void place_parts(layout *l) {
     const cell *c = l->cell;
     size_t end = 0;
     l->bias = take(&end, l->panels * l->width);
     l->peephole = take(&end, c->has_peephole ? 3 * l->state : 0);
-    l->W = take(&end, l->panels * l->I * group_width(l, c->x));
-    l->R = take(&end, l->panels * l->Y * group_width(l, c->h));
-    l->R2 = take(&end, l->panels * l->H * group_width(l, c->h2));
-    l->projection = take(&end, l->P ? l->out.padded * l->H : 0);
+    l->W = take_weights(&end, l, l->panels * group_width(l, c->x), l->I, &l->W_scales);
+    l->R = take_weights(&end, l, l->panels * group_width(l, c->h), l->Y, &l->R_scales);
+    l->R2 = take_weights(&end, l, l->panels * group_width(l, c->h2), l->H, &l->R2_scales);
+    l->projection = take_weights(&end, l, l->P ? l->out.padded : 0, l->H, &l->projection_scales);
     l->inference_size = end;
     l->W_back = take(&end, l->in.padded * l->panels * group_width(l, c->x));
     l->R_back = take(&end, l->out.padded * l->panels * group_width(l, c->h));
@@ -40,7 +48,12 @@ static void place_parts(layout *l) {
 }
 
 layout layout_of(const layer_spec *layer) {
-    layout l = {.cell = cell_of(layer->cell), .I = layer->I, .H = layer->H, .P = layer->P, .directions = layer->directions};
+    layout l = {.cell = cell_of(layer->cell),
+                .I = layer->I,
+                .H = layer->H,
+                .P = layer->P,
+                .directions = layer->directions,
+                .format = layer->weights};
     l.Y = l.P ? l.P : l.H;
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
@@ -56,13 +69,58 @@ layout layout_of(const layer_spec *layer) {
     return l;
 }
 
-/* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. */
-static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K, const real *from, real *packed) {
+/* The rows of a right operand in torch's layout, [n][K] in the format of `rows`, and their scales or null. */
+typedef struct {
+    const void *rows;
+    const real *scales;
+} stored;
+
+static const void *row_at(int format, const void *rows, int64_t i, int64_t K) {
+    static const int64_t size[] = {sizeof(real), sizeof(uint16_t), sizeof(int8_t)};
+    return (const char *)rows + i * K * size[format];
+}
+
+/* Return the word of rows k, k + 1, ... of a column; rows past the end are zero. */
+static uint32_t word_at(int format, const void *column, int64_t k, int64_t K) {
+    uint32_t word = 0;
+    for (int64_t i = 0; i < rows_per_word(format) && k + i < K; i++)
+        word |= format == FASTRNN_WEIGHTS_INT8 ? (uint32_t)((const uint8_t *)column)[k + i] << 8 * i
+                                               : (uint32_t)((const uint16_t *)column)[k + i] << 16 * i;
+    return word;
+}
+
+/* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
+ * words if compressed. */
+static void pack_block(int format, void *to, int64_t w, stored from, int64_t row, int64_t n, int64_t padded, int64_t K) {
+    if (!format) {
+        transpose(to, w, row_at(format, from.rows, row, K), K, n, K);
+        for (int64_t k = 0; n < padded && k < K; k++) memset((real *)to + k * w + n, 0, (size_t)(padded - n) * sizeof(real));
+        return;
+    }
+    for (int64_t i = 0; i < padded; i++)
+        for (int64_t k = 0; k < words_of(format, K); k++)
+            ((uint32_t *)to)[k * w + i] =
+                i < n ? word_at(format, row_at(format, from.rows, row + i, K), k * rows_per_word(format), K) : 0;
+}
+
+/* Expanded int8 numbers have a factor of 2^24 (compressed.h). */
+static void pack_scales(real *to, const real *scales, int64_t n, int64_t padded) {
+    for (int64_t i = 0; i < padded; i++) to[i] = i < n ? scales[i] * (real)0x1p-24 : 0;
+}
+
+/* Return the place of a column in a panel of `columns` columns and K rows. */
+static void *packed_at(int format, real *packed, int64_t panel, int64_t columns, int64_t K, int64_t column) {
+    if (!format) return packed + panel * columns * K + column;
+    return (uint32_t *)packed + panel * columns * words_of(format, K) + column;
+}
+
+/* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. The scales likewise, without k. */
+static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K, stored from, real *packed, real *scales) {
     const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units, here = smaller(units, l->H - unit);
     for (int slot = 0; slot < g.count; slot++) {
-        real *to = packed + panel * K * w + slot * units;
-        transpose(to, w, from + (g.gate[slot] * l->H + unit) * K, K, here, K);
-        for (int64_t k = 0; here < units && k < K; k++) memset(to + k * w + here, 0, (size_t)(units - here) * sizeof(real));
+        const int64_t row = g.gate[slot] * l->H + unit;
+        pack_block(l->format, packed_at(l->format, packed, panel, w, K, slot * units), w, from, row, here, units, K);
+        if (from.scales) pack_scales(scales + panel * w + slot * units, from.scales + row, here, units);
     }
 }
 
@@ -93,10 +151,14 @@ static void add_bias(const layout *l, gate_group g, int64_t panel, const real *b
                  smaller(units, l->H - unit));
 }
 
-static void pack_projection(const layout *l, const real *projection, int training, real *packed) {
-    pack_transposed(packed + l->projection, l->out, projection, l->P, l->H);
+static void pack_projection(const layout *l, stored projection, int training, real *packed) {
+    const int64_t w = l->out.vectors * VL;
+    for (int64_t panel = 0; panel < l->out.panels; panel++)
+        pack_block(l->format, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, projection, panel * w,
+                   smaller(w, l->P - panel * w), w, l->H);
+    if (projection.scales) pack_scales(packed + l->projection_scales, projection.scales, l->P, l->out.padded);
     for (int64_t k = 0; training && k < l->P; k++)
-        pack_row(packed + l->projection_back, l->hidden, l->P, k, projection + k * l->H, l->H);
+        pack_row(packed + l->projection_back, l->hidden, l->P, k, (const real *)projection.rows + k * l->H, l->H);
 }
 
 /* Pack the parts that belong to the units of one gate panel. */
@@ -106,9 +168,9 @@ static void pack_panel(const layout *l, const fastrnn_weights *params, int train
     add_bias(l, c->x, panel, params->b_ih, packed + l->bias);
     add_bias(l, c->h, panel, params->b_hh, packed + l->bias);
     add_bias(l, c->h2, panel, params->b_hh, packed + l->bias);
-    pack_columns(l, c->x, panel, l->I, params->W, packed + l->W);
-    pack_columns(l, c->h, panel, l->Y, params->R, packed + l->R);
-    pack_columns(l, c->h2, panel, l->H, params->R, packed + l->R2);
+    pack_columns(l, c->x, panel, l->I, (stored){params->W, params->W_scales}, packed + l->W, packed + l->W_scales);
+    pack_columns(l, c->h, panel, l->Y, (stored){params->R, params->R_scales}, packed + l->R, packed + l->R_scales);
+    pack_columns(l, c->h2, panel, l->H, (stored){params->R, params->R_scales}, packed + l->R2, packed + l->R2_scales);
     if (!training) return;
     pack_gate_rows(l, c->x, panel, l->in, l->I, params->W, packed + l->W_back);
     pack_gate_rows(l, c->h, panel, l->out, l->Y, params->R, packed + l->R_back);
@@ -122,5 +184,5 @@ void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params
     if (me->rank) return;
     for (int k = 0; c->has_peephole && k < 3; k++)
         load_row(packed + l->peephole + k * l->state, (const real *)params->peephole + k * l->H, l->H, l->state);
-    if (l->P) pack_projection(l, params->projection, training, packed);
+    if (l->P) pack_projection(l, (stored){params->projection, params->projection_scales}, training, packed);
 }

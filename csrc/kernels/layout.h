@@ -8,6 +8,7 @@
 
 typedef struct {
     const cell *cell;
+    int format; /* enum fastrnn_weight_format, of W, R, R2 and the projection in forward */
     int64_t I, H, P, Y;
     int64_t directions;           /* parts next to each other in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */
@@ -15,10 +16,11 @@ typedef struct {
     int64_t state, h_row;         /* reals from row to row of arrays with width H; of h, whose width is Y */
 
     /* Offsets, in reals, into the packed weights. Forward: right operands whose columns are the group's slots. */
-    size_t bias;       /* [panels][width] the initial value of each slot */
-    size_t peephole;   /* [3][state] */
-    size_t W, R, R2;   /* [panels][I | Y | H][group's slots]: for groups x, h, h2 */
-    size_t projection; /* [out.panels][H][columns of P] */
+    size_t bias;                                             /* [panels][width] the initial value of each slot */
+    size_t peephole;                                         /* [3][state] */
+    size_t W, R, R2;                                         /* [panels][I | Y | H][group's slots]: for groups x, h, h2 */
+    size_t projection;                                       /* [out.panels][H][columns of P] */
+    size_t W_scales, R_scales, R2_scales, projection_scales; /* the same without the middle axis, for int8 */
     /* Backward: the gates' slots as k, in the gate buffer's order. */
     size_t W_back, R_back, R2_back; /* [in | out | hidden panels][panels * group's slots][columns] */
     size_t projection_back;         /* [hidden.panels][P][columns of H] */

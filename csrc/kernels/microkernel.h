@@ -8,7 +8,7 @@
 #ifndef FASTRNN_MICROKERNEL_H
 #define FASTRNN_MICROKERNEL_H
 
-#include "simd.h"
+#include "compressed.h"
 
 /* Tile heights by width in vectors: as many accumulators as fit the register file with B's vectors and a broadcast. On
  * x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit 16 registers. On Arm
@@ -35,8 +35,9 @@ typedef struct {
     int64_t b_row;     /* distance between B's rows k and k+1 */
     const real *ahead; /* the next block of B, one vector in each of its rows; null: it is in cache already */
     const real *init;
-    int64_t init_row; /* 0: every row has the same initial values */
-    real *c;          /* may be init itself */
+    int64_t init_row;   /* 0: every row has the same initial values */
+    const real *scales; /* [NV*VL] factors of the sums; null: 1 */
+    real *c;            /* may be init itself */
     int64_t c_row;
 } tile_args;
 
@@ -65,7 +66,8 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t
     for (int r = 0; r < MR; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
+            store(t->c + r * t->c_row + v * VL,
+                  load(t->init + r * t->init_row + v * VL) + (t->scales ? acc[r][v] * load(t->scales + v * VL) : acc[r][v]));
 }
 
 /* One row of NP panels side by side, because a row of a single panel has too few sums to hide the latency of an fma.
@@ -103,6 +105,60 @@ INLINE void row_tile(const int NP, const int NV, const row_args *t) {
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
+}
+
+/* The same with compressed weights (compressed.h); lengths are in words. The bits are those of a tile on the expanded
+ * weights. */
+typedef struct {
+    int64_t K;
+    const real *a;
+    const uint32_t *b;
+    int64_t b_panel, b_row;
+    const real *scales; /* [NP][b_row], for int8 only */
+    const real *init;
+    int64_t init_panel;
+    real *c; /* may be init itself */
+    int64_t c_panel;
+} compressed_row_args;
+
+INLINE void compressed_row_tile(const int NP, const int NV, const int FORMAT, const compressed_row_args *t) {
+    enum { MOST = 4 };
+    const int rows = (int)rows_per_word(FORMAT), rest = (int)(t->K % rows);
+    vec acc[8][4];
+#pragma GCC unroll 8
+    for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
+    const real *a = t->a;
+    const uint32_t *b = t->b;
+    const int64_t b_row = t->b_row, b_panel = t->b_panel;
+    for (const real *end = a + t->K - rest; a < end; a += rows, b += b_row) {
+        vec left[MOST];
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; i++) left[i] = splat(a[i]);
+#pragma GCC unroll 8
+        for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) {
+                words w = load_words(b + p * b_panel + v * VL);
+#pragma GCC unroll 4
+                for (int i = 0; i < rows; i++) acc[p][v] = fma_(left[i], row_of_words(FORMAT, w, i), acc[p][v]);
+            }
+    }
+    for (int i = 0; i < rest; i++)
+        for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) {
+                words w = load_words(b + p * b_panel + v * VL);
+                acc[p][v] = fma_(splat(a[i]), row_of_words(FORMAT, w, i), acc[p][v]);
+            }
+#pragma GCC unroll 8
+    for (int p = 0; p < NP; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) {
+            if (FORMAT == FASTRNN_WEIGHTS_INT8) acc[p][v] = acc[p][v] * load(t->scales + p * b_row + v * VL);
+            store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
+        }
 }
 
 #endif

@@ -18,6 +18,23 @@ def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
     return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
 
 
+class Bfloat16:
+    """The bits of a bfloat16 array, uint16, for :func:`fastrnn.serialization.save_arrays`."""
+
+    __slots__ = ("bits",)
+
+    def __init__(self, bits: NDArray[np.uint16]) -> None:
+        self.bits = bits
+
+
+def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the bits of float32 values rounded to bfloat16, ties to even; NaN stays NaN."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
+    quiet_nan = bits >> 16 | np.uint32(0x40)
+    return np.where(np.isnan(values), quiet_nan, rounded).astype(np.uint16)
+
+
 def to_array(name: str, value: Any) -> Array:
     """Convert a NumPy array, a torch tensor or any array-like value to a NumPy array; bfloat16 becomes float32.
 

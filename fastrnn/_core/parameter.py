@@ -11,6 +11,7 @@ import numpy as np
 from .._core.arrays import Array
 from . import checks
 from .cache import ARRAYS, VERSION
+from .conversion import to_floats
 
 
 class Parameter:
@@ -132,6 +133,23 @@ class Parameter:
     def size(self) -> int:
         """The number of values."""
         return self._array.size
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the stored array in bytes."""
+        return self._array.nbytes
+
+    def state(self) -> Array:
+        """Return a copy of what a state dict holds."""
+        return self.data.copy()
+
+    def stored(self) -> Any:
+        """Return a copy of what a file holds, for :func:`fastrnn.serialization.save_arrays`."""
+        return self.state()
+
+    def convert(self, name: str, value: Any) -> Array:
+        """Return an array from a state dict in the form that :meth:`assign` takes. Raises TypeError."""
+        return to_floats(name, value, self.dtype)
 
     def __repr__(self) -> str:
         """Return the name, shape and dtype; the values are in ``data``."""

@@ -65,6 +65,7 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
     """
 
     name: str
+    takes_compressed = False  # True: prepare() takes the weights of stacks whose spec.weights is not "full" as they are
 
     def settings(self) -> Any:
         """Return the settings that a prepared stack depends on. The stack is up to date while they compare equal."""

@@ -71,13 +71,15 @@ class StackSpec:
     """Specification of stacked layers of one cell, each in one or two directions.
 
     ``cell`` specifies the first layer, with input size I; each other layer reads the ``D*Y`` outputs of the layer below.
-    ``reverse`` exchanges the directions: the first one runs each sequence from its last step to its first.
+    ``reverse`` exchanges the directions: the first one runs each sequence from its last step to its first. ``weights`` is
+    the form of W, R and the projection for backends that take compressed weights: ``"full"``, ``"bfloat16"``, ``"int8"``.
     """
 
     cell: CellSpec
     layers: int = 1
     directions: int = 1
     reverse: bool = False
+    weights: str = "full"
 
     def layer(self, index: int) -> CellSpec:
         """Return the spec of the parts of one layer."""
@@ -114,6 +116,19 @@ class Weights:
     def zeros_like(self) -> Weights:
         """Return fresh zero gradients for these weights."""
         return Weights(**{name: np.zeros_like(array) for name, array in self.items()})
+
+
+@dataclass(slots=True)
+class CompressedWeights(Weights):
+    """Weights of a part whose stack is compressed (``weights`` of :class:`StackSpec`), for backends that take them.
+
+    W, R and projection hold bits of bfloat16 (uint16), or int8 with a scale for each of their rows, such as
+    ``R_scales [G*H]``.
+    """
+
+    W_scales: Array | None = None
+    R_scales: Array | None = None
+    projection_scales: Array | None = None
 
 
 class Inputs(NamedTuple):

@@ -7,6 +7,8 @@ from .activation import Activation
 from .base import IncompatibleKeys as IncompatibleKeys
 from .base import Layer
 from .combine import Add, Average, Concat, Multiply, Stack
+from .compression import CompressionError as CompressionError
+from .compression import compression_error
 from .dense import Embedding, Linear, OneHot
 from .dropout import Dropout, VariationalDropout
 from .lambda_layer import Lambda
@@ -48,4 +50,5 @@ __all__ = [
     "Stepper",
     "TokenDropout",
     "VariationalDropout",
+    "compression_error",
 ]

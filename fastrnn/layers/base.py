@@ -11,7 +11,6 @@ import numpy as np
 from .._core.arrays import Array
 from .._core.cache import ARRAYS, VERSION
 from .._core.checks import describe
-from .._core.conversion import to_floats
 from .._core.parameter import Parameter
 from ..serialization import PathLike, load_arrays, save_arrays
 from ._symbolic.symbols import UNKNOWN, Axis, Nest, flat, on_arrays_or_symbols, probed
@@ -265,7 +264,11 @@ class Layer:
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters by dotted name; a shared one appears under each of its names, as in torch."""
-        return {name: parameter.data.copy() for name, parameter in self.named_parameters(remove_duplicate=False)}
+        return {name: parameter.state() for name, parameter in self.named_parameters(remove_duplicate=False)}
+
+    def _stored_state(self) -> dict[str, Any]:
+        """Return what a file of this layer holds: the state dict, with bfloat16 as it is."""
+        return {name: parameter.stored() for name, parameter in self.named_parameters(remove_duplicate=False)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Set the parameters from arrays or torch tensors by dotted name.
@@ -290,7 +293,7 @@ class Layer:
         values = {}
         for name, parameter in own.items():
             if name in state:
-                values[name] = to_floats(name, state[name], parameter.dtype)
+                values[name] = parameter.convert(name, state[name])
                 faults += _faults(name, values[name], parameter.shape)
         if faults:
             raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(faults)}")
@@ -300,7 +303,7 @@ class Layer:
 
     def save(self, path: PathLike) -> None:
         """Write the parameters to a safetensors file, atomically. Raises OSError."""
-        save_arrays(path, self.state_dict())
+        save_arrays(path, self._stored_state())
 
     def load(self, path: PathLike) -> None:
         """Set the parameters from a safetensors file; an error changes nothing.

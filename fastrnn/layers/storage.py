@@ -43,7 +43,7 @@ class Saved(Layer):
         With ``architecture=False``, only the parameters are written, for :meth:`load`. Raises OSError, or TypeError if the
         layer cannot be described, for example because it holds a function.
         """
-        save_arrays(path, self.state_dict(), {KEY: to_json(self)} if architecture else None)
+        save_arrays(path, self._stored_state(), {KEY: to_json(self)} if architecture else None)
 
 
 def load_model(path: PathLike, custom: Mapping[str, type[Layer]] | None = None) -> Layer:

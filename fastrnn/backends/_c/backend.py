@@ -56,6 +56,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
     """The C backend. It runs whole stacks, not parts; see :class:`fastrnn.backends.base.Backend`."""
 
     name = "c"
+    takes_compressed = True
 
     def settings(self) -> Any:
         """Return the instruction set in use, because it determines the layout of packed weights."""

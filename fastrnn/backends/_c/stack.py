@@ -11,7 +11,7 @@ import numpy as np
 from ..._core import memory
 from ..._core.arrays import Array
 from ..base import Run
-from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, StackSpec, Weights
+from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, CompressedWeights, StackSpec, Weights
 from .library import (
     DTYPES,
     NULL,
@@ -30,6 +30,12 @@ _ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
     BATCH_MAJOR: lib.FASTRNN_BATCH_MAJOR,
     PACKED: lib.FASTRNN_PACKED,
+}
+
+_WEIGHTS = {
+    "full": lib.FASTRNN_WEIGHTS_FULL,
+    "bfloat16": lib.FASTRNN_WEIGHTS_BFLOAT16,
+    "int8": lib.FASTRNN_WEIGHTS_INT8,
 }
 
 MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are cached
@@ -91,7 +97,7 @@ class Kernel:
         cell = spec.cell
         self.dtype = np.dtype(cell.dtype)
         sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
-        fields = (isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions, *sizes)
+        fields = (isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions, *sizes, _WEIGHTS[spec.weights])
         self.stack = ffi.new("fastrnn_stack *", fields)
         self.calls: dict[Any, Call] = {}
 
@@ -148,7 +154,8 @@ class Prepared:
     def _pack(self, training: bool) -> Any:
         stack = self.kernel.stack
         packed = from_buffer(aligned(lib.fastrnn_packed_size(stack, training)))
-        lib.fastrnn_pack(stack, [weights_fields(weights) for weights in self.weights], training, packed)
+        fields = [weights_fields(own) + scales_fields(own) for own in self.weights]
+        lib.fastrnn_pack(stack, fields, training, packed)
         return packed
 
 
@@ -196,3 +203,10 @@ def inputs_fields(x: Array, ids: bool, h0: Any = NULL, c0: Any = NULL) -> tuple[
 def weights_fields(w: Weights) -> list[Any]:
     """Return the fields of a fastrnn_weights or fastrnn_weight_gradients for one call."""
     return [pointer(a) for a in (w.W, w.R, w.b_ih, w.b_hh, w.peephole, w.projection)]
+
+
+def scales_fields(w: Weights) -> list[Any]:
+    """Return the fields of a fastrnn_weights that follow :func:`weights_fields`."""
+    if not isinstance(w, CompressedWeights):
+        return []
+    return [pointer(a) for a in (w.W_scales, w.R_scales, w.projection_scales)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from ... import backends, init
 from ..._core import checks, gradient_events
 from ..._core.arrays import Array
 from ..._core.cache import VERSION
+from ..._core.compressed_parameter import FORMATS
 from ..._core.parameter import Parameter
 from ..._stack_validation import check_lengths
 from ...backends.structs import Inputs, OutputGradients, Outputs, Plan, StackSpec
 from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 from ..base import Layer
 from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
+from .compressed_part import CompressedPart
 from .embedding_table import EmbeddedRecurrent, embedded
 from .merge_and_dropout import MERGES, DroppedPart, MergeAndDropout
 from .options import LayerOptions
@@ -34,7 +36,7 @@ RunBackward = Callable[[OutputGradients, bool], Any]  # on arrays in the kernels
 # Options for repr; arguments and attributes have the same names.
 _OPTIONS = (
     *("num_layers", "bias", "batch_first", "dropout", "bidirectional"),
-    *("merge", "input_dropout", "recurrent_dropout"),
+    *("merge", "input_dropout", "recurrent_dropout", "compression"),
 )
 
 
@@ -77,6 +79,8 @@ class Recurrent(PartsLayer):
         ``[Y]`` for each layer and direction, the same at all steps *and for all sequences of the batch*; Gal & Ghahramani
         draw one for each sequence. So it masks R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels nothing.
         The direct paths of a GRU (``z * h``) and an LSTM (``f * c``) are not masked.
+    ``compression``
+        None, or the form of the weights in a layer that :meth:`compress` returned, so that a file can describe it.
 
     Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
     RuntimeError for a second backward or one after the parameters have changed.
@@ -105,6 +109,7 @@ class Recurrent(PartsLayer):
         merge: str = "concat",
         input_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        compression: str | None = None,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
@@ -121,6 +126,9 @@ class Recurrent(PartsLayer):
             raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
         self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.compression = compression
+        if compression is not None:
+            self._check_compression(compression)
         self._layouts = LAYOUTS[self.batch_first]
         self._lstm = self.cell == "lstm"
         self._direct = not self.batch_first and self.merge == "concat"  # arrays are in the kernels' layout
@@ -140,13 +148,50 @@ class Recurrent(PartsLayer):
         if self.merge != "concat":
             above = replace(above, input_size=cell.output_size)
         assert self.rng is not None
-        parts = {}
+        parts: dict[str, Part] = {}
         for layer in range(self.num_layers):
             for suffix in suffixes:
                 name = f"_l{layer}{suffix}"
                 parts[name] = Part.drawn(above if layer else cell, self.bias, name, self.rng, forget_bias)
+        if self.compression is not None:
+            spec = replace(spec, weights=self.compression)
+            parts = {suffix: CompressedPart(part, self.compression, suffix) for suffix, part in parts.items()}
         self._name_parts(parts)
         self.stack = PartStack(spec, list(parts.values()))
+
+    def _check_compression(self, form: str) -> None:
+        checks.choice("compression", form, FORMATS)
+        if self.dtype != "float32":
+            raise ValueError(f"compression needs dtype float32, got a layer of {self.dtype}")
+
+    def compress(self, form: str) -> Self:
+        """Return a layer for inference whose weight matrices take a half or a quarter of the memory.
+
+        It runs like this layer, by call, :meth:`stream` and :meth:`stepper`, and training it raises RuntimeError. States and
+        arithmetic stay float32. On one sequence, where a step is a stream of weights, it is faster.
+
+        Parameters
+        ----------
+        form
+            ``"bfloat16"`` rounds each weight to 8 significant bits. ``"int8"`` stores integers in -127..127 and a scale for
+            each row, ``max|row| / 127``. Biases and peephole weights stay as they are.
+
+        Raises
+        ------
+        ValueError
+            For another form, a float64 layer, one that is compressed already, or NaN and infinity with int8.
+        """
+        self._check_compression(form)
+        if self.compression is not None:
+            raise ValueError(f"the layer is compressed already, as {self.compression}: compress the original")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # this layer's own constructor has warned
+            new = type(self)(**self.config() | {"compression": form}, rng=0, backend=self.backend)
+        for part, own in zip(self.stack.parts, new.stack.parts, strict=True):
+            for field, parameter in CompressedPart(part, form, "").parameters.items():
+                own.parameters[field].assign(parameter.state())
+        new.name = self.name
+        return new
 
     @property
     def drops(self) -> bool:
@@ -259,6 +304,8 @@ class Recurrent(PartsLayer):
         self, x: Array, state: State, lengths: Any, cell_states: bool = False, stack: PartStack | None = None
     ) -> tuple[tuple[Any, ...], Backward]:
         """Return the outputs, as :meth:`_infer` does, and backward."""
+        if self.compression is not None:
+            raise RuntimeError(f"a layer compressed to {self.compression} runs inference only: train the original layer")
         stack = stack or self.stack
         layout, inputs = self._check_inputs(x, state, lengths, stack.spec.cell.input_size)
         if inputs.x.ndim == 2:

@@ -12,6 +12,7 @@ products with E are the forward and backward of a linear layer with weight E and
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,9 @@ class EmbeddedRecurrent:
     def __init__(self, before: Layer, recurrent: Recurrent, V: int, weight: Parameter | None) -> None:
         self.before, self.recurrent = before, recurrent
         self._stack, self._min_ids = recurrent.stack, 0  # with fewer ids, look up their rows and run on those
-        if weight is not None:
+        if recurrent.compression and weight is not None:
+            self._min_ids = sys.maxsize  # a table would be in float32
+        elif weight is not None:
             spec, D = self._stack.spec, self._stack.spec.directions
             first = [EmbeddedPart(part, before) for part in self._stack.parts[:D]]
             self._stack = PartStack(replace(spec, cell=first[0].spec), [*first, *self._stack.parts[D:]])

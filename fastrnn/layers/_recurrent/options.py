@@ -21,3 +21,4 @@ class LayerOptions(CellOptions, total=False):
     merge: str
     input_dropout: float
     recurrent_dropout: float
+    compression: str | None

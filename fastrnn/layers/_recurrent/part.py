@@ -15,7 +15,7 @@ from ...backends.base import Backend
 from ...backends.structs import CellSpec, Weights
 from ..base import Layer
 
-# Torch's names of the fields of Weights, in torch's order. Torch has no peephole; its name here is weight_ch.
+# Torch's names of the fields of Weights, in torch's order. Torch has no peephole and no scales.
 TORCH_NAMES = {
     "W": "weight_ih",
     "R": "weight_hh",
@@ -23,6 +23,9 @@ TORCH_NAMES = {
     "b_hh": "bias_hh",
     "projection": "weight_hr",
     "peephole": "weight_ch",
+    "W_scales": "weight_ih_scales",
+    "R_scales": "weight_hh_scales",
+    "projection_scales": "weight_hr_scales",
 }
 
 
@@ -146,6 +149,7 @@ _DEFAULTS: dict[str, Any] = {
     "reset_after": True,
     "reset_gate": True,
     "peephole": False,
+    "compression": None,
 }
 
 

@@ -7,7 +7,7 @@ states are ``[L*D, B, ...]``, layer by layer, forward before reverse.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -96,7 +96,7 @@ class PartStack:
             return [self]
         if self._layers is None:
             rows = [self.parts[i : i + D] for i in range(0, spec.parts, D)]
-            self._layers = [PartStack(StackSpec(row[0].spec, 1, D, spec.reverse), row) for row in rows]
+            self._layers = [PartStack(replace(spec, cell=row[0].spec, layers=1), row) for row in rows]
         return self._layers
 
 

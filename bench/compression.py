@@ -1,0 +1,65 @@
+"""``python -m bench.compression``: time compressed layers next to the original ones, as tables for docs/precision.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import fastrnn
+from fastrnn.benchmark import machine
+from fastrnn.benchmark.measure import Effort, alternate
+
+FORMS = ("bfloat16", "int8")
+Row = tuple[str, ...]
+
+
+def calls(layer: fastrnn.LSTM, x: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """Return what is timed: a step of a stepper, and calls of two lengths."""
+    return {"stepper": partial(layer.stepper(), x[0, 0]), "T = 1": partial(layer, x[:1]), "T = 100": partial(layer, x)}
+
+
+def rows(cells: list[str], sizes: list[int], B: int, effort: Effort) -> Iterator[Row]:
+    """Yield the head of the table, then a row for each cell, size and call."""
+    yield "layer, H", "call", "float32 us", *(f"{form}, times as fast" for form in FORMS)
+    for cell in cells:
+        for H in sizes:
+            layer = getattr(fastrnn, cell)(H, H, rng=0)
+            x = np.random.default_rng(0).standard_normal((100, B, H), dtype=np.float32)
+            sides = [calls(each, x) for each in (layer, *map(layer.compress, FORMS))]
+            for name in sides[0] if B == 1 else ("T = 1", "T = 100"):
+                full, *compressed = alternate([side[name] for side in sides], effort)
+                yield (
+                    f"{cell}, {H}",
+                    name,
+                    f"{full.median * 1e6:.0f}",
+                    *(f"{full.median / t.median:.2f}" for t in compressed),
+                )
+
+
+def main() -> None:
+    """Print a table for each number of threads, row by row."""
+    parser = argparse.ArgumentParser(prog="python -m bench.compression", description=__doc__)
+    parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU"], choices=["RNN", "GRU", "LSTM"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 256, 512, 1024], help="I = H (default: 128 to 1024)")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    arguments = parser.parse_args()
+    found = machine.describe()
+    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa") if key in found))
+    for threads in arguments.threads:
+        fastrnn.set_num_threads(threads)
+        print(f"\nthreads: {threads}, B = {arguments.batch}, load {os.getloadavg()[0]:.1f}\n")
+        for number, row in enumerate(rows(arguments.cells, arguments.sizes, arguments.batch, Effort(arguments.seconds))):
+            print(f"| {' | '.join(row)} |", flush=True)
+            if number == 0:
+                print("|" + " --- |" * len(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
