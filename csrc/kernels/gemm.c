@@ -127,6 +127,7 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
+/* Expand K rows of words to reals, without scales. The last word may hold more rows, which are zero. */
 INLINE void expand(const int FORMAT, const uint32_t *from, int64_t columns, int64_t K, real *to) {
     for (int64_t k = 0; k < words_of(FORMAT, K); k++)
         for (int64_t c = 0; c < columns; c += VL, from += VL)
@@ -135,7 +136,7 @@ INLINE void expand(const int FORMAT, const uint32_t *from, int64_t columns, int6
                 store(to + (k * rows_per_word(FORMAT) + i) * columns + c, row_of_words(FORMAT, load_words(from), i));
 }
 
-/* Do the same with a compressed B, whose block is expanded first. */
+/* Do what panel_rows does with a compressed B, whose block is expanded first. */
 static void compressed_rows(const product_args *p, int64_t panel, range rows, k_block k) {
     real b[COMPRESSED_K_BLOCK * 4 * VL];
     const uint32_t *from = compressed_block(p, panel, k.k);
@@ -200,36 +201,34 @@ static void row_of(const product_args *p, int64_t panel, int64_t n, int64_t row)
 }
 
 /* Turn a format into the constant that selects a tile's shifts. */
-INLINE void compressed_tile(const int NP, const int NV, int format, const compressed_row_args *t) {
+INLINE void words_tile(const int NP, const int NV, int format, const word_args *t) {
     if (format == FASTRNN_WEIGHTS_INT8)
-        compressed_row_tile(NP, NV, FASTRNN_WEIGHTS_INT8, t);
+        word_tile(NP, NV, FASTRNN_WEIGHTS_INT8, t);
     else
-        compressed_row_tile(NP, NV, FASTRNN_WEIGHTS_BFLOAT16, t);
+        word_tile(NP, NV, FASTRNN_WEIGHTS_BFLOAT16, t);
 }
 
-typedef void (*compressed_row_of_panels)(int64_t panels, int format, const compressed_row_args *t);
-#define CR const compressed_row_args
-static void compressed_1(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(8, 1, f, t) : compressed_tile(1, 1, f, t); }
-static void compressed_2(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(4, 2, f, t) : compressed_tile(1, 2, f, t); }
-static void compressed_3(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(3, 3, f, t) : compressed_tile(1, 3, f, t); }
-static void compressed_4(int64_t n, int f, CR *t) { n > 1 ? compressed_tile(2, 4, f, t) : compressed_tile(1, 4, f, t); }
-#undef CR
-static const compressed_row_of_panels compressed_tiles[5] = {0, compressed_1, compressed_2, compressed_3, compressed_4};
+typedef void (*words_of_panels)(int64_t panels, int format, const word_args *t);
+static void words_1(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(8, 1, f, t) : words_tile(1, 1, f, t); }
+static void words_2(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(4, 2, f, t) : words_tile(1, 2, f, t); }
+static void words_3(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(3, 3, f, t) : words_tile(1, 3, f, t); }
+static void words_4(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(2, 4, f, t) : words_tile(1, 4, f, t); }
+static const words_of_panels word_tiles[5] = {0, words_1, words_2, words_3, words_4};
 
 static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, int64_t row) {
     real *c = p->c + panel * p->c_panel + row * p->c_row;
-    compressed_row_args t = {.b_panel = p->b_panel,
-                             .b_row = p->b_row,
-                             .scales = p->scales ? p->scales + panel * p->b_row : 0,
-                             .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
-                             .init_panel = p->init ? p->init_panel : 0,
-                             .c = c,
-                             .c_panel = p->c_panel};
+    word_args t = {.b_panel = p->b_panel,
+                   .b_row = p->b_row,
+                   .scales = p->scales ? p->scales + panel * p->b_row : 0,
+                   .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
+                   .init_panel = p->init ? p->init_panel : 0,
+                   .c = c,
+                   .c_panel = p->c_panel};
     for (int64_t k = 0; k < p->n_inner; k += COMPRESSED_K_BLOCK) {
         t.K = p->n_inner - k < COMPRESSED_K_BLOCK ? p->n_inner - k : COMPRESSED_K_BLOCK;
         t.a = p->a.p + row * p->a.row + k;
         t.b = compressed_block(p, panel, k);
-        compressed_tiles[p->vectors](n, p->format, &t);
+        word_tiles[p->vectors](n, p->format, &t);
         t.init = c;
         t.init_panel = p->c_panel;
     }

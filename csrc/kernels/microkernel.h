@@ -119,9 +119,9 @@ typedef struct {
     int64_t init_panel;
     real *c; /* may be init itself */
     int64_t c_panel;
-} compressed_row_args;
+} word_args;
 
-INLINE void compressed_row_tile(const int NP, const int NV, const int FORMAT, const compressed_row_args *t) {
+INLINE void word_tile(const int NP, const int NV, const int FORMAT, const word_args *t) {
     enum { MOST = 4 };
     const int rows = (int)rows_per_word(FORMAT), rest = (int)(t->K % rows);
     vec acc[8][4];
@@ -146,6 +146,7 @@ INLINE void compressed_row_tile(const int NP, const int NV, const int FORMAT, co
             }
     }
     for (int i = 0; i < rest; i++)
+#pragma GCC unroll 8
         for (int p = 0; p < NP; p++)
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++) {

@@ -53,7 +53,63 @@ static int64_t *guarded_integers(guards *g, int64_t n, const int64_t *values) {
 }
 
 static fastrnn_weights params_of(void *const *in) {
-    return (fastrnn_weights){in[IN_W], in[IN_R], in[IN_B_IH], in[IN_B_HH], in[IN_PEEPHOLE], in[IN_PROJECTION]};
+    return (fastrnn_weights){.W = in[IN_W],
+                             .R = in[IN_R],
+                             .b_ih = in[IN_B_IH],
+                             .b_hh = in[IN_B_HH],
+                             .peephole = in[IN_PEEPHOLE],
+                             .projection = in[IN_PROJECTION]};
+}
+
+static const int MATRICES[] = {IN_W, IN_R, IN_PROJECTION};
+
+/* Return the number of columns of a matrix, and the scale of one of its rows. */
+static int64_t columns_of(const model *m, int matrix) {
+    return matrix == IN_W ? m->I : matrix == IN_R ? output_width(m) : m->H;
+}
+static double scale_of(int64_t row) { return row % 2 ? 0x1p-7 : 0x1p-8; }
+
+static uint32_t bits_of(double value) {
+    const float number = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+void round_weights(problem *p, int32_t format) {
+    for (int k = 0; k < 3; k++)
+        for (int64_t n = 0; n < p->in_size[MATRICES[k]]; n++) {
+            double *value = p->in[MATRICES[k]] + n, scale = scale_of(n / columns_of(&p->m, MATRICES[k]));
+            const uint32_t upper = bits_of(*value) & 0xffff0000u;
+            float number;
+            memcpy(&number, &upper, sizeof number);
+            *value = format == FASTRNN_WEIGHTS_BFLOAT16 ? number : fmax(-127, fmin(127, rint(*value / scale))) * scale;
+        }
+}
+
+/* Return the weights of a problem after round_weights in the format, guarded. */
+static fastrnn_weights compressed(guards *g, const problem *p, int32_t format, void *const *in) {
+    const void *codes[3] = {0}, *scales[3] = {0};
+    const int int8 = format == FASTRNN_WEIGHTS_INT8;
+    for (int k = 0; k < 3; k++) {
+        const int64_t n = p->in_size[MATRICES[k]], columns = columns_of(&p->m, MATRICES[k]);
+        if (!n) continue;
+        void *code = guarded(g, (size_t)n * (int8 ? sizeof(int8_t) : sizeof(uint16_t)));
+        float *scale = int8 ? guarded_reals(g, FASTRNN_FLOAT32, n / columns, NULL) : NULL;
+        for (int64_t i = 0; i < n; i++) {
+            const double value = p->in[MATRICES[k]][i];
+            if (int8) {
+                scale[i / columns] = (float)scale_of(i / columns);
+                ((int8_t *)code)[i] = (int8_t)(value / scale_of(i / columns));
+            } else {
+                ((uint16_t *)code)[i] = (uint16_t)(bits_of(value) >> 16);
+            }
+        }
+        codes[k] = code;
+        scales[k] = scale;
+    }
+    return (fastrnn_weights){codes[0], codes[1],  in[IN_B_IH], in[IN_B_HH], in[IN_PEEPHOLE],
+                             codes[2], scales[0], scales[1],   scales[2]};
 }
 
 static void *pack_weights(guards *g, const fastrnn_stack *stack, const fastrnn_weights *params, int training) {
@@ -84,7 +140,8 @@ static void start(run *r, const problem *p, setup s) {
         r->out[i] = guarded_reals(&r->g, s.dtype, wanted, NULL);
         r->dout[i] = p->dout[i] ? guarded_reals(&r->g, s.dtype, p->out_size[i], p->dout[i]) : NULL;
     }
-    const fastrnn_weights params = params_of(r->in);
+    r->stack.weights = s.weights;
+    const fastrnn_weights params = s.weights ? compressed(&r->g, p, s.weights, r->in) : params_of(r->in);
     r->packed = pack_weights(&r->g, &r->stack, &params, s.training);
 }
 

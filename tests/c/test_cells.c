@@ -179,6 +179,37 @@ static void large_sizes(int32_t cell, int64_t P) {
     }
 }
 
+static void check_compressed(int32_t isa, int32_t dtype, void *context) {
+    static const int32_t formats[] = {FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8};
+    const model *m = context;
+    for (int i = 0; dtype == FASTRNN_FLOAT32 && i < 2; i++) {
+        problem p = new_problem(m, 7);
+        round_weights(&p, formats[i]);
+        expected e = {.p = &p, .o = new_outputs(&p)};
+        naive_forward(&p, &e.o);
+        setup inference = {.isa = isa, .dtype = dtype, .weights = formats[i]};
+        results found = run_layer(&p, inference);
+        check_outputs(&e, inference, &found);
+        free_results(&found);
+        free_expected(&e);
+        free_problem(&p);
+    }
+}
+
+/* Check compressed weights at sizes that cross the boundaries of words, vectors, panels and blocks of k. */
+static void compressed_sizes(int32_t cell, int64_t P) {
+    static const struct {
+        int64_t T, B, I, H;
+    } sizes[] = {{1, 1, 1, 1}, {3, 1, 150, 130}, {4, 7, 131, 33}, {3, 2, 9, 66}, {2, 97, 5, 15}};
+    for (int size = 0; size < 2 * (int)(sizeof sizes / sizeof *sizes); size++) {
+        const int i = size / 2, ids = size % 2;
+        model m = {cell,       sizes[i].I, sizes[i].H, P && sizes[i].H > 2 ? sizes[i].H / 2 + 1 : P > 0,
+                   sizes[i].T, sizes[i].B, ids,        i % 2,
+                   i == 2,     i != 3,     0};
+        each_kernel(check_compressed, &m);
+    }
+}
+
 void test_cells(void) {
     fastrnn_set_num_threads(1); /* test_threads compares other numbers of threads with one */
     static const struct {
@@ -197,6 +228,7 @@ void test_cells(void) {
     for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++) {
         small_sizes(kinds[i].cell, kinds[i].P);
         large_sizes(kinds[i].cell, kinds[i].P);
+        compressed_sizes(kinds[i].cell, kinds[i].P);
         group_done(kinds[i].name);
     }
     const model wide = {FASTRNN_GRU, 1, 1023, 0, 2, 1, 0, 0, 0, 1, EVERY_OUTPUT};
