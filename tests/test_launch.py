@@ -237,6 +237,7 @@ def test_no_rank_outlives_the_launcher(tmp_path):
             "the machine no-such-host.invalid cannot be reached by ssh",
         ),
         (["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
+        (["-n", "4000", *TRAIN], "argument -n/--ranks: at most"),
     ],
 )
 def test_bad_input_is_one_line_from_one_rank(words, message):

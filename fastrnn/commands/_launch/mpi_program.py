@@ -17,6 +17,7 @@ from ...distributed.world import BIND
 from ..errors import InputError, UsageError
 
 REACHED_IN = 5  # seconds
+MOST_PER_CORE = 16  # processes; many more fill the memory and leave no processor for anything else
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -49,6 +50,9 @@ def layout(ranks: int, hosts: str | None, threads: int | None) -> Layout:
     if len(names) > ranks:
         raise UsageError(f"argument --hosts: {len(names)} machines need at least as many ranks, got -n {ranks}")
     made = Layout(ranks, names, threads or 1)
+    if made.per_machine > MOST_PER_CORE * cores():
+        most = f"at most {MOST_PER_CORE * cores()} processes on a machine of {cores()} cores"
+        raise UsageError(f"argument -n/--ranks: {most}, got {made.per_machine}")
     return made if threads else replace(made, threads=max(1, cores() // made.per_machine))
 
 
