@@ -190,7 +190,9 @@ def train(rank, store, accelerated, path):
         optimizer.step()
     if rank == 0:
         torch.save(model.state_dict(), path)
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # PyTorch's threads may still run, and ending the interpreter would then abort the process now and then
 
 if __name__ == "__main__":
     folder = sys.argv[1]
