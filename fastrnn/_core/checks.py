@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .._core.arrays import Array
 from . import memory
+from .arrays import Array
 
 DTYPES = ("float32", "float64")
 DType = str | np.dtype[Any]  # compared with arrays' dtypes and shown in messages

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.arrays import Array
+from .arrays import Array
 from .checks import describe, regular
 
 FLOATS = "float16, bfloat16, float32 or float64"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._core.arrays import Array
 from . import checks
+from .arrays import Array
 from .cache import ARRAYS, VERSION
 from .conversion import to_floats
 

@@ -12,12 +12,11 @@ from math import inf, prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import backends
+from .._core.arrays import Array
 from ._graph import Graph, Node
 
-Array = NDArray[Any]
 Step = Callable[[], Any]
 ALIGNMENT = 64
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

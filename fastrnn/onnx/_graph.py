@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from .._core.checks import describe, printable
 
-Array = NDArray[Any]
 Axis = int | str | None  # a size, its name, or None if the file leaves it open
 
 OLDEST_OPSET = 7

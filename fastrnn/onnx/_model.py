@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import backends
+from .._core.arrays import Array
 from .._core.cache import VERSION
 from .._core.checks import describe
 from ..threads import get_num_threads
@@ -20,8 +20,6 @@ from ._operators import TABLE
 from ._plan import Plan, build_plan
 from ._rewrite import rewritten
 from ._states import initial_states, state_pairs
-
-Array = NDArray[Any]
 
 MOST_PLANS = 32  # sets of input shapes that are cached
 

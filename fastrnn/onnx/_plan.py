@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ._build import Build, Step
 from ._graph import Graph
 from ._operators import TABLE
-
-Array = NDArray[Any]
 
 
 class Plan:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._core.arrays import Array
 from ._graph import Graph
-
-Array = NDArray[Any]
 
 
 def state_pairs(graph: Graph, given: Mapping[str, str] | None) -> dict[str, str]:

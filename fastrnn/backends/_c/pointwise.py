@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from numpy.typing import NDArray
-
+from ..._core.arrays import Array
 from .library import DTYPES, ffi, lib, pointer, settings
-
-Array = NDArray[Any]
 
 FUNCTIONS = {"sigmoid": lib.FASTRNN_SIGMOID, "tanh": lib.FASTRNN_TANH, "swish": lib.FASTRNN_SWISH}
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...backends.reference import sigmoid
-
-Array = NDArray[Any]
 
 # Each function takes (x, alpha, beta).
 FUNCTIONS: dict[str, Callable[[Array, Any, Any], Array]] = {

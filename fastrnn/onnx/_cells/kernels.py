@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...backends.structs import CellSpec, StackSpec, Weights
 from .spec import DEFAULTS, GATES, NodeSpec
-
-Array = NDArray[Any]
 
 # Indices into ONNX's gates (i o f c, z r h; P's i o f) that give the kernels' order (i f g o, r z n; i f o), and back.
 FROM_ONNX = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}

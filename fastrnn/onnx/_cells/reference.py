@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .activations import Function
 from .spec import NodeInputs, NodeOutputs, NodeSpec
 
-Array = NDArray[Any]
 Step = Callable[[Array, Array, Array], tuple[Array, Array]]  # (p, h, c) -> h, c
 
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...layers._symbolic.symbols import Axis
-
-Array = NDArray[Any]
 
 OPSET = 17
 IR_VERSION = 8

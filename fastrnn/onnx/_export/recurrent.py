@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...backends.structs import Weights
 from ...layers._recurrent.base import Recurrent
 from ...layers._recurrent.cell_layers import RecurrentCell
 from ...layers._symbolic.symbols import Nest, Spec
 from .._cells.kernels import PEEPHOLE, TO_ONNX, permuted
 from .emitter import Emitter
-
-Array = NDArray[Any]
 
 # In a GRU without a reset gate, r is the sigmoid of this bias: 1, exactly, in float32 and in float64.
 OPEN = 100.0

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ... import layers
+from ..._core.arrays import Array
 from .._graph import Node
 from .._operators.comparison import dtype_of
 from .recurrent import recurrent
-from .values import Anything, Array, Directions, Sizes, Value, Zero
+from .values import Anything, Directions, Sizes, Value, Zero
 
 
 def value(x: Anything) -> Value:

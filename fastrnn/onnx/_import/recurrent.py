@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..._core.arrays import Array
 from ...layers import GRU, LSTM, RNN
 from ...layers._recurrent.base import Recurrent
 from .._cells import kernels
 from .._cells.spec import node_spec
 from .._graph import Node
-from .values import Anything, Array, Directions, Value, Zero
+from .values import Anything, Directions, Value, Zero
 
 
 def recurrent(node: Node, *inputs: Anything) -> tuple[Anything, ...]:

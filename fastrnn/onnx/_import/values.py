@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...layers._symbolic.symbols import Axis, Symbol
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,11 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
 from .table import operator
-
-Array = NDArray[Any]
 
 
 def binary(b: Build, ufunc: np.ufunc, x: Array, y: Array, dtype: Any = None) -> Array:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
 from .arithmetic import binary
 from .table import operator
-
-Array = NDArray[Any]
 
 UFUNCS = {
     "Equal": np.equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less,

@@ -6,18 +6,15 @@ Values are stored channels-last, so a window's row is few contiguous pieces, and
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import FLOATS, Build
 from .._graph import Node
 from .products import linear_into
 from .table import operator
 from .windows import Window, channels_first, channels_last, padded, taps, window_of, windows
-
-Array = NDArray[Any]
 
 # Windows are copied and multiplied in blocks of about this size, so that the copies stay in the second-level cache.
 BLOCK_BYTES = 512 * 1024

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import FLOATS, Build
 from .._graph import Node
 from .table import operator
-
-Array = NDArray[Any]
 
 
 def per_channel(values: Array, ndim: int) -> Array:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import FLOATS, Build
 from .._cells.activations import FUNCTIONS
 from .._graph import Node
 from .table import operator
-
-Array = NDArray[Any]
 
 UFUNCS = {
     "Abs": np.abs, "Neg": np.negative, "Sqrt": np.sqrt, "Exp": np.exp, "Log": np.log,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
 from .table import operator
 from .windows import channels_first, channels_last, padded, taps, window_of
-
-Array = NDArray[Any]
 
 
 @operator("MaxPool")

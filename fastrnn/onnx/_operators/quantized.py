@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
 from .convolution import conv
 from .products import matmul
 from .recurrent import recurrent
 from .table import operator
-
-Array = NDArray[Any]
 
 
 def _along(values: Array, ndim: int, axis: int) -> Array:

@@ -7,16 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from ...backends.structs import Inputs
 from .._build import FLOATS, Build
 from .._cells import kernels, reference
 from .._cells.spec import NodeInputs, NodeSpec, check_inputs, node_spec
 from .._graph import Node
 from .table import operator
-
-Array = NDArray[Any]
 
 
 @operator("RNN", "GRU", "LSTM")

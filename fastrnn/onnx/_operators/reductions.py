@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import FLOATS, Build
 from .._graph import Node
 from .shapes import axes_of, reshaped
 from .table import operator
-
-Array = NDArray[Any]
 
 PLAIN: dict[str, Any] = {
     "ReduceSum": np.add.reduce, "ReduceProd": np.multiply.reduce,

@@ -6,13 +6,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
 from .table import operator
-
-Array = NDArray[Any]
 
 
 def axes_of(b: Build, node: Node, given: Array | None) -> list[int] | None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any
 
-from numpy.typing import NDArray
-
+from ..._core.arrays import Array
 from .._graph import Graph, Node
 from .bias import joined_bias
 from .layer_norm import layer_norm
@@ -14,7 +12,6 @@ from .lstm_step import lstm_step
 from .swish import swish
 from .view import Replacement, View
 
-Array = NDArray[Any]
 Rule = Callable[[View, Node], Replacement | None]
 
 RULES: dict[str, Rule] = {"Split": lstm_step, "Sqrt": layer_norm, "Add": joined_bias, "Sigmoid": swish}

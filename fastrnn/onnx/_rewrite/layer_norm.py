@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._graph import Node
 from .view import Replacement, View
-
-Array = NDArray[Any]
 
 
 def layer_norm(view: View, root: Node) -> Replacement | None:

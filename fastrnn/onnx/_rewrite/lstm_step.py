@@ -6,15 +6,12 @@ It is two products, their sum, a Split into four gates, sigmoids and tanhs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._graph import Node
 from .view import Replacement, View
-
-Array = NDArray[Any]
 
 
 @dataclass(slots=True)

@@ -7,11 +7,10 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._core.arrays import Array
 from .._graph import Graph, Node
 
-Array = NDArray[Any]
 Replacement = tuple[list[Node], list[Node]]  # nodes to take out, and nodes to take their place
 
 
