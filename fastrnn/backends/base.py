@@ -102,11 +102,16 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
         """Return ``hash(phase, phases)``, a hash of the bits of arrays that may have changed since the last call.
 
         The arrays begin at ``addresses`` and have ``counts`` numbers of the stack's dtype. One call reads part ``phase`` of
-        ``phases`` interleaved parts.
+        ``phases`` parts of them.
         """
-        size = np.dtype(spec.cell.dtype).itemsize
-        views = [(ctypes.c_char * (n * size)).from_address(at) for at, n in zip(addresses, counts, strict=True)]
-        return lambda phase, phases: hash(tuple(zlib.crc32(view) for view in views))
+        sizes = [n * np.dtype(spec.cell.dtype).itemsize for n in counts]
+        arrays = [memoryview((ctypes.c_ubyte * n).from_address(at)) for at, n in zip(addresses, sizes, strict=True)]
+
+        def hash_part(phase: int, phases: int) -> int:
+            parts = zip(arrays, sizes, strict=True)
+            return hash(tuple(zlib.crc32(a[n * phase // phases : n * (phase + 1) // phases]) for a, n in parts))
+
+        return hash_part
 
     def bind(
         self, prepared: Any, x: Array, h0: Array | None, c0: Array | None, y: Array, h_n: Array, c_n: Array | None
