@@ -1,4 +1,4 @@
-"""Kill random ranks at random times during a training, and compare its weights with those of an undisturbed one.
+"""Kill random ranks at random times during a training. Compare the final weights with those of an undisturbed training.
 
 ``python bench/kills.py --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank
 ends all of them, and the launcher restarts them from the last checkpoint. The script prints whether every weight and

@@ -296,8 +296,8 @@ typedef struct {
     void *dweight, *dbias;
 } fastrnn_trained_model;
 
-/* Run forward, loss and backward for one batch, whose `threads` is not 0. The results equal those of the separate
- * calls to the bit, and the time between the calls is saved. in: ids [T, B], x null; out: y and c null. Targets and mask [T,
+/* Run forward, loss and backward for one batch; its `threads` must not be 0. The results have the bits of the separate
+ * calls; the time between the calls is saved. in: ids [T, B], x null; out: y and c null. Targets and mask [T,
  * B] as above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
 size_t fastrnn_train_step_workspace_size(const fastrnn_trained_model *model, const fastrnn_batch *batch,
                                          const fastrnn_cross_entropy *how);

@@ -107,8 +107,8 @@ INLINE void row_tile(const int NP, const int NV, const row_args *t) {
             store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
 }
 
-/* The same with compressed weights (compressed.h); lengths are in words. The bits are those of a tile on the expanded
- * weights. */
+/* The arguments of a tile with compressed weights (compressed.h); lengths are in words. Its results have the same bits as
+ * those of a tile on the expanded weights. */
 typedef struct {
     int64_t K;
     const real *a;

@@ -21,7 +21,7 @@ MOST_CALLS = 256  # functions that are kept, so that JAX finds what it has compi
 
 
 class Call(NamedTuple):
-    """What is fixed when a call is traced: the stack of one part, and the order of the rows of x."""
+    """Settings that are fixed when a call is traced: the stack of one part, and the order of the rows of x."""
 
     stack: StackSpec
     rows: str

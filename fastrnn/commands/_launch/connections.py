@@ -19,7 +19,7 @@ SLOWER = 20  # a step takes at most so many times the longest step so far, or SI
 
 @dataclass
 class Rank:
-    """What the launcher knows about a rank."""
+    """The launcher's knowledge of a rank."""
 
     number: int
     host: str

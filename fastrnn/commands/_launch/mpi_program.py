@@ -76,8 +76,8 @@ def is_here(host: str) -> bool:
 
 def mpiexec() -> str:
     """Return the path of MPICH's mpiexec: that of this Python's environment, else the first one of PATH."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    own = Path(sys.executable).parent / "mpiexec"
+    found = str(own) if own.exists() else shutil.which("mpiexec")
     install = 'pip install "fastrnn[mpi]"'
     if found is None:
         raise InputError(f"no MPI is installed: there is no mpiexec; {install}")
