@@ -2,7 +2,7 @@
 
 ``python bench/machines.py links`` (as root, with iproute2) makes two and four namespaces, which stand for machines,
 limits their links, and measures sums of several sizes over them, the largest that of the character model's gradients.
-``--delay 0.1`` adds a latency in milliseconds, if the kernel has netem. ``python bench/machines.py steps`` measures
+``--delay 0.1`` adds a latency in milliseconds (``delayed_links.py``). ``python bench/machines.py steps`` measures
 training steps on two machines. ``python bench/machines.py table`` prints what the model predicts for 2 to 64 machines.
 
 The model: a step takes ``compute(b) + exposed``. ``compute`` is proportional to the batch b of a machine. The sum of n
@@ -18,6 +18,7 @@ import json
 import math
 import os
 import shutil
+import socket
 import stat
 import statistics
 import subprocess
@@ -29,10 +30,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from delayed_links import MTU, carried, tun
 from ranks import CASES, MPIEXEC, measured
 
 LINKS = (1, 10)  # Gbit/s
-PREFIX, BRIDGE, NETWORK = "fastrnn-", "fastrnn-br", "10.77.0"
+PREFIX, BRIDGE, NETWORK, HOST = "fastrnn-", "fastrnn-br", "10.77.0", "10.77.0.254"
 CHARS = next(iter(CASES))
 HIDDEN_SHARE = 0.25  # of the compute time of a step, during which gradients travel
 EXPOSED_SHARE = 0.25  # of a sum, at least: as measured on two machines, and for the last layers, which nothing hides
@@ -47,53 +49,81 @@ def ip(*words: object) -> None:
 
 @contextmanager
 def machines(number: int, gbit: float, delay: float) -> Iterator[tuple[str, ...]]:
-    """Make namespaces on one bridge whose links have this rate and delay; yield mpiexec's options for them."""
+    """Make namespaces whose links have this rate and delay; yield mpiexec's options for them."""
     folder = Path(tempfile.mkdtemp())
     addresses = [f"{NETWORK}.{i + 1}" for i in range(number)]
+    joined = carried_network if delay else bridged_network
     try:
-        ip("link", "add", BRIDGE, "type", "bridge")
-        ip("addr", "add", f"{NETWORK}.254/24", "dev", BRIDGE)
-        ip("link", "set", BRIDGE, "up")
-        for i, address in enumerate(addresses):
-            add_machine(i, address, gbit, delay)
+        for address in addresses:
+            ip("netns", "add", PREFIX + address)
+            ip("-n", PREFIX + address, "link", "set", "lo", "up")
         shell = folder / "ssh"
         shell.write_text(
             f'#!/bin/sh\nwhile [ "${{1#-}}" != "$1" ]; do shift; done\nhost=$1; shift\n'
             f'exec ip netns exec {PREFIX}"$host" unshare --uts sh -c "hostname $host; $*"\n'
         )
         shell.chmod(shell.stat().st_mode | stat.S_IXUSR)
-        hosts = ",".join(addresses)
-        yield (
-            "-launcher",
-            "ssh",
-            "-launcher-exec",
-            str(shell),
-            "-localhost",
-            f"{NETWORK}.254",
-            "-hosts",
-            hosts,
-            "-ppn",
-            "1",
-        )
+        with joined(addresses, delay):
+            for address in addresses:
+                limit_rate(address, gbit)
+            hosts = "-localhost", HOST, "-hosts", ",".join(addresses)
+            yield ("-launcher", "ssh", "-launcher-exec", str(shell), *hosts, "-ppn", "1")
     finally:
         for address in addresses:
             subprocess.run(["ip", "netns", "del", PREFIX + address], check=False, capture_output=True)
-        subprocess.run(["ip", "link", "del", BRIDGE], check=False, capture_output=True)
         shutil.rmtree(folder)
 
 
-def add_machine(i: int, address: str, gbit: float, delay: float) -> None:
-    name, outside = PREFIX + address, f"fastrnn-v{i}"
-    ip("netns", "add", name)
-    ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
-    ip("link", "set", outside, "master", BRIDGE)
-    ip("link", "set", outside, "up")
-    ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
-    ip("-n", name, "link", "set", "eth0", "up")
-    ip("-n", name, "link", "set", "lo", "up")
-    netem = ["netem", "delay", f"{delay}ms", "rate", f"{gbit}gbit", "limit", "100000"]
-    limits = netem if delay else ["tbf", "rate", f"{gbit}gbit", "burst", f"{128 * gbit}kb", "latency", "100ms"]
-    words = ["ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", "eth0", "root", *limits]
+@contextmanager
+def bridged_network(addresses: list[str], delay: float) -> Iterator[None]:
+    """Join the machines by a bridge, which adds no latency."""
+    outsides = [f"fastrnn-v{i}" for i in range(len(addresses))]
+    try:
+        ip("link", "add", BRIDGE, "type", "bridge")
+        ip("addr", "add", f"{HOST}/24", "dev", BRIDGE)
+        ip("link", "set", BRIDGE, "up")
+        for address, outside in zip(addresses, outsides, strict=True):
+            ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", PREFIX + address)
+            ip("link", "set", outside, "master", BRIDGE)
+            ip("link", "set", outside, "up")
+            start_device("eth0", address)
+        yield
+    finally:
+        for device in (*outsides, BRIDGE):
+            subprocess.run(["ip", "link", "del", device], check=False, capture_output=True)
+
+
+@contextmanager
+def carried_network(addresses: list[str], delay: float) -> Iterator[None]:
+    """Join the machines and this one by a process that hands packets on after ``delay`` milliseconds."""
+    devices = {}
+    try:
+        for i, address in enumerate([HOST, *addresses]):
+            devices[socket.inet_aton(address)] = tun(f"fastrnn-t{i}")
+            ip("link", "set", f"fastrnn-t{i}", "mtu", MTU)
+            if address != HOST:
+                ip("link", "set", f"fastrnn-t{i}", "netns", PREFIX + address, "name", "eth0")
+        start_device("fastrnn-t0", HOST, inside=False)
+        for address in addresses:
+            start_device("eth0", address)
+        with carried(devices, 1e-3 * delay):
+            yield
+    finally:
+        for device in devices.values():
+            os.close(device)
+
+
+def start_device(name: str, address: str, inside: bool = True) -> None:
+    """Give a device its address and start it, inside the machine's namespace or outside of all."""
+    where = ("-n", PREFIX + address) if inside else ()
+    ip(*where, "addr", "add", f"{address}/24", "dev", name)
+    ip(*where, "link", "set", name, "up")
+
+
+def limit_rate(address: str, gbit: float) -> None:
+    """Limit what the machine sends."""
+    limits = ["tbf", "rate", f"{gbit}gbit", "burst", f"{128 * gbit}kb", "latency", "100ms"]
+    words = ["ip", "netns", "exec", PREFIX + address, "tc", "qdisc", "add", "dev", "eth0", "root", *limits]
     subprocess.run(words, check=True, capture_output=True)
 
 
@@ -172,7 +202,7 @@ def share(compute: float, exchange: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["links", "steps", "table", "sums"])
-    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="one way; needs netem")
+    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="one way")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     if given.what in ("links", "steps"):  # ranks that stand for machines do not share memory
