@@ -1,4 +1,4 @@
-"""The command line: ``fastrnn train``, ``sample``, ``score``, ``improvise``, ``launch``, ``bench``, ``info``.
+"""The command line: ``fastrnn demo``, ``train``, ``sample``, ``score``, ``improvise``, ``launch``, ``bench``, ``info``.
 
 Every error is one line on standard error. The exit status is 0 for success, 2 for bad usage or input, 1 for a failure during
 the work (a full disk, a gradient that is not finite), and 130 after Ctrl-C.
@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from .commands import bench, improvise, info, launch, sample, score, train
+from .commands import bench, demo, improvise, info, launch, sample, score, train
 from .commands.errors import UsageError, as_typed
 from .commands.guard import guarded
-from .console import note
+from .console import note, say
 from .distributed.agreement import common, is_common
 from .distributed.world import first_rank
 
@@ -84,16 +84,20 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_to(training.add_subparsers(title="what to train", required=True, metavar="KIND"))
     for command in (sample, score, improvise, bench, info):
         command.add_to(commands)
+    demo.add_to(commands, execute=_run)
     launch.add_to(commands, check=lambda words: build_parser().parse_args(words))
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status; without words, say what to type."""
     return guarded(lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    if not (sys.argv[1:] if argv is None else argv):
+        say(demo.FIVE)
+        return 0
     arguments = build_parser().parse_args(argv)
     arguments.typed = sys.argv[1:] if argv is None else list(argv)  # errors suggest a corrected command
     try:
