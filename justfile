@@ -9,6 +9,18 @@ build *OPTIONS:
     cmake --build build
     cp --remove-destination build/_fastrnn.abi3.so fastrnn/
 
+# The sdist and the wheel into dist/, audited, and checked where there is no compiler; `just wheel --tests`: quick tests too.
+wheel *OPTIONS:
+    .ci/wheel {{OPTIONS}}
+
+# The wheels that are published, in cibuildwheel's containers (Docker) or on macOS, into wheelhouse/.
+wheels:
+    python -m cibuildwheel --output-dir wheelhouse
+
+# Whether a tag is the package's version, and the changelog has its date.
+check-tag TAG:
+    python .ci/check_tag.py {{TAG}}
+
 # Quick tests; `just test -m slow` for the rest, `just test` with no words for all.
 test *ARGS:
     pytest -n auto {{ARGS}}

@@ -161,7 +161,7 @@ def test_the_build_writes_down_its_sources_as_they_are_read(tmp_path: Path) -> N
 
 @slow
 def test_installs_without_a_compiler(tmp_path: Path) -> None:
-    """The install succeeds without the extension, and Numba serves."""
+    """The install succeeds without the extension, Numba serves, and importing says so; a build for others fails."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     source = tmp_path / "source"
@@ -171,7 +171,10 @@ def test_installs_without_a_compiler(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     no_compiler = {"PATH": f"{python.parent}{os.pathsep}{empty}", "CC": "/bin/false", "CXX": "/bin/false", "PYTHONPATH": ""}
-    run([python, "-m", "pip", "install", "--quiet", str(source)], env=no_compiler)
+    install = [python, "-m", "pip", "install", "--quiet", str(source)]
+    required = {**os.environ, **no_compiler, "FASTRNN_REQUIRE_KERNELS": "1"}
+    assert subprocess.run(install, env=required, capture_output=True, check=False).returncode == 1
+    run(install, env=no_compiler)
     program = (
         "import numpy as np, fastrnn; from pathlib import Path;"
         "assert not list(Path(fastrnn.__file__).parent.glob('_fastrnn*'));"
@@ -179,4 +182,6 @@ def test_installs_without_a_compiler(tmp_path: Path) -> None:
         "assert np.abs(y).max() > 0 and np.array_equal(y[-1], h[0]);"
         "print(fastrnn.RNN(3, 4).plan(2, 1))"
     )
-    assert "numba" in run([python, "-c", program], cwd=tmp_path, env={"PYTHONPATH": ""})
+    output = run([python, "-c", program], cwd=tmp_path, env={"PYTHONPATH": ""})
+    assert "numba" in output
+    assert output.count("Warning: fastrnn was installed without its C kernels") == 1

@@ -77,13 +77,18 @@ def test_kernels_of_other_sources_are_refused_at_once(run_python, checkout, inst
     assert not [line for line in rest if "Warning" in line]
 
 
-@pytest.mark.parametrize("is_checkout", [True, False])
-def test_a_package_without_kernels_says_what_to_type_in_a_checkout_only(run_python, checkout, is_checkout):
+@pytest.mark.parametrize(
+    ("is_checkout", "remedy"), [(True, "and none are installed: type `pip install .`"), (False, "`fastrnn info` says")]
+)
+def test_a_package_without_kernels_says_so_once_at_import(run_python, checkout, is_checkout, remedy):
     if not is_checkout:
         (checkout / "CMakeLists.txt").unlink()
     elsewhere = "[path for path in sys.path if not Path(path, 'fastrnn').exists()]"
     start = f"import sys, numpy.random; from pathlib import Path; sys.path = [{str(checkout)!r}, *{elsewhere}]"
-    program = f"{start}; from fastrnn import backends; backends.load('c')"
-    said = run_python(program, fails=True).stderr.splitlines()
-    assert "BackendUnavailable: backend 'c' is not available: No module named 'fastrnn._fastrnn'" in said[-1]
-    assert all(("and none are installed: type `pip install .`" in line) == is_checkout for line in (said[0], said[-1]))
+    layer = "import fastrnn; fastrnn.backends.NAMES = ('c', 'reference'); fastrnn.GRU(2, 3)(numpy.ones((4, 1, 2), 'f4'))"
+    warnings = [line for line in run_python(f"{start}; {layer}").stderr.splitlines() if "Warning" in line]
+    assert len(warnings) == 1
+    assert remedy in warnings[0]
+    error = run_python(f"{start}; from fastrnn import backends; backends.load('c')", fails=True).stderr.splitlines()[-1]
+    assert "BackendUnavailable: backend 'c' is not available: No module named 'fastrnn._fastrnn'" in error
+    assert (remedy in error) == is_checkout

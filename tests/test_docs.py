@@ -17,7 +17,8 @@ import fastrnn
 import fastrnn.training
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 PATH_IN_TEXT = re.compile(r"`((?:csrc|fastrnn|tests|examples|docs|bench)/[\w./{},*-]*)`")
 
 

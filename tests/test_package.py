@@ -6,8 +6,10 @@ import graphlib
 import inspect
 import os
 import re
+import runpy
 import shutil
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,22 @@ def test_modules_import_each_other_in_no_circle():
 
 
 def test_version_is_the_same_everywhere():
-    assert tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"] == fastrnn.__version__
+    source = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["tool"]["scikit-build"]["metadata"]["version"]["input"]
+    assert source == "fastrnn/_core/version.py"
+    assert metadata.version("fastrnn") == fastrnn.__version__
+
+
+@pytest.mark.parametrize(
+    ("tag", "section", "wrong"),
+    [
+        ("v0.1.0", "## 0.1.0 - 2027-01-31", []),
+        ("v0.2.0", "## 0.1.0 - 2027-01-31", ["the tag must be v0.1.0, got v0.2.0"]),
+        ("v0.1.0", "## 0.1.0", ["CHANGELOG.md must have the section `## 0.1.0 - YYYY-MM-DD`"]),
+    ],
+)
+def test_a_tag_needs_the_version_and_a_dated_section(tag, section, wrong):
+    faults = runpy.run_path(str(PYPROJECT.parent / ".ci" / "check_tag.py"))["faults"]
+    assert faults(tag, "0.1.0", f"# Changelog\n\n## Unreleased\n\n{section}\n") == wrong
 
 
 @pytest.mark.skipif(not (shutil.which("cc") or os.environ.get("CC")), reason="no C compiler")

@@ -84,5 +84,6 @@ def save(axis: Axes, name: str, colours: int = COLOURS) -> None:
     figure = axis.figure
     figure.canvas.draw()
     pixels = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(colours, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+    few = pixels.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
+    few.save(HERE / f"{name}.png", optimize=True)
     plt.close(figure)

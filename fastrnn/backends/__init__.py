@@ -80,7 +80,7 @@ def _best() -> str:
 
 
 def warn_of_missing_kernels() -> None:
-    """Warn if the package was imported from a checkout without C kernels, and say what to type."""
+    """Warn if the package has no C kernels, in a checkout or as installed, and say what to type."""
     fault = None if os.environ.get("FASTRNN_BACKEND") else c_extension.missing()
     if fault:
         rest = "until then slower kernels are used (FASTRNN_BACKEND=numba chooses them without this warning)"

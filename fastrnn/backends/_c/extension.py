@@ -36,9 +36,11 @@ def load() -> ModuleType:
 
 
 def missing() -> str | None:
-    """Return what to type if this is a checkout for which no extension will load, else None."""
-    if NAME in sys.modules or not _is_checkout() or PathFinder.find_spec(NAME, [str(HOME / "fastrnn")]):
+    """Return why no extension will load, and what to type; None if there is one."""
+    if NAME in sys.modules or PathFinder.find_spec(NAME, [str(HOME / "fastrnn")]):
         return None
+    if not _is_checkout():
+        return "fastrnn was installed without its C kernels, because they did not compile: `fastrnn info` says what to type"
     installed = _installed()
     return installed if isinstance(installed, str) else None
 
