@@ -50,9 +50,9 @@ format:
     ruff format .
     clang-format -i csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
 
-# API pages from the docstrings, into site/.
+# The documentation site, into site/; a warning is an error.
 docs:
-    pdoc --output-directory site fastrnn
+    sphinx-build --fail-on-warning --keep-going --quiet -d build/doctrees docs site
 
 # The pictures of docs/kernels.md and docs/zoo.md.
 figures:

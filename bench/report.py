@@ -16,6 +16,12 @@ from .targets import targets
 
 HEAT_MAP_TITLE = "Speed of fastrnn divided by the speed of the fastest other library, {machine}"
 
+# What the pictures show, for readers who do not see them.
+HEAT_MAP = (
+    "Heat map: for each cell, H, B, number of threads and question, the time of the fastest other library divided by ours"
+)
+ROOFLINE = "Roofline: GFLOP/s over operations per byte of each case, below the ceilings of multiply-adds and of memory"
+
 INTRODUCTION = """\
 This page tells you how fast a layer of your size runs, which library is faster, and how far the kernels are from the limits
 of the machine. `python -m bench run` writes it: do not edit it. `fastrnn bench` measures a part of it in a minute or two.
@@ -55,12 +61,13 @@ def write(results: Results, folder: Path) -> None:
 def _page(results: Results, statistics: Sequence[Statistics]) -> Iterator[str]:
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
     yield INTRODUCTION
+    yield f"![{HEAT_MAP}](ratios.png)\n"
     yield "## How it is measured\n"
     yield HOW
     again = sum("again" in record for record in results.records)
     yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
     yield from _machine(results)
-    yield "![Ratio to the fastest peer](ratios.png)\n\n![Roofline](roofline.png)\n"
+    yield f"![{ROOFLINE}](roofline.png)\n"
     yield "## Targets\n"
     yield from _table(
         ("what", "wanted", "reached", ""),

@@ -26,7 +26,7 @@ def parse(content: str | bytes, *, nonfinite: bool = False) -> Any:
     """Return the value of a JSON text.
 
     Raises :class:`JsonError` for invalid JSON or UTF-8, a repeated key, an integer with thousands of digits, and more than
-    :data:`DEEPEST` levels. Unless ``nonfinite``, it also rejects NaN and infinity, which only Python's JSON allows.
+    ``DEEPEST`` levels. Unless ``nonfinite``, it also rejects NaN and infinity, which only Python's JSON allows.
     """
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     # Brackets in strings are not levels, but removing the strings is needed only if the first count is too high.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from example_scripts import example
+from example_scripts import EXAMPLES, example
 
 import fastrnn
 import fastrnn.training
@@ -106,6 +107,30 @@ def test_the_hops_of_the_hot_path_are_the_files_that_a_call_enters() -> None:
     own = [Path(file) for file, _ in entered if Path(file).is_relative_to(package / "fastrnn")]
     assert list(dict.fromkeys(path.relative_to(package).as_posix() for path in own)) == named
     assert len(own) <= 12, entered
+
+
+def site_pages() -> Any:
+    return runpy.run_path(str(ROOT / "docs" / "_site" / "pages.py"))
+
+
+def test_every_example_is_in_the_gallery() -> None:
+    thumbnails = site_pages()["THUMBNAILS"]
+    here = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.py")}
+    assert set(thumbnails) == here - {"zoo/saving", "zoo/gradient_pictures"}
+    assert all((ROOT / "docs" / "figures" / f"{picture}.png").exists() for picture in thumbnails.values())
+
+
+@pytest.mark.parametrize(
+    ("page", "here", "there"),
+    [
+        ("zoo", "[a](../examples/zoo/saving.py), [b](../examples/g2p.py)", "[a](_gallery/index.rst), [b](_gallery/g2p.rst)"),
+        ("zoo", "[README](../README.md), [math](math.md#1-letters)", "[README](index.md), [math](math.md#1-letters)"),
+        ("math", "[`reference.py`](../fastrnn/backends/reference.py)", "`reference.py`"),
+        ("contributing", "", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")),
+    ],
+)
+def test_links_out_of_the_docs_lead_to_the_site(page: str, here: str, there: str) -> None:
+    assert site_pages()["on_the_site"](page, here) == there
 
 
 def test_drop_in(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,7 @@ class Activation(Layer):
     x is float32 or float64, of any shape with at least one axis; y has the same shape and dtype.
 
     ``tanh``, ``relu``
+        tanh(x), max(0, x)
     ``sigmoid``
         1 / (1 + exp(-x))
     ``softmax``

@@ -148,7 +148,7 @@ SCALES = {
 
 
 def scales(chord: Chord) -> tuple[str, ...]:
-    """Return the names in :data:`SCALES` that contain all tones of the chord, most usual first; may be empty.
+    """Return the names in ``SCALES`` that contain all tones of the chord, most usual first; may be empty.
 
     Scales start at the chord's root. A dominant chord takes no scale with a major seventh, and a minor chord none with a
     major third.

@@ -93,7 +93,7 @@ def find(names: Sequence[str], text_format: TextFormat = PLAIN) -> Text:
 
 
 def reread(sources: Sequence[str], text_format: TextFormat = PLAIN) -> Text:
-    """Return the text of :attr:`Text.sources`, which hold absolute paths of files. Raises as :func:`read` does."""
+    """Return the text of ``Text.sources``, which hold absolute paths of files. Raises as :func:`read` does."""
     if len(sources) == 1 and sources[0].startswith(CORPUS):
         return embedded(sources[0].removeprefix(CORPUS), text_format)
     return read(sources, text_format)

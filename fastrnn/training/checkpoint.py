@@ -42,7 +42,7 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     ``model`` holds arrays by parameter name, ``optimizer`` is the optimiser's ``state_dict()``, and ``state`` is the state
-    that was given to :func:`save`.
+    that was given to ``save``.
     """
 
     model: dict[str, Array]

@@ -35,7 +35,7 @@ class Trainer:
     """Training loop of one task.
 
     The learning rate of step s (from 0) is ``optimizer.lr`` at the start of the run times ``schedule(s)``. A
-    :class:`schedules.TimedSchedule` also gets the share of ``max_seconds`` that has passed.
+    :class:`TimedSchedule` also gets the share of ``max_seconds`` that has passed.
 
     The task is evaluated every ``eval_every`` steps, and when the steps or the time are used up. Each evaluation adds a row
     to ``out/metrics.csv`` and writes ``out/last.safetensors``, and ``out/best.safetensors`` if the loss improved. A fresh

@@ -82,7 +82,7 @@ def make(
 class TimedSchedule:
     """Schedule stretched over a run's time: a function from the step and the share of the time used, 0 to 1, to a factor.
 
-    ``shape`` has :data:`RESOLUTION` steps. The warm-up takes ``warmup`` steps, but at most a tenth of the time.
+    ``shape`` has ``RESOLUTION`` steps. The warm-up takes ``warmup`` steps, but at most a tenth of the time.
     """
 
     shape: Schedule
