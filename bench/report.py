@@ -28,20 +28,21 @@ of the machine. `python -m bench run` writes it: do not edit it. `fastrnn bench`
 """
 
 HOW = """\
-fastrnn and one peer share a process, with the same sizes and number of threads (set and checked). Their results must agree.
-Then they take turns: a pause of at least 10 ms, until no worker of the other side spins; an untimed call; timed calls for
-20 ms. Each side has at least five turns. Inference packs or exports weights before the timing; training packs them at every
-step, because they change. oneDNN is called from C++.
+fastrnn and one peer run in one process, with the same sizes and number of threads (set and checked). Their results must
+agree. Then they take turns. A turn is a pause of at least 10 ms, until no worker of the other side spins; then an untimed
+call; then timed calls for 20 ms. Each side has at least five turns. Weights are packed or exported before inference is
+timed. Training packs them at every step, because they change. oneDNN is called from C++.
 
-Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so fastrnn is faster above 1; the
-larger interquartile range of the two follows. GFLOP/s count the products alone: 2 T B G H (I + H) operations
-forward, and three times as many in a training step (forward and all gradients). I = H, T = 100, float32. Page faults are
-counted in a warm call; a table leaves out a column that is empty or 0 in all its rows.
+Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so above 1 fastrnn is faster.
+After ± stands the larger interquartile range of the two, relative to its median. GFLOP/s count the products alone: 2 T B
+G H (I + H) operations forward, and three times as many in a training step (forward and all gradients). I = H, T = 100,
+float32. Page faults are counted in a warm call. A table leaves out columns that are empty or 0 in all rows.
 """
 
 AGAIN = """\
-A comparison was measured again if an interquartile range was above {spread:.0%} of its median, or if fastrnn's time differed
-by more than {off:.0%} from its median over all peers. The second measurement counts: {again} of {count}.
+A comparison was measured again if an interquartile range was above {spread:.0%} of its median, or if fastrnn's time
+differed by more than {off:.0%} from its median over all peers. Of {count} comparisons, {again} were measured again, and
+the page shows their second measurement.
 """
 
 
