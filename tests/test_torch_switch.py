@@ -124,6 +124,15 @@ def test_parts_that_torch_keeps_running_are_in_the_report():
     assert ft.accelerate(nn.LSTM(3, 3)).rows == [("(the model)", "LSTM", "fastrnn")]
 
 
+def test_a_replaced_forward_goes_on_running_and_the_report_says_so():
+    model, x = nn.Sequential(nn.LSTM(3, 3)), torch.randn(4, 2, 3)
+    wanted = 2 * model(x)[0]
+    inner = model[0].forward
+    model[0].forward = lambda x: 2 * inner(x)[0]
+    assert ft.accelerate(model).rows == [("0", "LSTM", "left alone: its forward was replaced")]
+    torch.testing.assert_close(model(x), wanted, rtol=0, atol=0)
+
+
 def test_errors():
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got int"):
         ft.accelerate(3)

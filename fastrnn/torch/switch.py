@@ -62,7 +62,8 @@ def accelerate(model: nn.Module) -> Report:
     -------
     Report
         which modules were switched, and why others were not. Modules of a class derived from torch's are left alone,
-        because their own methods may rely on it.
+        because their own methods may rely on it. So are modules whose ``forward`` a tool has replaced, because the new one
+        calls torch's.
 
     Raises
     ------
@@ -76,6 +77,8 @@ def accelerate(model: nn.Module) -> Report:
             outcome = "fastrnn already"
         elif ours is None:
             outcome = f"left alone: {type(module).__qualname__} is a class of its own"
+        elif "forward" in vars(module):
+            outcome = "left alone: its forward was replaced"
         else:
             module.__class__ = ours
             report.switched.append(module)
