@@ -9,14 +9,14 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import fastrnn.torch as ft  # noqa: E402 - only where torch is installed
-from fastrnn.torch import _dispatch  # noqa: E402
+from fastrnn.torch import _fallback  # noqa: E402
 
 MODULES = [("RNN", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("LSTM", {"peephole": True, "proj_size": 2})]
 
 
 @pytest.fixture(autouse=True)
 def fresh_reports():
-    _dispatch._reported.clear()
+    _fallback._reported.clear()
 
 
 def _op_arguments(name, options, rows="time_major"):
@@ -187,6 +187,16 @@ def _func_grad(module, x):
     return torch.func.grad(lambda x: module(x)[0].sum())(x)
 
 
+def _penalty(module, x):
+    (dx,) = torch.autograd.grad(module(x.requires_grad_())[0].sin().sum(), x, create_graph=True)
+    return torch.autograd.grad(dx.square().sum(), x)[0]
+
+
+def _batched_gradients(module, x):
+    y = module(x.requires_grad_())[0]
+    return torch.autograd.grad(y, x, torch.eye(y.numel()).view(-1, *y.shape), is_grads_batched=True)[0]
+
+
 def _traced(module, x):
     return torch.jit.trace(module, (x,), check_trace=False)(x)[0]
 
@@ -213,6 +223,8 @@ FALL_BACKS = {
     _jvp: "a transform of torch.func",
     _func_grad: "a transform of torch.func",
     _dual: "forward-mode differentiation",
+    _penalty: "second derivatives (create_graph=True)",
+    _batched_gradients: "gradients batched by vmap",
     _traced: "torch.jit.trace",
     _scripted: "torch.jit.script",
 }
@@ -221,7 +233,7 @@ FALL_BACKS = {
 @each_row("call", list(FALL_BACKS), ids=lambda call: call.__name__)
 @each_row("name", ["RNN", "GRU", "LSTM"])
 def test_what_the_kernels_cannot_do_falls_back_to_torch_and_says_so_once(name, call):
-    _dispatch._reported.clear()
+    _fallback._reported.clear()
     torch.manual_seed(2)
     theirs = getattr(nn, name)(3, 5)
     torch.manual_seed(2)

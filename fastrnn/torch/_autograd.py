@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _kernels
-from ._fallback import differentiable
+from ._fallback import differentiable, report_once
 from ._kernels import StackInputs
 from ._stack import Stack
 
@@ -60,12 +60,14 @@ def twice_differentiable(
     stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], gradients: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """Return the gradients of x, h0, c0 and the parameters as differentiable functions, through torch's operators."""
+    differentiably = torch.is_grad_enabled()
+    reason = "second derivatives (create_graph=True)" if differentiably else "gradients batched by vmap"
+    report_once(stack.cell.partition("_")[0], reason)
     with torch.enable_grad():
         outputs = [y for y in differentiable(stack, inputs, weights) if y is not None]
     pairs = [(y, g) for y, g in zip(outputs, gradients, strict=False) if g is not None]
     leaves = [inputs.x, inputs.h0, inputs.c0, *weights]
     wanted = [leaf for leaf in leaves if leaf is not None and leaf.requires_grad]
     ends, dends = zip(*pairs, strict=True)
-    differentiably = torch.is_grad_enabled()
     found = iter(torch.autograd.grad(ends, wanted, dends, create_graph=differentiably, allow_unused=True))
     return [next(found) if leaf is not None and leaf.requires_grad else None for leaf in leaves]

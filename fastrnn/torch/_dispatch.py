@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +22,6 @@ _transform = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._get_tracing_state
 _autocast = torch._C._is_any_autocast_enabled
-_reported: set[tuple[str, str]] = set()
 
 
 def route_of(x: Tensor) -> str:
@@ -48,13 +46,6 @@ def _reason(x: Tensor) -> str:
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation"
     return "torch.jit.trace" if _tracing() is not None else ""
-
-
-def report_once(name: str, reason: str) -> None:
-    """Warn that torch's own operators run, once for each class and reason."""
-    if (name, reason) not in _reported:
-        _reported.add((name, reason))
-        warnings.warn(f"fastrnn.torch.{name} runs PyTorch's own operators for {reason}", stacklevel=4)
 
 
 def run(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:

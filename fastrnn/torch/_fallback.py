@@ -6,6 +6,7 @@ have no rule for vmap.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,14 @@ from ._kernels import StackInputs
 from ._stack import GATES, Stack
 
 State = tuple[Tensor, Tensor | None]
+_reported: set[tuple[str, str]] = set()
+
+
+def report_once(name: str, reason: str) -> None:
+    """Warn that torch's own operators run, once for each class and reason."""
+    if (name, reason) not in _reported:
+        _reported.add((name, reason))
+        warnings.warn(f"fastrnn.torch.{name} runs PyTorch's own operators for {reason}", stacklevel=4)
 
 
 def differentiable(

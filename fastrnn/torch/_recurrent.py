@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import PackedSequence
 from .._core import checks
 from .._stack_validation import check_batch_sizes, check_lengths
 from ..backends.structs import PACKED, TIME_MAJOR
-from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run, run_op
-from ._fallback import differentiable
+from ._dispatch import KERNELS, OP, TRANSFORM, route_of, run, run_op
+from ._fallback import differentiable, report_once
 from ._kernels import StackInputs
 from ._scripting import torchs_twin
 from ._stack import TORCHS, Stack, stack

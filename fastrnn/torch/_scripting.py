@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ._dispatch import report_once
+from ._fallback import report_once
 from ._stack import TORCHS
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from .._core import checks
 from ..backends.structs import TIME_MAJOR
-from ._dispatch import KERNELS, OP, TRANSFORM, report_once, route_of, run, run_op
-from ._fallback import differentiable
+from ._dispatch import KERNELS, OP, TRANSFORM, route_of, run, run_op
+from ._fallback import differentiable, report_once
 from ._kernels import StackInputs
 from ._scripting import torchs_twin
 from ._stack import TORCHS, stack_of
