@@ -158,6 +158,15 @@ class TestGradients:
 
         assert on_ranks(2, run) == [(4.0, [[1.25, 10.0]])] * 2
 
+    def test_a_rank_of_weight_0_contributes_nothing_even_if_its_mean_over_no_tokens_is_nan(self):
+        def run(communicator):
+            layer = fastrnn.Linear(2, 1, bias=False, rng=0)
+            layer.weight.gradient()[...] = [[3.0, 7.0], [np.nan, np.inf]][communicator.rank]
+            total = average_gradients(layer.parameters(), weight=[2, 0][communicator.rank], communicator=communicator)
+            return total, layer.weight.grad.tolist()
+
+        assert on_ranks(2, run) == [(2.0, [[3.0, 7.0]])] * 2
+
     def test_large_parameters_travel_alone_and_small_ones_together(self):
         def run(communicator):
             model = fastrnn.Sequential(fastrnn.Linear(256, 256, rng=0), fastrnn.Linear(256, 4, rng=0))

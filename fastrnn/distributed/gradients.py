@@ -88,8 +88,11 @@ class GradientSum:
             self._progress.start()
 
     def _send(self, bucket: _Bucket) -> None:
-        for _, param, place in bucket.members:
-            np.multiply(param.gradient().reshape(-1), self._weight, out=bucket.source[place])
+        if not self._weight:  # the gradient of a mean over no tokens is NaN, and stays NaN times 0
+            bucket.source[...] = 0
+        else:
+            for _, param, place in bucket.members:
+                np.multiply(param.gradient().reshape(-1), self._weight, out=bucket.source[place])
         self._requests.append(self._communicator.iallreduce(bucket.source, bucket.target))
 
     def start(self, weight: float) -> None:
