@@ -3,8 +3,8 @@
  *
  * Letters: T time steps, B batch, L layers, D directions, I input size, H hidden size, P projection size, Y output size
  * (P with a projection, else H), G gates. Arrays are C-contiguous and of the layer's dtype unless another type is
- * written. The library allocates nothing: the caller owns all memory, workspaces included. The library trusts its
- * arguments; debug builds assert them. */
+ * written. The library allocates nothing, except in the handlers for XLA: the caller owns all memory, workspaces included.
+ * The library trusts its arguments; debug builds assert them. */
 
 enum fastrnn_dtype { FASTRNN_FLOAT32, FASTRNN_FLOAT64 };
 
@@ -304,6 +304,11 @@ size_t fastrnn_train_step_workspace_size(const fastrnn_trained_model *model, con
 double fastrnn_train_step(const fastrnn_trained_model *model, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,
                           const fastrnn_inputs *in, const int64_t *targets, const uint8_t *mask, const fastrnn_outputs *out,
                           void *workspace);
+
+/* Handlers of XLA's foreign function interface for a layer in one direction; xla.c lists their arguments and results. They
+ * are the only functions that allocate: memory for a call, which they keep for the next calls. */
+void *fastrnn_xla_forward(void *call_frame);
+void *fastrnn_xla_backward(void *call_frame);
 
 /* Measure the machine's ceilings for benchmarks; the caller measures the time. `threads` threads do `rounds` rounds of
  * multiply-adds in registers, or read a buffer of `size` bytes, aligned to 64, of which each thread reads its own part

@@ -1,15 +1,27 @@
-"""fastrnn.jax by value: the functions and their gradients equal a loop of lax.scan, under jit, grad, vmap and scan."""
+"""fastrnn.jax by value: the functions and their gradients equal a loop of lax.scan, under jit, grad, vmap and scan.
+
+Most tests run both ways: XLA's programs call the C library's handlers, or Python.
+"""
 
 from __future__ import annotations
 
+import re
+import threading
+import warnings
+from functools import cache
+
 import numpy as np
 import pytest
+from example_scripts import example
 
 jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 from jax import lax  # noqa: E402
 
+import fastrnn  # noqa: E402
 import fastrnn.jax as fj  # noqa: E402 - only where jax is installed
+from fastrnn import backends  # noqa: E402
+from fastrnn.jax import _ffi  # noqa: E402
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741 - the field's letters
 LENGTHS = np.array([6, 0, 2, 5])
@@ -20,6 +32,23 @@ def x64():
     jax.config.update("jax_enable_x64", True)  # for all threads, also the one that runs callbacks
     yield
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def direct():
+    """Skip where XLA's programs cannot call the kernels."""
+    if "c" not in backends.available():
+        pytest.skip("only the C backend has handlers for XLA")
+
+
+@pytest.fixture(params=["ffi", "callback"])
+def way(request, monkeypatch):
+    """Run the test both ways."""
+    if request.param == "callback":
+        monkeypatch.setattr(_ffi, "usable", lambda: False)
+    else:
+        request.getfixturevalue("direct")
+    return request.param
 
 
 def _lstm(p, q, state):
@@ -104,41 +133,60 @@ def agree(got, wanted, tolerance=1e-11):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+@cache
+def wanted(cell, bias, lengths, reverse):
+    """Return the outputs and gradients in float64."""
+    options = {"lengths": LENGTHS if lengths else None, "reverse": reverse}
+    arrays = arguments(cell, bias=bias)
+    outputs = jax.jit(lambda a: expected(cell, a, **options))(arrays)
+    return outputs, jax.jit(jax.grad(loss_of(expected, cell, **options)))(arrays)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bias", "lengths", "reverse", "jit"),
+    [
+        ("float64", True, True, False, True),
+        ("float32", False, False, True, True),
+        pytest.param("float64", False, True, True, False, marks=pytest.mark.slow),
+        pytest.param("float32", True, False, False, False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("cell", CELLS)
-def test_values_and_gradients(cell, lengths, reverse, bias, dtype, jit):
-    arrays, options = arguments(cell, dtype, bias), {"lengths": lengths, "reverse": reverse}
-    tolerance = 1e-11 if dtype == "float64" else 2e-5
+def test_values_and_gradients(way, cell, dtype, bias, lengths, reverse, jit):
+    arrays, options = arguments(cell, dtype, bias), {"lengths": LENGTHS if lengths else None, "reverse": reverse}
     compiled = jax.jit if jit else lambda function: function
-    agree(compiled(lambda a: ours(cell, a, **options))(arrays), expected(cell, arrays, **options), tolerance)
-    got = compiled(jax.grad(loss_of(ours, cell, **options)))(arrays)
-    agree(got, jax.grad(loss_of(expected, cell, **options))(arrays), tolerance)
+
+    def both(arrays):
+        return ours(cell, arrays, **options), jax.grad(loss_of(ours, cell, **options))(arrays)
+
+    in_dtype = jax.tree.map(lambda a: a.astype(dtype), wanted(cell, bias, lengths, reverse))
+    agree(compiled(both)(arrays), in_dtype, 1e-11 if dtype == "float64" else 2e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_batch_first_and_no_states(cell):
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru_reset_before", marks=pytest.mark.slow)])
+def test_batch_first_and_no_states(way, cell):
     x, states, weights = split(cell, arguments(cell))
     got = ours(cell, [x.swapaxes(0, 1), *[None] * len(states), *weights], batch_first=True, lengths=LENGTHS)
     wanted = scanned(cell, x, tuple(jnp.zeros_like(s) for s in states), *weights, lengths=LENGTHS)
     agree((got[0].swapaxes(0, 1), *got[1:]), wanted)
 
 
+def slow(*values):
+    return pytest.param(values, marks=pytest.mark.slow)
+
+
 VMAPS = [
     ("lstm", "none", "x and states"),
-    ("gru", "none", "lengths"),
+    slow("gru", "none", "lengths"),
     ("lstm", "none", "weights"),
     ("gru", "inside", "x"),
-    ("lstm", "outside", "everything"),
-    ("gru", "outside", "states"),
+    slow("lstm", "outside", "everything"),
+    slow("gru", "outside", "states"),
 ]
 
 
-@pytest.mark.parametrize("case", VMAPS, ids=" ".join)
-def test_vmap(case):
+@pytest.mark.parametrize("case", VMAPS, ids=lambda case: " ".join(case))
+def test_vmap(way, case):
     cell, gradient, mapped = case
     x, states, weights = split(cell, arguments(cell))
     lengths, axes = jnp.asarray(LENGTHS), {"x": None, "states": None, "weights": None, "lengths": None}
@@ -162,15 +210,46 @@ def test_vmap(case):
             return batched(*given.values())
         return jax.grad(lambda floats: batched(*floats, given["lengths"]).sum())(tuple(given.values())[:3])
 
-    agree(jax.jit(lambda: call(ours))(), call(expected))
+    agree(jax.jit(lambda: call(ours))(), jax.jit(lambda: call(expected))())
 
 
-def test_jacobian_of_a_final_state():
+@pytest.mark.slow
+def test_jacobian_of_a_final_state(way):
     arrays = arguments("gru")
-    agree(jax.jacrev(lambda a: ours("gru", a)[1])(arrays), jax.jacrev(lambda a: expected("gru", a)[1])(arrays))
+    got, want = (jax.jit(jax.jacrev(lambda a, f=f: f("gru", a)[1])) for f in (ours, expected))
+    agree(got(arrays), want(arrays))
 
 
-def test_inside_scan():
+def test_a_backward_that_runs_twice(way):
+    """Backward runs in the tape's memory, so XLA must pass it a copy each time."""
+    arrays = arguments("lstm")
+    (y, *_), backward = jax.vjp(lambda a: ours("lstm", a), arrays)
+    gradients = (jnp.cos(y), jnp.zeros((B, H)), jnp.ones((B, H)))
+    first = backward(gradients)
+    agree(backward(gradients), first, 0)
+    twice = jax.jit(lambda g: jax.tree.map(lambda a, b: a + b, backward(g), backward((2 * g[0], *g[1:]))))
+    plain = jax.vjp(lambda a: expected("lstm", a), arrays)[1]
+    agree(twice(gradients), jax.tree.map(lambda a, b: a + b, plain(gradients), plain((2 * gradients[0], *gradients[1:]))))
+
+
+@pytest.mark.parametrize("of", ["x", "weights"])
+def test_dx_is_computed_only_where_it_is_needed(way, of):
+    x, states, weights = split("lstm", arguments("lstm"))
+
+    def gradient(function):
+        loss = loss_of(function, "lstm")
+        if of == "x":
+            return jax.grad(lambda x: loss([x, *states, *weights]))
+        return jax.grad(lambda weights: loss([x, *states, *weights]))
+
+    given = x if of == "x" else weights
+    agree(jax.jit(gradient(ours))(given), jax.jit(gradient(expected))(given))
+    program = str(jax.make_jaxpr(gradient(ours))(given))
+    *_, outputs = re.findall(r"((?:\S+:\S+\s+)+)= (?:ffi_call|pure_callback)\[", program)
+    assert outputs.count(f"f64[{T},{B},{I}]") == (of == "x")
+
+
+def test_inside_scan(way):
     x, (h, c), weights = split("lstm", arguments("lstm"))
     chunks = x.reshape(3, 2, B, I)
 
@@ -186,10 +265,124 @@ def test_inside_scan():
         y, h_n, c_n = scanned("lstm", x, (h, c), *weights)
         return (y * x.sum()).sum() + (h_n * c_n).sum()
 
-    agree(jax.jit(jax.value_and_grad(loss))(weights), jax.value_and_grad(whole)(weights))
+    agree(jax.jit(jax.value_and_grad(loss))(weights), jax.jit(jax.value_and_grad(whole))(weights))
 
 
-def test_errors_name_the_argument():
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_lengths_of_any_integer_type(way, dtype):
+    arrays = arguments("gru")
+    agree(ours("gru", arrays, lengths=jnp.asarray(LENGTHS, dtype)), ours("gru", arrays, lengths=LENGTHS), 0)
+    for wrong in (7, 255):
+        with pytest.raises(Exception, match=rf"lengths must each lie in 0..T = 0..6, got {wrong}"):
+            jax.block_until_ready(ours("gru", arrays, lengths=jnp.asarray([6, 1, wrong, 2], dtype)))
+
+
+def test_no_sequences(way):
+    x, states, weights = split("lstm", arguments("lstm"))
+    arrays = [x[:, :0], *(state[:0] for state in states), *weights]
+    y, h_n, _ = ours("lstm", arrays)
+    assert y.shape == (T, 0, H)
+    assert h_n.shape == (0, H)
+    gradients = jax.grad(loss_of(ours, "lstm"))(arrays)
+    assert not any(g.any() for g in gradients)
+
+
+def test_changed_weights_are_packed_anew(direct):
+    """Packed weights are found again by a hash, also by a later call of another size."""
+    arrays = arguments("lstm", "float32")
+    run = jax.jit(lambda a: ours("lstm", a))
+    before = run(arrays)
+    for place in range(3, 7):
+        changed = list(arrays)
+        changed[place] = changed[place].at[-1].add(1e-3)
+        agree(run(changed), expected("lstm", changed), 1e-5)
+    longer = [jnp.concatenate([arrays[0]] * 30), *arrays[1:]]
+    agree(run(longer), expected("lstm", longer), 1e-5)
+    agree(run(arrays), before, 0)
+
+
+def in_threads(n, function):
+    """Return the results of ``function(0)`` to ``function(n - 1)``, run at once."""
+    results, start = [None] * n, threading.Barrier(n)
+
+    def run(i):
+        start.wait()
+        results[i] = function(i)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=100)
+        assert not thread.is_alive(), "a thread hangs"
+    return results
+
+
+def test_calls_at_once_have_the_same_bits(direct):
+    """Python threads call a program, and XLA runs the independent layers of each on its own threads."""
+    rng, size = np.random.default_rng(0), 96
+    shapes = [(4 * size, size), (4 * size, size), (4 * size,), (4 * size,)]
+    layers = [[jnp.asarray(0.1 * rng.standard_normal(shape), jnp.float32) for shape in shapes] for _ in range(3)]
+    xs = [jnp.asarray(rng.standard_normal((20, 8, size)), jnp.float32) for _ in range(4)]
+
+    @jax.jit
+    @jax.value_and_grad
+    def program(layers, x):
+        ys = [fj.lstm(x, None, None, *weights, reverse=i == 1)[0] for i, weights in enumerate(layers)]
+        return sum((y**2).mean() for y in ys)
+
+    threads = fastrnn.get_num_threads()
+    try:
+        fastrnn.set_num_threads(1)
+        alone = [program(layers, x) for x in xs]
+        fastrnn.set_num_threads(2)
+
+        def many(i):
+            return [jax.block_until_ready(program(layers, xs[i])) for _ in range(10)]
+
+        for found, want in zip(in_threads(len(xs), many), alone, strict=True):
+            for one in found:
+                agree(one, want, 0)
+    finally:
+        fastrnn.set_num_threads(threads)
+
+
+def test_other_backends_run_through_callbacks_and_a_warning_says_so():
+    _ffi._warn.cache_clear()
+    arrays = arguments("gru")
+    with fastrnn.use_backend("reference"):
+        with pytest.warns(UserWarning, match="because backend 'reference' has no handlers for XLA"):
+            got = jax.jit(lambda a: ours("gru", a))(arrays)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # once is enough
+            agree(ours("gru", arrays), got)
+    agree(got, expected("gru", arrays))
+
+
+def test_handlers_that_xla_refuses_are_replaced(direct, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("no such version")
+
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+    _ffi._unregistered.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match=r"because XLA refused the handlers \(no such version\)"):
+            assert not _ffi.usable()
+    finally:
+        _ffi._unregistered.cache_clear()
+    assert _ffi._refusal("c", "gpu") == "JAX runs on gpu"
+
+
+def test_the_example_has_the_same_losses_either_way(capsys):
+    example("jax_language_model").main(["--steps", "5", "--hidden-size", "24", "--batch-size", "8", "--length", "12"])
+    said = capsys.readouterr().out
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", said)]
+    assert len(losses) == 10
+    assert losses[:5] == pytest.approx(losses[5:], abs=2e-3)
+    assert len(said.rpartition("times as fast\n")[2]) == 201
+
+
+def test_errors_name_the_argument(way):
     x, (h, c), (W, R, b, _) = split("lstm", arguments("lstm"))
     with pytest.raises(ValueError, match=r"R must have shape \(20, 5\), got \(19, 5\)"):
         fj.lstm(x, h, c, W, R[1:])

@@ -129,6 +129,17 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
 
         return call
 
+    def xla_handlers(self) -> dict[str, int]:
+        """Return the addresses of handlers of XLA's foreign function interface by their names; none if there are none.
+
+        ``fastrnn_xla_forward`` and ``fastrnn_xla_backward`` run a layer in one direction; ``csrc/xla.c`` specifies them.
+        """
+        return {}
+
+    def xla_numbers(self, spec: StackSpec, rows: str, bias: bool, lengths: bool, need_dx: bool) -> Array:
+        """Return int64 numbers for the handlers, which describe a stack of one layer and its arguments and results."""
+        raise NotImplementedError
+
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return a plan for each part, which forward would use for this size with the current settings."""
         raise NotImplementedError

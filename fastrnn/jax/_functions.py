@@ -9,7 +9,9 @@ from jax import Array
 
 from .._core import checks
 from ..backends.structs import BATCH_MAJOR, TIME_MAJOR, CellSpec, StackSpec
-from ._stack import Call, run
+from . import _ffi
+from ._call import Call
+from ._stack import run
 
 
 def lstm(
@@ -141,7 +143,7 @@ def _checked_run(
         lengths = jnp.asarray(lengths)
         if lengths.shape != (B,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise ValueError(f"lengths must be integers [B] = ({B},), got {_describe(lengths)}")
-    call = Call(StackSpec(spec, reverse=checks.flag("reverse", reverse)), rows)
+    call = Call(StackSpec(spec, reverse=checks.flag("reverse", reverse)), rows, _ffi.usable())
     return run(call, jnp.asarray(x), tuple(before), lengths, tuple(arrays))
 
 

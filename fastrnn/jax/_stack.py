@@ -1,4 +1,4 @@
-"""One cell as a differentiable JAX function, which calls the kernels on the host.
+"""One cell as a differentiable JAX function.
 
 ``jax.custom_vjp`` is outside: forward for a gradient also returns the tape, as bytes. Inside, ``custom_vmap`` folds a mapped
 axis into the batch in inference. For a gradient it runs one example after another, because each example has its own tape and
@@ -7,38 +7,19 @@ its own gradients of the weights.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from types import ModuleType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
 
-from ..backends.structs import BATCH_MAJOR, StackSpec
-from . import _host
+from . import _callback, _ffi
+from ._call import Call
 
 MOST_CALLS = 256  # functions that are kept, so that JAX finds what it has compiled for them
-
-
-class Call(NamedTuple):
-    """Settings that are fixed when a call is traced: the stack of one part, and the order of the rows of x."""
-
-    stack: StackSpec
-    rows: str
-
-    def batch_axis(self) -> int:
-        """Return the axis of B in x and y."""
-        return 0 if self.rows == BATCH_MAJOR else 1
-
-
-class _OnHost(NamedTuple):
-    """A function of the host for one call; equal ones compare equal, so JAX finds what it has compiled for them."""
-
-    function: Any
-    call: Call
-
-    def __call__(self, *arrays: Any) -> Any:
-        return self.function(self.call.stack, self.call.rows, *arrays)
 
 
 def _run(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
@@ -46,28 +27,40 @@ def _run(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
 
 
 def _run_forward(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
+    need_dx = () if x.perturbed else None  # a tree's structure is known when backward is traced; a value is not
+    x, states, lengths, weights = jax.tree.map(lambda given: given.value, (x, states, lengths, weights))
     *outputs, tape = _training(call)(x, states, lengths, weights)
-    return tuple(outputs), (x, states, lengths, weights, tape)
+    return tuple(outputs), (need_dx, (x, states, lengths, weights, tape))
 
 
 def _run_backward(call: Call, saved: Any, gradients: Any) -> Any:
-    dx, dstates, dweights = _backward(call)(*saved, gradients)
+    need_dx, saved = saved
+    gradients = jax.tree.map(_instantiated, gradients, is_leaf=_is_zero)
+    dx, dstates, dweights = _backward(call, need_dx is not None)(*saved, gradients)
     return dx, dstates, None, dweights  # None: integers have no gradient
 
 
+def _is_zero(gradient: Any) -> bool:
+    return isinstance(gradient, SymbolicZero)
+
+
+def _instantiated(gradient: Any) -> Any:
+    return jnp.zeros(gradient.shape, gradient.dtype) if _is_zero(gradient) else gradient
+
+
 run = jax.custom_vjp(_run, nondiff_argnums=(0,))
-run.defvjp(_run_forward, _run_backward)
+run.defvjp(_run_forward, _run_backward, symbolic_zeros=True)
 
 
 @lru_cache(MOST_CALLS)
 def _inference(call: Call) -> Any:
     """Return ``x, states, lengths, weights -> y, h_n[, c_n]``."""
-    function = custom_vmap(lambda *args: _callback(_host.infer, call, _outputs(call, args[0]), *args))
+    function = custom_vmap(partial(_way(call).forward, call, False))
 
     def fold(axis_size: int, batched: Any, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
         if any(jax.tree.leaves(batched[3])):  # each example has weights of its own
             return _one_by_one(function, batched, (x, states, lengths, weights))
-        axis = call.batch_axis()
+        axis = call.batch_axis
         x = _folded(x, batched[0], axis_size, axis)
         states = tuple(_folded(s, b, axis_size, 0) for s, b in zip(states, batched[1], strict=True))
         lengths = None if lengths is None else _folded(lengths, batched[2], axis_size, 0)
@@ -82,33 +75,17 @@ def _inference(call: Call) -> Any:
 @lru_cache(MOST_CALLS)
 def _training(call: Call) -> Any:
     """Return ``x, states, lengths, weights -> y, h_n[, c_n], tape``."""
-
-    def forward(x: Any, *others: Any) -> Any:
-        outputs = *_outputs(call, x), jax.ShapeDtypeStruct((_host.tape_size(call.stack, call.rows, x.shape),), jnp.uint8)
-        return _callback(_host.train, call, outputs, x, *others)
-
-    return _mapped_one_by_one(forward)
+    return _mapped_one_by_one(partial(_way(call).forward, call, True))
 
 
 @lru_cache(MOST_CALLS)
-def _backward(call: Call) -> Any:
-    """Return ``x, states, lengths, weights, tape, gradients -> dx, dstates, dweights``."""
-
-    def backward(x: Any, states: Any, lengths: Any, weights: Any, tape: Any, gradients: Any) -> Any:
-        shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (x, states, weights))
-        return _callback(_host.backward, call, shapes, x, states, lengths, weights, tape, gradients)
-
-    return _mapped_one_by_one(backward)
+def _backward(call: Call, need_dx: bool) -> Any:
+    """Return ``x, states, lengths, weights, tape, gradients -> dx, dstates, dweights``; dx is None unless ``need_dx``."""
+    return _mapped_one_by_one(partial(_way(call).backward, call, need_dx))
 
 
-def _outputs(call: Call, x: Any) -> tuple[jax.ShapeDtypeStruct, ...]:
-    cell, B = call.stack.cell, x.shape[call.batch_axis()]
-    state = jax.ShapeDtypeStruct((B, cell.hidden_size), x.dtype)
-    return jax.ShapeDtypeStruct((*x.shape[:2], cell.hidden_size), x.dtype), *[state] * (2 if cell.cell == "lstm" else 1)
-
-
-def _callback(function: Any, call: Call, outputs: Any, *args: Any) -> Any:
-    return jax.pure_callback(_OnHost(function, call), outputs, *args)
+def _way(call: Call) -> ModuleType:
+    return _ffi if call.direct else _callback
 
 
 def _mapped_one_by_one(function: Any) -> Any:

@@ -14,6 +14,7 @@ from ..._core.arrays import Array
 from ...sampling import Answer, Request
 from ..base import Backend, Run
 from ..structs import TIME_MAJOR, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
+from . import xla
 from .generate import generate
 from .library import (
     NULL,
@@ -146,6 +147,14 @@ class C(CLinear, CPointwise, CTraining, Backend):
     def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:
         """Return the library's hash of these arrays."""
         return hash_arrays(kernel_of(spec, settings.isa), addresses, counts)
+
+    def xla_handlers(self) -> dict[str, int]:
+        """Return the library's two handlers."""
+        return xla.handlers()
+
+    def xla_numbers(self, spec: StackSpec, rows: str, bias: bool, lengths: bool, need_dx: bool) -> Array:
+        """Return the numbers that both handlers take."""
+        return xla.numbers(kernel_of(spec, settings.isa), rows, bias, lengths, need_dx)
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return the plan that forward would use now."""

@@ -26,7 +26,7 @@ from .library import (
     thread_workspace,
 )
 
-_ROWS = {
+ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
     BATCH_MAJOR: lib.FASTRNN_BATCH_MAJOR,
     PACKED: lib.FASTRNN_PACKED,
@@ -67,7 +67,7 @@ class Call:
         T, B, places = _sizes(shape, rows, lengths)
         self.ids = len(shape) == len(places)
         self.lengths = lengths  # the batch points into this array
-        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads, _ROWS[rows]))
+        self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), spec.reverse, threads, ROWS[rows]))
         self.y, self.h = (*places, spec.directions * cell.output_size), (spec.parts, B, cell.output_size)
         self.c = (spec.parts, B, cell.hidden_size) if cell.cell == "lstm" else None
         self.cells, self.dx = (*places, spec.directions * cell.hidden_size), (*places, cell.input_size)

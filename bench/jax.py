@@ -1,0 +1,120 @@
+"""``python -m bench.jax``: measure fastrnn.jax inside compiled programs next to ``lax.scan``, as tables for docs/jax.md.
+
+training   y and the gradients of x and all parameters
+inference  y
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import product
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+
+import fastrnn
+import fastrnn.jax
+from fastrnn.benchmark import machine
+from fastrnn.benchmark.cases import Case
+from fastrnn.benchmark.measure import Effort, alternate
+from fastrnn.benchmark.peers.jax_peer import PEER
+from fastrnn.benchmark.problem import Problem
+
+QUESTIONS = ("training", "inference")
+CELLS = ("LSTM", "GRU")
+SIZES = tuple(product((128, 512), (8, 32)))  # H, B
+
+
+def ours(problem: Problem, training: bool, callback: bool) -> Callable[[], Any]:
+    """Return a compiled call of fastrnn.jax, directly or through a callback."""
+    function = getattr(fastrnn.jax, problem.case.cell.lower())
+    states = [None] * (2 if problem.case.cell == "LSTM" else 1)
+
+    def layer(x: Any, *parameters: Any) -> Any:
+        return function(x, *states, *parameters)[0]
+
+    def step(x: Any, parameters: Any, dy: Any) -> Any:
+        if not training:
+            return layer(x, *parameters)
+        y, backward = jax.vjp(layer, x, *parameters)
+        return y, backward(dy)
+
+    weights = problem.W, problem.R, problem.b_ih, problem.b_hh
+    arguments = jax.device_put((problem.x, weights, problem.dy))
+    with mock.patch.object(fastrnn.jax._ffi, "usable", return_value=False) if callback else nullcontext():
+        compiled = jax.jit(step).lower(*arguments).compile()
+    return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def rival(problem: Problem, training: bool) -> Callable[[], Any]:
+    """Return a compiled ``lax.scan`` after the input product of all steps."""
+    return (PEER.training if training else PEER.forward)(problem).run
+
+
+def compare(problem: Problem, training: bool, threads: int) -> list[Callable[[], Any]]:
+    """Return lax.scan, fastrnn.jax and, on several threads, its callback; their outputs are the same.
+
+    On one thread a callback may wait forever for the thread that waits for its result.
+    """
+    sides = [rival(problem, training), ours(problem, training, callback=False)]
+    sides += [ours(problem, training, callback=True)] * (threads > 1)
+    theirs, *found = ((side()[0] if training else side()) for side in sides)
+    for y in found:
+        np.testing.assert_allclose(y, theirs, atol=1e-3)
+    return sides
+
+
+def rows(question: str, threads: int, effort: Effort) -> Iterator[tuple[str, ...]]:
+    """Yield the heading, then a row for each case."""
+    yield "layer, H, B", "lax.scan ms", "fastrnn ms", "times", "fastrnn by callback ms"
+    training = question == "training"
+    for cell, (H, B) in product(CELLS, SIZES):
+        problem = Problem(Case("training" if training else "forward", cell, H, B, threads))
+        scan, *found = (timing.median * 1e3 for timing in alternate(compare(problem, training, threads), effort))
+        callback = f"{found[1]:.3g}" if len(found) > 1 else ""
+        yield f"{cell}, {H}, {B}", f"{scan:.3g}", f"{found[0]:.3g}", f"{scan / found[0]:.2f}", callback
+
+
+def measure(questions: list[str], threads: int, effort: Effort) -> None:
+    """Print the tables of this process, which is restricted to so many processors."""
+    PEER.use_threads(threads)
+    fastrnn.set_num_threads(threads)
+    for question in questions:
+        print(f"\n{question}, T = 100, threads: {threads}\n")
+        for number, row in enumerate(rows(question, threads, effort)):
+            print(f"| {' | '.join(row)} |", flush=True)
+            if number == 0:
+                print("|" + " --- |" * len(row), flush=True)
+
+
+def main() -> None:
+    """Print a table for each question and number of threads, each number in a process of its own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.jax", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    arguments = parser.parse_args()
+    questions = arguments.questions or list(QUESTIONS)
+    unknown = set(questions) - set(QUESTIONS)
+    if unknown:
+        parser.error(f"QUESTION must be one of {', '.join(QUESTIONS)}, got {', '.join(sorted(unknown))}")
+    if len(arguments.threads) == 1:
+        measure(questions, arguments.threads[0], Effort(arguments.seconds))
+        return
+    found = machine.describe() | {"jax": jax.__version__}
+    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", "jax") if key in found), flush=True)
+    for n in arguments.threads:
+        options = ["--threads", str(n), "--seconds", str(arguments.seconds)]
+        subprocess.run([sys.executable, "-m", "bench.jax", *questions, *options], check=True)
+
+
+if __name__ == "__main__":
+    main()
