@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-OTHER = ("torch",)
 os.environ.setdefault("KERAS_BACKEND", "numpy")
 keras = pytest.importorskip("keras")
 
@@ -92,6 +91,8 @@ def initial_state(kind, dtype):
 @pytest.mark.parametrize("zero_output", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_values(cell, zero_output, go_backwards, return_sequences, mask, state, dtype):
+    if (BACKEND, dtype) == ("jax", "float64"):
+        pytest.skip("Keras' own loops do not run in float64 on JAX")
     kind, options = CELLS[cell]
     layer = make(
         kind, dtype, return_sequences=return_sequences, return_state=True, go_backwards=go_backwards,
@@ -145,12 +146,32 @@ def test_a_whole_model():
         layers.Dense(2),
     ])  # fmt: skip
     ids = np.array([[3, 4, 5, 0], [1, 0, 0, 0], [8, 7, 6, 5]])
-    expected = np.asarray(model.predict(ids, verbose=0))
+    expected = predicted(model, ids)
     with fk.accelerate() as report:
-        got = np.asarray(model.predict(ids, verbose=0))
+        got = predicted(model, ids)
     agree([got], [expected])
     assert set(report.calls) == {"LSTM", "GRU", "SimpleRNN"}
     assert not report.fallbacks
+
+
+def predicted(model, x):
+    """Outputs of a call that the backend compiles, if it compiles any."""
+    model.make_predict_function(force=True)  # one that is compiled keeps what ran its layers
+    return np.asarray(model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_masks_in_a_compiled_call(kind, return_sequences):
+    x = random(B, T, I)
+    model = keras.Sequential([keras.Input((None, I)), layers.Masking(), kind(H, return_sequences=return_sequences)])
+    for mask in (MASKS["right"], MASKS["both"], HOLES):
+        masked = np.where(mask[:, :, None], x, 0)
+        expected = predicted(model, masked)
+        with fk.accelerate() as report:
+            agree([predicted(model, masked)], [expected])
+        known = BACKEND in ("numpy", "torch")  # else the compiled program chooses, and the kernels have the call
+        assert bool(report.fallbacks) == (mask is HOLES and known)
 
 
 REASONS = {
@@ -206,12 +227,16 @@ def test_restore_and_a_second_call():
     before = [vars(kind).get("inner_loop") for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN)]
     report = fk.accelerate()
     assert fk.accelerate() is report
-    assert str(report) == (
-        f"replaced on the {BACKEND} backend: keras.layers.LSTM.inner_loop, keras.layers.GRU.inner_loop, "
-        "keras.layers.SimpleRNN.inner_loop"
-    )
+    replaced = "keras.layers.LSTM.inner_loop, keras.layers.GRU.inner_loop, keras.layers.SimpleRNN.inner_loop"
+    if BACKEND == "tensorflow":
+        replaced += f", {replaced.replace('inner_loop', 'supports_jit')}"
+    assert str(report) == f"replaced on the {BACKEND} backend: {replaced}"
+    if BACKEND == "tensorflow":
+        layer = layers.SimpleRNN(H)
+        assert not layer.supports_jit
     fk.restore()
     fk.restore()
+    assert BACKEND != "tensorflow" or layer.supports_jit
     assert [vars(kind).get("inner_loop") for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN)] == before
     make(layers.LSTM)(random(B, T, I))
     assert not report.calls
@@ -238,6 +263,15 @@ def gradients(layer, x, mask):
         outputs = keras.tree.flatten(layer(x, mask=None if mask is None else ops.convert_to_tensor(mask)))
         loss = sum((torch.tensor(random(*y.shape, seed=5 + i)) * y).sum() for i, y in enumerate(outputs))
         return torch.autograd.grad(loss, [x, *(w.value for w in weights)])
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        x = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = keras.tree.flatten(layer(x, mask=mask))
+            loss = sum(tf.reduce_sum(random(*y.shape, seed=5 + i) * y) for i, y in enumerate(outputs))
+        return tape.gradient(loss, [x, *(w.value for w in weights)])
     import jax
 
     def loss(x, values):
@@ -263,7 +297,7 @@ def test_training_has_the_same_losses():
     def losses():
         keras.utils.set_random_seed(0)
         model = keras.Sequential([
-            layers.Embedding(9, I, mask_zero=BACKEND == "torch"),
+            layers.Embedding(9, I, mask_zero=True),
             layers.Bidirectional(layers.LSTM(H, return_sequences=True)),
             layers.GRU(H, dropout=0.2),
             layers.Dense(1),
@@ -280,12 +314,32 @@ def test_training_has_the_same_losses():
     assert set(report.calls) == {"LSTM", "GRU"}
 
 
+# Compiling takes most of the time on the last two.
+FEW = "whole_model or (compiled and GRU and True)"
+OTHER = [("torch", ""), ("jax", FEW), *(pytest.param(name, "", marks=pytest.mark.slow) for name in ("jax", "tensorflow"))]
+
+
 @pytest.mark.skipif(BACKEND != "numpy", reason="already in a process for another backend")
-@pytest.mark.parametrize("backend", OTHER)
-def test_on_another_backend(backend):
+@pytest.mark.parametrize(("backend", "selection"), OTHER)
+def test_on_another_backend(backend, selection):
+    """Run the tests of Keras layers, or a selection, in a process for the backend."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", __file__]
-    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    files = [str(Path(__file__).with_name(name)) for name in ("test_keras.py", "test_keras_layers.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-m",
+        "not slow",
+        "-k",
+        selection,
+        "-p",
+        "no:cacheprovider",
+        *files,
+    ]
+    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
     ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]

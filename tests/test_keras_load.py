@@ -103,6 +103,14 @@ def test_a_tagger_and_its_lengths(tmp_path):
     assert [type(layer).__name__ for layer in ours.layers.values()][:4] == ["Embedding", "LSTM", "Dropout", "LSTM"]
 
 
+def test_small_layers(tmp_path):
+    x = keras.Input((None, I))
+    y = layers.LayerNormalization(center=False)(layers.SpatialDropout1D(0.2)(layers.Dense(5)(x)))
+    pooled = layers.Concatenate()([layers.GlobalAveragePooling1D()(y), layers.GlobalMaxPooling1D()(y)])
+    decoded = layers.GRU(4, return_sequences=True)(layers.RepeatVector(3)(pooled))
+    agree(keras.Model(x, layers.LayerNormalization(epsilon=0.01)(decoded)), tmp_path, random(B, T, I))
+
+
 def test_several_inputs_outputs_shared_layers_and_states(tmp_path):
     source, target, extra = keras.Input((None, I)), keras.Input((None, I)), keras.Input((4,))
     shared = layers.Dense(5, activation="tanh")

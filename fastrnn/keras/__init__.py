@@ -1,27 +1,34 @@
 """Keras 3: its recurrent layers on fastrnn's kernels, and its models as fastrnn's.
 
-``accelerate()`` puts the kernels under ``keras.layers.LSTM``, ``GRU`` and ``SimpleRNN`` on the NumPy and PyTorch backends;
-``restore()`` takes them away. ``load`` makes a :class:`fastrnn.Model` of a ``.keras`` file, without Keras. See
-docs/keras.md.
+``accelerate()`` puts the kernels under ``keras.layers.LSTM``, ``GRU`` and ``SimpleRNN``; ``restore()`` takes them away.
+``LSTM``, ``GRU`` and ``SimpleRNN`` are Keras layers on the kernels. ``load`` makes a :class:`fastrnn.Model` of a ``.keras``
+file, without Keras. See docs/keras.md.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._load import load
 
 if TYPE_CHECKING:
+    from ._layers import GRU, LSTM, SimpleRNN
     from ._report import Report
     from ._switch import accelerate, restore
 
-__all__ = ["Report", "accelerate", "load", "restore"]
+__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "accelerate", "load", "restore"]
+_MODULES = {
+    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), "_layers"),
+    **dict.fromkeys(("accelerate", "restore"), "_switch"),
+    "Report": "_report",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import Keras on first use, because ``load`` does without it."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from . import _switch
+        module = import_module(f".{_MODULES[name]}", __package__)
     except ImportError as error:
         raise ImportError(f'fastrnn.keras needs Keras 3, pip install "fastrnn[keras]", and its backend: {error}') from error
-    return getattr(_switch, name)
+    return getattr(module, name)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import layers
 from ._file import KerasLayer
-from ._weights import torch_order
+from ._weights import NUMPY, torch_order
 
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 _RECURRENT = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.RNN}
@@ -41,12 +39,14 @@ def obstacle(layer: KerasLayer) -> str:
         config, kind = config["layer"]["config"], config["layer"]["class_name"]
         if kind not in _WRAPPED[layer.kind]:
             return f"{layer.name} ({layer.kind} of {kind})"
-    allowed: dict[str, tuple[Any, ...]] = {"activation": ("linear", *_ACTIVATIONS), "axis": (-1,)}
+    allowed: dict[str, tuple[Any, ...]] = {"activation": ("linear", *_ACTIVATIONS), "axis": (-1, [-1])}
     if kind in _KINDS:
         allowed["activation"] = ("tanh", "relu") if kind == "SimpleRNN" else ("tanh",)
         allowed["recurrent_activation"] = ("sigmoid",)
     if layer.kind == "Bidirectional":
         allowed["go_backwards"] = (False,)
+    if kind == "LayerNormalization":
+        allowed |= {"scale": (True,), "rms_scaling": (False,)}
     given = {option: config.get(option, values[0]) for option, values in allowed.items()}
     wrong = [f"{option} {value}" for option, value in given.items() if value not in allowed[option]]
     backward = layer.config.get("backward_layer", {"class_name": kind, "config": config})
@@ -68,6 +68,13 @@ def _dense(layer: KerasLayer) -> list[Any]:
     return [linear, *([] if inner["activation"] == "linear" else [layers.Activation(inner["activation"])])]
 
 
+def _layer_norm(layer: KerasLayer) -> list[Any]:
+    gamma, *beta = [layer.arrays[path] for path in sorted(layer.arrays)]
+    ours = _named(layers.LayerNorm(gamma.size, layer.config["epsilon"], bias=bool(beta), dtype=gamma.dtype), layer)
+    ours.load_state_dict({"weight": gamma} | ({"bias": beta[0]} if beta else {}))
+    return [ours]
+
+
 def _embedding(layer: KerasLayer) -> list[Any]:
     (weight,) = layer.arrays.values()
     ours = _named(layers.Embedding(*weight.shape, dtype=weight.dtype), layer)
@@ -82,6 +89,11 @@ def _chain(layer: KerasLayer, ours: list[Any], symbols: list[Any]) -> list[Any]:
     return [x]
 
 
+def _plain(make: Callable[[KerasLayer], Any]) -> Counterpart:
+    """Return the counterpart that is one layer of one input."""
+    return Counterpart(lambda layer: [_named(make(layer), layer)], _chain)
+
+
 def _joined(layer: KerasLayer, ours: list[Any], symbols: list[Any]) -> list[Any]:
     return [ours[0](*symbols)]
 
@@ -94,7 +106,7 @@ def _recurrent(layer: KerasLayer) -> Any:
     state: dict[str, Any] = {}
     for prefix, suffix in (("forward_layer/", ""), ("backward_layer/", "_reverse")) if both else (("", ""),):
         paths = sorted(path for path in layer.arrays if path.startswith(f"{prefix}cell/vars/"))
-        arrays = torch_order(_KINDS[kind], [layer.arrays[path] for path in paths], np.concatenate, np.zeros_like)
+        arrays = torch_order(_KINDS[kind], [layer.arrays[path] for path in paths], NUMPY)
         names = [f"{name}_l0{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         state |= dict(zip(names, arrays, strict=False))
     W = state["weight_ih_l0"]
@@ -143,9 +155,14 @@ LAYERS = {
     "Dense": Counterpart(_dense, _chain),
     "TimeDistributed": Counterpart(_dense, _chain),
     "Embedding": Counterpart(_embedding, _chain),
+    "LayerNormalization": Counterpart(_layer_norm, _chain),
     "Masking": Counterpart(lambda layer: [], _chain),
-    "Dropout": Counterpart(lambda layer: [_named(layers.Dropout(layer.config["rate"]), layer)], _chain),
-    "Activation": Counterpart(lambda layer: [layers.Activation(layer.config["activation"])], _chain),
+    "Dropout": _plain(lambda layer: layers.Dropout(layer.config["rate"])),
+    "SpatialDropout1D": _plain(lambda layer: layers.VariationalDropout(layer.config["rate"])),
+    "Activation": _plain(lambda layer: layers.Activation(layer.config["activation"])),
+    "RepeatVector": _plain(lambda layer: layers.RepeatVector(layer.config["n"])),
+    "GlobalAveragePooling1D": _plain(lambda layer: layers.MeanPool()),
+    "GlobalMaxPooling1D": _plain(lambda layer: layers.MaxPool()),
     "Concatenate": Counterpart(lambda layer: [layers.Concat()], _joined),
     "Add": Counterpart(lambda layer: [layers.Add()], _joined),
     "Average": Counterpart(lambda layer: [layers.Average()], _joined),

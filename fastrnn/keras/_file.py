@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from typing import Any, NamedTuple
 
@@ -41,10 +42,6 @@ class KerasModel(NamedTuple):
     outputs: list[Value]
 
 
-# Weights are stored under the class's name in snake case, numbered in the order of the layers.
-_GROUPS = {"SimpleRNN": "simple_rnn", "TimeDistributed": "time_distributed"}
-
-
 def read(path: str | os.PathLike[str]) -> KerasModel:
     """Read a file that ``keras.Model.save`` wrote.
 
@@ -71,13 +68,18 @@ def _model(description: dict[str, Any], weights: Any) -> KerasModel:
     for item in config["layers"]:
         name, count = item["config"]["name"], counts.get(item["class_name"], 0)
         counts[item["class_name"]] = count + 1
-        group = _GROUPS.get(item["class_name"], item["class_name"].lower()) + (f"_{count}" if count else "")
+        group = _snake_case(item["class_name"]) + (f"_{count}" if count else "")
         calls = [(_nest(call["args"]), _nest(call["kwargs"])) for call in item.get("inbound_nodes", [])]
         arrays = _arrays(weights["layers"][group]) if group in weights["layers"] else {}
         layers[name] = KerasLayer(name, item["class_name"], item["config"], calls, arrays)
     if kind == "Functional":
         return KerasModel(layers, _values(config["input_layers"]), _values(config["output_layers"]))
     return _chain(layers, config)
+
+
+def _snake_case(name: str) -> str:
+    """Return a class's name as Keras writes it; its weights are stored under it, numbered in the order of the layers."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
 
 
 def _chain(layers: dict[str, KerasLayer], config: dict[str, Any]) -> KerasModel:

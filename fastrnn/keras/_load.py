@@ -18,8 +18,9 @@ def load(path: str | os.PathLike[str]) -> graph.Model:
     Parameters
     ----------
     path
-        A Sequential or functional model of LSTM, GRU, SimpleRNN, Bidirectional, Embedding, Masking, Dense, Dropout,
-        TimeDistributed(Dense), Activation, Concatenate, Add, Average and Multiply.
+        A Sequential or functional model of LSTM, GRU, SimpleRNN, Bidirectional, Embedding, Masking, Dense,
+        TimeDistributed(Dense), LayerNormalization, Dropout, SpatialDropout1D, Activation, RepeatVector,
+        GlobalAveragePooling1D, GlobalMaxPooling1D, Concatenate, Add, Average and Multiply.
 
     Returns
     -------

@@ -40,7 +40,7 @@ def span_of(mask: Any) -> tuple[Span, Any]:
     valid = ops.cast(mask, "bool")
     length = ops.sum(ops.cast(valid, "int32"), axis=1, keepdims=True)
     start = ops.cast(ops.argmax(ops.cast(valid, "int32"), axis=1), "int32")[:, None]
-    span = Span(start, length, mask.shape[1])
+    span = Span(start, length, ops.shape(mask)[1])
     steps = span.steps
     whole = ops.logical_and(steps >= start, steps < start + length)
     return span, ops.all(ops.equal(valid, whole))

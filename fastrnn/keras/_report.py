@@ -7,26 +7,40 @@ from collections.abc import Callable
 from types import TracebackType
 
 
-class Report:
-    """Report of :func:`fastrnn.keras.accelerate`, which prints as text; as a context manager it restores Keras at the end.
+class Calls:
+    """Counts of a layer's calls by what ran them, which print as text.
 
-    ``replaced`` holds the names of the replaced methods. ``calls`` counts the calls that the kernels ran, by layer class.
-    ``fallbacks`` counts the calls that Keras ran, by layer class and reason. A compiled call is counted when it is traced.
+    ``calls`` counts those that the kernels ran, by layer class. ``fallbacks`` counts those that Keras ran, by layer class
+    and reason. A compiled call is counted when it is traced.
     """
 
-    def __init__(self, backend: str, replaced: list[str], restore: Callable[[], None]) -> None:
-        self.backend, self.replaced = backend, replaced
+    def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.fallbacks: Counter[tuple[str, str]] = Counter()
-        self._restore = restore
 
     def __str__(self) -> str:
-        lines = [f"replaced on the {self.backend} backend: {', '.join(self.replaced)}"]
-        lines += [f"{name}: fastrnn ran {count} calls" for name, count in sorted(self.calls.items())]
+        lines = [f"{name}: fastrnn ran {count} calls" for name, count in sorted(self.calls.items())]
         lines += [f"{name}: Keras ran {count} calls: {why}" for (name, why), count in sorted(self.fallbacks.items())]
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Report(Calls):
+    """Report of :func:`fastrnn.keras.accelerate`, which prints as text; as a context manager it restores Keras at the end.
+
+    ``replaced`` holds the names of the replaced attributes; ``calls`` and ``fallbacks`` are those of :class:`Calls`.
+    """
+
+    def __init__(self, backend: str, restore: Callable[[], None]) -> None:
+        super().__init__()
+        self.backend, self._restore = backend, restore
+        self.replaced: list[str] = []
+
+    def __str__(self) -> str:
+        replaced = f"replaced on the {self.backend} backend: {', '.join(self.replaced)}"
+        return "\n".join(filter(None, [replaced, super().__str__()]))
 
     def __enter__(self) -> Report:
         return self

@@ -7,31 +7,42 @@ the input's bias, then the state's. LSTM's gates are i f c o, torch's i f g o. G
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 
-def torch_order(
-    kind: str, arrays: Sequence[Any], concat: Callable[..., Any], zeros_like: Callable[[Any], Any]
-) -> tuple[Any, ...]:
+class Library(NamedTuple):
+    """The functions ``concat(arrays, axis)``, ``zeros_like(array)`` and ``transpose(matrix)`` of a library of arrays."""
+
+    concat: Callable[..., Any]
+    zeros_like: Callable[[Any], Any]
+    transpose: Callable[[Any], Any]
+
+
+NUMPY = Library(np.concatenate, np.zeros_like, np.transpose)
+
+
+def torch_order(kind: str, arrays: Sequence[Any], library: Library) -> tuple[Any, ...]:
     """Return ``W, R`` or ``W, R, b_ih, b_hh`` of Keras' kernel, recurrent kernel and, if there is one, bias.
 
-    ``kind`` is ``"rnn"``, ``"gru"`` or ``"lstm"``; ``concat(arrays, axis)`` and ``zeros_like`` are those of the arrays'
-    library.
+    ``kind`` is ``"rnn"``, ``"gru"`` or ``"lstm"``; ``library`` is that of the arrays.
     """
-    H = arrays[1].shape[0]
-
-    def ordered(array: Any) -> Any:
-        if kind != "gru":
-            return array
-        return concat([array[..., H : 2 * H], array[..., :H], array[..., 2 * H :]], -1)
-
-    kernel, recurrent, *bias = map(ordered, arrays)
+    kernel, recurrent, *bias = (_reordered(kind, array, library.concat) for array in arrays)
     if not bias:
-        return kernel.T, recurrent.T
-    biases = bias[0] if len(bias[0].shape) == 2 else (bias[0], zeros_like(bias[0]))
-    return kernel.T, recurrent.T, biases[0], biases[1]
+        return library.transpose(kernel), library.transpose(recurrent)
+    biases = bias[0] if len(bias[0].shape) == 2 else (bias[0], library.zeros_like(bias[0]))
+    return library.transpose(kernel), library.transpose(recurrent), biases[0], biases[1]
 
 
 def arrays_of(cell: Any) -> list[Any]:
     """Return the arrays of a Keras cell: kernel, recurrent kernel and, if it has one, bias."""
     return [variable.value for variable in (cell.kernel, cell.recurrent_kernel, cell.bias) if variable is not None]
+
+
+def _reordered(kind: str, array: Any, concat: Callable[..., Any]) -> Any:
+    """Return an array ``[..., G*H]`` with a GRU's gates z r h as r z n, or the other way round."""
+    if kind != "gru":
+        return array
+    H = array.shape[-1] // 3
+    return concat([array[..., H : 2 * H], array[..., :H], array[..., 2 * H :]], -1)

@@ -6,19 +6,20 @@ from typing import Any
 
 import torch
 
-from .. import torch as _  # noqa: F401 - defines the ops
-from .._stack_validation import check_lengths
-from ..backends.structs import BATCH_MAJOR
-from ..torch import _dispatch
-from ..torch._kernels import StackInputs
-from ..torch._stack import CELLS, stack_of
-from ._unsupported import NOT_A_CALL, Unsupported
-from ._weights import arrays_of, torch_order
+from ... import torch as _  # noqa: F401 - defines the ops
+from ..._stack_validation import check_lengths
+from ...backends.structs import BATCH_MAJOR
+from ...torch import _dispatch
+from ...torch._kernels import StackInputs
+from ...torch._stack import CELLS, stack_of
+from .._unsupported import NOT_A_CALL, Unsupported
+from .._weights import Library, arrays_of, torch_order
 
-FIRST_OUTPUT_IS_STATE = False  # masked steps before the first valid one give zeros
+TORCH = Library(torch.cat, torch.zeros_like, torch.t)
+FIRST_OUTPUT_IS_STATE = False
 
 
-def is_true(value: Any) -> bool:
+def known(value: Any) -> bool:
     """Return a boolean scalar's value. Raises Unsupported for one that is not known yet."""
     if value.is_meta:
         raise Unsupported(NOT_A_CALL)
@@ -33,7 +34,7 @@ def run(options: dict[str, Any], cell: Any, x: Any, states: list[Any], lengths: 
     if route is not _dispatch.KERNELS and route is not _dispatch.OP:
         raise Unsupported(route)
     # W and R are views of other strides, so the packed weights of a call are not cached, and none is ever stale.
-    weights = torch_order(options["cell"], arrays_of(cell), torch.cat, torch.zeros_like)
+    weights = torch_order(options["cell"], arrays_of(cell), TORCH)
     stack = stack_of(_name(options), 1, 1, weights)
     if lengths is not None:
         B, T = x.shape[:2]
