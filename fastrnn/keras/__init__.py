@@ -2,7 +2,7 @@
 
 ``accelerate()`` puts the kernels under ``keras.layers.LSTM``, ``GRU`` and ``SimpleRNN``; ``restore()`` takes them away.
 ``LSTM``, ``GRU`` and ``SimpleRNN`` are Keras layers on the kernels. ``load`` makes a :class:`fastrnn.Model` of a ``.keras``
-file, without Keras. See docs/keras.md.
+file, without Keras; ``save`` and ``to_keras`` make a file and a Keras model of a fastrnn model. See docs/keras.md.
 """
 
 from importlib import import_module
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from ._load import load
 
 if TYPE_CHECKING:
+    from ._export.saving import save, to_keras
     from ._layers import GRU, LSTM, SimpleRNN
     from ._report import Report
     from ._switch import accelerate, restore
 
-__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "accelerate", "load", "restore"]
+__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "accelerate", "load", "restore", "save", "to_keras"]
 _MODULES = {
     **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), "_layers"),
     **dict.fromkeys(("accelerate", "restore"), "_switch"),
+    **dict.fromkeys(("save", "to_keras"), "_export.saving"),
     "Report": "_report",
 }
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._core.arrays import Array
+from ..backends.structs import Weights
+
 
 class Library(NamedTuple):
     """The functions ``concat(arrays, axis)``, ``zeros_like(array)`` and ``transpose(matrix)`` of a library of arrays."""
@@ -38,6 +41,17 @@ def torch_order(kind: str, arrays: Sequence[Any], library: Library) -> tuple[Any
 def arrays_of(cell: Any) -> list[Any]:
     """Return the arrays of a Keras cell: kernel, recurrent kernel and, if it has one, bias."""
     return [variable.value for variable in (cell.kernel, cell.recurrent_kernel, cell.bias) if variable is not None]
+
+
+def keras_order(kind: str, weights: Weights, two_biases: bool) -> list[Array]:
+    """Return a part's kernel, recurrent kernel and, if it has biases, bias as Keras orders them.
+
+    Keras adds one bias where torch adds two, except in a GRU with ``reset_after``, which has ``two_biases``.
+    """
+    arrays = [weights.W.T, weights.R.T]
+    if weights.b_ih is not None and weights.b_hh is not None:
+        arrays.append(np.stack([weights.b_ih, weights.b_hh]) if two_biases else weights.b_ih + weights.b_hh)
+    return [_reordered(kind, array, np.concatenate) for array in arrays]
 
 
 def _reordered(kind: str, array: Any, concat: Callable[..., Any]) -> Any:

@@ -1,0 +1,1 @@
+"""Models and layers of this package as Keras models."""
