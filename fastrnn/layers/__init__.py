@@ -12,6 +12,7 @@ from .compression import compression_error
 from .dense import Embedding, Linear, OneHot
 from .dropout import Dropout, VariationalDropout
 from .lambda_layer import Lambda
+from .nade import NADE
 from .normalization import LayerNorm
 from .pooling import Last, MaxPool, MeanPool
 from .recurrent import GRU, LSTM, RNN
@@ -23,6 +24,7 @@ from .token_dropout import TokenDropout
 __all__ = [
     "GRU",
     "LSTM",
+    "NADE",
     "RNN",
     "Activation",
     "Add",
