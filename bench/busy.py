@@ -1,8 +1,8 @@
 """``python -m bench.busy``: measure how much other processes slow down a call, by its split over two threads.
 
-A split over hidden units has a barrier in every time step, so a thread that loses its core delays the other one each time. A
-split over the batch has one barrier at the end. Ratios are relative to a quiet machine. On two cores a call with its fair
-share takes 1.5 times as long next to one busy process, and twice as long next to two.
+With the split over hidden units there is a barrier in every time step, so a thread that loses its core delays the other one
+each time. With the split over the batch there is one barrier, at the end. Ratios are relative to a quiet machine. On two
+cores, a call that gets its fair share takes 1.5 times as long next to one busy process, and twice as long next to two.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS = 100
 
 @contextmanager
 def competitors(n: int) -> Iterator[None]:
-    """Run ``n`` processes that never sleep while the block runs."""
+    """Run ``n`` processes that never sleep, for as long as the block runs."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
     time.sleep(0.3 if n else 0)
     try:

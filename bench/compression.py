@@ -19,7 +19,7 @@ Row = tuple[str, ...]
 
 
 def calls(layer: fastrnn.LSTM, x: np.ndarray) -> dict[str, Callable[[], Any]]:
-    """Return what is timed: a step of a stepper, and calls of two lengths."""
+    """Return the calls to time: a step of a stepper, and calls of the layer on two lengths."""
     return {"stepper": partial(layer.stepper(), x[0, 0]), "T = 1": partial(layer, x[:1]), "T = 100": partial(layer, x)}
 
 

@@ -47,7 +47,7 @@ def sides(pytestconfig):
 
 @pytest.fixture
 def versus(benchmark, sides, pytestconfig):
-    """Return a function that measures a case; pytest-benchmark times our samples between the peer's turns."""
+    """Return a function that measures a case in turns with the peer; pytest-benchmark records fastrnn's samples."""
 
     def measure(case):
         clock, effort = Clock(), Effort(pytestconfig.getoption("--seconds"))

@@ -1,7 +1,7 @@
 """Links with a latency between network namespaces, for kernels without netem: this process carries every packet.
 
-Each machine has a TUN device (Linux, ``/dev/net/tun``; needs root). A packet that one machine sends is read here and handed
-to its receiver after the delay. The devices' own queueing discipline limits the rate, as on any other link.
+Each machine has a TUN device (Linux, ``/dev/net/tun``; needs root). This process reads each packet that a machine sends and
+passes it to the receiver after the delay. The devices' own queueing discipline limits the rate, as on any other link.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-MTU = 60_000  # few large packets, because Python handles each of them
-LONGEST_WAIT = 0.1  # seconds after which the carrier looks whether it should end
+MTU = 60_000  # large, so that Python handles few packets
+LONGEST_WAIT = 0.1  # seconds after which the carrier checks whether it should end
 
 
 def tun(name: str) -> int:
@@ -37,7 +37,7 @@ def carried(devices: Mapping[bytes, int], delay: float) -> Iterator[None]:
     devices
         The descriptor of each IPv4 address, which is 4 bytes.
     delay
-        Seconds from reading a packet to handing it on.
+        Seconds between reading a packet and passing it on.
     """
     ended = threading.Event()
     carrier = threading.Thread(target=_carry, args=(devices, delay, ended))
@@ -50,13 +50,13 @@ def carried(devices: Mapping[bytes, int], delay: float) -> Iterator[None]:
 
 
 def _carry(devices: Mapping[bytes, int], delay: float, ended: threading.Event) -> None:
-    queue: deque[tuple[float, int, bytes]] = deque()  # when due, the receiver, the packet; in the order of arrival
+    queue: deque[tuple[float, int, bytes]] = deque()  # due time, receiver, packet; in the order of arrival
     poll = select.poll()
     for device in devices.values():
         poll.register(device, select.POLLIN)
     while not ended.is_set():
         wait = queue[0][0] - time.perf_counter() if queue else LONGEST_WAIT
-        # poll waits whole milliseconds, so shorter times are spent asking it again.
+        # poll waits for whole milliseconds; for a shorter time, it is called again until the time has passed.
         for device, _ in poll.poll(max(0, int(1e3 * wait))):
             packet = os.read(device, MTU)
             receiver = devices.get(packet[16:20])  # the destination of an IPv4 packet

@@ -1,8 +1,8 @@
 """Kill random ranks at random times during a training. Compare the final weights with those of an undisturbed training.
 
-``python bench/kills.py --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank
-ends all of them, and the launcher restarts them from the last checkpoint. The script prints whether every weight and
-every row of metrics.csv is that of the undisturbed run.
+``python bench/kills.py --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank ends
+all of them, and the launcher restarts them from the last checkpoint. The script prints whether all weights and all rows of
+metrics.csv equal those of the undisturbed run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def launch(out: Path, ranks: int, steps: int, restarts: int) -> subprocess.Popen
 
 
 def kill_at_random(process: subprocess.Popen[bytes], out: Path, kills: int, ranks: int, rng: random.Random) -> int:
-    """Kill a random rank at random times, from 0 to 4 seconds after all of them run; return how many were killed."""
+    """Kill a random rank 0 to 4 seconds after all ranks run, again and again; return how many were killed."""
     done, last = 0, set()
     while done < kills and process.poll() is None:
         found = {}

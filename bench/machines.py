@@ -1,13 +1,14 @@
-"""Scaling over machines: network namespaces with limited links, compared with a model that then predicts larger clusters.
+"""Scaling over machines: measure network namespaces with limited links, and predict larger clusters by a model of the times.
 
-``python bench/machines.py links`` (as root, with iproute2) makes two and four namespaces, which stand for machines,
-limits their links, and measures sums of several sizes over them, the largest that of the character model's gradients.
-``--delay 0.1`` adds a latency in milliseconds (``delayed_links.py``). ``python bench/machines.py steps`` measures
-training steps on two machines. ``python bench/machines.py table`` prints what the model predicts for 2 to 64 machines.
+``python bench/machines.py links`` (as root, with iproute2) makes two and four namespaces, which stand for machines, limits
+their links, and measures sums of several sizes over them; the largest size is that of the character model's gradients.
+``--delay 0.1`` adds a latency in milliseconds (``delayed_links.py``). ``python bench/machines.py steps`` measures training
+steps on two machines. ``python bench/machines.py table`` prints what the model predicts for 2 to 64 machines.
 
-The model: a step takes ``compute(b) + exposed``. ``compute`` is proportional to the batch b of a machine. The sum of n
-bytes over N machines takes ``2 (N - 1) / N * n / bandwidth + 2 log2(N) * latency``, as reduce-scatter and allgather do. A
-quarter of it is exposed, more if it takes longer than the backward pass below the top layer, a quarter of ``compute``.
+The model: a step takes ``compute(b) + exposed``. ``compute`` is proportional to the batch b of a machine. The sum of n bytes
+over N machines takes ``2 (N - 1) / N * n / bandwidth + 2 log2(N) * latency``, as reduce-scatter and allgather do.
+``exposed`` is a quarter of the sum's time. It is more if the sum takes longer than the backward pass below the top layer,
+which is a quarter of ``compute``.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ from ranks import CASES, MPIEXEC, measured
 LINKS = (1, 10)  # Gbit/s
 PREFIX, BRIDGE, NETWORK, HOST = "fastrnn-", "fastrnn-br", "10.77.0", "10.77.0.254"
 CHARS = next(iter(CASES))
-HIDDEN_SHARE = 0.25  # of the compute time of a step, during which gradients travel
-EXPOSED_SHARE = 0.25  # of a sum, at least: as measured on two machines, and for the last layers, which nothing hides
+HIDDEN_SHARE = 0.25  # share of a step's compute time during which gradients travel
+EXPOSED_SHARE = 0.25  # smallest exposed share of a sum, measured on two machines; nothing hides the sums of the last layers
 MACHINES, FASTER = (2, 4, 8, 16, 32, 64), (10, 25, 100)
-CORE_GFLOPS, CORES = 70.0, 16  # of a core of an AMD EPYC (Zen 3) in a training step; cores of a machine
+CORE_GFLOPS, CORES = 70.0, 16  # a core of an AMD EPYC (Zen 3) in a training step; cores of a machine
 LATENCY = 20e-6  # seconds between two machines of a cluster
 
 
@@ -95,7 +96,7 @@ def bridged_network(addresses: list[str], delay: float) -> Iterator[None]:
 
 @contextmanager
 def carried_network(addresses: list[str], delay: float) -> Iterator[None]:
-    """Join the machines and this one by a process that hands packets on after ``delay`` milliseconds."""
+    """Join the machines and this one by a process that passes packets on after ``delay`` milliseconds."""
     devices = {}
     try:
         for i, address in enumerate([HOST, *addresses]):
@@ -114,14 +115,14 @@ def carried_network(addresses: list[str], delay: float) -> Iterator[None]:
 
 
 def start_device(name: str, address: str, inside: bool = True) -> None:
-    """Give a device its address and start it, inside the machine's namespace or outside of all."""
+    """Give a device its address and start it, in the namespace of a machine or outside all namespaces."""
     where = ("-n", PREFIX + address) if inside else ()
     ip(*where, "addr", "add", f"{address}/24", "dev", name)
     ip(*where, "link", "set", name, "up")
 
 
 def limit_rate(address: str, gbit: float) -> None:
-    """Limit what the machine sends."""
+    """Limit the rate at which the machine sends."""
     limits = ["tbf", "rate", f"{gbit}gbit", "burst", f"{128 * gbit}kb", "latency", "100ms"]
     words = ["ip", "netns", "exec", PREFIX + address, "tc", "qdisc", "add", "dev", "eth0", "root", *limits]
     subprocess.run(words, check=True, capture_output=True)
@@ -195,7 +196,7 @@ def table() -> None:
 
 
 def share(compute: float, exchange: float) -> float:
-    """Return the efficiency: the share of a step in which machines compute."""
+    """Return the efficiency: the share of a step's time in which machines compute."""
     return compute / (compute + max(EXPOSED_SHARE * exchange, exchange - HIDDEN_SHARE * compute))
 
 

@@ -21,7 +21,7 @@ import fastrnn.onnx
 from fastrnn.benchmark.measure import Effort, alternate
 
 RNG = np.random.default_rng(0)
-SECONDS = 2.0  # of timed calls, for each side of a model
+SECONDS = 2.0  # duration of the timed calls, for each model and each library
 
 
 def noise(*shape: int) -> Any:
@@ -33,7 +33,7 @@ def silero(size: int = 576, **more: Any) -> dict[str, Any]:
 
 
 RATE = np.array(16000)
-# What one call is, the end of the file's path in a wheel, and inputs.
+# For each model: what one call computes, the end of the file's path in a wheel, and a function that makes inputs.
 MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("silero VAD 5, a window of 32 ms", "/silero_vad.onnx", silero(sr=RATE)),
     ("silero VAD 5 without If, a window", "/silero_vad_op18_ifless.onnx", silero(sr=RATE)),

@@ -24,10 +24,10 @@ from fastrnn.benchmark.statistics import Statistics
 SHORT = {"onednn": "oneDNN", "onednn_omp": "oneDNN omp", "onnxruntime": "ORT", "openvino": "OpenVINO", "torch": "torch"}
 SHORT |= {"jax": "JAX", "keras": "Keras", "numpy": "NumPy"}
 MARKERS = {"RNN": "o", "GRU": "s", "LSTM": "^"}
-SHIFT = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # separates markers of equal intensity
+SHIFT = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # factor on x that separates markers of equal intensity
 COLOURS = dict(zip(HIDDEN, ("#f4a582", "#e08214", "#4393c3", "#053061"), strict=True))
 QUESTIONS = ("forward", "training")
-SLANT = 45  # degrees, of a line y = x on panels of this shape
+SLANT = 45  # angle in degrees of a line y = x on panels of this shape
 
 
 def intensity(case: Case) -> float:

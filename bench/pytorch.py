@@ -1,10 +1,10 @@
 """``python -m bench.pytorch``: measure fastrnn.torch next to PyTorch and to the bare layer, as tables for docs/pytorch.md.
 
-packed    a training step on packed sequences, lengths uniform in 1..T, next to torch.nn's
-padded    a training step on padded sequences next to torch.nn's, and the bare layer's share of that gain
-overhead  a module's call of one step next to the bare layer's call
+packed    a training step on packed sequences, lengths uniform in 1..T, compared with torch.nn's
+padded    a training step on padded sequences compared with torch.nn's, and the bare layer's share of that gain
+overhead  a module's call of one step compared with the bare layer's call
 language  a training step of a character model (embedding, 2 LSTM, linear, Adam) before and after accelerate
-turns     a forward pass right after an operator of torch, next to one after a pause of 20 ms
+turns     a forward pass right after an operator of torch, compared with one after a pause of 20 ms
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def milliseconds(timing: Timing) -> str:
 
 
 def ratio(slow: Timing, fast: Timing) -> str:
-    """Return how many times as fast the second side is."""
+    """Return the first side's time divided by the second side's."""
     return f"{slow.median / fast.median:.2f}"
 
 

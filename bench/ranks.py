@@ -1,8 +1,8 @@
 """Training speed on several ranks of one machine, compared with one rank of as many threads.
 
-``python bench/ranks.py`` measures one rank with one thread, one rank with two threads and two ranks with one thread, in
-turn, and prints the tokens per second of each with the ratios of each round. ``python bench/ranks.py overlap`` measures
-two ranks that send gradients during backward and after it, and the time in which they only wait.
+``python bench/ranks.py`` measures in turn one rank with one thread, one rank with two threads, and two ranks with one thread
+each. It prints the tokens per second of each and the ratios of each round. ``python bench/ranks.py overlap`` measures two
+ranks that send gradients during backward, and two that send them after it, and the time in which they only wait.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def synthetic() -> str:
 
 
 def measured(case: str, ranks: int, threads: int, overlap: bool = True, mpi: tuple[str, ...] = ()) -> dict[str, float]:
-    """Return what :func:`work` prints, run on so many ranks."""
+    """Run :func:`work` on this number of ranks and return what it prints."""
     own = [sys.executable, __file__, "work", "--case", case, *(["--overlap"] if overlap else [])]
     words = [MPIEXEC, *mpi, "-n", str(ranks), *own] if ranks > 1 or mpi else own
     environment = {**os.environ, "FASTRNN_NUM_THREADS": str(threads)}

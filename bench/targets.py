@@ -119,7 +119,7 @@ def _numba_to_torch(statistics: Iterable[Statistics]) -> list[float]:
 
 
 def _variant(statistics: Iterable[Statistics], variant: str) -> float | None:
-    """Return the largest time per token of this variant, relative to ordinary sequences."""
+    """Return this variant's largest time per token, divided by that of ordinary sequences."""
     from dataclasses import replace
 
     statistics = {f.case: f for f in statistics}

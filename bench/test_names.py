@@ -1,4 +1,4 @@
-"""Comparison of training on names, one per step with a peer."""
+"""Comparison of training on names, one name per step, with a peer."""
 
 QUESTION = "names"
 

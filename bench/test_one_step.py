@@ -1,4 +1,4 @@
-"""Comparison of one step from Python that carries its state with a peer."""
+"""Comparison with a peer of one step from Python, with the state carried on."""
 
 QUESTION = "step"
 

@@ -5,7 +5,7 @@ gluonts         GluonTS's DeepAR with its defaults, on hourly series, cache_data
 neuralforecast  neuralforecast's LSTM with its defaults and dropout, on hourly series
 
 Both sides train a few steps from the same seed, and their losses are compared. Then whole training runs take turns, from the
-construction of the model to the last step. The ratio of CPU times holds on a busy machine too, for one thread.
+construction of the model to the last step. For one thread, the ratio of CPU times is also valid on a busy machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fastrnn.torch.switch import Report
 
 @dataclass
 class Training:
-    """One training of a package's model: a whole run, or a short one of which each step's loss is known."""
+    """One training of a package's model: a whole run, or a short one that records the loss of each step."""
 
     accelerated: bool
     steps: int
@@ -65,7 +65,7 @@ class Package:
 
 
 def sb3(training: Training) -> None:
-    """Train RecurrentPPO. Its log has one loss per rollout, so a short training makes one step per rollout."""
+    """Train RecurrentPPO. Its log has one loss per rollout, so a short training runs one step per rollout."""
     from gymnasium.spaces import Box
     from gymnasium.wrappers import TransformObservation
     from sb3_contrib import RecurrentPPO
@@ -174,7 +174,7 @@ def measure(package: Package, steps: int, rounds: int) -> tuple[list[str], Repor
 
 
 def installed(names: Sequence[str]) -> list[Package]:
-    """Return the packages of these names, less those that are not installed, which are named on a line each."""
+    """Return the packages of these names that are installed. Print a line for each of the others."""
     packages = [PACKAGES[name] for name in names]
     for package in packages:
         if not package.is_installed():

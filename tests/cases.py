@@ -1,4 +1,4 @@
-"""The catalogue of cases that every backend is tested on, and how one is run and compared::
+"""The catalogue of cases on which every backend is tested, and functions that run and compare a case::
 
     case = make_case(CELLS[5], T=7, B=5, I=4, H=6, lengths=True, reverse=True)
     assert_agree(run("c", case), run("reference", case), 1e-10)
@@ -21,8 +21,8 @@ from fastrnn.backends.structs import CellSpec, StackSpec, Weights
 
 Array = NDArray[Any]
 
-# Every variant of every cell, as options of CellSpec. proj_size here only says that there is a projection: make_case
-# gives it a size. Without a reset gate, reset_after must make no difference.
+# Every variant of every cell, as options of CellSpec. Here proj_size only marks that there is a projection: make_case
+# chooses its size. Without a reset gate, reset_after must make no difference.
 CELLS: list[dict[str, Any]] = [
     {"cell": "rnn", "nonlinearity": "tanh"},
     {"cell": "rnn", "nonlinearity": "relu"},
@@ -44,7 +44,7 @@ OPTIONS: list[dict[str, bool]] = [
 
 
 def name(options: dict[str, Any]) -> str:
-    """A short name of a member of CELLS or OPTIONS, for ``pytest.mark.parametrize(..., ids=name)``."""
+    """Return a short name of a member of CELLS or OPTIONS, for ``pytest.mark.parametrize(..., ids=name)``."""
     words = [value if isinstance(value, str) else key for key, value in options.items() if value]
     absent = [f"no_{key}" for key, value in options.items() if value is False and key in ("bias", "reset_gate")]
     before = ["reset_before"] if options.get("reset_after") is False else []
@@ -87,11 +87,11 @@ def make_case(
     padding: float = np.nan,
     seed: int = 0,
 ) -> Case:
-    """A case with random values, the same for the same arguments, of a size that saturates no gate.
+    """Return a case with random values, small enough to saturate no gate. The same arguments give the same values.
 
-    ``P`` is the projection size, two thirds of H unless given. ``lengths=True`` draws them, with 1 and T among them
-    when B > 1, and 0 when B > 2. ``ids=True`` draws token ids, -1 included, in place of x. What lies past the lengths in x,
-    dy and dc is ``padding``: a backend must not read it.
+    ``P`` is the projection size, two thirds of H unless given. ``lengths=True`` draws lengths, among them 1 and T if B > 1,
+    and 0 if B > 2. ``ids=True`` draws token ids instead of x, also -1. Past the lengths, x, dy and dc hold ``padding``,
+    which a backend must not read.
     """
     rng = np.random.default_rng(seed)
     proj_size = (P or max(1, 2 * H // 3)) if variant.get("proj_size") else 0
@@ -141,7 +141,7 @@ def _lengths(rng: np.random.Generator, T: int, B: int, lengths: bool | Sequence[
 
 
 def forward(backend: str | None, case: Case, **options: Any) -> Any:
-    """Forward through ``fastrnn.functional``, with any further options of its functions."""
+    """Run a case forward through ``fastrnn.functional``, with any further options of its functions."""
     spec, params = case.spec, case.params
     arrays = (params.W, params.R, params.b_ih, params.b_hh)
     options = {"lengths": case.lengths, "reverse": case.reverse, "backend": backend} | options
@@ -155,7 +155,7 @@ def forward(backend: str | None, case: Case, **options: Any) -> Any:
 
 
 def backward(tape: Any, case: Case, *, need_dx: bool = True) -> functional.Grads:
-    """Backward through ``fastrnn.functional``."""
+    """Run a case backward through ``fastrnn.functional``."""
     if case.spec.cell == "lstm":
         return functional.lstm_backward(tape, case.dy, case.dh_n, case.dc_n, case.dc, need_dx=need_dx)
     function = functional.rnn_backward if case.spec.cell == "rnn" else functional.gru_backward
@@ -163,7 +163,7 @@ def backward(tape: Any, case: Case, *, need_dx: bool = True) -> functional.Grads
 
 
 def run(backend: str | None, case: Case) -> dict[str, Array]:
-    """All outputs and gradients by name, without those that the case does not have.
+    """Return all outputs and gradients that the case has, by name.
 
     y, h_n, c_n, c, dx, dh0, dc0, dW, dR, db_ih, db_hh, dpeephole, dprojection.
     """
@@ -173,21 +173,21 @@ def run(backend: str | None, case: Case) -> dict[str, Array]:
 
 
 def inputs(case: Case) -> dict[str, Array]:
-    """The floating-point arrays that go into a case, by name; run calls the gradient of each "d" + its name."""
+    """Return the floating-point inputs of a case by name; ``run`` names the gradient of each "d" + its name."""
     params = {f.name: getattr(case.params, f.name) for f in fields(Weights)}
     arrays = {"x": case.x if case.x.ndim == 3 else None, "h0": case.h0, "c0": case.c0} | params
     return {key: value for key, value in arrays.items() if value is not None}
 
 
 def relative_error(a: Array, b: Array) -> float:
-    """max|a - b| / max|b|; max|a| when b is all zero, and NaN when either has a NaN. The shapes must be the same."""
+    """Return max|a - b| / max|b|; max|a| if b is all zero; NaN if either has a NaN. The shapes must be equal."""
     assert a.shape == b.shape, f"shape {a.shape} is not {b.shape}"
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return float(np.max(np.abs(a - b), initial=0) / (np.max(np.abs(b), initial=0) or 1.0))
 
 
 def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: float) -> None:
-    """The same names, and for each a relative error of at most ``tolerance``; a NaN anywhere fails."""
+    """Assert equal names, and for each name a relative error of at most ``tolerance``; any NaN fails."""
     assert got.keys() == wanted.keys()
     errors = {key: relative_error(got[key], wanted[key]) for key in wanted}
     wrong = {key: error for key, error in errors.items() if not error <= tolerance}
@@ -195,7 +195,7 @@ def assert_agree(got: dict[str, Array], wanted: dict[str, Array], tolerance: flo
 
 
 def planned(spec, T, B, backward, isa=None, threads=0):
-    """The C library's split and threads for either pass; layers tell of forward only."""
+    """Return the C library's split and threads for forward or backward; a layer's ``plan`` covers forward only."""
     from fastrnn.backends._c import backend as c
     from fastrnn.backends._c import stack as c_stack
 
@@ -206,6 +206,6 @@ def planned(spec, T, B, backward, isa=None, threads=0):
 
 
 def digest(backend: str) -> dict[str, bytes]:
-    """Return a hash of one run that two threads share. It is in this module so that spawned processes can import it."""
+    """Return a hash of one run that two threads share. Spawned processes import this function."""
     case = make_case(CELLS[7], 6, 50, 9, 100, "float32", lengths=True)
     return {key: value.tobytes() for key, value in run(backend, case).items()}

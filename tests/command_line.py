@@ -1,10 +1,10 @@
-"""The commands as tests call them, and what they leave in a run folder."""
+"""Functions that call the commands, and read the files of their run folders."""
 
 import json
 
 from fastrnn.cli import main
 
-# A model of music that is trained in a second.
+# Options of a jazz model that trains in a second.
 JAZZ = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 
 
@@ -14,7 +14,7 @@ def execute(*arguments, status=0):
 
 
 def output_of(capsys, *arguments, status=0):
-    """Return what a command prints, as ``out`` and ``err``."""
+    """Run a command and return its output, as ``out`` and ``err``."""
     capsys.readouterr()
     execute(*arguments, status=status)
     return capsys.readouterr()

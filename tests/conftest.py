@@ -19,28 +19,28 @@ from fastrnn.backends._c import extension as c_extension
 from fastrnn.serialization import write_atomically
 from fastrnn.training._run import plots
 
-# Child processes import the fastrnn that is tested here: not the folder of the checkout, which holds no compiled kernels.
+# Child processes must import the fastrnn that is tested here, not the checkout's folder, which has no compiled kernels.
 os.environ["PYTHONSAFEPATH"] = "1"
 HOME = Path(fastrnn.__file__).parents[1]
 installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # found without PYTHONPATH
 folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
-# PyTorch's threads wait in a loop: for the small models of the tests they only take processors from other test processes.
+# PyTorch's threads wait by spinning. The tests' small models do not need them, and other test processes need the processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests started in the background of a shell ignore Ctrl-C, and so would the processes that they start.
+# Tests started in the background of a shell ignore Ctrl-C, and their child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Every run tries the same examples, so only a change can make it fail. --hypothesis-profile=default tries others.
-# Examples have no deadline, because other processes may hold one up.
+# Every run tries the same examples, so only a change of the code can make it fail. --hypothesis-profile=default tries
+# others. Examples have no deadline, because other processes may hold one up.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 C = importlib.import_module("fastrnn.backends._c.backend") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()
-# Every implementation but the reference: a backend and the instruction set that it is made to use (None: its own).
+# Every implementation except the reference: a backend, and the instruction set that it has to use (None: its own choice).
 ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.available() if name not in ("c", "reference"))]
 
 
@@ -55,7 +55,7 @@ def pytest_report_header():
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects the slow tests
 def pytest_collection_modifyitems(items):
-    """Leave to the slow tests what a pairwise part of a test's options already shows."""
+    """Mark as slow the instances of a test that its pairwise part does not need."""
     groups = {}
     for item in items:
         if hasattr(item, "callspec") and len(item.callspec.params) > 1:
@@ -73,7 +73,7 @@ def _engine_name(engine):
 
 @pytest.fixture(params=ENGINES, ids=_engine_name)
 def engine(request):
-    """The name of a backend, made to run on one of its instruction sets."""
+    """Select an instruction set of a backend, and return the backend's name."""
     backend, isa = request.param
     if isa:
         C.set_isa(isa)
@@ -84,7 +84,7 @@ def engine(request):
 
 @pytest.fixture(params=[("reference", None), *(engine for engine in ENGINES if engine[0] == "c")], ids=_engine_name)
 def training_engine(request):
-    """Losses, clipping and optimisers by each implementation there is: NumPy's, which Numba has too, and the library's."""
+    """Select an implementation of losses, clipping and optimisers: NumPy's, which Numba shares, or the C library's."""
     backend, isa = request.param
     if isa:
         C.set_isa(isa)
@@ -96,7 +96,7 @@ def training_engine(request):
 
 @pytest.fixture(params=ISAS)
 def isa(request):
-    """An instruction set that the C backend is made to run on."""
+    """Select an instruction set for the C backend."""
     C.set_isa(request.param)
     yield request.param
     C.set_isa(None)
@@ -104,7 +104,7 @@ def isa(request):
 
 @pytest.fixture
 def c():
-    """The module of the C backend, where there is one."""
+    """Return the module of the C backend; skip the test if there is none."""
     if C is None:
         pytest.skip("the C backend was not built")
     return C
@@ -112,7 +112,7 @@ def c():
 
 @pytest.fixture
 def set_threads(c):
-    """``fastrnn.set_num_threads``; the number is restored at the end of the test."""
+    """Return ``fastrnn.set_num_threads``; restore the number of threads at the end of the test."""
     before = fastrnn.get_num_threads()
     yield fastrnn.set_num_threads
     fastrnn.set_num_threads(before)
@@ -120,10 +120,10 @@ def set_threads(c):
 
 @pytest.fixture
 def run_python():
-    """Run a program in a process of its own that can import fastrnn and tests/cases.py.
+    """Run a program in its own process, which can import fastrnn and tests/cases.py.
 
-    Of the ``FASTRNN_`` variables it sees only those given by keyword. Returns the CompletedProcess; unless ``fails``,
-    an exit status other than 0 fails the test with what the program wrote.
+    Keyword arguments are its only ``FASTRNN_`` variables. Returns the CompletedProcess. Unless ``fails`` is set, an exit
+    status other than 0 fails the test and shows what the program wrote.
     """
 
     def run(program, *, fails=False, **environment):
@@ -141,7 +141,7 @@ def run_python():
 
 @pytest.fixture
 def quick_pictures(monkeypatch):
-    """Write what a loss curve depends on instead of drawing it, which takes longer than a short training."""
+    """Write the data of a loss curve instead of drawing it, because drawing takes longer than a short training."""
 
     def draw(rows, path, unit, scale, baselines):
         points = [(row.step, row.train_loss, row.val_loss) for row in rows]
@@ -152,7 +152,7 @@ def quick_pictures(monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A finished run on the embedded names, to be read only."""
+    """Train on the embedded names and return the run folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     small = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
     execute("train", "chars", *small, "--out", folder)
@@ -161,7 +161,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def jazz_run(tmp_path_factory):
-    """A finished run on the embedded choruses, to be read only."""
+    """Train on the embedded choruses and return the run folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("jazz") / "run"
     execute("train", "jazz", *JAZZ, "--max-steps", "2", "--out", folder)
     return folder
@@ -169,7 +169,7 @@ def jazz_run(tmp_path_factory):
 
 @pytest.fixture
 def become_terminal(monkeypatch):
-    """Give what makes standard output a terminal, on which rich draws every change of a bar."""
+    """Return a function that makes standard output a terminal, on which rich draws every change of a bar."""
     pytest.importorskip("rich")
     for name, value in (("TERM", "xterm"), ("COLUMNS", "120")):
         monkeypatch.setenv(name, value)

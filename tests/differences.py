@@ -1,4 +1,4 @@
-"""Finite differences, and small layers to take them of."""
+"""Finite differences, and assertions that compare gradients with them."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def flat(value):
 
 
 def central_differences(loss, array, step=1e-6):
-    """The gradient of ``loss()`` with respect to ``array``, which loss reads."""
+    """Return the gradient of ``loss()`` with respect to ``array``, which ``loss`` reads, by central differences."""
     gradient = np.empty_like(array)
     for index in np.ndindex(array.shape):
         value = array[index]
@@ -29,7 +29,7 @@ def central_differences(loss, array, step=1e-6):
 
 
 def parameter_differences(loss, parameter, step=1e-6):
-    """The gradient of ``loss()`` with respect to a parameter, each change through its door."""
+    """Return the gradient of ``loss()`` with respect to a parameter, each change made by ``assign``."""
     values = parameter.data.copy()
 
     def assigned():
@@ -42,7 +42,7 @@ def parameter_differences(loss, parameter, step=1e-6):
 
 
 def directional_difference(loss, parameter, direction, step=1e-6):
-    """The derivative of ``loss()`` along a direction of the parameter's shape: every element's gradient has its share."""
+    """Return the derivative of ``loss()`` along a direction of the parameter's shape; every element contributes to it."""
     values = parameter.data.copy()
 
     def at(distance):
@@ -55,7 +55,7 @@ def directional_difference(loss, parameter, direction, step=1e-6):
 
 
 def assert_model_gradients(model, batch, loss):
-    """Every parameter's gradient of the loss over a Batch, through the whole model, by finite differences."""
+    """Assert that every parameter's gradient of the loss over a Batch agrees with finite differences."""
 
     def value():
         return loss(model(*batch.inputs, lengths=batch.lengths), batch.targets, mask=batch.mask)[0]

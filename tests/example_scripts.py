@@ -11,7 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def example(name: str) -> ModuleType:
-    """The script of this name, such as ``"drop_in"`` or ``"zoo/one_to_one"``; it is not run."""
+    """Import the script of this name, such as ``"drop_in"`` or ``"zoo/one_to_one"``, without running its ``main``."""
     folder = str((EXAMPLES / name).parent)
     if folder not in sys.path:
         sys.path.append(folder)  # a script imports the modules next to it

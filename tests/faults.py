@@ -1,8 +1,8 @@
 """Deliberate faults, each of which the quick tests must catch: ``python tests/faults.py [WORD ...]``.
 
 Each fault is made in a copy of the checkout, and the quick tests run until one fails: first the files that are likely to
-catch it, then all. The C sources are compiled again only for a fault in them. Words choose the faults whose names hold them.
-Exits with 1 if a fault stays unnoticed, or if its line is no longer in the sources.
+catch it, then all. The C sources are compiled again only if the fault is in them. With words, only the faults run whose
+names contain one of them. Exits with 1 if a fault is not caught, or if its line is no longer in the sources.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ FAULTS = [
 
 
 def main(words: list[str]) -> int:
-    """Make each chosen fault in a copy of the checkout and say which test caught it."""
+    """Make each chosen fault in a copy of the checkout and print which test caught it."""
     chosen = [fault for fault in FAULTS if not words or any(word in fault.name for word in words)]
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "checkout"
@@ -120,7 +120,7 @@ def main(words: list[str]) -> int:
 
 
 def caught(fault: Fault, copy: Path) -> bool:
-    """Make one fault, run tests until one fails, mend it, and print what came of it."""
+    """Make one fault, run tests until one fails, undo the fault, and print the result."""
     path = copy / fault.file
     source = path.read_text(encoding="utf-8")
     if source.count(fault.right) != 1:
@@ -147,7 +147,7 @@ def build(copy: Path) -> None:
 
 
 def failed_test(copy: Path, tests: list[str]) -> str | None:
-    """Return the first of the quick tests that fails, None if all pass."""
+    """Return the name of the first quick test that fails, None if all pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "auto", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     environment = os.environ | {"PYTHONPATH": str(copy)}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)

@@ -10,14 +10,14 @@ V, C = 7, 3  # ids of inputs, classes of targets
 
 
 def tagged(n=37, longest=9, seed=0):
-    """Ids and their tags: a class for each that depends on all ids so far."""
+    """Return ids and their tags; the class of each id depends on all ids up to it."""
     rng = np.random.default_rng(seed)
     ids = [rng.integers(0, V, rng.integers(1, longest + 1)) for _ in range(n)]
     return fastrnn.Examples(ids, [np.cumsum(row) % C for row in ids])
 
 
 def tagger(dtype="float32", dropout=0.2, seed=1):
-    """Ids to logits."""
+    """Return a model from ids to logits."""
     return fastrnn.Sequential(
         fastrnn.Embedding(V, 4, dtype=dtype, rng=seed),
         fastrnn.GRU(4, 6, bidirectional=True, dtype=dtype, rng=seed),
@@ -27,7 +27,7 @@ def tagger(dtype="float32", dropout=0.2, seed=1):
 
 
 class TwoHeads(Layer):
-    """Ids ``[T, B]`` to tags' logits ``[T, B, C]`` and a number ``[B, 1]`` from the last state."""
+    """Model from ids ``[T, B]`` to logits of tags ``[T, B, C]``, and to a number ``[B, 1]`` from the last state."""
 
     def __init__(self, dtype="float64"):
         self.gru = fastrnn.GRU(V, 5, dtype=dtype, rng=1)
@@ -68,7 +68,7 @@ class Translator(Layer):
 
 
 def own_loop(model, train, *, epochs, batch_size=8, seed=0, lr=0.01, clip_norm=None):
-    """Train as fit does, written out, and return the losses of all steps."""
+    """Train like ``fit``, in a loop written out, and return the losses of all steps."""
     model.set_rng(np.random.default_rng(seed))
     adam = optim.Adam(model.parameters(), lr=lr)
     seen = []

@@ -1,4 +1,4 @@
-"""Models that the tests of the functional API build, in float64: each with inputs for it and PyTorch's way to compute it."""
+"""Models in float64 for the tests of the functional API. Each has inputs, and a function that computes it in PyTorch."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Case:
 
     model: Model
     torch: Callable[..., Any]
-    ids: int = 6  # token ids lie below
+    ids: int = 6  # token ids are smaller than this
 
     def inputs(self, seed: int = 0, sizes: dict[str, int] = SIZES) -> list[np.ndarray]:
-        """Random arrays for the model."""
+        """Return random arrays for the model."""
         rng = np.random.default_rng(seed)
         shapes = [(tuple(sizes.get(a, a) for a in s.shape), s.dtype) for s in self.model.graph.flat_inputs]
         return [rng.integers(0, self.ids, shape) if d == "int64" else rng.standard_normal(shape) for shape, d in shapes]
 
 
 def siamese() -> Case:
-    """Two sequences through the same layers: a shared GRU, its final state and the mean of its outputs."""
+    """Return a model of two sequences through the same layers: a shared GRU, its final state, the mean of its outputs."""
     a, b = Input(("T", "B", 3), **F64, name="a"), Input(("S", "B", 3), **F64, name="b")
     before, gru = Linear(3, 4, **F64, rng=1), GRU(4, 5, **F64, rng=2)
     (y_a, h_a), (_, h_b) = gru(before(a)), gru(before(b))
@@ -63,7 +63,7 @@ def siamese() -> Case:
 
 
 def words_and_features() -> Case:
-    """Token ids, a vector beside each of them, and one for the whole sequence: three inputs, two outputs."""
+    """Return a model of token ids, of a vector for each id, and of one for the whole sequence; it has two outputs."""
     words = Input(("T", "B"), dtype="int64", name="words")
     features, whole = Input(("T", "B", 2), **F64, name="features"), Input(("B", 3), **F64, name="whole")
     x = Concat()(Embedding(6, 4, **F64, rng=1)(words), features)
@@ -81,7 +81,7 @@ def words_and_features() -> Case:
 
 
 def encoder_decoder() -> Case:
-    """One embedding for the source and the target; the decoder starts from the encoder's final states."""
+    """Return an encoder-decoder with one embedding for both; the decoder starts from the encoder's final states."""
     source = Input(("S", "B"), dtype="int64", name="source")
     target = Input(("T", "B"), dtype="int64", name="target")
     embedding = Embedding(6, 3, **F64, rng=1)
@@ -97,7 +97,7 @@ def encoder_decoder() -> Case:
 
 
 def residual() -> Case:
-    """Connections past layers, two directions, layer normalisation; a value that goes to three places."""
+    """Return a model with skip connections, two directions and layer normalisation, in which three layers read one value."""
     x = Input(("T", "B", 6), **F64, name="x")
     y, h = GRU(6, 3, bidirectional=True, **F64, rng=1)(x)
     a = LayerNorm(6, **F64)(x + y)
@@ -113,7 +113,7 @@ def residual() -> Case:
 
 
 def feed_forward() -> Case:
-    """Layers before, between and after two recurrent ones, whose final state starts the other."""
+    """Return a model of feed-forward layers around two recurrent ones; the first one's final state starts the second."""
     x = Input(("T", "B", 3), **F64, name="x")
     wide = Activation("relu")(Linear(3, 7, **F64, rng=1)(x))
     y, h = RNN(7, 4, **F64, rng=2)(wide)
@@ -131,7 +131,7 @@ def feed_forward() -> Case:
 
 
 def shared_model() -> Case:
-    """A model that is called twice within another, on different time axes."""
+    """Return a model that contains another one twice, on different time axes."""
     x = Input(("T", "B", 3), **F64, name="x")
     y, h = GRU(3, 4, **F64, rng=1)(x)
     inner = Model(x, (Linear(4, 3, **F64, rng=2)(y), h)).named("inner")

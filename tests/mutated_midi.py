@@ -1,7 +1,7 @@
 """Damaged MIDI files for the tests of the reader: ``python tests/mutated_midi.py FOLDER [COUNT]`` writes them to a folder.
 
-A sound file is drawn from a seed: tracks of notes with running status over SysEx, meta and system messages. Most are then
-damaged: bits flipped, tails cut off, lengths wrong, bytes lost or doubled.
+A seed determines an undamaged file: tracks of notes with running status over SysEx, meta and system messages. Most files are
+then damaged: bits are flipped, tails cut off, lengths wrong, bytes lost or doubled.
 """
 
 import random
@@ -18,13 +18,13 @@ BETWEEN = (  # events that change no note
 
 
 def sound_file(rng):
-    """A sound file, and the notes of each track: sorted (onset, end, channel, pitch, velocity)."""
+    """Return an undamaged file, and the notes of each track: sorted (onset, end, channel, pitch, velocity)."""
     drawn = [sound_track(rng) for _ in range(rng.randint(1, 4))]
     return smf.midi(*(chunk for chunk, _ in drawn), per_quarter=rng.choice((24, 96, 480))), [notes for _, notes in drawn]
 
 
 def sound_track(rng):
-    """A track chunk and its notes. A message leaves its status out wherever the last channel message had the same."""
+    """Return a track chunk and its notes. A message omits its status if the last channel message had the same one."""
     out, notes, sounding, tick, last = [], [], [], 0, None
     for _ in range(rng.randint(5, 40)):
         delta = rng.choice((0, 0, 10, 48, 120, 500))
@@ -52,7 +52,7 @@ def sound_track(rng):
 
 
 def mutated(seed):
-    """The file of a seed, damaged in the way that the seed says."""
+    """Return the file of a seed, damaged in the way that the seed determines."""
     rng = random.Random(seed)
     data = bytearray(sound_file(rng)[0])
     damage = DAMAGES[seed % len(DAMAGES)]
@@ -61,7 +61,7 @@ def mutated(seed):
 
 
 def no_damage(data, rng):
-    """Leave the file sound."""
+    """Leave the file undamaged."""
 
 
 def flip_bits(data, rng):
@@ -74,7 +74,7 @@ def cut_tail(data, rng):
 
 
 def wrong_lengths(data, rng):
-    """Lengths of chunks as other programs write them: 6 or 1,000 too long, too short, none."""
+    """Change lengths of chunks as other programs do: 6 or 1,000 too long, too short, or zero."""
     place = 14 if rng.random() < 0.9 else 0
     while 0 <= place < len(data):
         right = int.from_bytes(data[place + 4 : place + 8], "big")
@@ -93,7 +93,7 @@ def lose_and_double(data, rng):
 
 
 def odd_bytes(data, rng):
-    """Bytes that mean something to a reader, anywhere behind the header."""
+    """Insert bytes that have a meaning in MIDI files, anywhere behind the header."""
     for _ in range(rng.randint(1, 4)):
         data[rng.randrange(14, len(data))] = rng.choice((0, 0x2F, 0x7F, 0x80, 0x90, 0xA8, 0xC9, 0xF0, 0xF4, 0xF7, 0xFF))
 

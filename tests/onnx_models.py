@@ -18,7 +18,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 @cache
 def node_cases() -> list[Any]:
-    """ONNX's own tests of operators. Making them draws values that overflow, which is not what is tested here."""
+    """Return ONNX's own tests of operators. Warnings are off, because making these tests overflows."""
     from onnx.backend.test.loader import load_model_tests
 
     with warnings.catch_warnings():
@@ -29,7 +29,7 @@ def node_cases() -> list[Any]:
 def model_of(
     nodes: list[Any], inputs: dict[str, Any], outputs: list[str], constants: dict[str, Array], opset: int = 17
 ) -> Any:
-    """A model whose inputs have the dtypes of these arrays and open shapes."""
+    """Return a model whose inputs have the dtypes of these arrays and open shapes."""
     helper, dtypes = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype
 
     def declared(name: str, array: Array) -> Any:
@@ -46,7 +46,7 @@ def model_of(
 
 
 def runtime_outputs(model: Any, inputs: dict[str, Array]) -> list[Array]:
-    """The outputs of ONNX Runtime."""
+    """Return the outputs of ONNX Runtime."""
     runtime = pytest.importorskip("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
@@ -56,7 +56,7 @@ def runtime_outputs(model: Any, inputs: dict[str, Array]) -> list[Array]:
 
 
 def recurrent_model(op: str, rng: np.random.Generator, T: int, B: int, size: int, H: int, **given: Any) -> tuple[Any, Any]:
-    """A model of one node and its inputs; ``given`` has its attributes and which optional inputs it has."""
+    """Return a model of one node, and inputs for it; ``given`` has the node's attributes and its optional inputs."""
     optional = {name: given.pop(name, False) for name in ("bias", "lengths", "states", "peephole")}
     D, rows = 2 if given.get("direction") == "bidirectional" else 1, GATES[op] * H
     swap = bool(given.get("layout"))

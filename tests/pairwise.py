@@ -1,4 +1,4 @@
-"""Pairwise coverage: of a full product of options, the instances that show every pair of values at least once.
+"""Pairwise coverage: the instances of a full product of options that show every pair of values at least once.
 
 A fault nearly always shows with one value or one pair of values (Kuhn, Wallace & Gallo 2004), so the quick tests run a
 pairwise part of each product and the slow tests run the rest.
@@ -15,9 +15,9 @@ Row = Mapping[str, Hashable]
 
 
 def pairwise(rows: Sequence[Row]) -> set[int]:
-    """Return the indices of the rows that together show every pair of values that any row shows, chosen greedily.
+    """Choose rows greedily until they show every pair of values that any row shows; return their indices.
 
-    A row has a value for each name of an option. The next row is always the first one that shows most pairs not shown yet.
+    A row maps the name of each option to a value. The next row is always the first of those with the most new pairs.
     """
     pairs = [set(combinations(sorted(row.items(), key=itemgetter(0)), 2)) for row in rows]
     missing = set().union(*pairs)
@@ -30,7 +30,7 @@ def pairwise(rows: Sequence[Row]) -> set[int]:
 
 
 def rows(params: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return each instance's parameters as a row: dicts with the same keys everywhere count as several options."""
+    """Return each instance's parameters as a row. Dicts that always have the same keys count as several options."""
     split = {name for name in params[0] if len({_keys(one[name]) for one in params}) == 1 and _keys(params[0][name])}
     return [_row(one, split) for one in params]
 

@@ -1,17 +1,18 @@
-"""A plain reader of MIDI files: slow and short, written from the rules alone, to hold the package's reader against.
+"""A plain reader of MIDI files, slow and short, with which the package's reader is compared.
 
-It knows notes only. It shares no code with the package and keeps no state but the file and the place in it.
+It is written from the rules of the format and reads only notes. It shares no code with the package, and its only state is
+the file and the place in it.
 """
 
 OVER = "it goes over the end"
 
 
 class Broken(Exception):
-    """The next event cannot be found, because ..."""
+    """The next event cannot be found; the message says why."""
 
 
 def plain_notes(data, longest=20_000):
-    """The notes of each track, sorted (onset, end, channel, pitch, velocity) at ticks of the file; None for no MIDI file."""
+    """Return each track's notes, sorted (onset, end, channel, pitch, velocity) in ticks; None if the file is not MIDI."""
     if data[:4] != b"MThd" or len(data) < 14:
         return None
     kind, _, per_quarter = (int.from_bytes(data[place : place + 2], "big") for place in (8, 10, 12))
@@ -46,7 +47,7 @@ def chunk_at(data, place):
 
 
 def plain_track(data, place, latest):
-    """The notes of the track chunk at a place, and the place of the next chunk."""
+    """Return the notes of the track chunk at a place, and the place of the next chunk."""
     end = place + 8 + size_at(data, place + 4)
     bound = end
     if not chunk_at(data, end):
@@ -84,7 +85,7 @@ def number_at(data, at, bound):
 
 
 def event_at(data, at, bound, status):
-    """(what it is, ...), the place behind it, the status from then on, whether it is End of Track, and whether it is odd."""
+    """Return an event (kind, ...), the place after it, the running status, whether it ends the track, whether it is odd."""
     if at >= bound:
         raise Broken(OVER)
     first, event, ended = data[at], None, False
@@ -126,7 +127,7 @@ def channel_event(status, *values):
 
 
 def notes_of(heard, last):
-    """The notes of a track's events, (tick, what it is, ...); ``last`` is its last tick, None if it breaks."""
+    """Return the notes of a track's events (tick, kind, ...); ``last`` is its last tick, None if the track breaks off."""
     for channel, pitch in {event[2:4] for event in heard if event[1] == "on"}:
         stretch = []
         for tick, kind, *of in heard:
@@ -139,7 +140,7 @@ def notes_of(heard, last):
 
 
 def notes_of_key(stretch, channel, pitch, last, whole):
-    """The notes of one key: (tick, velocity) where it is struck and (tick,) where it is let go, up to where all ends."""
+    """Return the notes of one key from its strokes (tick, velocity) and releases (tick,), up to the end of all notes."""
     waiting = []
     for place, event in enumerate(stretch):
         if len(event) == 2:
@@ -155,7 +156,7 @@ def notes_of_key(stretch, channel, pitch, last, whole):
 
 
 def is_let_go(behind):
-    """Return whether at some place behind a stroke there were more releases than strokes since."""
+    """Return whether, at some place after a stroke, more releases than strokes have followed it."""
     balance = 0
     for event in behind:
         balance += 1 if len(event) == 2 else -1

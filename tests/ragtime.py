@@ -1,4 +1,4 @@
-"""Piano pieces for two hands by rule: the left one strides between bass notes and chords, the right one is syncopated."""
+"""Piano pieces for two hands, made by rules: the left hand alternates bass notes and chords, the right one is syncopated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RHYTHMS = (  # onsets and durations in a bar, in ticks
 
 
 def rag(key: int, seed: int) -> Piece:
-    """Sixteen bars, ``key`` semitones above C: parts ``right hand`` and ``left hand``, and no chord symbols."""
+    """Return sixteen bars, ``key`` semitones above C: parts ``right hand`` and ``left hand``, and no chord symbols."""
     rng = np.random.default_rng(seed)
     changes = parse_changes(CHANGES[seed % len(CHANGES)]).transposed(key).choruses(2)
     harmony = Piece(chords=changes.chords, length=changes.length)
@@ -41,7 +41,7 @@ def rag(key: int, seed: int) -> Piece:
 
 
 def _stride(chord, tick: int, beat: int) -> list[Note]:
-    """The root or the fifth below on strong beats, the chord on weak ones."""
+    """Return the left hand: the root or the fifth below it on strong beats, the chord on weak ones."""
     if beat % 24 == 0:
         low = 36 + (chord.root + (7 if beat else 0)) % 12
         return [Note(tick, 12, low), Note(tick, 12, low + 12)]

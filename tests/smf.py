@@ -1,10 +1,10 @@
-"""MIDI files made by hand, byte by byte: what the reader is held against is then not made by the library that it uses."""
+"""MIDI files made byte by byte, so that the tests of the reader do not depend on the library that it uses."""
 
 import struct
 
 
 def number(value):
-    """A number of variable length."""
+    """Return a number in MIDI's encoding of variable length."""
     out = [value & 127]
     while value := value >> 7:
         out.append(value & 127 | 128)
@@ -12,7 +12,7 @@ def number(value):
 
 
 def track(*events):
-    """A chunk of (ticks since the last one, bytes); the end is added where none is given."""
+    """Return a track chunk of events (ticks since the last one, bytes); End of Track is added if it is missing."""
     data = b"".join(number(delta) + body for delta, body in events)
     if not events or events[-1][1] != END:
         data += number(0) + END
@@ -24,12 +24,12 @@ def midi(*tracks, type=1, per_quarter=480):
 
 
 def chunk(name, content, order="big"):
-    """A chunk of any kind; ``name`` has four bytes."""
+    """Return a chunk of any kind; ``name`` has four bytes."""
     return name + len(content).to_bytes(4, order) + content
 
 
 def riff(data):
-    """A RIFF file with ``data`` behind a chunk of odd length."""
+    """Return a RIFF file with ``data`` behind a chunk of odd length."""
     title = chunk(b"DISP", b"a name!", "little") + b"\0"
     return chunk(b"RIFF", b"RMID" + title + chunk(b"data", data, "little"), "little")
 

@@ -13,8 +13,8 @@ import pytest
 def each_row(names: str | tuple[str, ...], table: Iterable[Any], ids: Callable[[Any], str] = repr) -> Callable:
     """Run a test once for every row of a table, as one test: the quick form of ``pytest.mark.parametrize``.
 
-    All rows run, whatever fails, and the error names the rows that failed. They share the test's fixtures, so a test whose
-    fixtures keep something from row to row must be parametrized instead.
+    All rows run even if some fail, and the error names the rows that failed. All rows share the test's fixtures. If a
+    fixture keeps a state that a row changes, parametrize the test instead.
     """
     names = (names,) if isinstance(names, str) else names
     rows = [_row(row, len(names)) for row in table]
@@ -45,7 +45,7 @@ def each_row(names: str | tuple[str, ...], table: Iterable[Any], ids: Callable[[
 
 
 def _row(row: Any, columns: int) -> Any:
-    """Return a row as a ``pytest.param``, which may name it; marks are for tests that are parametrized."""
+    """Return a row as a ``pytest.param``, which may have a name. Marks are refused: they need a parametrized test."""
     row = row if isinstance(row, type(pytest.param())) else pytest.param(*(row if columns > 1 else (row,)))
     assert not row.marks
     return row
