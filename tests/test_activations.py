@@ -1,6 +1,6 @@
-"""sigmoid, tanh and relu as the kernels compute them, observed through cells that hand them through unchanged.
+"""sigmoid, tanh and relu as the kernels compute them, observed in the outputs of cells.
 
-Token ids make it exact: the pre-activation of id k is W[:, k], with no product in between. The RNN from a zero state
+Token ids make this exact: the pre-activation of id k is W[:, k], without a product. The RNN from a zero state
 then gives f(W[0, k]), and the GRU without a reset gate, with its candidate at tanh(0) = 0 and from a state of 1, gives
 (1 - z) 0 + z 1 = z, the sigmoid.
 """
@@ -12,14 +12,14 @@ from fastrnn import functional
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 EVERY = pytest.mark.parametrize("name", ["sigmoid", "tanh"])
-# The largest errors measured for the C kernels, in units in the last place. On AVX-512, over every float32 of a size in
-# 2^-12..87: tanh 2.58, sigmoid 2.49. On dense grids, every ISA: float32 no worse, float64 tanh 2.6, sigmoid 2.0.
+# The largest errors measured for the C kernels, in units in the last place. On AVX-512, over every float32 with |x| in
+# 2^-12..87: tanh 2.58, sigmoid 2.49. On dense grids with every ISA: float32 no worse, float64 tanh 2.6, sigmoid 2.0.
 ULPS = 3
 precise = pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="long double is no longer than double here")
 
 
 def _activation(backend, name, x, hidden=1):
-    """f(x) for each value, computed in every one of ``hidden`` units."""
+    """Return f(x) for each value, computed in each of ``hidden`` units."""
     V, dtype = len(x), x.dtype
     rows = np.tile(x, (hidden, 1))
     ids, options = np.arange(V)[None], {"keep_tape": False, "backend": backend}
@@ -39,14 +39,14 @@ def _exact(name, x):
 
 
 def _ulps(got, exact):
-    """Errors in units in the last place of the exact value."""
+    """Return the errors in units in the last place of the exact value."""
     limits = np.finfo(got.dtype)
     spacing = np.spacing(np.maximum(np.abs(exact).astype(got.dtype), limits.tiny)).astype(np.longdouble)
     return np.abs(got.astype(np.longdouble) - exact) / spacing
 
 
 def _range(dtype):
-    """The largest |x| for which e^x and e^-x are normal numbers."""
+    """Return the largest |x| for which e^x and e^-x are normal numbers."""
     return 87.0 if dtype == np.float32 else 708.0
 
 
@@ -122,7 +122,7 @@ def test_outputs_stay_in_their_range_and_tanh_is_odd(engine, name, dtype):
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
 @DTYPES
 def test_derivatives_at_large_zero_and_nan_inputs(engine, nonlinearity, dtype):
-    """relu's is 0 at 0, as in torch; saturated tanh's is 0, and its NaN passes through."""
+    """relu's derivative is 0 at 0, as in torch. That of a saturated tanh is 0, and tanh passes NaN through."""
     x = np.array([-np.inf, -1e30, -50, -0.0, 0, 50, 1e30, np.inf, np.nan], dtype)
     one, zero = np.ones((1, 1), dtype), np.zeros((1, 1), dtype)
     # The gradient of h0 through R = 1, from h0 = 0, is the derivative itself.

@@ -28,7 +28,7 @@ EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
 
 
 def _results(backend, case_of, options):
-    """All outputs and gradients of a case for each of the options, in one dict."""
+    """Return all outputs and gradients of a case for each of the options, in one dict."""
     results = {}
     for option in options:
         for key, value in cases.run(backend, case_of(option)).items():
@@ -36,8 +36,8 @@ def _results(backend, case_of, options):
     return results
 
 
-# T, B, I, H: one of everything, nothing a multiple of a vector, several tiles of rows, several panels of units, and
-# hidden units that leave one over in the last vector of any length.
+# T, B, I, H: all sizes 1; no multiple of a vector; several tiles of rows; several panels of units; and hidden units of which
+# one is in the last vector, whatever its length.
 @EVERY_DTYPE
 @pytest.mark.parametrize(
     "size",
@@ -61,8 +61,8 @@ def test_every_option_agrees_with_the_reference(engine, variant, size, dtype):
     cases.assert_agree(_results(engine, case_of, cases.OPTIONS), wanted, TOLERANCE[dtype])
 
 
-# Each size is split over the batch by two threads and over the hidden units by three: see test_determinism, which also
-# has it that the number of threads changes no bit, so one comparison by value is enough.
+# Two threads split each size over the batch, and three split it over the hidden units (test_determinism checks this). The
+# number of threads changes no bit, so one comparison by value is enough.
 @EVERY_DTYPE
 @EVERY_CELL
 def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
@@ -80,7 +80,7 @@ def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
     cases.assert_agree(_results(engine, case_of, options), wanted, TOLERANCE[dtype])
 
 
-# In float64 only: over so many steps a peephole's gradient in float32 depends on the last bits of the input.
+# Only in float64, because over so many steps a peephole's gradient in float32 depends on the last bits of the input.
 @pytest.mark.parametrize("options", [cases.OPTIONS[0], cases.OPTIONS[6], cases.OPTIONS[-1]], ids=cases.name)
 @EVERY_CELL
 def test_long_sequences_agree_with_the_reference(engine, variant, options):
@@ -90,7 +90,7 @@ def test_long_sequences_agree_with_the_reference(engine, variant, options):
 
 @st.composite
 def _any_case(draw, largest):
-    """A case of any cell, options, sizes up to ``largest`` (T, B, I, H), no sequences too, and lengths, 0 too."""
+    """Draw a case of any cell, options, lengths (also 0), and sizes (T, B, I, H) up to ``largest``; B may be 0."""
     sizes = zip((1, 0, 1, 1), largest, "TBIH", strict=True)
     T, B, I, H = (draw(st.integers(low, n), label=letter) for low, n, letter in sizes)  # noqa: E741
     options = {key: draw(st.booleans(), label=key) for key in ("bias", "reverse", "ids")}
@@ -155,7 +155,7 @@ def test_huge_inputs_saturate_without_a_warning(engine, variant, dtype):
     cases.assert_agree(got, cases.run("reference", case), TOLERANCE[dtype])
 
 
-# What a backend is, and how one is chosen.
+# The base class of backends, and the choice of a backend.
 
 
 @pytest.mark.parametrize("name", backends.available())
@@ -175,7 +175,7 @@ def test_the_base_class_has_the_methods_that_are_compared():
 
 
 def _stack(backend, variant, dtype, embedding):
-    """A prepared stack of two layers of 19 units, with an embedding of 5 or ids of 7 tokens below; its spec."""
+    """Return a prepared stack of two layers of 19 units, on an embedding of size 5 or on ids of 7 tokens, and its spec."""
     below = cases.make_case(variant, 1, 1, 5 if embedding else 7, 19, dtype)
     above = cases.make_case(variant, 1, 1, below.spec.output_size, 19, dtype, seed=1)
     spec = StackSpec(below.spec, 2)
@@ -183,7 +183,7 @@ def _stack(backend, variant, dtype, embedding):
 
 
 def _request(spec, dtype, embedding, choice):
-    """Three samples of 25 out of 7 tokens, from states that are not zero."""
+    """Return a request for three samples of 25 tokens out of 7, from states that are not zero."""
     rng = np.random.default_rng(3)
 
     def normal(*shape):
@@ -218,7 +218,8 @@ def test_generate_of_c_is_the_plain_loop_over_the_reference(isa, variant, dtype,
             request = replace(request, eos=eos)
             got, wanted = c.generate(own, request), reference.generate(plain, request)
             np.testing.assert_array_equal(got.tokens, wanted.tokens, strict=True)
-            # The states of an ended sample differ: the library stops it, the plain loop runs on and ignores it.
+            # The states of an ended sample differ: the library stops its steps, while the plain loop continues and ignores
+            # them.
             going = got.tokens[-1] != sampling.NOTHING
             assert going[0] == (eos == sampling.NOTHING)
             for a, b in ((got.h_n, wanted.h_n), (got.c_n, wanted.c_n)):

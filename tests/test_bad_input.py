@@ -1,4 +1,4 @@
-"""Mistakes of users and faults of their machines: one line, the right exit status, nothing lost."""
+"""Mistakes of users and faults of their machines give a one-line error and the right exit status, and lose no data."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SMALL = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5",
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """A copy of a run, to be damaged."""
+    """Return a copy of a run, which the tests damage."""
     return shutil.copytree(trained, tmp_path / "run")
 
 
@@ -401,7 +401,7 @@ def test_a_bug_is_not_hidden(monkeypatch, trained, error):
 
 
 def _limited(size):
-    """Files of this process may not grow beyond ``size``: what a full disk does, for one process."""
+    """Return a function that limits the size of a process's files, which has the effect of a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 

@@ -1,4 +1,4 @@
-"""Beam search, by value: against a search through every sequence, and against one beam written out plainly."""
+"""Beam search by value, compared with a search through every sequence and with a plain beam search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EOS = 0
 
 
 class Small:
-    """A GRU over V tokens with logits of some contrast: its next token depends on all that came before."""
+    """A GRU over V tokens with clearly different logits; its next token depends on all earlier ones."""
 
     def __init__(self, V: int, seed: int, contrast: float = 3.0) -> None:
         rng = np.random.default_rng(seed)
@@ -39,7 +39,7 @@ class Small:
 
 
 def every_sequence(model: Small, state, start: int, V: int, max_length: int, a: float) -> list[Hypothesis]:
-    """All sequences that end within max_length, best first."""
+    """Return all sequences that end within max_length, best first."""
     found = []
     for n in range(max_length):
         for words in itertools.product(range(1, V), repeat=n):
@@ -49,7 +49,7 @@ def every_sequence(model: Small, state, start: int, V: int, max_length: int, a: 
 
 
 def plain_beam(model: Small, state, start: int, width: int, max_length: int, a: float) -> list[Hypothesis]:
-    """The same rule for one search, with lists, each sequence run anew from its beginning."""
+    """Search by the same rule with lists, for one search, and run each sequence from its beginning."""
     live, done = [((), 0.0)], []
     for _ in range(max_length):
         grown = []
@@ -87,7 +87,7 @@ def test_a_beam_as_wide_as_all_sequences_finds_them_all_in_order(a):
 
 
 def test_the_penalty_changes_what_is_best():
-    # p(end) is 0.4 at first, 0.1 after: the likeliest sequence is the empty one, by the mean it is a long one.
+    # p(end) is 0.4 at first and 0.1 later, so the empty sequence is the likeliest, but a long one has the best mean.
     def step(tokens, state):
         p = np.where(tokens[:, None] == 1, [0.4, 0.0, 0.6], [0.1, 0.0, 0.9])
         with np.errstate(divide="ignore"):
@@ -185,7 +185,7 @@ def test_rows_of_a_state():
 def test_own_states_are_reordered_by_ones_own_function():
     model = Small(4, seed=7, contrast=1.0)
 
-    def step(prefixes_read, state):  # the state is the list of what has been read
+    def step(prefixes_read, state):  # the state is the list of the prefixes read
         state = [(*read, token) for read, token in zip(state, prefixes_read.tolist(), strict=True)]
         rows = [model.gru(np.array(read)[:, None])[0][-1, 0] @ model.head for read in state]
         return np.array(rows), state

@@ -1,4 +1,4 @@
-"""The benchmark is honest: it shows what a clock saw, and refuses what would mean nothing."""
+"""The benchmark is honest: it shows the times that a clock measured, and refuses comparisons without a meaning."""
 
 import json
 import sys
@@ -23,13 +23,13 @@ CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
 
 
 class Machine:
-    """A clock that only work, sleep and its own noise move on."""
+    """A machine whose clock advances only by work, by sleep and by its own noise."""
 
     def __init__(self, noise=0.0):
         self.time = self.used = 0.0
         self.noise, self.rng = noise, np.random.default_rng(0)
         self.log = []
-        self.spins = 0.0  # for how long after a call other threads keep a processor busy
+        self.spins = 0.0  # how long other threads keep a processor busy after a call
         self.idle_from = 0.0
         self.clock = Clock(now=lambda: self.time, sleep=self.sleep, cpu=lambda: self.used)
 
@@ -47,7 +47,7 @@ class Machine:
 
 
 class FakePeer:
-    """A peer whose calls take a given time on a machine; ``wrong`` is added to its result."""
+    """A peer whose calls take a given time on a machine. It adds ``wrong`` to its result."""
 
     def __init__(self, machine, seconds, name="fake", wrong=0.0, threads=1):
         self.name = name

@@ -1,4 +1,4 @@
-"""The C library's own tests (``tests/c``), built by CMake as they stand, under sanitizers, and for aarch64."""
+"""The C library's own tests (``tests/c``), built by CMake: plainly, with sanitizers, and for aarch64."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # Programs of this Python's environment come before those of the system, whose CMake may be too old.
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
-# Groups of the C tests for where a process with several threads cannot be forked.
+# The groups of C tests that run if a process with several threads cannot be forked.
 ALL_BUT_FORK = ("isa", "cells", "threads", "linear", "generate", "training")
 
 slow = pytest.mark.slow
 
 
 def find(*programs: str) -> str:
-    """The first of these programs that is here; else the test is skipped."""
+    """Return the first of these programs that is installed, or skip the test."""
     found = [path for program in programs if (path := shutil.which(program, path=SEARCH_PATH))]
     if not found:
         pytest.skip(f"needs {' or '.join(programs)}")
@@ -34,7 +34,7 @@ def find(*programs: str) -> str:
 
 
 def run(command: Sequence[str | Path], **options: object) -> str:
-    """The program's output; the test fails with all of it if the program did."""
+    """Run a program and return its output. If the program fails, the test fails and shows the output."""
     environment = {**os.environ, "PATH": SEARCH_PATH, **options.pop("env", {})}  # type: ignore[dict-item]
     done = subprocess.run(
         command,
@@ -50,7 +50,7 @@ def run(command: Sequence[str | Path], **options: object) -> str:
 
 
 def configure(folder: Path, *options: str, python: bool = False) -> str:
-    """Make this folder ready to build the checkout in; returns CMake's path."""
+    """Run CMake for a build of the checkout in this folder; return CMake's path."""
     cmake = find("cmake")
     version = re.search(r"(\d+)\.(\d+)", run([cmake, "--version"]))
     if not version or (int(version[1]), int(version[2])) < (3, 26):
@@ -62,19 +62,19 @@ def configure(folder: Path, *options: str, python: bool = False) -> str:
 
 
 def build(folder: Path, *options: str, python: bool = False) -> Path:
-    """Configure and build the checkout in this folder; returns the folder."""
+    """Configure and build the checkout in this folder; return the folder."""
     cmake = configure(folder, *options, python=python)
     run([cmake, "--build", folder, "--parallel", str(os.cpu_count() or 1)])
     return folder
 
 
 def check(output: str) -> None:
-    """The tests' last line counts some that passed, and none that failed."""
+    """Assert that the last line of the tests' output counts some passed tests and no failed one."""
     assert re.search(r"^[1-9]\d* passed, 0 failed$", output.splitlines()[-1]), output
 
 
 def compiles(compiler: str, folder: Path, *flags: str) -> bool:
-    """Return whether an empty program can be built so: compilers come without the libraries of some sanitizers."""
+    """Return whether an empty program can be built with these flags; a compiler may lack the library of a sanitizer."""
     source = folder / "empty.c"
     source.write_text("int main(void) { return 0; }\n")
     command = [compiler, *flags, str(source), "-o", str(folder / "empty")]
@@ -100,7 +100,7 @@ def test_kernels_under_sanitizers(tmp_path: Path) -> None:
     if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=address,undefined"):
         pytest.skip("the compiler has no AddressSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON")
-    # AddressSanitizer's allocator may be locked at the moment of the fork, and stays so in the child.
+    # AddressSanitizer's allocator may be locked at the moment of the fork; it would then stay locked in the child.
     check(run([built / "test_kernels", *ALL_BUT_FORK], env={"UBSAN_OPTIONS": "print_stacktrace=1"}))
 
 
@@ -126,7 +126,7 @@ def test_kernels_for_aarch64(tmp_path: Path) -> None:
 
 
 def package_with(extension: Path, folder: Path) -> Path:
-    """A copy of the package and its tests, with this extension in it."""
+    """Make a copy of the package and its tests that contains this extension."""
     package = folder / "fastrnn"
     shutil.copytree(CHECKOUT / "fastrnn", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     shutil.copy(extension, package)
@@ -161,7 +161,7 @@ def test_the_build_writes_down_its_sources_as_they_are_read(tmp_path: Path) -> N
 
 @slow
 def test_installs_without_a_compiler(tmp_path: Path) -> None:
-    """The install succeeds without the extension, Numba serves, and importing says so; a build for others fails."""
+    """The installation falls back to the Numba backend, and importing says so; a build for others fails."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     source = tmp_path / "source"

@@ -30,7 +30,7 @@ def test_a_line_for_each_evaluation_where_there_is_no_terminal(capsys):
 
 
 def test_a_line_every_ten_seconds_where_there_is_no_terminal(capsys, monkeypatch):
-    """A step a second, with an evaluation at the 15th, which is a line too."""
+    """With a step a second and an evaluation at the 15th step, the evaluation also prints a line."""
     now = 1000.0
     monkeypatch.setattr("fastrnn.training.callbacks.time.perf_counter", lambda: now)
     progress = Progress(LoopConfig(max_steps=40, eval_every=15))

@@ -1,4 +1,4 @@
-"""The character model: its gradients, its sampling, and its training beside PyTorch's."""
+"""The character model: gradients, sampling, and training compared with PyTorch's."""
 
 import functools
 
@@ -26,7 +26,7 @@ PROSE = " and ".join(NAMES.split()) * 2
 
 
 class Losses:
-    """A callback that keeps every step's training loss."""
+    """A callback that records the training loss of every step."""
 
     def __init__(self):
         self.values = []
@@ -114,7 +114,7 @@ def test_bad_arguments():
             CharModel(**{"vocabulary_size": 5, **options})
 
 
-# Beside PyTorch
+# Compared with PyTorch
 
 
 def _torch_model(net, embedding):
@@ -236,7 +236,7 @@ def test_evaluation_of_a_stream_is_the_score_of_the_whole():
     held_out = PROSE[-round(len(PROSE) * 0.1) :]
     score = model.score(held_out)
     assert trainer.task.evaluate() == pytest.approx(-score.log_probability / len(held_out), abs=1e-6)
-    # Four parallel parts each start a little early, so the loss is nearly the same.
+    # Each of four parallel parts starts without its context, so the loss is only nearly the same.
     beside, _ = _task("stream", batch=4, val_fraction=0.1)
     assert beside.task.evaluate() == pytest.approx(trainer.task.evaluate(), abs=1e-4)
 
@@ -407,7 +407,7 @@ def _info(step):
 
 
 def _evaluated(writer, step):
-    """Tell a writer of an evaluation as the training loop does."""
+    """Call a sample writer as the training loop does at an evaluation."""
     writer.on_metrics(_info(step))
     writer.on_eval(_info(step))
 

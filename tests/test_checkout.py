@@ -1,4 +1,4 @@
-"""Python started in a checkout: the installed kernels serve its sources, if they are theirs."""
+"""Python started in a checkout uses the installed kernels if they were compiled from the checkout's C sources."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ from fastrnn.backends._c import extension as c_extension
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout's package, without kernels, and its C sources."""
+    """Make a checkout: the package without kernels, and its C sources."""
     package, home = Path(fastrnn.__file__).parent, tmp_path / "checkout"
     shutil.copytree(package, home / "fastrnn", ignore=shutil.ignore_patterns("_fastrnn*", "__pycache__"))
     (home / "csrc").mkdir()
@@ -23,7 +23,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def installed(c, checkout, tmp_path):
-    """Kernels as they were installed from that checkout."""
+    """Make an installation of the kernels of that checkout."""
     folder = tmp_path / "site-packages" / "fastrnn"
     folder.mkdir(parents=True)
     shutil.copy(sys.modules["fastrnn._fastrnn"].__file__, folder)

@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, and whatever else is in a file is told by name."""
+"""Checkpoints: values come back exactly, and errors name whatever else a file contains."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ def weights(params):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A good checkpoint: its path, parameters, optimiser and state."""
+    """Save a valid checkpoint; return its path, parameters, optimiser and state."""
     params = make_params()
     optimizer = make_optimizer(params)
     rng = np.random.default_rng(5)

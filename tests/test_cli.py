@@ -31,7 +31,7 @@ _train = functools.partial(execute, "train", "chars")
 
 @pytest.fixture(scope="module")
 def names_run(tmp_path_factory):
-    """A run on the embedded names, with its printed output."""
+    """Train on the embedded names; return the run folder and the printed output."""
     folder = tmp_path_factory.mktemp("names") / "run"
     command = [sys.executable, "-m", "fastrnn", "train", "chars", *SMALL, "--max-steps", "30", "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -40,7 +40,7 @@ def names_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def play_run(tmp_path_factory):
-    """A run on a stream; the text is next to it."""
+    """Train on a stream; the text is next to the run folder."""
     folder = tmp_path_factory.mktemp("play")
     (folder / "play.txt").write_text(PLAY)
     _train(folder / "play.txt", *SMALL, "--max-steps", 20, "--seq-length", 32, "--out", folder / "run")
@@ -185,7 +185,7 @@ def _engine_of(folder):
 def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
     from fastrnn import backends
 
-    backends.load("numba").compile_for("float32", training=True)  # now, because a notice of compiling would be a second line
+    backends.load("numba").compile_for("float32", training=True)  # now, because its notice would be a second line
     options = [*SMALL, "--schedule", "constant", "--out", tmp_path]
     with backends.use_backend(None):
         _train(*options, "--max-steps", 2, "--backend", "reference")
@@ -321,7 +321,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, capsys):
 
 
 def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
-    monkeypatch.undo()  # of quick_pictures: a picture needs matplotlib
+    monkeypatch.undo()  # undo quick_pictures, because a real picture needs matplotlib
     for module in ("rich", "rich.progress", "matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, module, None)
     _train(*SMALL, "--max-steps", 2, "--out", tmp_path)
@@ -463,7 +463,7 @@ REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --n
 
 
 def _info(capsys):
-    """The rows of ``fastrnn info`` by name."""
+    """Return the rows of ``fastrnn info`` by name."""
     return dict(re.findall(r"^(\w[\w ]*): +(.*)$", output_of(capsys, "info").out, re.MULTILINE))
 
 

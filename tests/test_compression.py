@@ -61,7 +61,7 @@ def all_outputs(result: tuple) -> np.ndarray:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", CELLS)
 def test_c_equals_the_reference_on_expanded_weights(name: str, form: str, isa: str) -> None:
-    # 131 rows of W are two blocks of a product, and no multiple of the 2 or 4 rows of a word
+    # 131 rows of W make two blocks of a product, and are no multiple of the 2 or 4 rows that share a word
     for sizes, bidirectional in itertools.product([(9, 21), (131, 70)], [False, True]):
         compressed = layer_of(name, *sizes, num_layers=2, bidirectional=bidirectional).compress(form)
         plain = expanded(compressed)

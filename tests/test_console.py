@@ -1,4 +1,4 @@
-"""Consoles that are missing, closed, full or narrow, or whose reader has gone: no traceback, and a status that fits."""
+"""Missing, closed, full and narrow consoles, and pipes without a reader: no traceback, and the right exit status."""
 
 import io
 import os
@@ -19,7 +19,7 @@ TINY = ["--hidden", "8", "--layers", "1", "--batch", "8", "--eval-every", "1", "
 
 @pytest.fixture(params=["info", "train", "sample", "score", "help"])
 def command(request, trained, tmp_path):
-    """The words of a command that succeeds where there is a console."""
+    """Return the words of a command that succeeds if there is a console."""
     return {
         "info": ["info"],
         "train": ["train", "chars", *TINY, "--out", str(tmp_path / "run")],
@@ -30,7 +30,7 @@ def command(request, trained, tmp_path):
 
 
 class Narrow(io.TextIOWrapper):
-    """A stream that has ASCII only, and knows nothing of escapes."""
+    """A stream that has only ASCII, and no escapes."""
 
     def __init__(self):
         super().__init__(io.BytesIO(), encoding="ascii", errors="strict")
@@ -41,7 +41,7 @@ class Narrow(io.TextIOWrapper):
 
 
 class Gone:
-    """A stream whose reader has gone, without a descriptor and most of a stream's methods."""
+    """A stream without a reader, without a descriptor, and without most of a stream's methods."""
 
     def write(self, text):
         raise BrokenPipeError(32, "Broken pipe")
@@ -110,7 +110,7 @@ def test_a_reader_that_has_gone_is_no_error_to_tell(monkeypatch, capsys, command
     ],
 )
 def test_the_shells_redirections(redirection, status, said):
-    """Python's own attempt at exit to write what could not be written counts too."""
+    """At exit Python again tries to write what could not be written; a failure counts then as well."""
     command = f"{sys.executable} -m fastrnn info {redirection}"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
@@ -118,7 +118,7 @@ def test_the_shells_redirections(redirection, status, said):
 
 
 def test_files_do_not_take_the_place_of_a_closed_console(tmp_path):
-    """The first file that is opened gets the lowest free number, which a library may print to."""
+    """Without a console, the first file that is opened would get descriptor 1 or 2, to which a library may print."""
     program = (
         "import os, sys; from fastrnn.console import attached\n"
         f"with attached(), open({str(tmp_path / 'file')!r}, 'w') as file: os.write(1, b'from a library'); print('x')"
@@ -144,7 +144,7 @@ SILENT = [pytest.param(lambda: None, id="missing"), pytest.param(_closed, id="cl
 
 @pytest.mark.parametrize("stream", SILENT)
 def test_training_without_a_console_is_silent(monkeypatch, tmp_path, stream):
-    """Training from Python, under pythonw or in a service, has the losses that it has with a console."""
+    """Training from Python under pythonw or in a service gives the same losses as with a console."""
     x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
     examples = Examples(x, x[:, :1])
 

@@ -1,4 +1,4 @@
-"""The embedded corpora: what is promised of them."""
+"""The embedded corpora have the properties that their description promises."""
 
 import pytest
 

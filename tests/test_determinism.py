@@ -14,12 +14,12 @@ from fastrnn.text.char_model import CharModel
 SLOW = pytest.mark.slow
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EVERY_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Outputs and gradients of single sequences; the others are of the parameters, sums over the batch.
+# Outputs and gradients of single sequences. The others are gradients of parameters, which are sums over the batch.
 OF_SEQUENCES = ("y", "h_n", "c_n", "c", "dx", "dh0", "dc0")
 
 
 def _assert_same_bits(got, wanted, names=None):
-    """Equal values, NaN where there is NaN; the sign of a zero counts."""
+    """Assert equal values, with NaN at the same places; the signs of zeros must also agree."""
     assert got.keys() == wanted.keys()
     for key in names or wanted:
         if key in wanted:
@@ -28,7 +28,7 @@ def _assert_same_bits(got, wanted, names=None):
 
 
 def _sequences(case, which):
-    """The case with only these sequences of its batch, in this order, cut to the longest of them (one step at least)."""
+    """Return the case with only these sequences, in this order, cut to the longest of them (one step at least)."""
     T = len(case.x) if case.lengths is None else max(1, case.lengths[which].max())
 
     def part(key):
@@ -62,7 +62,7 @@ def test_run_to_run_and_wherever_the_arrays_lie(engine, variant, dtype):
     _assert_same_bits(cases.run(engine, moved_case), wanted)
 
 
-# B and H that are split so, forward and backward, by two and by three threads.
+# B and H, and how two and three threads split them in the forward and the backward pass.
 SIZES = {"batch": (50, 100), "hidden": (5, 400)}
 
 

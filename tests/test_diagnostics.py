@@ -1,4 +1,4 @@
-"""Gradients of states and gates' activity, by value."""
+"""Gradients of states and the activity of gates, by value."""
 
 import functools
 
@@ -34,7 +34,7 @@ def _problem(kind, num_layers=1, dtype="float64"):
 
 
 def _states(layer, x):
-    """The state after each step."""
+    """Return the state after each step."""
     states, state = [], None
     for t in range(T):
         _, state = layer(x[t : t + 1], state)
@@ -50,7 +50,7 @@ def test_gradients_of_h_by_finite_differences(kind):
     lstm = layer.cell == "lstm"
 
     def loss(t, h):
-        """Return the loss as a function of h after step t; c stays."""
+        """Return the loss as a function of h after step t, with c unchanged."""
         total = float((dy[t] * h).sum())
         if t + 1 < T:
             y, _ = layer(x[t + 1 :], (h[None], states[t][1]) if lstm else h[None])

@@ -1,4 +1,4 @@
-"""Ranks as threads do what one process does: the same losses, the same weights on every rank, the same bits at every run."""
+"""Ranks as threads give the losses of one process, the same weights on every rank, and the same bits in every run."""
 
 import sys
 import threading
@@ -53,7 +53,7 @@ def jazz(communicator, out=None, **given):
 
 
 def trained(make, communicator, **given):
-    """The loss of each step, the validation losses, and the weights at the end."""
+    """Train, and return the loss of each step, the validation losses, and the final weights."""
     trainer, model = make(communicator, **given)
     recorder = Recorder()
     trainer.callbacks = (recorder,)
@@ -199,7 +199,7 @@ class TestGradients:
                 average_gradients(params, 1, communicator)
             return [param.grad.item() for param in params], len(communicator.messages)
 
-        # A total and a bucket for each call: the buffers are made again only once.
+        # Each call has a total and a bucket, and the buffers are allocated again only once.
         assert on_ranks(2, run) == [([3.5, 5.5], 6)] * 2
 
     def test_one_process_changes_nothing(self):
@@ -298,7 +298,7 @@ class TestFit:
 
     @pytest.mark.parametrize("size", [2, 4])
     def test_ranks_fit_as_one_process(self, size, tmp_path):
-        # The last batch of an epoch has 3 examples: one of 4 ranks has none.
+        # The last batch of an epoch has 3 examples, so one of 4 ranks has none.
         expected, final = self.fitted(False)
         for history, own in on_ranks(size, lambda communicator: self.fitted(communicator, out=tmp_path)):
             assert list(history) == list(expected)
@@ -309,7 +309,8 @@ class TestFit:
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_outputs_with_losses_over_other_positions(self, size):
-        # A label for each sequence and an id for each step: their losses are means over B and over all steps.
+        # One output has a label for each sequence, the other an id for each step. Their losses are means over B and over all
+        # steps.
         def run(communicator):
             x = fastrnn.Input(("T", "B", 3))
             y, _ = fastrnn.LSTM(3, 5, rng=1)(x)

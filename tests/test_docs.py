@@ -1,4 +1,4 @@
-"""Every code block and every example runs, and what CONTRIBUTING points at exists."""
+"""Every code block of the docs and every example runs, and the files that CONTRIBUTING names exist."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_links_and_paths_lead_somewhere() -> None:
 
 
 def public_modules() -> set[str]:
-    """The modules that no underscore hides: of a package that defines or exports something, only the package itself."""
+    """Return the modules without an underscore. If a package defines or exports a name, return only the package itself."""
     folder = Path(fastrnn.__file__).parent
     packages = {path.parent: ast.parse(path.read_text(encoding="utf-8")).body for path in folder.rglob("__init__.py")}
     exporting = {package for package, body in packages.items() if len(body) > 1} - {folder}
@@ -150,7 +150,7 @@ def test_drop_in_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(differences) == (4 if torch else 2)
     assert max(differences.values()) < 1e-6
 
-    # The loop over cells must give the layer's y and last state, also after a weight has changed.
+    # The loop over cells must give the layer's y and final state, also after a weight has changed.
     gru, x = fastrnn.GRU(3, 4, rng=0), np.random.default_rng(1).standard_normal((6, 2, 3)).astype(np.float32)
     cell = drop_in_cell.cell_of(gru)
     y, h_n = gru(x)
@@ -162,7 +162,7 @@ def test_drop_in_cell(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_custom_loop_learns() -> None:
-    # To answer 1 at all times has an error of 1/6; early learning is enough to see that gradients arrive.
+    # A model that always answers 1 has an error of 1/6. A few steps of learning are enough to see that gradients arrive.
     assert example("custom_loop").train(steps=400, T=10) < 0.1
 
 

@@ -1,4 +1,4 @@
-"""Batches of no sequences and sequences of no steps: right values, forward and backward, wherever a batch goes."""
+"""Batches without sequences and sequences without steps have the right values and gradients everywhere."""
 
 import functools
 from dataclasses import replace
@@ -69,7 +69,7 @@ def test_nothing_at_all_gives_states_back_and_adds_nothing(engine, variant, ids)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_stacks_and_both_directions_on_any_number_of_threads(set_threads, kind, bidirectional):
-    """Large enough that a pass is split over the batch and over the hidden units, by the bits of one thread."""
+    """The sizes are split over the batch and over hidden units; one thread gives the same bits."""
     spec = cases.make_case({"cell": kind}, 1, 1, 7, 200).spec
     assert cases.planned(spec, 5, 3, False, threads=2)[0] == "hidden"
     assert cases.planned(replace(spec, hidden_size=40), 12, 33, False, threads=2)[0] == "batch"
@@ -118,7 +118,7 @@ def test_a_language_models_step_takes_sequences_of_no_steps(engine):
             assert not any(gradient.any() for gradient in learnt)
 
 
-# Every layer on a batch of no sequences.
+# Every layer on a batch without sequences.
 
 T, I, H, V = 4, 3, 5, 7  # noqa: E741
 X, X0, IDS, IDS0 = np.zeros((T, 0, I)), np.zeros((0, I)), np.zeros((T, 0), int), np.zeros(0, int)
@@ -220,7 +220,7 @@ def test_pooling_no_steps_gives_zero_and_no_gradient(kind):
 
 @pytest.mark.parametrize("make", [lambda: layers.Last(), lambda: layers.MeanPool(), lambda: layers.MaxPool()])
 def test_a_stream_goes_on_without_the_sequences_that_have_ended(make):
-    """Chunks of 3 steps: sequence b has its own steps of each, 0 where it has ended or not begun to exist."""
+    """The stream comes in chunks of 3 steps. A sequence has 0 steps in a chunk in which it has ended or not yet begun."""
     symbol = Input(("T", "B", 2), **F64)
     y, h = layers.GRU(2, 3, rng=0, **F64)(symbol)
     model = Model(symbol, (make()(y), h))
@@ -263,7 +263,7 @@ def test_padding_of_no_steps_reaches_nothing(form, lengths):
     for array in (y, dx):
         assert not array[~fastrnn.sequence_mask(lengths, 4)].any()
     model.zero_grad()
-    longer = np.flatnonzero(lengths)  # if empty, the batch below holds no sequence, and its gradients are 0
+    longer = np.flatnonzero(lengths)  # if empty, the batch below has no sequence, and its gradients are 0
     alone, backward = model.forward(x[:, longer], lengths=np.array(lengths)[longer])
     np.testing.assert_allclose(y[:, longer], alone, rtol=1e-13)
     np.testing.assert_allclose(dx[:, longer], backward(alone), rtol=1e-11, atol=1e-14)

@@ -1,4 +1,4 @@
-"""Examples and their batches, masks, and what comes back from a model in the examples' order."""
+"""Examples, their batches and masks, and predictions in the order of the examples."""
 
 import numpy as np
 import pytest
@@ -185,7 +185,7 @@ class TestPadding:
     @settings(max_examples=20)
     @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=8), seed=st.integers(0, 9))
     def test_a_batch_is_the_sum_of_its_examples(self, lengths, seed):
-        """The loss and every gradient, whatever the padding; in float64, where sums in another order agree closely."""
+        """The loss and every gradient agree, whatever the padding. In float64, sums in another order agree closely."""
         rng = np.random.default_rng(seed)
         ids = [rng.integers(0, V, n) for n in lengths]
         examples = Examples(ids, [row % 3 for row in ids])

@@ -1,4 +1,4 @@
-"""The evaluation at the end of a run fits its time limit, or says before it begins how long it takes."""
+"""The final evaluation keeps to the run's time limit, or prints the expected time before it begins."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ SPEED = 10_000  # tokens a second
 
 
 class TimedTask(StreamTask):
-    """A task whose evaluation takes ``tokens / SPEED`` seconds of a clock, and half a millisecond besides."""
+    """A task whose evaluation takes ``tokens / SPEED`` seconds of a clock, plus half a millisecond."""
 
     def __init__(self, sample, clock):
         super().__init__()
@@ -39,7 +39,7 @@ class TimedTask(StreamTask):
 
 
 def _evaluated(tmp_path, monkeypatch, sample=1024, **limit):
-    """The task after the evaluation, and the seconds that it took."""
+    """Evaluate; return the task and the seconds that the evaluation took."""
     clock = [0.0]
     task = TimedTask(sample, clock)
     make_trainer(tmp_path, task=task, max_steps=1, eval_every=1).run()

@@ -1,4 +1,4 @@
-"""fit: the same steps as a loop written out; its losses, models and figures, and what it refuses."""
+"""fit runs the same steps as a loop written out; its losses, models, metrics and errors."""
 
 import math
 from inspect import signature
@@ -93,7 +93,7 @@ class TestLosses:
         assert first["loss"] == second["loss"]
 
     def test_several_outputs(self):
-        """Losses and gradients with weights: those of a loop written out; figures of each output."""
+        """Weighted losses and their gradients equal those of a loop written out; each output has its own metrics."""
         rng = np.random.default_rng(0)
         ids = [rng.integers(0, V, n) for n in (4, 2, 5)]
         data = Examples(ids, ([row % C for row in ids], rng.standard_normal((3, 1))))
@@ -157,7 +157,7 @@ class TestLosses:
 
 
 def encoder_decoder():
-    """Ids over S and over T to logits over T; one embedding for both."""
+    """Return a model from ids over S and over T to logits over T, with one embedding for both."""
     source, target = (fastrnn.Input((axis, "B"), dtype="int64") for axis in "ST")
     embedding = fastrnn.Embedding(V, 5, dtype="float64", rng=0)
     _, state = fastrnn.GRU(5, 6, dtype="float64", rng=1)(embedding(source))
@@ -321,7 +321,7 @@ def test_a_task_says_its_figures_before_it_has_any():
 
 
 class TestMethods:
-    """``model.fit`` and so on are the functions, with the model as their first argument."""
+    """``model.fit``, ``evaluate`` and ``predict`` are the functions, with the model as their first argument."""
 
     @pytest.mark.parametrize("make", [tagger, encoder_decoder])
     def test_are_the_functions(self, make):

@@ -1,4 +1,4 @@
-"""Callbacks by Keras' names and their files; the same steps whatever stops a fit and goes on."""
+"""Callbacks with Keras' names, their files, and fits that are stopped and resumed with the same steps."""
 
 import csv
 import math
@@ -14,7 +14,7 @@ from fastrnn.training import CSVLogger, EarlyStopping, History, ModelCheckpoint,
 
 
 def scripted(values):
-    """A task whose held-out losses are these."""
+    """Return a task that has these held-out losses."""
     task, given = StreamTask(), iter(values)
     task.evaluate = lambda: {"val_loss": next(given), "val_accuracy": 0.5}
     return task
@@ -149,7 +149,7 @@ class TestFiles:
 
 
 def run(folder, *callbacks, epochs=4, resume=False, model=None, **options):
-    """A fit with every callback that has a state, in a folder; the model, the history, the CSV file, what stops it early."""
+    """Fit with every callback that has a state; return the model, the history, the CSV file and EarlyStopping."""
     model = model or tagger()
     train, held_out = tagged(60).split(0.7)
     csv_file = CSVLogger(folder.parent / f"{folder.name}.csv")
@@ -177,7 +177,7 @@ class TestResume:
         assert_same_weights(resumed[0].state_dict(), whole[0].state_dict())
         assert resumed[1].history == whole[1].history
         assert resumed[2] == whole[2]
-        # The rate was lowered and the best epoch was the first, or the test would say little.
+        # The test means something only if the rate was lowered and the best epoch was the first one.
         assert whole[1]["lr"] == [0.3, 0.3, 0.15, 0.075]
         assert whole[3].best_epoch == resumed[3].best_epoch == 1
 

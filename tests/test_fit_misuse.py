@@ -1,4 +1,4 @@
-"""fit, refusing what it could not do as it was meant: one line says what is wrong, before anything has changed."""
+"""fit refuses calls that cannot mean what the user wants, with a one-line error, before anything has changed."""
 
 import math
 
@@ -13,7 +13,7 @@ from fastrnn.training import CheckpointError, CSVLogger, EarlyStopping, Progress
 
 
 def ids(*lengths):
-    """Sequences of ids, and of classes, of these lengths."""
+    """Return sequences of ids and of classes with these lengths."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, C, n) for n in lengths]
 
@@ -110,7 +110,7 @@ class TestResume:
         assert fit(model, tagged(), epochs=3, **options).epoch == [1, 2, 3]
 
     def test_the_same_examples_are_known_wherever_they_lie(self, tmp_path):
-        """A part of a data set, and the same rows by themselves."""
+        """A part of a data set, and a copy of the same rows, are the same examples."""
         whole = tagged(40)
         part = whole[10:30]
         rows = [[row.tolist() for row in np.split(*_pieces(field))] for field in (*part.inputs, *part.targets)]

@@ -1,6 +1,6 @@
 """Bad arguments of the functional API: one error each, which names the argument, what was expected and what came.
 
-And what looks odd but is good: strided, read-only and unaligned arrays, and every kind of integer.
+Unusual but valid arguments work: strided, read-only and unaligned arrays, and every kind of integer.
 """
 
 import re
@@ -34,7 +34,7 @@ def _arguments(cell, **changes):
 
 
 def _shown(value):
-    """Return an array as the messages show it."""
+    """Return an array's description as in the error messages."""
     return re.escape(f"{value.dtype} array of shape {value.shape}")
 
 
@@ -44,7 +44,7 @@ def _fails(error, pattern, cell, **changes):
     assert type(raised.value) is error
 
 
-# What each array must be, as the message says it.
+# What each array must be, in the words of the message.
 def _expected(cell, name):
     rows = GATES[cell] * H
     matrix = "a non-empty float32 or float64 array of two axes"
@@ -251,7 +251,7 @@ def test_bad_gradients(cell):
                 BACKWARD[cell](tape, **{name: bad})
         with pytest.raises(TypeError, match=re.escape(wanted + "[[1.0]]")):
             BACKWARD[cell](tape, **{name: [[1.0]]})
-    BACKWARD[cell](tape)  # bad gradients have not used it up
+    BACKWARD[cell](tape)  # the refused gradients have not used the tape
 
 
 @EVERY_CELL

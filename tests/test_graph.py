@@ -1,4 +1,4 @@
-"""The functional API by value: PyTorch with the same weights, and what a graph shares."""
+"""The functional API by value, compared with PyTorch with the same weights; shared layers and models."""
 
 import copy
 
@@ -15,7 +15,7 @@ EVERY_CASE = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 
 def arrays(value):
-    """The arrays in nested tuples, in order."""
+    """Return the arrays in nested tuples, in order."""
     return list(flat(value))
 
 
@@ -25,7 +25,7 @@ def upstream(outputs, seed=5):
 
 
 def nested(form, values):
-    """The values in nested tuples of the form of the outputs; a single one as it is."""
+    """Return the values in nested tuples of the form of the outputs; a single value without a tuple."""
     values = iter(values)
 
     def build(item):
@@ -40,7 +40,7 @@ def run_backward(backward, outputs, gradients):
 
 
 def torch_modules(model):
-    """Torch's module for every layer with parameters, by its name in the model, with the same values."""
+    """Return torch's module with the same values for every layer with parameters, by the layer's name in the model."""
     torch = pytest.importorskip("torch")
     from fastrnn.torch import to_torch
 
@@ -117,7 +117,7 @@ def test_a_second_backward_is_refused_before_it_adds_anything(chain):
     model = Sequential(gru, linear) if chain else Model(x, linear(gru(x)[0]))
     y, backward = model.forward(np.ones((5, 2, 3), np.float32))
     with pytest.raises(ValueError, match=r"must be a float32 array of shape .*\(5, 2, 2\)"):
-        backward(y[:, :, :1])  # does not count
+        backward(y[:, :, :1])  # refused, so another backward may follow
     backward(np.ones_like(y))
     before = {name: p.grad.copy() for name, p in model.named_parameters()}
     with pytest.raises(RuntimeError, match="run forward again for another backward"):
@@ -149,7 +149,7 @@ def test_outputs_without_a_gradient_count_as_zero():
 
 
 def test_what_no_output_needs_has_no_gradient():
-    """The gradient of an input that only an output without one depends on is zero."""
+    """The gradient of an input is zero if only an output without a gradient depends on it."""
     a, b = Input(("T", "B", 2), **F64), Input(("T", "B", 2), **F64)
     linear, other = Linear(2, 3, **F64), Linear(2, 3, **F64)
     model = Model((a, b), (linear(a), other(b)))
@@ -162,7 +162,7 @@ def test_what_no_output_needs_has_no_gradient():
 
 
 def test_a_model_within_the_same_graph():
-    """Models between any symbols share layers: the decoder alone, fed with the encoder's state, is the whole."""
+    """Models between any symbols share layers: the decoder alone, given the encoder's state, equals the whole model."""
     case = encoder_decoder()
     source, target = case.model.inputs
     encoder = next(node for node in case.model.graph.nodes if node.layer.name == "encoder")
@@ -182,7 +182,7 @@ def test_a_model_within_the_same_graph():
     "make", [lambda: Embedding(4, 5, **F64, rng=1), lambda: OneHot(5, **F64)], ids=["embedding", "one-hot"]
 )
 def test_ids_before_a_recurrent_layer_make_no_vectors(kind, make):
-    """The same values and gradients as of the layers one by one, without the step in between."""
+    """Values and gradients equal those of the layers called one by one, although no vectors are made in between."""
     ids = np.random.default_rng(0).integers(0, 4, (8, 4))
     x, before, layer = Input(("T", "B"), dtype="int64"), make(), kind(5, 3, **F64, rng=2)
     model, chain = Model(x, Linear(3, 2, **F64, rng=3)(layer(before(x))[0])), Sequential(before, layer)
@@ -287,7 +287,7 @@ def test_the_callers_ids_may_change_before_backward():
 
 
 def test_a_model_that_does_nothing():
-    """An input that is an output, as it is and beside others."""
+    """An input may be an output, alone or together with others."""
     x = Input(("T", "B", 2), **F64)
     data = np.random.default_rng(0).standard_normal((3, 2, 2))
     y, backward = Model(x, x).forward(data)

@@ -240,7 +240,7 @@ def test_a_state_is_a_pair_of_symbols_or_arrays():
 
 
 def test_a_layer_that_only_its_own_class_knows():
-    """A call that is wrapped when its class is made keeps its name, its text and its way with arrays."""
+    """Wrapping a layer's ``__call__`` preserves its name, its docstring and its behaviour with arrays."""
 
     class Own(fastrnn.Layer):
         def __call__(self, x, scale=2):
@@ -254,7 +254,7 @@ def test_a_layer_that_only_its_own_class_knows():
 
 
 def test_ids_out_of_range_name_the_input_and_the_layer():
-    """In every kind of call, also behind a layer that passes ids on; ids in the padding are not checked."""
+    """Every kind of call raises the error, also after a layer that passes ids on. Ids in the padding are not checked."""
     words, tags = (Input(("T", "B"), dtype="int64", name=name) for name in ("words", "tags"))
     known = Embedding(1000, 3)(TokenDropout(0.0, 999)(words))
     model = Model((words, tags), GRU(6, 4)(Concat()(known, Embedding(9, 3).named("of_tags")(tags)))[0])

@@ -1,4 +1,4 @@
-"""Models as JSON and in files: architecture and weights come back, what cannot says so."""
+"""Models as JSON and in files: architecture and weights come back, or an error says why they cannot."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ EVERY_CASE = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 
 
 class Scaled(fastrnn.Layer):
-    """Somebody's own layer, which keeps its argument."""
+    """A layer of a user's own, which stores its argument."""
 
     pointwise = True
 
@@ -83,7 +83,7 @@ def test_models_in_models_have_their_names_from_where_they_are():
 
 
 def test_values_that_are_shared_stay_so(tmp_path):
-    """A weight of two layers, and a layer that a model within uses too."""
+    """A weight may be shared by two layers, and a layer by a model and an inner model."""
     x = Input(("T", "B"), dtype="int64", name="x")
     embedding, head = Embedding(7, 3, **F64), Linear(3, 7, **F64)
     head.weight = embedding.weight
@@ -99,7 +99,7 @@ def test_values_that_are_shared_stay_so(tmp_path):
 
 
 def test_layers_and_inputs_have_different_names(tmp_path):
-    """A layer or input whose name an input has already gets a number."""
+    """A layer or input gets a number if an input already has its name."""
     words = Input(("T", "B"), dtype="int64", name="embedding")
     x, y, z = (Input(("T", "B", 3), **F64, name=name) for name in ("add", None, "input"))
     model = Model((words, x, y, z), Linear(3, 3, **F64)(Embedding(9, 3, **F64)(words) + x) + y + z)

@@ -1,4 +1,4 @@
-"""Lengths through a graph: a batch is its sequences one by one, and what lies in the padding changes no bit."""
+"""Lengths in a graph: a batch gives the results of its sequences one by one, and the padding changes no bit."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from fastrnn.losses import softmax_cross_entropy
 
 
 def results(model, inputs, lengths, douts):
-    """Outputs, gradients of the inputs, gradients of the parameters."""
+    """Return the outputs, the gradients of the inputs and the gradients of the parameters."""
     for parameter in model.parameters():
         parameter.zero_grad()
     outputs, backward = model.forward(*inputs, lengths=lengths)
@@ -24,7 +24,7 @@ def results(model, inputs, lengths, douts):
 
 
 def cut(array, spec, lengths, b):
-    """One sequence of a batch, without its padding."""
+    """Return one sequence of a batch, without its padding."""
     where = [slice(b, b + 1) if axis == "B" else slice(None) for axis in spec.shape]
     if spec.time is not None:
         where[0] = slice(lengths[spec.time][b]) if spec.time in lengths else slice(None)
@@ -32,7 +32,7 @@ def cut(array, spec, lengths, b):
 
 
 def soiled(array, spec, lengths, rng):
-    """The array with other things in its padding: NaN, or ids that are none."""
+    """Return the array with other values in its padding: NaN, or invalid ids."""
     array = array.copy()
     for b, n in enumerate(lengths.get(spec.time, ())):
         array[n:, b] = np.nan if array.dtype.kind == "f" else rng.integers(-1000, 1000)
@@ -40,7 +40,7 @@ def soiled(array, spec, lengths, rng):
 
 
 def check_padding(model, inputs, lengths):
-    """The batch against the same with soiled and with longer padding, and against its sequences one by one."""
+    """Compare a batch with itself with other and longer padding, and with its sequences one by one."""
     rng = np.random.default_rng(3)
     in_specs, out_specs = ([s.spec for s in symbols] for symbols in (model.graph.flat_inputs, model.graph.flat_outputs))
     douts = upstream(model(*inputs, lengths=lengths))
@@ -88,7 +88,7 @@ def test_padding_changes_nothing(make):
 
 
 def random_model(data):
-    """Up to six layers on one sequence, each on any of the values so far."""
+    """Return a model of up to six layers on one sequence, each on any earlier value."""
     draw = data.draw
     ids = draw(st.booleans(), "ids")
     x = nn.Input(("T", "B"), dtype="int64") if ids else nn.Input(("T", "B", 4), **F64)
@@ -144,7 +144,7 @@ def test_padding_changes_nothing_in_any_model(data):
 
 
 def test_lengths_to_the_loss_as_a_mask():
-    """The mean over what counts, whatever the targets are elsewhere."""
+    """The loss is the mean over unmasked positions, whatever the other targets are."""
     x = nn.Input(("T", "B", 2), **F64)
     model = nn.Model(x, nn.Linear(3, 4, **F64, rng=2)(nn.GRU(2, 3, **F64, rng=1)(x)[0]))
     rng = np.random.default_rng(0)
@@ -191,7 +191,7 @@ def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
 
 
 def test_what_passes_no_lengths_on_says_so():
-    """An axis that is made of others has no lengths that anybody knows."""
+    """The lengths of an axis that is made of other axes are unknown."""
     x = nn.Input(("T", "B", 2), **F64)
     twice = nn.Lambda(lambda x, lengths: np.concatenate([x, x]), takes_lengths=True)
     model = nn.Model(x, nn.Last()(twice(x)))
@@ -204,7 +204,7 @@ def test_what_passes_no_lengths_on_says_so():
 
 
 def test_a_function_that_is_infinite_at_zero():
-    """Padding holds what the function is given elsewhere: infinity times a zero gradient would be NaN."""
+    """An input's padding repeats a valid value, because infinity times a gradient of zero would be NaN."""
     x = nn.Input(("T", "B", 2), **F64)
     log = nn.Lambda(np.log, lambda dy, x: dy / x, pointwise=True)
     model = nn.Model(x, (nn.Linear(2, 3, **F64, rng=0)(log(x)), nn.GRU(2, 3, **F64, rng=1)(log(x))[0]))
@@ -213,7 +213,7 @@ def test_a_function_that_is_infinite_at_zero():
 
 @pytest.mark.parametrize("train", [False, True])
 def test_a_layer_that_does_not_say_what_it_makes_of_padding(train):
-    """Its result would depend on what stands there."""
+    """Its result would depend on the padding."""
     x, z = nn.Input(("T", "B", 2), **F64), nn.Input(("B", 2), **F64)
     whole = nn.Lambda(lambda x, z: x - x.mean(axis=0) + z, lambda dy, x, z: (dy - dy.mean(axis=0), dy.sum(axis=0)))
     model = nn.Model((x, z), whole(x, z))

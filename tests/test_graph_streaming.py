@@ -1,4 +1,4 @@
-"""Models step by step and chunk by chunk: what the whole sequence at once gives, or a refusal that says why."""
+"""Models step by step and chunk by chunk give the results of the whole sequence at once, or an error says why not."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ LAYERS = {
 
 
 def check_stream(model, inputs, along, chunks):
-    """``chunks`` are lengths that sum to T; inputs that are not ``along`` count in the first one only."""
+    """Compare a stream in ``chunks``, which sum to T, with the whole; inputs without ``along`` are read in the first."""
     whole = model(*inputs)
     state, parts, start = None, [], 0
     for n in chunks:
@@ -150,7 +150,7 @@ def test_lengths_of_a_chunk():
 
 
 def test_a_state_can_be_gone_back_to():
-    """Steps leave the states that they are given alone: two searches may go on from one."""
+    """A step does not change the state that it gets, so two searches may continue from one state."""
     x = vectors()
     model = nn.Model(x, (nn.LSTM(4, 3, **F64)(x)[0], nn.MaxPool()(x), nn.MeanPool()(x)))
     _, state = model.step(DATA[0])

@@ -1,4 +1,4 @@
-"""Texts too large for memory: read in blocks, encoded in blocks, evaluated on a sample; the same bits as in one piece."""
+"""Texts too large for memory: reading and encoding in blocks gives the bits of one piece; evaluation on a sample."""
 
 import re
 import tracemalloc
@@ -33,7 +33,7 @@ ODD = (
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of a few characters, so that they end everywhere; every text is a large one."""
+    """Make blocks a few characters long, so that they end everywhere, and treat every text as large."""
     for module, size in ((source, 7), (ids, 5), (baselines, 11)):
         monkeypatch.setattr(module, "BLOCK", size)
     for module in (source, ids):
@@ -180,7 +180,7 @@ def test_ids_take_the_smallest_type(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-# Samples of what is held out
+# Samples of held-out data
 
 
 def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
@@ -189,7 +189,7 @@ def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
     everything = list(evaluation())
     assert sum(batch.tokens for batch in everything) == evaluation.tokens == 1000
     sample = list(evaluation(200))
-    # 4 parts of 50; in 3 of them the first 10 tokens only set the state.
+    # There are 4 parts of 50. In 3 of them, the first 10 tokens only warm up the state.
     assert sum(batch.targets.size for batch in sample) == 200
     assert sum(batch.tokens for batch in sample) == 170
     for mine, other in zip(sample, everything, strict=False):
@@ -224,7 +224,7 @@ def test_a_task_evaluates_its_sample_until_it_is_asked_for_all():
     task = trainer.task
     in_full = task.evaluate()
     held = data.evaluation.tokens
-    task.limit_evaluation(held)  # no more are held out
+    task.limit_evaluation(held)  # as many as are held out
     assert (task.evaluated, task.evaluate()) == ((held, held), in_full)
     task.limit_evaluation(held // 4)
     sampled = task.evaluate()
@@ -258,7 +258,7 @@ def test_a_run_says_what_it_was_evaluated_on(tmp_path, capsys, monkeypatch, smal
     for name, param in trainer.task.named_parameters():
         param.assign(best.model[name])
     assert said == pytest.approx(trainer.task.evaluate_in_full(), abs=6e-5)
-    assert best.state["task"]["evaluated"] == 30  # of which whole chunks are read
+    assert best.state["task"]["evaluated"] == 30  # only whole chunks are read
     assert main(["train", "chars", "--resume", "--max-steps", "22", "--out", str(run)]) == 0
     assert "on the sample of 24 characters" in capsys.readouterr().out
 

@@ -29,7 +29,7 @@ LENGTHS = np.array([6, 0, 2, 5])
 
 @pytest.fixture(autouse=True)
 def x64():
-    jax.config.update("jax_enable_x64", True)  # for all threads, also the one that runs callbacks
+    jax.config.update("jax_enable_x64", True)  # set for all threads, because one of them runs callbacks
     yield
     jax.config.update("jax_enable_x64", False)
 
@@ -74,7 +74,7 @@ CELLS = {
 
 
 def scanned(cell, x, states, W, R, b_ih=0.0, b_hh=0.0, lengths=None, reverse=False):
-    """The same by lax.scan."""
+    """Compute the same values by lax.scan."""
     step_of = CELLS[cell][2]
 
     def step(state, given):

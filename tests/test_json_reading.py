@@ -1,4 +1,4 @@
-"""JSON that is damaged, deep or foreign: one line that names the file, wherever the package reads any."""
+"""Damaged, deep or foreign JSON gives a one-line error that names the file, wherever the package reads JSON."""
 
 import json
 import sys

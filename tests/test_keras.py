@@ -49,7 +49,7 @@ def random(*shape, seed=0, dtype="float32"):
 
 
 def make(kind, dtype="float32", **options):
-    """A built layer with random weights, biases as well."""
+    """Return a built layer whose weights and biases are random."""
     layer = kind(H, dtype=dtype, **options)
     layer.build((B, T, I))
     layer.set_weights([0.5 * random(*w.shape, seed=i, dtype=dtype) for i, w in enumerate(layer.get_weights())])
@@ -61,7 +61,7 @@ def flat(found):
 
 
 def both(function, name, calls=1):
-    """Arrays that Keras gives, and those on the kernels, which must have run all calls."""
+    """Return the arrays that Keras gives and those that the kernels give; the kernels must have run all calls."""
     expected = flat(function())
     with fk.accelerate() as report:
         got = flat(function())
@@ -71,7 +71,7 @@ def both(function, name, calls=1):
 
 
 def agree(got, expected, dtype="float32"):
-    """Compare by value. Keras' operators round float64 to float32 on these backends, so its own float64 is no better."""
+    """Compare by value. On these backends Keras' operators round float64 to float32, so float64 has float32's tolerance."""
     assert len(got) == len(expected)
     for a, b in zip(got, expected, strict=True):
         assert a.dtype == b.dtype
@@ -254,7 +254,7 @@ def test_unknown_versions_are_left_alone(monkeypatch):
 
 
 def gradients(layer, x, mask):
-    """Gradients of a weighted sum of the outputs with respect to x and the weights."""
+    """Return the gradients of a weighted sum of the outputs with respect to x and the weights."""
     weights = list(layer.trainable_weights)
     if BACKEND == "torch":
         import torch

@@ -1,4 +1,4 @@
-"""fastrnn.keras.load: a saved Keras model gives the same outputs here."""
+"""fastrnn.keras.load: a saved Keras model gives the same outputs in fastrnn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def through_a_file(model, tmp_path):
 
 
 def values(found):
-    """Outputs as a list of arrays, batch first."""
+    """Return the outputs as a list of arrays, batch first."""
     found = [keras.ops.convert_to_numpy(y) for y in keras.tree.flatten(found)]
     return found
 

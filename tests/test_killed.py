@@ -1,4 +1,4 @@
-"""A training that is killed between any two of its writes goes on as if it had never stopped, in every file."""
+"""A training that is killed between any two writes resumes as if it had never stopped; every file is the same."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ KINDS = {
 
 @contextlib.contextmanager
 def counted(act):
-    """Call ``act(n)`` before the n-th call, from 0, of what writes, renames or removes files."""
+    """Call ``act(n)`` before the n-th call, from 0, of a function that writes, renames or removes files."""
     calls = 0
     patch = pytest.MonkeyPatch()
     for owner, name in ((os, "fsync"), (os, "replace"), (Path, "replace"), (Path, "unlink")):
@@ -56,7 +56,7 @@ def _started(kind, tmp_path, folder, *more):
 
 
 def _killed_at(n, command):
-    """Run a command in a process of its own that ends before its n-th write, as kill -9 ends it: nothing is tidied up."""
+    """Run a command in a process that ends before its n-th write, without any cleaning up, as after kill -9."""
     child = os.fork()
     if child == 0:
         kill = counted(lambda calls: os._exit(KILLED) if calls == n else None)
@@ -66,7 +66,7 @@ def _killed_at(n, command):
 
 
 def assert_same_folder(folder, expected):
-    """Every file is the same in every bit but the timings."""
+    """Assert that all files are equal bit for bit, except for timings."""
     assert sorted(os.listdir(folder)) == sorted(os.listdir(expected))
     for name in os.listdir(expected):
         if name == "metrics.csv":
@@ -98,7 +98,7 @@ def test_between_any_two_writes(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", ["words", "jazz"])
 def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch):
-    """The samples are there already, and are neither lost nor doubled."""
+    """The samples are already written; they are neither lost nor written twice."""
     whole, folder = tmp_path / "whole", tmp_path / "killed"
     renamed = []
     original = os.replace
@@ -106,7 +106,7 @@ def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch
         patch.setattr(os, "replace", lambda *paths: (renamed.append(Path(paths[1]).name), original(*paths)))
         with counted(lambda n: renamed.append(n)):
             assert main(_started(kind, tmp_path, whole)) == 0
-    second = [i for i, name in enumerate(renamed) if name == "last.safetensors"][1]  # the first is that of a fresh run
+    second = [i for i, name in enumerate(renamed) if name == "last.safetensors"][1]  # the first: a fresh run's
     n = next(n for n in reversed(renamed[:second]) if isinstance(n, int))
     assert _killed_at(n, _started(kind, tmp_path, folder)) == KILLED
     assert "--- step 2, " in (folder / "samples.txt").read_text()
@@ -115,7 +115,7 @@ def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch
 
 
 def test_a_new_run_in_the_place_of_another(tmp_path):
-    """Killed while it takes the place, it leaves the old run, the new one, or a folder that is no run: no mixture."""
+    """A run killed while it replaces another one leaves the old run, the new one, or no run, but no mixture."""
     old, new = tmp_path / "old", tmp_path / "new"
     assert main(_started("chars", tmp_path, old, "--seed", "1")) == main(_started("chars", tmp_path, new)) == 0
     seeds = set()

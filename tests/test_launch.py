@@ -1,4 +1,4 @@
-"""Real ranks under MPI: they train as one process, and a rank that dies, hangs or fails ends all of them with one line."""
+"""Real ranks under MPI train like one process. A rank that dies, hangs or fails ends all of them with a one-line error."""
 
 import importlib.util
 import os
@@ -41,7 +41,7 @@ TRAIN = [
 ]
 ENDED = re.compile(r"fastrnn: error: rank \d on \S+ \(process \d+\) (died|hangs): ")
 
-# A program that trains with fit on all ranks; its argument says what happens on rank 1 at step 12.
+# A program that trains with fit on all ranks; its argument determines what rank 1 does at step 12.
 PROGRAM = """
 import os, signal, sys, time
 import numpy as np
@@ -196,7 +196,7 @@ def test_ctrl_c_saves_once_and_ends_all():
 
 
 def ranks_in(folder):
-    """The processes of ranks that train into this folder."""
+    """Return the processes of the ranks that train into this folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:

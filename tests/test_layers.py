@@ -130,7 +130,7 @@ def test_sequential_passes_lengths_on_and_never_builds_one_hot_vectors(monkeypat
     model = Sequential(inner, Dropout(0.0), Linear(8, 2, dtype="float64", rng=2))
     ids, lengths = np.random.default_rng(3).integers(0, 5, (4, 3)), [4, 1, 2]
     wanted = model[2](inner[1](ids, lengths=lengths)[0])
-    wanted[~sequence_mask(lengths, 4)] = 0  # past its length a sequence is zero
+    wanted[~sequence_mask(lengths, 4)] = 0  # outputs past the lengths are zero
     monkeypatch.setattr(OneHot, "__call__", None)
     np.testing.assert_array_equal(model(ids, lengths), wanted)
     y, backward = model.forward(ids, lengths)

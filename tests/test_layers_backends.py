@@ -17,7 +17,7 @@ EVERY_CELL = pytest.mark.parametrize("variant", range(len(cases.CELLS)), ids=[ca
 
 
 def _layer(variant, backend, sizes, **options):
-    """A layer of the variant of that number in cases.CELLS; a projection is two thirds of H."""
+    """Return a layer of the n-th variant in cases.CELLS; a projection is two thirds of H."""
     own = {key: value for key, value in cases.CELLS[variant].items() if key != "cell"}
     if "proj_size" in own:
         own["proj_size"] = 2 * sizes[1] // 3
@@ -25,7 +25,7 @@ def _layer(variant, backend, sizes, **options):
 
 
 def _run_layer(layer, T, B, lengths):
-    """Outputs and gradients of a layer by name, for random inputs that are the same for every backend."""
+    """Return outputs and gradients of a layer by name, for random inputs that are the same for every backend."""
     rng = np.random.default_rng(1)
 
     def like(value):
@@ -57,7 +57,7 @@ def _stack(variant, backend, num_layers, **options):
 QUICK = [(1, False, True), (2, True, False), (3, False, False), (4, True, True)]
 
 
-# T = 8 and B = 12 are enough for two threads to share every pass of these sizes.
+# With T = 8 and B = 12, two threads share every pass of these sizes.
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("num_layers", "bidirectional", "bias"),

@@ -1,4 +1,4 @@
-"""Layers by their constructor's arguments: a description goes through JSON and gives the same architecture."""
+"""Layers described by the arguments of their constructors: a description as JSON gives the same architecture."""
 
 import json
 

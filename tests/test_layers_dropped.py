@@ -75,7 +75,7 @@ def test_merged_directions_are_torchs(merge, dtype):
 
 
 def check_by_differences(layer, x, seed=None):
-    """Gradients of parameters, x and the initial state, with the masks that this seed gives."""
+    """Compare the gradients of parameters, x and the initial state with differences, with the masks of this seed."""
     state = tuple(normal(*a.shape, seed=3) for a in flat(layer(x)[1]))
     state = state if len(state) > 1 else state[0]
 
@@ -121,7 +121,7 @@ def sigmoid(a):
 
 
 def next_state(kind, options, weights, p, h, c, m):
-    """One step with m * h in place of h in the recurrent product, and nowhere else."""
+    """Return the next state, with m * h instead of h in the recurrent product and nowhere else."""
     W, R, b_ih, b_hh = weights
     p, q = p @ W.T + b_ih, (m * h) @ R.T + b_hh
     H = h.shape[1]
@@ -205,7 +205,7 @@ def test_padding_never_leaks_through_masks_and_merging():
 
 @pytest.mark.parametrize("dropouts", [{"recurrent_dropout": 0.5}, {"input_dropout": 0.5}], ids=str)
 def test_an_embedding_before_a_dropping_layer(dropouts):
-    ids = np.random.default_rng(0).integers(-1, 4, (9, 3))  # enough of them for a table
+    ids = np.random.default_rng(0).integers(-1, 4, (9, 3))  # enough ids for a table
     results = []
     for apart in (False, True):
         embedding, layer = Embedding(4, 3, dtype="float64", rng=1), make(LSTM, bidirectional=True, **dropouts)
@@ -224,7 +224,7 @@ def test_an_embedding_before_a_dropping_layer(dropouts):
 
 @pytest.mark.parametrize("graph", [False, True])
 def test_input_dropout_that_is_set_later(graph):
-    """A OneHot that had passed on ids makes vectors then."""
+    """A OneHot that has passed on ids then makes vectors."""
     ids, layer = np.array([[0, 2], [1, -1]]), make(GRU)
     one_hot = OneHot(3, dtype="float64")
     model = Sequential(one_hot, layer)

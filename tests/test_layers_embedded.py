@@ -1,4 +1,4 @@
-"""An embedding before a recurrent layer: by its table the same values as without one."""
+"""An embedding before a recurrent layer: the cached table gives the same values as the layers without it."""
 
 import copy
 
@@ -45,7 +45,7 @@ def _without_table(monkeypatch):
 
 
 def _count_tables(monkeypatch):
-    """Count in a list of one number how often a table has been used."""
+    """Return a list with one number, which counts how often a table is used."""
     runs = [0]
 
     def counting(plain):
@@ -61,9 +61,9 @@ def _count_tables(monkeypatch):
 
 
 def _run(embedding, layer, ids, lengths=None):
-    """Everything that comes out of both passes, with random gradients of y and of the state."""
+    """Return all results of both passes, with random gradients of y and of the state."""
     for parameter in (*embedding.parameters(), *layer.parameters()):
-        parameter.gradient()[...] = np.arange(parameter.size).reshape(parameter.shape) % 3  # is added to
+        parameter.gradient()[...] = np.arange(parameter.size).reshape(parameter.shape) % 3  # backward adds to these values
     joint = embedded.embedded(embedding, layer)
     rng = np.random.default_rng(7)
 

@@ -1,4 +1,4 @@
-"""Bad input to layers: one error that names the argument, what was expected and what came; and nothing changes."""
+"""Bad input to layers gives an error that names the argument, what was expected and what came, and changes nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ H = np.zeros((1, 2, 4), F)
 
 
 def _appended(item):
-    """Return a model of one layer whose list of layers has been given another item."""
+    """Return a model of one layer, after an item was appended to its list of layers."""
     model = Sequential(GRU(3, 4))
     model.layers.append(item)
     return model
@@ -159,7 +159,7 @@ def test_bad_arguments_are_named(action, error, message):
 
 
 def _of_another_dtype(a, b):
-    """Calls of layers of dtype ``a`` with an array of dtype ``b``, by the name that the message has for it."""
+    """Return calls of layers of dtype ``a`` with an array of dtype ``b``, by the array's name in the message."""
     x, h, y = np.zeros((5, 2, 3), b), np.zeros((1, 2, 4), b), np.zeros((5, 2, 4), b)
     right, state = x.astype(a), h.astype(a)
     dtype = {"dtype": a}
@@ -196,7 +196,7 @@ def test_both_ways_out_of_another_dtype_are_said(a, b):
         losses.mean_squared_error(np.zeros(3, a), np.zeros(3, b))
     with pytest.raises(TypeError, match=rf'x must be .*got float16 array of [^:]*: write x\.astype\("{a}"\)$'):
         GRU(3, 4, dtype=a)(X.astype("float16"))
-    with pytest.raises(TypeError, match=r"got float(32|64) array of shape \(5, 2\)$"):  # ids, but floats: no dtype helps
+    with pytest.raises(TypeError, match=r"got float(32|64) array of shape \(5, 2\)$"):  # float ids: no dtype helps
         GRU(3, 4, dtype=a)(np.zeros((5, 2), b))
 
 

@@ -1,4 +1,4 @@
-"""Linear on every engine, as users call it: values against the reference, and bits whatever the threads and the batch."""
+"""Linear on every engine: values compared with the reference, and the same bits for any threads and batch."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from fastrnn.text.char_model import CharModel
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 EVERY_DTYPE = pytest.mark.parametrize("dtype", TOLERANCE)
-# One of everything, and sizes that leave a rest in every vector, tile and block. The largest is shared by three threads.
+# All sizes 1, and sizes that are no multiple of any vector, tile or block. Three threads share the largest.
 SIZES = (1, 65, 100, 257)
 
 
@@ -24,7 +24,7 @@ def _data(N, I, O, dtype):  # noqa: E741
 
 
 def _run(layer, x, dy):
-    """y, that of inference, dx, and the gradients as added to what is there."""
+    """Return y of training and of inference, dx, and the gradients after they were added to initial values."""
     layer.zero_grad()
     for parameter in layer.parameters():
         parameter.gradient()[...] = np.arange(parameter.size).reshape(parameter.shape) % 7
@@ -96,7 +96,7 @@ def test_leading_axes_and_strides_change_no_bit(engine):
 
 
 def _counted(monkeypatch, name):
-    """The rows that the backend's linear_forward is given from now on."""
+    """Return a list that records the number of rows of each later call of the backend's linear_forward."""
     kind, rows = type(backends.load(name)), []
     plain = kind.linear_forward
     monkeypatch.setattr(kind, "linear_forward", lambda self, ready, x: rows.append(len(x)) or plain(self, ready, x))

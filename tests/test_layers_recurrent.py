@@ -1,4 +1,4 @@
-"""Recurrent layers and cells beyond torch: prepared weights, ids, the further options, gradients by differences."""
+"""Recurrent layers and cells in what torch lacks: prepared weights, ids, further options. Gradients by differences."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_prepared_weights_follow_the_backend_and_a_replaced_parameter():
 
 @EVERY_LAYER
 def test_a_call_like_an_earlier_one_is_checked_as_the_first(kind, options):
-    """A repeated size takes a short way: what is not quite like the earlier arrays must not take it."""
+    """A repeated size skips the checks. Arrays that differ in any respect from the earlier ones must be checked."""
     layer, x = make(kind, **options), normal(5, 2, 3)
     y, state = layer(x)
     h, c = state if kind is LSTM else (state, None)

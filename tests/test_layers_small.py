@@ -1,6 +1,6 @@
-"""The small layers by value: PyTorch where it has them, finite differences, NumPy's own functions.
+"""The small layers by value, compared with PyTorch if it has them, with finite differences and with NumPy's functions.
 
-Those that look along time: what stands behind a sequence's length, NaN included, changes nothing.
+For layers that combine time steps, values past a sequence's length, also NaN, change nothing.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ FUNCTIONS = ("tanh", "relu", "sigmoid", "softmax", "softplus", "gelu_tanh")
 CUBE = Lambda(lambda x: x**3, lambda dy, x: 3 * x**2 * dy)
 MIX = Lambda(lambda a, b: a @ b, lambda dy, a, b: (dy @ b.T, a.T @ dy))
 
-# Each layer with the shapes of its inputs; ``lengths`` are of the first one's B.
+# Each layer with the shapes of its inputs; ``lengths`` has the batch size of the first input.
 CASES = {
     "last": (Last(), [(4, 3, 2)], [4, 1, 3]),
     "last of scalars": (Last(), [(4, 3)], [4, 1, 3]),
@@ -248,7 +248,7 @@ def test_variational_dropout_draws_one_mask_for_all_steps():
     y, backward = layer.forward(x)
     np.testing.assert_array_equal(y, np.broadcast_to(y[0], y.shape))
     assert set(np.unique(y)) == {F(0), F(1 / 0.75)}
-    assert abs(np.mean(y[0] == 0) - 0.25) < 0.03  # of 2000 draws
+    assert abs(np.mean(y[0] == 0) - 0.25) < 0.03  # the share in 2000 draws
     assert len({row.tobytes() for row in y[0]}) == 20
     dy = normal(50, 20, 100).astype(F)
     np.testing.assert_array_equal(backward(dy), dy * y)

@@ -1,4 +1,4 @@
-"""The small layers at their doors: bad input, shapes on symbols, descriptions."""
+"""The small layers: errors for bad input, shapes on symbols, descriptions."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The layers beside torch.nn, by value: outputs, gradients, names, constructors, state dicts both ways."""
+"""The layers compared with torch.nn by value: outputs, gradients, names, constructors, state dicts in both directions."""
 
 import itertools
 
@@ -24,7 +24,7 @@ FLAGS = ("bias", "batch_first", "bidirectional")
 
 
 def make_pair(name, *args, dtype="float64", **options):
-    """A layer of ours and torch's with the same values, by way of the state dict."""
+    """Return a layer of fastrnn and one of torch with the same values, copied as a state dict."""
     theirs = getattr(torch.nn, name)(*args, dtype=getattr(torch, dtype), **options)
     layer = getattr(ours, name)(*args, dtype=dtype, **options)
     layer.load_state_dict(theirs.state_dict())
@@ -32,21 +32,21 @@ def make_pair(name, *args, dtype="float64", **options):
 
 
 def flat(value):
-    """The arrays in nested tuples, in order, without the Nones."""
+    """Return the arrays in nested tuples, in order, without None."""
     if isinstance(value, (tuple, list)):
         return [array for item in value for array in flat(item)]
     return [] if value is None else [value]
 
 
 def leaves(value):
-    """The same nest of arrays as tensors that want gradients."""
+    """Return the nested arrays as tensors that require gradients."""
     if isinstance(value, tuple):
         return tuple(leaves(item) for item in value)
     return None if value is None else torch.tensor(value, requires_grad=value.dtype.kind == "f")
 
 
 def assert_close(got, wanted, dtype="float64"):
-    """Each array within the tolerance, relative to the largest value of the wanted one."""
+    """Assert that each array is within the tolerance, relative to the largest value of the wanted array."""
     got, wanted = flat(got), flat(wanted)
     assert len(got) == len(wanted)
     for mine, theirs in zip(got, wanted, strict=True):
@@ -57,14 +57,14 @@ def assert_close(got, wanted, dtype="float64"):
 
 
 def upstream(output, rng):
-    """Random gradients for a nest of arrays."""
+    """Return random gradients for nested arrays."""
     if isinstance(output, tuple):
         return tuple(upstream(item, rng) for item in output)
     return rng.standard_normal(output.shape).astype(output.dtype)
 
 
 def check_training(layer, theirs, inputs, rng, dtype="float64"):
-    """Inference, training output and every gradient of both, for ``inputs = (x,)`` or ``(x, state)``."""
+    """Compare inference, training outputs and all gradients of both, for ``inputs = (x,)`` or ``(x, state)``."""
     tensors = leaves(inputs)
     output_t = theirs(*tensors)
     output, backward = layer.forward(*inputs)
@@ -82,7 +82,7 @@ def check_training(layer, theirs, inputs, rng, dtype="float64"):
 
 
 def make_inputs(layer, T, B, rng, with_state, batched=True):
-    """x, and a state if wanted, in the layer's own layout."""
+    """Return x, and a state if wanted, in the layer's layout."""
     first = (B, T) if layer.batch_first else (T, B)
     x = rng.standard_normal((*first, layer.input_size) if batched else (T, layer.input_size)).astype(layer.dtype)
     rows = layer.num_layers * (2 if layer.bidirectional else 1)
@@ -215,7 +215,7 @@ def test_positional_arguments_are_torchs():
         layer, theirs = getattr(ours, name)(*args), getattr(torch.nn, name)(*args)
         for attribute in common + extra:
             assert getattr(layer, attribute) == getattr(theirs, attribute), (name, attribute)
-        if name != "RNN":  # torch leaves the nonlinearity out
+        if name != "RNN":  # torch's repr omits the nonlinearity
             assert repr(layer) == repr(theirs)
     assert ours.RNNCell(3, 4, False, "relu").nonlinearity == torch.nn.RNNCell(3, 4, False, "relu").nonlinearity
     for name, args in [("Linear", (3, 4, False)), ("Embedding", (3, 4)), ("GRUCell", (3, 4, False))]:

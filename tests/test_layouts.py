@@ -1,4 +1,4 @@
-"""Examples in arrays, in lists, for batch_first models: the same predictions, whatever the layout and the batch size."""
+"""Examples in arrays and lists, also for batch_first models: predictions do not depend on the layout or the batch size."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ SUMMED = ("last", "mean", "max")  # one output for each sequence
 
 
 def make(kind, batch_first=False):
-    """A model by the name of what it has; the same weights in both layouts."""
+    """Return a model by name; both layouts have the same weights."""
     first = {"batch_first": batch_first, **F64}
     gru, head = GRU(D, 4, **first, rng=1), Linear(4, C, **F64, rng=2)
     layers = {
@@ -65,7 +65,7 @@ KINDS = ["gru", "linear first", "both ways", "dropped", "embedded", "one_hot", *
 
 
 def data(kind, lengths, seed=0):
-    """Sequences of these lengths with targets, as lists."""
+    """Return sequences of these lengths and their targets, as lists."""
     rng = np.random.default_rng(seed)
     x = [rng.integers(0, V, n) if kind in IDS else rng.standard_normal((n, D)) for n in lengths]
     steps = [5] * len(lengths) if kind == "repeated" else lengths
@@ -74,7 +74,7 @@ def data(kind, lengths, seed=0):
 
 
 def one_by_one(kind, x):
-    """The time-first model called on each sequence alone."""
+    """Return the outputs of the time-first model for each sequence alone."""
     outputs = [make(kind)(row[:, None]) for row in x]
     return [output[0] if kind in SUMMED else output[:, 0] for output in outputs]
 
@@ -131,7 +131,7 @@ class TestPredictions:
         assert_all_close(outputs, one_by_one(kind, x))
 
     def test_of_states(self):
-        """A recurrent layer alone: its final state keeps its axes in both layouts."""
+        """The final state of a recurrent layer has the same axes in both layouts."""
         x = np.random.default_rng(0).standard_normal((5, 3, D))
         expected_y, expected_h = GRU(D, 4, 2, **F64, rng=1)(x.swapaxes(0, 1).copy())
         for first in (False, True):
@@ -158,7 +158,7 @@ class TestTraining:
     @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("both ways", "nested", "dropped")])
     @pytest.mark.parametrize("lengths", [[4] * 7, [4, 1, 3, 2, 4, 6, 1]])
     def test_of_a_batch_first_model(self, kind, lengths):
-        """A batch-first model gives what the time-first one does, except for dropout, whose draws go along memory."""
+        """Batch-first and time-first models give the same results, except for dropout, which draws in memory order."""
         x, y = data(kind, lengths)
         whole = [(np.stack(x), np.array(y))] if len(set(lengths)) == 1 else []
         for values in [*whole, (x, y)]:
@@ -170,7 +170,7 @@ class TestTraining:
                 np.testing.assert_allclose(array, wanted, rtol=1e-8, atol=1e-10, err_msg=name)
 
     def test_it_learns_from_an_array(self):
-        """The accuracy that was 0.65 with time and batch swapped."""
+        """With time and batch swapped, the accuracy was 0.65."""
         x = np.random.default_rng(0).standard_normal((200, 12, D)).astype(np.float32)
         y = (np.cumsum(x[:, :, 0], axis=1) > 0).astype(np.int64)
         for first in (False, True):
@@ -178,7 +178,7 @@ class TestTraining:
             assert fit(model, Examples(x, y), epochs=15, lr=0.01, metrics="accuracy")["accuracy"][-1] > 0.97
 
     def test_with_targets_of_numbers_and_a_loss_of_ones_own(self):
-        """Weights beside the targets: a loss sees both as the outputs are laid out, with their mask."""
+        """Targets contain weights. The loss gets both in the layout of the outputs, with their mask."""
         rng = np.random.default_rng(0)
         x, y, w = rng.standard_normal((6, 4, D)), rng.standard_normal((6, 4, C)), rng.random((6, 4))
         seen = []
@@ -211,7 +211,7 @@ class TestTraining:
 
 
 class Summing(Layer):
-    """Along time, of one's own: the sum of the steps so far."""
+    """A user's own layer along time: the sum of the steps so far."""
 
     takes_lengths = True
 
@@ -228,7 +228,7 @@ class SummingBatchFirst(Summing):
 
 
 class Unsaid(Layer):
-    """A recurrent layer inside, and no word of how x is laid out."""
+    """A layer with a recurrent layer inside that does not declare the layout of x."""
 
     def __init__(self, first=False):
         self.inner = GRU(D, 4, batch_first=first, **F64, rng=1)
@@ -250,7 +250,7 @@ class SaidTime(Unsaid):
 
 
 class Unrolled(Layer):
-    """A cell in a loop over the first axis."""
+    """A layer that runs a cell in a loop over the first axis."""
 
     def __init__(self):
         self.cell = GRUCell(D, 4, **F64, rng=1)

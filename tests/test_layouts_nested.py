@@ -1,4 +1,4 @@
-"""Models and Sequentials within a Sequential: an array, a list and each sequence alone give the same, for any batch size."""
+"""Models within a Sequential: an array, a list and single sequences give the same results for any batch size."""
 
 import numpy as np
 import pytest
@@ -42,14 +42,14 @@ def embedding():
 
 
 def model(last=False, steps="T", size=D, ids=False, index=None):
-    """A Model of sequences of vectors, or of ids, with an output for each step, or for the last."""
+    """Return a Model of sequences of vectors or ids, with an output for each step or for the last one."""
     x = Input((steps, "B"), dtype="int64") if ids else Input((steps, "B", size), **F64)
     y, _ = GRU(size, 4, **F64, rng=1)(embedding()(x) if ids else x)
     y = Linear(4, C, **F64, rng=2)(Last()(y) if last else y)
     return Model(x, y if index is None else y[index])
 
 
-# By name: the layers, the kind of x, and whether there is an output for each sequence instead of for each step.
+# For each name: the layers, the kind of x, and whether the output is one for each sequence instead of each step.
 VECTORS = {
     "M": lambda: [model()],
     "M, linear": lambda: [model(), linear()],
@@ -98,7 +98,7 @@ def sequences(kind, lengths, seed=0):
 
 
 def one_by_one(kind, x):
-    """The layers called by hand on each sequence alone."""
+    """Return the outputs of the layers called by hand on each sequence alone."""
     found = []
     for row in x:
         y = row[:, None]
@@ -196,7 +196,7 @@ def test_a_model_refuses_the_batch_in_another_place():
 
 
 def test_it_learns_from_an_array():
-    """The accuracy that was 0.67 with time and batch swapped."""
+    """With time and batch swapped, the accuracy was 0.67."""
     x = np.random.default_rng(0).standard_normal((200, 12, D)).astype(np.float32)
     y = (np.cumsum(x[:, :, 0], axis=1) > 0).astype(np.int64)
     i = Input(("T", "B", D))

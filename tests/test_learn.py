@@ -1,4 +1,4 @@
-"""A language model's training step in one call: the bits of the layers one by one on every engine, and what it refuses."""
+"""A language model's training step in one call gives the bits of the layers one by one on every engine; its errors."""
 
 import copy
 import threading
@@ -49,7 +49,7 @@ def _gradients(net):
 
 
 def _assert_same(got, wanted):
-    """Losses, states and gradients, to the bit."""
+    """Assert that losses, states and gradients are equal bit for bit."""
     (loss, state), gradients = got
     (wanted_loss, wanted_state), wanted_gradients = wanted
     assert loss == wanted_loss
@@ -70,7 +70,7 @@ def test_the_bits_of_the_layers_one_by_one(engine, model, layers, dtype, lengths
     for step in (CharModel.learn, _one_by_one):
         net = _model(model, layers, dtype=dtype, backend=engine)
         state = _states(net, ids.shape[1])
-        with backends.use_backend(engine):  # of the loss, which has no backend of its own
+        with backends.use_backend(engine):  # for the loss, which has no backend of its own
             first = step(net, ids, targets, None, lengths)
             second = step(net, ids, targets, state, lengths)  # adds to the gradients of the first
         results.append([(first, _gradients(net)), (second, _gradients(net))])

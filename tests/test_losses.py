@@ -1,4 +1,4 @@
-"""Losses by value: against torch and finite differences, and at the edges of what floats can hold."""
+"""Losses by value, compared with torch and finite differences, and for the largest and smallest floats."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def tolerance(dtype):
 
 
 def assert_gradient(loss, x, dx, eps=1e-6):
-    """Central differences of ``loss(x)`` at every element."""
+    """Compare the gradient with central differences of ``loss(x)`` at every element."""
     numeric = np.zeros_like(x)
     for i in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()
@@ -86,7 +86,7 @@ class TestAgainstTorch:
 @pytest.mark.usefixtures("chunk", "training_engine")
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 class TestMask:
-    """A masked value counts neither above nor below the line, and may be anything."""
+    """A masked value counts neither in the sum nor in the number of positions, and may be anything."""
 
     def test_softmax(self, rng, reduction):
         logits, targets = rng.standard_normal((4, 3, 6)), rng.integers(0, 6, (4, 3))

@@ -1,4 +1,4 @@
-"""The pool of memory, and what a training step takes from the operating system once it is warm: nothing."""
+"""The memory pool: after warming up, a training step takes no memory from the operating system."""
 
 import ctypes
 import gc
@@ -19,7 +19,7 @@ LARGE = SMALLEST_POOLED  # bytes
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_the_garbage_of_other_files():
-    """Blocks in dead reference cycles go back now, not while a test here counts; what is left is not searched again."""
+    """Collect garbage now, so that no blocks return while a test here counts, and freeze the rest."""
     gc.collect()
     gc.freeze()
     yield
@@ -184,7 +184,7 @@ def test_threads_take_and_give_back_at_once():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_forks_while_a_thread_takes_and_gives_back(run_python):
-    # Whatever instant the fork hits, the child can use the pool, and give back what the lost thread's frames held.
+    # At whatever instant the fork happens, the child can use the pool and give back what the lost thread's frames held.
     program = """
 import os, signal, threading
 from fastrnn._core.memory import empty, pool
@@ -214,7 +214,7 @@ assert (array == 7).all()
     run_python(program)
 
 
-# What a training step takes once it is warm. Faults are counted by the operating system, for the whole process.
+# What a warm training step takes. The operating system counts page faults for the whole process.
 
 STEADY = """
 import resource

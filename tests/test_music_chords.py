@@ -1,4 +1,4 @@
-"""Chord symbols, changes, progressions, and chords inferred from notes: by value, and what holds in every key."""
+"""Chord symbols, changes, progressions, and chords inferred from notes: values, and properties that hold in every key."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def test_in_a_minor_key_the_minor_form_is_played():
     assert str(ch.progression("ii-V-I", "Dm")) == "Em7b5 | A7b9 | Dm6 | %"
     assert ch.progression("blues", "F# minor") == ch.progression("minor-blues", "F#m") == ch.progression("minor-blues", "F#")
     assert ch.progression("blues", "D major") == ch.progression("blues", "D")
-    assert str(ch.progression("minor-blues", "D")).endswith("Bb7 | A7 | Dm7 | Em7b5 A7")  # spelt as D minor is
+    assert str(ch.progression("minor-blues", "D")).endswith("Bb7 | A7 | Dm7 | Em7b5 A7")  # spelled as in D minor
     assert [ch.mode_of(key) for key in ("C", "C-", "Cmin", "B minor", "Bb", "Fmaj", "G major")] == [
         "", "minor", "minor", "minor", "", "major", "major"
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""``fastrnn train jazz``, ``improvise`` and ``sample`` of a jazz run, from end to end; what users get wrong."""
+"""``fastrnn train jazz``, ``improvise`` and ``sample`` of a jazz run, from end to end; mistakes of users."""
 
 import functools
 import json
@@ -40,7 +40,7 @@ def _scale(*, polyphonic=False, start=60, program=66):
 
 @pytest.fixture
 def files(tmp_path):
-    """A folder with four sound MIDI files."""
+    """Write a folder with four valid MIDI files."""
     folder = tmp_path / "files"
     folder.mkdir()
     for i in range(4):
@@ -115,14 +115,14 @@ def test_pianos_are_learned_with_all_that_they_play(tmp_path, capsys):
     _train(tmp_path, *JAZZ, "--max-steps", 2, "--voices", "line", "--melody", "0", "--out", tmp_path / "line")
     assert "one note at a time" in capsys.readouterr().out
     execute("improvise", tmp_path / "run", "--changes", II_V_I, "--seed", "1", "--out", tmp_path / "p.mid")
-    parts = read_midi(tmp_path / "p.mid").parts  # no comping and no bass beside a piano
+    parts = read_midi(tmp_path / "p.mid").parts  # no comping and no bass with a piano
     assert {part.name for part in parts} <= {"right hand", "left hand"}
     velocities = {note.velocity for part in parts for note in part.notes}
     assert len(velocities) > 1
 
 
 def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
-    """Two parts play chords, and one of them is another key's: the guess hears both."""
+    """Two parts play chords, one of them in another key. Without a name, chords are inferred from both."""
 
     def block(name, *pitches):
         return Part(name, 0, notes=tuple(Note(24 * i, 24, pitch) for i in range(8) for pitch in pitches))
@@ -201,7 +201,7 @@ def test_no_note_leaves_the_instrument(jazz_run, tmp_path):
     assert all(52 <= note.pitch <= 82 for note in part.notes)
 
 
-@pytest.mark.parametrize("swing", [0.5, 0.62])  # a phrase that is swung comes back to the grid
+@pytest.mark.parametrize("swing", [0.5, 0.62])  # a swung phrase comes back to the grid
 def test_a_primer_is_gone_on_from(jazz_run, tmp_path, capsys, swing):
     lick = Piece((Part("lick", 66, notes=tuple(Note(6 * i, 6, 60 + i) for i in range(8))),))
     write_midi(tmp_path / "lick.mid", lick, swing=swing)
@@ -220,7 +220,7 @@ def test_sample_plays_over_the_chords_of_a_song(jazz_run, tmp_path, capsys):
     assert read_midi(tmp_path / "solo.mid", fewest=0).chords
 
 
-# what users get wrong
+# mistakes of users
 
 
 def test_bad_input_to_training(tmp_path, files, capsys):
@@ -251,7 +251,7 @@ def test_bad_input_to_training(tmp_path, files, capsys):
     assert not (tmp_path / "run").exists()
 
 
-# Options that are numbers, with those of VALUES that are taken.
+# Numeric options, each with the VALUES that it accepts.
 VALUES = ("0", "-1", "nan", "1000000000", "1e9")
 TAKEN = {
     "batch": "", "clip-norm": "0 1000000000 1e9", "clip-value": "0 1000000000 1e9", "dropout": "0", "embedding": "0",
@@ -356,7 +356,7 @@ def test_a_run_folder_without_songs(jazz_run, tmp_path, capsys):
 
 
 def _old_songs(jazz_run):
-    """Return the songs as older versions wrote them to pieces.json."""
+    """Return the songs in the format of pieces.json, which older versions wrote."""
     songs = load_songs(jazz_run)
     content = {name: [song.to_json() for song in getattr(songs, name)] for name in ("train", "held_out")}
     return json.loads(json.dumps(content))

@@ -1,4 +1,4 @@
-"""The embedded choruses: what is promised of them, how their text is read, and the statistics of melodies, by value."""
+"""The embedded choruses: their promised properties, how their text is read, and statistics of melodies, by value."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_missing_field():
 
 
 def small_piece() -> Piece:
-    """Two bars of C7 and F7: on strong beats C, E (tones), B (not), on weak ones D (in the scale) and C sharp (outside)."""
+    """Return bars of C7 and F7. Strong beats: C, E (chord tones), B (none); weak: D (in the scale), C sharp (outside)."""
     notes = (Note(0, 6, 60), Note(12, 6, 62), Note(24, 12, 64), Note(48, 12, 71), Note(60, 6, 61), Note(66, 6, 65))
     chords = ((0, parse_chord("C7")), (48, parse_chord("F7")))
     return Piece((Part("melody", notes=notes),), chords=chords, length=96)
@@ -228,11 +228,11 @@ def test_a_phrase_is_repeated_wherever_it_begins():
     higher, longer = phrase(126, 60, 4, 8), phrase(162, 60, 4, 7, last=12)
     alone = [Note(tick, 6, 60) for tick in (204, 228)]
     found = statistics.melody_statistics([Piece((Part(notes=(*first, *again, *moved, *higher, *longer, *alone)),))])
-    assert found.repeated_phrases == pytest.approx(2 / 5)  # single notes do not count
+    assert found.repeated_phrases == pytest.approx(2 / 5)  # single notes are no phrases
     assert found.repeated_bars == 0
     assert "repeated phrases               40.0%" in found.lines()
     both = statistics.melody_statistics([Piece((Part(notes=tuple(notes)),)) for notes in (first, again)])
-    assert both.repeated_phrases == 0  # they are of two pieces
+    assert both.repeated_phrases == 0  # they are in two pieces
     assert math.isnan(statistics.melody_statistics([Piece((Part(notes=tuple(alone)),))]).repeated_phrases)
 
 
@@ -242,7 +242,7 @@ def test_phrases():
 
 
 def line(seed: int, count: int) -> list[tuple[int, int]]:
-    """(duration, pitch) of each note of a random line."""
+    """Draw a random line: (duration, pitch) of each note."""
     rng = np.random.default_rng(seed)
     return list(zip(rng.choice([4, 6, 12], count).tolist(), rng.integers(40, 90, count).tolist(), strict=True))
 
@@ -284,7 +284,7 @@ def test_a_copy_that_is_cut_short_and_none():
 @each_row(("metre", "places"), [((3, 4), [0]), ((6, 8), [0, 3]), ((2, 4), [0, 2, 4]), ((4, 4), [0, 4])])
 def test_strong_beats_follow_the_metre(metre, places):
     def share(k):
-        """Return the share of chord tones on strong beats, where the k-th eighth alone is a tone of the chord."""
+        """Return the share of chord tones on strong beats if only the k-th eighth is a chord tone."""
         notes = tuple(Note(6 * i, 6, 60 if i == k else 61) for i in range(6))
         return statistics.melody_statistics(
             [Piece((Part(notes=notes),), ((0, *metre),), chords=((0, parse_chord("C")),))]

@@ -1,4 +1,4 @@
-"""Swing: put on by writing, heard and taken off by reading; triplets, sixteenths and noise are left where they are."""
+"""Swing: writing adds it, reading finds and removes it; triplets, sixteenths and noise stay where they are."""
 
 import dataclasses
 import io
@@ -25,7 +25,7 @@ SOME = ((0, 6), (6,), (0, 8), *TRIPLETS, *SIXTEENTHS)
 
 
 def part_of(beats, durations=(TICKS,), **options):
-    """A part with the onsets of ``beats``, places in each of them, as long as ``durations`` say, or up to the next."""
+    """Return a part with these places in each beat. Notes last as long as ``durations`` say, or up to the next one."""
     onsets = [TICKS * b + place for b, places in enumerate(beats) for place in places]
     room = np.diff([*onsets, TICKS * len(beats)]).tolist()
     lengths = [min(space, durations[i % len(durations)]) for i, space in enumerate(room)]
@@ -38,7 +38,7 @@ def read(piece, swing):
 
 @st.composite
 def pieces(draw, others, share):
-    """Eighths and up to ``share`` as many beats of ``others``, over quarters; a rest may be at the end."""
+    """Draw beats of eighths, at most ``share`` times as many beats of ``others``, and quarters; a rest may be at the end."""
     count = draw(st.integers(6, 16))
     beats = draw(st.lists(st.sampled_from([(0, 6), (6,)]), min_size=count, max_size=count))
     beats += draw(st.lists(st.sampled_from(others), max_size=int(share * count)))
@@ -90,13 +90,13 @@ def test_a_shuffle_written_as_triplets_is_swing():
 
 
 def events(piece):
-    """(ticks of the file since the last, kind, pitch) of the first part."""
+    """Return the events of the first part: (the file's ticks since the last event, kind, pitch)."""
     messages = mido.MidiFile(file=io.BytesIO(midi_bytes(piece))).tracks[1]
     return [(message.time, message.type, message.note) for message in messages if message.type.startswith("note")]
 
 
 def test_all_swing_that_can_be_asked_for_is_heard():
-    """Up to the hardest, and with the rounding of any file; a dotted eighth is none."""
+    """Swing is found up to the largest amount, with the rounding of any file; a dotted eighth is not swing."""
     eighths = Piece((part_of([(0, 6)] * 8),))
     for swing in np.arange(0.532, HARDEST + 0.0005, 0.001).tolist():
         found = read(eighths, min(swing, HARDEST))
@@ -120,18 +120,18 @@ def test_a_few_that_agree_off_the_grid_are_enough():
     assert read(lick, 0.62) == dataclasses.replace(lick, swing=0.621)  # 298 of 480
     assert [note.onset for note in read(Piece((part_of([(0, 6)] * 2),)), 0.62).parts[0].notes] == [0, 7, 12, 19]
     assert [note.onset for note in read(lick, 2 / 3).parts[0].notes] == [0, 8, 12, 20, 24, 32]  # as triplets would be
-    assert read(lick, 0.52) == lick  # comes to the grid by rounding
+    assert read(lick, 0.52) == lick  # rounding moves it to the grid
 
 
 def test_off_beats_of_two_kinds_are_no_swing():
     mixed = Piece((part_of([(0, 6), (0, 8)] * 8),))
     assert read(mixed, 0.5) == mixed
-    rare = Piece((part_of([(0, 6), (0, 3, 6, 9), (0, 3), (0, 9)] * 8),))  # off-beats are a third of what is no quarter
+    rare = Piece((part_of([(0, 6), (0, 3, 6, 9), (0, 3), (0, 9)] * 8),))  # a third of them are off-beats
     assert read(rare, 0.62).swing == 0.5
 
 
 def test_triplets_do_not_hide_swing():
-    """But where it is theirs: then most beats must be off-beats."""
+    """The exception is a swing of 2/3, at which triplets look like swing; there most beats must be off-beats."""
     piece = Piece((part_of([(0, 6), (0, 4, 8), (4, 8)] * 8),))
     assert read(piece, 0.62) == dataclasses.replace(piece, swing=0.621)
     assert read(piece, 2 / 3).swing == 0.5
@@ -154,7 +154,7 @@ def test_a_piece_that_ends_on_an_off_beat_is_as_long_as_it_was():
 
 
 def test_the_timing_of_people():
-    """Errors of a hundredth of a beat (6 ms at 100 a minute) everywhere: what is struck comes to its place."""
+    """With errors of a hundredth of a beat (6 ms at 100 a minute), all onsets are read at their intended places."""
     rng = np.random.default_rng(0)
     kinds = [(0, 6), (0, 6), (6,), (0, 4, 8), (0,)]
     line = part_of([kinds[i] for i in rng.integers(0, len(kinds), 200)], (5, 11))
@@ -173,7 +173,7 @@ def test_the_timing_of_people():
 
 
 def test_straight_runs_in_a_piece_that_swings_stay_straight():
-    """Sixteenths that a player does not swing are likelier straight, and are read so."""
+    """Sixteenths that the player did not swing are read as straight, because that is likelier."""
     quarter = 480
     beats = [(0, 298)] * 8 + [(0, 120, 240, 360)] * 4 + [(0, 160, 320)]
     onsets = np.array([quarter * b + place for b, places in enumerate(beats) for place in places])
@@ -184,7 +184,7 @@ def test_straight_runs_in_a_piece_that_swings_stay_straight():
     assert [note.onset for note in found.notes] == [TICKS * b + p for b, places in enumerate(expected) for p in places]
 
 
-@pytest.mark.parametrize("place", [298, 307, 320])  # of 480: a swing of 0.62, 0.64 and 2/3
+@pytest.mark.parametrize("place", [298, 307, 320])  # ticks of 480: a swing of 0.62, 0.64 and 2/3
 def test_chords_that_are_swung_come_to_the_grid_with_the_notes(place):
     beats = [(0, place)] * 8 + [(0, 160, 320), (0,)]
     onsets = [480 * b + at for b, places in enumerate(beats) for at in places]
@@ -213,6 +213,6 @@ def test_a_piece_says_how_it_is_played():
     swung = dataclasses.replace(straight, swing=0.65)
     assert midi_bytes(swung) == midi_bytes(straight, swing=0.65) != midi_bytes(swung, swing=0.5)
     assert midi_bytes(swung, swing=0.5) == midi_bytes(straight)
-    assert RESOLUTION % (2 * TICKS) == 0  # halves of ticks are ticks of the file
+    assert RESOLUTION % (2 * TICKS) == 0  # half a tick is a whole number of the file's ticks
     with pytest.raises(ValueError, match=r"swing must lie in \[0\.5, 0\.72\], got 0\.4"):
         Piece(swing=0.4)

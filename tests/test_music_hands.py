@@ -1,4 +1,4 @@
-"""A piano's two hands: the division against an exhaustive search, what it keeps, and how loud it is played."""
+"""A piano's two hands: the division compared with an exhaustive search, what it preserves, and the dynamics."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def _part(*chords, step=6):
 
 
 def _cost(pitches, s, before):
-    """The module's formula, a term at a time."""
+    """Compute the module's formula, a term at a time."""
     left, right = [p for p in pitches if p < s], [p for p in pitches if p >= s]
     spans = sum(max(0, max(hand) - min(hand) - OCTAVE) for hand in (left, right) if hand)
     near = max(0, CLEAR - min(abs(p + 0.5 - s) for p in pitches))
@@ -55,7 +55,7 @@ def test_every_note_is_in_one_hand_and_the_right_one_is_above(notes):
 
 
 def test_a_rag_falls_into_its_two_hands():
-    # A bass octave, a chord, a bass octave, a chord below a melody in octaves that comes down to them.
+    # The left hand plays a bass octave, a chord, a bass octave and a chord; the melody in octaves comes down to them.
     below = [(36, 48), (52, 55, 60), (31, 43), (53, 55, 59)]
     above = [(76, 88), (72, 84), (67, 79), (64, 76)]
     right, left = hands(_part(*(low + high for low, high in zip(below, above, strict=True))))

@@ -1,4 +1,4 @@
-"""``fastrnn improvise``: metres, primers, instruments, seeds, what is counted of a solo, and what users get wrong."""
+"""``fastrnn improvise``: metres, primers, instruments, seeds, statistics of a solo, and mistakes of users."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def _trained(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def rags(tmp_path_factory):
-    """One on three pieces for piano in 2/4, of which 4/4 has the first bar."""
+    """Train on three pieces for piano in 2/4, whose first bar is in 4/4."""
     folder = tmp_path_factory.mktemp("rags")
     above = [Note(6 * i, 6, 72 + step) for i, step in enumerate([0, 4, 7, 12, 11, 7, 5, 2] * 6)]
     below = [Note(12 * i, 12, 40 + step) for i, step in enumerate([0, 12, 7, 12] * 6)]
@@ -52,14 +52,14 @@ def rags(tmp_path_factory):
 
 
 def _file(tmp_path, *notes, name="lick", **given):
-    """A MIDI file with one part, whose path is returned."""
+    """Write a MIDI file with one part and return its path."""
     path = tmp_path / f"{name}.mid"
     write_midi(path, Piece((Part(name, 56, notes=notes),), **given))
     return path
 
 
 def _scales(high, low, count):
-    """Two parts of those names, one from C5, which is taken for the melody, one from C4."""
+    """Write two parts with these names: one starts at C5 and is taken for the melody, the other starts at C4."""
     for name, at in ((high, 72), (low, 60)):
         yield Part(name, 56, notes=tuple(Note(6 * i, 6, at + i % 9) for i in range(count)))
 
@@ -74,7 +74,7 @@ def test_the_metre_is_that_of_most_songs(rags, tmp_path, capsys):
     piece = read_midi(out, drums=True)
     assert [metre[1:] for metre in piece.metres] == [(2, 4)]
     assert piece.length == 2 * 3 * 24
-    assert [tick for tick, _ in piece.chords] == [0, 12, 24, 48, 84, 96, 120]  # the C of the last bar goes on in the first
+    assert [tick for tick, _ in piece.chords] == [0, 12, 24, 48, 84, 96, 120]  # the last bar's C chord goes on in the first
     assert [note.onset for note in piece.part("bass").notes] == list(range(0, 144, 12))
     assert {part.name for part in piece.parts} <= {"right hand", "left hand", "comping", "bass"}
     assert piece.part("comping").notes
@@ -89,7 +89,7 @@ def test_a_metre_can_be_asked_for(jazz_run, tmp_path, capsys):
     assert [metre[1:] for metre in piece.metres] == [(6, 8)]
     assert piece.length == 12 * 36
     assert (3 * 36 + 18, "C7") in [(tick, chord.symbol) for tick, chord in piece.chords]
-    # Its eighths are straight: a swung one would not come back from the file's ticks where it was.
+    # Its eighths are straight, because the file's ticks would not restore the place of a swung one.
     assert {note.onset % 18 for note in piece.part("bass").notes} == {0}
     assert {note.onset % 6 for note in piece.part("comping").notes} == {0}
     assert "no song trained on is in 6/8: the model knows no such bars" in said.err
@@ -133,7 +133,7 @@ def test_forms():
 
 
 def _solo(tmp_path, capsys, jazz_run, primer, *arguments):
-    """The solo over one chorus of ii-V-I, and what was said."""
+    """Return the solo over one chorus of ii-V-I, and the printed output."""
     out = tmp_path / "solo.mid"
     command = ["improvise", jazz_run, "--changes", II_V_I, "--choruses", 1, "--primer", primer, "--swing", 0.5]
     said = output_of(capsys, *command, *ALONE, "--seed", 2, "--overwrite", "--out", out, *arguments)
@@ -225,14 +225,14 @@ def test_both_hands_of_a_primer(rags, tmp_path, capsys):
 
 
 def _learned(polyphonic, *songs):
-    """A player of songs of those tempos and swings, as far as a piece is arranged by them."""
+    """Return a player that has learned songs of these tempos and swings; it has only what an arrangement needs."""
     part = Part(notes=(Note(0, 6, 60),))
     train = [Song("", Piece((part,), tempos=((0, tempo),), swing=swing)) for tempo, swing in songs]
     return SimpleNamespace(songs=SimpleNamespace(train=train), vocabulary=PartVocabulary(36, 84, polyphonic))
 
 
 def test_tempo_and_swing_are_those_of_a_song():
-    """The median of an even number is one of them, because the mean of the two in the middle would be no song's."""
+    """For an even number of songs, the median is one of their tempos, because the mean of the middle two is no song's."""
     form, asked = Form.of(parse_changes("C")), SimpleNamespace(tempo=None, swing=None)
     player = _learned(False, (200, 0.66), (100, 0.5), (90, 0.5), (210, 0.66))
     assert music_output.tempo_of(player, asked) == 100
@@ -271,7 +271,7 @@ def test_accents_are_off_the_beats_of_each_bar(metres, length, beats):
 
 
 def _player(*parts):
-    """One that has learned those parts, each a program and pitches, as far as an instrument asks."""
+    """Return a player that has learned these parts (program, pitches); it can only choose an instrument."""
     made = [Part("", program, notes=tuple(Note(6 * i, 6, p) for i, p in enumerate(pitches))) for program, *pitches in parts]
     return SimpleNamespace(songs=SimpleNamespace(train=[Song("", Piece((part,))) for part in made]))
 
@@ -279,11 +279,11 @@ def _player(*parts):
 @each_row(
     ("program", "pitches", "expected"),
     [
-        (66, (54, 82), (66, 54, 75)),  # a tenor saxophone's highest
+        (66, (54, 82), (66, 54, 75)),  # the highest notes of a tenor saxophone
         (66, (40, 60), (66, 44, 60)),
         (56, (54, 82), (56, 54, 82)),
-        (66, (80, 90), (66, 80, 90)),  # none of them is in its range: the songs count
-        (22, (30, 90), (22, 30, 90)),  # a harmonica is not known here
+        (66, (80, 90), (66, 80, 90)),  # no note is in its range, so the songs' range is used
+        (22, (30, 90), (22, 30, 90)),  # a harmonica has no known range
     ],
 )
 def test_the_songs_instrument_keeps_to_its_range(program, pitches, expected):
@@ -319,7 +319,7 @@ def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(command, jazz_ru
     assert files[0].read_bytes() == files[2].read_bytes() != files[1].read_bytes()
 
 
-# what is counted
+# statistics
 
 
 def test_the_primers_notes_are_not_counted():
@@ -364,7 +364,7 @@ def test_copied_bars_are_those_of_the_form(capsys):
     assert found[0] > 10
 
 
-# what users get wrong
+# mistakes of users
 
 
 def test_what_is_wrong_with_keys_and_changes(jazz_run, tmp_path, capsys):
@@ -503,7 +503,7 @@ def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(jazz
 
 
 def _outputs(folder, capsys, jazz_run, **given):
-    """Return the errors of refused outputs, each under its option's name; nothing may be sampled."""
+    """Return the error of each refused output, by its option's name; assert that nothing is sampled."""
     options = {"out": folder / "x.mid", **given}
     arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
     return error_of(capsys, "improvise", jazz_run, "--changes", "C", *arguments)

@@ -1,4 +1,4 @@
-"""MIDI: files made byte by byte and what they must be read as, what is written, folders, and bytes of any kind."""
+"""MIDI: reading files that are made byte by byte, writing, folders, and arbitrary bytes."""
 
 import dataclasses
 import errno
@@ -27,7 +27,7 @@ from fastrnn.music.piece import STRAIGHT, TICKS, Note, Part, Piece, separated
 
 
 def notes_of(data, part=0, **options):
-    """(onset, duration, pitch) of a part's notes."""
+    """Return (onset, duration, pitch) of a part's notes."""
     notes = parse_midi(data, **options).parts[part].notes
     return [(note.onset, note.duration, note.pitch) for note in notes]
 
@@ -64,9 +64,9 @@ def test_type_1_with_changes_on_any_track():
     )
     piece = parse_midi(midi(conductor, sax, track((960, on(50)), (480, off(50)))))
     assert [part.name for part in piece.parts] == ["Sax", ""]
-    assert piece.metres == ((0, 3, 4), (36, 6, 8))  # the 3/4 at 12 was in force
+    assert piece.metres == ((0, 3, 4), (36, 6, 8))  # the 3/4 at tick 12 is no change
     assert piece.tempos == ((0, 100.0), (12, 200.0))
-    assert notes_of(midi(conductor, sax)) == [(0, 12, 70), (24, 12, 72)]  # beats: a tempo does not move them
+    assert notes_of(midi(conductor, sax)) == [(0, 12, 70), (24, 12, 72)]  # times are in beats, so a tempo does not move them
     assert piece.length == 36
     assert piece.bars().tolist() == [0]
 
@@ -74,19 +74,20 @@ def test_type_1_with_changes_on_any_track():
 @each_row(
     ("events", "expected"),
     [
-        # A key that is struck while it sounds: the first release ends the first note, which is cut where the second begins.
+        # If a key is struck while it sounds, the first release ends the first note, which is cut where the second one
+        # begins.
         ([(0, on(60)), (240, on(60)), (240, off(60)), (240, off(60))], [(0, 6, 60), (6, 12, 60)]),
-        ([(0, on(60)), (0, off(60)), (480, on(62)), (0, off(62))], [(0, 1, 60), (12, 1, 62)]),  # of no length: a tick
+        ([(0, on(60)), (0, off(60)), (480, on(62)), (0, off(62))], [(0, 1, 60), (12, 1, 62)]),  # without length: a tick
         ([(0, on(60)), (480, on(62)), (480, END)], [(0, 24, 60), (12, 12, 62)]),  # never released
         (
             [(0, off(61)), (0, on(60)), (480, off(60)), (0, off(60)), (0, on(62)), (480, off(62))],
             [(0, 12, 60), (12, 12, 62)],
         ),
         ([(0, on(60)), (0, on(62)), (480, bytes([0xB0, 123, 0])), (480, END)], [(0, 12, 60), (0, 12, 62)]),  # all notes off
-        # Onset and end are rounded separately, to 40 ticks, halves up; so notes that touched still touch.
+        # Onset and end are rounded separately, to 40 ticks, halves up. So notes that touch in the file still touch.
         ([(19, on(60)), (40, off(60)), (0, on(62)), (41, off(62))], [(0, 1, 60), (1, 2, 62)]),
         ([(20, on(60)), (200, off(60)), (0, on(62)), (480, off(62))], [(1, 5, 60), (6, 12, 62)]),
-        # Two of a pitch that fall on one tick become one, as long and loud as either.
+        # Two notes of a pitch that are rounded to one tick become one, with the longer duration and the higher velocity.
         ([(0, on(60)), (5, off(60)), (5, on(60)), (110, off(60)), (0, on(62)), (40, off(62))], [(0, 3, 60), (3, 1, 62)]),
     ],
 )
@@ -113,7 +114,7 @@ TUNE = track((0, on(60)), (1920, off(60)), (0, on(62)), (480, off(62)))
 
 
 def chords_of(*words):
-    """The chords of a file with a word a half bar."""
+    """Return the chords of a file with one word in each half bar."""
     return [(tick, chord.symbol) for tick, chord in parse_midi(midi(track(*((960, word) for word in words)), TUNE)).chords]
 
 
@@ -136,7 +137,7 @@ def test_our_own_letters_are_chords(symbols):
     chords = tuple((24 * i, parse_chord(symbol)) for i, symbol in enumerate(symbols))
     piece = Piece((Part(notes=(Note(0, 96, 60),)),), chords=chords)
     assert parse_midi(midi_bytes(piece), fewest=1).chords == chords
-    assert chords_of(text(MARKED), *map(lyric, symbols)) == []  # the text speaks of markers, so lyrics stay sections
+    assert chords_of(text(MARKED), *map(lyric, symbols)) == []  # the text is about markers, so lyrics remain section names
     assert MARKED.encode() not in midi_bytes(dataclasses.replace(piece, chords=()))
 
 
@@ -153,7 +154,7 @@ def test_of_chords_at_one_tick_the_last_counts():
 
 
 def programs_of(*tracks):
-    """The program of each note, by its pitch."""
+    """Return the program of each note, by its pitch."""
     return {note.pitch: part.program for part in parse_midi(midi(*tracks), fewest=0).parts for note in part.notes}
 
 
@@ -163,7 +164,7 @@ def test_programs_that_another_track_sets():
     bass = track((0, on(40, channel=2)), (480, off(40, channel=2)), (0, on(90, channel=3)), (480, off(90, channel=3)))
     expected = {70: 56, 72: 57, 40: 33, 90: 0}
     assert programs_of(setup, sax, bass) == expected
-    assert programs_of(sax, bass, setup) == expected  # wherever it stands in the file
+    assert programs_of(sax, bass, setup) == expected  # wherever the track is in the file
     own = track((0, on(71, channel=1)), (0, program(65, channel=1)), (0, on(70, channel=1)), (960, on(72, channel=1)))
     assert programs_of(setup, own) == {71: 56, 70: 65, 72: 57}
 
@@ -171,7 +172,7 @@ def test_programs_that_another_track_sets():
 @settings(max_examples=100)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.one_of(st.none(), st.integers(1, 127))), max_size=8), max_size=4))
 def test_programs_are_those_set_last(tracks):
-    """Against all changes that come before a note, by tick, then whether they are its own track's, then their order."""
+    """A note's program is the last change before it, by tick, then with its own track last, then by place in the file."""
     changes, notes, files = [], [], []
     for number, events in enumerate(tracks):
         tick, messages = 0, []
@@ -313,14 +314,14 @@ def test_folders_skip_and_count_what_is_bad(tmp_path):
     assert [path.name for path, _ in collection.skipped] == ["b.mid"]
     assert lines == [f"skipped: {tmp_path / 'b.mid'} is not a MIDI file: it does not begin with MThd"]
     with pytest.raises(MidiError, match=r"b\.mid is not a MIDI file"):
-        read_collection([tmp_path / "b.mid"])  # what is named must be sound
+        read_collection([tmp_path / "b.mid"])  # a file that is named must be valid
     with pytest.raises(FileNotFoundError):
         read_collection([tmp_path / "none.mid"])
 
 
 @pytest.fixture
 def closed(tmp_path, monkeypatch):
-    """A folder in a folder, which cannot be listed: permissions would not keep the superuser out."""
+    """Make a folder that cannot be listed, without permissions, because the superuser ignores them."""
     folder = tmp_path / "closed"
     folder.mkdir()
     scandir = os.scandir
@@ -378,7 +379,7 @@ def test_folders_without_a_sound_file(tmp_path):
 
 @st.composite
 def pieces(draw):
-    """Pieces as files hold them: notes that can be played, changes that change something."""
+    """Draw pieces that a file can represent: playable notes, and changes that differ from what they replace."""
 
     def part(index):
         note = st.builds(Note, st.integers(0, 300), st.integers(1, 120), st.integers(0, 127), st.integers(1, 127))
@@ -397,7 +398,7 @@ def pieces(draw):
 @given(pieces())
 def test_what_is_written_is_read_again(piece):
     onsets = [part.arrays()[0] * (RESOLUTION // TICKS) for part in piece.parts if not part.is_drum]
-    assume(heard_swing(onsets, RESOLUTION)[0] == STRAIGHT)  # notes anywhere may agree on one off-beat, and are swung then
+    assume(heard_swing(onsets, RESOLUTION)[0] == STRAIGHT)  # random notes may agree on one off-beat, and then count as swung
     assert parse_midi(midi_bytes(piece), drums=True, fewest=1) == piece
 
 
@@ -412,7 +413,7 @@ def a_piece(rng):
 
 
 def onsets_in_file(piece, swing):
-    """(tick of the file) / (ticks a quarter) of all events of the first part's notes."""
+    """Return the times of all note events of the first part, in quarters."""
     file = mido.MidiFile(file=io.BytesIO(midi_bytes(piece, swing=swing)))
     assert file.ticks_per_beat == RESOLUTION
     at, places = 0, []
@@ -462,7 +463,7 @@ def test_what_cannot_be_written(piece, swing, message):
 
 
 def channels_of(parts):
-    """The channel on which each part plays in a file, and the program that it has in the end."""
+    """Return the channel on which each part plays in a file, and that channel's last program."""
     file = mido.MidiFile(file=io.BytesIO(midi_bytes(Piece(tuple(parts)))))
     messages = [message for track in file.tracks for message in track if not message.is_meta]
     programs = {message.channel: message.program for message in messages if message.type == "program_change"}
@@ -490,7 +491,7 @@ def test_written_files_are_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.mid"]
 
 
-# Whatever the bytes: a piece or a MidiError.
+# Arbitrary bytes give a piece or a MidiError.
 
 
 def survives(data):
@@ -513,7 +514,7 @@ SWUNG = midi(
 )
 
 
-# With a chunk of another kind after the head and at the end, in RIFF behind a chunk of odd length.
+# With a chunk of another kind after the header and at the end; and in RIFF, behind a chunk of odd length.
 WRAPPED = smf.riff(RICH[:14] + smf.chunk(b"XFIH", b"\xff" * 5000) + RICH[14:] + smf.chunk(b"    ", b"MTrk"))
 
 

@@ -1,4 +1,4 @@
-"""Damaged and odd MIDI files: what is skipped, what is repaired, what is said, and never other notes than are there."""
+"""Damaged and odd MIDI files: what is skipped, repaired and reported; the notes are those of the file and no others."""
 
 import io
 import pickle
@@ -26,7 +26,7 @@ NOTES = [(0, 12, 60, 80), (12, 12, 64, 80)]
 
 @pytest.fixture
 def read(tmp_path):
-    """Read a file of these bytes: (onset, duration, pitch, velocity) of all notes in order, and what was repaired."""
+    """Read a file of these bytes; return (onset, duration, pitch, velocity) of all notes in order, and the repairs."""
 
     def call(data, **options):
         (tmp_path / "it.mid").write_bytes(data)
@@ -38,7 +38,7 @@ def read(tmp_path):
 
 
 def read_ticks(data):
-    """The notes of each track as :func:`plain_notes` has them, by the package's reader; None for no MIDI file."""
+    """Read with the package's reader; return each track's notes like :func:`plain_notes`, None if it is not MIDI."""
     repairs = Counter()
     try:
         tracks = read_tracks(read_chunks(data, LONGEST, repairs).tracks, repairs)
@@ -78,7 +78,7 @@ def test_files_with_running_status_are_read_as_they_were_made():
         assert plain_notes(data) == notes
 
 
-# Events that cannot be.
+# Invalid events.
 
 
 @each_row(
@@ -138,7 +138,7 @@ def test_a_time_signature_needs_two_bytes(read, content):
 def test_a_velocity_above_127_is_as_loud_as_can_be(read):
     data = midi(track((0, bytes([0x90, 60, 168])), (480, bytes([0x80, 60, 200])), (0, bytes([64, 255])), *SCALE[2:]))
     rows, repairs = read(data)
-    assert rows == [(0, 12, 60, 127), (12, 12, 64, 80)]  # the release with 255 belongs to no sounding note
+    assert rows == [(0, 12, 60, 127), (12, 12, 64, 80)]  # the release with 255 ends no sounding note
     assert repairs == {repair.VELOCITY: 1}
 
 
@@ -147,11 +147,11 @@ def test_all_notes_off_counts_whatever_its_value(read):
     assert read(data)[0] == [(0, 12, 60, 80), (0, 12, 64, 80)]
 
 
-# Keys that are struck more often than they are let go.
+# Keys that are struck more often than they are released.
 
 ALL_OFF = bytes([0xB0, 123, 0])
 LATER = ((0, on(67)), (480, off(67)))  # notes of another key, which end a quarter later
-UNEQUAL = {  # events, notes at ticks of the file, and the repairs
+UNEQUAL = {  # events, notes in ticks of the file, and repairs
     "struck again": (
         [(0, on(60)), (240, on(60)), (240, off(60)), *LATER],
         [(0, 480, 60), (240, 480, 60), (480, 960, 67)],
@@ -309,7 +309,7 @@ def test_a_damaged_track_is_read_up_to_the_damage_and_the_others_whole(read):
     assert rows == [(0, 12, 40, 80), *NOTES]
     assert repairs == {repair.DAMAGED: 1, repair.UNENDED: 1}
     doubtful = track((0, on(40)), (480, off(40)), (0, on(168)), (0, on(41)), (480, off(41)), (0, lost), (480, off(41)))
-    assert read(midi(doubtful, track(*SCALE))) == ([(0, 12, 40, 80), *NOTES], {repair.DAMAGED: 1})  # up to what cannot be
+    assert read(midi(doubtful, track(*SCALE))) == ([(0, 12, 40, 80), *NOTES], {repair.DAMAGED: 1})  # up to the invalid event
     no_status = track((0, bytes([60, 80])), (480, off(60)))
     assert read(midi(no_status, track(*SCALE))) == (NOTES, {repair.DAMAGED: 1})
 
@@ -339,7 +339,7 @@ def test_repairs_are_told_in_one_line_and_can_be_sent_and_added(tmp_path):
 
 
 def piece_or_line(data):
-    """The piece in a file that is read, or the line that refuses it."""
+    """Read a file; return the piece, or the line of the error."""
     try:
         return parse_midi(data, "it", drums=True)
     except MidiError as error:

@@ -1,4 +1,4 @@
-"""Names and words in MIDI files are the characters that were meant, whatever their encoding, and parts are found by them."""
+"""Names and words in MIDI files are decoded from any encoding, and parts are found by their names."""
 
 import sys
 import unicodedata
@@ -17,7 +17,7 @@ SCALE = ((0, on(60)), (480, off(60)), (0, on(64)), (480, off(64)))
 
 
 def named(*names, words=(), notes=SCALE):
-    """A file with a track for each name, of bytes, and the words as lyrics on the first."""
+    """Return a file with a track for each name, given as bytes, and with the words as lyrics on the first track."""
     tracks = [track((0, smf.meta(3, name)), *notes) for name in names]
     lyrics = track(*((480, smf.meta(5, word)) for word in words))
     return midi(*tracks, lyrics)
@@ -59,7 +59,7 @@ NAMES = {
         *("Gitarre “solo”", "Violão", "El niño", "naïve", "Übung", "Trompète", "d\N{RIGHT SINGLE QUOTATION MARK}amour", "Ö"),
     ],
 }
-RARER = {  # told by several names together
+RARER = {  # recognised only by several names together
     "big5": ["主旋律", "鋼琴", "吉他", "小提琴", "旋律", "歌詞", "伴奏", "左手"],
     "cp949": ["멜로디", "피아노", "기타", "드럼", "베이스", "보컬", "반주", "바이올린"],
     "euc_jp": ["メロディ", "ピアノ", "ベース", "ギター", "ドラム", "ボーカル"],
@@ -103,7 +103,7 @@ def test_half_width_katakana_together():
             assert names_of(named(*(name.encode("shift_jis") for name in names))) == names
 
 
-SHORT = {  # of few bytes, some of which another encoding has for symbols or characters that are not assigned
+SHORT = {  # few bytes, some of which mean symbols or unassigned characters in another encoding
     "shift_jis": words("笛 琴 歌 鼓 弦 声 鈴 鐘 右 左 竹 横笛 尺八 太鼓 三味線 木琴 鉄琴 低音 伴奏 独奏"),
     "cp1252": [
         *words("Señora Piñata Corazón Œuvre Straße Ångström Bølge Særlig L'été À É"),
@@ -165,7 +165,7 @@ def test_parts_are_found_by_their_characters():
     for asked in ("メロディ", "ﾒﾛﾃﾞｨ", " メロディ ", unicodedata.normalize("NFD", "メロディ")):
         assert part_named(piece, asked).name == "メロディ"
         assert melody_of(piece, asked).name == "メロディ"
-    assert melody_of(piece).name == "メロディ"  # also by itself
+    assert melody_of(piece).name == "メロディ"  # also without the option
     with pytest.raises(ValueError, match="--melody must be one of the parts 0 'ピアノ', 1 'メロディ', got 'ギター'"):
         part_named(piece, "ギター", "--melody")
     latin = parse_midi(named("FLÜGEL".encode("cp1252"), b"Sax 1"))

@@ -1,4 +1,4 @@
-"""The model that improvises: its layers by value, what it is told, that it learns, and that all it plays can be played."""
+"""The model that improvises: its layers by value, its inputs, that it learns, and that its solos are playable."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ TINY = {"hidden": 24, "batch": 8, "seq_length": 48, "embedding": 12, "eval_every
 
 
 def song(seed=0, bars=4, polyphonic=False, low=60, high=72, title="song"):
-    """Chord tones in eighths with rests, over ii-V-I."""
+    """Return a song of chord tones in eighths with rests, over ii-V-I."""
     rng = np.random.default_rng(seed)
     changes = parse_changes("Dm7 | G7 | Cmaj7 | %").choruses(-(-bars // 4))
     piece = Piece(chords=changes.chords, length=bars * 48)
@@ -56,7 +56,7 @@ class TestLayers:
         y = Relation(40, 60)(chord, last, before)
         for row, root_position in ((y[0], [0, 3, 7, 10]), (y[1], [0, 4, 7, 10]), (y[2], []), (y[3], [0, 3, 7, 10])):
             assert np.flatnonzero(row[:12]).tolist() == root_position
-        assert [np.flatnonzero(row[12:24]).tolist() for row in y] == [[3], [7], [], []]  # F is D's third, D is G's fifth
+        assert [np.flatnonzero(row[12:24]).tolist() for row in y] == [[3], [7], [], []]  # F: D's third, D: G's fifth
         assert [np.flatnonzero(row[24:49]).tolist() for row in y] == [[12 + 2], [0], [], []]
         np.testing.assert_allclose(y[:, 49], [5 / 40, 2 / 40, 0, 0])
 
@@ -119,7 +119,7 @@ class TestLayers:
         some = [song(i) for i in range(3)]
         parts, options = jazz_task.split(some, 0.3, 0), make_options(**TINY)
         weights = parameter_count(options, vocabulary_for(some, False, True))
-        # A float32 each, with its gradient and two moments.
+        # Each weight needs a float32, its gradient and two moments.
         monkeypatch.setattr("fastrnn.training._run.model_size.machine_memory", lambda: 4 * 4 * weights)
         jazz_task.make_trainer(parts, options, False)
         with pytest.raises(MemoryError, match=r"LSTM 2 x 25 has [\d,]+ parameters, which take"):
@@ -163,7 +163,7 @@ class TestBatches:
     def test_no_chord_sounds_on_into_the_next_song(self):
         one = Piece((Part(notes=(Note(0, 12, 60),)),), chords=((0, parse_chord("Dm7")),), length=48)
         later = Part(notes=(Note(0, 12, 60), Note(24, 12, 62), Note(48, 12, 64)))
-        # A shift, a pitch and a duration for each note; the shift to the second song still stands in the first.
+        # A note is a shift, a pitch and a duration; the shift to the second song still belongs to the first song.
         for chords, heard in ((((48, parse_chord("G7")),), ["N.C."] * 6 + ["G7"] * 2), ((), ["N.C."] * 8)):
             other = songs.Song("", Piece((later,), chords=chords, length=96))
             joined = Line.of(songs.Song("", one), SMALL).then(Line.of(other, SMALL), SMALL)
@@ -242,10 +242,10 @@ class TestImprovising:
         for note in solo.part.notes:
             assert note.end <= form.length
             assert max(58, low) <= note.pitch <= min(75, high)
-        encode(solo.part, vocabulary)  # raises where notes overlap that must not
+        encode(solo.part, vocabulary)  # raises if notes overlap that must not
 
     def test_step_by_step_is_what_was_trained(self):
-        """The logits that sampling sees are those of the whole sequence, so greedy tokens are its likeliest ones."""
+        """Sampling uses the same logits as the whole sequence in training, so greedy tokens are the likeliest ones."""
         form = Form.of(CHANGES)
         primer = song(3).part
         cut = Part(notes=tuple(note for note in primer.notes if note.end <= 96))
@@ -282,7 +282,7 @@ class TestImprovising:
         places = places_of(known, SMALL)
         kinds = SMALL.kinds()
         assert places[:, kinds == 1].all()
-        assert not places[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]][:, (kinds == 0) | (kinds == 2)].any()  # all is in eighths
+        assert not places[[1, 2, 3, 4, 5, 7, 8, 9, 10, 11]][:, (kinds == 0) | (kinds == 2)].any()  # all notes are on eighths
         solo = improvise(self.model, SMALL, Form.of(CHANGES), seed=0, places=places)
         assert len(solo.part.notes) > 10
         assert all(note.onset % 6 == 0 and note.duration % 6 == 0 for note in solo.part.notes)
@@ -306,7 +306,7 @@ class TestTraining:
 
 
 class TestCourse:
-    """examples/jazz_course.py: the same cell, written out and fed back."""
+    """examples/jazz_course.py: one cell, unrolled for training and fed back for sampling."""
 
     course = example("jazz_course")
 

@@ -37,7 +37,7 @@ def test_bars_follow_the_metres():
     metres = ((0, 3, 4), (72, 4, 4))
     assert bar_lines(metres, 150).tolist() == [0, 36, 72, 120]
     assert bar_lines(metres, 50).tolist() == [0, 36]
-    assert bar_lines(((0, 4, 4), (60, 6, 8)), 100).tolist() == [0, 48, 60, 96]  # a change amid a bar begins one
+    assert bar_lines(((0, 4, 4), (60, 6, 8)), 100).tolist() == [0, 48, 60, 96]  # a change within a bar begins one
     assert bar_lines(((0, 5, 32),), 30).tolist() == [0, 7, 15, 22]  # 7.5 ticks, rounded down
     assert position_in_bar(metres, [[0, 35], [36, 130]]).tolist() == [[0, 35], [0, 10]]
     assert position_in_bar(metres, np.empty(0, np.int64)).tolist() == []
@@ -128,7 +128,7 @@ def test_transposed_leaves_drums():
     st.lists(st.builds(Note, st.integers(0, 20), st.integers(1, 20), st.integers(60, 62), st.integers(1, 127)), max_size=10)
 )
 def test_separated_is_what_one_keyboard_plays(notes):
-    """Against a keyboard tick by tick: a key sounds where any note has it, and every onset is struck."""
+    """Compared with a keyboard tick by tick: a key is down while any note holds it, and every onset strikes it."""
     result = separated(notes)
     assert result == separated(result)
     strikes = {(note.onset, note.pitch) for note in notes}
@@ -180,7 +180,7 @@ def test_the_skyline_holds_the_highest_note():
 
 @pytest.mark.parametrize(("overlap", "notes"), [(6, (Note(0, 12, 72), Note(12, 12, 67))), (7, (Note(0, 19, 72),))])
 def test_legato_downwards_loses_no_note(overlap, notes):
-    """Up to an eighth is legato."""
+    """An overlap of up to an eighth is legato."""
     assert skyline(Part(notes=(Note(0, 12 + overlap, 72), Note(12, 12, 67)))).notes == notes
 
 
@@ -190,7 +190,7 @@ NOTES = st.lists(st.builds(Note, st.integers(0, 60), st.integers(1, 30), st.inte
 @settings(max_examples=200)
 @given(NOTES)
 def test_the_skyline_is_what_its_rule_says(notes):
-    """Note by note: the highest of its onset, with nothing higher that sounds on for more than an eighth."""
+    """A note of the skyline is the highest of its onset, and no higher note sounds on for more than an eighth."""
     played = separated(notes)
     kept = [
         note
@@ -204,4 +204,4 @@ def test_the_skyline_is_what_its_rule_says(notes):
 
 
 def test_halves_of_a_bar_that_is_cut_short():
-    assert half_bars(Piece(length=36)).tolist() == [0, 24]  # of 4/4, although it ends on the third beat
+    assert half_bars(Piece(length=36)).tolist() == [0, 24]  # halves of 4/4, although it ends on the third beat

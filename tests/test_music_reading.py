@@ -1,4 +1,4 @@
-"""Many MIDI files: read by several processes, kept for the next time, and learned from in little memory."""
+"""Many MIDI files: several processes read them, a cache stores them, and training on them takes little memory."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def _scale(start, program=66, length=12):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Forty files: most are lines, some are for piano, one is the same as another, and two cannot be read."""
+    """Write forty files: most are lines, some are for piano, one is a copy of another, and two cannot be read."""
     folder = tmp_path_factory.mktemp("many")
     for i in range(36):
         program = 0 if i % 6 == 0 else 66
@@ -55,13 +55,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The folder of the cache, for the test alone."""
+    """Return a cache folder that only this test uses."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "fastrnn"
 
 
 def _read(folder, **options):
-    """The library, the lines that were reported, and what was told of progress."""
+    """Read a folder; return the songs, the reported lines, and the reported progress."""
     reported, told = [], []
     library = songs.read([folder], report=reported.append, progress=lambda *counts: told.append(counts), **options)
     return library, reported, told
@@ -69,7 +69,7 @@ def _read(folder, **options):
 
 @pytest.fixture
 def one_cpu(monkeypatch):
-    """A machine on which ``processes=None`` is one, but with the cache."""
+    """Make ``processes=None`` mean one process, with the cache."""
     monkeypatch.setattr(processes, "_cpus", lambda: 1)
 
 
@@ -83,7 +83,7 @@ def test_several_processes_read_what_one_does(folder, options):
     assert reported == one_reported
     assert len(one.songs) == 36
     assert [line.split(" is ")[0] for line in reported] == [f"skipped: {folder}/{n}.mid" for n in ("03b", "20", "08b")]
-    assert (39, 39) in told  # 36 and the copy, and two that cannot be read
+    assert (39, 39) in told  # 36 songs, the copy, and two unreadable files
 
 
 def test_files_read_before_are_not_read_again(one_cpu, folder, monkeypatch):
@@ -244,7 +244,7 @@ def _long_songs(count, notes, rng):
 
 
 def test_songs_in_all_keys_take_some_bytes_a_token():
-    """The memory that songs take, and the peak on the way, in bytes for a token."""
+    """Songs and the peak while they are made take few bytes per token."""
     some = list(_long_songs(40, 1000, np.random.default_rng(0)))
     parts, options = jazz_task.split(some, 0.1, 0), make_options()
     kept = sum(column.nbytes for song in some for column in song.columns.values())
@@ -260,7 +260,7 @@ def test_songs_in_all_keys_take_some_bytes_a_token():
     assert {len(line.moves) for line in data.train} == {12}
     assert kept / tokens < 4
     assert prepared / tokens < 15
-    assert peak / tokens < 50  # with a copy of the ids in each key it was 360
+    assert peak / tokens < 50  # it was 360 with a copy of the ids in each key
 
 
 @pytest.mark.parametrize("polyphonic", [False, True])
@@ -280,7 +280,7 @@ def test_baselines_are_those_of_the_songs_in_all_keys(polyphonic):
 
 
 def _old_sequence(some, vocabulary, seed, length, number):
-    """A training sequence by the rule in its plainest form: all windows listed, a new order for each sequence."""
+    """Return a training sequence by a plain form of the rule: all windows are listed, and each sequence has a new order."""
     windows = [(i, start) for i, line in enumerate(some) for start in range(0, max(1, len(line.ids)), length)]
     epoch, place = divmod(number, len(windows))
     i, start = windows[np.random.default_rng([seed, epoch]).permutation(len(windows))[place]]
@@ -318,7 +318,7 @@ def test_batches_are_those_of_the_plain_rule(transpose):
 
 
 def _task(count, hidden=16):
-    """A task that has the first choruses held out, and their lines."""
+    """Return a task with the first choruses held out, and their lines."""
     some = songs.embedded().songs[:count]
     vocabulary = vocabulary_for(some, False, False)
     made = lines(some, vocabulary)
@@ -360,7 +360,7 @@ def test_batches_for_evaluation_are_bounded(monkeypatch):
 def test_a_sample_of_the_songs_is_evaluated_and_saved():
     task, made, _ = _task(30)
     whole = task.evaluate()
-    task.limit_evaluation(10**5)  # fewer are held out: all are evaluated
+    task.limit_evaluation(10**5)  # fewer tokens are held out, so all are evaluated
     assert task.evaluate() == whole
     assert isinstance(task, SampledTask)
     task.limit_evaluation(1000)
@@ -377,7 +377,7 @@ def test_a_sample_of_the_songs_is_evaluated_and_saved():
     other.load_state_dict(older)
     assert other.evaluate() == whole
     task.limit_evaluation(1)
-    assert task.evaluated[0] in {len(line.ids) + 1 for line in made}  # one song at least
+    assert task.evaluated[0] in {len(line.ids) + 1 for line in made}  # at least one song
 
 
 def test_a_run_says_that_it_is_evaluated_on_a_sample_and_in_full_at_the_end(tmp_path, monkeypatch, capsys):

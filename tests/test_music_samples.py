@@ -1,4 +1,4 @@
-"""The samples that a jazz run plays while it is trained."""
+"""The samples that a jazz run plays during training."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,7 @@ SONGS = jazz_task.split(songs.embedded().songs[:6], 0.3, 0)
 
 
 def _trainer(folder, seed, shown=None):
-    """A trainer whose run is the same for all seeds: they are the samples' own; none if nothing is to be shown."""
+    """Return a trainer whose training does not depend on the seed, which is only for its samples; None: no samples."""
     trainer, model, data = jazz_task.make_trainer(SONGS, OPTIONS, False, folder)
     if shown is not None:
         trainer.callbacks = (sample_writer(model, SONGS, data, folder / "samples.txt", seed, show=shown.append),)

@@ -1,4 +1,4 @@
-"""Songs from files: none twice, chords over the bars of the file, swing."""
+"""Songs from files: duplicates are dropped, changes are laid out over the file's bars, swing is stored."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from fastrnn.music.piece import Note, Part, Piece
 
 
 def eighths(start=60, count=24, **options):
-    """A line of eighths."""
+    """Return a line of eighths."""
     return Piece((Part("lead", 66, notes=tuple(Note(6 * i, 6, start + i % 5) for i in range(count))),), **options)
 
 
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def titles(*paths):
-    """The titles of what is read, and what is reported."""
+    """Read files; return the titles of the songs, and the reported lines."""
     lines = []
     return [song.title for song in songs.read(paths, report=lines.append).songs], lines
 
@@ -41,7 +41,7 @@ def test_a_file_is_read_once_by_whatever_path(folder, tmp_path):
     assert titles(folder, folder / "a.mid", folder, folder / ".." / "files" / "b.mid") == (["a", "b"], [])
     assert titles(tmp_path / "link.mid", folder) == (["link", "a"], [])
     (folder / "b.mid").unlink()
-    assert titles(folder / "a.mid", folder) == (["a"], [])  # a folder in which everything has been read is no fault
+    assert titles(folder / "a.mid", folder) == (["a"], [])  # a folder without new files is no error
 
 
 def test_a_bad_file_is_reported_once_and_must_be_sound_where_it_is_named(folder):
@@ -70,7 +70,7 @@ def test_a_copy_is_the_same_music(folder):
     shutil.copy(folder / "a.mid", copy)
     line = f"skipped: {copy} is the same music as {folder / 'a.mid'}"
     assert titles(folder) == (["a", "b"], [line])
-    assert titles(folder / "b.mid", folder / "a.mid", copy) == (["b", "a"], [line])  # also where it is named
+    assert titles(folder / "b.mid", folder / "a.mid", copy) == (["b", "a"], [line])  # also if it is named
     write_midi(copy, eighths(60, 24, tempos=((0, 90.0),)))  # played slower
     assert titles(folder) == (["a", "b"], [line])
     write_midi(copy, eighths(60, 23))
@@ -88,9 +88,9 @@ def test_a_copy_is_the_same_music(folder):
         (((0, 3, 4), (72, 4, 4)), 20, [(0, "C"), (36, "F"), (60, "G"), (72, "C")]),
         (((0, 1, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),  # a pickup has the first chord
         (((0, 4, 4), (12, 3, 4)), 14, [(0, "C"), (48, "F"), (72, "G")]),
-        (((0, 1, 8), (6, 3, 4)), 13, [(0, "C"), (42, "F"), (66, "G")]),  # though its metre could not hold two
+        (((0, 1, 8), (6, 3, 4)), 13, [(0, "C"), (42, "F"), (66, "G")]),  # although its metre could not hold two chords
         (((0, 4, 4), (72, 3, 4)), 16, [(0, "C"), (48, "F"), (72, "C")]),  # the second bar is cut short before G
-        (((0, 3, 4), (36, 2, 4)), 14, [(0, "C"), (36, "F"), (48, "G"), (60, "C")]),  # a longer first bar is none
+        (((0, 3, 4), (36, 2, 4)), 14, [(0, "C"), (36, "F"), (48, "G"), (60, "C")]),  # a longer first bar is no pickup
         (((0, 3, 4),), 8, [(0, "C"), (36, "F")]),  # the piece ends before G
     ],
 )

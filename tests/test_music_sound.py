@@ -1,4 +1,4 @@
-"""Comping and bass by rule, sound, and piano rolls: by value where there is one, and what always holds."""
+"""Comping and bass by rules, sound, and piano rolls: values, and properties that always hold."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_bass_walks(name, key, seed):
     at = {note.onset: note.pitch for note in bass.notes}
     for tick, chord in piece.chords:
         assert at[tick] % 12 == chord.bass
-        if tick:  # the note before is one step away, if there was room for it
+        if tick:  # the previous note is one step away if there was room for it
             assert (at[tick] - at[tick - TICKS]) % 12 in {1, 2, 10, 11}
     assert all(a.pitch != b.pitch for a, b in itertools.pairwise(bass.notes))
 
@@ -80,7 +80,7 @@ def test_comping_plays_the_chords(name, key, seed):
     st.integers(0, 1000),
 )
 def test_no_stroke_sounds_over_the_next_of_many_chords(text, seed):
-    """Chords of a quarter or less are not anticipated either: they would hardly be heard."""
+    """Chords of a quarter or less are not anticipated, because they would hardly be heard."""
     piece = over(text + " | " + text)
     for note in accompaniment.accompany(piece, bass=False, seed=seed).part("comping").notes:
         heard, last = piece.chord_at([note.onset, note.end - 1]).tolist()
@@ -115,7 +115,7 @@ def test_the_rhythm_section_plays_in_any_metre(name, metre, seed):
 
 
 def test_two_three_and_six():
-    """A bar's beats in each metre: the bass, the ride with its skip notes, and the hi-hat on the off-beats."""
+    """In each metre, a bar has bass notes on its beats, a ride with skip notes, and a hi-hat on the off-beats."""
 
     def onsets(metre, part):
         played = accompaniment.accompany(over("C7", metre), drums=True)
@@ -184,7 +184,7 @@ def test_a_line_is_shaped():
 
 
 def strongest(samples, rate: int) -> float:
-    """The frequency with the most energy, in Hz."""
+    """Return the frequency with the most energy, in Hz."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
     return float(spectrum.argmax() * rate / (8 * len(samples)))
 
@@ -253,7 +253,7 @@ ONE_NOTE = Piece((Part(notes=(Note(0, 12, 60),)),))  # half a second
 
 
 class FakeSynth:
-    """The part of pyfluidsynth that is used: it notes what is loaded, and gives a steady level for each key that is down."""
+    """Stand-in for pyfluidsynth's Synth: it records the loaded font and gives a steady level for each key that is down."""
 
     def __init__(self, samplerate, font=7, level=1000):
         self.rate, self.font, self.level = samplerate, font, level
@@ -285,7 +285,7 @@ class FakeSynth:
 
 @pytest.fixture
 def fluidsynth(monkeypatch):
-    """Puts a FakeSynth with the given options in the place of FluidSynth, and gives the list of those made."""
+    """Return a function that replaces FluidSynth by a FakeSynth with given options; it returns the list of those made."""
     pytest.importorskip("pretty_midi")
 
     def put(**options):
@@ -296,7 +296,7 @@ def fluidsynth(monkeypatch):
                 super().__init__(samplerate, **options)
                 made.append(self)
 
-        # pretty_midi looks for FluidSynth when it is imported.
+        # pretty_midi searches for FluidSynth when it is imported.
         for name in [name for name in sys.modules if name.split(".")[0] == "pretty_midi"]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, "fluidsynth", SimpleNamespace(Synth=Synth))
@@ -307,7 +307,7 @@ def fluidsynth(monkeypatch):
 
 @pytest.fixture
 def font(tmp_path):
-    """A file that begins as sound fonts do."""
+    """Write a file that begins like a sound font."""
     path = tmp_path / "font.sf2"
     path.write_bytes(b"RIFF\x04\x00\x00\x00sfbk")
     return path
@@ -439,14 +439,14 @@ def test_the_notes_of_two_hands_are_not_too_thin(tmp_path):
     hands = (Part("right hand", notes=(Note(0, 48, 96),)), Part("left hand", notes=(Note(0, 48, 36),)))
     roll.draw_roll(tmp_path / "roll.png", Piece(hands, chords=((0, parse_chord("C")),), length=48), melody=0)
     is_note = _where(tmp_path / "roll.png", roll.CHORD_TONE)
-    amid = np.flatnonzero(is_note[:, is_note.shape[1] // 10])  # amid the first beat, left of the legend
+    amid = np.flatnonzero(is_note[:, is_note.shape[1] // 10])  # in the middle of the first beat, left of the legend
     heights = [len(rows) for rows in np.split(amid, np.flatnonzero(np.diff(amid) > 1) + 1)]
     assert len(heights) == 2
-    assert min(heights) >= 6  # points of colour, within the edges
+    assert min(heights) >= 6  # coloured points between the edges
 
 
 def _where(path, colour: str):
-    """Return which of the picture's points have that colour, bool ``[height,width]``."""
+    """Return which points of the picture have this colour, bool ``[height,width]``."""
     from matplotlib.image import imread
 
     wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -454,7 +454,7 @@ def _where(path, colour: str):
 
 
 def _share(path, colour: str) -> float:
-    """Return the share of the picture's points that have that colour."""
+    """Return the share of the picture's points that have this colour."""
     return float(_where(path, colour).mean())
 
 

@@ -1,4 +1,4 @@
-"""Chord symbols of many traditions, by their tones; and that no part of a symbol is dropped."""
+"""Chord symbols of many traditions and their tones; no part of a symbol is dropped."""
 
 import itertools
 
@@ -13,7 +13,7 @@ MAJOR, MINOR, DIMINISHED, AUGMENTED = {0, 4, 7}, {0, 3, 7}, {0, 3, 6}, {0, 4, 8}
 SEVENTH, MAJOR_SEVENTH, MINOR_SEVENTH, HALF = MAJOR | {10}, MAJOR | {11}, MINOR | {10}, DIMINISHED | {10}
 SUS, MINOR_MAJOR = {0, 5, 7}, MINOR | {11}
 NINTH = SEVENTH | {2}
-# Tones in semitones above the root, and the symbols of a chord on C that have them.
+# Tones in semitones above the root, and the symbols on C of a chord with these tones.
 TRADITIONS = {
     "Brazilian": [
         (MAJOR_SEVENTH, "C7M C(7M)"), (MINOR_MAJOR, "Cm7M Cm(7M) Cm/7M"), (AUGMENTED, "C5+ C(5+) C(#5)"),
@@ -75,7 +75,7 @@ UNDERSTOOD = {
 
 
 def tones(symbol):
-    """The tones above the root; None for a symbol that is refused."""
+    """Return the tones above the root, None if the symbol is refused."""
     try:
         return parse_chord(symbol).intervals
     except ChordError:
@@ -110,7 +110,7 @@ def test_symbols_that_are_refused():
 
 
 def test_two_accidentals_before_a_number_are_asked_about():
-    """Bbb7 is on B double flat; of Bbb5 and Ebb9 nobody can say what the second flat lowers."""
+    """Bbb7 is a chord on B double flat. In Bbb5 and Ebb9, the second flat may lower the root or the number."""
     assert parse_chord("Bbb7").root == parse_chord("A7").root
     assert parse_chord("Bbb7").intervals == SEVENTH
     fault = "Bbb5 has two meanings: write Bb(b5), or B\U0001d12b5"
@@ -158,9 +158,9 @@ def test_a_flat_after_a_sharp_is_not_the_roots(symbol, root, expected):
         assert (again.root, again.pitch_classes) == (moved.root, moved.pitch_classes)
 
 
-# A reading of its own: symbols are put together from spellings whose meaning is known, each with what it does to the tones.
+# An independent reading: symbols are put together from spellings of known meaning, each with its effect on the tones.
 TRIADS = {"": MAJOR, "m": MINOR, "-": MINOR, "min": MINOR, "Mi": MINOR}
-NUMBERS = {  # tones that a number adds to a triad, and the degrees that it names, which must not be altered as well
+NUMBERS = {  # tones that a number adds to a triad, and the degrees that it names, which an ending must not alter
     "": ((), ""), "6": ((9,), "6"), "7": ((10,), ""), "9": ((2, 10), "9"), "13": ((2, 9, 10), "13"), "maj7": ((11,), ""),
     "M7": ((11,), ""), "maj9": ((2, 11), "9"), "7M": ((11,), ""), "(maj7)": ((11,), ""), "Δ": ((11,), ""), "^7": ((11,), ""),
     "(7M)": ((11,), ""), "69": ((2, 9), "6 9"), "6/9": ((2, 9), "6 9"), "/7M": ((11,), ""), "add9": ((2,), "9"),
@@ -178,7 +178,7 @@ COMBINED = [
     (triad, number, ending)
     for triad, number, ending in itertools.product(TRIADS, NUMBERS, ENDINGS)
     if not set(NUMBERS[number][1].split()) & set(ENDINGS[ending][1].split())
-    and not (ending[:1] in ("b", "#") and not triad + number)  # the accidental would be the root's
+    and not (ending[:1] in ("b", "#") and not triad + number)  # the accidental would belong to the root
     and not (number == "79" and ending[:1] in ("b", "#"))  # C79b13: is the ninth flat, or the thirteenth?
 ]
 
@@ -202,7 +202,7 @@ def test_nothing_that_is_added_is_dropped(added):
 
 
 def test_no_sign_is_without_effect():
-    """A sign that is taken away from a row of up to four parts changes the tones, or what is left is refused."""
+    """If a sign is removed from a symbol of up to four parts, the tones change or the rest is refused."""
     rows = itertools.chain.from_iterable(
         itertools.product(("m", "7", "9", "13", "5", "+", "-", "#", "b", "(", ")", "/", "M"), repeat=n) for n in range(1, 5)
     )

@@ -1,4 +1,4 @@
-"""Tokens: what they say, that nothing is lost in them, and that everything under the grammar's mask is music."""
+"""Tokens: what they mean, that they lose nothing, and that every sequence under the grammar's mask is music."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def words(ids, vocabulary):
 
 
 def parts(vocabulary, most=20):
-    """Parts that the vocabulary can say; onsets and durations that one token cannot say are among them."""
+    """Draw parts that the vocabulary can express, also with onsets and durations that need several tokens."""
     ticks = st.one_of(st.integers(0, 100), st.integers(0, 1000))
     note = st.builds(Note, ticks, ticks.map(lambda d: d + 1), st.integers(vocabulary.low, vocabulary.high))
     played = st.lists(note, max_size=most).map(lambda notes: Part(notes=separated(notes)))
@@ -105,7 +105,8 @@ def test_every_sequence_under_the_mask_is_music_with_one_spelling(vocabulary, ra
     for _ in range(length):
         allowed = np.flatnonzero(grammar.mask()).tolist()
         assert allowed
-        # Seldom the end, or samples are too short; often small shifts and high notes, so that keys run out.
+        # The end is rare, because samples would be too short; small shifts and high notes are frequent, so that keys run
+        # out.
         token = random.choice([allowed[0], random.choice(allowed), max(allowed[:-1], default=allowed[0])])
         ids.append(token)
         grammar.advance(token)
@@ -115,14 +116,14 @@ def test_every_sequence_under_the_mask_is_music_with_one_spelling(vocabulary, ra
     if not vocabulary.polyphonic:
         assert part.notes == skyline(part).notes
     again = encode(part, vocabulary, end=False).tolist()
-    assert again == ids[: len(again)]  # what follows is the end, or a note that is not complete
+    assert again == ids[: len(again)]  # the rest is the end, or an incomplete note
 
 
 @pytest.mark.parametrize("vocabulary", [LINE, PartVocabulary(58, 62, polyphonic=True)], ids=str)
 @settings(max_examples=40)
 @given(st.data())
 def test_the_mask_forbids_only_what_does_not_decode(vocabulary, data):
-    """One token in place of another: the grammar and the decoder agree on whether that is music."""
+    """If one token is replaced by another, the grammar and the decoder agree on whether the result is music."""
     ids = encode(data.draw(parts(vocabulary, 5)), vocabulary)
     place = data.draw(st.integers(0, len(ids) - 1))
     token = data.draw(st.integers(0, len(vocabulary) - 1))
@@ -135,7 +136,7 @@ def test_the_mask_forbids_only_what_does_not_decode(vocabulary, data):
     else:
         with pytest.raises(ValueError, match="token must be one that may follow"):
             grammar.advance(token)
-        # A pitch is looked at when its note is complete; a shift is forbidden where no key can be struck after it.
+        # The decoder checks a pitch when its note is complete. A shift is forbidden if no key can be struck after it.
         tick, first = vocabulary.first_duration, vocabulary.first_pitch
         completions = {PITCH: [[tick]], SHIFT: [[first + key, tick] for key in range(vocabulary.pitches)]}
         for rest in completions.get(int(vocabulary.kinds()[token]), [[]]):

@@ -1,4 +1,4 @@
-"""Music of trained models: over a blues and a ii-V-I after the embedded choruses, with two hands after piano pieces."""
+"""Music of trained models: solos over changes after the embedded choruses, two hands after piano pieces."""
 
 import csv
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow
 
 
 def _losses(run):
-    """The best held-out loss, and those of models that count."""
+    """Return the best held-out loss, and those of the unigram and the bigram model."""
     with open(run / "metrics.csv", newline="") as file:
         return min(float(row["val_loss"]) for row in csv.DictReader(file)), load_config(run).baselines
 
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory):
-    """The run of ``fastrnn train jazz``, with nothing but defaults."""
+    """Run ``fastrnn train jazz`` with all defaults; return the run folder."""
     folder = tmp_path_factory.mktemp("jazz") / "run"
     execute("train", "jazz", "--out", folder)
     return folder
@@ -35,7 +35,7 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def piano(tmp_path_factory):
-    """A run on piano pieces in several keys, as files without chord symbols."""
+    """Train on piano pieces in several keys, from files without chord symbols; return the run folder."""
     folder = tmp_path_factory.mktemp("rags")
     (folder / "midi").mkdir()
     for number, key in enumerate((0, 5, 7, 10, 3, 8, 2, 0, 5, 7, 10, 3)):
@@ -47,7 +47,7 @@ def piano(tmp_path_factory):
 
 
 def _solo(run, out, *options):
-    """Return what ``fastrnn improvise`` writes, the solo alone and on the grid."""
+    """Run ``fastrnn improvise``; return the solo without accompaniment, on the grid."""
     execute("improvise", run, *options, "--swing", 0.5, "--no-comping", "--no-bass", "--out", out)
     piece = read_midi(out)
     assert [part.name for part in piece.parts] == ["solo"]
@@ -55,7 +55,7 @@ def _solo(run, out, *options):
 
 
 def _keystrokes(path):
-    """(tick, whether it is struck or released, pitch) of all keys, in order, as the file has them."""
+    """Return (tick, whether it is struck or released, pitch) of all keys, in the order of the file."""
     at, found = 0, []
     for message in mido.merge_tracks(mido.MidiFile(path).tracks):
         at += message.time

@@ -1,4 +1,4 @@
-"""Properties of the Numba backend alone; test_backends compares it with the reference."""
+"""Properties that only the Numba backend has; test_backends compares its values with the reference."""
 
 import io
 import os
@@ -29,7 +29,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 
 
 def _on_arrays(activation):
-    """The activation as a function from an array of whole vectors to a new one."""
+    """Return the activation as a function from an array of whole vectors to a new array."""
 
     @numba.njit(fastmath={"contract"}, error_model="numpy")
     def fill(x, y):
@@ -74,7 +74,7 @@ def test_activations_of_special_values(name, dtype):
     x.resize(16)
     with np.errstate(over="ignore"):
         wanted = exact(x)
-    # Where the true sigmoid is a denormal number or 0, ours stays the smallest that has a normal inverse.
+    # If the true sigmoid is a denormal number or 0, ours is the smallest number whose inverse is normal.
     smallest = 4 * tiny if name == "sigmoid" else 0
     np.testing.assert_allclose(ours(x), wanted, rtol=1e-7, atol=smallest)
 
@@ -93,8 +93,8 @@ def test_denormal_numbers_are_flushed_in_both_directions(dtype):
     assert not np.any(dstate)
 
 
-# Every edge of the blocking: one vector and one more or less, tiles of rows, sums longer than a block of the product,
-# steps of more and fewer rows than a chunk.
+# Sizes at every boundary of the blocks: one vector and one more or less, tiles of rows, sums longer than a block of the
+# product, steps with more and fewer rows than a chunk.
 @EVERY_CELL
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ GUARD, GUARD_BYTES = 0xA5, 256
 
 @pytest.fixture
 def guarded(monkeypatch):
-    """The backend's memory with a guard on both sides; calling this checks all guards."""
+    """Allocate the backend's memory between guards; return a function that checks all guards."""
     blocks = []
 
     def empty(shape, dtype):
         dtype = np.dtype(dtype)
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         raw = np.full(size + 2 * GUARD_BYTES + 64, GUARD, np.uint8)
-        # The worst case for what is aligned inside: the first address after a multiple of 64 that suits the type.
+        # The worst case for alignment inside the memory: the first address after a multiple of 64 that suits the type.
         start = GUARD_BYTES + -raw.ctypes.data % 64 + dtype.itemsize
         blocks.append((raw, start, start + size))
         return raw[start : start + size].view(dtype).reshape(shape)
@@ -248,7 +248,7 @@ print(told[-1], len(backward.signatures))
 def test_an_empty_cache_is_filled_with_what_is_needed_and_in_silence(run_python, tmp_path):
     done = run_python(ALONE, NUMBA_CACHE_DIR=str(tmp_path / "inference"))
     first, last, count, backwards, forwards = map(int, done.stdout.split())
-    assert (first, last + 1, backwards, forwards) == (0, count, 0, 2)  # nothing anew in float32, forward alone in float64
+    assert (first, last + 1, backwards, forwards) == (0, count, 0, 2)  # float32 compiles nothing again, float64 only forward
     assert abs(last - FUNCTIONS[False]) <= 5
     assert done.stderr == ""
     done = run_python(TRAINING, NUMBA_CACHE_DIR=str(tmp_path / "training"))
@@ -259,7 +259,7 @@ def test_an_empty_cache_is_filled_with_what_is_needed_and_in_silence(run_python,
 
 
 class Compiling:
-    """A backend that has functions to compile."""
+    """A backend with functions that have to be compiled."""
 
     def __init__(self, counts):
         self.counts, self.asked = counts, []

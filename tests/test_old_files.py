@@ -47,7 +47,7 @@ def examples():
 
 
 def losses(model, out, epochs, **options):
-    """Train for some epochs in a folder; the loss of each."""
+    """Train for some epochs in a folder; return the loss of each epoch."""
     history = fit(model, examples(), epochs=epochs, batch_size=4, lr=0.01, seed=3, out=out, **options)
     return history["loss"]
 
@@ -68,7 +68,7 @@ def samples(run):
 
 
 def resumed(kind, folder):
-    """Go on with a run for two steps; the losses of all evaluations, and the sum of all weights' magnitudes."""
+    """Resume a run for two steps; return the losses of all evaluations, and the sum of the magnitudes of all weights."""
     shutil.copytree(OLD / kind, folder / kind)
     paths = []
     if kind in TEXTS:

@@ -15,7 +15,7 @@ from fastrnn.onnx._operators import TABLE, convolution
 
 helper = onnx.helper
 
-# Tests of ONNX whose operators are in the table but not these of their options; loading or planning refuses them.
+# ONNX's tests of operators in the table with options that are not supported; loading or planning refuses them.
 REFUSED = (
     "training_mode must",
     "Mean and InvStdDev are not supported",
@@ -38,7 +38,7 @@ REFUSED = (
 
 
 def constant_inputs(model: Any, names: list[str], inputs: list[Array]) -> Any:
-    """The model with all inputs but the first as constants, as they are in real models."""
+    """Return the model with all inputs except the first as constants, as in real models."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     del changed.graph.input[1:]
@@ -48,7 +48,7 @@ def constant_inputs(model: Any, names: list[str], inputs: list[Array]) -> Any:
 
 
 def check_case(case: Any, constant: bool) -> bool:
-    """Run one of ONNX's tests; returns False for an option that is refused."""
+    """Run one of ONNX's tests; return False if an option is refused."""
     names = [value.name for value in case.model.graph.input]
     for inputs, outputs in case.data_sets:
         model = constant_inputs(case.model, names, inputs) if constant else case.model
@@ -69,7 +69,7 @@ def check_case(case: Any, constant: bool) -> bool:
 
 
 def in_the_table(case: Any) -> bool:
-    """True if all operators are in the table, and all data are arrays of NumPy's own dtypes."""
+    """Return whether all operators are in the table, and all data are arrays of NumPy's own dtypes."""
     arrays = [array for data in case.data_sets for side in data for array in side]
     plain = all(isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "fiub" for array in arrays)
     return plain and all(node.op_type in TABLE for node in case.model.graph.node)
@@ -111,7 +111,7 @@ def test_a_branch_that_the_values_choose_at_each_run() -> None:
 
 
 def test_memory_is_reused_and_no_value_is_lost() -> None:
-    # A chain in which some values are read late, so that their memory must not be given away, and others at once.
+    # In this chain some values are read late, so their memory must not be reused early; others are read at once.
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 50)).astype(np.float32)
     nodes, names, wanted = [], ["x"], [x.astype(np.float64)]
@@ -193,7 +193,7 @@ def test_all_backends_give_the_same(backend: str) -> None:
 
 
 def stream_model(rng: np.random.Generator) -> tuple[Any, Array]:
-    """A GRU whose state h goes in and comes out as h_n, with the batch's size open."""
+    """Return a GRU with its state h as an input and h_n as an output, for any batch size."""
     size, H = 3, 5
     draw = [rng.standard_normal(s).astype(np.float32) for s in ((1, 3 * H, size), (1, 3 * H, H))]
     node = helper.make_node("GRU", ["x", "W", "R", "", "", "h"], ["y", "h_n"], hidden_size=H)

@@ -1,4 +1,4 @@
-"""ONNX's RNN, GRU and LSTM: every attribute and input, beside ONNX's own tests, ONNX Runtime and the float64 reference."""
+"""ONNX's RNN, GRU and LSTM with every attribute and input, compared with ONNX's tests, ONNX Runtime and the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACTIVATIONS += ["Softsign", "Softplus"]
 
 
 def reference_outputs(model: Any, inputs: dict[str, Any]) -> list[Any]:
-    """The outputs of the reference in float64."""
+    """Return the outputs of the reference in float64."""
     (node,) = model.graph.node
     arrays = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer} | inputs
     given = [arrays[name] if name else None for name in node.input]
@@ -107,7 +107,7 @@ def test_activations_beside_onnx_runtime(op: str, place: int, function: str) -> 
         given["activation_alpha"] = [alphas[function]]
     if function in betas:
         given["activation_beta"] = [betas[function]]
-    model, inputs = recurrent_model(op, np.random.default_rng(place), 3, 2, 4, 5, **given)  # few steps: some grow
+    model, inputs = recurrent_model(op, np.random.default_rng(place), 3, 2, 4, 5, **given)  # 3 steps: some outputs grow
     every = zip(outputs_of(model, inputs), reference_outputs(model, inputs), runtime_outputs(model, inputs), strict=True)
     for mine, exact, other in every:
         np.testing.assert_allclose(mine, exact, rtol=0, atol=1e-5)

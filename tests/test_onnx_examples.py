@@ -1,4 +1,4 @@
-"""The examples on ONNX models and on g2p_en's checkpoint, with small weights of their own."""
+"""The examples with ONNX models and with g2p_en's checkpoint, on small weights made here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ node = onnx.helper.make_node
 
 
 def loudness_model() -> bytes:
-    """A model with silero's inputs and outputs: loud windows are speech, and the state counts windows."""
+    """Return a model with silero's inputs and outputs: loud windows are speech, and the state counts windows."""
     x, state, sr = np.zeros((1, 576), np.float32), np.zeros((2, 1, 128), np.float32), np.array(16000)
     nodes = [
         node("Slice", ["input", "first", "last", "axis"], ["new"]),  # without the context
@@ -68,7 +68,7 @@ def test_short_pauses_belong_to_speech() -> None:
 
 
 def plain_speller(arrays: dict[str, Any], word: str, graphemes: list[str]) -> list[int]:
-    """One word through the two networks in float64, as their equations say."""
+    """Spell one word with the two networks in float64, by their equations."""
 
     def step(x: Any, h: Any, part: str) -> Any:
         p = arrays[f"{part}_w_ih"] @ x + arrays[f"{part}_b_ih"]

@@ -23,7 +23,7 @@ def flat(outputs: Any) -> list[Array]:
 
 
 def tagger() -> Model:
-    """Embedding, a stack in two directions with states, norms, residuals and pools."""
+    """Return a model with an embedding, a stack in two directions with states, norms, residuals and pools."""
     ids, h = Input(("T", "B"), "int64", name="ids"), Input((1, "B", 6), name="h")
     x = fastrnn.Embedding(11, 6, rng=0)(ids)
     y, h_n = fastrnn.GRU(6, 6, rng=1)(x, h)
@@ -43,7 +43,7 @@ def test_a_model_comes_back_and_trains_on(tmp_path: Path) -> None:
     wanted, got = flat(wanted), flat(got)
     for mine, other in zip(got, wanted, strict=True):
         np.testing.assert_allclose(mine, other, rtol=0, atol=1e-6)
-    # The same gradients, so the same training: of the state, and in sum over all parameters of a kind.
+    # Equal gradients mean equal training. Compared are those of the state, and sums over all parameters of a kind.
     douts = [rng.standard_normal(y.shape).astype(np.float32) for y in wanted]
     dh = flat(backward(*douts))[-1]
     np.testing.assert_allclose(flat(backward_again(*douts))[-1], dh, rtol=0, atol=1e-5)
@@ -83,7 +83,7 @@ def test_every_recurrent_node(op: str, given: dict[str, Any], layout: int) -> No
 
 
 def exported(module: Any, *inputs: Any, axes: dict[str, Any]) -> bytes:
-    """The bytes of PyTorch's export by tracing."""
+    """Return the bytes of PyTorch's export by tracing."""
     file = io.BytesIO()
     names = list(axes)
     with warnings.catch_warnings():
@@ -121,7 +121,7 @@ class Language(torch.nn.Module):
 
 
 class Classifier(torch.nn.Module):
-    """The last step of a GRU, and its linear layer."""
+    """A linear layer on the last step of a GRU."""
 
     def __init__(self) -> None:
         super().__init__()

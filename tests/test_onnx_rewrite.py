@@ -20,7 +20,7 @@ def draw(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def lstm_step(order: str, gemm: bool, rng: np.random.Generator, extra: list[Any] | None = None) -> tuple[Any, Any]:
-    """A step whose gates stand in this order, such as "ifgo", with MatMul and biases or with Gemm."""
+    """Return an LSTM step with its gates in this order, such as "ifgo", made of MatMul and biases or of Gemm."""
     size, H = 3, 5
     constants = {"W": draw(rng, size, 4 * H), "R": draw(rng, H, 4 * H), "b": draw(rng, 4 * H), "d": draw(rng, 4 * H)}
     inputs = {"x": draw(rng, 2, size), "h": draw(rng, 2, H), "c": draw(rng, 2, H)}
@@ -107,7 +107,7 @@ def test_equal_nodes_are_computed_once() -> None:
 
 
 def norm_nodes(pow_: bool, twice: bool) -> list[Any]:
-    """A normalisation as PyTorch writes it before opset 17 (``pow_``), or as Keras' converter does (``twice``)."""
+    """Return a normalisation as PyTorch writes it before opset 17 (``pow_``), or as Keras' converter does (``twice``)."""
     centred = "d2" if twice else "d"
     return [
         node("ReduceMean", ["x"], ["m"], axes=[-1], keepdims=1),

@@ -37,7 +37,7 @@ def check(model: Any, path: Path, make: Callable[[int, int], list[Array]], call:
         inputs = make(T, B)
         wanted = arrays((call or model)(*inputs))
         feeds = dict(zip(loaded.inputs, inputs, strict=True))
-        double = inputs[0].dtype == np.float64  # ONNX Runtime has no recurrent operators for it
+        double = inputs[0].dtype == np.float64  # ONNX Runtime has no recurrent operators for float64
         other = ReferenceEvaluator(str(path)).run(None, feeds) if double else runtime_outputs(str(path), feeds)
         for outputs in (other, loaded.run(feeds)):
             assert len(outputs) == len(wanted)
@@ -47,7 +47,7 @@ def check(model: Any, path: Path, make: Callable[[int, int], list[Array]], call:
 
 
 def layers() -> dict[str, tuple[fastrnn.Layer, tuple[Any, ...], str]]:
-    """Layers with the axes and the dtype of their input."""
+    """Return layers with the axes and the dtype of their input."""
     sequence, ids, vectors = ("T", "B", 7), ("T", "B"), ("B", 7)
     found: dict[str, tuple[fastrnn.Layer, tuple[Any, ...], str]] = {}
     for kind in (fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM):
@@ -96,14 +96,14 @@ def test_layers(name: str, tmp_path: Path) -> None:
     layer, axes, dtype = LAYERS[name]
     rng = np.random.default_rng(1)
     for parameter in layer.parameters():
-        if not parameter.data.std():  # LayerNorm's begin as ones and zeros
+        if not parameter.data.std():  # LayerNorm's parameters are initially ones and zeros
             parameter.assign(rng.standard_normal(parameter.shape).astype(parameter.dtype))
     check(layer, tmp_path / "model.onnx", lambda T, B: [x_of(layer, rng, T, B, axes, dtype)], shape=axes, dtype=dtype)
 
 
 def test_every_layer_is_tested_or_refused() -> None:
     tested = {type(layer) for layer, _, _ in LAYERS.values()}
-    joined = {fastrnn.Add, fastrnn.Average, fastrnn.Concat, fastrnn.Multiply, fastrnn.Stack}  # in the models below
+    joined = {fastrnn.Add, fastrnn.Average, fastrnn.Concat, fastrnn.Multiply, fastrnn.Stack}  # tested in the models below
     assert set(EXPORTERS) == tested | joined
     every = {kind for name in fastrnn.layers.__all__ if isinstance(kind := getattr(fastrnn.layers, name), type)}
     rest = {kind.__name__ for kind in every - set(EXPORTERS) if issubclass(kind, fastrnn.Layer)}
@@ -111,7 +111,7 @@ def test_every_layer_is_tested_or_refused() -> None:
 
 
 def encoder_decoder() -> Model:
-    """Two time axes, shared layers, states as inputs and outputs, and every layer that joins values."""
+    """Return a model with two time axes, shared layers, states as inputs and outputs, and every layer that joins values."""
     x, s = Input(("T", "B", 7), name="x"), Input(("S", "B"), "int64", name="s")
     h = Input((1, "B", 9), name="h")
     gru, linear = fastrnn.GRU(7, 9, rng=0), fastrnn.Linear(9, 9, rng=1)

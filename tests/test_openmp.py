@@ -1,4 +1,4 @@
-"""Calls on the workers of PyTorch's OpenMP library: the same bits, few threads, nesting, forks, the floating-point mode."""
+"""Calls on the workers of PyTorch's OpenMP library: equal bits, too few threads, nesting, forks, floating-point mode."""
 
 import pytest
 
@@ -60,7 +60,7 @@ for torch_threads in (1, 2, 4, 1):
 
 
 def test_calls_run_on_openmps_workers(run_torch):
-    # Three of PyTorch's threads exist, so a call on them creates none; the library's own two are created.
+    # Three of PyTorch's threads exist, so a call on them creates none. A call on the library's own workers creates two.
     program = """
 def tasks():
     return set(os.listdir("/proc/self/task"))
@@ -141,7 +141,7 @@ assert len(fine) >= 2 and all(fine)
 
 
 def test_a_call_inside_a_parallel_region_is_alone(run_torch):
-    # The region's body is Python: each thread of it makes the call.
+    # The body of the parallel region is Python, so each of its threads makes the call.
     program = """
 import ctypes
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -177,7 +177,7 @@ assert fine == [True] * 60
 
 
 def test_torchs_threads_keep_their_floating_point_mode(run_torch):
-    # A sum over both of PyTorch's threads: it loses what a thread flushes.
+    # A sum over both of PyTorch's threads would lose the denormal numbers that a thread flushes to zero.
     program = """
 torch.set_num_threads(2)
 tiny = torch.full((1 << 16,), 1e-40)

@@ -1,4 +1,4 @@
-"""Optimisers against torch.optim, clipping against torch.nn.utils, and gradients that are not finite."""
+"""Optimisers compared with torch.optim, clipping compared with torch.nn.utils, and gradients that are not finite."""
 
 import json
 
@@ -295,4 +295,4 @@ def test_a_step_makes_no_page_faults(name, options):
         optimizer.zero_grad()
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    assert min(faults_of_a_step() for _ in range(5)) <= 2  # 2 MiB of fresh memory would be 512
+    assert min(faults_of_a_step() for _ in range(5)) <= 2  # 2 MiB of new memory would cause 512 faults

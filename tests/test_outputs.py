@@ -1,4 +1,4 @@
-"""Commands that write a file refuse to take the place of another one, before any work is done."""
+"""Commands that write a file refuse to replace another one before they do any work."""
 
 import json
 

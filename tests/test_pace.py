@@ -1,4 +1,4 @@
-"""Evaluations, schedule and end of a run fit its steps or its time."""
+"""The evaluations, the schedule and the end of a run fit its number of steps or its time."""
 
 import io
 
@@ -39,7 +39,7 @@ def test_what_is_given_wins_and_the_rest_fits(given, max_steps, eval_every):
 
 
 class Clock:
-    """Seconds that pass by ``tick`` whenever anyone looks."""
+    """A clock that advances by ``tick`` seconds whenever it is read."""
 
     def __init__(self, tick):
         self.now, self.tick = 0.0, tick
@@ -50,7 +50,7 @@ class Clock:
 
 
 class Learned:
-    """A callback that keeps learning rates, by the share of the time that was used, and the steps of evaluations."""
+    """A callback that records learning rates by the share of the time that was used, and the steps of evaluations."""
 
     def __init__(self):
         self.rates, self.evaluated = [], []
@@ -93,9 +93,9 @@ def test_a_time_limit_shapes_the_schedule_and_spreads_the_evaluations(monkeypatc
 
 def test_the_share_of_the_time_is_used_by_value():
     timed = schedules.make_timed("cosine", warmup=9)
-    assert timed(0, 0.0) == pytest.approx(0.1)  # by steps
+    assert timed(0, 0.0) == pytest.approx(0.1)  # warm-up by steps
     assert timed(4, 0.0) == pytest.approx(0.5)
-    assert timed(0, 0.05) == pytest.approx(0.5 * schedules.cosine(20)(1))  # by time, where steps are slow
+    assert timed(0, 0.05) == pytest.approx(0.5 * schedules.cosine(20)(1))  # warm-up by time, if steps are slow
     assert timed(1000, 0.5) == pytest.approx(0.5)
     assert timed(1000, 1.0) == pytest.approx(0.0)
     assert schedules.make_timed("constant", warmup=0)(7, 0.9) == 1.0
@@ -139,7 +139,7 @@ def test_a_run_needs_an_end():
 
 
 class Sampled(StreamTask):
-    """A task with so many tokens held out, which says what it is to read of them in an evaluation."""
+    """A task with this number of held-out tokens, which records how many an evaluation is to read."""
 
     def __init__(self, held):
         super().__init__()
@@ -180,7 +180,7 @@ def test_all_runs_choose_before_their_first_evaluation(monkeypatch, config):
 
 
 class SlowSamples(Learned):
-    """Takes ``seconds`` of a clock at each evaluation."""
+    """Callback that takes ``seconds`` of a clock at each evaluation."""
 
     def __init__(self, clock, seconds):
         super().__init__()
@@ -193,7 +193,7 @@ class SlowSamples(Learned):
 
 def test_slow_samples_do_not_make_the_next_evaluation_due(monkeypatch):
     clock = Clock(0.01)
-    # An evaluation is due every 10 s. One of 9.8 s ends just before the next is due, or just after.
+    # An evaluation is due every 10 s. One that takes 9.8 s ends just before the next one is due, or just after that.
     slow = SlowSamples(clock, 9.8)
     monkeypatch.setattr(loop.time, "perf_counter", clock)
     make_trainer(None, slow, task=Sampled(1), max_steps=None, eval_every=None, max_seconds=120.0).run()
@@ -203,7 +203,7 @@ def test_slow_samples_do_not_make_the_next_evaluation_due(monkeypatch):
 
 
 def test_the_notice_goes_to_the_console(monkeypatch):
-    monkeypatch.setattr("sys.stdout", None)  # as under pythonw, where nothing can be printed
+    monkeypatch.setattr("sys.stdout", None)  # as under pythonw, which has no console
     task = Sampled(5000)
     task.limit_evaluation(1024)
     notice = pace.SampleNotice("token")

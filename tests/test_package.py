@@ -1,4 +1,4 @@
-"""The package as it is installed: light to import, whole, and with the C kernels wherever they can be built."""
+"""The installed package is light to import, complete, and has the C kernels wherever they can be built."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 
 
 def test_import_is_light(run_python):
-    # `import fastrnn` needs NumPy and cffi's runtime; these would cost a tenth of a second to several each.
+    # `import fastrnn` needs only NumPy and cffi's runtime. Each of these modules would take a tenth of a second or more.
     heavy = "numba", "llvmlite", "torch", "scipy", "rich", "matplotlib", "safetensors", "hypothesis", "onnx", "pretty_midi"
     heavy += "keras", "jax"
     loaded = run_python("import sys, fastrnn; print(*sys.modules)").stdout.split()
@@ -43,7 +43,7 @@ def test_the_library_does_not_need_the_commands():
 
 
 def test_modules_import_each_other_in_no_circle():
-    # import-linter, in pyproject.toml, knows packages; this goes through their modules.
+    # import-linter (in pyproject.toml) checks packages; this test checks their modules.
     graph = pytest.importorskip("grimp").build_graph("fastrnn", exclude_type_checking_imports=True)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which names the modules
@@ -70,7 +70,7 @@ def test_a_tag_needs_the_version_and_a_dated_section(tag, section, wrong):
 
 @pytest.mark.skipif(not (shutil.which("cc") or os.environ.get("CC")), reason="no C compiler")
 def test_the_c_backend_was_built():
-    # The install succeeds without it too, so a broken build would show nowhere else.
+    # The installation succeeds even without it, so only this test notices a broken build.
     assert "c" in backends.available()
     assert backends.current().name == "c"
 

@@ -1,4 +1,4 @@
-"""The backends' functions of single values, on every instruction set, beside float64."""
+"""The backends' functions of single values, on every instruction set, compared with float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bar that commands show while they read."""
+"""The progress bar that commands show while they read."""
 
 import io
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock in a list of one number, the time, which tests increase."""
+    """Replace the clock by a list of one number, the time, which tests increase."""
     now = [100.0]
     monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
     return now
@@ -36,7 +36,7 @@ def test_redirected_output_gets_one_line_after_a_second_and_none_before(clock, c
     ("seconds", "expected"),
     [
         (0.2, ["30 of 1,500 files after 6 s, about 300 s in all"]),  # a fiftieth has been read
-        (4.0, ["4 of 1,500 files after 12 s", "7 of 1,500 files after 24 s"]),  # too few to tell how long it will take
+        (4.0, ["4 of 1,500 files after 12 s", "7 of 1,500 files after 24 s"]),  # too few to estimate the total time
     ],
 )
 def test_the_line_waits_until_it_can_tell_the_time(clock, capsys, seconds, expected):

@@ -1,4 +1,4 @@
-"""The reference backend: finite differences, and what must hold of any backend. PyTorch is in test_reference_torch."""
+"""The reference backend: finite differences, and properties of any backend; see also test_reference_torch."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def _case(variant, **options):
 
 
 def _loss(case):
-    """The scalar whose gradients backward gives: each output times the gradient that comes into it, summed."""
+    """Return the scalar that backward differentiates: the sum of each output times its incoming gradient."""
     out = cases.forward("reference", case, keep_tape=False)._asdict()
     pairs = [(out[key], getattr(case, "d" + key)) for key in ("y", "h_n", "c_n", "c") if key in out]
     return sum(float(np.sum(value * np.nan_to_num(grad))) for value, grad in pairs)
@@ -75,7 +75,7 @@ def test_ids_are_one_hot_vectors(variant):
 @pytest.mark.parametrize("options", [o for o in cases.OPTIONS if o["lengths"]], ids=cases.name)
 @EVERY_CELL
 def test_each_sequence_is_as_if_alone_and_zeros_come_after_it(variant, options):
-    """Padding, NaN where it can be, changes nothing, nor does the place in the batch."""
+    """Neither padding (NaN if possible) nor the place in the batch changes a result."""
     case = _case(variant, **options | {"T": 7, "B": 4, "lengths": [3, 6, 1, 5]})
     batch = cases.run("reference", case)
     total = {}
@@ -92,7 +92,7 @@ def test_each_sequence_is_as_if_alone_and_zeros_come_after_it(variant, options):
 
 
 def _sequence(key, array, b, n):
-    """Sequence b, of length n, of an array [T,B,...] or [B,...] as a batch of one."""
+    """Return sequence b, of length n, of an array [T,B,...] or [B,...] as a batch of one."""
     return np.ascontiguousarray(array[:n, b : b + 1] if key in ("x", "y", "c", "dx", "dy", "dc") else array[b : b + 1])
 
 

@@ -1,4 +1,4 @@
-"""The reference backend beside PyTorch in float64: torch.nn's layers, and the papers' equations by autograd."""
+"""The reference backend compared with PyTorch in float64: torch.nn's layers, and the papers' equations by autograd."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def _input(case, leaves):
 
 
 def _results(case, outputs, leaves):
-    """The outputs, and the leaves' gradients of the sum of each output times the gradient that comes into it."""
+    """Return the outputs, and the gradients of the sum of each output times its incoming gradient for the leaves."""
     pairs = [(value, np.nan_to_num(getattr(case, "d" + key))) for key, value in outputs.items()]
     sum((value * torch.tensor(grad)).sum() for value, grad in pairs).backward()
     gradients = {"d" + key: leaf.grad for key, leaf in leaves.items()}
@@ -39,7 +39,7 @@ def _results(case, outputs, leaves):
 
 
 def run_torch(case):
-    """A case without ``dc`` through torch.nn: lengths as a packed sequence, reverse as the second direction of two."""
+    """Run a case without ``dc`` in torch.nn: lengths as a packed sequence, reverse as the second direction of two."""
     spec = case.spec
     size = {"proj_size": spec.proj_size} if spec.cell == "lstm" else {}
     size |= {"nonlinearity": spec.nonlinearity} if spec.cell == "rnn" else {}
@@ -58,7 +58,7 @@ def run_torch(case):
     if spec.cell == "lstm":
         leaves["c0"] = _leaf(case.c0)
         states.append(leaves["c0"])
-    # Where ours is the second direction, the first runs too, from zeros; its output is not used.
+    # If ours is the second direction, the first one also runs, from zeros; its output is not used.
     stacked = [torch.stack([torch.zeros_like(s), s] if case.reverse else [s]) for s in states]
     if case.lengths is not None:
         x = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(case.lengths), enforce_sorted=False)
@@ -76,7 +76,7 @@ def rnn(spec, w, x, h, c):
 
 
 def gru(spec, w, x, h, c):
-    """Cho et al. 2014 with torch's sense of z; without a reset gate, the gates are z and n."""
+    """Compute a step of Cho et al. 2014 with torch's meaning of z; without a reset gate, the gates are z and n."""
     parts = [w[key].chunk(spec.gates) for key in ("W", "R", "b_ih", "b_hh")]
     gates = {name: tuple(part[k] for part in parts) for k, name in enumerate("rzn" if spec.reset_gate else "zn")}
 
@@ -96,7 +96,7 @@ def gru(spec, w, x, h, c):
 
 
 def lstm(spec, w, x, h, c):
-    """Gers et al. 2002 (peephole), Sak et al. 2014 (projection)."""
+    """Compute a step of Gers et al. 2002 (peephole) and Sak et al. 2014 (projection)."""
     i, f, g, o = (w["W"] @ x + w["b_ih"] + w["R"] @ h + w["b_hh"]).chunk(4)
     if spec.peephole:
         w_i, w_f, w_o = w["peephole"].chunk(3)
@@ -109,7 +109,7 @@ def lstm(spec, w, x, h, c):
 
 
 def run_autograd(case):
-    """A case by its equations alone: one sequence and one step at a time, backward by autograd."""
+    """Run a case by its equations alone: one sequence and one step at a time, backward by autograd."""
     spec, (T, B) = case.spec, case.x.shape[:2]
     w = {key: _leaf(array) for key, array in case.params.items()}
     leaves = dict(w) | {"h0": _leaf(case.h0)} | ({"c0": _leaf(case.c0)} if spec.cell == "lstm" else {})
@@ -137,7 +137,7 @@ def run_autograd(case):
 @pytest.mark.parametrize("variant", OF_TORCH, ids=cases.name)
 def test_torch_nn(variant, options):
     if options["lengths"]:
-        options = options | {"lengths": [3, 6, 1, 5]}  # packed sequences have one step at least
+        options = options | {"lengths": [3, 6, 1, 5]}  # packed sequences have at least one step
     case = replace(cases.make_case(variant, T=6, B=4, I=5, H=7, seed=1, **options), dc=None)
     got = cases.run("reference", case)
     got.pop("c", None)

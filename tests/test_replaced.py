@@ -1,4 +1,4 @@
-"""Parameters that are replaced, and layers that change after a model has run: right values, or an error that names them."""
+"""Replaced parameters, and layers that change after a model has run, give right values or an error that names them."""
 
 import numpy as np
 import pytest

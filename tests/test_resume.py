@@ -1,4 +1,4 @@
-"""A run that was stopped, in whatever way, goes on bit for bit as if it had not."""
+"""A run that was stopped in any way resumes bit for bit as if it had not been stopped."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ STOPS = {
 }
 
 
-# Quick: every optimizer with one stop, and every stop with one optimizer.
+# The quick tests combine every optimizer with one stop, and every stop with one optimizer.
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [

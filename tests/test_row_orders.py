@@ -1,4 +1,4 @@
-"""Orders of the rows of a stack's sequences: batch-major and packed calls compute what time-major ones do, to the bit."""
+"""Orders of the rows of a stack's sequences: batch-major and packed calls give the bits of time-major calls."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def _stack(cell, directions, reverse=False):
 
 
 def _problem(stack, B, seed=0):
-    """Random weights, x, h0, c0 and gradients of all outputs, time-major."""
+    """Return random weights, x, h0, c0 and gradients of all outputs, time-major."""
     rng, cell, D = np.random.default_rng(seed), stack.cell, stack.directions
     weights = [
         Weights(**{name: 0.5 * rng.standard_normal(shape) for name, shape in stack.layer(i // D).shapes().items()})
@@ -44,7 +44,7 @@ def _run(stack, weights, x, states, dy, dstates, dc, **options):
 
 
 def _assert_same(ours, theirs, convert):
-    """Compare two results of ``_run``; ``convert`` brings a time-major sequence to the order of the first."""
+    """Compare two results of ``_run``; ``convert`` brings a time-major sequence to the first one's order of rows."""
     for (got, wanted), sequences in zip(zip(ours, theirs, strict=True), (("y", "c"), ("dx",)), strict=True):
         for name in set(got._fields) - {"tape", "weights"}:
             a, b = getattr(got, name), getattr(wanted, name)

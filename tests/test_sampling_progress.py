@@ -1,4 +1,4 @@
-"""Notices of ``sample``, ``score`` and ``improvise`` about the checkpoint that they use, and the bar while they sample."""
+"""``sample``, ``score`` and ``improvise``: notices about the checkpoint that they use, and the bar during sampling."""
 
 import io
 import re
@@ -25,7 +25,7 @@ SMALL = ["--hidden", "8", "--layers", "1", "--batch", "4", "--eval-every", "2"]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs of two steps, on the embedded choruses and on the embedded names."""
+    """Train two runs of two steps, on the embedded choruses and on the embedded names."""
     folder = tmp_path_factory.mktemp("runs")
     for kind, options in (("jazz", ["--seq-length", "40"]), ("chars", ["--seq-length", "20"])):
         execute("train", kind, *SMALL, *options, "--max-steps", "2", "--out", folder / kind)
@@ -33,7 +33,7 @@ def runs(tmp_path_factory):
 
 
 class Terminal(io.StringIO):
-    """A stream that takes itself for a terminal."""
+    """A stream that says that it is a terminal."""
 
     def isatty(self):
         return True
@@ -90,7 +90,7 @@ def test_redirected_output_has_no_bar(runs, tmp_path, capsys, monkeypatch):
 
 
 def test_samples_in_a_file_are_not_on_the_terminal(runs, monkeypatch):
-    """The bar is on standard error, the samples are in standard output, where that leads to a file."""
+    """If standard output is a file, the samples are in it, and the bar is on standard error."""
     terminal = terminal_of(monkeypatch)
     monkeypatch.setattr("sys.stdout", file := io.StringIO())
     execute("sample", runs / "chars", "--number", "200", "--seed", "1")

@@ -1,4 +1,4 @@
-"""Sequential with lengths is the Model of the same layers: padding changes nothing; and a backward that leaves out dx."""
+"""Sequential with lengths equals the Model of the same layers; padding changes nothing; backward without dx."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ CHAINS = {
 
 
 def data(layers):
-    """An input for the layers, and the same with other things in the padding; its Input."""
+    """Return an input for the layers, the same input with other values in the padding, and its Input."""
     rng = np.random.default_rng(0)
     ids = isinstance(layers[0], (nn.Embedding, nn.OneHot)) or getattr(layers[0], "input_size", 0) == 6
     x = rng.integers(0, 6, (5, 3)) if ids else rng.random((5, 3, 2)) + 0.5
@@ -46,7 +46,7 @@ def data(layers):
 
 
 def trained(model, x, dy, lengths=LENGTHS, **options):
-    """y, dx, and the parameters' gradients."""
+    """Return y, dx, and the parameters' gradients."""
     model.zero_grad()
     y, backward = model.forward(x, lengths=lengths)
     np.testing.assert_allclose(model(x, lengths=lengths), y, rtol=0, atol=1e-13)

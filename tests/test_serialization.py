@@ -1,4 +1,4 @@
-"""Files of arrays: what goes in comes out, bad files are named, and a failed write loses nothing."""
+"""Files of arrays: values come back exactly, errors name bad files, and a failed write loses nothing."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_every_bfloat16_comes_as_its_float32(tmp_path: Path) -> None:
     }
     data = np.float32(7).tobytes() + bits.tobytes() + b"\xc0\xbf"
     arrays, _ = load_arrays(_raw_file(tmp_path / "a", data, __metadata__={"format": "pt"}, **entries))
-    sign, exponent, fraction = bits >> 15, (bits >> 7) & 255, bits & 127  # of the format's definition
+    sign, exponent, fraction = bits >> 15, (bits >> 7) & 255, bits & 127  # by the definition of bfloat16
     with np.errstate(over="ignore", invalid="ignore"):
         powers = np.ldexp(1.0, np.maximum(exponent.astype(int), 1) - 134)
         wanted = np.where(sign, -1.0, 1.0) * (fraction + np.where(exponent > 0, 128, 0)) * powers

@@ -1,4 +1,4 @@
-"""Slice, Reshape and Stack, and symbols that are sliced: values, gradients, lengths, files, streams."""
+"""Slice, Reshape, Stack and sliced symbols: values, gradients, lengths, files, streams."""
 
 import copy
 import pickle
@@ -21,7 +21,7 @@ STEPS = st.builds(slice, *[st.none() | st.integers(-4, 4)] * 2, st.none() | st.i
 
 
 def assert_adjoint(layer, *inputs, **options):
-    """A linear layer's backward is its transpose: <dy, layer(v)> = <dx, v> for any v."""
+    """Assert that a linear layer's backward is its transpose: <dy, layer(v)> = <dx, v> for any v."""
     rng = np.random.default_rng(1)
     y, backward = layer.forward(*inputs, **options)
     np.testing.assert_array_equal(y, layer(*inputs, **options))
@@ -74,7 +74,7 @@ class TestSlice:
     @example(slice(1, None), slice(1, None), slice(2, None))
     @example(slice(None, 3), slice(1, None), slice(1, 3))
     def test_axes_of_one_name_have_the_same_steps(self, first, second, other):
-        """The name of an axis says how many steps it has; an axis of a number is that number."""
+        """The name of a sliced axis states its number of steps; for an axis of fixed size it is a number."""
         ns = np.arange(13)
         axis = sliced("T", first)
         twice = sliced(axis, second)
@@ -188,7 +188,7 @@ class TestSymbols:
 
 
 def differences():
-    """Steps less the ones before, halves of features, both directions of time, one step alone: by slices."""
+    """Return a model with slices: steps minus earlier steps, halves of features, both directions of time, one step alone."""
     x = Input(("T", "B", D), **F64, name="x")
     y, _ = GRU(D, 4, **F64, rng=1)(x)
     steps = Add()(x[1:], Linear(D, D, **F64, rng=2)(x[:-1]))
@@ -198,7 +198,7 @@ def differences():
 
 
 def assert_alone_is_in_a_batch(model, x, lengths):
-    """Outputs and the gradient of each sequence by itself are those within a padded batch, whatever is in the padding."""
+    """Assert that each sequence has the same outputs and gradient alone and in a padded batch, whatever the padding."""
     soiled = x.copy()
     for b, n in enumerate(lengths):
         soiled[n:, b] = 1e6
@@ -264,7 +264,7 @@ class TestModels:
         np.testing.assert_array_equal(again(X, lengths=[5, 2, 3]), model(X, lengths=[5, 2, 3]))
 
     def test_a_model_of_slices_within_another(self):
-        """Its time axis has the other's name, also where that is a number, or a slice itself."""
+        """The inner model's time axis gets the outer one's name, even if that is a number or the name of a slice."""
         x = Input(("T", "B", D), **F64)
         inner = Model(x, GRU(D, D, **F64, rng=1)(x[1:])[0]).named("inner")
         s, fixed = Input(("S", "B", D), **F64), Input((4, "B", D), **F64)
@@ -371,7 +371,7 @@ class _Tuple:
 
 
 class _Swapped(_Tuple):
-    """A batch_first model, called as a time-first one."""
+    """A batch_first model that is called like a time-first one."""
 
     def forward(self, x, lengths=None):
         y, backward = self.model.forward(x.swapaxes(0, 1).copy(), lengths)
@@ -443,7 +443,7 @@ class TestStack:
             Stack(axis=4)(x[0])
 
     def test_unrolled_by_hand_is_the_layer(self):
-        """Thirty slices and one shared cell, in both ways to write it: the layer's outputs and gradients."""
+        """Thirty slices and one shared cell give the layer's outputs and gradients, whichever way they are written."""
         x = Input((30, "B", D), **F64)
         layer, cell = GRU(D, 4, **F64, rng=1), fastrnn.GRUCell(D, 4, **F64, rng=1)
         h, hs, state, ys = None, [], None, []

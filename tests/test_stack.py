@@ -1,4 +1,4 @@
-"""Layers of a stack at once: the bits of the layers one by one for any number of threads, and a plan that is pinned."""
+"""Layers of a stack that run at once: the bits of the layers one by one for any number of threads, and the plan."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def _stack(kind, I, H, L, **options):  # noqa: E741
 
 
 def _layers_of(stack):
-    """Each layer by itself, with the stack's weights."""
+    """Return each layer alone, with the stack's weights."""
     kind, state = type(stack), stack.state_dict()
     options = {"proj_size": stack.proj_size} if getattr(stack, "proj_size", 0) else {}
     size = stack.input_size
@@ -120,7 +120,7 @@ def test_small_layers_do_run_at_once(isa, kind):
     _assert_same_bits(stack, x, None, None, (1, 2, 3))
 
 
-# What runs at once on two threads, T = 100: small layers, whose own steps would not be worth sharing.
+# Stacks whose layers run at once on two threads, T = 100: the layers are too small to share their steps.
 PINNED = {("lstm", 2, 32, 1): 2, ("gru", 4, 16, 8): 2, ("rnn", 4, 32, 1): 2, ("lstm", 2, 512, 32): 1, ("lstm", 2, 128, 1): 1}
 
 

@@ -1,4 +1,4 @@
-"""Steppers: a sequence fed step by step is the sequence at once, on every engine; states, changes and bad input."""
+"""Steppers: step by step gives the whole sequence's results on every engine; states, changed weights, bad input."""
 
 import copy
 
@@ -100,7 +100,7 @@ def test_changed_parameters_and_backends_count_from_the_next_step():
     layer, other, x = _layer("lstm"), _layer("gru"), _x()
     step = layer.stepper()
     y, state = step(x[0]), step.state
-    other.weight_ih_l0.assign(other.weight_ih_l0.data)  # another layer's parameter, so the stepper has nothing to do
+    other.weight_ih_l0.assign(other.weight_ih_l0.data)  # another layer's parameter does not affect the stepper
     layer.weight_hh_l0.assign(2 * layer.weight_hh_l0.data)
     wanted, wanted_state = layer(x[1:2], state)
     _assert_near(step(x[1]), wanted[0])

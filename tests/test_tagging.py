@@ -43,7 +43,7 @@ def test_the_largest_scores_win_where_they_are_legal(tags, offset):
 
 
 def test_a_weak_beginning_is_found_for_a_strong_end():
-    # Alone, the first word would be O; but the second is very likely inside a b, which must begin somewhere.
+    # Alone, the first word would be O. But the second is very likely inside a b, so the b must begin at the first.
     scores = np.log([[0.05, 0.01, 0.6, 0.3, 0.04], [0.01, 0.01, 0.07, 0.01, 0.9]])
     assert decode_bio(scores, TAGS) == ["B-b", "I-b"]
 
@@ -69,7 +69,7 @@ def test_decoding_refuses():
 
 def test_sentences_of_a_file(tmp_path):
     path = tmp_path / "a.conll"
-    # Empty lines and lone tabs, comments, hashtags, four columns, characters at which splitlines() would split.
+    # Empty lines, single tabs, comments, hashtags, four columns, and characters at which splitlines() would split.
     text = "\ufeff# a comment\nNew\tB-place\nYork\tI-place\n\t\n\n#home\tO\nb\u200b\u0085\tNN\t_\tB-x y\n\n# end\n"
     text += "\n# tab\tO\n \t \n"
     path.write_bytes(text.replace("\n", "\r\n").encode())

@@ -1,4 +1,4 @@
-"""Text as people bring it: encodings, columns, scripts without spaces."""
+"""Text files as users have them: encodings, columns, scripts without spaces."""
 
 # ruff: noqa: RUF001
 
@@ -122,7 +122,7 @@ def test_the_error_says_what_to_type(tmp_path, capsys, kind):
     config = configuration(out)
     assert config["options"]["encoding"] == "koi8-r"
     assert ("дядя" in config["vocabulary"]["words"]) if kind == "words" else ("д" in config["vocabulary"]["tokens"])
-    # It is read alike when the run goes on, also after the file has been converted.
+    # A resumed run reads it in the same way, also after the file has been converted.
     execute("train", kind, "--resume", "--max-steps", "2", "--out", out)
     path.write_text(RUSSIAN * 20)
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Threads: the GIL, callers side by side, forks, how many, threadpoolctl, and the caller's floating-point mode."""
+"""Threads: the GIL, concurrent callers, forks, the number of threads, threadpoolctl, the caller's floating-point mode."""
 
 import importlib
 import multiprocessing
@@ -28,7 +28,7 @@ C_QUICK = pytest.mark.parametrize(
 
 
 def _in_threads(functions):
-    """Run them at once, each in a thread of its own; returns their results, or raises the first error."""
+    """Run functions at once, each in its own thread; return their results, or raise the first error."""
     results, errors = [None] * len(functions), []
     start = threading.Barrier(len(functions))
 
@@ -50,12 +50,12 @@ def _in_threads(functions):
     return results
 
 
-# The GIL, and callers side by side.
+# The GIL, and concurrent callers.
 
 
 @pytest.fixture
 def no_forced_switches():
-    """Only a thread that lets go of the GIL by itself gives another its turn."""
+    """Make threads switch only if one releases the GIL by itself."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1000)
     yield
@@ -72,7 +72,7 @@ def test_other_threads_run_during_a_kernel(backend, no_forced_switches):
         nonlocal counted
         while not over.is_set():
             counted += 1
-            time.sleep(0)  # lets go of the GIL
+            time.sleep(0)  # releases the GIL
 
     thread = threading.Thread(target=count, daemon=True)
     thread.start()
@@ -139,12 +139,12 @@ def test_many_threads_with_work_of_many_sizes(backend):
 
 
 def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_threads, monkeypatch):
-    guard = 16 * 96 * 1024 * 4  # more than fifteen further threads would take
+    guard = 16 * 96 * 1024 * 4  # more than fifteen further threads would write
 
     def workspace(size):
         guarded.append((c.aligned(size + guard), size))
         guarded[-1][0][size:] = 77
-        set_threads(16)  # as another Python thread may at this moment
+        set_threads(16)  # another Python thread may do this at any moment
         return c.ffi.from_buffer(guarded[-1][0])
 
     guarded = []
@@ -199,7 +199,7 @@ def test_fork_after_use(backend, run_python):
     run_python(program)
 
 
-@C_QUICK  # Numba has no threads of its own, and test_fork_after_use forks with it
+@C_QUICK  # Numba has no threads of its own; test_fork_after_use covers it
 def test_fork_while_another_thread_runs_a_kernel(backend, run_python):
     program = (
         FORKING.format(backend=backend)
@@ -240,7 +240,7 @@ def test_multiprocessing(backend, method):
     assert cases.digest(backend) == wanted
 
 
-# How many threads.
+# The number of threads.
 
 
 @each_row("n", [0, -1, 257, 10**12])
@@ -261,7 +261,7 @@ def test_what_is_not_a_number_of_threads(n):
 def test_setting_the_number_of_threads(c, set_threads, n):
     set_threads(n)
     assert fastrnn.get_num_threads() == c.info()["threads"] == n
-    # One panel of hidden units for each thread at the most: a vector of them.
+    # At most one thread for each panel of hidden units, which is a vector of them.
     panels = 512 // {"avx512": 16, "avx2": 8}.get(c.info()["isa"], 4)
     assert [plan.threads for plan in fastrnn.LSTM(8, 512, 2, backend="c").plan(20, 3)] == [min(n, panels)] * 2
     assert fastrnn.LSTM(8, 8, backend="c").plan(1, 1)[0].threads == 1
@@ -327,7 +327,7 @@ print(fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)
     assert run_python(program, FASTRNN_NUM_THREADS="2").stdout.split() == ["1", "2"]
 
 
-# The split that was the fastest, or within 5 % of it, on two Zen 5 cores with T = 100 and I = H.
+# The fastest measured split, or one within 5 % of it, on two Zen 5 cores with T = 100 and I = H.
 
 MEASURED = [
     ("rnn", 32, 1, "none", "none"),
@@ -466,7 +466,7 @@ def test_denormal_inputs_are_as_good_as_zero(engine, variant, dtype):
 
 @pytest.mark.slow
 def test_rows_of_ones_own_are_not_overtaken(set_threads):
-    # With more threads than processors, some fall behind by a whole chunk, and the others must not reuse its buffers.
+    # With more threads than processors, some fall behind by a whole chunk; the others must not reuse that chunk's buffers.
     gru, rng = fastrnn.GRU(25, 25, rng=1), np.random.default_rng(0)
     for _ in range(60):
         x, lengths = rng.standard_normal((150, 6, 25), dtype=np.float32), rng.integers(1, 151, 6)

@@ -1,4 +1,4 @@
-"""TokenDropout: which ids are replaced, how often, and that nothing else happens."""
+"""TokenDropout: which ids are replaced and how often; nothing else changes."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_some_ids_become_unk(dtype):
     dropped = y == 9
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(y[~dropped], x[~dropped])
-    assert abs(dropped.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)  # four standard deviations of the share
+    assert abs(dropped.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / x.size)  # four standard deviations
     assert backward(np.ones((50, 40, 3))) is None
 
 

@@ -1,4 +1,4 @@
-"""fastrnn.torch's modules and cells: the values, gradients and errors of torch's own, in place of which they stand."""
+"""fastrnn.torch's modules and cells have the values, gradients and errors of torch's own, which they replace."""
 
 import copy
 import io
@@ -22,13 +22,13 @@ TOLERANCE = {torch.float32: {"rtol": 1e-5, "atol": 1e-5}, torch.float64: {"rtol"
 
 @pytest.fixture(autouse=True)
 def torchs_first_kernels():
-    """Compare with torch's native kernels: oneDNN's round float32 differently and have no second derivative."""
+    """Compare with torch's native kernels, because oneDNN's round float32 differently and have no second derivative."""
     with torch.backends.mkldnn.flags(enabled=False):
         yield
 
 
 def _pair(name, *args, **options):
-    """Torch's module and ours with equal parameters, which both draw from the same seed."""
+    """Return torch's module and ours with equal parameters, which both draw from the same seed."""
     both = []
     for package in (nn, ft):
         torch.manual_seed(3)
@@ -49,7 +49,7 @@ def _tensors(value):
 
 
 def _results(module, args):
-    """The outputs of a call, and the gradients of a random sum of them for all inputs and parameters."""
+    """Return the outputs of a call, and the gradients of a random sum of them for all inputs and parameters."""
     torch.manual_seed(4)
     outputs = _tensors(module(*args))
     loss = sum((y * torch.randn(y.shape, dtype=y.dtype)).sum() for y in outputs)
@@ -89,7 +89,7 @@ def test_every_input_of_torchs_own_module_tests(dtype, training):
 
 @st.composite
 def _calls(draw):
-    """A module's options and the sizes and form of one call."""
+    """Draw a module's options, and the sizes and the form of one call."""
     name = draw(st.sampled_from(["RNN", "GRU", "LSTM"]))
     options = {option: draw(st.booleans()) for option in ("bias", "batch_first", "bidirectional")}
     options |= {"num_layers": draw(st.integers(1, 3)), "dtype": draw(st.sampled_from([torch.float32, torch.float64]))}
@@ -103,7 +103,7 @@ def _calls(draw):
 
 
 def _call(module, sizes, form, with_state):
-    """The arguments of a call of this form."""
+    """Return the arguments of a call of this form."""
     T, B, I, H = sizes  # noqa: E741 - the field's letters
     dtype = next(module.parameters()).dtype
     if form.startswith("packed"):
@@ -143,7 +143,7 @@ def test_any_call_gives_torchs_values_and_gradients(call):
     with torch.no_grad():
         for a, b in zip(_tensors(theirs(*args)), _tensors(ours(*args)), strict=True):
             torch.testing.assert_close(b, a, **TOLERANCE[options["dtype"]])
-            if min(a.shape) > 1:  # in the same order in memory, for what draws random numbers in that order
+            if min(a.shape) > 1:  # the order in memory must agree, because dropout draws in that order
                 assert b.stride() == a.stride()
 
 
@@ -282,7 +282,8 @@ def test_packed_weights_follow_every_change_of_a_parameter(change, steps):
             CHANGES[change](module.weight_hh_l0)
         with torch.set_grad_enabled(training):
             wanted = theirs(x)[0]
-            # Calls of few rows hash a part of the parameters, so they notice a single number late; here are 4 parts.
+            # Calls of few rows hash one part of the parameters each, so they may notice a single number late. Here are 4
+            # parts.
             calls = 4 if steps == 1 and not training and change == "one number through .data" else 1
             for _ in range(calls):
                 y = ours(x)[0]
@@ -407,7 +408,7 @@ def test_parameters_made_in_inference_mode():
             for _ in range(3):
                 torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-5, atol=1e-6)
             for module in (ours, theirs):
-                module.weight_hh_l0[0, 0] += 0.5  # counted by no version
+                module.weight_hh_l0[0, 0] += 0.5  # no version counts this change
             torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-5, atol=1e-6)
 
 

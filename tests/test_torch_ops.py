@@ -1,4 +1,4 @@
-"""The ops of fastrnn.torch: what torch's own checks ask of them, traced graphs, autocast, and calls that fall back."""
+"""The ops of fastrnn.torch: torch's own checks, traced graphs, autocast, and calls that fall back to torch."""
 
 import warnings
 
@@ -20,7 +20,7 @@ def fresh_reports():
 
 
 def _op_arguments(name, options, rows="time_major"):
-    """Arguments of ``fastrnn::stack`` for a module of two layers in two directions, all of which require gradients."""
+    """Return arguments of ``fastrnn::stack``, all with gradients, for a module of two layers in two directions."""
     torch.manual_seed(0)
     module = getattr(ft, name)(3, 5, 2, bidirectional=True, **options)
     x = torch.randn(4, 2, 3, requires_grad=True)

@@ -1,4 +1,4 @@
-"""accelerate and restore: an existing model keeps its parameters, hooks, files and wrappers, and gains the kernels."""
+"""accelerate and restore: an existing model keeps its parameters, hooks, files and wrappers, and uses the kernels."""
 
 import copy
 import importlib
@@ -38,7 +38,7 @@ class Model(nn.Module):
 
 
 def _train(model, steps=5):
-    """Losses of a few steps of Adam."""
+    """Train a few steps with Adam and return the losses."""
     torch.manual_seed(1)
     x, optimizer, losses = torch.randn(6, 4, 3), torch.optim.Adam(model.parameters(), 0.05), []
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""``fastrnn.load_run``: what it loads says what the commands say, by value."""
+"""``fastrnn.load_run``: a loaded run gives the values that the commands print."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ STORY = "The cat ate the hay. It ran! The dog saw the cat. It sang.\n" * 12
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folder of a run of each kind, by its name."""
+    """Train a run of each kind; return the folders by kind."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "story.txt").write_text(STORY)
     story = str(folder / "story.txt")
@@ -48,7 +48,7 @@ def test_a_score_is_the_commands(runs, capsys, name, kind, texts):
         score = run.score(text)
         nats = float(re.search(r"log-probability: +(-[\d.]+) nats", output_of(capsys, "score", runs / name, text).out)[1])
         assert score.log_probability == pytest.approx(nats, abs=5e-5)
-        # and it is what the model gives, step by step
+        # The score also equals what the model gives step by step.
         start = run.vocabulary.id("<EOS>") if name == "words" else -1
         ids = [run.vocabulary.id(token) for token in score.tokens]
         logits, _ = run.model(np.array([start, *ids[:-1]])[:, None])

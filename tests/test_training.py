@@ -1,4 +1,4 @@
-"""The training loop: what stops it, what it leaves behind, and that a step does what it says."""
+"""The training loop: what ends it, which files it leaves, and the effect of a step."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""The library's loss, optimisers and passes over gradients: NumPy's values, the same bits for every number of threads."""
+"""The C library's loss, optimisers and passes over gradients: NumPy's values, and equal bits for any number of threads."""
 
 import itertools
 
@@ -115,7 +115,7 @@ def test_passes_over_gradients(isa, set_threads, dtype):
 
 
 def _seeded(dtype):
-    """The gradients of the test above before clipping."""
+    """Return the gradients of the test above before clipping."""
     params = _params(dtype)
     set_gradients(params, seed=1)
     params[1].grad[5:7] = 0, np.inf

@@ -1,4 +1,4 @@
-"""Words: tokens, their vocabulary, the models that count, by value."""
+"""Words by value: tokens, their vocabulary, the unigram and the bigram model."""
 
 import math
 from collections import Counter
@@ -120,18 +120,18 @@ def test_vocabularies_that_are_refused():
             WordVocabulary.from_json(value)
 
 
-# Models that count
+# The unigram and the bigram model
 
 
 def test_unigram_by_hand():
-    # 3 of 0, 2 of 1, none of 2: with one more of each, 4/8, 3/8, 1/8.
+    # Counts of 0, 1 and 2: 3, 2 and 0. With one added to each: 4/8, 3/8, 1/8.
     losses = unigram([np.array([0, 1, 0]), np.array([1, 0])], [np.array([0, 1, 2])], 3)
     np.testing.assert_allclose(np.exp(-losses), [4 / 8, 3 / 8, 1 / 8])
 
 
 def test_bigram_by_hand():
-    # Pairs: ^a ab ba ab bc cc; a is 0, b 1, c 2, ^ the beginning. Once: ^a ba bc cc, twice: ab. So d = 4 / (4 + 2) = 2/3,
-    # and of the 5 pairs one ends in b, two each in a and c.
+    # Pairs: ^a ab ba ab bc cc, where a is 0, b 1, c 2 and ^ the beginning. ^a ba bc cc occur once, ab twice. So d = 4 / (4 +
+    # 2) = 2/3. Of the 5 different pairs one ends in b, two in a, and two in c.
     train, d = [np.array([0, 1, 0, 1, 2, 2])], 2 / 3
     base = d * 3 / 5 / 4
     q = {0: (2 - d) / 5 + base, 1: (1 - d) / 5 + base, 2: (2 - d) / 5 + base, 3: base}
@@ -186,7 +186,7 @@ def test_a_stream_of_words_starts_after_an_end_and_holds_out_its_last():
     tokens = [*tokenize(STORY + "zebra zebra."), EOS]
     held = round(len(tokens) * 0.1)
     assert data.sizes == (len(tokens) - held, held)
-    # Held-out words do not choose the vocabulary.
+    # Held-out words do not enter the vocabulary.
     assert "zebra" not in data.vocabulary.tokens
     assert data.unknown == pytest.approx(2 / held)
     ids = data.vocabulary.ids(tokens)
@@ -314,7 +314,7 @@ def test_a_prefix_is_continued_as_text():
     (sample,) = model.sample(1, 50, prefix="The zebra", seed=3)
     pieces = list(model.stream(50, prefix="The zebra", seed=3))
     assert "The zebra" + "".join(pieces) == sample.text
-    # The sampled text comes from the ids that follow those of the prefix.
+    # The sampled text is decoded from the ids after the prefix.
     prime = np.array([[0], [1], [7]])
     uniforms = np.random.default_rng(np.random.SeedSequence(3).spawn(1)[0]).random((50, 1))
     ids = model.model.generate(prime, uniforms, banned=7).tokens[:, 0]

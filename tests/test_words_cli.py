@@ -1,4 +1,4 @@
-"""``fastrnn train words`` and what is done with its runs, from end to end; what users get wrong."""
+"""``fastrnn train words`` and the commands on its runs, from end to end; mistakes of users."""
 
 import functools
 import io
@@ -37,14 +37,14 @@ def text(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stream(text):
-    """A run on a stream of sentences."""
+    """Train on a stream of sentences; return the run folder."""
     _train(text, *SMALL, "--max-steps", 30, "--seq-length", 8, "--out", text.parent / "stream")
     return text.parent / "stream"
 
 
 @pytest.fixture(scope="module")
 def lines(text):
-    """A run on lines."""
+    """Train on lines; return the run folder."""
     _train(text, *SMALL, "--reading", "lines", "--max-steps", 20, "--out", text.parent / "lines")
     return text.parent / "lines"
 
@@ -128,7 +128,7 @@ def _rows(output):
 def test_two_sentences_side_by_side(stream, capsys):
     texts = ["The cat ate the pear.", "The cat sang the fish."]
     captured = output_of(capsys, "score", stream, *texts)
-    model, _ = load_language_model(str(stream))  # a string does, too
+    model, _ = load_language_model(str(stream))  # a string is also accepted
     scores = [model.score(text) for text in texts]
     head, (first, second, last) = _rows(captured.out)
     assert head == ["log p (nats)", "probability", "perplexity", "words + end", "text"]
@@ -156,7 +156,7 @@ def test_a_word_and_unk_are_not_compared(stream, capsys):
 
 
 def _score(text, *nats):
-    """A score of these tokens, ``word?`` one that was lost; each has its log-probability."""
+    """Return a score of these tokens, each with its log-probability; ``word?`` marks a word that became ``<UNK>``."""
     tokens = text.split()
     lost = tuple(token[:-1] for token in tokens if token.endswith("?"))
     return Score(tuple("<UNK>" if token.endswith("?") else token for token in tokens), -np.array(nats, float), lost)

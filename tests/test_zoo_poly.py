@@ -1,4 +1,4 @@
-"""The zoo's agreement task and piano rolls on tiny settings: what they are fed, that they learn, gradients by value."""
+"""The zoo's agreement task and piano rolls with tiny settings: inputs, gradients by value, and that they learn."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_agreement_is_learnt_and_training_ends_when_it_is(cell):
 
 
 def test_the_keeper_is_found():
-    # Unit 3 latches: the first noun sets it, and what comes after is too weak against ten times its own state.
+    # Unit 3 latches: the first noun sets it, and later inputs are too weak against ten times its own state.
     network = gradient.build("RNN")
     V, nouns = len(gradient.WORDS), len(gradient.NOUNS)
     W, R = network.cell.weight_ih_l0.data.copy(), network.cell.weight_hh_l0.data.copy()
@@ -174,7 +174,7 @@ def test_one_command_draws_the_pictures(tmp_path, capsys):
 
 
 def _write(path, notes, drums=()):
-    """A MIDI file at 120 quarters a minute, so that a sixteenth takes 1/8 s; notes are (pitch, start, end) in sixteenths."""
+    """Write a MIDI file at 120 quarters a minute (a sixteenth takes 1/8 s); notes are (pitch, start, end) in sixteenths."""
     midi = pretty_midi.PrettyMIDI(initial_tempo=120.0)
     for is_drum, of in ((False, notes), (True, drums)):
         instrument = pretty_midi.Instrument(program=0, is_drum=is_drum)
@@ -192,7 +192,7 @@ def test_a_roll_has_the_keys_that_are_down(tmp_path: Path):
 
 
 def test_a_roll_of_an_odd_file_has_all_notes(tmp_path: Path, capsys):
-    # The second note leaves its status out behind a SysEx; the program change is out of range.
+    # The second note omits its status after a SysEx; the program change is out of range.
     sysex, struck = b"\xf0\x05\x7e\x7f\x09\x01\xf7", bytes([64, 80])
     events = [(0, smf.on(60)), (240, sysex), (0, struck), (240, smf.off(60)), (0, smf.off(64))]
     expected = np.zeros((4, 88), np.float32)
@@ -283,11 +283,11 @@ def test_a_cold_sample_takes_what_the_model_thinks_likely():
     np.testing.assert_array_equal(roll[:6], prompt)
     np.testing.assert_array_equal(roll[6:], model(x[:, None])[6:, 0] > 0)
     warm = piano.sample(model, prompt, 200, np.random.default_rng(1))[6:]
-    assert 0.3 < warm.mean() < 0.7  # an untrained model's keys are nearly coins
+    assert 0.3 < warm.mean() < 0.7  # an untrained model gives each key nearly 0.5
 
 
 def test_held_out_pieces_are_learnt_from_others(tmp_path, capsys):
-    # A bass note on the beat, a chord after it: the next step follows from the last two steps, not from the last one.
+    # A bass note on the beat, then a chord. The next step depends on the last two steps, not only on the last one.
     for number, root in enumerate((48, 50, 53, 55)):
         notes = [(root + 12 * (t % 8 == 4), t, t + 1) for t in range(0, 128, 4)]
         notes += [(root + k, t, t + 1) for t in range(2, 128, 4) for k in (16, 19)]

@@ -1,4 +1,4 @@
-"""The zoo's sequence models on tiny settings: what they are fed, that they learn, and their gradients by value."""
+"""The zoo's sequence models with tiny settings: inputs, gradients by value, and that they learn."""
 
 from datetime import date, timedelta
 
@@ -74,7 +74,7 @@ def test_the_encoder_decoder_learns_by_heart_and_searches_side_by_side():
     alone = translator.translate(texts[:1], width=3)[0]
     assert [h.tokens for h in alone] == [h.tokens for h in beams[0]]
     assert alone[0].log_probability == pytest.approx(beams[0][0].log_probability, abs=1e-4)
-    # The search gives an answer the same probability as the trained model does.
+    # The search assigns an answer the same probability as the trained model.
     batch = translator.examples(list(zip(texts, answers, strict=True))[:1]).batch(np.arange(1))
     logits = translator.model(*batch.inputs, lengths=batch.lengths)
     total, _ = softmax_cross_entropy(logits, batch.targets, reduction="sum")
@@ -100,7 +100,7 @@ def test_translating_runs_from_end_to_end(task, tmp_path, capsys):
 
 
 def made_up_names(number, rng):
-    """Return names of 2 to 6 letters: consonants, and between them always the same vowel."""
+    """Return names of 2 to 6 letters: consonants, with the same vowel between them throughout a name."""
     made = []
     for _ in range(number):
         vowel, length = rng.choice(list("aeiou")), rng.integers(2, 7)

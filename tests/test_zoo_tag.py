@@ -1,4 +1,4 @@
-"""The zoo's taggers and classifiers on tiny settings: what they are fed, that they learn, and their gradients by value."""
+"""The zoo's taggers and classifiers with tiny settings: inputs, gradients by value, and that they learn."""
 
 import builtins
 import dataclasses
@@ -26,7 +26,7 @@ FRAMES = ["we live in {} now", "{} is far", "a train to {} and to {}", "it was l
 
 
 def sentences(places, rng, number):
-    """Sentences with capitalised places in them, one or two words long, and without."""
+    """Return sentences with and without capitalised places, which have one or two words."""
     data = []
     for _ in range(number):
         words, tags = [], []
@@ -40,7 +40,7 @@ def sentences(places, rng, number):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three files; two of the nine places of the test are in the part to train on."""
+    """Write three files; two of the nine places in the test file also occur in the training file."""
     rng = np.random.default_rng(0)
     for name, places, number in (
         ("train.txt", PLACES[:9], 100),
@@ -145,7 +145,7 @@ REST = ["the", "film", "plot", "cast", "place", "food", "phone", "was", "is", "s
 
 
 def written(folder, number, seed):
-    """Files in which the last word that counts decides: a bag of words cannot tell "not good but bad" from its reverse."""
+    """Write files in which the last opinion decides: a bag of words cannot tell "not good but bad" from its reverse."""
     rng = np.random.default_rng(seed)
     for part in range(2):
         lines = []
@@ -197,7 +197,7 @@ def test_naive_bayes_by_hand():
     train = [(("a", "a", "b"), 1), (("b", "c"), 0), (("c",), 0)]
     # p(1) = 1/3, p(0) = 2/3; with one added, of 3 words: p(a|1) = 3/6, p(b|1) = 2/6, p(c|1) = 1/6; 0: 1/6, 2/6, 3/6.
     words = [("a",), ("b",), ("c",), ("a", "c"), ("new", "a")]
-    # 3/18 > 2/18; 2/18 < 4/18; 1/18 < 6/18; 3/108 < 6/108; a word that is new says nothing.
+    # 3/18 > 2/18; 2/18 < 4/18; 1/18 < 6/18; 3/108 < 6/108; a new word has no effect.
     assert sentiment.naive_bayes(train, words) == [1, 0, 0, 0, 1]
 
 

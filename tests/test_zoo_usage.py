@@ -1,4 +1,4 @@
-"""The zoo's scripts, called wrongly: one clear line, no traceback, before anything is trained."""
+"""Wrong calls of the zoo's scripts give one clear line without a traceback, before anything is trained."""
 
 import runpy
 import sys
@@ -17,7 +17,7 @@ FOLDER = "three MIDI files"
 
 
 def _three_files(folder):
-    """A folder with MIDI files that can be trained on."""
+    """Write a folder with MIDI files that are good for training."""
     for name in "abc":
         example("zoo/piano_roll").write_midi(np.eye(30, 88, 20, dtype=np.float32), folder / f"{name}.mid")
     return folder
@@ -25,7 +25,7 @@ def _three_files(folder):
 
 @pytest.fixture
 def said(monkeypatch, capsys):
-    """Return the last line that a script prints when it is called so."""
+    """Run a script with these arguments; return the last line that it prints."""
     monkeypatch.syspath_prepend(str(EXAMPLES / "zoo"))
 
     def call(name, *words):

@@ -30,7 +30,7 @@ class ThreadCommunicator:
         self._shared.slots[self.rank] = value
         self._shared.barrier.wait()
         found = list(self._shared.slots)
-        self._shared.barrier.wait()  # before a slot is used again
+        self._shared.barrier.wait()  # wait before a slot is used again
         return found
 
     def allreduce(self, array):

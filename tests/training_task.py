@@ -1,4 +1,4 @@
-"""A small LSTM to train, and what the tests of the training loop share."""
+"""A small LSTM to train, and callbacks that the tests of the training loop share."""
 
 import csv
 import os
@@ -16,7 +16,7 @@ TIMINGS = ("seconds", "tokens_per_second")
 
 
 class Model(Layer):
-    """Ids to logits, with dropout between the layers and before the output."""
+    """Model from ids to logits, with dropout between the layers and before the output."""
 
     def __init__(self, hidden=H, dtype="float32"):
         rng = np.random.default_rng(1)
@@ -84,7 +84,7 @@ class At:
 
 
 class Recorder:
-    """A callback that keeps what it was told."""
+    """A callback that records what it receives."""
 
     def __init__(self):
         self.steps, self.evaluations, self.ends = [], [], []
@@ -92,7 +92,7 @@ class Recorder:
 
 
 class Killed(Exception):
-    """Stands for the end of the process."""
+    """Exception that stands for the end of the process."""
 
 
 def kill():
@@ -118,7 +118,7 @@ def read_metrics(folder):
 
 
 def assert_same_checkpoint(path, expected_path):
-    """Equal in every bit but the timings."""
+    """Assert that two checkpoints are equal bit for bit, except for timings."""
     loaded, expected = checkpoint.load(path), checkpoint.load(expected_path)
     for state in (loaded.state, expected.state):
         del state["trainer"]["seconds"], state["trainer"]["window"]["seconds"]

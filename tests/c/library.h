@@ -11,7 +11,7 @@ typedef struct {
     int training;    /* forward with a tape, and backward */
     int minimal;     /* request only the required results: no cell states, dx, or gradients of the biases */
     int32_t threads; /* 0: the number that fastrnn_get_num_threads returns */
-    int32_t weights; /* enum fastrnn_weight_format; the problem's weights are such numbers (round_weights) */
+    int32_t weights; /* enum fastrnn_weight_format; this format holds the problem's weights exactly (round_weights) */
 } setup;
 
 /* Round the problem's W, R and projection to numbers that the format holds exactly. */

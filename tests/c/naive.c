@@ -76,7 +76,7 @@ problem new_problem(const model *m, uint64_t seed) {
     problem p = {.m = *m};
     set_sizes(&p);
     fill_integers(&p, &state);
-    double weight_scale = 1; /* a power of two of about 1 / sqrt(H), so that float still holds every value exactly */
+    double weight_scale = 1; /* a power of two near 1 / sqrt(H), so that float still holds every value exactly */
     while (weight_scale * weight_scale * (double)m->H > 1) weight_scale /= 2;
     for (int i = 0; i < INPUTS; i++) p.in[i] = random_values(p.in_size[i], i < IN_W ? 1 : weight_scale, &state);
     for (int i = 0; i < OUTPUTS; i++)

@@ -54,7 +54,7 @@ static language_model new_language_model(const sampler *s, uint64_t seed) {
     m.weight = random_array(V * width, 4, &state);
     m.bias = random_array(V, 1, &state);
     m.uniforms = random_array(N, 1, &state);
-    for (int v = 1; v < V; v += 3) { /* as likely as the token before, so that the smaller id comes first */
+    for (int v = 1; v < V; v += 3) { /* as likely as the token before it, so the smaller id must come first */
         memcpy(m.weight + v * width, m.weight + (v - 1) * width, (size_t)width * sizeof(double));
         m.bias[v] = m.bias[v - 1];
     }

@@ -145,7 +145,7 @@ static int64_t now(void) {
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Meet once; then let rank 1 arrive later than rank 0 by `nanoseconds`. */
+/* Meet at a barrier; then let rank 1 arrive `nanoseconds` later than rank 0. */
 static void arrive_late(const worker *me, void *nanoseconds) {
     pool_barrier(me);
     const int64_t begin = now();
