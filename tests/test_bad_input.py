@@ -431,7 +431,7 @@ def test_errors_of_the_program_itself(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_has_gone(trained):
+def test_a_pipe_without_a_reader(trained):
     command = [sys.executable, "-m", "fastrnn", "sample", str(trained), "--number", "20000", "--length", "20"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()

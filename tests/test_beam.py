@@ -137,7 +137,7 @@ def test_a_width_of_one_is_greedy(a):
     assert len(lengths) > 4
 
 
-def test_what_lies_in_rows_that_have_ended_does_not_matter():
+def test_values_in_ended_rows_do_not_matter():
     model = Small(4, seed=5, contrast=1.0)
 
     def spoilt(tokens, state):
@@ -182,7 +182,7 @@ def test_rows_of_a_state():
         take_rows(np.zeros(3), rows)
 
 
-def test_own_states_are_reordered_by_ones_own_function():
+def test_own_states_are_reordered_by_the_users_function():
     model = Small(4, seed=7, contrast=1.0)
 
     def step(prefixes_read, state):  # the state is the list of the prefixes read
@@ -217,7 +217,7 @@ def test_own_states_are_reordered_by_ones_own_function():
         ),
     ],
 )
-def test_what_cannot_be_is_named(change, error, message):
+def test_invalid_arguments_are_named(change, error, message):
     arguments = {"step": lambda tokens, state: (np.zeros((1, 3)), state), "start": [1], "eos": 0} | change
     with pytest.raises(error, match=message):
         beam_search(arguments.pop("step"), None, arguments.pop("start"), **arguments)

@@ -149,7 +149,7 @@ def test_a_peer_that_disagrees_is_refused_before_anything_is_timed():
         ({"z": np.ones(3)}, "nothing to compare"),
     ],
 )
-def test_what_cannot_agree_is_refused(theirs, message):
+def test_results_that_cannot_be_compared_are_refused(theirs, message):
     with pytest.raises(agreement.Disagreement, match=message):
         agreement.require({"y": np.ones(3)}, theirs)
 
@@ -257,7 +257,7 @@ def _timed(case, peer, ours, theirs, spread=0.0):
     return record
 
 
-def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monkeypatch):
+def test_disturbed_comparisons_are_measured_once_more_whoever_gained(tmp_path, monkeypatch):
     file, (one, other) = tmp_path / "results.jsonl", cases(["forward"], "smoke", [1])
     records = [
         _timed(one, "torch", 1.0, 2.0),
@@ -285,7 +285,7 @@ def test_what_was_disturbed_is_measured_once_more_whoever_gained(tmp_path, monke
     assert len(file.read_text().splitlines()) == 8  # nothing is lost
 
 
-def test_a_worker_serves_cases_and_says_what_it_refuses():
+def test_a_worker_runs_cases_and_reports_what_it_refuses():
     """A real process compares fastrnn with its own Numba backend."""
     found = [CASE, Case("product", "LSTM", 8, 2, 1)]
     measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]

@@ -18,7 +18,7 @@ ROWS = [
 ]
 
 
-def test_a_line_for_each_evaluation_where_there_is_no_terminal(capsys):
+def test_a_line_for_each_evaluation_without_a_terminal(capsys):
     config = LoopConfig(max_steps=10, eval_every=5)
     info = Info(500, 83.4, 1.5, math.log(4), 10**6, 24310.2, 2e-3, 0.25, math.log(4), 500, improved=True)
     progress = Progress(config)
@@ -29,7 +29,7 @@ def test_a_line_for_each_evaluation_where_there_is_no_terminal(capsys):
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_a_line_every_ten_seconds_where_there_is_no_terminal(capsys, monkeypatch):
+def test_a_line_every_ten_seconds_without_a_terminal(capsys, monkeypatch):
     """With a step a second and an evaluation at the 15th step, the evaluation also prints a line."""
     now = 1000.0
     monkeypatch.setattr("fastrnn.training.callbacks.time.perf_counter", lambda: now)

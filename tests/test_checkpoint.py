@@ -72,7 +72,7 @@ def test_round_trip_is_exact(saved):
     assert continued.random() == reference.random()
 
 
-def test_every_truncation_is_told(saved):
+def test_every_truncation_is_an_error(saved):
     path, *_ = saved
     data = path.read_bytes()
     for size in (0, 1, 7, 8, 9, 50, len(data) // 2, len(data) - 1):
@@ -81,7 +81,7 @@ def test_every_truncation_is_told(saved):
             checkpoint.load(path)
 
 
-def test_foreign_files_are_told(tmp_path):
+def test_foreign_files_are_errors(tmp_path):
     path = tmp_path / "other.safetensors"
     for content in (b"To be, or not to be: that is the question.", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(64)):
         path.write_bytes(content)
@@ -121,7 +121,7 @@ def test_damaged_content(tmp_path, header, arrays, message):
         checkpoint.load(path)
 
 
-def test_another_architecture_is_told_with_all_its_faults(saved):
+def test_an_error_lists_all_differences_from_another_architecture(saved):
     path, params, *_ = saved
     loaded = checkpoint.load(path)
     checkpoint.check_fits(path, loaded.model, params)

@@ -78,7 +78,7 @@ def test_texts_with_spaces_and_dashes_are_texts():
 # train
 
 
-def test_a_run_says_what_it_does(names_run):
+def test_a_run_prints_what_it_does(names_run):
     _, output = names_run
     assert "corpus:dinosaurs" in output
     assert re.search(r"reading: +lines \(guessed: 100% of its [\d,]+ lines have at most 3 words; --reading", output)
@@ -248,7 +248,7 @@ def test_a_file_wins_over_an_embedded_text_of_its_name(tmp_path, monkeypatch):
         assert configuration(tmp_path / "runs" / name)["data"]["sources"] == [source]
 
 
-def test_unk_is_seen_in_training_unless_asked_otherwise(tmp_path):
+def test_unk_occurs_in_training_unless_it_is_switched_off(tmp_path):
     (tmp_path / "text.txt").write_text("aabbc\n" + "abab\n" * 20)
     for name, options, expected in (
         ("implied", ["--unk"], (2, ["\n", "a", "b"])),
@@ -422,7 +422,7 @@ def test_a_prefix_that_is_not_text(tmp_path, capsys, reading):
 # score
 
 
-def test_score_prints_consistent_figures(names_run, capsys):
+def test_score_prints_consistent_numbers(names_run, capsys):
     folder, _ = names_run
     output = output_of(capsys, "score", folder, "Tyrannosaurus", "--verbose").out
     nats = float(re.search(r"log-probability: +(-[\d.]+) nats \(14 characters, the end of the line included\)", output)[1])

@@ -77,7 +77,7 @@ def test_an_error_without_a_console_keeps_its_status(monkeypatch, capsys):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 @pytest.mark.parametrize("buffering", [-1, 1])
-def test_a_full_device_is_told_in_one_line(monkeypatch, capsys, command, buffering):
+def test_a_full_device_gives_one_line(monkeypatch, capsys, command, buffering):
     with open("/dev/full", "w", buffering) as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert main(command) == 1
@@ -92,7 +92,7 @@ def test_notes_that_cannot_be_written_cost_nothing(monkeypatch, command):
         assert main(command) == 0
 
 
-def test_a_reader_that_has_gone_is_no_error_to_tell(monkeypatch, capsys, command):
+def test_a_pipe_without_a_reader_gives_no_error_message(monkeypatch, capsys, command):
     monkeypatch.setattr(sys, "stdout", Gone())
     assert main(command) == 1
     assert "error" not in capsys.readouterr().err

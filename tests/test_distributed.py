@@ -488,6 +488,6 @@ class TestErrors:
         with pytest.raises(TypeError, match=r"task must have divide\(communicator\)"):
             on_ranks(2, run)
 
-    def test_what_is_no_communicator(self):
+    def test_objects_that_are_not_communicators(self):
         with pytest.raises(TypeError, match="distributed must be a bool or a Communicator, got"):
             fastrnn.fit(classified(), sequences(), distributed=3)

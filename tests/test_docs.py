@@ -69,7 +69,7 @@ def public_modules() -> set[str]:
     return {name for name in names if "._" not in name and not name.startswith(programs)}
 
 
-def test_the_page_of_what_is_public_is_complete() -> None:
+def test_the_page_of_public_names_is_complete() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     columns = [re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for section in page.split("\n## ")[1:]]
     names, training, modules = (sorted(re.findall(r"`([\w.]+)`", "".join(cells))) for cells in columns)

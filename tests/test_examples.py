@@ -230,7 +230,7 @@ class TestPadding:
             np.testing.assert_allclose(number[i], model(*batch.inputs)[1][0], rtol=1e-12)
 
     @pytest.mark.parametrize("lengths", [[1] * 6, [6] * 6, [1, 2, 3, 4, 5, 6]])
-    def test_predict_tells_time_from_batch_where_sizes_agree(self, lengths):
+    def test_predict_distinguishes_time_from_batch_if_sizes_agree(self, lengths):
         examples = Examples([np.full(n, i) for i, n in enumerate(lengths)])
         outputs = fastrnn.predict(tagger(), examples, 6)
         assert [len(output) for output in outputs] == lengths
@@ -256,7 +256,7 @@ class TestPadding:
                 assert mine.shape == (len(lengths), *wanted[:, 0].shape)
                 np.testing.assert_allclose(mine[i], wanted[:, 0], rtol=1e-12, atol=1e-15)
 
-    def test_predict_of_what_has_no_batch(self):
+    def test_predict_of_outputs_without_a_batch_axis(self):
         total = fastrnn.Lambda(lambda x: x.sum(axis=0), lambda dy, x: np.ones_like(x) * dy)
         with pytest.raises(TypeError, match=r"model must give arrays \[B, ...\] or \[T, B, ...\], got one of shape"):
             fastrnn.predict(total, Examples(np.ones((3, 2))))

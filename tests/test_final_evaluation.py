@@ -75,7 +75,7 @@ def test_it_is_left_out_where_the_sample_took_as_long(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out == line
 
 
-def test_without_a_limit_the_time_is_told_before(tmp_path, monkeypatch, capsys):
+def test_without_a_limit_the_time_is_printed_before(tmp_path, monkeypatch, capsys):
     task, _ = _evaluated(tmp_path, monkeypatch)
     assert task.in_full == 1
     first = capsys.readouterr().out.splitlines()[0]

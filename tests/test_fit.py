@@ -28,7 +28,7 @@ class TestSteps:
         assert_same_weights(mine.state_dict(), theirs.state_dict())
         assert (history.stopped, history.step, history.epoch) == ("steps", 15, [1, 2, 3])
 
-    def test_the_loss_of_an_epoch_weighs_what_counts(self):
+    def test_the_loss_of_an_epoch_weighs_unmasked_positions_equally(self):
         recorder, train = Recorder(), tagged()
         history = fit(tagger(), train, epochs=2, batch_size=8, callbacks=[recorder])
         for epoch in range(2):
@@ -36,7 +36,7 @@ class TestSteps:
             steps = [info.train_loss for info in recorder.steps[epoch * 5 : epoch * 5 + 5]]
             assert history["loss"][epoch] == pytest.approx(np.average(steps, weights=counts), rel=1e-12)
 
-    def test_held_out_figures_are_those_of_evaluate(self):
+    def test_held_out_metrics_are_those_of_evaluate(self):
         model, (train, held_out) = tagger(), tagged(60).split(0.7)
         history = fit(model, train, validation=held_out, metrics="accuracy", epochs=2, batch_size=8)
         assert list(history.history) == ["loss", "accuracy", "val_loss", "val_accuracy", "lr"]
@@ -142,7 +142,7 @@ class TestLosses:
         history = fit(model, data, epochs=60, lr=0.02)
         assert history["loss"][-1] < 0.3 * history["loss"][0]
 
-    def test_an_output_of_which_nothing_counts(self):
+    def test_an_output_whose_positions_are_all_masked(self):
         data = Examples([[1, 2], [3]], ([[-100, -100], [-100]], np.ones((2, 1))))
         figures = evaluate(TwoHeads(), data, loss=("softmax_cross_entropy", "mean_squared_error"))
         assert math.isnan(figures["loss_0"])
@@ -265,7 +265,7 @@ class TestBadInput:
         with pytest.raises(ValueError, match=rf"^examples\.targets must hold class ids in 0..2, .* got {C} in example 1$"):
             evaluate(tagger(), Examples([[1], [2]], [[0], [C]]))
 
-    def test_what_is_no_model_and_no_examples(self):
+    def test_objects_that_are_not_models_or_examples(self):
         with pytest.raises(TypeError, match=r"train must be fastrnn.Examples\(inputs, targets\), got \[1\]"):
             fit(tagger(), [1])
         with pytest.raises(TypeError, match="model must be a fastrnn layer"):
@@ -292,7 +292,7 @@ class TestBadInput:
             fit(tagger(), tagged(), loss=loss)
 
 
-def test_a_backward_that_can_leave_out_dx_is_told_to():
+def test_a_backward_that_can_leave_out_dx_does_so():
     class Watched(fastrnn.Linear):
         def forward(self, x):
             y, backward = super().forward(x)
@@ -312,7 +312,7 @@ def test_a_backward_that_can_leave_out_dx_is_told_to():
     assert_same_weights(mine.state_dict(), theirs.state_dict())
 
 
-def test_a_task_says_its_figures_before_it_has_any():
+def test_a_task_names_its_metrics_before_it_has_any():
     data = Examples([[1]], ([[1]], np.zeros((1, 1))))
     objective = Objective(("softmax_cross_entropy", "mean_squared_error"), ["mean_absolute_error"])
     task = ExamplesTask(TwoHeads(), data, data, objective, 1, 0)

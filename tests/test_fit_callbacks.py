@@ -143,7 +143,7 @@ class TestFiles:
         loaded.model.load(tmp_path / "best.safetensors")
         assert_same_weights(loaded.model.state_dict(), seen[0])
 
-    def test_a_file_name_of_figures_that_there_are_not(self, tmp_path):
+    def test_a_file_name_with_unknown_metrics(self, tmp_path):
         with pytest.raises(ValueError, match="filepath must use only the names epoch, loss, lr, got"):
             fit(tagger(), tagged(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")])
 
@@ -187,7 +187,7 @@ class TestResume:
         resumed = run(tmp_path / "two", epochs=4, resume=True)
         assert resumed[1].history == whole[1].history
 
-    def test_of_nothing_is_a_fresh_run_and_another_run_is_kept(self, tmp_path):
+    def test_of_nothing_is_a_fresh_run_and_another_run_is_preserved(self, tmp_path):
         whole = run(tmp_path / "whole", epochs=1)
         fresh = run(tmp_path / "fresh", epochs=1, resume=True)
         assert_same_weights(fresh[0].state_dict(), whole[0].state_dict())
@@ -223,7 +223,7 @@ class TestProgressBar:
         assert " left" in out
 
 
-def test_history_fills_in_figures_that_come_late():
+def test_history_fills_in_metrics_that_appear_late():
     history = History()
     task = StreamTask()
     rows = iter([{"val_loss": 1.0}, {"val_loss": 2.0, "late": 3.0}, {"val_loss": 1.5}])
@@ -234,7 +234,7 @@ def test_history_fills_in_figures_that_come_late():
     assert repr(history).startswith("History(3 epochs: loss ")
 
 
-def test_a_callback_of_ones_own_may_stop_a_run():
+def test_a_users_callback_may_stop_a_run():
     class Enough:
         stop_training = False
 

@@ -72,7 +72,7 @@ class TestStepsOfTargets:
         data = Examples(ids(4, 2, 3), [[label] * 4 for label in range(3)])
         assert fit(model, data, lr=0.1, epochs=60)["loss"][-1] < 0.5
 
-    def test_others_for_a_loss_of_ones_own(self):
+    def test_others_for_a_users_own_loss(self):
         seen = []
 
         def loss(outputs, targets, mask):
@@ -109,7 +109,7 @@ class TestResume:
         assert adam.lr < 0.01
         assert fit(model, tagged(), epochs=3, **options).epoch == [1, 2, 3]
 
-    def test_the_same_examples_are_known_wherever_they_lie(self, tmp_path):
+    def test_the_same_examples_are_recognised_in_other_memory(self, tmp_path):
         """A part of a data set, and a copy of the same rows, are the same examples."""
         whole = tagged(40)
         part = whole[10:30]
@@ -142,7 +142,7 @@ def _pieces(field):
         (None, "callbacks must be a list of callbacks, got None"),
     ],
 )
-def test_callbacks_that_would_hear_nothing(callbacks, message):
+def test_callbacks_that_would_never_be_called(callbacks, message):
     with pytest.raises(TypeError, match=message):
         fit(tagger(), tagged(), callbacks=callbacks)
 
@@ -172,7 +172,7 @@ class TestLossesThatAreNoNumbers:
         assert history["loss"] == [info.train_loss for info in recorder.evaluations] == [2.0]
         assert fit(Linear(2, C, rng=0), data[:3], batch_size=1, epochs=1)["loss"][0] > 0
 
-    def test_targets_of_which_none_counts(self):
+    def test_targets_that_are_all_ignored(self):
         data = Examples([[1, 2], [3], [4]], [[-100, -100], [-100], [0]])
         with pytest.raises(ValueError, match="train targets must hold at least one class id, got only -100"):
             fit(tagger(), data[:2])

@@ -63,7 +63,7 @@ ARRAYS = [(cell, name) for cell in GATES for name in _arguments(cell)]
 
 
 @each_row(("cell", "name"), ARRAYS)
-def test_what_is_not_an_array(cell, name):
+def test_objects_that_are_not_arrays(cell, name):
     good = _arguments(cell)[name]
     for bad, shown in ((good.tolist(), r"\[.*\.\.\."), (3, "3"), ("x", "'x'"), (memoryview(good), "<memory at .*>")):
         _fails(TypeError, f"{name} must be ({_expected(cell, name)}), got {shown}", cell, **{name: bad})
@@ -133,7 +133,7 @@ def test_missing_arrays(cell):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_weights_whose_rows_are_no_gates(cell):
+def test_weights_whose_rows_are_not_whole_gates(cell):
     bad = _floats(GATES[cell] * H + 1, I)
     wanted = f"W must have G\\*H rows with G = {GATES[cell]} gates, got {_shown(bad)}"
     _fails(ValueError, wanted, cell, W=bad)
@@ -228,7 +228,7 @@ def test_unknown_backend(cell):
 
 
 @EVERY_CELL
-def test_a_flag_that_is_none(cell):
+def test_a_flag_that_is_not_a_bool(cell):
     _fails(TypeError, "reverse must be .*, got 'x'", cell, reverse="x")
 
 
@@ -263,7 +263,7 @@ def test_a_tape_serves_once(cell):
 
 
 @EVERY_CELL
-def test_what_is_not_a_tape(cell):
+def test_objects_that_are_not_tapes(cell):
     wanted = f"tape must come from {cell}_forward with keep_tape=True, got "
     out = FORWARD[cell](**_arguments(cell), keep_tape=False)
     for bad in (out.tape, out, 3):

@@ -39,7 +39,7 @@ def _states(layer, seed):
 @pytest.mark.parametrize("lengths", [None, [6, 0, 2, 5]])
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stack_is_what_the_layer_computes(engine, kind, directions, lengths):
+def test_a_stack_computes_the_same_as_the_layer(engine, kind, directions, lengths):
     layer = _layer(kind, directions)
     layer.backend = engine
     x, (h0, c0), (dh, dc) = _normal((T, B, I), 1), _states(layer, 2), _states(layer, 4)

@@ -148,7 +148,7 @@ def test_outputs_without_a_gradient_count_as_zero():
             np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-14)
 
 
-def test_what_no_output_needs_has_no_gradient():
+def test_an_input_that_no_output_needs_has_no_gradient():
     """The gradient of an input is zero if only an output without a gradient depends on it."""
     a, b = Input(("T", "B", 2), **F64), Input(("T", "B", 2), **F64)
     linear, other = Linear(2, 3, **F64), Linear(2, 3, **F64)

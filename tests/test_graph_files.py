@@ -130,7 +130,7 @@ def test_weights_into_a_model_that_is_there():
         np.testing.assert_array_equal(mine.data, theirs.data)
 
 
-def test_layers_of_ones_own(tmp_path):
+def test_users_own_layers(tmp_path):
     model = of(Sequential(Scaled(3), Linear(3, 2, **F64)))
     model.save(tmp_path / "m")
     x = np.ones((2, 1, 3))
@@ -182,7 +182,7 @@ def test_functions_are_not_saved(tmp_path):
         (lambda d: d["config"].update(shared=[["gru.weight_ih_l0", "gru.W"]]), "there is no parameter"),
     ],
 )
-def test_texts_that_are_no_model(change, message):
+def test_texts_that_are_not_models(change, message):
     x = Input(("T", "B", 3), **F64, name="x")
     description = json.loads(Model(x, GRU(3, 2, **F64)(x)[0]).to_json())
     change(description)
@@ -190,7 +190,7 @@ def test_texts_that_are_no_model(change, message):
         Model.from_json(json.dumps(description))
 
 
-def test_files_that_are_no_model(tmp_path):
+def test_files_that_are_not_models(tmp_path):
     with pytest.raises(ValueError, match="text must be JSON of a layer"):
         Model.from_json("{")
     for text in (None, {}, b"{}"):
@@ -230,7 +230,7 @@ def test_a_summary_counts_what_is_shared_once(capsys):
     assert "Model: mine" in printed(Model(x, linear(x)).named("mine"), capsys)
 
 
-def test_a_summary_says_what_is_shared_with_a_model_within(capsys):
+def test_a_summary_shows_layers_shared_with_an_inner_model(capsys):
     x = Input(("T", "B", 3), name="x")
     first, second = Linear(3, 3).named("first"), Linear(3, 3, bias=False).named("second")
     inner = Model(x, second(first(x))).named("inner")

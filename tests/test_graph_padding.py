@@ -190,7 +190,7 @@ def test_a_model_in_a_model_has_lengths_of_the_axes_that_it_is_called_on():
     np.testing.assert_allclose(outer(C, D, lengths={"U": [3, 2]})[0], C[:, 0].mean(0) + D[2, 0], rtol=0, atol=1e-14)
 
 
-def test_what_passes_no_lengths_on_says_so():
+def test_layers_that_pass_no_lengths_on_raise_an_error():
     """The lengths of an axis that is made of other axes are unknown."""
     x = nn.Input(("T", "B", 2), **F64)
     twice = nn.Lambda(lambda x, lengths: np.concatenate([x, x]), takes_lengths=True)
@@ -212,7 +212,7 @@ def test_a_function_that_is_infinite_at_zero():
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_a_layer_that_does_not_say_what_it_makes_of_padding(train):
+def test_a_layer_that_does_not_declare_how_it_treats_padding(train):
     """Its result would depend on the padding."""
     x, z = nn.Input(("T", "B", 2), **F64), nn.Input(("B", 2), **F64)
     whole = nn.Lambda(lambda x, z: x - x.mean(axis=0) + z, lambda dy, x, z: (dy - dy.mean(axis=0), dy.sum(axis=0)))

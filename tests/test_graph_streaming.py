@@ -149,7 +149,7 @@ def test_lengths_of_a_chunk():
     np.testing.assert_allclose(np.concatenate([first, rest]), model(DATA, lengths=[7, 4, 5]), rtol=0, atol=1e-13)
 
 
-def test_a_state_can_be_gone_back_to():
+def test_a_search_can_return_to_an_earlier_state():
     """A step does not change the state that it gets, so two searches may continue from one state."""
     x = vectors()
     model = nn.Model(x, (nn.LSTM(4, 3, **F64)(x)[0], nn.MaxPool()(x), nn.MeanPool()(x)))
@@ -221,7 +221,7 @@ def test_refusals_say_why(model, why):
         model.stream(DATA)
 
 
-def test_what_a_step_is_given_is_checked():
+def test_the_arguments_of_a_step_are_checked():
     x = vectors()
     model = nn.Model(x, nn.GRU(4, 3, **F64)(x)[0])
     _, state = model.step(DATA[0])

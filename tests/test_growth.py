@@ -76,7 +76,7 @@ def test_files_in_blocks_are_the_files_in_one_piece(tmp_path, monkeypatch, conte
         ("gb18030", TextFormat("gb18030")),
     ],
 )
-def test_what_is_taken_from_files_is_taken_in_blocks(tmp_path, small_blocks, monkeypatch, encoding, taken):
+def test_columns_and_lower_case_are_applied_in_blocks(tmp_path, small_blocks, monkeypatch, encoding, taken):
     content = "ΣΊΣΥΦΟΣ\tΟΔΟΣ\r\n\r\na b\tΣ\n" * 5 + "end\tΣΑΣ"  # noqa: RUF001
     path = tmp_path / "text.txt"
     path.write_bytes(content.encode(encoding))
@@ -117,14 +117,14 @@ def test_a_line_without_the_column_is_named_in_a_large_file(tmp_path, small_bloc
         (b" \n" * 99, "has only white space"),
     ],
 )
-def test_faults_of_large_files_are_told_as_those_of_small_ones(tmp_path, small_blocks, data, message):
+def test_errors_of_large_files_are_those_of_small_ones(tmp_path, small_blocks, data, message):
     path = tmp_path / "text.txt"
     path.write_bytes(data)
     with pytest.raises(TextError, match=message):
         reading.read([path])
 
 
-def test_a_file_that_changes_is_told(tmp_path, small_blocks):
+def test_a_file_that_changes_is_reported(tmp_path, small_blocks):
     (path,) = _written(tmp_path, "abc\n" * 9)
     text = reading.read([path])
     path.write_text("abc\n" * 8)
@@ -198,7 +198,7 @@ def test_a_sample_of_a_stream_is_the_beginning_of_all_parts():
 
 
 @each_row("limit", [1, 7, 10, 79, 80, 85, 300, 1024, 4000])
-def test_a_sample_of_a_stream_reads_what_it_may(limit):
+def test_a_sample_of_a_stream_keeps_to_its_limit(limit):
     evaluation = StreamEvaluation(np.arange(5000) % 7, 64, 10)
     sample = list(evaluation(limit))
     read = sum(batch.targets.size for batch in sample)
@@ -242,7 +242,7 @@ def test_a_task_evaluates_its_sample_until_it_is_asked_for_all():
 SMALL = ["--hidden", "4", "--layers", "1", "--batch", "4", "--seq-length", "8", "--max-steps", "20", "--reading", "stream"]
 
 
-def test_a_run_says_what_it_was_evaluated_on(tmp_path, capsys, monkeypatch, small_blocks):
+def test_a_run_prints_the_data_of_its_evaluation(tmp_path, capsys, monkeypatch, small_blocks):
     monkeypatch.setattr(pace, "SAMPLED_LEAST", 30)
     (path,) = _written(tmp_path, ODD * 20)
     run = tmp_path / "run"

@@ -41,7 +41,7 @@ def test_the_reader(text, fault):
         assert str(caught.value) == fault
 
 
-def test_what_is_read():
+def test_valid_json():
     value = {"a": [1, -2.5, "é\n", None, True], "b": {"a": "[[" * DEEPEST + '"\\'}, "c": 2**128, "d": []}
     assert parse(json.dumps(value)) == parse(json.dumps(value, ensure_ascii=False).encode()) == value
     deepest = "[" * DEEPEST + "]" * DEEPEST

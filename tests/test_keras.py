@@ -187,7 +187,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_what_keras_runs(reason):
+def test_calls_that_keras_still_runs(reason):
     options = dict(REASONS[reason])
     mask = options.pop("mask", None)
     layer = make(layers.LSTM, seed=3, **options)

@@ -270,6 +270,6 @@ CONVERSIONS = [np.asarray, np.array, np.mean, lambda s: np.stack([s, s]), lambda
 
 
 @each_row("convert", CONVERSIONS)
-def test_numpy_is_told_that_a_symbol_has_no_values(convert):
+def test_numpy_functions_refuse_a_symbol(convert):
     with pytest.raises(TypeError, match="a Symbol has no value yet: call layers on it, not NumPy's functions"):
         convert(Input(("T", "B", 3)))

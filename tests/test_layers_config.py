@@ -59,7 +59,7 @@ def test_a_layer_used_twice_is_one_layer_in_the_description():
     assert len(again.parameters()) == 2
 
 
-def test_what_cannot_be_described_says_so():
+def test_layers_without_a_description_raise_an_error():
     class Own(fastrnn.Layer):
         def __init__(self, size=3):
             pass

@@ -180,6 +180,6 @@ def test_an_embedding_of_somebody_else_is_run_as_it_is():
 
 
 @each_row("x", [np.full((T, B), V), np.full((T, B), -2), np.zeros((T, B, 2), int), np.zeros((T, B))])
-def test_what_an_embedding_refuses_is_refused_with_a_table(x):
+def test_bad_ids_are_also_refused_with_a_table(x):
     with pytest.raises((TypeError, ValueError), match=r"x must (hold|be)"):
         Sequential(*_pair(KINDS["rnn"]))(x)

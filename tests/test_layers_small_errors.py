@@ -140,7 +140,7 @@ def test_shapes_on_symbols():
         assert (symbol.shape, symbol.dtype) == (shape, "float64")
 
 
-def test_what_does_not_fit_on_symbols_is_refused():
+def test_bad_calls_on_symbols_are_refused():
     calls = [
         (lambda: Last()(FEATURES), r"x must have a time axis"),
         (lambda: VariationalDropout()(FEATURES), "x must have a time axis"),

@@ -259,7 +259,7 @@ def test_state_dicts_are_copied():
     assert tensors["a"].tolist() == [5, 1, 1]
 
 
-def test_what_the_other_side_lacks_is_refused():
+def test_options_that_the_other_library_lacks_are_refused():
     with pytest.raises(ValueError, match="torch has no peephole: LSTM has peephole=True"):
         to_torch(ours.LSTM(3, 4, peephole=True))
     with pytest.raises(ValueError, match="torch has no reset_after: GRU has reset_after=False"):

@@ -177,7 +177,7 @@ class TestTraining:
             model = Sequential(GRU(D, 16, batch_first=first, rng=1), Linear(16, C, rng=2))
             assert fit(model, Examples(x, y), epochs=15, lr=0.01, metrics="accuracy")["accuracy"][-1] > 0.97
 
-    def test_with_targets_of_numbers_and_a_loss_of_ones_own(self):
+    def test_with_targets_of_numbers_and_a_users_own_loss(self):
         """Targets contain weights. The loss gets both in the layout of the outputs, with their mask."""
         rng = np.random.default_rng(0)
         x, y, w = rng.standard_normal((6, 4, D)), rng.standard_normal((6, 4, C)), rng.random((6, 4))
@@ -200,7 +200,7 @@ class TestTraining:
         for mine, theirs in zip(seen[0], seen[1], strict=True):
             np.testing.assert_array_equal(mine, theirs.swapaxes(0, 1))
 
-    def test_a_loop_of_ones_own(self):
+    def test_a_users_own_loop(self):
         x, y = data("gru", [4] * 6)
         values = Examples(np.stack(x), np.array(y))
         for first in (False, True):
@@ -330,7 +330,7 @@ class TestOnesOwnLayers:
             predict(Last(), Examples(rows[:, :, None]))
 
     @each_row("error", [AttributeError, ZeroDivisionError, KeyError, OSError])
-    def test_whose_bugs_stay_loud(self, error):
+    def test_whose_bugs_are_raised_unchanged(self, error):
         class Buggy(Layer):
             takes_lengths = True
 
@@ -373,7 +373,7 @@ class TestWithoutTime:
         with pytest.raises(ValueError, match="examples inputs must be without time for this model, an array"):
             predict(model, Examples(list(np.ones((5, D)))))
 
-    def test_what_fits_neither_way(self):
+    def test_arrays_that_fit_in_neither_layout(self):
         with pytest.raises(ValueError, match=r"train inputs: layer 0, GRU, does not take float64 \[T, B, 4\]: .*I=3"):
             fit(make("gru"), Examples(np.ones((5, 2, 4)), np.zeros((5, 2), int)))
 

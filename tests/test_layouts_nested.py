@@ -179,7 +179,7 @@ def test_a_fixed_number_of_steps(layers):
         predict(Sequential(*layers()), Examples(x[:, 1:]))
 
 
-def test_rows_whose_second_axis_is_no_time():
+def test_rows_whose_second_axis_is_not_time():
     x = Input(("B", "N", D), **F64)
     net = Sequential(Model(x, Linear(D, C, **F64, rng=2)(x)))
     values = np.random.default_rng(0).standard_normal((6, T, D))

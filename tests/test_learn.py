@@ -107,7 +107,7 @@ def test_embedding_and_dropout_go_by_layers(options):
     _assert_same(got, (_one_by_one(other, ids, targets, None, lengths), _gradients(other)))
 
 
-def test_what_changes_between_two_steps_counts():
+def test_changes_between_two_steps_are_used():
     ids, targets, _ = _batch()
     net, fresh = _model("gru"), _model("gru")
     net.learn(ids, targets)
@@ -231,7 +231,7 @@ def alone_gradient(net, name):
     return dict(net.named_parameters())[name].grad
 
 
-def test_clipping_names_what_is_no_parameter():
+def test_clipping_refuses_what_is_not_a_parameter():
     a = fastrnn.Parameter("a", np.zeros(3, np.float32))
     a.grad = np.ones(3, np.float32)
     optim.grad_norm([a, a][:1])

@@ -144,7 +144,7 @@ def test_counters_after_memory_has_run_out():
     assert (a_pool.used_bytes, a_pool.peak_bytes, a_pool.free_bytes) == (0, block.nbytes, block.nbytes)
 
 
-def test_memory_kept_is_bounded_for_changing_sizes():
+def test_cached_memory_is_bounded_for_changing_sizes():
     a_pool, rng = Pool(), np.random.default_rng(0)
     in_use = []
     for _ in range(3000):

@@ -310,14 +310,14 @@ def test_in_a_minor_key_the_minor_form_is_played():
         ("minor-blues", "C major", "minor-blues is in minor: expected a key such as Cm, and not major"),
     ],
 )
-def test_what_has_no_form_in_that_mode(name, key, fault):
+def test_progressions_without_a_form_in_that_mode(name, key, fault):
     with pytest.raises(ChordError) as error:
         ch.progression(name, key)
     assert str(error.value).split("\n")[0] == fault
 
 
 @each_row("key", ["H", "C##", "bb", "", "c", "C7", "Cm7", "Bbb", "C#b", "Am major"])
-def test_keys_that_are_none(key):
+def test_invalid_keys(key):
     with pytest.raises(ChordError) as error:
         ch.parse_key(key)
     assert str(error.value).split("\n")[0] == (

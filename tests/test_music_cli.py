@@ -121,7 +121,7 @@ def test_pianos_are_learned_with_all_that_they_play(tmp_path, capsys):
     assert len(velocities) > 1
 
 
-def test_chords_are_heard_in_the_part_that_is_named(tmp_path, capsys):
+def test_chords_are_inferred_from_the_part_that_is_named(tmp_path, capsys):
     """Two parts play chords, one of them in another key. Without a name, chords are inferred from both."""
 
     def block(name, *pitches):
@@ -202,7 +202,7 @@ def test_no_note_leaves_the_instrument(jazz_run, tmp_path):
 
 
 @pytest.mark.parametrize("swing", [0.5, 0.62])  # a swung phrase comes back to the grid
-def test_a_primer_is_gone_on_from(jazz_run, tmp_path, capsys, swing):
+def test_a_primer_is_continued(jazz_run, tmp_path, capsys, swing):
     lick = Piece((Part("lick", 66, notes=tuple(Note(6 * i, 6, 60 + i) for i in range(8))),))
     write_midi(tmp_path / "lick.mid", lick, swing=swing)
     command = ["improvise", jazz_run, "--changes", II_V_I, "--primer", tmp_path / "lick.mid", "--seed", 2, "--swing", 0.5]

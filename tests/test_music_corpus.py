@@ -79,7 +79,7 @@ def test_the_files_written_are_the_choruses(tmp_path, capsys):
         assert (mine.part.notes, mine.piece.chords) == (theirs.part.notes, theirs.piece.chords)
 
 
-def test_files_of_a_text_of_ones_own(tmp_path, capsys):
+def test_files_of_a_users_own_text(tmp_path, capsys):
     def error(*arguments):
         with pytest.raises(SystemExit) as end:
             corpus_files.main(list(map(str, arguments)))
@@ -197,7 +197,7 @@ def test_statistics_of_repeats_and_of_unknown_chords():
         statistics.melody_statistics([small_piece()], 1)
 
 
-def test_what_cannot_be_counted_has_no_number():
+def test_undefined_statistics_have_no_number():
     melody = Part(notes=(Note(0, 9, 60), Note(9, 3, 62), Note(12, 12, 64)))
     lines = statistics.melody_statistics([Piece((melody,), chords=((0, parse_chord("N.C.")),))]).lines()
     assert "chord tones                    -" in lines
@@ -269,7 +269,7 @@ def test_a_planted_copy_is_found(seed, start, count, shift):
     assert (exact.notes >= count) == (shift == 0)
 
 
-def test_a_copy_that_is_cut_short_and_none():
+def test_a_copy_that_is_cut_short_and_no_copy():
     training = as_part([(6, 60), (6, 62), (6, 64), (12, 65)])
     short = as_part([(6, 70), (6, 72), (6, 74), (6, 75)])
     match = statistics.longest_match(short, [training])

@@ -97,7 +97,7 @@ def test_a_metre_can_be_asked_for(jazz_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("metre", ["4", "0/4", "3/5", "33/4", "3/4/4", "-3/4", "x"])
-def test_metres_that_are_none(metre, jazz_run, tmp_path, capsys):
+def test_invalid_metres(metre, jazz_run, tmp_path, capsys):
     command = ["improvise", jazz_run, "--changes", "C", f"--metre={metre}", "--out", tmp_path / "x.mid"]
     assert error_of(capsys, *command) == (
         "argument --metre: must be a metre such as 3/4 or 6/8, of 1 to 32 halves (2), quarters (4), eighths (8) or "
@@ -147,7 +147,7 @@ def test_a_primer_begins_in_the_first_bar_and_keeps_its_place_in_it(jazz_run, tm
     assert "the first 4 notes are the primer's" in said.err
 
 
-def test_what_is_repaired_in_a_primer_is_told(jazz_run, tmp_path, capsys):
+def test_repairs_of_a_primer_are_printed(jazz_run, tmp_path, capsys):
     lick = tmp_path / "odd.mid"
     events = [event for i in range(4) for event in ((0, smf.on(60 + i)), (240, smf.off(60 + i)))]
     for odd, line in (
@@ -161,7 +161,7 @@ def test_what_is_repaired_in_a_primer_is_told(jazz_run, tmp_path, capsys):
         assert line in said.err
 
 
-def test_a_primer_in_another_metre_is_told(jazz_run, tmp_path, capsys):
+def test_a_notice_says_that_a_primer_has_another_metre(jazz_run, tmp_path, capsys):
     waltz = _file(tmp_path, *(Note(36 + 6 * i, 6, 60 + i) for i in range(4)), metres=((0, 3, 4),))
     solo, said = _solo(tmp_path, capsys, jazz_run, waltz)
     assert solo.notes[0].onset == 0  # it stood on a bar line
@@ -308,7 +308,7 @@ def test_no_note_leaves_the_songs_instrument(jazz_run, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["improvise", "RUN", "--changes", II_V_I], ["sample", "RUN"]])
-def test_a_seed_that_was_drawn_is_told_and_gives_the_same_again(command, jazz_run, tmp_path, capsys):
+def test_a_drawn_seed_is_printed_and_gives_the_same_again(command, jazz_run, tmp_path, capsys):
     command = [jazz_run if word == "RUN" else word for word in command]
     files = [tmp_path / name for name in ("a.mid", "b.mid", "c.mid")]
     seeds = [
@@ -334,7 +334,7 @@ def test_the_primers_notes_are_not_counted():
 
 
 @pytest.mark.parametrize("polyphonic", [False, True])
-def test_copies_are_those_of_what_was_improvised(polyphonic, capsys):
+def test_copied_runs_exclude_the_primer(polyphonic, capsys):
     song = songs.embedded().songs[0]
     form = Form.of(song.piece)
     given = song.part.notes[:12]
@@ -367,7 +367,7 @@ def test_copied_bars_are_those_of_the_form(capsys):
 # mistakes of users
 
 
-def test_what_is_wrong_with_keys_and_changes(jazz_run, tmp_path, capsys):
+def test_errors_of_keys_and_changes(jazz_run, tmp_path, capsys):
     def fault(*arguments):
         return error_of(capsys, "improvise", jazz_run, "--out", tmp_path / "x.mid", "--changes", *arguments).split("\n")[0]
 
@@ -427,7 +427,7 @@ def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, jazz_run, tmp_pa
     assert rows(rags) == [row for row in single if row not in ("steps", "phrases", "repeated phrases")]
 
 
-def test_a_flute_that_is_to_play_chords_is_told(rags, jazz_run, tmp_path, capsys):
+def test_a_notice_says_that_a_flute_plays_no_chords(rags, jazz_run, tmp_path, capsys):
     said = "this model plays several notes at once, which a flute does not"
     for folder, named, told in (
         (rags, ["--instrument", "flute"], True), (rags, ["--instrument", "guitar"], False), (rags, [], False),
@@ -437,7 +437,7 @@ def test_a_flute_that_is_to_play_chords_is_told(rags, jazz_run, tmp_path, capsys
         assert output_of(capsys, *command, "--overwrite", *named).err.splitlines().count(said) == told
 
 
-def test_options_are_settled_before_anything_isprinted(rags, tmp_path, capsys):
+def test_options_are_checked_before_anything_is_printed(rags, tmp_path, capsys):
     lick = _file(tmp_path, Note(0, 6, 76), Note(6, 6, 79))  # in 4/4
     command = ["improvise", rags, "--changes", "C | F", "--metre", "6/8", "--out", tmp_path / "x.mid", "--primer", lick]
     said = output_of(capsys, *command, "--swing", 0.6, status=2).err
@@ -482,7 +482,7 @@ def test_sound_that_is_too_long_is_refused_before_anything_is_written(jazz_run, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_sound_font_is_refused_before_anything_is_written(jazz_run, tmp_path, capsys):
+def test_a_file_that_is_not_a_sound_font_is_refused_before_anything_is_written(jazz_run, tmp_path, capsys):
     command = [
         "improvise",
         jazz_run,
@@ -509,7 +509,7 @@ def _outputs(folder, capsys, jazz_run, **given):
     return error_of(capsys, "improvise", jazz_run, "--changes", "C", *arguments)
 
 
-def test_no_output_takes_the_place_of_what_is_needed(jazz_run, tmp_path, capsys):
+def test_no_output_overwrites_a_file_that_is_needed(jazz_run, tmp_path, capsys):
     lick = _file(tmp_path, Note(0, 6, 60), Note(6, 6, 62))
     (tmp_path / "link.mid").symlink_to(lick)
     (tmp_path / "run").symlink_to(jazz_run)
@@ -536,7 +536,7 @@ def test_no_output_takes_the_place_of_what_is_needed(jazz_run, tmp_path, capsys)
     out.unlink()
 
 
-def test_outputs_end_as_what_they_are(jazz_run, tmp_path, capsys):
+def test_outputs_have_the_suffix_of_their_format(jazz_run, tmp_path, capsys):
     for option, name, expected in (
         ("out", "solo.wav", ".mid or .midi"), ("wav", "sound", ".wav"), ("roll", "roll.txt", ".png")
     ):  # fmt: skip
@@ -546,7 +546,7 @@ def test_outputs_end_as_what_they_are(jazz_run, tmp_path, capsys):
     output_of(capsys, "improvise", jazz_run, "--changes", "C", "--seed", 0, "--out", tmp_path / "SOLO.MIDI")
 
 
-def test_what_cannot_be_written_is_refused_before_anything_is(jazz_run, tmp_path, capsys, monkeypatch):
+def test_an_output_that_cannot_be_written_is_refused_before_any_is_written(jazz_run, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.mid").mkdir()
     os.mkfifo(tmp_path / "pipe.mid")
     os.mkfifo(tmp_path / "pipe.sf2")
@@ -580,7 +580,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is(jazz_run, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"folder.mid", "pipe.mid", "pipe.sf2", "x.sf2"}
 
 
-def test_a_model_that_went_astray_is_told(jazz_run, tmp_path, capsys, monkeypatch):
+def test_a_model_that_diverged_is_reported(jazz_run, tmp_path, capsys, monkeypatch):
     def astray(*_, **__):
         model = jazz_model(SMALLEST, hidden=4, layers=1, rng=0)
         weight = dict(model.named_parameters())["output.weight"]
@@ -593,7 +593,7 @@ def test_a_model_that_went_astray_is_told(jazz_run, tmp_path, capsys, monkeypatc
     assert said.splitlines()[-1] == "fastrnn: error: nothing can be sampled: a logit is NaN or infinite"
 
 
-def test_a_fault_of_our_own_stays_loud(jazz_run, tmp_path, monkeypatch):
+def test_a_bug_in_fastrnn_is_raised_unchanged(jazz_run, tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
 

@@ -141,14 +141,14 @@ def test_our_own_letters_are_chords(symbols):
     assert MARKED.encode() not in midi_bytes(dataclasses.replace(piece, chords=()))
 
 
-def test_the_first_kind_of_words_that_has_chords_counts():
+def test_chords_are_read_from_the_first_kind_of_words_that_has_any():
     words = (lyric("Am"), marker("Dm7"), text("C"), lyric("Dm"))
     assert chords_of(*words) == [(48, "Dm7")]
     assert chords_of(marker("A"), marker("B"), text("Dm7"), lyric("C")) == [(72, "Dm7")]
     assert chords_of(marker("Verse"), text("by me"), lyric("C"), lyric("G")) == [(72, "C"), (96, "G")]
 
 
-def test_of_chords_at_one_tick_the_last_counts():
+def test_the_last_of_several_chords_at_one_tick_is_used():
     data = midi(track((0, marker("A")), (0, marker("Dm7")), (960, marker("G7"))), track((1, marker("Am"))), TUNE)
     assert [(tick, chord.symbol) for tick, chord in parse_midi(data).chords] == [(0, "Am"), (24, "G7")]
 
@@ -201,7 +201,7 @@ def test_other_chunks_are_skipped_and_riff_is_unwrapped():
     assert parse_midi(RICH + b"\0") == parse_midi(RICH)
 
 
-def test_of_a_name_as_much_is_kept_as_an_error_can_list():
+def test_names_are_cut_to_the_length_that_an_error_can_list():
     for length, kept in ((80, 80), (81, 80), (50_000, 80)):
         piece = parse_midi(midi(track((0, name("x" * length)), (0, on(60)), (480, off(60)), (0, on(62)), (480, off(62)))))
         assert piece.parts[0].name == "x" * kept
@@ -281,7 +281,7 @@ def test_of_a_file_that_grows_no_more_is_read_than_the_limit(tmp_path, monkeypat
         read_midi(path)
 
 
-def test_what_is_no_regular_file_is_not_read(tmp_path):
+def test_only_regular_files_are_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.mid")
     for path, kind in (
         ("/dev/zero", "not a regular file"),
@@ -335,7 +335,7 @@ def closed(tmp_path, monkeypatch):
     return folder
 
 
-def test_folders_tell_of_links_pipes_and_folders_that_cannot_be_read(tmp_path, closed):
+def test_folders_report_links_pipes_and_folders_that_cannot_be_read(tmp_path, closed):
     (tmp_path / "a.mid").write_bytes(smf.SCALE)
     (tmp_path / "b.mid").symlink_to(tmp_path / "gone.mid")
     os.mkfifo(tmp_path / "c.mid")
@@ -350,7 +350,7 @@ def test_folders_tell_of_links_pipes_and_folders_that_cannot_be_read(tmp_path, c
     assert [path for path, _ in collection.skipped] == [closed, tmp_path / "b.mid", tmp_path / "c.mid"]
 
 
-def test_a_folder_whose_files_cannot_be_seen(tmp_path, closed):
+def test_a_folder_whose_files_cannot_be_listed(tmp_path, closed):
     for folder in (closed, tmp_path):
         with pytest.raises(PermissionError) as error:
             read_collection([folder])
@@ -366,7 +366,7 @@ def test_a_folder_without_permission_is_skipped(tmp_path):
     assert lines == [f"skipped: {tmp_path}/closed: Permission denied"]
 
 
-def test_folders_without_a_sound_file(tmp_path):
+def test_folders_without_a_valid_file(tmp_path):
     with pytest.raises(MidiError, match=r"is a folder without \.mid or \.midi files"):
         read_collection([tmp_path])
     (tmp_path / "b.mid").write_bytes(b"no")
@@ -457,7 +457,7 @@ def by_pitch(part):
         (Piece(tempos=((0, 1.0),)), 0.5, "a tempo of 1 quarters a minute cannot be written"),
     ],
 )
-def test_what_cannot_be_written(piece, swing, message):
+def test_pieces_that_cannot_be_written(piece, swing, message):
     with pytest.raises(ValueError, match=message):
         midi_bytes(piece, swing=swing)
 
@@ -518,7 +518,7 @@ SWUNG = midi(
 WRAPPED = smf.riff(RICH[:14] + smf.chunk(b"XFIH", b"\xff" * 5000) + RICH[14:] + smf.chunk(b"    ", b"MTrk"))
 
 
-def test_what_is_mutated_has_everything_in_it():
+def test_the_files_that_are_mutated_have_every_kind_of_event():
     piece = parse_midi(SWUNG)
     assert (piece.swing, [part.program for part in piece.parts]) == (0.621, [66, 65])
     assert [chord.symbol for _, chord in piece.chords] == ["Dm7"]

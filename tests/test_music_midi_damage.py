@@ -121,7 +121,7 @@ def test_an_event_that_can_be_is_not_counted(read, event):
     assert read(midi(track((0, event), *SCALE))) == (NOTES, {})
 
 
-def test_what_was_set_before_an_impossible_change_stays():
+def test_an_invalid_change_leaves_the_previous_value():
     before = ((0, program(56)), (0, metre(3, 2)), (0, tempo(100)))
     wrong = ((0, bytes([0xC0, 128])), (0, metre(0, 2)), (0, tempo(5000)))
     piece = parse_midi(midi(track(*before, *wrong, *SCALE)))
@@ -135,7 +135,7 @@ def test_a_time_signature_needs_two_bytes(read, content):
     assert read(data) == (NOTES, {repair.SHORT_METRE: 1})
 
 
-def test_a_velocity_above_127_is_as_loud_as_can_be(read):
+def test_a_velocity_above_127_becomes_127(read):
     data = midi(track((0, bytes([0x90, 60, 168])), (480, bytes([0x80, 60, 200])), (0, bytes([64, 255])), *SCALE[2:]))
     rows, repairs = read(data)
     assert rows == [(0, 12, 60, 127), (12, 12, 64, 80)]  # the release with 255 ends no sounding note
@@ -259,7 +259,7 @@ def test_a_track_without_end_of_track_ends_where_its_length_or_the_next_track_sa
     assert read(midi(too_long, SECOND, THIRD)) == (ALL, {repair.NO_END: 1, repair.TRACK_LENGTH: 1})
 
 
-def test_what_follows_end_of_track_is_not_read(read):
+def test_events_after_end_of_track_are_not_read(read):
     padded = with_length(FIRST + b"\0" * 6, len(FIRST) - 2)
     assert read(midi(padded, SECOND, THIRD)) == (ALL, {repair.TRACK_LENGTH: 1})
     not_the_end = track((0, smf.meta(0x2F, b"?")), *SCALE)  # with content, it is an unknown event
@@ -322,7 +322,7 @@ def test_the_limit_of_length_is_in_quarters(read, monkeypatch):
     assert read(midi(track(*SCALE, (9999, END)))) == (NOTES, {repair.DAMAGED: 1})
 
 
-def test_repairs_are_told_in_one_line_and_can_be_sent_and_added(tmp_path):
+def test_repairs_have_one_line_and_can_be_pickled_and_added(tmp_path):
     wrong = ((0, bytes([0xC0, 255])),) * 3
     (tmp_path / "it.mid").write_bytes(midi(with_length(track(*wrong, *SCALE), 999), track((0, marker("A")))))
     result = read_midi_with_repairs(tmp_path / "it.mid")

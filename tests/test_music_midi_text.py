@@ -132,7 +132,7 @@ def test_characters_that_are_not_assigned_are_never_shown():
             assert not [each for each in name if unicodedata.category(each) in ("Co", "Cn")], (high, low, name)
 
 
-def test_half_width_katakana_are_told_by_the_names_beside_them():
+def test_half_width_katakana_are_recognised_by_the_other_names():
     names = ["ﾒﾛﾃﾞｨ", "ピアノ", "ドラム"]
     assert names_of(named(*(name.encode("shift_jis") for name in names))) == names
 

@@ -115,7 +115,7 @@ class TestLayers:
             made = jazz_task.make_model(options, vocabulary)
             assert parameter_count(options, vocabulary) == sum(weights.size for _, weights in made.named_parameters())
 
-    def test_what_does_not_fit_into_the_memory_is_not_begun(self, monkeypatch):
+    def test_a_model_too_large_for_the_memory_is_refused(self, monkeypatch):
         some = [song(i) for i in range(3)]
         parts, options = jazz_task.split(some, 0.3, 0), make_options(**TINY)
         weights = parameter_count(options, vocabulary_for(some, False, True))
@@ -137,7 +137,7 @@ class TestLayers:
 
 
 class TestBatches:
-    def test_steps_are_what_tokens_say(self):
+    def test_steps_follow_from_tokens(self):
         one = song(bars=8)
         line = Line.of(one, SMALL)
         token, chord, position, last, before, target = line.steps(np.append(line.ids, SMALL.end), SMALL)
@@ -244,7 +244,7 @@ class TestImprovising:
             assert max(58, low) <= note.pitch <= min(75, high)
         encode(solo.part, vocabulary)  # raises if notes overlap that must not
 
-    def test_step_by_step_is_what_was_trained(self):
+    def test_step_by_step_equals_the_whole_sequence_in_training(self):
         """Sampling uses the same logits as the whole sequence in training, so greedy tokens are the likeliest ones."""
         form = Form.of(CHANGES)
         primer = song(3).part

@@ -79,7 +79,7 @@ def test_chords_count_until_the_next():
     assert Piece().chord_at([0, 5]).tolist() == [-1, -1]
 
 
-def test_what_a_piece_puts_in_order():
+def test_a_piece_sorts_its_events():
     part = Part(notes=(Note(6, 6, 50), Note(0, 9, 64), Note(0, 3, 60)))
     assert [note.pitch for note in part.notes] == [60, 64, 50]
     piece = Piece((part,), metres=((12, 3, 4),), tempos=((12, 90.0), (0, 60.0)))
@@ -163,7 +163,7 @@ def test_the_melody_is_guessed_and_can_be_named():
     assert melody_of(Piece((tune, lead))) is lead
 
 
-def test_the_melody_score_is_what_its_formula_says():
+def test_the_melody_score_follows_its_formula():
     part = Part("x", notes=(Note(0, 1, 50), Note(0, 1, 60), Note(3, 1, 55), Note(6, 1, 55)))
     assert melody_score(part, 16) == pytest.approx((55 - 40) / 30 * 3 / 4 * (4 / 16) ** 0.5)
     assert melody_score(line([30], "Vocals"), 1) == pytest.approx(0.05 * 2)

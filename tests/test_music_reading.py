@@ -76,7 +76,7 @@ def one_cpu(monkeypatch):
 @pytest.mark.parametrize(
     "options", [pytest.param({}, marks=pytest.mark.slow), {"melody": "lead", "changes": "C | F G"}], ids=["plain", "options"]
 )
-def test_several_processes_read_what_one_does(folder, options):
+def test_several_processes_read_the_same_as_one(folder, options):
     one, one_reported, told = _read(folder, **options)
     several, reported, _ = _read(folder, processes=2, **options)
     assert (several.songs, several.sha256, several.skipped) == (one.songs, one.sha256, one.skipped)
@@ -222,7 +222,7 @@ def _group_exists(group):
     return True
 
 
-def test_what_is_named_must_be_sound_also_where_a_folder_has_told_of_it(folder):
+def test_a_named_file_must_be_valid_even_if_a_folder_has_reported_it(folder):
     def reader(path):
         if path.stem == "03b":
             raise MidiError(f"{path} is bad")

@@ -76,7 +76,7 @@ def test_samples_are_in_the_metre_of_most_songs(tmp_path, monkeypatch):
     assert (form.metres, form.length) == (((0, 3, 4),), 4 * 36)
 
 
-def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
+def test_a_run_that_diverges_is_not_ended_by_its_samples(tmp_path):
     shown = []
     trainer, model, _ = _trainer(tmp_path, 0, shown)
     weight = dict(model.named_parameters())["output.weight"]
@@ -87,7 +87,7 @@ def test_a_run_that_goes_astray_is_not_ended_by_its_samples(tmp_path):
     assert shown == ["  nothing can be sampled: a logit is NaN or infinite"]
 
 
-def test_a_fault_of_our_own_stays_loud(tmp_path, monkeypatch):
+def test_a_bug_in_fastrnn_is_raised_unchanged(tmp_path, monkeypatch):
     def broken(*_, **__):
         raise ValueError("a bug")
 

@@ -44,7 +44,7 @@ def test_a_file_is_read_once_by_whatever_path(folder, tmp_path):
     assert titles(folder / "a.mid", folder) == (["a"], [])  # a folder without new files is no error
 
 
-def test_a_bad_file_is_reported_once_and_must_be_sound_where_it_is_named(folder):
+def test_a_bad_file_is_reported_once_and_is_an_error_if_it_is_named(folder):
     bad = folder / "bad.mid"
     bad.write_bytes(b"no")
     fault = f"{bad} is not a MIDI file: it does not begin with MThd"

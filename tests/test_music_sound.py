@@ -334,7 +334,7 @@ def test_a_sound_font_plays(font, fluidsynth):
         ({"level": 0}, "has no sound for any of the notes"),
     ],
 )
-def test_a_sound_font_without_sound_is_told(options, fault, font, fluidsynth, tmp_path):
+def test_a_sound_font_without_sound_is_an_error(options, fault, font, fluidsynth, tmp_path):
     made = fluidsynth(**options)
     with pytest.raises(synthesis.SoundFontError, match=f"^{re.escape(str(font))} {fault}$"):
         synthesis.write_wav(tmp_path / "out.wav", ONE_NOTE, sound_font=font)
@@ -348,7 +348,7 @@ def test_no_notes_are_silence_with_a_sound_font_too(font, fluidsynth):
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\x04\x00\x00\x00WAVE", b"RIFX\x04\x00\x00\x00sfbk"])
-def test_a_file_that_is_no_sound_font(content, tmp_path):
+def test_a_file_that_is_not_a_sound_font(content, tmp_path):
     (tmp_path / "font.sf2").write_bytes(content)
     with pytest.raises(
         synthesis.SoundFontError, match=r"font\.sf2 is not a sound font: it does not begin as an SF2 file does"

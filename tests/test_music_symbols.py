@@ -219,7 +219,7 @@ def test_no_sign_is_without_effect():
     assert read > 500
 
 
-def test_what_a_choir_sings_is_no_chord():
+def test_syllables_in_lyrics_are_not_chords():
     def found(*words):
         return [chord.symbol for _, chord in _chords_among(list(enumerate(words)), may_be_sections=True)]
 

@@ -68,7 +68,7 @@ def test_two_hands_in_words():
     assert decode(ids, PIANO, name="piano") == part
 
 
-def test_the_vocabulary_is_what_its_table_says():
+def test_the_vocabulary_follows_its_table():
     assert (len(LINE), len(PIANO)) == (48 + 1 + 41 + 48 + 1 + 1, 187)
     assert len(LINE.kinds()) == len(LINE.values()) == len(LINE.complete()) == len(LINE.names()) == len(LINE)
     assert len(set(LINE.names())) == len(LINE)
@@ -174,7 +174,7 @@ def test_transposed_to_all_keys_within_the_range(part):
         transposed(ids, LINE, 41)
 
 
-def test_keys_of_what_has_no_notes_or_no_room():
+def test_keys_of_parts_without_notes_or_without_room():
     assert keys(encode(Part(), LINE), LINE) == {key: key if key < 6 else key - 12 for key in range(12)}
     wide = encode(Part(notes=(Note(0, 1, 40), Note(1, 1, 80))), LINE)
     assert keys(wide, LINE) == {0: 0}
@@ -210,7 +210,7 @@ def test_errors_name_the_argument(call, error, message):
         call()
 
 
-def test_what_comes_after_the_end_and_an_incomplete_note_do_not_count():
+def test_tokens_after_the_end_and_an_incomplete_note_are_ignored():
     whole = [NOW, LOWEST, HALF]
     part = Part(notes=(Note(0, 24, 40),))
     ended, begun = ([], [LINE.end], [LINE.end, LOWEST, 5]), ([NOW], [LINE.long_shift], [NOW, LOWEST])

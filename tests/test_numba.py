@@ -218,7 +218,7 @@ print(sum(backend.forward.stats.cache_hits.values()), sum(backend.forward.stats.
     assert list(tmp_path.rglob("forward.forward_*.nbc"))
 
 
-def test_what_has_been_compiled_is_not_told_again():
+def test_compiled_functions_are_not_announced_again():
     fastrnn.LSTM(2, 3, backend="numba").forward(np.zeros((2, 1, 2), np.float32))[1](np.zeros((2, 1, 3), np.float32))
     told = []
     backend.BACKEND.compile_for("float32", True, told.append)
@@ -245,7 +245,7 @@ print(told[-1], len(backward.signatures))
 
 
 @pytest.mark.slow
-def test_an_empty_cache_is_filled_with_what_is_needed_and_in_silence(run_python, tmp_path):
+def test_an_empty_cache_is_filled_with_the_needed_functions_silently(run_python, tmp_path):
     done = run_python(ALONE, NUMBA_CACHE_DIR=str(tmp_path / "inference"))
     first, last, count, backwards, forwards = map(int, done.stdout.split())
     assert (first, last + 1, backwards, forwards) == (0, count, 0, 2)  # float32 compiles nothing again, float64 only forward

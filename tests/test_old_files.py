@@ -118,7 +118,7 @@ def test_fit_goes_on_as_it_did(tmp_path):
     assert losses(classifier(), tmp_path / "fit", 3, resume=True)[-1] == pytest.approx(EXPECTED["fit"], rel=1e-5)
 
 
-def test_a_saved_model_gives_what_it_gave():
+def test_a_saved_model_gives_the_same_values():
     ids = np.array([[0, 4], [3, 1], [2, 2]])
     np.testing.assert_allclose(fastrnn.load_model(OLD / "model.safetensors")(ids), EXPECTED["model"], rtol=1e-5, atol=1e-7)
 

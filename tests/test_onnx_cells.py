@@ -144,7 +144,7 @@ def test_a_sequence_of_length_0_keeps_its_initial_state() -> None:
         np.testing.assert_allclose(mine, exact, rtol=0, atol=1e-6)
 
 
-def test_what_the_kernels_lack_is_said_once() -> None:
+def test_an_option_that_the_kernels_lack_gives_one_warning() -> None:
     model, inputs = recurrent_model("LSTM", np.random.default_rng(0), 4, 3, 5, 6, clip=0.5)
     loaded = fastrnn.onnx.load(model.SerializeToString())
     with pytest.warns(UserWarning, match=r"LSTM node 'Y' runs in NumPy, because the kernels have no clip=0.5"):

@@ -206,7 +206,7 @@ assert np.array_equal(lstm(x)[0], y)
     run_python(program)
 
 
-def test_where_there_is_no_c_library(monkeypatch):
+def test_without_a_c_library(monkeypatch):
     monkeypatch.setattr(threads, "_library", lambda: None)
     assert threads.use_openmp_workers() is False
 

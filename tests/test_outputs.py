@@ -17,7 +17,7 @@ EXISTS = "the file exists already; --overwrite replaces it"
 
 @pytest.mark.parametrize("command", [["improvise", "RUN", "--changes", "C | F"], ["sample", "RUN"]])
 @pytest.mark.parametrize(("option", "name"), [("--out", "x.mid"), ("--wav", "x.wav"), ("--roll", "x.png")])
-def test_music_takes_the_place_of_no_file(command, option, name, jazz_run, tmp_path, capsys, monkeypatch):
+def test_music_replaces_no_file(command, option, name, jazz_run, tmp_path, capsys, monkeypatch):
     taken = tmp_path / name
     taken.write_text("mine")
     others = [] if option == "--out" else ["--out", str(tmp_path / "other.mid")]
@@ -32,7 +32,7 @@ def test_music_takes_the_place_of_no_file(command, option, name, jazz_run, tmp_p
         assert read_midi(taken, fewest=0).chords
 
 
-def test_figures_of_a_benchmark_take_the_place_of_no_file(tmp_path, capsys, monkeypatch):
+def test_results_of_a_benchmark_replace_no_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda *_: pytest.fail("nothing is measured before that"))
     taken = tmp_path / "figures.json"
     taken.write_text("{}")
@@ -45,7 +45,7 @@ def test_figures_of_a_benchmark_take_the_place_of_no_file(tmp_path, capsys, monk
     assert json.loads(taken.read_text()) == {}
 
 
-def test_choruses_take_the_place_of_no_file(tmp_path, capsys):
+def test_choruses_replace_no_file(tmp_path, capsys):
     corpus_files.main([str(tmp_path)])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     first = min(before)
@@ -56,7 +56,7 @@ def test_choruses_take_the_place_of_no_file(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
-def test_what_holds_nothing_is_free(tmp_path):
+def test_paths_without_a_file_are_free(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     check_free([tmp_path / "none", tmp_path / "link", tmp_path, tmp_path / "/dev/null"], overwrite=False)
     (tmp_path / "gone").write_text("mine")

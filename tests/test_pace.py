@@ -164,7 +164,7 @@ class Sampled(StreamTask):
         (1025, 1, 1024),
     ],
 )
-def test_what_is_evaluated_is_a_small_part_of_what_is_trained_on_meanwhile(held, trained, expected):
+def test_an_evaluation_reads_a_small_part_of_the_tokens_trained_on_in_between(held, trained, expected):
     task = Sampled(held)
     pace.limit_evaluation(task, trained)
     assert task.evaluated == (expected, held)

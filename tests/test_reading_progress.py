@@ -39,7 +39,7 @@ def test_redirected_output_gets_one_line_after_a_second_and_none_before(clock, c
         (4.0, ["4 of 1,500 files after 12 s", "7 of 1,500 files after 24 s"]),  # too few to estimate the total time
     ],
 )
-def test_the_line_waits_until_it_can_tell_the_time(clock, capsys, seconds, expected):
+def test_the_line_waits_until_it_can_estimate_the_time(clock, capsys, seconds, expected):
     with reading_progress("reading", 0, "files") as bar:
         for done in range(1, 41 if seconds < 1 else 10):
             clock[0] += seconds
@@ -90,7 +90,7 @@ def test_a_terminal_gets_a_bar_that_goes_away_also_after_an_error(clock, monkeyp
     assert terminal.getvalue().endswith("\x1b[2K")  # the bar's line is erased
 
 
-def test_what_is_read_after_the_end_is_not_shown(clock, capsys):
+def test_progress_after_the_end_is_not_shown(clock, capsys):
     with reading_progress("reading", 4, "characters") as bar:
         bar.advance(4)
     clock[0] += 5

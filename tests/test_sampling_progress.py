@@ -57,7 +57,7 @@ def terminal_of(monkeypatch):
         ("chars", ["score", "a"]),
     ],
 )  # fmt: skip
-def test_last_weights_are_told(kind, command, runs, tmp_path, capsys):
+def test_a_notice_says_that_the_last_weights_are_used(kind, command, runs, tmp_path, capsys):
     shutil.copytree(runs / kind, tmp_path / "stopped")
     (tmp_path / "stopped" / "best.safetensors").unlink()
     for folder, told in ((runs / kind, 0), (tmp_path / "stopped", 1)):

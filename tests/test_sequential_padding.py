@@ -95,7 +95,7 @@ def test_batch_first():
         theirs(nn.Input(("T", "B", 2), **F64))
 
 
-def test_a_layer_that_does_not_say_what_it_makes_of_padding():
+def test_a_layer_that_does_not_declare_how_it_treats_padding():
     centred = nn.Lambda(lambda x: x - x.mean(axis=0), lambda dy, x: dy - dy.mean(axis=0))
     x = np.random.default_rng(0).standard_normal((5, 3, 2))
     np.testing.assert_array_equal(nn.Sequential(centred)(x, lengths=[5, 5, 5]), x - x.mean(axis=0))
@@ -118,7 +118,7 @@ def test_without_dx_the_parameters_gradients_are_the_same(make, lengths):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_what_comes_before_the_first_parameter_is_not_gone_back_through():
+def test_backward_stops_at_the_first_layer_with_parameters():
     def never(dy, x):
         raise AssertionError("nobody asked for this gradient")
 

@@ -56,7 +56,7 @@ def test_strided_and_foreign_endian_arrays_are_stored_by_value(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("bad", [np.array(["x"]), np.array([None]), np.ones(2, complex), [1.0, 2.0]])
-def test_what_the_format_cannot_hold_is_refused_before_writing(tmp_path: Path, bad: object) -> None:
+def test_arrays_that_the_format_lacks_are_refused_before_writing(tmp_path: Path, bad: object) -> None:
     with pytest.raises(TypeError, match="array 'a' must be of float"):
         save_arrays(tmp_path / "a", {"a": bad})  # type: ignore[dict-item]
     assert list(tmp_path.iterdir()) == []
@@ -190,7 +190,7 @@ def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["new", "old"]
 
 
-def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "link"):

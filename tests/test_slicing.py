@@ -176,7 +176,7 @@ class TestSymbols:
             (Input(("T", "B")), "<Symbol of an Input: float32"),
         ],
     )
-    def test_what_is_no_index(self, index, shown):
+    def test_objects_that_are_not_indices(self, index, shown):
         with pytest.raises(TypeError, match=f"^index must hold integers, slices of integers and ..., got {shown}"):
             Input(("T", "B", 6))[index]
 
@@ -355,7 +355,7 @@ class TestSequential:
         with pytest.raises(ValueError, match=r"targets\[0\] must have 3 steps as the output over T-1 has, got 4"):
             fastrnn.evaluate(model, Examples(x, [[0, 1, 2, 3], [3, 0, 1]]))
 
-    def test_the_batch_is_no_time(self):
+    def test_the_batch_axis_is_not_time(self):
         model = Sequential(GRU(D, 4, **F64, rng=1), Slice((slice(None), 0)))
         with pytest.raises(ValueError, match=r"layer 1, Slice, does not take .* the batch must not be sliced"):
             fastrnn.predict(model, Examples(X))

@@ -95,7 +95,7 @@ def test_any_size_gives_the_same_bits(kind, sizes, ids, lengths, proj, seed):
     _assert_same_bits(stack, x, _state(stack, B, rng), ends, (2, 4))
 
 
-def test_changed_weights_count():
+def test_changed_weights_are_used():
     stack, x = _stack("gru", 4, 24, 3), np.ones((50, 1, 4), np.float32)
     fastrnn.set_num_threads(2)
     first, _ = stack(x)
@@ -132,7 +132,7 @@ def test_the_plan_is_pinned(c):
     assert found == PINNED
 
 
-def test_what_cannot_run_at_once_does_not():
+def test_stacks_that_cannot_run_at_once():
     fastrnn.set_num_threads(2)
     for T in (1, 100):
         assert [plan.at_once for plan in fastrnn.LSTM(32, 32).plan(T, 1)] == [1]

@@ -156,7 +156,7 @@ def test_bad_input_leaves_the_state(x, error, words):
     _assert_near(step(good[1]), layer(good[:2])[0][1])
 
 
-def test_what_cannot_be_stepped():
+def test_layers_that_cannot_be_stepped():
     with pytest.raises(ValueError, match="one direction"):
         fastrnn.LSTM(3, 4, bidirectional=True).stepper()
     with pytest.raises(ValueError, match="state's h"):

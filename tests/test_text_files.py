@@ -72,7 +72,7 @@ def test_the_likeliest_encoding_reads_the_text(text, encoding, times):
     assert decode(data, "a.txt", caught.value.likeliest) == text * times
 
 
-def test_what_precedes_the_first_foreign_byte_says_nothing():
+def test_text_before_the_first_foreign_byte_does_not_affect_the_guess():
     data = ("Plain English, as in a licence.\n" * 9000 + POLISH * 50).encode("iso8859-2")
     with pytest.raises(EncodingError, match="iso8859-2"):
         decode(data, "a.txt")
@@ -141,7 +141,7 @@ def test_bad_encodings_on_the_command_line(tmp_path, capsys):
 # Columns
 
 
-def test_columns_are_seen_and_named():
+def test_columns_are_detected_and_named():
     rows = ["So there is no way for me to plug it in.\t0", "Good case, Excellent value.\t1", "Great for the jawbone.\t1"]
     assert (
         describe_columns("\n".join(rows * 9))
@@ -163,7 +163,7 @@ def test_a_column_is_taken():
         column_of("a\tb\n\nc\n", 2, "f")
 
 
-def test_labelled_lines_are_told_and_their_text_is_trained_on(tmp_path, capsys):
+def test_labelled_lines_are_recognised_and_their_text_is_trained_on(tmp_path, capsys):
     path = tmp_path / "reviews.txt"
     path.write_text("".join(f"The {food} was very {how} indeed.\t{label}\n" for food in ("fish", "soup", "tea")
                             for how, label in (("good", 1), ("bad", 0), ("cold", 0))) * 4)  # fmt: skip
@@ -219,7 +219,7 @@ def test_characters_are_lower_cased(tmp_path, capsys):
         ("C++程序设计\nJava编程\n机器学习\nLinux内核\n", "lines"),
     ],
 )
-def test_words_are_not_counted_by_spaces_where_the_script_has_none(text, expected):
+def test_words_are_not_counted_by_spaces_if_the_script_has_none(text, expected):
     assert guess(text)[0] == expected
 
 

@@ -252,7 +252,7 @@ def test_a_number_of_threads_out_of_range(n):
 
 
 @each_row("n", [1.0, "2", None, True, [2], np.array([2])])
-def test_what_is_not_a_number_of_threads(n):
+def test_values_that_are_not_a_number_of_threads(n):
     with pytest.raises(TypeError, match="n must be an integer, got "):
         fastrnn.set_num_threads(n)
 
@@ -399,7 +399,7 @@ def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, 
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])
-def test_two_directions_run_side_by_side_where_there_is_a_thread_for_each(set_threads, H, B):
+def test_two_directions_run_at_once_if_there_is_a_thread_for_each(set_threads, H, B):
     spec = CellSpec("lstm", H, H)
     for threads, at_once in ((1, 1), (2, 2)):
         set_threads(threads)
@@ -465,7 +465,7 @@ def test_denormal_inputs_are_as_good_as_zero(engine, variant, dtype):
 
 
 @pytest.mark.slow
-def test_rows_of_ones_own_are_not_overtaken(set_threads):
+def test_a_slow_threads_buffers_are_not_overwritten(set_threads):
     # With more threads than processors, some fall behind by a whole chunk; the others must not reuse that chunk's buffers.
     gru, rng = fastrnn.GRU(25, 25, rng=1), np.random.default_rng(0)
     for _ in range(60):

@@ -20,7 +20,7 @@ def test_some_ids_become_unk(dtype):
     assert backward(np.ones((50, 40, 3))) is None
 
 
-def test_what_is_no_token_stays_and_p_has_both_ends():
+def test_ids_that_are_not_tokens_stay_and_p_may_be_0_and_1():
     y, _ = fastrnn.TokenDropout(1, 9).forward(X)
     np.testing.assert_array_equal(y, np.where(X < 0, X, 9))
     y, _ = fastrnn.TokenDropout(0, 9).forward(X)

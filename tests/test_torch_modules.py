@@ -307,7 +307,7 @@ def test_parameters_that_are_exchanged_shared_or_frozen():
     torch.testing.assert_close(call(ours, swapped, x)[0], call(theirs, swapped, x)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_weights_that_are_no_parameters_or_no_contiguous_ones():
+def test_weights_that_are_not_parameters_or_not_contiguous():
     theirs, ours = _pair("LSTM", 3, 4)
     x = torch.randn(5, 2, 3)
     for module in (theirs, ours):
@@ -341,7 +341,7 @@ def test_copies_and_files_keep_the_module_and_its_values():
     assert repr(module) == "LSTM(3, 4, num_layers=2, dropout=0.1, bidirectional=True, peephole=True)"
 
 
-def test_packed_weights_are_gone_with_their_parameters():
+def test_packed_weights_are_freed_with_their_parameters():
     from fastrnn.torch._packed_weights import _cache
 
     module = ft.GRU(3, 4)

@@ -49,7 +49,7 @@ def test_opcheck_passes(name, options, rows):
     assert set(checked.values()) == {"SUCCESS"}
 
 
-def test_the_op_validates_what_a_traced_call_has_not():
+def test_the_op_validates_arguments_that_a_traced_call_did_not():
     x, h0, c0, _, *rest = _op_arguments("GRU", {}, "packed")
     for lengths, words in [
         ([2, 4], "lengths must not increase"),
@@ -232,7 +232,7 @@ FALL_BACKS = {
 
 @each_row("call", list(FALL_BACKS), ids=lambda call: call.__name__)
 @each_row("name", ["RNN", "GRU", "LSTM"])
-def test_what_the_kernels_cannot_do_falls_back_to_torch_and_says_so_once(name, call):
+def test_unsupported_calls_fall_back_to_torch_with_one_warning(name, call):
     _fallback._reported.clear()
     torch.manual_seed(2)
     theirs = getattr(nn, name)(3, 5)

@@ -112,7 +112,7 @@ def test_songs_held_out_have_the_loss_of_the_run(runs):
     assert scores[0].tokens[-1] == "end"
 
 
-def test_what_a_kind_cannot_do(runs):
+def test_methods_that_a_kind_lacks(runs):
     names, jazz = (fastrnn.load_run(runs / name) for name in ("names", "jazz"))
     for call, message in (
         (lambda: names.songs, "songs are for jazz, and .*names holds a run of chars"),
@@ -145,7 +145,7 @@ def test_what_a_kind_cannot_do(runs):
         names.score("€")
 
 
-def test_folders_that_are_no_runs(runs, tmp_path):
+def test_folders_that_are_not_runs(runs, tmp_path):
     with pytest.raises(ValueError, match=r"none is not a run folder: it has no config\.json$"):
         fastrnn.load_run(tmp_path / "none")
     shutil.copytree(runs / "names", tmp_path / "run")

@@ -214,7 +214,7 @@ class TestFiles:
         assert_same_run(tmp_path / "full", tmp_path / "whole")
 
     @pytest.mark.parametrize("text", ["name,age\nAda,36\n", "step,seconds\n"])
-    def test_a_foreign_metrics_file_is_told(self, tmp_path, text):
+    def test_a_foreign_metrics_file_is_an_error(self, tmp_path, text):
         make_trainer(tmp_path, max_steps=3).run()
         (tmp_path / "metrics.csv").write_text(text)
         resumed = make_trainer(tmp_path)

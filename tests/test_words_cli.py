@@ -52,7 +52,7 @@ def lines(text):
 # Train
 
 
-def test_a_run_says_what_counting_reaches(text, tmp_path, capsys):
+def test_a_run_prints_the_losses_of_unigrams_and_bigrams(text, tmp_path, capsys):
     _train(text, *SMALL, "--max-steps", 30, "--out", tmp_path)
     output = capsys.readouterr().out
     config = configuration(tmp_path)
@@ -82,7 +82,7 @@ def test_every_option_reaches_the_run(text, tmp_path):
     assert {"The", "It"} < set(saved["vocabulary"]["words"])
 
 
-def test_a_model_of_words_beats_the_bigram_model_where_more_than_one_word_counts(tmp_path):
+def test_a_word_model_beats_the_bigram_model_if_more_than_one_word_matters(tmp_path):
     # The food decides the verb five words later, which no bigram sees.
     pairs = [("hay", "ran"), ("fish", "sang"), ("pears", "slept"), ("bread", "fell")]
     rng = np.random.default_rng(0)
@@ -141,7 +141,7 @@ def test_two_sentences_side_by_side(stream, capsys):
     assert captured.err == ""
 
 
-def test_a_word_and_unk_are_not_compared(stream, capsys):
+def test_a_text_with_a_word_is_not_compared_with_one_with_unk(stream, capsys):
     captured = output_of(capsys, "score", stream, "The cat ate the pear.", "The yak ate the pair.")
     head, (first, second, last) = _rows(captured.out)
     assert head[3:] == ["words + end", "<UNK>", "text"]
@@ -210,7 +210,7 @@ def _score(text, *nats):
         ([_score("a x? .", 1, 1, 1)] * 3, "all texts lost the same words to <UNK>: they can be compared"),
     ],
 )
-def test_what_can_be_said_of_scores(scores, expected):
+def test_the_text_that_compares_scores(scores, expected):
     ends = scores[0].tokens[-1] == "."
     assert verdict(scores, "word", ends) == expected
 

@@ -135,7 +135,7 @@ def test_agreement_is_learnt_and_training_ends_when_it_is(cell):
     assert gradient.accuracy(network, 9) > 0.95
 
 
-def test_the_keeper_is_found():
+def test_the_unit_that_stores_the_number_is_found():
     # Unit 3 latches: the first noun sets it, and later inputs are too weak against ten times its own state.
     network = gradient.build("RNN")
     V, nouns = len(gradient.WORDS), len(gradient.NOUNS)
@@ -275,7 +275,7 @@ def test_gradients_of_the_stack(monkeypatch, skip):
         np.testing.assert_allclose(parameter.grad, expected, rtol=1e-5, atol=1e-9, err_msg=name)
 
 
-def test_a_cold_sample_takes_what_the_model_thinks_likely():
+def test_a_sample_at_low_temperature_takes_the_likely_keys():
     model = piano.build(2, 8)
     prompt = (np.random.default_rng(0).random((6, 88)) < 0.2).astype(np.float32)
     roll = piano.sample(model, prompt, 10, np.random.default_rng(1), temperature=1e-6)

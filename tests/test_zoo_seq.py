@@ -40,7 +40,7 @@ def test_no_spelling_means_two_days():
             assert meant.setdefault(dates.spell(day, way), day) == day
 
 
-def test_what_is_held_out_is_not_trained_on():
+def test_held_out_dates_are_not_trained_on():
     train, held_out = dates.dates(3000, 500, np.random.default_rng(0))
     assert (len(train), len(held_out)) == (3000, 500)
     assert not {day for _, day in train} & {day for _, day in held_out}
@@ -137,7 +137,7 @@ def test_losses_of_names_are_in_their_order():
     np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 
-def test_names_obey_what_was_asked_for(capsys):
+def test_sampled_names_have_the_requested_letter_and_length(capsys):
     made_up = made_up_names(1500, np.random.default_rng(0))
     losses, shares = names.main("\n".join(made_up), hidden=64, epochs=12, lr=1e-2)
     assert shares["GRU"]["letter"] > 0.95
@@ -161,7 +161,7 @@ def test_the_share_of_the_end_is_given_back():
     assert loss["all characters"] == pytest.approx(np.log(2) / 3, abs=0.05)
 
 
-def test_obeying_is_counted():
+def test_names_that_obey_the_request_are_counted():
     assert names.obeys(["abc", "", "b", "ba"], ["axy", "a", "ba", "bc"]) == {"letter": 0.75, "length": 0.5, "both": 0.5}
 
 

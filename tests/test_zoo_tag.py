@@ -53,7 +53,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_places_never_seen_are_found(folder, capsys):
+def test_places_that_are_not_in_the_training_set_are_found(folder, capsys):
     f1 = ner.main(folder, ["we live in New Seoul now"], size=16, dropout=0.1, lr=2e-2, epochs=15, out=folder)
     assert f1["all O"] == 0
     assert f1["most frequent tag"] < 0.6
@@ -70,7 +70,7 @@ def test_tagger_gradients():
     assert_model_gradients(model, codes.examples(data).batch(np.arange(3)), softmax_cross_entropy)
 
 
-def test_spelling_does_not_depend_on_who_stands_beside():
+def test_spelling_does_not_depend_on_the_neighbouring_words():
     layer = ner.Spelling(9, 3, "float64", np.random.default_rng(2))
     x = np.zeros((3, 2, 5), np.int64)
     x[:, :, :3] = np.random.default_rng(3).integers(1, 9, (3, 2, 3))

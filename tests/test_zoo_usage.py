@@ -115,7 +115,7 @@ def test_nothing_is_overwritten_unasked(name, words, file, said, tmp_path):
     assert (tmp_path / file).read_text() == "mine"
 
 
-def test_a_solo_takes_the_place_of_no_file(said, tmp_path):
+def test_a_solo_replaces_no_file(said, tmp_path):
     (tmp_path / "solo.mid").write_text("mine")
     assert said("../jazz_course", "--out", tmp_path / "solo.mid").endswith(f"error: {tmp_path}/solo.mid: {EXISTS}")
     assert (tmp_path / "solo.mid").read_text() == "mine"
@@ -128,7 +128,7 @@ def test_too_few_sentences(said, tmp_path):
     assert "must hold more sentences, of both labels" in said("classify_sentiment", tmp_path)
 
 
-def test_midi_files_that_are_none(said, tmp_path):
+def test_files_that_are_not_midi_files(said, tmp_path):
     piano = example("zoo/piano_roll")
     whole = (_three_files(tmp_path) / "b.mid").read_bytes()
     for broken, fault in (
