@@ -3,8 +3,8 @@
  *
  * Letters: T time steps, B batch, L layers, D directions, I input size, H hidden size, P projection size, Y output size
  * (P with a projection, else H), G gates. Arrays are C-contiguous and of the layer's dtype unless another type is
- * written. The library allocates nothing, except in the handlers for XLA: the caller owns all memory, workspaces included.
- * The library trusts its arguments; debug builds assert them. */
+ * written. The library allocates nothing, except in the handlers for XLA: the caller owns all memory, also the workspaces.
+ * The library does not check its arguments; debug builds assert them. */
 
 enum fastrnn_dtype { FASTRNN_FLOAT32, FASTRNN_FLOAT64 };
 
@@ -25,8 +25,8 @@ enum fastrnn_rows {
     FASTRNN_PACKED       /* [N, ...]: step after step, and in each step only the sequences that have it */
 };
 
-/* How W, R and the projection are stored. A compressed stack is float32 and runs inference only. int8 numbers are multiplied
- * by a scale for each row of the array in torch's layout, so for each gate's unit. */
+/* How W, R and the projection are stored. A compressed stack is float32 and runs inference only. int8 numbers are
+ * multiplied by a scale. Each row of the array in torch's layout, which is a gate of a unit, has its own scale. */
 enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8 };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
@@ -44,10 +44,10 @@ typedef struct {
     int32_t weights; /* enum fastrnn_weight_format */
 } fastrnn_stack;
 
-/* Parameters of a part in torch's layouts and gate order: W [G*H, I] (above the first layer D*Y replaces I), R [G*H, Y],
- * b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Parameters that the layer does not have are null. W, R
- * and projection are in the stack's format. Scales, of the dtype, have one number for each of their rows; they are null
- * unless that is int8. */
+/* Parameters of a part in torch's layouts and gate order: W [G*H, I] (above the first layer D*Y replaces I), R [G*H,
+ * Y], b_ih [G*H], b_hh [G*H], peephole [3*H] (i f o), projection [P, H]. Parameters that the layer does not have are
+ * null. W, R and projection are in the stack's format. Scales have the dtype and one number for each row of these
+ * arrays; they are null unless the format is int8. */
 typedef struct {
     const void *W, *R, *b_ih, *b_hh, *peephole, *projection;
     const void *W_scales, *R_scales, *projection_scales;
@@ -68,9 +68,9 @@ typedef struct {
  * `rows` is an enum fastrnn_rows. Shapes below are written for FASTRNN_TIME_MAJOR. FASTRNN_PACKED, the order of torch's
  * PackedSequence, requires lengths that do not increase; N is their sum.
  *
- * `threads` is the most threads to use; 0 means fastrnn_get_num_threads. It must be the same when a size is requested
- * and when that memory is used, so pass a number if another thread might call fastrnn_set_num_threads in between. Only
- * fastrnn_forward_workspace_size, requested with 0, is enough for any number of threads. */
+ * `threads` is the largest number of threads to use; 0 means fastrnn_get_num_threads. It must be the same when a size
+ * is requested and when that memory is used. So pass a number if another thread might call fastrnn_set_num_threads in
+ * between. Only fastrnn_forward_workspace_size, requested with 0, is enough for any number of threads. */
 typedef struct {
     int64_t T, B;
     const int64_t *lengths;
@@ -120,9 +120,9 @@ int32_t fastrnn_get_num_threads(void);
 void fastrnn_set_num_threads(int32_t n);
 
 /* Let calls run on the workers of the OpenMP library that PyTorch has loaded (1), or on the library's own (0, the
- * default). PyTorch's workers spin after each of its operators and hold the cores that others would use. Results are the
- * same. Both functions return which are in use: the library's own if no OpenMP library is loaded, and always in a forked
- * child. */
+ * default). PyTorch's workers spin after each of its operators and hold the cores that others would use. Results are
+ * the same. Both functions return which workers are in use. They are the library's own if no OpenMP library is loaded,
+ * and always in a forked child. */
 int32_t fastrnn_use_openmp(int32_t wanted);
 int32_t fastrnn_uses_openmp(void);
 
@@ -146,8 +146,8 @@ size_t fastrnn_forward_workspace_size(const fastrnn_stack *stack, const fastrnn_
 size_t fastrnn_backward_workspace_size(const fastrnn_stack *stack, const fastrnn_batch *batch, int32_t ids);
 
 /* Run the forward pass. tape is null in inference. packed, tape and workspace are aligned to 64 bytes. Both directions
- * of a layer run at once where that is faster. In inference layers may run at once as well, without lengths and in one
- * direction. The results have the same bits either way. */
+ * of a layer run at once if that is faster. In inference without lengths and in one direction, layers may also run at
+ * once. The results have the same bits either way. */
 void fastrnn_forward(const fastrnn_stack *stack, const void *packed, const fastrnn_batch *batch, const fastrnn_inputs *in,
                      const fastrnn_outputs *out, void *tape, void *workspace);
 
@@ -269,9 +269,9 @@ typedef struct {
     const void *weight, *bias;
 } fastrnn_language_model;
 
-/* Settings of sampling. A token is chosen from softmax(logits / temperature): the most likely one (`greedy`), or one at
- * random among the top_k most likely (0: all) and the smallest set that holds top_p of the probability (1: all). `end`:
- * stop after this token (-1: never). */
+/* Settings of sampling. A token is chosen from softmax(logits / temperature). `greedy` takes the most likely token.
+ * Otherwise it is drawn from the top_k most likely ones (0: all), and of these from the smallest set that holds top_p
+ * of their probability (1: all). `end`: stop after this token (-1: never). */
 typedef struct {
     double temperature, top_p;
     int64_t top_k, end;
@@ -296,9 +296,9 @@ typedef struct {
     void *dweight, *dbias;
 } fastrnn_trained_model;
 
-/* Run forward, loss and backward for one batch; its `threads` must not be 0. The results have the bits of the separate
- * calls; the time between the calls is saved. in: ids [T, B], x null; out: y and c null. Targets and mask [T,
- * B] as above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
+/* Run forward, loss and backward for one batch; its `threads` must not be 0. The results have the bits of separate
+ * calls, without the time between these calls. in: ids [T, B], x null; out: y and c null. Targets and mask [T, B] as
+ * above. Returns the loss, or -1 if the target of an unmasked row is outside 0..V-1; then no gradient is added. */
 size_t fastrnn_train_step_workspace_size(const fastrnn_trained_model *model, const fastrnn_batch *batch,
                                          const fastrnn_cross_entropy *how);
 double fastrnn_train_step(const fastrnn_trained_model *model, const fastrnn_batch *batch, const fastrnn_cross_entropy *how,

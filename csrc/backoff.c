@@ -13,7 +13,7 @@
 
 enum { LONGEST_BACK_OFF = 20, LEAST_LOSS = 20000 };
 
-static int64_t begun, lost;    /* when all threads first met in this call; how long its caller has waited since */
+static int64_t begun, lost;    /* when all threads first met in this call; how long the caller has waited since */
 static int32_t factor = 1;     /* the next back-off lasts this many times the time lost */
 static _Atomic int64_t resume; /* callers work alone until this time */
 

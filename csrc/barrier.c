@@ -29,9 +29,9 @@ int64_t nanoseconds(void) {
 
 /* Spin until the value changes or `most` nanoseconds have passed; return whether it changed.
  *
- * A thread that has waited for long lets others run now and then, because the thread that it waits for may be queued
- * behind it. LSTM, H = 256, B = 1, T = 20, 20 ms after the last call, next to other processes on 2 cores (Zen 3): the mean
- * fell from 15 to 1.2 ms in one run, and from 10 to 6.5 ms in another. */
+ * A thread that has waited for a long time lets others run now and then, because the thread that it waits for may be
+ * queued behind it. LSTM, H = 256, B = 1, T = 20, 20 ms after the last call, next to other processes on 2 cores (Zen
+ * 3): the mean fell from 15 to 1.2 ms in one run, and from 10 to 6.5 ms in another. */
 static int spin_until_moved(signal_t *s, uint64_t old, int64_t most) {
     const int64_t begin = nanoseconds();
     int64_t waited = 0, yield = YIELD_EVERY;

@@ -19,7 +19,7 @@ typedef struct {
     int64_t worked; /* how long the caller's part took */
 } region;
 
-/* The barrier at the end of a call. OpenMP's own would spin for milliseconds in front of a worker that is not running. */
+/* The barrier at the end of a call. OpenMP's own barrier would spin for milliseconds if a worker is not running. */
 static barrier_t finish = BARRIER;
 
 /* PyTorch loads its OpenMP library into the global scope, so the lookup finds the one that PyTorch calls. Copies that
@@ -33,7 +33,7 @@ int openmp_find(void) {
     return 1;
 }
 
-/* The body of a parallel region. Threads are OpenMP's, so each gets its floating-point mode back. */
+/* The body of a parallel region. The threads belong to OpenMP, so their floating-point modes are restored. */
 static void run_part(void *context) {
     region *r = context;
     const int32_t thread = omp.thread_num(), came = omp.num_threads(), threads = came < r->threads ? came : r->threads;
@@ -46,8 +46,8 @@ static void run_part(void *context) {
     if (threads > 1) barrier_wait(&finish, threads);
 }
 
-/* Ask for as many threads as PyTorch uses, if those are more: GNU's library ends workers that a region leaves out, and
- * the next operator would have to create them again. */
+/* Ask for at least as many threads as PyTorch uses. GNU's library ends workers that a region does not use, and
+ * PyTorch's next operator would have to create them again. */
 void openmp_run(int32_t threads, thread_part part) {
     if (omp.in_parallel()) {
         part(0, 1);

@@ -7,7 +7,7 @@
 
 #include "workers.h"
 
-/* How long OpenMP workers spin after a parallel region, at least, in nanoseconds: GNU's spin for 300,000 pauses. */
+/* The least time that OpenMP workers spin after a parallel region, in nanoseconds: GNU's spin for 300,000 pauses. */
 enum { OPENMP_SPIN = 1000000 };
 
 /* Find the OpenMP library; return whether one is loaded. */

@@ -20,7 +20,7 @@ static const double WAKING = 50000; /* the least that waking costs, in nanosecon
 
 static struct {
     pthread_mutex_t owner; /* held by the caller that owns the pool */
-    int32_t groups, size;  /* of the call */
+    int32_t groups, size;  /* the call's */
     pool_body body;
     void *const *contexts;      /* one for each group */
     barrier_t step[MAX_GROUPS]; /* the barriers inside the body, one for each group */
@@ -68,8 +68,8 @@ static void work_in_group(int32_t thread, int32_t threads) {
     }
 }
 
-/* `awake`: no worker sleeps, so the first wait is lost time as well. So is a wait for OpenMP's workers to wake, because
- * the caller would have to wait for them in every call. */
+/* `awake`: no worker sleeps, so the first wait also counts as lost time. A wait until OpenMP's workers wake counts as
+ * well, because the caller would have to wait for them in every call. */
 static void run_together(int awake) {
     backoff_begin_call(awake || pool.openmp);
     (pool.openmp ? openmp_run : workers_run)(pool.groups * pool.size, work_in_group);

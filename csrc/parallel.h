@@ -6,7 +6,7 @@
 
 enum { MAX_THREADS = 256 };
 
-/* The most groups of workers that run at once. */
+/* The largest number of groups of workers that run at once. */
 enum { MAX_GROUPS = 2 };
 
 /* A thread's place in its group: its rank among the `size` threads of the group, and the group's number. */
@@ -16,7 +16,7 @@ typedef struct {
 
 typedef void (*pool_body)(const worker *me, void *context);
 
-/* The `time` to pass for a call that is always long enough to wake workers, in nanoseconds. */
+/* Pass this as the `time`, in nanoseconds, of a call that is always long enough to wake workers. */
 enum { LONG_CALL = 1000000000 };
 
 /* Run `body` on `size` threads and return when all of them are done. The caller has rank 0. `time` is an estimate of the

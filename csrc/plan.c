@@ -37,7 +37,7 @@ typedef struct {
     double input;     /* W, forward; 0 backward */
     double whole;     /* multiply-adds of the products over all steps, for one row */
     double exchanged; /* values of a row that other threads read after a step */
-    double panels;    /* the parts of R that threads can share */
+    double panels;    /* the number of parts of R that threads can share */
     double vector_bytes;
 } pass;
 
@@ -103,7 +103,7 @@ static pass_plan fastest_way(const pass *p, int32_t most) {
     return best;
 }
 
-/* Choose between both directions at once, with half of the threads each, and one after the other with all of them. */
+/* Choose whether both directions run at once, each with half of the threads, or one after the other with all of them. */
 pass_plan plan_pass(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const int32_t most = batch->threads ? batch->threads : pool_threads(), directions = layer->directions;
     if (most == 1 || !batch->B) return (pass_plan){1, FASTRNN_SPLIT_NONE, 1, 0};
@@ -129,8 +129,8 @@ int32_t fastrnn_plan(const fastrnn_stack *stack, int32_t layer, const fastrnn_ba
     return plan.at_once;
 }
 
-/* The least estimated speed-up for which layers run at once. Below it, measurement on two cores (Zen 4) showed no gain,
- * or a loss of 5 % (LSTM 2 x 128, B = 1). */
+/* Layers run at once if the estimated speed-up is at least this. Below it, two cores (Zen 4) gained nothing or lost 5 %
+ * (LSTM 2 x 128, B = 1). */
 static const double WORTH_A_WAVE = 1.1;
 
 int32_t most_layers_at_once(const fastrnn_stack *stack, const fastrnn_batch *batch) {

@@ -1,4 +1,4 @@
-/* The order in which rows run: lengths and direction become one order of rows, so kernels need to know of neither.
+/* The order in which rows run: lengths and direction become one order of rows, so the kernels need to know neither.
  *
  * Packed order: sequences are sorted by length, the longest first. So the rows active at step s are always the first
  * active(s) sequences, and packed row n = offset[s] + j holds step s of the j-th longest sequence. Step s of a reversed

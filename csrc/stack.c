@@ -25,7 +25,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & (LINE - 1)) == 0; }
 
-/* Advance `array` by so many numbers; null stays null. */
+/* Advance `array` by this number of elements; null stays null. */
 static void *on(const fastrnn_stack *s, const void *array, int64_t numbers) {
     return array ? (char *)array + bytes_of(s->dtype, numbers) : 0;
 }

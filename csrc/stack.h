@@ -24,8 +24,7 @@ size_t layers_workspace_size(const stack_call *call, int32_t ids, int32_t traini
 void layer_forward(const stack_call *call, int32_t l, const fastrnn_inputs *in, const fastrnn_outputs *out,
                    void *const *tapes, void *workspace);
 
-/* Run the layers at once on so many threads (wavefront.c); the first function returns the size of the workspace in
- * bytes. */
+/* Run the layers at once on this number of threads (wavefront.c); the first function returns the workspace's size. */
 size_t wavefront_workspace_size(const stack_call *call, int32_t ids, int32_t threads);
 void wavefront_forward(const stack_call *call, const fastrnn_inputs *in, const fastrnn_outputs *out, int32_t threads,
                        void *workspace);

@@ -19,7 +19,7 @@ static struct {
     int32_t started;         /* workers created: ranks 1..started */
     _Atomic int32_t running; /* workers that have begun to run */
     thread_part part;
-    signal_t call; /* calls so far * SIZES + threads in all: one word, so that no worker reads half of an update */
+    signal_t call; /* calls so far * SIZES + threads of the call, in one word, so that no worker reads half of an update */
 #ifdef __linux__
     _Atomic pid_t thread[MAX_THREADS]; /* thread id of each worker, 0 before it runs */
 #endif

@@ -1,8 +1,8 @@
 /* Description of a cell: its gates, the products that feed them, and its pointwise functions.
  *
- * Gates live in the gate buffer, gates[panel][row][slot][unit]. One panel holds all slots of the same `units` vectors of
- * hidden units, so everything that a unit's equations need lies together. Forward turns pre-activations into activations
- * in place. Backward turns activations into gradients of the pre-activations, again in place. Read row by row, the
+ * Gates live in the gate buffer, gates[panel][row][slot][unit]. One panel holds all slots of the same `units` vectors
+ * of hidden units, so all that a unit's equations need lies together. Forward turns pre-activations into activations in
+ * place. Backward turns activations into gradients of the pre-activations, again in place. Read row by row, the
  * gradients are the left operands of dx and dh. Read column by column, they are the left operands of dW and dR. */
 #ifndef FASTRNN_CELL_H
 #define FASTRNN_CELL_H
@@ -17,7 +17,7 @@ typedef struct {
 } gate_group;
 
 /* One time step as a pointwise function sees it. Pointers are to row 0 of the step and of the active sequences. Rows of
- * h, c and the like are `state` reals apart. A padded unit holds zeros throughout. */
+ * states, such as h and c, are `state` reals apart. A padded unit is always zero. */
 typedef struct {
     real *gates;
     int64_t panel_step, width, units; /* reals between panels and between rows; vectors of units in a panel */
@@ -30,8 +30,8 @@ typedef struct {
     real *dc;    /* backward: dL/dc_t without the part through h_t; overwritten with dL/dc_{t-1} */
 } step_view;
 
-/* A pointwise function: it works on the vectors v of units in the rows r. (Ranges go in registers; a struct of both would
- * not, and makes a step of a small cell a tenth slower.) */
+/* A pointwise function: it works on the vectors v of units in the rows r. (The two ranges are passed in registers. A
+ * struct of both would be passed in memory, which makes a step of a small cell a tenth slower.) */
 typedef void (*pointwise)(const step_view *s, range v, range r);
 
 typedef struct {

@@ -1,9 +1,9 @@
 /* Compressed weights: right operands whose elements are bfloat16, or int8 with one scale for each column. They are
  * expanded in registers by shifts, and all arithmetic is that of `real`.
  *
- * A word of 32 bits holds one column of 2 rows (bfloat16) or 4 rows (int8), the first row in the lowest bits: B[panel][k /
- * rows][NV*VL] words. Rows past the end are zero. So a vector of words becomes a vector of each row without a shuffle,
- * which an instruction set would need instructions of its own for. */
+ * A word of 32 bits holds one column of 2 rows (bfloat16) or 4 rows (int8), the first row in the lowest bits:
+ * B[panel][k / rows][NV*VL] words. Rows past the end are zero. So a vector of words becomes a vector of each row by
+ * shifts alone. A shuffle would need different instructions in each instruction set. */
 #ifndef FASTRNN_COMPRESSED_H
 #define FASTRNN_COMPRESSED_H
 
@@ -26,8 +26,8 @@ INLINE int64_t words_of(const int format, int64_t K) { return (K + rows_per_word
 
 INLINE words load_words(const uint32_t *p) { return *(const words_unaligned *)p; }
 
-/* Move byte i of each word to the top, with zeros below. A shuffle of bytes replaces a shift and a mask, which is 11 %
- * faster (LSTM H = 512, Zen 3). */
+/* Move byte i of each word to the top, with zeros below. A shuffle of bytes is 11 % faster than a shift and a mask
+ * (LSTM H = 512, Zen 3). */
 INLINE words byte_on_top(words w, const int i) {
     if (i == 3) return w & 0xff000000u;
     if (i == 0) return w << 24;

@@ -13,8 +13,8 @@
 #include "sequence.h"
 #include "stream.h"
 
-/* Rows of the input product done at once in inference: enough for whole tiles, few enough that the gates are still in
- * the second-level cache when the loop over time reads them. */
+/* The number of rows of the input product that inference computes at once. They are enough for whole tiles, but so few
+ * that the gates are still in the second-level cache when the loop over time reads them. */
 enum { CHUNK_ROWS = 192 };
 
 static int64_t chunk_steps_of(const fastrnn_batch *batch) { return larger(CHUNK_ROWS / larger(batch->B, 1), 1); }
@@ -44,7 +44,7 @@ static void pack(const layer_spec *layer, const fastrnn_weights *params, int32_t
     pool_run(plan_threads(time), time, pack_body, &p);
 }
 
-/* Return the number of panels that threads can share in a step: panels of gates, in backward panels of dh. */
+/* Return the number of panels that threads can share in a step: panels of gates, or of dh in backward. */
 static int64_t step_panels(const layer_spec *layer, int32_t backward) {
     layout l = layout_of(layer);
     return backward ? l.out.panels : l.panels;

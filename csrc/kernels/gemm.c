@@ -88,8 +88,9 @@ static const uint32_t *compressed_block(const product_args *p, int64_t panel, in
 }
 
 /* Return the width of the tiles that cover a panel. A tile of half the width is higher. If it takes all rows, each
- * vector of B is read once, which pays if B comes from beyond the second-level cache: LSTM H = 512 is 5 % and RNN
- * H = 1024 6 % faster (8 rows, one core of a Zen 5, AVX-512). With B in that cache, the whole width is 2 to 4 % faster. */
+ * vector of B is read only once. That is worth it if B lies beyond the second-level cache: LSTM H = 512 is 5 % and RNN
+ * H = 1024 is 6 % faster (8 rows, one core of a Zen 5, AVX-512). If B is in that cache, tiles of the whole width are 2
+ * to 4 % faster. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }

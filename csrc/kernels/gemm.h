@@ -22,18 +22,18 @@ static inline columns columns_of(int64_t n) {
     return (columns){vectors, panels, panels * vectors * VL};
 }
 
-/* Rows of B in a block of k. A tile's results are read and written once in each block, which cost 8 % of its time with
- * blocks of 128 (LSTM H = 512, B = 32, Zen 5). 512 rows of 4 vectors stream from the second-level cache. With longer
- * blocks, strided left operands lose more than the tiles gain. The borders of the blocks determine the result's bits, so
- * they depend on K alone. */
+/* Rows of B in a block of k. A tile's results are read and written once for each block; with blocks of 128 rows that
+ * took 8 % of the time (LSTM H = 512, B = 32, Zen 5). 512 rows of 4 vectors stream from the second-level cache. With
+ * longer blocks, strided left operands lose more than the tiles gain. The borders of the blocks determine the result's
+ * bits, so they depend on K alone. */
 enum { K_BLOCK = 512 };
 
-/* The same for compressed weights. A block is expanded in the first-level cache, unless there is one row. */
+/* The same number for compressed weights. A block is expanded into the first-level cache, unless A has one row. */
 enum { COMPRESSED_K_BLOCK = 128 };
 
-/* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Then
- * the next block is fetched while one is used. LSTM H = 1024, B = 8 to 128, is 10 to 14 % faster (Zen 5); for smaller
- * operands fetching costs 3 %. */
+/* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Above
+ * it, the next block is fetched while the current one is used. This makes LSTM H = 1024, B = 8 to 128, 10 to 14 %
+ * faster (Zen 5); for smaller operands, fetching costs 3 %. */
 enum { FETCH_AHEAD_BYTES = 1 << 20 };
 
 /* The type of a function called for `rows` finished rows of one panel, while they are in cache. */

@@ -58,7 +58,7 @@ layout layout_of(const layer_spec *layer) {
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
     l.out = columns_of(l.Y);
-    /* A tile is at most 4 vectors wide, so a cell with few slots takes several vectors of units into a panel. */
+    /* A tile is at most 4 vectors wide, so a panel of a cell with few slots has several vectors of units. */
     int64_t vectors = (l.H + VL - 1) / VL, fit = 4 / l.cell->slots;
     l.units = vectors < fit ? vectors : fit;
     l.panels = (vectors + l.units - 1) / l.units;

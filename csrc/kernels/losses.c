@@ -59,7 +59,7 @@ static real largest_of(const real *x, int64_t V) {
     return largest;
 }
 
-/* e^x for x <= 0, zero where it is below the normal numbers; NaN passes through. */
+/* Return e^x for x <= 0, or zero if that is below the normal numbers; NaN passes through. */
 INLINE vec exp_(vec x) {
     power e = exp_parts(x);
     return (vec)((vec_int)fma_(e.scale, e.p, e.scale) & ~(x < splat(-LARGEST_EXPONENT)));

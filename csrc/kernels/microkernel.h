@@ -10,10 +10,10 @@
 
 #include "compressed.h"
 
-/* Tile heights by width in vectors: as many accumulators as fit the register file with B's vectors and a broadcast. On
- * x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit 16 registers. On Arm
- * all operands are in registers, with one element of A for each row. There 24 sums are too many for
- * 32 registers: two of them went through memory at every k. */
+/* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
+ * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
+ * registers. On Arm all operands are in registers, also one element of A for each row. There, 24 sums are too many for
+ * 32 registers: two of the sums went through memory at every k. */
 #if defined(__AVX512F__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
 #elif defined(__aarch64__)

@@ -66,7 +66,7 @@ static void sgd(const fastrnn_optimiser *how, const piece *p) {
 }
 
 /* Update at most GRAIN elements, so that u stays in the first-level cache. state: s, v or null, a or null. Rounding can
- * make s - a^2 negative; it then counts as zero, where torch gives NaN. */
+ * make s - a^2 negative. It then counts as zero; torch gives NaN. */
 static void rmsprop(const fastrnn_optimiser *how, const piece *p) {
     const real lr = (real)how->lr, momentum = (real)how->momentum, decay = (real)how->weight_decay;
     const real alpha = (real)how->alpha, rest = (real)(1 - how->alpha), eps = (real)how->eps;

@@ -1,9 +1,9 @@
 /* Sums of outer products: sum over n of a[n]^T x[n].
  *
- * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. A block of n and some
- * panels of columns at a time are copied into a buffer that stays in the second-level cache for all columns of a. (In
- * place, rows of x are often a power of two apart and would evict each other.) a is read by strides, once for all those
- * panels. The sums of a block are added directly to the caller's rows. */
+ * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. Each time, a block of
+ * rows n and some panels of their columns are copied into a buffer that stays in the second-level cache for all columns
+ * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) a is read by strides,
+ * once for all those panels. The sums of a block are added directly to the caller's rows. */
 #include "outer.h"
 
 #include "rows.h"
@@ -40,7 +40,7 @@ static void fetch(const real *to, int64_t n) {
     for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(to + i, 0, 2);
 }
 
-/* Columns of a that one call of `product` takes: some vectors of one group. Each column gives a row of the result. */
+/* The columns of a that one call of `product` takes: some vectors of one group. Each column gives a row of the result. */
 typedef struct {
     int64_t group;
     range vectors;

@@ -21,7 +21,7 @@ INLINE vec value_of(const int32_t function, vec x) {
     return function == FASTRNN_SWISH ? x * s : s;
 }
 
-/* `function` is a constant where this is called, so each loop has one function in it. */
+/* `function` is a constant in each call of this, so each compiled loop has only one function. */
 INLINE void map_values(const int32_t function, const real *x, real *y, int64_t n) {
     int64_t i = 0;
     for (; i + VL <= n; i += VL) store(y + i, value_of(function, load(x + i)));
