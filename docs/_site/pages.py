@@ -20,6 +20,7 @@ THUMBNAILS = {
     "jazz_course": "jazz_roll",
     "torch_language_model": "tile",
     "torch_packed": "lengths",
+    "jax_language_model": "agreement",
     "onnx_vad": "zigzag",
     "g2p": "translate",
     "zoo/one_to_one": "one_to_one",
