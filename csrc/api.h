@@ -29,6 +29,12 @@ enum fastrnn_rows {
  * multiplied by a scale. Each row of the array in torch's layout, which is a gate of a unit, has its own scale. */
 enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8 };
 
+/* How the products of a float32 stack are computed. For FASTRNN_PRODUCTS_BFLOAT16 both operands are rounded to bfloat16
+ * (to nearest, ties to even), and their products are summed in float32; denormals count as zero. States, activations, biases
+ * and all sums stay float32. Every ISA computes them, with the same bits; fastrnn_multiplies_bfloat16 names the ISAs on
+ * which that is faster. Weights are given in float32 or as bfloat16, and rounded when they are packed. */
+enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16 };
+
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
 
 /* L layers on top of each other, each in D = 1 or 2 directions. All layers have the same cell, H and P. The first layer
@@ -40,8 +46,9 @@ typedef struct {
     int32_t dtype;
     int32_t cell;
     int32_t L, D;
-    int64_t I, H, P; /* P = 0: no projection */
-    int32_t weights; /* enum fastrnn_weight_format */
+    int64_t I, H, P;  /* P = 0: no projection */
+    int32_t weights;  /* enum fastrnn_weight_format */
+    int32_t products; /* enum fastrnn_products */
 } fastrnn_stack;
 
 /* Parameters of a part in torch's layouts and gate order: W [G*H, I] (above the first layer D*Y replaces I), R [G*H,
@@ -112,6 +119,7 @@ const char *fastrnn_isa_name(int32_t isa);
 int32_t fastrnn_isa_runs(int32_t isa);
 int32_t fastrnn_isa_find(const char *name);
 int32_t fastrnn_isa_default(void);
+int32_t fastrnn_multiplies_bfloat16(int32_t isa);
 const char *fastrnn_compiler(void);
 
 /* The number of threads of the process-wide pool, caller included. A call uses at most that many, or one if another

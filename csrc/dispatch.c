@@ -46,6 +46,8 @@ int32_t fastrnn_isa_default(void) {
     return isa;
 }
 
+int32_t fastrnn_multiplies_bfloat16(int32_t isa) { return isas[isa].of_dtype[FASTRNN_FLOAT32]->multiplies_bfloat16; }
+
 const char *fastrnn_compiler(void) {
 #if defined(__clang__)
     return "clang " __clang_version__;

@@ -11,7 +11,7 @@ enum { MAX_DIRECTIONS = 2 };
 typedef struct {
     int32_t isa, dtype, cell, directions; /* directions: parts next to each other in a row of y, c, dy and dc */
     int64_t I, H, P;
-    int32_t weights;
+    int32_t weights, products;
 } layer_spec;
 
 /* Return Y, the width of the output. */
@@ -19,7 +19,14 @@ static inline int64_t output_size(const fastrnn_stack *s) { return s->P ? s->P :
 
 /* Return the description of layer l, the same for both directions. */
 static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
-    return (layer_spec){s->isa, s->dtype, s->cell, s->D, l ? s->D * output_size(s) : s->I, s->H, s->P, s->weights};
+    const int64_t I = l ? s->D * output_size(s) : s->I;
+    return (layer_spec){s->isa, s->dtype, s->cell, s->D, I, s->H, s->P, s->weights, s->products};
+}
+
+/* Return whether products are of bfloat16 numbers. int8 weights have products of their own. */
+static inline int multiplies_words(const layer_spec *layer) {
+    return layer->products == FASTRNN_PRODUCTS_BFLOAT16 && layer->dtype == FASTRNN_FLOAT32 &&
+           layer->weights != FASTRNN_WEIGHTS_INT8;
 }
 
 /* Return whether the state has a c. */

@@ -48,15 +48,19 @@ static int gates_of(const layer_spec *layer) {
 
 static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const fastrnn_kernels *kernels = kernels_for(layer);
-    const int64_t lanes = kernels->vector_lanes, Y = layer->P ? layer->P : layer->H;
+    const int dots = multiplies_words(layer);
+    const int64_t lanes = kernels->vector_lanes, outputs = layer->P ? layer->P : layer->H;
     const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
-    pass p = {.T = (double)batch->T, .B = (double)batch->B, .gates = gates, .recurrent = gates * (double)Y};
-    p.input = backward ? 0 : gates * (double)layer->I;
-    p.whole = backward ? gates * (double)(2 * layer->I + Y) : p.input; /* backward: dW, dx and dR */
-    p.exchanged = backward ? gates : (double)((Y + lanes - 1) / lanes);
+    /* A vector of words, two bfloat16 numbers each, takes the time of a vector of floats. */
+    const double I = (double)layer->I / (dots ? 2 : 1), Y = (double)outputs / (dots ? 2 : 1);
+    pass p = {.T = (double)batch->T, .B = (double)batch->B, .gates = gates, .recurrent = gates * Y};
+    p.input = backward ? 0 : gates * I;
+    p.whole = backward ? gates * (2 * I + Y) : p.input; /* backward: dW, dx and dR */
+    p.exchanged = backward ? gates : (double)((outputs + lanes - 1) / lanes);
     p.panels = (double)kernels->step_panels(layer, backward);
     static const int compressed[] = {0, 2, 1};
-    p.vector_bytes = (double)lanes * (layer->weights ? compressed[layer->weights] : layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
+    const int compresses = layer->weights && !dots;
+    p.vector_bytes = (double)lanes * (compresses ? compressed[layer->weights] : layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
     return p;
 }
 

@@ -9,7 +9,7 @@
 #include "parallel.h"
 
 typedef struct {
-    int32_t vector_lanes;
+    int32_t vector_lanes, multiplies_bfloat16;
     int64_t (*step_panels)(const layer_spec *, int32_t backward);
     size_t (*packed_size)(const layer_spec *, int32_t training);
     void (*pack)(const layer_spec *, const fastrnn_weights *, int32_t training, void *packed);
@@ -48,16 +48,22 @@ typedef struct {
 
 /* X(name, expression: this processor runs it) */
 #if defined(__x86_64__)
-#define FASTRNN_ISAS(X)                                                                     \
-    X(avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&    \
-                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) \
-    X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))                \
+#define FASTRNN_AVX512                                                                                                \
+    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && \
+     __builtin_cpu_supports("avx512vl"))
+#define FASTRNN_ISAS(X)                                                      \
+    X(avx512bf16, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512)    \
+    X(avx512, FASTRNN_AVX512)                                                \
+    X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) \
     X(base, 1)
 #elif defined(__aarch64__)
 #define FASTRNN_ISAS(X) X(neon, 1)
 #else
 #define FASTRNN_ISAS(X) X(base, 1)
 #endif
+
+/* In float64, avx512bf16 has no instruction that avx512 lacks, so both share a build. */
+#define kernels_f64_avx512bf16 kernels_f64_avx512
 
 #define FASTRNN_DECLARE(name, runs) extern const fastrnn_kernels kernels_f32_##name, kernels_f64_##name;
 FASTRNN_ISAS(FASTRNN_DECLARE)

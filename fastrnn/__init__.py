@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 # First, because the other imports take a third of a second in which a user may press Ctrl-C.
 from ._core import early_interrupt as _early_interrupt  # noqa: F401  # isort: skip
 from . import functional, init, layers, losses, metrics, optim
+from ._core.precision import get_float32_matmul_precision, set_float32_matmul_precision, use_precision
 from ._core.version import __version__ as __version__
 from .backends import BackendUnavailable, use_backend, warn_of_missing_kernels
 from .graph import Input, Model, Sequential, Symbol, load_model
@@ -64,6 +65,7 @@ __all__ = [
     "evaluate",
     "fit",
     "functional",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "init",
     "load_model",
@@ -73,7 +75,9 @@ __all__ = [
     "optim",
     "predict",
     "sequence_mask",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "use_backend",
+    "use_precision",
 ]
 __all__ += layers.__all__  # all layers are names of the package

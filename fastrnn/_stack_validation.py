@@ -7,6 +7,7 @@ import numpy as np
 from ._core import checks
 from ._core.arrays import Array
 from ._core.checks import PARAMETERS_DTYPE
+from ._core.precision import optional_precision
 from .backends.structs import BATCH_MAJOR, CELLS, PACKED, TIME_MAJOR, CellSpec, StackSpec, Weights
 
 _AXES = {TIME_MAJOR: "T, B", BATCH_MAJOR: "B, T", PACKED: "N"}
@@ -34,6 +35,7 @@ def check_stack(stack: object) -> StackSpec:
     if checks.positive_int("directions", stack.directions) > 2:
         raise ValueError(f"directions must be 1 or 2, got {stack.directions}")
     checks.flag("reverse", stack.reverse)
+    optional_precision(stack.precision)
     return stack
 
 

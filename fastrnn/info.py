@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+from dataclasses import replace
 from importlib import metadata, util
 from typing import Any
 
 import numpy as np
 
 from . import backends
+from ._core.precision import PRECISIONS, get_float32_matmul_precision
 from ._core.version import __version__
 from .backends.structs import CellSpec, StackSpec
 
@@ -35,6 +37,7 @@ def text() -> str:
         ("python", f"{platform.python_version()}, numpy {np.__version__}, {platform.system()} {platform.machine()}"),
         *_backend_rows(),
         _chosen_row(),
+        *_precision_rows(),
         *_c_rows(_c_info()),
         *_extra_rows(),
     ]
@@ -67,6 +70,19 @@ def _chosen_row() -> tuple[str, str]:
     why = "by FASTRNN_BACKEND" if os.environ.get("FASTRNN_BACKEND") else "the first one present"
     threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
     return "chosen", f"{plan.backend} ({why}), isa {plan.isa}, {threads} for a large layer; {how}"
+
+
+def _precision_rows() -> list[tuple[str, str]]:
+    """Return the setting, and for the other precisions whether a large layer would run in them."""
+    how = "change it with fastrnn.set_float32_matmul_precision(name), precision=name of a layer, or --precision"
+    rows = [("precision", f"{get_float32_matmul_precision()}; {how}")]
+    for name in PRECISIONS[1:]:
+        try:
+            plan, *_ = backends.current().plan(replace(TYPICAL, precision=name), TYPICAL_T, TYPICAL_B)
+        except (ValueError, backends.BackendUnavailable):  # the row "chosen" says why
+            continue
+        rows.append(("", f"{name:<10} {f'runs as highest: {plan.reason}' if plan.reason else 'runs'}"))
+    return rows
 
 
 def _c_info() -> dict[str, Any]:

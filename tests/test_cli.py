@@ -189,7 +189,7 @@ def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
     options = [*SMALL, "--schedule", "constant", "--out", tmp_path]
     with backends.use_backend(None):
         _train(*options, "--max-steps", 2, "--backend", "reference")
-        assert _engine_of(tmp_path) == {"backend": "reference", "isa": "numpy"}
+        assert _engine_of(tmp_path) == {"backend": "reference", "isa": "numpy", "precision": "highest"}
         capsys.readouterr()
         _train("--resume", "--max-steps", 3, "--out", tmp_path, "--backend", "reference")
         assert "warning" not in capsys.readouterr().err
@@ -208,7 +208,7 @@ def test_resume_with_another_instruction_set_says_so(tmp_path, capsys, c):
         pytest.skip("there is only one instruction set here")
     with backends.use_backend("c"):
         _train(*SMALL, "--schedule", "constant", "--max-steps", 2, "--out", tmp_path)
-        assert _engine_of(tmp_path) == {"backend": "c", "isa": c.info()["isa"]}
+        assert _engine_of(tmp_path) == {"backend": "c", "isa": c.info()["isa"], "precision": "highest"}
         c.set_isa(base)
         try:
             _train("--resume", "--max-steps", 3, "--out", tmp_path)

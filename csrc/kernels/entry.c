@@ -64,6 +64,15 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
     return a.used;
 }
 
+/* Reserve room for left operands as words, if the products are of bfloat16. */
+static rounded place_words(arena *a, const layout *l, int64_t rows, int64_t B, int ids) {
+    if (!l->dots) return (rounded){0};
+    return (rounded){.x = ids ? 0 : arena_reals(a, rows * pairs_of(l->I)),
+                     .h = arena_reals(a, B * l->h_row),
+                     .full = l->P ? arena_reals(a, B * l->state / 2) : 0,
+                     .rh = l->cell->h2.count ? arena_reals(a, B * l->state / 2) : 0};
+}
+
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
     const layout *l = &f->l;
     const fastrnn_batch *batch = f->batch;
@@ -76,14 +85,17 @@ void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory)
     f->t.c = l->cell->has_c ? arena_reals(a, batch->B * l->state) : 0;
     f->t.full = l->P ? arena_reals(a, batch->B * l->state) : 0;
     f->t.rh = l->cell->h2.count ? arena_reals(a, batch->B * l->state) : 0;
+    f->words = place_words(a, l, f->gate_rows, batch->B, ids);
 }
 
 static size_t pass_workspace_size(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids, int32_t training) {
-    if (training) return 0;
     forward_pass f = {.l = layout_of(layer), .batch = batch};
     arena a = {0};
     void *memory;
-    place_inference(&a, &f, ids, &memory);
+    if (training)
+        place_words(&a, &f.l, schedule_rows(batch), batch->B, ids);
+    else
+        place_inference(&a, &f, ids, &memory);
     return a.used;
 }
 
@@ -102,6 +114,7 @@ static forward_pass forward_of(const layer_spec *layer, const forward_job *job) 
     if (f.keep) {
         f.gate_rows = f.t.steps.N;
         f.chunk_steps = chunk_steps_of(batch);
+        f.words = place_words(&(arena){.base = job->workspace}, &f.l, f.gate_rows, batch->B, !!job->in.ids);
     }
     return f;
 }
@@ -176,6 +189,7 @@ static void passes_backward(const layer_spec *layer, int32_t count, const backwa
 static void add_arrays(void *to, const void *from, int64_t n) { add_part(to, from, n); }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,
+                                 .multiplies_bfloat16 = FAST_DOTS,
                                  .step_panels = step_panels,
                                  .packed_size = packed_size,
                                  .pack = pack,

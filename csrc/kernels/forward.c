@@ -43,6 +43,23 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
                        .rh = t->rh ? t->rh + row * l->state : 0};
 }
 
+/* Return a left operand of K numbers: its words if there are any. */
+static left_operand left_rows(const real *a, int64_t a_row, const real *words) {
+    return words ? (left_operand){words, a_row / 2, 1, 0} : (left_operand){a, a_row, 1, 0};
+}
+
+/* Return the place of h as words before a step (after: the next step's). */
+static real *h_words(const forward_pass *f, int64_t step) {
+    return f->words.h ? f->words.h + (step & 1) * f->batch->B * (f->l.h_row / 2) : 0;
+}
+
+/* Round columns [first, first + count) of finished rows, which the next product reads. `to` is null if it reads floats. */
+static void round_rows(real *to, const real *from, int64_t from_row, int64_t first, int64_t count, int64_t row,
+                       int64_t rows) {
+    for (int64_t j = row; to && j < row + rows; j++)
+        round_row(to + (j * from_row + first) / 2, from + j * from_row + first, count);
+}
+
 /* Write columns [first, first + count) of finished rows into the caller's array, which has `n` columns for each
  * direction. */
 static void write_out(const forward_pass *f, int64_t step, const real *from, int64_t from_row, real *to, int64_t n,
@@ -60,6 +77,7 @@ static void state_done(const step_context *k, int64_t panel, int64_t row, int64_
     const forward_pass *f = k->f;
     const layout *l = &f->l;
     int64_t count = l->units * VL, first = panel * count;
+    round_rows(l->P ? f->words.full : h_words(f, k->step + 1), k->view.h, l->state, first, count, row, rows);
     if (!l->P) write_out(f, k->step, k->view.h, l->state, f->out->y, l->H, first, count, row, rows);
     if (f->out->c) write_out(f, k->step, k->view.c, l->state, f->out->c, l->H, first, count, row, rows);
 }
@@ -68,7 +86,10 @@ static void gates_done(void *context, int64_t panel, int64_t row, int64_t rows) 
     step_context *k = context;
     const layout *l = &k->f->l;
     l->cell->forward(&k->view, run_of(panel * l->units, l->units), run_of(row, rows));
-    if (!l->cell->forward2) state_done(k, panel, row, rows);
+    if (l->cell->forward2)
+        round_rows(k->f->words.rh, k->view.rh, l->state, panel * l->units * VL, l->units * VL, row, rows);
+    else
+        state_done(k, panel, row, rows);
 }
 
 static void gates2_done(void *context, int64_t panel, int64_t row, int64_t rows) {
@@ -82,27 +103,23 @@ static void projection_done(void *context, int64_t panel, int64_t row, int64_t r
     step_context *k = context;
     const layout *l = &k->f->l;
     int64_t count = l->out.vectors * VL;
-    write_out(k->f, k->step, h_after(k->f, k->step), l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
+    const real *h = h_after(k->f, k->step);
+    round_rows(h_words(k->f, k->step + 1), h, l->h_row, panel * count, count, row, rows);
+    write_out(k->f, k->step, h, l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
 }
-
-static const real *scales_at(const forward_pass *f, size_t offset) {
-    return f->l.format == FASTRNN_WEIGHTS_INT8 ? f->packed + offset : 0;
-}
-
-/* Return the number of rows, of reals or words, in a panel of a right operand with K rows. */
-static int64_t panel_rows_of(const layout *l, int64_t K) { return l->format ? words_of(l->format, K) : K; }
 
 /* gates[group] += a R^T, then `done` */
-static void recurrent_product(step_context *k, gate_group g, const real *a, int64_t a_row, int64_t K, size_t weights,
-                              size_t scales, rows_done done, range panels, range rows) {
+static void recurrent_product(step_context *k, gate_group g, left_operand a, int64_t K, size_t weights, size_t scales,
+                              rows_done done, range panels, range rows) {
     const layout *l = &k->f->l;
     const int64_t w = group_width(l, g);
     real *c = k->view.gates + group_first(l, g);
     product_args p = {.n_outer = 1,
-                      .n_inner = K,
-                      .a = {a, a_row, 1, 0},
+                      .n_inner = elements_of(l, K),
+                      .a = a,
                       .vectors = (int)(w / VL),
-                      .format = l->format,
+                      .format = expanded_format(l),
+                      .dots = l->dots,
                       .b = k->f->packed + weights,
                       .scales = scales_at(k->f, scales),
                       .b_panel = panel_rows_of(l, K) * w,
@@ -123,10 +140,11 @@ static void project(step_context *k, range panels, range rows) {
     const layout *l = &k->f->l;
     const int64_t w = l->out.vectors * VL;
     product_args p = {.n_outer = 1,
-                      .n_inner = l->H,
-                      .a = {k->view.h, l->state, 1, 0},
+                      .n_inner = elements_of(l, l->H),
+                      .a = left_rows(k->view.h, l->state, k->f->words.full),
                       .vectors = l->out.vectors,
-                      .format = l->format,
+                      .format = expanded_format(l),
+                      .dots = l->dots,
                       .b = k->f->packed + l->projection,
                       .scales = scales_at(k->f, l->projection_scales),
                       .b_panel = panel_rows_of(l, l->H) * w,
@@ -144,117 +162,18 @@ static void one_step(const worker *me, forward_pass *f, const step_share *share,
     const cell *c = l->cell;
     step_context k = {f, step, view_of(f, step, chunk_row)};
     range rows = rows_of(share, 0, active(&f->t.steps, step)), panels = panels_of(me, share, l->panels);
-    recurrent_product(&k, c->h, k.view.h_prev, l->h_row, l->Y, l->R, l->R_scales, gates_done, panels, rows);
+    const left_operand h = left_rows(k.view.h_prev, l->h_row, h_words(f, step));
+    recurrent_product(&k, c->h, h, l->Y, l->R, l->R_scales, gates_done, panels, rows);
     stage_done(me, share);
     if (c->forward2) {
-        recurrent_product(&k, c->h2, k.view.rh, l->state, l->H, l->R2, l->R2_scales, gates2_done, panels, rows);
+        const left_operand rh = left_rows(k.view.rh, l->state, f->words.rh);
+        recurrent_product(&k, c->h2, rh, l->H, l->R2, l->R2_scales, gates2_done, panels, rows);
         stage_done(me, share);
     }
     if (l->P) {
         project(&k, panels_of(me, share, l->out.panels), rows);
         stage_done(me, share);
     }
-}
-
-/* Fill the slots that the input product does not write with their bias. */
-static void fill_other_slots(const forward_pass *f, range panels, range rows) {
-    const layout *l = &f->l;
-    const int64_t first = group_width(l, l->cell->x), rest = l->width - first;
-    if (!rest) return;
-    for (int64_t panel = panels.begin; panel < panels.end; panel++)
-        for (int64_t row = rows.begin; row < rows.end; row++)
-            memcpy(f->t.gates + (panel * f->gate_rows + row) * l->width + first,
-                   f->packed + l->bias + panel * l->width + first, (size_t)rest * sizeof(real));
-}
-
-/* Load VL columns of W's row k, from `first` on. */
-static vec input_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
-    if (!l->format) return load(W + (panel * l->I + k) * w + first);
-    const int64_t rows = rows_per_word(l->format), word = panel * words_of(l->format, l->I) + k / rows;
-    return row_of_words(l->format, load_words((const uint32_t *)W + word * w + first), (int)(k % rows));
-}
-
-/* Add W's row for each token id: the product of a one-hot vector with W^T is a row of each packed panel. */
-static void gather_tokens(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
-    const layout *l = &f->l;
-    const int64_t w = group_width(l, l->cell->x);
-    const real *scales = scales_at(f, l->W_scales);
-    for (int64_t panel = panels.begin; panel < panels.end; panel++)
-        for (int64_t n = rows.begin; n < rows.end; n++) {
-            int64_t id = f->in->ids[source_of(&f->t.steps, chunk_row + n)];
-            const real *bias = f->packed + l->bias + panel * l->width;
-            real *to = f->t.gates + (panel * f->gate_rows + n) * l->width;
-            for (int64_t i = 0; i < w; i += VL) {
-                vec p = load(bias + i);
-                if (id >= 0) {
-                    vec row = input_weights(l, f->packed + l->W, panel, w, id, i);
-                    p += scales ? row * load(scales + panel * w + i) : row;
-                }
-                store(to + i, p);
-            }
-        }
-}
-
-static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
-    const layout *l = &f->l;
-    const int64_t w = group_width(l, l->cell->x);
-    const real *x = f->t.x ? f->t.x : (const real *)f->in->x + chunk_row * l->I;
-    product_args p = {.n_outer = 1,
-                      .n_inner = l->I,
-                      .a = {x, l->I, 1, 0},
-                      .vectors = (int)(w / VL),
-                      .format = l->format,
-                      .b = f->packed + l->W,
-                      .scales = scales_at(f, l->W_scales),
-                      .b_panel = panel_rows_of(l, l->I) * w,
-                      .b_row = w,
-                      .init = f->packed + l->bias,
-                      .init_panel = l->width,
-                      .init_row = 0,
-                      .c = f->t.gates,
-                      .c_panel = f->gate_rows * l->width,
-                      .c_row = l->width};
-    product(&p, panels, rows);
-}
-
-/* Copy rows of x into packed order, unless they already are in this order. Training keeps the copy for dW. */
-static void gather_inputs(const forward_pass *f, int64_t chunk_row, range rows) {
-    const int64_t I = f->l.I;
-    for (int64_t n = rows.begin; f->t.x && n < rows.end; n++)
-        memcpy(f->t.x + n * I, (const real *)f->in->x + f->t.steps.source[chunk_row + n] * I, (size_t)I * sizeof(real));
-}
-
-/* P = X W^T + b for rows of the gate buffer, whose first row is packed row `chunk_row`. */
-static void input_rows(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
-    if (f->in->ids)
-        gather_tokens(f, chunk_row, panels, rows);
-    else
-        multiply_inputs(f, chunk_row, panels, rows);
-    fill_other_slots(f, panels, rows);
-}
-
-/* Compute the input product of all steps of a chunk. */
-static void input_chunk(const worker *me, const forward_pass *f, int64_t chunk_row, range chunk) {
-    const int64_t n = chunk.end - chunk.begin;
-    range gathered = pool_share(me, n, 1);
-    pool_barrier(me); /* the buffers of the previous chunk are used again */
-    gather_inputs(f, chunk_row, (range){chunk.begin + gathered.begin, chunk.begin + gathered.end});
-    if (f->t.x) pool_barrier(me);
-    part mine = share_product(me, f->l.panels, n);
-    input_rows(f, chunk_row, mine.panels, (range){chunk.begin + mine.rows.begin, chunk.begin + mine.rows.end});
-    pool_barrier(me);
-}
-
-/* Compute the input product of this step for the thread's own rows. No thread waits, and the gates are in the cache of
- * the core that reads them. LSTM H = 32, B = 8, 100 steps on two cores (Zen 5) takes 62 us. It took 86 us when threads
- * shared chunks. */
-static void input_of_own_rows(const forward_pass *f, const step_share *share, int64_t chunk_row, int64_t step) {
-    const schedule *s = &f->t.steps;
-    const int64_t first = s->offset[step] - chunk_row;
-    range rows = rows_of(share, 0, active(s, step));
-    rows = (range){first + rows.begin, first + rows.end};
-    gather_inputs(f, chunk_row, rows);
-    input_rows(f, chunk_row, (range){0, f->l.panels}, rows);
 }
 
 static void load_initial_states(const worker *me, const forward_pass *f) {
@@ -264,6 +183,7 @@ static void load_initial_states(const worker *me, const forward_pass *f) {
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t b = sequence_of(&f->t.steps, j);
         load_row(f->t.h + j * l->h_row, h0 ? h0 + b * l->Y : 0, l->Y, l->h_row);
+        round_rows(h_words(f, 0), f->t.h, l->h_row, 0, l->h_row, j, 1);
         if (f->t.c) load_row(f->t.c + j * l->state, c0 ? c0 + b * l->H : 0, l->H, l->state);
     }
 }
@@ -332,6 +252,10 @@ void pass_begin(const forward_pass *f) { load_initial_states(&(worker){0, 1, 0},
 void pass_step(const worker *me, forward_pass *f, int64_t step) {
     const step_share share = share_steps(me, &f->t.steps, f->split);
     const int64_t chunk_row = f->t.steps.offset[step];
+    if (f->words.x) {
+        if (me->rank == 0) gather_inputs(f, chunk_row, (range){0, 1});
+        pool_barrier(me);
+    }
     input_rows(f, chunk_row, panels_of(me, &share, f->l.panels), (range){0, 1});
     one_step(me, f, &share, step, chunk_row);
 }

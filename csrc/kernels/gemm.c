@@ -4,50 +4,57 @@
 #include "transpose.h"
 
 /* Turn a run-time height into the constant that unrolls a tile. Heights above `highest` generate no code. */
-INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, int rows, const tile_args *t) {
+INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, const int DOTS, int rows, const tile_args *t) {
     switch (rows) {
-        case 1: tile(1, NV, AHEAD, t); break;
+        case 1: tile(1, NV, AHEAD, DOTS, t); break;
         case 2:
-            if (highest >= 2) tile(2, NV, AHEAD, t);
+            if (highest >= 2) tile(2, NV, AHEAD, DOTS, t);
             break;
         case 3:
-            if (highest >= 3) tile(3, NV, AHEAD, t);
+            if (highest >= 3) tile(3, NV, AHEAD, DOTS, t);
             break;
         case 4:
-            if (highest >= 4) tile(4, NV, AHEAD, t);
+            if (highest >= 4) tile(4, NV, AHEAD, DOTS, t);
             break;
         case 5:
-            if (highest >= 5) tile(5, NV, AHEAD, t);
+            if (highest >= 5) tile(5, NV, AHEAD, DOTS, t);
             break;
         case 6:
-            if (highest >= 6) tile(6, NV, AHEAD, t);
+            if (highest >= 6) tile(6, NV, AHEAD, DOTS, t);
             break;
         case 7:
-            if (highest >= 7) tile(7, NV, AHEAD, t);
+            if (highest >= 7) tile(7, NV, AHEAD, DOTS, t);
             break;
         case 8:
-            if (highest >= 8) tile(8, NV, AHEAD, t);
+            if (highest >= 8) tile(8, NV, AHEAD, DOTS, t);
             break;
         case 9:
-            if (highest >= 9) tile(9, NV, AHEAD, t);
+            if (highest >= 9) tile(9, NV, AHEAD, DOTS, t);
             break;
         case 10:
-            if (highest >= 10) tile(10, NV, AHEAD, t);
+            if (highest >= 10) tile(10, NV, AHEAD, DOTS, t);
             break;
         case 11:
-            if (highest >= 11) tile(11, NV, AHEAD, t);
+            if (highest >= 11) tile(11, NV, AHEAD, DOTS, t);
             break;
         case 12:
-            if (highest >= 12) tile(12, NV, AHEAD, t);
+            if (highest >= 12) tile(12, NV, AHEAD, DOTS, t);
             break;
     }
 }
 
-INLINE void tile_of(const int NV, const int highest, int rows, const tile_args *t) {
+INLINE void tile_of_kind(const int NV, const int highest, const int DOTS, int rows, const tile_args *t) {
     if (t->ahead)
-        tile_of_height(NV, highest, 1, rows, t);
+        tile_of_height(NV, highest, 1, DOTS, rows, t);
     else
-        tile_of_height(NV, highest, 0, rows, t);
+        tile_of_height(NV, highest, 0, DOTS, rows, t);
+}
+
+INLINE void tile_of(const int NV, const int highest, int rows, const tile_args *t) {
+    if (COMPRESSES && t->dots)
+        tile_of_kind(NV, highest, 1, rows, t);
+    else
+        tile_of_kind(NV, highest, 0, rows, t);
 }
 
 static void tile_1(int rows, const tile_args *t) { tile_of(1, TILE_ROWS_1, rows, t); }
@@ -111,7 +118,8 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
                    .init_row = adds      ? p->c_row
                                : p->init ? p->init_row
                                          : 0,
-                   .c_row = p->c_row};
+                   .c_row = p->c_row,
+                   .dots = p->dots};
     const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
     for (int64_t i = 0; i < blocks; i++) {
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
@@ -169,10 +177,18 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
         }
 }
 
-static void row_1(int64_t panels, const row_args *t) { panels > 1 ? row_tile(8, 1, t) : row_tile(1, 1, t); }
-static void row_2(int64_t panels, const row_args *t) { panels > 1 ? row_tile(4, 2, t) : row_tile(1, 2, t); }
-static void row_3(int64_t panels, const row_args *t) { panels > 1 ? row_tile(3, 3, t) : row_tile(1, 3, t); }
-static void row_4(int64_t panels, const row_args *t) { panels > 1 ? row_tile(2, 4, t) : row_tile(1, 4, t); }
+/* Turn the kind of operands into the constant that selects a tile's arithmetic. */
+INLINE void row_of_kind(const int NP, const int NV, const row_args *t) {
+    if (COMPRESSES && t->dots)
+        row_tile(NP, NV, 1, t);
+    else
+        row_tile(NP, NV, 0, t);
+}
+
+static void row_1(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(8, 1, t) : row_of_kind(1, 1, t); }
+static void row_2(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(4, 2, t) : row_of_kind(1, 2, t); }
+static void row_3(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(3, 3, t) : row_of_kind(1, 3, t); }
+static void row_4(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(2, 4, t) : row_of_kind(1, 4, t); }
 
 typedef void (*row_of_panels)(int64_t panels, const row_args *t);
 static const row_of_panels row_tiles[5] = {0, row_1, row_2, row_3, row_4};
@@ -187,7 +203,8 @@ static void row_of(const product_args *p, int64_t panel, int64_t n, int64_t row)
                   .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
                   .init_panel = p->init ? p->init_panel : 0,
                   .c = c,
-                  .c_panel = p->c_panel};
+                  .c_panel = p->c_panel,
+                  .dots = p->dots};
     int64_t size, count = k_block_count(p, &size);
     for (int64_t i = 0; i < count; i++) {
         const k_block k = k_block_at(p, i, size);

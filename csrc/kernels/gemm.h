@@ -48,6 +48,7 @@ typedef struct {
     int64_t b_panel, b_row;
     int format;         /* enum fastrnn_weight_format. If compressed, b is in words, n_outer is 1, and a's step is 1 */
     const real *scales; /* [panel][b_row] for int8, else null: factors of B's columns */
+    int dots;           /* a and b hold words (bfloat16.h); n_inner and all distances in them count words */
     const real *init;   /* null: zero */
     int64_t init_panel, init_row;
     real *c; /* may be init, with the same strides */

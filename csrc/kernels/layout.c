@@ -53,7 +53,10 @@ layout layout_of(const layer_spec *layer) {
                 .H = layer->H,
                 .P = layer->P,
                 .directions = layer->directions,
+                .stored = layer->weights,
                 .format = layer->weights};
+    l.dots = multiplies_words(layer);
+    if (l.dots) l.format = FASTRNN_WEIGHTS_BFLOAT16;
     l.Y = l.P ? l.P : l.H;
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
@@ -89,18 +92,39 @@ static uint32_t word_at(int format, const void *column, int64_t k, int64_t K) {
     return word;
 }
 
-/* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
- * words if compressed. */
-static void pack_block(int format, void *to, int64_t w, stored from, int64_t row, int64_t n, int64_t padded, int64_t K) {
-    if (!format) {
-        transpose(to, w, row_at(format, from.rows, row, K), K, n, K);
-        for (int64_t k = 0; n < padded && k < K; k++) memset((real *)to + k * w + n, 0, (size_t)(padded - n) * sizeof(real));
-        return;
-    }
-    for (int64_t i = 0; i < padded; i++)
+/* to[k / rows of a word][i] = the word of from[i][k ...] in rows of w columns, i < n */
+static void pack_words(int format, uint32_t *to, int64_t w, const void *from, int64_t n, int64_t K) {
+    for (int64_t i = 0; i < n; i++)
         for (int64_t k = 0; k < words_of(format, K); k++)
-            ((uint32_t *)to)[k * w + i] =
-                i < n ? word_at(format, row_at(format, from.rows, row + i, K), k * rows_per_word(format), K) : 0;
+            to[k * w + i] = word_at(format, row_at(format, from, i, K), k * rows_per_word(format), K);
+}
+
+/* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1]. */
+static void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K) {
+    enum { COLUMNS = 64, WORDS = 32 };
+    real words[COLUMNS * WORDS];
+    for (int64_t first = 0; first < n; first += COLUMNS)
+        for (int64_t k = 0; k < K; k += 2 * WORDS) {
+            const int64_t columns = smaller(n - first, COLUMNS), here = smaller(K - k, 2 * WORDS);
+            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, from + (first + i) * K + k, here);
+            transpose(to + k / 2 * w + first, w, words, WORDS, columns, pairs_of(here));
+        }
+}
+
+/* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
+ * words if it is packed as bfloat16 or int8. */
+static void pack_block(const layout *l, void *to, int64_t w, stored from, int64_t row, int64_t n, int64_t padded,
+                       int64_t K) {
+    const void *rows = row_at(l->stored, from.rows, row, K);
+    if (l->stored)
+        pack_words(l->format, to, w, rows, n, K);
+    else if (l->format)
+        pack_rounded(to, w, rows, n, K);
+    else
+        transpose(to, w, rows, K, n, K);
+    const int64_t size = l->format ? (int64_t)sizeof(uint32_t) : (int64_t)sizeof(real);
+    for (int64_t k = 0; n < padded && k < (l->format ? words_of(l->format, K) : K); k++)
+        memset((char *)to + (k * w + n) * size, 0, (size_t)((padded - n) * size));
 }
 
 /* Expanded int8 numbers have a factor of 2^24 (compressed.h). */
@@ -119,7 +143,7 @@ static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K
     const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units, here = smaller(units, l->H - unit);
     for (int slot = 0; slot < g.count; slot++) {
         const int64_t row = g.gate[slot] * l->H + unit;
-        pack_block(l->format, packed_at(l->format, packed, panel, w, K, slot * units), w, from, row, here, units, K);
+        pack_block(l, packed_at(l->format, packed, panel, w, K, slot * units), w, from, row, here, units, K);
         if (from.scales) pack_scales(scales + panel * w + slot * units, from.scales + row, here, units);
     }
 }
@@ -154,7 +178,7 @@ static void add_bias(const layout *l, gate_group g, int64_t panel, const real *b
 static void pack_projection(const layout *l, stored projection, int training, real *packed) {
     const int64_t w = l->out.vectors * VL;
     for (int64_t panel = 0; panel < l->out.panels; panel++)
-        pack_block(l->format, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, projection, panel * w,
+        pack_block(l, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, projection, panel * w,
                    smaller(w, l->P - panel * w), w, l->H);
     if (projection.scales) pack_scales(packed + l->projection_scales, projection.scales, l->P, l->out.padded);
     for (int64_t k = 0; training && k < l->P; k++)

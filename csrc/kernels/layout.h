@@ -8,7 +8,9 @@
 
 typedef struct {
     const cell *cell;
-    int format; /* enum fastrnn_weight_format, of W, R, R2 and the projection in forward */
+    int stored; /* enum fastrnn_weight_format, of the given W, R and projection */
+    int format; /* the same, of the packed W, R, R2 and projection in forward */
+    int dots;   /* products are of bfloat16 words (bfloat16.h) */
     int64_t I, H, P, Y;
     int64_t directions;           /* parts next to each other in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */

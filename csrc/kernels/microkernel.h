@@ -4,11 +4,11 @@
  *
  * MR * NV accumulators stay in registers. Each k costs NV vector loads and MR broadcasts for MR * NV fma. The sum starts
  * from zero and runs over k in order, so an element's bits do not depend on MR: tiles of any height may cover the same
- * row. */
+ * row. With DOTS, A and B hold words of two bfloat16 numbers each (bfloat16.h), and k counts words. */
 #ifndef FASTRNN_MICROKERNEL_H
 #define FASTRNN_MICROKERNEL_H
 
-#include "compressed.h"
+#include "bfloat16.h"
 
 /* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
  * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
@@ -39,11 +39,18 @@ typedef struct {
     const real *scales; /* [NV*VL] factors of the sums; null: 1 */
     real *c;            /* may be init itself */
     int64_t c_row;
+    int dots; /* A and B hold words (bfloat16.h) */
 } tile_args;
+
+/* Return sum + A[r][k] B[k][v], for one element or word of A. */
+INLINE vec multiply_add(const int DOTS, vec left, vec right, vec sum) {
+    return DOTS ? dot_(left, right, sum) : fma_(left, right, sum);
+}
+INLINE vec splat_left(const int DOTS, const real *a) { return DOTS ? splat_word(a) : splat(*a); }
 
 /* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums
  * in registers. */
-INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t) {
+INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
     vec acc[12][4];
 #pragma GCC unroll 12
     for (int r = 0; r < MR; r++)
@@ -59,7 +66,8 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const tile_args *t
             vec right[4];
             for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
             for (int r = 0; r < MR; r++)
-                for (int v = 0; v < NV; v++) acc[r][v] = fma_(splat(a[r * row]), right[v], acc[r][v]);
+                for (int v = 0; v < NV; v++)
+                    acc[r][v] = multiply_add(DOTS, splat_left(DOTS, a + r * row), right[v], acc[r][v]);
         }
     }
 #pragma GCC unroll 12
@@ -82,9 +90,10 @@ typedef struct {
     int64_t init_panel;
     real *c; /* may be init itself */
     int64_t c_panel;
+    int dots;
 } row_args;
 
-INLINE void row_tile(const int NP, const int NV, const row_args *t) {
+INLINE void row_tile(const int NP, const int NV, const int DOTS, const row_args *t) {
     vec acc[8][4];
 #pragma GCC unroll 8
     for (int p = 0; p < NP; p++)
@@ -95,9 +104,9 @@ INLINE void row_tile(const int NP, const int NV, const row_args *t) {
     for (int64_t outer = 0; outer < t->n_outer; outer++) {
         const real *a = t->a.p + outer * t->a.outer_step;
         for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
-            vec left = splat(*a);
+            vec left = splat_left(DOTS, a);
             for (int p = 0; p < NP; p++)
-                for (int v = 0; v < NV; v++) acc[p][v] = fma_(left, load(b + p * b_panel + v * VL), acc[p][v]);
+                for (int v = 0; v < NV; v++) acc[p][v] = multiply_add(DOTS, left, load(b + p * b_panel + v * VL), acc[p][v]);
         }
     }
 #pragma GCC unroll 8

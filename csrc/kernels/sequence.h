@@ -18,6 +18,15 @@ typedef struct {
     real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
 } tape;
 
+/* Left operands of the forward pass as words, if its products are of bfloat16 (bfloat16.h); else null. The second dimension
+ * is pairs_of the width. */
+typedef struct {
+    real *x;    /* the rows of the gate buffer */
+    real *h;    /* [2 B] the state before and after a step; its places alternate */
+    real *full; /* [B] o tanh(c) before a projection */
+    real *rh;   /* [B] r h_prev */
+} rounded;
+
 /* Lay a tape out in the arena. The schedule is not built yet. */
 static inline tape tape_in(arena *a, const layout *l, const fastrnn_batch *batch, int ids, int64_t N) {
     tape t = {.x = schedule_moves_rows(batch) && !ids ? arena_reals(a, N * l->I) : 0};
@@ -75,10 +84,24 @@ typedef struct {
     const real *packed;
     int split, keep; /* split: enum fastrnn_split; keep: keep a tape */
     tape t;          /* in inference: gates and x of one chunk; h of two steps; c, full and rh of one step */
+    rounded words;
     int64_t
         chunk_steps; /* steps whose input product is done at once, just before the loop over time reads it from the cache */
     int64_t gate_rows; /* rows of a panel of t.gates: N, or the rows of a chunk */
 } forward_pass;
+
+/* Return the number of elements of a left operand: numbers or words. */
+static inline int64_t elements_of(const layout *l, int64_t K) { return l->dots ? pairs_of(K) : K; }
+
+/* Return the format of weights that are expanded before they are multiplied. */
+static inline int expanded_format(const layout *l) { return l->dots ? FASTRNN_WEIGHTS_FULL : l->format; }
+
+static inline const real *scales_at(const forward_pass *f, size_t offset) {
+    return f->l.format == FASTRNN_WEIGHTS_INT8 ? f->packed + offset : 0;
+}
+
+/* Return the number of rows, of reals or words, in a panel of a right operand with K rows. */
+static inline int64_t panel_rows_of(const layout *l, int64_t K) { return l->format ? words_of(l->format, K) : K; }
 
 /* One backward pass. */
 typedef struct {
@@ -107,6 +130,14 @@ typedef struct {
 void sequence_forward(const worker *me, void *context);
 void sequence_backward(const worker *me, void *context);
 void whole_gradients(const worker *me, backward_pass *b);
+
+/* The input product (inputs.c). gather_inputs copies rows of x to where the product reads them, and input_rows multiplies:
+ * rows of the gate buffer, whose first row is packed row `chunk_row`. The others do both: for all steps of a chunk, and for
+ * a thread's own rows of one step. */
+void gather_inputs(const forward_pass *f, int64_t chunk_row, range rows);
+void input_rows(const forward_pass *f, int64_t chunk_row, range panels, range rows);
+void input_chunk(const worker *me, const forward_pass *f, int64_t chunk_row, range chunk);
+void input_of_own_rows(const forward_pass *f, const step_share *share, int64_t chunk_row, int64_t step);
 
 /* Lay out the arrays of inference in the arena, for a chunk or a step, and the memory of a schedule. */
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory);

@@ -35,6 +35,13 @@ INLINE void square(real *to, int64_t to_row, const real *from, int64_t from_row,
     }
 }
 
+INLINE void one(real *to, const real *from, const int add) {
+    if (add)
+        *to += *from;
+    else
+        *to = *from; /* without arithmetic: it may be a word (bfloat16.h) */
+}
+
 INLINE void by_squares(real *to, int64_t to_row, const real *from, int64_t from_row, range rows, range columns,
                        const int add) {
     int64_t r = rows.begin;
@@ -42,12 +49,10 @@ INLINE void by_squares(real *to, int64_t to_row, const real *from, int64_t from_
         int64_t c = columns.begin;
         for (; c + 4 <= columns.end; c += 4) square(to + c * to_row + r, to_row, from + r * from_row + c, from_row, add);
         for (; c < columns.end; c++)
-            for (int i = 0; i < 4; i++)
-                to[c * to_row + r + i] = (add ? to[c * to_row + r + i] : 0) + from[(r + i) * from_row + c];
+            for (int i = 0; i < 4; i++) one(to + c * to_row + r + i, from + (r + i) * from_row + c, add);
     }
     for (; r < rows.end; r++)
-        for (int64_t c = columns.begin; c < columns.end; c++)
-            to[c * to_row + r] = (add ? to[c * to_row + r] : 0) + from[r * from_row + c];
+        for (int64_t c = columns.begin; c < columns.end; c++) one(to + c * to_row + r, from + r * from_row + c, add);
 }
 
 /* Transpose by blocks, whose cache lines on both sides stay in the first-level cache even if rows are a power of two

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._core.arrays import Array
 from .base import Backend
+from .precision import highest_only
 from .structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 
 
@@ -331,7 +332,7 @@ class Reference(Backend):
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return a plan that names NumPy, which manages its own threads."""
-        return [Plan("reference", "numpy", "none", 1)] * spec.parts
+        return [Plan("reference", "numpy", "none", 1, 1, *highest_only(spec, "reference"))] * spec.parts
 
 
 BACKEND = Reference()

@@ -73,6 +73,7 @@ class StackSpec:
     ``cell`` specifies the first layer, with input size I; each other layer reads the ``D*Y`` outputs of the layer below.
     ``reverse`` exchanges the directions: the first one runs each sequence from its last step to its first. ``weights`` is
     the form of W, R and the projection for backends that take compressed weights: ``"full"``, ``"bfloat16"``, ``"int8"``.
+    ``precision`` is the wanted precision of products, ``"highest"``, ``"high"`` or ``"medium"``; None follows the setting.
     """
 
     cell: CellSpec
@@ -80,6 +81,7 @@ class StackSpec:
     directions: int = 1
     reverse: bool = False
     weights: str = "full"
+    precision: str | None = None
 
     def layer(self, index: int) -> CellSpec:
         """Return the spec of the parts of one layer."""
@@ -220,6 +222,8 @@ class Plan:
     ``at_once`` is 2 if both directions of a layer run concurrently, each with ``threads``; in inference it can also be the
     number of layers that run concurrently.
 
+    ``precision`` is that of the products that run. ``reason`` says why it is not the wanted one; it is empty if it is.
+
     A call uses one thread instead of ``threads`` while another Python thread uses the C kernels' thread pool, and for a
     while after the pool lost time waiting on a busy machine. The result is the same to the bit.
     """
@@ -229,6 +233,8 @@ class Plan:
     split: str
     threads: int
     at_once: int = 1
+    precision: str = "highest"
+    reason: str = ""
 
 
 class Rule(NamedTuple):

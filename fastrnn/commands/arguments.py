@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .. import backends
 from .._core.checks import describe
+from .._core.precision import PRECISIONS, set_float32_matmul_precision
 from .errors import UsageError
 
 LARGEST = 2**31 - 1  # limit of every size and count
@@ -65,14 +66,16 @@ def metre(text: str) -> tuple[int, int]:
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--threads`` and ``--backend``."""
+    """Add ``--threads``, ``--backend`` and ``--precision``."""
     group = parser.add_argument_group("machine")
     group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one per core)")
     group.add_argument("--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest one)")
+    text = "precision of the recurrent layers' products (default: highest, float32; medium: bfloat16 where it is faster)"
+    group.add_argument("--precision", choices=PRECISIONS, help=text)
 
 
 def apply_machine_options(arguments: argparse.Namespace) -> None:
-    """Set the threads and the backend. Raises UsageError, SettingError and BackendUnavailable."""
+    """Set the threads, the backend and the precision. Raises UsageError, SettingError and BackendUnavailable."""
     if arguments.threads is not None:
         import fastrnn
 
@@ -82,4 +85,6 @@ def apply_machine_options(arguments: argparse.Namespace) -> None:
             raise UsageError(f"argument --threads: {error}") from error
     if arguments.backend is not None:
         backends.use_backend(arguments.backend)
+    if arguments.precision is not None:
+        set_float32_matmul_precision(arguments.precision)
     backends.current()

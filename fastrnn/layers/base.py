@@ -182,14 +182,14 @@ class Layer:
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments: ``type(layer)(**layer.config())`` makes a layer of the same architecture.
 
-        All values fit into JSON. ``backend``, ``rng`` and the parameters' values are not included. The default reads each
-        argument from the attribute of the same name. Raises TypeError if there is no such attribute, or if the layer cannot
-        be described, for example because it holds a function.
+        All values fit into JSON. ``backend``, ``precision``, ``rng`` and the parameters' values are not included. The
+        default reads each argument from the attribute of the same name. Raises TypeError if there is no such attribute, or
+        if the layer cannot be described, for example because it holds a function.
         """
         arguments = list(inspect.signature(type(self)).parameters)
         if self.shared_options and arguments[-1] == "options":
             arguments[-1:] = self.shared_options
-        names = [name for name in arguments if name not in ("rng", "backend")]
+        names = [name for name in arguments if name not in ("rng", "backend", "precision")]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
             cause = f"it neither defines config() nor stores its constructor's argument {missing[0]}"

@@ -141,6 +141,7 @@ static void start(run *r, const problem *p, setup s) {
         r->dout[i] = p->dout[i] ? guarded_reals(&r->g, s.dtype, p->out_size[i], p->dout[i]) : NULL;
     }
     r->stack.weights = s.weights;
+    r->stack.products = s.products;
     const fastrnn_weights params = s.weights ? compressed(&r->g, p, s.weights, r->in) : params_of(r->in);
     r->packed = pack_weights(&r->g, &r->stack, &params, s.training);
 }

@@ -8,10 +8,11 @@
 /* The kernels to run, and which results to request. */
 typedef struct {
     int32_t isa, dtype;
-    int training;    /* forward with a tape, and backward */
-    int minimal;     /* request only the required results: no cell states, dx, or gradients of the biases */
-    int32_t threads; /* 0: the number that fastrnn_get_num_threads returns */
-    int32_t weights; /* enum fastrnn_weight_format; this format holds the problem's weights exactly (round_weights) */
+    int training;     /* forward with a tape, and backward */
+    int minimal;      /* request only the required results: no cell states, dx, or gradients of the biases */
+    int32_t threads;  /* 0: the number that fastrnn_get_num_threads returns */
+    int32_t weights;  /* enum fastrnn_weight_format; this format holds the problem's weights exactly (round_weights) */
+    int32_t products; /* enum fastrnn_products */
 } setup;
 
 /* Round the problem's W, R and projection to numbers that the format holds exactly. */

@@ -11,6 +11,7 @@
 /* Tolerances relative to the largest value of the array, or to 1. */
 static const double FORWARD_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
 static const double GRADIENT_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-8};
+static const double ROUNDED_TOLERANCE = 2e-2; /* 8 significant bits */
 static const char *const DTYPE_NAMES[] = {[FASTRNN_FLOAT32] = "float32", [FASTRNN_FLOAT64] = "float64"};
 
 /* The expected results of a problem, from the reference layer. */
@@ -196,7 +197,28 @@ static void check_compressed(int32_t isa, int32_t dtype, void *context) {
     }
 }
 
-/* Check compressed weights at sizes that cross the boundaries of words, vectors, panels and blocks of k. */
+/* Check products of bfloat16 numbers: that they read and write no more than is theirs, and that the values are near those of
+ * exact products. tests/test_precision.py compares every step with rounded operands. */
+static void check_rounded(int32_t isa, int32_t dtype, void *context) {
+    const model *m = context;
+    if (dtype != FASTRNN_FLOAT32) return;
+    problem p = new_problem(m, 7);
+    expected e = {.p = &p, .o = new_outputs(&p)};
+    naive_forward(&p, &e.o);
+    for (int training = 0; training < 2; training++) {
+        setup s = {.isa = isa, .dtype = dtype, .training = training, .products = FASTRNN_PRODUCTS_BFLOAT16};
+        results found = run_layer(&p, s);
+        for (int i = 0; i < OUTPUTS; i++)
+            if (found.o.out[i])
+                expect_close(&p, s, OUTPUT_NAMES[i], p.out_size[i], found.o.out[i], e.o.out[i], ROUNDED_TOLERANCE);
+        free_results(&found);
+    }
+    free_expected(&e);
+    free_problem(&p);
+}
+
+/* Check compressed weights and products of bfloat16 at sizes that cross the boundaries of words, vectors, panels and blocks
+ * of k. */
 static void compressed_sizes(int32_t cell, int64_t P) {
     static const struct {
         int64_t T, B, I, H;
@@ -207,6 +229,7 @@ static void compressed_sizes(int32_t cell, int64_t P) {
                    sizes[i].T, sizes[i].B, ids,        i % 2,
                    i == 2,     i != 3,     0};
         each_kernel(check_compressed, &m);
+        each_kernel(check_rounded, &m);
     }
 }
 

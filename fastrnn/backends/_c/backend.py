@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._core.arrays import Array
+from ..._core.precision import get_float32_matmul_precision
 from ...sampling import Answer, Request
 from ..base import Backend, Run
 from ..structs import TIME_MAJOR, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, TrainedModel, Weights
@@ -60,8 +61,8 @@ class C(CLinear, CPointwise, CTraining, Backend):
     takes_compressed = True
 
     def settings(self) -> Any:
-        """Return the instruction set in use, because it determines the layout of packed weights."""
-        return settings.isa
+        """Return the instruction set and the precision in use, because they determine the layout of packed weights."""
+        return settings.isa, get_float32_matmul_precision()
 
     def prepare(self, spec: StackSpec, weights: Sequence[Weights]) -> Prepared:  # type: ignore[override]
         """Return a prepared stack, which packs the weights when it first runs."""
@@ -158,16 +159,17 @@ class C(CLinear, CPointwise, CTraining, Backend):
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return the plan that forward would use now."""
-        stack, batch = kernel_of(spec, settings.isa).stack, [{"T": T, "B": B}]
+        kernel, batch = kernel_of(spec, settings.isa), [{"T": T, "B": B}]
+        stack = kernel.stack
         isa = ffi.string(lib.fastrnn_isa_name(stack.isa)).decode()
         layers_at_once = lib.fastrnn_plan_layers(stack, batch)
         if layers_at_once > 1:
-            return [Plan(self.name, isa, "none", 1, layers_at_once)] * spec.parts
+            return [Plan(self.name, isa, "none", 1, layers_at_once, *kernel.choice)] * spec.parts
         plans = []
         for layer in range(spec.layers):
             split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
             at_once = lib.fastrnn_plan(stack, layer, batch, False, split, threads)
-            plans += [Plan(self.name, isa, _SPLITS[split[0]], threads[0], at_once)] * spec.directions
+            plans += [Plan(self.name, isa, _SPLITS[split[0]], threads[0], at_once, *kernel.choice)] * spec.directions
         return plans
 
     def stream(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> CStream:  # type: ignore[override]

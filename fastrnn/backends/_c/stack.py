@@ -11,6 +11,7 @@ import numpy as np
 from ..._core import memory
 from ..._core.arrays import Array
 from ..base import Run
+from ..precision import wanted_by
 from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, CompressedWeights, StackSpec, Weights
 from .library import (
     DTYPES,
@@ -25,6 +26,7 @@ from .library import (
     take_workspace,
     thread_workspace,
 )
+from .precision import choose
 
 ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
@@ -36,6 +38,11 @@ _WEIGHTS = {
     "full": lib.FASTRNN_WEIGHTS_FULL,
     "bfloat16": lib.FASTRNN_WEIGHTS_BFLOAT16,
     "int8": lib.FASTRNN_WEIGHTS_INT8,
+}
+
+_PRODUCTS = {
+    "highest": lib.FASTRNN_PRODUCTS_FULL,
+    "medium": lib.FASTRNN_PRODUCTS_BFLOAT16,
 }
 
 MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are cached
@@ -90,14 +97,15 @@ def _sizes(shape: tuple[int, ...], rows: str, lengths: Array | None) -> tuple[in
 class Kernel:
     """A stack on one instruction set, without weights, and the cached calls for it."""
 
-    __slots__ = ("calls", "dtype", "spec", "stack")
+    __slots__ = ("calls", "choice", "dtype", "spec", "stack")
 
-    def __init__(self, spec: StackSpec, isa: int) -> None:
-        self.spec = spec
+    def __init__(self, spec: StackSpec, isa: int, precision: str) -> None:
+        self.spec, self.choice = spec, choose(spec, isa, precision)
         cell = spec.cell
         self.dtype = np.dtype(cell.dtype)
         sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
-        fields = (isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions, *sizes, _WEIGHTS[spec.weights])
+        kind = isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions
+        fields = (*kind, *sizes, _WEIGHTS[spec.weights], _PRODUCTS[self.choice.precision])
         self.stack = ffi.new("fastrnn_stack *", fields)
         self.calls: dict[Any, Call] = {}
 
@@ -120,10 +128,14 @@ def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
     return call
 
 
-@lru_cache(MOST_KERNELS)
 def kernel_of(spec: StackSpec, isa: int) -> Kernel:
-    """Return the kernel that all stacks of this specification share."""
-    return Kernel(spec, isa)
+    """Return the kernel that all stacks of this specification share under the present setting of the precision."""
+    return _kernel(spec, isa, wanted_by(spec))
+
+
+@lru_cache(MOST_KERNELS)
+def _kernel(spec: StackSpec, isa: int, precision: str) -> Kernel:
+    return Kernel(spec, isa, precision)
 
 
 class Prepared:

@@ -21,6 +21,7 @@ import numpy as np
 from ..._core.arrays import Array
 from ..._core.memory import empty, zeros
 from ..base import Backend
+from ..precision import highest_only
 from ..structs import CellSpec, Gradients, Inputs, OutputGradients, Outputs, Plan, StackSpec, Weights
 from . import layout as layout
 from . import rows as numba_rows
@@ -158,7 +159,7 @@ class NumbaBackend(Backend):
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return one serial plan for each part."""
-        return [Plan(self.name, ISA, "none", 1)] * spec.parts
+        return [Plan(self.name, ISA, "none", 1, 1, *highest_only(spec, self.name))] * spec.parts
 
 
 @lru_cache(maxsize=1024)

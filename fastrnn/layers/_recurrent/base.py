@@ -64,7 +64,8 @@ class Recurrent(PartsLayer):
 
     The remaining options are keyword-only. ``dtype`` is float32 or float64. ``rng``, a numpy Generator or a seed, draws the
     initial values from U(-1/sqrt(H), 1/sqrt(H)) as in torch, and the dropout masks (until :meth:`set_rng` sets another).
-    ``backend`` names a backend; None is the one in use at each call.
+    ``backend`` names a backend; None is the one in use at each call. ``precision`` is that of the layer's products,
+    ``"highest"``, ``"high"`` or ``"medium"``; None follows :func:`fastrnn.set_float32_matmul_precision`.
 
     ``merge``
         merge mode of the two directions' outputs, in each layer of the stack. ``"concat"``, torch's, concatenates them;
@@ -113,10 +114,11 @@ class Recurrent(PartsLayer):
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
+        precision: str | None = None,
         forget_bias: float | None = None,
         cell_options: Mapping[str, Any],
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, backend, cell_options)
+        super().__init__(input_size, hidden_size, bias, dtype, backend, precision, cell_options)
         self.num_layers = checks.positive_int("num_layers", num_layers)
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
@@ -143,7 +145,7 @@ class Recurrent(PartsLayer):
         """Make the parts, and the ``stack`` of all of them."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         cell = self._cell_spec()
-        spec = StackSpec(cell, self.num_layers, len(suffixes))
+        spec = StackSpec(cell, self.num_layers, len(suffixes), precision=self.precision)
         above = spec.layer(1)
         if self.merge != "concat":
             above = replace(above, input_size=cell.output_size)
@@ -186,7 +188,7 @@ class Recurrent(PartsLayer):
             raise ValueError(f"the layer is compressed already, as {self.compression}: compress the original")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # this layer's own constructor has warned
-            new = type(self)(**self.config() | {"compression": form}, rng=0, backend=self.backend)
+            new = type(self)(**self.config() | {"compression": form}, rng=0, backend=self.backend, precision=self.precision)
         for part, own in zip(self.stack.parts, new.stack.parts, strict=True):
             for field, parameter in CompressedPart(part, form, "").parameters.items():
                 own.parameters[field].assign(parameter.state())
@@ -204,7 +206,7 @@ class Recurrent(PartsLayer):
         return [list(part.parameters.values()) for part in self.stack.parts]
 
     def plan(self, T: int, B: int) -> list[Plan]:
-        """Return the plan for T steps of B sequences: backend, ISA, split and threads of each layer and direction."""
+        """Return the plan for T steps of B sequences: backend, ISA, split, threads and precision of each part."""
         T, B = checks.positive_int("T", T), checks.positive_int("B", B)
         backend = backends.current(self.backend)
         stacks = [self.stack] if self.merge == "concat" else self.stack.layers()

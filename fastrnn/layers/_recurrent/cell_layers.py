@@ -50,14 +50,15 @@ class RecurrentCell(PartsLayer):
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
         backend: str | None = None,
+        precision: str | None = None,
         forget_bias: float | None = None,
         cell_options: Mapping[str, Any],
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, backend, cell_options)
+        super().__init__(input_size, hidden_size, bias, dtype, backend, precision, cell_options)
         spec = self._cell_spec()
         part = Part.drawn(spec, self.bias, "", init.generator(rng), forget_bias)
         self._name_parts({"": part})
-        self._stack = PartStack(StackSpec(spec), [part])
+        self._stack = PartStack(StackSpec(spec, precision=self.precision), [part])
 
     @takes_symbols
     def __call__(self, x: Array, state: Any = None) -> Any:

@@ -13,6 +13,7 @@ class CellOptions(TypedDict, total=False):
     dtype: Any
     rng: np.random.Generator | int | None
     backend: str | None
+    precision: str | None
 
 
 class LayerOptions(CellOptions, total=False):

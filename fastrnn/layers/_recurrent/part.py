@@ -10,6 +10,7 @@ import numpy as np
 from ... import backends, init
 from ..._core import checks
 from ..._core.parameter import GradientLock, Parameter
+from ..._core.precision import optional_precision
 from ..._stack_validation import check_weights
 from ...backends.base import Backend
 from ...backends.structs import CellSpec, Weights
@@ -93,7 +94,14 @@ class PartsLayer(Layer):
     _places: Mapping[str, tuple[Part, str]] = {}  # by name: the part, and the field of Weights
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, dtype: Any, backend: str | None, cell_options: Mapping[str, Any]
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        dtype: Any,
+        backend: str | None,
+        precision: str | None,
+        cell_options: Mapping[str, Any],
     ) -> None:
         """Validate and store the arguments that layers and cells share; ``cell_options`` are fields of CellSpec."""
         self.input_size = checks.positive_int("input_size", input_size)
@@ -104,6 +112,7 @@ class PartsLayer(Layer):
         self.backend = backend
         if backend is not None:
             backends.load(backend)
+        self.precision = optional_precision(precision)
         self._cell_options = dict(cell_options)
         self._lock = GradientLock()
 

@@ -37,19 +37,20 @@ class RunError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """Backend and instruction set of a run; others round sums differently."""
+    """Backend, instruction set and precision of a run; others round sums differently."""
 
     backend: str
     isa: str
+    precision: str = "highest"
 
     @classmethod
     def of(cls, recurrent: Recurrent) -> Kernels:
         """Return the kernels that the layer would run on now."""
         plan = recurrent.plan(1, 1)[0]
-        return cls(plan.backend, plan.isa)
+        return cls(plan.backend, plan.isa, plan.precision)
 
     def __str__(self) -> str:
-        return f"{self.backend} ({self.isa})"
+        return f"{self.backend} ({self.isa}{'' if self.precision == 'highest' else f', {self.precision}'})"
 
 
 def save_config(path: Path, kind: str, content: Mapping[str, Any]) -> None:

@@ -1,0 +1,283 @@
+"""Products of bfloat16 numbers ("medium"): their values on every instruction set, the setting, and what the plan says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import CELLS, Case, make_case, name
+from tables import each_row
+
+import fastrnn
+from fastrnn import functional
+from fastrnn._core.conversion import from_bfloat16, to_bfloat16
+from fastrnn.backends import available, load
+from fastrnn.backends.reference import STEPS, Layer
+from fastrnn.backends.structs import CellSpec, StackSpec, Weights
+
+pytestmark = pytest.mark.skipif("c" not in available(), reason="needs the C backend")
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let "medium" run on every instruction set and for every size, although it is faster on few."""
+    from fastrnn.backends._c import precision, stack
+
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: True)
+    monkeypatch.setattr(precision, "SMALLEST", 1)
+    stack._kernel.cache_clear()
+    yield
+    stack._kernel.cache_clear()
+
+
+@pytest.fixture
+def hardware() -> None:
+    if load("c").plan(StackSpec(CellSpec("rnn", 64, 64), precision="medium"), 1, 1)[0].precision != "medium":
+        pytest.skip("needs a processor that multiplies bfloat16")
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    return from_bfloat16(to_bfloat16(values.astype(np.float32))).astype(np.float64)
+
+
+class Rounding(np.ndarray):
+    """A matrix whose products are those of "medium": both operands are rounded."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        operands = [np.asarray(value, np.float64) for value in inputs]
+        if ufunc is np.matmul:
+            operands = [rounded(value) for value in operands]
+        return getattr(ufunc, method)(*operands, **options)
+
+
+def reference_layer(case: Case) -> Layer:
+    """The reference's layer, whose products round."""
+    shapes = case.spec.shapes() | {"peephole": (3 * case.spec.hidden_size,)}
+    given = dict(case.params.items())
+    arrays = {key: np.asarray(given.get(key, np.zeros(shape)), np.float64) for key, shape in shapes.items()}
+    matrices = {key: arrays[key].view(Rounding) for key in ("W", "R", "projection") if key in arrays}
+    return Layer(case.spec, **{"projection": None} | arrays | matrices)
+
+
+def stack_of(case: Case, precision: str = "medium") -> StackSpec:
+    return StackSpec(case.spec, reverse=case.reverse, precision=precision)
+
+
+def forward(case: Case, precision: str = "medium", **options: object) -> functional.StackOutput:
+    c0 = None if case.c0 is None else case.c0[None]
+    return functional.stack_forward(
+        stack_of(case, precision), [case.params], case.x, case.h0[None], c0,
+        lengths=case.lengths, cell_states=case.c0 is not None, backend="c", **options,
+    )  # fmt: skip
+
+
+def assert_steps(case: Case, out: functional.StackOutput) -> None:
+    """Compare each step with the reference's, which begins at the state that the layer itself reached before it.
+
+    So a state next to the middle between two bfloat16 numbers, which the reference may round to the other one, changes one
+    step and not all later ones. States inside a step (r h of a GRU, and h before a projection) can do that as well.
+    """
+    T, B = case.x.shape[:2]
+    c0 = np.zeros((B, 1)) if case.c0 is None else case.c0
+    h, c = (np.concatenate([first[None], rest[:-1]]) for first, rest in ((case.h0, out.y), (c0, out.c if out.c is not None
+            else np.zeros((T, B, 1)))))  # fmt: skip
+    w = reference_layer(case)
+    x = np.eye(case.spec.input_size)[case.x] * (case.x >= 0)[..., None] if case.x.ndim == 2 else case.x
+    p = np.asarray(x.reshape(T * B, -1) @ w.W.T) + w.b_ih
+    step = STEPS[case.spec.cell][0](w, p, h.reshape(T * B, -1).astype(float), c.reshape(T * B, -1).astype(float))
+    inside = case.spec.proj_size or (case.spec.cell == "gru" and case.spec.reset_gate and not case.spec.reset_after)
+    for found, expected in ((out.y, step.h), (out.c, step.c)):
+        if found is not None:
+            error = np.abs(found.reshape(T * B, -1) - expected)
+            assert error.max() < (4e-3 if inside else 2e-5)
+            assert np.sqrt(np.mean(error**2)) < (5e-5 if inside else 5e-6)
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("options", CELLS, ids=name)
+def test_every_step_is_of_rounded_products(options: dict[str, object], isa: str) -> None:
+    # 1100 inputs are several blocks of a product, an odd number fills half of a word, and 97 rows are several tiles
+    for *sizes, ids in ((3, 1, 9, 21, False), (4, 7, 131, 33, False), (2, 97, 5, 64, True), (2, 3, 1101, 50, False)):
+        case = make_case(options, *sizes, "float32", ids=ids)
+        for training in (False, True):
+            assert_steps(case, forward(case, keep_tape=training))
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_lengths_and_reverse_select_the_same_rows(isa: str) -> None:
+    for options, B in itertools.product((CELLS[3], CELLS[9]), (1, 5, 40)):
+        case = make_case(options, 6, B, 10, 37, "float32", lengths=True, reverse=True)
+        out = forward(case, keep_tape=True)
+        for b in range(B):
+            n = 6 if case.lengths is None else case.lengths[b]
+            if n:
+                x, c0 = np.ascontiguousarray(case.x[:n, b : b + 1][::-1]), None if case.c0 is None else case.c0[b : b + 1]
+                own = forward(replace(case, x=x, h0=case.h0[b : b + 1], c0=c0, lengths=None, reverse=False))
+                assert np.array_equal(out.y[:n, b], own.y[::-1, 0])
+                assert np.array_equal(out.h_n[0, b], own.h_n[0, 0])
+            assert not out.y[n:, b].any()
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("B", [1, 2, 5, 64])
+def test_bits_do_not_depend_on_threads(B: int, set_threads) -> None:
+    for options, H in itertools.product((CELLS[3], CELLS[8]), (21, 300)):
+        case, found = make_case(options, 6, B, 40, H, "float32", lengths=B == 5), []
+        for count in (1, 2, 3):
+            set_threads(count)
+            out = forward(case)
+            found.append([a for a in (out.y, out.h_n, out.c_n, out.c) if a is not None])
+        for other in found[1:]:
+            assert all(map(np.array_equal, found[0], other))
+
+
+@pytest.mark.usefixtures("hardware")
+def test_the_instruction_has_the_bits_of_two_multiply_adds(c, everywhere) -> None:
+    case = make_case(CELLS[1], 1, 40, 501, 70, "float32")  # relu: no other arithmetic
+    found = []
+    for isa in ("avx512bf16", "avx512", "avx2", "base"):
+        c.set_isa(isa)
+        found.append(forward(case).y)
+    c.set_isa(None)
+    assert all(np.array_equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_rounding_goes_to_the_even_neighbour_and_keeps_what_is_not_finite() -> None:
+    ulp = np.float32(2.0**-8)
+    x = np.array([1 + ulp, 1 + 3 * ulp, 1 + ulp + 2.0**-20, -1 - ulp, np.inf, -np.inf, np.nan, 3.4e38], np.float32)
+    weights = Weights(np.ones((8, 1), np.float32), np.zeros((8, 8), np.float32))
+    spec = StackSpec(CellSpec("rnn", 1, 8, nonlinearity="relu"), precision="medium")
+    y = functional.stack_forward(spec, [weights], x[None, :, None], backend="c").y[0, :, 0]
+    np.testing.assert_array_equal(y, [1, 1 + 4 * ulp, 1 + 2 * ulp, 0, np.inf, 0, np.nan, np.inf])
+
+
+def layer_of(**options: object) -> fastrnn.LSTM:
+    return fastrnn.LSTM(40, 64, rng=0, **options)
+
+
+X = np.random.default_rng(0).standard_normal((6, 3, 40), dtype=np.float32)
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_the_setting_applies_at_the_next_call_and_to_every_way_of_running() -> None:
+    layer, before = layer_of(), layer_of()(X)[0]
+    assert fastrnn.get_float32_matmul_precision() == "highest"
+    stepper = layer.stepper()
+    first = stepper(X[0, 0])
+    with fastrnn.use_precision("medium"):
+        assert fastrnn.get_float32_matmul_precision() == "medium"
+        y, _ = layer(X)
+        assert not np.array_equal(y, before)
+        assert np.array_equal(layer.forward(X)[0][0], y)
+        assert np.array_equal(layer.stream(X)[0][0], y)
+        steps = layer.stepper()
+        assert np.array_equal(np.stack([steps(x) for x in X[:, 0]]), y[:, 0])
+        assert np.array_equal(functional.stack_forward(StackSpec(CellSpec("lstm", 40, 64)), [weights_of(layer)], X).y, y)
+        with fastrnn.use_precision("highest"):
+            assert np.array_equal(layer(X)[0], before)
+        assert np.array_equal(layer(X)[0], y)
+    assert np.array_equal(layer(X)[0], before)
+    assert np.array_equal(stepper(X[1, 0]), before[1, 0])
+    assert np.array_equal(first, before[0, 0])
+
+
+def weights_of(layer: fastrnn.LSTM) -> Weights:
+    return layer.stack.parts[0].weights()
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_a_layers_own_precision_comes_before_the_setting() -> None:
+    highest, medium = layer_of()(X)[0], layer_of(precision="medium")(X)[0]
+    assert not np.array_equal(highest, medium)
+    with fastrnn.use_precision("medium"):
+        assert np.array_equal(layer_of(precision="highest")(X)[0], highest)
+        assert np.array_equal(layer_of()(X)[0], medium)
+    both = fastrnn.LSTM(40, 64, 2, bidirectional=True, merge="sum", rng=0, precision="medium")
+    assert {plan.precision for plan in both.plan(6, 3)} == {"medium"}
+    assert layer_of(precision="medium").compress("bfloat16").precision == "medium"
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_compressed_weights_and_tables_of_embeddings() -> None:
+    layer = layer_of(precision="medium")
+    assert np.array_equal(layer.compress("bfloat16")(X)[0], layer(X)[0])  # their products have the same operands
+    ids = np.arange(400).reshape(20, 20) % 7
+    model = fastrnn.Sequential(fastrnn.Embedding(7, 40, rng=0), layer)
+    highest = fastrnn.Sequential(model[0], layer_of(precision="highest"))
+    error = np.abs(model(ids)[0] - highest(ids)[0]).max()
+    assert 1e-5 < error < 5e-3
+
+
+@pytest.mark.usefixtures("everywhere")
+def test_the_error_of_a_layer_is_what_the_docs_say() -> None:
+    """docs/precision.md: over 100 steps, largest and rms error of y."""
+    x = np.random.default_rng(1).standard_normal((100, 4, 128), dtype=np.float32)
+    for kind, largest, rms in ((fastrnn.LSTM, 6e-3, 6e-4), (fastrnn.GRU, 1e-2, 1.2e-3), (fastrnn.RNN, 2e-2, 2.5e-3)):
+        exact = kind(128, 128, rng=0, dtype="float64")
+        layer = kind(128, 128, rng=0, precision="medium")
+        exact.load_state_dict({key: value.astype(np.float64) for key, value in layer.state_dict().items()})
+        error = layer(x)[0] - exact(x.astype(np.float64))[0]
+        assert rms / 3 < np.sqrt(np.mean(error**2)) < rms
+        assert np.abs(error).max() < largest
+
+
+@each_row(
+    ("options", "wanted", "reason"),
+    [
+        ({}, "highest", ""),
+        ({"dtype": "float64"}, "medium", "medium is for float32, and the layer is float64"),
+        ({"compression": "int8"}, "medium", "medium is for weights in float32 or bfloat16, and these are int8"),
+        ({}, "high", "high needs split products, which no kernel has"),
+        ({"backend": "reference"}, "medium", "medium needs backend c, and reference is in use"),
+        ({"backend": "reference"}, "highest", ""),
+    ],
+)
+def test_the_plan_says_why_a_precision_does_not_run(options, wanted, reason):
+    (plan,) = layer_of(**options, precision=wanted).plan(6, 3)
+    assert (plan.precision, plan.reason) == ("highest", reason)
+
+
+def test_the_plan_names_the_instruction_set_and_the_size(c, monkeypatch: pytest.MonkeyPatch) -> None:
+    c.set_isa(c.isa_names()[-1])
+    (plan,) = layer_of(precision="medium").plan(6, 3)
+    c.set_isa(None)
+    assert plan.precision == "highest"
+    assert re.fullmatch(
+        r"medium needs an ISA that multiplies bfloat16 \(avx512bf16\), and (base|neon) is in use", plan.reason
+    )
+    from fastrnn.backends._c import precision
+
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: True)
+    (plan,) = fastrnn.GRU(64, 31, precision="medium").plan(6, 3)
+    assert plan.reason == "medium is not faster below 32 hidden units, and the layer has 31"
+
+
+@pytest.mark.usefixtures("hardware")
+def test_medium_runs_where_the_processor_multiplies_bfloat16() -> None:
+    (plan,) = layer_of(precision="medium").plan(6, 3)
+    assert (plan.isa, plan.precision, plan.reason) == ("avx512bf16", "medium", "")
+
+
+def test_bad_precisions() -> None:
+    expected = "precision must be one of 'highest', 'high', 'medium', got 'low'"
+    for call in (
+        lambda: fastrnn.set_float32_matmul_precision("low"),
+        lambda: layer_of(precision="low"),
+        lambda: fastrnn.GRUCell(3, 4, precision="low"),
+        lambda: fastrnn.use_precision("low").__enter__(),
+        lambda: functional.stack_forward(StackSpec(CellSpec("lstm", 40, 64), precision="low"), [weights_of(layer_of())], X),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            call()
+    with pytest.raises(KeyError), fastrnn.use_precision("medium"):
+        raise KeyError
+    assert fastrnn.get_float32_matmul_precision() == "highest"
+
+
+def test_a_precision_is_no_part_of_the_architecture() -> None:
+    assert "precision" not in layer_of(precision="medium").config()
