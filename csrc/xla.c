@@ -65,8 +65,13 @@ static void *begin(xla_call *c, const xla_frame *frame) {
         return fault(frame, XLA_INVALID_ARGUMENT, "expected a call with an attribute of %d int64 numbers", NUMBERS);
     const int64_t *n = numbers->data;
     *c = (xla_call){.frame = frame, .numbers = n};
-    c->stack = (fastrnn_stack){
-        (int32_t)n[ISA], (int32_t)n[DTYPE], (int32_t)n[CELL], 1, 1, n[INPUT_SIZE], n[HIDDEN_SIZE], 0, FASTRNN_WEIGHTS_FULL};
+    c->stack = (fastrnn_stack){.isa = (int32_t)n[ISA],
+                               .dtype = (int32_t)n[DTYPE],
+                               .cell = (int32_t)n[CELL],
+                               .L = 1,
+                               .D = 1,
+                               .I = n[INPUT_SIZE],
+                               .H = n[HIDDEN_SIZE]};
     const int batch_major = n[ROWS] == FASTRNN_BATCH_MAJOR;
     const xla_buffer *x = next_argument(c), *W = next_argument(c);
     c->x = x->data;
