@@ -100,7 +100,7 @@ def check_lengths(lengths: object, T: int, B: int) -> Array | None:
 
 
 def check_batch_sizes(batch_sizes: object, N: int) -> Array:
-    """Return the lengths int64 ``[B]`` of sequences of which ``batch_sizes`` have each step.
+    """Return the lengths int64 ``[B]`` of the sequences that ``batch_sizes`` counts at each step.
 
     ``batch_sizes`` holds integers ``[T]`` from B down to at least 1, whose sum is N. Raises TypeError or ValueError.
     """

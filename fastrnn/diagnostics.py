@@ -27,7 +27,7 @@ SAVED = {
 
 
 def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str, Array]]:
-    """Return the gradient of a loss L with respect to every state, which shows how far back in time it reaches.
+    """Return the gradient of a loss L with respect to every state: it shows how far back in time the gradient reaches.
 
     Parameters
     ----------

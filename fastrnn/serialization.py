@@ -181,7 +181,7 @@ def _read_bfloat16(path: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _check_header(path: Path) -> None:
-    """Raise FileFormatError that distinguishes foreign from damaged files, unlike the library's messages."""
+    """Raise FileFormatError if the header is invalid; unlike the library's, it distinguishes foreign and damaged files."""
     with open(path, "rb") as file:
         start = file.read(9)
         size = file.seek(0, os.SEEK_END)

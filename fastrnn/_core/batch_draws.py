@@ -24,8 +24,8 @@ class PartGenerator(np.random.Generator):
 def uniforms(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, axes: tuple[int, ...] = ()) -> Array:
     """Draw numbers in [0, 1), float32 or float64.
 
-    ``axes`` are the axes that may be the batch, the most likely one first. The first whose size is that of the rank's part
-    is the batch. Without one, all ranks get the same numbers.
+    ``axes`` are the axes that may be the batch, the most likely one first. The first axis as long as the rank's part is
+    taken for the batch. If there is none, all ranks get the same numbers.
     """
     columns = rng.columns if isinstance(rng, PartGenerator) else None
     whole, batch = list(shape), None

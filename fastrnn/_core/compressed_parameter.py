@@ -51,7 +51,7 @@ class CompressedParameter(Parameter):
         return FLOAT32
 
     def check_replacement(self, name: str, value: object) -> None:
-        """Raise TypeError: what is compressed belongs to its layer."""
+        """Raise TypeError: a compressed parameter is never replaced."""
         refuse_replacement(self, name, value)
 
     def writable(self) -> NoReturn:
@@ -123,7 +123,7 @@ class Scales(Parameter):
     __slots__ = ()
 
     def check_replacement(self, name: str, value: object) -> None:
-        """Raise TypeError: what is compressed belongs to its layer."""
+        """Raise TypeError: a compressed parameter is never replaced."""
         refuse_replacement(self, name, value)
 
 

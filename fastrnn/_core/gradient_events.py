@@ -1,4 +1,4 @@
-"""Events of a backward pass: parameters whose gradients one layer has completed, for whoever sends them to other ranks."""
+"""Events of a backward pass: parameters whose gradients one layer has completed, so that they can be sent to other ranks."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
     """
 
     name: str
-    takes_compressed = False  # True: prepare() takes the weights of stacks whose spec.weights is not "full" as they are
+    takes_compressed = False  # True: prepare() accepts compressed weights, for spec.weights other than "full"
 
     def settings(self) -> Any:
         """Return the settings that a prepared stack depends on. The stack is up to date while they compare equal."""
@@ -87,15 +87,15 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
         return self.prepare(spec, [Weights(**{name: a.copy() for name, a in own.items()}) for own in weights])
 
     def tape_memory(self, tape: Any) -> Array:
-        """Return the tape's memory, bytes of which :meth:`tape_from` makes the tape again; none if it cannot."""
+        """Return the tape's memory as bytes, from which :meth:`tape_from` restores the tape; no bytes if it cannot."""
         return np.empty(0, np.uint8)
 
     def tape_size(self, spec: StackSpec) -> tuple[int, int, int, int]:
-        """Return (a, b, c, d): the memory of a tape has at most ``a + b T + c B + d N`` bytes, N rows of x."""
+        """Return (a, b, c, d): the memory of a tape has at most ``a + b T + c B + d N`` bytes; x has N rows."""
         return 0, 0, 0, 0
 
     def tape_from(self, prepared: Any, inputs: Inputs, memory: Array) -> Any:
-        """Return the tape of a forward pass that left this memory; without any, the forward pass runs again."""
+        """Return the tape of the forward pass that left this memory; if it is empty, run the forward pass again."""
         return self.forward(prepared, inputs, training=True).tape
 
     def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:

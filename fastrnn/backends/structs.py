@@ -153,7 +153,7 @@ class Inputs(NamedTuple):
 
     @property
     def ids(self) -> bool:
-        """Whether x holds token ids, not vectors."""
+        """True if x holds token ids instead of vectors."""
         return self.x.ndim == (1 if self.rows == PACKED else 2)
 
 

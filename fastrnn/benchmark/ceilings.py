@@ -78,7 +78,7 @@ def _read(lib: Any, where: tuple[int, ...], pointer: Any, size: int, rounds: int
 
 
 def _best_rate(work: Callable[[int], float], seconds: float = 0.02, repetitions: int = 8) -> float:
-    """Return the highest rate of ``work``. The highest, because other processes can only slow it down."""
+    """Return the highest rate of several runs of ``work``, because other processes can only slow a run down."""
     rounds, best = 1, 0.0
     while True:
         begin = time.perf_counter()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..json_reading import parse
 
-# Variables that would change the processor that NumPy's BLAS chooses kernels for, or a pool's number of threads.
+# Environment variables that would change the kernels that NumPy's BLAS chooses, or a pool's number of threads.
 UNWANTED = (
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",

@@ -1,6 +1,7 @@
 """Averages of gradients over ranks, weighted by the number of tokens that each rank counts.
 
-Gradients travel in buckets of at least ``BUCKET`` bytes, in the order in which a backward pass ends: last parameters first.
+Gradients travel in buckets of at least ``BUCKET`` bytes, in the order in which backward computes them: last parameters
+first.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from .communicator import Communicator, Request
 from .world import world
 
 BUCKET = 1 << 17  # bytes; a message of this size uses most of a link's bandwidth
-OVERLAPPED = 1 << 20  # bytes of gradients from which they are sent during backward; a small model's step is one call
-PAUSE = 2e-3  # seconds between two looks at what is on its way; with 0.5 ms they took a tenth of the compute time
+OVERLAPPED = 1 << 20  # bytes; at least this many are sent during backward, because a small model's step is one call
+PAUSE = 2e-3  # seconds between two checks of the sums on their way; every 0.5 ms they took a tenth of the compute time
 
 
 class _Bucket(NamedTuple):

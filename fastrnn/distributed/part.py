@@ -13,8 +13,8 @@ from .communicator import Communicator
 class Part(NamedTuple):
     """Part of a batch that one rank computes.
 
-    ``columns`` are the indices ``[n]`` of its examples, in ascending order. A batch smaller than the number of ranks leaves
-    some of them without an example: they compute the first one, which does not count, because all ranks run the same code.
+    ``columns`` are the indices ``[n]`` of its examples, in ascending order. If a batch is smaller than the number of ranks,
+    some of them have no example. They compute the first one, which then does not count, because all ranks run the same code.
     """
 
     columns: Array
@@ -34,5 +34,5 @@ def part_of(B: int, communicator: Communicator, lengths: Array | None = None) ->
         return Part(np.arange(B * rank // size, B * (rank + 1) // size), True) if size <= B else Part(np.array([rank]), True)
     order = np.argsort(-lengths, kind="stable")
     turn, place = np.divmod(np.arange(B), size)
-    owner = np.where(turn % 2, size - 1 - place, place)  # to and fro, so that no rank always gets the longer one
+    owner = np.where(turn % 2, size - 1 - place, place)  # back and forth, so that no rank always gets the longer one
     return Part(np.sort(order[owner == rank]), True)

@@ -57,7 +57,7 @@ class ChainPlan(Plan):
         self.stream = Stream(self)
 
     def is_current(self, layers: list[Layer]) -> bool:
-        """Return whether this is still the plan of the layers, of which some may hold layers that have changed."""
+        """Return whether this is still the plan of the layers, because inner layers of some may have changed."""
         if self.layers != layers:
             return False
         return self._swaps is None or (self.batch_first, self._swaps) == (any_batch_first(layers), swaps(layers))

@@ -226,7 +226,7 @@ class Model(Described):
         """Run the next chunk of time and return ``outputs, state``; all chunks give the same as the whole sequence at once.
 
         The streamed time axis is that of the outputs, or that of the inputs if the outputs have none. An output without a
-        time axis, such as a final state, is that of the sequence so far.
+        time axis, such as a final state, is computed from the sequence so far.
 
         Parameters
         ----------

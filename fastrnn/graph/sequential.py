@@ -27,7 +27,7 @@ from .summary import Table, sizes
 
 
 class Sequential(Fitted, Saved):
-    """Chain of layers, as torch.nn.Sequential, but also for recurrent layers.
+    """Chain of layers, like torch.nn.Sequential, but also for recurrent layers.
 
     A recurrent layer starts from a zero state and passes on y, its output at every step; its final state is dropped.
     Parameter names start with the layer's index.
@@ -249,7 +249,7 @@ class Sequential(Fitted, Saved):
         return y.take(0, axis) if plan.output_numbers[0] in value_lengths else y, state
 
     def _step_error(self, x_t: Array, error: Exception) -> Exception:
-        """Return the error of a step, which speaks of an x with a time axis, in words of ``x_t``."""
+        """Rewrite the error of a step, so that it names ``x_t`` instead of an x with a time axis."""
         message = str(error)
         try:
             spec = input_spec(self, None, None)

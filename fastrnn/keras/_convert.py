@@ -13,7 +13,7 @@ _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
 _RECURRENT = {"LSTM": layers.LSTM, "GRU": layers.GRU, "SimpleRNN": layers.RNN}
 _MERGE = {"concat": "concat", "sum": "sum", "ave": "average", "mul": "mul"}
 _WRAPPED = {"Bidirectional": tuple(_RECURRENT), "TimeDistributed": ("Dense",)}
-_SHARED = ("units", "activation", "recurrent_activation", "reset_after", "use_bias")  # by both directions of a layer
+_SHARED = ("units", "activation", "recurrent_activation", "reset_after", "use_bias")  # in both directions
 _JOIN = {"concat": layers.Concat, "sum": layers.Add, "ave": layers.Average, "mul": layers.Multiply}
 _ACTIVATIONS = ("tanh", "relu", "sigmoid", "softmax", "softplus")
 

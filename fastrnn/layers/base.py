@@ -146,15 +146,15 @@ class Layer:
         return None
 
     def not_streaming(self) -> str | None:
-        """Return why :meth:`stream` raises, worded to follow "... cannot be streamed: ", or None if it does not."""
+        """Return why the layer cannot be streamed, as the end of an error message, or None if it can."""
         return None if self.pointwise else "it does not declare that it computes each time step alone (pointwise = True)"
 
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Process the next chunk of time and return ``output, state``.
 
-        Chunk by chunk, the results equal those of the whole sequence at once. An output without a time axis is that of the
-        sequence so far. The default serves ``pointwise`` layers, whose state is None; a layer with memory overrides this and
-        :meth:`not_streaming`.
+        Chunk by chunk, the results equal those of the whole sequence at once. An output without a time axis is computed from
+        the sequence so far. The default serves ``pointwise`` layers, whose state is None; a layer with memory overrides this
+        and :meth:`not_streaming`.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """A piece of music on a grid of 12 ticks a quarter: files are read into it, and models learn from it and write it.
 
-Twelve is the least number that sixteenths (3 ticks), triplet eighths (4) and eighths (6) all divide. Time is counted in
-beats, never in seconds: tempos say how fast the ticks pass, metres where the bars begin.
+Twelve is the least number of ticks at which sixteenths (3 ticks), triplet eighths (4) and eighths (6) are whole. Time is
+counted in beats, never in seconds: tempos say how fast the ticks pass, metres where the bars begin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TICKS = 12  # a quarter
 STRAIGHT, HARDEST = 0.5, 0.72  # limits of Piece.swing; 0.75 would be a dotted eighth
 
-Metre = tuple[int, int, int]  # the tick at which it begins, and a bar too; numerator, denominator
+Metre = tuple[int, int, int]  # the tick at which it begins, which also begins a bar; numerator, denominator
 Tempo = tuple[int, float]  # the tick at which it begins, quarters a minute
 
 

@@ -13,8 +13,8 @@ With ``UNIT`` = 48 ticks (four quarters):
     end                         of the part, in place of a shift    id 49+P+49
 
 A shift counts from the end of the previous note in monophonic parts, where notes cannot overlap. In polyphonic parts it
-counts from the previous onset, so a shift of 0 makes a chord, written from its lowest note up. Each part has only one
-spelling.
+counts from the previous onset, so a shift of 0 makes a chord, whose notes are written from the lowest up. Each part has only
+one spelling.
 """
 
 from __future__ import annotations

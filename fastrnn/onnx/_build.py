@@ -39,12 +39,12 @@ class Build:
         self.steps: list[Step] = []
         self.values: dict[str, Array] = {}
         self._pending: list[Step] = []
-        self._static: dict[int, Array] = {}  # by id; the reference keeps the id from being given again
+        self._static: dict[int, Array] = {}  # by id; the reference prevents that the id is reused
         self._blocks: dict[int, Array] = {}
         self._free: list[Array] = []
         self._holders: dict[int, set[str]] = {}  # names of the values in a block
         self._last_use: dict[str, float] = {}
-        self._index: float = -inf  # of the current node; no value dies while it is -inf
+        self._index: float = -inf  # of the current node; while it is -inf, no memory is reused
         self._folding = False
 
     # What operators call.
@@ -136,7 +136,7 @@ class Build:
         return [self.values[name] for name in graph.outputs]
 
     def name(self, name: str, array: Array) -> None:
-        """Give a value its name, which keeps the block that it lies in."""
+        """Give a value its name, which reserves the block that it lies in."""
         self.values[name] = array
         block = array if array.base is None else array.base
         if id(block) in self._blocks:

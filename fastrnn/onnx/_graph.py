@@ -70,7 +70,8 @@ class Graph:
 def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     """Read a model from a path or from the bytes of a file.
 
-    Raises TypeError for another source, OSError for a path that cannot be read, ValueError for bytes of no valid model.
+    Raises TypeError for another source, OSError for a path that cannot be read, ValueError for bytes that are not a valid
+    model.
     """
     if isinstance(source, bytes):
         place, folder, content = "the bytes", None, source

@@ -70,7 +70,7 @@ class OnnxModel:
             return [array.copy() for array in plan.outputs]
 
     def step(self, inputs: Mapping[str, Any]) -> list[Array]:
-        """Return the outputs but the states, and keep the states for the next step.
+        """Return the outputs except the states, and keep the states for the next step.
 
         The first step, and the first after :meth:`reset`, starts from zeros. Raises TypeError or ValueError as :meth:`run`
         does, and ValueError for a model without states.
@@ -130,7 +130,7 @@ class OnnxModel:
         except NotStatic:
             if self._known is not None:
                 raise
-        # Some shape or branch depends on whole numbers among the inputs: their values become part of the plan.
+        # A shape or a branch depends on the values of integer inputs, so these values become part of the plan.
         whole = frozenset(name for name, value in feeds.items() if value.dtype.kind in "iub")
         plan = build_plan(self._graph, feeds, whole, self._packed)
         self._known = whole
@@ -170,7 +170,7 @@ def load(source: str | os.PathLike[str] | bytes, *, state: Mapping[str, str] | N
     OSError
         if the file cannot be read
     ValueError
-        for a file that is no valid model, or one with operators that this package lacks: the message names all of them
+        for an invalid file, or for operators that this package lacks: the message names all of them
     """
     graph = read_graph(source)
     missing = sorted({node.op for node in graph.all_nodes()} - TABLE.keys())

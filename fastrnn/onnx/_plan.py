@@ -53,9 +53,9 @@ class Plan:
 def build_plan(graph: Graph, feeds: Mapping[str, Array], known: frozenset[str] | None, packed: dict[Any, Any]) -> Plan:
     """Build the plan for inputs of these shapes.
 
-    The values of the inputs in ``known`` become constants of the plan; None is no such input, and no branch that is chosen
-    at run time. Raises ValueError for shapes that do not fit the graph, NotStatic if a shape depends on the values of other
-    inputs.
+    The values of the inputs in ``known`` become constants of the plan. None means that there are no such inputs, and that no
+    branch is chosen at run time. Raises ValueError for shapes that do not fit the graph, NotStatic if a shape depends on the
+    values of other inputs.
     """
     build, inputs, constants = Build(packed, known is not None), {}, {}
     for name, value in feeds.items():

@@ -1,4 +1,4 @@
-"""States of a model that runs step by step: which output feeds which input, and what the first step starts from."""
+"""States of a model that runs step by step: which output feeds which input, and the states of the first step."""
 
 from __future__ import annotations
 

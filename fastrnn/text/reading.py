@@ -24,7 +24,7 @@ ITEM_WORDS = 3
 ITEM_SHARE = 0.9
 BLANK_SHARE = 0.1
 LOOKED_AT = 1 << 21  # characters at the beginning of a text that the guess is made from
-VERSE_SHARE = 0.5  # no more, because titles and poets' names stand between the verses
+VERSE_SHARE = 0.5  # not more, because titles and poets' names stand between the verses
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class StackFunction(torch.autograd.Function):
         return None, None, None, *(g if want else None for g, want in zip(found, wanted, strict=True))
 
 
-# Function.apply itself looks for transforms of torch.func, which takes 5 us; they never come here (_dispatch.py).
+# Function.apply searches for transforms of torch.func, which takes 5 us. _dispatch.py never sends them here.
 apply = super(torch.autograd.Function, StackFunction).apply
 
 

@@ -1,4 +1,4 @@
-"""A stack in torch's own operators, step by step: slow, but for every dtype, device and transform, and for any derivative.
+"""A stack in torch's own operators, step by step: slow, but for any dtype, device, transform and derivative.
 
 The equations are those of docs/math.md. Torch's own layers would be faster, but oneDNN's have no second derivative, and they
 have no rule for vmap.

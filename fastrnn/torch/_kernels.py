@@ -38,7 +38,7 @@ class StackInputs(NamedTuple):
 
 
 class _Threads:
-    """Torch's number of threads, which the kernels follow until somebody sets another one for them."""
+    """Torch's number of threads, which the kernels use until ``set_num_threads`` sets another one."""
 
     def __init__(self) -> None:
         self.followed = 0
@@ -70,7 +70,7 @@ def train(
 ) -> tuple[tuple[Tensor, Tensor, Tensor | None], Tensor]:
     """Run forward for a backward; returns ``(y, h_n, c_n), tape``.
 
-    The tape is bytes, which are written into ``tape`` if it is given. It has none if the backend's tape is not memory.
+    The tape is bytes, which are written into ``tape`` if it is given. It is empty if the backend's tape is not memory.
     """
     if (n := torch.get_num_threads()) != _threads.followed:
         _threads.follow(n)

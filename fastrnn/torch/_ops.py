@@ -1,7 +1,7 @@
 """The stack as ops of ``torch.library``, which ``torch.compile`` and ``torch.export`` put into a graph as one node each.
 
 ``fastrnn::stack`` and ``fastrnn::stack_backward`` are pure: backward works on a copy of the tape. In eager mode the modules
-go without them, because an op costs about 7 us a call.
+do not use them, because an op costs about 7 us a call.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Packed weights, cached by the parameters' addresses until the parameters change.
 
 A tensor's version counts the changes that torch notices. It misses changes through ``.data``, which many training scripts
-make (``p.data.add_(p.grad, alpha=-lr)``), so a hash of the parameters' bits decides as well. It takes a tenth of the time of
-packing, but a call of a few steps would take up to twice as long with it. Such a call hashes some ``PART_BYTES`` of the
-parameters, others each time: it notices an optimiser's step at once, and a change of a single number some calls later.
+make (``p.data.add_(p.grad, alpha=-lr)``), so a hash of the parameters' bits decides as well. Hashing takes a tenth of the
+time of packing, but it would make a call of a few steps up to twice as long. Such a call hashes only ``PART_BYTES`` of the
+parameters, a different part each time. So it notices an optimiser's step at once, and a change of a single number some calls
+later.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Recurrent(nn.RNNBase):
         return states[0].contiguous(), states[1].contiguous() if self.has_c else None
 
     def _check(self, x: Tensor, h: Tensor | None, c: Tensor | None, dtype: torch.dtype) -> None:
-        """Raise torch's errors for a wrong shape or dtype; a call that has none of them is done quickly."""
+        """Raise torch's errors for a wrong shape or dtype; the check of a valid call is quick."""
         shape, time_axis = x.shape, int(self.batch_first)
         if shape[2] != self.input_size or x.dtype != dtype:
             self.check_input(x, None)

@@ -1,4 +1,4 @@
-"""What torch.jit.script gets in place of a module, because TorchScript cannot compile the module itself."""
+"""The replacement of a module for torch.jit.script, because TorchScript cannot compile the module itself."""
 
 from __future__ import annotations
 

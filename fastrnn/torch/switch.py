@@ -68,7 +68,7 @@ def accelerate(model: nn.Module) -> Report:
     Raises
     ------
     TypeError
-        if the model is no ``nn.Module``
+        if the model is not an ``nn.Module``
     """
     report = Report()
     for name, module in _recurrent_modules(model):
@@ -90,7 +90,7 @@ def accelerate(model: nn.Module) -> Report:
 def restore(model: nn.Module) -> None:
     """Switch every module that :func:`accelerate` has switched back to its class of ``torch.nn``.
 
-    Raises TypeError if the model is no ``nn.Module``, ValueError for a module with an option that torch lacks.
+    Raises TypeError if the model is not an ``nn.Module``, ValueError for a module with an option that torch lacks.
     """
     found = [(name, module, _exchanged(module, _TORCHS)) for name, module in _recurrent_modules(model)]
     for name, module, torchs in found:
@@ -102,10 +102,10 @@ def restore(model: nn.Module) -> None:
 
 
 def _exchanged(module: nn.Module, classes: dict[type[nn.Module], type[nn.Module]]) -> type[nn.Module] | None:
-    """Return the class that takes the place of the module's class, or None.
+    """Return the class that replaces the module's class, or None.
 
-    torch.nn.utils.parametrize gives a module a class of its own, derived from its former class. It gets one derived from the
-    other class.
+    torch.nn.utils.parametrize gives a module a class of its own, derived from its former class. Its replacement is derived
+    in the same way from the other class.
     """
     own = type(module)
     if own in classes:

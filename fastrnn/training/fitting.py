@@ -92,7 +92,7 @@ class ExamplesTask(ModelTask):
         require_same(communicator, settings)
 
     def _across_ranks(self, own: list[int], counts: bool) -> list[float]:
-        """Return factors of the outputs' losses, which make their averages over ranks those of the whole batch.
+        """Return a factor for each output's loss, so that its average over ranks is the loss of the whole batch.
 
         Ranks are weighted by the largest of their numbers of positions, but each loss is a mean over its own positions.
         """

@@ -212,7 +212,7 @@ def _number(targets: Any) -> str:
 
 
 def check_class_ids(examples: Examples, outputs: Any, loss: Any, name: str) -> None:
-    """Raise ValueError, naming the example, for a class id that is out of range for a softmax over ``outputs [..., V]``.
+    """Raise ValueError, naming the example, for a class id out of range for a softmax over ``outputs [..., V]``.
 
     The loss also checks this, but only once the batch comes up, after training has started.
     """

@@ -101,7 +101,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
     def run_of(self, prepared: Prepared, shape: tuple[int, ...], rows: str = TIME_MAJOR) -> Run:
-        """Return inference with sizes and structures made in advance, so a small step costs little but arithmetic."""
+        """Return inference with sizes and structures made in advance, so a small step costs little overhead."""
         return run_of(prepared, shape, rows)
 
     def bind(

@@ -83,7 +83,7 @@ def set_isa(name: str | None) -> None:
 
 
 def info() -> dict[str, Any]:
-    """Return the instruction set in use, those available, the compiler, the number of threads and whose workers they are."""
+    """Return the instruction set in use, those available, the compiler, the number of threads, and their source."""
     return {
         "isa": ffi.string(lib.fastrnn_isa_name(settings.isa)).decode(),
         "isas_available": list(isa_names()),

@@ -1,4 +1,4 @@
-"""Memory of the library as callers see it who keep tapes and weights in arrays of their own, such as PyTorch's tensors."""
+"""Memory of the library, for callers that keep tapes and weights in their own arrays, such as PyTorch's tensors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .stack import Kernel
 def tape_size(kernel: Kernel) -> tuple[int, int, int, int]:
     """Implement :meth:`Backend.tape_size`: the tape's arrays are linear in T, B and N, and each fills whole lines.
 
-    The coefficients are differences of sizes at which all arrays of N rows fill whole lines. Rows that move (here by
-    lengths) take most memory.
+    The coefficients are differences between tape sizes at which every array of N rows fills whole lines. The batches have
+    lengths, because rows that must be reordered need the most memory.
     """
-    UNIT, LINE, ARRAYS = 64, 64, 10  # ARRAYS: the most arrays of a part, which each waste less than a line
+    UNIT, LINE, ARRAYS = 64, 64, 10  # ARRAYS: a part has at most this many, each wasting less than a line
 
     def size(T: int, B: int) -> int:
         lengths = ffi.new("int64_t[]", [T] * B)

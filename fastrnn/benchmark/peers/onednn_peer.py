@@ -49,7 +49,7 @@ def _gates(problem: Problem, array: Array) -> Array:
 
 
 def _bias(problem: Problem) -> Array:
-    """Return one bias per gate; GRU has those of z and r, and two of n, for W and for R."""
+    """Return the biases: one per gate, but for GRU's n two, one for W and one for R."""
     both = _gates(problem, problem.b_ih + problem.b_hh)
     if problem.case.cell != "GRU":
         return both

@@ -14,7 +14,7 @@ from ...distributed.heartbeat import BEAT, STEP, WAITING
 from .mpi_program import address_towards
 
 SILENT = 10 * BEAT  # seconds without a message after which a rank hangs
-SLOWER = 20  # a step takes at most so many times the longest step so far, or SILENT if that is more, else its rank hangs
+SLOWER = 20  # a rank hangs if a step takes this many times the longest step so far, and more than SILENT
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Connections:
         return next((rank for rank in self.ranks.values() if rank.connection is connection), None)
 
     def hanging(self) -> str | None:
-        """Return a message if a rank says nothing any more, or computes while all others wait for it far too long."""
+        """Return a message if a rank no longer sends messages, or if it computes and all others wait for far too long."""
         now = time.monotonic()
         alive = [rank for rank in self.ranks.values() if not rank.ended and rank not in self.died]
         for rank in alive:

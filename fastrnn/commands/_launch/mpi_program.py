@@ -90,7 +90,7 @@ def mpiexec() -> str:
 def command_line(program: str, layout: Layout, command: Sequence[str]) -> list[str]:
     """Return mpiexec's command line for a fastrnn command or any other program."""
     words = [sys.executable, "-m", "fastrnn", *command] if command[0] == "train" else list(command)
-    # The launcher itself ends the ranks that are left, so that the first one that is gone is the one that died.
+    # The launcher, not mpiexec, ends the remaining ranks, so that the first rank that is gone is the one that died.
     options = ["-disable-auto-cleanup", "-n", str(layout.ranks)]
     if layout.hosts:
         options += ["-ppn", str(layout.per_machine), "-hosts", ",".join(layout.hosts)]

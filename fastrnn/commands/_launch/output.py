@@ -1,4 +1,4 @@
-"""The output of mpiexec: that of the ranks passes, and what MPICH says about their ends is kept back."""
+"""The output of mpiexec: the ranks' output passes through, and MPICH's messages about their ends are held back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import IO, Any
 
-# MPICH's lines about ranks that end, of which the launcher says the same in one line.
+# MPICH's lines about ranks that end; the launcher reports the same in one line.
 NOISE = re.compile(
     rb"^(=+$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|Abort\(|\[proxy|\[mpiexec|"
     rb"Fatal error in|internal_|PMPI_|MPI[DR]I?_|HYD)"

@@ -21,7 +21,7 @@ from .output import Output
 
 DIED = "died"
 TICK = 0.1
-SETTLED = 0.5  # seconds in which a rank whose connection ended may be found to have ended all by itself
+SETTLED = 0.5  # seconds for a rank's report that it ended all ranks, after its connection has ended
 STARTED = 60.0  # seconds in which all ranks start, once the first one has
 ENDS_IN = 2.0  # seconds that ranks get to end by themselves
 

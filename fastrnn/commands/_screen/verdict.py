@@ -17,8 +17,8 @@ NAMED = 20  # most texts that a line names by number
 def verdict(scores: list[Score], unit: str, ends: bool) -> str:
     """Return a line that compares two texts or more; it is empty if there is nothing to say.
 
-    ``<UNK>`` has the probability of all unknown words together. So two texts are compared if they lost the same words to it,
-    or, over the words that both know, if they have it at the same places.
+    ``<UNK>`` has the probability of all unknown words together. So two texts are compared if the same words became ``<UNK>``
+    in both. Otherwise they are compared over their known words, if ``<UNK>`` is at the same places.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ FUNCTIONS = {True: 88, False: 43}  # of forward, backward and weights in backend
 
 
 def prepare_kernels(training: bool = False) -> None:
-    """Compile the kernels that a command needs and the backend's cache lacks, and show that meanwhile."""
+    """Compile the kernels that a command needs and the backend's cache lacks, and show the progress."""
     with _Report(training) as report:
         backends.current().compile_for("float32", training, report)
 

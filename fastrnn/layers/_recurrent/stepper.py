@@ -23,8 +23,9 @@ UNBATCHED = LAYOUTS[False][False]
 class Stepper:
     """Step-by-step inference: ``y_t = stepper(x_t)``.
 
-    It gives the y of ``y, state = layer(x_t[None], state)``, in half of the time for a small layer. ``layer.stepper(state)``
-    makes a stepper. ``x_t [I]`` has the layer's dtype, or is one token id in -1..I-1; ``y_t [Y]`` is a new array.
+    It returns the same y as ``y, state = layer(x_t[None], state)``, in half of the time for a small layer.
+    ``layer.stepper(state)`` makes a stepper. ``x_t [I]`` has the layer's dtype, or is one token id in -1..I-1; ``y_t [Y]``
+    is a new array.
 
     The stepper holds the state: :attr:`state` reads it, :meth:`reset` sets it. Changed parameters apply from the next step
     on. A stepper runs one sequence, without a batch, and must not be used by two threads at once. Raises TypeError or

@@ -69,7 +69,7 @@ class Spec(NamedTuple):
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {}  # the layer class of each operator on symbols, set by the layers' modules
-_SERIAL = itertools.count()  # numbers symbols and nodes as they are made, an order in which a graph can be run
+_SERIAL = itertools.count()  # numbers symbols and nodes in the order of their creation, in which a graph can run
 
 
 class Node:

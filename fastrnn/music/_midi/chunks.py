@@ -1,7 +1,7 @@
 """The chunks of a MIDI file: its header and its tracks.
 
-A track ends at its End of Track. If that is missing, the track's length counts, provided that it leads to the next chunk or
-to the end of the file; otherwise the track ends at the next ``MTrk``. Several programs write wrong lengths.
+A track ends at its End of Track. If that is missing, the track ends where its length says, provided that the next chunk or
+the end of the file is there; otherwise it ends at the next ``MTrk``. Several programs write wrong lengths.
 """
 
 from __future__ import annotations

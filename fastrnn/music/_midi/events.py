@@ -1,8 +1,9 @@
 """The events of one MIDI track, read from its bytes.
 
 fastrnn has its own reader because no library reads all files that people have. mido 1.3 forgets the running status at a
-SysEx, so it loses notes silently. It refuses a file for a byte that nothing needs, and with ``clip=True`` it plays a pitch
-of 168 as 127. symusic 0.6 refuses both files. Neither reads a track whose length is too long. pretty_midi reads with mido.
+SysEx, so it loses notes silently. It refuses a file for one invalid byte on which no note depends, and with ``clip=True`` it
+plays a pitch of 168 as 127. symusic 0.6 refuses both files. Neither reads a track whose length is too long. pretty_midi
+reads with mido.
 
 The rules are:
 

@@ -32,7 +32,7 @@ EARLIEST, LATEST = 0.46, HARDEST + 0.5 / RESOLUTION  # the range of off-beat eig
 LEAST = 0.53  # rounding to the grid removes a swing below this
 HALF_TICK = 0.5 / TICKS
 OFF_GRID = 0.18 / TICKS  # in a file with exact times, a note this far from every tick is swung
-FEWEST, ENOUGH = 3, 6  # off-beats that show a swing: if all have one place far from every tick; otherwise
+FEWEST, ENOUGH = 3, 6  # off-beats that suffice for a swing: if all agree on a place far from every tick; else
 # Penalties in nats on triplets, sixteenths and other rhythms in a beat, compared with eighths and dotted eighths.
 TRIPLET, SIXTEENTH, OTHER = 3.0, 5.0, 8.0
 
@@ -56,7 +56,7 @@ def swung(ticks: Any, beats: Any, swing: float) -> Ints:
 
 
 def swinging(onsets: Ints, ends: Ints) -> Ints:
-    """Return the numbers of the beats in which every onset lies on a sixteenth, so not those with triplets."""
+    """Return the numbers of the beats in which every onset lies on a sixteenth; beats with triplets are left out."""
     beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
     beat, place = np.divmod(onsets, TICKS)
     return np.setdiff1d(beats, beat[place % (TICKS // 4) != 0])
@@ -127,7 +127,7 @@ def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swi
 
 
 def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) -> Ints:
-    """Return the numbers of the beats that do not swing: their onsets are more likely triplets, or others on the grid.
+    """Return the numbers of the beats that do not swing: their onsets are more likely triplets or others on the grid.
 
     The likelihood of each rhythm follows from the distance of the onsets from its places, with normal errors of standard
     deviation ``spread``.

@@ -72,7 +72,7 @@ def played(part: Part, beats: NDArray[np.int64]) -> tuple[Part, Part]:
 
 
 def longest_match_of_hands(part: Part, others: Sequence[Part], *, metre: tuple[int, int] = (4, 4)) -> tuple[Match, str]:
-    """Return the longest match, in any key, of a part or one of its hands with the same of ``others``, and the hand's name.
+    """Return the longest match, in any key, of a part or one hand with the same of ``others``, and the hand's name.
 
     The name is empty if the match is of the whole part. Hands are compared separately because a copied hand over a new one
     is not a run of the whole part. See :func:`fastrnn.music._output.statistics.longest_match`.

@@ -24,7 +24,7 @@ from ..midi import LARGEST
 from . import song_files
 from .processes import FEWEST
 
-MOST_DAYS = 30  # that an unused file stays
+MOST_DAYS = 30  # days that an unused file stays
 
 Repairs = Counter[str]
 

@@ -129,8 +129,8 @@ def read(
         The part from which chords are inferred, by name or number from 0. With None they are the file's own; if it has
         none, they are inferred from the accompaniment of the melody, or from all notes.
     changes
-        Chords for all files, as in :func:`fastrnn.music.changes.changes_of`: one of their bars for each bar of the file,
-        repeated. They take precedence over ``chords``.
+        Chords for all files, as in :func:`fastrnn.music.changes.changes_of`. Each bar of them covers one bar of the file,
+        and they are repeated to its end. They take precedence over ``chords``.
     report
         Called with one line for each file that is skipped.
     progress
@@ -241,7 +241,7 @@ def part_for_option(piece: Piece, part: str, option: str) -> Part:
 
 
 def _over(changes: str, piece: Piece) -> Harmony:
-    """Repeat the changes over a piece: one of their bars for each of its bars, in that bar's metre.
+    """Repeat the changes over a piece: each of their bars covers one bar of the piece, in that bar's metre.
 
     A pickup takes the first chord of the first bar. A bar that a change of metre cuts short takes the chords that begin
     within it. Raises ValueError (a ChordError) for a metre whose bars cannot hold the chords.

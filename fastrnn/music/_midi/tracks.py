@@ -74,7 +74,7 @@ class _Programs:
         """
         ticks = self._ticks.get(channel, [])
         place = bisect_right(ticks, at)
-        for tick in reversed(ticks[max(0, place - 2) : place]):  # two: in the last, perhaps only `number` set it
+        for tick in reversed(ticks[max(0, place - 2) : place]):  # two: at the last, perhaps only `number` did
             for track, program in reversed(self._set[channel, tick].items()):
                 if track != number:
                     return tick, program
@@ -89,7 +89,7 @@ class _Key:
     releases: list[tuple[int, int]] = field(default_factory=list)  # (tick, number of strokes before it)
 
     def unreleased(self) -> list[int]:
-        """Return the strokes without a release of their own: if each release belongs to the last one before it."""
+        """Return the strokes without a release of their own, if each release belongs to the last stroke before it."""
         waiting: list[int] = []
         read = 0
         for _, before in self.releases:

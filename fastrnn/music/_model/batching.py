@@ -24,8 +24,8 @@ from .song import Song
 Ids = NDArray[np.int64]
 
 NOTHING = -1  # before the first token
-PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # of the inputs and the target
-MOST_STEPS = 2**17  # of a batch for evaluation, padding included: 18 MB of inputs
+PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # the inputs and the target of a padded step
+MOST_STEPS = 2**17  # steps of a batch for evaluation, with padding: 18 MB of inputs
 ENDING = 0.2  # the probability that a sequence ends with its first song: the model must learn ends
 
 

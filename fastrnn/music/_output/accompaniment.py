@@ -167,7 +167,7 @@ def _strokes(piece: Piece, rng: np.random.Generator) -> Iterator[tuple[int, int]
 
 
 def _size(left: int, rhythms: dict[int, tuple[Rhythm, ...]]) -> int:
-    """Return the longest length that fills ``left`` eighths or leaves room for another one; else the shortest."""
+    """Return the longest length that fills ``left`` eighths or leaves room for another length, else the shortest."""
     fitting = [size for size in rhythms if size == left or left - size >= min(rhythms)]
     return max(fitting, default=min(rhythms))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..._core import checks
 from ..piece import TICKS, Piece
 
-LINES = 4  # of a page: more are too small to read when the picture is fitted to a screen
+LINES = 4  # lines of a page; with more, a picture fitted to a screen is too small to read
 MOST_BARS = 256  # sixteen pages of four lines of four bars
 
 Bar = tuple[int, int, int]  # number from 1, first tick, end
@@ -61,7 +61,7 @@ def pages(
 
 
 def page_paths(path: str | Path, number: int) -> list[Path]:
-    """Return the files of so many pages: ``solo.png``, ``solo-2.png``, ``solo-3.png`` ..."""
+    """Return the files of this number of pages: ``solo.png``, ``solo-2.png``, ``solo-3.png`` ..."""
     first = Path(path)
     return [first, *(first.with_name(f"{first.stem}-{page}{first.suffix}") for page in range(2, number + 1))]
 

@@ -53,7 +53,7 @@ class Tones:
         if digits == "5":
             if self.kinds - {"diminished", "augmented"}:
                 return None
-            self.third_sounds = bool(self.kinds)  # Cdim5 says which fifth it has
+            self.third_sounds = bool(self.kinds)  # C5 has no third, Cdim5 has one
         elif digits in ("7", *STACKS):
             self.seventh = self.kind_of_seventh if self.seventh is None else self.seventh
             self.seventh_named = digits == "7" or own

@@ -8,7 +8,8 @@ from ..._core.arrays import Array
 from ...backends.structs import CellSpec, StackSpec, Weights
 from .spec import DEFAULTS, GATES, NodeSpec
 
-# Indices into ONNX's gates (i o f c, z r h; P's i o f) that give the kernels' order (i f g o, r z n; i f o), and back.
+# Indices into ONNX's gates (i o f c, z r h; P's i o f) that give the kernels' order (i f g o, r z n; i f o), and the
+# reverse.
 FROM_ONNX = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
 TO_ONNX = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 3, 1, 2)}
 PEEPHOLE = (0, 2, 1)

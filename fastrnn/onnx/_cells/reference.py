@@ -1,4 +1,4 @@
-"""The semantics of ONNX's RNN, GRU and LSTM in NumPy, with every attribute: equations first, speed never.
+"""The semantics of ONNX's RNN, GRU and LSTM in NumPy, with every attribute, written by the equations and not for speed.
 
 All arrays have one float dtype, in which it computes. ``clip`` bounds the arguments of the gates' activations f and g. As in
 ONNX Runtime it does not bound that of LSTM's h.
@@ -70,7 +70,7 @@ def rnn_step(f: Sequence[Callable[[Array], Array]], R: Array, Rb: Array) -> Step
 
 
 def gru_step(f: Sequence[Callable[[Array], Array]], R: Array, Rb: Array, linear_before_reset: bool) -> Step:
-    """Z and r are ``f(p + q)``, then ``H = (1 - z) n + z h``.
+    """Compute a step of a GRU: z and r are ``f(p + q)``, and ``H = (1 - z) n + z h``.
 
     ``n = g(p_n + r q_n)`` with ``linear_before_reset``, else ``n = g(p_n + (r h) R_n^T + Rb_n)``.
     """
@@ -87,7 +87,7 @@ def gru_step(f: Sequence[Callable[[Array], Array]], R: Array, Rb: Array, linear_
 
 
 def lstm_step(f: Sequence[Callable[[Array], Array]], R: Array, Rb: Array, peephole: Array, input_forget: bool) -> Step:
-    """``C = F c + I g(p_c + q_c)``, ``H = O h(C)``; the gates I, F see ``P c`` and O sees ``P C``.
+    """Compute a step of an LSTM: ``C = F c + I g(p_c + q_c)``, ``H = O h(C)``; I and F also read ``P c``, O reads ``P C``.
 
     With ``input_forget``, F = 1 - I.
     """

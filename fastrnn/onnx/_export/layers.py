@@ -25,7 +25,7 @@ def linear(e: Emitter, layer: layers.Linear, args: Names, specs: Specs, options:
 
 
 def embedding(e: Emitter, layer: layers.Embedding, args: Names, specs: Specs, options: Any) -> str:
-    """Rows of the weight; id -1 is the last row, of zeros."""
+    """Look up rows of the weight; id -1 selects the last row, which is zero."""
     weight = layer.weight.values
     return e.node("Gather", e.constant(np.concatenate([weight, np.zeros_like(weight[:1])]), "weight"), args[0])
 
@@ -97,7 +97,7 @@ def reshape(e: Emitter, layer: layers.Reshape, args: Names, specs: Specs, option
 
 
 def slice_of(e: Emitter, layer: layers.Slice, args: Names, specs: Specs, options: Any) -> str:
-    """Slice, then gather at the integers, from the last axis to the first."""
+    """Slice, then gather at integer indices, from the last axis to the first."""
     if layer.over_time and e.lengths:
         raise ValueError("a slice of time cannot be exported with lengths")
     x, items = args[0], layer._by_axis(len(specs[0].shape))

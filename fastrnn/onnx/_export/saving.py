@@ -40,7 +40,7 @@ def save(
     path
         the file; it is replaced only by a complete one.
     shape, dtype
-        of the input of a model that is no Model, as in :func:`fastrnn.Input`; by default they follow from the layers.
+        the input's, if ``model`` is not a Model, as in :func:`fastrnn.Input`; by default they follow from the layers.
     lengths
         True: the file has another input ``lengths``, int32 ``[B]``, as the model's call has (``lengths_T`` and so on for
         several time axes). False: all sequences have T steps.
@@ -73,7 +73,7 @@ def _add_lengths(e: Emitter, model: Layer, inputs: dict[str, Spec]) -> None:
 
 
 def _outputs(e: Emitter, model: Layer, inputs: dict[str, Spec], names: list[str]) -> list[tuple[str, Spec, str]]:
-    """Add the model's nodes; returns the name of each output's value, its spec, and the name that it is to get."""
+    """Add the model's nodes; return for each output the name of its value, its spec, and its name in the file."""
     if isinstance(model, Model):
         symbols = traced(e, model.graph, dict(zip(model.graph.flat_inputs, names, strict=True)))
         return [(symbols[symbol], symbol.spec, model.graph.symbol_names[symbol]) for symbol in model.graph.flat_outputs]

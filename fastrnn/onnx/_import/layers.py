@@ -30,7 +30,7 @@ def same(node: Node, x: Anything, *rest: Anything) -> Anything:
 
 
 def cast(node: Node, x: Anything) -> Anything:
-    """Return x, if the cast does not change what a layer reads: ids of any whole numbers, or floats of one dtype."""
+    """Return x, if the cast changes nothing for a layer: ids may be any integers, and floats keep their dtype."""
     if not isinstance(x, Value):
         return x
     target = dtype_of(node)
@@ -240,14 +240,14 @@ def concat(node: Node, *inputs: Anything) -> Anything:
 
 
 def zeros(node: Node, shape: Anything) -> Zero:
-    """Return zeros, which an initial state may be."""
+    """Return zeros, which may serve as an initial state."""
     if np.any(node.attributes.get("value", 0)):
         raise ValueError("value must be 0")
     return Zero()
 
 
 def expand(node: Node, x: Anything, shape: Anything) -> Zero:
-    """Return zeros, which an initial state may be."""
+    """Return zeros, which may serve as an initial state."""
     if isinstance(x, Zero) or (isinstance(x, np.ndarray) and not x.any()):
         return Zero()
     raise ValueError("only zeros can be expanded")

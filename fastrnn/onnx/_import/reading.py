@@ -22,7 +22,7 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
     """Return a trainable :class:`fastrnn.Model` of the layers in an ONNX file, with its weights.
 
     Sequences are ``[T, B, ...]`` in the model, whatever their order in the file. An input of lengths becomes the model's
-    ``lengths``. Inputs and outputs keep their order, and inputs their names where these are identifiers.
+    ``lengths``. Inputs and outputs keep their order. An input keeps its name if that is an identifier.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
     OSError
         if the file cannot be read
     ValueError
-        for a file that is no valid model, or one with nodes that are no layers of this package: the message names the
-        operators, or the node and the reason
+        for an invalid file, or if a node has no layer in this package: the message names the operators, or the node and the
+        reason
     """
     graph = rewritten(read_graph(source), LAYER_RULES)
     missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
@@ -96,7 +96,7 @@ def _features(name: str, axes: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _role(graph: Graph, name: str) -> tuple[str, bool]:
-    """Return whether an input is a sequence, a state or a vector, and whether batch is its first axis, ahead of time.
+    """Return whether an input is a sequence, a state or a vector, and whether the batch axis precedes time.
 
     It is a sequence if it leads to the X of a recurrent node, and a state if it leads to the initial state of one.
     """

@@ -14,7 +14,7 @@ from .table import operator
 
 
 def binary(b: Build, ufunc: np.ufunc, x: Array, y: Array, dtype: Any = None) -> Array:
-    """Return a value that holds ``ufunc(x, y)``, over one of the inputs if it is read by no later node."""
+    """Return a value that holds ``ufunc(x, y)``; it overwrites an input that no later node reads."""
     shape = np.broadcast_shapes(x.shape, y.shape)
     dtype = dtype or np.result_type(x.dtype, y.dtype)
     for operand in (x, y):
@@ -45,7 +45,7 @@ def mul(b: Build, node: Node, x: Array, y: Array) -> Array:
 
 @operator("Div")
 def div(b: Build, node: Node, x: Array, y: Array) -> Array:
-    """Integers are divided as in C, towards zero."""
+    """Divide; integers are rounded towards zero, as in C."""
     if x.dtype.kind in "iu":
         return b.compute(lambda x, y: np.trunc(x / np.where(y == 0, 1, y)).astype(x.dtype), x, y)
     return binary(b, np.divide, x, y)

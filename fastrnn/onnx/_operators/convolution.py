@@ -1,6 +1,7 @@
 """Convolutions as products of the windows' rows, on the backend's linear layer.
 
-Values are stored channels-last, so a window's row is few contiguous pieces, and the product's rows are the result.
+Values are stored channels-last, so the row of a window consists of a few contiguous pieces, and the product's rows are the
+result.
 """
 
 from __future__ import annotations

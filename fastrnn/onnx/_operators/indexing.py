@@ -14,7 +14,7 @@ from .table import operator
 
 @operator("Slice")
 def slice_of(b: Build, node: Node, x: Array, *inputs: Array | None) -> Array:
-    """Give a view. Starts, ends, axes and steps are inputs, or attributes before opset 10."""
+    """Return a view. Starts, ends, axes and steps are inputs, or attributes before opset 10."""
     names = ("starts", "ends", "axes", "steps")
     given: dict[str, list[int]] = {n: b.ints(value, n) for n, value in zip(names, inputs, strict=False) if value is not None}
     if not inputs:

@@ -19,7 +19,7 @@ def per_channel(values: Array, ndim: int) -> Array:
 
 @operator("BatchNormalization")
 def batch_normalization(b: Build, node: Node, x: Array, scale: Array, bias: Array, mean: Array, var: Array) -> Array:
-    """One product and one sum: ``a x + c`` with a = scale / sqrt(var + epsilon) and c = bias - a mean."""
+    """Compute ``a x + c`` with a = scale / sqrt(var + epsilon) and c = bias - a mean."""
     if node.attributes.get("training_mode") or len([name for name in node.outputs if name]) > 1:
         raise ValueError("training_mode must be 0")
     epsilon = node.attributes.get("epsilon", 1e-5)
@@ -55,7 +55,7 @@ def layer_normalization(b: Build, node: Node, x: Array, scale: Array, bias: Arra
 
 
 def _one_row(b: Build, x: Array, scale: Array, bias: Array | None, epsilon: float) -> Array:
-    """Normalise one row, as a frame of a stream is: products of vectors take a fifth of the time of reductions."""
+    """Normalise a single row, such as a frame of a stream, by dot products, which take a fifth of the time of reductions."""
     out = b.new(x.shape, x.dtype)
     row, y, n = b.contiguous(x).reshape(-1), out.reshape(-1), x.shape[-1]
     ones = np.ones(n, x.dtype)

@@ -42,7 +42,7 @@ def sigmoid(b: Build, node: Node, x: Array) -> Array:
 
 
 def on_kernels(b: Build, function: str, x: Array) -> Array:
-    """Return a function of x's values from the backend, where the values lie in memory without gaps."""
+    """Return a function of x's values by the backend, if the values lie in memory without gaps."""
     out = b.into(x)
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
     source, target = x.transpose(order), out.transpose(order)
@@ -113,7 +113,7 @@ def prelu(b: Build, node: Node, x: Array, slope: Array) -> Array:
 
 @operator("Clip")
 def clip(b: Build, node: Node, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
-    """Bounds are inputs, or attributes before opset 11."""
+    """Clip x; the bounds are inputs, or attributes before opset 11."""
     for name, bound in (("min", low), ("max", high)):
         ufunc = np.maximum if name == "min" else np.minimum
         limit = bound if bound is not None else node.attributes.get(name)
@@ -133,7 +133,7 @@ def softmax_rows(x: Array, axis: int, out: Array) -> None:
 
 @operator("Softmax", "LogSoftmax")
 def softmax(b: Build, node: Node, x: Array) -> Array:
-    """Before opset 13 all axes from ``axis`` on are one, and its default is 1."""
+    """Compute the softmax. Before opset 13 all axes from ``axis`` on count as one, and the default is 1."""
     axis = node.attributes.get("axis", -1 if node.opset >= 13 else 1)
     out = b.new(x.shape, x.dtype)
     rows: tuple[Array, ...] = x, out

@@ -29,7 +29,7 @@ def max_pool(b: Build, node: Node, x: Array) -> Array:
 
 @operator("AveragePool")
 def average_pool(b: Build, node: Node, x: Array) -> Array:
-    """Average over windows. Padding counts only with ``count_include_pad``, places that ceil_mode adds never."""
+    """Average over windows. Padding counts only with ``count_include_pad``; places that ceil_mode adds never count."""
     kernel, of = node.attributes["kernel_shape"], node.attributes
     window = window_of(node, kernel, x.shape[2:])
     ones = np.ones((1, *x.shape[2:], 1), x.dtype)
@@ -76,7 +76,7 @@ def resize(b: Build, node: Node, x: Array, *inputs: Array | None) -> Array:
 
 
 def _factors(b: Build, node: Node, x: Array, inputs: tuple[Array | None, ...]) -> list[float]:
-    """Return the factor of each axis: Resize's inputs are roi, scales, sizes since opset 11, and before it scales."""
+    """Return the factor of each axis. Resize's inputs are scales before opset 11, and roi, scales, sizes since then."""
     given = [value if value is not None and value.size else None for value in inputs]
     if node.attributes.get("axes") is not None:
         raise ValueError("axes must be absent")

@@ -32,7 +32,7 @@ def linear_into(b: Build, node: Node, x: Array, weight: Any, out: Array) -> None
 
 @operator("MatMul")
 def matmul(b: Build, node: Node, x: Array, y: Array, bias: Array | None = None) -> Array:
-    """``x y``, and the bias that a rewriting has joined to it."""
+    """Compute ``x y``, and add the bias that a rewrite rule has joined to it."""
     if y.ndim == 2 and x.ndim >= 2 and b.is_static(y) and not b.is_static(x) and x.dtype in FLOATS and y.size:
         rows = b.contiguous(x).reshape(-1, x.shape[-1])
         if rows.shape[1] != y.shape[0]:
@@ -48,7 +48,7 @@ def matmul(b: Build, node: Node, x: Array, y: Array, bias: Array | None = None) 
 
 @operator("Gemm")
 def gemm(b: Build, node: Node, x: Array, y: Array, z: Array | None = None) -> Array:
-    """``alpha x y + beta z``, with x and y transposed on demand."""
+    """Compute ``alpha x y + beta z``, with x and y transposed on demand."""
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
     constant = b.is_static(y) and b.is_static(z) and not b.is_static(x) and x.dtype in FLOATS
     x = x.T if node.attributes.get("transA") else x

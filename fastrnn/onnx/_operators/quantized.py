@@ -50,7 +50,7 @@ def dequantize_linear(b: Build, node: Node, x: Array, scale: Array, zero: Array 
 
 @operator("DynamicQuantizeLinear")
 def dynamic_quantize_linear(b: Build, node: Node, x: Array) -> tuple[Array, Array, Array]:
-    """Scale to 0..255 so that zero is exact."""
+    """Quantise x to 0..255 so that zero is exact."""
 
     def scale_of(x: Array) -> Array:
         return np.asarray((max(x.max(), x.dtype.type(0)) - min(x.min(), x.dtype.type(0))) / x.dtype.type(255), x.dtype)

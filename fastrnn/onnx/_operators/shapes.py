@@ -65,7 +65,7 @@ def range_of(b: Build, node: Node, start: Array, limit: Array, delta: Array) -> 
 
 
 def reshaped(b: Build, x: Array, shape: tuple[int, ...]) -> Array:
-    """Return x in another shape: a view where the order of its axes allows one."""
+    """Return x in another shape, as a view if the order of its axes allows one."""
     try:
         view = x.view()
         view.shape = shape
@@ -153,7 +153,7 @@ def tile(b: Build, node: Node, x: Array, repeats: Array) -> Array:
 
 @operator("Pad")
 def pad(b: Build, node: Node, x: Array, *inputs: Array | None) -> Array:
-    """Negative pads cut. Pads and the value are attributes before opset 11, and inputs, with axes, since."""
+    """Pad x; negative pads cut. Pads and value are attributes before opset 11, and inputs, with axes, since then."""
     pads, value, axes = [*inputs, None, None, None][:3]
     sizes = node.attributes["pads"] if pads is None else b.ints(pads, "pads")
     on = range(x.ndim) if axes is None else [axis % x.ndim for axis in b.ints(axes, "axes")]
@@ -174,7 +174,7 @@ def pad(b: Build, node: Node, x: Array, *inputs: Array | None) -> Array:
 
 
 def _mirrored(b: Build, x: Array, widths: list[tuple[int, int]], mode: Any) -> Array:
-    """Pad with x's own values. Padding of one axis by reflection is a copy of views; all else is left to NumPy."""
+    """Pad with x's own values. One axis is padded by reflection with copies of views; NumPy does all other cases."""
     padded = [axis for axis, width in enumerate(widths) if any(width)]
     if mode != "reflect" or len(padded) != 1 or max(widths[padded[0]]) >= x.shape[padded[0]]:
         return b.compute(lambda: np.pad(x, widths, mode))

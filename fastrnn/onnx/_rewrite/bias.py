@@ -7,7 +7,7 @@ from .view import Replacement, View
 
 
 def joined_bias(view: View, add: Node) -> Replacement | None:
-    """Return the nodes of ``MatMul(x, W) + b`` and one in their place, if W and ``b [N]`` are constants, else None."""
+    """Return the nodes of ``MatMul(x, W) + b`` and the node to replace them; None unless W and ``b [N]`` are constants."""
     for product, bias in (add.inputs, add.inputs[::-1]):
         node, b = view.made.get(product), view.constants.get(bias)
         if node is None or b is None or node.op != "MatMul" or len(node.inputs) != 2 or view.reads[product] != 1:

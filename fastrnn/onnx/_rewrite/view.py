@@ -1,4 +1,4 @@
-"""A graph's nodes by what they give and by what they read, and how some of them are replaced by others."""
+"""A graph's nodes by the values that they produce and read, and the replacement of nodes by others."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Replacement = tuple[list[Node], list[Node]]  # nodes to take out, and nodes to t
 
 
 class View:
-    """Nodes by what they give and by what they read, and constants by name."""
+    """Nodes by the values that they produce and read, and constants by name."""
 
     def __init__(self, graph: Graph, outer: MutableMapping[str, Array]) -> None:
         self.nodes, self.own = list(graph.nodes), dict(graph.constants)
-        self.constants = ChainMap(self.own, outer)  # what is set goes into the own ones
+        self.constants = ChainMap(self.own, outer)  # new entries go into the graph's own
         for node in graph.nodes:
             if node.op == "Constant" and "value" in node.attributes:
                 self.constants.setdefault(node.outputs[0], node.attributes["value"])
@@ -42,13 +42,13 @@ class View:
         return found[0] if self.reads[name] == 1 and len(found) == 1 and found[0].op == op else None
 
     def replace(self, old: list[Node], new: list[Node]) -> None:
-        """Take nodes out, and add others that give the values that are still read."""
+        """Remove nodes, and add others that produce the values that are still read."""
         gone = set(map(id, old))
         self.nodes = [node for node in self.nodes if id(node) not in gone] + new
         self._count()
 
     def merge_equal(self) -> None:
-        """Compute once what several nodes compute from the same inputs."""
+        """Merge nodes that compute the same from the same inputs."""
         inner = {
             name for node in self.nodes for graph in node.subgraphs() for each in graph.all_nodes() for name in each.reads()
         }

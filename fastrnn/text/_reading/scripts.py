@@ -61,7 +61,7 @@ def is_unparted(text: str) -> bool:
 
 
 def _is_list(text: str, letters: int) -> bool:
-    """Return whether most lines have no space, unless some hold only a punctuation mark, as in text with a word per line."""
+    """Return whether most lines have no space, unless some have only a punctuation mark, as in text with a word per line."""
     if 2 * len(ANY.findall(text)) <= letters:
         return False
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -50,7 +50,7 @@ def check_steps(name: str, model: Layer, examples: Examples, loss: Any) -> None:
 
 
 def _output_axes(model: Layer, examples: Examples) -> list[str]:
-    """Return the name of each output's time axis, "" without one; [] if the layer is no Model and no Sequential."""
+    """Return the name of each output's time axis, "" without one; [] if the layer is neither a Model nor a Sequential."""
     if not isinstance(model, (Model, Sequential)):
         return []
     shapes = [spec.shape for spec in flat(output_specs(model, examples))]

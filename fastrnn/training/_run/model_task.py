@@ -40,7 +40,7 @@ class ModelTask:
         self.model.set_rng(self._rng)
 
     def part(self, B: int, lengths: Array | None) -> Part:
-        """Return this rank's part of a batch, from whose numbers the model's dropout then draws."""
+        """Return this rank's part of a batch; the model's dropout then draws this part's random numbers."""
         part = part_of(B, self.communicator, lengths)
         if isinstance(self._rng, PartGenerator):
             self._rng.columns, self._rng.total = part.columns, B

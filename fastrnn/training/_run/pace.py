@@ -16,8 +16,9 @@ POINTS = 10  # smallest number of points of a loss curve, if a run has as many s
 MARKS = 12  # number of intervals in a time limit; more than POINTS, because some intervals may get no evaluation
 LONGEST_SECONDS = 60.0  # between timed evaluations, so a killed process loses no more than this
 
-# A token takes a third of the time in an evaluation that it takes in training, on some machines the same. These are shares
-# of the tokens trained on between two evaluations. If at most FULL_SHARE is held out, all of it is evaluated, else a sample.
+# Evaluating a token takes a third of the time of training on it, on some machines the same time. The numbers are shares of
+# the tokens trained on between two evaluations. If at most FULL_SHARE of these is held out, all of it is evaluated, else a
+# sample.
 FULL_SHARE = 1 / 4
 SAMPLED_SHARE = 1 / 16
 SAMPLED_LEAST = 1 << 10  # tokens; fewer are a poor estimate and save little time

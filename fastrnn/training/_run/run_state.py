@@ -86,8 +86,8 @@ class Info:
     Attributes
     ----------
     train_loss, grad_norm
-        In ``on_step`` those of the step, the norm before clipping; in ``on_metrics`` and ``on_eval`` means since the
-        previous evaluation; in ``on_end`` the last known values.
+        In ``on_step`` those of the step, with the norm before clipping. In ``on_metrics`` and ``on_eval`` means since the
+        previous evaluation. In ``on_end`` the last known values.
     val_loss
         The last known validation loss.
     tokens, tokens_per_second
