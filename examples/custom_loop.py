@@ -22,7 +22,7 @@ def batch(rng: np.random.Generator, T: int, B: int) -> tuple[np.ndarray, np.ndar
 
 
 def train(steps: int, T: int = 20, B: int = 64, seed: int = 0) -> float:
-    """Train for so many steps, and return the mean squared error over the last tenth of them."""
+    """Train for this number of steps, and return the mean squared error over the last tenth of them."""
     rng = np.random.default_rng(seed)
     gru = fastrnn.GRU(2, 64, rng=rng)
     head = fastrnn.Linear(64, 1, rng=rng)

@@ -14,7 +14,7 @@ from fastrnn.training import Progress
 
 
 def main(text: str, steps: int) -> list[str]:
-    """Train a GRU for so many steps; print and return ten new names."""
+    """Train a GRU for this number of steps; print and return ten new names."""
     options = make_options("lines", model="gru", layers=1, hidden=128, max_steps=steps, eval_every=max(1, steps // 5))
     trainer, model, data = make_trainer(text, options)
     trainer.callbacks = (Progress(trainer.config),)

@@ -1,4 +1,4 @@
-"""``python -m fastrnn`` is ``fastrnn``."""
+"""Make ``python -m fastrnn`` run the command ``fastrnn``."""
 
 from .cli import main
 

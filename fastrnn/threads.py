@@ -1,4 +1,4 @@
-"""Number and source of the C kernels' threads; the number also for threadpoolctl.
+"""Number and source of the C kernels' threads, and control of their number by threadpoolctl.
 
 Numba's kernels and the reference backend run on the calling thread alone.
 """

@@ -228,7 +228,7 @@ def test_bad_inputs_graphs_and_calls_are_named(name, call, error, message):
 
 
 def test_a_state_is_a_pair_of_symbols_or_arrays():
-    """A model that takes a state names what is missing."""
+    """A model that takes a state names the missing state."""
     y, _ = LSTM(3, 4, **F64)(X, STATE)
     model = Model((X, STATE), y)
     h = np.zeros((1, 2, 4))

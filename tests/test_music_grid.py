@@ -119,7 +119,7 @@ def test_a_few_that_agree_off_the_grid_are_enough():
     lick = Piece((part_of([(0, 6)] * 3),))
     assert read(lick, 0.62) == dataclasses.replace(lick, swing=0.621)  # 298 of 480
     assert [note.onset for note in read(Piece((part_of([(0, 6)] * 2),)), 0.62).parts[0].notes] == [0, 7, 12, 19]
-    assert [note.onset for note in read(lick, 2 / 3).parts[0].notes] == [0, 8, 12, 20, 24, 32]  # as triplets would be
+    assert [note.onset for note in read(lick, 2 / 3).parts[0].notes] == [0, 8, 12, 20, 24, 32]  # at the places of triplets
     assert read(lick, 0.52) == lick  # rounding moves it to the grid
 
 

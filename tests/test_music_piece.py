@@ -172,7 +172,7 @@ def test_the_melody_score_follows_its_formula():
 
 def test_the_skyline_holds_the_highest_note():
     part = Part(notes=(Note(0, 24, 48), Note(0, 24, 60), Note(6, 3, 50), Note(12, 9, 72)))
-    assert skyline(part).notes == (Note(0, 12, 60), Note(12, 9, 72))  # 50 is struck below 60, which goes on
+    assert skyline(part).notes == (Note(0, 12, 60), Note(12, 9, 72))  # 50 is struck below 60, which still sounds
     cut = Part(notes=(Note(0, 48, 70), Note(12, 6, 76), Note(24, 6, 50), Note(48, 6, 50)))
     assert skyline(cut).notes == (Note(0, 12, 70), Note(12, 6, 76), Note(48, 6, 50))  # 70 is still held at 24
     assert skyline(Part()).notes == ()

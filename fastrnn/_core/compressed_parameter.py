@@ -128,7 +128,7 @@ class Scales(Parameter):
 
 
 def refuse_replacement(own: Parameter, name: str, value: object) -> None:
-    """Raise TypeError if ``value`` is another parameter than ``own``."""
+    """Raise TypeError if ``value`` is a parameter other than ``own``."""
     if value is not own:
         raise TypeError(f"{name} of a compressed layer cannot be replaced: compress the original layer again")
 

@@ -86,7 +86,7 @@ class Turn:
                 self.run()
 
     def take(self, clock: Clock, effort: Effort) -> None:
-        """Make a whole turn and store its samples."""
+        """Run a whole turn and store its samples."""
         self.settle(clock, effort)
         faults = _faults()
         for _ in range(self.samples):

@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resumed(command: Sequence[str], out: str | None) -> list[str]:
-    """Return the command that goes on from the last checkpoint in ``out``; without one, the command itself.
+    """Return the command that resumes from the last checkpoint in ``out``; without a checkpoint, the command itself.
 
-    A program other than ``train`` is run again as it is: ``fit(..., resume=True)`` goes on by itself.
+    A program other than ``train`` is run again unchanged, because ``fit(..., resume=True)`` resumes by itself.
     """
     words = list(command)
     if words[0] != "train" or out is None or not (Path(out) / "config.json").exists() or "--resume" in words:

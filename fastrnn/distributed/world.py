@@ -94,7 +94,7 @@ def end_all_ranks(status: int) -> None:
 
 
 class _Hook:
-    """Hook for errors that nobody catches: print them, from rank 0 alone if all ranks raise them, and end all ranks."""
+    """Hook for errors that nobody catches: print them (if all ranks raise them, only on rank 0), and end all ranks."""
 
     def __init__(self, communicator: Communicator) -> None:
         self._communicator, self._print = communicator, sys.excepthook

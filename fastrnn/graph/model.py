@@ -225,8 +225,8 @@ class Model(Described):
     def stream(self, *inputs: Any, state: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         """Run the next chunk of time and return ``outputs, state``; all chunks give the same as the whole sequence at once.
 
-        The streamed time axis is that of the outputs, or that of the inputs if the outputs have none. An output without a
-        time axis, such as a final state, is computed from the sequence so far.
+        The model is streamed along the outputs' time axis, or along the inputs' if the outputs have none. An output without
+        a time axis, such as a final state, is computed from the sequence so far.
 
         Parameters
         ----------
@@ -311,5 +311,5 @@ class Model(Described):
         return {axis: of_axis for axis, of_axis in found.items() if of_axis is not None} or None
 
     def lengths_after(self, lengths: Any) -> Any:
-        """Return the first output's lengths from those of the one input; see :meth:`Layer.lengths_after`."""
+        """Return the first output's lengths from the lengths of the only input; see :meth:`Layer.lengths_after`."""
         return lengths_of(next(flat(self._output_specs)).time, dict.fromkeys(self._time_axes, lengths))

@@ -21,7 +21,7 @@ class Step:
     """Call of a layer: ``values[outputs] = layer(*values[args])``, where ``args`` and ``outputs`` are nests of numbers.
 
     ``outputs``
-        If it is one number but the layer has several outputs, the number is that of the first.
+        If it is one number but the layer has several outputs, the number belongs to the first output.
     ``runner``
         The layer, or a replacement that fuses it with the layer before.
     ``x``

@@ -128,7 +128,7 @@ def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]
     """Return the distinct layers by name: their own, or the class name in lower case, numbered from the second on.
 
     Names never collide with those of ``inputs``, because values are named after the input or layer that produces them.
-    Raises ValueError if two layers were given the same name, or a layer that of an input.
+    Raises ValueError if two layers, or a layer and an input, were given the same name.
     """
     distinct = list({id(layer): layer for layer in layers}.values())
     chosen = [layer.name for layer in distinct if layer.name is not None]

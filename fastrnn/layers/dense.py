@@ -72,7 +72,7 @@ class Linear(Layer):
         return plain(features(x, self.in_features, self.dtype, "in_features"))
 
     def arrays(self) -> tuple[Array, Array | None]:
-        """Return the values of weight and bias. Raises TypeError or ValueError for one set where there was none before."""
+        """Return the values of weight and bias. Raises TypeError or ValueError for an invalid one that replaced None."""
         shape, bias = (self.out_features, self.in_features), self.bias
         W = array("weight", self.weight.values, shape, self.dtype, "[out_features, in_features]")
         return W, None if bias is None else array("bias", bias.values, shape[:1], self.dtype, "[out_features]")

@@ -150,7 +150,7 @@ class _Reader:
         self.fresh = match["line"] == "\n" or match["close"] is not None
 
     def close(self, match: re.Match[str], at: int) -> None:
-        """End a repeat."""
+        """Close a repeat: append its bars again."""
         times = int((match["times"] or "2")[:9])
         if not 1 <= times <= _MOST_REPEATS:
             self.fail(f"a repeat is played 1 to {_MOST_REPEATS} times", match.start("times"))

@@ -98,7 +98,7 @@ def read(text: str) -> tuple[Tune, ...]:
 
 @dataclass
 class _Draft:
-    """A tune while its lines are read."""
+    """A tune under construction, while its lines are read."""
 
     fields: dict[str, str] = field(default_factory=dict)
     chords: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from ._operators import TABLE
 
 
 class Plan:
-    """Inputs and outputs as arrays that stay the same, and the steps between them.
+    """Arrays for the inputs and outputs, the same ones in every run, and the steps between them.
 
     ``known`` has the bytes of the inputs whose values are constants of the plan. The plan is valid for one ``version`` of
     the settings and a number of ``threads``, which the caller sets.

@@ -32,7 +32,7 @@ def _input_of(output: str, graph: Graph) -> str | None:
 
 
 def initial_states(graph: Graph, pairs: Mapping[str, str], inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """Return zeros for all states. An axis with a name has its size in the inputs; one that the file leaves open has 1."""
+    """Return zeros for all states. A named axis has its size in the inputs, an axis that the file leaves open size 1."""
     sizes: dict[Any, int] = {}
     for name, declared in graph.inputs.items():
         value = inputs.get(name)

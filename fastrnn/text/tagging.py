@@ -75,7 +75,7 @@ def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
     if not len(scores):
         return []
     legal = [[tag[0] != "I" or before[1:] == tag[1:] for tag in tags] for before in tags]
-    cost = np.where(legal, 0.0, -np.inf)  # from the tag of a row to that of a column
+    cost = np.where(legal, 0.0, -np.inf)  # from a row's tag to a column's tag
     best = scores[0] + np.where([tag[0] == "I" for tag in tags], -np.inf, 0.0)
     back = []
     for row in scores[1:]:

@@ -1,4 +1,4 @@
-"""Forward and backward of a stack on tensors' memory, without copies: what the ops and the modules call.
+"""Forward and backward of a stack on tensors' memory, without copies; the ops and the modules call these functions.
 
 Letters and shapes are those of :mod:`fastrnn.backends.structs`. Tensors are contiguous, on the CPU, and of one dtype.
 """
@@ -90,7 +90,7 @@ def backward(
     gradients: Sequence[Tensor | None],
     need_dx: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
-    """Return the gradients of x, h0, c0 and the parameters from ``gradients``, those of y, h_n and c_n.
+    """Return the gradients of x, h0, c0 and the parameters, given the ``gradients`` of y, h_n and c_n.
 
     The tape is overwritten. Without one, or with one of no bytes, the forward pass runs again.
     """

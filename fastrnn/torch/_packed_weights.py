@@ -109,7 +109,7 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 def _remove_dead() -> None:
-    """Remove the packed weights of parameters that are gone, and the oldest ones if there are too many."""
+    """Remove the packed weights of deleted parameters, and the oldest ones if there are too many."""
     for key, packed in list(_cache.items()):
         if not packed.alive():
             _cache.pop(key, None)

@@ -51,7 +51,7 @@ def _is_checkout() -> bool:
 
 @cache
 def _installed() -> ModuleSpec | str:
-    """Return the first extension on Python's path that was built from this checkout's sources, or why there is none."""
+    """Return the first extension on Python's path built from this checkout's sources, or the reason if there is none."""
     faults = []
     wanted = sources(HOME)
     for folder in [Path(entry or ".").resolve() / "fastrnn" for entry in sys.path]:

@@ -26,7 +26,7 @@ class StepCall:
 
 
 class PreparedModel:
-    """A model in the library's structures; ``parts`` keeps the memory alive that they point to."""
+    """A model in the library's structures; ``parts`` keeps the memory alive to which the structures point."""
 
     __slots__ = ("_alive", "calls", "kernel", "parts", "pointer")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numba.core import event
 
-KIND = "numba:compile"  # one event for each compiled function, also for those that it calls
+KIND = "numba:compile"  # one event for each compiled function, callees included
 
 
 class _Counter(event.Listener):

@@ -32,7 +32,7 @@ class Panels(NamedTuple):
 
 @jit
 def as_panels(matrix: Matrix) -> Panels:
-    """View a matrix whose rows are whole vectors as panels."""
+    """View a matrix as panels; its rows must be whole vectors."""
     return Panels(matrix.address, VECTOR_BYTES, matrix.row)
 
 

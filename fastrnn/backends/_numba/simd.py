@@ -90,7 +90,7 @@ def _emit_place(builder: ir.IRBuilder, matrix: ir.Value, row: ir.Value, byte: ir
 
 @intrinsic
 def load(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
-    """Read a vector ``byte`` bytes into a row of a matrix."""
+    """Read a vector from a row of a matrix, ``byte`` bytes after the row's start."""
     vector = Vector(matrix.types[2])
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -101,7 +101,7 @@ def load(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
 
 @intrinsic
 def store(typing_context: Any, matrix: Any, row: Any, byte: Any, value: Any) -> Any:
-    """Write a vector ``byte`` bytes into a row of a matrix."""
+    """Write a vector to a row of a matrix, ``byte`` bytes after the row's start."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         emit_store(builder, args[3], _emit_place(builder, *args[:3]), value)
@@ -112,7 +112,7 @@ def store(typing_context: Any, matrix: Any, row: Any, byte: Any, value: Any) -> 
 
 @intrinsic
 def load_element(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
-    """Read a single number ``byte`` bytes into a row of a matrix."""
+    """Read a single number from a row of a matrix, ``byte`` bytes after the row's start."""
     element = matrix.types[2]
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -124,7 +124,7 @@ def load_element(typing_context: Any, matrix: Any, row: Any, byte: Any) -> Any:
 
 @intrinsic
 def store_element(typing_context: Any, matrix: Any, row: Any, byte: Any, value: Any) -> Any:
-    """Write a single number ``byte`` bytes into a row of a matrix."""
+    """Write a single number to a row of a matrix, ``byte`` bytes after the row's start."""
     element = matrix.types[2]
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:

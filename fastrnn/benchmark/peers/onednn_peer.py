@@ -49,7 +49,7 @@ def _gates(problem: Problem, array: Array) -> Array:
 
 
 def _bias(problem: Problem) -> Array:
-    """Return the biases: one per gate, but for GRU's n two, one for W and one for R."""
+    """Return the biases: one per gate, except that the n of a GRU has two, one for W and one for R."""
     both = _gates(problem, problem.b_ih + problem.b_hh)
     if problem.case.cell != "GRU":
         return both

@@ -1,4 +1,4 @@
-"""The launcher's side of the heartbeats: it collects what the ranks say, and finds a rank that died or hangs."""
+"""The launcher's side of the heartbeats: it collects the ranks' messages, and finds a rank that died or hangs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Connections:
         self.address = f"{here} {self._server.getsockname()[1]} {self.token}"
 
     def listen(self, seconds: float) -> None:
-        """Read what the ranks say, for at most so long."""
+        """Read the ranks' messages, for at most this time."""
         for key, _ in self._selector.select(seconds):
             connection: Any = key.fileobj
             if connection is self._server:

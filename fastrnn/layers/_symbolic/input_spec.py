@@ -14,7 +14,7 @@ SIZES = ("input_size", "in_features", "features")  # layers' names for the size 
 def input_spec(model: Layer, shape: Sequence[Axis] | None, dtype: str | None) -> Spec:
     """Return the spec of a model's x.
 
-    Where ``shape`` or ``dtype`` is None, it follows from the first layer that has an input size or takes ids. Raises
+    If ``shape`` or ``dtype`` is None, it follows from the first layer that has an input size or takes ids. Raises
     ValueError if there is no such layer.
     """
     layers = list(leaves(model))

@@ -23,7 +23,7 @@ TEMPLATES: dict[str, dict[int, float]] = {
     "dim7": {0: 1.0, 3: 1.0, 6: 1.0, 9: 1.0},
 }
 OUTSIDE = 0.12  # the share of notes outside the chord: passing notes and neighbours
-BASS = {True: 0.8, False: 0.2 / 11}  # the probability that the lowest note is the root, and each other pitch class
+BASS = {True: 0.8, False: 0.2 / 11}  # probabilities that the lowest note is the root, or one given other pitch class
 BASS_BELOW = 56  # only notes below G#3 can be the bass
 CHANGE = 2.0  # the cost of a change of chord, in nats
 LONGEST = 1.5  # the largest weight of a note, in quarters, because a pedal is not the harmony

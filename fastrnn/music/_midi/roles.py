@@ -17,7 +17,7 @@ WORDS = (  # in the names of melodies
     *("melodie", "mélodie", "melodia", "melodía", "мелодия", "メロディ", "主旋律", "멜로디"),
 )
 NAMED = 2.0  # the factor for such a name
-LOW, HIGH = 40.0, 70.0  # mean pitches: that of a bass, and the limit above which height no longer counts
+LOW, HIGH = 40.0, 70.0  # mean pitches: of a bass, and the limit above which height no longer counts
 BLOCK = 3  # the least number of simultaneous notes in a block chord
 OVERLAP = TICKS // 2  # the longest overlap of legato notes in a line
 SHOWN = 16  # the most parts in an error message

@@ -20,7 +20,7 @@ _NAMES = re.compile(  # common names that have no character of _MARKS
     "ｱﾘｱ|ｱﾙﾄ|ｲﾝﾄﾛ|ｳｸﾚﾚ|ｳﾀ|ｴﾚｷ|ｵｶﾘﾅ|ｶﾗｵｹ|ｹﾅ|ｺﾄ|ｻｯｸｽ|ｻﾋ|ｼﾝｾ|ｽﾈｱ|ｿﾛ|ｿﾅﾀ|ﾀｲｺ|ﾀｲﾄﾙ|ﾀﾑ|ﾀﾑﾀﾑ|ﾁｪﾛ|ﾄﾗｲ|ﾄﾚﾓﾛ|ﾊﾓﾆｶ|ﾊﾓﾘ|ﾌｴ|ﾌﾚﾝﾁﾎﾙﾝ|ﾎﾙﾝ|"
     "ﾏﾗｶｽ|ﾒｲﾝ|ﾒﾛ|ﾗﾃﾝ|ﾜﾙﾂ"
 )
-_TELLING = re.compile(".*[ｦ-ｿ]")  # only these bytes tell katakana from Cyrillic capitals
+_TELLING = re.compile(".*[ｦ-ｿ]")  # only these bytes distinguish katakana and Cyrillic capitals
 _NAME, _MARK, _PLAIN = 1.0, 0.5, 0.02  # weights: a known name, a character of _MARKS, any other character
 _LETTER = rb"[A-Za-z\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xff]"  # in Windows-1252, like all patterns below
 _SYMBOL = re.compile(rb"[\x80-\x89\x8b\x91-\x99\x9b]")

@@ -122,7 +122,7 @@ class SongBatches(Batches):
         self._songs, self._vocabulary = songs, vocabulary
         self.batch, self._length = batch, length
         per_song = [-(-max(1, len(song.ids)) // length) for song in songs]
-        self._first_windows = np.cumsum([0, *per_song])  # the number of each song's first window; at the end that of all
+        self._first_windows = np.cumsum([0, *per_song])  # of each song; at the end, the number of all windows
 
     def next(self) -> Batch:
         """Return the next batch."""

@@ -63,7 +63,7 @@ def jazz_task(model: Model, batches: Batches, evaluation: SongEvaluation, rng: n
 
 
 def _some(songs: Sequence[Line], tokens: int) -> list[Line]:
-    """Choose songs at random, always the same, with at most so many tokens in all (but one song at least)."""
+    """Choose songs at random, always the same ones, with at most ``tokens`` tokens in all, but at least one song."""
     chosen: list[int] = []
     total = 0
     for i in np.random.default_rng(0).permutation(len(songs)).tolist():

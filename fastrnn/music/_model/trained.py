@@ -28,7 +28,7 @@ LIKELY = Choice(top_p=TOP_P)
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
-    """Return the named instrument; without a name that of most songs, limited to their range.
+    """Return the named instrument or, without a name, the instrument of most songs, limited to their range.
 
     If the songs' program is not in INSTRUMENTS, or none of their notes is in its range, the songs' own range is used. Raises
     ValueError for an unknown name, and for an instrument that can play none of the model's notes.

@@ -112,7 +112,7 @@ class _Sheet:
     """The data and settings that all pages share."""
 
     piece: Piece
-    voices: tuple[Part, ...]  # the coloured parts: the melody; if this is a right hand, also the left
+    voices: tuple[Part, ...]  # the coloured parts: the melody, and also the left hand if it is a right hand
     others: tuple[Part, ...]
     span: int  # the ticks of the longest line
     low: int

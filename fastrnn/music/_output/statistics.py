@@ -1,4 +1,4 @@
-"""Statistics of melodies, and the longest run that one copies from others."""
+"""Statistics of melodies, and the longest run of notes that a melody copies from others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MelodyStatistics:
     repeated_phrases: float  # the same share of phrases of two notes or more, anywhere in the bar
 
     def lines(self, *, chords: bool = False) -> list[str]:
-        """Return one line of text per statistic; with ``chords`` without those that need a single line of notes.
+        """Return one line of text per statistic; ``chords`` leaves out those that need a single line of notes.
 
         The notes of a chord have no order, so they have no steps. Two hands seldom rest together, so they have no phrases.
         """

@@ -22,7 +22,7 @@ def permuted(array: Array, order: tuple[int, ...]) -> Array:
 
 
 def obstacle(spec: NodeSpec) -> str | None:
-    """Return the attribute that the kernels lack, or None if they can run the node."""
+    """Return the attribute that the kernels do not support, or None if they can run the node."""
     if spec.clip is not None:
         return f"clip={spec.clip:g}"
     if spec.input_forget:

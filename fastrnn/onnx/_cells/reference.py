@@ -1,8 +1,8 @@
 """The semantics of ONNX's RNN, GRU and LSTM in NumPy, with every attribute, written by the equations and not for speed.
 
-All arrays have one float dtype, in which it computes. ``clip`` bounds the arguments of the gates' activations f and g. As in
-ONNX Runtime it does not bound that of LSTM's h.
-Gates are in ONNX's order: z r h (GRU), i o f c (LSTM). ``p = x W^T + Wb`` and ``q = h R^T + Rb``.
+All arrays have one float dtype, in which this module computes. ``clip`` bounds the arguments of the activations f and g. As
+in ONNX Runtime, it does not bound the argument of LSTM's h. Gates are in ONNX's order: z r h (GRU), i o f c (LSTM). ``p = x
+W^T + Wb`` and ``q = h R^T + Rb``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _clipped(function: Function, clip: float | None) -> Callable[[Array], Array]
 
 
 def rnn_step(f: Sequence[Callable[[Array], Array]], R: Array, Rb: Array) -> Step:
-    """``H = f(p + q)``."""
+    """Compute a step of an RNN: ``H = f(p + q)``."""
     return lambda p, h, c: (f[0](p + h @ R.T + Rb), c)
 
 

@@ -19,7 +19,7 @@ ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "softmax": 
 
 
 def linear(e: Emitter, layer: layers.Linear, args: Names, specs: Specs, options: Any) -> str:
-    """``x W^T + b`` for any number of axes before the last."""
+    """Compute ``x W^T + b``, for any number of axes before the last."""
     y = e.node("MatMul", args[0], e.constant(layer.weight.values.T, "weight"))
     return y if layer.bias is None else e.node("Add", y, e.constant(layer.bias.values, "bias"))
 
@@ -31,12 +31,12 @@ def embedding(e: Emitter, layer: layers.Embedding, args: Names, specs: Specs, op
 
 
 def one_hot(e: Emitter, layer: layers.OneHot, args: Names, specs: Specs, options: Any) -> str:
-    """One-hot vectors of ids."""
+    """Make one-hot vectors of ids."""
     return vectors(e, args[0], specs[0], layer.num_classes, layer.dtype)
 
 
 def identity(e: Emitter, layer: layers.Layer, args: Names, specs: Specs, options: Any) -> Nest:
-    """Dropout does nothing at inference."""
+    """Return the input, because dropout does nothing at inference."""
     return args[0]
 
 

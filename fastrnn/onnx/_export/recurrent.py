@@ -104,7 +104,7 @@ def node(e: Emitter, layer: Any, parts: list[Weights], x: str, initial: list[str
 
 
 def _with_open_gate(part: Weights) -> Weights:
-    """Return the weights of a GRU without a reset gate (z n) as those of one whose gate r (r z n) is always 1."""
+    """Convert the weights of a GRU without a reset gate (z n) to those of a GRU (r z n) whose gate r is always 1."""
     H = part.R.shape[1]
 
     def widened(array: Array, fill: float) -> Array:

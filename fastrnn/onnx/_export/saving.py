@@ -65,7 +65,7 @@ def save(
 
 
 def _add_lengths(e: Emitter, model: Layer, inputs: dict[str, Spec]) -> None:
-    """Name an input of lengths for each time axis. Raises ValueError if there is none."""
+    """Add an input for the lengths of each time axis. Raises ValueError if there is no time axis."""
     axes = [axis for axis in dict.fromkeys(spec.time or _second(spec, model) for spec in inputs.values()) if axis]
     if not axes:
         raise ValueError("lengths must be False: no input has a time axis")

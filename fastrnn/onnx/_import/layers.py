@@ -16,7 +16,7 @@ from .values import Anything, Directions, Sizes, Value, Zero
 
 
 def value(x: Anything) -> Value:
-    """Return x if it is a symbol's value. Raises ValueError for another."""
+    """Return x if it is the value of a symbol. Raises ValueError for anything else."""
     if isinstance(x, Directions):
         raise ValueError("Y of a recurrent node must lose its axis of directions by Squeeze, or by Transpose and Reshape")
     if not isinstance(x, Value):
@@ -47,7 +47,7 @@ def matmul(node: Node, x: Anything, W: Anything, b: Anything = None) -> Value:
 
 
 def gemm(node: Node, x: Anything, W: Anything, b: Anything = None) -> Value:
-    """Multiply by a constant and add another."""
+    """Multiply by a constant and add another constant."""
     of = node.attributes
     if not isinstance(W, np.ndarray) or not (b is None or isinstance(b, np.ndarray)) or of.get("transA"):
         raise ValueError("the second factor and the bias must be constants, and transA 0")
@@ -192,7 +192,7 @@ def transpose(node: Node, x: Anything) -> Anything:
 
 
 def reshape(node: Node, x: Anything, shape: Anything) -> Anything:
-    """Put the directions' features side by side, or give features another shape."""
+    """Concatenate the directions' features, or give features another shape."""
     if isinstance(x, Zero):
         return x
     sizes = _sizes(shape)
@@ -222,12 +222,12 @@ def _sizes(shape: Anything) -> tuple[Any, ...]:
 
 
 def shape_of(node: Node, x: Anything) -> Sizes:
-    """Return sizes, of which those of time and batch are letters."""
+    """Return the sizes of x's axes; those of time and batch are letters."""
     return Sizes(value(x).shape[node.attributes.get("start", 0) : node.attributes.get("end")])
 
 
 def concat(node: Node, *inputs: Anything) -> Anything:
-    """Put features side by side, or sizes one after the other."""
+    """Concatenate features, or join lists of sizes."""
     if any(isinstance(x, Sizes) for x in inputs):
         return Sizes(tuple(axis for x in inputs for axis in _sizes(x)))
     found = [value(x) for x in inputs]

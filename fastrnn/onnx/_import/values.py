@@ -37,7 +37,7 @@ class Directions:
     axes: str
 
     def value(self) -> Value:
-        """Return y once D is gone or next to H."""
+        """Return y. Axis D must have been removed or moved next to H."""
         return Value(self.symbol, self.axes.startswith("B"))
 
 

@@ -101,7 +101,7 @@ def _grouped(x: Array, window: Window, groups: int, weight: Array, bias: Array |
 
 @operator("ConvTranspose")
 def conv_transpose(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """Each value adds its multiple of the kernel to the output."""
+    """Add to the output, for each value, the kernel times that value."""
     n, groups, of = x.ndim - 2, node.attributes.get("group", 1), node.attributes
     if groups != 1 or of.get("auto_pad", "NOTSET") != "NOTSET" or "output_shape" in of:
         raise ValueError("group must be 1, auto_pad NOTSET and output_shape absent")

@@ -9,7 +9,7 @@ TABLE: dict[str, Callable[..., Any]] = {}
 
 
 def operator(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter the decorated function into the table under these names."""
+    """Add the decorated function to the table under these names."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         TABLE.update(dict.fromkeys(names, function))

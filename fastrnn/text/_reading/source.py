@@ -239,7 +239,7 @@ def whole_words(blocks: Iterable[str]) -> Iterator[str]:
 def large_text(
     files: Sequence[Path], encoding: str | None = None, convert: Convert | None = None, *, by_line: bool = True
 ) -> FileText | None:
-    """Return the text of large files, read in blocks; None if they are small, or cannot be read so. Raises OSError.
+    """Return the text of large files, read in blocks; None if they are small or cannot be read in blocks. Raises OSError.
 
     ``encoding``, ``convert`` and ``by_line`` are those of :class:`FileText`.
     """

@@ -144,7 +144,7 @@ class SequenceTask(ModelTask):
         self._state: Any = None
         # Makes the context in which a step runs; on several ranks its gradients are sent meanwhile.
         self.overlap: Callable[[float], AbstractContextManager[None]] = lambda tokens: _NOTHING
-        self._columns: tuple[Array, int] | None = None  # of the carried state, among those of the batch
+        self._columns: tuple[Array, int] | None = None  # the carried state's columns in the batch
         self._limit: int | None = None  # tokens that an evaluation reads; None for all
         self._counted = evaluation.tokens
 

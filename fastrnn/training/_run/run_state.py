@@ -86,7 +86,7 @@ class Info:
     Attributes
     ----------
     train_loss, grad_norm
-        In ``on_step`` those of the step, with the norm before clipping. In ``on_metrics`` and ``on_eval`` means since the
+        In ``on_step``, those of the step, with the norm before clipping. In ``on_metrics`` and ``on_eval``, means since the
         previous evaluation. In ``on_end`` the last known values.
     val_loss
         The last known validation loss.
