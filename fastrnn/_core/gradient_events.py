@@ -27,7 +27,7 @@ def completed(parameters: Iterable[Parameter]) -> None:
 
 
 def listening() -> bool:
-    """Return whether this thread has a listener, for which layers run their backward one after the other."""
+    """Return whether this thread has a listener; if so, layers run their backward one after the other."""
     return _local.listener is not None
 
 

@@ -98,8 +98,8 @@ class Objective:
     ) -> tuple[float, Any, int]:
         """Return the loss of a batch, the gradients for the model's backward pass, and the number of unmasked positions.
 
-        The losses and metrics are added to ``means``. ``across`` maps the number of unmasked positions of each output to a
-        factor of its loss, for a batch that is part of a larger one. Raises TypeError or ValueError for outputs that do not
+        The losses and metrics are added to ``means``. If the batch is part of a larger one, ``across`` maps the number of
+        unmasked positions of each output to a factor of its loss. Raises TypeError or ValueError for outputs that do not
         fit.
         """
         if batch.targets is None:

@@ -57,7 +57,7 @@ def played(part: Part, beats: NDArray[np.int64]) -> tuple[Part, Part]:
     other notes are softer. The left hand is soft too, with accents on the ``beats``.
     """
     right, left = hands(part)
-    melody = shaped(skyline(right), beats).notes  # it begins with the right hand's first note, or one struck with it
+    melody = shaped(skyline(right), beats).notes  # begins with the right hand's first onset
     onsets = [note.onset for note in melody]
     on_beat = frozenset(beats.tolist())
 

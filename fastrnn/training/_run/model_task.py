@@ -169,7 +169,7 @@ class SequenceTask(ModelTask):
 
     @property
     def evaluated(self) -> tuple[int, int]:
-        """The number of tokens that :meth:`evaluate` counts, and of those held out."""
+        """The number of tokens that :meth:`evaluate` counts, and the number of all held-out tokens."""
         return self._counted, self._evaluation.tokens
 
     def limit_evaluation(self, tokens: int) -> None:

@@ -34,7 +34,7 @@ class SampledTask(Protocol):
 
     @property
     def evaluated(self) -> tuple[int, int]:
-        """The number of tokens that ``evaluate`` counts, and of those held out."""
+        """The number of tokens that ``evaluate`` counts, and the number of all held-out tokens."""
 
     def limit_evaluation(self, tokens: int) -> None:
         """Limit ``evaluate`` to a fixed sample that reads about ``tokens``.
