@@ -48,7 +48,7 @@ FAULTS = [
     Fault("reverse direction starts one step late", "csrc/schedule.c",
           "length_of(batch, b) - 1 - step : step", "(length_of(batch, b) - step) % length_of(batch, b) : step", KERNELS),
     Fault("padding of y is not cleared", "csrc/kernels/forward.c",
-          "if (!batch->lengths) return;", "if (batch) return;", KERNELS),
+          "if (!has_padding(batch)) return;", "if (batch) return;", KERNELS),
     Fault("gradient of the final state is ignored", "csrc/kernels/backward.c",
           "dh_n ? dh_n + at * l->Y : 0, l->Y, l->h_row", "0, l->Y, l->h_row", KERNELS),
     Fault("backward pass without a barrier before it", "csrc/kernels/backward.c",
