@@ -11,7 +11,7 @@ from training_task import Recorder, StreamTask
 
 import fastrnn
 from fastrnn import optim
-from fastrnn.distributed import RankError, agreement, average_gradients, gradients
+from fastrnn.distributed import RankError, RanksDiffer, agreement, average_gradients, gradients
 from fastrnn.distributed.communicator import SOLO
 from fastrnn.distributed.part import part_of
 from fastrnn.distributed.world import MpiError
@@ -201,6 +201,20 @@ class TestGradients:
 
         # Each call has a total and a bucket, and the buffers are allocated again only once.
         assert on_ranks(2, run) == [([3.5, 5.5], 6)] * 2
+
+    def test_other_parameters_on_a_rank(self):
+        def run(communicator, outputs=(2, 3), layers=(1, 1)):
+            params = []
+            for _ in range(layers[communicator.rank]):
+                layer = fastrnn.Linear(2, outputs[communicator.rank], rng=0)
+                layer.forward(np.ones((1, 2), np.float32))[1](np.ones((1, outputs[communicator.rank]), np.float32))
+                params += layer.named_parameters()
+            average_gradients(params, weight=1, communicator=communicator)
+
+        with pytest.raises(RanksDiffer, match=r"rank 1 .* shape of parameter 0, weight: \(3, 2\) .*rank 0 has \(2, 2\)"):
+            on_ranks(2, run)
+        with pytest.raises(RanksDiffer, match=r"rank 1 .* another number of parameters: 4, rank 0 has 2"):
+            on_ranks(2, lambda communicator: run(communicator, (2, 2), (1, 2)))
 
     def test_one_process_changes_nothing(self):
         layer = fastrnn.Linear(1, 1, rng=0)

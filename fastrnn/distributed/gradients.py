@@ -20,6 +20,8 @@ from .._core.arrays import Array
 from .._core.gradient_events import listen
 from .._core.parameter import Parameter
 from ..gradients import Params, named
+from . import heartbeat
+from .agreement import require_same
 from .communicator import Communicator, Request
 from .world import world
 
@@ -48,6 +50,10 @@ class GradientSum:
 
     def __init__(self, communicator: Communicator, params: Sequence[tuple[str, Parameter]]) -> None:
         self._communicator, self._params = communicator, list(params)
+        shapes = {
+            f"shape of parameter {i}, {name}": f"{param.shape} {param.dtype}" for i, (name, param) in enumerate(params)
+        }
+        require_same(communicator, {"number of parameters": len(params), **shapes})
         present = zip(*communicator.gather([param.grad is not None for _, param in params]), strict=True)
         used = [any(on_ranks) for on_ranks in present]
         self._left_out = [pair for pair, use in zip(params, used, strict=True) if not use]
@@ -192,6 +198,11 @@ def average_gradients(params: Params, weight: float, communicator: Communicator 
         contributes nothing.
     communicator
         The connection among ranks; by default :func:`world`.
+
+    Raises
+    ------
+    RanksDiffer
+        if a rank passes other parameters than rank 0 does
     """
     communicator = world() if communicator is None else communicator
     weight = checks.number("weight", weight, 0.0)
@@ -200,11 +211,13 @@ def average_gradients(params: Params, weight: float, communicator: Communicator 
         return weight
     mean = _last.fitting(communicator, pairs)
     sums = np.array([weight, mean is None or mean.lacks_a_gradient()])
+    heartbeat.doing(heartbeat.WAITING)
     communicator.allreduce(sums)
     if mean is None or sums[1]:
         mean = _last.sum = GradientSum(communicator, pairs)
     mean.start(weight)
     mean.finish(float(sums[0]))
+    heartbeat.doing(heartbeat.OTHER)
     return float(sums[0])
 
 
