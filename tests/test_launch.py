@@ -167,6 +167,20 @@ def test_a_rank_that_leaves_the_others_ends_all():
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
 
 
+@pytest.mark.slow
+def test_a_rank_that_leaves_the_others_in_an_own_loop_ends_all():
+    Path("loop.py").write_text(
+        "import sys\nimport numpy as np\nimport fastrnn\nfrom fastrnn.distributed import average_gradients, world\n"
+        "layer, x = fastrnn.Linear(2, 2, rng=0), np.ones((1, 2), np.float32)\n"
+        "for step in range(4):\n    layer.forward(x)[1](x)\n"
+        "    if step == 2 and world().rank == 1:\n        sys.exit(0)\n"
+        "    average_gradients(layer.parameters(), weight=1)\n"
+    )
+    status, _, err = run("launch", "-n", "2", sys.executable, "loop.py", timeout=30)
+    assert (status, len(err)) == (1, 1), err
+    assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
+
+
 def test_an_error_of_one_rank_is_shown_once():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "error")
     assert status == 1
@@ -236,6 +250,8 @@ def test_no_rank_outlives_the_launcher(tmp_path):
             ["-n", "2", "--hosts", "no-such-host.invalid", *TRAIN],
             "the machine no-such-host.invalid cannot be reached by ssh",
         ),
+        (["-n", "2", "--hosts", "", *TRAIN], "argument --hosts: must be names separated by commas, got ''"),
+        (["-n", "2", "no-such-program", "train.py"], "there is no program no-such-program to run on the ranks"),
         (["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
         (["-n", "4000", *TRAIN], "argument -n/--ranks: at most"),
     ],

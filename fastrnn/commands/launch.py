@@ -10,7 +10,7 @@ from typing import Any
 
 from ..console import note
 from ..distributed.world import BIND
-from ._launch.mpi_program import command_line, environment_of, layout, mpiexec, require_reachable
+from ._launch.mpi_program import command_line, environment_of, layout, mpiexec, require_program, require_reachable
 from ._launch.supervision import StopRequests, supervise
 from .arguments import integer
 from .errors import UsageError
@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.check(command)  # so that a wrong option is reported once, before any rank starts
     ranks = layout(arguments.ranks, arguments.hosts, arguments.threads_per_rank)
     program = mpiexec()
+    if command[0] != "train":
+        require_program(ranks, command[0])
     require_reachable(ranks.remote)
     environment = {**environment_of(ranks), **os.environ, "FASTRNN_NUM_THREADS": str(ranks.threads)}
     if arguments.no_bind:

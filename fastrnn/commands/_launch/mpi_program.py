@@ -42,7 +42,7 @@ class Layout:
 
 def layout(ranks: int, hosts: str | None, threads: int | None) -> Layout:
     """Return the layout that the options describe. The default for the threads is this machine's cores / its ranks."""
-    names = tuple(name.strip() for name in hosts.split(",")) if hosts else ()
+    names = tuple(name.strip() for name in hosts.split(",")) if hosts is not None else ()
     if not all(names):
         raise UsageError(f"argument --hosts: must be names separated by commas, got {hosts!r}")
     if len(set(names)) < len(names):
@@ -97,6 +97,12 @@ def command_line(program: str, layout: Layout, command: Sequence[str]) -> list[s
     if layout.remote:  # this machine's own name may mean nothing to the others
         options += ["-localhost", address_towards(layout.remote[0])]
     return [program, *options, *words]
+
+
+def require_program(layout: Layout, program: str) -> None:
+    """Raise InputError if no rank on this machine could run the program."""
+    if len(layout.remote) < max(1, len(layout.hosts)) and shutil.which(program) is None:
+        raise InputError(f"there is no program {program} to run on the ranks")
 
 
 def address_towards(host: str) -> str:
