@@ -6,6 +6,7 @@ Numba's kernels and the reference backend run on the calling thread alone.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 from types import ModuleType
@@ -14,6 +15,8 @@ from typing import Any
 from . import backends
 from ._core import checks
 from ._core.version import __version__
+
+_set = bool(os.environ.get("FASTRNN_NUM_THREADS"))
 
 
 def _library() -> Any:
@@ -42,9 +45,16 @@ def set_num_threads(n: int) -> None:
     checks.positive_int("n", n)
     if n > 256:
         raise ValueError(f"n must be at most 256, got {n}")
+    global _set
+    _set = True
     library = _library()
     if library:
         library.fastrnn_set_num_threads(n)
+
+
+def is_set() -> bool:
+    """Return whether ``set_num_threads`` or ``FASTRNN_NUM_THREADS`` has set the number of threads."""
+    return _set
 
 
 def use_openmp_workers(use: bool = True) -> bool:

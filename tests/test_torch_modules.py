@@ -386,6 +386,21 @@ def test_threads_follow_torch_until_told_otherwise(set_threads):
         torch.set_num_threads(before)
 
 
+THREADS = """
+import torch
+torch.set_num_threads(3)
+import fastrnn, fastrnn.torch
+SETTING
+fastrnn.torch.GRU(3, 4)(torch.randn(5, 2, 3))
+print(fastrnn.get_num_threads())
+"""
+
+
+@each_row(("setting", "environment"), [("fastrnn.set_num_threads(2)", {}), ("", {"FASTRNN_NUM_THREADS": "2"})])
+def test_a_number_of_threads_that_was_set_before_the_first_call_holds(run_python, setting, environment):
+    assert run_python(THREADS.replace("SETTING", setting), **environment).stdout == "2\n"
+
+
 @each_row("module", [ft.LSTM(3, 4), ft.LSTM(3, 4, batch_first=True), ft.GRU(3, 4)], ids=repr)
 def test_gradients_batched_by_vmap(module):
     x = torch.randn(3, 2, 3)

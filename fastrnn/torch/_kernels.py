@@ -38,10 +38,15 @@ class StackInputs(NamedTuple):
 
 
 class _Threads:
-    """Torch's number of threads, which the kernels use until ``set_num_threads`` sets another one."""
+    """Torch's number of threads, which the kernels use until ``set_num_threads`` sets another one.
+
+    A number that was set before the import of this module holds until torch's changes.
+    """
 
     def __init__(self) -> None:
-        self.followed = 0
+        self.followed = torch.get_num_threads()
+        if not threads.is_set():
+            self.follow(self.followed)
 
     def follow(self, n: int) -> None:
         self.followed = n
