@@ -29,6 +29,10 @@ test *ARGS:
 sanitize:
     pytest tests/test_c_library.py -k sanitize
 
+# Coverage-guided fuzzing of the readers of strangers' files (`pip install -e ".[fuzz]"`); `just fuzz midi --seconds 600`.
+fuzz *ARGS:
+    python tests/fuzz/fuzz.py {{ARGS}}
+
 # Everything beside every installed peer, into docs/performance.md; `just bench report` only writes it anew.
 bench *ARGS="run":
     python -m bench {{ARGS}}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._core import drawing_limit
 from ._core.arrays import Array
 from ._core.checks import describe
 
@@ -23,9 +24,11 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float, dtype: str) -> Array:
     """Draw values uniformly from [-bound, bound)."""
+    drawing_limit.count(shape)
     return rng.uniform(-bound, bound, shape).astype(dtype)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
     """Draw values from the normal distribution with mean 0 and standard deviation 1."""
+    drawing_limit.count(shape)
     return rng.standard_normal(shape).astype(dtype)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ._core.arrays import Array
-from ._core.checks import describe
+from ._core.checks import describe, printable
 from ._core.conversion import Bfloat16, from_bfloat16
 from .json_reading import parse
 
@@ -151,7 +151,7 @@ def load_arrays(path: PathLike) -> tuple[dict[str, Array], dict[str, str]]:
                     arrays[name] = _read_array(path, file, name, dtype)
             return {name: arrays[name] for name in dtypes}, dict(file.metadata() or {})
     except SafetensorError as error:
-        raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
+        raise FileFormatError(f"{path} is truncated or damaged: {printable(str(error))}") from error
 
 
 def _read_array(path: PathLike, file: Any, name: str, dtype: str) -> Array:

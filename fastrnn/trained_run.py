@@ -118,7 +118,7 @@ def load_run(path: str | Path, *, backend: str | None = None) -> TrainedRun:
     """Load the best model of a run that ``fastrnn train chars``, ``words`` or ``jazz`` has trained.
 
     Raises ValueError (RunError, CheckpointError) with a message of one line if the folder is missing, holds no run or is
-    damaged. Raises OSError.
+    damaged. Raises OSError, and MemoryError if its model is larger than the machine's memory.
     """
     from .training._run.folder import kind_of
 

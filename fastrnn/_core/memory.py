@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .drawing_limit import check_trial
+
 ALIGNMENT = 64  # a cache line, and the widest vector
 # malloc serves smaller arrays from its own free lists, without new pages.
 SMALLEST_POOLED = 32 * 1024
@@ -48,6 +50,7 @@ class Pool:
                 block = blocks.pop()
                 self.free_bytes -= size
             else:
+                check_trial((size,))
                 block = np.empty(size, np.uint8)
             # Counted only after the allocation, because a failed one is never given back.
             self.used_bytes += size

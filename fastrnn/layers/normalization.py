@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import checks
+from .._core import checks, drawing_limit
 from .._core.arrays import Array
 from .._core.cache import VERSION
 from .._core.parameter import GradientLock, Parameter, Snapshot
@@ -63,6 +63,7 @@ class LayerNorm(Layer):
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
         if self.elementwise_affine:
+            drawing_limit.count((self.features,))
             self.weight = Parameter("weight", np.ones(self.features, self.dtype))
         if has_bias:
             self.bias = Parameter("bias", np.zeros(self.features, self.dtype))

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._core import checks
 from .._core.arrays import Array
+from .._core.drawing_limit import check_trial
 from ._recurrent.inputs import array, floats
 from ._symbolic.symbols import Nest, Spec
 from .base import Layer
@@ -31,6 +32,7 @@ class RepeatVector(Layer):
     def __call__(self, x: Array, like: Array | None = None) -> Array:
         """Return the repeated x."""
         x, n = self._checked(x, like)
+        check_trial((n, *x.shape))
         return np.repeat(x[None], n, axis=0)
 
     def forward(self, x: Array, like: Array | None = None) -> tuple[Array, Callable[[Array], Any]]:

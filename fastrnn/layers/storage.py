@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from .._core import checks
+from .._core.drawing_limit import limited_to
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError, PathLike, load_arrays, save_arrays
 from .base import Layer
@@ -58,14 +59,16 @@ def load_model(path: PathLike, custom: Mapping[str, type[Layer]] | None = None) 
     fastrnn.serialization.FileFormatError
         If the file is damaged, foreign, or holds weights alone.
     ValueError, TypeError
-        If a layer cannot be built or its values do not fit; the message names the file.
+        If a layer cannot be built, its values do not fit, or it needs far more values than the file holds; the message names
+        the file.
     """
     check_custom(custom)  # outside the try block, so the message does not blame the file
     arrays, metadata = load_arrays(path)
     if KEY not in metadata:
         raise FileFormatError(f"{path} has no architecture, only arrays: build the model and call its load(path)")
     try:
-        layer = from_json(metadata[KEY], custom)
+        with limited_to(arrays.values()):
+            layer = from_json(metadata[KEY], custom)
         layer.load_state_dict(arrays)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error

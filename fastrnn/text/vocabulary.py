@@ -159,7 +159,7 @@ class Vocabulary(Tokens):
 
     @classmethod
     def from_json(cls, value: Any) -> Vocabulary:
-        """Return the vocabulary that :meth:`to_json` described. Raises ValueError for anything else."""
+        """Return the vocabulary that :meth:`to_json` described. Raises TypeError or ValueError for anything else."""
         if not isinstance(value, dict) or not isinstance(value.get("tokens"), list):
             raise ValueError(f"vocabulary must be an object with a list of tokens, got {checks.describe(value)}")
         return cls(value["tokens"], bool(value.get("unk", False)), lower=value.get("lower", False))

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..._core.arrays import Array
 from ..._core.checks import describe
+from ..._core.drawing_limit import check_trial
 from .refusals import INSTEAD, Refusals, about_symbols
 
 if TYPE_CHECKING:
@@ -220,7 +221,9 @@ def probed(layer: Layer, *specs: Nest, **options: Any) -> Nest:
 
 def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options: dict[str, Any]) -> Nest:
     def zeros(spec: Spec) -> Array:
-        return np.zeros([axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape], spec.dtype)
+        shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape)
+        check_trial(shape)
+        return np.zeros(shape, spec.dtype)
 
     arrays = mapped(specs, zeros)
     try:

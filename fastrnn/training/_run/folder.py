@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..._core.checks import describe
+from ..._core.drawing_limit import TooManyValues, limited_to
 from ..._core.version import __version__
 from ...json_reading import parse
 from ...layers._recurrent.base import Recurrent
@@ -119,8 +120,12 @@ def best_checkpoint(folder: Path) -> Path:
 def load_best(folder: Path, make_model: Callable[[], Weighted]) -> Weighted:
     """Make a model and load the best weights of a run into it. Raises RunError, CheckpointError or OSError."""
     path = best_checkpoint(folder)
-    model = make_model()
     arrays = checkpoint.load(path).model
+    try:
+        with limited_to(arrays.values()):
+            model = make_model()
+    except TooManyValues as error:
+        raise RunError(f"{path} does not fit {folder / CONFIG}: {error}") from error
     checkpoint.check_fits(path, arrays, model.named_parameters())
     model.load_state_dict(arrays)
     return model

@@ -1,0 +1,90 @@
+"""Coverage-guided fuzzing of the readers: ``python tests/fuzz/fuzz.py [TARGET ...] [--seconds N]``, or ``just fuzz``.
+
+Each target runs in a process of its own under atheris. An input that takes more than 2 s of processor time or 1 GB of
+memory, or that raises what it must not, is written to build/fuzz/TARGET/. Move it to tests/fuzz/found/TARGET/ with the
+repair, and the quick tests replay it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+NAMES = ("midi", "chords", "model", "safetensors", "run", "vocabulary", "text")
+SERVE = "--serve"  # what this script calls itself with
+SLOWEST = 2.0  # seconds of processor time for one input
+
+
+def main() -> int:
+    """Fuzz each target in turn; return 1 if one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--seconds", type=int, default=60, help="for all targets together (default: 60)")
+    if sys.argv[1:2] == [SERVE]:
+        return serve(sys.argv[2], sys.argv[3:])
+    given = parser.parse_args()
+    names = given.targets or NAMES
+    failed = [name for name in names if not fuzzed(name, max(1, given.seconds // len(names)))]
+    print(f"failed: {', '.join(failed)}" if failed else "no fault found")
+    return 1 if failed else 0
+
+
+def fuzzed(name: str, seconds: int) -> bool:
+    """Fuzz a target for some seconds; print the number of inputs; return whether none failed."""
+    corpus = ROOT / "build" / "fuzz" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    found = HERE / "found" / name
+    options = [
+        f"-max_total_time={seconds}",
+        "-rss_limit_mb=1024",
+        "-timeout=60",
+        "-print_final_stats=1",
+        "-max_len=20000",
+        "-len_control=0",
+    ]
+    folders = [str(corpus), *([str(found)] if found.is_dir() else [])]
+    command = [sys.executable, __file__, SERVE, name, *options, f"-artifact_prefix={corpus}/fault-", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    count = re.search(r"number_of_executed_units: (\d+)", said)
+    print(f"{name}: {int(count[1]) if count else 0:,} inputs, exit status {done.returncode}", flush=True)
+    if done.returncode:
+        print(said[-3000:])
+    return done.returncode == 0
+
+
+def serve(name: str, options: list[str]) -> int:
+    """Fuzz one target in this process until a fault."""
+    import atheris
+
+    sys.path[:0] = [str(HERE), str(HERE.parent)]
+    with atheris.instrument_imports(include=["fastrnn"]):
+        import mutators
+        import targets
+
+    def once(data: bytes) -> None:
+        begin = time.process_time()
+        targets.run(name, data)
+        taken = time.process_time() - begin
+        assert taken < SLOWEST, f"{taken:.1f} s"
+
+    def mutate(data: bytes, most: int, seed: int) -> bytes:
+        changed = mutators.mutated(name, data, seed) if seed % 4 else None
+        return atheris.Mutate(data, most) if changed is None or len(changed) > most else changed
+
+    corpus = ROOT / "build" / "fuzz" / name
+    for i, data in enumerate(targets.TARGETS[name].seeds()):
+        (corpus / f"seed-{i}").write_bytes(data)
+    atheris.Setup([sys.argv[0], *options], once, custom_mutator=mutate)
+    atheris.Fuzz()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

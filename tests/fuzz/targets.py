@@ -1,0 +1,186 @@
+"""Readers of strangers' files, as functions of bytes, for the fuzzer and for the replay of what it found.
+
+A target may raise what its docstring promises for bad input, with a message of one line. Anything else is a fault.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import fastrnn
+from fastrnn import Input, Model, json_reading, layers
+from fastrnn._core.drawing_limit import limited_to
+from fastrnn.music.changes import changes_of
+from fastrnn.music.chords import ChordError, parse_chord
+from fastrnn.music.midi import MidiError, parse_midi
+from fastrnn.serialization import FileFormatError, load_arrays
+from fastrnn.text.reading import TextError, read
+from fastrnn.text.vocabulary import Vocabulary
+from fastrnn.text.word_vocabulary import WordVocabulary
+from fastrnn.training import CheckpointError, checkpoint
+
+OLD = Path(__file__).resolve().parents[1] / "old"
+FOUND = Path(__file__).resolve().parent / "found"
+# Files of a run folder, one of which is replaced; the first byte of an input chooses it.
+RUN_FILES = tuple(
+    (kind, name)
+    for kind, names in (
+        ("chars", ("config.json", "best.safetensors", "lines.safetensors")),
+        ("words", ("config.json", "best.safetensors")),
+        ("jazz", ("config.json", "last.safetensors", "songs.safetensors")),
+    )
+    for name in names
+)
+
+
+class Target(NamedTuple):
+    """A reader, the errors that it may raise, and the inputs to begin with."""
+
+    read: Callable[[bytes], object]
+    errors: tuple[type[Exception], ...]
+    seeds: Callable[[], Iterator[bytes]]
+
+
+@cache
+def folder() -> Path:
+    """Return a folder for this process, in memory where the system has one."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="fastrnn-fuzz-", dir=memory if memory.is_dir() else None))
+
+
+def _file(name: str, data: bytes) -> Path:
+    path = folder() / name
+    path.write_bytes(data)
+    return path
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _midi(data: bytes) -> object:
+    return parse_midi(data)
+
+
+def _midi_seeds() -> Iterator[bytes]:
+    from mutated_midi import mutated, sound_file
+
+    yield from (sound_file(random.Random(seed))[0] for seed in range(8))
+    yield from (mutated(seed) for seed in range(16))
+
+
+def _chords(data: bytes) -> object:
+    text = _text(data)
+    with suppress(ChordError):
+        parse_chord(text)
+    return changes_of(text, "Eb" if len(data) % 2 else None)
+
+
+def _chord_seeds() -> Iterator[bytes]:
+    texts = ("Dm7 | G7 | Cmaj7 | %", "|: F7 / Bb13#11 :|x4 C7alt", "blues", "Bbmaj7/D Ebm7b5 A7(b9,#11)", "N.C. | C6/9sus4")
+    yield from (text.encode() for text in texts)
+
+
+def _model(data: bytes) -> object:
+    with limited_to(()):  # a description alone may ask for a model of any size
+        return Model.from_json(_text(data))
+
+
+def _model_seeds() -> Iterator[bytes]:
+    from test_old_files import classifier, tagger
+
+    yield from (model.to_json().encode() for model in (classifier(), tagger(), _many_layers()))
+
+
+def _many_layers() -> Model:
+    """Return a model of every kind of small layer."""
+    x, ids = Input(("T", "B", 4), name="x"), Input(("T", "B"), dtype="int64", name="ids")
+    embedded = layers.Embedding(5, 4)(layers.TokenDropout(0.1, 0)(ids))
+    both = layers.Concat()(layers.LayerNorm(4)(x), layers.OneHot(3)(ids), embedded)
+    y, _ = layers.LSTM(11, 3, 2, bidirectional=True, merge="sum", peephole=True)(layers.VariationalDropout(0.2)(both))
+    pooled = layers.Multiply()(layers.Last()(y), layers.MeanPool()(y), layers.MaxPool()(y))
+    again, _ = layers.RNN(3, 2, nonlinearity="relu")(layers.RepeatVector(4)(pooled))
+    cell = layers.GRUCell(3, 2)(layers.Add()(y[0], pooled))
+    flat = layers.Reshape((1,))(layers.Linear(3, 1, bias=False)(layers.Dropout(0.5)(layers.Activation("softplus")(pooled))))
+    return Model((x, ids), (layers.Average()(again[..., :1], again[..., 1:]), layers.Stack()(cell, cell), flat))
+
+
+def _safetensors(data: bytes) -> object:
+    path = _file("file.safetensors", data)
+    with suppress(FileFormatError):
+        load_arrays(path)
+    with suppress(CheckpointError):
+        checkpoint.load(path)
+    return fastrnn.load_model(path)
+
+
+def _safetensors_seeds() -> Iterator[bytes]:
+    yield from ((OLD / name).read_bytes() for name in ("lstm.safetensors", "model.safetensors", "fit/last.safetensors"))
+
+
+def _run_folder(data: bytes) -> object:
+    kind, name = RUN_FILES[data[0] % len(RUN_FILES)] if data else RUN_FILES[0]
+    here = folder() / kind
+    shutil.copytree(OLD / kind, here, dirs_exist_ok=True)
+    (here / name).write_bytes(data[1:])
+    run = fastrnn.load_run(here)
+    return run.songs if kind == "jazz" else run.sample(1, length=5, seed=1)
+
+
+def _run_seeds() -> Iterator[bytes]:
+    yield from (bytes([i]) + (OLD / kind / name).read_bytes() for i, (kind, name) in enumerate(RUN_FILES))
+
+
+def _vocabulary(data: bytes) -> object:
+    value = json_reading.parse(data)
+    known = (WordVocabulary if len(data) % 2 else Vocabulary).from_json(value)
+    return known.decoder()(known.encode("".join(known.tokens)))
+
+
+def _vocabulary_seeds() -> Iterator[bytes]:
+    for kind in ("chars", "words"):
+        vocabulary = json.loads((OLD / kind / "config.json").read_text())["vocabulary"]
+        yield from (json.dumps(vocabulary, indent=indent).encode() for indent in (None, 1))
+
+
+def _text_file(data: bytes) -> object:
+    return read([str(_file("text.txt", data))])
+
+
+def _text_seeds() -> Iterator[bytes]:
+    yield from ("Ein Satz. Noch einer!\n".encode(code) for code in ("utf-8", "utf-16", "utf-32", "utf-8-sig"))
+    yield "Пример текста на русском языке\n".encode("cp1251")
+    yield b"a\tb\r\nc\td\r\n"
+
+
+TARGETS = {
+    "midi": Target(_midi, (MidiError,), _midi_seeds),
+    "chords": Target(_chords, (ChordError,), _chord_seeds),
+    "model": Target(_model, (ValueError, TypeError), _model_seeds),
+    "safetensors": Target(_safetensors, (FileFormatError, ValueError, TypeError), _safetensors_seeds),
+    "run": Target(_run_folder, (ValueError, MemoryError), _run_seeds),
+    "vocabulary": Target(_vocabulary, (ValueError, TypeError), _vocabulary_seeds),
+    "text": Target(_text_file, (TextError,), _text_seeds),
+}
+
+
+def run(name: str, data: bytes) -> None:
+    """Run a target. Raises what the target must not raise, and AssertionError for a message of several lines."""
+    target = TARGETS[name]
+    try:
+        target.read(data)
+        return
+    except ChordError:  # its message shows the place on a second line
+        return
+    except target.errors as error:
+        message = str(error)
+    if not message or "\n" in message:
+        raise AssertionError(f"expected a message of one line, got {message!r}")
