@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SEARCH_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 # The groups of C tests that run if a process with several threads cannot be forked.
-ALL_BUT_FORK = ("isa", "cells", "threads", "linear", "generate", "training")
+ALL_BUT_FORK = ("isa", "cells", "threads", "linear", "generate", "training", "xla")
 
 slow = pytest.mark.slow
 
@@ -110,7 +110,7 @@ def test_thread_pool_under_thread_sanitizer(tmp_path: Path) -> None:
         pytest.skip("the compiler has no ThreadSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")
     # Not the group "fork": the sanitizer ends a child that starts threads.
-    groups = "threads", "linear", "generate", "training"
+    groups = "threads", "linear", "generate", "training", "xla"
     check(run([built / "test_kernels", *groups], env={"TSAN_OPTIONS": "halt_on_error=1"}))
 
 

@@ -9,5 +9,6 @@ void test_fork(void);
 void test_linear(void);
 void test_generate(void);
 void test_training(void);
+void test_xla(void);
 
 #endif

@@ -28,7 +28,7 @@ static const struct {
     void (*run)(void);
 } GROUPS[] = {{"isa", test_instruction_sets}, {"fork", test_fork},     {"cells", test_cells},
               {"threads", test_threads},      {"linear", test_linear}, {"generate", test_generate},
-              {"training", test_training}};
+              {"training", test_training},    {"xla", test_xla}};
 
 static int is_wanted(const char *name, int count, char *const *wanted) {
     for (int i = 0; i < count; i++)
