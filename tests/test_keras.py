@@ -315,7 +315,7 @@ def test_training_has_the_same_losses():
 
 
 # Compiling takes most of the time on the last two.
-FEW = "whole_model or (compiled and GRU and True)"
+FEW = "test_a_whole_model or (test_masks_in_a_compiled_call and GRU and True)"
 OTHER = [("torch", ""), ("jax", FEW), *(pytest.param(name, "", marks=pytest.mark.slow) for name in ("jax", "tensorflow"))]
 
 

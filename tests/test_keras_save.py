@@ -117,8 +117,9 @@ def test_files_of_a_tagger_and_back(tmp_path):
 def test_what_load_reads_goes_back(tmp_path):
     x, h = Input(("T", "B", I)), Input(("B", 4))
     y, _ = LSTM(I, H, rng=0, bidirectional=True, merge="sum")(x)
-    both = Multiply()(Linear(H, 4, rng=1)(GRU(H, H, rng=2)(y)[1][0]), h)
-    model = Model((x, h), (Concat()(both, h), y))
+    z, h_n = GRU(H, H, 2, rng=2)(y)
+    both = Multiply()(Linear(H, 4, rng=1)(h_n[0]), h)
+    model = Model((x, h), (Concat()(both, h), y[..., 1:3][::-1], h_n, LayerNorm(H)(Last()(z))))
     fk.save(model, tmp_path / "model.keras")
     again = fk.load(tmp_path / "model.keras")
     arrays = random(T, B, I), random(B, 4, seed=1)
@@ -134,7 +135,8 @@ def test_small_layers():
     folded = Reshape((2, 2))(y)
     turned = Reshape((4,))(folded * folded)[::-1]
     steps = Stack()(h[0], h[-1], Stack(axis=-1)(h[1], h[2])[..., 1])
-    agree(Model(X, (pooled, folded, turned, steps, h[1:3], RepeatVector(3)(pooled))), random(T, B, I))
+    outputs = pooled, folded, turned, steps, h[1:3], RepeatVector(3)(pooled)
+    agree(Model(X, outputs), random(T, B, I))
 
 
 def test_shared_layers_models_in_models_and_names():

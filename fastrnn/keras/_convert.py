@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import layers
 from ._file import KerasLayer
+from ._operators import get_item, items_of, stack
 from ._weights import NUMPY, torch_order
 
 _KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
@@ -35,11 +36,13 @@ def obstacle(layer: KerasLayer) -> str:
     if layer.kind != "InputLayer" and layer.kind not in LAYERS:
         return f"{layer.name} ({layer.kind})"
     config, kind = layer.config, layer.kind
+    if kind == "GetItem" and items_of(layer) is None:
+        return f"{layer.name} (GetItem of a batch, or with ...)"
     if kind in _WRAPPED:
         config, kind = config["layer"]["config"], config["layer"]["class_name"]
         if kind not in _WRAPPED[layer.kind]:
             return f"{layer.name} ({layer.kind} of {kind})"
-    allowed: dict[str, tuple[Any, ...]] = {"activation": ("linear", *_ACTIVATIONS), "axis": (-1, [-1])}
+    allowed: dict[str, tuple[Any, ...]] = {"activation": ("linear", *_ACTIVATIONS)}
     if kind in _KINDS:
         allowed["activation"] = ("tanh", "relu") if kind == "SimpleRNN" else ("tanh",)
         allowed["recurrent_activation"] = ("sigmoid",)
@@ -47,6 +50,8 @@ def obstacle(layer: KerasLayer) -> str:
         allowed["go_backwards"] = (False,)
     if kind == "LayerNormalization":
         allowed |= {"scale": (True,), "rms_scaling": (False,)}
+    if kind in ("LayerNormalization", "Concatenate"):
+        allowed["axis"] = (-1, [-1])
     given = {option: config.get(option, values[0]) for option, values in allowed.items()}
     wrong = [f"{option} {value}" for option, value in given.items() if value not in allowed[option]]
     backward = layer.config.get("backward_layer", {"class_name": kind, "config": config})
@@ -167,4 +172,6 @@ LAYERS = {
     "Add": Counterpart(lambda layer: [layers.Add()], _joined),
     "Average": Counterpart(lambda layer: [layers.Average()], _joined),
     "Multiply": Counterpart(lambda layer: [layers.Multiply()], _joined),
+    "GetItem": Counterpart(lambda layer: [], get_item),
+    "Stack": Counterpart(lambda layer: [], stack),
 }
