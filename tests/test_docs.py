@@ -172,6 +172,12 @@ def test_train_names() -> None:
     assert set("".join(names)) <= set("ahn")
 
 
+def test_one_model_everywhere() -> None:
+    differences = example("one_model_everywhere").main(epochs=2)
+    assert "NumPy" in differences
+    assert max(differences.values()) < 1e-5
+
+
 def test_no_block_is_of_a_kind_that_nothing_runs() -> None:
     kinds: Any = {kind for page in PAGES for kind in re.findall(r"^```(\w+)$", page.read_text("utf-8"), re.MULTILINE)}
     assert kinds <= {"python", "sh", "math"}
