@@ -21,6 +21,7 @@ THUMBNAILS = {
     "torch_language_model": "tile",
     "torch_packed": "lengths",
     "jax_language_model": "agreement",
+    "one_model_everywhere": "deep",
     "onnx_vad": "zigzag",
     "g2p": "translate",
     "zoo/one_to_one": "one_to_one",
