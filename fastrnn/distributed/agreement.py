@@ -52,8 +52,17 @@ def require_same(communicator: Communicator, values: Mapping[str, Any]) -> None:
     for rank, (host, theirs) in enumerate(found):
         for name, value in found[0][1].items():
             if theirs.get(name) != value:
-                message = f"rank {rank} on {host} has another {name}: {theirs.get(name)}, rank 0 has {value}"
-                raise common(RanksDiffer(message))
+                what, other, first = _difference(name, theirs.get(name), value)
+                raise common(RanksDiffer(f"rank {rank} on {host} has another {what}: {other}, rank 0 has {first}"))
+
+
+def _difference(name: str, theirs: Any, first: Any) -> tuple[str, Any, Any]:
+    """Return the name and the values of what differs: of dicts the first entry, because the whole of them fills a screen."""
+    if isinstance(theirs, dict) and isinstance(first, dict):
+        pairs = ((key, theirs.get(key, "none"), first.get(key, "none")) for key in {**first, **theirs})
+        key, other, own = next(pair for pair in pairs if pair[1] != pair[2])
+        return f"{name}, {key}", other, own
+    return name, theirs, first
 
 
 @contextmanager
