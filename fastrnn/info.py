@@ -27,7 +27,8 @@ EXTRAS = {
 
 # The call that the row "chosen" plans: large enough for all threads.
 TYPICAL, TYPICAL_T, TYPICAL_B = StackSpec(CellSpec("lstm", 256, 256)), 64, 64
-REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
+REINSTALL = "CC=gcc pip install --force-reinstall --no-deps --no-cache-dir"
+REBUILD = f"{REINSTALL} --no-binary fastrnn fastrnn; in a checkout: {REINSTALL} ."
 
 
 def text() -> str:
@@ -46,7 +47,7 @@ def text() -> str:
 
 def install_extra(extra: str) -> str:
     """Return the command that installs an extra."""
-    return f"from the checkout: pip install '.[{extra}]'"
+    return f"pip install 'fastrnn[{extra}]'"
 
 
 def _backend_rows() -> list[tuple[str, str]]:

@@ -81,8 +81,8 @@ def test_without_rich_and_matplotlib_a_run_is_the_same_and_says_so_once(tmp_path
     captured = capsys.readouterr()
     assert captured.out.count("nats/char") == 4
     assert captured.err.splitlines() == [
-        "fastrnn: no progress bar: rich is not installed (from the checkout: pip install '.[train]')",
-        "fastrnn: no loss curve: matplotlib is not installed (from the checkout: pip install '.[train]')",
+        "fastrnn: no progress bar: rich is not installed (pip install 'fastrnn[train]')",
+        "fastrnn: no loss curve: matplotlib is not installed (pip install 'fastrnn[train]')",
     ]
     assert not (tmp_path / "loss.png").exists()
 

@@ -326,7 +326,7 @@ def test_training_does_without_the_train_extra(tmp_path, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, module, None)
     _train(*SMALL, "--max-steps", 2, "--out", tmp_path)
     captured = capsys.readouterr()
-    assert "no loss curve: matplotlib is not installed (from the checkout: pip install '.[train]')" in captured.err
+    assert "no loss curve: matplotlib is not installed (pip install 'fastrnn[train]')" in captured.err
     assert "best validation loss" in captured.out
     assert not (tmp_path / "loss.png").exists()
 
@@ -459,7 +459,8 @@ def test_info_says_what_is_chosen_and_how_to_change_it(capsys):
         assert word in output
 
 
-REBUILD = "from the checkout: CC=gcc pip install --force-reinstall --no-deps --no-cache-dir ."
+REINSTALL = "CC=gcc pip install --force-reinstall --no-deps --no-cache-dir"
+REBUILD = f"{REINSTALL} --no-binary fastrnn fastrnn; in a checkout: {REINSTALL} ."
 
 
 def _info(capsys):
@@ -494,7 +495,7 @@ def test_info_shows_cs_isa_threads_and_compiler(capsys, monkeypatch, isa, c, set
 
 def test_info_says_how_to_install_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr("fastrnn.info.util.find_spec", lambda module: None)
-    missing = f"missing: {', '.join(EXTRAS['train'])} (from the checkout: pip install '.[train]')"
+    missing = f"missing: {', '.join(EXTRAS['train'])} (pip install 'fastrnn[train]')"
     assert _info(capsys)["extras"] == f"train      {missing}"
 
 
