@@ -2,6 +2,7 @@
 
 training   y and the gradients of x and all parameters
 inference  y
+step       y of one time step
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import product
@@ -22,13 +24,14 @@ import fastrnn
 import fastrnn.jax
 from fastrnn.benchmark import machine
 from fastrnn.benchmark.cases import Case
-from fastrnn.benchmark.measure import Effort, alternate
+from fastrnn.benchmark.measure import Clock, Effort, alternate
 from fastrnn.benchmark.peers.jax_peer import PEER
 from fastrnn.benchmark.problem import Problem
 
-QUESTIONS = ("training", "inference")
 CELLS = ("LSTM", "GRU")
 SIZES = tuple(product((128, 512), (8, 32)))  # H, B
+SMALL = ((64, 1), (128, 8), (512, 1))
+QUESTIONS = {"training": (100, SIZES), "inference": (100, SIZES), "step": (1, SMALL)}  # T, and H and B
 
 
 def ours(problem: Problem, training: bool, callback: bool) -> Callable[[], Any]:
@@ -70,24 +73,26 @@ def compare(problem: Problem, training: bool, threads: int) -> list[Callable[[],
     return sides
 
 
-def rows(question: str, threads: int, effort: Effort) -> Iterator[tuple[str, ...]]:
+def rows(question: str, threads: int, effort: Effort, clock: Clock) -> Iterator[tuple[str, ...]]:
     """Yield the heading, then a row for each case."""
     yield "layer, H, B", "lax.scan ms", "fastrnn ms", "times", "fastrnn by callback ms"
     training = question == "training"
-    for cell, (H, B) in product(CELLS, SIZES):
-        problem = Problem(Case("training" if training else "forward", cell, H, B, threads))
-        scan, *found = (timing.median * 1e3 for timing in alternate(compare(problem, training, threads), effort))
+    T, sizes = QUESTIONS[question]
+    for cell, (H, B) in product(CELLS, sizes):
+        problem = Problem(Case("training" if training else "forward", cell, H, B, threads, T))
+        timings = alternate(compare(problem, training, threads), effort, clock)
+        scan, *found = (timing.median * 1e3 for timing in timings)
         callback = f"{found[1]:.3g}" if len(found) > 1 else ""
         yield f"{cell}, {H}, {B}", f"{scan:.3g}", f"{found[0]:.3g}", f"{scan / found[0]:.2f}", callback
 
 
-def measure(questions: list[str], threads: int, effort: Effort) -> None:
+def measure(questions: list[str], threads: int, effort: Effort, clock: Clock) -> None:
     """Print the tables of this process, which is restricted to so many processors."""
     PEER.use_threads(threads)
     fastrnn.set_num_threads(threads)
     for question in questions:
-        print(f"\n{question}, T = 100, threads: {threads}\n")
-        for number, row in enumerate(rows(question, threads, effort)):
+        print(f"\n{question}, T = {QUESTIONS[question][0]}, threads: {threads}\n")
+        for number, row in enumerate(rows(question, threads, effort, clock)):
             print(f"| {' | '.join(row)} |", flush=True)
             if number == 0:
                 print("|" + " --- |" * len(row), flush=True)
@@ -101,18 +106,20 @@ def main() -> None:
     parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser.add_argument("--cpu-time", action="store_true", help="of the process: steadier than time if others run meanwhile")
     arguments = parser.parse_args()
     questions = arguments.questions or list(QUESTIONS)
     unknown = set(questions) - set(QUESTIONS)
     if unknown:
         parser.error(f"QUESTION must be one of {', '.join(QUESTIONS)}, got {', '.join(sorted(unknown))}")
     if len(arguments.threads) == 1:
-        measure(questions, arguments.threads[0], Effort(arguments.seconds))
+        clock = Clock(time.process_time) if arguments.cpu_time else Clock()
+        measure(questions, arguments.threads[0], Effort(arguments.seconds), clock)
         return
     found = machine.describe() | {"jax": jax.__version__}
     print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", "jax") if key in found), flush=True)
     for n in arguments.threads:
-        options = ["--threads", str(n), "--seconds", str(arguments.seconds)]
+        options = ["--threads", str(n), "--seconds", str(arguments.seconds), *["--cpu-time"] * arguments.cpu_time]
         subprocess.run([sys.executable, "-m", "bench.jax", *questions, *options], check=True)
 
 
