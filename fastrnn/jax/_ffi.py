@@ -54,7 +54,7 @@ def _warn(reason: str) -> None:
 def forward(call: Call, training: bool, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
     """Return ``y, h_n[, c_n]``, and in training the tape."""
     run = jax.ffi.ffi_call(FORWARD, call.outputs(x, training))
-    return run(x, *weights, *states, *_lengths(lengths), numbers=_numbers(call, weights, lengths))
+    return tuple(run(x, *weights, *states, *_lengths(lengths), numbers=_numbers(call, weights, lengths)))
 
 
 def backward(
