@@ -91,6 +91,27 @@ def test_a_cold_sample_takes_the_likelier_value_each_time():
     assert 0 < v.mean() < 1
 
 
+def test_no_vectors_have_no_logits():
+    layer, (b, c, v) = made(), data(3, 0)
+    logits, backward = layer.forward(b, c, v)
+    assert logits.shape == (3, 0, D)
+    db, dc, _ = backward(logits)
+    assert (db.shape, dc.shape) == (b.shape, c.shape)
+    assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
+    assert layer.sample(b, c, 0).shape == (3, 0, D)
+
+
+def test_padding_changes_nothing():
+    b, c, v = (fastrnn.Input(("T", "B", size), dtype="float64", name=name) for name, size in (("b", D), ("c", H), ("v", D)))
+    model, inputs, lengths = fastrnn.Model((b, c, v), made()(b, c, v)), data(5, 3), np.array([2, 5, 3])
+    padded = [x.copy() for x in inputs]
+    for x in padded:
+        x[np.arange(5)[:, None] >= lengths] = np.nan
+    logits = model(*padded, lengths=lengths)
+    for i, n in enumerate(lengths):
+        np.testing.assert_allclose(logits[:n, i], model(*(x[:n, i : i + 1] for x in inputs))[:, 0], rtol=1e-12)
+
+
 def test_a_model_of_a_recurrent_layer_and_a_nade_is_saved_and_streams(tmp_path):
     x, v = (fastrnn.Input(("T", "B", D), dtype="float64", name=name) for name in "xv")
     y, _ = fastrnn.GRU(D, 4, dtype="float64", rng=1)(x)

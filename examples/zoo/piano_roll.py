@@ -5,6 +5,9 @@ last of the others to stop the training. It trains stacked LSTM layers with feed
 negative log-likelihood per step, compared with two baselines. Then it continues the first bars of the held-out piece in
 ``sample.mid`` and ``roll.png``. It saves the model as ``model.safetensors``, which :func:`fastrnn.load_model` reads, and
 draws it as ``model.png``.
+
+``--npz FILE --out RUN`` trains on sets of rolls in one file instead (:mod:`polyphony`), and ``--evaluate RUN --npz OTHER``
+prints the negative log-likelihood of another such file.
 """
 
 import argparse
@@ -13,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polyphony
 import pretty_midi
 import saving
 from numpy.typing import NDArray
+from polyphony import KEYS, loss
 
 import fastrnn
 from fastrnn.commands.arguments import integer, real, seed
@@ -29,7 +34,10 @@ from fastrnn.training import EarlyStopping, Examples, ProgressBar, fit
 Array = NDArray[np.float32]
 
 FILES = (saving.MODEL, saving.DETAILS, "sample.mid", "roll.png", "model.png")
-KEYS, LOWEST = 88, 21  # a piano's keys, from A0
+LOWEST = 21  # MIDI's number of a piano's lowest key, A0
+DEFAULTS = {"hidden": (128, 256), "dropout": (0.3, 0.4), "lr": (3e-3, 8e-3), "batch": (8, 16)}  # for a folder, for --npz
+STEPS, NADE = 2000, 128
+NADE_HELP = f"let each key know the keys below it, by a NADE of so many hidden units ({NADE} without a number)"
 STEPS_PER_QUARTER = 4  # a step is a sixteenth note
 
 
@@ -119,12 +127,6 @@ def sigmoid(x: Array) -> Array:
     return 0.5 + 0.5 * np.tanh(0.5 * x)
 
 
-def loss(logits: Array, targets: Array, mask: NDArray[np.bool_] | None) -> tuple[float, Array]:
-    """Return the negative log-likelihood in nats per step, summed over the keys, and its gradient."""
-    value, gradient = sigmoid_binary_cross_entropy(logits, targets, mask=mask)
-    return value * KEYS, gradient * KEYS
-
-
 def nll(model: fastrnn.Model, rolls: Sequence[Array]) -> float:
     """Return the nats per step over whole pieces, each read from its beginning."""
     total = 0.0
@@ -191,7 +193,9 @@ def draw(roll: Array, prompt: int, true: Array, probability: Array, path: Path) 
 
 
 def main(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train, print held-out nats per step, write the sample; return the nats per step by model."""
+    """Train, print held-out nats per step, write the sample; return the nats per step by model, or by set of ``--npz``."""
+    if arguments.npz:
+        return polyphony.evaluate(arguments) if arguments.evaluate else polyphony.train_and_save(arguments)
     paths = sorted(p for p in arguments.folder.glob("*") if p.suffix.lower() in (".mid", ".midi"))
     names = [p.stem for p in paths]
     if len(names) < 3:
@@ -220,7 +224,7 @@ def main(arguments: argparse.Namespace) -> dict[str, float]:
         validation=windows(validation, 2000, [0]),
         lr=arguments.lr,
         epochs=arguments.epochs,
-        batch_size=8,
+        batch_size=arguments.batch,
         clip_norm=5.0,
         callbacks=[ProgressBar(), stopping],
         seed=arguments.seed,
@@ -246,19 +250,41 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("folder", type=Path, help="MIDI files")
+    add("folder", type=Path, nargs="?", help="MIDI files")
+    add("--npz", type=Path, metavar="FILE", help="train on arrays train_0, ..., valid_0, ... [T, 88] instead")
+    add("--evaluate", type=Path, metavar="RUN", help="measure the model in RUN on --npz, without training")
+    add("--hidden", type=integer(1), help=_default("hidden", "units of an LSTM layer"))
+    add("--dropout", type=real(0, 1, below=True), help=_default("dropout", "after each layer"))
+    add("--lr", type=real(0, above=True), help=_default("lr", "Adam's learning rate"))
+    add("--batch", type=integer(1), help=_default("batch", "sequences in a batch"))
+    add("--seed", type=seed, default=0, help="of weights, order and sample (%(default)s)")
+    group = parser.add_argument_group("only for a folder")
+    add = group.add_argument
     add("--held-out", help="the piece to test on, a file name without its suffix (default: the last)")
     add("--layers", type=integer(1), default=3, help="stacked LSTM layers (%(default)s)")
-    add("--hidden", type=integer(1), default=128, help="their size (%(default)s)")
-    add("--dropout", type=real(0, 1, below=True), default=0.3, help="after each layer (%(default)s)")
     add("--plain", action="store_true", help="no connections past layers")
     add("--window", type=integer(1), default=64, help="steps of a training sequence (%(default)s)")
     add("--epochs", type=integer(1), default=10, help="most passes over all pieces in twelve keys (%(default)s)")
-    add("--lr", type=real(0, above=True), default=3e-3, help="Adam's learning rate (%(default)s)")
     add("--temperature", type=real(0, above=True), default=1.0, help="of the sample: below 1 is more cautious (%(default)s)")
-    add("--seed", type=seed, default=0, help="of weights, order and sample (%(default)s)")
+    group = parser.add_argument_group("only for --npz")
+    add = group.add_argument
+    add("--steps", type=integer(1), default=STEPS, help="training steps, rounded up to whole epochs (%(default)s)")
+    add("--nade", type=integer(0), nargs="?", default=0, const=NADE, metavar="UNITS", help=NADE_HELP)
     saving.add_options(parser, Path("runs/piano-roll"))
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if (arguments.folder is None) == (arguments.npz is None):
+        parser.error("exactly one of FOLDER and --npz FILE must be given")
+    if arguments.evaluate and not arguments.npz:
+        parser.error("--evaluate needs --npz FILE, the rolls to measure")
+    for name, values in DEFAULTS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, values[arguments.npz is not None])
+    return arguments
+
+
+def _default(name: str, text: str) -> str:
+    folder, npz = DEFAULTS[name]
+    return f"{text} ({folder}; with --npz {npz})"
 
 
 if __name__ == "__main__":
