@@ -45,13 +45,15 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 class Rounding(np.ndarray):
-    """A matrix whose products are those of "medium": both operands are rounded."""
+    """An array whose products, and those of what is computed from it, are those of "medium": both operands are rounded."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         operands = [np.asarray(value, np.float64) for value in inputs]
         if ufunc is np.matmul:
             operands = [rounded(value) for value in operands]
-        return getattr(ufunc, method)(*operands, **options)
+        if "out" in options:
+            options["out"] = tuple(np.asarray(array) for array in options["out"])
+        return np.asarray(getattr(ufunc, method)(*operands, **options)).view(Rounding)
 
 
 def reference_layer(case: Case) -> Layer:
@@ -75,6 +77,15 @@ def forward(case: Case, precision: str = "medium", **options: object) -> functio
     )  # fmt: skip
 
 
+def backward(case: Case, out: functional.StackOutput) -> dict[str, np.ndarray]:
+    """All gradients by name; the loss depends on y, h_n, c_n and c."""
+    dc_n = None if case.dc_n is None else case.dc_n[None]
+    grads = functional.stack_backward(out.tape, case.dy, case.dh_n[None], dc_n, case.dc)
+    found = {"dx": grads.dx, "dh0": grads.dh0, "dc0": grads.dc0}
+    found |= {f"d{key}": value for key, value in grads.weights[0].items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def assert_steps(case: Case, out: functional.StackOutput) -> None:
     """Compare each step with the reference's, which begins at the state that the layer itself reached before it.
 
@@ -92,7 +103,7 @@ def assert_steps(case: Case, out: functional.StackOutput) -> None:
     inside = case.spec.proj_size or (case.spec.cell == "gru" and case.spec.reset_gate and not case.spec.reset_after)
     for found, expected in ((out.y, step.h), (out.c, step.c)):
         if found is not None:
-            error = np.abs(found.reshape(T * B, -1) - expected)
+            error = np.abs(found.reshape(T * B, -1) - np.asarray(expected))
             assert error.max() < (4e-3 if inside else 2e-5)
             assert np.sqrt(np.mean(error**2)) < (5e-5 if inside else 5e-6)
 
@@ -105,6 +116,52 @@ def test_every_step_is_of_rounded_products(options: dict[str, object], isa: str)
         case = make_case(options, *sizes, "float32", ids=ids)
         for training in (False, True):
             assert_steps(case, forward(case, keep_tape=training))
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("options", CELLS, ids=name)
+def test_the_backward_of_a_step_is_of_rounded_products(options: dict[str, object], isa: str) -> None:
+    case = make_case(options, 1, 37, 131, 33, "float32")
+    found, w = backward(case, forward(case, keep_tape=True)), reference_layer(case)
+    x, h, c0 = (np.asarray(a, np.float64).view(Rounding) for a in (case.x[0], case.h0, 0 if case.c0 is None else case.c0))
+    grads = replace(w, **{key: np.zeros(a.shape) for key, a in vars_of(w).items()})
+    forward_step, backward_step = STEPS[case.spec.cell]
+    step = forward_step(w, np.asarray(x @ w.W.T) + w.b_ih, h, np.asarray(c0))
+    dc = np.zeros(1) if case.dc is None else case.dc[0] + case.dc_n
+    dp, dh0, dc0 = backward_step(w, step.saved, case.dy[0] + case.dh_n.astype(np.float64), dc, grads)
+    expected = {f"d{key}": value for key, value in vars_of(grads).items()} | {"dh0": dh0[None], "dc0": dc0[None]}
+    expected |= {"dx": (dp @ w.W)[None], "dW": dp.T @ x, "db_ih": dp.sum(0)}
+    for key, value in found.items():
+        error, largest = np.abs(value - np.asarray(expected[key])), np.abs(expected[key]).max()
+        assert error.max() < 2e-3 * largest, key  # where the two round a gradient of a gate to different neighbours
+        assert np.sqrt(np.mean(error**2)) < 2e-4 * largest, key
+
+
+def vars_of(layer: Layer) -> dict[str, np.ndarray]:
+    arrays = {key: getattr(layer, key) for key in ("W", "R", "b_ih", "b_hh", "peephole", "projection")}
+    return {key: value for key, value in arrays.items() if value is not None}
+
+
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("options", CELLS, ids=name)
+def test_gradients_are_near_those_in_float64(options: dict[str, object], isa: str) -> None:
+    """docs/precision.md: an rms error of 1 % at most, relative to the gradient's own root mean square."""
+    for *sizes, extra in (
+        (6, 5, 9, 21, {"ids": True}),
+        (5, 33, 40, 70, {"lengths": True}),
+        (30, 40, 17, 64, {"reverse": True}),
+    ):
+        case = make_case(options, *sizes, "float32", **extra)
+        if options.get("nonlinearity") == "relu":  # its derivative jumps at 0, so keep its arguments away from there
+            case = replace(case, params=replace(case.params, b_ih=case.params.b_ih + 20, R=case.params.R / 10))
+        exact = functional.stack_forward(
+            StackSpec(case.spec, reverse=case.reverse), [case.params], case.x, case.h0[None],
+            None if case.c0 is None else case.c0[None], lengths=case.lengths, cell_states=case.c0 is not None,
+            backend="reference",
+        )  # fmt: skip
+        found, expected = backward(case, forward(case, keep_tape=True)), backward(case, exact)
+        for key, value in expected.items():
+            assert np.sqrt(np.mean((found[key] - value) ** 2)) < 1e-2 * np.sqrt(np.mean(value**2)), key
 
 
 @pytest.mark.usefixtures("everywhere")
@@ -129,8 +186,10 @@ def test_bits_do_not_depend_on_threads(B: int, set_threads) -> None:
         case, found = make_case(options, 6, B, 40, H, "float32", lengths=B == 5), []
         for count in (1, 2, 3):
             set_threads(count)
-            out = forward(case)
+            inference, out = forward(case, keep_tape=False), forward(case)
+            assert np.array_equal(inference.y, out.y)
             found.append([a for a in (out.y, out.h_n, out.c_n, out.c) if a is not None])
+            found[-1] += backward(case, out).values()
         for other in found[1:]:
             assert all(map(np.array_equal, found[0], other))
 

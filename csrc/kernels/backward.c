@@ -46,6 +46,25 @@ static void add_gradient(const step_context *k, const real *from, int64_t n, rea
         add_part(to + j * to_row + first, from + source_of(s, s->offset[k->step] + j) * from_row + first, count);
 }
 
+/* Return the place of the words of a step's gates. */
+static real *words_of_gates(const backward_pass *b, int64_t step) {
+    return b->gates_words + (step & 1) * b->l.panels * b->batch->B * (b->l.width / 2);
+}
+
+/* Round the gates of some vectors of units, which the next products read as words. */
+static void round_gates(const step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
+    const layout *l = &k->b->l;
+    if (!l->dots) return;
+    for (int64_t v = vector; v < vector + vectors; v++) {
+        const int64_t panel = v / l->units, first = v % l->units * VL;
+        const real *gates = k->view.gates + panel * k->view.panel_step + first;
+        real *to = words_of_gates(k->b, k->step) + (panel * k->b->batch->B * l->width + first) / 2;
+        for (int64_t j = row; j < row + rows; j++)
+            for (int64_t at = 0; at < l->width; at += l->units * VL)
+                store_words(to + (j * l->width + at) / 2, load(gates + j * l->width + at));
+    }
+}
+
 /* Run the cell's backward function on `vectors` columns from `vector`, for which dL/dh is complete. */
 static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const layout *l = &k->b->l;
@@ -53,6 +72,7 @@ static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int6
     if (vectors <= 0) return;
     add_gradient(k, k->b->dout->dc, l->H, k->b->dc, l->state, vector * VL, vectors * VL, row, rows);
     l->cell->backward(&k->view, run_of(vector, vectors), run_of(row, rows));
+    round_gates(k, vector, vectors, row, rows);
 }
 
 static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
@@ -70,6 +90,7 @@ static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
         real *copy = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
         memcpy(copy, dh, (size_t)count * sizeof(real));
         memset(dh, 0, (size_t)count * sizeof(real));
+        if (l->dots) round_row(b->dh_words + (j * l->h_row + first) / 2, copy, count);
     }
 }
 
@@ -83,15 +104,21 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
     const layout *l = &k->b->l;
     int64_t vector = panel * l->hidden.vectors, vectors = smaller(l->hidden.vectors, l->panels * l->units - vector);
-    if (vectors > 0) l->cell->backward2(&k->view, run_of(vector, vectors), run_of(row, rows));
+    if (vectors <= 0) return;
+    l->cell->backward2(&k->view, run_of(vector, vectors), run_of(row, rows));
+    round_gates(k, vector, vectors, row, rows);
 }
 
-/* Return product arguments whose left operand is all gates of a group, read in the gate buffer from row `row` on. */
-static product_args over_gates(const backward_pass *b, gate_group g, int64_t row) {
+/* Return product arguments whose left operand is all gates of a group, of a step: words, or read in the gate buffer. */
+static product_args over_gates(const backward_pass *b, gate_group g, int64_t step) {
     const layout *l = &b->l;
-    const int64_t panel = b->t.steps.N * l->width;
-    const real *a = b->t.gates + row * l->width + group_first(l, g);
-    return (product_args){.n_outer = l->panels, .n_inner = group_width(l, g), .a = {a, l->width, 1, panel}};
+    product_args p = {.n_outer = l->panels, .n_inner = elements_of(l, group_width(l, g)), .dots = l->dots};
+    if (l->dots)
+        p.a = (left_operand){words_of_gates(b, step) + group_first(l, g) / 2, l->width / 2, 1, b->batch->B * l->width / 2};
+    else
+        p.a = (left_operand){b->t.gates + b->t.steps.offset[step] * l->width + group_first(l, g), l->width, 1,
+                             b->t.steps.N * l->width};
+    return p;
 }
 
 static product_args into(product_args p, const real *weights, columns cols, real *c, int64_t c_row) {
@@ -108,7 +135,7 @@ static product_args into(product_args p, const real *weights, columns cols, real
 /* dh += dq R, with dq of step `step`. */
 static void dh_product(const backward_pass *b, int64_t step, rows_done done, void *context, range panels, range rows) {
     const layout *l = &b->l;
-    product_args p = over_gates(b, l->cell->h, b->t.steps.offset[step]);
+    product_args p = over_gates(b, l->cell->h, step);
     p = into(p, b->packed + l->R_back, l->out, b->dh, l->h_row);
     p.init = b->dh;
     p.init_panel = p.c_panel;
@@ -124,7 +151,8 @@ static void dfull_product(step_context *k, range panels, range rows) {
     backward_pass *b = k->b;
     const layout *l = &b->l;
     const real *dh = b->dh_all + b->t.steps.offset[k->step] * l->h_row;
-    product_args p = {.n_outer = 1, .n_inner = l->P, .a = {dh, l->h_row, 1, 0}};
+    const left_operand a = l->dots ? (left_operand){b->dh_words, l->h_row / 2, 1, 0} : (left_operand){dh, l->h_row, 1, 0};
+    product_args p = {.n_outer = 1, .n_inner = elements_of(l, l->P), .a = a, .dots = l->dots};
     p = into(p, b->packed + l->projection_back, l->hidden, b->dfull, l->state);
     p.done = dfull_done;
     p.context = k;
@@ -135,7 +163,7 @@ static void dfull_product(step_context *k, range panels, range rows) {
 static void drh_product(step_context *k, range panels, range rows) {
     backward_pass *b = k->b;
     const layout *l = &b->l;
-    product_args p = over_gates(b, l->cell->h2, b->t.steps.offset[k->step]);
+    product_args p = over_gates(b, l->cell->h2, k->step);
     p = into(p, b->packed + l->R2_back, l->hidden, b->drh, l->state);
     p.done = drh_done;
     p.context = k;

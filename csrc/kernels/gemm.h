@@ -87,6 +87,16 @@ static inline part share_product(const worker *me, int64_t panels, int64_t rows)
     return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
 }
 
+/* Pack rows 2 k and 2 k + 1 of a right operand as words, row k of K: the n values of each (null: zeros). */
+static inline void pack_pair(real *packed, columns cols, int64_t K, int64_t k, const real *first, const real *second,
+                             int64_t n) {
+    const int64_t w = cols.vectors * VL;
+    for (int64_t panel = 0; panel < cols.panels; panel++) {
+        const int64_t at = panel * w;
+        round_pair(packed + (panel * K + k) * w, first ? first + at : 0, second ? second + at : 0, n - at, w);
+    }
+}
+
 /* Pack row k of a right operand with K rows: the n values at src (null: zeros), divided into the panels of `cols`. */
 static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, const real *src, int64_t n) {
     const int64_t w = cols.vectors * VL;

@@ -61,8 +61,9 @@ static void gate_product(const worker *me, const backward_pass *b, gate_group g,
                     .to = gate_row,
                     .each = wants_biases(b) ? group_biases : 0,
                     .context = &rows,
-                    .x = x};
-    outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
+                    .x = x,
+                    .dots = l->dots};
+    outer_product(me, &o, b->outer + me->rank * outer_buffer_size(l->dots));
 }
 
 /* Compute dW for token ids: add each row of gradients to the row of its token. */
@@ -114,8 +115,9 @@ static void projection_weights(const worker *me, const backward_pass *b) {
                     .columns = l->h_row,
                     .to = projection_row,
                     .context = b,
-                    .x = {b->t.full, l->state, l->H, 0}};
-    outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
+                    .x = {b->t.full, l->state, l->H, 0},
+                    .dots = l->dots};
+    outer_product(me, &o, b->outer + me->rank * outer_buffer_size(l->dots));
 }
 
 /* dw_i = sum of da_i c_prev, dw_f = sum of da_f c_prev, dw_o = sum of da_o c. LSTM's slots are i f g o, one vector per
@@ -140,17 +142,46 @@ static void peepholes(const worker *me, const backward_pass *b) {
         }
 }
 
+/* Round rows of dp to words: [panels][rows][group's width / 2]. */
+static void round_dp(const backward_pass *b, range rows, real *to) {
+    const layout *l = &b->l;
+    const int64_t w = group_width(l, l->cell->x);
+    for (int64_t panel = 0; panel < l->panels; panel++)
+        for (int64_t n = rows.begin; n < rows.end; n++, to += w / 2)
+            round_row(to, b->t.gates + (panel * b->t.steps.N + n) * l->width + group_first(l, l->cell->x), w);
+}
+
+/* dx = dp W in products of words, for some rows at a time. */
+static void inputs_by_words(const worker *me, const backward_pass *b, product_args p, row_results out) {
+    const layout *l = &b->l;
+    const int64_t w = group_width(l, l->cell->x), *source = b->t.steps.source;
+    const range mine = pool_share(me, b->t.steps.N, TILE_ROWS_4);
+    real *words = b->dx_words + me->rank * l->panels * ROW_BLOCK * (w / 2);
+    for (int64_t first = mine.begin, n; first < mine.end; first += n) {
+        n = smaller(mine.end - first, ROW_BLOCK);
+        round_dp(b, run_of(first, n), words);
+        p.a = (left_operand){words, w / 2, 1, n * (w / 2)};
+        out.place = source ? source + first : 0;
+        out.to = (real *)b->din->dx + (source ? 0 : first * l->I);
+        product_to_rows(p, l->in, run_of(0, n), out);
+    }
+}
+
 /* dx = dp W */
 static void inputs(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const int64_t N = b->t.steps.N;
     const real *gates = b->t.gates + group_first(l, l->cell->x);
     product_args p = {.n_outer = l->panels,
-                      .n_inner = group_width(l, l->cell->x),
+                      .n_inner = elements_of(l, group_width(l, l->cell->x)),
                       .a = {gates, l->width, 1, N * l->width},
-                      .b = b->packed + l->W_back};
+                      .b = b->packed + l->W_back,
+                      .dots = l->dots};
     row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};
-    product_to_rows(p, l->in, pool_share(me, N, TILE_ROWS_4), out);
+    if (l->dots)
+        inputs_by_words(me, b, p, out);
+    else
+        product_to_rows(p, l->in, pool_share(me, N, TILE_ROWS_4), out);
 }
 
 static void zero_inputs_past_lengths(const worker *me, const backward_pass *b) {

@@ -40,10 +40,10 @@ static void place_parts(layout *l) {
     l->R2 = take_weights(&end, l, l->panels * group_width(l, c->h2), l->H, &l->R2_scales);
     l->projection = take_weights(&end, l, l->P ? l->out.padded : 0, l->H, &l->projection_scales);
     l->inference_size = end;
-    l->W_back = take(&end, l->in.padded * l->panels * group_width(l, c->x));
-    l->R_back = take(&end, l->out.padded * l->panels * group_width(l, c->h));
-    l->R2_back = take(&end, l->hidden.padded * l->panels * group_width(l, c->h2));
-    l->projection_back = take(&end, l->P ? l->hidden.padded * l->P : 0);
+    l->W_back = take(&end, l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
+    l->R_back = take(&end, l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
+    l->R2_back = take(&end, l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
+    l->projection_back = take(&end, l->P ? l->hidden.padded * elements_of(l, l->P) : 0);
     l->training_size = end;
 }
 
@@ -155,15 +155,22 @@ void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const
                        smaller(units, l->H - unit));
 }
 
+/* Return the row of `from` that belongs to column i of a gate panel, or null if there is none. */
+static const real *gate_row(const layout *l, gate_group g, int64_t panel, int64_t i, int64_t n, const real *from) {
+    const int64_t units = l->units * VL, unit = panel * units + i % units;
+    return unit < l->H ? from + (g.gate[i / units] * l->H + unit) * n : 0;
+}
+
 /* Pack the transposed product's right operand: its rows are gates in the gate buffer's order, its columns the columns of
  * `from`. */
 static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns cols, int64_t n, const real *from,
                            real *packed) {
-    const int64_t w = group_width(l, g), units = l->units * VL, K = l->panels * w;
-    for (int64_t i = 0; i < w; i++) {
-        const int64_t unit = panel * units + i % units, row = g.gate[i / units] * l->H + unit;
-        pack_row(packed, cols, K, panel * w + i, unit < l->H ? from + row * n : 0, n);
-    }
+    const int64_t w = group_width(l, g), K = l->panels * w;
+    for (int64_t i = 0; i < w && !l->dots; i++)
+        pack_row(packed, cols, K, panel * w + i, gate_row(l, g, panel, i, n, from), n);
+    for (int64_t i = 0; i < w && l->dots; i += 2)
+        pack_pair(packed, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
+                  gate_row(l, g, panel, i + 1, n, from), n);
 }
 
 /* Add a bias to the slots' initial values: b_ih for gates that the input product writes, b_hh for gates that a recurrent
@@ -181,8 +188,12 @@ static void pack_projection(const layout *l, stored projection, int training, re
         pack_block(l, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, projection, panel * w,
                    smaller(w, l->P - panel * w), w, l->H);
     if (projection.scales) pack_scales(packed + l->projection_scales, projection.scales, l->P, l->out.padded);
-    for (int64_t k = 0; training && k < l->P; k++)
-        pack_row(packed + l->projection_back, l->hidden, l->P, k, (const real *)projection.rows + k * l->H, l->H);
+    const real *rows = projection.rows;
+    for (int64_t k = 0; training && !l->dots && k < l->P; k++)
+        pack_row(packed + l->projection_back, l->hidden, l->P, k, rows + k * l->H, l->H);
+    for (int64_t k = 0; training && l->dots && k < l->P; k += 2)
+        pack_pair(packed + l->projection_back, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
+                  k + 1 < l->P ? rows + (k + 1) * l->H : 0, l->H);
 }
 
 /* Pack the parts that belong to the units of one gate panel. */

@@ -23,7 +23,7 @@ typedef struct {
     size_t W, R, R2;                                         /* [panels][I | Y | H][group's slots]: for groups x, h, h2 */
     size_t projection;                                       /* [out.panels][H][columns of P] */
     size_t W_scales, R_scales, R2_scales, projection_scales; /* the same without the middle axis, for int8 */
-    /* Backward: the gates' slots as k, in the gate buffer's order. */
+    /* Backward: the gates' slots as k, in the gate buffer's order. If the products are of words, so is k. */
     size_t W_back, R_back, R2_back; /* [in | out | hidden panels][panels * group's slots][columns] */
     size_t projection_back;         /* [hidden.panels][P][columns of H] */
     size_t inference_size, training_size;
@@ -34,6 +34,9 @@ layout layout_of(const layer_spec *layer);
 /* Return the number of reals in a group's slots of one panel row, and the offset of its first slot in a gate panel's row. */
 static inline int64_t group_width(const layout *l, gate_group g) { return g.count * l->units * VL; }
 static inline int64_t group_first(const layout *l, gate_group g) { return g.first * l->units * VL; }
+
+/* Return the number of elements of a left operand: numbers or words. */
+static inline int64_t elements_of(const layout *l, int64_t K) { return l->dots ? pairs_of(K) : K; }
 
 /* Pack this thread's part of the weights. */
 void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed);

@@ -19,19 +19,34 @@ static int vectors_at(const outer_right *x, int64_t column) {
     return (int)smaller(columns_of(x->n).vectors, (x->n - column + VL - 1) / VL);
 }
 
-/* to[n][a panel's columns] = columns from `first` on of rows n */
-static void copy_right(const outer_right *x, range n, int64_t first, real *to) {
+/* The rows of x, read in order. */
+typedef struct {
+    const outer_right *x;
+    int64_t step;
+} right_rows;
+
+static const real *row_at(right_rows *r, int64_t n) {
+    const schedule *s = r->x->steps;
+    while (s && s->offset[r->step + 1] <= n) r->step++;
+    const int64_t row = s ? row_before(s, r->step) + n - s->offset[r->step] : n;
+    return r->x->rows + row * r->x->stride;
+}
+
+static void copy_row(real *to, const real *from, int64_t n, int64_t padded) {
+    if (n < padded)
+        load_row(to, from, n, padded);
+    else
+        for (int64_t v = 0; v < padded; v += VL) store(to + v, load(from + v));
+}
+
+/* to[n][a panel's columns] = columns from `first` on of rows n; as words, of two rows each, if `dots` */
+static void copy_right(const outer_right *x, range n, int64_t first, int dots, real *to) {
     const int64_t w = vectors_at(x, first) * VL, here = smaller(w, x->n - first);
-    const schedule *s = x->steps;
-    int64_t step = s ? step_of(s, n.begin) : 0;
-    for (int64_t i = n.begin; i < n.end; i++, to += w) {
-        while (s && s->offset[step + 1] <= i) step++;
-        const int64_t row = s ? row_before(s, step) + i - s->offset[step] : i;
-        const real *from = x->rows + row * x->stride + first;
-        if (here < w)
-            load_row(to, from, here, w);
-        else
-            for (int64_t v = 0; v < w; v += VL) store(to + v, load(from + v));
+    right_rows rows = {x, x->steps ? step_of(x->steps, n.begin) : 0};
+    for (int64_t i = n.begin; i < n.end && !dots; i++, to += w) copy_row(to, row_at(&rows, i) + first, here, w);
+    for (int64_t i = n.begin; i < n.end && dots; i += 2, to += w) {
+        const real *even = row_at(&rows, i) + first, *odd = i + 1 < n.end ? row_at(&rows, i + 1) + first : 0;
+        round_pair(to, even, odd, here, w);
     }
 }
 
@@ -55,6 +70,16 @@ static part_of_a part_at(const outer_args *o, int64_t v, int64_t end) {
 
 static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
+}
+
+/* Return a left operand for the part's columns as rows and n as k: words in the buffer, or a itself. */
+static left_operand left_operand_of(const outer_args *o, part_of_a part, range n, real *buffer) {
+    const real *a = left_at(o, part, n.begin);
+    if (!o->dots) return (left_operand){a, 1, o->step, 0};
+    const int64_t columns = (part.vectors.end - part.vectors.begin) * VL, rows = n.end - n.begin;
+    for (int64_t i = 0; i < rows; i += 2, a += 2 * o->step)
+        round_pair(buffer + i / 2 * columns, a, i + 1 < rows ? a + o->step : 0, columns, columns);
+    return (left_operand){buffer, 1, columns, 0};
 }
 
 /* Prefetch of the next part of a: some of its rows after each tile of the current part. */
@@ -81,8 +106,9 @@ static void add_part_of_a(const outer_args *o, part_of_a part, range n, range pa
     const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
     real *sums = buffer + OUTER_PANELS * K_BLOCK * w;
     product_args p = {.n_outer = 1,
-                      .n_inner = n.end - n.begin,
-                      .a = {left_at(o, part, n.begin), 1, o->step, 0},
+                      .n_inner = o->dots ? pairs_of(n.end - n.begin) : n.end - n.begin,
+                      .a = left_operand_of(o, part, n, sums + OUTER_ROWS * w),
+                      .dots = o->dots,
                       .c = sums,
                       .c_row = w,
                       .done = next->left ? fetch_next : 0,
@@ -120,15 +146,15 @@ static void add_block(const outer_args *o, range mine, range n, range panels, re
 
 void outer_product(const worker *me, const outer_args *o, real *buffer) {
     const columns cols = columns_of(o->x.n);
-    const int64_t w = cols.vectors * VL;
+    const int64_t w = cols.vectors * VL, block = o->dots ? 2 * K_BLOCK : K_BLOCK;
     const range mine = pool_share(me, o->groups * (o->columns / VL), 1);
     if (mine.begin == mine.end) return;
     for (int64_t first = 0; first < cols.panels; first += OUTER_PANELS) {
         const range panels = {first, smaller(first + OUTER_PANELS, cols.panels)};
-        for (int64_t begin = 0; begin < o->N; begin += K_BLOCK) {
-            const range n = {begin, smaller(begin + K_BLOCK, o->N)};
+        for (int64_t begin = 0; begin < o->N; begin += block) {
+            const range n = {begin, smaller(begin + block, o->N)};
             for (int64_t panel = panels.begin; panel < panels.end; panel++)
-                copy_right(&o->x, n, panel * w, buffer + (panel - first) * K_BLOCK * w);
+                copy_right(&o->x, n, panel * w, o->dots, buffer + (panel - first) * K_BLOCK * w);
             add_block(o, mine, n, panels, buffer);
         }
     }

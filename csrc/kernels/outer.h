@@ -25,14 +25,17 @@ typedef struct {
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
+    int dots; /* round both operands to bfloat16 (bfloat16.h) */
 } outer_args;
 
-/* Compute this thread's part; buffer [OUTER_BUFFER] is its own. */
-enum {
-    OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES,
-    OUTER_ROWS = 4 * VL,
-    OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL
-};
+enum { OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES, OUTER_ROWS = 4 * VL };
+
+/* Return the size of a thread's buffer: a block of x, the sums, and a block of a as words. */
+static inline int64_t outer_buffer_size(int dots) {
+    return (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + (dots ? K_BLOCK * OUTER_ROWS : 0);
+}
+
+/* Compute this thread's part; the buffer is its own. */
 void outer_product(const worker *me, const outer_args *o, real *buffer);
 
 #endif

@@ -90,9 +90,6 @@ typedef struct {
     int64_t gate_rows; /* rows of a panel of t.gates: N, or the rows of a chunk */
 } forward_pass;
 
-/* Return the number of elements of a left operand: numbers or words. */
-static inline int64_t elements_of(const layout *l, int64_t K) { return l->dots ? pairs_of(K) : K; }
-
 /* Return the format of weights that are expanded before they are multiplied. */
 static inline int expanded_format(const layout *l) { return l->dots ? FASTRNN_WEIGHTS_FULL : l->format; }
 
@@ -120,9 +117,13 @@ typedef struct {
     real *dh_all;            /* [N][h_row] gradient of the projected h, for the gradient of the projection */
     real *drh;               /* [B][state] gradient of r h_prev */
     real *dW;                /* with ids: dW in W's packed layout */
-    real *outer;             /* [threads][OUTER_BUFFER] */
+    real *outer;             /* [threads][outer_buffer_size] */
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
     real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx before they are copied out */
+    /* Left operands as words, if products are of bfloat16; else null. */
+    real *gates_words; /* [2][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
+    real *dh_words;    /* [B][h_row / 2] the gradient of the projected h of this step */
+    real *dx_words;    /* [threads][panels][ROW_BLOCK][group's width / 2] */
 } backward_pass;
 
 /* Bodies for pool_run; the context is a forward_pass or a backward_pass. Backward runs the loop over time, then the
