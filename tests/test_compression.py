@@ -221,6 +221,29 @@ def test_copies_state_dicts_and_models(form: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(fastrnn.load_model(tmp_path / "model.safetensors")(given), model(given))
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_constructed_layer_has_zeros_until_it_loads(form: str) -> None:
+    layer = layer_of("lstm_both", num_layers=2)
+    blank = type(layer)(**layer.config() | {"compression": form}, rng=0)
+    compressed = layer.compress(form)
+    assert [(n, p.shape) for n, p in blank.named_parameters()] == [(n, p.shape) for n, p in compressed.named_parameters()]
+    assert not any(np.array(parameter).any() for parameter in blank.parameters())
+    assert not blank(normal(3, 2, 9))[0].any()
+    blank.load_state_dict(compressed.state_dict())
+    assert_same(blank, compressed)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_onnx_files_have_the_expanded_weights(form: str, tmp_path: Path) -> None:
+    runtime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("fastrnn.onnx")
+    x, compressed = fastrnn.Input(("T", "B", 9)), layer_of("lstm", num_layers=2, bidirectional=True).compress(form)
+    model = fastrnn.Model(x, compressed(x)[0])
+    onnx.save(model, tmp_path / "model.onnx")
+    session, given = runtime.InferenceSession(tmp_path / "model.onnx"), normal(5, 3, 9)
+    (y,) = session.run(None, {session.get_inputs()[0].name: given})
+    np.testing.assert_allclose(y, model(given), rtol=1e-5, atol=1e-6)
+
+
 def test_loading_changes_what_runs() -> None:
     layer, other = layer_of("gru"), layer_of("gru")
     other.weight_hh_l0.assign(-np.array(other.weight_hh_l0))

@@ -149,6 +149,14 @@ def quantize_rows(name: str, values: Array) -> tuple[Array, Array]:
     return np.clip(codes, -LARGEST, LARGEST).astype(np.int8), scales
 
 
+def blank(name: str, shape: tuple[int, ...], form: str, scales_name: str) -> list[CompressedParameter | Scales]:
+    """Return what :func:`compress` returns, of zeros."""
+    if form == "bfloat16":
+        return [Bfloat16Parameter(name, np.zeros(shape, np.uint16))]
+    scales = Scales(scales_name, np.zeros(shape[0], FLOAT32))
+    return [Int8Parameter(name, np.zeros(shape, np.int8), scales), scales]
+
+
 def compress(parameter: Parameter, form: str, scales_name: str) -> list[CompressedParameter | Scales]:
     """Return a matrix in a form of ``FORMATS``: the compressed parameter and, for int8, its scales. Raises ValueError."""
     if form == "bfloat16":

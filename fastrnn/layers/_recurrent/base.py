@@ -13,7 +13,6 @@ from ... import backends, init
 from ..._core import checks, gradient_events
 from ..._core.arrays import Array
 from ..._core.cache import VERSION
-from ..._core.compressed_parameter import FORMATS
 from ..._core.parameter import Parameter
 from ..._stack_validation import check_lengths
 from ...backends.structs import Inputs, OutputGradients, Outputs, Plan, StackSpec
@@ -21,6 +20,7 @@ from .._symbolic.symbols import Nest, Spec, Symbol, apply, mapped, takes_symbols
 from ..base import Layer
 from .axis_order import HALVES, LAYOUTS, Layout, arranged, pair
 from .compressed_part import CompressedPart
+from .compressing import check_form, compressed
 from .embedding_table import EmbeddedRecurrent, embedded
 from .merge_and_dropout import MERGES, DroppedPart, MergeAndDropout
 from .options import LayerOptions
@@ -81,7 +81,8 @@ class Recurrent(PartsLayer):
         draw one for each sequence. So it masks R's columns, ``(m * h) R^T = h (R * m)^T``, and costs the kernels nothing.
         The direct paths of a GRU (``z * h``) and an LSTM (``f * c``) are not masked.
     ``compression``
-        None, or the form of the weights in a layer that :meth:`compress` returned, so that a file can describe it.
+        None, or the form of the weights in a layer that :meth:`compress` returned, so that a file can describe it. A layer
+        constructed with it has zeros for weights until it loads a file.
 
     Raises TypeError for a wrong type or dtype and ValueError for a wrong shape or value, naming the argument;
     RuntimeError for a second backward or one after the parameters have changed.
@@ -130,7 +131,7 @@ class Recurrent(PartsLayer):
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
         self.compression = compression
         if compression is not None:
-            self._check_compression(compression)
+            check_form(compression, self.dtype)
         self._layouts = LAYOUTS[self.batch_first]
         self._lstm = self.cell == "lstm"
         self._direct = not self.batch_first and self.merge == "concat"  # arrays are in the kernels' layout
@@ -145,7 +146,7 @@ class Recurrent(PartsLayer):
         """Make the parts, and the ``stack`` of all of them."""
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         cell = self._cell_spec()
-        spec = StackSpec(cell, self.num_layers, len(suffixes), precision=self.precision)
+        spec = StackSpec(cell, self.num_layers, len(suffixes), weights=self.compression or "full", precision=self.precision)
         above = spec.layer(1)
         if self.merge != "concat":
             above = replace(above, input_size=cell.output_size)
@@ -154,17 +155,13 @@ class Recurrent(PartsLayer):
         for layer in range(self.num_layers):
             for suffix in suffixes:
                 name = f"_l{layer}{suffix}"
-                parts[name] = Part.drawn(above if layer else cell, self.bias, name, self.rng, forget_bias)
-        if self.compression is not None:
-            spec = replace(spec, weights=self.compression)
-            parts = {suffix: CompressedPart(part, self.compression, suffix) for suffix, part in parts.items()}
+                own = above if layer else cell
+                if self.compression is None:
+                    parts[name] = Part.drawn(own, self.bias, name, self.rng, forget_bias)
+                else:
+                    parts[name] = CompressedPart.blank(own, self.bias, self.compression, name)
         self._name_parts(parts)
         self.stack = PartStack(spec, list(parts.values()))
-
-    def _check_compression(self, form: str) -> None:
-        checks.choice("compression", form, FORMATS)
-        if self.dtype != "float32":
-            raise ValueError(f"compression needs dtype float32, got a layer of {self.dtype}")
 
     def compress(self, form: str) -> Self:
         """Return a layer for inference whose weight matrices take a half or a quarter of the memory.
@@ -183,17 +180,7 @@ class Recurrent(PartsLayer):
         ValueError
             For another form, a float64 layer, one that is compressed already, or NaN and infinity with int8.
         """
-        self._check_compression(form)
-        if self.compression is not None:
-            raise ValueError(f"the layer is compressed already, as {self.compression}: compress the original")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # this layer's own constructor has warned
-            new = type(self)(**self.config() | {"compression": form}, rng=0, backend=self.backend, precision=self.precision)
-        for part, own in zip(self.stack.parts, new.stack.parts, strict=True):
-            for field, parameter in CompressedPart(part, form, "").parameters.items():
-                own.parameters[field].assign(parameter.state())
-        new.name = self.name
-        return new
+        return compressed(self, form)
 
     @property
     def drops(self) -> bool:
