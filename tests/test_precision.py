@@ -194,6 +194,24 @@ def test_bits_do_not_depend_on_threads(B: int, set_threads) -> None:
             assert all(map(np.array_equal, found[0], other))
 
 
+@pytest.mark.usefixtures("everywhere")
+def test_steps_and_samples_on_two_threads_have_the_bits_of_one(set_threads) -> None:
+    from fastrnn.text.char_model import CharModel
+
+    layer, model = fastrnn.LSTM(40, 512, 2, rng=0, precision="medium"), CharModel(11, "gru", hidden=600, rng=3)
+    prime, uniforms, found = np.array([[-1], [4]]), np.random.default_rng(0).random((60, 1)), []
+    for count in (1, 2):
+        set_threads(count)
+        stepper = layer.stepper()
+        steps = np.stack([stepper(x) for x in np.tile(X[:, 0], (10, 1))])
+        with fastrnn.use_precision("medium"):
+            found.append((steps, model.generate(prime, uniforms).tokens))
+    y, _ = layer(np.tile(X[:, :1], (10, 1, 1)))
+    assert np.array_equal(found[0][0], y[:, 0])
+    assert np.array_equal(found[1][0], y[:, 0])
+    assert np.array_equal(found[0][1], found[1][1])
+
+
 @pytest.mark.usefixtures("hardware")
 def test_the_instruction_has_the_bits_of_two_multiply_adds(c, everywhere) -> None:
     case = make_case(CELLS[1], 1, 40, 501, 70, "float32")  # relu: no other arithmetic

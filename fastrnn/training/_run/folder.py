@@ -48,7 +48,8 @@ class Kernels:
     def of(cls, recurrent: Recurrent) -> Kernels:
         """Return the kernels that the layer would run on now."""
         plan = recurrent.plan(1, 1)[0]
-        return cls(plan.backend, plan.isa, plan.precision)
+        isa = plan.isa.removesuffix("bf16")  # avx512bf16 rounds as avx512
+        return cls(plan.backend, isa, plan.precision)
 
     def __str__(self) -> str:
         return f"{self.backend} ({self.isa}{'' if self.precision == 'highest' else f', {self.precision}'})"
