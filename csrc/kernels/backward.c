@@ -51,8 +51,8 @@ static real *words_of_gates(const backward_pass *b, int64_t step) {
     return b->gates_words + (step & 1) * b->l.panels * b->batch->B * (b->l.width / 2);
 }
 
-/* Round the gates of some vectors of units, which the next products read as words. */
-static void round_gates(const step_context *k, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
+/* Round slots of some vectors of units, which the next products read as words. */
+static void round_gates(const step_context *k, range slots, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const layout *l = &k->b->l;
     if (!l->dots) return;
     for (int64_t v = vector; v < vector + vectors; v++) {
@@ -60,8 +60,10 @@ static void round_gates(const step_context *k, int64_t vector, int64_t vectors, 
         const real *gates = k->view.gates + panel * k->view.panel_step + first;
         real *to = words_of_gates(k->b, k->step) + (panel * k->b->batch->B * l->width + first) / 2;
         for (int64_t j = row; j < row + rows; j++)
-            for (int64_t at = 0; at < l->width; at += l->units * VL)
-                store_words(to + (j * l->width + at) / 2, load(gates + j * l->width + at));
+            for (int64_t slot = slots.begin; slot < slots.end; slot++) {
+                const int64_t at = j * l->width + slot * l->units * VL;
+                store_words(to + at / 2, load(gates + at));
+            }
     }
 }
 
@@ -72,7 +74,7 @@ static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int6
     if (vectors <= 0) return;
     add_gradient(k, k->b->dout->dc, l->H, k->b->dc, l->state, vector * VL, vectors * VL, row, rows);
     l->cell->backward(&k->view, run_of(vector, vectors), run_of(row, rows));
-    round_gates(k, vector, vectors, row, rows);
+    round_gates(k, (range){0, l->cell->slots}, vector, vectors, row, rows);
 }
 
 static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
@@ -106,7 +108,8 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     int64_t vector = panel * l->hidden.vectors, vectors = smaller(l->hidden.vectors, l->panels * l->units - vector);
     if (vectors <= 0) return;
     l->cell->backward2(&k->view, run_of(vector, vectors), run_of(row, rows));
-    round_gates(k, vector, vectors, row, rows);
+    /* Only these slots, because other threads still read those of h2. */
+    round_gates(k, run_of(l->cell->h.first, l->cell->h.count), vector, vectors, row, rows);
 }
 
 /* Return product arguments whose left operand is all gates of a group, of a step: words, or read in the gate buffer. */
