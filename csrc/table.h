@@ -51,8 +51,13 @@ typedef struct {
 #define FASTRNN_AVX512                                                                                                \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && \
      __builtin_cpu_supports("avx512vl"))
+#ifdef FASTRNN_WITHOUT_AVX512BF16 /* the compiler does not know it */
+#define FASTRNN_AVX512BF16(X)
+#else
+#define FASTRNN_AVX512BF16(X) X(avx512bf16, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512)
+#endif
 #define FASTRNN_ISAS(X)                                                      \
-    X(avx512bf16, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512)    \
+    FASTRNN_AVX512BF16(X)                                                    \
     X(avx512, FASTRNN_AVX512)                                                \
     X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) \
     X(base, 1)

@@ -34,7 +34,7 @@ INLINE vec dot_(vec a, vec b, vec c) { return (vec)_mm512_dpbf16_ps((__m512)c, (
 INLINE vec pair_words(vec first, vec second) {
     const __m512i one_after_the_other = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
     const words lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return (vec)_mm512_permutexvar_epi16((__m512i)(lanes | (lanes + VL) << 16), one_after_the_other);
+    return (vec)_mm512_permutexvar_epi16((__m512i)(lanes | (lanes + (uint32_t)VL) << 16), one_after_the_other);
 }
 INLINE void store_words(real *to, vec v) { _mm256_storeu_si256((void *)to, (__m256i)_mm512_cvtneps_pbh((__m512)v)); }
 
