@@ -25,7 +25,7 @@ check-tag TAG:
 test *ARGS:
     pytest -n auto {{ARGS}}
 
-# The kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, by the compiler CC.
 sanitize:
     pytest tests/test_c_library.py -k sanitize
 

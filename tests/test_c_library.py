@@ -33,6 +33,11 @@ def find(*programs: str) -> str:
     return found[0]
 
 
+def default_compiler() -> str:
+    """The compiler that CMake takes: CC's, or the system's."""
+    return find(*filter(None, [os.environ.get("CC"), "cc", "gcc"]))
+
+
 def run(command: Sequence[str | Path], **options: object) -> str:
     """Run a program and return its output. If the program fails, the test fails and shows the output."""
     environment = {**os.environ, "PATH": SEARCH_PATH, **options.pop("env", {})}  # type: ignore[dict-item]
@@ -97,7 +102,7 @@ def test_kernels(compiler: str, tmp_path: Path) -> None:
 
 @slow
 def test_kernels_under_sanitizers(tmp_path: Path) -> None:
-    if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=address,undefined"):
+    if not compiles(default_compiler(), tmp_path, "-fsanitize=address,undefined"):
         pytest.skip("the compiler has no AddressSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON")
     # AddressSanitizer's allocator may be locked at the moment of the fork; it would then stay locked in the child.
@@ -106,7 +111,7 @@ def test_kernels_under_sanitizers(tmp_path: Path) -> None:
 
 @slow
 def test_thread_pool_under_thread_sanitizer(tmp_path: Path) -> None:
-    if not compiles(find("cc", "gcc"), tmp_path, "-fsanitize=thread"):
+    if not compiles(default_compiler(), tmp_path, "-fsanitize=thread"):
         pytest.skip("the compiler has no ThreadSanitizer")
     built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=thread")
     # Not the group "fork": the sanitizer ends a child that starts threads.
@@ -137,7 +142,7 @@ def package_with(extension: Path, folder: Path) -> Path:
 
 @slow
 def test_python_kernel_tests_under_sanitizers(tmp_path: Path) -> None:
-    compiler = find("cc", "gcc")
+    compiler = default_compiler()
     if not compiles(compiler, tmp_path, "-fsanitize=address,undefined"):
         pytest.skip("the compiler has no AddressSanitizer")
     libraries = [run([compiler, f"-print-file-name=lib{name}.so"]).strip() for name in ("asan", "ubsan")]
