@@ -107,7 +107,8 @@ def damaged(path: Path) -> Iterator[None]:
     except KeyError as error:
         raise RunError(f"{path} is damaged: it lacks {error}") from error
     except (AttributeError, IndexError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {error}") from error
+        fault = ": ".join(line.strip() for line in str(error).splitlines()[:2])  # a chord's error marks its place on a third
+        raise RunError(f"{path} is damaged: {fault}") from error
 
 
 def best_checkpoint(folder: Path) -> Path:
