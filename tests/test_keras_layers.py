@@ -60,6 +60,15 @@ def test_a_model_of_them_saves_and_loads(tmp_path):
     agree(model(IDS.T, lengths=[3, 1, 4]), expected)
 
 
+def test_one_import_registers_all_for_files(tmp_path, run_python):
+    path = tmp_path / "gru.keras"
+    keras.Sequential([keras.Input((None, I)), fk.GRU(H)]).save(path)
+    program = (
+        f"import keras; from fastrnn.keras import LSTM; print(keras.models.load_model({str(path)!r}).layers[0].report.calls)"
+    )
+    assert run_python(program).stdout.strip() == "Counter()"  # Keras' own layers have no report
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_configs(name):
     ours, theirs = PAIRS[name]
