@@ -64,6 +64,8 @@ static void *begin(xla_call *c, const xla_frame *frame) {
     if (frame->stage != XLA_EXECUTE || !numbers || numbers->dtype != XLA_INT64 || numbers->count != NUMBERS)
         return fault(frame, XLA_INVALID_ARGUMENT, "expected a call with an attribute of %d int64 numbers", NUMBERS);
     const int64_t *n = numbers->data;
+    if (n[ISA] < 0 || n[ISA] >= fastrnn_isa_count() || !fastrnn_isa_runs((int32_t)n[ISA])) /* a program that was exported */
+        return fault(frame, XLA_FAILED_PRECONDITION, "the program is for an instruction set that does not run here");
     *c = (xla_call){.frame = frame, .numbers = n};
     c->stack = (fastrnn_stack){.isa = (int32_t)n[ISA],
                                .dtype = (int32_t)n[DTYPE],
@@ -156,6 +158,9 @@ static void *prepare(xla_call *c, int32_t training, const xla_buffer *tape, int 
     c->tape = own_tape ? parts[3] : tape ? tape->data : NULL;
     if (!found) fastrnn_pack(&c->stack, &c->weights, training, c->packed);
     void *wrong = c->lengths ? set_lengths(c, parts[2]) : NULL;
+    if (!wrong && tape && fastrnn_tape_size(&c->stack, &c->batch, 0) > (size_t)tape->shape[0])
+        wrong =
+            fault(c->frame, XLA_FAILED_PRECONDITION, "the program is for another build of fastrnn: its tape is too small");
     if (wrong) memory_give_back(c->packed, 0);
     return wrong;
 }

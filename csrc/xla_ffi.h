@@ -13,11 +13,11 @@
 /* The version of the interface with exactly these structures. jaxlib 0.5 has it, and later ones accept it. */
 enum { XLA_MAJOR = 0, XLA_MINOR = 1 };
 
-enum { XLA_METADATA = 1 };                                     /* type of an extension */
-enum { XLA_EXECUTE = 3 };                                      /* stage of a call */
-enum { XLA_ARRAY = 1 };                                        /* type of an attribute */
-enum { XLA_INT32 = 4, XLA_INT64 = 5 };                         /* types of numbers */
-enum { XLA_INVALID_ARGUMENT = 3, XLA_RESOURCE_EXHAUSTED = 8 }; /* kinds of errors */
+enum { XLA_METADATA = 1 };                                                                  /* type of an extension */
+enum { XLA_EXECUTE = 3 };                                                                   /* stage of a call */
+enum { XLA_ARRAY = 1 };                                                                     /* type of an attribute */
+enum { XLA_INT32 = 4, XLA_INT64 = 5 };                                                      /* types of numbers */
+enum { XLA_INVALID_ARGUMENT = 3, XLA_RESOURCE_EXHAUSTED = 8, XLA_FAILED_PRECONDITION = 9 }; /* kinds of errors */
 
 typedef struct xla_error xla_error; /* XLA's own; null is success */
 

@@ -6,6 +6,8 @@ Most tests run both ways: XLA's programs call the C library's handlers, or Pytho
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 import warnings
 from functools import cache
@@ -249,6 +251,12 @@ def test_dx_is_computed_only_where_it_is_needed(way, of):
     assert outputs.count(f"f64[{T},{B},{I}]") == (of == "x")
 
 
+def test_rematerialisation(way):
+    arrays = arguments("gru")
+    loss = loss_of(ours, "gru")
+    agree(jax.jit(jax.grad(jax.checkpoint(loss)))(arrays), jax.jit(jax.grad(loss))(arrays), 0)
+
+
 def test_inside_scan(way):
     x, (h, c), weights = split("lstm", arguments("lstm"))
     chunks = x.reshape(3, 2, B, I)
@@ -345,6 +353,31 @@ def test_calls_at_once_have_the_same_bits(direct):
                 agree(one, want, 0)
     finally:
         fastrnn.set_num_threads(threads)
+
+
+LOADING = """
+import jax
+import jax.numpy as jnp
+import fastrnn.jax
+from jax import export
+program = export.deserialize(bytearray(open("program", "rb").read()))
+print(float(program.call(jnp.ones((5, 2, 3), jnp.float32)).sum()))
+"""
+
+
+@pytest.mark.slow
+def test_an_exported_program_runs_in_another_process(direct, tmp_path):
+    pytest.importorskip("flatbuffers")
+    from jax import export
+
+    _, _, weights = split("lstm", arguments("lstm", "float32"))
+    program = jax.jit(lambda x: fj.lstm(x, None, None, *weights)[0])
+    x = jnp.ones((5, 2, 3), jnp.float32)
+    checks = [export.DisabledSafetyCheck.custom_call(_ffi.FORWARD)]
+    (tmp_path / "program").write_bytes(export.export(program, disabled_checks=checks)(x).serialize())
+    done = subprocess.run([sys.executable, "-c", LOADING], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(float(program(x).sum()), abs=1e-5)
 
 
 def test_other_backends_run_through_callbacks_and_a_warning_says_so():

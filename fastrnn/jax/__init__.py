@@ -8,6 +8,9 @@ try:
 except ImportError as error:
     raise ImportError('fastrnn.jax needs JAX: pip install "fastrnn[jax]"') from error
 
+from ._ffi import register
 from ._functions import gru, lstm, rnn
+
+register()  # programs that another process exported call the handlers by name
 
 __all__ = ["gru", "lstm", "rnn"]

@@ -7,6 +7,7 @@ takes their place.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -14,9 +15,16 @@ import jax
 import jax.numpy as jnp
 
 from .. import backends
+from .._core.checks import SettingError
 from ._call import Call, like
 
 FORWARD, BACKWARD = "fastrnn_xla_forward", "fastrnn_xla_backward"
+
+
+def register() -> None:
+    """Register the handlers of the backend in use, if it has any; the first call reports settings that are wrong."""
+    with suppress(SettingError, backends.BackendUnavailable):
+        _unregistered(backends.current(None).name)
 
 
 def usable() -> bool:

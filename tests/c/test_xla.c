@@ -159,7 +159,7 @@ static void calls_at_once(const problem *problems) {
 }
 
 static void wrong_calls(const problem *p) {
-    const int64_t numbers[] = {fastrnn_isa_default(), FASTRNN_FLOAT32, p->m.cell, p->m.I, p->m.H, 0, 0, p->m.bias, 1, 1};
+    int64_t numbers[] = {fastrnn_isa_default(), FASTRNN_FLOAT32, p->m.cell, p->m.I, p->m.H, 0, 0, p->m.bias, 1, 1};
     call c = {0};
     guards g = {0};
     void *in[INPUTS];
@@ -176,6 +176,14 @@ static void wrong_calls(const problem *p) {
     const char *attribute = "3 expected a call with an attribute of 10 int64 numbers";
     expect(send(fastrnn_xla_forward, &c, numbers, 9, XLA_EXECUTE) && !strcmp(message, attribute), "%s", message);
     expect(send(fastrnn_xla_backward, &c, numbers, 10, 0) && !strcmp(message, attribute), "%s", message);
+    lengths[p->m.B - 1] = p->m.T;
+    const int64_t tape_size = 64;
+    receive(&c, guarded(&g, (size_t)tape_size), &tape_size);
+    const char *tape = "9 the program is for another build of fastrnn: its tape is too small";
+    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, tape), "%s", message);
+    numbers[0] = fastrnn_isa_count();
+    const char *isa = "9 the program is for an instruction set that does not run here";
+    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, isa), "%s", message);
     guards_done(&g, "wrong calls");
 }
 
