@@ -43,9 +43,9 @@ def direct():
         pytest.skip("only the C backend has handlers for XLA")
 
 
-@pytest.fixture(params=["ffi", "callback"])
+@pytest.fixture(params=["ffi", pytest.param("callback", marks=pytest.mark.slow)])
 def way(request, monkeypatch):
-    """Run the test both ways."""
+    """Run the test both ways; one quick test of callbacks is that of other backends."""
     if request.param == "callback":
         monkeypatch.setattr(_ffi, "usable", lambda: False)
     else:
@@ -383,13 +383,18 @@ def test_an_exported_program_runs_in_another_process(direct, tmp_path):
 def test_other_backends_run_through_callbacks_and_a_warning_says_so():
     _ffi._warn.cache_clear()
     arrays = arguments("gru")
+
+    def both(function):
+        loss = loss_of(function, "gru", lengths=LENGTHS)
+        return jax.jit(lambda a: (function("gru", a, lengths=LENGTHS), jax.grad(loss)(a)))(arrays)
+
     with fastrnn.use_backend("reference"):
         with pytest.warns(UserWarning, match="because backend 'reference' has no handlers for XLA"):
-            got = jax.jit(lambda a: ours("gru", a))(arrays)
+            got = both(ours)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # once is enough
-            agree(ours("gru", arrays), got)
-    agree(got, expected("gru", arrays))
+            agree(ours("gru", arrays, lengths=LENGTHS), got[0])
+    agree(got, both(expected))
 
 
 def test_handlers_that_xla_refuses_are_replaced(direct, monkeypatch):
@@ -406,6 +411,7 @@ def test_handlers_that_xla_refuses_are_replaced(direct, monkeypatch):
     assert _ffi._refusal("c", "gpu") == "JAX runs on gpu"
 
 
+@pytest.mark.slow
 def test_the_example_has_the_same_losses_either_way(capsys):
     example("jax_language_model").main(["--steps", "5", "--hidden-size", "24", "--batch-size", "8", "--length", "12"])
     said = capsys.readouterr().out
