@@ -12,7 +12,7 @@
 #include "xla_ffi.h"
 
 /* The numbers of the one attribute, in this order; fastrnn/backends/_c/xla.py writes them. */
-enum { ISA, DTYPE, CELL, INPUT_SIZE, HIDDEN_SIZE, ROWS, REVERSE, BIAS, LENGTHS, DX, NUMBERS };
+enum { ISA, DTYPE, CELL, INPUT_SIZE, HIDDEN_SIZE, PRODUCTS, ROWS, REVERSE, BIAS, LENGTHS, DX, NUMBERS };
 
 /* One call. The arguments and results are taken in order; the two counts say how many have been taken. */
 typedef struct {
@@ -73,7 +73,8 @@ static void *begin(xla_call *c, const xla_frame *frame) {
                                .L = 1,
                                .D = 1,
                                .I = n[INPUT_SIZE],
-                               .H = n[HIDDEN_SIZE]};
+                               .H = n[HIDDEN_SIZE],
+                               .products = (int32_t)n[PRODUCTS]};
     const int batch_major = n[ROWS] == FASTRNN_BATCH_MAJOR;
     const xla_buffer *x = next_argument(c), *W = next_argument(c);
     c->x = x->data;
@@ -126,7 +127,8 @@ static uint64_t key_of(const xla_call *c, int32_t training) {
     const fastrnn_weights *w = &c->weights;
     void *const arrays[] = {(void *)w->W, (void *)w->R, (void *)w->b_ih, (void *)w->b_hh};
     const fastrnn_arrays list = {c->stack.isa, c->stack.dtype, w->b_ih ? 4 : 2, sizes, arrays};
-    const int64_t others[] = {c->stack.isa, c->stack.dtype, c->stack.cell, c->stack.I, c->stack.H, list.count, training};
+    const int64_t others[] = {c->stack.isa, c->stack.dtype,    c->stack.cell, c->stack.I,
+                              c->stack.H,   c->stack.products, list.count,    training};
     uint64_t key = fastrnn_arrays_hash(&list, 0, 1);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         key = (key ^ (uint64_t)others[i]) * UINT64_C(0x9E3779B97F4A7C15);

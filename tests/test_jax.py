@@ -309,6 +309,18 @@ def test_changed_weights_are_packed_anew(direct):
     agree(run(arrays), before, 0)
 
 
+def test_the_precision_is_that_of_the_trace(direct):
+    """Backward has its forward's precision, also if the setting has changed since; the bits are those of a layer."""
+    layer = fastrnn.LSTM(64, 64, rng=0, precision="medium")
+    x = np.random.default_rng(0).standard_normal((5, 4, 64)).astype(np.float32)
+    (y, _), layer_backward = layer.forward(x)
+    dx, _ = layer_backward(y)
+    weights = [jnp.asarray(p.data) for p in layer.parameters()]
+    with fastrnn.use_precision("medium"):
+        got, backward = jax.vjp(lambda x, *weights: fj.lstm(x, None, None, *weights)[0], jnp.asarray(x), *weights)
+    agree([got, *backward(got)], [y, dx, *(p.grad for p in layer.parameters())], 0)
+
+
 def in_threads(n, function):
     """Return the results of ``function(0)`` to ``function(n - 1)``, run at once."""
     results, start = [None] * n, threading.Barrier(n)

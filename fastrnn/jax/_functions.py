@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._core import checks
+from .._core.precision import get_float32_matmul_precision
 from ..backends.structs import BATCH_MAJOR, TIME_MAJOR, CellSpec, StackSpec
 from . import _ffi
 from ._call import Call
@@ -143,7 +144,8 @@ def _checked_run(
         lengths = jnp.asarray(lengths)
         if lengths.shape != (B,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise ValueError(f"lengths must be integers [B] = ({B},), got {_describe(lengths)}")
-    call = Call(StackSpec(spec, reverse=checks.flag("reverse", reverse)), rows, _ffi.usable())
+    stack = StackSpec(spec, reverse=checks.flag("reverse", reverse), precision=get_float32_matmul_precision())
+    call = Call(stack, rows, _ffi.usable())
     return run(call, jnp.asarray(x), tuple(before), lengths, tuple(arrays))
 
 

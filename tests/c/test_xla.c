@@ -73,7 +73,7 @@ static results run_handlers(const problem *p, int32_t isa, int32_t dtype, manner
     const model *m = &p->m;
     const fastrnn_stack stack = stack_of(m, 1, isa, dtype);
     const fastrnn_batch batch = {.T = m->T, .B = m->B, .lengths = p->lengths, .reverse = m->reverse};
-    const int64_t numbers[] = {isa, dtype, m->cell, m->I, m->H, FASTRNN_TIME_MAJOR, m->reverse, m->bias, !!p->lengths, 1};
+    const int64_t numbers[] = {isa, dtype, m->cell, m->I, m->H, 0, FASTRNN_TIME_MAJOR, m->reverse, m->bias, !!p->lengths, 1};
     enum { COUNT = sizeof numbers / sizeof *numbers };
     guards g = {0};
     void *in[INPUTS], *out[OUTPUTS], *dout[OUTPUTS], *grad[INPUTS];
@@ -159,7 +159,7 @@ static void calls_at_once(const problem *problems) {
 }
 
 static void wrong_calls(const problem *p) {
-    int64_t numbers[] = {fastrnn_isa_default(), FASTRNN_FLOAT32, p->m.cell, p->m.I, p->m.H, 0, 0, p->m.bias, 1, 1};
+    int64_t numbers[] = {fastrnn_isa_default(), FASTRNN_FLOAT32, p->m.cell, p->m.I, p->m.H, 0, 0, 0, p->m.bias, 1, 1};
     call c = {0};
     guards g = {0};
     void *in[INPUTS];
@@ -172,18 +172,18 @@ static void wrong_calls(const problem *p) {
         if (p->out_size[i]) receive(&c, guarded_reals(&g, FASTRNN_FLOAT32, p->out_size[i], NULL), NULL);
     char wanted[80];
     snprintf(wanted, sizeof wanted, "3 lengths must each lie in 0..T = 0..%d, got %d", (int)p->m.T, (int)p->m.T + 1);
-    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, wanted), "%s", message);
-    const char *attribute = "3 expected a call with an attribute of 10 int64 numbers";
-    expect(send(fastrnn_xla_forward, &c, numbers, 9, XLA_EXECUTE) && !strcmp(message, attribute), "%s", message);
-    expect(send(fastrnn_xla_backward, &c, numbers, 10, 0) && !strcmp(message, attribute), "%s", message);
+    expect(send(fastrnn_xla_forward, &c, numbers, 11, XLA_EXECUTE) && !strcmp(message, wanted), "%s", message);
+    const char *attribute = "3 expected a call with an attribute of 11 int64 numbers";
+    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, attribute), "%s", message);
+    expect(send(fastrnn_xla_backward, &c, numbers, 11, 0) && !strcmp(message, attribute), "%s", message);
     lengths[p->m.B - 1] = p->m.T;
     const int64_t tape_size = 64;
     receive(&c, guarded(&g, (size_t)tape_size), &tape_size);
     const char *tape = "9 the program is for another build of fastrnn: its tape is too small";
-    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, tape), "%s", message);
+    expect(send(fastrnn_xla_forward, &c, numbers, 11, XLA_EXECUTE) && !strcmp(message, tape), "%s", message);
     numbers[0] = fastrnn_isa_count();
     const char *isa = "9 the program is for an instruction set that does not run here";
-    expect(send(fastrnn_xla_forward, &c, numbers, 10, XLA_EXECUTE) && !strcmp(message, isa), "%s", message);
+    expect(send(fastrnn_xla_forward, &c, numbers, 11, XLA_EXECUTE) && !strcmp(message, isa), "%s", message);
     guards_done(&g, "wrong calls");
 }
 

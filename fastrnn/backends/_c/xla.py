@@ -18,5 +18,5 @@ def handlers() -> dict[str, int]:
 def numbers(kernel: Kernel, rows: str, bias: bool, lengths: bool, need_dx: bool) -> Array:
     """Implement :meth:`Backend.xla_numbers`; ``csrc/xla.c`` reads them in this order."""
     s = kernel.stack
-    layer = s.isa, s.dtype, s.cell, s.I, s.H
+    layer = s.isa, s.dtype, s.cell, s.I, s.H, s.products
     return np.array([*layer, ROWS[rows], kernel.spec.reverse, bias, lengths, need_dx], np.int64)
