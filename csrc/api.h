@@ -30,9 +30,9 @@ enum fastrnn_rows {
 enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8 };
 
 /* How the products of a float32 stack are computed. For FASTRNN_PRODUCTS_BFLOAT16 both operands are rounded to bfloat16
- * (to nearest, ties to even), and their products are summed in float32; denormals count as zero. States, activations, biases
- * and all sums stay float32. Every ISA computes them, with the same bits; fastrnn_multiplies_bfloat16 names the ISAs on
- * which that is faster. Weights are given in float32 or as bfloat16, and rounded when they are packed. */
+ * (to nearest, ties to even), and their products are summed in float32; denormals count as zero. States, activations,
+ * biases and all sums stay float32. Every ISA computes them, with the same bits. Weights are given in float32 or as
+ * bfloat16, and rounded when they are packed. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16 };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
@@ -113,7 +113,9 @@ typedef struct {
 
 /* Instruction sets: the number compiled in, their names, and whether the processor runs them. fastrnn_isa_find returns
  * -1 for a name that was not compiled in. The default is the ISA that the environment variable FASTRNN_ISA names, or -1
- * if it does not exist or does not run here; without the variable it is the best ISA that runs here. */
+ * if it does not exist or does not run here; without the variable it is the best ISA that runs here.
+ * fastrnn_multiplies_bfloat16 returns whether an ISA has instructions for products of bfloat16 numbers that are faster than
+ * float32's on this processor. */
 int32_t fastrnn_isa_count(void);
 const char *fastrnn_isa_name(int32_t isa);
 int32_t fastrnn_isa_runs(int32_t isa);

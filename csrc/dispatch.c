@@ -46,7 +46,17 @@ int32_t fastrnn_isa_default(void) {
     return isa;
 }
 
-int32_t fastrnn_multiplies_bfloat16(int32_t isa) { return isas[isa].of_dtype[FASTRNN_FLOAT32]->multiplies_bfloat16; }
+/* On Zen 4 and Zen 5, VDPBF16PS does twice the operations of float32's multiply-adds. On Xeons with AVX-512 it does half of
+ * them. */
+int32_t fastrnn_multiplies_bfloat16(int32_t isa) {
+    if (!isas[isa].of_dtype[FASTRNN_FLOAT32]->multiplies_bfloat16) return 0;
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    return !!__builtin_cpu_is("amd");
+#else
+    return 1;
+#endif
+}
 
 const char *fastrnn_compiler(void) {
 #if defined(__clang__)

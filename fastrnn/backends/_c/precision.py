@@ -16,7 +16,7 @@ def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:
 
 
 def multiplies_bfloat16(isa: int) -> bool:
-    """Return whether an ISA has instructions for products of bfloat16 numbers."""
+    """Return whether an ISA has instructions for products of bfloat16 numbers that are faster than float32's here."""
     return bool(lib.fastrnn_multiplies_bfloat16(isa))
 
 
@@ -32,6 +32,8 @@ def _obstacle(wanted: str, spec: StackSpec, isa: int) -> str:
         return "high needs split products, which no kernel has"
     if not multiplies_bfloat16(isa):
         name = ffi.string(lib.fastrnn_isa_name(isa)).decode()
+        if name == "avx512bf16":
+            return "medium is faster than float32 on AMD's processors only, and this is another one"
         return f"medium needs an ISA that multiplies bfloat16 (avx512bf16), and {name} is in use"
     if spec.cell.hidden_size < SMALLEST:
         return f"medium is not faster below {SMALLEST} hidden units, and the layer has {spec.cell.hidden_size}"
