@@ -34,7 +34,7 @@ THUMBNAILS = {
 }
 GALLERIES = {
     "": ("Examples", "Programs of one idea each. ``python examples/NAME.py`` runs them; the tests do so too."),
-    "zoo/": ("The zoo", "Every architecture on a small task, with its baseline. They share two modules of the same folder."),
+    "zoo/": ("The zoo", "Every architecture on a small task, with its baseline. They share modules of the same folder."),
 }
 # Classes that are not public, but whose docstrings describe what several public ones share.
 BASES = (
