@@ -5,6 +5,7 @@ A target may raise what its docstring promises for bad input, with a message of 
 
 from __future__ import annotations
 
+import atexit
 import json
 import random
 import shutil
@@ -51,9 +52,11 @@ class Target(NamedTuple):
 
 @cache
 def folder() -> Path:
-    """Return a folder for this process, in memory where the system has one."""
+    """Return a folder that lasts as long as this process, in memory where the system has one."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="fastrnn-fuzz-", dir=memory if memory.is_dir() else None))
+    path = Path(tempfile.mkdtemp(prefix="fastrnn-fuzz-", dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def _file(name: str, data: bytes) -> Path:
