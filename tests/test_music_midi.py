@@ -298,7 +298,7 @@ def test_only_regular_files_are_read(tmp_path):
 def test_where_mido_is_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "mido", None)
     for call in (lambda: read_collection([tmp_path]), lambda: midi_bytes(Piece())):
-        with pytest.raises(MidiError, match=r"need mido, which is not installed .*pip install '\.\[train\]'"):
+        with pytest.raises(MidiError, match=r"need mido, which is not installed .*pip install 'fastrnn\[train\]'"):
             call()
 
 
