@@ -101,15 +101,6 @@ def test_kernels(compiler: str, tmp_path: Path) -> None:
 
 
 @slow
-def test_kernels_under_sanitizers(tmp_path: Path) -> None:
-    if not compiles(default_compiler(), tmp_path, "-fsanitize=address,undefined"):
-        pytest.skip("the compiler has no AddressSanitizer")
-    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON")
-    # AddressSanitizer's allocator may be locked at the moment of the fork; it would then stay locked in the child.
-    check(run([built / "test_kernels", *ALL_BUT_FORK], env={"UBSAN_OPTIONS": "print_stacktrace=1"}))
-
-
-@slow
 def test_thread_pool_under_thread_sanitizer(tmp_path: Path) -> None:
     if not compiles(default_compiler(), tmp_path, "-fsanitize=thread"):
         pytest.skip("the compiler has no ThreadSanitizer")
@@ -141,14 +132,16 @@ def package_with(extension: Path, folder: Path) -> Path:
 
 
 @slow
-def test_python_kernel_tests_under_sanitizers(tmp_path: Path) -> None:
+def test_kernels_and_their_python_tests_under_sanitizers(tmp_path: Path) -> None:
     compiler = default_compiler()
     if not compiles(compiler, tmp_path, "-fsanitize=address,undefined"):
         pytest.skip("the compiler has no AddressSanitizer")
+    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON", python=True)
+    # AddressSanitizer's allocator may be locked at the moment of the fork; it would then stay locked in the child.
+    check(run([built / "test_kernels", *ALL_BUT_FORK], env={"UBSAN_OPTIONS": "print_stacktrace=1"}))
     libraries = [run([compiler, f"-print-file-name=lib{name}.so"]).strip() for name in ("asan", "ubsan")]
     if not all(Path(library).is_absolute() for library in libraries):
-        pytest.skip("the sanitizers' shared libraries are not to be found")
-    built = build(tmp_path / "build", "-DFASTRNN_SANITIZE=ON", python=True)
+        pytest.skip("the sanitizers' shared libraries are not to be found, so the Python tests did not run under them")
     here = package_with(built / "_fastrnn.abi3.so", tmp_path / "package")
     environment = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(here)}
     quick = ["-m", "not slow", "-k", "not numba and not any_size and not torch"]

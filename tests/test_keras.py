@@ -314,9 +314,10 @@ def test_training_has_the_same_losses():
     assert set(report.calls) == {"LSTM", "GRU"}
 
 
-# Compiling takes most of the time on the last two.
+# Compiling takes most of the time on JAX and TensorFlow, so JAX runs all tests of one layer, and few in the quick set.
 FEW = "test_a_whole_model or (test_masks_in_a_compiled_call and GRU and True)"
-OTHER = [("torch", ""), ("jax", FEW), *(pytest.param(name, "", marks=pytest.mark.slow) for name in ("jax", "tensorflow"))]
+SLOW = [("jax", "GRU"), ("tensorflow", "")]
+OTHER = [("torch", ""), ("jax", FEW), *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 
 
 @pytest.mark.skipif(BACKEND != "numpy", reason="already in a process for another backend")

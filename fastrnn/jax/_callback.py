@@ -28,8 +28,8 @@ class _Host(NamedTuple):
 
 def forward(call: Call, training: bool, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
     """Return ``y, h_n[, c_n]``, and in training the tape."""
-    outputs = call.outputs(x, training)
-    return jax.pure_callback(_Host(_run_forward, call, training), outputs, x, states, lengths, weights)
+    host: Any = _Host(_run_forward, call, training)
+    return jax.pure_callback(host, call.outputs(x, training), x, states, lengths, weights)
 
 
 def backward(
@@ -37,7 +37,7 @@ def backward(
 ) -> tuple[Any, ...]:
     """Return ``dx, dstates, dweights``; dx is None unless ``need_dx``."""
     outputs = like((x if need_dx else None, states, weights))
-    host = _Host(_run_backward, call, need_dx)
+    host: Any = _Host(_run_backward, call, need_dx)
     found: tuple[Any, ...] = jax.pure_callback(host, outputs, x, states, lengths, weights, tape, gradients)
     return found
 

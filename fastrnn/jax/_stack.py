@@ -96,7 +96,8 @@ def _mapped_one_by_one(function: Any) -> Any:
 
 def _one_by_one(function: Any, batched: Any, args: tuple[Any, ...]) -> Any:
     """Run one example after another; all outputs are batched."""
-    leaves, tree = jax.tree.flatten(args)
+    leaves, structure = jax.tree.flatten(args)
+    tree: Any = structure
     flags = jax.tree.leaves(batched)
     varying = [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
 
