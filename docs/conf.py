@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _site import pages
 
 from fastrnn._core.version import __version__
+
+os.environ.setdefault("KERAS_BACKEND", "numpy")  # Keras' own default is TensorFlow, which may be missing
 
 HERE = Path(__file__).parent
 pages.write_reference(HERE / "_reference")

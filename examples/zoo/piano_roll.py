@@ -6,7 +6,7 @@ negative log-likelihood per step, compared with two baselines. Then it continues
 ``sample.mid`` and ``roll.png``. It saves the model as ``model.safetensors``, which :func:`fastrnn.load_model` reads, and
 draws it as ``model.png``.
 
-``--npz FILE --out RUN`` trains on sets of rolls in one file instead (:mod:`polyphony`), and ``--evaluate RUN --npz OTHER``
+``--npz FILE --out RUN`` trains on sets of rolls in one file instead (``polyphony.py``), and ``--evaluate RUN --npz OTHER``
 prints the negative log-likelihood of another such file.
 """
 
