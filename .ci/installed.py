@@ -19,7 +19,9 @@ warnings.simplefilter("error")  # such as the one that the kernels are missing
 import fastrnn  # noqa: E402
 from fastrnn.backends._c import backend as c  # noqa: E402
 
-NEEDED = {"avx512": {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx2", "fma"}, "avx2": {"avx2", "fma"}, "base": set()}
+AVX2 = {"avx2", "fma"}
+AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
+NEEDED = {"avx512bf16": AVX512 | {"avx512_bf16"}, "avx512": AVX512, "avx2": AVX2, "base": set()}
 
 
 def expected_isas() -> list[str]:
