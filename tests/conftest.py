@@ -29,6 +29,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folde
 # PyTorch's threads wait by spinning. The tests' small models do not need them, and other test processes need the processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Keras' own default backend is TensorFlow, which the tests do not install.
+os.environ.setdefault("KERAS_BACKEND", "numpy")
+
 # Tests started in the background of a shell ignore Ctrl-C, and their child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

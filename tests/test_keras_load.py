@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 
 import numpy as np
 import pytest
 
 pytest.importorskip("h5py")
-os.environ.setdefault("KERAS_BACKEND", "numpy")
 keras = pytest.importorskip("keras")
 
 import fastrnn  # noqa: E402 - only where keras is installed
