@@ -189,6 +189,21 @@ def test_50_steps_have_pytorchs_losses(reading, model, embedding):
     np.testing.assert_allclose(losses.values, reference, rtol=0, atol=1e-4)
 
 
+def test_a_preset_completes_the_given_options():
+    assert make_options("stream") == make_options("stream", preset=None)
+    best = make_options("stream", preset="best", hidden=300)
+    assert (best.hidden, best.dropout, best.layers) == (300, 0.5, 2)
+    assert (best.max_seconds, best.max_steps, best.eval_every) == (900.0, None, None)
+    assert make_options("stream", preset="best", max_steps=5).max_steps == 5
+    for reading, kind in (("lines", "chars"), ("stream", "words")):
+        with pytest.raises(
+            ValueError, match=f"preset must be left out .* stream of characters, got 'best' for {reading} of {kind}"
+        ):
+            make_options(reading, kind, preset="best")
+    with pytest.raises(ValueError, match="preset must be"):
+        make_options("stream", preset="worst")
+
+
 # The task
 
 

@@ -20,6 +20,9 @@ CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
     "lines": {"hidden": 128, "batch": 32, "seq_length": 256, "max_steps": 1000, "eval_every": 100, "dropout": 0.5},
     "stream": {"hidden": 256, "batch": 64, "seq_length": 128, "max_steps": 3000, "eval_every": 250, "dropout": 0.2},
 }
+# Options that reach a lower loss than the defaults of a stream of characters, in more time: a larger model, with as much
+# dropout as its size needs. docs/results.md has its loss.
+CHAR_PRESETS: dict[str, dict[str, Any]] = {"best": {"hidden": 512, "dropout": 0.5, "max_seconds": 900.0}}
 # Each word is rare, so the model would memorise the text without dropout.
 WORD_DEFAULTS: dict[str, dict[str, Any]] = {
     "lines": {"hidden": 256, "batch": 32, "seq_length": 128, "max_steps": 2000, "eval_every": 200, "dropout": 0.4},
@@ -106,17 +109,43 @@ class WordOptions(TrainOptions):
 KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (TrainOptions, WordOptions)}
 
 
-def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOptions:
-    """Return the ``given`` options, completed by the defaults for a reading. Raises TypeError or ValueError.
+def make_options(reading: str, kind: str = "chars", preset: str | None = None, **given: Any) -> TrainOptions:
+    """Return the ``given`` options, completed by a preset's, then by the defaults for a reading.
 
-    ``kind`` is ``"chars"`` or ``"words"``. For characters, a ``min_count`` above 1 implies ``unk``, and ``unk`` implies a
-    ``min_count`` of 2.
+    Parameters
+    ----------
+    reading
+        ``"lines"`` or ``"stream"``.
+    kind
+        ``"chars"`` or ``"words"``. For characters, a ``min_count`` above 1 implies ``unk``, and ``unk`` implies a
+        ``min_count`` of 2.
+    preset
+        None, or a name from ``CHAR_PRESETS``, for a stream of characters only.
+    **given
+        Options of :class:`TrainOptions` or :class:`WordOptions`, by name.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the option.
     """
     checks.choice("reading", reading, READINGS)
     options = KINDS[checks.choice("kind", kind, tuple(KINDS))]
+    given = {**_of_preset(preset, kind, reading), **given}
     defaults: dict[str, Any] = dict(defaults_of(given.get("optimizer", TrainOptions.optimizer)))
     if given.get("unk"):
         defaults["min_count"] = UNK_MIN_COUNT
     elif given.get("min_count", 1) != 1:
         defaults["unk"] = True
     return options(**{**paced({**options.defaults[reading], **defaults}, given), "reading": reading})
+
+
+def _of_preset(preset: str | None, kind: str, reading: str) -> dict[str, Any]:
+    if preset is None:
+        return {}
+    checks.choice("preset", preset, tuple(CHAR_PRESETS))
+    if (kind, reading) != ("chars", "stream"):
+        raise ValueError(
+            f"preset must be left out except for a stream of characters, got {preset!r} for {reading} of {kind}"
+        )
+    return CHAR_PRESETS[preset]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...music._midi.songs import VOICES
 from ...music._model.options import JazzOptions
-from ...text.options import KINDS, UNK_MIN_COUNT
+from ...text.options import CHAR_PRESETS, KINDS, UNK_MIN_COUNT
 from ...training._run.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM, RunOptions
 from ...training.schedules import NAMES
 from ..arguments import integer, real, seed
@@ -161,6 +161,11 @@ class TextFlags(CommonOptions):
         )
 
     def _add_characters(self, group: Any) -> None:
+        group.add_argument(
+            "--preset",
+            choices=tuple(CHAR_PRESETS),
+            help="best: a larger model and 15 minutes for a lower loss of a stream; other given options come first",
+        )
         group.add_argument("--lower", action="store_true", default=None, help="lower-case the text (default: as it is)")
         group.add_argument(
             "--unk",

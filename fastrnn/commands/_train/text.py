@@ -66,7 +66,7 @@ class TextKind:
         if "reading" not in wanted:
             by_column = "lines", "each line is a row of columns"
             wanted["reading"], why = guess(text.head) if arguments.column is None else by_column
-        options = make_options(kind=self.name, **wanted)
+        options = make_options(kind=self.name, preset=getattr(arguments, "preset", None), **wanted)
         columns = describe_columns(text.head) if options.column is None else None
         return TextMaterial(text, options, text.sources, text.sha256, why, columns)
 
