@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from .._core.checks import describe
@@ -143,7 +143,7 @@ def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]
     return named
 
 
-def unused(stem: str, taken: list[str]) -> str:
+def unused(stem: str, taken: Container[str]) -> str:
     """Return ``stem``, or the first of ``stem_1``, ``stem_2``... that is not taken."""
     name, i = stem, 0
     while name in taken:

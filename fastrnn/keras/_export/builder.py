@@ -11,6 +11,7 @@ from typing import Any
 
 from keras import ops
 
+from ...graph.trace import unused
 from ...layers._symbolic.symbols import Nest, Spec
 from ...layers.base import Layer
 
@@ -43,10 +44,7 @@ class Builder:
 
     def name(self, stem: str) -> str:
         """Return a name that no other layer has: the stem, or the stem with a number."""
-        name, i = stem, 0
-        while name in self._taken:
-            i += 1
-            name = f"{stem}_{i}"
+        name = unused(stem, self._taken)
         self._taken.add(name)
         return name
 

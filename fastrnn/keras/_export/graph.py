@@ -6,6 +6,7 @@ from typing import Any
 
 from ...graph import Model, Sequential
 from ...graph.chain import laid_out
+from ...graph.exporting import exported
 from ...graph.trace import Graph
 from ...layers._recurrent.base import Recurrent
 from ...layers._symbolic.symbols import Nest, Spec, Symbol, flat, mapped
@@ -22,14 +23,7 @@ def called(b: Builder, layer: Layer, args: Values, specs: Specs, options: dict[s
         return mapped(layer.graph.outputs, symbols.__getitem__)
     if isinstance(layer, Sequential):
         return _chain(b, layer, args[0], specs[0])
-    exporter = EXPORTERS.get(type(layer))
-    kind = layer.name or type(layer).__name__
-    if exporter is None:
-        raise ValueError(f"{kind} cannot be exported: Keras has no layer like {type(layer).__name__}")
-    try:
-        return exporter(b, layer, args, specs, options)
-    except ValueError as error:
-        raise ValueError(f"{kind} cannot be exported: {error}") from None
+    return exported(EXPORTERS, f"Keras has no layer like {type(layer).__name__}", b, layer, args, specs, options)
 
 
 def traced(b: Builder, graph: Graph, values: dict[Symbol, Value]) -> dict[Symbol, Value]:

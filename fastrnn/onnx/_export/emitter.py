@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.arrays import Array
+from ...graph.trace import unused
 from ...layers._symbolic.symbols import Axis
 
 OPSET = 17
@@ -26,10 +27,7 @@ class Emitter:
 
     def take(self, stem: str) -> str:
         """Return a name that no other value has: the stem, or the stem with a number."""
-        name, i = stem, 0
-        while name in self._taken:
-            i += 1
-            name = f"{stem}_{i}"
+        name = unused(stem, self._taken)
         self._taken.add(name)
         return name
 

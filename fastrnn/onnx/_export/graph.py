@@ -6,6 +6,7 @@ from typing import Any
 
 from ...graph import Model, Sequential
 from ...graph.chain import laid_out
+from ...graph.exporting import exported
 from ...graph.trace import Graph
 from ...layers._symbolic.symbols import Nest, Spec, Symbol, flat, mapped
 from ...layers._symbolic.time_first import TimeFirst, first
@@ -25,14 +26,7 @@ def called(e: Emitter, layer: Layer, args: Names, specs: Specs, options: dict[st
         return _chain(e, layer, args[0], specs[0])
     if isinstance(layer, TimeFirst):
         return _time_first(e, layer, args[0], specs[0])
-    exporter = EXPORTERS.get(type(layer))
-    kind = layer.name or type(layer).__name__
-    if exporter is None:
-        raise ValueError(f"{kind} cannot be exported: {type(layer).__name__} has no form in ONNX")
-    try:
-        return exporter(e, layer, args, specs, options)
-    except ValueError as error:
-        raise ValueError(f"{kind} cannot be exported: {error}") from None
+    return exported(EXPORTERS, f"{type(layer).__name__} has no form in ONNX", e, layer, args, specs, options)
 
 
 def traced(e: Emitter, graph: Graph, names: dict[Symbol, str]) -> dict[Symbol, str]:
