@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "parallel.h"
 #include "table.h"
 
@@ -70,8 +71,6 @@ int32_t fastrnn_get_num_threads(void) { return pool_threads(); }
 void fastrnn_set_num_threads(int32_t n) { pool_set_threads(n); }
 int32_t fastrnn_use_openmp(int32_t wanted) { return pool_use_openmp(wanted); }
 int32_t fastrnn_uses_openmp(void) { return pool_uses_openmp(); }
-
-static inline int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
 
 const fastrnn_kernels *kernels_of(int32_t isa, int32_t dtype) {
     assert(isa >= 0 && isa < ISA_COUNT && fastrnn_isa_runs(isa));

@@ -10,7 +10,9 @@
 #include <sys/mman.h>
 #endif
 
-enum { LINE = 64, SLOTS = 8 };
+#include "arena.h"
+
+enum { SLOTS = 8 };
 
 typedef struct {
     uint64_t key;

@@ -18,12 +18,8 @@ typedef struct {
     int32_t training;
 } packed_head;
 
-enum { LINE = 64 };
-
 static size_t whole_lines(size_t bytes) { return (bytes + LINE - 1) / LINE * LINE; }
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-static inline int aligned(const void *p) { return ((uintptr_t)p & (LINE - 1)) == 0; }
 
 /* Advance `array` by this number of elements; null stays null. */
 static void *on(const fastrnn_stack *s, const void *array, int64_t numbers) {

@@ -108,8 +108,6 @@ static void *set_lengths(xla_call *c, int64_t *to) {
     return NULL;
 }
 
-static int aligned(const void *p) { return ((uintptr_t)p & 63) == 0; }
-
 /* Return the size of a workspace for any lengths. Rows that move need the most, and reversed rows move too. Both passes of
  * training have the same, so that backward finds the memory of its forward. */
 static size_t workspace_size(const xla_call *c, int32_t training) {

@@ -39,11 +39,15 @@ def count(shape: tuple[int, ...]) -> None:
     """Count an array that is about to be made. Raises TooManyValues."""
     size = max(math.prod(shape), SMALLEST)
     if size > _left.get():
-        raise TooManyValues(f"with an array of shape {shape} it needs far more values than the file holds")
+        raise _too_many(shape)
     _left.set(_left.get() - size)
 
 
 def check_trial(shape: tuple[int, ...]) -> None:
     """Check the size of an array with which a layer is tried. Raises TooManyValues in a block of :func:`limited_to`."""
     if _left.get() < math.inf and math.prod(shape) > TRIAL:
-        raise TooManyValues(f"with an array of shape {shape} it needs far more values than the file holds")
+        raise _too_many(shape)
+
+
+def _too_many(shape: tuple[int, ...]) -> TooManyValues:
+    return TooManyValues(f"with an array of shape {shape} it needs far more values than the file holds")
