@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 import fastrnn
-from fastrnn.benchmark import machine
 from fastrnn.benchmark.measure import Effort, alternate
 
+from .tables import Row, machine_line, show
+
 FORMS = ("bfloat16", "int8")
-Row = tuple[str, ...]
 
 
 def calls(layer: fastrnn.LSTM, x: np.ndarray) -> dict[str, Callable[[], Any]]:
@@ -50,15 +50,11 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
     arguments = parser.parse_args()
-    found = machine.describe()
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa") if key in found))
+    print(machine_line())
     for threads in arguments.threads:
         fastrnn.set_num_threads(threads)
         print(f"\nthreads: {threads}, B = {arguments.batch}, load {os.getloadavg()[0]:.1f}\n")
-        for number, row in enumerate(rows(arguments.cells, arguments.sizes, arguments.batch, Effort(arguments.seconds))):
-            print(f"| {' | '.join(row)} |", flush=True)
-            if number == 0:
-                print("|" + " --- |" * len(row), flush=True)
+        show(rows(arguments.cells, arguments.sizes, arguments.batch, Effort(arguments.seconds)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ step       y of one time step
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
@@ -22,11 +21,12 @@ import numpy as np
 
 import fastrnn
 import fastrnn.jax
-from fastrnn.benchmark import machine
 from fastrnn.benchmark.cases import Case
 from fastrnn.benchmark.measure import Clock, Effort, alternate
 from fastrnn.benchmark.peers.jax_peer import PEER
 from fastrnn.benchmark.problem import Problem
+
+from .tables import Row, chosen, machine_line, question_parser, show
 
 CELLS = ("LSTM", "GRU")
 SIZES = tuple(product((128, 512), (8, 32)))  # H, B
@@ -73,7 +73,7 @@ def compare(problem: Problem, training: bool, threads: int) -> list[Callable[[],
     return sides
 
 
-def rows(question: str, threads: int, effort: Effort, clock: Clock) -> Iterator[tuple[str, ...]]:
+def rows(question: str, threads: int, effort: Effort, clock: Clock) -> Iterator[Row]:
     """Yield the heading, then a row for each case."""
     yield "layer, H, B", "lax.scan ms", "fastrnn ms", "times", "fastrnn by callback ms"
     training = question == "training"
@@ -92,32 +92,20 @@ def measure(questions: list[str], threads: int, effort: Effort, clock: Clock) ->
     fastrnn.set_num_threads(threads)
     for question in questions:
         print(f"\n{question}, T = {QUESTIONS[question][0]}, threads: {threads}\n")
-        for number, row in enumerate(rows(question, threads, effort, clock)):
-            print(f"| {' | '.join(row)} |", flush=True)
-            if number == 0:
-                print("|" + " --- |" * len(row), flush=True)
+        show(rows(question, threads, effort, clock))
 
 
 def main() -> None:
     """Print a table for each question and number of threads, each number in a process of its own."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.jax", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser = question_parser("bench.jax", __doc__)
     parser.add_argument("--cpu-time", action="store_true", help="of the process: steadier than time if others run meanwhile")
     arguments = parser.parse_args()
-    questions = arguments.questions or list(QUESTIONS)
-    unknown = set(questions) - set(QUESTIONS)
-    if unknown:
-        parser.error(f"QUESTION must be one of {', '.join(QUESTIONS)}, got {', '.join(sorted(unknown))}")
+    questions = chosen(parser, arguments.questions, QUESTIONS)
     if len(arguments.threads) == 1:
         clock = Clock(time.process_time) if arguments.cpu_time else Clock()
         measure(questions, arguments.threads[0], Effort(arguments.seconds), clock)
         return
-    found = machine.describe() | {"jax": jax.__version__}
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", "jax") if key in found), flush=True)
+    print(machine_line(jax=jax.__version__), flush=True)
     for n in arguments.threads:
         options = ["--threads", str(n), "--seconds", str(arguments.seconds), *["--cpu-time"] * arguments.cpu_time]
         subprocess.run([sys.executable, "-m", "bench.jax", *questions, *options], check=True)

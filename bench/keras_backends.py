@@ -1,6 +1,6 @@
 """Time Keras' recurrent layers and fastrnn's in turn, on each Keras backend: ``python -m bench.keras_backends``.
 
-Two models have the same weights; one has Keras' layers, the other those of ``fastrnn.keras``. Everything has one thread. A
+Two models have the same weights. One has Keras' layers, the other ``fastrnn.keras``' layers. Both run on one thread. A
 training step is ``train_on_batch`` with Adam. ``--cpu-time`` measures the process's time on processors, which depends less
 on the load of a busy machine.
 """
@@ -108,11 +108,9 @@ def main() -> None:
     if arguments.here:
         measure(arguments.seconds, arguments.cpu_time)
         return
-    from fastrnn.benchmark import machine
+    from .tables import machine_line
 
-    found = machine.describe()
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa") if key in found), end=", ")
-    print(f"one thread, load {os.getloadavg()[0]:.1f}, B = {B}, T = {T}, I = {I}, H = {H}, float32\n")
+    print(f"{machine_line()}, one thread, load {os.getloadavg()[0]:.1f}, B = {B}, T = {T}, I = {I}, H = {H}, float32\n")
     clock = "ms of processor time" if arguments.cpu_time else "ms"
     print(f"| what | Keras backend | Keras {clock} | fastrnn {clock} | ratio |\n| --- | --- | --- | --- | --- |", flush=True)
     own = ["--here", "--seconds", str(arguments.seconds), *(["--cpu-time"] if arguments.cpu_time else [])]

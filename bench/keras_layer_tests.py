@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 FILES = ("lstm", "gru", "simple_rnn", "bidirectional")
-BACKENDS = {"numpy": "numpy", "torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}
+BACKENDS = ("numpy", "torch", "jax", "tensorflow")
 MODES = {"keras": "Keras alone", "accelerate": "accelerate()", "layers": "fastrnn.keras' layers"}
 CLASSES = ("LSTM", "GRU", "SimpleRNN")
 
@@ -107,7 +107,7 @@ def _name(case: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, help="a checkout of Keras; by default the installed Keras")
-    parser.add_argument("--backend", action="append", choices=list(BACKENDS), help="by default all that are installed")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="by default all that are installed")
     arguments = parser.parse_args()
     files = files_in(arguments.folder)
     backends = arguments.backend or [name for name in BACKENDS if importlib.util.find_spec(name)]

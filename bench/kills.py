@@ -2,7 +2,7 @@
 
 ``python bench/kills.py --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank ends
 all of them, and the launcher restarts them from the last checkpoint. The script prints whether all weights and all rows of
-metrics.csv equal those of the undisturbed run.
+metrics.csv are the same as in the undisturbed run.
 """
 
 from __future__ import annotations

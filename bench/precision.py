@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 import fastrnn
-from fastrnn.benchmark import machine
 from fastrnn.benchmark.measure import Clock, Effort, alternate
+
+from .tables import Row, machine_line, show
 
 PRECISIONS = ("highest", "medium")
 T = 100
-Row = tuple[str, ...]
 
 
 def training_step(layer: Any, x: np.ndarray) -> None:
@@ -82,13 +82,6 @@ def gradients(layer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return y, dx, layer.weight_hh_l0.grad
 
 
-def show(table: Iterator[Row]) -> None:
-    for number, row in enumerate(table):
-        print(f"| {' | '.join(row)} |", flush=True)
-        if number == 0:
-            print("|" + " --- |" * len(row), flush=True)
-
-
 def main() -> None:
     """Print the errors, then a table of times for each number of threads, row by row."""
     parser = argparse.ArgumentParser(prog="python -m bench.precision", description=__doc__)
@@ -99,8 +92,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time, for one thread on a busy machine")
     arguments = parser.parse_args()
-    found = machine.describe()
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa") if key in found), end="\n\n")
+    print(machine_line(), end="\n\n")
     show(errors(arguments.cells, arguments.sizes, 4))
     clock = Clock(now=time.process_time) if arguments.cpu else Clock()
     for threads in arguments.threads:

@@ -9,7 +9,6 @@ turns     a forward pass right after an operator of torch, compared with one aft
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,12 +22,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn
 import fastrnn.torch
-from fastrnn.benchmark import machine
 from fastrnn.benchmark.measure import Effort, Timing, alternate
+
+from .tables import Row, chosen, machine_line, question_parser, show
 
 T = 100
 Call = Callable[[], Any]
-Row = tuple[str, ...]
 
 
 def pair(name: str, H: int, layers: int = 1) -> tuple[nn.Module, nn.Module]:
@@ -184,26 +183,15 @@ QUESTIONS = {question.__name__: question for question in (packed, padded, overhe
 
 def main() -> None:
     """Print a table for each question and number of threads, row by row."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.pytorch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser = question_parser("bench.pytorch", __doc__)
     arguments = parser.parse_args()
-    unknown = set(arguments.questions) - set(QUESTIONS)
-    if unknown:
-        parser.error(f"QUESTION must be one of {', '.join(QUESTIONS)}, got {', '.join(sorted(unknown))}")
-    found = machine.describe() | {"pytorch": torch.__version__}
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", "pytorch") if key in found))
-    for name in arguments.questions or QUESTIONS:
+    questions = chosen(parser, arguments.questions, QUESTIONS)
+    print(machine_line(pytorch=torch.__version__))
+    for name in questions:
         for threads in [2] if name == "turns" else arguments.threads:
             torch.set_num_threads(threads)
             print(f"\n{name}, threads: {threads}\n")
-            for number, row in enumerate(QUESTIONS[name](threads, Effort(arguments.seconds))):
-                print(f"| {' | '.join(row)} |", flush=True)
-                if number == 0:
-                    print("|" + " --- |" * len(row), flush=True)
+            show(QUESTIONS[name](threads, Effort(arguments.seconds)))
 
 
 if __name__ == "__main__":

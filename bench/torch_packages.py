@@ -28,10 +28,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fastrnn.benchmark import machine
 from fastrnn.benchmark.measure import Effort, alternate
 from fastrnn.torch import accelerate
 from fastrnn.torch.switch import Report
+
+from .tables import machine_line
 
 
 @dataclass
@@ -203,8 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    found = machine.describe() | {"pytorch": torch.__version__}
-    print(", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", "pytorch") if key in found))
+    print(machine_line(pytorch=torch.__version__))
     print(
         "\n| package | threads | what runs | losses differ by | PyTorch s | fastrnn s | times | times, CPU |\n|"
         + " --- |" * 8

@@ -1,0 +1,43 @@
+"""What the programs that print Markdown tables share: the machine's line, the tables, and options for a choice of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Iterator
+
+from fastrnn.benchmark import machine
+
+Row = tuple[str, ...]
+
+
+def machine_line(**versions: str) -> str:
+    """Return a line on this machine, with the versions of other packages."""
+    found = machine.describe() | versions
+    return ", ".join(f"{key} {found[key]}" for key in ("processor", "processors", "isa", *versions) if key in found)
+
+
+def show(table: Iterator[Row]) -> None:
+    """Print the head of a table, then its rows as they come."""
+    for number, row in enumerate(table):
+        print(f"| {' | '.join(row)} |", flush=True)
+        if number == 0:
+            print("|" + " --- |" * len(row), flush=True)
+
+
+def question_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser for the names of tables, the numbers of threads, and the seconds of a measurement."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    return parser
+
+
+def chosen(parser: argparse.ArgumentParser, given: Collection[str], questions: Collection[str]) -> list[str]:
+    """Return the given questions, or all if none is given. Ends the program if one is unknown."""
+    unknown = set(given) - set(questions)
+    if unknown:
+        parser.error(f"QUESTION must be one of {', '.join(questions)}, got {', '.join(sorted(unknown))}")
+    return list(given or questions)
