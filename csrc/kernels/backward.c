@@ -108,7 +108,7 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     int64_t vector = panel * l->hidden.vectors, vectors = smaller(l->hidden.vectors, l->panels * l->units - vector);
     if (vectors <= 0) return;
     l->cell->backward2(&k->view, run_of(vector, vectors), run_of(row, rows));
-    /* Only these slots, because other threads still read those of h2. */
+    /* Round the slots of h alone, because other threads still read the slots of h2. */
     round_gates(k, run_of(l->cell->h.first, l->cell->h.count), vector, vectors, row, rows);
 }
 
