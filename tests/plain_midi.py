@@ -13,10 +13,13 @@ class Broken(Exception):
 
 def plain_notes(data, longest=20_000):
     """Return each track's notes, sorted (onset, end, channel, pitch, velocity) in ticks; None if the file is not MIDI."""
+    start = data.find(b"MThd\0\0\0\6")
+    if data[:4] != b"MThd" and 0 < start <= 1024:
+        data = data[start:]
     if data[:4] != b"MThd" or len(data) < 14:
         return None
-    kind, _, per_quarter = (int.from_bytes(data[place : place + 2], "big") for place in (8, 10, 12))
-    if kind > 1 or not 0 < per_quarter < 0x8000:
+    kind, count, per_quarter = (int.from_bytes(data[place : place + 2], "big") for place in (8, 10, 12))
+    if (kind > 1 and (kind, count) != (2, 1)) or not 0 < per_quarter < 0x8000:
         return None
     tracks = []
     place = 8 + size_at(data, 4)
@@ -75,6 +78,8 @@ def plain_track(data, place, latest):
 
 
 def number_at(data, at, bound):
+    while at < bound and data[at] == 0x80:
+        at += 1
     value, fourth = 0, at + 4
     for byte in data[at : min(fourth, bound)]:
         at += 1

@@ -228,7 +228,7 @@ BAD = [
     (b"MThd", "is cut off"),
     (smf.SCALE[:20], "is cut off"),
     (smf.SCALE[:-9], "is cut off"),
-    (midi(track((0, on(60)), (1, off(60))), type=2), "type 2"),
+    (midi(track((0, on(60)), (1, off(60))), track((0, on(62)), (1, off(62))), type=2), "type 2"),
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0), "has no beats"),
     (midi(track((0, on(60)), (1, off(60))), per_quarter=0xE728), "in frames, not in beats"),
     (midi(track((0, bytes([0x90, 200, 1])))), r"has no notes \(repaired: 1 note of a pitch above 127 skipped\)$"),
@@ -243,7 +243,7 @@ BAD = [
     (midi(track((0, on(60)), (1, off(60)))), "has only one note$"),
     (midi(track((0, on(36, channel=9)), (1, off(36, channel=9)))), "has no notes but drums$"),
     (midi(track((0, on(60)), (2**28 - 1, off(60)), (0, on(60)), (2**28 - 1, off(60)))), "more than 20,000 quarters"),
-    (smf.SCALE[:14] + smf.chunk(b"MTrk", b"\x80" * 5000), "is damaged: a number has more than four bytes"),
+    (smf.SCALE[:14] + smf.chunk(b"MTrk", b"\x81" * 5000), "is damaged: a number has more than four bytes"),
 ]
 
 

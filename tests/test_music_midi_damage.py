@@ -5,6 +5,7 @@ import pickle
 import random
 from collections import Counter
 
+import mido
 import pretty_midi
 import pytest
 import smf
@@ -276,6 +277,35 @@ def test_a_header_may_be_longer_and_its_numbers_wrong(read):
     assert read(header(0, 3) + tracks) == (ALL, {repair.HEADER_LENGTH: 1})
     assert read(header(6, 1) + tracks) == (ALL, {repair.TRACK_COUNT: 1})
     assert read(header(6, 5) + tracks) == (ALL, {repair.MISSING: 2})
+
+
+def test_a_file_of_type_2_with_one_track_is_read(read):
+    assert read(midi(track(*SCALE), type=2)) == (NOTES, {})
+
+
+@pytest.mark.parametrize("size", [1, 128, 1024])
+def test_bytes_before_the_header_are_skipped(read, size):
+    """Old files of the Macintosh have 128 bytes before the header; files saved with a mail's or a server's header more."""
+    assert read(b"M" * size + midi(FIRST, SECOND, THIRD)) == (ALL, {repair.PREAMBLE: 1})
+
+
+def test_bytes_before_the_header_have_a_limit(read):
+    with pytest.raises(MidiError, match="is not a MIDI file"):
+        read(b"M" * 1025 + midi(FIRST, SECOND, THIRD))
+
+
+@pytest.mark.parametrize("zeros", [b"\x80" * 3, b"\x80" * 4, b"\x80" * 200])
+def test_numbers_with_leading_zeros(read, zeros):
+    """mido, which writes the same file without them, reads them as well."""
+    name = b"\xff\x03" + zeros + b"\x01a"
+    events = (b"\0" + name, b"\0" + on(60), b"\x83\x60" + off(60), b"\0" + on(64), b"\x83\x60" + off(64))
+    body = b"".join(zeros + event for event in events)
+    data = midi(smf.chunk(b"MTrk", body + b"\0" + smf.END))
+    assert read(data) == (NOTES, {repair.LONG_NUMBER: 6 if len(zeros) > 3 else 2})
+    assert parse_midi(data).parts[0].name == "a"
+    assert plain_notes(data) == [[(0, 480, 0, 60, 80), (480, 960, 0, 64, 80)]]
+    heard = [message.time for message in mido.MidiFile(file=io.BytesIO(data)).tracks[0]]
+    assert heard == [0, 0, 480, 0, 480, 0]
 
 
 def test_a_length_in_riff_that_is_wrong_does_no_harm(read):

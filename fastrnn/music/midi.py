@@ -52,7 +52,7 @@ def library() -> Any:
 
 
 def read_midi(path: str | Path, *, drums: bool = False, fewest: int = 2, largest: int = LARGEST) -> Piece:
-    """Read a MIDI file of type 0 or 1, which may be wrapped in RIFF.
+    """Read a MIDI file of type 0 or 1, or of type 2 with one track, which may be wrapped in RIFF.
 
     Parameters
     ----------

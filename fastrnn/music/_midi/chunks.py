@@ -16,6 +16,8 @@ from .events import OVERRUN, TOO_LATE, Events, read_events
 
 _TRACK = b"MTrk"
 _HEADER = 14  # bytes of the header that are read
+_START = b"MThd\0\0\0\6"
+_FARTHEST = 1024  # bytes that may stand before the header, such as the 128 of a MacBinary file
 _CUT = "the file ends within it"
 _FAULTS = {
     _CUT: "is cut off: it ends within a track",
@@ -40,15 +42,18 @@ def read_chunks(data: bytes, longest: int, repairs: Counter[str]) -> Chunks:
     """Read all tracks of a MIDI file, which may be wrapped in RIFF; ``repairs`` is updated.
 
     A track is read up to ``longest`` quarters. Raises NoMidi for data without a header, for a type other than 0 and 1, and
-    for a file that does not count ticks per quarter.
+    for a file that does not count ticks per quarter. A file of type 2 with a single track is the same as one of type 0.
     """
     data = _unwrapped(data)
+    if data[:4] != b"MThd" and (start := data.find(_START, 0, _FARTHEST + len(_START))) > 0:
+        repairs[repair.PREAMBLE] += 1
+        data = data[start:]
     if data[:4] != b"MThd":
         raise NoMidi(f"is not a MIDI file: it {'does not begin with MThd' if data else 'is empty'}")
     if len(data) < _HEADER:
         raise NoMidi("is cut off: it ends within its header")
     size, type_, count, per_quarter = struct.unpack(">LHHh", data[4:_HEADER])
-    if type_ not in (0, 1):
+    if type_ not in (0, 1) and not (type_ == 2 and count == 1):
         raise NoMidi(f"is a MIDI file of type {type_}: expected 0 or 1, in which tracks sound together")
     if per_quarter <= 0:
         raise NoMidi("counts time in frames, not in beats" if per_quarter else "has no beats")

@@ -11,6 +11,7 @@ The rules are:
 - The kind of an event, or its length field, gives its length.
 - An event that no note depends on is skipped if its data are invalid. A note is read if its pitch is valid.
 - A track ends at its End of Track.
+- A number may begin with any count of bytes 0x80, which are leading zeros. Without them it has at most four bytes.
 - If the next event cannot be found, the track is damaged. It is read up to that place, or up to the first invalid event
   before it, because the damage may have begun there.
 """
@@ -77,7 +78,7 @@ class Events:
 def read_events(data: bytes, at: int, bound: int, latest: int, repairs: Counter[str]) -> tuple[Events, int]:
     """Read a track's events from ``at`` up to its End of Track or to ``bound``; return them and the place after them.
 
-    A fault ends the track: an event that crosses ``bound``, an event without a status, a number of more than four bytes, or
+    A fault ends the track: an event that crosses ``bound``, an event without a status, a number above 2**28 - 1, or
     a tick above ``latest``. The events before it are returned, and the place is ``bound``. ``repairs`` is updated.
     """
     events = Events()
@@ -96,7 +97,7 @@ def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs
         delta = data[at]
         at += 1
         if delta > 127:
-            delta, at = _number(data, at - 1)
+            delta, at = _number(data, at - 1, repairs)
         if tick + delta > latest:
             raise Damage(TOO_LATE)
         tick += delta
@@ -128,13 +129,20 @@ def _read(events: Events, data: bytes, at: int, bound: int, latest: int, repairs
     return at
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of variable length; return it and the place after it. Raises Damage for more than four bytes."""
-    value = 0
+def _number(data: bytes, at: int, repairs: Counter[str]) -> tuple[int, int]:
+    """Read a number of variable length; return it and the place after it. Raises Damage for more than four bytes.
+
+    Leading zeros do not count among the four. Programs that write all numbers at one width put more of them.
+    """
+    value, start = 0, at
+    while data[at] == 0x80:
+        at += 1
     for place in range(at, at + 4):
         byte = data[place]
         value = value << 7 | byte & 127
         if byte < 128:
+            if place - start > 3:
+                repairs[repair.LONG_NUMBER] += 1
             return value, place + 1
     raise Damage("a number has more than four bytes")
 
@@ -163,7 +171,7 @@ def _system(events: Events, data: bytes, at: int, bound: int, tick: int, repairs
         kind = data[at]
         at += 1
     if byte == _META or byte in _SYSEX:
-        size, at = _number(data, at)
+        size, at = _number(data, at, repairs)
     else:
         size = _SYSTEM_LENGTHS.get(byte, 0)
         repairs[repair.SYSTEM] += 1
