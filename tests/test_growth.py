@@ -124,6 +124,16 @@ def test_errors_of_large_files_are_those_of_small_ones(tmp_path, small_blocks, d
         reading.read([path])
 
 
+@pytest.mark.parametrize("encoding", ["cp1251", "utf-16"])
+def test_a_large_file_is_not_read_in_an_encoding_that_is_certainly_wrong(tmp_path, small_blocks, encoding):
+    path = tmp_path / "text.txt"
+    path.write_text("за окном дождь\n" * 20)
+    with pytest.raises(TextError, match="it looks like utf-8"):
+        reading.read([path], TextFormat(encoding=encoding))
+    path.write_bytes(("за окном дождь\n" * 20).encode(encoding))
+    assert reading.read([path], TextFormat(encoding=encoding)).head == "за окном дождь\n" * 20
+
+
 def test_a_file_that_changes_is_reported(tmp_path, small_blocks):
     (path,) = _written(tmp_path, "abc\n" * 9)
     text = reading.read([path])

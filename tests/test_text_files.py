@@ -96,6 +96,30 @@ def test_a_damaged_text_is_no_other_encoding():
         decode(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00\x00\x00\x01\x00\x08\x06", "a.png")
 
 
+@pytest.mark.parametrize("text", [FRENCH, RUSSIAN, JAPANESE], ids=["fr", "ru", "ja"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "iso8859-1", "koi8-r", "gb18030", "cp949", "utf-16", "utf-32-be"])
+def test_a_text_in_utf_8_is_not_read_in_another_encoding(text, encoding):
+    with pytest.raises(EncodingError, match=r"a.txt is not .*; it looks like utf-8$") as error:
+        decode(text.encode() * 5, "a.txt", encoding)
+    assert error.value.likeliest == "utf-8"
+
+
+def test_few_bytes_may_be_in_two_encodings():
+    assert "模".encode("gbk").decode("utf-8") == "ģ"
+    assert decode(("模" * 9).encode("gbk"), "a.txt", "gbk") == "模" * 9
+
+
+@pytest.mark.parametrize("name", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_text_of_single_bytes_is_not_utf_16(name):
+    with pytest.raises(EncodingError, match="its spaces and line breaks have one byte each; it looks like utf-8"):
+        decode(b"plain ASCII text\n" * 9, "a.txt", name)
+    with pytest.raises(EncodingError, match="its spaces and line breaks have one byte each; it looks like cp1252"):
+        decode(FRENCH.encode("cp1252") * 9, "a.txt", name)
+    for text in ("plain ASCII text\n", FRENCH, RUSSIAN, JAPANESE, JAPANESE.replace("\n", "")):
+        assert decode(text.encode(name), "a.txt", name) == text
+        assert decode(text.encode("utf-16-le"), "a.txt", "utf-16-le") == text
+
+
 def test_without_charset_normalizer_the_option_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "charset_normalizer", None)
     with pytest.raises(EncodingError, match=r"a.txt is not UTF-8: byte 0xe9 .*; --encoding NAME reads another"):
@@ -126,7 +150,9 @@ def test_the_error_says_what_to_type(tmp_path, capsys, kind):
     execute("train", kind, "--resume", "--max-steps", "2", "--out", out)
     path.write_text(RUSSIAN * 20)
     capsys.readouterr()
-    assert "the text has changed" in error_of(capsys, "train", kind, "--resume", "--max-steps", "3", "--out", out)
+    error = error_of(capsys, "train", kind, "--resume", "--max-steps", "3", "--out", out)
+    command = f"fastrnn train {kind} --resume --max-steps 3 --out {out} --encoding utf-8"
+    assert error.endswith(f"it looks like utf-8, so type: {command}")
     execute("train", kind, "--resume", "--max-steps", "3", "--encoding", "utf-8", "--out", out)
 
 

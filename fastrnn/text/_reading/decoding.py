@@ -44,6 +44,8 @@ SAMPLE = 1 << 17  # bytes that the encoding is guessed from
 CONTROLS = bytes([*range(9), *range(14, 32)])  # control characters that no text contains
 ESCAPES = ((b"\x1b$B", "iso2022_jp"), (b"\x1b$@", "iso2022_jp"), (b"\x1b$)C", "iso2022_kr"))  # of ISO 2022
 CONTROL_SHARE = 0.8  # least share of control characters in the high bytes of UTF-16: 0 for Latin, 4 for Cyrillic
+CERTAIN = 10  # sequences of several bytes; hardly any text in another encoding has as many and is valid UTF-8
+BLANK_SHARE = 0.05  # share of the bytes of space and line break in text of letters; UTF-16 without zero bytes has less
 STRAY = 0.5  # largest ratio of invalid to valid sequences in damaged UTF-8
 
 
@@ -74,10 +76,13 @@ def decode(data: bytes, what: str, encoding: str | None = None) -> str:
     """Return the text of ``data``, in UTF-8 or in ``encoding``.
 
     A byte order mark at the beginning is dropped and overrides ``encoding``. ``what`` is the name of the data in errors.
-    Raises EncodingError if the bytes are invalid, or look like UTF-16 or ISO 2022 that was not declared.
+    Raises EncodingError if the bytes are invalid, look like UTF-16 or ISO 2022 that was not declared, or are certainly not
+    in ``encoding``.
     """
     mark, marked = next((pair for pair in MARKS if data.startswith(pair[0])), (b"", None))
     expected = marked or encoding or "utf-8"
+    if marked is None and (reason := mistaken(data, expected)):
+        raise _error(f"{what} is not {_shown(expected)}: {reason}", data, 0, expected)
     try:
         text = data[len(mark) :].decode(expected)
     except UnicodeError as error:
@@ -87,6 +92,29 @@ def decode(data: bytes, what: str, encoding: str | None = None) -> str:
     if encoding is None and marked is None and (found := _disguised(data)):
         raise EncodingError(f"{what} is not UTF-8, although all of its bytes could be; it looks like {found}", found)
     return text
+
+
+def mistaken(data: bytes, encoding: str | None) -> str:
+    """Return the reason if the beginning of ``data`` is certainly not in the given encoding, else an empty text.
+
+    Most encodings accept nearly any bytes, so a text in UTF-8 would be read as other characters without an error.
+    """
+    if encoding is None or encoding.startswith("utf-8"):
+        return ""
+    sample = data[:SAMPLE]
+    blanks = sample.count(b" ") + sample.count(b"\n")
+    if encoding.startswith(("utf-16", "utf-32")) and 0 not in sample and blanks > BLANK_SHARE * len(sample):
+        return "its spaces and line breaks have one byte each"
+    return f"it has {CERTAIN} or more valid sequences of UTF-8" if _utf8_sequences(data) >= CERTAIN else ""
+
+
+def _utf8_sequences(data: bytes) -> int:
+    """Return the number of characters of several bytes at the beginning of a text in UTF-8; 0 for any other text."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data[:SAMPLE], final=len(data) <= SAMPLE)
+    except UnicodeDecodeError:
+        return 0
+    return sum(character > "\x7f" for character in text)
 
 
 def _explain(error: UnicodeError, data: bytes, place: int) -> str:
@@ -131,12 +159,22 @@ def likeliest(data: bytes, place: int = 0) -> str | None:
 
     if found := _disguised(data):
         return found
+    if _is_utf8(data):
+        return "utf-8"
     # First a sample of whole lines. In UTF-16 half a unit can look like a line break, so then a sample of whole units.
     for sample in (_lines(data, place), data[place - place % 4 :][:SAMPLE]):
         matches = list(from_bytes(sample, cp_isolation=list(COMMON)))
         if matches:
             return codecs.lookup(_best(matches)).name
     return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _best(matches: list[Any]) -> str:

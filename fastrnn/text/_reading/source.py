@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..vocabulary import EOL
-from .decoding import MARKS, TextError
+from .decoding import MARKS, SAMPLE, TextError, mistaken
 
 BLOCK = 1 << 21  # characters of a text that are processed at a time
 LARGE = 1 << 24  # bytes or tokens; larger texts are not held in memory
@@ -204,6 +204,13 @@ def file_blocks(path: Path, size: int, encoding: str | None = None) -> Iterator[
             yield rest
 
 
+def _beginning(file: Path) -> bytes:
+    """Return the bytes of a file from which an encoding is judged; none if a byte order mark sets the encoding."""
+    with open(file, "rb") as opened:
+        data = opened.read(SAMPLE + 1)
+    return b"" if any(data.startswith(mark) for mark, _ in MARKS) else data
+
+
 def whole_lines(blocks: Iterable[str]) -> Iterator[str]:
     """Yield the text of blocks, cut at ends of lines, however long the lines are."""
     rest: list[str] = []
@@ -244,6 +251,8 @@ def large_text(
     ``encoding``, ``convert`` and ``by_line`` are those of :class:`FileText`.
     """
     if not all(file.is_file() for file in files) or sum(file.stat().st_size for file in files) < LARGE:
+        return None
+    if any(mistaken(_beginning(file), encoding) for file in files):
         return None
     try:
         text = FileText(files, encoding, convert, by_line=by_line)
