@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ._core.version import __version__
 from .commands import bench, demo, improvise, info, launch, sample, score, train
 from .commands.errors import UsageError, as_typed
 from .commands.guard import guarded
@@ -48,25 +49,54 @@ class Parser(argparse.ArgumentParser):
             namespace.options = frozenset(self._option_string_actions)
             return namespace, left
         if self._subparsers is not None:  # the subcommand parses the rest of the line
-            self._check_first(words)
-            return parse(self, words, namespace)
+            return parse(self, self._command_first(words), namespace)
         end = words.index("--") if "--" in words else len(words)
         namespace, left = parse(self._only(options=True), words[:end], namespace)
         namespace.options = frozenset(self._option_string_actions)
         return parse(self._only(options=False), left + words[end:], namespace)
 
-    def _check_first(self, words: list[str]) -> None:
-        """Refuse a missing command, and an option before it, because argparse would take its value for the command."""
+    def _command_first(self, words: list[str]) -> list[str]:
+        """Move the command before the options that it has, because argparse would take an option's value for the command.
+
+        A missing command, and options before it that it does not have, are errors.
+        """
         assert self._subparsers is not None
+        (commands,) = self._subparsers._group_actions
+        choices: Any = commands.choices
         if not words:
-            (commands,) = self._subparsers._group_actions
-            names = ", ".join(commands.choices or ())
-            self.error(f"{self.prog} needs a {commands.metavar}: {names} (see {self.prog} --help)")
+            self.error(f"{self.prog} needs a {commands.metavar}: {', '.join(choices)} (see {self.prog} --help)")
         first = words[0]
         own = any(option.startswith(first) for option in self._option_string_actions)
-        if first.startswith("-") and first != "--" and not own:
-            metavar = self._subparsers._group_actions[0].metavar
-            self.error(f"options come after {metavar}, got {first} before it: type {self.prog} {metavar} {first} ...")
+        if not first.startswith("-") or first == "--" or own:
+            return words
+        for place, word in enumerate(words):
+            if word in choices and any(parser._are_options(words[:place]) for parser in choices[word]._leaves()):
+                return [word, *words[:place], *words[place + 1 :]]
+        metavar = commands.metavar
+        self.error(f"options come after {metavar}, got {first} before it: type {self.prog} {metavar} {first} ...")
+
+    def _leaves(self) -> list[Parser]:
+        """Return the parsers of all commands of this one, or itself if it has none."""
+        if self._subparsers is None:
+            return [self]
+        choices: Any = self._subparsers._group_actions[0].choices
+        return [leaf for parser in choices.values() for leaf in parser._leaves()]
+
+    def _are_options(self, words: list[str]) -> bool:
+        """Return True if these words are options of this parser, each with its values."""
+        place = 0
+        while place < len(words):
+            name, sign, _ = words[place].partition("=")
+            full = [option for option in self._option_string_actions if option.startswith(name) and name.startswith("--")]
+            action = self._option_string_actions.get(name if name in self._option_string_actions else next(iter(full), ""))
+            if action is None:
+                return False
+            place += 1
+            if action.nargs is None and not sign:
+                place += 1
+            while action.nargs not in (None, 0) and place < len(words) and not words[place].startswith("-"):
+                place += 1
+        return place == len(words)
 
     def _only(self, *, options: bool) -> Parser:
         """Return a copy of the parser with the options alone, or with the positional arguments alone."""
@@ -79,6 +109,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each command sets ``run`` to the function that runs it."""
     parser = Parser(prog="fastrnn", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"fastrnn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     training = commands.add_parser("train", help="train a model", description="Train a model.")
     train.add_to(training.add_subparsers(title="what to train", required=True, metavar="KIND"))

@@ -16,7 +16,8 @@ from tables import each_row
 from training_task import assert_same_run, read_metrics
 
 from fastrnn import corpora
-from fastrnn.cli import build_parser
+from fastrnn._core.version import __version__
+from fastrnn.cli import build_parser, main
 from fastrnn.info import EXTRAS
 from fastrnn.text._training.novelty import line_hashes
 from fastrnn.training import checkpoint
@@ -61,6 +62,12 @@ def play_run(tmp_path_factory):
         ("train jazz A --melody 0 B --no-transpose C/", "train jazz --melody 0 --no-transpose A B C/"),
         ("train chars --hidden 8", "train chars --hidden 8 --"),
         ("sample --number 2 RUN --seed 1", "sample --number 2 --seed 1 RUN"),
+        ("train --max-steps 2 chars A", "train chars --max-steps 2 A"),
+        ("train --out words --resume chars", "train chars --out words --resume"),
+        ("--threads 2 train --out=b jazz A", "train jazz --threads 2 --out b A"),
+        ("--verb score RUN a", "score --verbose RUN a"),
+        ("--file score score RUN", "score --file score RUN"),
+        ("--threads 1 2 bench --cells RNN", "bench --threads 1 2 --cells RNN"),
         ("improvise --key F RUN --changes blues", "improvise --key F --changes blues RUN"),
         ("bench --threads 1 2 --cells RNN", "bench --cells RNN --threads 1 2"),
     ],
@@ -68,6 +75,11 @@ def play_run(tmp_path_factory):
 def test_options_stand_anywhere_among_other_arguments(given, usual):
     found, wanted = (vars(build_parser().parse_args(words.split())) for words in (given, usual))
     assert found == wanted
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fastrnn {__version__}\n"
 
 
 def test_texts_with_spaces_and_dashes_are_texts():

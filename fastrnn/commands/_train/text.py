@@ -85,7 +85,8 @@ class TextKind:
 
         text, options = material.content, material.options
         times = READ_TIMES[self.name, options.reading]
-        with reading_progress("reading", times * text.length, "characters") as bar:
+        unit = "characters" if times == 1 else f"characters in {times} passes"
+        with reading_progress("reading", times * text.length, unit) as bar:
             whole = text.reporting(bar.advance)
             trainer, model, data = make_trainer(whole, options, out, overwrite=overwrite, communicator=ranks)
         sampler, items = sample_writer(model, out / SAMPLES, options.seed), data.train_items
