@@ -318,4 +318,6 @@ def test_tensors_of_other_dtypes_are_named():
         TypeError, match=r"w must be of a dtype that NumPy has, got torch.float8_e4m3fn tensor of shape \(2,\)"
     ):
         from_torch({"w": torch.zeros(2).to(torch.float8_e4m3fn)})
+    with pytest.raises(ValueError, match="must be float16, bfloat16, float32 or float64, got float8_e5m2: convert it"):
+        from_torch(torch.nn.GRU(2, 2).to(torch.float8_e5m2))
     np.testing.assert_array_equal(layer.state_dict()["bias"], good["bias"])

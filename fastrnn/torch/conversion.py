@@ -73,7 +73,10 @@ def from_torch(source: Any, *, rng: Any = None, backend: str | None = None) -> A
     options = _options(source, name) | {"rng": rng}
     for parameter in source.parameters():
         dtype = str(parameter.dtype).removeprefix("torch.")
-        options["dtype"] = "float32" if dtype in HALVES else checks.float_dtype("the module's dtype", dtype)
+        if dtype not in (*HALVES, *checks.DTYPES):  # such as float8, whose values need scales that are stored apart
+            allowed = "float16, bfloat16, float32 or float64"
+            raise ValueError(f"the module's dtype must be {allowed}, got {dtype}: convert it, module.float()")
+        options["dtype"] = "float32" if dtype in HALVES else dtype
     if "hidden_size" in options:
         options["backend"] = backend
     layer: Layer = getattr(layers, name)(**options)
