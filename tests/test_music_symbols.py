@@ -52,7 +52,9 @@ TRADITIONS = {
         (MAJOR_SEVENTH, "Cmaj7 CMaj7 CMAJ7 Cma7 CMa7 CMA7 CM7 C7maj CMajor7 Cj7 CJ7 Cmj7 CMj7"), (MAJOR, "CM Cmaj"),
         (SEVENTH, "C7 Cdom7"), (MINOR, "Cm Cmi Cmin CMI CMin Cminor"),
         (MINOR_SEVENTH, "Cmi7 CMi7 CMI7 Cmin7 CMin7 Cminor7"), (DIMINISHED, "Cdim C° C˚ Cdim5"),
-        (DIMINISHED | {9}, "Cdim7 C°7 CDIM7"), (HALF, "Cø Cø7 CØ7 Cm7-5 C-7-5 Chdim7"), (HALF | {2}, "Cø9"),
+        (DIMINISHED | {9}, "Cdim7 C°7 CDIM7"),
+        (DIMINISHED | {9, 11}, "C°7(maj7) Co7(ma7) Cdim7(M7) C°7(Δ) C°7/maj7 C°7(7M)"),
+        (HALF, "Cø Cø7 CØ7 Cm7-5 C-7-5 Chdim7"), (HALF | {2}, "Cø9"),
         (HALF | {2, 5}, "Cø11"), (AUGMENTED, "Caug C+5 C(+5)"), (AUGMENTED | {10}, "C7aug Caug7 C+7 C7+ C7+5 C7#5"),
         (AUGMENTED | {2, 10}, "C9#5 C+9 Caug9"), (AUGMENTED | {2, 9, 10}, "C13#5"),
         (AUGMENTED | {11}, "C+M7 CM7+5 Cmaj7+ C+maj7"), ({0, 3, 8}, "Cmaug Cm#5 Cm+"), (SEVENTH | {1}, "C7-9 C7(-9)"),
@@ -96,6 +98,7 @@ REFUSED = """
     C7(7M) C6b C2+ Cm5 Cmaj5 Cmaj4 C77 C97 C96 C47 C67 CMm CmM° CMdim Cdim#5 C+b5 Cø7M Cmaj7alt C9alt Cmalt Csusmaj
     Cadd9maj C9b9 C9#9 C11#11 C13b13 C7b9b9 C7(b9 C7b9) C7((b9)) C() C7() C7(,b9) C7(b9,) C7(b9/E) C7//9 C7/ C/ C/D7
     C/3 C/5 C7/5 C,9 C7,b9 Cm7+ Cm+7 C+11 C7b9+ C79b13 C5+9 C5b9 C5sus C++ Csussus Cno3no3 Cm(no3) C7b5no5 CmJ7 C7M#
+    C°7maj7 C°7M7 C°7(maj7)(7M)
     C7? C7* C7.9 C⁷ C+M C°maj Bbb5 Ebb9 F##11 A♭♭13 C♭♯ Cs7 C7x Cx C7sus5 C7add C7no7 C7omit H7 Sol7 Re La Fa7 Si
     Dom7 C9+ C13+ Cmaj9+ C9+/E C+4
 """

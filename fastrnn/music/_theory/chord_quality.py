@@ -122,6 +122,8 @@ class _Reader(Tones):
         if not seventh and self.kinds - {"minor", "diminished", "augmented"}:
             return None  # nothing here can be major
         if self.number_given:  # Cm6(maj7), Cm9(maj7)
+            if seventh and self.before in ("(", ",", "/"):
+                self.keep_diminished_seventh()
             if self.seventh_named or not seventh:
                 return None
             self.seventh = None

@@ -37,12 +37,19 @@ class Tones:
 
     def major_seventh(self, following: int) -> int | None:
         """Read 7M, 7maj, or a 7+ that adds a tone."""
+        self.keep_diminished_seventh()
         if self.seventh_named or self.kinds & {"major", "half", "dominant", "altered"}:
             return None
         self.kinds.add("major")
         self.seventh, self.seventh_named = 11, True
         self.number_given = self.number_given or "7"
         return following
+
+    def keep_diminished_seventh(self) -> None:
+        """Turn a diminished seventh into an added tone, so that a major seventh may follow: C°7(maj7) has both."""
+        if self.seventh == 9:
+            self.added.add(9)
+            self.seventh, self.seventh_named = None, False
 
     def chords_number(self, digits: str, following: int, own: bool) -> int | None:
         """Take the chord's number; ``own`` is True if a "maj" stands before it."""
