@@ -31,9 +31,13 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
 
 /* How the products of a float32 stack are computed. For FASTRNN_PRODUCTS_BFLOAT16 both operands are rounded to bfloat16
  * (to nearest, ties to even), and their products are summed in float32; denormals count as zero. States, activations,
- * biases and all sums stay float32. Every ISA computes them, with the same bits. Weights are given in float32 or as
- * bfloat16, and rounded when they are packed. */
-enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16 };
+ * biases and all sums stay float32. Every ISA computes them, with the same bits except for a matrix unit's, which adds in
+ * another order. Weights are given in float32 or as bfloat16, and rounded when they are packed.
+ *
+ * For FASTRNN_PRODUCTS_SPLIT both operands are split into three bfloat16 pieces, and six products of pieces are summed.
+ * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only an ISA with a matrix unit does
+ * so, for weights in float32; others compute FASTRNN_PRODUCTS_FULL. */
+enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
 
@@ -115,13 +119,18 @@ typedef struct {
  * -1 for a name that was not compiled in. The default is the ISA that the environment variable FASTRNN_ISA names, or -1
  * if it does not exist or does not run here; without the variable it is the best ISA that runs here.
  * fastrnn_multiplies_bfloat16 returns whether an ISA has instructions for products of bfloat16 numbers that are faster than
- * float32's on this processor. */
+ * float32's on this processor, and fastrnn_has_matrix_unit whether they are those of a matrix unit. */
 int32_t fastrnn_isa_count(void);
 const char *fastrnn_isa_name(int32_t isa);
 int32_t fastrnn_isa_runs(int32_t isa);
 int32_t fastrnn_isa_find(const char *name);
 int32_t fastrnn_isa_default(void);
 int32_t fastrnn_multiplies_bfloat16(int32_t isa);
+int32_t fastrnn_has_matrix_unit(int32_t isa);
+
+/* Return whether three pieces of each number in float32 rows [count, n] are as good as the numbers: each row is zero, or
+ * its largest magnitude is from 2^-40 to 2^40. */
+int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n);
 const char *fastrnn_compiler(void);
 
 /* The number of threads of the process-wide pool, caller included. A call uses at most that many, or one if another

@@ -47,16 +47,39 @@ int32_t fastrnn_isa_default(void) {
     return isa;
 }
 
-/* On Zen 4 and Zen 5, VDPBF16PS does twice the operations of float32's multiply-adds. On Xeons with AVX-512 it does half of
- * them. */
+/* A matrix unit does 15 times the operations of float32's multiply-adds. VDPBF16PS does twice as many on Zen 4 and Zen 5,
+ * and half as many on Xeons with AVX-512. */
 int32_t fastrnn_multiplies_bfloat16(int32_t isa) {
-    if (!isas[isa].of_dtype[FASTRNN_FLOAT32]->multiplies_bfloat16) return 0;
+    const fastrnn_kernels *kernels = isas[isa].of_dtype[FASTRNN_FLOAT32];
+    if (kernels->matrix_unit || !kernels->multiplies_bfloat16) return kernels->matrix_unit;
 #ifdef __x86_64__
     __builtin_cpu_init();
     return !!__builtin_cpu_is("amd");
 #else
     return 1;
 #endif
+}
+
+int32_t fastrnn_has_matrix_unit(int32_t isa) { return isas[isa].of_dtype[FASTRNN_FLOAT32]->matrix_unit; }
+
+/* Products of pieces become denormal, which counts as zero, if both numbers are far below this range. Pieces of a number
+ * far above it may become infinite. */
+static int row_splits_well(const float *row, int64_t n) {
+    enum { MAGNITUDE = INT32_MAX, SMALLEST = (127 - 40) << 23, LARGEST = (127 + 40) << 23 };
+    int32_t largest = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, row + i, sizeof bits);
+        bits &= MAGNITUDE; /* magnitudes are ordered as their bits are; NaN is above all */
+        largest = bits > largest ? bits : largest;
+    }
+    return !largest || (largest >= SMALLEST && largest <= LARGEST);
+}
+
+int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n) {
+    for (int64_t i = 0; i < count; i++)
+        if (!row_splits_well(rows + i * n, n)) return 0;
+    return 1;
 }
 
 const char *fastrnn_compiler(void) {

@@ -23,10 +23,14 @@ static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
     return (layer_spec){s->isa, s->dtype, s->cell, s->D, I, s->H, s->P, s->weights, s->products};
 }
 
-/* Return whether products are of bfloat16 numbers. int8 weights have products of their own. */
-static inline int multiplies_words(const layer_spec *layer) {
-    return layer->products == FASTRNN_PRODUCTS_BFLOAT16 && layer->dtype == FASTRNN_FLOAT32 &&
-           layer->weights != FASTRNN_WEIGHTS_INT8;
+enum { MOST_PIECES = 3 };
+
+/* Return the number of bfloat16 pieces of the numbers that are multiplied, or 0 if they are not of bfloat16. int8 weights
+ * have products of their own. */
+static inline int pieces_of(const layer_spec *layer, int matrix_unit) {
+    if (layer->dtype != FASTRNN_FLOAT32 || layer->weights == FASTRNN_WEIGHTS_INT8) return 0;
+    if (layer->products == FASTRNN_PRODUCTS_SPLIT) return matrix_unit && !layer->weights ? MOST_PIECES : 0;
+    return layer->products == FASTRNN_PRODUCTS_BFLOAT16;
 }
 
 /* Return whether the state has a c. */

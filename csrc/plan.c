@@ -17,13 +17,14 @@
 
 /* Costs in nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions decide the split, and for
  * most sizes one split is clearly the fastest. Whether a pass is brief (parallel.h) depends on the absolute time. */
-static const double FMA = 0.14;   /* one vector times one row */
-static const double CELL = 3;     /* activations of one vector of gates in one row */
-static const double STEP = 100;   /* fixed cost of a step */
-static const double FETCH = 3;    /* a cache line out of another core's cache */
-static const double BARRIER = 60; /* a barrier, for each thread that arrives */
-static const double WAKE = 5000;  /* waking workers that still spin after the last call */
-static const double MEET = 400;   /* a barrier for one small result, and fetching it from another core's cache */
+static const double FMA = 0.14;    /* one vector times one row */
+static const double MATRIX = 0.05; /* the same for words on a matrix unit, by prototypes on a Xeon */
+static const double CELL = 3;      /* activations of one vector of gates in one row */
+static const double STEP = 100;    /* fixed cost of a step */
+static const double FETCH = 3;     /* a cache line out of another core's cache */
+static const double BARRIER = 60;  /* a barrier, for each thread that arrives */
+static const double WAKE = 5000;   /* waking workers that still spin after the last call */
+static const double MEET = 400;    /* a barrier for one small result, and fetching it from another core's cache */
 enum { L1_BYTES = 32 << 10, L2_BYTES = 1 << 20 };
 
 /* Return the time to read one vector of R, by the cache that holds a thread's part. */
@@ -31,6 +32,7 @@ static double load_time(double bytes) { return bytes <= L1_BYTES ? 0.05 : bytes 
 
 /* A pass as the estimate sees it; sizes are in vectors. */
 typedef struct {
+    double fma; /* one vector of weights times one row */
     double T, B;
     double gates;     /* gates of a row */
     double recurrent; /* R */
@@ -48,18 +50,22 @@ static int gates_of(const layer_spec *layer) {
 
 static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const fastrnn_kernels *kernels = kernels_for(layer);
-    const int dots = multiplies_words(layer);
+    const int count = pieces_of(layer, kernels->matrix_unit), products = count == MOST_PIECES ? 6 : 1;
     const int64_t lanes = kernels->vector_lanes, outputs = layer->P ? layer->P : layer->H;
     const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
-    /* A vector of words, two bfloat16 numbers each, takes the time of a vector of floats. */
-    const double I = (double)layer->I / (dots ? 2 : 1), Y = (double)outputs / (dots ? 2 : 1);
-    pass p = {.T = (double)batch->T, .B = (double)batch->B, .gates = gates, .recurrent = gates * Y};
+    /* A vector of words has two bfloat16 numbers for each float. */
+    const double words = count ? count / 2.0 : 1, I = (double)layer->I * words, Y = (double)outputs * words;
+    pass p = {.fma = count ? (kernels->matrix_unit ? MATRIX : FMA) * products / count : FMA,
+              .T = (double)batch->T,
+              .B = (double)batch->B,
+              .gates = gates,
+              .recurrent = gates * Y};
     p.input = backward ? 0 : gates * I;
     p.whole = backward ? gates * (2 * I + Y) : p.input; /* backward: dW, dx and dR */
     p.exchanged = backward ? gates : (double)((outputs + lanes - 1) / lanes);
     p.panels = (double)kernels->step_panels(layer, backward);
     static const int compressed[] = {0, 2, 1};
-    const int compresses = layer->weights && !dots;
+    const int compresses = layer->weights && !count;
     p.vector_bytes = (double)lanes * (compresses ? compressed[layer->weights] : layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
     return p;
 }
@@ -77,13 +83,13 @@ static double weight_time(const pass *p, double part) {
 
 /* Return the time of one step for a thread that has `rows` rows and the fraction `part` of R. */
 static double step_time(const pass *p, double rows, double part) {
-    return STEP + part * (p->recurrent * (rows * FMA + weight_time(p, part)) + p->gates * rows * CELL);
+    return STEP + part * (p->recurrent * (rows * p->fma + weight_time(p, part)) + p->gates * rows * CELL);
 }
 
 /* Return the time of the products over all steps for a thread that does the fraction `part` of them. Their weights are
  * read once. */
 static double products_time(const pass *p, double part) {
-    return part * p->whole * (p->T * p->B * FMA + weight_time(p, part));
+    return part * p->whole * (p->T * p->B * p->fma + weight_time(p, part));
 }
 
 static double time_of(const pass *p, int32_t split, double threads) {

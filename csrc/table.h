@@ -5,11 +5,12 @@
 #ifndef FASTRNN_TABLE_H
 #define FASTRNN_TABLE_H
 
+#include "amx.h"
 #include "layer.h"
 #include "parallel.h"
 
 typedef struct {
-    int32_t vector_lanes, multiplies_bfloat16;
+    int32_t vector_lanes, multiplies_bfloat16, matrix_unit;
     int64_t (*step_panels)(const layer_spec *, int32_t backward);
     size_t (*packed_size)(const layer_spec *, int32_t training);
     void (*pack)(const layer_spec *, const fastrnn_weights *, int32_t training, void *packed);
@@ -56,19 +57,35 @@ typedef struct {
 #else
 #define FASTRNN_AVX512BF16(X) X(avx512bf16, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512)
 #endif
-#define FASTRNN_ISAS(X)                                                      \
-    FASTRNN_AVX512BF16(X)                                                    \
-    X(avx512, FASTRNN_AVX512)                                                \
-    X(avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) \
+#ifdef FASTRNN_WITHOUT_AMX
+#define FASTRNN_AMX(X)
+#else
+#define FASTRNN_AMX(X) X(amx, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512 && amx_permitted())
+#endif
+#define FASTRNN_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#ifdef FASTRNN_EMULATES_AMX /* a build for tests: amx in plain C, and what computes float64 for it */
+#define FASTRNN_ISAS(X) X(amx, FASTRNN_AVX2) X(avx2, FASTRNN_AVX2)
+#else
+#define FASTRNN_ISAS(X)       \
+    FASTRNN_AMX(X)            \
+    FASTRNN_AVX512BF16(X)     \
+    X(avx512, FASTRNN_AVX512) \
+    X(avx2, FASTRNN_AVX2)     \
     X(base, 1)
+#endif
 #elif defined(__aarch64__)
 #define FASTRNN_ISAS(X) X(neon, 1)
 #else
 #define FASTRNN_ISAS(X) X(base, 1)
 #endif
 
-/* In float64, avx512bf16 has no instruction that avx512 lacks, so both share a build. */
+/* In float64, these ISAs have no instruction that the other lacks, so both share a build. */
 #define kernels_f64_avx512bf16 kernels_f64_avx512
+#ifdef FASTRNN_EMULATES_AMX
+#define kernels_f64_amx kernels_f64_avx2
+#else
+#define kernels_f64_amx kernels_f64_avx512
+#endif
 
 #define FASTRNN_DECLARE(name, runs) extern const fastrnn_kernels kernels_f32_##name, kernels_f64_##name;
 FASTRNN_ISAS(FASTRNN_DECLARE)

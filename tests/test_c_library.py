@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -129,6 +130,19 @@ def package_with(extension: Path, folder: Path) -> Path:
     shutil.copytree(CHECKOUT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__", "c"))
     shutil.copy(CHECKOUT / "pyproject.toml", folder)
     return folder
+
+
+@slow
+def test_kernels_on_an_emulated_matrix_unit(tmp_path: Path) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("the emulated ISA is x86-64's")
+    built = build(tmp_path / "build", "-DFASTRNN_EMULATE_AMX=ON", python=True)
+    here = package_with(built / "_fastrnn.abi3.so", tmp_path / "package")
+    tests = [f"tests/test_{name}.py" for name in ("precision", "matrix_unit")]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests]
+    output = run(command, cwd=here, env={"PYTHONPATH": str(here), "FASTRNN_ISA": "amx"})
+    assert "matrix unit" not in output  # no test was skipped for want of one
+    assert re.search(r"^=* *[1-9]\d* passed", output.splitlines()[-1]), output
 
 
 @slow

@@ -12,6 +12,13 @@
 
 #include "compressed.h"
 
+/* Products of words run on a matrix unit (matrix.h). */
+#ifdef FASTRNN_TILES
+enum { MATRIX_UNIT = 1 };
+#else
+enum { MATRIX_UNIT = 0 };
+#endif
+
 /* Return the number of words for K elements; a missing last element is zero. */
 INLINE int64_t pairs_of(int64_t K) { return (K + 1) / 2; }
 
@@ -23,6 +30,15 @@ INLINE vec splat_word(const real *p) {
 }
 
 #if FASTRNN_REAL_BITS == 32
+
+/* Round to the upper half of each lane; the lower half is zero. */
+INLINE words rounded_up(vec v) {
+    const words bits = (words)v, nan = (words)((bits & 0x7fffffffu) > 0x7f800000u);
+    return ((nan & (bits | 0x400000u)) | (~nan & (bits + 0x7fffu + (bits >> 16 & 1u)))) & 0xffff0000u;
+}
+
+/* Return what rounding to bfloat16 leaves of a finite number, exactly. */
+INLINE vec left_over(vec v) { return v - (vec)rounded_up(v); }
 
 /* dot_(a, b, c) = c + a.first b.first + a.second b.second. The instruction adds the second product first and rounds each
  * sum, so the other form has the same bits. pair_words returns VL words, from VL first elements and VL second ones.
@@ -46,11 +62,6 @@ INLINE vec dot_(vec a, vec b, vec c) {
     c = fma_(row_of_words(WORD, (words)a, 1), row_of_words(WORD, (words)b, 1), c);
     return fma_(row_of_words(WORD, (words)a, 0), row_of_words(WORD, (words)b, 0), c);
 }
-/* Round to the upper half of each lane; the lower half is zero. */
-INLINE words rounded_up(vec v) {
-    const words bits = (words)v, nan = (words)((bits & 0x7fffffffu) > 0x7f800000u);
-    return ((nan & (bits | 0x400000u)) | (~nan & (bits + 0x7fffu + (bits >> 16 & 1u)))) & 0xffff0000u;
-}
 INLINE vec pair_words(vec first, vec second) { return (vec)(rounded_up(first) >> 16 | rounded_up(second)); }
 INLINE void store_words(real *to, vec v) {
     const words upper = rounded_up(v);
@@ -63,20 +74,34 @@ INLINE void store_words(real *to, vec v) {
 #else /* float64 stacks have no such products */
 
 enum { FAST_DOTS = 0 };
+INLINE vec left_over(vec v) { return v; }
 INLINE vec dot_(vec a, vec b, vec c) { return fma_(a, b, c); }
 INLINE vec pair_words(vec first, vec second) { return first + second; }
 INLINE void store_words(real *to, vec v) { memcpy(to, &v, sizeof v / 2); }
 
 #endif
 
+/* The pieces of an operand, each `distance` reals after the one before. A number is the sum of its pieces: the first is the
+ * number rounded to bfloat16, the second what that leaves, rounded, and so on. Three pieces have all 24 bits of a float. */
+typedef struct {
+    int count;
+    int64_t distance;
+} pieces;
+
+/* Store the words of VL consecutive elements, or fewer: `n`. */
+INLINE void store_pieces(real *to, pieces p, vec v, int64_t n) {
+    for (int i = 0; i < p.count; i++, to += p.distance, v = left_over(v)) {
+        real words[VL / 2];
+        store_words(n < VL ? words : to, v);
+        if (n < VL) memcpy(to, words, (size_t)pairs_of(n) * sizeof(real));
+    }
+}
+
 /* Round a row of n numbers to pairs_of(n) words. */
-INLINE void round_row(real *to, const real *from, int64_t n) {
+INLINE void round_row(real *to, pieces p, const real *from, int64_t n) {
     int64_t i = 0;
-    for (; i + VL <= n; i += VL, to += VL / 2) store_words(to, load(from + i));
-    if (i == n) return;
-    real last[VL / 2];
-    store_words(last, load_first(from + i, n - i));
-    memcpy(to, last, (size_t)pairs_of(n - i) * sizeof(real));
+    for (; i + VL <= n; i += VL, to += VL / 2) store_pieces(to, p, load(from + i), VL);
+    if (i < n) store_pieces(to, p, load_first(from + i, n - i), n - i);
 }
 
 /* Load lanes of a row of n numbers from `at` on; past its end, and if there is no row, they are zero. */
@@ -87,8 +112,12 @@ INLINE vec load_within(const real *row, int64_t at, int64_t n) {
 
 /* Round two rows of n numbers to one row of words, with zeros from n to `padded`, a whole number of vectors. A row may be
  * null. */
-INLINE void round_pair(real *to, const real *first, const real *second, int64_t n, int64_t padded) {
-    for (int64_t i = 0; i < padded; i += VL) store(to + i, pair_words(load_within(first, i, n), load_within(second, i, n)));
+INLINE void round_pair(real *to, pieces p, const real *first, const real *second, int64_t n, int64_t padded) {
+    for (int64_t i = 0; i < padded; i += VL) {
+        vec a = load_within(first, i, n), b = load_within(second, i, n);
+        for (int k = 0; k < p.count; k++, a = left_over(a), b = left_over(b))
+            store(to + k * p.distance + i, pair_words(a, b));
+    }
 }
 
 #endif

@@ -31,13 +31,13 @@ INLINE words load_words(const uint32_t *p) { return *(const words_unaligned *)p;
 INLINE words byte_on_top(words w, const int i) {
     if (i == 3) return w & 0xff000000u;
     if (i == 0) return w << 24;
-#if defined(__AVX2__) && FASTRNN_REAL_BITS == 32
+#if defined(__AVX2__) && FASTRNN_REAL_BITS == 32 && !defined(FASTRNN_EMULATED)
     const __m128i places = i == 1 ? _mm_setr_epi32(0x01808080, 0x05808080, 0x09808080, 0x0d808080)
                                   : _mm_setr_epi32(0x02808080, 0x06808080, 0x0a808080, 0x0e808080);
 #endif
 #if defined(__AVX512BW__) && FASTRNN_REAL_BITS == 32
     return (words)_mm512_shuffle_epi8((__m512i)w, _mm512_broadcast_i32x4(places));
-#elif defined(__AVX2__) && FASTRNN_REAL_BITS == 32
+#elif defined(__AVX2__) && FASTRNN_REAL_BITS == 32 && !defined(FASTRNN_EMULATED)
     return (words)_mm256_shuffle_epi8((__m256i)w, _mm256_broadcastsi128_si256(places));
 #else
     return (w << (24 - 8 * i)) & 0xff000000u;

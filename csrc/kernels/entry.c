@@ -67,10 +67,10 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
 /* Reserve room for left operands as words, if the products are of bfloat16. */
 static rounded place_words(arena *a, const layout *l, int64_t rows, int64_t B, int ids) {
     if (!l->dots) return (rounded){0};
-    return (rounded){.x = ids ? 0 : arena_reals(a, rows * pairs_of(l->I)),
-                     .h = arena_reals(a, B * l->h_row),
-                     .full = l->P ? arena_reals(a, B * l->state / 2) : 0,
-                     .rh = l->cell->h2.count ? arena_reals(a, B * l->state / 2) : 0};
+    return (rounded){.x = ids ? 0 : arena_reals(a, l->dots * rows * pairs_of(l->I)),
+                     .h = arena_reals(a, l->dots * B * l->h_row),
+                     .full = l->P ? arena_reals(a, l->dots * B * l->state / 2) : 0,
+                     .rh = l->cell->h2.count ? arena_reals(a, l->dots * B * l->state / 2) : 0};
 }
 
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
@@ -151,9 +151,9 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);
     if (!l->dots) return;
-    b->gates_words = arena_reals(a, l->panels * B * l->width);
-    b->dh_words = l->P ? arena_reals(a, B * l->h_row / 2) : 0;
-    b->dx_words = ids ? 0 : arena_reals(a, threads * l->panels * ROW_BLOCK * group_width(l, c->x) / 2);
+    b->gates_words = arena_reals(a, l->dots * l->panels * B * l->width);
+    b->dh_words = l->P ? arena_reals(a, l->dots * B * l->h_row / 2) : 0;
+    b->dx_words = ids ? 0 : arena_reals(a, threads * dx_pieces(l).count * dx_pieces(l).distance);
 }
 
 static size_t size_for_backward(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids) {
@@ -193,7 +193,8 @@ static void passes_backward(const layer_spec *layer, int32_t count, const backwa
 static void add_arrays(void *to, const void *from, int64_t n) { add_part(to, from, n); }
 
 const fastrnn_kernels kernels = {.vector_lanes = VL,
-                                 .multiplies_bfloat16 = FAST_DOTS,
+                                 .multiplies_bfloat16 = FAST_DOTS || MATRIX_UNIT,
+                                 .matrix_unit = MATRIX_UNIT,
                                  .step_panels = step_panels,
                                  .packed_size = packed_size,
                                  .pack = pack,

@@ -43,21 +43,27 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
                        .rh = t->rh ? t->rh + row * l->state : 0};
 }
 
+/* Return the pieces of a left operand with a row of `width` numbers for each sequence. */
+static pieces pieces_of_rows(const forward_pass *f, int64_t width) { return (pieces){f->l.dots, f->batch->B * (width / 2)}; }
+
 /* Return a left operand of K numbers: its words if there are any. */
-static left_operand left_rows(const real *a, int64_t a_row, const real *words) {
-    return words ? (left_operand){words, a_row / 2, 1, 0} : (left_operand){a, a_row, 1, 0};
+static left_operand left_rows(const forward_pass *f, const real *a, int64_t a_row, const real *words) {
+    if (!words) return (left_operand){a, a_row, 1, 0, 0};
+    return (left_operand){words, a_row / 2, 1, 0, pieces_of_rows(f, a_row).distance};
 }
 
 /* Return the place of h as words before a step (after: the next step's). */
 static real *h_words(const forward_pass *f, int64_t step) {
-    return f->words.h ? f->words.h + (step & 1) * f->batch->B * (f->l.h_row / 2) : 0;
+    const pieces p = pieces_of_rows(f, f->l.h_row);
+    return f->words.h ? f->words.h + (step & 1) * p.count * p.distance : 0;
 }
 
 /* Round columns [first, first + count) of finished rows, which the next product reads. `to` is null if it reads floats. */
-static void round_rows(real *to, const real *from, int64_t from_row, int64_t first, int64_t count, int64_t row,
-                       int64_t rows) {
+static void round_rows(const forward_pass *f, real *to, const real *from, int64_t from_row, int64_t first, int64_t count,
+                       int64_t row, int64_t rows) {
+    const pieces p = pieces_of_rows(f, from_row);
     for (int64_t j = row; to && j < row + rows; j++)
-        round_row(to + (j * from_row + first) / 2, from + j * from_row + first, count);
+        round_row(to + (j * from_row + first) / 2, p, from + j * from_row + first, count);
 }
 
 /* Write columns [first, first + count) of finished rows into the caller's array, which has `n` columns for each
@@ -77,7 +83,7 @@ static void state_done(const step_context *k, int64_t panel, int64_t row, int64_
     const forward_pass *f = k->f;
     const layout *l = &f->l;
     int64_t count = l->units * VL, first = panel * count;
-    round_rows(l->P ? f->words.full : h_words(f, k->step + 1), k->view.h, l->state, first, count, row, rows);
+    round_rows(f, l->P ? f->words.full : h_words(f, k->step + 1), k->view.h, l->state, first, count, row, rows);
     if (!l->P) write_out(f, k->step, k->view.h, l->state, f->out->y, l->H, first, count, row, rows);
     if (f->out->c) write_out(f, k->step, k->view.c, l->state, f->out->c, l->H, first, count, row, rows);
 }
@@ -87,7 +93,7 @@ static void gates_done(void *context, int64_t panel, int64_t row, int64_t rows) 
     const layout *l = &k->f->l;
     l->cell->forward(&k->view, run_of(panel * l->units, l->units), run_of(row, rows));
     if (l->cell->forward2)
-        round_rows(k->f->words.rh, k->view.rh, l->state, panel * l->units * VL, l->units * VL, row, rows);
+        round_rows(k->f, k->f->words.rh, k->view.rh, l->state, panel * l->units * VL, l->units * VL, row, rows);
     else
         state_done(k, panel, row, rows);
 }
@@ -104,7 +110,7 @@ static void projection_done(void *context, int64_t panel, int64_t row, int64_t r
     const layout *l = &k->f->l;
     int64_t count = l->out.vectors * VL;
     const real *h = h_after(k->f, k->step);
-    round_rows(h_words(k->f, k->step + 1), h, l->h_row, panel * count, count, row, rows);
+    round_rows(k->f, h_words(k->f, k->step + 1), h, l->h_row, panel * count, count, row, rows);
     write_out(k->f, k->step, h, l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
 }
 
@@ -123,6 +129,7 @@ static void recurrent_product(step_context *k, gate_group g, left_operand a, int
                       .b = k->f->packed + weights,
                       .scales = scales_at(k->f, scales),
                       .b_panel = panel_rows_of(l, K) * w,
+                      .b_piece = l->panels * panel_rows_of(l, K) * w,
                       .b_row = w,
                       .init = c,
                       .init_panel = k->view.panel_step,
@@ -141,13 +148,14 @@ static void project(step_context *k, range panels, range rows) {
     const int64_t w = l->out.vectors * VL;
     product_args p = {.n_outer = 1,
                       .n_inner = elements_of(l, l->H),
-                      .a = left_rows(k->view.h, l->state, k->f->words.full),
+                      .a = left_rows(k->f, k->view.h, l->state, k->f->words.full),
                       .vectors = l->out.vectors,
                       .format = expanded_format(l),
                       .dots = l->dots,
                       .b = k->f->packed + l->projection,
                       .scales = scales_at(k->f, l->projection_scales),
                       .b_panel = panel_rows_of(l, l->H) * w,
+                      .b_piece = l->out.panels * panel_rows_of(l, l->H) * w,
                       .b_row = w,
                       .c = h_after(k->f, k->step),
                       .c_panel = w,
@@ -162,11 +170,11 @@ static void one_step(const worker *me, forward_pass *f, const step_share *share,
     const cell *c = l->cell;
     step_context k = {f, step, view_of(f, step, chunk_row)};
     range rows = rows_of(share, 0, active(&f->t.steps, step)), panels = panels_of(me, share, l->panels);
-    const left_operand h = left_rows(k.view.h_prev, l->h_row, h_words(f, step));
+    const left_operand h = left_rows(f, k.view.h_prev, l->h_row, h_words(f, step));
     recurrent_product(&k, c->h, h, l->Y, l->R, l->R_scales, gates_done, panels, rows);
     stage_done(me, share);
     if (c->forward2) {
-        const left_operand rh = left_rows(k.view.rh, l->state, f->words.rh);
+        const left_operand rh = left_rows(f, k.view.rh, l->state, f->words.rh);
         recurrent_product(&k, c->h2, rh, l->H, l->R2, l->R2_scales, gates2_done, panels, rows);
         stage_done(me, share);
     }
@@ -183,7 +191,7 @@ static void load_initial_states(const worker *me, const forward_pass *f) {
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t b = sequence_of(&f->t.steps, j);
         load_row(f->t.h + j * l->h_row, h0 ? h0 + b * l->Y : 0, l->Y, l->h_row);
-        round_rows(h_words(f, 0), f->t.h, l->h_row, 0, l->h_row, j, 1);
+        round_rows(f, h_words(f, 0), f->t.h, l->h_row, 0, l->h_row, j, 1);
         if (f->t.c) load_row(f->t.c + j * l->state, c0 ? c0 + b * l->H : 0, l->H, l->state);
     }
 }

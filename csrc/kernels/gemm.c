@@ -1,5 +1,6 @@
 #include "gemm.h"
 
+#include "matrix.h"
 #include "rows.h"
 #include "transpose.h"
 
@@ -266,7 +267,9 @@ static void product_of_row(const product_args *p, range panels, int64_t row) {
 }
 
 void product(const product_args *p, range panels, range rows) {
-    if (rows.end - rows.begin == 1)
+    if (MATRIX_UNIT && p->dots)
+        matrix_product(p, panels, rows);
+    else if (rows.end - rows.begin == 1)
         product_of_row(p, panels, rows.begin);
     else if (rows.begin < rows.end)
         product_of_rows(p, panels, rows);
@@ -276,6 +279,7 @@ void product_to_rows(product_args p, columns cols, range rows, row_results out) 
     p.vectors = cols.vectors;
     p.b_row = p.init_panel = p.c_panel = cols.vectors * VL;
     p.b_panel = p.n_outer * p.n_inner * p.b_row;
+    p.b_piece = cols.panels * p.b_panel;
     p.init_row = 0;
     p.c = out.buffer;
     p.c_row = cols.padded;

@@ -26,7 +26,7 @@ static size_t take(size_t *end, int64_t reals) {
 static size_t take_weights(size_t *end, const layout *l, int64_t columns, int64_t K, size_t *scales) {
     *scales = take(end, l->format == FASTRNN_WEIGHTS_INT8 ? columns : 0);
     if (!l->format) return take(end, columns * K);
-    const int64_t bytes = columns * words_of(l->format, K) * 4, real_size = sizeof(real);
+    const int64_t bytes = larger(l->dots, 1) * columns * words_of(l->format, K) * 4, real_size = sizeof(real);
     return take(end, (bytes + real_size - 1) / real_size);
 }
 
@@ -40,10 +40,11 @@ static void place_parts(layout *l) {
     l->R2 = take_weights(&end, l, l->panels * group_width(l, c->h2), l->H, &l->R2_scales);
     l->projection = take_weights(&end, l, l->P ? l->out.padded : 0, l->H, &l->projection_scales);
     l->inference_size = end;
-    l->W_back = take(&end, l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
-    l->R_back = take(&end, l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
-    l->R2_back = take(&end, l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
-    l->projection_back = take(&end, l->P ? l->hidden.padded * elements_of(l, l->P) : 0);
+    const int64_t count = larger(l->dots, 1);
+    l->W_back = take(&end, count * l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
+    l->R_back = take(&end, count * l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
+    l->R2_back = take(&end, count * l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
+    l->projection_back = take(&end, l->P ? count * l->hidden.padded * elements_of(l, l->P) : 0);
     l->training_size = end;
 }
 
@@ -55,7 +56,7 @@ layout layout_of(const layer_spec *layer) {
                 .directions = layer->directions,
                 .stored = layer->weights,
                 .format = layer->weights};
-    l.dots = multiplies_words(layer);
+    l.dots = pieces_of(layer, MATRIX_UNIT);
     if (l.dots) l.format = FASTRNN_WEIGHTS_BFLOAT16;
     l.Y = l.P ? l.P : l.H;
     l.in = columns_of(l.I);
@@ -100,31 +101,36 @@ static void pack_words(int format, uint32_t *to, int64_t w, const void *from, in
 }
 
 /* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1]. */
-static void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K) {
+static void pack_rounded(real *to, pieces p, int64_t w, const real *from, int64_t n, int64_t K) {
     enum { COLUMNS = 64, WORDS = 32 };
-    real words[COLUMNS * WORDS];
+    real words[MOST_PIECES * COLUMNS * WORDS];
+    const pieces own = {p.count, COLUMNS * WORDS};
     for (int64_t first = 0; first < n; first += COLUMNS)
         for (int64_t k = 0; k < K; k += 2 * WORDS) {
             const int64_t columns = smaller(n - first, COLUMNS), here = smaller(K - k, 2 * WORDS);
-            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, from + (first + i) * K + k, here);
-            transpose(to + k / 2 * w + first, w, words, WORDS, columns, pairs_of(here));
+            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, own, from + (first + i) * K + k, here);
+            for (int i = 0; i < p.count; i++)
+                transpose(to + i * p.distance + k / 2 * w + first, w, words + i * own.distance, WORDS, columns,
+                          pairs_of(here));
         }
 }
 
 /* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
- * words if it is packed as bfloat16 or int8. */
-static void pack_block(const layout *l, void *to, int64_t w, stored from, int64_t row, int64_t n, int64_t padded,
-                       int64_t K) {
+ * words if it is packed as bfloat16 or int8. `columns`: those of the whole operand. */
+static void pack_block(const layout *l, void *to, int64_t w, int64_t columns, stored from, int64_t row, int64_t n,
+                       int64_t padded, int64_t K) {
+    const pieces p = {(int)larger(l->dots, 1), columns * words_of(l->format, K)};
     const void *rows = row_at(l->stored, from.rows, row, K);
     if (l->stored)
         pack_words(l->format, to, w, rows, n, K);
     else if (l->format)
-        pack_rounded(to, w, rows, n, K);
+        pack_rounded(to, p, w, rows, n, K);
     else
         transpose(to, w, rows, K, n, K);
     const int64_t size = l->format ? (int64_t)sizeof(uint32_t) : (int64_t)sizeof(real);
     for (int64_t k = 0; n < padded && k < (l->format ? words_of(l->format, K) : K); k++)
-        memset((char *)to + (k * w + n) * size, 0, (size_t)((padded - n) * size));
+        for (int i = 0; i < p.count; i++)
+            memset((char *)to + (i * p.distance + k * w + n) * size, 0, (size_t)((padded - n) * size));
 }
 
 /* Expanded int8 numbers have a factor of 2^24 (compressed.h). */
@@ -143,7 +149,7 @@ static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K
     const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units, here = smaller(units, l->H - unit);
     for (int slot = 0; slot < g.count; slot++) {
         const int64_t row = g.gate[slot] * l->H + unit;
-        pack_block(l, packed_at(l->format, packed, panel, w, K, slot * units), w, from, row, here, units, K);
+        pack_block(l, packed_at(l->format, packed, panel, w, K, slot * units), w, l->panels * w, from, row, here, units, K);
         if (from.scales) pack_scales(scales + panel * w + slot * units, from.scales + row, here, units);
     }
 }
@@ -169,7 +175,7 @@ static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns
     for (int64_t i = 0; i < w && !l->dots; i++)
         pack_row(packed, cols, K, panel * w + i, gate_row(l, g, panel, i, n, from), n);
     for (int64_t i = 0; i < w && l->dots; i += 2)
-        pack_pair(packed, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
+        pack_pair(packed, l->dots, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
                   gate_row(l, g, panel, i + 1, n, from), n);
 }
 
@@ -185,14 +191,14 @@ static void add_bias(const layout *l, gate_group g, int64_t panel, const real *b
 static void pack_projection(const layout *l, stored projection, int training, real *packed) {
     const int64_t w = l->out.vectors * VL;
     for (int64_t panel = 0; panel < l->out.panels; panel++)
-        pack_block(l, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, projection, panel * w,
-                   smaller(w, l->P - panel * w), w, l->H);
+        pack_block(l, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, l->out.padded, projection,
+                   panel * w, smaller(w, l->P - panel * w), w, l->H);
     if (projection.scales) pack_scales(packed + l->projection_scales, projection.scales, l->P, l->out.padded);
     const real *rows = projection.rows;
     for (int64_t k = 0; training && !l->dots && k < l->P; k++)
         pack_row(packed + l->projection_back, l->hidden, l->P, k, rows + k * l->H, l->H);
     for (int64_t k = 0; training && l->dots && k < l->P; k += 2)
-        pack_pair(packed + l->projection_back, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
+        pack_pair(packed + l->projection_back, l->dots, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
                   k + 1 < l->P ? rows + (k + 1) * l->H : 0, l->H);
 }
 

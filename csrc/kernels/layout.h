@@ -10,7 +10,7 @@ typedef struct {
     const cell *cell;
     int stored; /* enum fastrnn_weight_format, of the given W, R and projection */
     int format; /* the same, of the packed W, R, R2 and projection in forward */
-    int dots;   /* products are of bfloat16 words (bfloat16.h) */
+    int dots;   /* products are of this many pieces of bfloat16 words (bfloat16.h); 0: of reals */
     int64_t I, H, P, Y;
     int64_t directions;           /* parts next to each other in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */

@@ -22,10 +22,11 @@ enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
 
-/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. */
+/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. Its pieces
+ * (bfloat16.h) are `piece` apart. */
 typedef struct {
     const real *p;
-    int64_t row, step, outer_step;
+    int64_t row, step, outer_step, piece;
 } left_operand;
 
 typedef struct {

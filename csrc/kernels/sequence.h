@@ -18,11 +18,11 @@ typedef struct {
     real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
 } tape;
 
-/* Left operands of the forward pass as words, if its products are of bfloat16 (bfloat16.h); else null. The second dimension
- * is pairs_of the width. */
+/* Left operands of the forward pass as words, if its products are of bfloat16 (bfloat16.h); else null. The first dimension
+ * is that of the pieces, and the last is pairs_of the width. */
 typedef struct {
     real *x;    /* the rows of the gate buffer */
-    real *h;    /* [2 B] the state before and after a step; its places alternate */
+    real *h;    /* [B], twice: the state before and after a step; its places alternate */
     real *full; /* [B] o tanh(c) before a projection */
     real *rh;   /* [B] r h_prev */
 } rounded;
@@ -121,10 +121,17 @@ typedef struct {
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
     real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx before they are copied out */
     /* Left operands as words, if products are of bfloat16; else null. */
-    real *gates_words; /* [2][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
-    real *dh_words;    /* [B][h_row / 2] the gradient of the projected h of this step */
-    real *dx_words;    /* [threads][panels][ROW_BLOCK][group's width / 2] */
+    real *
+        gates_words; /* [2][pieces][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
+    real *dh_words;  /* [pieces][B][h_row / 2] the gradient of the projected h of this step */
+    real *dx_words;  /* [threads][pieces][panels][ROW_BLOCK][group's width / 2] */
 } backward_pass;
+
+/* Return the pieces of the gates, as left operands of dh and of dx. */
+static inline pieces gates_pieces(const layout *l, int64_t B) { return (pieces){l->dots, l->panels * B * (l->width / 2)}; }
+static inline pieces dx_pieces(const layout *l) {
+    return (pieces){l->dots, l->panels * ROW_BLOCK * (group_width(l, l->cell->x) / 2)};
+}
 
 /* Bodies for pool_run; the context is a forward_pass or a backward_pass. Backward runs the loop over time, then the
  * whole products. */

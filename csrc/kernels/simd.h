@@ -56,7 +56,7 @@ INLINE vec fma_(vec a, vec b, vec c) { return (vec)_mm512_fmadd_ps((__m512)a, (_
 INLINE vec min_(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 INLINE vec max_(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 #endif
-#elif defined(__AVX2__) && defined(__FMA__)
+#elif defined(__AVX2__) && defined(__FMA__) && FASTRNN_VECTOR_BYTES == 32
 #if FASTRNN_REAL_BITS == 64
 INLINE vec fma_(vec a, vec b, vec c) { return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
 INLINE vec min_(vec a, vec b) { return (vec)_mm256_min_pd((__m256d)a, (__m256d)b); }
@@ -66,7 +66,7 @@ INLINE vec fma_(vec a, vec b, vec c) { return (vec)_mm256_fmadd_ps((__m256)a, (_
 INLINE vec min_(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
 INLINE vec max_(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 #endif
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && FASTRNN_VECTOR_BYTES == 16
 INLINE vec fma_(vec a, vec b, vec c) { return a * b + c; }
 #if FASTRNN_REAL_BITS == 64
 INLINE vec min_(vec a, vec b) { return (vec)_mm_min_pd((__m128d)a, (__m128d)b); }
@@ -86,7 +86,15 @@ INLINE vec min_(vec a, vec b) { return (vec)vminq_f32((float32x4_t)a, (float32x4
 INLINE vec max_(vec a, vec b) { return (vec)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 #endif
 #else
-INLINE vec fma_(vec a, vec b, vec c) { return a * b + c; }
+INLINE vec fma_(vec a, vec b, vec c) {
+#ifdef __FMA__ /* an emulated ISA (matrix.h) rounds as the real one does */
+    for (int i = 0; i < VL; i++)
+        c[i] = FASTRNN_REAL_BITS == 64 ? __builtin_fma(a[i], b[i], c[i]) : __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+#else
+    return a * b + c;
+#endif
+}
 INLINE vec choose(vec_int mask, vec a, vec b) { return (vec)((mask & (vec_int)a) | (~mask & (vec_int)b)); }
 INLINE vec min_(vec a, vec b) { return choose(a < b, a, b); }
 INLINE vec max_(vec a, vec b) { return choose(a > b, a, b); }

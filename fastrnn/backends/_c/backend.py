@@ -33,7 +33,7 @@ from .library import (
 from .linear import CLinear
 from .memory import hash_arrays, tape_size
 from .pointwise import CPointwise
-from .stack import Call, Kernel, Prepared, bind, inputs_fields, kernel_of, run_of, weights_fields
+from .stack import Call, Kernel, Prepared, batch_of, bind, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, train_step
 from .training import CTraining
@@ -66,13 +66,12 @@ class C(CLinear, CPointwise, CTraining, Backend):
 
     def prepare(self, spec: StackSpec, weights: Sequence[Weights]) -> Prepared:  # type: ignore[override]
         """Return a prepared stack, which packs the weights when it first runs."""
-        return Prepared(spec, weights)
+        return Prepared(kernel_of(spec, settings.isa), weights)
 
     def prepare_copy(self, spec: StackSpec, weights: Sequence[Weights], training: bool) -> Prepared:
         """Return a stack with its weights packed."""
-        prepared = Prepared(spec, weights)
-        prepared.packed(training)
-        prepared.weights = ()
+        prepared = self.prepare(spec, weights)
+        prepared.pack_all(training)
         return prepared
 
     def forward(  # type: ignore[override]
@@ -86,6 +85,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
     ) -> Outputs:
         """Run the forward pass in one call of the library."""
         x, h0, c0, lengths, rows = inputs
+        prepared = prepared.for_batch(batch_of(x.shape, rows, lengths)).for_values(x, h0)
         kernel, call = prepared.kernel, prepared.kernel.call(x.shape, rows, training, lengths)
         packed, dtype, empty = prepared.packed(training), kernel.dtype, call.empty
         y, h_n = empty(call.y, dtype), empty(call.h, dtype)
@@ -142,8 +142,10 @@ class C(CLinear, CPointwise, CTraining, Backend):
 
     def tape_from(self, prepared: Prepared, inputs: Inputs, memory: Array) -> Tape:  # type: ignore[override]
         """Return the tape on a memory that :meth:`tape_memory` returned; backward overwrites it."""
-        call = prepared.kernel.call(inputs.x.shape, inputs.rows, True, inputs.lengths)
-        return Tape(prepared.kernel, call, prepared.packed(True), inputs.x, memory)
+        x, h0, _, lengths, rows = inputs
+        prepared = prepared.for_batch(batch_of(x.shape, rows, lengths)).for_values(x, h0)
+        call = prepared.kernel.call(x.shape, rows, True, lengths)
+        return Tape(prepared.kernel, call, prepared.packed(True), x, memory)
 
     def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:
         """Return the library's hash of these arrays."""
@@ -155,21 +157,25 @@ class C(CLinear, CPointwise, CTraining, Backend):
 
     def xla_numbers(self, spec: StackSpec, rows: str, bias: bool, lengths: bool, need_dx: bool) -> Array:
         """Return the numbers that both handlers take."""
-        return xla.numbers(kernel_of(spec, settings.isa), rows, bias, lengths, need_dx)
+        kernel = kernel_of(spec, settings.isa)
+        if kernel.choice.precision == "high":  # the values are not known yet
+            kernel = kernel.in_float32()
+        return xla.numbers(kernel, rows, bias, lengths, need_dx)
 
     def plan(self, spec: StackSpec, T: int, B: int) -> list[Plan]:
         """Return the plan that forward would use now."""
         kernel, batch = kernel_of(spec, settings.isa), [{"T": T, "B": B}]
-        stack = kernel.stack
+        choice = kernel.choice_for(B)
+        stack = (kernel if choice == kernel.choice else kernel.in_float32()).stack
         isa = ffi.string(lib.fastrnn_isa_name(stack.isa)).decode()
         layers_at_once = lib.fastrnn_plan_layers(stack, batch)
         if layers_at_once > 1:
-            return [Plan(self.name, isa, "none", 1, layers_at_once, *kernel.choice)] * spec.parts
+            return [Plan(self.name, isa, "none", 1, layers_at_once, *choice)] * spec.parts
         plans = []
         for layer in range(spec.layers):
             split, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
             at_once = lib.fastrnn_plan(stack, layer, batch, False, split, threads)
-            plans += [Plan(self.name, isa, _SPLITS[split[0]], threads[0], at_once, *kernel.choice)] * spec.directions
+            plans += [Plan(self.name, isa, _SPLITS[split[0]], threads[0], at_once, *choice)] * spec.directions
         return plans
 
     def stream(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> CStream:  # type: ignore[override]

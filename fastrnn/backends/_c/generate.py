@@ -17,6 +17,7 @@ def generate(prepared: Prepared, request: Request) -> Answer:
 
     Samples run one after the other, each in one call of the library.
     """
+    prepared = prepared.for_batch(1)
     spec, packed = prepared.kernel.spec, prepared.packed(False)
     embedding, choice = request.embedding, request.choice
     sizes = request.weight.shape[0], 0 if embedding is None else embedding.shape[1]

@@ -1,12 +1,16 @@
-"""The precision of products that runs for a stack."""
+"""The precision of products that runs for a stack, a batch and its values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ..._core.arrays import Array
 from ..precision import Choice
 from ..structs import StackSpec
 from .library import ffi, lib
 
 SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is 1.2 times as fast (Zen 5, B = 1 to 128)
+SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; prototypes gained nothing at 8
 
 
 def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:
@@ -15,9 +19,40 @@ def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:
     return Choice("highest" if reason else wanted, reason)
 
 
+def choose_for_batch(choice: Choice, isa: int, B: int) -> Choice:
+    """Return the choice for batches of B sequences."""
+    if smallest_batch(choice, isa) <= B:
+        return choice
+    reason = f"on a matrix unit, {choice.precision} needs at least {SMALLEST_BATCH} sequences, and the batch has {B}"
+    return Choice("highest", reason)
+
+
+def smallest_batch(choice: Choice, isa: int) -> int:
+    """Return the number of sequences from which on a stack's own precision runs; smaller batches run in float32."""
+    return SMALLEST_BATCH if choice.precision != "highest" and has_matrix_unit(isa) else 0
+
+
 def multiplies_bfloat16(isa: int) -> bool:
     """Return whether an ISA has instructions for products of bfloat16 numbers that are faster than float32's here."""
     return bool(lib.fastrnn_multiplies_bfloat16(isa))
+
+
+def has_matrix_unit(isa: int) -> bool:
+    """Return whether an ISA multiplies on a matrix unit."""
+    return bool(lib.fastrnn_has_matrix_unit(isa))
+
+
+def split_well(operands: Iterable[Array | None]) -> bool:
+    """Return whether split products of these operands, float32 ``[..., n]``, are as accurate as float32's.
+
+    Each row of n numbers must be zero or have its largest magnitude between 2^-40 and 2^40. The others have products that
+    are too small or too large for bfloat16 pieces, or numbers that are not finite.
+    """
+    return all(
+        lib.fastrnn_splits_well(ffi.from_buffer("float[]", a), a.size // a.shape[-1], a.shape[-1])
+        for a in operands
+        if a is not None and a.size
+    )
 
 
 def _obstacle(wanted: str, spec: StackSpec, isa: int) -> str:
@@ -28,13 +63,29 @@ def _obstacle(wanted: str, spec: StackSpec, isa: int) -> str:
         return f"{wanted} is for float32, and the layer is {spec.cell.dtype}"
     if spec.weights == "int8":
         return f"{wanted} is for weights in float32 or bfloat16, and these are int8"
-    if wanted == "high":
-        return "high needs split products, which no kernel has"
-    if not multiplies_bfloat16(isa):
-        name = ffi.string(lib.fastrnn_isa_name(isa)).decode()
-        if name == "avx512bf16":
-            return "medium is faster than float32 on AMD's processors only, and this is another one"
-        return f"medium needs an ISA that multiplies bfloat16 (avx512bf16), and {name} is in use"
-    if spec.cell.hidden_size < SMALLEST:
-        return f"medium is not faster below {SMALLEST} hidden units, and the layer has {spec.cell.hidden_size}"
+    reason = _obstacle_to_high(spec, isa) if wanted == "high" else _obstacle_to_medium(isa)
+    if not reason and spec.cell.hidden_size < SMALLEST:
+        return f"{wanted} is not faster below {SMALLEST} hidden units, and the layer has {spec.cell.hidden_size}"
+    return reason
+
+
+def _obstacle_to_high(spec: StackSpec, isa: int) -> str:
+    if not has_matrix_unit(isa):
+        return f"high needs a matrix unit (ISA amx), and {_name_of(isa)} is in use"
+    if spec.weights != "full":
+        return f"high is for weights in float32, and these are {spec.weights}"
+    if spec.cell.nonlinearity == "relu":
+        return "high needs states with a bound, and relu has none"
     return ""
+
+
+def _obstacle_to_medium(isa: int) -> str:
+    if multiplies_bfloat16(isa):
+        return ""
+    if _name_of(isa) == "avx512bf16":
+        return "medium is faster than float32 on AMD's processors and on matrix units only, and this is another processor"
+    return f"medium needs an ISA that multiplies bfloat16 (amx, avx512bf16), and {_name_of(isa)} is in use"
+
+
+def _name_of(isa: int) -> str:
+    return str(ffi.string(lib.fastrnn_isa_name(isa)).decode())

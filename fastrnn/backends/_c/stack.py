@@ -11,7 +11,7 @@ import numpy as np
 from ..._core import memory
 from ..._core.arrays import Array
 from ..base import Run
-from ..precision import wanted_by
+from ..precision import Choice, wanted_by
 from ..structs import BATCH_MAJOR, PACKED, TIME_MAJOR, CellSpec, CompressedWeights, StackSpec, Weights
 from .library import (
     DTYPES,
@@ -22,11 +22,10 @@ from .library import (
     int64s,
     lib,
     pointer,
-    settings,
     take_workspace,
     thread_workspace,
 )
-from .precision import choose
+from .precision import choose, choose_for_batch, smallest_batch, split_well
 
 ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
@@ -42,6 +41,7 @@ _WEIGHTS = {
 
 _PRODUCTS = {
     "highest": lib.FASTRNN_PRODUCTS_FULL,
+    "high": lib.FASTRNN_PRODUCTS_SPLIT,
     "medium": lib.FASTRNN_PRODUCTS_BFLOAT16,
 }
 
@@ -97,10 +97,11 @@ def _sizes(shape: tuple[int, ...], rows: str, lengths: Array | None) -> tuple[in
 class Kernel:
     """A stack on one instruction set, without weights, and the cached calls for it."""
 
-    __slots__ = ("calls", "choice", "dtype", "spec", "stack")
+    __slots__ = ("calls", "choice", "dtype", "smallest_batch", "spec", "stack")
 
     def __init__(self, spec: StackSpec, isa: int, precision: str) -> None:
         self.spec, self.choice = spec, choose(spec, isa, precision)
+        self.smallest_batch = smallest_batch(self.choice, isa)
         cell = spec.cell
         self.dtype = np.dtype(cell.dtype)
         sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
@@ -118,6 +119,14 @@ class Kernel:
         if lengths is not None:
             return Call(self, *key, lengths)
         return self.calls.get(key) or remember(self.calls, key, Call(self, *key))
+
+    def in_float32(self) -> Kernel:
+        """Return the kernel of the same stack with products in float32."""
+        return _kernel(self.spec, self.stack.isa, "highest")
+
+    def choice_for(self, B: int) -> Choice:
+        """Return the precision for batches of B sequences."""
+        return choose_for_batch(self.choice, self.stack.isa, B)
 
 
 def remember(calls: dict[Any, Any], key: Any, call: Any) -> Any:
@@ -144,13 +153,34 @@ class Prepared:
     ``ready`` holds the packed weights for inference, or None before their first use.
     """
 
-    __slots__ = ("_training", "kernel", "ready", "weights")
+    __slots__ = ("_in_float32", "_splits_well", "_training", "kernel", "ready", "weights")
 
-    def __init__(self, spec: StackSpec, weights: Sequence[Weights]) -> None:
-        self.kernel = kernel_of(spec, settings.isa)
+    def __init__(self, kernel: Kernel, weights: Sequence[Weights]) -> None:
+        self.kernel = kernel
         self.weights = weights
         self.ready: Any = None
         self._training: Any = None
+        self._in_float32: Prepared | None = None
+        self._splits_well: bool | None = None
+
+    def in_float32(self) -> Prepared:
+        """Return the same stack with products in float32."""
+        if self._in_float32 is None:
+            self._in_float32 = Prepared(self.kernel.in_float32(), self.weights)
+        return self._in_float32
+
+    def for_batch(self, B: int) -> Prepared:
+        """Return the stack that runs batches of B sequences."""
+        return self if self.kernel.smallest_batch <= B else self.in_float32()
+
+    def for_values(self, x: Array, h0: Array | None) -> Prepared:
+        """Return the stack that runs these values, which suit split products or not; x may be token ids."""
+        if self.kernel.choice.precision != "high":
+            return self
+        if self._splits_well is None:
+            self._splits_well = split_well(matrices_of(self.weights))
+        values = h0, x if x.dtype == self.kernel.dtype else None
+        return self if self._splits_well and split_well(values) else self.in_float32()
 
     def packed(self, training: bool) -> Any:
         """Return the packed weights. Two threads may both pack them at first use; either result is valid."""
@@ -163,6 +193,14 @@ class Prepared:
                 self.ready = packed  # weights packed for training also work for inference
         return packed
 
+    def pack_all(self, training: bool) -> None:
+        """Pack the weights for all batches and values now, so that the arrays may change or go."""
+        self.packed(training)
+        if self.kernel.smallest_batch:
+            self.in_float32().pack_all(training)
+            self._splits_well = self.kernel.choice.precision != "high" or split_well(matrices_of(self.weights))
+        self.weights = ()
+
     def _pack(self, training: bool) -> Any:
         stack = self.kernel.stack
         packed = from_buffer(aligned(lib.fastrnn_packed_size(stack, training)))
@@ -171,8 +209,35 @@ class Prepared:
         return packed
 
 
+def matrices_of(weights: Sequence[Weights]) -> list[Array | None]:
+    """Return the operands of products among the weights."""
+    return [array for own in weights for array in (own.W, own.R, own.projection)]
+
+
+def batch_of(shape: tuple[int, ...], rows: str, lengths: Array | None) -> int:
+    """Return the number of sequences in an array of this shape."""
+    if rows == PACKED:
+        assert lengths is not None
+        return len(lengths)
+    return shape[1] if rows == TIME_MAJOR else shape[0]
+
+
 def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:
-    """Implement :meth:`Backend.run_of`, in one piece because a small step takes no longer than a few function calls."""
+    """Implement :meth:`Backend.run_of`."""
+    prepared = prepared.for_batch(batch_of(shape, rows, None))
+    run = _run_of(prepared, shape, rows)
+    if prepared.kernel.choice.precision != "high":
+        return run
+
+    def run_by_values(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
+        chosen = prepared.for_values(x, h0)
+        return run(x, h0, c0) if chosen is prepared else _run_of(chosen, shape, rows)(x, h0, c0)
+
+    return run_by_values
+
+
+def _run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:
+    """Return a run in one piece, because a small step takes no longer than a few function calls."""
     kernel, packed, call = prepared.kernel, prepared.packed(False), prepared.kernel.call(shape, rows, False)
     stack, batch, dtype, empty, ids = kernel.stack, call.batch, kernel.dtype, call.empty, call.ids
     y_shape, h_shape, c_shape, size, forward = call.y, call.h, call.c, call.workspace, lib.fastrnn_forward
@@ -197,6 +262,9 @@ def bind(
     prepared: Prepared, x: Array, h0: Array | None, c0: Array | None, y: Array, h_n: Array, c_n: Array | None
 ) -> Callable[[], object]:
     """Implement :meth:`Backend.bind`: a call of the library with all arguments and a workspace of its own."""
+    prepared = prepared.for_batch(x.shape[1])
+    if prepared.kernel.choice.precision == "high":  # the values are not known yet
+        prepared = prepared.in_float32()
     kernel, call = prepared.kernel, prepared.kernel.call(x.shape, TIME_MAJOR, False)
     given = ffi.new("fastrnn_inputs *", inputs_fields(x, call.ids, pointer(h0), pointer(c0)))
     output = ffi.new("fastrnn_outputs *", (pointer(y), pointer(h_n), pointer(c_n), NULL))

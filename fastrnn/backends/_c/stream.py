@@ -14,6 +14,7 @@ class CStream(Stream):
     __slots__ = ("_memory", "_packed", "_stack")
 
     def __init__(self, prepared: Prepared, ids: bool, h0: Array | None, c0: Array | None) -> None:
+        prepared = prepared.for_batch(1)
         self._stack, self._packed = prepared.kernel.stack, prepared.packed(False)  # _memory points into _packed
         self._memory = from_buffer(aligned(lib.fastrnn_stream_size(self._stack, ids)))
         lib.fastrnn_stream_begin(self._stack, self._packed, ids, pointer(h0), pointer(c0), self._memory)

@@ -9,7 +9,8 @@ import numpy as np
 from ..._core.arrays import Array
 from ..structs import Inputs, TrainedModel
 from .library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
-from .stack import kernel_of, remember, weights_fields
+from .precision import split_well
+from .stack import Kernel, kernel_of, matrices_of, remember, weights_fields
 
 
 class StepCall:
@@ -28,16 +29,27 @@ class StepCall:
 class PreparedModel:
     """A model in the library's structures; ``parts`` keeps the memory alive to which the structures point."""
 
-    __slots__ = ("_alive", "calls", "kernel", "parts", "pointer")
+    __slots__ = ("_alive", "_in_float32", "calls", "kernel", "parts", "pointer")
 
-    def __init__(self, parts: TrainedModel) -> None:
-        self.parts, self.kernel = parts, kernel_of(parts.stack, settings.isa)
+    def __init__(self, parts: TrainedModel, kernel: Kernel | None = None) -> None:
+        self.parts, self.kernel = parts, kernel or kernel_of(parts.stack, settings.isa)
         weights = ffi.new("fastrnn_weights[]", [weights_fields(own) for own in parts.weights])
         gradients = ffi.new("fastrnn_weight_gradients[]", [weights_fields(own) for own in parts.gradients])
         output = [pointer(array) for array in (parts.weight, parts.bias, parts.dweight, parts.dbias)]
         self.pointer = ffi.new("fastrnn_trained_model *", (self.kernel.stack, weights, gradients, *output))
         self._alive = weights, gradients
+        self._in_float32: PreparedModel | None = None
         self.calls: dict[Any, StepCall] = {}
+
+    def suited_to(self, B: int, h0: Array | None) -> PreparedModel:
+        """Return the model that runs a batch of B sequences with these states and the present weights."""
+        kernel = self.kernel
+        high = kernel.choice.precision == "high"
+        if kernel.smallest_batch <= B and not (high and not split_well([h0, *matrices_of(self.parts.weights)])):
+            return self
+        if self._in_float32 is None:
+            self._in_float32 = PreparedModel(self.parts, kernel.in_float32())
+        return self._in_float32
 
     def call(self, ids: Array, ignore_index: int, lengths: Array | None) -> StepCall:
         """Return the call for ids of this shape and the current number of threads; without lengths it is cached."""
@@ -53,6 +65,7 @@ def train_step(
 ) -> tuple[float, Array, Array | None] | None:
     """Run the training step; returns ``loss, h_n, c_n``, or None if a target is out of range."""
     ids, h0, c0, lengths, _ = inputs
+    model = model.suited_to(ids.shape[1], h0)
     call, spec = model.call(ids, ignore_index, lengths), model.kernel.spec
     B, dtype = ids.shape[1], model.kernel.dtype
     h_n = np.empty((spec.layers, B, spec.cell.output_size), dtype)

@@ -29,6 +29,8 @@ SONGS = "songs.safetensors"  # replaces PIECES, which only older versions wrote
 FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # the files of runs of all kinds
 VERSION = 1
 
+ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512"}  # in float32
+
 Weighted = TypeVar("Weighted", bound=Layer)
 
 
@@ -48,7 +50,7 @@ class Kernels:
     def of(cls, recurrent: Recurrent) -> Kernels:
         """Return the kernels that the layer would run on now."""
         plan = recurrent.plan(1, 1)[0]
-        isa = plan.isa.removesuffix("bf16")  # avx512bf16 rounds as avx512
+        isa = ROUNDS_AS.get(plan.isa, plan.isa)
         return cls(plan.backend, isa, plan.precision)
 
     def __str__(self) -> str:

@@ -1,0 +1,303 @@
+"""Products on a matrix unit: the order of their sums, and split products ("high"), which are as accurate as float32.
+
+On a processor without one, ``test_kernels_on_an_emulated_matrix_unit`` in test_c_library.py runs these tests on a build that
+has its instructions in plain C.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import CELLS, Case, make_case, name
+
+import fastrnn
+from fastrnn import functional
+from fastrnn._core.conversion import from_bfloat16, to_bfloat16
+from fastrnn.backends import available
+from fastrnn.backends.structs import CellSpec, StackSpec, Weights
+
+ISA = "amx"
+HAS_UNIT = fastrnn.LSTM(1, 1).plan(1, 1)[0].isa == ISA
+pytestmark = pytest.mark.skipif("c" not in available(), reason="needs the C backend")
+needs_unit = pytest.mark.skipif(not HAS_UNIT, reason="needs a matrix unit, or a build that emulates it")
+BOUNDED = [options for options in CELLS if options.get("nonlinearity") != "relu"]
+
+
+@pytest.fixture
+def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each precision run for every size."""
+    from fastrnn.backends._c import precision, stack
+
+    monkeypatch.setattr(precision, "SMALLEST", 1)
+    monkeypatch.setattr(precision, "SMALLEST_BATCH", 1)
+    stack._kernel.cache_clear()
+    yield
+    stack._kernel.cache_clear()
+
+
+def flushed(values: np.ndarray) -> np.ndarray:
+    values = values.astype(np.float32)
+    return np.where(np.abs(values) < 2.0**-126, np.float32(0), values)
+
+
+def tile_product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return A B as the kernel and TDPBF16PS add: parts of k, in each the sums of tiles, and in a tile two chains.
+
+    A part has up to 1024 of k, and what is left of tiles of 32 is a part of its own.
+    """
+    A, B = (flushed(from_bfloat16(to_bfloat16(operand))) for operand in (A, B))
+    C, K = np.zeros((len(A), B.shape[1]), np.float32), A.shape[1]
+    whole = (K + 1) // 32 * 32
+    for begin, end in itertools.pairwise(sorted({*range(0, whole, 1024), whole, K})):
+        part = np.zeros_like(C)
+        for k in range(begin, end, 32):
+            part = flushed(part + tile_sum(A[:, k : min(k + 32, end)], B[k : min(k + 32, end)]))
+        C = flushed(C + part)
+    return C
+
+
+def tile_sum(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return what one instruction adds: a chain of the even k and one of the odd k, both from zero."""
+    chains = np.zeros((2, len(A), B.shape[1]), np.float32)
+    for k in range(A.shape[1]):
+        chains[k % 2] = flushed(chains[k % 2] + A[:, k : k + 1].astype(np.float64) * B[k])
+    return flushed(chains[0] + chains[1])
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("I", [7, 32, 501, 1100])
+def test_sums_have_the_bits_of_the_instruction(I: int) -> None:  # noqa: E741
+    rng = np.random.default_rng(I)
+    x, W = rng.standard_normal((70, I), dtype=np.float32), rng.standard_normal((50, I), dtype=np.float32)
+    x[3], W[5] = x[3] * 1e-37, W[5] * 1e-3  # products that are denormal
+    spec = StackSpec(CellSpec("rnn", I, 50, nonlinearity="relu"), precision="medium")
+    y = functional.stack_forward(spec, [Weights(W, np.zeros((50, 50), np.float32))], x[None], backend="c").y[0]
+    np.testing.assert_array_equal(y, np.maximum(tile_product(x, W.T), 0))
+
+
+def arrays_of(case: Case, precision: str, backend: str = "c") -> dict[str, np.ndarray]:
+    """All outputs and gradients of a case, by name."""
+    spec = StackSpec(case.spec, reverse=case.reverse, precision=precision)
+    c0 = None if case.c0 is None else case.c0[None]
+    out = functional.stack_forward(
+        spec, [case.params], case.x, case.h0[None], c0,
+        lengths=case.lengths, cell_states=case.c0 is not None, backend=backend, keep_tape=True,
+    )  # fmt: skip
+    dc_n = None if case.dc_n is None else case.dc_n[None]
+    grads = functional.stack_backward(out.tape, case.dy, case.dh_n[None], dc_n, case.dc)
+    found = {"y": out.y, "h_n": out.h_n, "c_n": out.c_n, "dx": grads.dx, "dh0": grads.dh0, "dc0": grads.dc0}
+    found |= {f"d{key}": value for key, value in grads.weights[0].items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def in_float64(case: Case) -> Case:
+    def convert(value: object) -> object:
+        return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype == np.float32 else value
+
+    names = ("x", "h0", "c0", "dy", "dh_n", "dc_n", "dc")
+    params = Weights(**{key: convert(value) for key, value in case.params.items()})
+    spec = replace(case.spec, dtype="float64")
+    return replace(case, spec=spec, params=params, **{key: convert(getattr(case, key)) for key in names})
+
+
+Factors = Callable[[np.random.Generator, tuple[int, ...]], object]
+
+
+def scaled(case: Case, factors: dict[str, Factors]) -> Case:
+    """The case with some arrays, or those of its parameters, times factors that are drawn for their shapes."""
+    rng = np.random.default_rng(7)
+
+    def product(key: str, array: np.ndarray) -> np.ndarray:
+        return (array * factors[key](rng, array.shape)).astype(np.float32) if key in factors else array
+
+    params = Weights(**{key: product(key, value) for key, value in case.params.items()})
+    own = {key: product(key, getattr(case, key)) for key in factors if getattr(case, key, None) is not None}
+    return replace(case, params=params, **own)
+
+
+def assert_as_accurate_as_float32(cases: list[Case]) -> None:
+    """Compare errors against float64 with float32's own: at most twice, in rms and in 99 of 100 values."""
+    own, others = ([arrays_of(case, precision) for case in cases] for precision in ("high", "highest"))
+    exact = [arrays_of(in_float64(case), "highest") for case in cases]
+    assert not all(np.array_equal(a["y"], b["y"]) for a, b in zip(own, others, strict=True))  # split products have run
+    for key in exact[0]:
+        error, bound = (
+            np.abs(np.concatenate([(found[key] - right[key]).ravel() for found, right in zip(results, exact, strict=True)]))
+            for results in (own, others)
+        )
+        assert np.sqrt(np.mean(error**2)) <= 2 * np.sqrt(np.mean(bound**2)), key
+        assert np.quantile(error, 0.99) <= 2 * np.quantile(bound, 0.99), key
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("options", BOUNDED, ids=name)
+def test_split_products_are_as_accurate_as_float32(options: dict[str, object]) -> None:
+    for *sizes, extra in (
+        (9, 33, 70, 50, {}),
+        (7, 5, 11, 33, {"ids": True}),
+        (6, 20, 40, 48, {"lengths": True, "reverse": True, "padding": 0}),
+    ):
+        assert_as_accurate_as_float32([make_case(options, *sizes, "float32", seed=seed, **extra) for seed in range(4)])
+
+
+def constant(value: float) -> Factors:
+    return lambda rng, shape: value
+
+
+def sometimes(share: float, value: float) -> Factors:
+    return lambda rng, shape: np.where(rng.random(shape) < share, value, 1)
+
+
+def by_row(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2.0 ** rng.integers(-30, 11, (*shape[:-1], 1))
+
+
+def by_column(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2.0 ** rng.integers(-30, 11, shape[-1])
+
+
+SCALES = {
+    "rows": {"x": by_row},
+    "outliers": {"x": sometimes(0.01, 100)},
+    "denormals": {"x": sometimes(0.3, 1e-39), "R": sometimes(0.1, 1e-38)},
+    "columns": {"W": by_column},
+    "gradients": {"dy": by_row, "dh_n": constant(1e-9)},
+    "small gradients": dict.fromkeys(("dy", "dh_n", "dc_n", "dc"), constant(1e-20)),
+}
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("options", [CELLS[0], CELLS[3], CELLS[8]], ids=name)
+@pytest.mark.parametrize("factors", SCALES.values(), ids=SCALES)
+def test_badly_scaled_operands(options: dict[str, object], factors: dict[str, Factors]) -> None:
+    cases = [scaled(make_case(options, 12, 32, 64, 40, "float32", seed=seed), factors) for seed in range(4)]
+    assert_as_accurate_as_float32(cases)
+
+
+@needs_unit
+@pytest.mark.slow
+@pytest.mark.usefixtures("any_size")
+def test_errors_do_not_grow_over_a_thousand_steps() -> None:
+    for options in (CELLS[3], CELLS[8]):
+        assert_as_accurate_as_float32([make_case(options, 1000, 16, 8, 32, "float32")])
+
+
+@needs_unit
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("x", np.nan), ("x", np.inf), ("x", 1e13), ("x", 3.4e38), ("h0", 1e13), ("W", -np.inf), ("R", 1e13)],
+)
+def test_values_that_do_not_split_well_run_in_float32(key: str, value: float) -> None:
+    case = make_case(CELLS[8], 5, 16, 40, 33, "float32")
+    array = getattr(case if hasattr(case, key) else case.params, key)
+    array.reshape(-1)[7] = value
+    high, full = arrays_of(case, "high"), arrays_of(case, "highest")
+    assert all(np.array_equal(high[key], full[key], equal_nan=True) for key in full)
+
+
+@needs_unit
+def test_a_row_of_tiny_values_runs_in_float32_in_every_way_of_running() -> None:
+    layer = fastrnn.LSTM(40, 48, rng=0, precision="high")
+    full = fastrnn.LSTM(40, 48, rng=0)
+    x = np.random.default_rng(0).standard_normal((4, 16, 40), dtype=np.float32)
+    assert not np.array_equal(layer(x)[0], full(x)[0])
+    x[2, 3] *= np.float32(1e-30)
+    assert np.array_equal(layer(x)[0], full(x)[0])
+    assert np.array_equal(layer.forward(x)[0][0], full(x)[0])
+    assert np.array_equal(layer(x)[0], full(x)[0])
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+def test_bits_do_not_depend_on_threads_or_on_the_batch(set_threads) -> None:
+    for options, H in ((CELLS[3], 300), (CELLS[8], 90)):
+        case, found = make_case(options, 6, 40, 40, H, "float32"), []
+        for count in (1, 2, 3):
+            set_threads(count)
+            found.append(arrays_of(case, "high"))
+        assert all(np.array_equal(found[0][key], other[key]) for other in found[1:] for key in other)
+        few = functional.stack_forward(
+            StackSpec(case.spec, precision="high"), [case.params], case.x[:, 7:12], case.h0[None, 7:12],
+            None if case.c0 is None else case.c0[None, 7:12], backend="c",
+        )  # fmt: skip
+        assert np.array_equal(few.y, found[0]["y"][:, 7:12])
+
+
+@needs_unit
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_batches_below_a_tile_run_in_float32(precision: str) -> None:
+    layer, full = (fastrnn.GRU(40, 64, rng=0, precision=wanted) for wanted in (precision, "highest"))
+    x = np.random.default_rng(1).standard_normal((6, 16, 40), dtype=np.float32)
+    assert np.array_equal(layer(x[:, :15])[0], full(x[:, :15])[0])
+    assert np.array_equal(layer.stream(x[:, :1])[0][0], full(x[:, :1])[0])
+    assert not np.array_equal(layer(x)[0], full(x)[0])
+    (few,), (many,) = layer.plan(6, 15), layer.plan(6, 16)
+    assert few.precision == "highest"
+    assert few.reason == f"on a matrix unit, {precision} needs at least 16 sequences, and the batch has 15"
+    assert (many.isa, many.precision, many.reason) == (ISA, precision, "")
+
+
+@needs_unit
+def test_a_language_models_step_has_the_gradients_of_separate_calls() -> None:
+    from fastrnn.text.char_model import CharModel
+
+    ids = np.random.default_rng(2).integers(0, 11, (9, 20))
+    found = []
+    for precision in ("high", "highest"):
+        with fastrnn.use_precision(precision):
+            model = CharModel(11, "lstm", hidden=48, rng=3)
+            loss, *_ = model.learn(ids[:-1], ids[1:])
+            found.append((loss, {key: p.grad.copy() for key, p in model.named_parameters()}))
+    assert abs(found[0][0] - found[1][0]) < 1e-6
+    for key, value in found[1][1].items():
+        error = np.abs(found[0][1][key] - value).max()
+        assert error < 2e-6 * np.abs(value).max() + 1e-9, key
+    assert any(not np.array_equal(found[0][1][key], value) for key, value in found[1][1].items())
+
+
+def test_high_says_why_it_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastrnn.backends._c import precision, stack
+
+    for unit, options, reason in (
+        (False, {}, r"high needs a matrix unit \(ISA amx\), and \w+ is in use"),
+        (True, {"compression": "bfloat16"}, "high is for weights in float32, and these are bfloat16"),
+        (True, {"hidden_size": 31}, "high is not faster below 32 hidden units, and the layer has 31"),
+    ):
+        stack._kernel.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(precision, "has_matrix_unit", lambda isa, unit=unit: unit)
+            (plan,) = fastrnn.LSTM(**{"input_size": 40, "hidden_size": 64, "rng": 0, "precision": "high"} | options).plan(
+                6, 16
+            )
+            assert re.fullmatch(reason, plan.reason), plan.reason
+            assert plan.precision == "highest"
+    stack._kernel.cache_clear()
+    monkeypatch.setattr(precision, "has_matrix_unit", lambda isa: True)
+    (plan,) = fastrnn.RNN(40, 64, nonlinearity="relu", precision="high").plan(6, 16)
+    assert plan.reason == "high needs states with a bound, and relu has none"
+    stack._kernel.cache_clear()
+
+
+def test_split_well() -> None:
+    if "c" not in available():
+        pytest.skip("needs the C backend")
+    from fastrnn.backends._c.precision import split_well
+
+    x = np.random.default_rng(0).standard_normal((3, 5, 7), dtype=np.float32)
+    assert split_well([x, None, np.zeros((0, 3), np.float32), np.zeros((2, 3), np.float32)])
+    for value in (np.nan, np.inf, -np.inf, 2.0**41, -(2.0**41)):
+        bad = x.copy()
+        bad[1, 2, 3] = value
+        assert not split_well([x, bad])
+    x[2, 4] = 2.0**-41
+    assert not split_well([x])
+    x[2, 4, 0] = -(2.0**-40)
+    assert split_well([x])
