@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(items):
     """Mark as slow the instances of a test that its pairwise part does not need."""
     groups = {}
     for item in items:
-        if hasattr(item, "callspec") and len(item.callspec.params) > 1:
+        if hasattr(item, "callspec") and len(item.callspec.params) > 1 and not item.get_closest_marker("slow"):
             groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for group in groups.values():
         quick = pairwise(rows([item.callspec.params for item in group]))

@@ -1,7 +1,8 @@
 """Pairwise coverage: the instances of a full product of options that show every pair of values at least once.
 
 A fault nearly always shows with one value or one pair of values (Kuhn, Wallace & Gallo 2004), so the quick tests run a
-pairwise part of each product and the slow tests run the rest.
+pairwise part of each product and the slow tests run the rest. An ISA counts as a pair only with a dtype, because each ISA
+and dtype compiles the same source: the tests of a cell or an option need not run again for each ISA.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 Row = Mapping[str, Hashable]
+ENGINES = {"engine", "training_engine"}  # fixtures of conftest.py whose parameters are a backend and an ISA
 
 
 def pairwise(rows: Sequence[Row]) -> set[int]:
@@ -19,7 +21,7 @@ def pairwise(rows: Sequence[Row]) -> set[int]:
 
     A row maps the name of each option to a value. The next row is always the first of those with the most new pairs.
     """
-    pairs = [set(combinations(sorted(row.items(), key=itemgetter(0)), 2)) for row in rows]
+    pairs = [_pairs(row) for row in rows]
     missing = set().union(*pairs)
     chosen: set[int] = set()
     while missing:
@@ -29,8 +31,18 @@ def pairwise(rows: Sequence[Row]) -> set[int]:
     return chosen
 
 
+def _pairs(row: Row) -> set[tuple[Any, ...]]:
+    """Return the values and the pairs of values that a row shows, without the pairs of an ISA and another option."""
+    options = sorted(row.items(), key=itemgetter(0))
+    alone = {(option,) for option in options}
+    return alone | {(a, b) for a, b in combinations(options, 2) if "isa" not in (a[0], b[0]) or "dtype" in (a[0], b[0])}
+
+
 def rows(params: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return each instance's parameters as a row. Dicts that always have the same keys count as several options."""
+    """Return each instance's parameters as a row.
+
+    Dicts that always have the same keys count as several options, and an engine counts as a backend and an ISA.
+    """
     split = {name for name in params[0] if len({_keys(one[name]) for one in params}) == 1 and _keys(params[0][name])}
     return [_row(one, split) for one in params]
 
@@ -40,7 +52,9 @@ def _keys(value: Any) -> tuple[str, ...]:
 
 
 def _row(params: Mapping[str, Any], split: set[str]) -> Row:
-    row: dict[str, Hashable] = {name: id(value) for name, value in params.items() if name not in split}
+    row: dict[str, Hashable] = {name: id(value) for name, value in params.items() if name not in split | ENGINES}
+    for name in ENGINES & params.keys():
+        row["backend"], row["isa"] = params[name]
     for name in split:
         row.update({f"{name}.{key}": repr(part) for key, part in params[name].items()})
     return row
