@@ -7,11 +7,12 @@ then gives f(W[0, k]), and the GRU without a reset gate, with its candidate at t
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import functional
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-EVERY = pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+DTYPES = each_row("dtype", [np.float32, np.float64])
+EVERY = each_row("name", ["sigmoid", "tanh"])
 # The largest errors measured for the C kernels, in units in the last place. On AVX-512, over every float32 with |x| in
 # 2^-12..87: tanh 2.58, sigmoid 2.49. On dense grids with every ISA: float32 no worse, float64 tanh 2.6, sigmoid 2.0.
 ULPS = 3
@@ -92,7 +93,7 @@ def test_denormal_numbers_count_as_zero_or_as_themselves(engine, dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+@each_row("name", ["sigmoid", "tanh", "relu"])
 def test_nan_passes_through(engine, name, dtype):
     x = np.array([1, np.nan, -1, -np.nan, 0], dtype)
     np.testing.assert_array_equal(np.isnan(_activation(engine, name, x)), np.isnan(x))
@@ -100,7 +101,7 @@ def test_nan_passes_through(engine, name, dtype):
 
 
 @DTYPES
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+@each_row("name", ["sigmoid", "tanh", "relu"])
 def test_every_unit_gets_the_same_bits(engine, name, dtype):
     x = np.linspace(-12, 12, 501).astype(dtype)
     one, many = _activation(engine, name, x), _activation(engine, name, x, hidden=37)
@@ -119,7 +120,7 @@ def test_outputs_stay_in_their_range_and_tanh_is_odd(engine, name, dtype):
         np.testing.assert_allclose(plus, -minus, rtol=2 * ULPS * np.finfo(dtype).eps, atol=0)
 
 
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@each_row("nonlinearity", ["tanh", "relu"])
 @DTYPES
 def test_derivatives_at_large_zero_and_nan_inputs(engine, nonlinearity, dtype):
     """relu's derivative is 0 at 0, as in torch. That of a saturated tanh is 0, and tanh passes NaN through."""

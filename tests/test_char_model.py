@@ -169,7 +169,10 @@ def _torch_losses(net, embedding, batches, steps, lr, clip_norm):
 
 @pytest.mark.parametrize(
     ("reading", "model", "embedding"),
-    [("lines", "lstm", 0), pytest.param("stream", "lstm", 0, marks=pytest.mark.slow), ("stream", "gru", 8)],
+    [
+        ("lines", "lstm", 0),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("stream", "lstm", 0), ("stream", "gru", 8))),
+    ],
 )
 def test_50_steps_have_pytorchs_losses(reading, model, embedding):
     pytest.importorskip("torch")

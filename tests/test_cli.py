@@ -568,9 +568,7 @@ def test_info_without_a_c_backend_says_why(capsys, monkeypatch):
     assert rows["c compiler"] == f"none; to have C kernels, install gcc or clang, then {REBUILD}"
 
 
-@pytest.mark.parametrize(
-    "command", ["", "train", "train chars", "train words", "train jazz", "sample", "score", "improvise", "info"]
-)
+@each_row("command", ["", "train", "train chars", "train words", "train jazz", "sample", "score", "improvise", "info"])
 def test_help_fits_a_terminal(command, capsys):
     output = output_of(capsys, *command.split(), "--help").out
     assert output.startswith("usage: fastrnn")

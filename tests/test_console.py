@@ -53,7 +53,7 @@ def _closed():
     return stream
 
 
-@pytest.mark.parametrize("missing", [("stdout",), ("stdin", "stdout", "stderr")])
+@pytest.mark.parametrize("missing", [pytest.param(("stdout",), marks=pytest.mark.slow), ("stdin", "stdout", "stderr")])
 def test_commands_without_a_console(monkeypatch, command, missing):
     for name in missing:
         monkeypatch.setattr(sys, name, None)
@@ -106,7 +106,7 @@ def test_a_pipe_without_a_reader_gives_no_error_message(monkeypatch, capsys, com
         ("<&- >&- 2>&-", 0, ""),
         (">/dev/full", 1, "fastrnn: error: standard output: No space left on device\n"),
         pytest.param("2>/dev/full", 0, "", marks=pytest.mark.slow),
-        (">/dev/full 2>&1", 1, ""),
+        pytest.param(">/dev/full 2>&1", 1, "", marks=pytest.mark.slow),
     ],
 )
 def test_the_shells_redirections(redirection, status, said):

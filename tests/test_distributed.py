@@ -71,8 +71,14 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(name, size, marks=() if size == 2 + i % 2 else pytest.mark.slow)
+        for i, name in enumerate(RUNS)
+        for size in (2, 3)
+    ],
+)
 def test_ranks_train_as_one_process(name, size):
     make, given = RUNS[name]
     losses, held_out, final = trained(make, SOLO, **given)
@@ -89,7 +95,7 @@ def test_ranks_train_as_one_process(name, size):
     assert all(np.array_equal(again[0][2][key], runs[0][2][key]) for key in final)
 
 
-@pytest.mark.parametrize("name", ["lines", "stream", "jazz"])
+@pytest.mark.parametrize("name", ["stream", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lines", "jazz"))])
 def test_a_run_goes_on_with_another_number_of_ranks(name, tmp_path):
     make, given = RUNS[name]
 

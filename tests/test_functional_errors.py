@@ -310,8 +310,8 @@ def _unaligned(array):
     return view
 
 
-@pytest.mark.parametrize("odd", [_strided, _fortran, _backwards, _read_only, _broadcast, _unaligned])
-@pytest.mark.parametrize("variant", cases.CELLS[:1] + cases.CELLS[3:4] + cases.CELLS[-1:], ids=cases.name)
+@each_row("odd", [_strided, _fortran, _backwards, _read_only, _broadcast, _unaligned])
+@each_row("variant", cases.CELLS[:1] + cases.CELLS[3:4] + cases.CELLS[-1:], ids=cases.name)
 @pytest.mark.parametrize("backend", backends.available())
 def test_any_memory_layout_gives_the_same_values(backend, variant, odd):
     for options in ({"lengths": True}, {"ids": True, "lengths": True, "reverse": True}):
@@ -324,7 +324,7 @@ def test_any_memory_layout_gives_the_same_values(backend, variant, odd):
         cases.assert_agree(cases.run(backend, replace(case, params=params, **arrays)), wanted, 0)
 
 
-@pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
+@each_row("variant", cases.CELLS, ids=cases.name)
 @pytest.mark.parametrize("backend", backends.available())
 def test_inputs_are_left_as_they_were_and_outputs_are_fresh(backend, variant):
     case = cases.make_case(variant, T, B, I, H, lengths=[3, 2])

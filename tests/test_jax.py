@@ -178,7 +178,7 @@ def slow(*values):
 
 
 VMAPS = [
-    ("lstm", "none", "x and states"),
+    slow("lstm", "none", "x and states"),
     slow("gru", "none", "lengths"),
     ("lstm", "none", "weights"),
     ("gru", "inside", "x"),

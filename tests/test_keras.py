@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import each_row
 
 keras = pytest.importorskip("keras")
 
@@ -115,7 +116,7 @@ def test_bidirectional(kind, return_sequences, masked, merge):
     agree(*both(lambda: layer(x, mask=mask), kind.__name__, 2))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@each_row("cell", CELLS)
 def test_unroll(cell):
     kind, options = CELLS[cell]
     layer, x = make(kind, unroll=True, return_sequences=True, **options), ops.convert_to_tensor(random(B, T, I))
@@ -185,7 +186,7 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("reason", REASONS)
+@each_row("reason", REASONS)
 def test_calls_that_keras_still_runs(reason):
     options = dict(REASONS[reason])
     mask = options.pop("mask", None)
@@ -252,71 +253,12 @@ def test_unknown_versions_are_left_alone(monkeypatch):
     assert "inner_loop" not in vars(layers.SimpleRNN)
 
 
-def gradients(layer, x, mask):
-    """Return the gradients of a weighted sum of the outputs with respect to x and the weights."""
-    weights = list(layer.trainable_weights)
-    if BACKEND == "torch":
-        import torch
-
-        x = torch.tensor(x, requires_grad=True)
-        outputs = keras.tree.flatten(layer(x, mask=None if mask is None else ops.convert_to_tensor(mask)))
-        loss = sum((torch.tensor(random(*y.shape, seed=5 + i)) * y).sum() for i, y in enumerate(outputs))
-        return torch.autograd.grad(loss, [x, *(w.value for w in weights)])
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        x = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            outputs = keras.tree.flatten(layer(x, mask=mask))
-            loss = sum(tf.reduce_sum(random(*y.shape, seed=5 + i) * y) for i, y in enumerate(outputs))
-        return tape.gradient(loss, [x, *(w.value for w in weights)])
-    import jax
-
-    def loss(x, values):
-        outputs, _ = layer.stateless_call(values, [v.value for v in layer.non_trainable_variables], x, mask=mask)
-        return sum((random(*y.shape, seed=5 + i) * y).sum() for i, y in enumerate(keras.tree.flatten(outputs)))
-
-    return jax.tree.leaves(jax.grad(loss, argnums=(0, 1))(x, [w.value for w in weights]))
-
-
-@pytest.mark.skipif(BACKEND == "numpy", reason="Keras' NumPy backend has no gradients")
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("go_backwards", [False, True])
-@pytest.mark.parametrize("return_sequences", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
-def test_gradients(cell, return_sequences, go_backwards, mask):
-    kind, options = CELLS[cell]
-    layer = make(kind, return_sequences=return_sequences, return_state=True, go_backwards=go_backwards, **options)
-    agree(*both(lambda: gradients(layer, random(B, T, I), MASKS[mask]), kind.__name__))
-
-
-@pytest.mark.skipif(BACKEND == "numpy", reason="Keras' NumPy backend does not train")
-def test_training_has_the_same_losses():
-    def losses():
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([
-            layers.Embedding(9, I, mask_zero=True),
-            layers.Bidirectional(layers.LSTM(H, return_sequences=True)),
-            layers.GRU(H, dropout=0.2),
-            layers.Dense(1),
-        ])  # fmt: skip
-        model.compile("adam", "mse")
-        ids = np.array([[3, 4, 5, 0], [1, 0, 0, 0], [8, 7, 6, 5]] * 4)
-        return model.fit(ids, np.ones((12, 1)), batch_size=4, epochs=3, verbose=0).history["loss"]
-
-    expected = losses()
-    with fk.accelerate() as report:
-        got = losses()
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
-    assert not report.fallbacks
-    assert set(report.calls) == {"LSTM", "GRU"}
-
-
-# Compiling takes most of the time on JAX and TensorFlow, so JAX runs all tests of one layer, and few in the quick set.
-FEW = "test_a_whole_model or (test_masks_in_a_compiled_call and GRU and True)"
-SLOW = [("jax", "GRU"), ("tensorflow", "")]
-OTHER = [("torch", ""), ("jax", FEW), *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
+# Compiling takes most of the time on JAX and TensorFlow, so JAX runs all tests of one layer. The quick set has gradients.
+SLOW = [("torch", ""), ("jax", "GRU or test_a_whole_model"), ("tensorflow", "")]
+OTHER = [
+    ("torch", "test_gradients or test_training_has_the_same_losses or test_a_whole_model"),
+    *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW),
+]
 
 
 @pytest.mark.skipif(BACKEND != "numpy", reason="already in a process for another backend")
@@ -325,21 +267,12 @@ def test_on_another_backend(backend, selection):
     """Run the tests of Keras layers, or a selection, in a process for the backend."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    files = [str(Path(__file__).with_name(name)) for name in ("test_keras.py", "test_keras_layers.py")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-x",
-        "-m",
-        "not slow",
-        "-k",
-        selection,
-        "-p",
-        "no:cacheprovider",
-        *files,
+    files = [
+        str(Path(__file__).with_name(name)) for name in ("test_keras.py", "test_keras_gradients.py", "test_keras_layers.py")
     ]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-k", selection, "-p", "no:cacheprovider"]
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ran = subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    ran = subprocess.run(
+        [*command, *files], env=environment, cwd=Path(__file__).parent.parent, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]

@@ -24,21 +24,8 @@ pytestmark = [
 ]
 
 NAMES = "\n".join(["anna", "hanna", "nan", "a", "hannahannah", "ahna", "nnaa", "hah"] * 12)
-TRAIN = [
-    "train",
-    "chars",
-    "names.txt",
-    "--hidden",
-    "12",
-    "--batch",
-    "10",
-    "--max-steps",
-    "30",
-    "--eval-every",
-    "5",
-    "--seed",
-    "1",
-]
+OPTIONS = {"--hidden": "12", "--batch": "10", "--max-steps": "30", "--eval-every": "5", "--seed": "1"}
+TRAIN = ["train", "chars", "names.txt", *(word for option in OPTIONS.items() for word in option)]
 ENDED = re.compile(r"fastrnn: error: rank \d on \S+ \(process \d+\) (died|hangs): ")
 
 # A program that trains with fit on all ranks; its argument determines what rank 1 does at step 12.
@@ -105,6 +92,10 @@ def run(*words, timeout=120):
     return done.returncode, done.stdout, done.stderr.splitlines()
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def model_of(folder):
     return checkpoint.load(Path(folder) / "last.safetensors").model
 
@@ -114,11 +105,13 @@ def validation_losses(folder):
     return np.array([[float(line.split(",")[i]) for i in (2, 3)] for line in lines])
 
 
-@pytest.mark.parametrize("reading", ["lines", pytest.param("stream", marks=pytest.mark.slow)])
-def test_ranks_train_as_one_process(reading):
+@pytest.mark.parametrize(
+    ("reading", "ranks"), [("lines", [3]), *(pytest.param(r, [2, 3], marks=pytest.mark.slow) for r in ("lines", "stream"))]
+)
+def test_ranks_train_as_one_process(reading, ranks):
     words = [*TRAIN, "--reading", reading, "--dropout", "0.2"]
     assert run(*words, "--out", "alone", "--threads", "1")[0] == 0
-    for n in (2, 3):
+    for n in ranks:
         status, out, err = run("launch", "-n", str(n), "--threads-per-rank", "1", *words, "--out", f"ranks{n}")
         assert (status, err) == (0, [])
         assert f"ranks:    {n} on 1 machine, 1 threads on rank 0" in out
@@ -137,7 +130,7 @@ def test_mpiexec_alone():
     assert done.stdout.count("all steps done") == 1
 
 
-@pytest.mark.parametrize("fault", ["kill", "stop", pytest.param("sleep", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", ["stop", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("kill", "sleep"))])
 def test_a_rank_that_dies_or_hangs_ends_all_and_a_restart_gives_the_same_bits(fault):
     status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "none")
     assert (status, out, err) == (0, "done\n", [])
@@ -241,18 +234,18 @@ def test_no_rank_outlives_the_launcher(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-n", "2", "train", "chars", "--hidden", "0"], "argument --hidden: must be an integer of at least 1"),
+        slow(["-n", "2", "train", "chars", "--hidden", "0"], "argument --hidden: must be an integer of at least 1"),
         (["-n", "3", *TRAIN, "--batch", "2"], "batch must be at least the number of ranks, 3, got 2"),
-        (["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
+        slow(["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
         (["-n", "2"], "COMMAND is missing"),
-        (["-n", "2", "--hosts", "a,,b", *TRAIN], "argument --hosts: must be names separated by commas, got 'a,,b'"),
+        slow(["-n", "2", "--hosts", "a,,b", *TRAIN], "argument --hosts: must be names separated by commas, got 'a,,b'"),
         (
             ["-n", "2", "--hosts", "no-such-host.invalid", *TRAIN],
             "the machine no-such-host.invalid cannot be reached by ssh",
         ),
-        (["-n", "2", "--hosts", "", *TRAIN], "argument --hosts: must be names separated by commas, got ''"),
-        (["-n", "2", "no-such-program", "train.py"], "there is no program no-such-program to run on the ranks"),
-        (["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
+        slow(["-n", "2", "--hosts", "", *TRAIN], "argument --hosts: must be names separated by commas, got ''"),
+        slow(["-n", "2", "no-such-program", "train.py"], "there is no program no-such-program to run on the ranks"),
+        slow(["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
         (["-n", "4000", *TRAIN], "argument -n/--ranks: at most"),
     ],
 )

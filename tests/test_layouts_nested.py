@@ -117,20 +117,11 @@ def assert_all_close(outputs, expected):
 
 @pytest.mark.parametrize("kind", ALL)
 @settings(max_examples=4)
-@given(steps=st.integers(1, 6), n=st.integers(1, 7), size=st.integers(1, 8))
-def test_an_array_is_a_list_is_one_by_one(kind, steps, n, size):
-    x = sequences(kind, [steps] * n)
-    expected = one_by_one(kind, x)
-    for values in (np.stack(x), x):
-        assert_all_close(predict(made(kind), Examples(values), size), expected)
-
-
-@pytest.mark.parametrize("kind", ALL)
-@settings(max_examples=4)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=7), size=st.integers(1, 8))
-def test_lists_of_any_lengths(kind, lengths, size):
-    x = sequences(kind, lengths)
+def test_lists_and_arrays_are_one_by_one(kind, lengths, size):
+    x, same = sequences(kind, lengths), sequences(kind, [lengths[0]] * len(lengths))
     assert_all_close(predict(made(kind), Examples(x), size), one_by_one(kind, x))
+    assert_all_close(predict(made(kind), Examples(np.stack(same)), size), one_by_one(kind, same))
 
 
 @each_row("kind", [kind for kind in ALL if kind != "M, one feature"])

@@ -204,7 +204,7 @@ class TestEdges:
         assert loss == expected
         np.testing.assert_array_equal(dlogits, dexpected)
 
-    @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64"])
+    @each_row("dtype", ["uint8", "int16", "int32", "int64"])
     def test_integer_dtypes_of_targets(self, rng, dtype):
         logits = rng.standard_normal((3, 5))
         assert softmax_cross_entropy(logits, np.array([1, 4, 0], dtype))[0] == softmax_cross_entropy(logits, [1, 4, 0])[0]

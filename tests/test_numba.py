@@ -23,7 +23,6 @@ from fastrnn.backends._numba.product import DEPTH  # noqa: E402
 from fastrnn.backends._numba.simd import load, matrix, store  # noqa: E402
 from fastrnn.commands._train.compiling import FUNCTIONS, prepare_kernels  # noqa: E402
 
-EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EACH_CELL = each_row("variant", cases.CELLS, ids=cases.name)
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 
@@ -93,9 +92,18 @@ def test_denormal_numbers_are_flushed_in_both_directions(dtype):
     assert not np.any(dstate)
 
 
+# The blocks do not depend on the equations, so these cells are enough in the quick set: one of each number of gates, and the
+# two with a further product in each step.
+DISTINCT_CELLS = (cases.CELLS[0], cases.CELLS[3], cases.CELLS[9])
+
+
 # Sizes at every boundary of the blocks: one vector and one more or less, tiles of rows, sums longer than a block of the
 # product, steps with more and fewer rows than a chunk.
-@EVERY_CELL
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(cell, marks=() if cell in DISTINCT_CELLS else pytest.mark.slow) for cell in cases.CELLS],
+    ids=cases.name,
+)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("T", "B", "I", "H"),
@@ -140,8 +148,17 @@ def guarded(monkeypatch):
     return check
 
 
-@EVERY_CELL
-@pytest.mark.parametrize("size", [(5, 3, 17, 33), (6, 40, 70, 5), (3, 2, 5, 100)], ids=str)
+GUARDED_SIZES = [(5, 3, 17, 33), (6, 40, 70, 5), (3, 2, 5, 100)]
+
+
+@pytest.mark.parametrize(
+    ("variant", "size"),
+    [
+        pytest.param(cell, size, marks=() if i % 3 == j else pytest.mark.slow, id=f"{cases.name(cell)}-{size}")
+        for i, cell in enumerate(cases.CELLS)
+        for j, size in enumerate(GUARDED_SIZES)
+    ],
+)
 def test_nothing_is_written_outside_of_the_memory_asked_for(guarded, variant, size):
     for option in cases.OPTIONS:
         case = cases.make_case(variant, *size, "float32", **option)

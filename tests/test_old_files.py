@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import configuration
 
 import fastrnn
 from fastrnn import GRU, LSTM, Embedding, Input, Linear, Model
@@ -90,21 +91,16 @@ def test_a_run_scores_and_samples_as_it_did(kind):
 
 
 @pytest.mark.parametrize("kind", ["chars", "words", "jazz"])
-def test_a_run_goes_on_as_it_did(kind, tmp_path, capsys):
+def test_a_run_goes_on_and_writes_its_configuration_as_it_did(kind, tmp_path, capsys):
     found, weights = resumed(kind, tmp_path)
     assert found == pytest.approx(EXPECTED[kind]["losses"], rel=1e-5)
     assert weights == pytest.approx(EXPECTED[kind]["weights"], rel=1e-4)
     assert "going on from step 4" in capsys.readouterr().out
-
-
-def test_a_configuration_is_written_as_it_was(tmp_path, capsys):
-    for kind in ("chars", "words", "jazz"):
-        resumed(kind, tmp_path)
-        before, after = (json.loads((folder / kind / "config.json").read_text()) for folder in (OLD, tmp_path))
-        for content in (before, after):
-            del content["versions"], content["kernels"], content["options"]["max_steps"], content["data"]["sources"]
-        assert after == before
-        assert list(after) == list(before)
+    before, after = (configuration(folder / kind) for folder in (OLD, tmp_path))
+    for content in (before, after):
+        del content["versions"], content["kernels"], content["options"]["max_steps"], content["data"]["sources"]
+    assert after == before
+    assert list(after) == list(before)
 
 
 def test_a_player_knows_its_songs():

@@ -113,6 +113,7 @@ assert right()
     run_torch(program, OMP_NUM_THREADS="2")
 
 
+@pytest.mark.slow
 def test_fork_while_another_thread_runs_a_kernel(run_torch):
     program = """
 fine, over = [], threading.Event()
@@ -140,6 +141,7 @@ assert len(fine) >= 2 and all(fine)
     run_torch(program, OMP_NUM_THREADS="2")
 
 
+@pytest.mark.slow
 def test_a_call_inside_a_parallel_region_is_alone(run_torch):
     # The body of the parallel region is Python, so each of its threads makes the call.
     program = """
@@ -158,6 +160,7 @@ assert inside == [(1, True)] * 2, inside
     run_torch(program)
 
 
+@pytest.mark.slow
 def test_callers_in_several_threads(run_torch):
     program = """
 expected, fine = lstm(x)[0], []
@@ -176,6 +179,7 @@ assert fine == [True] * 60
     run_torch(program, OMP_NUM_THREADS="2")
 
 
+@pytest.mark.slow
 def test_torchs_threads_keep_their_floating_point_mode(run_torch):
     # A sum over both of PyTorch's threads would lose the denormal numbers that a thread flushes to zero.
     program = """

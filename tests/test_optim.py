@@ -29,6 +29,7 @@ OPTIONS = [
     ("AdamW", {}),
     ("AdamW", {"lr": 0.05, "betas": (0.8, 0.95), "weight_decay": 0.3}),
 ]
+EVERY_DTYPE = each_row("dtype", ["float32", "float64"])
 
 
 @pytest.fixture
@@ -223,9 +224,9 @@ def test_a_state_that_does_not_fit_changes_nothing():
 
 
 @pytest.mark.usefixtures("training_engine")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 class TestClipping:
-    @pytest.mark.parametrize("max_norm", [0.5, 1e6])
+    @each_row("max_norm", [0.5, 1e6])
+    @EVERY_DTYPE
     def test_norm_equals_torch(self, torch, dtype, max_norm):
         params = make_params(dtype)
         set_gradients(params, seed=3)
@@ -240,6 +241,7 @@ class TestClipping:
         for tensor, param in zip(theirs, params, strict=True):
             np.testing.assert_allclose(param.grad, tensor.grad.numpy(), rtol=tolerance)
 
+    @EVERY_DTYPE
     def test_value_equals_torch(self, torch, dtype):
         params = make_params(dtype)
         set_gradients(params, seed=3)
@@ -252,11 +254,13 @@ class TestClipping:
         assert np.isnan(params[1].grad[0])
         assert params[1].grad[1] == np.array(0.3, dtype)
 
+    @EVERY_DTYPE
     def test_large_float32_gradients_do_not_overflow_the_norm(self, dtype):
         param = Parameter("w", np.zeros(4, dtype))
         param.gradient()[...] = 1e30
         np.testing.assert_allclose(optim.grad_norm([param]), 2e30, rtol=1e-6)
 
+    @EVERY_DTYPE
     def test_without_gradients(self, dtype):
         params = make_params(dtype)
         assert optim.clip_grad_norm(params, 1.0) == 0

@@ -71,8 +71,14 @@ def _modules():
     return [info for info in module_db if info.module_cls.__module__ == "torch.nn.modules.rnn"]
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "training"),
+    [
+        (torch.float32, True),
+        (torch.float64, False),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in ((torch.float32, False), (torch.float64, True))),
+    ],
+)
 def test_every_input_of_torchs_own_module_tests(dtype, training):
     pytest.importorskip("expecttest", reason="torch's tests need it")
     tried = set()
@@ -213,7 +219,14 @@ def test_cells_have_the_options_of_their_layers(name, options):
     torch.testing.assert_close(h, layer(x[None])[0][0], rtol=0, atol=0)
 
 
-@each_row(("name", "options"), [("RNN", {}), ("GRU", {}), ("LSTM", {"proj_size": 2}), *OPTIONS[:1], *OPTIONS[2:]])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("GRU", {}),
+        ("LSTM", {"proj_size": 2}),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("RNN", {}), *OPTIONS[:1], *OPTIONS[2:])),
+    ],
+)
 def test_first_and_second_derivatives_pass_gradcheck(name, options):
     torch.manual_seed(0)
     module = getattr(ft, name)(2, 3, 2, bidirectional=True, dtype=torch.float64, **options)
@@ -396,7 +409,10 @@ print(fastrnn.get_num_threads())
 """
 
 
-@each_row(("setting", "environment"), [("fastrnn.set_num_threads(2)", {}), ("", {"FASTRNN_NUM_THREADS": "2"})])
+@pytest.mark.parametrize(
+    ("setting", "environment"),
+    [("fastrnn.set_num_threads(2)", {}), pytest.param("", {"FASTRNN_NUM_THREADS": "2"}, marks=pytest.mark.slow)],
+)
 def test_a_number_of_threads_that_was_set_before_the_first_call_holds(run_python, setting, environment):
     assert run_python(THREADS.replace("SETTING", setting), **environment).stdout == "2\n"
 

@@ -1,5 +1,6 @@
 """The ops of fastrnn.torch: torch's own checks, traced graphs, autocast, and calls that fall back to torch."""
 
+import itertools
 import warnings
 
 import pytest
@@ -11,7 +12,8 @@ from torch import nn  # noqa: E402
 import fastrnn.torch as ft  # noqa: E402 - only where torch is installed
 from fastrnn.torch import _fallback  # noqa: E402
 
-MODULES = [("RNN", {}), ("GRU", {"reset_after": False}), ("LSTM", {}), ("LSTM", {"peephole": True, "proj_size": 2})]
+GRU, PROJECTED = ("GRU", {"reset_after": False}), ("LSTM", {"peephole": True, "proj_size": 2})
+MODULES = [("RNN", {}), GRU, ("LSTM", {}), PROJECTED]
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +36,14 @@ def _op_arguments(name, options, rows="time_major"):
     return x, h0, c0, lengths, module._in_order(), module.cell, 2, 2, rows, True
 
 
-@each_row("rows", ["time_major", "batch_major", "packed"])
-@each_row(("name", "options"), MODULES)
+@pytest.mark.parametrize(
+    ("name", "options", "rows"),
+    [
+        pytest.param(name, options, rows, marks=() if i == j else pytest.mark.slow)
+        for i, (name, options) in enumerate(MODULES)
+        for j, rows in enumerate(("time_major", "batch_major", "packed"))
+    ],
+)
 def test_opcheck_passes(name, options, rows):
     arguments = _op_arguments(name, options, rows)
     checked = torch.library.opcheck(torch.ops.fastrnn.stack.default, arguments)
@@ -79,10 +87,22 @@ def _loss_and_gradients(model, call, *args):
     return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
-@each_row("with_lengths", [False, True])
-@each_row(("name", "options"), MODULES)
-def test_compile_makes_one_graph_with_the_same_results(name, options, with_lengths, dynamic):
+COMPILED = [(GRU, True, False), (PROJECTED, False, True)]  # module, with lengths, dynamic
+
+
+@pytest.mark.parametrize(
+    ("module", "with_lengths", "dynamic"),
+    [
+        *COMPILED,
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in itertools.product(MODULES, (False, True), (False, True))
+            if row not in COMPILED
+        ),
+    ],
+)
+def test_compile_makes_one_graph_with_the_same_results(module, with_lengths, dynamic):
+    name, options = module
     torch._dynamo.reset()
     torch.manual_seed(1)
     model = Tagger(name, **options)

@@ -67,7 +67,9 @@ def test_cross_entropy_at_every_width(isa, set_threads, V, dtype):
         np.testing.assert_array_equal(result[1], results[0][1])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed"])
+@pytest.mark.parametrize(
+    "dtype", ["mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float32", "float64"))]
+)
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
 def test_optimisers_have_numpys_bits(isa, set_threads, name, options, dtype):
     def updated(backend):
