@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import (
     GRU,
@@ -25,7 +26,7 @@ from fastrnn.text.char_model import CharModel
 X = np.random.default_rng(0).standard_normal((4, 3, 5), dtype=np.float32)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("layer", "name"),
     [
         (Linear(5, 3), "weight"),
@@ -59,8 +60,8 @@ def test_a_parameter_where_there_was_none_is_checked_before_it_is_used():
     assert np.allclose(linear(X), X @ linear.weight.data.T + 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [lambda: Embedding(5, 3), lambda: Linear(5, 3), lambda: LayerNorm(5)])
-@pytest.mark.parametrize("remove", [delattr, lambda layer, name: setattr(layer, name, None)])
+@each_row("make", [lambda: Embedding(5, 3), lambda: Linear(5, 3), lambda: LayerNorm(5)])
+@each_row("remove", [delattr, lambda layer, name: setattr(layer, name, None)])
 def test_a_parameter_set_after_its_removal_is_checked_before_it_is_used(make, remove):
     layer = make()
     before = layer.weight
@@ -137,7 +138,7 @@ def test_a_nested_chain_that_grows_has_its_layers_orders_of_axes():
     assert model(X).shape == (4, 5)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "stack"),
     [
         ("stack", "lstm"),
