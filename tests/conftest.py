@@ -114,6 +114,12 @@ def c():
 
 
 @pytest.fixture
+def torch():
+    """Return PyTorch; skip the test if it is not installed."""
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture
 def set_threads(c):
     """Return ``fastrnn.set_num_threads``; restore the number of threads at the end of the test."""
     before = fastrnn.get_num_threads()

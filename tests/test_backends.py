@@ -145,9 +145,9 @@ def test_huge_inputs_saturate_without_a_warning(engine, variant, dtype):
     case.x *= 1e30 if dtype == "float32" else 1e200
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        got = cases.run(engine, case)
+        got, wanted = cases.run(engine, case), cases.run("reference", case)
     assert all(np.isfinite(value).all() for value in got.values())
-    cases.assert_agree(got, cases.run("reference", case), TOLERANCE[dtype])
+    cases.assert_agree(got, wanted, TOLERANCE[dtype])
 
 
 # The base class of backends, and the choice of a backend.

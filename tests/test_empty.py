@@ -6,6 +6,7 @@ from dataclasses import replace
 import cases
 import numpy as np
 import pytest
+from differences import flat as leaves
 from tables import each_row
 
 import fastrnn
@@ -20,10 +21,6 @@ KINDS = {"rnn": layers.RNN, "gru": layers.GRU, "lstm": layers.LSTM}
 
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
-
-
-def leaves(nest):
-    return [leaf for item in nest for leaf in leaves(item)] if isinstance(nest, tuple) else [nest]
 
 
 # The kernels.

@@ -32,11 +32,6 @@ OPTIONS = [
 EVERY_DTYPE = each_row("dtype", ["float32", "float64"])
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def make_params(dtype="float64", seed=0):
     rng = np.random.default_rng(seed)
     return [Parameter(name, rng.standard_normal(shape).astype(dtype)) for name, shape in SHAPES.items()]
