@@ -35,12 +35,7 @@ CELLS = {
 }
 LENGTHS = np.array([[6], [0], [2], [5]])
 STEPS = np.arange(T)
-MASKS = {
-    "none": None,
-    "right": LENGTHS > STEPS,
-    "left": T - LENGTHS <= STEPS,
-    "both": (STEPS >= 1) & (LENGTHS > STEPS),
-}
+MASKS = {"none": None, "right": LENGTHS > STEPS, "left": T - LENGTHS <= STEPS, "both": (STEPS >= 1) & (LENGTHS > STEPS)}
 HOLES = np.array([[1, 0, 1, 1, 1, 1]] * B, bool)
 
 

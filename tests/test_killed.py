@@ -12,10 +12,7 @@ from training_task import assert_same_checkpoint, read_metrics
 from fastrnn.cli import main
 from fastrnn.training._run.folder import CONFIG
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-    pytest.mark.usefixtures("quick_pictures"),
-]
+pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"), pytest.mark.usefixtures("quick_pictures")]
 
 KILLED = 77
 SMALL = ["--hidden", "4", "--layers", "1", "--embedding", "3", "--batch", "4", "--max-steps", "4", "--eval-every", "2"]

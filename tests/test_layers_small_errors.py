@@ -35,11 +35,7 @@ def test_a_lambda_says_what_is_wrong_with_its_functions():
         (lambda: Lambda(lambda x: 3)(x), TypeError, "function must return an array, got 3"),
         (lambda: Lambda(np.sin).forward(x), ValueError, "derivative must be given"),
         (lambda: Lambda(np.sin).config(), TypeError, "Lambda cannot be described: it holds a function"),
-        (
-            lambda: Lambda(np.sin, lambda dy, x: dy[0]).forward(x)[1](x),
-            ValueError,
-            "the gradient from derivative must be",
-        ),
+        (lambda: Lambda(np.sin, lambda dy, x: dy[0]).forward(x)[1](x), ValueError, "the gradient from derivative must be"),
         (lambda: Lambda(np.add, lambda dy, a, b: dy).forward(x, x)[1](x), ValueError, "a tuple of 2 gradients"),
         (lambda: Lambda(np.add, lambda dy, a, b: (dy, 1)).forward(x, x)[1](x), TypeError, "derivative's gradient 1 must be"),
         (lambda: Lambda(np.sin, np.multiply).stream(x), ValueError, "Lambda cannot be streamed: it does not declare"),
@@ -97,11 +93,7 @@ ERRORS = [
     (lambda: LayerNorm(3, dtype="float64")(X), ValueError, r"features=3\], got .*\(4, 3, 2\)"),
     (lambda: LayerNorm(2, dtype="float64").forward(X)[1](X[0]), ValueError, r"dy must be .*\(4, 3, 2\)"),
     (lambda: VariationalDropout(2), ValueError, r"p must lie in \[0, 1\], got 2"),
-    (
-        lambda: VariationalDropout()(X[0]),
-        ValueError,
-        r"x must have at least three axes .*, got .*\(3, 2\)",
-    ),
+    (lambda: VariationalDropout()(X[0]), ValueError, r"x must have at least three axes .*, got .*\(3, 2\)"),
     (lambda: VariationalDropout().forward(3), TypeError, "x must be a float32 or float64 array, got 3"),
     (lambda: VariationalDropout().forward(X)[1](X[0]), ValueError, r"dy must be .*\(4, 3, 2\)"),
 ]

@@ -9,11 +9,7 @@ import pytest
 
 from fastrnn import backends
 
-FUNCTIONS = {
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "tanh": np.tanh,
-    "swish": lambda x: x / (1 + np.exp(-x)),
-}
+FUNCTIONS = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh, "swish": lambda x: x / (1 + np.exp(-x))}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -9,11 +9,7 @@ from fastrnn.backends.structs import CellSpec, StackSpec, Weights
 
 T, I, H, L = 7, 3, 5, 2  # noqa: E741 - the field's letters
 LENGTHS = [7, 7, 5, 2, 1]
-CELLS = {
-    "rnn": {"nonlinearity": "relu"},
-    "gru": {"reset_after": False},
-    "lstm": {"peephole": True, "proj_size": 3},
-}
+CELLS = {"rnn": {"nonlinearity": "relu"}, "gru": {"reset_after": False}, "lstm": {"peephole": True, "proj_size": 3}}
 
 
 def _stack(cell, directions, reverse=False):

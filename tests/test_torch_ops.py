@@ -117,6 +117,7 @@ def test_compile_makes_one_graph_with_the_same_results(module, with_lengths, dyn
             torch.testing.assert_close(compiled(*args), model(*args), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow  # runs a C++ compiler
 def test_inductor_compiles_a_training_step():
     torch._dynamo.reset()
     model, ids = Tagger(), torch.randint(10, (3, 6))

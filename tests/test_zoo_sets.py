@@ -145,10 +145,7 @@ ROLL = np.zeros((3, 88), np.uint8)
     [
         ({"train_0": ROLL}, r"data\.npz must have the arrays valid_0, valid_1 and so on, got train"),
         ({"chords": ROLL}, r"data\.npz: arrays must be named train_0, valid_0 and so on, got 'chords'"),
-        (
-            {"train_0": ROLL[:, :12]},
-            r"npz: train_0 must be a roll \[T, 88\] of at least two steps, got uint8 \(3, 12\)",
-        ),
+        ({"train_0": ROLL[:, :12]}, r"npz: train_0 must be a roll \[T, 88\] of at least two steps, got uint8 \(3, 12\)"),
         ({"train_0": ROLL[:1]}, r"of at least two steps, got uint8 \(1, 88\)"),
         ({"train_0": ROLL + 2}, r"data\.npz: train_0 must hold only 0 and 1, got 2"),
     ],
