@@ -222,6 +222,32 @@ assert all(children) and all(results) and len(results) >= 2, (children, results)
     run_python(program)
 
 
+def test_a_forked_child_trains_a_layer_that_another_thread_trained(c, run_python):
+    program = (
+        FORKING.format(backend="c")
+        + """
+gru, x = fastrnn.GRU(9, 64, rng=0), np.ones((5, 2, 9), np.float32)
+(y, _), backward = gru.forward(x)
+held, over = threading.Event(), threading.Event()
+def hold():
+    with gru._lock:  # as in a backward pass of its own
+        held.set()
+        over.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    backward(y)
+    os._exit(0 if gru.weight_hh_l0.grad.any() else 1)
+over.set()
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    )
+    run_python(program)
+
+
 @pytest.mark.parametrize(
     ("backend", "method"),
     [
@@ -238,6 +264,11 @@ def test_multiprocessing(backend, method):
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map_async(cases.digest, [backend] * 4).get(timeout=100) == [wanted] * 4
     assert cases.digest(backend) == wanted
+
+
+@pytest.mark.slow
+def test_eight_threads_call_fork_and_change_weights(c, run_python):
+    run_python("import sys, thread_stress; sys.exit(thread_stress.main(20))")
 
 
 # The number of threads.

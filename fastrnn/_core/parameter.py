@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +11,7 @@ from . import checks
 from .arrays import Array
 from .cache import ARRAYS, VERSION
 from .conversion import to_floats
+from .fork_lock import ForkLock
 
 
 class Parameter:
@@ -156,22 +156,10 @@ class Parameter:
         return f"Parameter({self.name!r}, shape={self.shape}, dtype={self.dtype})"
 
 
-class GradientLock:
+class GradientLock(ForkLock):
     """Lock that lets one backward pass at a time add into a layer's gradients. A copy of a layer gets its own lock."""
 
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[GradientLock], tuple[()]]:
-        return GradientLock, ()
+    __slots__ = ()
 
 
 class Snapshot:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from .. import backends
 from .._core.arrays import Array
 from .._core.cache import VERSION
 from .._core.checks import describe
+from .._core.fork_lock import ForkLock
 from ..threads import get_num_threads
 from ._build import NotStatic
 from ._graph import Graph, read_graph
@@ -37,7 +37,7 @@ class OnnxModel:
         self._plans: dict[Any, Plan] = {}
         self._known: frozenset[str] | None = None  # inputs whose values are part of the key of a plan
         self._recent: Plan | None = None  # of the last run, because shapes repeat
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._pairs = state_pairs(graph, state)
         self._states: dict[str, Array] | None = None
 
