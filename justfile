@@ -33,6 +33,18 @@ sanitize:
 fuzz *ARGS:
     python tests/fuzz/fuzz.py {{ARGS}}
 
+# The C library under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, by clang: `just fuzz-c -max_total_time=600`.
+fuzz-c *ARGS="-max_total_time=60":
+    cmake -S . -B build/fuzz-c -G Ninja -DCMAKE_C_COMPILER="${CC:-clang}" -DFASTRNN_PYTHON=OFF -DFASTRNN_SANITIZE=fuzzer
+    cmake --build build/fuzz-c --target fuzz_library
+    mkdir -p build/fuzz/library
+    ./build/fuzz-c/fuzz_library -rss_limit_mb=1024 -artifact_prefix=build/fuzz/library/fault- {{ARGS}} build/fuzz/library
+
+# 1,000 kills of a training, and eight threads that call, fork and change weights for ten minutes.
+harden KILLS="1000" SECONDS="600":
+    pytest tests/test_killed.py -k random_times --kills {{KILLS}}
+    python tests/thread_stress.py {{SECONDS}}
+
 # Everything beside every installed peer, into docs/performance.md; `just bench report` only writes it anew.
 bench *ARGS="run":
     python -m bench {{ARGS}}
@@ -44,7 +56,7 @@ bench-onednn-omp:
 lint:
     ruff check .
     ruff format --check .
-    clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
+    clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch]
     mypy
     lint-imports --no-logo
 
@@ -52,11 +64,16 @@ lint:
 format:
     ruff check --fix .
     ruff format .
-    clang-format -i csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch]
+    clang-format -i csrc/*.[ch] csrc/kernels/*.[ch] tests/c/*.[ch] tests/fuzz/*.[ch]
 
-# The documentation site, into site/; a warning is an error.
+# The documentation site, into site/; a warning or a broken link within it is an error.
 docs:
     sphinx-build --fail-on-warning --keep-going --quiet -d build/doctrees docs site
+    python docs/_site/links.py site
+
+# The links of the documentation to other sites; needs the network.
+links:
+    sphinx-build -b linkcheck --quiet -d build/doctrees docs build/links
 
 # The pictures of docs/kernels.md and docs/zoo.md.
 figures:

@@ -40,7 +40,7 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"fastrnn\..*\._.*|fastrnn\._.*")]
 
 # Pages: the dialect of Markdown that GitHub shows, so that the same files serve there.
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "html_image"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 

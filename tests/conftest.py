@@ -47,6 +47,10 @@ ISAS = C.isa_names() if C else ()
 ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.available() if name not in ("c", "reference"))]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=60, help="kills in the test of random times (default: 60)")
+
+
 def pytest_report_header():
     isa = f"{C.info()['isa']} of {', '.join(ISAS)}" if C else "none"
     return [

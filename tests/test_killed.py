@@ -3,13 +3,17 @@
 import contextlib
 import json
 import os
+import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from training_task import assert_same_checkpoint, read_metrics
 
 from fastrnn.cli import main
+from fastrnn.training import checkpoint
 from fastrnn.training._run.folder import CONFIG
 
 pytestmark = [pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"), pytest.mark.usefixtures("quick_pictures")]
@@ -52,14 +56,22 @@ def _started(kind, tmp_path, folder, *more):
     return ["train", kind, *paths, *KINDS[kind], *SMALL, *more, "--out", str(folder)]
 
 
-def _killed_at(n, command):
-    """Run a command in a process that ends before its n-th write, without any cleaning up, as after kill -9."""
+def _forked(command, around=contextlib.nullcontext):
+    """Begin a command in a process of its own, inside a context; return the process's number."""
     child = os.fork()
     if child == 0:
-        kill = counted(lambda calls: os._exit(KILLED) if calls == n else None)
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), kill:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), around():
             os._exit(main(command))
+    return child
+
+
+def _exit_code(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _killed_at(n, command):
+    """Run a command in a process that ends before its n-th write, without any cleaning up, as after kill -9."""
+    return _exit_code(_forked(command, lambda: counted(lambda calls: os._exit(KILLED) if calls == n else None)))
 
 
 def assert_same_folder(folder, expected):
@@ -148,3 +160,47 @@ def test_a_new_run_that_cannot_be_written_leaves_the_old_one(tmp_path, capsys):
             assert main(_started("chars", tmp_path, folder, "--overwrite")) != 0
         assert "No space left on device" in capsys.readouterr().err
         assert_same_folder(folder, old)
+
+
+NAMES = ["train", "chars", "--hidden", "8", "--layers", "1", "--embedding", "3", "--batch", "4", "--threads", "1",
+         "--max-steps", "100", "--eval-every", "5"]  # fmt: skip
+
+
+def _killed_after(seconds, folder):
+    """Start or resume a training of the names, kill it after some seconds, and return its exit code (0: it had ended)."""
+    begun = (folder / CONFIG).exists()
+    options = ["train", "chars", "--resume"] if begun else [*NAMES, "--overwrite"]
+    child = _forked([*options, "--out", str(folder)])
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)  # an ended process keeps its number until _exit_code
+    return _exit_code(child)
+
+
+def _checkpoint_step(folder):
+    path = folder / "last.safetensors"
+    return checkpoint.load(path).state["trainer"]["step"] if path.exists() else 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_at_random_times(tmp_path, pytestconfig, capsys):
+    """A training of the names with a checkpoint every 5 steps, killed again and again until it is done, many times over."""
+    wanted, rng = pytestconfig.getoption("kills"), random.Random(0)
+    whole = tmp_path / "whole"
+    assert main([*NAMES, "--out", str(whole)]) == 0
+    longest, kills, runs, moved, steps = 1.0, 0, 0, 0, set()
+    while kills < wanted:
+        folder, step = tmp_path / f"killed-{runs}", 0
+        while (code := _killed_after(rng.uniform(0, longest) if kills < wanted else None, folder)) != 0:
+            assert code == -signal.SIGKILL
+            before, step = step, _checkpoint_step(folder)
+            longest *= 1.05 if step == before else 0.96  # so about half the kills come after a checkpoint, on any machine
+            kills, moved = kills + 1, moved + (step > before)
+            steps.add(step)
+        assert_same_folder(folder, whole)
+        shutil.rmtree(folder)
+        runs += 1
+    assert moved
+    with capsys.disabled():
+        print(f"{kills} kills in {runs} trainings, {moved} after a new checkpoint, {len(steps)} different ones: same files")
