@@ -78,17 +78,23 @@ static size_t workspace_size(const stack_call *call, int32_t l, int32_t d, int32
                     : kernels->forward_workspace_size(&layer, batch, ids && !l, training);
 }
 
-/* Return the size of the largest workspace of any direction and layer; all layers above the first need the same. */
-static size_t part_workspace_size(const stack_call *call, int32_t ids, int32_t training, int32_t backward) {
+/* Return the size of the larger workspace of both directions of layer l. Above the first layer, `ids` has no meaning. */
+static size_t part_workspace_size(const stack_call *call, int32_t l, int32_t ids, int32_t training, int32_t backward) {
     size_t size = 0;
-    for (int32_t l = 0; l < call->stack->L && l < 2; l++)
-        for (int32_t d = 0; d < call->stack->D; d++)
-            size = larger(size, workspace_size(call, l, d, ids, training, backward));
+    for (int32_t d = 0; d < call->stack->D; d++) size = larger(size, workspace_size(call, l, d, ids, training, backward));
     return whole_lines(size);
 }
 
+/* Return the size of the largest workspace of any part; all layers above the first need the same. */
+static size_t largest_workspace_size(const stack_call *call, int32_t ids, int32_t training, int32_t backward) {
+    size_t size = 0;
+    for (int32_t l = 0; l < call->stack->L && l < 2; l++)
+        size = larger(size, part_workspace_size(call, l, ids, training, backward));
+    return size;
+}
+
 size_t layers_workspace_size(const stack_call *call, int32_t ids, int32_t training, int32_t backward) {
-    return (size_t)call->stack->D * part_workspace_size(call, ids, training, backward);
+    return (size_t)call->stack->D * largest_workspace_size(call, ids, training, backward);
 }
 
 /* The tapes of a layer's parts, and the layer's y if another layer is above. */
@@ -117,7 +123,7 @@ void layer_forward(const stack_call *call, int32_t l, const fastrnn_inputs *in, 
     const fastrnn_stack *s = call->stack;
     const layer_spec layer = layer_of(s, l);
     const int64_t B = call->batches->B, Y = output_size(s), c = has_c(s->cell) ? s->H : 0;
-    const size_t size = s->D > 1 ? part_workspace_size(call, !!in->ids, !!tapes, 0) : 0;
+    const size_t size = s->D > 1 ? part_workspace_size(call, l, !!in->ids, !!tapes, 0) : 0;
     forward_job jobs[MAX_DIRECTIONS];
     for (int32_t d = 0; d < s->D; d++) {
         const int32_t i = l * s->D + d;
@@ -186,7 +192,7 @@ typedef struct {
 static backward_memory place_backward(arena *a, const stack_call *call, int32_t ids) {
     const fastrnn_stack *s = call->stack;
     const int64_t rows = array_rows(call->batches);
-    backward_memory m = {.part = part_workspace_size(call, ids, 1, 1)};
+    backward_memory m = {.part = largest_workspace_size(call, ids, 1, 1)};
     m.tapes = arena_take(a, (size_t)s->L * sizeof *m.tapes);
     for (int i = 0; i < 2 && s->L > 1; i++) m.dy[i] = arena_take(a, bytes_of_y(call));
     const int64_t widest = s->L > 1 && s->D * output_size(s) > s->I ? s->D * output_size(s) : s->I;

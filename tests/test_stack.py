@@ -144,3 +144,12 @@ def test_stacks_that_cannot_run_at_once():
     assert fastrnn.LSTM(32, 32, 2).plan(1, 1)[0].at_once == 1
     fastrnn.set_num_threads(1)
     assert fastrnn.LSTM(32, 32, 2).plan(100, 1)[0].at_once == 1
+
+
+def test_token_ids_of_a_large_vocabulary_under_two_layers_in_two_directions(c):
+    """Without the vocabulary in its inputs, the second layer needs less memory than a first layer of such inputs would."""
+    rng = np.random.default_rng(0)
+    ids, lengths = rng.integers(0, 5000, (16, 7)), [16, 3, 5, 1, 9, 16, 2]
+    layer = fastrnn.LSTM(5000, 8, 2, bidirectional=True, rng=0, backend="c")
+    right = fastrnn.LSTM(5000, 8, 2, bidirectional=True, rng=0, backend="reference")
+    np.testing.assert_allclose(layer(ids, lengths=lengths)[0], right(ids, lengths=lengths)[0], rtol=1e-4, atol=1e-6)
