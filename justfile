@@ -33,6 +33,10 @@ sanitize:
 fuzz *ARGS:
     python tests/fuzz/fuzz.py {{ARGS}}
 
+# Some quick tests, each in four threads at once (`pip install pytest-run-parallel`).
+parallel *TESTS="tests/test_losses.py tests/test_layers_small.py tests/test_optim.py tests/test_stack.py tests/test_functional_errors.py":
+    pytest -p no:xdist --parallel-threads 4 -m "not slow" {{TESTS}}
+
 # The C library under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, by clang: `just fuzz-c -max_total_time=600`.
 fuzz-c *ARGS="-max_total_time=60":
     cmake -S . -B build/fuzz-c -G Ninja -DCMAKE_C_COMPILER="${CC:-clang}" -DFASTRNN_PYTHON=OFF -DFASTRNN_SANITIZE=fuzzer

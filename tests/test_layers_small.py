@@ -3,6 +3,8 @@
 For layers that combine time steps, values past a sequence's length, also NaN, change nothing.
 """
 
+import copy
+
 import numpy as np
 import pytest
 from differences import central_differences, normal, parameter_differences
@@ -70,6 +72,7 @@ def tupled(value):
 
 @each_row(("layer", "shapes", "lengths"), CASES.values())
 def test_gradients_by_differences(layer, shapes, lengths):
+    layer = copy.deepcopy(layer)  # CASES are shared with tests in other threads
     inputs = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
     options = {} if lengths is None else {"lengths": lengths}
     for parameter in layer.parameters():

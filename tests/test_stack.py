@@ -132,6 +132,7 @@ def test_the_plan_is_pinned(c):
     assert found == PINNED
 
 
+@pytest.mark.thread_unsafe
 def test_stacks_that_cannot_run_at_once():
     fastrnn.set_num_threads(2)
     for T in (1, 100):

@@ -41,6 +41,8 @@ int expect(int ok, const char *format, ...) {
     return ok;
 }
 
+long failures(void) { return failed; }
+
 void group_done(const char *name) {
     printf("%s: %ld passed", name, passed - passed_before);
     if (failed > failed_before) printf(", %ld failed", failed - failed_before);

@@ -8,6 +8,9 @@
 /* Count one check and return `ok`. If it failed, print the message. Any thread may call this. */
 int expect(int ok, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Return the number of failed checks. */
+long failures(void);
+
 /* Print a line for the checks since the last call: "name: 12 passed" and, if any, ", 1 failed". */
 void group_done(const char *name);
 
