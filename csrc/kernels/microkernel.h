@@ -50,8 +50,13 @@ INLINE vec multiply_add(const int DOTS, vec left, vec right, vec sum) {
 INLINE vec splat_left(const int DOTS, const real *a) { return DOTS ? splat_word(a) : splat(*a); }
 
 /* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums
- * in registers. The shorter side is loaded whole, the other one by one: 12 sums, 3 elements and a vector fit into 16
- * registers also if the compiler takes no operand of an fma from memory (clang). */
+ * in registers. LEFT_FIRST: load A's elements whole and B's vectors one by one where A's are fewer. 12 sums, 3 elements
+ * and a vector fit into 16 registers also without an operand in memory, which Clang does not use; GCC does. */
+#if defined(__clang__)
+enum { LEFT_FIRST = 1 };
+#else
+enum { LEFT_FIRST = 0 };
+#endif
 INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
     vec acc[12][4];
 #pragma GCC unroll 12
@@ -65,7 +70,7 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
         for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
             if (AHEAD) __builtin_prefetch(ahead, 0, 2);
             if (AHEAD) ahead += b_row;
-            if (MR < NV) {
+            if (LEFT_FIRST && MR < NV) {
                 vec left[12];
 #pragma GCC unroll 12
                 for (int r = 0; r < MR; r++) left[r] = splat_left(DOTS, a + r * row);
@@ -75,17 +80,13 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
 #pragma GCC unroll 12
                     for (int r = 0; r < MR; r++) acc[r][v] = multiply_add(DOTS, left[r], right, acc[r][v]);
                 }
-            } else {
-                vec right[4];
-#pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
-#pragma GCC unroll 12
-                for (int r = 0; r < MR; r++) {
-                    const vec left = splat_left(DOTS, a + r * row);
-#pragma GCC unroll 4
-                    for (int v = 0; v < NV; v++) acc[r][v] = multiply_add(DOTS, left, right[v], acc[r][v]);
-                }
+                continue;
             }
+            vec right[4];
+            for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
+            for (int r = 0; r < MR; r++)
+                for (int v = 0; v < NV; v++)
+                    acc[r][v] = multiply_add(DOTS, splat_left(DOTS, a + r * row), right[v], acc[r][v]);
         }
     }
 #pragma GCC unroll 12
