@@ -97,7 +97,9 @@ def test_the_public_header_stands_alone_in_c_and_cpp(compiler: str, tmp_path: Pa
 @slow
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_kernels(compiler: str, tmp_path: Path) -> None:
-    built = build(tmp_path / "build", f"-DCMAKE_C_COMPILER={find(compiler)}")
+    newest_first = [f"{compiler}-{version}" for version in range(30, 10, -1)]
+    options = f"-DCMAKE_C_COMPILER={find(*newest_first, compiler)}", "-DCMAKE_C_FLAGS=-Werror"
+    built = build(tmp_path / "build", *options)
     check(run([built / "test_kernels"]))
 
 
