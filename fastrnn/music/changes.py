@@ -218,6 +218,19 @@ _PROGRESSIONS = {
         |: C6 A7 | Dm7 G7 | Em7 A7 | Dm7 G7 | C7 | F7 F#dim7 | C6 A7 | Dm7 G7 :|
         E7 | % | A7 | % | D7 | % | G7 | %
         C6 A7 | Dm7 G7 | Em7 A7 | Dm7 G7 | C7 | F7 F#dim7 | Dm7 G7 | C6""",
+    "ballad": """
+        Cmaj7 | Am7 | Dm7 | G7 | Em7 | A7b9 | Dm7 | G7
+        Gm7 | C7 | Fmaj7 | Fm6 | Em7 A7 | Dm7 G7 | C6 A7 | Dm7 G7""",
+    "bossa": """
+        Cmaj7 | % | Dm7 | % | G7 | % | Cmaj7 | A7b9
+        Dm7 | % | Fm6 | % | Em7 | A7 | Dm7 | G7""",
+    "modal": "Cm7 | % | % | % | % | % | % | % | Ebm7 | % | % | % | Cm7 | % | % | %",
+    "standard": """
+        Cmaj7 | % | E7 | A7 | Dm7 | G7 | Cmaj7 | Gm7 C7
+        Fmaj7 | Bb7 | Em7 | A7 | D7 | % | Dm7 | G7""",
+    "minor-standard": """
+        Fm7 | Bb7 | Ebmaj7 | Abmaj7 | Dm7b5 | G7b9 | Cm6 | %
+        Dm7b5 | G7b9 | Cm7 | C7 | Fm7 | Dm7b5 G7b9 | Cm6 | %""",
 }
 
 
@@ -232,7 +245,10 @@ def progression_named(text: str) -> str:
 
 
 # The progression that stands for each name in a minor key.
-_IN_MINOR = {"blues": "minor-blues", "ii-V-I": "minor-ii-V-i", "minor-blues": "minor-blues", "minor-ii-V-i": "minor-ii-V-i"}
+_MINOR = ("minor-blues", "minor-ii-V-i", "minor-standard", "modal")
+_IN_MINOR = {"blues": "minor-blues", "ii-V-I": "minor-ii-V-i", "standard": "minor-standard"} | {
+    name: name for name in _MINOR
+}
 
 
 def progression(name: str, key: str = "C", metre: tuple[int, int] = (4, 4)) -> Changes:

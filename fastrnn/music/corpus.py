@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
+from ._theory.composer import SEEDS, Composed, composed
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
 from .midi_writing import write_midi
@@ -47,8 +48,16 @@ class Tune:
 
 @cache
 def tunes() -> tuple[Tune, ...]:
-    """Return the embedded choruses."""
-    return read(resources.files(corpora).joinpath("jazz.txt").read_text(encoding="utf-8"))
+    """Return the embedded choruses: those of the file, then those that :mod:`fastrnn.music._theory.composer` composes."""
+    written = read(resources.files(corpora).joinpath("jazz.txt").read_text(encoding="utf-8"))
+    return (*written, *(_tune(composed(seed)) for seed in SEEDS))
+
+
+def _tune(chorus: Composed) -> Tune:
+    """Return a composed chorus as a tune."""
+    part, changes = Part(MELODY, TRUMPET, notes=chorus.notes), chorus.changes
+    piece = Piece((part,), ((0, *changes.metre),), ((0, float(chorus.tempo)),), changes.chords, changes.length, chorus.swing)
+    return Tune(chorus.title, chorus.style, chorus.key, changes, piece)
 
 
 def pieces() -> tuple[Piece, ...]:

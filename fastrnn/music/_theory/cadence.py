@@ -1,0 +1,25 @@
+"""The chord on which music closes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..chords import Chord, parse_chord
+
+DOMINANT = {4, 10}  # the third and the seventh of a dominant seventh chord, in semitones
+
+
+def closing_chord(chords: Sequence[Chord]) -> Chord:
+    """Return the chord of a closing bar after ``chords``, of which there is at least one.
+
+    That is the last chord, unless it is a dominant seventh chord with another root than the first one's. Then the closing
+    chord lies a fifth below: the first of ``chords`` with this root, else a sixth chord.
+    """
+    first, last = chords[0], chords[-1]
+    if not last.intervals >= DOMINANT or last.root == first.root:
+        return last
+    tonic = (last.root + 5) % 12
+    return next((chord for chord in chords if chord.pitch_classes and chord.root == tonic), _SIXTH.transposed(tonic))
+
+
+_SIXTH = parse_chord("C6")
