@@ -82,8 +82,9 @@ class TrainedRun:
 
         Jazz gives a list of :class:`fastrnn.music.piece.Piece`, a solo over chords, which
         :func:`fastrnn.music.midi_writing.write_midi` writes. With ``changes``, and optionally ``choruses``, ``key`` and
-        ``metre``, the model plays over these chords as ``fastrnn improvise`` does; otherwise, over the chords of a training
-        song. ``instrument`` limits the solo to its range. The i-th piece has the seed ``seed + i``.
+        ``metre``, the model plays over these chords as ``fastrnn improvise`` does, and adds a closing bar unless ``ending``
+        is False. Otherwise it plays over the chords of a training song. ``instrument`` limits the solo to its range. The
+        i-th piece has the seed ``seed + i``.
 
         Raises TypeError for an option that this kind does not have, and ValueError for a value out of range.
         """

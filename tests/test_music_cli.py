@@ -164,7 +164,7 @@ def test_improvise_writes_what_can_be_played_heard_and_seen(jazz_run, tmp_path, 
     assert [part.name for part in piece.parts] == ["solo", "comping", "bass", "drums"]
     assert piece.tempos[0][1] == pytest.approx(160, rel=1e-4)
     assert [chord.symbol for _, chord in piece.chords] == ["Fm7", "Bb7", "Ebmaj7"] * 2
-    assert piece.length == 8 * 48
+    assert piece.length == 9 * 48  # with a closing bar
     with wave.open(str(sound)) as file:
         assert file.getnframes() / file.getframerate() > 8 * 4 * 60 / 160
     assert roll.read_bytes()[:4] == b"\x89PNG"

@@ -97,7 +97,7 @@ def test_an_inner_voice_is_softer_than_what_is_held_over_it():
 def test_any_notes_can_be_played(notes):
     part = Part(notes=tuple(notes))
     silent = [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in played(part, QUARTERS)]
-    assert silent == [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in hands(part)]
+    assert silent == [{(n.onset, n.duration, n.pitch) for n in hand.notes} for hand in map(module.rolled, hands(part))]
 
 
 def test_accents_follow_the_beat():
@@ -112,3 +112,11 @@ def test_accents_follow_the_beat():
 def test_velocities_can_be_written(chords):
     for part in played(_part(*chords), QUARTERS):
         assert all(1 <= note.velocity <= 127 for note in part.notes)
+
+
+def test_a_chord_wider_than_a_tenth_is_rolled():
+    tenth, wider = (Note(0, 12, 40), Note(0, 12, 47), Note(0, 12, 56)), (Note(12, 6, 40), Note(12, 2, 50), Note(12, 6, 57))
+    short = (Note(24, 1, 40), Note(24, 12, 60))
+    rolled = module.rolled(Part(notes=(*tenth, *wider, *short)))
+    spread = (Note(12, 6, 40), Note(13, 1, 50), Note(14, 4, 57), Note(24, 1, 40), Note(25, 11, 60))
+    assert rolled.notes == (*tenth, *spread)

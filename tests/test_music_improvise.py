@@ -73,9 +73,9 @@ def test_the_metre_is_that_of_most_songs(rags, tmp_path, capsys):
     said = output_of(capsys, *command, "--comping", "--bass", "--roll", tmp_path / "rag.png")
     piece = read_midi(out, drums=True)
     assert [metre[1:] for metre in piece.metres] == [(2, 4)]
-    assert piece.length == 2 * 3 * 24
+    assert piece.length == (2 * 3 + 1) * 24  # with a closing bar
     assert [tick for tick, _ in piece.chords] == [0, 12, 24, 48, 84, 96, 120]  # the last bar's C chord goes on in the first
-    assert [note.onset for note in piece.part("bass").notes] == list(range(0, 144, 12))
+    assert [note.onset for note in piece.part("bass").notes] == list(range(0, 156, 12))  # one in the closing bar
     assert {part.name for part in piece.parts} <= {"right hand", "left hand", "comping", "bass"}
     assert piece.part("comping").notes
     assert "no song" not in said.err
@@ -87,7 +87,7 @@ def test_a_metre_can_be_asked_for(jazz_run, tmp_path, capsys):
     said = output_of(capsys, *command, "--changes", "blues", "--metre", "6/8")
     piece = read_midi(out)
     assert [metre[1:] for metre in piece.metres] == [(6, 8)]
-    assert piece.length == 12 * 36
+    assert piece.length == 13 * 36  # with a closing bar
     assert (3 * 36 + 18, "C7") in [(tick, chord.symbol) for tick, chord in piece.chords]
     # Its eighths are straight, because the file's ticks would not restore the place of a swung one.
     assert {note.onset % 18 for note in piece.part("bass").notes} == {0}
@@ -463,7 +463,7 @@ def test_as_many_bars_as_are_played(jazz_run, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(generation, "improvise", stopped)
     assert "bars" not in output_of(capsys, *command, 8, status=1).err
-    assert bars == [2048]
+    assert bars == [2049]  # with a closing bar
 
 
 def test_a_minor_key_has_its_own_blues(jazz_run, tmp_path):
@@ -477,7 +477,7 @@ def test_a_minor_key_has_its_own_blues(jazz_run, tmp_path):
 def test_sound_that_is_too_long_is_refused_before_anything_is_written(jazz_run, tmp_path, capsys):
     command = ["improvise", jazz_run, "--changes", "blues", "--choruses", 26, "--tempo", 60, "--out", tmp_path / "x.mid"]
     assert error_of(capsys, *command, "--wav", tmp_path / "x.wav") == (
-        "--wav is for 20 minutes at most, and this would be 20.8"
+        "--wav is for 20 minutes at most, and this would be 20.9"
     )
     assert not list(tmp_path.iterdir())
 

@@ -311,7 +311,8 @@ def test_batches_are_those_of_the_plain_rule(transpose):
             assert batch.lengths[b] == len(expected[0])
             for array, values in zip((*batch.inputs, batch.targets), expected, strict=True):
                 np.testing.assert_array_equal(array[: len(values), b], values)
-    assert [array.dtype for array in (*batch.inputs, batch.targets)] == [np.int64, np.float32, *[np.int64] * 4]
+    values = (np.float32, np.int64)  # form, recalled, run, target: in turn
+    assert [array.dtype for array in (*batch.inputs, batch.targets)] == [np.int64, np.float32, *[np.int64] * 3, *values * 2]
 
 
 # evaluation

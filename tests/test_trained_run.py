@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     for name, kind, *options in (
         ("names", "chars"), ("text", "chars", story, "--seq-length", "16"),
         ("words", "words", story), ("sentences", "words", story, "--reading", "lines"),
-        ("jazz", "jazz", "--val-fraction", "0.05"),  # few enough to be evaluated in full
+        ("jazz", "jazz", "--val-fraction", "0.02"),  # few enough to be evaluated in full
     ):  # fmt: skip
         execute("train", kind, *options, *SMALL, "--out", folder / name)
     return folder

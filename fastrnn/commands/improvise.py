@@ -86,6 +86,12 @@ def add_to(subparsers: Any) -> None:
         metavar="PART",
         help="the primer's part to play, by name or number from 0 (default: as in training, or a guess)",
     )
+    parser.add_argument(
+        "--ending",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="add a closing bar, in which the solo ends on a chord tone (default: yes)",
+    )
     add_choice_options(parser)
     add_music_options(parser)
     add_machine_options(parser)
@@ -108,9 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
     pieces = [song.frame for song in player.songs.train]
     metre = arguments.metre or commonest_metre(pieces)
     changes = changes_of(arguments.changes, arguments.key, metre)
-    form = Form.of(_choruses(changes, arguments.choruses))
+    choruses = Form.of(_choruses(changes, arguments.choruses))
+    form = choruses.with_closing_bar() if arguments.ending else choruses
     how = settled(form, player, arguments, len(changes.bars))
-    primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, form, player)
+    primer = None if arguments.primer is None else _primer(arguments.primer, arguments.primer_part, choruses, player)
     if metre not in {other[1:] for piece in pieces for other in piece.metres}:
         note(f"no song trained on is in {metre[0]}/{metre[1]}: the model knows no such bars")
     settle_seed(arguments)

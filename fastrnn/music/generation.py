@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from ..graph import Model
 from ..sampling import PLAIN, Choice, choose
 from ._model.batching import NOTHING, Line
+from ._model.ending import Ending
+from ._model.form import bar_features, bars_of
 from ._model.grammar import Grammar
+from ._model.memory import Memory
+from ._theory.cadence import closing_chord
 from .changes import Changes
 from .chords import Chord, chord_table
-from .jazz_model import in_bar
-from .piece import TICKS, Metre, Part, Piece, after_line, bar_lines, separated
+from .jazz_model import has_memory, in_bar
+from .piece import TICKS, Metre, Part, Piece, after_line, bar_length, bar_lines, separated
 from .tokens import clock, decode, encode
-from .vocabulary import END, PITCH, PartVocabulary
+from .vocabulary import END, PITCH, SHIFT, UNIT, PartVocabulary
 
 LONGEST = 4  # consecutive LONG tokens: four bars of rest, or of one note
 
@@ -29,11 +34,12 @@ class NonFiniteLogits(ArithmeticError):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of a solo: chords by tick, metres, and the length in ticks."""
+    """The form of a solo: chords by tick, metres, the length in ticks, and the tick at which a closing bar begins."""
 
     chords: tuple[tuple[int, Chord], ...]
     length: int
     metres: tuple[Metre, ...] = ((0, 4, 4),)
+    closing: int | None = None
 
     @classmethod
     def of(cls, changes: Changes | Piece) -> Form:
@@ -47,6 +53,21 @@ class Form:
         """The number of bars."""
         return len(bar_lines(self.metres, self.length))
 
+    def with_closing_bar(self) -> Form:
+        """Return the form with one more bar, in which a solo ends, over the chord of :func:`closing_chord`."""
+        bar = math.ceil(bar_length(*self.metres[-1][1:]))
+        chords = [chord for _, chord in self.chords]
+        close = closing_chord(chords) if chords else None
+        new = () if close is None or close == chords[-1] else ((self.length, close),)
+        return Form((*self.chords, *new), self.length + bar, self.metres, self.length)
+
+    def places(self) -> NDArray[np.uint8]:
+        """Return the features of each bar, and of one more, by :func:`fastrnn.music._model.form.bar_features`."""
+        bars = bar_lines(self.metres, self.length)
+        ticks = np.array([tick for tick, _ in self.chords], np.int64)
+        features = bar_features(bars_of(bars, ticks, [chord.symbol for _, chord in self.chords]))
+        return np.concatenate([features, features[-1:]])
+
     def until(self, tick: int) -> Form:
         """Return the form cut at the first bar line at or after ``tick``, at least one bar long."""
         lines = bar_lines(self.metres, self.length)
@@ -55,7 +76,8 @@ class Form:
     def _cut(self, length: int) -> Form:
         """Return the form with another length, without the chords and metres from there on."""
         chords = tuple(chord for chord in self.chords if chord[0] < length)
-        return Form(chords, length, tuple(metre for metre in self.metres if metre[0] < length))
+        closing = None if self.closing is None or self.closing >= length else self.closing
+        return Form(chords, length, tuple(metre for metre in self.metres if metre[0] < length), closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,7 @@ def improvise(
     to_the_end: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Solo:
-    """Sample a part over the whole ``form``.
+    """Sample a part over the whole ``form``. In a closing bar the part ends by the rule of :class:`Ending`.
 
     Parameters
     ----------
@@ -145,11 +167,14 @@ class _Player:
         self.to_the_end = to_the_end
         self.ids: list[int] = []
         self._said = [NOTHING, NOTHING]  # pitches, see fastrnn.music.jazz_model.last_pitches
+        self._onset = NOTHING  # of the last note
         self._kinds = vocabulary.kinds()
         self._state: Any = None
         self._bars = bar_lines(form.metres, form.length + 1)
         self._ticks = np.array([tick for tick, _ in form.chords], np.int64)
         self._chords = chord_table(chord for _, chord in form.chords)
+        self._ending = _ending_of(form, vocabulary)
+        self._memory = Memory(vocabulary, self._bars, form.places()) if has_memory(model) else None
         self._long = (vocabulary.long_shift, vocabulary.long_duration)
 
     def follow(self, ids: Sequence[int]) -> None:
@@ -158,7 +183,7 @@ class _Player:
         for token in ids:
             self._logits(grammar.time)
             grammar.advance(token)
-            self._take(token)
+            self._take(token, grammar.time)
         self.grammar.take_over(grammar)
 
     def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
@@ -168,10 +193,10 @@ class _Player:
             logits[~self._allowed()] = -np.inf
             token = int(choose(logits[None], rng.random(1), choice)[0])
             self.grammar.advance(token)
-            self._take(token)
+            self._take(token, self.grammar.time)
             if progress is not None:
                 progress(min(self.grammar.time, self.form.length))
-            if token == self.vocabulary.end:
+            if token == self.vocabulary.end or self._closed():
                 return
         if self.ids[-1:] == [self.vocabulary.long_duration]:  # the last note lasts beyond the form
             self.ids.append(self.vocabulary.first_duration)
@@ -183,21 +208,28 @@ class _Player:
         position = in_bar(after_line(self._bars, place))
         chord = self._chords[np.searchsorted(self._ticks, place, side="right")]
         before, last = np.array(self._said[-2:])[:, None]
-        logits, self._state = self.model.step(np.array([token]), chord, position, last, before, state=self._state)
+        past = () if self._memory is None else self._memory.inputs()
+        logits, self._state = self.model.step(np.array([token]), chord, position, last, before, *past, state=self._state)
         row: NDArray[Any] = logits[0]
         if not np.isfinite(row).all():
             raise NonFiniteLogits("nothing can be sampled: a logit is NaN or infinite")
         return row
 
-    def _take(self, token: int) -> None:
+    def _take(self, token: int, time: int) -> None:
+        """Take a token, after which the tick is ``time``."""
         self.ids.append(token)
+        if self._memory is not None:
+            self._memory.take(token)
         if self._kinds[token] == PITCH:
+            self._onset = time
             self._said.append(token - self.vocabulary.first_pitch)
 
     def _allowed(self) -> NDArray[np.bool_]:
         """Return a mask of the ids that may come next, bool ``[V]``."""
         allowed = self.grammar.mask()
-        if self.to_the_end:
+        if self._ending is not None:
+            allowed = self._lead_to_the_end(allowed, self._ending)
+        elif self.to_the_end:
             allowed[self.vocabulary.end] = False
         for long in self._long:
             if self.ids[-LONGEST:] == [long] * LONGEST:
@@ -206,6 +238,29 @@ class _Player:
             return allowed
         usual = allowed & self.places[self.grammar.time % TICKS]
         return usual if usual.any() else allowed
+
+    def _lead_to_the_end(self, allowed: NDArray[np.bool_], ending: Ending) -> NDArray[np.bool_]:
+        """Restrict the allowed tokens to those that lead to an ending, if there are any."""
+        long = self.vocabulary.long_duration
+        held = UNIT * next((i for i, token in enumerate(reversed(self.ids)) if token != long), 0)
+        free = self.grammar.keys() if self._onset >= ending.start else None
+        leading = allowed & ending.mask(self.grammar.due, self.grammar.time, held, free)
+        return leading if leading.any() else allowed
+
+    def _closed(self) -> bool:
+        """Return whether the last note of an ending is complete; a polyphonic part ends by a token."""
+        complete = self.grammar.due == SHIFT and self.ids[-1] != self.vocabulary.long_shift
+        ending = self._ending
+        return ending is not None and complete and not self.vocabulary.polyphonic and self._onset >= ending.start
+
+
+def _ending_of(form: Form, vocabulary: PartVocabulary) -> Ending | None:
+    """Return the rule for the closing bar of a form; None without one."""
+    if form.closing is None:
+        return None
+    beats = [tick for tick in Piece(metres=form.metres, length=form.length).beats().tolist() if tick >= form.closing]
+    tones = form.chords[-1][1].pitch_classes if form.chords else frozenset()
+    return Ending(vocabulary, form.closing, form.length, beats, tones)
 
 
 def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:

@@ -171,19 +171,23 @@ def arranged(player: Player, solo: Solo, form: Form, how: Manner, arguments: arg
     elif how.instrument.program in KEYBOARDS:
         piece = replace(piece, parts=played(part, piece.beats()))
     comping, bass = (not alone if flag is None else flag for flag in (arguments.comping, arguments.bass))
-    return accompany(piece, comping=comping, bass=bass, drums=bool(arguments.drums), seed=arguments.seed)
+    drums, seed = bool(arguments.drums), arguments.seed
+    return accompany(piece, comping=comping, bass=bass, drums=drums, seed=seed, closing=form.closing)
 
 
 def write(piece: Piece, title: str, how: Manner, arguments: argparse.Namespace) -> None:
     """Write the files that the options ask for, and print their names. Raises OSError."""
+    from ...music._model.trained import SOLO
     from ...music._output.roll import draw_roll
+    from ...music._output.solo_statistics import returning_motifs
     from ...music._output.synthesis import write_wav
     from ...music.midi_writing import write_midi
 
+    motifs = returning_motifs(piece) if piece.parts[0].name == SOLO else []  # not of a piano's hands
     writers: list[tuple[Path | None, Any]] = [
         (arguments.out, lambda path: write_midi(path, piece)),
         (arguments.wav, lambda path: write_wav(path, piece, sound_font=arguments.sound_font)),
-        (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title, chorus=how.chorus)),
+        (arguments.roll, lambda path: draw_roll(path, piece, melody=0, title=title, chorus=how.chorus, motifs=motifs)),
     ]
     for path, writer in writers:
         if path is not None:

@@ -19,12 +19,14 @@ from ..jazz_model import in_bar, last_pitches
 from ..piece import after_line
 from ..tokens import clock, encode_notes, keys, transposed
 from ..vocabulary import PITCH, UNIT, PartVocabulary
+from .form import bar_features, bars_of
+from .memory import LONGEST_RUN, form_features, moments, recalled, repeats, runs
 from .song import Song
 
 Ids = NDArray[np.int64]
 
 NOTHING = -1  # before the first token
-PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, IGNORED)  # the inputs and the target of a padded step
+PADDING = (NOTHING, 0, 0, NOTHING, NOTHING, 0, NOTHING, 0, IGNORED)  # the inputs and the target of a padded step
 MOST_STEPS = 2**17  # steps of a batch for evaluation, with padding: 18 MB of inputs
 ENDING = 0.2  # the probability that a sequence ends with its first song: the model must learn ends
 
@@ -43,6 +45,8 @@ class Line:
         The ticks at which chords begin, ``[M]``.
     chords
         Their features, 0 or 1, ``[M+1,24]``; row 0 is no chord.
+    places
+        The features of each bar's place in the form, 0 or 1, see :func:`fastrnn.music._model.form.bar_features`.
     length
         In ticks.
     moves
@@ -53,6 +57,7 @@ class Line:
     bars: NDArray[Any]
     chord_ticks: NDArray[Any]
     chords: NDArray[Any]
+    places: NDArray[Any]
     length: int
     moves: tuple[int, ...] = (0,)
 
@@ -64,14 +69,17 @@ class Line:
         length = int(frame.bar_ends()[-1])  # whole bars, so that a joined song begins on the beat
         moves = tuple(keys(ids, vocabulary).values()) if transpose else (0,)
         bars, chords = frame.bars().astype(np.int32), song.chord_features().astype(np.uint8)
-        return cls(ids, bars, song.columns["chord_tick"], chords, length, moves)
+        ticks, symbols = song.columns["chord_tick"], [song.head.symbols[i] for i in song.columns["chord"].tolist()]
+        places = bar_features(bars_of(frame.bars(), ticks, symbols))
+        return cls(ids, bars, ticks, chords, places, length, moves)
 
     def moved(self, semitones: int, vocabulary: PartVocabulary) -> Line:
         """Return the line transposed up by ``semitones``."""
         if not semitones:
             return self
         chords = np.concatenate([np.roll(half, semitones, axis=1) for half in np.split(self.chords, 2, axis=1)], axis=1)
-        return Line(transposed(self.ids, vocabulary, semitones), self.bars, self.chord_ticks, chords, self.length)
+        ids = transposed(self.ids, vocabulary, semitones)
+        return Line(ids, self.bars, self.chord_ticks, chords, self.places, self.length)
 
     def then(self, other: Line, vocabulary: PartVocabulary) -> Line:
         """Join the other line to the end of this one."""
@@ -86,20 +94,31 @@ class Line:
             # "No chord" at the other's start. If the other has a chord there, that comes later in the list and wins.
             np.concatenate([self.chord_ticks, [self.length], other.chord_ticks + self.length]),
             np.concatenate([self.chords, other.chords]),
+            np.concatenate([self.places, other.places]),
             self.length + other.length,
         )
 
-    def steps(self, ids: Ids, vocabulary: PartVocabulary) -> tuple[Any, ...]:
+    def steps(self, ids: Ids, vocabulary: PartVocabulary, start: int = 0, count: int | None = None) -> tuple[Any, ...]:
         """Return the model's inputs and the target of each step; ``ids [N]`` are this line's, with or without an end.
 
-        They are ``token, chord, position, last, before, target``, as in :func:`fastrnn.music.jazz_model.jazz_model`. Chord
-        is float32 ``[N,24]``; all others are int64 ``[N]``.
+        They are ``token, chord, position, last, before, form, recalled, run, target``, as in
+        :func:`fastrnn.music.jazz_model.jazz_model`. Chord, form and run are float32; all others are int64. Only ``count``
+        steps from ``start`` on are returned.
         """
         ids = np.asarray(ids, np.int64)
-        ticks = clock(ids, vocabulary)[:-1]
+        window = slice(start, len(ids) if count is None else start + count)
+        ticks = clock(ids, vocabulary)[:-1][window]
         chord = self.chords[np.searchsorted(self.chord_ticks, ticks, side="right")].astype(np.float32)
-        token = np.concatenate([[NOTHING], ids[:-1]])
-        return token, chord, in_bar(after_line(self.bars, ticks)), *last_pitches(ids, vocabulary), ids
+        token = np.concatenate([[NOTHING], ids[:-1]])[window]
+        pitches = (each[window] for each in last_pitches(ids, vocabulary))
+        moment, notes = moments(ids, vocabulary)
+        form = form_features(moment.part(window), notes, self.bars, self.places)
+        # A run is cut to LONGEST_RUN, so it needs as many tokens before the window.
+        early = max(0, start - LONGEST_RUN)
+        longer = slice(early, window.stop)
+        recall = recalled(moment.part(longer), notes, self.bars, vocabulary)
+        past = form, recall[start - early :], runs(repeats(ids[longer], recall))[start - early :]
+        return token, chord, in_bar(after_line(self.bars, ticks)), *pitches, *past, ids[window]
 
 
 def lines(songs: Sequence[Song], vocabulary: PartVocabulary, *, transpose: bool = False) -> list[Line]:
@@ -141,8 +160,7 @@ class SongBatches(Batches):
         while len(line.ids) < start + self._length and not ending:
             line = line.then(self._in_a_key(self._songs[int(rng.integers(len(self._songs)))], rng), self._vocabulary)
         ids = np.append(line.ids, self._vocabulary.end)
-        window = slice(start, start + self._length)
-        return tuple(array[window] for array in line.steps(ids, self._vocabulary))
+        return line.steps(ids, self._vocabulary, start, self._length)
 
     def _window(self, epoch: int, place: int) -> tuple[int, int]:
         """Return the song at a place of an epoch, and the token at which its window begins."""

@@ -59,7 +59,7 @@ class Grammar:
                 allowed[:UNIT] &= self._shifts()
         elif self.due == PITCH and self.vocabulary.polyphonic:
             first = self.vocabulary.first_pitch
-            allowed[first : first + self.vocabulary.pitches] = self._keys()
+            allowed[first : first + self.vocabulary.pitches] = self.keys()
         return allowed
 
     def advance(self, token: int) -> None:
@@ -91,7 +91,7 @@ class Grammar:
             self._onset, self._last = self.time, self._pitch
             self._free[self._pitch - self.vocabulary.low] = self.time + self._held
 
-    def _keys(self) -> NDArray[np.bool_]:
+    def keys(self) -> NDArray[np.bool_]:
         """Return a mask of the keys that can be struck now, bool ``[P]``."""
         keys: NDArray[np.bool_] = self._free <= self.time
         if self.time == self._onset:
@@ -101,5 +101,5 @@ class Grammar:
     def _shifts(self) -> NDArray[np.bool_]:
         """Return a mask of the complete shifts after which a key can be struck, bool ``[UNIT]``."""
         shifts: NDArray[np.bool_] = self.time + np.arange(UNIT) >= self._free.min()
-        shifts[0] = self._keys().any()
+        shifts[0] = self.keys().any()
         return shifts

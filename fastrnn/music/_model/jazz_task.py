@@ -18,7 +18,7 @@ from ...training._run.model_task import Batch, Batches, SequenceTask
 from ...training._run.options import trainer_of
 from ...training.baselines import baselines_of_pairs
 from .._midi.songs import cut
-from ..jazz_model import jazz_model, parameter_count
+from ..jazz_model import jazz_model, parameter_count, taken
 from ..vocabulary import PartVocabulary
 from .batching import Line, SongBatches, evaluation, lines, vocabulary_for
 from .key_counts import pairs_in_keys
@@ -51,13 +51,13 @@ def jazz_task(model: Model, batches: Batches, evaluation: SongEvaluation, rng: n
     """Return the training task of a model of songs; its dropout draws from ``rng``."""
 
     def learn(batch: Batch, _: Any) -> tuple[float, None]:
-        logits, backward = model.forward(*batch.inputs, lengths=batch.lengths)
+        logits, backward = model.forward(*taken(model, batch.inputs), lengths=batch.lengths)
         loss, dlogits = softmax_cross_entropy(logits, batch.targets, ignore_index=IGNORED)
         backward(dlogits, need_dx=False)
         return loss, None
 
     def read(batch: Batch, state: Any) -> tuple[Any, Any]:
-        return model.stream(*batch.inputs, state=state)
+        return model.stream(*taken(model, batch.inputs), state=state)
 
     return SequenceTask(model, batches, evaluation, rng, learn, read)
 
@@ -154,6 +154,7 @@ def make_model(
         hidden=options.hidden,
         embedding=options.embedding,
         dropout=options.dropout,
+        memory=options.memory,
         rng=rng,
         backend=backend,
     )

@@ -13,7 +13,8 @@ from ..vocabulary import PartVocabulary
 
 # A few hundred bars in twelve keys: much dropout, and an end before the model knows them by heart.
 DEFAULTS: dict[str, Any] = {
-    "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 500, "eval_every": 50, "dropout": 0.3,
+    "hidden": 160, "batch": 32, "seq_length": 192, "max_steps": 300, "eval_every": 50, "dropout": 0.3,
+    "memory": True,
 }  # fmt: skip
 
 TOP_P = 0.95  # nucleus sampling; notes of the least likely twentieth would stand out
@@ -37,6 +38,9 @@ class JazzOptions(RunOptions):
         Chords for all songs; None: each song's own.
     transpose
         True to learn songs in all twelve keys.
+    memory
+        True if the model knows its place in the form and what it played some bars ago. A run without it does not store this
+        option, so older runs are as they were.
     """
 
     kind = "jazz"
@@ -47,14 +51,21 @@ class JazzOptions(RunOptions):
     chords: str | None = None
     changes: str | None = None
     transpose: bool = True
+    memory: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.choice("voices", self.voices, VOICES)
         checks.flag("transpose", self.transpose)
+        checks.flag("memory", self.memory)
         for name in ("melody", "chords", "changes"):
             if not isinstance(getattr(self, name), str | None):
                 raise TypeError(f"{name} must be a string or None, got {checks.describe(getattr(self, name))}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options by name; ``memory`` only if it is True."""
+        content = super().to_json()
+        return content if self.memory else {name: value for name, value in content.items() if name != "memory"}
 
     def read_vocabulary(self, value: Any) -> PartVocabulary:
         """Make a vocabulary from its ``to_json()``. Raises TypeError or ValueError."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._core.checks import describe
+from ..._core import checks
 from ...sampling import Choice, log_softmax
 from ...text.language_model import Score
 from .. import generation
@@ -18,6 +18,7 @@ from .._midi.songs import Song
 from .._theory.instruments import INSTRUMENTS, Instrument, instrument
 from ..changes import changes_of
 from ..generation import Form, Solo, places_of
+from ..jazz_model import taken
 from ..piece import STRAIGHT, TICKS, Part, Piece, beat_length, commonest_metre
 from ..run_folder import Player
 from .batching import evaluation, lines, range_of
@@ -111,9 +112,9 @@ class JazzParts:
     def score(self, item: Any) -> Score:
         """Return the log probabilities of a song's tokens, given its chords. Raises TypeError, ValueError."""
         if not isinstance(item, Song):
-            raise TypeError(f"a run of jazz scores a Song, or a list of them, got {describe(item)}")
+            raise TypeError(f"a run of jazz scores a Song, or a list of them, got {checks.describe(item)}")
         (batch,) = evaluation(lines([item], self.vocabulary), self.vocabulary, 1)
-        logits, targets = self.model(*batch.inputs, lengths=batch.lengths)[:, 0], batch.targets[:, 0]
+        logits, targets = self.model(*taken(self.model, batch.inputs), lengths=batch.lengths)[:, 0], batch.targets[:, 0]
         names = self.vocabulary.names()
         return Score(tuple(names[i] for i in targets.tolist()), log_softmax(logits)[np.arange(len(targets)), targets])
 
@@ -125,6 +126,7 @@ class JazzParts:
         choruses: int | None = None,
         key: str | None = None,
         metre: tuple[int, int] | None = None,
+        ending: bool = True,
         instrument: str | None = None,
         choice: Choice = LIKELY,
         seed: int | None = None,
@@ -133,6 +135,8 @@ class JazzParts:
         """Return solos over changes, or over the chords of training songs. Raises TypeError, ValueError."""
         who = instrument_for(self.player, instrument)
         form = self._form(changes, choruses, key, metre)
+        if form is not None and checks.flag("ending", ending):
+            form = form.with_closing_bar()
         seeds = [None if seed is None else seed + i for i in range(number)]
         pieces = []
         for done, each in enumerate(seeds, 1):

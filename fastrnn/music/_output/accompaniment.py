@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chords import Chord, scale
+from ..chords import NO_CHORD, Chord, scale
 from ..piece import TICKS, Note, Part, Piece
 from .statistics import phrases
 
@@ -60,20 +60,54 @@ _IN_THREES: dict[int, tuple[Rhythm, ...]] = {
 }
 
 
-def accompany(piece: Piece, *, comping: bool = True, bass: bool = True, drums: bool = False, seed: int = 0) -> Piece:
+def accompany(
+    piece: Piece,
+    *,
+    comping: bool = True,
+    bass: bool = True,
+    drums: bool = False,
+    seed: int = 0,
+    closing: int | None = None,
+) -> Piece:
     """Add a rhythm section that plays the chords: parts ``"comping"``, ``"bass"``, ``"drums"`` after the piece's own.
 
-    Comping and bass are silent while there is no chord or ``N.C.``.
+    Comping and bass are silent while there is no chord or ``N.C.``. From the tick ``closing`` on, they hold one chord.
     """
     rng = np.random.default_rng(seed)
-    parts = list(piece.parts)
-    if comping:
-        parts.append(Part("comping", PIANO, notes=tuple(_comping(piece, rng))))
-    if bass:
-        parts.append(Part("bass", BASS, notes=tuple(_walking_bass(piece, rng))))
-    if drums:
-        parts.append(Part("drums", is_drum=True, notes=tuple(_ride(piece))))
-    return replace(piece, parts=tuple(parts))
+    body = piece if closing is None else _until(piece, closing)
+    parts = {
+        "comping": Part("comping", PIANO, notes=tuple(_comping(body, rng)) if comping else ()),
+        "bass": Part("bass", BASS, notes=tuple(_walking_bass(body, rng)) if bass else ()),
+        "drums": Part("drums", is_drum=True, notes=tuple(_ride(body)) if drums else ()),
+    }
+    if closing is not None:
+        parts = {name: replace(part, notes=(*part.notes, *_held(piece, closing, part))) for name, part in parts.items()}
+    wanted = [parts[name] for name, flag in (("comping", comping), ("bass", bass), ("drums", drums)) if flag]
+    return replace(piece, parts=(*piece.parts, *wanted))
+
+
+def _until(piece: Piece, end: int) -> Piece:
+    """Return the piece without its parts, up to the tick ``end``."""
+    metres = tuple(metre for metre in piece.metres if metre[0] < end)
+    return Piece((), metres, piece.tempos, tuple(chord for chord in piece.chords if chord[0] < end), end, piece.swing)
+
+
+def _held(piece: Piece, start: int, part: Part) -> Iterator[Note]:
+    """Yield the notes that a part of the rhythm section holds from the tick ``start`` to the end of the piece."""
+    length = max(1, piece.length - start - 1)
+    chord = piece.chords[-1][1] if piece.chords else NO_CHORD
+    if part.is_drum:
+        yield Note(start, length, _RIDE, 70)
+    elif chord.pitch_classes and part.program == BASS:
+        before = part.notes[-1].pitch if part.notes else 38
+        yield Note(start, length, _near(chord.bass, before, np.random.default_rng(0)), 80)
+    elif chord.pitch_classes:
+        last = part.notes[-1].onset if part.notes else 0
+        yield from (Note(start, length, pitch, 58) for pitch in voicing(chord, _struck_at(part, last)))
+
+
+def _struck_at(part: Part, onset: int) -> tuple[int, ...]:
+    return tuple(note.pitch for note in part.notes if note.onset == onset)
 
 
 def shaped(part: Part, beats: NDArray[np.int64]) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .roll_pages import MOST_BARS, Bar, Page, page_paths, pages
 CHORD_TONE, SCALE_TONE, OUTSIDE, NO_HARMONY = "#0b6e8f", "#7cc0d8", "#e07b39", "#4b5563"
 _OTHERS = ("#c3c8cf", "#b9a7d6", "#a9c9a4", "#d8bfa0")  # accompanying parts, in order
 _EDGES = ("white", "#1f2937")  # of the melody, and of the left hand
+MOTIF = "#b91c1c"
 _BLACK_KEYS = {1, 3, 6, 8, 10}
 _SIGNS = str.maketrans({"b": "♭", "#": "♯"})
 
@@ -33,6 +34,7 @@ def draw_roll(
     title: str = "",
     most_bars: int = MOST_BARS,
     chorus: int | None = None,
+    motifs: Sequence[tuple[int, int]] = (),
 ) -> list[Path]:
     """Draw ``piece`` as a piano roll into PNG files, in lines of bars like a lead sheet.
 
@@ -50,6 +52,8 @@ def draw_roll(
         The division into pages, see :func:`fastrnn.music._output.roll_pages.pages`.
     title
         Text at the top of each page.
+    motifs
+        The first tick and the end of each motif to mark by a line below it.
 
     Returns
     -------
@@ -66,7 +70,7 @@ def draw_roll(
         If a file cannot be written.
     """
     found = pages(piece, bars_per_line=bars_per_line, chorus=chorus, most_bars=most_bars)
-    sheet = _Sheet.of(piece, melody, found)
+    sheet = replace(_Sheet.of(piece, melody, found), motifs=tuple(motifs))
     paths = page_paths(path, len(found))
     for place, page in zip(paths, found, strict=True):
         write_atomically(place, _picture(sheet, page, title + (f"  ({page.shows})" if page.shows else "")))
@@ -117,6 +121,7 @@ class _Sheet:
     span: int  # the ticks of the longest line
     low: int
     high: int
+    motifs: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, piece: Piece, melody: str | int | None, pages: tuple[Page, ...]) -> _Sheet:
@@ -141,6 +146,11 @@ def _draw_line(axes: Any, sheet: _Sheet, bars: Sequence[Bar]) -> None:
         _notes(axes, part, start, end, [_OTHERS[i % len(_OTHERS)]] * len(part.notes), "none", 1)
     for part, edge in reversed(list(zip(sheet.voices, _EDGES, strict=False))):
         _notes(axes, part, start, end, _colours(sheet.piece, part), edge, 3)
+    for first, last in sheet.motifs:
+        if start <= first < end:
+            axes.plot(
+                [first, min(last, end) - 1], [sheet.low] * 2, color=MOTIF, linewidth=3, solid_capstyle="butt", zorder=2
+            )
     axes.set_xlim(start - sheet.span * 0.002, start + sheet.span * 1.002)
     axes.set_ylim(sheet.low - 0.5, sheet.high + 0.5)
     axes.set_xticks([])
@@ -216,6 +226,7 @@ def _legend(figure: Any, sheet: _Sheet) -> None:
     entries = tones if sheet.piece.chords else [(NO_HARMONY, name)]
     handles = [Patch(color=colour, label=label) for colour, label in entries]
     handles += [Patch(facecolor="white", edgecolor=_EDGES[1], label=f"{part.name}: the same, with edges") for part in left]
+    handles += [Patch(color=MOTIF, label="a motif that returns")] if sheet.motifs else []
     first = 1 + len(sheet.voices)
     others = [(_OTHERS[i % len(_OTHERS)], _label(part, first + i)) for i, part in enumerate(sheet.others)]
     handles += [Patch(color=colour, label=label) for colour, label in others[:4]]

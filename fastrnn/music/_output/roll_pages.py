@@ -35,7 +35,8 @@ def pages(
         None: four, or eight if bars have two quarters or fewer.
     chorus
         The length of a chorus in bars; None: the whole piece. A page begins with a chorus and holds as many whole ones as
-        fit. A longer chorus is divided into pages of about equal length.
+        fit. A longer chorus is divided into pages of about equal length. One bar more than whole choruses is a closing bar,
+        which joins the last line.
     most_bars
         The number of first bars to show.
 
@@ -51,12 +52,16 @@ def pages(
         bars_per_line = 8 if max(end - start for _, start, end in bars) <= 2 * TICKS else 4
     line = checks.positive_int("bars_per_line", bars_per_line)
     length = len(bars) if chorus is None else checks.positive_int("chorus", chorus)
-    starts = _starts(len(bars), length, line)
+    closing = len(bars) > length and len(bars) % length == 1
+    starts = _starts(len(bars) - closing, length, line)
     found = []
-    for start, end in zip(starts, [*starts[1:], len(bars)], strict=True):
-        lines = tuple(tuple(bars[i : min(i + line, end)]) for i in range(start, end, line))
+    for start, end in zip(starts, [*starts[1:], len(bars) - closing], strict=True):
+        lines = [tuple(bars[i : min(i + line, end)]) for i in range(start, end, line)]
+        last = closing and start == starts[-1]
+        if last:
+            lines[-1] += (bars[-1],)
         shows = f"the first {end} of {len(every)} bars" if len(starts) == 1 else _shows(start, end, len(every), length)
-        found.append(Page(lines, shows if end - start < len(every) else ""))
+        found.append(Page(tuple(lines), shows if end - start + last < len(every) else ""))
     return tuple(found)
 
 
@@ -77,6 +82,6 @@ def _starts(bars: int, chorus: int, line: int) -> list[int]:
 
 
 def _shows(start: int, end: int, bars: int, chorus: int) -> str:
-    if end - start == chorus and start % chorus == 0 and bars % chorus == 0:
+    if end - start == chorus and start % chorus == 0 and bars % chorus <= 1:
         return f"chorus {start // chorus + 1} of {bars // chorus}"
     return f"bars {start + 1} to {end} of {bars}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,17 +80,29 @@ def heard_again(piece: Piece) -> list[bool]:
     begin at the same distances, and their intervals have the same direction and differ by two semitones at most. The earlier
     phrase began at most eight bars before.
     """
+    return [bool(earlier) for _, earlier in _motifs(piece)]
+
+
+def returning_motifs(piece: Piece) -> list[tuple[int, int]]:
+    """Return the first tick and the end of each motif that is heard again or was heard before, in order."""
+    spans: set[tuple[int, int]] = set()
+    for motif, earlier in _motifs(piece):
+        if earlier:
+            spans |= {(notes[0].onset, notes[-1].end) for notes in (motif, *earlier)}
+    return sorted(spans)
+
+
+def _motifs(piece: Piece) -> Iterator[tuple[list[Note], list[list[Note]]]]:
+    """Yield the motif of each phrase that has one, and the same motifs of earlier phrases."""
     bars = piece.bars()
     found: list[tuple[int, list[Note]]] = []  # the bar in which it begins, and its notes
-    flags = []
     for phrase in phrases(piece.parts[0]):
         motif = [note for note in phrase if note.onset < phrase[0].onset + MOTIF]
         if len(motif) < FEWEST:
             continue
         bar = int(np.searchsorted(bars, motif[0].onset, side="right"))
-        flags.append(any(bar - before <= AGAIN_WITHIN and _same(motif, other) for before, other in found))
+        yield motif, [other for before, other in found if bar - before <= AGAIN_WITHIN and _same(motif, other)]
         found.append((bar, motif))
-    return flags
 
 
 def _same(one: Sequence[Note], other: Sequence[Note]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -88,6 +88,10 @@ class RunOptions:
     def read_vocabulary(self, value: Any) -> Any:
         """Return the vocabulary of this kind from its ``to_json()``. Raises TypeError or ValueError."""
         raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options by name, as ``config.json`` stores them."""
+        return asdict(self)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class RunConfig(Generic[Options, Vocabulary]):
         vocabulary: Any = self.vocabulary
         content = {
             "data": {"sources": self.sources, "sha256": self.sha256},
-            "options": asdict(self.options),
+            "options": self.options.to_json(),
             "baselines": dict(self.baselines),
             "kernels": None if self.kernels is None else asdict(self.kernels),
             "vocabulary": vocabulary.to_json(),
