@@ -9,16 +9,18 @@ import pytest
 from differences import central_differences, normal
 from test_music_model import song
 
+from fastrnn.music._midi import songs
 from fastrnn.music._model.batching import Line
 from fastrnn.music._model.ending import Ending
 from fastrnn.music._model.form import BAR, GROUP, GROUPS, LEFT, bar_features, bars_of, chorus_of, phrase_features
+from fastrnn.music._model.habits import Plan, habits_of
 from fastrnn.music._model.memory import LAGS, Memory, form_features, moments, recalled, repeats, runs
 from fastrnn.music._output.solo_statistics import ends_on_chord_tone, is_closed
 from fastrnn.music._theory.cadence import closing_chord
 from fastrnn.music._theory.repetition import Remembered, RepeatLogits
 from fastrnn.music.changes import parse_changes, progression
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.generation import Form, improvise
+from fastrnn.music.generation import Form, improvise, strong_beats
 from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.tokens import clock, encode
@@ -269,3 +271,48 @@ def test_no_bar_is_added_to_a_form_that_is_not_to_end():
     assert closed.until(96) == form
     assert [chord.symbol for _, chord in closed.chords] == ["C", "G7", "C"]
     assert closed.places().shape == (4, BAR)
+
+
+# habits and plans
+
+
+def test_habits_by_value():
+    bar, other = ((0, 12, 60), (12, 12, 64), (24, 12, 62)), ((0, 6, 72), (12, 6, 60), (30, 6, 67))
+
+    def piece(*bars):
+        notes = tuple(Note(48 * b + onset, d, p) for b, notes in enumerate(bars) for onset, d, p in notes)
+        return Line.of(songs.Song("", Piece((Part(notes=notes),), length=48 * len(bars))), SMALL)
+
+    # All bars but the first begin after a rest. The second repeats the first, and the fourth the one two bars ago.
+    found = habits_of([piece(bar, bar, other, bar)], SMALL)
+    assert found[0].tolist() == [0] * len(LAGS)
+    np.testing.assert_allclose(found[1][:2], [1 / 3, 1 / 2])
+
+
+def test_a_plan_favours_what_repeats():
+    vocabulary = PartVocabulary(48, 84)
+    roots = np.array([5, 10, 5])  # F, Bb, F
+    plan = Plan(np.array([[0.0] * 5, [1.0] * 5]), np.array([0, 48, 96]), roots, vocabulary, np.random.default_rng(0))
+    first = vocabulary.first_pitch - vocabulary.low
+    found = np.full(10, -1)
+    found[0], found[1] = first + 70, first + 65  # one bar ago: as the melody moved, and the same key
+
+    def favoured(due, at, after_rest=True):
+        logits = np.zeros(len(vocabulary))
+        plan.favour(logits, due, at, found, after_rest)
+        return np.flatnonzero(logits).tolist()
+
+    assert favoured(PITCH, 0, after_rest=False) == []  # no bar without a rest before it repeats
+    assert favoured(PITCH, 48) == [first + 70]  # F, moved up a fourth as the root
+    assert favoured(PITCH, 54) == [first + 70]  # later ones move as the melody did
+    found[0] = 6
+    assert favoured(SHIFT, 60) == [6]
+    found[:2] = -1
+    assert favoured(DURATION, 60) == []
+    assert favoured(PITCH, 96) == []  # nothing to repeat
+
+
+def test_strong_beats_by_value():
+    assert strong_beats(Form((), 96)) == {0, 24, 48, 72}
+    assert strong_beats(Form((), 72, ((0, 3, 4),))) == {0, 36}
+    assert strong_beats(Form((), 36, ((0, 6, 8),))) == {0, 18}

@@ -16,6 +16,7 @@ from ._model.batching import NOTHING, Line
 from ._model.ending import Ending
 from ._model.form import bar_features, bars_of
 from ._model.grammar import Grammar
+from ._model.habits import STRONG, Habits, Plan, rested
 from ._model.memory import Memory
 from ._theory.cadence import closing_chord
 from .changes import Changes
@@ -100,6 +101,7 @@ def improvise(
     low: int = 0,
     high: int = 127,
     places: NDArray[np.bool_] | None = None,
+    habits: Habits | None = None,
     to_the_end: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Solo:
@@ -121,6 +123,9 @@ def improvise(
         The instrument's range. It limits the sampled notes, not the primer.
     places
         The tokens that may be sampled at each place in a beat, see :func:`places_of`; None allows all.
+    habits
+        How often bars repeat earlier ones, see :func:`fastrnn.music._model.habits.habits_of`; in a bar that is to repeat
+        one, a model with memory favours its tokens. None favours none.
     to_the_end
         If False, the model may end before the form does.
     progress
@@ -138,8 +143,11 @@ def improvise(
     if primer is not None and primer.end >= form.length:
         bars = len(bar_lines(form.metres, primer.end))
         raise ValueError(f"primer must be shorter than the form, of {form.bars} bars, got one of {bars}")
+    rng = np.random.default_rng(seed)
     player.follow(given)
-    player.play(choice, np.random.default_rng(seed), progress)
+    if habits is not None and has_memory(model):
+        player.plan(habits, rng)
+    player.play(choice, rng, progress)
     part = decode(np.array(player.ids, np.int64), vocabulary)
     notes = tuple(
         replace(note, duration=min(note.duration, form.length - note.onset))
@@ -173,6 +181,9 @@ class _Player:
         self._bars = bar_lines(form.metres, form.length + 1)
         self._ticks = np.array([tick for tick, _ in form.chords], np.int64)
         self._chords = chord_table(chord for _, chord in form.chords)
+        self._plan: Plan | None = None
+        self._strong: frozenset[int] = frozenset()  # ticks
+        self._past: tuple[Any, ...] = ()  # the inputs from the memory
         self._ending = _ending_of(form, vocabulary)
         self._memory = Memory(vocabulary, self._bars, form.places()) if has_memory(model) else None
         self._long = (vocabulary.long_shift, vocabulary.long_duration)
@@ -186,10 +197,19 @@ class _Player:
             self._take(token, grammar.time)
         self.grammar.take_over(grammar)
 
+    def plan(self, habits: Habits, rng: np.random.Generator) -> None:
+        """Plan to repeat bars as often as ``habits`` say."""
+        roots = np.array([0, *(chord.root for _, chord in self.form.chords)])
+        of_bar = roots[np.searchsorted(self._ticks, np.minimum(self._bars, self.form.length), side="right")]
+        self._strong = strong_beats(self.form)
+        self._plan = Plan(habits, self._bars, of_bar, self.vocabulary, rng)
+
     def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
         """Sample up to the end of the form, or up to an end token."""
         while self.grammar.time < self.form.length:
             logits = self._logits(self.grammar.time)
+            if self._plan is not None and self._memory is not None:
+                self._favour(logits, self._plan, self._memory)
             logits[~self._allowed()] = -np.inf
             token = int(choose(logits[None], rng.random(1), choice)[0])
             self.grammar.advance(token)
@@ -208,8 +228,9 @@ class _Player:
         position = in_bar(after_line(self._bars, place))
         chord = self._chords[np.searchsorted(self._ticks, place, side="right")]
         before, last = np.array(self._said[-2:])[:, None]
-        past = () if self._memory is None else self._memory.inputs()
-        logits, self._state = self.model.step(np.array([token]), chord, position, last, before, *past, state=self._state)
+        self._past = () if self._memory is None else self._memory.inputs()
+        inputs = np.array([token]), chord, position, last, before, *self._past
+        logits, self._state = self.model.step(*inputs, state=self._state)
         row: NDArray[Any] = logits[0]
         if not np.isfinite(row).all():
             raise NonFiniteLogits("nothing can be sampled: a logit is NaN or infinite")
@@ -223,6 +244,16 @@ class _Player:
         if self._kinds[token] == PITCH:
             self._onset = time
             self._said.append(token - self.vocabulary.first_pitch)
+
+    def _favour(self, logits: NDArray[Any], plan: Plan, memory: Memory) -> None:
+        """Raise the logits of tokens that repeat a bar, and of chord tones on strong beats."""
+        form, found, _ = self._past
+        due, time = memory.next()
+        plan.favour(logits, due, time, found[0], bool(rested(form)[0]))
+        if due == PITCH and time in self._strong:
+            chord = self._chords[np.searchsorted(self._ticks, time, side="right")]
+            pitches = np.arange(self.vocabulary.low, self.vocabulary.high + 1)
+            logits[self.vocabulary.first_pitch : self.vocabulary.first_duration] += STRONG * chord[pitches % 12]
 
     def _allowed(self) -> NDArray[np.bool_]:
         """Return a mask of the ids that may come next, bool ``[V]``."""
@@ -261,6 +292,14 @@ def _ending_of(form: Form, vocabulary: PartVocabulary) -> Ending | None:
     beats = [tick for tick in Piece(metres=form.metres, length=form.length).beats().tolist() if tick >= form.closing]
     tones = form.chords[-1][1].pitch_classes if form.chords else frozenset()
     return Ending(vocabulary, form.closing, form.length, beats, tones)
+
+
+def strong_beats(form: Form) -> frozenset[int]:
+    """Return the ticks of strong beats: the first of a bar and, if its number of beats is even, the one in the middle."""
+    piece = Piece(metres=form.metres, length=form.length)
+    bars, ends, beats = piece.bars(), piece.bar_ends(), frozenset(piece.beats().tolist())
+    middles = {int(start + end) // 2 for start, end in zip(bars, ends, strict=True) if (start + end) % 2 == 0}
+    return frozenset(bars.tolist()) | middles & beats
 
 
 def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ They are found by dynamic programming (Viterbi, IEEE Trans. Inf. Theory 13, 1967
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -79,13 +79,21 @@ def rolled(hand: Part) -> Part:
     A note that is too short for that keeps its last tick.
     """
     notes = []
-    for _, together in groupby(hand.notes, key=lambda note: note.onset):
-        chord = tuple(together)
-        wide = chord[-1].pitch - chord[0].pitch > TENTH
+    for chord in chords_of(hand):
         for place, note in enumerate(chord):
-            delay = min(place, note.duration - 1) if wide else 0
+            delay = min(place, note.duration - 1) if is_wide(chord) else 0
             notes.append(replace(note, onset=note.onset + delay, duration=note.duration - delay))
     return replace(hand, notes=tuple(notes))
+
+
+def chords_of(hand: Part) -> Iterator[tuple[Note, ...]]:
+    """Yield the notes that begin together, from the lowest up."""
+    return (tuple(chord) for _, chord in groupby(hand.notes, key=lambda note: note.onset))
+
+
+def is_wide(chord: Sequence[Note]) -> bool:
+    """Return whether a chord, given from the lowest note up, is wider than a tenth."""
+    return chord[-1].pitch - chord[0].pitch > TENTH
 
 
 def longest_match_of_hands(part: Part, others: Sequence[Part], *, metre: tuple[int, int] = (4, 4)) -> tuple[Match, str]:

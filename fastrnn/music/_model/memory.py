@@ -170,13 +170,17 @@ class Memory:
 
     def inputs(self) -> tuple[Any, Any, Any]:
         """Return ``form, recalled, run`` of the next token, for the model's step."""
-        at = self._onset if self._due == DURATION else self._time
+        _, at = self.next()
         notes = Notes(*self._notes[:, : self._done])
         struck = self._done - int(np.searchsorted(notes.onset, at))
         values = (self._due, at, self._held, self._done, struck, self._pitch)
         moment = Moment(*np.array(values, np.int64)[:, None])
         self._recalled = recalled(moment, notes, self._bars, self._vocabulary)
         return form_features(moment, notes, self._bars, self._places), self._recalled, _scaled(self._runs)
+
+    def next(self) -> tuple[int, int]:
+        """Return the kind of the next token and its tick."""
+        return self._due, self._onset if self._due == DURATION else self._time
 
     def take(self, token: int) -> None:
         """Take the token for which :meth:`inputs` were computed."""

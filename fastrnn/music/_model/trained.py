@@ -18,10 +18,11 @@ from .._midi.songs import Song
 from .._theory.instruments import INSTRUMENTS, Instrument, instrument
 from ..changes import changes_of
 from ..generation import Form, Solo, places_of
-from ..jazz_model import taken
+from ..jazz_model import has_memory, taken
 from ..piece import STRAIGHT, TICKS, Part, Piece, beat_length, commonest_metre
 from ..run_folder import Player
 from .batching import evaluation, lines, range_of
+from .habits import habits_of
 from .options import TOP_P
 
 SOLO = "solo"
@@ -82,6 +83,7 @@ def play_over(
     Arguments and errors are those of :func:`fastrnn.music.generation.improvise`, with the songs' places in a beat.
     ``progress`` is called with the number of bars that are done.
     """
+    learned = lines(player.songs.train, player.vocabulary)
     solo = generation.improvise(
         player.model,
         player.vocabulary,
@@ -91,7 +93,8 @@ def play_over(
         primer=primer,
         low=who.low,
         high=who.high,
-        places=places_of(lines(player.songs.train, player.vocabulary), player.vocabulary),
+        places=places_of(learned, player.vocabulary),
+        habits=habits_of(learned, player.vocabulary) if has_memory(player.model) else None,
         to_the_end=to_the_end,
         progress=None if progress is None else lambda tick: progress(form.bars * tick / form.length),
     )
