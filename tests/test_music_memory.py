@@ -316,3 +316,15 @@ def test_strong_beats_by_value():
     assert strong_beats(Form((), 96)) == {0, 24, 48, 72}
     assert strong_beats(Form((), 72, ((0, 3, 4),))) == {0, 36}
     assert strong_beats(Form((), 36, ((0, 6, 8),))) == {0, 18}
+
+
+def test_two_hands_repeat_a_bar_only_over_the_same_root():
+    vocabulary = PartVocabulary(48, 84, polyphonic=True)
+    plan = Plan(np.ones((2, 5)), np.array([0, 48, 96]), np.array([5, 10, 5]), vocabulary, np.random.default_rng(0))
+    found = np.full(10, -1)
+    found[0], found[2] = 6, 9  # one and two bars ago
+    logits = np.zeros(len(vocabulary))
+    plan.favour(logits, SHIFT, 48, found, False)
+    assert not logits.any()
+    plan.favour(logits, SHIFT, 96, found, False)
+    assert np.flatnonzero(logits).tolist() == [9]

@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 import matplotlib.pyplot as plt
 import mido
 import numpy as np
-from draw import INK, LINE, PAPER, save
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from shapes import INK, LINE, PAPER, save
 
 from fastrnn.cli import main as fastrnn
 
-CHORUS = ("--changes", "blues", "--key", "F", "--choruses", "1", "--seed", "5")
+CHORUS = ("--changes", "blues", "--key", "F", "--choruses", "1", "--seed", "14")
 LOW, HIGH, PER_SEMITONE = 28, 104, 3  # pitches, from the lowest string of a bass
 CYCLES, LONGEST = 34, 0.17  # of a window, but at most so many seconds: enough to tell semitones apart above G3
 RATE = 11025  # to which the sound is reduced before it is analysed, in Hz
@@ -110,7 +110,7 @@ def draw(amplitude: np.ndarray, pitches: np.ndarray, played: list[tuple[int, int
     labelled(below, "notes: the solo (red), the piano, the bass")
     below.set_xlim(0, seconds)
     below.set_xlabel("seconds")
-    save(below, "jazz_sound", colours=24)
+    save(below, "jazz_sound", colours=16)
 
 
 def main(run: str) -> None:

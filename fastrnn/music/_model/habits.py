@@ -77,6 +77,7 @@ class Plan:
         self, habits: Habits, bars: Ints, roots: Ints, vocabulary: PartVocabulary, rng: np.random.Generator
     ) -> None:
         self._habits, self._bars, self._roots, self._rng = habits, bars, roots, rng
+        self._polyphonic = vocabulary.polyphonic
         self._pitches = range(vocabulary.first_pitch, vocabulary.first_duration)
         self._bar, self._lag = -1, -1
         self._fresh = True  # no pitch of the bar was chosen yet
@@ -90,7 +91,7 @@ class Plan:
         bar = int(np.searchsorted(self._bars, at, "right")) - 1
         if bar != self._bar:
             self._bar, self._fresh = bar, True
-            self._lag = self._drawn(may_repeat(found), self._habits[int(after_rest)])
+            self._lag = self._drawn(may_repeat(found) & self._suits(bar), self._habits[int(after_rest)])
         if self._lag < 0:
             return
         token = int(found[2 * self._lag])
@@ -105,6 +106,12 @@ class Plan:
         move = int(self._roots[bar] - self._roots[bar - LAGS[self._lag]] + 5) % 12 - 5
         near = (token + move, token + move - 12, token + move + 12)
         return next((pitch for pitch in near if pitch in self._pitches), token)
+
+    def _suits(self, bar: int) -> NDArray[np.bool_]:
+        """Return for each lag whether the bar may repeat: two hands repeat only over the same root, a line over any."""
+        earlier = np.maximum(bar - np.array(LAGS), 0)
+        same: NDArray[np.bool_] = self._roots[earlier] == self._roots[bar]
+        return same if self._polyphonic else np.ones(K, np.bool_)
 
     def _drawn(self, known: NDArray[np.bool_], shares: Habits) -> int:
         """Draw the number of the lag to repeat, -1 for none."""
