@@ -73,10 +73,10 @@ def test_improvising_shows_a_bar_on_a_terminal(runs, tmp_path, monkeypatch, caps
     command = ["improvise", str(runs / "jazz"), "--changes", "C | F | G7 | C", "--seed", "1"]
     execute(*command, "--out", tmp_path / "x.mid")
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
-    bars = [int(count) for count in re.findall(r"sampling .*? (\d) of 8 bars", shown)]
+    bars = [int(count) for count in re.findall(r"sampling .*? (\d) of 9 bars", shown)]
     assert bars == sorted(bars)
     assert bars[0] <= 1
-    assert bars[-1] == 8
+    assert bars[-1] == 9  # with a closing bar
     assert "sampling" not in capsys.readouterr().out
 
 

@@ -214,9 +214,10 @@ class _Player:
             token = int(choose(logits[None], rng.random(1), choice)[0])
             self.grammar.advance(token)
             self._take(token, self.grammar.time)
+            closed = self._closed()
             if progress is not None:
-                progress(min(self.grammar.time, self.form.length))
-            if token == self.vocabulary.end or self._closed():
+                progress(self.form.length if closed else min(self.grammar.time, self.form.length))
+            if token == self.vocabulary.end or closed:
                 return
         if self.ids[-1:] == [self.vocabulary.long_duration]:  # the last note lasts beyond the form
             self.ids.append(self.vocabulary.first_duration)
