@@ -110,7 +110,7 @@ def draw(amplitude: np.ndarray, pitches: np.ndarray, played: list[tuple[int, int
     labelled(below, "notes: the solo (red), the piano, the bass")
     below.set_xlim(0, seconds)
     below.set_xlabel("seconds")
-    save(below, "jazz_sound", colours=16)
+    save(below, "jazz_sound", colours=12)
 
 
 def main(run: str) -> None:
