@@ -2,8 +2,8 @@
 #ifndef FASTRNN_AMX_H
 #define FASTRNN_AMX_H
 
-/* Ask the processor, and once in a process the operating system, which saves the state of the tiles at a change of threads
- * only if it was asked. Children made by fork have the permission, too. */
+/* Return whether this process may use AMX. The first call asks Linux for permission, because Linux saves the tiles of a
+ * thread only for processes that asked. Forked children inherit the permission. */
 int amx_permitted(void);
 
 #endif

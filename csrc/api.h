@@ -35,8 +35,8 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
  * another order. Weights are given in float32 or as bfloat16, and rounded when they are packed.
  *
  * For FASTRNN_PRODUCTS_SPLIT both operands are split into three bfloat16 pieces, and six products of pieces are summed.
- * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only an ISA with a matrix unit does
- * so, for weights in float32; others compute FASTRNN_PRODUCTS_FULL. */
+ * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only ISAs
+ * with a matrix unit split, and only weights in float32; otherwise the products are FASTRNN_PRODUCTS_FULL. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };

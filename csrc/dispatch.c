@@ -47,11 +47,12 @@ int32_t fastrnn_isa_default(void) {
     return isa;
 }
 
-/* A matrix unit does 15 times the operations of float32's multiply-adds. VDPBF16PS does twice as many on Zen 4 and Zen 5,
- * and half as many on Xeons with AVX-512. */
+/* The peak rate of a matrix unit is 15 times that of float32's multiply-adds. VDPBF16PS does twice as many on Zen 4 and Zen
+ * 5, and half as many on Xeons with AVX-512. */
 int32_t fastrnn_multiplies_bfloat16(int32_t isa) {
     const fastrnn_kernels *kernels = isas[isa].of_dtype[FASTRNN_FLOAT32];
-    if (kernels->matrix_unit || !kernels->multiplies_bfloat16) return kernels->matrix_unit;
+    if (kernels->matrix_unit) return 1;
+    if (!kernels->multiplies_bfloat16) return 0;
 #ifdef __x86_64__
     __builtin_cpu_init();
     return !!__builtin_cpu_is("amd");

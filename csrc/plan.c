@@ -18,7 +18,7 @@
 /* Costs in nanoseconds, measured on a Zen 5 with vectors of 64 bytes. Only their proportions decide the split, and for
  * most sizes one split is clearly the fastest. Whether a pass is brief (parallel.h) depends on the absolute time. */
 static const double FMA = 0.14;    /* one vector times one row */
-static const double MATRIX = 0.05; /* the same for words on a matrix unit, by prototypes on a Xeon */
+static const double MATRIX = 0.05; /* the same for words on a matrix unit: an estimate, not measured */
 static const double CELL = 3;      /* activations of one vector of gates in one row */
 static const double STEP = 100;    /* fixed cost of a step */
 static const double FETCH = 3;     /* a cache line out of another core's cache */

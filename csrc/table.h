@@ -79,7 +79,7 @@ typedef struct {
 #define FASTRNN_ISAS(X) X(base, 1)
 #endif
 
-/* In float64, these ISAs have no instruction that the other lacks, so both share a build. */
+/* In float64, avx512bf16 and amx have no instruction that avx512 lacks, so they share its build. */
 #define kernels_f64_avx512bf16 kernels_f64_avx512
 #ifdef FASTRNN_EMULATES_AMX
 #define kernels_f64_amx kernels_f64_avx2

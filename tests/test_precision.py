@@ -241,11 +241,11 @@ def test_the_instruction_has_the_bits_of_two_multiply_adds(c, everywhere) -> Non
 @pytest.mark.usefixtures("everywhere")
 def test_rounding_goes_to_the_even_neighbour_and_keeps_what_is_not_finite() -> None:
     ulp = np.float32(2.0**-8)
-    x = np.array([1 + ulp, 1 + 3 * ulp, 1 + ulp + 2.0**-20, -1 - ulp, np.inf, -np.inf, np.nan, 3.4e38], np.float32)
+    x = np.array([1 + ulp, 1 + 3 * ulp, 1 + ulp + 2.0**-20, -1 - ulp, np.inf, -np.inf, np.nan, 3.4e38, 1.175e-38], "f4")
     weights = Weights(np.ones((8, 1), np.float32), np.zeros((8, 8), np.float32))
     spec = StackSpec(CellSpec("rnn", 1, 8, nonlinearity="relu"), precision="medium")
     y = functional.stack_forward(spec, [weights], x[None, :, None], backend="c").y[0, :, 0]
-    np.testing.assert_array_equal(y, [1, 1 + 4 * ulp, 1 + 2 * ulp, 0, np.inf, 0, np.nan, np.inf])
+    np.testing.assert_array_equal(y, [1, 1 + 4 * ulp, 1 + 2 * ulp, 0, np.inf, 0, np.nan, np.inf, 0])
 
 
 def layer_of(**options: object) -> fastrnn.LSTM:

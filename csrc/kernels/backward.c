@@ -236,8 +236,8 @@ void sequence_backward(const worker *me, void *context) {
     backward_pass *b = context;
     const schedule *s = &b->t.steps;
     step_share share = share_steps(me, s, b->split);
-    load_final_gradients(me, b);
     if (me->rank == 0) clear_padded_words(b);
+    load_final_gradients(me, b);
     pool_barrier(me);
     for (int64_t step = s->S - 1; step >= 0; step--) one_step(me, b, &share, step);
     dh_product(b, 0, 0, 0, panels_of(me, &share, b->l.out.panels), rows_of(&share, 0, started(s)));

@@ -31,10 +31,11 @@ INLINE vec splat_word(const real *p) {
 
 #if FASTRNN_REAL_BITS == 32
 
-/* Round to the upper half of each lane; the lower half is zero. */
+/* Round to the upper half of each lane; the lower half is zero. Denormals become zero, as the instruction makes them. */
 INLINE words rounded_up(vec v) {
     const words bits = (words)v, nan = (words)((bits & 0x7fffffffu) > 0x7f800000u);
-    return ((nan & (bits | 0x400000u)) | (~nan & (bits + 0x7fffu + (bits >> 16 & 1u)))) & 0xffff0000u;
+    const words normal = (words)((bits & 0x7f800000u) != 0u) | 0x80000000u;
+    return ((nan & (bits | 0x400000u)) | (~nan & (bits + 0x7fffu + (bits >> 16 & 1u)))) & normal & 0xffff0000u;
 }
 
 /* Return what rounding to bfloat16 leaves of a finite number, exactly. */

@@ -57,7 +57,7 @@ static inline float number_of(uint32_t bits) {
     return value;
 }
 
-/* Return a + b or a b + c, rounded to nearest; a denormal result is zero. */
+/* Return a result of float32 arithmetic; a denormal one is zero. */
 static inline float flushed(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);

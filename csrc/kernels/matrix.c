@@ -14,7 +14,7 @@
 #define tile_dot(c, a, b) _tile_dpbf16ps(c, a, b)
 #endif
 
-#if FASTRNN_TILES
+#ifdef FASTRNN_TILES
 
 /* Initial sums. */
 static const real zeros[4 * VL];
@@ -22,6 +22,7 @@ static const real zeros[4 * VL];
 /* Sums take four tiles, so that an instruction need not wait for the one before it: 2 rows of tiles by 2 columns, or 1 by
  * 4 if there are at most 16 rows of A. */
 enum { TILE = 16, BLOCK_ROWS = 2 * TILE };
+_Static_assert((int)VL == (int)TILE, "a row of a tile is a vector");
 
 /* A part of k: some outer steps, each of some tiles of `depth` words. */
 typedef struct {

@@ -51,7 +51,7 @@ def broken(site: Path) -> list[str]:
 
 
 def main(folder: str) -> int:
-    """Print the broken links, and how many pages were read; return 1 if a link is broken."""
+    """Print the broken links, or that there are none; return 1 if a link is broken."""
     faults = broken(Path(folder))
     print("\n".join(faults) or f"{folder}: each link within the site leads to a file and an element")
     return 1 if faults else 0

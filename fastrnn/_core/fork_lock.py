@@ -10,19 +10,24 @@ _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 
 
 class ForkLock:
-    """Lock that is free in a forked child, where the thread that held it does not exist. A copy gets its own lock."""
+    """Lock that is free in a forked child, where the thread that held it does not exist. A copy gets its own lock.
 
-    __slots__ = ("__weakref__", "_lock")
+    What it guards may be half changed in the child, such as gradients to which a thread was adding.
+    """
+
+    __slots__ = ("__weakref__", "_held", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = self._held = threading.Lock()
         _locks.add(self)
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        lock = self._lock
+        lock.acquire()
+        self._held = lock  # a fork inside the block replaces _lock
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._held.release()
 
     def __reduce__(self) -> tuple[type[ForkLock], tuple[()]]:
         return type(self), ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def add_to(subparsers: Any) -> None:
         "improvise",
         help="improvise over chord changes with a jazz model",
         description=DESCRIPTION,
-        epilog=EPILOG.format(names=", ".join(progressions())),
+        epilog=EPILOG.format(names=textwrap.fill(", ".join(progressions()), 100)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="the run folder")

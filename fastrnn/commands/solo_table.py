@@ -73,7 +73,7 @@ def _lines(player: Player, arguments: argparse.Namespace) -> None:
     for name, pieces in _solos(player, arguments):
         everything += pieces
         _say_row(name, pieces, player)
-    _say_row("all solos", everything)
+    _say_row("all solos", everything, player)
 
 
 def _say_row(name: str, pieces: Sequence[Piece], player: Player | None = None) -> None:

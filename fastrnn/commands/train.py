@@ -87,7 +87,7 @@ def _require_same(material: Material, made: Prepared, ranks: Communicator) -> No
     """Raise RanksDiffer unless all ranks have the same data, options and kernels."""
     from ..training._run.folder import Kernels
 
-    kernels = str(Kernels.of(made.recurrent))
+    kernels = str(Kernels.of(made.recurrent, material.options.batch))
     require_same(ranks, {"sha256 of the data": material.sha256, "options": asdict(material.options), "kernels": kernels})
 
 
@@ -133,7 +133,7 @@ def _config(material: Material, made: Prepared) -> RunConfig[Any, Any]:
     from ..training._run.folder import Kernels
     from ..training._run.run_config import RunConfig
 
-    sources, sha256, kernels = material.sources, material.sha256, Kernels.of(made.recurrent)
+    sources, sha256, kernels = material.sources, material.sha256, Kernels.of(made.recurrent, material.options.batch)
     return RunConfig(material.options, made.data.vocabulary, sources, sha256, kernels, made.data.baselines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ..graph import Model
@@ -10,6 +11,8 @@ from ..serialization import FileFormatError, load_arrays
 from ..training._run.folder import PIECES, SONGS, RunError, damaged, load_best, read_json
 from ..training._run.run_config import RunConfig
 from ._midi import song_files
+from ._model.batching import lines
+from ._model.habits import Habits, habits_of
 from ._model.jazz_task import Split, make_model
 from ._model.options import JazzOptions
 from ._model.song import Song
@@ -78,6 +81,11 @@ class Player:
     def vocabulary(self) -> PartVocabulary:
         """The model's tokens."""
         return self.config.vocabulary
+
+    @cached_property
+    def habits(self) -> Habits:
+        """How often the training songs repeat bars; see :func:`fastrnn.music._model.habits.habits_of`."""
+        return habits_of(lines(self.songs.train, self.vocabulary), self.vocabulary)
 
 
 def load_player(where: str | Path, *, backend: str | None = None) -> Player:

@@ -158,7 +158,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
     def xla_numbers(self, spec: StackSpec, rows: str, bias: bool, lengths: bool, need_dx: bool) -> Array:
         """Return the numbers that both handlers take."""
         kernel = kernel_of(spec, settings.isa)
-        if kernel.choice.precision == "high":  # the values are not known yet
+        if kernel.smallest_batch:  # neither the batch nor the values are known yet
             kernel = kernel.in_float32()
         return xla.numbers(kernel, rows, bias, lengths, need_dx)
 

@@ -10,7 +10,7 @@ from ..structs import StackSpec
 from .library import ffi, lib
 
 SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is 1.2 times as fast (Zen 5, B = 1 to 128)
-SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; prototypes gained nothing at 8
+SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; a prototype gained nothing at 8
 
 
 def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:

@@ -22,7 +22,6 @@ from ..jazz_model import has_memory, taken
 from ..piece import STRAIGHT, TICKS, Part, Piece, beat_length, commonest_metre
 from ..run_folder import Player
 from .batching import evaluation, lines, range_of
-from .habits import habits_of
 from .options import TOP_P
 
 SOLO = "solo"
@@ -94,7 +93,7 @@ def play_over(
         low=who.low,
         high=who.high,
         places=places_of(learned, player.vocabulary),
-        habits=habits_of(learned, player.vocabulary) if has_memory(player.model) else None,
+        habits=player.habits if has_memory(player.model) else None,
         to_the_end=to_the_end,
         progress=None if progress is None else lambda tick: progress(form.bars * tick / form.length),
     )
@@ -137,8 +136,8 @@ class JazzParts:
     ) -> list[Piece]:
         """Return solos over changes, or over the chords of training songs. Raises TypeError, ValueError."""
         who = instrument_for(self.player, instrument)
-        form = self._form(changes, choruses, key, metre)
-        if form is not None and checks.flag("ending", ending):
+        form, ending = self._form(changes, choruses, key, metre), checks.flag("ending", ending)
+        if form is not None and ending:
             form = form.with_closing_bar()
         seeds = [None if seed is None else seed + i for i in range(number)]
         pieces = []

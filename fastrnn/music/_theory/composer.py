@@ -10,7 +10,7 @@ A chorus is made in groups of four bars. A plan says for each bar of a group wha
 
 A motif keeps its rhythm and its intervals; a note outside the new chord's scale moves by a semitone. Other notes move by
 steps of the scale. On strong beats, and if they are long, they mostly are chord tones. In the closing bar a chord tone is
-held. All choices follow from a seed, so every installation has the same choruses.
+held. All choices follow from a seed.
 """
 
 from __future__ import annotations

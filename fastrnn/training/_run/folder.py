@@ -29,7 +29,7 @@ SONGS = "songs.safetensors"  # replaces PIECES, which only older versions wrote
 FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # the files of runs of all kinds
 VERSION = 1
 
-ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512"}  # in float32
+ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512"}  # ISAs whose results have the bits of another
 
 Weighted = TypeVar("Weighted", bound=Layer)
 
@@ -47,11 +47,11 @@ class Kernels:
     precision: str = "highest"
 
     @classmethod
-    def of(cls, recurrent: Recurrent) -> Kernels:
-        """Return the kernels that the layer would run on now."""
-        plan = recurrent.plan(1, 1)[0]
-        isa = ROUNDS_AS.get(plan.isa, plan.isa)
-        return cls(plan.backend, isa, plan.precision)
+    def of(cls, recurrent: Recurrent, B: int) -> Kernels:
+        """Return the kernels that the layer would run on now for batches of B sequences."""
+        plan = recurrent.plan(1, B)[0]
+        own = plan.isa == "amx" and plan.precision != "highest"  # a matrix unit adds in another order
+        return cls(plan.backend, plan.isa if own else ROUNDS_AS.get(plan.isa, plan.isa), plan.precision)
 
     def __str__(self) -> str:
         return f"{self.backend} ({self.isa}{'' if self.precision == 'highest' else f', {self.precision}'})"
