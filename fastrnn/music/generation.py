@@ -55,7 +55,7 @@ class Form:
         return len(bar_lines(self.metres, self.length))
 
     def with_closing_bar(self) -> Form:
-        """Return the form with one more bar, in which a solo ends, over the chord of :func:`closing_chord`."""
+        """Return the form with one more bar, in which a solo ends, over the chord of ``closing_chord``."""
         bar = math.ceil(bar_length(*self.metres[-1][1:]))
         chords = [chord for _, chord in self.chords]
         close = closing_chord(chords) if chords else None
@@ -105,7 +105,7 @@ def improvise(
     to_the_end: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Solo:
-    """Sample a part over the whole ``form``. In a closing bar the part ends by the rule of :class:`Ending`.
+    """Sample a part over the whole ``form``. In a closing bar the part ends by the rule in ``_model/ending.py``.
 
     Parameters
     ----------
