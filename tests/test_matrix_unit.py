@@ -50,7 +50,7 @@ def tile_product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 
     A part has up to 1024 of k, and what is left of tiles of 32 is a part of its own.
     """
-    A, B = (flushed(from_bfloat16(to_bfloat16(operand))) for operand in (A, B))
+    A, B = (from_bfloat16(to_bfloat16(flushed(operand))) for operand in (A, B))
     C, K = np.zeros((len(A), B.shape[1]), np.float32), A.shape[1]
     whole = (K + 1) // 32 * 32
     for begin, end in itertools.pairwise(sorted({*range(0, whole, 1024), whole, K})):
