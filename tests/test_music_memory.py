@@ -20,7 +20,7 @@ from fastrnn.music._theory.cadence import closing_chord
 from fastrnn.music._theory.repetition import Remembered, RepeatLogits
 from fastrnn.music.changes import parse_changes, progression
 from fastrnn.music.chords import parse_chord
-from fastrnn.music.generation import Form, improvise, strong_beats
+from fastrnn.music.generation import Form, improvise
 from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.tokens import clock, encode
@@ -313,9 +313,9 @@ def test_a_plan_favours_what_repeats():
 
 
 def test_strong_beats_by_value():
-    assert strong_beats(Form((), 96)) == {0, 24, 48, 72}
-    assert strong_beats(Form((), 72, ((0, 3, 4),))) == {0, 36}
-    assert strong_beats(Form((), 36, ((0, 6, 8),))) == {0, 18}
+    assert Piece(length=96).strong_beats().tolist() == [0, 24, 48, 72]
+    assert Piece(length=72, metres=((0, 3, 4),)).strong_beats().tolist() == [0, 36]
+    assert Piece(length=36, metres=((0, 6, 8),)).strong_beats().tolist() == [0, 18]
 
 
 def test_two_hands_repeat_a_bar_only_over_the_same_root():

@@ -62,6 +62,10 @@ class Form:
         new = () if close is None or close == chords[-1] else ((self.length, close),)
         return Form((*self.chords, *new), self.length + bar, self.metres, self.length)
 
+    def frame(self) -> Piece:
+        """Return a piece with these metres and this length, without parts and chords."""
+        return Piece(metres=self.metres, length=self.length)
+
     def places(self) -> NDArray[np.uint8]:
         """Return the features of each bar, and of one more, by :func:`fastrnn.music._model.form.bar_features`."""
         bars = bar_lines(self.metres, self.length)
@@ -201,7 +205,7 @@ class _Player:
         """Plan to repeat bars as often as ``habits`` say."""
         roots = np.array([0, *(chord.root for _, chord in self.form.chords)])
         of_bar = roots[np.searchsorted(self._ticks, np.minimum(self._bars, self.form.length), side="right")]
-        self._strong = strong_beats(self.form)
+        self._strong = frozenset(self.form.frame().strong_beats().tolist())
         self._plan = Plan(habits, self._bars, of_bar, self.vocabulary, rng)
 
     def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
@@ -290,17 +294,9 @@ def _ending_of(form: Form, vocabulary: PartVocabulary) -> Ending | None:
     """Return the rule for the closing bar of a form; None without one."""
     if form.closing is None:
         return None
-    beats = [tick for tick in Piece(metres=form.metres, length=form.length).beats().tolist() if tick >= form.closing]
+    beats = [tick for tick in form.frame().beats().tolist() if tick >= form.closing]
     tones = form.chords[-1][1].pitch_classes if form.chords else frozenset()
     return Ending(vocabulary, form.closing, form.length, beats, tones)
-
-
-def strong_beats(form: Form) -> frozenset[int]:
-    """Return the ticks of strong beats: the first of a bar and, if its number of beats is even, the one in the middle."""
-    piece = Piece(metres=form.metres, length=form.length)
-    bars, ends, beats = piece.bars(), piece.bar_ends(), frozenset(piece.beats().tolist())
-    middles = {int(start + end) // 2 for start, end in zip(bars, ends, strict=True) if (start + end) % 2 == 0}
-    return frozenset(bars.tolist()) | middles & beats
 
 
 def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:

@@ -162,6 +162,11 @@ class Piece:
         bounds = zip(self.bars().tolist(), self.bar_ends().tolist(), steps, strict=True)
         return np.concatenate([np.arange(start, end, step, dtype=np.int64) for start, end, step in bounds])
 
+    def strong_beats(self) -> NDArray[np.int64]:
+        """Return the ticks of the strong beats, int64, in order: the first of each bar, and one in its middle."""
+        bars, beats = self.bars(), self.beats()
+        return np.union1d(bars, beats[np.isin(2 * beats, bars + self.bar_ends())])
+
     def chord_at(self, ticks: Any) -> NDArray[np.int64]:
         """Return the index of the chord that sounds at each of ``ticks`` (any shape), int64; -1 before the first."""
         starts = np.array([tick for tick, _ in self.chords], np.int64)

@@ -11,7 +11,7 @@ from ..serialization import FileFormatError, load_arrays
 from ..training._run.folder import PIECES, SONGS, RunError, damaged, load_best, read_json
 from ..training._run.run_config import RunConfig
 from ._midi import song_files
-from ._model.batching import lines
+from ._model.batching import Line, lines
 from ._model.habits import Habits, habits_of
 from ._model.jazz_task import Split, make_model
 from ._model.options import JazzOptions
@@ -83,9 +83,14 @@ class Player:
         return self.config.vocabulary
 
     @cached_property
+    def lines(self) -> list[Line]:
+        """The training songs as tokens."""
+        return lines(self.songs.train, self.vocabulary)
+
+    @cached_property
     def habits(self) -> Habits:
         """How often the training songs repeat bars; see :func:`fastrnn.music._model.habits.habits_of`."""
-        return habits_of(lines(self.songs.train, self.vocabulary), self.vocabulary)
+        return habits_of(self.lines, self.vocabulary)
 
 
 def load_player(where: str | Path, *, backend: str | None = None) -> Player:

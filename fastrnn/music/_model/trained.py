@@ -82,7 +82,6 @@ def play_over(
     Arguments and errors are those of :func:`fastrnn.music.generation.improvise`, with the songs' places in a beat.
     ``progress`` is called with the number of bars that are done.
     """
-    learned = lines(player.songs.train, player.vocabulary)
     solo = generation.improvise(
         player.model,
         player.vocabulary,
@@ -92,7 +91,7 @@ def play_over(
         primer=primer,
         low=who.low,
         high=who.high,
-        places=places_of(learned, player.vocabulary),
+        places=places_of(player.lines, player.vocabulary),
         habits=player.habits if has_memory(player.model) else None,
         to_the_end=to_the_end,
         progress=None if progress is None else lambda tick: progress(form.bars * tick / form.length),

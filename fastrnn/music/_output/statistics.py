@@ -171,15 +171,13 @@ class _Counts:
         self.phrases += [max(note.end for note in phrase) - phrase[0].onset for phrase in found]
         # Phrases of a single note are ignored, because any other of the same length would repeat it.
         self.repeated_phrase += _repeated(_shape(phrase, phrase[0].onset) for phrase in found if len(phrase) > 1)
-        bar = np.searchsorted(bars, onset, side="right") - 1
-        lengths = piece.bar_ends() - bars
-        within = onset - bars[bar]
-        self.strong += ((within == 0) | ((2 * within == lengths[bar]) & np.isin(onset, piece.beats()))).tolist()
+        self.strong += np.isin(onset, piece.strong_beats()).tolist()
         scales = [scale(chord) for _, chord in piece.chords]
         for p, c in zip(pitch.tolist(), piece.chord_at(onset).tolist(), strict=True):
             known = c >= 0 and bool(piece.chords[c][1].pitch_classes)
             self.chord_tone.append(p % 12 in piece.chords[c][1].pitch_classes if known else None)
             self.scale_tone.append(p % 12 in scales[c] if known else None)
+        bar = np.searchsorted(bars, onset, side="right") - 1
         of_bar = [(b, [part.notes[i] for i in np.flatnonzero(bar == b)]) for b in np.unique(bar).tolist()]
         self.repeated_bar += _repeated(_shape(notes, int(bars[b])) for b, notes in of_bar)
 
