@@ -87,6 +87,12 @@ static k_block k_block_at(const product_args *p, int64_t i, int64_t size) {
 
 static const real zeros[4 * VL];
 
+initial_sums initial_sums_of(const product_args *p, int64_t panel, int adds) {
+    if (adds) return (initial_sums){p->c + panel * p->c_panel, p->c_row};
+    if (p->init) return (initial_sums){p->init + panel * p->init_panel, p->init_row};
+    return (initial_sums){zeros, 0};
+}
+
 static const real *right_block(const product_args *p, int64_t panel, k_block k) {
     return p->b + panel * p->b_panel + k.k * p->b_row;
 }
@@ -110,15 +116,12 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     const int width = tile_width(p, n, ahead != 0);
     const int64_t highest = tile_rows[width], blocks = (n + highest - 1) / highest;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
-    const int adds = k.k > 0; /* add to the sums that earlier blocks of k left in C */
-    const real *init = adds ? p->c + panel * p->c_panel : p->init ? p->init + panel * p->init_panel : zeros;
+    const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     tile_args t = {.n_outer = k.n_outer,
                    .n_inner = k.n_inner,
                    .a = p->a,
                    .b_row = p->b_row,
-                   .init_row = adds      ? p->c_row
-                               : p->init ? p->init_row
-                                         : 0,
+                   .init_row = init.row,
                    .c_row = p->c_row,
                    .dots = p->dots};
     const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
@@ -129,7 +132,7 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
             t.b = b + v * VL;
             t.scales = p->scales ? p->scales + panel * p->b_row + v * VL : 0;
             t.ahead = ahead ? ahead + (v + i % width) * VL : 0;
-            t.init = init + begin * t.init_row + v * VL;
+            t.init = init.p + begin * init.row + v * VL;
             t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
             tiles[width]((int)(end - begin), &t);
         }
@@ -155,11 +158,6 @@ static void compressed_rows(const product_args *p, int64_t panel, range rows, k_
     else
         expand(FASTRNN_WEIGHTS_BFLOAT16, from, p->b_row, k.n_inner, b);
     panel_rows(p, panel, rows, k, b, 0);
-}
-
-/* Return the i-th panel in the order in which panels are read. */
-static int64_t panel_at(const product_args *p, range panels, int64_t i) {
-    return p->backwards ? panels.end - 1 - i : panels.begin + i;
 }
 
 static void product_of_rows(const product_args *p, range panels, range rows) {

@@ -61,6 +61,20 @@ typedef struct {
 
 void product(const product_args *p, range panels, range rows);
 
+/* The initial values of a panel's sums, row r at p + r * row. */
+typedef struct {
+    const real *p;
+    int64_t row;
+} initial_sums;
+
+/* Return those that earlier blocks of k left in C if the block `adds` to them, else `init`, or zeros. */
+initial_sums initial_sums_of(const product_args *p, int64_t panel, int adds);
+
+/* Return the i-th panel in the order in which panels are read. */
+static inline int64_t panel_at(const product_args *p, range panels, int64_t i) {
+    return p->backwards ? panels.end - 1 - i : panels.begin + i;
+}
+
 /* The destination of product_to_rows: n columns a row, row i at `to` + place[i] * n (null: place[i] = i). */
 typedef struct {
     real *to;

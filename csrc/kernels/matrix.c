@@ -16,9 +16,6 @@
 
 #ifdef FASTRNN_TILES
 
-/* Initial sums. */
-static const real zeros[4 * VL];
-
 /* Sums take four tiles, so that an instruction need not wait for the one before it: 2 rows of tiles by 2 columns, or 1 by
  * 4 if there are at most 16 rows of A. */
 enum { TILE = 16, BLOCK_ROWS = 2 * TILE };
@@ -170,24 +167,22 @@ static k_part k_part_at(const product_args *p, int64_t i) {
 
 /* Compute some rows of a panel for one part of k. */
 static void panel_block(const product_args *p, int64_t panel, range rows, k_part k, shape *now) {
-    const int adds = k.k > 0, n = (int)(rows.end - rows.begin);
-    const real *init = adds ? p->c + panel * p->c_panel : p->init ? p->init + panel * p->init_panel : zeros;
+    const int n = (int)(rows.end - rows.begin);
+    const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     block t = {.rows = {n < TILE ? n : TILE, n > TILE ? n - TILE : 0},
                .part = k,
                .first_pair = p->dots == 1 ? LAST_PAIR : 0,
                .a = p->a,
                .b_piece = p->b_piece,
                .b_row = p->b_row,
-               .init_row = adds      ? p->c_row
-                           : p->init ? p->init_row
-                                     : 0,
+               .init_row = init.row,
                .c_row = p->c_row};
     t.a.p += rows.begin * p->a.row + k.outer * p->a.outer_step + k.inner;
     const int most = t.rows[1] ? 2 : 4;
     for (int v = 0; v < p->vectors; v += most) {
         t.columns = p->vectors - v < most ? p->vectors - v : most;
         t.b = p->b + panel * p->b_panel + k.k * p->b_row + v * VL;
-        t.init = init + rows.begin * t.init_row + v * VL;
+        t.init = init.p + rows.begin * init.row + v * VL;
         t.c = p->c + panel * p->c_panel + rows.begin * p->c_row + v * VL;
         run_block(&t, now);
     }
@@ -195,8 +190,8 @@ static void panel_block(const product_args *p, int64_t panel, range rows, k_part
 
 void matrix_product(const product_args *p, range panels, range rows) {
     shape now = {0};
-    for (int64_t i = panels.begin; i < panels.end; i++) {
-        const int64_t panel = p->backwards ? panels.begin + panels.end - 1 - i : i;
+    for (int64_t i = 0; i < panels.end - panels.begin; i++) {
+        const int64_t panel = panel_at(p, panels, i);
         k_part next = k_part_at(p, 0);
         for (int64_t j = 1; next.tiles; j++) {
             const k_part k = next;

@@ -24,6 +24,7 @@
 #define cell_rnn_tanh THIS_BUILD(cell_rnn_tanh)
 #define gather_inputs THIS_BUILD(gather_inputs)
 #define generate_tokens THIS_BUILD(generate_tokens)
+#define initial_sums_of THIS_BUILD(initial_sums_of)
 #define input_chunk THIS_BUILD(input_chunk)
 #define input_of_own_rows THIS_BUILD(input_of_own_rows)
 #define input_rows THIS_BUILD(input_rows)

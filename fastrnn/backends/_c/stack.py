@@ -87,21 +87,31 @@ class Call:
 
 def _sizes(shape: tuple[int, ...], rows: str, lengths: Array | None) -> tuple[int, int, tuple[int, ...]]:
     """Return T, B and the axes of x without its features."""
+    B = batch_of(shape, rows, lengths)
+    if lengths is not None and rows == PACKED:
+        return int(lengths.max(initial=1)), B, shape[:1]
+    return shape[0 if rows == TIME_MAJOR else 1], B, shape[:2]
+
+
+def batch_of(shape: tuple[int, ...], rows: str, lengths: Array | None) -> int:
+    """Return the number of sequences in an array of this shape."""
     if rows == PACKED:
         assert lengths is not None
-        return int(lengths.max(initial=1)), len(lengths), shape[:1]
-    T, B = shape[:2] if rows == TIME_MAJOR else shape[1::-1]
-    return T, B, shape[:2]
+        return len(lengths)
+    return shape[1 if rows == TIME_MAJOR else 0]
 
 
 class Kernel:
-    """A stack on one instruction set, without weights, and the cached calls for it."""
+    """A stack on one instruction set, without weights, and the cached calls for it.
 
-    __slots__ = ("calls", "choice", "dtype", "smallest_batch", "spec", "stack")
+    Batches below ``smallest_batch`` run :meth:`in_float32`. With ``by_values`` so do operands that do not split well.
+    """
+
+    __slots__ = ("by_values", "calls", "choice", "dtype", "smallest_batch", "spec", "stack")
 
     def __init__(self, spec: StackSpec, isa: int, precision: str) -> None:
         self.spec, self.choice = spec, choose(spec, isa, precision)
-        self.smallest_batch = smallest_batch(self.choice, isa)
+        self.smallest_batch, self.by_values = smallest_batch(self.choice, isa), self.choice.precision == "high"
         cell = spec.cell
         self.dtype = np.dtype(cell.dtype)
         sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
@@ -175,7 +185,7 @@ class Prepared:
 
     def for_values(self, x: Array, h0: Array | None) -> Prepared:
         """Return the stack that runs these values, which suit split products or not; x may be token ids."""
-        if self.kernel.choice.precision != "high":
+        if not self.kernel.by_values:
             return self
         if self._splits_well is None:
             self._splits_well = split_well(matrices_of(self.weights))
@@ -198,7 +208,7 @@ class Prepared:
         self.packed(training)
         if self.kernel.smallest_batch:
             self.in_float32().pack_all(training)
-            self._splits_well = self.kernel.choice.precision != "high" or split_well(matrices_of(self.weights))
+            self._splits_well = not self.kernel.by_values or split_well(matrices_of(self.weights))
         self.weights = ()
 
     def _pack(self, training: bool) -> Any:
@@ -214,19 +224,11 @@ def matrices_of(weights: Sequence[Weights]) -> list[Array | None]:
     return [array for own in weights for array in (own.W, own.R, own.projection)]
 
 
-def batch_of(shape: tuple[int, ...], rows: str, lengths: Array | None) -> int:
-    """Return the number of sequences in an array of this shape."""
-    if rows == PACKED:
-        assert lengths is not None
-        return len(lengths)
-    return shape[1] if rows == TIME_MAJOR else shape[0]
-
-
 def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:
     """Implement :meth:`Backend.run_of`."""
     prepared = prepared.for_batch(batch_of(shape, rows, None))
     run = _run_of(prepared, shape, rows)
-    if prepared.kernel.choice.precision != "high":
+    if not prepared.kernel.by_values:
         return run
 
     def run_by_values(x: Array, h0: Array | None, c0: Array | None) -> tuple[Array, Array, Array | None]:
@@ -263,7 +265,7 @@ def bind(
 ) -> Callable[[], object]:
     """Implement :meth:`Backend.bind`: a call of the library with all arguments and a workspace of its own."""
     prepared = prepared.for_batch(x.shape[1])
-    if prepared.kernel.choice.precision == "high":  # the values are not known yet
+    if prepared.kernel.by_values:  # they are not known yet
         prepared = prepared.in_float32()
     kernel, call = prepared.kernel, prepared.kernel.call(x.shape, TIME_MAJOR, False)
     given = ffi.new("fastrnn_inputs *", inputs_fields(x, call.ids, pointer(h0), pointer(c0)))

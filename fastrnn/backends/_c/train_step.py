@@ -44,8 +44,8 @@ class PreparedModel:
     def suited_to(self, B: int, h0: Array | None) -> PreparedModel:
         """Return the model that runs a batch of B sequences with these states and the present weights."""
         kernel = self.kernel
-        large, split = kernel.smallest_batch <= B, kernel.choice.precision == "high"
-        if large and (not split or split_well([h0, *matrices_of(self.parts.weights)])):
+        large = kernel.smallest_batch <= B
+        if large and (not kernel.by_values or split_well([h0, *matrices_of(self.parts.weights)])):
             return self
         if self._in_float32 is None:
             self._in_float32 = PreparedModel(self.parts, kernel.in_float32())
