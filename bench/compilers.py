@@ -1,9 +1,9 @@
 """``python -m bench.compilers NAME=FOLDER ...``: compare builds of the kernels by several compilers, for docs/kernels.md.
 
 Each folder holds an ``_fastrnn.abi3.so`` of this checkout, built by CMake with ``-DCMAKE_C_COMPILER=...``. One process for
-each build computes the outputs and gradients of the catalogue of cases (``tests/cases.py``). They are compared with those of
-the first build. Then the processes take turns at each measurement. A time is the shortest CPU time of all turns, because
-longer ones contain the work of other processes. The table divides it by the shortest of any build.
+each build computes the outputs and gradients of the catalogue of cases (``tests/cases.py``). The first build's are the
+reference for the others. Then the processes take turns at each measurement. A time is the shortest CPU time of all turns,
+because longer ones contain the work of other processes. The table divides it by the shortest of any build.
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def differences(builds: list[Build]) -> None:
                 found = got[name]
                 same += found.tobytes() == array.tobytes()
                 worst = max(worst, np.abs(found - array).max(initial=0) / (np.abs(array).max(initial=0) or 1))
-            print(f"{build.name}: {same:,} of {len(wanted):,} arrays are those of {builds[0].name}, worst error {worst:.1e}")
+            print(
+                f"{build.name}: {same:,} of {len(wanted):,} arrays equal those of {builds[0].name}, worst error {worst:.1e}"
+            )
 
 
 def table(builds: list[Build], rounds: int) -> None:

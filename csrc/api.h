@@ -35,8 +35,8 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
  * another order. Weights are given in float32 or as bfloat16, and rounded when they are packed.
  *
  * For FASTRNN_PRODUCTS_SPLIT both operands are split into three bfloat16 pieces, and six products of pieces are summed.
- * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only ISAs
- * with a matrix unit split, and only weights in float32; otherwise the products are FASTRNN_PRODUCTS_FULL. */
+ * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only ISAs with a matrix unit split,
+ * and only weights in float32; otherwise the products are FASTRNN_PRODUCTS_FULL. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
@@ -119,7 +119,7 @@ typedef struct {
  * -1 for a name that was not compiled in. The default is the ISA that the environment variable FASTRNN_ISA names, or -1
  * if it does not exist or does not run here; without the variable it is the best ISA that runs here.
  * fastrnn_multiplies_bfloat16 returns whether an ISA has instructions for products of bfloat16 numbers that are faster than
- * float32's on this processor, and fastrnn_has_matrix_unit whether they are those of a matrix unit. */
+ * float32's on this processor. fastrnn_has_matrix_unit returns whether an ISA multiplies on a matrix unit. */
 int32_t fastrnn_isa_count(void);
 const char *fastrnn_isa_name(int32_t isa);
 int32_t fastrnn_isa_runs(int32_t isa);

@@ -116,7 +116,7 @@ static void pack_rounded(real *to, pieces p, int64_t w, const real *from, int64_
 }
 
 /* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
- * words if it is packed as bfloat16 or int8. `columns`: those of the whole operand. */
+ * words if it is packed as bfloat16 or int8. `columns` counts the columns of the whole operand. */
 static void pack_block(const layout *l, void *to, int64_t w, int64_t columns, stored from, int64_t row, int64_t n,
                        int64_t padded, int64_t K) {
     const pieces p = {(int)larger(l->dots, 1), columns * words_of(l->format, K)};

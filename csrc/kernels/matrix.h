@@ -13,7 +13,7 @@
 #include "gemm.h"
 
 /* Do what product does, for operands of words. An element's bits depend on K alone, so any split of rows and panels gives
- * the same ones. They differ from those of dot_, which adds in another order. */
+ * the same bits. The bits of dot_ are others, because it adds in another order. */
 void matrix_product(const product_args *p, range panels, range rows);
 
 #endif

@@ -1,7 +1,7 @@
 """Check the links inside a built site: ``python docs/_site/links.py site``. Each must name a file, and an element in it.
 
-Sphinx checks the links that it writes from the pages, but not those of HTML in pages, of the theme, or of the gallery. Pages
-of source code (``_modules``) link back to functions by the names of their modules. A function that is public under another
+Sphinx checks the links that it writes itself. It does not check links in raw HTML, in the theme, or in the gallery. Pages of
+source code (``_modules``) link back to functions by the names of their modules. A function that is public under another
 name is not found there, so only the files of these links are checked.
 """
 

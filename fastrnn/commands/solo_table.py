@@ -1,4 +1,4 @@
-"""``python -m fastrnn.commands.solo_table RUN``: statistics of the solos of a jazz run next to those of its songs."""
+"""``python -m fastrnn.commands.solo_table RUN``: compare the statistics of a jazz run's solos with its songs'."""
 
 from __future__ import annotations
 

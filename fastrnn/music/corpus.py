@@ -48,7 +48,7 @@ class Tune:
 
 @cache
 def tunes() -> tuple[Tune, ...]:
-    """Return the embedded choruses: those of the file, then those that :mod:`fastrnn.music._theory.composer` composes."""
+    """Return the embedded choruses: the written ones, then those of :mod:`fastrnn.music._theory.composer`."""
     written = read(resources.files(corpora).joinpath("jazz.txt").read_text(encoding="utf-8"))
     return (*written, *(_tune(composed(seed)) for seed in SEEDS))
 

@@ -150,7 +150,7 @@ def has_memory(model: Model) -> bool:
 
 
 def taken(model: Model, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return those of all ``inputs`` that a :func:`jazz_model` takes."""
+    """Return the first ``inputs``, as many as a :func:`jazz_model` takes."""
     return inputs[: len(model.inputs)]
 
 

@@ -153,8 +153,8 @@ def _scaled(run: NDArray[Any]) -> NDArray[np.float32]:
 class Memory:
     """The memory of a part that is being played: :meth:`take` takes its tokens one by one.
 
-    ``bars`` are the ticks at which bars begin, and ``places`` their features. The results are those of the functions above
-    for the whole part.
+    ``bars`` are the ticks at which bars begin, and ``places`` their features. Its results equal those that the
+    functions above return for the whole part.
     """
 
     def __init__(self, vocabulary: PartVocabulary, bars: Ints, places: NDArray[Any]) -> None:
