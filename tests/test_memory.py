@@ -26,6 +26,12 @@ def _without_the_garbage_of_other_files():
     gc.unfreeze()
 
 
+@pytest.fixture
+def own_pool(monkeypatch):
+    """Give a test a new pool: that of the process may let go of all its free blocks at any return of one."""
+    monkeypatch.setattr(memory, "_pool", Pool())
+
+
 def _address(array):
     return array.__array_interface__["data"][0]
 
@@ -55,7 +61,7 @@ def test_small_and_empty_arrays(shape):
     assert pool().used_bytes == used
 
 
-def test_memory_is_used_again():
+def test_memory_is_used_again(own_pool):
     array = empty((500, 1000))
     address, used = _address(array), pool().used_bytes
     del array
@@ -86,8 +92,7 @@ def test_two_arrays_in_use_never_share():
         lambda a: (ctypes.c_float * 10).from_buffer(a),
     ],
 )
-def test_a_view_keeps_the_memory_of_its_array(view_of):
-    gc.collect()  # earlier tests' arrays go back to the pool now, not in between
+def test_a_view_keeps_the_memory_of_its_array(own_pool, view_of):
     array = empty((300, 1000))
     array.fill(1)
     address = _address(array)
@@ -103,7 +108,7 @@ def test_a_view_keeps_the_memory_of_its_array(view_of):
     assert _address(empty((300, 1000))) == address
 
 
-def test_zeros_in_used_memory():
+def test_zeros_in_used_memory(own_pool):
     array = empty(LARGE)
     array.fill(np.nan)
     address = _address(array)
