@@ -34,9 +34,10 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
  * biases and all sums stay float32. Every ISA computes them, with the same bits except for a matrix unit's, which adds in
  * another order. Weights are given in float32 or as bfloat16, and rounded when they are packed.
  *
- * For FASTRNN_PRODUCTS_SPLIT both operands are split into three bfloat16 pieces, and six products of pieces are summed.
- * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands. Only ISAs with a matrix unit split,
- * and only weights in float32; otherwise the products are FASTRNN_PRODUCTS_FULL. */
+ * For FASTRNN_PRODUCTS_SPLIT the forward pass splits both operands into three int8 slices, and sums six products of slices.
+ * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands and no column of x and of W makes up
+ * for a small one of the other. Only ISAs with a matrix unit split, and only weights in float32; otherwise the products are
+ * FASTRNN_PRODUCTS_FULL, as those of the backward pass always are. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };
@@ -128,9 +129,10 @@ int32_t fastrnn_isa_default(void);
 int32_t fastrnn_multiplies_bfloat16(int32_t isa);
 int32_t fastrnn_has_matrix_unit(int32_t isa);
 
-/* Return whether three pieces of each number in float32 rows [count, n] are as good as the numbers: each row is zero, or
- * its largest magnitude is from 2^-40 to 2^40. */
-int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n);
+/* Return whether float32 rows [count, n] can be split into slices: each row is zero, or its largest magnitude is from 2^-40
+ * to 2^40 and its square at most a fifth of the row's sum of squares. Then columns[n] are the largest magnitudes of their
+ * columns. */
+int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n, float *columns);
 const char *fastrnn_compiler(void);
 
 /* The number of threads of the process-wide pool, caller included. A call uses at most that many, or one if another

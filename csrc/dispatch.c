@@ -1,6 +1,7 @@
 /* Select the kernels of an instruction set. This file is compiled with base flags only, because it runs before the
  * processor is known. */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,23 +64,28 @@ int32_t fastrnn_multiplies_bfloat16(int32_t isa) {
 
 int32_t fastrnn_has_matrix_unit(int32_t isa) { return isas[isa].of_dtype[FASTRNN_FLOAT32]->matrix_unit; }
 
-/* Products of pieces become denormal, which counts as zero, if both numbers are far below this range. Pieces of a number
- * far above it may become infinite. */
-static int row_splits_well(const float *row, int64_t n) {
-    enum { MAGNITUDE = INT32_MAX, SMALLEST = (127 - 40) << 23, LARGEST = (127 + 40) << 23 };
-    int32_t largest = 0;
+/* A row's largest magnitude m is its scale, which bounds the errors. They matter if the row is small next to m: a fifth of
+ * its sum of squares is about the bound at which a product has twice the error of float32's. The scale of a row far outside
+ * the range, times that of another, is denormal or infinite. */
+static int row_splits_well(const float *row, int64_t n, float *columns) {
+    enum { SUMS = 16 };
+    const float smallest = 0x1p-40f, largest = 0x1p40f;
+    float squares[SUMS] = {0}, m = 0, sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        int32_t bits;
-        memcpy(&bits, row + i, sizeof bits);
-        bits &= MAGNITUDE; /* magnitudes are ordered as their bits are; NaN is above all */
-        largest = bits > largest ? bits : largest;
+        const float v = fabsf(row[i]);
+        m = v > m ? v : m;
+        columns[i] = v > columns[i] ? v : columns[i];
+        squares[i % SUMS] += v * v;
     }
-    return !largest || (largest >= SMALLEST && largest <= LARGEST);
+    for (int i = 0; i < SUMS; i++) sum += squares[i];
+    if (m == 0) return sum == 0; /* a NaN is not above m, but makes the sum NaN */
+    return m >= smallest && m <= largest && m * m <= sum / 5;
 }
 
-int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n) {
+int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n, float *columns) {
+    for (int64_t i = 0; i < n; i++) columns[i] = 0;
     for (int64_t i = 0; i < count; i++)
-        if (!row_splits_well(rows + i * n, n)) return 0;
+        if (!row_splits_well(rows + i * n, n, columns)) return 0;
     return 1;
 }
 

@@ -23,14 +23,15 @@ static inline layer_spec layer_of(const fastrnn_stack *s, int32_t l) {
     return (layer_spec){s->isa, s->dtype, s->cell, s->D, I, s->H, s->P, s->weights, s->products};
 }
 
-enum { MOST_PIECES = 3 };
+/* Return whether the products are of bfloat16 numbers. int8 weights have products of their own. */
+static inline int multiplies_pairs(const layer_spec *layer) {
+    return layer->dtype == FASTRNN_FLOAT32 && layer->weights != FASTRNN_WEIGHTS_INT8 &&
+           layer->products == FASTRNN_PRODUCTS_BFLOAT16;
+}
 
-/* Return the number of bfloat16 pieces of the numbers that are multiplied, or 0 if they are not of bfloat16. int8 weights
- * have products of their own. */
-static inline int pieces_of(const layer_spec *layer, int matrix_unit) {
-    if (layer->dtype != FASTRNN_FLOAT32 || layer->weights == FASTRNN_WEIGHTS_INT8) return 0;
-    if (layer->products == FASTRNN_PRODUCTS_SPLIT) return matrix_unit && !layer->weights ? MOST_PIECES : 0;
-    return layer->products == FASTRNN_PRODUCTS_BFLOAT16;
+/* Return whether the products of the forward pass are of slices (slices.h). */
+static inline int multiplies_slices(const layer_spec *layer, int matrix_unit) {
+    return layer->dtype == FASTRNN_FLOAT32 && !layer->weights && layer->products == FASTRNN_PRODUCTS_SPLIT && matrix_unit;
 }
 
 /* Return whether the state has a c. */

@@ -50,12 +50,15 @@ static int gates_of(const layer_spec *layer) {
 
 static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const fastrnn_kernels *kernels = kernels_for(layer);
-    const int count = pieces_of(layer, kernels->matrix_unit), products = count == MOST_PIECES ? 6 : 1;
+    const int pairs = multiplies_pairs(layer), slices = !backward && multiplies_slices(layer, kernels->matrix_unit);
     const int64_t lanes = kernels->vector_lanes, outputs = layer->P ? layer->P : layer->H;
     const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
-    /* A vector of words has two bfloat16 numbers for each float. */
-    const double words = count ? count / 2.0 : 1, I = (double)layer->I * words, Y = (double)outputs * words;
-    pass p = {.fma = count ? (kernels->matrix_unit ? MATRIX : FMA) * products / count : FMA,
+    /* A vector of words has two bfloat16 numbers for each float. Three slices have three quarters of its bytes, and six
+     * products of four digits to a word. */
+    const double words = pairs ? 0.5 : slices ? 0.75 : 1, I = (double)layer->I * words, Y = (double)outputs * words;
+    pass p = {.fma = slices                          ? 2 * MATRIX
+                     : pairs && kernels->matrix_unit ? MATRIX
+                                                     : FMA,
               .T = (double)batch->T,
               .B = (double)batch->B,
               .gates = gates,
@@ -65,7 +68,7 @@ static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t
     p.exchanged = backward ? gates : (double)((outputs + lanes - 1) / lanes);
     p.panels = (double)kernels->step_panels(layer, backward);
     static const int compressed[] = {0, 2, 1};
-    const int compresses = layer->weights && !count;
+    const int compresses = layer->weights && !pairs;
     p.vector_bytes = (double)lanes * (compresses ? compressed[layer->weights] : layer->dtype == FASTRNN_FLOAT64 ? 8 : 4);
     return p;
 }

@@ -344,8 +344,10 @@ def test_the_plan_names_the_instruction_set_and_the_size(c, monkeypatch: pytest.
     from fastrnn.backends._c import precision
 
     if "avx512bf16" in c.isa_names():
+        c.set_isa("avx512bf16")
         monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: False)
         (plan,) = fastrnn.GRU(64, 33, precision="medium").plan(6, 3)
+        c.set_isa(None)
         assert plan.reason.startswith("medium is faster than float32 on AMD's processors and on matrix units only")
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: True)
     (plan,) = fastrnn.GRU(64, 31, precision="medium").plan(6, 3)

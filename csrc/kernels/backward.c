@@ -48,14 +48,12 @@ static void add_gradient(const step_context *k, const real *from, int64_t n, rea
 
 /* Return the place of the words of a step's gates. */
 static real *words_of_gates(const backward_pass *b, int64_t step) {
-    const pieces p = gates_pieces(&b->l, b->batch->B);
-    return b->gates_words + (step & 1) * p.count * p.distance;
+    return b->gates_words + (step & 1) * b->l.panels * b->batch->B * (b->l.width / 2);
 }
 
 /* Round slots of some vectors of units, which the next products read as words. */
 static void round_gates(const step_context *k, range slots, int64_t vector, int64_t vectors, int64_t row, int64_t rows) {
     const layout *l = &k->b->l;
-    const pieces p = gates_pieces(l, k->b->batch->B);
     if (!l->dots) return;
     for (int64_t v = vector; v < vector + vectors; v++) {
         const int64_t panel = v / l->units, first = v % l->units * VL;
@@ -64,7 +62,7 @@ static void round_gates(const step_context *k, range slots, int64_t vector, int6
         for (int64_t j = row; j < row + rows; j++)
             for (int64_t slot = slots.begin; slot < slots.end; slot++) {
                 const int64_t at = j * l->width + slot * l->units * VL;
-                store_pieces(to + at / 2, p, load(gates + at), VL);
+                store_words(to + at / 2, load(gates + at));
             }
     }
 }
@@ -78,8 +76,6 @@ static void cell_backward(step_context *k, int64_t vector, int64_t vectors, int6
     l->cell->backward(&k->view, run_of(vector, vectors), run_of(row, rows));
     round_gates(k, (range){0, l->cell->slots}, vector, vectors, row, rows);
 }
-
-static pieces dh_pieces(const backward_pass *b) { return (pieces){b->l.dots, b->batch->B * (b->l.h_row / 2)}; }
 
 static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     step_context *k = context;
@@ -96,7 +92,7 @@ static void dh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
         real *copy = b->dh_all + (b->t.steps.offset[k->step] + j) * l->h_row + first;
         memcpy(copy, dh, (size_t)count * sizeof(real));
         memset(dh, 0, (size_t)count * sizeof(real));
-        if (l->dots) round_row(b->dh_words + (j * l->h_row + first) / 2, dh_pieces(b), copy, count);
+        if (l->dots) round_row(b->dh_words + (j * l->h_row + first) / 2, copy, count);
     }
 }
 
@@ -121,11 +117,10 @@ static product_args over_gates(const backward_pass *b, gate_group g, int64_t ste
     const layout *l = &b->l;
     product_args p = {.n_outer = l->panels, .n_inner = elements_of(l, group_width(l, g)), .dots = l->dots};
     if (l->dots)
-        p.a = (left_operand){words_of_gates(b, step) + group_first(l, g) / 2, l->width / 2, 1, b->batch->B * l->width / 2,
-                             gates_pieces(l, b->batch->B).distance};
+        p.a = plain_left(words_of_gates(b, step) + group_first(l, g) / 2, l->width / 2, 1, b->batch->B * l->width / 2);
     else
-        p.a = (left_operand){b->t.gates + b->t.steps.offset[step] * l->width + group_first(l, g), l->width, 1,
-                             b->t.steps.N * l->width, 0};
+        p.a = plain_left(b->t.gates + b->t.steps.offset[step] * l->width + group_first(l, g), l->width, 1,
+                         b->t.steps.N * l->width);
     return p;
 }
 
@@ -134,7 +129,6 @@ static product_args into(product_args p, const real *weights, columns cols, real
     p.b = weights;
     p.b_row = cols.vectors * VL;
     p.b_panel = p.n_outer * p.n_inner * p.b_row;
-    p.b_piece = cols.panels * p.b_panel;
     p.c = c;
     p.c_panel = p.b_row;
     p.c_row = c_row;
@@ -160,8 +154,7 @@ static void dfull_product(step_context *k, range panels, range rows) {
     backward_pass *b = k->b;
     const layout *l = &b->l;
     const real *dh = b->dh_all + b->t.steps.offset[k->step] * l->h_row;
-    const left_operand a = l->dots ? (left_operand){b->dh_words, l->h_row / 2, 1, 0, dh_pieces(b).distance}
-                                   : (left_operand){dh, l->h_row, 1, 0, 0};
+    const left_operand a = l->dots ? plain_left(b->dh_words, l->h_row / 2, 1, 0) : plain_left(dh, l->h_row, 1, 0);
     product_args p = {.n_outer = 1, .n_inner = elements_of(l, l->P), .a = a, .dots = l->dots};
     p = into(p, b->packed + l->projection_back, l->hidden, b->dfull, l->state);
     p.done = dfull_done;
@@ -205,9 +198,8 @@ static void one_step(const worker *me, backward_pass *b, const step_share *share
  * multiplied by zero, but garbage may be NaN. */
 static void clear_padded_words(const backward_pass *b) {
     const layout *l = &b->l;
-    const pieces p = gates_pieces(l, b->batch->B);
     if (l->dots && l->panels * l->units * VL > l->hidden.padded)
-        memset(b->gates_words, 0, (size_t)(2 * p.count * p.distance) * sizeof(real));
+        memset(b->gates_words, 0, (size_t)(l->panels * b->batch->B * l->width) * sizeof(real));
 }
 
 static void load_final_gradients(const worker *me, const backward_pass *b) {

@@ -38,9 +38,6 @@ INLINE words rounded_up(vec v) {
     return ((nan & (bits | 0x400000u)) | (~nan & (bits + 0x7fffu + (bits >> 16 & 1u)))) & normal & 0xffff0000u;
 }
 
-/* Return what rounding to bfloat16 leaves of a finite number, exactly. */
-INLINE vec left_over(vec v) { return v - (vec)rounded_up(v); }
-
 /* dot_(a, b, c) = c + a.first b.first + a.second b.second. The instruction adds the second product first and rounds each
  * sum, so the other form has the same bits. pair_words returns VL words, from VL first elements and VL second ones.
  * store_words stores VL consecutive elements as VL/2 words. Rounding goes to nearest, ties to even; NaN stays NaN. */
@@ -75,34 +72,20 @@ INLINE void store_words(real *to, vec v) {
 #else /* float64 stacks have no such products */
 
 enum { FAST_DOTS = 0 };
-INLINE vec left_over(vec v) { return v; }
 INLINE vec dot_(vec a, vec b, vec c) { return fma_(a, b, c); }
 INLINE vec pair_words(vec first, vec second) { return first + second; }
 INLINE void store_words(real *to, vec v) { memcpy(to, &v, sizeof v / 2); }
 
 #endif
 
-/* The pieces of an operand, each `distance` reals after the one before. A number is the sum of its pieces: the first is the
- * number rounded to bfloat16, the second what that leaves, rounded, and so on. Three pieces have all 24 bits of a float. */
-typedef struct {
-    int count;
-    int64_t distance;
-} pieces;
-
-/* Store the words of VL consecutive elements, or fewer: `n`. */
-INLINE void store_pieces(real *to, pieces p, vec v, int64_t n) {
-    for (int i = 0; i < p.count; i++, to += p.distance, v = left_over(v)) {
-        real words[VL / 2];
-        store_words(n < VL ? words : to, v);
-        if (n < VL) memcpy(to, words, (size_t)pairs_of(n) * sizeof(real));
-    }
-}
-
 /* Round a row of n numbers to pairs_of(n) words. */
-INLINE void round_row(real *to, pieces p, const real *from, int64_t n) {
+INLINE void round_row(real *to, const real *from, int64_t n) {
     int64_t i = 0;
-    for (; i + VL <= n; i += VL, to += VL / 2) store_pieces(to, p, load(from + i), VL);
-    if (i < n) store_pieces(to, p, load_first(from + i, n - i), n - i);
+    for (; i + VL <= n; i += VL, to += VL / 2) store_words(to, load(from + i));
+    if (i == n) return;
+    real words[VL / 2];
+    store_words(words, load_first(from + i, n - i));
+    memcpy(to, words, (size_t)pairs_of(n - i) * sizeof(real));
 }
 
 /* Load lanes of a row of n numbers from `at` on; past its end, and if there is no row, they are zero. */
@@ -113,12 +96,8 @@ INLINE vec load_within(const real *row, int64_t at, int64_t n) {
 
 /* Round two rows of n numbers to one row of words, with zeros from n to `padded`, a whole number of vectors. A row may be
  * null. */
-INLINE void round_pair(real *to, pieces p, const real *first, const real *second, int64_t n, int64_t padded) {
-    for (int64_t i = 0; i < padded; i += VL) {
-        vec a = load_within(first, i, n), b = load_within(second, i, n);
-        for (int k = 0; k < p.count; k++, a = left_over(a), b = left_over(b))
-            store(to + k * p.distance + i, pair_words(a, b));
-    }
+INLINE void round_pair(real *to, const real *first, const real *second, int64_t n, int64_t padded) {
+    for (int64_t i = 0; i < padded; i += VL) store(to + i, pair_words(load_within(first, i, n), load_within(second, i, n)));
 }
 
 #endif

@@ -64,22 +64,41 @@ static inline float flushed(float value) {
     return number_of(bits);
 }
 
+static inline void check_product(int c, int a, int b) {
+    assert(tiles_now.configured && tiles_now.rows[c] == tiles_now.rows[a] && tiles_now.bytes[c] == tiles_now.bytes[b]);
+    assert(tiles_now.bytes[a] == 4 * tiles_now.rows[b]);
+    (void)c, (void)a, (void)b;
+}
+
 /* Each sum has two chains over k, of the first and of the second elements of the words. They start at zero, are added to
  * each other, and then to C. */
 static inline void tile_dot(int c, int a, int b) {
-    assert(tiles_now.configured && tiles_now.rows[c] == tiles_now.rows[a] && tiles_now.bytes[c] == tiles_now.bytes[b]);
-    assert(tiles_now.bytes[a] == 4 * tiles_now.rows[b]);
-    for (int m = 0; m < tiles_now.rows[c]; m++)
-        for (int n = 0; n < tiles_now.bytes[c] / 4; n++) {
-            float first = 0, second = 0;
-            for (int k = 0; k < tiles_now.rows[b]; k++) {
+    check_product(c, a, b);
+    for (int m = 0; m < tiles_now.rows[c]; m++) {
+        float first[16] = {0}, second[16] = {0};
+        for (int k = 0; k < tiles_now.rows[b]; k++)
+            for (int n = 0; n < 16; n++) {
                 const uint32_t left = tiles_now.at[a][m][k], right = tiles_now.at[b][k][n];
-                first = flushed(__builtin_fmaf(number_of(left << 16), number_of(right << 16), first));
-                second = flushed(__builtin_fmaf(number_of(left & 0xffff0000u), number_of(right & 0xffff0000u), second));
+                first[n] = flushed(__builtin_fmaf(number_of(left << 16), number_of(right << 16), first[n]));
+                second[n] =
+                    flushed(__builtin_fmaf(number_of(left & 0xffff0000u), number_of(right & 0xffff0000u), second[n]));
             }
-            const float sum = flushed(number_of(tiles_now.at[c][m][n]) + flushed(first + second));
+        for (int n = 0; n < tiles_now.bytes[c] / 4; n++) {
+            const float sum = flushed(number_of(tiles_now.at[c][m][n]) + flushed(first[n] + second[n]));
             memcpy(&tiles_now.at[c][m][n], &sum, sizeof sum);
         }
+    }
+}
+
+/* TDPBSSD: C += the products of the four signed bytes of A's and B's words, in integers. */
+static inline void tile_dot_bytes(int c, int a, int b) {
+    check_product(c, a, b);
+    for (int m = 0; m < tiles_now.rows[c]; m++)
+        for (int k = 0; k < tiles_now.rows[b]; k++)
+            for (int i = 0; i < 32; i += 8)
+                for (int n = 0; n < tiles_now.bytes[c] / 4; n++)
+                    tiles_now.at[c][m][n] +=
+                        (uint32_t)((int8_t)(tiles_now.at[a][m][k] >> i) * (int8_t)(tiles_now.at[b][k][n] >> i));
 }
 
 #endif

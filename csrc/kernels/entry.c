@@ -64,13 +64,23 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
     return a.used;
 }
 
-/* Reserve room for left operands as words, if the products are of bfloat16. */
+/* Reserve room for rows of K numbers as words. */
+static word_rows place_rows(arena *a, const layout *l, int64_t rows, int64_t K) {
+    word_rows r = {.row = l->sliced ? SLICES * slice_words(K) : pairs_of(K), .slice = l->sliced ? slice_words(K) : 0};
+    r.words = arena_reals(a, rows * r.row);
+    if (l->sliced) r.scales = arena_reals(a, rows);
+    return r;
+}
+
+/* Reserve room for the left operands of forward that are words. */
 static rounded place_words(arena *a, const layout *l, int64_t rows, int64_t B, int ids) {
-    if (!l->dots) return (rounded){0};
-    return (rounded){.x = ids ? 0 : arena_reals(a, l->dots * rows * pairs_of(l->I)),
-                     .h = arena_reals(a, l->dots * B * l->h_row),
-                     .full = l->P ? arena_reals(a, l->dots * B * l->state / 2) : 0,
-                     .rh = l->cell->h2.count ? arena_reals(a, l->dots * B * l->state / 2) : 0};
+    rounded r = {0};
+    if (!l->dots && !l->sliced) return r;
+    if (!ids) r.x = place_rows(a, l, rows, l->I);
+    for (int i = 0; i < 2; i++) r.h[i] = place_rows(a, l, B, l->h_row);
+    if (l->P) r.full = place_rows(a, l, B, l->state);
+    if (l->cell->h2.count) r.rh = place_rows(a, l, B, l->state);
+    return r;
 }
 
 void place_inference(arena *a, forward_pass *f, int ids, void **schedule_memory) {
@@ -151,9 +161,9 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);
     if (!l->dots) return;
-    b->gates_words = arena_reals(a, l->dots * l->panels * B * l->width);
-    b->dh_words = l->P ? arena_reals(a, l->dots * B * l->h_row / 2) : 0;
-    b->dx_words = ids ? 0 : arena_reals(a, threads * dx_pieces(l).count * dx_pieces(l).distance);
+    b->gates_words = arena_reals(a, l->panels * B * l->width);
+    b->dh_words = l->P ? arena_reals(a, B * l->h_row / 2) : 0;
+    b->dx_words = ids ? 0 : arena_reals(a, threads * dx_words_size(l));
 }
 
 static size_t size_for_backward(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids) {

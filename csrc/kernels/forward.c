@@ -43,27 +43,27 @@ static step_view view_of(const forward_pass *f, int64_t step, int64_t chunk_row)
                        .rh = t->rh ? t->rh + row * l->state : 0};
 }
 
-/* Return the pieces of a left operand with a row of `width` numbers for each sequence. */
-static pieces pieces_of_rows(const forward_pass *f, int64_t width) { return (pieces){f->l.dots, f->batch->B * (width / 2)}; }
-
-/* Return a left operand of K numbers: its words if there are any. */
-static left_operand left_rows(const forward_pass *f, const real *a, int64_t a_row, const real *words) {
-    if (!words) return (left_operand){a, a_row, 1, 0, 0};
-    return (left_operand){words, a_row / 2, 1, 0, pieces_of_rows(f, a_row).distance};
-}
-
 /* Return the place of h as words before a step (after: the next step's). */
-static real *h_words(const forward_pass *f, int64_t step) {
-    const pieces p = pieces_of_rows(f, f->l.h_row);
-    return f->words.h ? f->words.h + (step & 1) * p.count * p.distance : 0;
+static word_rows h_words(const forward_pass *f, int64_t step) { return f->words.h[step & 1]; }
+
+/* Round columns [first, first + count) of finished rows, if the next product reads words of bfloat16. */
+static void round_rows(word_rows to, const real *from, int64_t from_row, int64_t first, int64_t count, int64_t row,
+                       int64_t rows) {
+    for (int64_t j = row; to.words && !to.scales && j < row + rows; j++)
+        round_row(to.words + j * to.row + first / 2, from + j * from_row + first, count);
 }
 
-/* Round columns [first, first + count) of finished rows, which the next product reads. `to` is null if it reads floats. */
-static void round_rows(const forward_pass *f, real *to, const real *from, int64_t from_row, int64_t first, int64_t count,
-                       int64_t row, int64_t rows) {
-    const pieces p = pieces_of_rows(f, from_row);
-    for (int64_t j = row; to && j < row + rows; j++)
-        round_row(to + (j * from_row + first) / 2, p, from + j * from_row + first, count);
+/* Slice rows of K numbers, if the next product reads slices. A row's scale depends on all of it, so this is a stage of its
+ * own. */
+static void slice_rows(const worker *me, const step_share *share, word_rows to, const real *from, int64_t from_row,
+                       int64_t K, range rows) {
+    if (!to.scales) return;
+    if (share->by_panels) {
+        const range mine = pool_share(me, rows.end - rows.begin, 1);
+        rows = (range){rows.begin + mine.begin, rows.begin + mine.end};
+    }
+    for (int64_t j = rows.begin; j < rows.end; j++) store_row(to, j, from + j * from_row, K);
+    stage_done(me, share);
 }
 
 /* Write columns [first, first + count) of finished rows into the caller's array, which has `n` columns for each
@@ -83,7 +83,7 @@ static void state_done(const step_context *k, int64_t panel, int64_t row, int64_
     const forward_pass *f = k->f;
     const layout *l = &f->l;
     int64_t count = l->units * VL, first = panel * count;
-    round_rows(f, l->P ? f->words.full : h_words(f, k->step + 1), k->view.h, l->state, first, count, row, rows);
+    round_rows(l->P ? f->words.full : h_words(f, k->step + 1), k->view.h, l->state, first, count, row, rows);
     if (!l->P) write_out(f, k->step, k->view.h, l->state, f->out->y, l->H, first, count, row, rows);
     if (f->out->c) write_out(f, k->step, k->view.c, l->state, f->out->c, l->H, first, count, row, rows);
 }
@@ -93,7 +93,7 @@ static void gates_done(void *context, int64_t panel, int64_t row, int64_t rows) 
     const layout *l = &k->f->l;
     l->cell->forward(&k->view, run_of(panel * l->units, l->units), run_of(row, rows));
     if (l->cell->forward2)
-        round_rows(k->f, k->f->words.rh, k->view.rh, l->state, panel * l->units * VL, l->units * VL, row, rows);
+        round_rows(k->f->words.rh, k->view.rh, l->state, panel * l->units * VL, l->units * VL, row, rows);
     else
         state_done(k, panel, row, rows);
 }
@@ -110,7 +110,7 @@ static void projection_done(void *context, int64_t panel, int64_t row, int64_t r
     const layout *l = &k->f->l;
     int64_t count = l->out.vectors * VL;
     const real *h = h_after(k->f, k->step);
-    round_rows(k->f, h_words(k->f, k->step + 1), h, l->h_row, panel * count, count, row, rows);
+    round_rows(h_words(k->f, k->step + 1), h, l->h_row, panel * count, count, row, rows);
     write_out(k->f, k->step, h, l->h_row, k->f->out->y, l->P, panel * count, count, row, rows);
 }
 
@@ -121,7 +121,7 @@ static void recurrent_product(step_context *k, gate_group g, left_operand a, int
     const int64_t w = group_width(l, g);
     real *c = k->view.gates + group_first(l, g);
     product_args p = {.n_outer = 1,
-                      .n_inner = elements_of(l, K),
+                      .n_inner = forward_elements_of(l, K),
                       .a = a,
                       .vectors = (int)(w / VL),
                       .format = expanded_format(l),
@@ -129,7 +129,6 @@ static void recurrent_product(step_context *k, gate_group g, left_operand a, int
                       .b = k->f->packed + weights,
                       .scales = scales_at(k->f, scales),
                       .b_panel = panel_rows_of(l, K) * w,
-                      .b_piece = l->panels * panel_rows_of(l, K) * w,
                       .b_row = w,
                       .init = c,
                       .init_panel = k->view.panel_step,
@@ -147,15 +146,14 @@ static void project(step_context *k, range panels, range rows) {
     const layout *l = &k->f->l;
     const int64_t w = l->out.vectors * VL;
     product_args p = {.n_outer = 1,
-                      .n_inner = elements_of(l, l->H),
-                      .a = left_rows(k->f, k->view.h, l->state, k->f->words.full),
+                      .n_inner = forward_elements_of(l, l->H),
+                      .a = left_rows(k->view.h, l->state, k->f->words.full),
                       .vectors = l->out.vectors,
                       .format = expanded_format(l),
                       .dots = l->dots,
                       .b = k->f->packed + l->projection,
                       .scales = scales_at(k->f, l->projection_scales),
                       .b_panel = panel_rows_of(l, l->H) * w,
-                      .b_piece = l->out.panels * panel_rows_of(l, l->H) * w,
                       .b_row = w,
                       .c = h_after(k->f, k->step),
                       .c_panel = w,
@@ -170,18 +168,21 @@ static void one_step(const worker *me, forward_pass *f, const step_share *share,
     const cell *c = l->cell;
     step_context k = {f, step, view_of(f, step, chunk_row)};
     range rows = rows_of(share, 0, active(&f->t.steps, step)), panels = panels_of(me, share, l->panels);
-    const left_operand h = left_rows(f, k.view.h_prev, l->h_row, h_words(f, step));
+    const left_operand h = left_rows(k.view.h_prev, l->h_row, h_words(f, step));
     recurrent_product(&k, c->h, h, l->Y, l->R, l->R_scales, gates_done, panels, rows);
     stage_done(me, share);
     if (c->forward2) {
-        const left_operand rh = left_rows(f, k.view.rh, l->state, f->words.rh);
+        slice_rows(me, share, f->words.rh, k.view.rh, l->state, l->H, rows);
+        const left_operand rh = left_rows(k.view.rh, l->state, f->words.rh);
         recurrent_product(&k, c->h2, rh, l->H, l->R2, l->R2_scales, gates2_done, panels, rows);
         stage_done(me, share);
     }
     if (l->P) {
+        slice_rows(me, share, f->words.full, k.view.h, l->state, l->H, rows);
         project(&k, panels_of(me, share, l->out.panels), rows);
         stage_done(me, share);
     }
+    slice_rows(me, share, h_words(f, step + 1), h_after(f, step), l->h_row, l->Y, rows);
 }
 
 static void load_initial_states(const worker *me, const forward_pass *f) {
@@ -191,7 +192,7 @@ static void load_initial_states(const worker *me, const forward_pass *f) {
     for (int64_t j = mine.begin; j < mine.end; j++) {
         int64_t b = sequence_of(&f->t.steps, j);
         load_row(f->t.h + j * l->h_row, h0 ? h0 + b * l->Y : 0, l->Y, l->h_row);
-        round_rows(f, h_words(f, 0), f->t.h, l->h_row, 0, l->h_row, j, 1);
+        if (f->words.h[0].words) store_row(h_words(f, 0), j, f->t.h + j * l->h_row, l->h_row);
         if (f->t.c) load_row(f->t.c + j * l->state, c0 ? c0 + b * l->H : 0, l->H, l->state);
     }
 }
@@ -260,7 +261,7 @@ void pass_begin(const forward_pass *f) { load_initial_states(&(worker){0, 1, 0},
 void pass_step(const worker *me, forward_pass *f, int64_t step) {
     const step_share share = share_steps(me, &f->t.steps, f->split);
     const int64_t chunk_row = f->t.steps.offset[step];
-    if (f->words.x) {
+    if (f->words.x.words) {
         if (me->rank == 0) gather_inputs(f, chunk_row, (range){0, 1});
         pool_barrier(me);
     }

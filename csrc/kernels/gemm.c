@@ -265,7 +265,9 @@ static void product_of_row(const product_args *p, range panels, int64_t row) {
 }
 
 void product(const product_args *p, range panels, range rows) {
-    if (MATRIX_UNIT && p->dots)
+    if (MATRIX_UNIT && p->a.scales)
+        sliced_product(p, panels, rows);
+    else if (MATRIX_UNIT && p->dots)
         matrix_product(p, panels, rows);
     else if (rows.end - rows.begin == 1)
         product_of_row(p, panels, rows.begin);
@@ -277,7 +279,6 @@ void product_to_rows(product_args p, columns cols, range rows, row_results out) 
     p.vectors = cols.vectors;
     p.b_row = p.init_panel = p.c_panel = cols.vectors * VL;
     p.b_panel = p.n_outer * p.n_inner * p.b_row;
-    p.b_piece = cols.panels * p.b_panel;
     p.init_row = 0;
     p.c = out.buffer;
     p.c_row = cols.padded;

@@ -44,12 +44,11 @@ typedef struct {
     int64_t n_outer, n_inner;
     left_operand a;
     int vectors;
-    const real *b;
+    const real *b; /* as slices.h has it if a has slices */
     int64_t b_panel, b_row;
     int format;         /* enum fastrnn_weight_format. If compressed, b is in words, n_outer is 1, and a's step is 1 */
-    const real *scales; /* [panel][b_row] for int8, else null: factors of B's columns */
-    int dots;           /* a and b hold this many pieces of words (bfloat16.h); n_inner and all distances count words */
-    int64_t b_piece;    /* from each piece of b to the next */
+    const real *scales; /* [panel][b_row] for int8 and slices, else null: factors of B's columns */
+    int dots;           /* a and b hold words of bfloat16 (bfloat16.h); n_inner and all distances count words */
     const real *init;   /* null: zero */
     int64_t init_panel, init_row;
     real *c; /* may be init, with the same strides */
@@ -102,15 +101,13 @@ static inline part share_product(const worker *me, int64_t panels, int64_t rows)
     return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
 }
 
-/* Pack rows 2 k and 2 k + 1 of a right operand as `count` pieces of words, row k of K: the n values of each (null: zeros).
- */
-static inline void pack_pair(real *packed, int count, columns cols, int64_t K, int64_t k, const real *first,
-                             const real *second, int64_t n) {
+/* Pack rows 2 k and 2 k + 1 of a right operand as words, row k of K: the n values of each (null: zeros). */
+static inline void pack_pair(real *packed, columns cols, int64_t K, int64_t k, const real *first, const real *second,
+                             int64_t n) {
     const int64_t w = cols.vectors * VL;
-    const pieces p = {count, cols.padded * K};
     for (int64_t panel = 0; panel < cols.panels; panel++) {
         const int64_t at = panel * w;
-        round_pair(packed + (panel * K + k) * w, p, first ? first + at : 0, second ? second + at : 0, n - at, w);
+        round_pair(packed + (panel * K + k) * w, first ? first + at : 0, second ? second + at : 0, n - at, w);
     }
 }
 

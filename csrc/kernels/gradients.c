@@ -142,13 +142,13 @@ static void peepholes(const worker *me, const backward_pass *b) {
         }
 }
 
-/* Round rows of dp to words: pieces of [panels][rows][group's width / 2]. */
+/* Round rows of dp to words: [panels][rows][group's width / 2]. */
 static void round_dp(const backward_pass *b, range rows, real *to) {
     const layout *l = &b->l;
     const int64_t w = group_width(l, l->cell->x);
     for (int64_t panel = 0; panel < l->panels; panel++)
         for (int64_t n = rows.begin; n < rows.end; n++, to += w / 2)
-            round_row(to, dx_pieces(l), b->t.gates + (panel * b->t.steps.N + n) * l->width + group_first(l, l->cell->x), w);
+            round_row(to, b->t.gates + (panel * b->t.steps.N + n) * l->width + group_first(l, l->cell->x), w);
 }
 
 /* dx = dp W in products of words, for some rows at a time. */
@@ -156,11 +156,11 @@ static void inputs_by_words(const worker *me, const backward_pass *b, product_ar
     const layout *l = &b->l;
     const int64_t w = group_width(l, l->cell->x), *source = b->t.steps.source;
     const range mine = pool_share(me, b->t.steps.N, TILE_ROWS_4);
-    real *words = b->dx_words + me->rank * dx_pieces(l).count * dx_pieces(l).distance;
+    real *words = b->dx_words + me->rank * dx_words_size(l);
     for (int64_t first = mine.begin, n; first < mine.end; first += n) {
         n = smaller(mine.end - first, ROW_BLOCK);
         round_dp(b, run_of(first, n), words);
-        p.a = (left_operand){words, w / 2, 1, n * (w / 2), dx_pieces(l).distance};
+        p.a = plain_left(words, w / 2, 1, n * (w / 2));
         out.place = source ? source + first : 0;
         out.to = (real *)b->din->dx + (source ? 0 : first * l->I);
         product_to_rows(p, l->in, run_of(0, n), out);
@@ -174,7 +174,7 @@ static void inputs(const worker *me, const backward_pass *b) {
     const real *gates = b->t.gates + group_first(l, l->cell->x);
     product_args p = {.n_outer = l->panels,
                       .n_inner = elements_of(l, group_width(l, l->cell->x)),
-                      .a = {gates, l->width, 1, N * l->width, 0},
+                      .a = plain_left(gates, l->width, 1, N * l->width),
                       .b = b->packed + l->W_back,
                       .dots = l->dots};
     row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};

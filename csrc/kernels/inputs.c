@@ -13,15 +13,23 @@ static void fill_other_slots(const forward_pass *f, range panels, range rows) {
                    f->packed + l->bias + panel * l->width + first, (size_t)rest * sizeof(real));
 }
 
-/* Load VL columns of W's row k, from `first` on: the sum of their pieces, which is exact. */
+/* Load VL columns of W's row k, from `first` on: the sum of their slices, which is exact. */
+static vec sliced_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
+    const uint32_t *words = (const uint32_t *)W + panel * w * sliced_words(l->I);
+    vec sum = splat(0);
+    for (int i = SLICES - 1; i >= 0; i--)
+        sum = sum * splat((real)0x1p-8) +
+              row_of_words(l->format, load_words(words + sliced_at(l->I, first, k / 4, i)), (int)(k % 4));
+    return sum;
+}
+
+/* Load VL columns of W's row k, from `first` on. */
 static vec input_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
     if (!l->format) return load(W + (panel * l->I + k) * w + first);
+    if (l->sliced) return sliced_weights(l, W, panel, w, k, first);
     const int64_t rows = rows_per_word(l->format), word = panel * words_of(l->format, l->I) + k / rows;
     const uint32_t *from = (const uint32_t *)W + word * w + first;
-    vec sum = splat(0);
-    for (int64_t i = larger(l->dots, 1) - 1; i >= 0; i--)
-        sum += row_of_words(l->format, load_words(from + i * l->panels * words_of(l->format, l->I) * w), (int)(k % rows));
-    return sum;
+    return row_of_words(l->format, load_words(from), (int)(k % rows));
 }
 
 /* Add W's row for each token id: the product of a one-hot vector with W^T is a row of each packed panel. */
@@ -53,18 +61,15 @@ static const real *input_at(const forward_pass *f, int64_t chunk_row, int64_t n)
 static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range panels, range rows) {
     const layout *l = &f->l;
     const int64_t w = group_width(l, l->cell->x);
-    const left_operand a = l->dots ? (left_operand){f->words.x, pairs_of(l->I), 1, 0, f->gate_rows * pairs_of(l->I)}
-                                   : (left_operand){input_at(f, chunk_row, 0), l->I, 1, 0, 0};
     product_args p = {.n_outer = 1,
-                      .n_inner = elements_of(l, l->I),
-                      .a = a,
+                      .n_inner = forward_elements_of(l, l->I),
+                      .a = left_rows(input_at(f, chunk_row, 0), l->I, f->words.x),
                       .vectors = (int)(w / VL),
                       .format = expanded_format(l),
                       .dots = l->dots,
                       .b = f->packed + l->W,
                       .scales = scales_at(f, l->W_scales),
                       .b_panel = panel_rows_of(l, l->I) * w,
-                      .b_piece = l->panels * panel_rows_of(l, l->I) * w,
                       .b_row = w,
                       .init = f->packed + l->bias,
                       .init_panel = l->width,
@@ -79,11 +84,10 @@ static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range pane
  * reads words. */
 void gather_inputs(const forward_pass *f, int64_t chunk_row, range rows) {
     const int64_t I = f->l.I;
-    const pieces p = {f->l.dots, f->gate_rows * pairs_of(I)};
     for (int64_t n = rows.begin; f->t.x && n < rows.end; n++)
         memcpy(f->t.x + n * I, (const real *)f->in->x + f->t.steps.source[chunk_row + n] * I, (size_t)I * sizeof(real));
-    for (int64_t n = rows.begin; f->words.x && n < rows.end; n++)
-        round_row(f->words.x + n * pairs_of(I), p, input_at(f, chunk_row, n), I);
+    for (int64_t n = rows.begin; f->words.x.words && n < rows.end; n++)
+        store_row(f->words.x, n, input_at(f, chunk_row, n), I);
 }
 
 /* P = X W^T + b for rows of the gate buffer, whose first row is packed row `chunk_row`. */
@@ -101,7 +105,7 @@ void input_chunk(const worker *me, const forward_pass *f, int64_t chunk_row, ran
     range gathered = pool_share(me, n, 1);
     pool_barrier(me); /* the buffers of the previous chunk are used again */
     gather_inputs(f, chunk_row, (range){chunk.begin + gathered.begin, chunk.begin + gathered.end});
-    if (f->t.x || f->words.x) pool_barrier(me);
+    if (f->t.x || f->words.x.words) pool_barrier(me);
     part mine = share_product(me, f->l.panels, n);
     input_rows(f, chunk_row, mine.panels, (range){chunk.begin + mine.rows.begin, chunk.begin + mine.rows.end});
     pool_barrier(me);

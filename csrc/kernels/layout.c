@@ -26,7 +26,7 @@ static size_t take(size_t *end, int64_t reals) {
 static size_t take_weights(size_t *end, const layout *l, int64_t columns, int64_t K, size_t *scales) {
     *scales = take(end, l->format == FASTRNN_WEIGHTS_INT8 ? columns : 0);
     if (!l->format) return take(end, columns * K);
-    const int64_t bytes = larger(l->dots, 1) * columns * words_of(l->format, K) * 4, real_size = sizeof(real);
+    const int64_t bytes = columns * packed_words(l, K) * 4, real_size = sizeof(real);
     return take(end, (bytes + real_size - 1) / real_size);
 }
 
@@ -40,11 +40,10 @@ static void place_parts(layout *l) {
     l->R2 = take_weights(&end, l, l->panels * group_width(l, c->h2), l->H, &l->R2_scales);
     l->projection = take_weights(&end, l, l->P ? l->out.padded : 0, l->H, &l->projection_scales);
     l->inference_size = end;
-    const int64_t count = larger(l->dots, 1);
-    l->W_back = take(&end, count * l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
-    l->R_back = take(&end, count * l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
-    l->R2_back = take(&end, count * l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
-    l->projection_back = take(&end, l->P ? count * l->hidden.padded * elements_of(l, l->P) : 0);
+    l->W_back = take(&end, l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
+    l->R_back = take(&end, l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
+    l->R2_back = take(&end, l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
+    l->projection_back = take(&end, l->P ? l->hidden.padded * elements_of(l, l->P) : 0);
     l->training_size = end;
 }
 
@@ -56,8 +55,10 @@ layout layout_of(const layer_spec *layer) {
                 .directions = layer->directions,
                 .stored = layer->weights,
                 .format = layer->weights};
-    l.dots = pieces_of(layer, MATRIX_UNIT);
+    l.dots = multiplies_pairs(layer);
+    l.sliced = multiplies_slices(layer, MATRIX_UNIT);
     if (l.dots) l.format = FASTRNN_WEIGHTS_BFLOAT16;
+    if (l.sliced) l.format = FASTRNN_WEIGHTS_INT8; /* its words have as many rows */
     l.Y = l.P ? l.P : l.H;
     l.in = columns_of(l.I);
     l.hidden = columns_of(l.H);
@@ -101,56 +102,84 @@ static void pack_words(int format, uint32_t *to, int64_t w, const void *from, in
 }
 
 /* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1]. */
-static void pack_rounded(real *to, pieces p, int64_t w, const real *from, int64_t n, int64_t K) {
+static void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K) {
     enum { COLUMNS = 64, WORDS = 32 };
-    real words[MOST_PIECES * COLUMNS * WORDS];
-    const pieces own = {p.count, COLUMNS * WORDS};
+    real words[COLUMNS * WORDS];
     for (int64_t first = 0; first < n; first += COLUMNS)
         for (int64_t k = 0; k < K; k += 2 * WORDS) {
             const int64_t columns = smaller(n - first, COLUMNS), here = smaller(K - k, 2 * WORDS);
-            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, own, from + (first + i) * K + k, here);
-            for (int i = 0; i < p.count; i++)
-                transpose(to + i * p.distance + k / 2 * w + first, w, words + i * own.distance, WORDS, columns,
-                          pairs_of(here));
+            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, from + (first + i) * K + k, here);
+            transpose(to + k / 2 * w + first, w, words, WORDS, columns, pairs_of(here));
         }
 }
 
-/* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` are zero. `to` is in reals, or in
- * words if it is packed as bfloat16 or int8. `columns` counts the columns of the whole operand. */
-static void pack_block(const layout *l, void *to, int64_t w, int64_t columns, stored from, int64_t row, int64_t n,
-                       int64_t padded, int64_t K) {
-    const pieces p = {(int)larger(l->dots, 1), columns * words_of(l->format, K)};
-    const void *rows = row_at(l->stored, from.rows, row, K);
-    if (l->stored)
-        pack_words(l->format, to, w, rows, n, K);
-    else if (l->format)
-        pack_rounded(to, p, w, rows, n, K);
-    else
-        transpose(to, w, rows, K, n, K);
-    const int64_t size = l->format ? (int64_t)sizeof(uint32_t) : (int64_t)sizeof(real);
-    for (int64_t k = 0; n < padded && k < (l->format ? words_of(l->format, K) : K); k++)
-        for (int i = 0; i < p.count; i++)
-            memset((char *)to + (i * p.distance + k * w + n) * size, 0, (size_t)((padded - n) * size));
+/* Slice n rows of K numbers, at most 16, and transpose them to tiles of 16 columns. scales[i] is the factor of column i.
+ * What is left of the last tile of k, and columns from n on, are zero. */
+static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t n, int64_t K) {
+    enum { WORDS = 16, TILE = WORDS * 16 };
+    real words[SLICES * TILE], to_digits[16];
+    for (int64_t i = 0; i < 16; i++) {
+        const slice_scale scale = i < n ? scale_of_row(from + i * K, K) : (slice_scale){0, 0, 0};
+        scales[i] = scale.of_column;
+        to_digits[i] = scale.to_digits;
+    }
+    for (int64_t k = 0; k < K; k += 4 * WORDS, to += SLICES * TILE) {
+        memset(words, 0, sizeof words);
+        for (int64_t i = 0; i < n; i++)
+            slice_part(words + i * WORDS, TILE, from + i * K + k, smaller(K - k, 4 * WORDS), to_digits[i]);
+        for (int i = 0; i < SLICES; i++) transpose(to + i * TILE, 16, words + i * TILE, WORDS, 16, WORDS);
+    }
 }
+
+/* The same for columns from n to `padded`, a whole number of vectors. */
+static void pack_sliced(real *to, real *scales, const real *from, int64_t n, int64_t padded, int64_t K) {
+    for (int64_t i = 0; i < padded; i += 16)
+        pack_sliced_tiles(to + i * sliced_words(K), scales + i, from + i * K, larger(0, smaller(16, n - i)), K);
+}
+
+/* Some columns of a panel of a packed right operand. */
+typedef struct {
+    void *to;     /* in reals, or in words if it is packed as bfloat16 or int8 */
+    real *scales; /* of these columns, if they have any */
+    int64_t w;    /* columns of the panel */
+} packed_columns;
 
 /* Expanded int8 numbers have a factor of 2^24 (compressed.h). */
 static void pack_scales(real *to, const real *scales, int64_t n, int64_t padded) {
     for (int64_t i = 0; i < padded; i++) to[i] = i < n ? scales[i] * (real)0x1p-24 : 0;
 }
 
+/* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` and their scales are zero. */
+static void pack_block(const layout *l, packed_columns p, stored from, int64_t row, int64_t n, int64_t padded, int64_t K) {
+    const void *rows = row_at(l->stored, from.rows, row, K);
+    if (l->sliced) {
+        pack_sliced(p.to, p.scales, rows, n, padded, K);
+        return;
+    }
+    if (l->stored)
+        pack_words(l->format, p.to, p.w, rows, n, K);
+    else if (l->format)
+        pack_rounded(p.to, p.w, rows, n, K);
+    else
+        transpose(p.to, p.w, rows, K, n, K);
+    if (from.scales) pack_scales(p.scales, from.scales + row, n, padded);
+    const int64_t size = l->format ? (int64_t)sizeof(uint32_t) : (int64_t)sizeof(real);
+    for (int64_t k = 0; n < padded && k < packed_words(l, K); k++)
+        memset((char *)p.to + (k * p.w + n) * size, 0, (size_t)((padded - n) * size));
+}
+
 /* Return the place of a column in a panel of `columns` columns and K rows. */
-static void *packed_at(int format, real *packed, int64_t panel, int64_t columns, int64_t K, int64_t column) {
-    if (!format) return packed + panel * columns * K + column;
-    return (uint32_t *)packed + panel * columns * words_of(format, K) + column;
+static void *packed_at(const layout *l, real *packed, int64_t panel, int64_t columns, int64_t K, int64_t column) {
+    if (!l->format) return packed + panel * columns * K + column;
+    return (uint32_t *)packed + panel * columns * packed_words(l, K) + (l->sliced ? sliced_at(K, column, 0, 0) : column);
 }
 
 /* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. The scales likewise, without k. */
 static void pack_columns(const layout *l, gate_group g, int64_t panel, int64_t K, stored from, real *packed, real *scales) {
     const int64_t w = group_width(l, g), units = l->units * VL, unit = panel * units, here = smaller(units, l->H - unit);
     for (int slot = 0; slot < g.count; slot++) {
-        const int64_t row = g.gate[slot] * l->H + unit;
-        pack_block(l, packed_at(l->format, packed, panel, w, K, slot * units), w, l->panels * w, from, row, here, units, K);
-        if (from.scales) pack_scales(scales + panel * w + slot * units, from.scales + row, here, units);
+        const packed_columns p = {packed_at(l, packed, panel, w, K, slot * units), scales + panel * w + slot * units, w};
+        pack_block(l, p, from, g.gate[slot] * l->H + unit, here, units, K);
     }
 }
 
@@ -175,7 +204,7 @@ static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns
     for (int64_t i = 0; i < w && !l->dots; i++)
         pack_row(packed, cols, K, panel * w + i, gate_row(l, g, panel, i, n, from), n);
     for (int64_t i = 0; i < w && l->dots; i += 2)
-        pack_pair(packed, l->dots, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
+        pack_pair(packed, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
                   gate_row(l, g, panel, i + 1, n, from), n);
 }
 
@@ -190,15 +219,16 @@ static void add_bias(const layout *l, gate_group g, int64_t panel, const real *b
 
 static void pack_projection(const layout *l, stored projection, int training, real *packed) {
     const int64_t w = l->out.vectors * VL;
-    for (int64_t panel = 0; panel < l->out.panels; panel++)
-        pack_block(l, packed_at(l->format, packed + l->projection, panel, w, l->H, 0), w, l->out.padded, projection,
-                   panel * w, smaller(w, l->P - panel * w), w, l->H);
-    if (projection.scales) pack_scales(packed + l->projection_scales, projection.scales, l->P, l->out.padded);
+    for (int64_t panel = 0; panel < l->out.panels; panel++) {
+        const packed_columns p = {packed_at(l, packed + l->projection, panel, w, l->H, 0),
+                                  packed + l->projection_scales + panel * w, w};
+        pack_block(l, p, projection, panel * w, smaller(w, l->P - panel * w), w, l->H);
+    }
     const real *rows = projection.rows;
     for (int64_t k = 0; training && !l->dots && k < l->P; k++)
         pack_row(packed + l->projection_back, l->hidden, l->P, k, rows + k * l->H, l->H);
     for (int64_t k = 0; training && l->dots && k < l->P; k += 2)
-        pack_pair(packed + l->projection_back, l->dots, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
+        pack_pair(packed + l->projection_back, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
                   k + 1 < l->P ? rows + (k + 1) * l->H : 0, l->H);
 }
 

@@ -10,7 +10,8 @@ typedef struct {
     const cell *cell;
     int stored; /* enum fastrnn_weight_format, of the given W, R and projection */
     int format; /* the same, of the packed W, R, R2 and projection in forward */
-    int dots;   /* products are of this many pieces of bfloat16 words (bfloat16.h); 0: of reals */
+    int dots;   /* products are of words of bfloat16 (bfloat16.h) */
+    int sliced; /* the forward pass's products are of slices (slices.h) */
     int64_t I, H, P, Y;
     int64_t directions;           /* parts next to each other in a row of the caller's y, c, dy and dc */
     int64_t units, panels, width; /* vectors of units in a gate panel; gate panels; reals in a panel's row, all slots */
@@ -37,6 +38,11 @@ static inline int64_t group_first(const layout *l, gate_group g) { return g.firs
 
 /* Return the number of elements of a left operand: numbers or words. */
 static inline int64_t elements_of(const layout *l, int64_t K) { return l->dots ? pairs_of(K) : K; }
+
+/* Return the number of reals or words that a column of K numbers takes in a packed right operand of the forward pass. */
+static inline int64_t packed_words(const layout *l, int64_t K) {
+    return l->sliced ? sliced_words(K) : l->format ? words_of(l->format, K) : K;
+}
 
 /* Pack this thread's part of the weights. */
 void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed);

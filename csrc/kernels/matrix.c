@@ -1,25 +1,12 @@
 #include "matrix.h"
 
-#include "rows.h"
-
-/* The instructions. They take the numbers of tiles as literals. */
-#ifdef FASTRNN_EMULATED
-#include "emulated_tiles.h"
-#else
-#define tile_configure(from) _tile_loadconfig(from)
-#define tile_release() _tile_release()
-#define tile_zero(tile) _tile_zero(tile)
-#define tile_load(tile, from, stride) _tile_loadd(tile, from, stride)
-#define tile_store(tile, to, stride) _tile_stored(tile, to, stride)
-#define tile_dot(c, a, b) _tile_dpbf16ps(c, a, b)
-#endif
+#include "tiles.h"
 
 #ifdef FASTRNN_TILES
 
 /* Sums take four tiles, so that an instruction need not wait for the one before it: 2 rows of tiles by 2 columns, or 1 by
  * 4 if there are at most 16 rows of A. */
-enum { TILE = 16, BLOCK_ROWS = 2 * TILE };
-_Static_assert((int)VL == (int)TILE, "a row of a tile is a vector");
+enum { BLOCK_ROWS = 2 * TILE };
 
 /* A part of k: some outer steps, each of some tiles of `depth` words. */
 typedef struct {
@@ -28,22 +15,14 @@ typedef struct {
     int64_t k; /* the row of B where the part begins */
 } k_part;
 
-/* The pairs of pieces (bfloat16.h) whose products are added, the smallest first. */
-typedef struct {
-    int8_t a, b;
-} piece_pair;
-static const piece_pair PAIRS[] = {{2, 0}, {0, 2}, {1, 1}, {1, 0}, {0, 1}, {0, 0}};
-enum { LAST_PAIR = 5 };
-
 /* The sums of a block over one part of k: `rows` of A in its first and second row of tiles, some columns of tiles. */
 typedef struct {
     int rows[2], columns;
     k_part part;
-    int first_pair;
     left_operand a;
     const real *b, *init;
     real *c;
-    int64_t b_piece, b_row, init_row, c_row;
+    int64_t b_row, init_row, c_row;
 } block;
 
 /* Rows and depth of the tiles as they are configured. */
@@ -54,18 +33,11 @@ typedef struct {
 /* Tiles 0 to 3 hold sums. In a 2 x 2 block they are in row order, 4 and 5 are of A, and 6 and 7 of B. In a row of up to
  * four, 4 is of A and 5 of B. */
 static void configure(shape s) {
-    uint8_t config[64] __attribute__((aligned(64))) = {1};
-    const uint8_t second = (uint8_t)(s.rows[1] ? s.rows[1] : s.rows[0]);
-    const uint8_t rows[8] = {
-        (uint8_t)s.rows[0], (uint8_t)s.rows[0], second, second, (uint8_t)s.rows[0], s.rows[1] ? second : (uint8_t)s.depth,
-        (uint8_t)s.depth,   (uint8_t)s.depth};
-    for (int i = 0; i < 8; i++) {
-        const int left = i == 4 || (i == 5 && s.rows[1]);
-        config[16 + 2 * i] = (uint8_t)(left ? 4 * s.depth : 64);
-        config[48 + i] = rows[i];
-    }
-    __asm__ volatile("" ::"r"(config) : "memory"); /* GCC 12 believes that the instruction reads eight bytes */
-    tile_configure(config);
+    const uint8_t first = (uint8_t)s.rows[0], second = (uint8_t)(s.rows[1] ? s.rows[1] : s.rows[0]);
+    const uint8_t depth = (uint8_t)s.depth, left = (uint8_t)(4 * s.depth);
+    const uint8_t rows[8] = {first, first, second, second, first, s.rows[1] ? second : depth, depth, depth};
+    const uint8_t bytes[8] = {64, 64, 64, 64, left, s.rows[1] ? left : 64, 64, 64};
+    shape_tiles(rows, bytes);
 }
 
 INLINE void zero_sums(const int columns, const int two_rows) {
@@ -125,13 +97,10 @@ INLINE void add_block(const int columns, const int two_rows, const block *t) {
     for (int64_t outer = 0; outer < k.n_outer; outer++) {
         const real *a = t->a.p + outer * t->a.outer_step;
         for (int64_t n = 0; n < k.tiles; n++, a += k.depth, b += k.depth * t->b_row)
-            for (int i = t->first_pair; i <= LAST_PAIR; i++) {
-                const real *left = a + PAIRS[i].a * t->a.piece, *right = b + PAIRS[i].b * t->b_piece;
-                if (two_rows)
-                    add_two_rows(columns, t, left, right);
-                else
-                    add_one_row(columns, t, left, right);
-            }
+            if (two_rows)
+                add_two_rows(columns, t, a, b);
+            else
+                add_one_row(columns, t, a, b);
     }
     store_sums(columns, two_rows, t);
 }
@@ -171,9 +140,7 @@ static void panel_block(const product_args *p, int64_t panel, range rows, k_part
     const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     block t = {.rows = {n < TILE ? n : TILE, n > TILE ? n - TILE : 0},
                .part = k,
-               .first_pair = p->dots == 1 ? LAST_PAIR : 0,
                .a = p->a,
-               .b_piece = p->b_piece,
                .b_row = p->b_row,
                .init_row = init.row,
                .c_row = p->c_row};

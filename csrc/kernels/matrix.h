@@ -12,8 +12,11 @@
 
 #include "gemm.h"
 
-/* Do what product does, for operands of words. An element's bits depend on K alone, so any split of rows and panels gives
- * the same bits. The bits of dot_ are others, because it adds in another order. */
+/* Do what product does, for operands of bfloat16 words. An element's bits depend on K alone, so any split of rows and panels
+ * gives the same bits. The bits of dot_ are others, because it adds in another order. */
 void matrix_product(const product_args *p, range panels, range rows);
+
+/* Do what product does, for operands of slices (slices.h). */
+void sliced_product(const product_args *p, range panels, range rows);
 
 #endif

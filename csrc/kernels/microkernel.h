@@ -8,7 +8,7 @@
 #ifndef FASTRNN_MICROKERNEL_H
 #define FASTRNN_MICROKERNEL_H
 
-#include "bfloat16.h"
+#include "slices.h"
 
 /* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
  * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
@@ -22,12 +22,17 @@ enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
 
-/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. Its pieces
- * (bfloat16.h) are `piece` apart. */
+/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales` is
+ * not null, it has slices (slices.h), `slice` apart, and each row has a factor. */
 typedef struct {
     const real *p;
-    int64_t row, step, outer_step, piece;
+    int64_t row, step, outer_step, slice;
+    const real *scales;
 } left_operand;
+
+static inline left_operand plain_left(const real *p, int64_t row, int64_t step, int64_t outer_step) {
+    return (left_operand){.p = p, .row = row, .step = step, .outer_step = outer_step};
+}
 
 typedef struct {
     int64_t n_outer, n_inner;

@@ -36,6 +36,7 @@
 #define linear_packed_size_ THIS_BUILD(linear_packed_size_)
 #define linear_workspace_size_ THIS_BUILD(linear_workspace_size_)
 #define matrix_product THIS_BUILD(matrix_product)
+#define sliced_product THIS_BUILD(sliced_product)
 #define measure_fma_ THIS_BUILD(measure_fma_)
 #define measure_read_ THIS_BUILD(measure_read_)
 #define optimise_ THIS_BUILD(optimise_)

@@ -41,11 +41,6 @@ static void copy_row(real *to, const real *from, int64_t n, int64_t padded) {
         for (int64_t v = 0; v < padded; v += VL) store(to + v, load(from + v));
 }
 
-/* Return the pieces of a block of x in the buffer. */
-static pieces right_pieces(const outer_args *o) {
-    return (pieces){o->dots, OUTER_PANELS * K_BLOCK * columns_of(o->x.n).vectors * VL};
-}
-
 /* to[n][a panel's columns] = columns from `first` on of rows n; as words, of two rows each, if `dots` */
 static void copy_right(const outer_args *o, range n, int64_t first, real *to) {
     const outer_right *x = &o->x;
@@ -55,7 +50,7 @@ static void copy_right(const outer_args *o, range n, int64_t first, real *to) {
     for (int64_t i = n.begin; i < n.end && !dots; i++, to += w) copy_row(to, row_at(&rows, i) + first, here, w);
     for (int64_t i = n.begin; i < n.end && dots; i += 2, to += w) {
         const real *even = row_at(&rows, i) + first, *odd = i + 1 < n.end ? row_at(&rows, i + 1) + first : 0;
-        round_pair(to, right_pieces(o), even, odd, here, w);
+        round_pair(to, even, odd, here, w);
     }
 }
 
@@ -81,36 +76,30 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
 }
 
-enum { LEFT_PIECE = K_BLOCK * OUTER_ROWS };
-
 /* Return the words of a's columns as rows, which a matrix unit wants. */
 static left_operand transposed_words(const outer_args *o, const real *a, int64_t columns, int64_t rows, real *buffer) {
     enum { AT_ONCE = 16 };
-    real words[MOST_PIECES * AT_ONCE * OUTER_ROWS];
-    const pieces own = {o->dots, AT_ONCE * OUTER_ROWS};
+    real words[AT_ONCE * OUTER_ROWS];
     for (int64_t first = 0; first < rows; first += 2 * AT_ONCE) {
         const int64_t here = smaller(2 * AT_ONCE, rows - first);
         for (int64_t i = 0; i < here; i += 2) {
             const real *even = a + (first + i) * o->step;
-            round_pair(words + i / 2 * columns, own, even, i + 1 < here ? even + o->step : 0, columns, columns);
+            round_pair(words + i / 2 * columns, even, i + 1 < here ? even + o->step : 0, columns, columns);
         }
-        for (int i = 0; i < o->dots; i++)
-            transpose(buffer + i * LEFT_PIECE + first / 2, K_BLOCK, words + i * own.distance, columns, pairs_of(here),
-                      columns);
+        transpose(buffer + first / 2, K_BLOCK, words, columns, pairs_of(here), columns);
     }
-    return (left_operand){buffer, K_BLOCK, 1, 0, LEFT_PIECE};
+    return plain_left(buffer, K_BLOCK, 1, 0);
 }
 
 /* Return a left operand for the part's columns as rows and n as k: words in the buffer, or a itself. */
 static left_operand left_operand_of(const outer_args *o, part_of_a part, range n, real *buffer) {
     const real *a = left_at(o, part, n.begin);
-    const pieces p = {o->dots, LEFT_PIECE};
-    if (!o->dots) return (left_operand){a, 1, o->step, 0, 0};
+    if (!o->dots) return plain_left(a, 1, o->step, 0);
     const int64_t columns = (part.vectors.end - part.vectors.begin) * VL, rows = n.end - n.begin;
     if (MATRIX_UNIT) return transposed_words(o, a, columns, rows, buffer);
     for (int64_t i = 0; i < rows; i += 2, a += 2 * o->step)
-        round_pair(buffer + i / 2 * columns, p, a, i + 1 < rows ? a + o->step : 0, columns, columns);
-    return (left_operand){buffer, 1, columns, 0, LEFT_PIECE};
+        round_pair(buffer + i / 2 * columns, a, i + 1 < rows ? a + o->step : 0, columns, columns);
+    return plain_left(buffer, 1, columns, 0);
 }
 
 /* Prefetch of the next part of a: some of its rows after each tile of the current part. */
@@ -135,12 +124,11 @@ static range rows_from(real *const *to, int64_t r, int64_t rows) {
 
 static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, fetching *next) {
     const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
-    real *sums = buffer + larger(o->dots, 1) * right_pieces(o).distance;
+    real *sums = buffer + OUTER_PANELS * K_BLOCK * w;
     product_args p = {.n_outer = 1,
                       .n_inner = o->dots ? pairs_of(n.end - n.begin) : n.end - n.begin,
                       .a = left_operand_of(o, part, n, sums + OUTER_ROWS * w),
                       .dots = o->dots,
-                      .b_piece = right_pieces(o).distance,
                       .c = sums,
                       .c_row = w,
                       .done = next->left ? fetch_next : 0,

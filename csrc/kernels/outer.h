@@ -25,14 +25,14 @@ typedef struct {
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
-    int dots; /* multiply this many bfloat16 pieces of both operands (bfloat16.h); 0: multiply them as they are */
+    int dots; /* round both operands to bfloat16 (bfloat16.h); else multiply them as they are */
 } outer_args;
 
 enum { OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES, OUTER_ROWS = 4 * VL };
 
 /* Return the size of a thread's buffer: a block of x, the sums, and a block of a as words. */
 static inline int64_t outer_buffer_size(int dots) {
-    return ((dots ? dots : 1) * OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + dots * K_BLOCK * OUTER_ROWS;
+    return (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + (dots ? K_BLOCK * OUTER_ROWS : 0);
 }
 
 /* Compute this thread's part; the buffer is its own. */

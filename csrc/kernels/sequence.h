@@ -18,13 +18,18 @@ typedef struct {
     real *rh;    /* [N][state] r h_prev; null without a second recurrent product */
 } tape;
 
-/* Left operands of the forward pass as words, if its products are of bfloat16 (bfloat16.h); else null. The first dimension
- * is that of the pieces, and the last is pairs_of the width. */
+/* Rows of a left operand as words: of bfloat16 (bfloat16.h), or of slices and then each row's scale (slices.h). */
 typedef struct {
-    real *x;    /* the rows of the gate buffer */
-    real *h;    /* [B], twice: the state before and after a step; its places alternate */
-    real *full; /* [B] o tanh(c) before a projection */
-    real *rh;   /* [B] r h_prev */
+    real *words, *scales; /* null if the product reads the numbers as they are; scales are null for bfloat16 */
+    int64_t row, slice;   /* from row to row; from slice to slice */
+} word_rows;
+
+/* The left operands of the forward pass. */
+typedef struct {
+    word_rows x;    /* the rows of the gate buffer */
+    word_rows h[2]; /* [B] the state before a step and after it; their places alternate */
+    word_rows full; /* [B] o tanh(c) before a projection */
+    word_rows rh;   /* [B] r h_prev */
 } rounded;
 
 /* Lay a tape out in the arena. The schedule is not built yet. */
@@ -91,14 +96,31 @@ typedef struct {
 } forward_pass;
 
 /* Return the format of weights that are expanded before they are multiplied. */
-static inline int expanded_format(const layout *l) { return l->dots ? FASTRNN_WEIGHTS_FULL : l->format; }
+static inline int expanded_format(const layout *l) { return l->dots || l->sliced ? FASTRNN_WEIGHTS_FULL : l->format; }
 
 static inline const real *scales_at(const forward_pass *f, size_t offset) {
     return f->l.format == FASTRNN_WEIGHTS_INT8 ? f->packed + offset : 0;
 }
 
 /* Return the number of rows, of reals or words, in a panel of a right operand with K rows. */
-static inline int64_t panel_rows_of(const layout *l, int64_t K) { return l->format ? words_of(l->format, K) : K; }
+static inline int64_t panel_rows_of(const layout *l, int64_t K) { return packed_words(l, K); }
+
+/* Return the number of elements of a left operand of the forward pass: numbers or words. */
+static inline int64_t forward_elements_of(const layout *l, int64_t K) { return l->sliced ? quads_of(K) : elements_of(l, K); }
+
+/* Return a left operand: rows of words if there are any, else of numbers. */
+static inline left_operand left_rows(const real *a, int64_t a_row, word_rows w) {
+    return w.words ? (left_operand){w.words, w.row, 1, 0, w.slice, w.scales} : plain_left(a, a_row, 1, 0);
+}
+
+/* Store row n of K numbers as words. */
+static inline void store_row(word_rows to, int64_t n, const real *from, int64_t K) {
+    real *words = to.words + n * to.row;
+    if (to.scales)
+        to.scales[n] = slice_row(words, to.slice, from, K);
+    else
+        round_row(words, from, K);
+}
 
 /* One backward pass. */
 typedef struct {
@@ -121,17 +143,13 @@ typedef struct {
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
     real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx before they are copied out */
     /* Left operands as words, if products are of bfloat16; else null. */
-    real *
-        gates_words; /* [2][pieces][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
-    real *dh_words;  /* [pieces][B][h_row / 2] the gradient of the projected h of this step */
-    real *dx_words;  /* [threads][pieces][panels][ROW_BLOCK][group's width / 2] */
+    real *gates_words; /* [2][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
+    real *dh_words;    /* [B][h_row / 2] the gradient of the projected h of this step */
+    real *dx_words;    /* [threads][panels][ROW_BLOCK][group's width / 2] */
 } backward_pass;
 
-/* Return the pieces of the gates, as left operands of dh and of dx. */
-static inline pieces gates_pieces(const layout *l, int64_t B) { return (pieces){l->dots, l->panels * B * (l->width / 2)}; }
-static inline pieces dx_pieces(const layout *l) {
-    return (pieces){l->dots, l->panels * ROW_BLOCK * (group_width(l, l->cell->x) / 2)};
-}
+/* Return the number of words that a thread has for rows of dp. */
+static inline int64_t dx_words_size(const layout *l) { return l->panels * ROW_BLOCK * (group_width(l, l->cell->x) / 2); }
 
 /* Bodies for pool_run; the context is a forward_pass or a backward_pass. Backward runs the loop over time, then the
  * whole products. */

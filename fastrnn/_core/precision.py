@@ -22,9 +22,9 @@ def set_float32_matmul_precision(precision: str) -> None:
     Parameters
     ----------
     precision
-        ``"highest"``, the default: float32. ``"high"``: results as accurate as float32's from six products of bfloat16
-        pieces, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16, which have 8 significant bits; sums,
-        states and activations stay float32. docs/precision.md has the errors.
+        ``"highest"``, the default: float32. ``"high"``: results as accurate as float32's from products of int8 slices
+        in the forward pass, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16, which have 8
+        significant bits; sums, states and activations stay float32. docs/precision.md has the errors.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
 
 from ..._core.arrays import Array
 from ..precision import Choice
@@ -11,6 +11,10 @@ from .library import ffi, lib
 
 SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is 1.2 times as fast (Zen 5, B = 1 to 128)
 SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; a prototype gained nothing at 8
+LARGEST_MISMATCH = 2.0  # of the columns of x and W in split products: the factor by which errors may grow
+LARGEST_SUM = 64.0  # of those products: errors are 1.5 times float32's there, and over twice at sums of 4000 (H = 512)
+# Hidden units of "high". The errors of sums of fewer states may be more than twice those of float32.
+SMALLEST_SPLIT = 128
 
 
 def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:
@@ -42,17 +46,30 @@ def has_matrix_unit(isa: int) -> bool:
     return bool(lib.fastrnn_has_matrix_unit(isa))
 
 
-def split_well(operands: Iterable[Array | None]) -> bool:
-    """Return whether split products of these operands, float32 ``[..., n]``, are as accurate as float32's.
+def largest_columns(operand: Array | None) -> Array | None:
+    """Return the largest magnitudes ``[n]`` of the columns of an operand ``[..., n]``, or None if it cannot be split.
 
-    Each row of n numbers must be zero or have its largest magnitude between 2^-40 and 2^40. The others have products that
-    are too small or too large for bfloat16 pieces, or numbers that are not finite.
+    Each row of n numbers must be zero, or have its largest magnitude between 2^-40 and 2^40, and at most a fifth of its sum
+    of squares from that number. A row of slices has one scale, so beside a number that outweighs the others these lose bits.
     """
-    return all(
-        lib.fastrnn_splits_well(ffi.from_buffer("float[]", a), a.size // a.shape[-1], a.shape[-1])
-        for a in operands
-        if a is not None and a.size
-    )
+    if operand is None or not operand.size:
+        return np.zeros(1 if operand is None else operand.shape[-1], np.float32)
+    n = operand.shape[-1]
+    columns = np.empty(n, np.float32)
+    given = ffi.from_buffer("float[]", operand), operand.size // n, n, ffi.from_buffer("float[]", columns)
+    return columns if lib.fastrnn_splits_well(*given) else None
+
+
+def matched(x_columns: Array, W_columns: Array) -> bool:
+    """Return whether slices of x and W keep what matters to their product, given the columns' largest magnitudes ``[n]``.
+
+    A row of slices has one scale, so its small numbers lose bits. They matter if W multiplies them by large ones: if the
+    largest product of two columns is far below that of the largest columns. They also matter if sums are so large that gates
+    depend on the few of them that happen to be small.
+    """
+    largest = x_columns.max() * W_columns.max()
+    even = largest <= LARGEST_MISMATCH * (x_columns * W_columns).max()
+    return bool(even and largest * len(x_columns) ** 0.5 <= LARGEST_SUM)
 
 
 def _obstacle(wanted: str, spec: StackSpec, isa: int) -> str:
@@ -76,6 +93,9 @@ def _obstacle_to_high(spec: StackSpec, isa: int) -> str:
         return f"high is for weights in float32, and these are {spec.weights}"
     if spec.cell.nonlinearity == "relu":
         return "high needs states with a bound, and relu has none"
+    states = spec.cell.proj_size or spec.cell.hidden_size
+    if states < SMALLEST_SPLIT:
+        return f"high is as accurate as float32 from {SMALLEST_SPLIT} states on, and the layer has {states}"
     return ""
 
 

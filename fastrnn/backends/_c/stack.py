@@ -25,7 +25,7 @@ from .library import (
     take_workspace,
     thread_workspace,
 )
-from .precision import choose, choose_for_batch, smallest_batch, split_well
+from .precision import choose, choose_for_batch, largest_columns, matched, smallest_batch
 
 ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
@@ -163,7 +163,7 @@ class Prepared:
     ``ready`` holds the packed weights for inference, or None before their first use.
     """
 
-    __slots__ = ("_in_float32", "_splits_well", "_training", "kernel", "ready", "weights")
+    __slots__ = ("_columns", "_in_float32", "_training", "kernel", "ready", "weights")
 
     def __init__(self, kernel: Kernel, weights: Sequence[Weights]) -> None:
         self.kernel = kernel
@@ -171,7 +171,7 @@ class Prepared:
         self.ready: Any = None
         self._training: Any = None
         self._in_float32: Prepared | None = None
-        self._splits_well: bool | None = None
+        self._columns: tuple[Array | None] | None = None  # of split weights; None: not known yet
 
     def in_float32(self) -> Prepared:
         """Return the same stack with products in float32."""
@@ -187,10 +187,8 @@ class Prepared:
         """Return the stack that runs these values, which suit split products or not; x may be token ids."""
         if not self.kernel.by_values:
             return self
-        if self._splits_well is None:
-            self._splits_well = split_well(matrices_of(self.weights))
-        values = h0, x if x.dtype == self.kernel.dtype else None
-        return self if self._splits_well and split_well(values) else self.in_float32()
+        (W,) = self._columns = self._columns or (columns_of_split(self.weights, self.kernel.spec.directions),)
+        return self if W is not None and _suits(W, h0, x if x.dtype == self.kernel.dtype else None) else self.in_float32()
 
     def packed(self, training: bool) -> Any:
         """Return the packed weights. Two threads may both pack them at first use; either result is valid."""
@@ -208,7 +206,8 @@ class Prepared:
         self.packed(training)
         if self.kernel.smallest_batch:
             self.in_float32().pack_all(training)
-            self._splits_well = not self.kernel.by_values or split_well(matrices_of(self.weights))
+            if self.kernel.by_values:
+                self._columns = (columns_of_split(self.weights, self.kernel.spec.directions),)
         self.weights = ()
 
     def _pack(self, training: bool) -> Any:
@@ -219,9 +218,20 @@ class Prepared:
         return packed
 
 
-def matrices_of(weights: Sequence[Weights]) -> list[Array | None]:
-    """Return the operands of products among the weights."""
-    return [array for own in weights for array in (own.W, own.R, own.projection)]
+def columns_of_split(weights: Sequence[Weights], directions: int) -> Array | None:
+    """Return the largest magnitudes ``[I]`` of the first layer's columns of W, or None if some weights cannot be split."""
+    matrices = [matrix for own in weights for matrix in (own.W, own.R, own.projection)]
+    columns = [found for found in map(largest_columns, matrices) if found is not None]
+    if len(columns) < len(matrices):
+        return None
+    largest: Array = np.max(columns[: 3 * directions : 3], axis=0)
+    return largest
+
+
+def _suits(W_columns: Array, h0: Array | None, x: Array | None) -> bool:
+    """Return whether split products are as accurate as float32's for these values, given the weights' columns."""
+    x_columns = None if largest_columns(h0) is None else largest_columns(x)
+    return x_columns is not None and (x is None or matched(x_columns, W_columns))
 
 
 def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:

@@ -1,0 +1,144 @@
+/* Products of slices (slices.h) on a matrix unit.
+ *
+ * A block is one row of tiles by one column. A column of tiles is finished for all rows before the next one, because its
+ * part of B then comes from the first two levels of cache. Integers add up exactly, so the bits depend neither on the order
+ * of k nor on how rows and panels are divided. */
+#include "matrix.h"
+#include "tiles.h"
+
+#ifdef FASTRNN_TILES
+
+enum { TILE_WORDS = TILE * TILE, STRIDE = TILE * 4 };
+
+/* The number of tiles of k whose sums fit 32 bits: S_2 grows by less than 3 * 64 * 2^14 with each. */
+enum { MOST_TILES = 512 };
+
+typedef struct {
+    int rows;
+    int64_t k_tiles;
+    left_operand a;
+    const real *b, *scales, *init;
+    real *c;
+    int64_t init_row, c_row;
+} block;
+
+/* Sums of fewer terms than this include S_3. Without it the errors would be larger than float32's, which rounds after each
+ * term and so has smaller errors in shorter sums. */
+enum { FEW_TERMS = 512 };
+
+/* Tiles 0 to 2 hold S_0, S_1 and S_2, and 3 holds S_3 or else a part of S_2, because an instruction waits for the one before
+ * it that adds to the same tile. 4 to 6 are slices of A, and 7 is one of B. */
+static void configure(int rows) {
+    const uint8_t r = (uint8_t)rows, of_rows[8] = {r, r, r, r, r, r, r, TILE};
+    static const uint8_t bytes[8] = {64, 64, 64, 64, 64, 64, 64, 64};
+    shape_tiles(of_rows, bytes);
+}
+
+/* Add the products of one tile of k: S_(i + j) += A_i B_j for i + j < 3, or 4 if there are few terms. */
+INLINE void add_tile(const int FEW, const left_operand *A, const real *a, const real *b) {
+    const int64_t stride = A->row * (int64_t)sizeof(real);
+    tile_load(7, b, STRIDE);
+    tile_load(4, a, stride);
+    tile_dot_bytes(0, 4, 7);
+    tile_load(5, a + A->slice, stride);
+    tile_dot_bytes(1, 5, 7);
+    tile_load(6, a + 2 * A->slice, stride);
+    tile_dot_bytes(2, 6, 7);
+    tile_load(7, b + TILE_WORDS, STRIDE);
+    if (FEW) tile_dot_bytes(3, 6, 7);
+    if (FEW) tile_dot_bytes(2, 5, 7);
+    if (!FEW) tile_dot_bytes(3, 5, 7);
+    tile_dot_bytes(1, 4, 7);
+    tile_load(7, b + 2 * TILE_WORDS, STRIDE);
+    if (FEW) tile_dot_bytes(3, 5, 7);
+    tile_dot_bytes(2, 4, 7);
+}
+
+INLINE ints row_of_tile(const int32_t *sums, int tile, int row) {
+    ints found;
+    memcpy(&found, sums + tile * TILE_WORDS + row * TILE, sizeof found);
+    return found;
+}
+
+/* C = init + scale_row scale_column (S_0 + S_1 / 2^8 + S_2 / 2^16 [+ S_3 / 2^24]) */
+INLINE void store_sums(const int FEW, const int32_t *sums, const block *t) {
+    const vec of_columns = load(t->scales), digit = splat((real)0x1p-8);
+    for (int r = 0; r < t->rows; r++) {
+        const vec s0 = __builtin_convertvector(row_of_tile(sums, 0, r), vec);
+        const vec s1 = __builtin_convertvector(row_of_tile(sums, 1, r), vec);
+        const ints last = row_of_tile(sums, 3, r);
+        vec s2 = __builtin_convertvector(row_of_tile(sums, 2, r) + (FEW ? 0 * last : last), vec);
+        if (FEW) s2 = fma_(__builtin_convertvector(last, vec), digit, s2);
+        const vec sum = fma_(fma_(s2, digit, s1), digit, s0), scale = of_columns * splat(t->a.scales[r]);
+        store(t->c + r * t->c_row, fma_(sum, scale, load(t->init + r * t->init_row)));
+    }
+}
+
+INLINE void add_block(const int FEW, const block *t) {
+    int32_t sums[4 * TILE_WORDS] __attribute__((aligned(64)));
+    tile_zero(0);
+    tile_zero(1);
+    tile_zero(2);
+    tile_zero(3);
+    for (int64_t k = 0; k < t->k_tiles; k++) add_tile(FEW, &t->a, t->a.p + k * TILE, t->b + k * SLICES * TILE_WORDS);
+    tile_store(0, sums, STRIDE);
+    tile_store(1, sums + TILE_WORDS, STRIDE);
+    tile_store(2, sums + 2 * TILE_WORDS, STRIDE);
+    tile_store(3, sums + 3 * TILE_WORDS, STRIDE);
+    store_sums(FEW, sums, t);
+}
+
+/* Some tiles of k in one column of tiles: vector `vector` of a panel. */
+typedef struct {
+    int64_t panel, vector, k_tile, k_tiles;
+} column;
+
+static block block_of(const product_args *p, column at, int64_t row, int64_t rows) {
+    const initial_sums init = initial_sums_of(p, at.panel, at.k_tile > 0);
+    const real *b = p->b + at.panel * p->b_panel + sliced_at(4 * p->n_inner, at.vector * VL, at.k_tile * TILE, 0);
+    block t = {.rows = (int)rows,
+               .k_tiles = at.k_tiles,
+               .a = p->a,
+               .b = b,
+               .scales = p->scales + at.panel * p->b_row + at.vector * VL,
+               .init = init.p + row * init.row + at.vector * VL,
+               .c = p->c + at.panel * p->c_panel + row * p->c_row + at.vector * VL,
+               .init_row = init.row,
+               .c_row = p->c_row};
+    t.a.p += row * p->a.row + at.k_tile * TILE;
+    t.a.scales += row;
+    return t;
+}
+
+/* Compute a column for all rows. `tile_rows` are those of a tile as it is configured now. */
+static void column_of_tiles(const product_args *p, column at, range rows, rows_done done, int *tile_rows) {
+    for (int64_t row = rows.begin; row < rows.end; row += TILE) {
+        const block t = block_of(p, at, row, smaller(rows.end - row, TILE));
+        if (*tile_rows != t.rows) configure(t.rows);
+        *tile_rows = t.rows;
+        if (p->n_inner * 4 < FEW_TERMS)
+            add_block(1, &t);
+        else
+            add_block(0, &t);
+        if (done) done(p->context, at.panel, row, t.rows);
+    }
+}
+
+void sliced_product(const product_args *p, range panels, range rows) {
+    const int64_t k_tiles = sliced_tiles(4 * p->n_inner);
+    int tile_rows = 0;
+    for (int64_t i = 0; i < panels.end - panels.begin; i++)
+        for (int64_t vector = 0; vector < p->vectors; vector++)
+            for (int64_t k = 0; k < k_tiles; k += MOST_TILES) {
+                const column at = {panel_at(p, panels, i), vector, k, smaller(MOST_TILES, k_tiles - k)};
+                const int last = vector + 1 == p->vectors && k + MOST_TILES >= k_tiles;
+                column_of_tiles(p, at, rows, last ? p->done : 0, &tile_rows);
+            }
+    tile_release();
+}
+
+#else
+
+void sliced_product(const product_args *p, range panels, range rows) { (void)p, (void)panels, (void)rows; }
+
+#endif

@@ -1,0 +1,99 @@
+/* Numbers as three digits in base 256, for products of float32 accuracy on a matrix unit (matrix.h).
+ *
+ * A row of numbers, or a column of weights, whose largest magnitude is m becomes integers q of 24 bits and a scale:
+ *
+ *     v = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SLICED
+ *     q = s_0 2^16 + s_1 2^8 + s_2,     -128 <= s_i <= 127
+ *
+ * Slice i of a row holds its digits s_i as int8, four consecutive elements to a word. A left operand is
+ * A[row][slice][k / 4] words. A right operand lies as tiles, so that it is read in one stream: B[panel][vector of
+ * columns][k / 64][slice][16 words][16 columns]. Digits past the end are zero in B, so those of A do not matter. The product
+ * of two rows is a sum of nine products of slices. They are exact in integers, so only the numbers themselves have been
+ * rounded. S_3 is about as large as the error of that, and S_4 far smaller, so they may be left out (D. Mukunoki et al.,
+ * DGEMM using Tensor Cores, ISC 2020, slices floats likewise):
+ *
+ *     sum over k of a b = scale_a scale_b (2^32 S_0 + 2^24 S_1 + 2^16 S_2 + 2^8 S_3 + S_4)
+ *     S_n = sum over k and i + j = n of a_i b_j */
+#ifndef FASTRNN_SLICES_H
+#define FASTRNN_SLICES_H
+
+#include "bfloat16.h"
+
+enum { SLICES = 3 };
+
+/* Just below the largest number of three digits, because a number is rounded after it is scaled. */
+enum { LARGEST_SLICED = 8355700 };
+
+/* Return the number of words for K elements, and of tiles, which have 16 words. */
+INLINE int64_t quads_of(int64_t K) { return (K + 3) / 4; }
+INLINE int64_t sliced_tiles(int64_t K) { return (K + 63) / 64; }
+
+/* Return the words of K elements of a column, and of a slice of a row. */
+INLINE int64_t sliced_words(int64_t K) { return SLICES * 16 * sliced_tiles(K); }
+INLINE int64_t slice_words(int64_t K) { return 16 * sliced_tiles(K); }
+
+/* Return the place of a word in a panel: word k of a slice of a column. */
+INLINE int64_t sliced_at(int64_t K, int64_t column, int64_t k, int slice) {
+    return column / 16 * 16 * sliced_words(K) + ((k / 16 * SLICES + slice) * 16 + k % 16) * 16 + column % 16;
+}
+
+/* Factors by which numbers become q, and by which products of the first digits become numbers. Those of a column are
+ * divided by 2^24, because expanded int8 has that factor (compressed.h); a row's make up for it. */
+typedef struct {
+    real to_digits, of_row, of_column;
+} slice_scale;
+
+#if FASTRNN_REAL_BITS == 32
+
+typedef int8_t digits __attribute__((vector_size(VL)));
+
+INLINE slice_scale scale_of_row(const real *from, int64_t n) {
+    vec largest = splat(0);
+    for (int64_t i = 0; i < n; i += VL) {
+        const vec v = load_within(from, i, n);
+        largest = max_(largest, max_(v, -v));
+    }
+    real m = 0;
+    for (int i = 0; i < VL; i++) m = largest[i] > m ? largest[i] : m;
+    if (m < 0x1p-100f) return (slice_scale){0}; /* no product that is not tiny comes of such a row */
+    const real scale = m * (0x1p16f / LARGEST_SLICED);
+    return (slice_scale){LARGEST_SLICED / m, scale * 0x1p24f, scale * 0x1p-24f};
+}
+
+/* Return v rounded to integers; a half goes away from zero. |v| < 2^23. */
+INLINE ints nearest(vec v) {
+    const vec half = (vec)(((words)v & 0x80000000u) | (words)splat(0.5f));
+    return __builtin_convertvector(v + half, ints);
+}
+
+/* Store the digits of n numbers, and zeros up to a whole vector. */
+INLINE void slice_part(real *to, int64_t distance, const real *from, int64_t n, real to_digits) {
+    for (int64_t at = 0; at < n; at += VL, to += VL / 4) {
+        const ints q = nearest(load_within(from, at, n) * splat(to_digits)) + 0x808080;
+        for (int i = 0; i < SLICES; i++) {
+            const digits slice = __builtin_convertvector((q >> (16 - 8 * i) & 0xff) - 128, digits);
+            memcpy(to + i * distance, &slice, sizeof slice);
+        }
+    }
+}
+
+/* Slice a row of a left operand and return its factor. */
+INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
+    const slice_scale scale = scale_of_row(from, n);
+    slice_part(to, distance, from, n, scale.to_digits);
+    return scale.of_row;
+}
+
+#else /* float64 stacks have no such products */
+
+INLINE slice_scale scale_of_row(const real *from, int64_t n) { return (slice_scale){0 * from[n - 1], 0, 0}; }
+INLINE void slice_part(real *to, int64_t distance, const real *from, int64_t n, real to_digits) {
+    (void)to, (void)distance, (void)from, (void)n, (void)to_digits;
+}
+INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
+    (void)to, (void)distance;
+    return 0 * from[n - 1];
+}
+
+#endif
+#endif
