@@ -179,6 +179,7 @@ def assert_as_accurate_as_float32(cases: list[Case], runs: bool = True) -> None:
 
 
 @needs_unit
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("options", BOUNDED, ids=name)
 def test_split_products_are_as_accurate_as_float32(options: dict[str, object]) -> None:
     for *sizes, extra in (
@@ -228,6 +229,7 @@ SCALES: dict[str, tuple[bool, dict[str, Factors]]] = {  # with whether products 
 
 
 @needs_unit
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("options", [CELLS[0], CELLS[3], CELLS[8]], ids=name)
 @pytest.mark.parametrize(("runs", "factors"), SCALES.values(), ids=SCALES)
 def test_badly_scaled_operands(options: dict[str, object], runs: bool, factors: dict[str, Factors]) -> None:
@@ -236,6 +238,7 @@ def test_badly_scaled_operands(options: dict[str, object], runs: bool, factors: 
 
 
 @needs_unit
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.slow
 def test_errors_do_not_grow_over_a_thousand_steps() -> None:
     for options in (CELLS[3], CELLS[8]):
@@ -243,6 +246,7 @@ def test_errors_do_not_grow_over_a_thousand_steps() -> None:
 
 
 @needs_unit
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize(
     ("key", "value"),
     [("x", np.nan), ("x", np.inf), ("x", 1e13), ("x", 3.4e38), ("h0", 1e13), ("W", -np.inf), ("R", 1e13)],
@@ -257,8 +261,8 @@ def test_values_that_do_not_split_well_run_in_float32(key: str, value: float) ->
 
 @needs_unit
 def test_a_row_of_tiny_values_runs_in_float32_in_every_way_of_running() -> None:
-    layer = fastrnn.LSTM(140, 128, rng=0, precision="high")
-    full = fastrnn.LSTM(140, 128, rng=0)
+    layer = fastrnn.LSTM(140, 256, rng=0, precision="high")
+    full = fastrnn.LSTM(140, 256, rng=0)
     x = np.random.default_rng(0).standard_normal((4, 16, 140), dtype=np.float32)
     assert not np.array_equal(layer(x)[0], full(x)[0])
     x[2, 3] *= np.float32(1e-30)
@@ -286,7 +290,7 @@ def test_bits_do_not_depend_on_threads_or_on_the_batch(set_threads) -> None:
 @needs_unit
 @pytest.mark.parametrize("precision", ["medium", "high"])
 def test_batches_below_a_tile_run_in_float32(precision: str) -> None:
-    layer, full = (fastrnn.GRU(140, 128, rng=0, precision=wanted) for wanted in (precision, "highest"))
+    layer, full = (fastrnn.GRU(140, 256, rng=0, precision=wanted) for wanted in (precision, "highest"))
     x = np.random.default_rng(1).standard_normal((6, 16, 140), dtype=np.float32)
     assert np.array_equal(layer(x[:, :15])[0], full(x[:, :15])[0])
     assert np.array_equal(layer.stream(x[:, :1])[0][0], full(x[:, :1])[0])
@@ -305,7 +309,7 @@ def test_a_language_models_step_has_the_gradients_of_separate_calls() -> None:
     found = []
     for precision in ("high", "highest"):
         with fastrnn.use_precision(precision):
-            model = CharModel(32, "lstm", hidden=128, rng=3)
+            model = CharModel(32, "lstm", hidden=256, rng=3)
             loss, *_ = model.learn(ids[:-1], ids[1:])
             found.append((loss, {key: p.grad.copy() for key, p in model.named_parameters()}))
     assert abs(found[0][0] - found[1][0]) < 1e-6
@@ -321,20 +325,20 @@ def test_high_says_why_it_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     for unit, options, reason in (
         (False, {}, r"high needs a matrix unit \(ISA amx\), and \w+ is in use"),
         (True, {"compression": "bfloat16"}, "high is for weights in float32, and these are bfloat16"),
-        (True, {"hidden_size": 127}, "high is as accurate as float32 from 128 states on, and the layer has 127"),
-        (True, {"proj_size": 100}, "high is as accurate as float32 from 128 states on, and the layer has 100"),
+        (True, {"hidden_size": 255}, "high is not faster below 256 states, and the layer has 255"),
+        (True, {"proj_size": 100}, "high is not faster below 256 states, and the layer has 100"),
     ):
         stack._kernel.cache_clear()
         with monkeypatch.context() as patch:
             patch.setattr(precision, "has_matrix_unit", lambda isa, unit=unit: unit)
-            (plan,) = fastrnn.LSTM(**{"input_size": 40, "hidden_size": 128, "rng": 0, "precision": "high"} | options).plan(
+            (plan,) = fastrnn.LSTM(**{"input_size": 40, "hidden_size": 256, "rng": 0, "precision": "high"} | options).plan(
                 6, 16
             )
             assert re.fullmatch(reason, plan.reason), plan.reason
             assert plan.precision == "highest"
     stack._kernel.cache_clear()
     monkeypatch.setattr(precision, "has_matrix_unit", lambda isa: True)
-    (plan,) = fastrnn.RNN(40, 128, nonlinearity="relu", precision="high").plan(6, 16)
+    (plan,) = fastrnn.RNN(40, 256, nonlinearity="relu", precision="high").plan(6, 16)
     assert plan.reason == "high needs states with a bound, and relu has none"
     stack._kernel.cache_clear()
 
