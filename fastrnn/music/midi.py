@@ -27,7 +27,7 @@ from ._midi.grid import Ints, heard_swing, on_grid, straightened, straightened_w
 from ._midi.tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .chords import Chord, ChordError, parse_chord
 from .midi_repairs import repairs_line
-from .piece import Note, Part, Piece, separated
+from .piece import Note, Part, Piece, separated_columns
 
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; this many take three seconds to read
 LONGEST = 20_000  # quarters of a piece: about three hours
@@ -178,9 +178,8 @@ class _Played:
 
     def on_grid(self, per_quarter: int, swing: float, spread: float) -> Part:
         onset, end = straightened(self.onset, self.end, per_quarter, swing, spread)
-        columns = (onset, np.maximum(end - onset, 1), self.pitch, self.velocity)
-        notes = separated(map(Note, *(column.tolist() for column in columns)))
-        return Part(self.name, self.program, self.is_drum, notes)
+        columns = separated_columns(onset, np.maximum(end - onset, 1), self.pitch, self.velocity)
+        return Part(self.name, self.program, self.is_drum, tuple(map(Note, *(column.tolist() for column in columns))))
 
 
 def _played(track: Track) -> list[_Played]:
