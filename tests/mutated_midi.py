@@ -23,10 +23,15 @@ def sound_file(rng):
     return smf.midi(*(chunk for chunk, _ in drawn), per_quarter=rng.choice((24, 96, 480))), [notes for _, notes in drawn]
 
 
-def sound_track(rng):
+def short_file(rng):
+    """Return an undamaged file of one or two short tracks."""
+    return smf.midi(*(sound_track(rng, 12)[0] for _ in range(rng.randint(1, 2))), per_quarter=rng.choice((24, 96, 480)))
+
+
+def sound_track(rng, most=40):
     """Return a track chunk and its notes. A message omits its status if the last channel message had the same one."""
     out, notes, sounding, tick, last = [], [], [], 0, None
-    for _ in range(rng.randint(5, 40)):
+    for _ in range(rng.randint(5, most)):
         delta = rng.choice((0, 0, 10, 48, 120, 500))
         tick += delta
         kind = rng.choice(("on", "on", "off", "off", "between", "other"))

@@ -35,11 +35,12 @@ def test_what_was_found(path):
 
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_fuzzing_begins_with_an_input_that_is_read_to_its_end(name):
-    read = []
-    for data in targets.TARGETS[name].seeds():
+    def is_read(data):
         with suppress(*targets.TARGETS[name].errors):
-            read.append(targets.TARGETS[name].read(data))
-    assert read
+            targets.TARGETS[name].read(data)
+            return True
+
+    assert any(map(is_read, targets.TARGETS[name].seeds()))
 
 
 def test_a_description_may_need_sixteen_times_what_its_file_holds():

@@ -259,8 +259,46 @@ def test_bad_files(tmp_path: Path) -> None:
         fastrnn.onnx.load(model_of(late, {"x": x}, ["y"], {}).SerializeToString())
     with pytest.raises(ValueError, match=r"^the bytes: nothing gives the output 'z'$"):
         fastrnn.onnx.load(model_of(late[1:], {"x": x}, ["z"], {}).SerializeToString())
+    twice = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Tanh", ["a"], ["a"])]
+    with pytest.raises(ValueError, match=r"^the bytes: Tanh node 'a' must not give 'a', which the graph has already$"):
+        fastrnn.onnx.load(model_of(twice, {"x": x}, ["a"], {}).SerializeToString())
+    with pytest.raises(ValueError, match=r"^the bytes: Relu node '' must have an output$"):
+        fastrnn.onnx.load(model_of([helper.make_node("Relu", ["x"], [])], {"x": x}, [], {}).SerializeToString())
     with pytest.raises(ValueError, match=r"^the bytes must use opset 7 or later, got 6$"):
         fastrnn.onnx.load(model_of(late[1:], {"x": x}, ["a"], {}, opset=6).SerializeToString())
+
+
+def test_invalid_attributes_and_outputs_give_one_line() -> None:
+    x = np.ones(3, np.float32)
+    relu = helper.make_node("Relu", ["x"], ["y", "z"])
+    with pytest.raises(ValueError, match=r"^Relu node 'y': it must not name output 1, got 'z'$"):
+        fastrnn.onnx.load(model_of([relu], {"x": x}, ["y"], {}).SerializeToString()).run({"x": x})
+    cast = helper.make_node("Cast", ["x"], ["y"])  # without "to"
+    with pytest.raises(ValueError, match=r"^Cast node 'y': KeyError 'to'$"):
+        fastrnn.onnx.load(model_of([cast], {"x": x}, ["y"], {}).SerializeToString()).run({"x": x})
+    model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], {"x": x}, ["y"], {"w": x})
+    model.graph.initializer[0].data_type = 255
+    with pytest.raises(ValueError, match=r"^tensor 'w': KeyError 255$"):
+        fastrnn.onnx.load(model.SerializeToString())
+    for part in (b"Relu", b"inside"):
+        nodes = [helper.make_node("Relu", ["x"], ["inside"]), helper.make_node("Relu", ["inside"], ["y"])]
+        content = model_of(nodes, {"x": x}, ["y"], {}).SerializeToString()
+        with pytest.raises(ValueError, match=rf"^the names in a model must be UTF-8, got b'.*{part[1:].decode()}'$"):
+            fastrnn.onnx.load(content.replace(part, b"\xff" + part[1:]))
+
+
+def test_bytes_read_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that comes as bytes has no folder, so the names of files in it would mean those of the present folder."""
+    x = np.ones(3, np.float32)
+    model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], {"x": x}, ["y"], {"w": x})
+    monkeypatch.chdir(tmp_path)
+    onnx.save(model, "model.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    assert fastrnn.onnx.load("model.onnx").run({"x": x})[0].tolist() == [2, 2, 2]
+    with pytest.raises(ValueError, match=r"^tensor 'w' is in another file, so the model must be loaded from a path$"):
+        fastrnn.onnx.load(Path("model.onnx").read_bytes())
+    Path("weights").unlink()
+    with pytest.raises(ValueError, match=r"^model\.onnx must hold an ONNX model: "):
+        fastrnn.onnx.load("model.onnx")
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -206,6 +206,10 @@ def test_refusals() -> None:
         (content(node("Softmax", ["x"], ["y"], axis=1)), "Softmax node 'y': axis must be the last"),
         (content(node("MatMul", ["x", "x"], ["y"])), "MatMul node 'y': the second factor must be a constant of two axes"),
         (content(node("Add", ["x", "w"], ["y"]), w=x), "Add node 'y': the first input must depend on an input of the model"),
+        (
+            content(node("Dropout", ["x"], ["a", "mask"]), node("Relu", ["mask"], ["y"])),
+            "nothing may read 'mask', which no layer gives",
+        ),
     ]
     for data, message in cases:
         with pytest.raises(ValueError, match=f"^{message}$"):

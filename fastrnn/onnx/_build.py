@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backends
 from .._core.arrays import Array
+from ._errors import NotStatic, blaming
 from ._graph import Graph, Node
 
 Step = Callable[[], Any]
@@ -22,8 +23,11 @@ ALIGNMENT = 64
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class NotStatic(ValueError):
-    """Error for a value that must be known when shapes are planned, but depends on the values of inputs."""
+def _require_outputs(node: Node, found: Sequence[Array | None]) -> None:
+    """Raise ValueError if the node names an output that its operator does not give."""
+    for i, name in enumerate(node.outputs):
+        if name and (i >= len(found) or found[i] is None):
+            raise ValueError(f"it must not name output {i}, got {name!r}")
 
 
 class Build:
@@ -146,15 +150,11 @@ class Build:
         inputs = [self.values[name] if name else None for name in node.inputs]
         outer, self._pending = self._pending, []
         self._folding = all(map(self.is_static, inputs)) and not node.subgraphs()
-        try:
+        with blaming(node.place):
             found = table[node.op](self, node, *inputs)
-        except NotStatic as error:
-            raise NotStatic(f"{node.op} node {node.name!r}: {error}") from None
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"{node.op} node {node.name!r}: {reason}") from error
+            outputs = found if isinstance(found, (tuple, list)) else (found,)
+            _require_outputs(node, outputs)
         pending, self._pending = self._pending, outer
-        outputs = found if isinstance(found, (tuple, list)) else (found,)
         if self._folding:
             for step in pending:
                 step()

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._core.arrays import Array
 from .._core.checks import describe, printable
+from ._errors import INVALID, blaming, reason_of
 
 Axis = int | str | None  # a size, its name, or None if the file leaves it open
 
@@ -39,6 +40,11 @@ class Node:
     def subgraphs(self) -> list[Graph]:
         """Return the graphs among the attributes, such as the branches of an If."""
         return [value for value in self.attributes.values() if isinstance(value, Graph)]
+
+    @property
+    def place(self) -> str:
+        """The node's operator and name, for messages."""
+        return f"{printable(self.op)} node {self.name!r}"
 
     def reads(self) -> Iterator[str]:
         """Yield the names of all values that the node reads, also inside its graphs."""
@@ -94,12 +100,15 @@ def _parsed(content: bytes, place: str, folder: Path | None) -> Any:
         raise ValueError(f"{place} must hold an ONNX model, but its bytes cannot be decoded") from None
     if not model.HasField("graph") or not model.opset_import:
         raise ValueError(f"{place} must hold an ONNX model, but there is no graph in it")
-    if folder is not None:
-        onnx.load_external_data_for_model(model, str(folder))
-    if model.functions:
-        import onnx.inliner
+    try:
+        if folder is not None:
+            onnx.load_external_data_for_model(model, str(folder))
+        if model.functions:
+            import onnx.inliner
 
-        model = onnx.inliner.inline_local_functions(model)
+            model = onnx.inliner.inline_local_functions(model)
+    except (onnx.checker.ValidationError, RuntimeError, *INVALID) as error:
+        raise ValueError(f"{place} must hold an ONNX model: {reason_of(error)}") from None
     return model
 
 
@@ -113,11 +122,17 @@ def _from_proto(model: Any, place: str) -> Graph:
 
 
 def _graph(proto: Any, opset: int) -> Graph:
-    from onnx import numpy_helper
+    constants = {_text(each.name): _array(each) for each in proto.initializer}
+    inputs = {_text(each.name): _declared(each) for each in proto.input if each.name not in constants}
+    nodes = [_node(each, opset) for each in proto.node]
+    return Graph(_text(proto.name), nodes, constants, inputs, [_text(each.name) for each in proto.output])
 
-    constants = {each.name: np.asarray(numpy_helper.to_array(each)) for each in proto.initializer}
-    inputs = {each.name: _declared(each) for each in proto.input if each.name not in constants}
-    return Graph(proto.name, [_node(each, opset) for each in proto.node], constants, inputs, [o.name for o in proto.output])
+
+def _text(name: str | bytes) -> str:
+    """Return a name of the file. Raises ValueError for invalid UTF-8, which protobuf gives as bytes."""
+    if isinstance(name, bytes):
+        raise ValueError(f"the names in a model must be UTF-8, got {describe(name)}")
+    return name
 
 
 def _declared(value: Any) -> Declared:
@@ -130,22 +145,37 @@ def _declared(value: Any) -> Declared:
         raise ValueError(f"input {value.name!r} must be a tensor, got {value.type.WhichOneof('value')}") from None
     if not tensor.HasField("shape"):
         return Declared(dtype, None)
-    return Declared(dtype, tuple(axis.dim_param or axis.dim_value or None for axis in tensor.shape.dim))
+    return Declared(dtype, tuple(_text(axis.dim_param) or axis.dim_value or None for axis in tensor.shape.dim))
 
 
 def _node(proto: Any, opset: int) -> Node:
-    op = proto.op_type if proto.domain in ("", "ai.onnx") else f"{proto.domain}.{proto.op_type}"
-    attributes = {each.name: _attribute(each, opset) for each in proto.attribute}
-    return Node(op, proto.name or next(iter(proto.output), ""), list(proto.input), list(proto.output), attributes, opset)
+    domain, op = _text(proto.domain), _text(proto.op_type)
+    inputs, outputs = list(map(_text, proto.input)), list(map(_text, proto.output))
+    name = _text(proto.name) or next(iter(outputs), "")
+    node = Node(op if domain in ("", "ai.onnx") else f"{domain}.{op}", name, inputs, outputs, {}, opset)
+    with blaming(node.place):
+        node.attributes = {_text(each.name): _attribute(each, opset) for each in proto.attribute}
+    return node
+
+
+def _array(proto: Any) -> Array:
+    """Return a tensor's values. Raises ValueError if they are in another file, which ``_parsed`` has read if it may."""
+    from onnx import numpy_helper
+    from onnx.external_data_helper import uses_external_data
+
+    if uses_external_data(proto):
+        raise ValueError(f"tensor {proto.name!r} is in another file, so the model must be loaded from a path")
+    with blaming(f"tensor {proto.name!r}"):
+        return np.asarray(numpy_helper.to_array(proto))
 
 
 def _attribute(proto: Any, opset: int) -> Any:
-    from onnx import AttributeProto, helper, numpy_helper
+    from onnx import AttributeProto, helper
 
     if proto.type == AttributeProto.GRAPH:
         return _graph(proto.g, opset)
     if proto.type == AttributeProto.TENSOR:
-        return np.asarray(numpy_helper.to_array(proto.t))
+        return _array(proto.t)
     value = helper.get_attribute_value(proto)
     if isinstance(value, bytes):
         return value.decode()
@@ -155,15 +185,25 @@ def _attribute(proto: Any, opset: int) -> Any:
 
 
 def _require_order(graph: Graph, outer: set[str], place: str) -> None:
-    """Raise ValueError unless each node reads only values that exist before it."""
-    known = outer | set(graph.constants) | set(graph.inputs)
+    """Raise ValueError unless each node gives new values and reads only values that exist before it.
+
+    Rewriting relies on both: where two nodes give one name, each of them could have to run before the other.
+    """
+    own = set(graph.constants) | set(graph.inputs)
+    known = outer | own
     for node in graph.nodes:
+        if not any(node.outputs):
+            raise ValueError(f"{place}: {node.place} must have an output")
         unknown = [name for name in node.inputs if name and name not in known]
         if unknown:
-            raise ValueError(f"{place}: {node.op} node {node.name!r} reads {unknown[0]!r}, which nothing before it gives")
+            raise ValueError(f"{place}: {node.place} reads {unknown[0]!r}, which nothing before it gives")
         for inner in node.subgraphs():
             _require_order(inner, known, place)
-        known.update(node.outputs)
+        for name in filter(None, node.outputs):
+            if name in own:
+                raise ValueError(f"{place}: {node.place} must not give {name!r}, which the graph has already")
+            own.add(name)
+        known.update(own)
     missing = [name for name in graph.outputs if name not in known]
     if missing:
         raise ValueError(f"{place}: nothing gives the output {missing[0]!r}")

@@ -11,10 +11,10 @@ import numpy as np
 from .. import backends
 from .._core.arrays import Array
 from .._core.cache import VERSION
-from .._core.checks import describe
+from .._core.checks import describe, printable
 from .._core.fork_lock import ForkLock
 from ..threads import get_num_threads
-from ._build import NotStatic
+from ._errors import NotStatic
 from ._graph import Graph, read_graph
 from ._operators import TABLE
 from ._plan import Plan, build_plan
@@ -175,5 +175,5 @@ def load(source: str | os.PathLike[str] | bytes, *, state: Mapping[str, str] | N
     graph = read_graph(source)
     missing = sorted({node.op for node in graph.all_nodes()} - TABLE.keys())
     if missing:
-        raise ValueError(f"the model must use only operators that fastrnn has, got {', '.join(missing)}")
+        raise ValueError(f"the model must use only operators that fastrnn has, got {printable(', '.join(missing))}")
     return OnnxModel(rewritten(graph), state)

@@ -13,15 +13,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import fastrnn
+import fastrnn.onnx
 from fastrnn import Input, Model, json_reading, layers
 from fastrnn._core.drawing_limit import limited_to
 from fastrnn.music.changes import changes_of
 from fastrnn.music.chords import ChordError, parse_chord
 from fastrnn.music.midi import MidiError, parse_midi
+from fastrnn.onnx._operators import TABLE
 from fastrnn.serialization import FileFormatError, load_arrays
 from fastrnn.text.reading import TextError, read
 from fastrnn.text.vocabulary import Vocabulary
@@ -40,6 +45,9 @@ RUN_FILES = tuple(
     )
     for name in names
 )
+
+
+MOST_VALUES = 1000  # of the inputs with which an ONNX model runs
 
 
 class Target(NamedTuple):
@@ -74,10 +82,13 @@ def _midi(data: bytes) -> object:
 
 
 def _midi_seeds() -> Iterator[bytes]:
-    from mutated_midi import mutated, sound_file
+    from mutated_midi import DAMAGES, short_file
 
-    yield from (sound_file(random.Random(seed))[0] for seed in range(8))
-    yield from (mutated(seed) for seed in range(16))
+    for seed in range(24):
+        rng = random.Random(seed)
+        data = bytearray(short_file(rng))
+        DAMAGES[seed % len(DAMAGES)](data, rng)
+        yield bytes(data)
 
 
 def _chords(data: bytes) -> object:
@@ -129,10 +140,15 @@ def _safetensors_seeds() -> Iterator[bytes]:
     yield from ((OLD / name).read_bytes() for name in ("lstm.safetensors", "model.safetensors", "fit/last.safetensors"))
 
 
+@cache
+def _run_without(kind: str, name: str) -> Path:
+    """Return a run folder of which only the file ``name`` is ever replaced."""
+    return Path(shutil.copytree(OLD / kind, folder() / f"{kind}-{name}"))
+
+
 def _run_folder(data: bytes) -> object:
     kind, name = RUN_FILES[data[0] % len(RUN_FILES)] if data else RUN_FILES[0]
-    here = folder() / kind
-    shutil.copytree(OLD / kind, here, dirs_exist_ok=True)
+    here = _run_without(kind, name)
     (here / name).write_bytes(data[1:])
     run = fastrnn.load_run(here)
     return run.songs if kind == "jazz" else run.sample(1, length=5, seed=1)
@@ -154,6 +170,32 @@ def _vocabulary_seeds() -> Iterator[bytes]:
         yield from (json.dumps(vocabulary, indent=indent).encode() for indent in (None, 1))
 
 
+def _onnx(data: bytes) -> object:
+    with suppress(ValueError):
+        fastrnn.onnx.from_onnx(data)
+    model = fastrnn.onnx.load(data)
+    shapes = {name: [n if isinstance(n, int) else 2 for n in axes or ()] for name, (_, axes) in model.inputs.items()}
+    if sum(map(prod, shapes.values())) > MOST_VALUES:
+        return model
+    return model.run({name: np.zeros(shapes[name], dtype) for name, (dtype, _) in model.inputs.items()})
+
+
+def _onnx_seeds() -> Iterator[bytes]:
+    """Yield a model of layers, and the smallest of ONNX's own tests of each operator."""
+    from onnx_models import node_cases
+
+    ids = Input(("T", "B"), dtype="int64", name="ids")
+    y, _ = layers.GRU(4, 3, bidirectional=True)(layers.Embedding(5, 4)(ids))
+    fastrnn.onnx.save(Model(ids, layers.LayerNorm(2)(layers.Linear(6, 2)(y))), path := folder() / "model.onnx")
+    yield path.read_bytes()
+    smallest: dict[str, bytes] = {}
+    for case in node_cases():
+        if case.model is not None and all(node.op_type in TABLE for node in case.model.graph.node):
+            op, data = case.model.graph.node[-1].op_type, case.model.SerializeToString()
+            smallest[op] = min(data, smallest.get(op, data), key=len)
+    yield from smallest.values()
+
+
 def _text_file(data: bytes) -> object:
     return read([str(_file("text.txt", data))])
 
@@ -172,6 +214,7 @@ TARGETS = {
     "run": Target(_run_folder, (ValueError, MemoryError), _run_seeds),
     "vocabulary": Target(_vocabulary, (ValueError, TypeError), _vocabulary_seeds),
     "text": Target(_text_file, (TextError,), _text_seeds),
+    "onnx": Target(_onnx, (ValueError, TypeError, MemoryError), _onnx_seeds),
 }
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..._core.checks import printable
 from ...graph import Input, Model
+from .._errors import blaming
 from .._graph import Declared, Graph, Node, read_graph
 from .._operators import TABLE
 from .._plan import build_plan
@@ -40,7 +42,9 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
     graph = rewritten(read_graph(source), LAYER_RULES)
     missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
     if missing:
-        raise ValueError(f"the model must consist of layers that fastrnn has, got the operators {', '.join(missing)}")
+        raise ValueError(
+            f"the model must consist of layers that fastrnn has, got the operators {printable(', '.join(missing))}"
+        )
     lengths = {node.inputs[4] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > 4}
     values: dict[str, Anything] = {**dict.fromkeys(lengths), **graph.constants}
     names = [name for name in graph.inputs if name not in lengths]
@@ -48,7 +52,7 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
         values[name] = _input(name, graph.inputs[name], *_role(graph, name))
     for node in graph.nodes:
         _add(node, values)
-    outputs = [values[name] for name in graph.outputs]
+    outputs = [_read(values, name) for name in graph.outputs]
     symbols = [
         x.value().symbol if isinstance(x, Directions) else x.symbol for x in outputs if isinstance(x, (Value, Directions))
     ]
@@ -59,18 +63,23 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
 
 def _add(node: Node, values: dict[str, Anything]) -> None:
     """Call the layer of a node, or compute a node of constants."""
-    inputs = [values[name] if name else None for name in node.inputs]
+    inputs = [_read(values, name) if name else None for name in node.inputs]
     if node.op in TABLE and all(x is None or isinstance(x, np.ndarray) for x in inputs) and node.op != "ConstantOfShape":
         constants = {name: x for name, x in zip(node.inputs, inputs, strict=True) if isinstance(x, np.ndarray)}
         plan = build_plan(Graph("", [node], constants, {}, node.outputs[:1]), {}, None, {})
         values[node.outputs[0]] = plan.outputs[0]
         return
-    try:
+    with blaming(node.place):
         found = LAYERS[node.op](node, *inputs)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{node.op} node {node.name!r}: {error}") from None
     results = found if isinstance(found, tuple) else (found,)
     values.update({name: x for name, x in zip(node.outputs, results, strict=False) if name})
+
+
+def _read(values: dict[str, Anything], name: str) -> Anything:
+    """Return a value by its name. Raises ValueError for an output that a layer does not give, such as a dropout's mask."""
+    if name not in values:
+        raise ValueError(f"nothing may read {name!r}, which no layer gives")
+    return values[name]
 
 
 def _input(name: str, declared: Declared, role: str, swapped: bool) -> Value:

@@ -32,7 +32,7 @@ def recurrent(b: Build, node: Node, *arrays: Array | None) -> tuple[Array | None
 
 
 def _say_once(node: Node, reason: str) -> bool:
-    warnings.warn(f"{node.op} node {node.name!r} runs in NumPy, because the kernels have no {reason}", stacklevel=2)
+    warnings.warn(f"{node.place} runs in NumPy, because the kernels have no {reason}", stacklevel=2)
     return True
 
 

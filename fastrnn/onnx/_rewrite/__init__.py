@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 
 from ..._core.arrays import Array
+from .._errors import blaming
 from .._graph import Graph, Node
 from .bias import joined_bias
 from .layer_norm import layer_norm
@@ -32,7 +33,8 @@ def rewritten(graph: Graph, rules: dict[str, Rule] = RULES, outer: MutableMappin
     view.merge_equal()
     for op, rule in rules.items():
         for node in [node for node in view.nodes if node.op == op]:
-            found = rule(view, node)
+            with blaming(node.place):
+                found = rule(view, node)
             if found is not None:
                 view.replace(*found)
     return Graph(graph.name, view.sorted(), view.own, graph.inputs, graph.outputs)
