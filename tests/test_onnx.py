@@ -280,6 +280,10 @@ def test_invalid_attributes_and_outputs_give_one_line() -> None:
     model.graph.initializer[0].data_type = 255
     with pytest.raises(ValueError, match=r"^tensor 'w': KeyError 255$"):
         fastrnn.onnx.load(model.SerializeToString())
+    model = model_of([helper.make_node("Constant", [], ["y"], value_int=3)], {"x": x}, ["y"], {})
+    model.graph.node[0].attribute[0].ClearField("type")
+    with pytest.raises(ValueError, match=r"^Constant node 'y': attribute 'value_int' has no value$"):
+        fastrnn.onnx.load(model.SerializeToString())
     for part in (b"Relu", b"inside"):
         nodes = [helper.make_node("Relu", ["x"], ["inside"]), helper.make_node("Relu", ["inside"], ["y"])]
         content = model_of(nodes, {"x": x}, ["y"], {}).SerializeToString()

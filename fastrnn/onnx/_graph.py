@@ -177,6 +177,8 @@ def _attribute(proto: Any, opset: int) -> Any:
     if proto.type == AttributeProto.TENSOR:
         return _array(proto.t)
     value = helper.get_attribute_value(proto)
+    if value is None:
+        raise ValueError(f"attribute {proto.name!r} has no value")
     if isinstance(value, bytes):
         return value.decode()
     if proto.type == AttributeProto.STRINGS:

@@ -5,7 +5,7 @@
 
 #include "input.h"
 
-enum { MOST_PARTS = 4 };
+enum { MOST_PARTS = 4, MOST_PRODUCTS = 1 << 24 };
 
 static int has_c(const fastrnn_stack *s) { return s->cell == FASTRNN_LSTM || s->cell == FASTRNN_LSTM_PEEPHOLE; }
 static int64_t outputs_of(const fastrnn_stack *s) { return s->P ? s->P : s->H; }
@@ -14,12 +14,15 @@ static int64_t gates_of(const fastrnn_stack *s) {
 }
 static int64_t width_of(const fastrnn_stack *s, int32_t part) { return part < s->D ? s->I : s->D * outputs_of(s); }
 
+/* Return a number of threads: several in every fourth input, because barriers take most of the time of such a call. */
+static int32_t take_threads(input *in) { return take(in, 4) ? 1 : 2 + (int32_t)take(in, 3); }
+
 static fastrnn_stack take_stack(input *in, int32_t directions, int inference) {
     fastrnn_stack s = {.isa = in->isa, .dtype = in->dtype, .cell = (int32_t)take(in, FASTRNN_LSTM_PEEPHOLE + 1)};
     s.D = 1 + (int32_t)take(in, directions);
     s.L = 1 + (int32_t)take(in, MOST_PARTS / s.D);
-    s.I = take_size(in, 160);
-    s.H = take_size(in, 160);
+    s.I = take_size(in, 100);
+    s.H = take_size(in, 100);
     if (has_c(&s) && take(in, 2)) s.P = 1 + take(in, s.H);
     if (s.dtype == FASTRNN_FLOAT32) {
         s.products = (int32_t)take(in, 2);
@@ -82,9 +85,12 @@ static int descending(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* Take a batch; `n` becomes its number of rows. */
-static fastrnn_batch take_batch(input *in, int64_t *n) {
+/* Take a batch for a stack; `n` becomes its number of rows. Steps are few where a step is long, and fewer for one thread:
+ * short calls are never split. */
+static fastrnn_batch take_batch(input *in, const fastrnn_stack *s, int32_t threads, int64_t *n) {
     fastrnn_batch batch = {.T = take_size(in, 24), .B = take_size(in, 64) - 1, .reverse = (int32_t)take(in, 2)};
+    const int64_t step = gates_of(s) * s->H * (s->I + s->D * s->H) * s->L * s->D * batch.B;
+    while (batch.T > 1 && batch.T * step > (threads > 1 ? MOST_PRODUCTS : MOST_PRODUCTS / 16)) batch.T--;
     batch.rows = (int32_t)take(in, FASTRNN_PACKED + 1);
     *n = batch.T * batch.B;
     if (batch.rows == FASTRNN_PACKED && !batch.B) batch.rows = FASTRNN_TIME_MAJOR;
@@ -113,9 +119,9 @@ static void spoil(const fastrnn_stack *s, const fastrnn_batch *batch, void *x, i
 static void fuzz_stack(input *in) {
     const int training = (int)take(in, 2), ids = (int)take(in, 2);
     const fastrnn_stack s = take_stack(in, 2, !training);
+    const int32_t parts = s.L * s.D, threads = take_threads(in);
     int64_t n;
-    fastrnn_batch batch = take_batch(in, &n);
-    const int32_t parts = s.L * s.D, threads = 1 + (int32_t)take(in, 4);
+    fastrnn_batch batch = take_batch(in, &s, threads, &n);
     const int64_t Y = outputs_of(&s), DY = s.D * Y, c_size = has_c(&s) ? parts * batch.B * s.H : 0,
                   h_size = parts * batch.B * Y;
     fastrnn_weights params[MOST_PARTS];
@@ -137,7 +143,7 @@ static void fuzz_stack(input *in) {
     spoil(&s, &batch, (void *)dout.dc, s.D * s.H);
     void *packed = block(in, fastrnn_packed_size(&s, training));
     fastrnn_pack(&s, params, training, packed);
-    for (in->run = 0; in->run < RUNS; in->run++) {
+    for (in->run = 0; in->run < (threads > 1 ? RUNS : 1); in->run++) {
         batch.threads = in->run ? 1 : threads;
         void *tape = training ? block(in, fastrnn_tape_size(&s, &batch, ids)) : NULL;
         const fastrnn_outputs out = {.y = n ? result(in, n * DY, 0, 1) : block(in, 1),
@@ -193,19 +199,19 @@ static void fuzz_tokens(input *in) {
 static void fuzz_training_step(input *in) {
     fastrnn_stack s = take_stack(in, 1, 0);
     fastrnn_weights params[MOST_PARTS];
+    const int32_t threads = take_threads(in);
     int64_t n;
-    fastrnn_batch batch = take_batch(in, &n);
+    fastrnn_batch batch = take_batch(in, &s, threads, &n);
     if (batch.rows == FASTRNN_PACKED || !n) return;
     batch.rows = FASTRNN_TIME_MAJOR;
     take_params(in, &s, params);
     const int64_t Y = outputs_of(&s), V = s.I;
-    const int32_t threads = 1 + (int32_t)take(in, 4);
     const int bias = (int)take(in, 2);
     const fastrnn_inputs inputs = {.ids = integers(in, n, -1, V - 1)};
     const fastrnn_cross_entropy how = {s.isa, s.dtype, (int32_t)take(in, 2), n, V, take(in, V + 1) - 1};
     const int64_t *targets = integers(in, n, -1, V - (take(in, 8) ? 1 : 0));
     const void *weight = reals(in, V * Y, 1), *b = bias ? reals(in, V, 1) : NULL;
-    for (in->run = 0; in->run < RUNS; in->run++) {
+    for (in->run = 0; in->run < (threads > 1 ? RUNS : 1); in->run++) {
         batch.threads = in->run ? 1 : threads;
         fastrnn_weight_gradients grads[MOST_PARTS];
         add_gradients(in, &s, params, grads);
@@ -221,8 +227,8 @@ static void fuzz_training_step(input *in) {
 
 /* The linear layer, the loss, and the functions of lists of arrays. */
 static void fuzz_arrays(input *in) {
-    const int64_t N = take_size(in, 100), I = take_size(in, 160), O = take_size(in, 160);
-    const fastrnn_linear linear = {in->isa, in->dtype, I, O, 1 + (int32_t)take(in, 4)};
+    const int64_t N = take_size(in, 64), I = take_size(in, 100), O = take_size(in, 100);
+    const fastrnn_linear linear = {in->isa, in->dtype, I, O, take_threads(in)};
     const int bias = (int)take(in, 2), wants_dx = (int)take(in, 2);
     const void *x = reals(in, N * I, 1), *weight = reals(in, O * I, 1), *b = bias ? reals(in, O, 1) : NULL;
     void *packed = block(in, fastrnn_linear_packed_size(&linear, 1)), *logits = result(in, N * O, 0, 1);

@@ -91,10 +91,13 @@ def _onnx(data: bytes, rng: random.Random) -> bytes | None:
         model.ParseFromString(data)
     except DecodeError:
         return None
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        fields = [field for message in _messages(model) for field in _fields(message)]
-        if fields:
-            _change_field(*rng.choice(fields), fields, rng)
+    try:
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            fields = [field for message in _messages(model) for field in _fields(message)]
+            if fields:
+                _change_field(*rng.choice(fields), fields, rng)
+    except ValueError:  # a name in invalid UTF-8, which protobuf reads but does not write
+        return None
     return bytes(model.SerializeToString())
 
 

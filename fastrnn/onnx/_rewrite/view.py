@@ -21,7 +21,7 @@ class View:
         self.nodes, self.own = list(graph.nodes), dict(graph.constants)
         self.constants = ChainMap(self.own, outer)  # new entries go into the graph's own
         for node in graph.nodes:
-            if node.op == "Constant" and "value" in node.attributes:
+            if node.op == "Constant" and isinstance(node.attributes.get("value"), np.ndarray):
                 self.constants.setdefault(node.outputs[0], node.attributes["value"])
                 self.nodes.remove(node)
         self._outputs = graph.outputs
