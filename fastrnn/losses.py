@@ -25,6 +25,7 @@ from . import backends
 from ._core import checks
 from ._core.arrays import Array
 from ._core.memory import empty
+from .backends.numpy_chain import forward_backward
 from .backends.numpy_training import row_chunks
 
 LossAndGradient = tuple[float, Array]
@@ -156,6 +157,61 @@ def _squared_chunk(x: Array, t: Array, _unmasked: Array) -> tuple[Array, Array]:
     return np.square(difference, dtype=np.float64), 2 * difference
 
 
+def crf_nll(scores: Array, targets: Any, *, mask: Array | None = None, reduction: str = "mean") -> LossAndGradient:
+    """Return the negative log-likelihood in nats of a linear-chain conditional random field, and its gradient.
+
+    The score of a sequence of tags is the sum of its steps' scores, and its probability is ``exp(score) / Z``, where Z sums
+    exp(score) over all K^T sequences (Lafferty, McCallum & Pereira 2001). The forward-backward algorithm computes the loss
+    ``log(Z) - score(targets)``. Its gradient is each pair's probability, minus 1 for the pairs in ``targets``.
+
+    Parameters
+    ----------
+    scores
+        ``[T, B, K, K]``, float32 or float64, such as a :class:`fastrnn.CRF` returns: ``scores[t, b, i, j]`` is the score of
+        tag j at step t after tag i at step t-1. At step 0 only ``i = 0`` is read. -inf forbids a pair.
+    targets
+        Integer tags ``[T, B]``, each 0..K-1. Those that are -100 are left out, as if masked.
+    mask
+        As in the module, with the shape ``[T, B]``. The unmasked steps of a sequence come before all masked ones.
+    reduction
+        ``"mean"`` over the unmasked steps, or ``"sum"``.
+
+    Returns
+    -------
+    loss, dscores
+        A float and an array ``[T, B, K, K]``.
+
+    Raises
+    ------
+    TypeError
+        For a wrong dtype.
+    ValueError
+        For a wrong shape, an unmasked target outside 0..K-1, or a masked step before an unmasked one.
+    """
+    scores = _predictions("scores", scores)
+    if scores.ndim != 4 or scores.shape[2] != scores.shape[3] or not scores.shape[3]:
+        raise ValueError(f"scores must have shape [T, B, K, K] with K at least 1, got {checks.describe(scores)}")
+    K = scores.shape[-1]
+    ids = class_ids(targets, scores.shape[:2], "the shape [T, B] of scores")
+    unmasked = ids != IGNORED
+    if mask is not None:
+        unmasked &= _check_mask(mask, scores.shape[:2], exact=True)
+    gaps = (unmasked[1:] & ~unmasked[:-1]).any(axis=0)
+    if gaps.any():
+        raise ValueError(f"mask must not be True after a masked step, got such a step in sequence {gaps.argmax()}")
+    if ((ids < 0) | (ids >= K))[unmasked].any():
+        raise ValueError(out_of_range(ids, unmasked, IGNORED, K))
+    scale = _scale(reduction, int(np.count_nonzero(unmasked)))
+    log_z, dscores = forward_backward(scores, unmasked)
+    before = np.concatenate([np.zeros_like(ids[:1]), ids[:-1]])
+    t, b = np.nonzero(unmasked)
+    pairs = t, b, before[t, b], ids[t, b]
+    loss = float(log_z.sum() - scores[pairs].sum(dtype=np.float64))
+    dscores[pairs] -= 1
+    dscores *= scale
+    return loss * scale, dscores
+
+
 def _elementwise(
     x: Array, targets: Array, mask: Array | None, reduction: str, chunk: Callable[[Array, Array, Array], tuple[Array, Array]]
 ) -> LossAndGradient:
@@ -191,11 +247,13 @@ def _predictions(name: str, value: object) -> Array:
     return np.ascontiguousarray(value)
 
 
-def class_ids(targets: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def class_ids(
+    targets: Any, shape: tuple[int, ...], which: str = "the shape of logits without its last axis"
+) -> NDArray[np.int64]:
     """Return ``targets`` as a contiguous int64 array of this shape. Raises TypeError or ValueError."""
     ids = checks.integers("targets", targets, "hold integer class ids")
     if ids.shape != shape:
-        raise ValueError(f"targets must have the shape of logits without its last axis, {shape}, got {ids.shape}")
+        raise ValueError(f"targets must have {which}, {shape}, got {ids.shape}")
     return np.ascontiguousarray(ids, dtype=np.int64)
 
 

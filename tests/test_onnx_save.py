@@ -107,7 +107,7 @@ def test_every_layer_is_tested_or_refused() -> None:
     assert set(EXPORTERS) == tested | joined
     every = {kind for name in fastrnn.layers.__all__ if isinstance(kind := getattr(fastrnn.layers, name), type)}
     rest = {kind.__name__ for kind in every - set(EXPORTERS) if issubclass(kind, fastrnn.Layer)}
-    assert rest == {"Lambda", "Layer", "NADE"}
+    assert rest == {"CRF", "Lambda", "Layer", "NADE"}
 
 
 def encoder_decoder() -> Model:

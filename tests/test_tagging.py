@@ -33,6 +33,18 @@ def test_no_legal_sequence_is_better(scores):
     assert total(found) == max(total(tags) for tags in product(TAGS, repeat=len(scores)) if legal(tags))
 
 
+@given(arrays(np.float64, st.tuples(st.integers(0, 4), st.just(5), st.just(5)), elements=st.integers(-3, 3).map(float)))
+def test_no_legal_sequence_of_pairs_is_better(scores):
+    found = decode_bio(scores, TAGS)
+    assert legal(found)
+
+    def total(tags):
+        ids = [TAGS.index(tag) for tag in tags]
+        return sum(scores[t, ids[t - 1] if t else 0, tag] for t, tag in enumerate(ids))
+
+    assert total(found) == max(total(tags) for tags in product(TAGS, repeat=len(scores)) if legal(tags))
+
+
 @given(st.lists(st.sampled_from(TAGS), max_size=9).filter(legal), st.floats(-1e3, 1e3))
 def test_the_largest_scores_win_where_they_are_legal(tags, offset):
     scores = np.zeros((len(tags), len(TAGS)), np.float32)
@@ -49,8 +61,10 @@ def test_a_weak_beginning_is_found_for_a_strong_end():
 
 
 def test_decoding_refuses():
-    with pytest.raises(ValueError, match=r"scores must have shape \[T, 5\], got float64 array of shape \(2, 4\)"):
-        decode_bio(np.zeros((2, 4)), TAGS)
+    expected = r"scores must have shape \[T, 5\] or \[T, 5, 5\], got float64 array of shape \(2"
+    for shape in ((2, 4), (2,), (2, 5, 4), (2, 1, 5), (2, 5, 5, 5)):
+        with pytest.raises(ValueError, match=expected):
+            decode_bio(np.zeros(shape), TAGS)
     for bad in (np.nan, np.inf, -np.inf):
         scores = np.zeros((3, 5))
         scores[1, 2] = bad

@@ -9,6 +9,7 @@ from .base import Layer
 from .combine import Add, Average, Concat, Multiply, Stack
 from .compression import CompressionError as CompressionError
 from .compression import compression_error
+from .crf import CRF
 from .dense import Embedding, Linear, OneHot
 from .dropout import Dropout, VariationalDropout
 from .lambda_layer import Lambda
@@ -22,6 +23,7 @@ from .slicing import Slice
 from .token_dropout import TokenDropout
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "NADE",

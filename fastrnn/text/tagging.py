@@ -14,6 +14,7 @@ import numpy as np
 
 from .._core import checks
 from .._core.arrays import Array
+from ..layers import CRF
 from .reading import TextError, read_file
 
 TAG = re.compile("O|[BI]-.+")
@@ -54,10 +55,11 @@ def read_conll(path: str | Path) -> list[Tagged]:
 
 
 def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
-    """Return the legal tag sequence with the largest sum of ``scores [T, len(tags)]``, by Viterbi's algorithm.
+    """Return the legal tag sequence with the largest sum of scores, by Viterbi's algorithm.
 
-    A sequence is legal if ``I-x`` only follows ``B-x`` or ``I-x``. Scores are finite logits or log probabilities; a constant
-    added to all tags of a word changes nothing. Raises TypeError or ValueError naming the argument.
+    A sequence is legal if ``I-x`` only follows ``B-x`` or ``I-x``. With ``K = len(tags)``, scores are logits or log
+    probabilities ``[T, K]``, or those of pairs ``[T, K, K]``: a sentence's part of what :class:`fastrnn.CRF` returns. They
+    are finite; a constant added to all scores of a word changes nothing. Raises TypeError or ValueError naming the argument.
     """
     if not isinstance(tags, Sequence) or isinstance(tags, str):
         raise TypeError(f"tags must be a list of O, B-x and I-x, got {checks.describe(tags)}")
@@ -67,22 +69,17 @@ def decode_bio(scores: Array, tags: Sequence[str]) -> list[str]:
         raise ValueError(f"tags must hold one that a sentence can begin with, O or B-x, got {checks.describe(tags)}")
     if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f":
         raise TypeError(f"scores must be an array of floats, got {checks.describe(scores)}")
-    if scores.ndim != 2 or scores.shape[1] != len(tags):
-        raise ValueError(f"scores must have shape [T, {len(tags)}], got {checks.describe(scores)}")
-    finite = np.isfinite(scores)
-    if not finite.all():
-        raise ValueError(f"scores must be finite, got {scores[~finite][0]} at word {int(np.argmin(finite.all(axis=1)))}")
+    K = len(tags)
+    if scores.shape[1:] not in ((K,), (K, K)):
+        raise ValueError(f"scores must have shape [T, {K}] or [T, {K}, {K}], got {checks.describe(scores)}")
     if not len(scores):
         return []
+    finite = np.isfinite(scores).reshape(len(scores), -1)
+    if not finite.all():
+        wrong = int(np.argmin(finite.all(axis=1)))
+        raise ValueError(f"scores must be finite, got {scores[wrong].reshape(-1)[~finite[wrong]][0]} at word {wrong}")
     legal = [[tag[0] != "I" or before[1:] == tag[1:] for tag in tags] for before in tags]
     cost = np.where(legal, 0.0, -np.inf)  # from a row's tag to a column's tag
-    best = scores[0] + np.where([tag[0] == "I" for tag in tags], -np.inf, 0.0)
-    back = []
-    for row in scores[1:]:
-        routes = best[:, None] + cost
-        back.append(routes.argmax(axis=0))
-        best = routes.max(axis=0) + row
-    path = [int(best.argmax())]
-    for before in reversed(back):
-        path.append(int(before[path[-1]]))
-    return [tags[k] for k in reversed(path)]
+    pairs: Array = np.float64(scores if scores.ndim == 3 else scores[:, None]) + cost
+    pairs[0] = np.where([tag[0] == "I" for tag in tags], -np.inf, scores[0])
+    return [tags[k] for k in CRF.decode(pairs[:, None])[:, 0]]

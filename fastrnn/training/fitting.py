@@ -200,9 +200,9 @@ def fit(
     train, validation
         The examples to train on, and those to evaluate after each epoch.
     loss
-        ``"softmax_cross_entropy"``, ``"sigmoid_binary_cross_entropy"``, ``"mean_squared_error"``, or a function
-        ``loss(outputs, targets, mask) -> (mean, gradient)``. A model of several outputs takes a tuple, one loss for each, or
-        one name for all. Padding never counts.
+        ``"softmax_cross_entropy"``, ``"sigmoid_binary_cross_entropy"``, ``"mean_squared_error"``, ``"crf_nll"``, or a
+        function ``loss(outputs, targets, mask) -> (mean, gradient)``. A model of several outputs takes a tuple, one loss for
+        each, or one name for all. Padding never counts.
     metrics
         ``"accuracy"``, ``"binary_accuracy"``, ``"mean_absolute_error"``, or functions
         ``metric(outputs, targets, mask) -> mean``, or a dict of these by name. Means over batches are weighted by the number

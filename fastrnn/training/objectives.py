@@ -23,6 +23,7 @@ LOSSES: dict[str, Callable[..., tuple[float, Array]]] = {
     "softmax_cross_entropy": losses.softmax_cross_entropy,
     "sigmoid_binary_cross_entropy": losses.sigmoid_binary_cross_entropy,
     "mean_squared_error": losses.mean_squared_error,
+    "crf_nll": losses.crf_nll,
 }
 METRICS: dict[str, Metric] = {
     "accuracy": metrics.accuracy,
