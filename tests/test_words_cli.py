@@ -52,6 +52,39 @@ def lines(text):
 # Train
 
 
+def test_a_run_starts_from_vectors(text, tmp_path, capsys):
+    vectors, rng = tmp_path / "vectors.txt", np.random.default_rng(0)
+    values = {word: rng.standard_normal(6).round(3) for word in ("The", "cat", "hay", "elephant")}
+    vectors.write_text("".join(f"{word} {' '.join(map(str, row))}\n" for word, row in values.items()))
+    small = [option for option in SMALL if option not in ("--embedding", "8")]
+    run = tmp_path / "run"
+    # One step with a rate of nearly zero leaves the embedding as it was.
+    _train(text, *small, "--max-steps", 1, "--lr", "1e-30", "--vectors", vectors, "--out", run)
+    output = capsys.readouterr().out
+    model, config = load_language_model(run)
+    V = len(config.vocabulary)
+    assert f"vectors:  {vectors}: 6 numbers for 3 of {V - 2} words" in output
+    assert (config.options.vectors, config.options.embedding) == (str(vectors), 6)
+    weight = model.model.embedding.weight.data
+    rows = weight[[config.vocabulary.id(word) for word in ("the", "cat", "hay")]]
+    expected = np.array([values[word] for word in ("The", "cat", "hay")])
+    np.testing.assert_allclose(rows / rows.std(), expected / expected.std(), rtol=1e-5, atol=1e-6)
+    # A run that goes on has its own weights and does not need the file.
+    vectors.unlink()
+    _train("--resume", "--out", run, "--max-steps", 2)
+    assert "vectors:" not in capsys.readouterr().out
+
+
+def test_wrong_vectors(text, tmp_path, capsys):
+    vectors = tmp_path / "vectors.txt"
+    run = ("train", "words", text, "--vectors", vectors, "--out", tmp_path / "run")
+    assert "vectors.txt: No such file or directory" in error_of(capsys, *run)
+    vectors.write_text("the 1 2 3\ncat 1 2\ncow 1 2 3\n")
+    assert "--embedding must be 3, the width of the vectors in" in error_of(capsys, *run, "--embedding", 8)
+    assert "vectors.txt, line 2: expected a word and 3 numbers, got 3 fields" in error_of(capsys, *run)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_prints_the_losses_of_unigrams_and_bigrams(text, tmp_path, capsys):
     _train(text, *SMALL, "--max-steps", 30, "--out", tmp_path)
     output = capsys.readouterr().out

@@ -78,7 +78,8 @@ class WordOptions(TrainOptions):
     """Options of a run on words. Text is lower-cased unless ``keep_case``.
 
     The vocabulary holds the ``vocabulary_size`` most frequent words that occur at least ``min_count`` times. All others are
-    ``<UNK>``, which is always part of it.
+    ``<UNK>``, which is always part of it. ``vectors`` is the path of the file of word vectors from which the embedding
+    started, or None.
     """
 
     kind = "words"
@@ -91,11 +92,14 @@ class WordOptions(TrainOptions):
     min_count: int = UNK_MIN_COUNT
     vocabulary_size: int = 10_000
     keep_case: bool = False
+    vectors: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.positive_int("vocabulary_size", self.vocabulary_size)
         checks.flag("keep_case", self.keep_case)
+        if self.vectors is not None and not isinstance(self.vectors, str):
+            raise TypeError(f"vectors must be the path of a file or None, got {checks.describe(self.vectors)}")
         if not self.unk:
             raise ValueError(f"unk must be True for words, got {self.unk}")
         if self.lower:

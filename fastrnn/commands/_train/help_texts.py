@@ -74,6 +74,7 @@ examples:
   fastrnn train words shakespeare.txt --out runs/play     one stream of sentences
   fastrnn train words reviews.txt --reading lines         one sentence per line
   fastrnn train words labelled.txt --column 1             sentence, tab, label: the sentences alone
+  fastrnn train words small.txt --vectors glove.txt       start from pretrained word vectors
   fastrnn score runs/play "the king is dead" "the king is bread"
 """,
     paths=_PATHS,

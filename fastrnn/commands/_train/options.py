@@ -159,6 +159,11 @@ class TextFlags(CommonOptions):
         group.add_argument(
             "--keep-case", action="store_true", default=None, help="distinguish The and the (default: lower case)"
         )
+        group.add_argument(
+            "--vectors",
+            metavar="VECTORS",
+            help="start from the word vectors in a text file of word2vec, GloVe or fastText; the embedding gets their width",
+        )
 
     def _add_characters(self, group: Any) -> None:
         group.add_argument(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._screen.reading_progress import reading_progress
 from ..errors import InputError, UsageError
@@ -18,6 +18,7 @@ from .runs import shortened
 
 if TYPE_CHECKING:
     from ...distributed.communicator import Communicator
+    from ...text.language_model import LanguageModel
     from ...text.options import TrainOptions
     from ...text.reading import Text, TextFormat
     from ...text.run_folder import TextConfig
@@ -26,10 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TextMaterial(Material):
-    """A text. ``guessed`` is the reason for a guessed reading, ``columns`` the description of its columns."""
+    """A text.
+
+    ``guessed`` is the reason for a guessed reading, ``columns`` the description of its columns. ``fresh`` says that the run
+    is a new one, which starts from the word vectors of its options if there are any.
+    """
 
     guessed: str | None = None
     columns: str | None = None
+    fresh: bool = True
 
 
 class TextKind:
@@ -66,6 +72,8 @@ class TextKind:
         if "reading" not in wanted:
             by_column = "lines", "each line is a row of columns"
             wanted["reading"], why = guess(text.head) if arguments.column is None else by_column
+        if "vectors" in wanted:
+            wanted |= _vector_options(arguments, wanted)
         options = make_options(kind=self.name, preset=getattr(arguments, "preset", None), **wanted)
         columns = describe_columns(text.head) if options.column is None else None
         return TextMaterial(text, options, text.sources, text.sha256, why, columns)
@@ -75,7 +83,7 @@ class TextKind:
         text = _read(arguments, config.sources, options.text_format)
         if text.sha256 != config.sha256:
             raise InputError(f"the text has changed since the run in {out} was started: {', '.join(text.sources)}")
-        return TextMaterial(text, options, text.sources, text.sha256)
+        return TextMaterial(text, options, text.sources, text.sha256, fresh=False)
 
     def prepare(self, material: TextMaterial, out: Path, overwrite: bool, ranks: Communicator) -> Prepared:
         """Make the trainer, with a progress bar for a long text. The run folder gets the hashes of the training lines."""
@@ -89,9 +97,23 @@ class TextKind:
         with reading_progress("reading", times * text.length, unit) as bar:
             whole = text.reporting(bar.advance)
             trainer, model, data = make_trainer(whole, options, out, overwrite=overwrite, communicator=ranks)
+        vectors = getattr(options, "vectors", None)
+        if vectors is not None and material.fresh:
+            self._start_from(Path(vectors), model)
         sampler, items = sample_writer(model, out / SAMPLES, options.seed), data.train_items
         files = {} if items is None else {LINES: lambda path: save_lines(path, items)}
         return Prepared(trainer, data, model.model.recurrent, sampler, files)
+
+    def _start_from(self, path: Path, model: LanguageModel) -> None:
+        """Copy the vectors of the vocabulary's words into the embedding, and print how many were found."""
+        from ...text.word_vectors import read_vectors
+
+        words, embedding = model.vocabulary.tokens[1:-1], model.model.embedding  # without <EOS> and <UNK>
+        assert embedding is not None
+        with reading_progress("reading vectors", path.stat().st_size, "bytes") as bar:
+            found = read_vectors(path, words, progress=bar.show)
+        found.assign(embedding.weight, model.vocabulary.id)
+        print(f"vectors:  {path}: {found.summary(len(words))}")
 
     def introduction(self, material: TextMaterial, data: Data) -> Iterator[str]:
         """Return lines on the text, its reading, its split, and the losses of counting models."""
@@ -110,6 +132,18 @@ class TextKind:
         yield f"reading:  {options.reading}{guessed}"
         yield f"split:    {train:,} {unit} to train on, {held:,} held out; batches of {data.batches.batch}{unknown}"
         yield f"to beat:  {counted} per {token}, held out"
+
+
+def _vector_options(arguments: argparse.Namespace, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the absolute path of ``--vectors``, and their width as the embedding. Raises UsageError, InputError."""
+    from ...text.word_vectors import vector_width
+
+    path = Path(wanted["vectors"]).absolute()
+    with reading(arguments):
+        width = vector_width(path)
+    if wanted.get("embedding", width) != width:
+        raise UsageError(f"--embedding must be {width}, the width of the vectors in {path}, got {wanted['embedding']}")
+    return {"vectors": str(path), "embedding": width}
 
 
 def _read(arguments: argparse.Namespace, otherwise: Sequence[str], taken: TextFormat) -> Text:
