@@ -1,5 +1,7 @@
 """TokenDropout: which ids are replaced and how often; nothing else changes."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,26 @@ def test_inference_leaves_ids_alone_and_a_seed_gives_the_same_ones():
     assert (layer.forward(X)[0] != first).any()
 
 
+def test_each_id_may_have_its_own_probability():
+    p = np.linspace(0, 1, 10)
+    layer = fastrnn.TokenDropout(p, 9, rng=1)
+    x = np.random.default_rng(2).integers(-1, 10, (500, 40))
+    dropped = layer.forward(x)[0] != x
+    for i in range(9):
+        n = np.count_nonzero(x == i)
+        assert abs(dropped[x == i].mean() - p[i]) <= 4 * np.sqrt(p[i] * (1 - p[i]) / n)  # four standard deviations
+    assert not dropped[x < 0].any()
+    np.testing.assert_array_equal(layer(x), x)
+    same = fastrnn.TokenDropout(np.full(10, 0.3), 9, rng=4).forward(x)[0]
+    np.testing.assert_array_equal(same, fastrnn.TokenDropout(0.3, 9, rng=4).forward(x)[0])
+    again = build_layer(json.loads(json.dumps(describe_layer(layer))))
+    again.set_rng(np.random.default_rng(5))
+    np.testing.assert_array_equal(again.forward(x)[0], fastrnn.TokenDropout(p, 9, rng=5).forward(x)[0])
+    assert repr(layer) == "TokenDropout(p=one of 10, unk_id=9)"
+    with pytest.raises(ValueError, match="x must hold token ids below 10, the length of p, got 10"):
+        layer.forward(np.array([[3, 10]]))
+
+
 def test_in_a_graph_it_streams_and_is_described():
     ids = fastrnn.Input(("T", "B"), dtype="int64")
     layer = fastrnn.TokenDropout(1, 9)
@@ -55,6 +77,11 @@ def test_in_a_graph_it_streams_and_is_described():
 def test_arguments():
     with pytest.raises(ValueError, match="p must lie in"):
         fastrnn.TokenDropout(1.1, 0)
+    with pytest.raises(ValueError, match=r"p must lie in \[0, 1\], got 1.5"):
+        fastrnn.TokenDropout([0.5, 1.5], 0)
+    for wrong in ("0.5", [[0.5]], ["a"], [[0.5], [0.5, 1]], None):
+        with pytest.raises(TypeError, match="p must be"):
+            fastrnn.TokenDropout(wrong, 0)
     with pytest.raises(ValueError, match="unk_id must be at least 0, got -1"):
         fastrnn.TokenDropout(0.1, -1)
     for call in (fastrnn.TokenDropout(0.1, 0), fastrnn.TokenDropout(0.1, 0).forward):

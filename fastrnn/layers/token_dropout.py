@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,18 @@ class TokenDropout(Layer):
     """Word dropout (Iyyer et al. 2015, section 3.3): training replaces each token id by ``unk_id`` with probability p.
 
     It is the identity at inference. ``x`` holds integer token ids in any shape; ids below 0 mean no token and stay. ``p`` is
-    in [0, 1], ``unk_id`` is at least 0, ``rng`` is a numpy Generator or a seed. Raises TypeError if x is not an array of
-    integers.
+    in [0, 1], or a list or array ``[V]`` with one for each id: ``a / (a + count)`` drops rare tokens more often (Kiperwasser
+    & Goldberg 2016). ``unk_id`` is at least 0, ``rng`` is a numpy Generator or a seed.
+
+    Raises TypeError if x is not an array of integers, and ValueError in training for an id that has no ``p``.
     """
 
     pointwise = True
 
-    def __init__(self, p: float, unk_id: int, *, rng: np.random.Generator | int | None = None) -> None:
-        self.p = checks.number("p", p, 0, 1)
+    def __init__(
+        self, p: float | Sequence[float] | Array, unk_id: int, *, rng: np.random.Generator | int | None = None
+    ) -> None:
+        self.p = _probabilities(p) if isinstance(p, (Sequence, np.ndarray)) else checks.number("p", p, 0, 1)
         self.unk_id = checks.positive_int("unk_id", unk_id, smallest=0)
         self.rng = init.generator(rng)
 
@@ -40,9 +44,29 @@ class TokenDropout(Layer):
         """Return the ids with some of them replaced, and a backward that returns None, because ids have no gradient."""
         x = self(x)
         assert self.rng is not None
-        dropped = (uniforms(self.rng, x.shape, np.float32, (1, 0)) < self.p) & (x >= 0)
+        p = self.p
+        if isinstance(p, np.ndarray):
+            if x.size and x.max() >= len(p):
+                raise ValueError(f"x must hold token ids below {len(p)}, the length of p, got {x.max()}")
+            p = p[np.maximum(x, 0)]
+        dropped = (uniforms(self.rng, x.shape, np.float32, (1, 0)) < p) & (x >= 0)
         return np.where(dropped, x.dtype.type(self.unk_id), x), lambda dy: None
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; see :meth:`Layer.config`."""
+        return {"p": self.p.tolist() if isinstance(self.p, np.ndarray) else self.p, "unk_id": self.unk_id}
 
     def extra_repr(self) -> str:
         """Return the arguments."""
-        return f"p={self.p:g}, unk_id={self.unk_id}"
+        p = f"one of {len(self.p)}" if isinstance(self.p, np.ndarray) else f"{self.p:g}"
+        return f"p={p}, unk_id={self.unk_id}"
+
+
+def _probabilities(p: Any) -> Array:
+    """Return probabilities as float64 ``[V]``. Raises TypeError or ValueError."""
+    array = checks.regular("p", p, "be numbers [V]")
+    if array.ndim != 1 or array.dtype.kind not in "iuf":
+        raise TypeError(f"p must be a number or numbers [V], got {checks.describe(p)}")
+    if not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"p must lie in [0, 1], got {array[~((array >= 0) & (array <= 1))][0]}")
+    return array.astype(np.float64)
