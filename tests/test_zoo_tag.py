@@ -9,7 +9,7 @@ import pytest
 from differences import assert_model_gradients
 from example_scripts import example
 
-from fastrnn.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
+from fastrnn.losses import crf_nll, sigmoid_binary_cross_entropy, softmax_cross_entropy
 from fastrnn.text.tagging import Tagged, read_conll
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -53,21 +53,55 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_places_that_are_not_in_the_training_set_are_found(folder, capsys):
-    f1 = ner.main(folder, ["we live in New Seoul now"], size=16, dropout=0.1, lr=2e-2, epochs=15, out=folder)
+TEXT, ANSWER = "we live in New Seoul now", "we live in New[B-place] Seoul[I-place] now"
+
+
+@pytest.mark.parametrize("crf", [True, False], ids=["crf", "softmax"])
+def test_places_that_are_not_in_the_training_set_are_found(crf, folder, capsys):
+    f1 = ner.main(folder, [TEXT], size=16, dropout=0.1, lr=2e-2, epochs=15, crf=crf, out=folder)
     assert f1["all O"] == 0
     assert f1["most frequent tag"] < 0.6
-    assert f1["BiLSTM"] > 0.8
-    assert "we live in New[B-place] Seoul[I-place] now" in capsys.readouterr().out
-    ner.tag_by_saved(folder, ["we live in New Seoul now"])
-    assert "we live in New[B-place] Seoul[I-place] now" in capsys.readouterr().out
+    assert f1["BiLSTM-CRF" if crf else "BiLSTM"] > 0.8
+    output = capsys.readouterr().out
+    assert "trained on train.txt and dev.txt" in output
+    assert ANSWER in output
+    ner.tag_by_saved(folder, [TEXT])
+    assert ANSWER in capsys.readouterr().out
 
 
-def test_tagger_gradients():
+def test_vectors_tell_the_places(folder, capsys):
+    # Names without capitals, of which vectors alone say what they are; "atlantis" is in no file but the vectors'.
+    for path in folder.glob("*.txt"):
+        path.write_text(
+            path.read_text().replace("New", "new").lower().replace("b-", "B-").replace("i-", "I-").replace("\to", "\tO")
+        )
+    words = {word for path in folder.glob("*.txt") for word, _ in pairs_of(path)} | {"atlantis"}
+    names = {place.lower() for place in PLACES} | {"atlantis"}
+    rng = np.random.default_rng(0)
+    rows = [f"{word} {' '.join(map(str, 4 * (word in names) + 0.5 * rng.normal(size=8)))}" for word in sorted(words)]
+    (folder / "vectors").write_text("\n".join(rows))
+    text = "rain over atlantis again"
+    options = {"size": 16, "dropout": 0.1, "lr": 2e-2, "epochs": 10, "use_dev": False, "out": folder}
+    f1 = ner.main(folder, [text], vectors=folder / "vectors", **options)
+    assert f1["BiLSTM-CRF"] > 0.9
+    output = capsys.readouterr().out
+    assert f"8 numbers for {len(words)} of {len(words)} words (100.0%)" in output
+    assert "trained on train.txt; " in output
+    assert "rain over atlantis[B-place] again" in output
+    ner.tag_by_saved(folder, [text])
+    assert "rain over atlantis[B-place] again" in capsys.readouterr().out
+
+
+def pairs_of(path):
+    return [line.split("\t") for line in path.read_text().splitlines() if line]
+
+
+@pytest.mark.parametrize("crf", [True, False], ids=["crf", "softmax"])
+def test_tagger_gradients(crf):
     data = sentences(PLACES[:3], np.random.default_rng(1), 3)
     codes = ner.Codes(data)
-    model = ner.make_model(codes, 2, dropout=0, dtype="float64")
-    assert_model_gradients(model, codes.examples(data).batch(np.arange(3)), softmax_cross_entropy)
+    model = ner.make_model(codes, 2, dropout=0, crf=crf, dtype="float64")
+    assert_model_gradients(model, codes.examples(data).batch(np.arange(3)), crf_nll if crf else softmax_cross_entropy)
 
 
 def test_spelling_does_not_depend_on_the_neighbouring_words():
@@ -92,6 +126,9 @@ def test_codes():
     assert letters[3].tolist() == [a] * 20
     assert len({0, 1, a, b, one}) == 5
     assert codes.tags == ["B-x", "O"]
+    np.testing.assert_allclose(codes.rarity(0.5), [1, 0.2, 0.2, 0.2, 1])  # each word twice; the ends never
+    assert not codes.rarity(0).any()
+    assert ner.Codes([Tagged(["a", "b", "b"], ["O"] * 3)], ["c", "a"]).words.tokens == ("<EOS>", "a", "b", "c", "<UNK>")
 
 
 def test_a_folder_without_the_files_is_refused(folder):
