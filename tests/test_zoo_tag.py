@@ -2,6 +2,7 @@
 
 import builtins
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -221,13 +222,45 @@ def test_the_order_of_words_is_learnt(last, tmp_path, capsys):
 @pytest.mark.parametrize("last", [False, True], ids=["maximum over both directions", "last state"])
 def test_classifier_gradients(last):
     rng = np.random.default_rng(4)
-    data = [(tuple(rng.choice(REST, n)), int(rng.integers(2))) for n in (1, 4, 3)]
-    vocabulary = sentiment.WordVocabulary(REST)
-    model = sentiment.make_model(len(vocabulary), 4, dropout=0, last=last, dtype="float64")
-    batch = sentiment.examples(data, vocabulary).batch(np.arange(3))
+    data = [(tuple(rng.choice(REST, n)), label) for n, label in ((1, 0), (4, 1), (3, 0))]
+    grams = sentiment.Grams(data)
+    model = sentiment.make_model(grams, 4, dropout=0, last=last, dtype="float64")
+    batch = sentiment.examples(data, grams).batch(np.arange(3))
     assert_model_gradients(
         model, dataclasses.replace(batch, targets=batch.targets.astype("float64")), sigmoid_binary_cross_entropy
     )
+
+
+def test_n_grams():
+    assert sentiment.grams_of(("not", "bad"))[1] == ["bad", "not bad", " <ba", " bad", " ad>", " <bad", " bad>", " <bad>"]
+    assert sentiment.grams_of((".",)) == [[".", "< .", " <.>"]]
+    assert len(sentiment.grams_of(("a" * 99, "incomprehensibilities"))[1]) == sentiment.MOST
+    train = [(("good", "good"), 1), (("good",), 1), (("bad",), 0)]
+    grams = sentiment.Grams(train)
+    again = sentiment.Grams.from_json(json.loads(json.dumps(grams.to_json())))
+    for made in (grams, again):
+        # In friendly sentences: good 2, its 9 runs of letters 2, "< good" 2, "good good" 1; in the others: bad and 7 others.
+        p, q = 3 / (11 * 3 + 2 + 8), 1 / (12 + 8 * 2)
+        assert made.ratios[made.ids["good"]] == pytest.approx(np.log(p / q))
+        assert made.ratios[made.ids[" bad>"]] == pytest.approx(np.log((1 / (11 * 3 + 2 + 8)) / (2 / (12 + 8 * 2))))
+        ids = made.inputs(("good", "new"))
+        assert ids.shape == (2, sentiment.MOST)
+        assert {made.names[i] for i in ids[0] if i >= 0} == set(sentiment.grams_of(("good",))[0])
+        assert (ids[1] < 0).all()
+    assert sentiment.Grams(train, words_only=True).inputs(("bad", "new")).tolist() == [[0], [-1]]
+
+
+def test_vectors_are_weighted_sums_of_which_training_drops_some():
+    rng = np.random.default_rng(5)
+    layer = sentiment.GramVectors(rng.standard_normal(9), 3, 0.4, "float64", np.random.default_rng(6))
+    x = rng.integers(-1, 9, (40, 30, 7))
+    rows = layer.ratios[:, None] * layer.weight.data
+    expected = np.where(x[..., None] < 0, 0, rows[x]).sum(axis=2)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-12, atol=1e-12)
+    single = x[..., :1]
+    ratio = layer.forward(single)[0] / np.where(single < 0, np.nan, rows[single[..., 0]])
+    assert set(np.unique(ratio[np.isfinite(ratio)].round(9))) == {0, round(1 / 0.6, 9)}
+    assert abs(np.nanmean(ratio[..., 0] > 0) * (x.shape[0] * x.shape[1]) / (single >= 0).sum() - 0.6) < 0.06
 
 
 def test_naive_bayes_by_hand():

@@ -88,7 +88,7 @@ def test_nothing_to_train_on_and_nothing_saved(name, said, tmp_path):
         ("[1]", "does not hold a model that can be used"),
         ("[" * 100_000, "does not hold a model that can be used"),
         ('{"example": "tag_entities"}', "must be classify_sentiment's, got 'tag_entities'"),
-        ('{"example": "classify_sentiment"}', "does not hold a model that can be used: 'vocabulary'"),
+        ('{"example": "classify_sentiment"}', "does not hold a model that can be used: 'grams'"),
     ],
 )
 def test_saved_models_that_are_damaged(details, message, said, tmp_path):
