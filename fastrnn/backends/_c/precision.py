@@ -13,8 +13,8 @@ SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is
 SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; a prototype gained nothing at 8
 LARGEST_MISMATCH = 2.0  # of the columns of x and W in split products: the factor by which errors may grow
 LARGEST_SUM = 64.0  # of those products: errors are 1.5 times float32's there, and over twice at sums of 4000 (H = 512)
-# States of "high": with 128, a forward pass takes 1.18 times as long as in float32, with 256 it takes 0.95 times (LSTM, Emerald
-# Rapids). Below 128 sums are so short that float32's errors may be less than half as large.
+# States of "high": with 128, a forward pass takes 1.18 times as long as in float32, with 256 it takes 0.95 times (LSTM,
+# Emerald Rapids). Below 128 sums are so short that float32's errors may be less than half as large.
 SMALLEST_SPLIT = 256
 
 
