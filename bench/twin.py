@@ -1,7 +1,7 @@
 """``python -m bench.twin FILE``: train a character model in fastrnn and in plain PyTorch, and compare the losses.
 
 Both sides have the model, the batches, the optimiser, the schedule and the clipping of ``fastrnn train chars FILE``. Initial
-weights and dropout masks come from generators of their own, so the losses agree within the spread of the seeds. With
+weights and dropout masks come from generators of their own, so the losses differ by about the spread of the seeds. With
 ``--same-start`` and ``--dropout 0`` the twin starts from fastrnn's weights, and only rounding differs.
 """
 

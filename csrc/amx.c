@@ -9,10 +9,11 @@
 
 enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM and the tiles' bit in XCR0: Linux 5.16 */
 
-/* Leaf 7 of CPUID has AMX-BF16 in bit 22 of edx, and AMX-TILE in bit 24. */
+/* Leaf 7 of CPUID has AMX-BF16, AMX-TILE and AMX-INT8 in bits 22, 24 and 25 of edx. */
 static int processor_has_amx(void) {
+    enum { WANTED = 1 << 22 | 1 << 24 | 1 << 25 };
     unsigned eax, ebx, ecx, edx;
-    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 22 & 1) && (edx >> 24 & 1);
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx & WANTED) == WANTED;
 }
 
 /* The system refuses if it is older, or if a thread's alternate stack for signals has no room for the tiles. */

@@ -35,9 +35,9 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
  * another order. Weights are given in float32 or as bfloat16, and rounded when they are packed.
  *
  * For FASTRNN_PRODUCTS_SPLIT the forward pass splits both operands into three int8 slices, and sums six products of slices.
- * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands and no column of x and of W makes up
- * for a small one of the other. Only ISAs with a matrix unit split, and only weights in float32; otherwise the products are
- * FASTRNN_PRODUCTS_FULL, as those of the backward pass always are. */
+ * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands and no column of an operand makes
+ * up for a small one of the other. Only ISAs with a matrix unit split, and only weights in float32; otherwise the products
+ * are FASTRNN_PRODUCTS_FULL, as those of the backward pass always are. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };

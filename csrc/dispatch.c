@@ -1,7 +1,6 @@
 /* Select the kernels of an instruction set. This file is compiled with base flags only, because it runs before the
  * processor is known. */
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,22 +63,31 @@ int32_t fastrnn_multiplies_bfloat16(int32_t isa) {
 
 int32_t fastrnn_has_matrix_unit(int32_t isa) { return isas[isa].of_dtype[FASTRNN_FLOAT32]->matrix_unit; }
 
-/* A row's largest magnitude m is its scale, which bounds the errors. They matter if the row is small next to m: a fifth of
- * its sum of squares is about the bound at which a product has twice the error of float32's. The scale of a row far outside
- * the range, times that of another, is denormal or infinite. */
+/* A row's largest magnitude m is its scale, which bounds the errors. They matter if the row is small next to m: if m^2 is a
+ * fifth of its sum of squares, a product of 512 normal numbers has about twice the error of float32's. The scale of a row
+ * far outside the range, times that of another, is denormal or infinite. */
 static int row_splits_well(const float *row, int64_t n, float *columns) {
-    enum { SUMS = 16 };
-    const float smallest = 0x1p-40f, largest = 0x1p40f;
-    float squares[SUMS] = {0}, m = 0, sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const float v = fabsf(row[i]);
-        m = v > m ? v : m;
-        columns[i] = v > columns[i] ? v : columns[i];
-        squares[i % SUMS] += v * v;
+    enum { SUMS = 16, MAGNITUDE = INT32_MAX, SMALLEST = (127 - 40) << 23, LARGEST = (127 + 40) << 23 };
+    float squares[SUMS] = {0}, m, sum = 0;
+    int32_t largest = 0;
+    for (int64_t i = 0; i < n; i++) { /* magnitudes are ordered as their bits are, and NaN is above all */
+        int32_t bits, column;
+        memcpy(&bits, row + i, sizeof bits);
+        memcpy(&column, columns + i, sizeof column);
+        bits &= MAGNITUDE;
+        largest = bits > largest ? bits : largest;
+        column = bits > column ? bits : column;
+        memcpy(columns + i, &column, sizeof column);
     }
-    for (int i = 0; i < SUMS; i++) sum += squares[i];
-    if (m == 0) return sum == 0; /* a NaN is not above m, but makes the sum NaN */
-    return m >= smallest && m <= largest && m * m <= sum / 5;
+    if (!largest) return 1;
+    if (largest < SMALLEST || largest > LARGEST) return 0;
+    int64_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (int j = 0; j < SUMS; j++) squares[j] += row[i + j] * row[i + j];
+    for (; i < n; i++) sum += row[i] * row[i];
+    for (int j = 0; j < SUMS; j++) sum += squares[j];
+    memcpy(&m, &largest, sizeof m);
+    return m * m <= sum / 5;
 }
 
 int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n, float *columns) {

@@ -272,6 +272,33 @@ def test_a_row_of_tiny_values_runs_in_float32_in_every_way_of_running() -> None:
 
 
 @needs_unit
+@pytest.mark.parametrize("key", ["b_ih", "peephole", "c0"])
+def test_what_is_not_finite_stays_so(key: str) -> None:
+    case = make_case(CELLS[7], 5, 16, 256, 256, "float32")
+    array = getattr(case if hasattr(case, key) else case.params, key)
+    array.reshape(-1)[7] = np.nan
+    high, full = arrays_of(case, "high"), arrays_of(case, "highest")
+    assert np.isnan(full["y"]).any()
+    np.testing.assert_array_equal(np.isnan(high["y"]), np.isnan(full["y"]))
+
+
+@needs_unit
+def test_weights_that_make_up_for_small_states_run_in_float32() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 16, 256), dtype=np.float32)
+    layer, full = (fastrnn.LSTM(256, 256, 2, rng=0, precision=wanted) for wanted in ("high", "highest"))
+    assert not np.array_equal(layer(x)[0], full(x)[0])
+    for key in ("weight_hh_l0", "weight_ih_l1", "weight_hh_l1"):
+        state = full.state_dict()
+        state[key] = state[key] * np.where(np.arange(256) % 2, np.float32(1), np.float32(16))
+        found = []
+        for precision in ("high", "highest"):
+            scaled_layer = fastrnn.LSTM(256, 256, 2, precision=precision)
+            scaled_layer.load_state_dict(state)
+            found.append(scaled_layer(x)[0])
+        assert np.array_equal(*found), key
+
+
+@needs_unit
 @pytest.mark.usefixtures("any_size")
 def test_bits_do_not_depend_on_threads_or_on_the_batch(set_threads) -> None:
     for options, H in ((CELLS[3], 300), (CELLS[8], 90)):

@@ -22,8 +22,8 @@ typedef struct {
     int64_t init_row, c_row;
 } block;
 
-/* Sums of fewer terms than this include S_3. Without it the errors would be larger than float32's, which rounds after each
- * term and so has smaller errors in shorter sums. */
+/* Sums of fewer terms than this, in whole words, include S_3. Without it the errors would be larger than float32's, which
+ * rounds after each term and so has smaller errors in shorter sums. */
 enum { FEW_TERMS = 512 };
 
 /* Tiles 0 to 2 hold S_0, S_1 and S_2, and 3 holds S_3 or else a part of S_2, because an instruction waits for the one before

@@ -47,15 +47,19 @@ typedef struct {
 
 typedef int8_t digits __attribute__((vector_size(VL)));
 
+/* A row with a number that is not finite has NaN for a factor, and so have all its products. The products of a row of
+ * numbers below 2^-100 are zero. */
 INLINE slice_scale scale_of_row(const real *from, int64_t n) {
-    vec largest = splat(0);
+    vec largest = splat(0), zero = splat(0);
     for (int64_t i = 0; i < n; i += VL) {
         const vec v = load_within(from, i, n);
         largest = max_(largest, max_(v, -v));
+        zero += v * splat(0); /* NaN for infinity too */
     }
-    real m = 0;
+    real m = 0, bad = 0;
     for (int i = 0; i < VL; i++) m = largest[i] > m ? largest[i] : m;
-    if (m < 0x1p-100f) return (slice_scale){0}; /* no product that is not tiny comes of such a row */
+    for (int i = 0; i < VL; i++) bad += zero[i];
+    if (bad != 0 || m < 0x1p-100f) return (slice_scale){0, bad, bad};
     const real scale = m * (0x1p16f / LARGEST_SLICED);
     return (slice_scale){LARGEST_SLICED / m, scale * 0x1p24f, scale * 0x1p-24f};
 }
@@ -86,13 +90,16 @@ INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
 
 #else /* float64 stacks have no such products */
 
-INLINE slice_scale scale_of_row(const real *from, int64_t n) { return (slice_scale){0 * from[n - 1], 0, 0}; }
+INLINE slice_scale scale_of_row(const real *from, int64_t n) {
+    (void)from, (void)n;
+    return (slice_scale){0, 0, 0};
+}
 INLINE void slice_part(real *to, int64_t distance, const real *from, int64_t n, real to_digits) {
     (void)to, (void)distance, (void)from, (void)n, (void)to_digits;
 }
 INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
-    (void)to, (void)distance;
-    return 0 * from[n - 1];
+    (void)to, (void)distance, (void)from, (void)n;
+    return 0;
 }
 
 #endif

@@ -23,7 +23,7 @@ from .reading import TextError
 LONGEST_LINE = 1 << 20  # bytes; a vector of 1,000 numbers takes some 10,000
 STEP = 1 << 22  # bytes between two calls of ``progress``
 BINARY = ": is it word2vec's binary form? Only the text form can be read"
-SHAPES = ((b"\x1f\x8b", "gzip"), (b"PK", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+SHAPES = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 WIDE = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -118,14 +118,14 @@ def read_vectors(
     if isinstance(words, str):
         raise TypeError(f"words must be an iterable of words, got {checks.describe(words)}")
     path = Path(path)
-    search, total, told = _Search(words), path.stat().st_size, 0
+    search, total, shown = _Search(words), path.stat().st_size, 0
     with _opened(path) as lines:
         form = _Format.of(lines)
         for line in form.vectors(lines):
             search.add(line)
-            if progress is not None and lines.offset - told >= STEP:
-                told = lines.offset
-                progress(told, total)
+            if progress is not None and lines.offset - shown >= STEP:
+                shown = lines.offset
+                progress(shown, total)
     if progress is not None:
         progress(total, total)
     return search.result(path, form.width)
@@ -186,6 +186,8 @@ class _Line(NamedTuple):
     def vector(self) -> Array:
         """Return the numbers, float32 ``[width]``. Raises TextError if they are not finite numbers."""
         fields = self.numbers.split()
+        if len(fields) != self.width:
+            raise self.error(f"expected a word and {self.width} numbers, got {len(fields) + 1} fields")
         try:
             values = np.array([float(field) for field in fields])
         except ValueError:

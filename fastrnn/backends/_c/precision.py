@@ -13,6 +13,7 @@ SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is
 SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; a prototype gained nothing at 8
 LARGEST_MISMATCH = 2.0  # of the columns of x and W in split products: the factor by which errors may grow
 LARGEST_SUM = 64.0  # of those products: errors are 1.5 times float32's there, and over twice at sums of 4000 (H = 512)
+MOST_UNLIKE = 8.0  # the largest column of weights that multiply states, in lower quartiles of all columns
 # States of "high": with 128, a forward pass takes 1.18 times as long as in float32, with 256 it takes 0.95 times (LSTM,
 # Emerald Rapids). Below 128 sums are so short that float32's errors may be less than half as large.
 SMALLEST_SPLIT = 256
@@ -59,6 +60,14 @@ def largest_columns(operand: Array | None) -> Array | None:
     columns = np.empty(n, np.float32)
     given = ffi.from_buffer("float[]", operand), operand.size // n, n, ffi.from_buffer("float[]", columns)
     return columns if lib.fastrnn_splits_well(*given) else None
+
+
+def alike(columns: Array) -> bool:
+    """Return whether columns of weights that multiply states, with these largest magnitudes ``[n]``, are about as large.
+
+    Where they are not, the states may make up for it, and the small states lose bits in slices of one scale.
+    """
+    return bool(columns.max() <= MOST_UNLIKE * np.quantile(columns, 0.25))
 
 
 def matched(x_columns: Array, W_columns: Array) -> bool:

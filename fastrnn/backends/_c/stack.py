@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from .library import (
     take_workspace,
     thread_workspace,
 )
-from .precision import choose, choose_for_batch, largest_columns, matched, smallest_batch
+from .precision import alike, choose, choose_for_batch, largest_columns, matched, smallest_batch
 
 ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
@@ -171,7 +171,7 @@ class Prepared:
         self.ready: Any = None
         self._training: Any = None
         self._in_float32: Prepared | None = None
-        self._columns: tuple[Array | None] | None = None  # of split weights; None: not known yet
+        self._columns: SplitColumns | None = None  # None: not known yet
 
     def in_float32(self) -> Prepared:
         """Return the same stack with products in float32."""
@@ -187,8 +187,8 @@ class Prepared:
         """Return the stack that runs these values, which suit split products or not; x may be token ids."""
         if not self.kernel.by_values:
             return self
-        (W,) = self._columns = self._columns or (columns_of_split(self.weights, self.kernel.spec.directions),)
-        return self if W is not None and _suits(W, h0, x if x.dtype == self.kernel.dtype else None) else self.in_float32()
+        columns = self._columns = self._columns or columns_of_split(self.weights, self.kernel.spec.directions)
+        return self if columns.suit(h0, x if x.dtype == self.kernel.dtype else None) else self.in_float32()
 
     def packed(self, training: bool) -> Any:
         """Return the packed weights. Two threads may both pack them at first use; either result is valid."""
@@ -207,7 +207,7 @@ class Prepared:
         if self.kernel.smallest_batch:
             self.in_float32().pack_all(training)
             if self.kernel.by_values:
-                self._columns = (columns_of_split(self.weights, self.kernel.spec.directions),)
+                self._columns = columns_of_split(self.weights, self.kernel.spec.directions)
         self.weights = ()
 
     def _pack(self, training: bool) -> Any:
@@ -218,20 +218,37 @@ class Prepared:
         return packed
 
 
-def columns_of_split(weights: Sequence[Weights], directions: int) -> Array | None:
-    """Return the largest magnitudes ``[I]`` of the first layer's columns of W, or None if some weights cannot be split."""
-    matrices = [matrix for own in weights for matrix in (own.W, own.R, own.projection)]
-    columns = [found for found in map(largest_columns, matrices) if found is not None]
-    if len(columns) < len(matrices):
-        return None
-    largest: Array = np.max(columns[: 3 * directions : 3], axis=0)
-    return largest
+class SplitColumns(NamedTuple):
+    """What is known of a stack's weights before its products are split.
+
+    ``states`` says whether those that multiply states can be, and ``inputs [I]`` has the largest magnitudes of the first
+    layer's columns of W, or is None if these cannot.
+    """
+
+    states: bool
+    inputs: Array | None
+
+    def suit(self, h0: Array | None, x: Array | None) -> bool:
+        """Return whether split products are as accurate as float32's for these values; x is None for token ids."""
+        if not self.states or largest_columns(h0) is None:
+            return False
+        if x is None:
+            return True
+        columns = None if self.inputs is None else largest_columns(x)
+        return columns is not None and self.inputs is not None and matched(columns, self.inputs)
 
 
-def _suits(W_columns: Array, h0: Array | None, x: Array | None) -> bool:
-    """Return whether split products are as accurate as float32's for these values, given the weights' columns."""
-    x_columns = None if largest_columns(h0) is None else largest_columns(x)
-    return x_columns is not None and (x is None or matched(x_columns, W_columns))
+def columns_of_split(weights: Sequence[Weights], directions: int) -> SplitColumns:
+    """Return what is known of a stack's weights, which are those of its parts in order."""
+    inputs = [found for own in weights[:directions] if (found := largest_columns(own.W)) is not None]
+    return SplitColumns(states_split(weights, directions), np.max(inputs, axis=0) if len(inputs) == directions else None)
+
+
+def states_split(weights: Sequence[Weights], directions: int) -> bool:
+    """Return whether the weights that multiply states can be split."""
+    above = [own.W for own in weights[directions:]]
+    operands = [*above, *(matrix for own in weights for matrix in (own.R, own.projection))]
+    return all((columns := largest_columns(matrix)) is not None and alike(columns) for matrix in operands)
 
 
 def run_of(prepared: Prepared, shape: tuple[int, ...], rows: str) -> Run:

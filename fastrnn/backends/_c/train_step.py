@@ -10,7 +10,7 @@ from ..._core.arrays import Array
 from ..structs import Inputs, TrainedModel
 from .library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
 from .precision import largest_columns
-from .stack import Kernel, columns_of_split, kernel_of, remember, weights_fields
+from .stack import Kernel, kernel_of, remember, states_split, weights_fields
 
 
 class StepCall:
@@ -45,15 +45,14 @@ class PreparedModel:
         """Return the model that runs a batch of B sequences with these states and the present weights."""
         kernel = self.kernel
         large = kernel.smallest_batch <= B
-        if large and (not kernel.by_values or self._split_well(h0)):
+        if large and (not kernel.by_values or self._splits(h0)):
             return self
         if self._in_float32 is None:
             self._in_float32 = PreparedModel(self.parts, kernel.in_float32())
         return self._in_float32
 
-    def _split_well(self, h0: Array | None) -> bool:
-        weights = columns_of_split(self.parts.weights, self.kernel.spec.directions)
-        return weights is not None and largest_columns(h0) is not None
+    def _splits(self, h0: Array | None) -> bool:
+        return states_split(self.parts.weights, self.kernel.spec.directions) and largest_columns(h0) is not None
 
     def call(self, ids: Array, ignore_index: int, lengths: Array | None) -> StepCall:
         """Return the call for ids of this shape and the current number of threads; without lengths it is cached."""
