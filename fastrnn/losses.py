@@ -168,7 +168,8 @@ def crf_nll(scores: Array, targets: Any, *, mask: Array | None = None, reduction
     ----------
     scores
         ``[T, B, K, K]``, float32 or float64, such as a :class:`fastrnn.CRF` returns: ``scores[t, b, i, j]`` is the score of
-        tag j at step t after tag i at step t-1. At step 0 only ``i = 0`` is read. -inf forbids a pair.
+        tag j at step t after tag i at step t-1. At step 0 only ``i = 0`` is read. -inf forbids a pair; the loss is infinite
+        if ``targets`` have one, and NaN if no sequence of tags is left.
     targets
         Integer tags ``[T, B]``, each 0..K-1. Those that are -100 are left out, as if masked.
     mask

@@ -281,3 +281,11 @@ GAP[1, 3] = False
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_scores_that_are_nan_are_not_decoded():
+    scores = normal(T, B, K, K)
+    scores[3, 1, 0, 2] = np.nan  # past the length of sequence 1
+    assert (fastrnn.CRF.decode(scores, LENGTHS)[:3, 1] >= 0).all()
+    with pytest.raises(ValueError, match="scores must not be NaN, got NaN at step 3 of sequence 1"):
+        fastrnn.CRF.decode(scores)

@@ -79,6 +79,10 @@ def test_cases_of_letters(file):
     assert found(path, ["zürich", "caf\u00e9"]) == {"zürich": [6], "café": [7]}  # the file's é has two code points
 
 
+def test_a_lower_case_form_comes_before_other_cases(file):
+    assert found(file(b"Paris 1\nparis 2\nPaRiS 3\n"), ["PARIS"]) == {"PARIS": [2]}
+
+
 @each_row(
     ("data", "message"),
     [
@@ -86,6 +90,11 @@ def test_cases_of_letters(file):
         (b"\n \n", "vectors.txt is empty"),
         (b"the\n", "line 1: expected a word and its numbers, or two counts, got 'the'"),
         (b"the cat sat\n", "line 1: expected a word and its numbers, or two counts, got 'the cat sat'"),
+        (b"1 2\ncat  0.5\n", "line 2: expected a word and 2 numbers, got 2 fields"),
+        (
+            b"2 2\nthe 1 2 3\ncat 1 2 3\n",
+            "must have a word and 2 numbers in a line, as the first line says, got more in every line",
+        ),
         (b"3 0\n", "line 1: expected the counts .* got 0 numbers"),
         (GLOVE + b"dog 1 2\nox 1 2 3\n", "line 4: expected a word and 3 numbers, got 3 fields$"),
         (GLOVE + b"dog 1 2", "line 4: expected a word and 3 numbers, got 3 fields: is the file cut short"),

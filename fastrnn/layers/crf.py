@@ -91,14 +91,19 @@ class CRF(Layer):
         """Return the tags ``[T, B]`` with the largest sum of ``scores [T, B, K, K]``, -1 past a sequence's length.
 
         This is Viterbi's algorithm, in ``T B K^2`` steps. If several sequences are equally good, it returns the one whose
-        last tags are the smallest. Raises TypeError or ValueError naming the argument.
+        last tags are the smallest. Raises TypeError or ValueError naming the argument, also for scores that are NaN.
         """
         scores = floats("scores", scores)
         if scores.ndim != 4 or scores.shape[2] != scores.shape[3] or not scores.shape[3]:
             raise ValueError(f"scores must have shape [T, B, K, K] with K at least 1, got {checks.describe(scores)}")
         T, B = scores.shape[:2]
         lengths = check_lengths(lengths, T, B)
-        return viterbi(scores, sequence_mask(np.full(B, T) if lengths is None else lengths, T))
+        unmasked = sequence_mask(np.full(B, T) if lengths is None else lengths, T)
+        wrong = np.isnan(scores).any(axis=(2, 3)) & unmasked
+        if wrong.any():
+            step, sequence = np.argwhere(wrong)[0]
+            raise ValueError(f"scores must not be NaN, got NaN at step {step} of sequence {sequence}")
+        return viterbi(scores, unmasked)
 
     def _scores(self, x: Array, lengths: Array | None) -> Array:
         y = memory.empty((*x.shape, self.tags), self.dtype)

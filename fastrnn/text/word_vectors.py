@@ -227,7 +227,7 @@ class _Format(NamedTuple):
 
     def vectors(self, lines: _Lines) -> Iterator[_Line]:
         """Yield the lines of single words. Raises TextError for a line with too few numbers, and for too few lines."""
-        found = 0
+        found = skipped = 0
         for row in lines:
             found += 1
             if row.count(b" ") == self.width and b"\t" not in row:  # the quick way, which fits nearly all lines
@@ -237,9 +237,13 @@ class _Format(NamedTuple):
                 if len(fields) <= self.width:
                     raise self._short(lines, row, len(fields))
                 if len(fields) > self.width + 1:  # a word of several, as in GloVe's vectors of 840 billion tokens
+                    skipped += 1
                     continue
                 word, numbers = fields[0], b" ".join(fields[1:])
             yield _Line(word, numbers, self.width, lines.error)
+        if found and skipped == found:
+            wanted = f"a word and {self.width} numbers in a line, as the first line says"
+            raise TextError(f"{lines.path} must have {wanted}, got more in every line")
         if self.declared is not None and found < self.declared:
             raise TextError(f"{lines.path} must have {self.declared:,} vectors, as its first line says, got {found:,}")
 
@@ -257,12 +261,13 @@ def _is_number(field: bytes) -> bool:
 
 
 class _Search:
-    """The vectors found so far: by a word's own spelling, and by another case of its letters."""
+    """The vectors found so far: by a word's own spelling, and by the lower-case form of words in lower and in other case."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.wanted = dict.fromkeys(words)  # a set with an order
         self.folded = {word.lower() for word in self.wanted}
         self.exact: dict[str, Array] = {}
+        self.lower: dict[str, Array] = {}
         self.other: dict[str, Array] = {}
         self.lines = self.duplicates = self.undecodable = 0
 
@@ -280,12 +285,14 @@ class _Search:
             self.duplicates += 1
         elif word in self.wanted:
             self.exact[word] = line.vector()
-        elif (lower := word.lower()) in self.folded and lower not in self.exact and lower not in self.other:
-            self.other[lower] = line.vector()
+        elif (lower := word.lower()) in self.folded and lower not in self.exact:
+            forms = self.lower if word == lower else self.other
+            if lower not in forms:
+                forms[lower] = line.vector()
 
     def result(self, path: Path, width: int) -> WordVectors:
         """Return what was found. Raises TextError if that is nothing."""
-        by_case = self.other | {word: vector for word, vector in self.exact.items() if word == word.lower()}
+        by_case = self.other | self.lower | {word: vector for word, vector in self.exact.items() if word == word.lower()}
         found = {word: self.exact.get(word, by_case.get(word.lower())) for word in self.wanted}
         pairs = [(word, vector) for word, vector in found.items() if vector is not None]
         if not pairs:
