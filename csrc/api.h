@@ -130,8 +130,8 @@ int32_t fastrnn_multiplies_bfloat16(int32_t isa);
 int32_t fastrnn_has_matrix_unit(int32_t isa);
 
 /* Return whether float32 rows [count, n] can be split into slices: each row is zero, or its largest magnitude is from 2^-40
- * to 2^40 and its square at most a fifth of the row's sum of squares. Then columns[n] are the largest magnitudes of their
- * columns. */
+ * to 2^40 and its square at most 0.2 of the row's sum of squares, or 0.4 if n < 512. Then columns[n] are the largest
+ * magnitudes of their columns. */
 int32_t fastrnn_splits_well(const float *rows, int64_t count, int64_t n, float *columns);
 const char *fastrnn_compiler(void);
 

@@ -385,7 +385,8 @@ def test_largest_columns() -> None:
     assert largest_columns(x) is None
     x[2, 4, 0] = -(2.0**-40)
     assert largest_columns(x) is not None
-    for others, splits in ((0.51, True), (0.49, False)):  # 1 beside 16 others whose squares add up to 4, or less
-        row = np.zeros((1, 40), np.float32)
+    # 1 beside 16 others whose squares add up to 4, or to 1.5 in a short row, or to less
+    for n, others, splits in ((600, 0.51, True), (600, 0.49, False), (40, 0.31, True), (40, 0.3, False)):
+        row = np.zeros((1, n), np.float32)
         row[0, 3:20], row[0, 5] = others, -1
         assert (largest_columns(row) is not None) == splits

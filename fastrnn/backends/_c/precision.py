@@ -51,8 +51,9 @@ def has_matrix_unit(isa: int) -> bool:
 def largest_columns(operand: Array | None) -> Array | None:
     """Return the largest magnitudes ``[n]`` of the columns of an operand ``[..., n]``, or None if it cannot be split.
 
-    Each row of n numbers must be zero, or have its largest magnitude between 2^-40 and 2^40, and at most a fifth of its sum
-    of squares from that number. A row of slices has one scale, so beside a number that outweighs the others these lose bits.
+    Each row of n numbers must be zero, or have its largest magnitude between 2^-40 and 2^40, and at most 0.2 of its sum of
+    squares from that number, or 0.4 if n < 512. A row of slices has one scale, so beside a number that outweighs the others
+    these lose bits.
     """
     if operand is None or not operand.size:
         return np.zeros(1 if operand is None else operand.shape[-1], np.float32)
