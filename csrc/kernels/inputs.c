@@ -69,7 +69,7 @@ static void multiply_inputs(const forward_pass *f, int64_t chunk_row, range pane
                       .dots = l->dots,
                       .b = f->packed + l->W,
                       .scales = scales_at(f, l->W_scales),
-                      .b_panel = panel_rows_of(l, l->I) * w,
+                      .b_panel = packed_words(l, l->I) * w,
                       .b_row = w,
                       .init = f->packed + l->bias,
                       .init_panel = l->width,

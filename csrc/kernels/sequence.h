@@ -102,9 +102,6 @@ static inline const real *scales_at(const forward_pass *f, size_t offset) {
     return f->l.format == FASTRNN_WEIGHTS_INT8 ? f->packed + offset : 0;
 }
 
-/* Return the number of rows, of reals or words, in a panel of a right operand with K rows. */
-static inline int64_t panel_rows_of(const layout *l, int64_t K) { return packed_words(l, K); }
-
 /* Return the number of elements of a left operand of the forward pass: numbers or words. */
 static inline int64_t forward_elements_of(const layout *l, int64_t K) { return l->sliced ? quads_of(K) : elements_of(l, K); }
 

@@ -110,7 +110,7 @@ static block block_of(const product_args *p, column at, int64_t row, int64_t row
     return t;
 }
 
-/* Compute a column for all rows. `tile_rows` are those of a tile as it is configured now. */
+/* Compute a column for all rows. `tile_rows` is the number of rows for which tiles are configured now. */
 static void column_of_tiles(const product_args *p, column at, range rows, rows_done done, int *tile_rows) {
     for (int64_t row = rows.begin; row < rows.end; row += TILE) {
         const block t = block_of(p, at, row, smaller(rows.end - row, TILE));

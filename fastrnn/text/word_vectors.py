@@ -18,6 +18,7 @@ import numpy as np
 from .._core import checks
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from ._reading.columns import is_number
 from .reading import TextError
 
 LONGEST_LINE = 1 << 20  # bytes; a vector of 1,000 numbers takes some 10,000
@@ -191,7 +192,7 @@ class _Line(NamedTuple):
         try:
             values = np.array([float(field) for field in fields])
         except ValueError:
-            wrong = next(field for field in fields if not _is_number(field))
+            wrong = next(field for field in fields if not is_number(field))
             shown = checks.describe(wrong.decode(errors="replace"))
             raise self.error(f"expected {self.width} numbers after the word, got {shown}") from None
         with np.errstate(over="ignore"):
@@ -219,7 +220,7 @@ class _Format(NamedTuple):
             if not width:
                 raise lines.error("expected the counts of the words and of the numbers in a vector, got 0 numbers")
             return cls(width, count)
-        if len(fields) < 2 or not all(map(_is_number, fields[1:])):
+        if len(fields) < 2 or not all(map(is_number, fields[1:])):
             shown = checks.describe(row.decode(errors="replace"))
             raise lines.error(f"expected a word and its numbers, or two counts, got {shown}")
         lines.again = row
@@ -250,14 +251,6 @@ class _Format(NamedTuple):
     def _short(self, lines: _Lines, row: bytes, fields: int) -> TextError:
         hint = BINARY if b"\0" in row else "" if lines.file.read(1) else ": is the file cut short?"
         return lines.error(f"expected a word and {self.width} numbers, got {fields} field{'s' * (fields != 1)}{hint}")
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
 
 
 class _Search:

@@ -219,7 +219,7 @@ class Prepared:
 
 
 class SplitColumns(NamedTuple):
-    """What is known of a stack's weights before its products are split.
+    """The suitability of a stack's weights for split products.
 
     ``states`` says whether those that multiply states can be, and ``inputs [I]`` has the largest magnitudes of the first
     layer's columns of W, or is None if these cannot.
@@ -239,7 +239,7 @@ class SplitColumns(NamedTuple):
 
 
 def columns_of_split(weights: Sequence[Weights], directions: int) -> SplitColumns:
-    """Return what is known of a stack's weights, which are those of its parts in order."""
+    """Return the suitability of a stack's weights, given in the order of its parts."""
     inputs = [found for own in weights[:directions] if (found := largest_columns(own.W)) is not None]
     return SplitColumns(states_split(weights, directions), np.max(inputs, axis=0) if len(inputs) == directions else None)
 

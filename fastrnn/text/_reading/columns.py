@@ -39,7 +39,7 @@ def describe_columns(text: str) -> str | None:
 
 def _kind(column: tuple[str, ...]) -> str:
     values = Counter(value.strip() for value in column)
-    numbers = sum(count for value, count in values.items() if _is_number(value))
+    numbers = sum(count for value, count in values.items() if is_number(value))
     name = "a number" if numbers >= MOST * len(column) else "a label" if len(values) <= FEW else "text"
     few = len(values) <= FEW and 2 * len(values) <= len(column)
     shown = [value if len(value) <= FEW else value[: FEW - 3] + "..." for value in sorted(values)[:3]]
@@ -47,7 +47,8 @@ def _kind(column: tuple[str, ...]) -> str:
     return f"{name} ({', '.join(shown)}{more})" if few and name != "text" else name
 
 
-def _is_number(value: str) -> bool:
+def is_number(value: str | bytes) -> bool:
+    """Return whether a field is a number."""
     try:
         float(value)
     except ValueError:
