@@ -76,7 +76,7 @@ static void forward_body(const worker *me, void *context) {
     linear_pass *k = context;
     product_args p = {.n_outer = 1,
                       .n_inner = k->l->I,
-                      .a = {k->x, k->l->I, 1, 0, 0},
+                      .a = plain_left(k->x, k->l->I, 1, 0),
                       .b = k->packed + k->p.W,
                       .init = k->packed + k->p.bias};
     row_results to = {k->y, k->l->O, 0, k->rows + me->rank * ROW_BLOCK * k->p.out.padded};
@@ -84,7 +84,7 @@ static void forward_body(const worker *me, void *context) {
 }
 
 static void input_gradient(const worker *me, const linear_pass *k) {
-    product_args p = {.n_outer = 1, .n_inner = k->l->O, .a = {k->dy, k->l->O, 1, 0, 0}, .b = k->packed + k->p.W_back};
+    product_args p = {.n_outer = 1, .n_inner = k->l->O, .a = plain_left(k->dy, k->l->O, 1, 0), .b = k->packed + k->p.W_back};
     row_results to = {k->dx, k->l->I, 0, k->rows + me->rank * ROW_BLOCK * k->p.in.padded};
     product_to_rows(p, k->p.in, pool_share(me, k->N, TILE_ROWS_4), to);
 }
@@ -102,7 +102,7 @@ static void weight_gradient(const worker *me, const linear_pass *k) {
     copy_tail(me, k);
     product_args p = {.n_outer = 1,
                       .n_inner = k->N,
-                      .a = {k->dy, 1, O, 0, 0},
+                      .a = plain_left(k->dy, 1, O, 0),
                       .vectors = k->p.in.vectors,
                       .b = k->x,
                       .b_panel = w,
