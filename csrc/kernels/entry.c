@@ -66,8 +66,8 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
 
 /* Reserve room for rows of K numbers as words. */
 static word_rows place_rows(arena *a, const layout *l, int64_t rows, int64_t K) {
-    word_rows r = {.row = l->sliced ? SLICES * slice_words(K) : pairs_of(K), .slice = l->sliced ? slice_words(K) : 0};
-    r.words = arena_reals(a, rows * r.row);
+    word_rows r = {.K = K};
+    r.words = arena_reals(a, l->sliced ? (rows + 15) / 16 * 16 * sliced_words(K) : rows * pairs_of(K));
     if (l->sliced) r.scales = arena_reals(a, rows);
     return r;
 }

@@ -50,7 +50,7 @@ static word_rows h_words(const forward_pass *f, int64_t step) { return f->words.
 static void round_rows(word_rows to, const real *from, int64_t from_row, int64_t first, int64_t count, int64_t row,
                        int64_t rows) {
     for (int64_t j = row; to.words && !to.scales && j < row + rows; j++)
-        round_row(to.words + j * to.row + first / 2, from + j * from_row + first, count);
+        round_row(to.words + j * pairs_of(to.K) + first / 2, from + j * from_row + first, count);
 }
 
 /* Slice rows of K numbers, if the next product reads slices. A row's scale depends on all of it, so this is a stage of its

@@ -126,7 +126,7 @@ static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t 
     for (int64_t k = 0; k < K; k += 4 * WORDS, to += SLICES * TILE) {
         memset(words, 0, sizeof words);
         for (int64_t i = 0; i < n; i++)
-            slice_part(words + i * WORDS, TILE, from + i * K + k, smaller(K - k, 4 * WORDS), to_digits[i]);
+            slice_numbers(words + i * WORDS, from + i * K + k, smaller(K - k, 4 * WORDS), to_digits[i]);
         for (int i = 0; i < SLICES; i++) transpose(to + i * TILE, 16, words + i * TILE, WORDS, 16, WORDS);
     }
 }

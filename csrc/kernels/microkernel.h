@@ -22,11 +22,11 @@ enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
 
-/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales` is
- * not null, it has slices (slices.h), `slice` apart, and each row has a factor. */
+/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
+ * factor for each row, is not null, p has slices as slices.h lays them out. */
 typedef struct {
     const real *p;
-    int64_t row, step, outer_step, slice;
+    int64_t row, step, outer_step;
     const real *scales;
 } left_operand;
 

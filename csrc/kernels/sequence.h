@@ -21,7 +21,7 @@ typedef struct {
 /* Rows of a left operand as words: of bfloat16 (bfloat16.h), or of slices and then each row's scale (slices.h). */
 typedef struct {
     real *words, *scales; /* null if the product reads the numbers as they are; scales are null for bfloat16 */
-    int64_t row, slice;   /* from row to row; from slice to slice */
+    int64_t K;            /* numbers in a row */
 } word_rows;
 
 /* The left operands of the forward pass. */
@@ -107,16 +107,16 @@ static inline int64_t forward_elements_of(const layout *l, int64_t K) { return l
 
 /* Return a left operand: rows of words if there are any, else of numbers. */
 static inline left_operand left_rows(const real *a, int64_t a_row, word_rows w) {
-    return w.words ? (left_operand){w.words, w.row, 1, 0, w.slice, w.scales} : plain_left(a, a_row, 1, 0);
+    if (w.scales) return (left_operand){.p = w.words, .scales = w.scales};
+    return w.words ? plain_left(w.words, pairs_of(w.K), 1, 0) : plain_left(a, a_row, 1, 0);
 }
 
 /* Store row n of K numbers as words. */
 static inline void store_row(word_rows to, int64_t n, const real *from, int64_t K) {
-    real *words = to.words + n * to.row;
     if (to.scales)
-        to.scales[n] = slice_row(words, to.slice, from, K);
+        to.scales[n] = slice_row(to.words + sliced_row_at(to.K, n), from, K);
     else
-        round_row(words, from, K);
+        round_row(to.words + n * pairs_of(to.K), from, K);
 }
 
 /* One backward pass. */

@@ -1,8 +1,8 @@
 /* Products of slices (slices.h) on a matrix unit.
  *
- * A block is one row of tiles by one column. A column of tiles is finished for all rows before the next one, because its
- * part of B then comes from the first two levels of cache. Integers add up exactly, so the bits depend neither on the order
- * of k nor on how rows and panels are divided. */
+ * A block is one row of tiles by one column; only the rows that the caller wants are loaded. A column of tiles is finished
+ * for all rows before the next one, because its part of B then comes from the first two levels of cache. Integers add up
+ * exactly, so the bits depend neither on the order of k nor on how rows and panels are divided. */
 #include "matrix.h"
 #include "tiles.h"
 
@@ -13,11 +13,11 @@ enum { TILE_WORDS = TILE * TILE, STRIDE = TILE * 4 };
 /* The number of tiles of k whose sums fit 32 bits: S_2 grows by less than 3 * 64 * 2^14 with each. */
 enum { MOST_TILES = 512 };
 
+/* The sums of some rows of a row of tiles, over some tiles of k. */
 typedef struct {
     int rows;
     int64_t k_tiles;
-    left_operand a;
-    const real *b, *scales, *init;
+    const real *a, *b, *a_scales, *b_scales, *init;
     real *c;
     int64_t init_row, c_row;
 } block;
@@ -35,14 +35,13 @@ static void configure(int rows) {
 }
 
 /* Add the products of one tile of k: S_(i + j) += A_i B_j for i + j < 3, or 4 if there are few terms. */
-INLINE void add_tile(const int FEW, const left_operand *A, const real *a, const real *b) {
-    const int64_t stride = A->row * (int64_t)sizeof(real);
+INLINE void add_tile(const int FEW, const real *a, const real *b) {
     tile_load(7, b, STRIDE);
-    tile_load(4, a, stride);
+    tile_load(4, a, STRIDE);
     tile_dot_bytes(0, 4, 7);
-    tile_load(5, a + A->slice, stride);
+    tile_load(5, a + TILE_WORDS, STRIDE);
     tile_dot_bytes(1, 5, 7);
-    tile_load(6, a + 2 * A->slice, stride);
+    tile_load(6, a + 2 * TILE_WORDS, STRIDE);
     tile_dot_bytes(2, 6, 7);
     tile_load(7, b + TILE_WORDS, STRIDE);
     if (FEW) tile_dot_bytes(3, 6, 7);
@@ -62,14 +61,14 @@ INLINE ints row_of_tile(const int32_t *sums, int tile, int row) {
 
 /* C = init + scale_row scale_column (S_0 + S_1 / 2^8 + S_2 / 2^16 [+ S_3 / 2^24]) */
 INLINE void store_sums(const int FEW, const int32_t *sums, const block *t) {
-    const vec of_columns = load(t->scales), digit = splat((real)0x1p-8);
+    const vec of_columns = load(t->b_scales), digit = splat((real)0x1p-8);
     for (int r = 0; r < t->rows; r++) {
         const vec s0 = __builtin_convertvector(row_of_tile(sums, 0, r), vec);
         const vec s1 = __builtin_convertvector(row_of_tile(sums, 1, r), vec);
         const ints last = row_of_tile(sums, 3, r);
         vec s2 = __builtin_convertvector(row_of_tile(sums, 2, r) + (FEW ? 0 * last : last), vec);
         if (FEW) s2 = fma_(__builtin_convertvector(last, vec), digit, s2);
-        const vec sum = fma_(fma_(s2, digit, s1), digit, s0), scale = of_columns * splat(t->a.scales[r]);
+        const vec sum = fma_(fma_(s2, digit, s1), digit, s0), scale = of_columns * splat(t->a_scales[r]);
         store(t->c + r * t->c_row, fma_(sum, scale, load(t->init + r * t->init_row)));
     }
 }
@@ -80,7 +79,7 @@ INLINE void add_block(const int FEW, const block *t) {
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
-    for (int64_t k = 0; k < t->k_tiles; k++) add_tile(FEW, &t->a, t->a.p + k * TILE, t->b + k * SLICES * TILE_WORDS);
+    for (int64_t k = 0; k < t->k_tiles; k++) add_tile(FEW, t->a + k * SLICES * TILE_WORDS, t->b + k * SLICES * TILE_WORDS);
     tile_store(0, sums, STRIDE);
     tile_store(1, sums + TILE_WORDS, STRIDE);
     tile_store(2, sums + 2 * TILE_WORDS, STRIDE);
@@ -93,27 +92,27 @@ typedef struct {
     int64_t panel, vector, k_tile, k_tiles;
 } column;
 
-static block block_of(const product_args *p, column at, int64_t row, int64_t rows) {
+/* The block from a row to the end of its row of tiles, or to `end`. */
+static block block_of(const product_args *p, column at, int64_t row, int64_t end) {
     const initial_sums init = initial_sums_of(p, at.panel, at.k_tile > 0);
-    const real *b = p->b + at.panel * p->b_panel + sliced_at(4 * p->n_inner, at.vector * VL, at.k_tile * TILE, 0);
-    block t = {.rows = (int)rows,
-               .k_tiles = at.k_tiles,
-               .a = p->a,
-               .b = b,
-               .scales = p->scales + at.panel * p->b_row + at.vector * VL,
-               .init = init.p + row * init.row + at.vector * VL,
-               .c = p->c + at.panel * p->c_panel + row * p->c_row + at.vector * VL,
-               .init_row = init.row,
-               .c_row = p->c_row};
-    t.a.p += row * p->a.row + at.k_tile * TILE;
-    t.a.scales += row;
-    return t;
+    const int64_t K = 4 * p->n_inner, first = at.k_tile * SLICES * TILE_WORDS;
+    return (block){.rows = (int)smaller(end - row, TILE - row % TILE),
+                   .k_tiles = at.k_tiles,
+                   .a = p->a.p + sliced_row_at(K, row) + first,
+                   .b = p->b + at.panel * p->b_panel + sliced_at(K, at.vector * VL, 0, 0) + first,
+                   .a_scales = p->a.scales + row,
+                   .b_scales = p->scales + at.panel * p->b_row + at.vector * VL,
+                   .init = init.p + row * init.row + at.vector * VL,
+                   .c = p->c + at.panel * p->c_panel + row * p->c_row + at.vector * VL,
+                   .init_row = init.row,
+                   .c_row = p->c_row};
 }
 
 /* Compute a column for all rows. `tile_rows` is the number of rows for which tiles are configured now. */
 static void column_of_tiles(const product_args *p, column at, range rows, rows_done done, int *tile_rows) {
-    for (int64_t row = rows.begin; row < rows.end; row += TILE) {
-        const block t = block_of(p, at, row, smaller(rows.end - row, TILE));
+    for (int64_t row = rows.begin, next; row < rows.end; row = next) {
+        const block t = block_of(p, at, row, rows.end);
+        next = row + t.rows;
         if (*tile_rows != t.rows) configure(t.rows);
         *tile_rows = t.rows;
         if (p->n_inner * 4 < FEW_TERMS)

@@ -5,12 +5,15 @@
  *     v = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SLICED
  *     q = s_0 2^16 + s_1 2^8 + s_2,     -128 <= s_i <= 127
  *
- * Slice i of a row holds its digits s_i as int8, four consecutive elements to a word. A left operand is
- * A[row][slice][k / 4] words. A right operand lies as tiles, so that it is read in one stream: B[panel][vector of
- * columns][k / 64][slice][16 words][16 columns]. Digits past the end are zero in B, so those of A do not matter. The product
- * of two rows is a sum of nine products of slices. They are exact in integers, so only the numbers themselves have been
- * rounded. S_3 is about as large as the error of that, and S_4 far smaller, so they may be left out (D. Mukunoki et al.,
- * DGEMM using Tensor Cores, ISC 2020, slices floats likewise):
+ * Slice i of a row holds its digits s_i as int8, four consecutive elements to a word. Both operands lie as tiles, so that
+ * each is read in one stream:
+ *
+ *     A[row / 16][k / 64][slice][16 rows][16 words]     B[panel][vector of columns][k / 64][slice][16 words][16 columns]
+ *
+ * Digits past the end are zero in B, so those of A do not matter. The product of two rows is a sum of nine products of
+ * slices. They are exact in integers, so only the numbers themselves have been rounded. S_3 is about as large as the error
+ * of that, and S_4 far smaller, so they may be left out (D. Mukunoki et al., DGEMM using Tensor Cores, ISC 2020, slices
+ * floats likewise):
  *
  *     sum over k of a b = scale_a scale_b (2^32 S_0 + 2^24 S_1 + 2^16 S_2 + 2^8 S_3 + S_4)
  *     S_n = sum over k and i + j = n of a_i b_j */
@@ -28,11 +31,11 @@ enum { LARGEST_SLICED = 8355700 };
 INLINE int64_t quads_of(int64_t K) { return (K + 3) / 4; }
 INLINE int64_t sliced_tiles(int64_t K) { return (K + 63) / 64; }
 
-/* Return the words of K elements of a column, and of a slice of a row. */
+/* Return the words of K elements of a row or column. */
 INLINE int64_t sliced_words(int64_t K) { return SLICES * 16 * sliced_tiles(K); }
-INLINE int64_t slice_words(int64_t K) { return 16 * sliced_tiles(K); }
 
-/* Return the place of a word in a panel: word k of a slice of a column. */
+/* Return the place of the first word of a row of a left operand, and of a word of a column of a panel. */
+INLINE int64_t sliced_row_at(int64_t K, int64_t row) { return row / 16 * 16 * sliced_words(K) + row % 16 * 16; }
 INLINE int64_t sliced_at(int64_t K, int64_t column, int64_t k, int slice) {
     return column / 16 * 16 * sliced_words(K) + ((k / 16 * SLICES + slice) * 16 + k % 16) * 16 + column % 16;
 }
@@ -70,21 +73,21 @@ INLINE ints nearest(vec v) {
     return __builtin_convertvector(v + half, ints);
 }
 
-/* Store the digits of n numbers, and zeros up to a whole vector. */
-INLINE void slice_part(real *to, int64_t distance, const real *from, int64_t n, real to_digits) {
-    for (int64_t at = 0; at < n; at += VL, to += VL / 4) {
+/* Store the digits of n numbers in a row of a left operand, and zeros up to a whole vector. */
+INLINE void slice_numbers(real *to, const real *from, int64_t n, real to_digits) {
+    for (int64_t at = 0; at < n; at += VL) {
         const ints q = nearest(load_within(from, at, n) * splat(to_digits)) + 0x808080;
         for (int i = 0; i < SLICES; i++) {
             const digits slice = __builtin_convertvector((q >> (16 - 8 * i) & 0xff) - 128, digits);
-            memcpy(to + i * distance, &slice, sizeof slice);
+            memcpy(to + (at / 64 * SLICES + i) * 256 + at % 64 / 4, &slice, sizeof slice);
         }
     }
 }
 
 /* Slice a row of a left operand and return its factor. */
-INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
+INLINE real slice_row(real *to, const real *from, int64_t n) {
     const slice_scale scale = scale_of_row(from, n);
-    slice_part(to, distance, from, n, scale.to_digits);
+    slice_numbers(to, from, n, scale.to_digits);
     return scale.of_row;
 }
 
@@ -94,11 +97,11 @@ INLINE slice_scale scale_of_row(const real *from, int64_t n) {
     (void)from, (void)n;
     return (slice_scale){0, 0, 0};
 }
-INLINE void slice_part(real *to, int64_t distance, const real *from, int64_t n, real to_digits) {
-    (void)to, (void)distance, (void)from, (void)n, (void)to_digits;
+INLINE void slice_numbers(real *to, const real *from, int64_t n, real to_digits) {
+    (void)to, (void)from, (void)n, (void)to_digits;
 }
-INLINE real slice_row(real *to, int64_t distance, const real *from, int64_t n) {
-    (void)to, (void)distance, (void)from, (void)n;
+INLINE real slice_row(real *to, const real *from, int64_t n) {
+    (void)to, (void)from, (void)n;
     return 0;
 }
 
