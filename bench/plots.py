@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -88,46 +89,47 @@ def _roofs(axis: Any, ceilings: Ceilings) -> None:
 
 
 def heat_map(statistics: Sequence[Statistics], title: str, path: Path) -> None:
-    """Draw the ratio to the fastest peer, with that peer's name, for each case of the grid."""
-    columns = sorted({f.case.threads for f in statistics})
-    panels = [(question, threads) for question in QUESTIONS for threads in columns]
-    grid, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 8.5), squeeze=False, layout="constrained")
+    """Draw the ratio to the fastest peer, with that peer's name, for each case: a panel for each call."""
+    cells = [(cell, H) for cell in CELLS for H in HIDDEN]
+    rows = [row for row in cells if any((f.case.cell, f.case.H) == row for f in statistics)]
+    columns = [B for B in BATCH if any(f.case.B == B for f in statistics)]
+    panels = sorted({_panel(f.case) for f in statistics}, key=lambda panel: (panel[0], QUESTIONS.index(panel[1]), panel[2]))
+    size = max(1.2 + 0.72 * len(columns), 2.2) * len(panels) + 0.6, 1.7 + 0.57 * len(rows)
+    grid, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     norm, image = TwoSlopeNorm(0, vmin=-1, vmax=2), None
-    rows = [(cell, H) for cell in CELLS for H in HIDDEN]
-    for axis, (question, threads) in zip(axes[0], panels, strict=True):
-        found = {
-            (f.case.cell, f.case.H, f.case.B): f
-            for f in statistics
-            if f.case.question == question and f.case.threads == threads
-        }
-        values = np.full((len(rows), len(BATCH)), np.nan)
-        for (i, (cell, H)), (j, B) in ((r, c) for r in enumerate(rows) for c in enumerate(BATCH)):
-            f = found.get((cell, H, B))
-            if f is None or f.fastest is None:
-                continue
-            values[i, j] = np.log2(f.fastest["ratio"])
-            colour = "white" if values[i, j] > 1.2 or values[i, j] < -0.7 else "black"
-            axis.text(j, i - 0.12, f"{f.fastest['ratio']:.2f}", ha="center", va="center", color=colour, fontsize=10)
-            axis.text(
-                j,
-                i + 0.25,
-                SHORT.get(f.fastest["peer"], f.fastest["peer"]),
-                ha="center",
-                color=colour,
-                fontsize=6.5,
-                va="center",
-            )
-        image = axis.imshow(values, cmap="RdYlGn", norm=norm, aspect="auto")
-        axis.set_xticks(range(len(BATCH)), [f"B {B}" for B in BATCH])
+    for axis, panel in zip(axes[0], panels, strict=True):
+        found = {(f.case.cell, f.case.H, f.case.B): f for f in statistics if _panel(f.case) == panel}
+        image = axis.imshow(_ratios(axis, found, rows, columns), cmap="RdYlGn", norm=norm, aspect="auto")
+        axis.set_xticks(range(len(columns)), [f"B {B}" for B in columns])
         axis.set_yticks(range(len(rows)), [f"{cell} H {H}" for cell, H in rows] if axis is axes[0][0] else [])
-        axis.set_title(f"{question}, {threads} thread{'s' * (threads > 1)}")
-        for edge in (3.5, 7.5):
-            axis.axhline(edge, color="white", lw=3)
+        variant, question, threads = panel
+        axis.set_title(f"{variant}{', ' * bool(variant)}{question},\n{threads} thread{'s' * (threads > 1)}")
+        for i in range(1, len(rows)):
+            if rows[i][0] != rows[i - 1][0]:
+                axis.axhline(i - 0.5, color="white", lw=3)
     bar = grid.colorbar(image, ax=axes[0], fraction=0.02, pad=0.01, ticks=[-1, -0.5, 0, 0.585, 1, 2])
     bar.ax.set_yticklabels(["0.5", "0.7", "1", "1.5", "2", "4"])
     bar.set_label("above 1, fastrnn is faster")
     grid.suptitle(title)
     _save(grid, path)
+
+
+def _panel(case: Case) -> tuple[str, str, int]:
+    return case.variant, case.question, case.threads
+
+
+def _ratios(axis: Any, found: dict[tuple[str, int, int], Statistics], rows: Sequence[Any], columns: Sequence[int]) -> Any:
+    """Return the logarithms of the ratios, and write each ratio and its peer into its place; NaN if there is none."""
+    values = np.full((len(rows), len(columns)), np.nan)
+    for (i, (cell, H)), (j, B) in product(enumerate(rows), enumerate(columns)):
+        best = found[cell, H, B].fastest if (cell, H, B) in found else None
+        if best is None:
+            continue
+        values[i, j] = np.log2(best["ratio"])
+        style = {"color": "white" if values[i, j] > 1.2 or values[i, j] < -0.7 else "black", "ha": "center", "va": "center"}
+        axis.text(j, i - 0.12, f"{best['ratio']:.2f}", fontsize=10, **style)
+        axis.text(j, i + 0.25, SHORT.get(best["peer"], best["peer"]), fontsize=6.5, **style)
+    return values
 
 
 def _save(grid: Any, path: Path) -> None:

@@ -15,10 +15,17 @@ from . import plots
 from .targets import targets
 
 HEAT_MAP_TITLE = "Speed of fastrnn divided by the speed of the fastest other library, {machine}"
+PRECISIONS_TITLE = (
+    '"high" beside float32, "medium" beside bfloat16: speed divided by that of the fastest other library, {machine}'
+)
 
 # What the pictures show, for readers who do not see them.
 HEAT_MAP = (
     "Heat map: for each cell, H, B, number of threads and question, the time of the fastest other library divided by ours"
+)
+PRECISIONS = (
+    "Heat map: for each precision, cell, H, B, number of threads and call, the time of the fastest other library with errors"
+    " of the same order divided by ours"
 )
 ROOFLINE = "Roofline: GFLOP/s over operations per byte of each case, below the ceilings of multiply-adds and of memory"
 
@@ -47,12 +54,15 @@ the page shows their second measurement.
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write the page and its two pictures into ``folder``."""
+    """Write the page and its pictures into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     known = list(dict.fromkeys([*cases(QUESTIONS, "grid"), *(Case(**record["case"]) for record in results.records)]))
     statistics = list(of_cases(results.records, known))
     grid = [f for f in statistics if f.case in set(cases(("forward", "training"), "grid"))]
+    precisions = [f for f in statistics if f.case.precision != "highest"]
     machine = results.machine.get("processor", "unknown processor")
+    if precisions:
+        plots.heat_map(precisions, PRECISIONS_TITLE.format(machine=machine), folder / "precisions.png")
     if grid:
         plots.roofline(grid, results.ceilings, f"fastrnn on {machine}: roofline", folder / "roofline.png")
         plots.heat_map(grid, HEAT_MAP_TITLE.format(machine=machine), folder / "ratios.png")
@@ -63,6 +73,8 @@ def _page(results: Results, statistics: Sequence[Statistics]) -> Iterator[str]:
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
     yield INTRODUCTION
     yield f"![{HEAT_MAP}](ratios.png)\n"
+    if any(f.case.precision != "highest" for f in statistics):
+        yield f"![{PRECISIONS}](precisions.png)\n"
     yield "## How it is measured\n"
     yield HOW
     again = sum("again" in record for record in results.records)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from tables import each_row
 
 from fastrnn.benchmark import agreement, compare, run, statistics, table
-from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, Case, cases
+from fastrnn.benchmark.cases import MEDIUM, QUESTIONS, SUBSETS, Case, cases
 from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
 from fastrnn.benchmark.peers import Absent, Unsupported, WrongThreads, load
@@ -185,6 +185,24 @@ def test_operations_follow_the_convention():
     case = Case("forward", "LSTM", 10, 3, 1, T=7)
     assert case.operations == 2 * 7 * 3 * 4 * 10 * (10 + 10)
     assert Case("training", "LSTM", 10, 3, 1, T=7).operations == 3 * case.operations
+
+
+@pytest.mark.parametrize("question", ["forward", "training"])
+def test_medium_is_compared_with_peers_that_multiply_bfloat16(question):
+    case = Case(question, "LSTM", 64, 16, 1, T=5, variant=MEDIUM)
+    with pytest.raises(Unsupported, match="numpy is not measured in bfloat16"):
+        compare.compare(load("fastrnn"), load("numpy"), case, EFFORT)
+    problem = Problem(case)
+    exact, rounded = (load("torch").sides[question](p) for p in (Problem(replace(case, variant="")), problem))
+    exact, rounded = (side.results(side.run()) for side in (exact, rounded))
+    agreement.require(exact, rounded, agreement.BFLOAT16_TOLERANCE)
+    with pytest.raises(agreement.Disagreement):  # so it did not run in float32
+        agreement.require(exact, rounded)
+    try:
+        ours = load("fastrnn").sides[question](problem)
+    except Unsupported as error:
+        pytest.skip(str(error))
+    agreement.require(ours.results(ours.run()), rounded, agreement.BFLOAT16_TOLERANCE)
 
 
 def test_the_grid_is_whole():

@@ -1,7 +1,7 @@
 // One recurrent layer of oneDNN, called directly, behind a C interface that Python loads with ctypes.
 //
 // Letters: T time steps, B batch, I input size, H hidden size, G gates (4 biases for LBR GRU). float32, plain C-contiguous
-// arrays of the caller. Weights come as W [I, G*H] and R [H, G*H], which oneDNN calls ldigo, with the gates in oneDNN's
+// arrays of the caller; a layer of bfloat16 takes x and gives y in it, and all else in float32. Weights come as W [I, G*H] and R [H, G*H], which oneDNN calls ldigo, with the gates in oneDNN's
 // order: of the plain layouts the one that costs a training step the fewest reorders. b is [G*H], of LBR GRU [4*H].
 //
 // oneDNN's packages come with one of two runtimes, TBB (with SYCL) or OpenMP; in_team is all that knows of it.
@@ -66,12 +66,15 @@ template <typename Body> int guarded(Body body) {
     }
 }
 
-memory::desc plain(memory::dims dims, tag format) { return {dims, memory::data_type::f32, format}; }
+using type = memory::data_type;
+
+memory::desc plain(memory::dims dims, tag format, type numbers = type::f32) { return {dims, numbers, format}; }
 
 struct layer {
     dnnl::engine engine{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream{engine};
     int kind, training;
+    memory::data_type words; // of x, y, h and c, and of the weights in oneDNN's own layout
     memory::dim T, B, I, H, G, biases;
     // The primitives, each with its arguments: what is bound once stays in them.
     dnnl::primitive forward, backward;
@@ -80,11 +83,15 @@ struct layer {
     memory W, R, b, W_forward, R_forward, W_backward, R_backward, dW_own, dR_own, dW, dR;
 };
 
-memory::desc desc_of(const layer &l, memory::dim columns, tag format) { return plain({1, 1, columns, l.G, l.H}, format); }
-memory::desc any_of(const layer &l, memory::dim columns) { return desc_of(l, columns, tag::any); }
+memory::desc desc_of(const layer &l, memory::dim columns, tag format, type numbers = type::f32) {
+    return plain({1, 1, columns, l.G, l.H}, format, numbers);
+}
+memory::desc any_of(const layer &l, memory::dim columns, type numbers) { return desc_of(l, columns, tag::any, numbers); }
 memory::desc bias_of(const layer &l) { return plain({1, 1, l.biases, l.H}, tag::ldgo); }
-memory::desc steps_of(const layer &l, memory::dim columns) { return plain({l.T, l.B, columns}, tag::tnc); }
-memory::desc state_of(const layer &l, bool has) { return has ? plain({1, 1, l.B, l.H}, tag::ldnc) : memory::desc(); }
+memory::desc steps_of(const layer &l, memory::dim columns, type numbers) { return plain({l.T, l.B, columns}, tag::tnc, numbers); }
+memory::desc state_of(const layer &l, bool has, type numbers) {
+    return has ? plain({1, 1, l.B, l.H}, tag::ldnc, numbers) : memory::desc();
+}
 
 void copy(layer &l, const memory &from, const memory &to) {
     if (from.get() == to.get()) return; // `like` gave the caller's own
@@ -109,17 +116,19 @@ struct description : dnnl::rnn_primitive_desc_base {
     // Forward; h (and c) [B, H] are given and taken only where `s` is not the empty description.
     description(const layer &l, const memory::desc &s)
         : rnn_primitive_desc_base(l.engine, name(l), l.training ? prop_kind::forward_training : prop_kind::forward_inference,
-                                  activation(l), left_to_right, steps_of(l, l.I), s, &s, nullptr, any_of(l, l.I),
-                                  any_of(l, l.H), nullptr, nullptr, bias_of(l), steps_of(l, l.H), s, &s,
-                                  dnnl::rnn_flags::undef, 0, 0, dnnl::primitive_attr(), false) {}
+                                  activation(l), left_to_right, steps_of(l, l.I, l.words), s, &s, nullptr,
+                                  any_of(l, l.I, l.words), any_of(l, l.H, l.words), nullptr, nullptr, bias_of(l),
+                                  steps_of(l, l.H, l.words), s, &s, dnnl::rnn_flags::undef, 0, 0, dnnl::primitive_attr(),
+                                  false) {}
 
-    // Backward. It adds to the gradients of the weights.
-    description(const layer &l, const description &forward, const memory::desc &s)
-        : rnn_primitive_desc_base(l.engine, name(l), prop_kind::backward, activation(l), left_to_right, steps_of(l, l.I), s,
-                                  &s, nullptr, any_of(l, l.I), any_of(l, l.H), nullptr, nullptr, bias_of(l),
-                                  steps_of(l, l.H), s, &s, steps_of(l, l.I), s, &s, nullptr, any_of(l, l.I),
-                                  any_of(l, l.H), nullptr, nullptr, bias_of(l), steps_of(l, l.H), s, &s,
-                                  dnnl::rnn_flags::undef, 0, 0, forward, dnnl::primitive_attr(), false) {}
+    // Backward, with states s and their gradients ds. It adds to the gradients of the weights. All gradients are float32.
+    description(const layer &l, const description &forward, const memory::desc &s, const memory::desc &ds)
+        : rnn_primitive_desc_base(l.engine, name(l), prop_kind::backward, activation(l), left_to_right,
+                                  steps_of(l, l.I, l.words), s, &s, nullptr, any_of(l, l.I, l.words),
+                                  any_of(l, l.H, l.words), nullptr, nullptr, bias_of(l), steps_of(l, l.H, l.words), s, &s,
+                                  steps_of(l, l.I, type::f32), ds, &ds, nullptr, any_of(l, l.I, type::f32),
+                                  any_of(l, l.H, type::f32), nullptr, nullptr, bias_of(l), steps_of(l, l.H, type::f32), ds,
+                                  &ds, dnnl::rnn_flags::undef, 0, 0, forward, dnnl::primitive_attr(), false) {}
 
     memory::desc argument(int name) const { return query_md(dnnl::query::exec_arg_md, name); }
 };
@@ -134,18 +143,18 @@ void build_forward(layer &l, const description &f, bool states) {
     l.R_forward = like(l, l.R, f.argument(DNNL_ARG_WEIGHTS_ITER));
     l.to_forward = {
         {DNNL_ARG_WEIGHTS_LAYER, l.W_forward}, {DNNL_ARG_WEIGHTS_ITER, l.R_forward}, {DNNL_ARG_BIAS, l.b}};
-    leave_open(l, l.to_forward, DNNL_ARG_SRC_LAYER, steps_of(l, l.I));
-    leave_open(l, l.to_forward, DNNL_ARG_DST_LAYER, steps_of(l, l.H));
+    leave_open(l, l.to_forward, DNNL_ARG_SRC_LAYER, steps_of(l, l.I, l.words));
+    leave_open(l, l.to_forward, DNNL_ARG_DST_LAYER, steps_of(l, l.H, l.words));
     if (!states) return;
     for (int name : {DNNL_ARG_SRC_ITER, DNNL_ARG_DST_ITER, DNNL_ARG_SRC_ITER_C, DNNL_ARG_DST_ITER_C}) {
         if (l.kind != LSTM && (name == DNNL_ARG_SRC_ITER_C || name == DNNL_ARG_DST_ITER_C)) continue;
-        l.to_forward[name] = memory(state_of(l, true), l.engine);
+        l.to_forward[name] = memory(state_of(l, true, l.words), l.engine);
         clear(l.to_forward[name]);
     }
 }
 
 void build_backward(layer &l, const description &f) {
-    description d(l, f, state_of(l, true));
+    description d(l, f, state_of(l, true, l.words), state_of(l, true, type::f32));
     l.to_forward[DNNL_ARG_WORKSPACE] = memory(f.argument(DNNL_ARG_WORKSPACE), l.engine);
     l.backward = dnnl::primitive(d.get());
     l.W_backward = like(l, l.W, d.argument(DNNL_ARG_WEIGHTS_LAYER));
@@ -159,16 +168,16 @@ void build_backward(layer &l, const description &f) {
     l.to_backward[DNNL_ARG_WEIGHTS_ITER] = l.R_backward;
     l.to_backward[DNNL_ARG_DIFF_WEIGHTS_LAYER] = l.dW_own;
     l.to_backward[DNNL_ARG_DIFF_WEIGHTS_ITER] = l.dR_own;
-    leave_open(l, l.to_backward, DNNL_ARG_DIFF_SRC_LAYER, steps_of(l, l.I));
-    leave_open(l, l.to_backward, DNNL_ARG_DIFF_DST_LAYER, steps_of(l, l.H));
+    leave_open(l, l.to_backward, DNNL_ARG_DIFF_SRC_LAYER, steps_of(l, l.I, type::f32));
+    leave_open(l, l.to_backward, DNNL_ARG_DIFF_DST_LAYER, steps_of(l, l.H, type::f32));
     leave_open(l, l.to_backward, DNNL_ARG_DIFF_BIAS, bias_of(l));
     for (int name : {DNNL_ARG_DIFF_SRC_ITER, DNNL_ARG_DIFF_DST_ITER, DNNL_ARG_DIFF_SRC_ITER_C, DNNL_ARG_DIFF_DST_ITER_C}) {
-        l.to_backward[name] = memory(state_of(l, true), l.engine);
+        l.to_backward[name] = memory(state_of(l, true, type::f32), l.engine);
         clear(l.to_backward[name]);
     }
 }
 
-void set(arguments &in, int name, const float *array) { in.at(name).set_data_handle(const_cast<float *>(array)); }
+void set(arguments &in, int name, const void *array) { in.at(name).set_data_handle(const_cast<void *>(array)); }
 
 } // namespace
 
@@ -188,17 +197,18 @@ void onednn_version(int *version) {
 }
 
 // Null, with the reason in onednn_message, where oneDNN has no such primitive. Keeps W, R and b, which the caller owns.
-void *onednn_create(int kind, int training, int states, int64_t T, int64_t B, int64_t I, int64_t H, const float *W,
-                    const float *R, const float *b) {
+void *onednn_create(int kind, int training, int states, int bfloat16, int64_t T, int64_t B, int64_t I, int64_t H,
+                    const float *W, const float *R, const float *b) {
     auto l = std::make_unique<layer>();
     int failed = guarded([&] {
+        l->words = bfloat16 ? type::bf16 : type::f32;
         l->kind = kind, l->training = training, l->T = T, l->B = B, l->I = I, l->H = H;
         l->G = kind == RNN ? 1 : kind == GRU ? 3 : 4;
         l->biases = kind == GRU ? 4 : l->G;
         l->W = memory(desc_of(*l, I, tag::ldigo), l->engine, const_cast<float *>(W));
         l->R = memory(desc_of(*l, H, tag::ldigo), l->engine, const_cast<float *>(R));
         l->b = memory(bias_of(*l), l->engine, const_cast<float *>(b));
-        description f(*l, state_of(*l, states || training));
+        description f(*l, state_of(*l, states || training, l->words));
         build_forward(*l, f, states || training);
         if (training) build_backward(*l, f);
         copy(*l, l->W, l->W_forward);
@@ -211,7 +221,7 @@ void *onednn_create(int kind, int training, int states, int64_t T, int64_t B, in
 void onednn_destroy(void *handle) { delete static_cast<layer *>(handle); }
 
 // Inference with the weights reordered beforehand: x [T, B, I] to y [T, B, H].
-int onednn_forward(void *handle, const float *x, float *y) {
+int onednn_forward(void *handle, const void *x, void *y) {
     layer &l = *static_cast<layer *>(handle);
     return guarded([&] {
         set(l.to_forward, DNNL_ARG_SRC_LAYER, x);
@@ -235,7 +245,7 @@ int onednn_step(void *handle, const float *x, const float *h, const float *c, fl
 
 // A training step: reorder the weights, which have changed since the last step, forward, backward. Overwrites y [T, B, H],
 // dx [T, B, I], dW [I, G*H], dR [H, G*H] and db [biases*H]; no reorder where oneDNN's own layout is the caller's.
-int onednn_train(void *handle, const float *x, const float *dy, float *y, float *dx, float *dW, float *dR, float *db) {
+int onednn_train(void *handle, const void *x, const float *dy, void *y, float *dx, float *dW, float *dR, float *db) {
     layer &l = *static_cast<layer *>(handle);
     return guarded([&] {
         copy(l, l.W, l.W_forward);

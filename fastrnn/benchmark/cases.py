@@ -14,8 +14,9 @@ BATCH = (1, 8, 32, 128)
 THREADS = (1, 2)
 STEPS = 100
 STEP_HIDDEN = (64, 128, 256, 512)
-# Variants of a case: sequences of different lengths; inputs below float32's normal range.
+# Variants of a case: sequences of different lengths; inputs below float32's normal range; products of other precisions.
 LENGTHS, DENORMAL = "lengths", "denormal"
+HIGH, MEDIUM = "high", "medium"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Case:
     def I(self) -> int:  # noqa: E743
         """The input size, equal to H."""
         return self.H
+
+    @property
+    def precision(self) -> str:
+        """The name of our products' precision."""
+        return self.variant if self.variant in (HIGH, MEDIUM) else "highest"
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -76,7 +82,10 @@ def layer_cases(question: str, subset: str, threads: Iterable[int] = THREADS) ->
 
 
 def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
-    """Yield the cases of a question without a grid; "variants" has lengths, denormals and ordinary sequences."""
+    """Yield the cases of a question without a grid.
+
+    "variants" has lengths, denormals and ordinary sequences, "precisions" the sizes at which the others are worth it.
+    """
     for n in threads:
         if question == "step":
             yield from (Case(question, cell, H, 1, n, T=1) for cell, H in product(CELLS, STEP_HIDDEN))
@@ -89,10 +98,13 @@ def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Cas
         elif question == "variants":
             every = product(("forward", "training"), CELLS, ("", LENGTHS, DENORMAL))
             yield from (Case(which, cell, 256, 32, n, variant=variant) for which, cell, variant in every)
+        elif question == "precisions":
+            grid = product((HIGH, MEDIUM), ("forward", "training"), ("GRU", "LSTM"), (512, 1024), (32, 128))
+            yield from (Case(which, cell, H, B, n, variant=variant) for variant, which, cell, H, B in grid)
 
 
 GRID_QUESTIONS = ("forward", "training", "product")
-QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling", "variants")
+QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling", "variants", "precisions")
 
 
 def cases(questions: Iterable[str], subset: str, threads: Iterable[int] = THREADS) -> list[Case]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import agreement
-from .cases import LENGTHS, Case
+from .cases import LENGTHS, MEDIUM, Case
 from .language import SIZES, LanguageProblem
 from .measure import Clock, Effort, Run, Timing, alternate, rest
 from .peers import OWN
@@ -60,6 +60,8 @@ def build(peer: Peer, problem: Problem | LanguageProblem) -> Side:
         raise Unsupported(f"{peer.name} is compared up to H = {OWN_LARGEST}")
     if problem.case.variant == LENGTHS and peer.name not in TAKE_LENGTHS:
         raise Unsupported(f"{peer.name} is not measured with lengths")
+    if problem.case.variant == MEDIUM and not peer.bfloat16:
+        raise Unsupported(f"{peer.name} is not measured in bfloat16")
     return peer.sides[question](problem)
 
 
@@ -85,7 +87,8 @@ def agreed(ours: Peer, peer: Peer, case: Case, effort: Effort, clock: Clock) -> 
         out = side.run()
         firsts.append(clock.now() - begin)
         outcomes.append(side.results(out))
-    agreement.require(outcomes[0], outcomes[1])
+    tolerance = agreement.BFLOAT16_TOLERANCE if case.variant == MEDIUM else agreement.TOLERANCE
+    agreement.require(outcomes[0], outcomes[1], tolerance)
     for side, name in zip(sides, (ours.name, peer.name), strict=True):
         require_no_more_threads(side.run, case.threads, name, clock, effort.pause)
     return sides, firsts

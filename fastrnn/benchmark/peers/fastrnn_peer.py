@@ -8,13 +8,14 @@ import fastrnn
 
 from ..problem import Problem
 from . import fastrnn_language
-from .protocol import Peer, Side, as_arrays, require_threads
+from .protocol import Peer, Side, Unsupported, as_arrays, require_threads
 
 
 class Fastrnn(Peer):
     """Our side of every comparison."""
 
     library = fastrnn
+    bfloat16 = True
     questions: tuple[str, ...] = ("forward", "training", "product", "step", "trainer", "names", "sampling")
     trainer = staticmethod(fastrnn_language.trainer)
     names = staticmethod(fastrnn_language.names)
@@ -29,9 +30,13 @@ class Fastrnn(Peer):
         require_threads(n, fastrnn.get_num_threads(), self.name)
 
     def layer(self, problem: Problem) -> Any:
-        """Return one layer with the problem's weights."""
-        layer = getattr(fastrnn, problem.case.cell)(problem.case.I, problem.case.H, backend=self.backend)
+        """Return one layer with the problem's weights. Raises Unsupported if it would run in another precision."""
+        case = problem.case
+        layer = getattr(fastrnn, case.cell)(case.I, case.H, backend=self.backend, precision=case.precision)
         layer.load_state_dict(problem.state_dict)
+        (plan,) = layer.plan(case.T, case.B)
+        if plan.reason:
+            raise Unsupported(f"{self.name} runs in float32: {plan.reason}")
         return layer
 
     def forward(self, problem: Problem) -> Side:

@@ -113,7 +113,7 @@ def load(build: Build) -> Any:
     pointer, sizes = ctypes.c_void_p, [ctypes.c_int64] * 4
     library.onednn_message.restype = ctypes.c_char_p
     library.onednn_create.restype = pointer
-    library.onednn_create.argtypes = [*[ctypes.c_int] * 3, *sizes, *[pointer] * 3]
+    library.onednn_create.argtypes = [*[ctypes.c_int] * 4, *sizes, *[pointer] * 3]
     library.onednn_destroy.argtypes = [pointer]
     library.onednn_forward.argtypes = [pointer] * 3
     library.onednn_step.argtypes = [pointer] * 7

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.arrays import Array
+from ..cases import MEDIUM
 from ..problem import Problem
 from .onednn_build import Build, load
 from .protocol import Peer, Side, Unsupported, as_arrays, require_threads
@@ -26,7 +27,8 @@ class Layer:
         self.b = _bias(problem)
         sizes = (case.T, case.B, case.I, case.H)
         arrays = [_address(a) for a in (self.W, self.R, self.b)]
-        self.handle = library.onednn_create(KINDS[case.cell], training, states, *sizes, *arrays)
+        options = training, states, case.variant == MEDIUM
+        self.handle = library.onednn_create(KINDS[case.cell], *options, *sizes, *arrays)
         if not self.handle:
             raise Unsupported(library.onednn_message().decode())
         self._destroy = library.onednn_destroy
@@ -57,8 +59,22 @@ def _bias(problem: Problem) -> Array:
     return np.concatenate((both[: 2 * H], problem.b_ih[2 * H :], problem.b_hh[2 * H :]))
 
 
+def _stored(problem: Problem, array: Array) -> Array:
+    """Return x or y as oneDNN takes it: float32, or the upper halves of its words, rounded to nearest and ties to even."""
+    if problem.case.variant != MEDIUM:
+        return array
+    bits = array.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def _in_float32(stored: Array) -> Array:
+    return (stored.astype(np.uint32) << 16).view(np.float32) if stored.dtype == np.uint16 else stored
+
+
 class OneDNN(Peer):
     """The RNN primitives of one build of oneDNN."""
+
+    bfloat16 = True
 
     def __init__(self, name: str, build: Build) -> None:
         self.name = name
@@ -86,15 +102,15 @@ class OneDNN(Peer):
 
     def forward(self, problem: Problem) -> Side:
         """Build forward_inference, with weights reordered beforehand into the primitive's layout."""
-        case, layer, call = problem.case, Layer(self.library, problem), self.library.onednn_forward
-        y = np.empty((case.T, case.B, case.H), np.float32)
-        arguments = (layer.handle, _address(problem.x), _address(y))
+        layer, call, x = Layer(self.library, problem), self.library.onednn_forward, _stored(problem, problem.x)
+        y = np.empty_like(_stored(problem, problem.dy))
+        arguments = (layer.handle, _address(x), _address(y))
 
         def run() -> Array:
             self._check(call(*arguments))
             return y
 
-        return _holding(Side(run, lambda y: as_arrays(y=y)), layer, problem)
+        return _holding(Side(run, lambda y: as_arrays(y=_in_float32(y))), layer, x)
 
     def training(self, problem: Problem) -> Side:
         """Build forward_training and backward with all gradients, both of which reorder the changed weights.
@@ -102,8 +118,9 @@ class OneDNN(Peer):
         Weights and their gradients are in the plain layout that needs the fewest reorders, not in torch's.
         """
         layer, call = Layer(self.library, problem, training=True), self.library.onednn_train
-        outputs = [np.empty_like(a) for a in (problem.dy, problem.x, layer.W, layer.R, layer.b)]
-        arguments = (layer.handle, *(_address(a) for a in (problem.x, problem.dy, *outputs)))
+        x, y = (_stored(problem, a) for a in (problem.x, problem.dy))
+        outputs = [np.empty_like(a) for a in (y, problem.x, layer.W, layer.R, layer.b)]
+        arguments = (layer.handle, *(_address(a) for a in (x, problem.dy, *outputs)))
 
         def run() -> list[Array]:
             self._check(call(*arguments))
@@ -112,10 +129,10 @@ class OneDNN(Peer):
         def results(out: list[Array]) -> Any:
             y, dx, dW, dR, db = out
             dW, dR = (_gates(problem, np.ascontiguousarray(a.T)) for a in (dW, dR))
-            named = as_arrays(y=y, dx=dx, dW=dW, dR=dR)
+            named = as_arrays(y=_in_float32(y), dx=dx, dW=dW, dR=dR)
             return named if problem.case.cell == "GRU" else named | as_arrays(db_ih=db, db_hh=db)
 
-        return _holding(Side(run, results), layer, problem)
+        return _holding(Side(run, results), layer, problem, x)
 
     def step(self, problem: Problem) -> Side:
         """Build one step, called from Python; two pairs of buffers alternate as its state."""

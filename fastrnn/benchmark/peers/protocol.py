@@ -41,6 +41,7 @@ class Peer:
     name: str
     library: Any
     questions: tuple[str, ...] = ("forward", "training", "step")
+    bfloat16 = False  # whether it multiplies bfloat16 numbers if the case's precision is "medium"
     threads = 1
 
     @property

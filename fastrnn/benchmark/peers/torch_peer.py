@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..cases import MEDIUM
 from ..problem import Problem
 from . import torch_language
 from .protocol import Peer, Side, as_arrays, require_threads
@@ -17,6 +18,7 @@ class Torch(Peer):
     name = "torch"
     library = torch
     questions = ("forward", "training", "product", "step", "trainer", "names", "sampling")
+    bfloat16 = True
     trainer = staticmethod(torch_language.trainer)
     names = staticmethod(torch_language.names)
     sampling = staticmethod(torch_language.sampling)
@@ -30,22 +32,23 @@ class Torch(Peer):
         """Return one layer with the problem's weights."""
         layer = getattr(torch.nn, problem.case.cell)(problem.case.I, problem.case.H)
         layer.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in problem.state_dict.items()})
-        return layer
+        return layer.to(_dtype(problem))
 
     def forward(self, problem: Problem) -> Side:
         """Build inference under inference_mode, torch's fastest way to call a layer."""
-        layer, x = self.layer(problem), torch.from_numpy(problem.x)
+        layer, x = self.layer(problem), torch.from_numpy(problem.x).to(_dtype(problem))
         call = _with_lengths(layer, problem)
 
         @torch.inference_mode()
         def run() -> Any:
             return call(x)
 
-        return Side(run, lambda y: as_arrays(y=y.numpy()))
+        return Side(run, lambda y: as_arrays(y=y.float().numpy()))
 
     def training(self, problem: Problem) -> Side:
         """Build a training step; gradients of weights are accumulated, as on our side."""
-        layer, x, dy = self.layer(problem), torch.from_numpy(problem.x.copy()).requires_grad_(), torch.from_numpy(problem.dy)
+        layer, dtype = self.layer(problem), _dtype(problem)
+        x, dy = torch.from_numpy(problem.x.copy()).to(dtype).requires_grad_(), torch.from_numpy(problem.dy).to(dtype)
         call = _with_lengths(layer, problem)
         names = ("dW", "dR", "db_ih", "db_hh")
 
@@ -57,8 +60,8 @@ class Torch(Peer):
 
         def results(out: Any) -> Any:
             y, dx = out  # of the first run, so gradients were zero before it
-            grads = {name: p.grad.numpy() for name, p in zip(names, layer.parameters(), strict=True)}
-            return as_arrays(y=y.detach().numpy(), dx=dx.numpy(), **grads)
+            grads = {name: p.grad.float().numpy() for name, p in zip(names, layer.parameters(), strict=True)}
+            return as_arrays(y=y.detach().float().numpy(), dx=dx.float().numpy(), **grads)
 
         return Side(run, results)
 
@@ -86,6 +89,11 @@ class Torch(Peer):
             return state
 
         return Side(run, lambda state: as_arrays(y=(state[0] if pair else state).numpy()))
+
+
+def _dtype(problem: Problem) -> Any:
+    """Return the type of weights, inputs and results. Float32 weights under autocast would be slower."""
+    return torch.bfloat16 if problem.case.variant == MEDIUM else torch.float32
 
 
 def _with_lengths(layer: Any, problem: Problem) -> Any:
