@@ -32,6 +32,7 @@ ROOFLINE = "Roofline: GFLOP/s over operations per byte of each case, below the c
 INTRODUCTION = """\
 This page tells you how fast a layer of your size runs, which library is faster, and how far the kernels are from the limits
 of the machine. `python -m bench run` writes it: do not edit it. `fastrnn bench` measures a part of it in a minute or two.
+[precision.md](precision.md) has the same for products in `"high"` and `"medium"`.
 """
 
 HOW = """\
