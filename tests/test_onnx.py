@@ -110,6 +110,18 @@ def test_a_branch_that_the_values_choose_at_each_run() -> None:
         np.testing.assert_array_equal(model.run({"x": value})[0], value + np.sign(value))
 
 
+@pytest.mark.timeout(60)
+def test_a_branch_may_use_the_name_of_a_later_value() -> None:
+    # The If reads its own z, and the outer z comes from the If's y. Taken for one value, each would wait for the other.
+    nodes = [helper.make_node("Add", ["x", "one"], ["z"]), helper.make_node("Neg", ["z"], ["w"])]
+    branch = helper.make_graph(nodes, "branch", [], [helper.make_empty_tensor_value_info("w")])
+    choice = helper.make_node("If", ["on"], ["y"], then_branch=branch, else_branch=branch)
+    x = np.array([1, 2, 3], np.float32)
+    inputs = {"x": x, "on": np.array(True)}
+    model = model_of([choice, helper.make_node("Add", ["y", "one"], ["z"])], inputs, ["z"], {"one": np.float32(1)[None]})
+    np.testing.assert_array_equal(fastrnn.onnx.load(model.SerializeToString()).run(inputs)[0], -x)
+
+
 def test_memory_is_reused_and_no_value_is_lost() -> None:
     # In this chain some values are read late, so their memory must not be reused early; others are read at once.
     rng = np.random.default_rng(0)

@@ -47,12 +47,10 @@ class Node:
         return f"{printable(self.op)} node {self.name!r}"
 
     def reads(self) -> Iterator[str]:
-        """Yield the names of all values that the node reads, also inside its graphs."""
+        """Yield the names of all values that the node reads, also those that its graphs read from outside."""
         yield from filter(None, self.inputs)
         for graph in self.subgraphs():
-            yield from graph.outputs
-            for node in graph.nodes:
-                yield from node.reads()
+            yield from graph.reads()
 
 
 @dataclass(slots=True)
@@ -64,6 +62,14 @@ class Graph:
     constants: dict[str, Array]
     inputs: dict[str, Declared]
     outputs: list[str]
+
+    def reads(self) -> Iterator[str]:
+        """Yield the names of the values that the graph reads from outside; it may make values of the same names."""
+        own = {*self.constants, *self.inputs}
+        for node in self.nodes:
+            yield from (name for name in node.reads() if name not in own)
+            own.update(node.outputs)
+        yield from (name for name in self.outputs if name not in own)
 
     def all_nodes(self) -> Iterator[Node]:
         """Yield all nodes, also inside the graphs of nodes."""
