@@ -1,7 +1,7 @@
-/* The lists of kernels and of instruction sets: the one place to register either.
+/* The list of kernels, and which instruction sets a processor runs.
  *
- * Every (dtype, ISA) build of kernels/ exports one fastrnn_kernels, named kernels_<dtype>_<isa>. CMakeLists.txt holds
- * the compiler flags of each ISA. The best ISA comes first in the list. */
+ * Every (dtype, ISA) build of kernels/ exports one fastrnn_kernels, named kernels_<dtype>_<isa>. CMakeLists.txt lists
+ * the ISAs, the best first, with the compiler flags of each. */
 #ifndef FASTRNN_TABLE_H
 #define FASTRNN_TABLE_H
 
@@ -47,45 +47,23 @@ typedef struct {
     double (*measure_read)(int32_t threads, int64_t rounds, const void *buffer, size_t size);
 } fastrnn_kernels;
 
-/* X(name, expression: this processor runs it) */
-#if defined(__x86_64__)
-#define FASTRNN_AVX512                                                                                                \
+/* Whether this processor runs an ISA. */
+#define FASTRNN_RUNS_avx512                                                                                           \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && \
      __builtin_cpu_supports("avx512vl"))
-#ifdef FASTRNN_WITHOUT_AVX512BF16 /* the compiler does not know it */
-#define FASTRNN_AVX512BF16(X)
+#define FASTRNN_RUNS_avx512bf16 (__builtin_cpu_supports("avx512bf16") && FASTRNN_RUNS_avx512)
+#define FASTRNN_RUNS_avx2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#ifdef FASTRNN_EMULATES_AMX /* a build for tests: amx in plain C */
+#define FASTRNN_RUNS_amx FASTRNN_RUNS_avx2
 #else
-#define FASTRNN_AVX512BF16(X) X(avx512bf16, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512)
+#define FASTRNN_RUNS_amx (FASTRNN_RUNS_avx512bf16 && amx_permitted())
 #endif
-#ifdef FASTRNN_WITHOUT_AMX
-#define FASTRNN_AMX(X)
-#else
-#define FASTRNN_AMX(X) X(amx, __builtin_cpu_supports("avx512bf16") && FASTRNN_AVX512 && amx_permitted())
-#endif
-#define FASTRNN_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-#ifdef FASTRNN_EMULATES_AMX /* a build for tests: amx in plain C, and what computes float64 for it */
-#define FASTRNN_ISAS(X) X(amx, FASTRNN_AVX2) X(avx2, FASTRNN_AVX2)
-#else
-#define FASTRNN_ISAS(X)       \
-    FASTRNN_AMX(X)            \
-    FASTRNN_AVX512BF16(X)     \
-    X(avx512, FASTRNN_AVX512) \
-    X(avx2, FASTRNN_AVX2)     \
-    X(base, 1)
-#endif
-#elif defined(__aarch64__)
-#define FASTRNN_ISAS(X) X(neon, 1)
-#else
-#define FASTRNN_ISAS(X) X(base, 1)
-#endif
+#define FASTRNN_RUNS_base 1
+#define FASTRNN_RUNS_neon 1
 
-/* In float64, avx512bf16 and amx have no instruction that avx512 lacks, so they share its build. */
-#define kernels_f64_avx512bf16 kernels_f64_avx512
-#ifdef FASTRNN_EMULATES_AMX
-#define kernels_f64_amx kernels_f64_avx2
-#else
-#define kernels_f64_amx kernels_f64_avx512
-#endif
+/* FASTRNN_ISAS(X) is X(name, expression: this processor runs it) for each ISA of this build. CMakeLists.txt writes the file,
+ * and names there the build that computes float64 for an ISA without one of its own. */
+#include "isas.h"
 
 #define FASTRNN_DECLARE(name, runs) extern const fastrnn_kernels kernels_f32_##name, kernels_f64_##name;
 FASTRNN_ISAS(FASTRNN_DECLARE)
