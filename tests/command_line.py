@@ -1,6 +1,10 @@
 """Functions that call the commands, and read the files of their run folders."""
 
+import contextlib
 import json
+import os
+import resource
+import tempfile
 
 from fastrnn.cli import main
 
@@ -18,6 +22,40 @@ def output_of(capsys, *arguments, status=0):
     capsys.readouterr()
     execute(*arguments, status=status)
     return capsys.readouterr()
+
+
+def forked(*arguments, around=contextlib.nullcontext):
+    """Begin a command in a forked process, which starts at once, inside a context; return the process's number."""
+    child = os.fork()
+    if child:
+        return child
+    status = 70  # of an exception that the command should have caught
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), around():
+            status = main([*map(str, arguments)])
+    finally:
+        os._exit(status)
+
+
+def exit_code(child):
+    """Wait for a process; return its exit status, or minus the number of the signal that killed it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def on_a_full_disk(size, *arguments):
+    """Run a command in a process whose files may have ``size`` bytes at most; return its exit status and its errors."""
+    with tempfile.TemporaryFile("w+") as errors:
+
+        @contextlib.contextmanager
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+            with contextlib.redirect_stderr(errors):
+                yield
+                errors.flush()
+
+        status = exit_code(forked(*arguments, around=limited))
+        errors.seek(0)
+        return status, errors.read()
 
 
 def error_of(capsys, *arguments, status=2):

@@ -1,7 +1,12 @@
 """The header of every test run, and the settings that tests change and fixtures restore."""
 
-import importlib
 import os
+
+# Threads of PyTorch and of NumPy's BLAS wait by spinning, which holds up other test processes, and the tests' small models
+# do not need them. NumPy reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import importlib
 import signal
 import subprocess
 import sys
@@ -16,6 +21,7 @@ from pairwise import pairwise, rows
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
+from fastrnn.music.corpus import tunes, write_files
 from fastrnn.serialization import write_atomically
 from fastrnn.training._run import plots
 
@@ -26,8 +32,8 @@ installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("pla
 folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
-# PyTorch's threads wait by spinning. The tests' small models do not need them, and other test processes need the processors.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Child processes start in half the time if they share bytecode, also if the shell asks for none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Keras' own default backend is TensorFlow, which the tests do not install.
 os.environ.setdefault("KERAS_BACKEND", "numpy")
@@ -173,10 +179,18 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def jazz_run(tmp_path_factory):
-    """Train on the embedded choruses and return the run folder, which tests must not change."""
+def choruses(tmp_path_factory):
+    """Write 20 of the embedded choruses to files and return the folder: reading all of them takes a second."""
+    folder = tmp_path_factory.mktemp("choruses")
+    write_files(folder, tunes()[:20])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def jazz_run(choruses, tmp_path_factory):
+    """Train on some choruses and return the run folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("jazz") / "run"
-    execute("train", "jazz", *JAZZ, "--max-steps", "2", "--out", folder)
+    execute("train", "jazz", choruses, *JAZZ, "--max-steps", "2", "--out", folder)
     return folder
 
 

@@ -106,7 +106,7 @@ def _any_case(draw, largest):
 ANY = {"suppress_health_check": [HealthCheck.function_scoped_fixture], "derandomize": True}
 
 
-@settings(max_examples=60, **ANY)
+@settings(max_examples=40, **ANY)
 @given(case=_any_case((6, 7, 9, 20)))
 def test_any_small_case_agrees_with_the_reference(engine, case):
     cases.assert_agree(cases.run(engine, case), cases.run("reference", case), TOLERANCE[case.spec.dtype])

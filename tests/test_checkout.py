@@ -64,7 +64,11 @@ def test_python_that_is_started_in_a_checkout_uses_the_installed_kernels(run_pyt
             lambda checkout, installed: ((checkout / "csrc/b.c").touch(), (checkout / "csrc/plan.c").unlink()),
             "from another csrc/b.c and 1 more than that of",
         ),
-        (lambda checkout, installed: (installed / c_extension.SOURCES).unlink(), "do not say whether they were compiled"),
+        pytest.param(
+            lambda checkout, installed: (installed / c_extension.SOURCES).unlink(),
+            "do not say whether they were compiled",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_kernels_of_other_sources_are_refused_at_once(run_python, checkout, installed, change, fault):

@@ -1,6 +1,8 @@
 """The command line from end to end: train, resume, sample, score, info."""
 
+import contextlib
 import functools
+import io
 import os
 import re
 import signal
@@ -34,9 +36,9 @@ _train = functools.partial(execute, "train", "chars")
 def names_run(tmp_path_factory):
     """Train on the embedded names; return the run folder and the printed output."""
     folder = tmp_path_factory.mktemp("names") / "run"
-    command = [sys.executable, "-m", "fastrnn", "train", "chars", *SMALL, "--max-steps", "30", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return folder, done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        _train(*SMALL, "--max-steps", 30, "--out", folder)
+    return folder, output.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +310,10 @@ def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
-@pytest.mark.parametrize("imported", ["fastrnn._core.checks", "fastrnn.layers", "fastrnn.cli"])
+@pytest.mark.parametrize(
+    "imported",
+    ["fastrnn.layers", *(pytest.param(m, marks=pytest.mark.slow) for m in ("fastrnn._core.checks", "fastrnn.cli"))],
+)
 def test_ctrl_c_while_the_command_is_still_importing(imported):
     command = [sys.executable, "-X", "importtime", "-m", "fastrnn", "info"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

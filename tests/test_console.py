@@ -61,6 +61,7 @@ def test_commands_without_a_console(monkeypatch, command, missing):
     assert all(getattr(sys, name) is None for name in missing)
 
 
+@pytest.mark.slow
 def test_a_benchmark_without_a_console(monkeypatch):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
@@ -103,7 +104,7 @@ def test_a_pipe_without_a_reader_gives_no_error_message(monkeypatch, capsys, com
     [
         pytest.param(">&-", 0, "", marks=pytest.mark.slow),
         pytest.param("2>&-", 0, "", marks=pytest.mark.slow),
-        ("<&- >&- 2>&-", 0, ""),
+        pytest.param("<&- >&- 2>&-", 0, "", marks=pytest.mark.slow),
         (">/dev/full", 1, "fastrnn: error: standard output: No space left on device\n"),
         pytest.param("2>/dev/full", 0, "", marks=pytest.mark.slow),
         pytest.param(">/dev/full 2>&1", 1, "", marks=pytest.mark.slow),

@@ -67,14 +67,14 @@ RUNS = {
     "one call of the backend": (chars, {"dropout": 0.0, "embedding": 0}),
     "stream": (chars, {"reading": "stream", "dropout": 0.3}),
     "gru": (chars, {"reading": "stream", "model": "gru", "dropout": 0.0}),
-    "jazz": (jazz, {"dropout": 0.3}),
+    "jazz": (jazz, {"dropout": 0.3, "max_steps": 20, "eval_every": 10}),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        pytest.param(name, size, marks=() if size == 2 + i % 2 else pytest.mark.slow)
+        pytest.param(name, size, marks=() if size == 2 + i % 2 and name != "gru" else pytest.mark.slow)
         for i, name in enumerate(RUNS)
         for size in (2, 3)
     ],
@@ -82,7 +82,7 @@ RUNS = {
 def test_ranks_train_as_one_process(name, size):
     make, given = RUNS[name]
     losses, held_out, final = trained(make, SOLO, **given)
-    assert len(losses) == STEPS
+    assert len(losses) == given.get("max_steps", STEPS)
     assert losses[-10:].mean() < losses[:5].mean() - 0.05
     runs = on_ranks(size, lambda communicator: trained(make, communicator, **given))
     for own_losses, own_held_out, own_final in runs:
@@ -90,9 +90,16 @@ def test_ranks_train_as_one_process(name, size):
         np.testing.assert_allclose(own_held_out, held_out, rtol=0, atol=1e-5)
         for key in final:
             assert np.array_equal(own_final[key], runs[0][2][key]), key
-    again = on_ranks(size, lambda communicator: trained(make, communicator, **given))
-    assert np.array_equal(again[0][0], runs[0][0])
-    assert all(np.array_equal(again[0][2][key], runs[0][2][key]) for key in final)
+
+
+@pytest.mark.parametrize(
+    "name", ["stream", *(pytest.param(name, marks=pytest.mark.slow) for name in RUNS if name != "stream")]
+)
+def test_the_same_ranks_give_the_same_bits(name):
+    make, given = RUNS[name]
+    one, two = (on_ranks(3, lambda communicator: trained(make, communicator, **given))[0] for _ in range(2))
+    assert np.array_equal(one[0], two[0])
+    assert all(np.array_equal(one[2][key], two[2][key]) for key in one[2])
 
 
 @pytest.mark.parametrize("name", ["stream", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lines", "jazz"))])

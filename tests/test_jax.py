@@ -135,6 +135,9 @@ def agree(got, wanted, tolerance=1e-11):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
+QUICK = [("lstm", "float64", True, True, False, True), ("gru_reset_before", "float32", False, False, True, True)]
+
+
 @cache
 def wanted(cell, bias, lengths, reverse):
     """Return the outputs and gradients in float64."""
@@ -145,15 +148,18 @@ def wanted(cell, bias, lengths, reverse):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bias", "lengths", "reverse", "jit"),
+    ("cell", "dtype", "bias", "lengths", "reverse", "jit"),
     [
-        ("float64", True, True, False, True),
-        ("float32", False, False, True, True),
-        pytest.param("float64", False, True, True, False, marks=pytest.mark.slow),
-        pytest.param("float32", True, False, False, False, marks=pytest.mark.slow),
+        pytest.param(cell, *options, marks=() if (cell, *options) in QUICK else pytest.mark.slow)
+        for cell in CELLS
+        for options in (
+            ("float64", True, True, False, True),
+            ("float32", False, False, True, True),
+            ("float64", False, True, True, False),
+            ("float32", True, False, False, False),
+        )
     ],
 )
-@pytest.mark.parametrize("cell", CELLS)
 def test_values_and_gradients(way, cell, dtype, bias, lengths, reverse, jit):
     arrays, options = arguments(cell, dtype, bias), {"lengths": LENGTHS if lengths else None, "reverse": reverse}
     compiled = jax.jit if jit else lambda function: function
@@ -180,7 +186,7 @@ def slow(*values):
 VMAPS = [
     slow("lstm", "none", "x and states"),
     slow("gru", "none", "lengths"),
-    ("lstm", "none", "weights"),
+    slow("lstm", "none", "weights"),
     ("gru", "inside", "x"),
     slow("lstm", "outside", "everything"),
     slow("gru", "outside", "states"),
@@ -222,6 +228,7 @@ def test_jacobian_of_a_final_state(way):
     agree(got(arrays), want(arrays))
 
 
+@pytest.mark.slow
 def test_a_backward_that_runs_twice(way):
     """Backward runs in the tape's memory, so XLA must pass it a copy each time."""
     arrays = arguments("lstm")
@@ -234,7 +241,7 @@ def test_a_backward_that_runs_twice(way):
     agree(twice(gradients), jax.tree.map(lambda a, b: a + b, plain(gradients), plain((2 * gradients[0], *gradients[1:]))))
 
 
-@pytest.mark.parametrize("of", ["x", "weights"])
+@pytest.mark.parametrize("of", ["x", pytest.param("weights", marks=pytest.mark.slow)])
 def test_dx_is_computed_only_where_it_is_needed(way, of):
     x, states, weights = split("lstm", arguments("lstm"))
 
@@ -298,14 +305,14 @@ def test_no_sequences(way):
 def test_changed_weights_are_packed_anew(direct):
     """Packed weights are found again by a hash, also by a later call of another size."""
     arrays = arguments("lstm", "float32")
-    run = jax.jit(lambda a: ours("lstm", a))
+    run, want = jax.jit(lambda a: ours("lstm", a)), jax.jit(lambda a: expected("lstm", a))
     before = run(arrays)
     for place in range(3, 7):
         changed = list(arrays)
         changed[place] = changed[place].at[-1].add(1e-3)
-        agree(run(changed), expected("lstm", changed), 1e-5)
+        agree(run(changed), want(changed), 1e-5)
     longer = [jnp.concatenate([arrays[0]] * 30), *arrays[1:]]
-    agree(run(longer), expected("lstm", longer), 1e-5)
+    agree(run(longer), want(longer), 1e-5)
     agree(run(arrays), before, 0)
 
 

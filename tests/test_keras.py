@@ -248,14 +248,11 @@ def test_unknown_versions_are_left_alone(monkeypatch):
     assert "inner_loop" not in vars(layers.SimpleRNN)
 
 
-# Compiling takes most of the time on JAX and TensorFlow, so JAX runs all tests of one layer. The quick set has gradients.
-SLOW = [("torch", ""), ("jax", "GRU or test_a_whole_model"), ("tensorflow", "")]
-OTHER = [
-    ("torch", "test_gradients or test_training_has_the_same_losses or test_a_whole_model"),
-    *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW),
-]
+# Compiling takes most of the time on JAX and TensorFlow, so JAX runs all tests of one layer.
+OTHER = [("torch", ""), ("jax", "GRU or test_a_whole_model"), ("tensorflow", "")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "numpy", reason="already in a process for another backend")
 @pytest.mark.parametrize(("backend", "selection"), OTHER)
 def test_on_another_backend(backend, selection):

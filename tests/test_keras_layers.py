@@ -57,6 +57,7 @@ def test_a_model_of_them_saves_and_loads(tmp_path):
     agree(model(IDS.T, lengths=[3, 1, 4]), expected)
 
 
+@pytest.mark.slow
 def test_one_import_registers_all_for_files(tmp_path, run_python):
     path = tmp_path / "gru.keras"
     keras.Sequential([keras.Input((None, I)), fk.GRU(H)]).save(path)

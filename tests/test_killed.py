@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import exit_code, forked
 from training_task import assert_same_checkpoint, read_metrics
 
 from fastrnn.cli import main
@@ -56,22 +57,9 @@ def _started(kind, tmp_path, folder, *more):
     return ["train", kind, *paths, *KINDS[kind], *SMALL, *more, "--out", str(folder)]
 
 
-def _forked(command, around=contextlib.nullcontext):
-    """Begin a command in a process of its own, inside a context; return the process's number."""
-    child = os.fork()
-    if child == 0:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), around():
-            os._exit(main(command))
-    return child
-
-
-def _exit_code(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def _killed_at(n, command):
     """Run a command in a process that ends before its n-th write, without any cleaning up, as after kill -9."""
-    return _exit_code(_forked(command, lambda: counted(lambda calls: os._exit(KILLED) if calls == n else None)))
+    return exit_code(forked(*command, around=lambda: counted(lambda calls: os._exit(KILLED) if calls == n else None)))
 
 
 def assert_same_folder(folder, expected):
@@ -86,9 +74,9 @@ def assert_same_folder(folder, expected):
             assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
 
 
-# The quick set has every third write.
+# The quick set has every fifth write.
 @pytest.mark.parametrize(
-    ("kind", "stride"), [("chars", 3), *(pytest.param(kind, 1, marks=pytest.mark.slow) for kind in KINDS)]
+    ("kind", "stride"), [("chars", 5), *(pytest.param(kind, 1, marks=pytest.mark.slow) for kind in KINDS)]
 )
 def test_between_any_two_writes(kind, stride, tmp_path):
     whole = tmp_path / "whole"
@@ -108,7 +96,7 @@ def test_between_any_two_writes(kind, stride, tmp_path):
     assert resumed > 20 // stride
 
 
-@pytest.mark.parametrize("kind", ["words", "jazz"])
+@pytest.mark.parametrize("kind", ["words", pytest.param("jazz", marks=pytest.mark.slow)])
 def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch):
     """The samples are already written; they are neither lost nor written twice."""
     whole, folder = tmp_path / "whole", tmp_path / "killed"
@@ -126,6 +114,7 @@ def test_just_before_the_checkpoint_of_an_evaluation(kind, tmp_path, monkeypatch
     assert_same_folder(folder, whole)
 
 
+@pytest.mark.slow
 def test_a_new_run_in_the_place_of_another(tmp_path):
     """A run killed while it replaces another one leaves the old run, the new one, or no run, but no mixture."""
     old, new = tmp_path / "old", tmp_path / "new"
@@ -170,11 +159,11 @@ def _killed_after(seconds, folder):
     """Start or resume a training of the names, kill it after some seconds, and return its exit code (0: it had ended)."""
     begun = (folder / CONFIG).exists()
     options = ["train", "chars", "--resume"] if begun else [*NAMES, "--overwrite"]
-    child = _forked([*options, "--out", str(folder)])
+    child = forked(*options, "--out", folder)
     if seconds is not None:
         time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)  # an ended process keeps its number until _exit_code
-    return _exit_code(child)
+        os.kill(child, signal.SIGKILL)  # an ended process keeps its number until exit_code
+    return exit_code(child)
 
 
 def _checkpoint_step(folder):

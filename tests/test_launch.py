@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import execute, output_of
+from tables import each_row
 
 from fastrnn.commands._launch import mpi_program
 from fastrnn.commands.launch import resumed
@@ -92,10 +94,6 @@ def run(*words, timeout=120):
     return done.returncode, done.stdout, done.stderr.splitlines()
 
 
-def slow(*values):
-    return pytest.param(*values, marks=pytest.mark.slow)
-
-
 def model_of(folder):
     return checkpoint.load(Path(folder) / "last.safetensors").model
 
@@ -105,24 +103,27 @@ def validation_losses(folder):
     return np.array([[float(line.split(",")[i]) for i in (2, 3)] for line in lines])
 
 
-@pytest.mark.parametrize(
-    ("reading", "ranks"), [("lines", [3]), *(pytest.param(r, [2, 3], marks=pytest.mark.slow) for r in ("lines", "stream"))]
-)
-def test_ranks_train_as_one_process(reading, ranks):
+@pytest.mark.parametrize("reading", ["lines", pytest.param("stream", marks=pytest.mark.slow)])
+def test_ranks_train_as_one_process(reading):
     words = [*TRAIN, "--reading", reading, "--dropout", "0.2"]
-    assert run(*words, "--out", "alone", "--threads", "1")[0] == 0
-    for n in ranks:
-        status, out, err = run("launch", "-n", str(n), "--threads-per-rank", "1", *words, "--out", f"ranks{n}")
-        assert (status, err) == (0, [])
-        assert f"ranks:    {n} on 1 machine, 1 threads on rank 0" in out
-        assert out.count("all steps done: 30 steps") == 1
-        np.testing.assert_allclose(validation_losses(f"ranks{n}"), validation_losses("alone"), rtol=0, atol=1e-5)
-    status, _, err = run("launch", "-n", "3", *words, "--out", "again")
+    execute(*words, "--out", "alone", "--threads", "1")
+    status, out, err = run("launch", "-n", "2", "--threads-per-rank", "1", *words, "--out", "ranks")
     assert (status, err) == (0, [])
-    first, again = model_of("ranks3"), model_of("again")
+    assert "ranks:    2 on 1 machine, 1 threads on rank 0" in out
+    assert out.count("all steps done: 30 steps") == 1
+    np.testing.assert_allclose(validation_losses("ranks"), validation_losses("alone"), rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_same_ranks_give_the_same_bits():
+    for folder in ("one", "two"):
+        status, _, err = run("launch", "-n", "3", *TRAIN, "--dropout", "0.2", "--out", folder)
+        assert (status, err) == (0, [])
+    first, again = model_of("one"), model_of("two")
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_mpiexec_alone():
     words = [mpi_program.mpiexec(), "-n", "2", sys.executable, "-m", "fastrnn", *TRAIN, "--out", "ranks"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
@@ -130,13 +131,20 @@ def test_mpiexec_alone():
     assert done.stdout.count("all steps done") == 1
 
 
-@pytest.mark.parametrize("fault", ["stop", *(pytest.param(fault, marks=pytest.mark.slow) for fault in ("kill", "sleep"))])
-def test_a_rank_that_dies_or_hangs_ends_all_and_a_restart_gives_the_same_bits(fault):
-    status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "none")
-    assert (status, out, err) == (0, "done\n", [])
-    whole = np.load("weights.npy")
-    for path in Path("run").iterdir():
-        path.unlink()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return the weights after a training of PROGRAM on two ranks in which nothing happens."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "program.py").write_text(PROGRAM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run("launch", "-n", "2", sys.executable, "program.py", "none") == (0, "done\n", [])
+    return np.load(folder / "weights.npy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill", "stop", "sleep"])
+def test_a_rank_that_dies_or_hangs_ends_all_and_a_restart_gives_the_same_bits(fault, whole):
     status, out, err = run("launch", "-n", "2", "--max-restarts", "1", sys.executable, "program.py", fault)
     assert (status, out) == (0, "done\n"), err
     assert len(err) == 2
@@ -147,13 +155,14 @@ def test_a_rank_that_dies_or_hangs_ends_all_and_a_restart_gives_the_same_bits(fa
 
 
 def test_without_restarts_a_death_ends_all_within_10_seconds():
-    status, out, err = run("launch", "-n", "3", sys.executable, "program.py", "kill")
+    status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "kill")
     ended = time.time()
     assert (status, out, len(err)) == (1, "", 1)
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) died: Killed \(signal 9\)$", err[0])
     assert ended - Path("struck").stat().st_mtime < 10
 
 
+@pytest.mark.slow
 def test_a_rank_that_leaves_the_others_ends_all():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "exit")
     assert (status, len(err)) == (1, 1), err
@@ -174,6 +183,7 @@ def test_a_rank_that_leaves_the_others_in_an_own_loop_ends_all():
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
 
 
+@pytest.mark.slow
 def test_an_error_of_one_rank_is_shown_once():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "error")
     assert status == 1
@@ -181,6 +191,7 @@ def test_an_error_of_one_rank_is_shown_once():
     assert sum(line.startswith("Traceback") for line in err) == 1
 
 
+@pytest.mark.slow
 def test_nan_on_one_rank_ends_all_with_its_name():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "nan")
     assert status == 1
@@ -188,6 +199,7 @@ def test_nan_on_one_rank_ends_all_with_its_name():
     assert sum(line.startswith("Traceback") for line in err) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_once_and_ends_all():
     words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", "run"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -215,6 +227,7 @@ def ranks_in(folder):
     return found
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_the_launcher(tmp_path):
     out = tmp_path / "run"
     words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", str(out)]
@@ -231,32 +244,44 @@ def test_no_rank_outlives_the_launcher(tmp_path):
     assert ranks_in(out) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("words", "message"),
     [
-        slow(["-n", "2", "train", "chars", "--hidden", "0"], "argument --hidden: must be an integer of at least 1"),
-        (["-n", "3", *TRAIN, "--batch", "2"], "batch must be at least the number of ranks, 3, got 2"),
-        slow(["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
+        (["-n", "2", "train", "chars", "--hidden", "0"], "argument --hidden: must be an integer of at least 1"),
         (["-n", "2"], "COMMAND is missing"),
-        slow(["-n", "2", "--hosts", "a,,b", *TRAIN], "argument --hosts: must be names separated by commas, got 'a,,b'"),
+        (["-n", "2", "--hosts", "a,,b", *TRAIN], "argument --hosts: must be names separated by commas, got 'a,,b'"),
         (
             ["-n", "2", "--hosts", "no-such-host.invalid", *TRAIN],
             "the machine no-such-host.invalid cannot be reached by ssh",
         ),
-        slow(["-n", "2", "--hosts", "", *TRAIN], "argument --hosts: must be names separated by commas, got ''"),
-        slow(["-n", "2", "no-such-program", "train.py"], "there is no program no-such-program to run on the ranks"),
-        slow(["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
+        (["-n", "2", "--hosts", "", *TRAIN], "argument --hosts: must be names separated by commas, got ''"),
+        (["-n", "2", "no-such-program", "train.py"], "there is no program no-such-program to run on the ranks"),
+        (["-n", "0", *TRAIN], "argument -n/--ranks: must be an integer of at least 1"),
         (["-n", "4000", *TRAIN], "argument -n/--ranks: at most"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_rank_starts(words, message, capsys, monkeypatch):
+    monkeypatch.setattr("fastrnn.commands.launch.supervise", lambda *_: pytest.fail("ranks were started"))
+    *connecting, error = output_of(capsys, "launch", *words, status=2).err.splitlines()
+    assert message in error
+    assert all(line.startswith("fastrnn: connecting to") for line in connecting)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-n", "3", *TRAIN, "--batch", "2"], "batch must be at least the number of ranks, 3, got 2"),
+        (["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
     ],
 )
 def test_bad_input_is_one_line_from_one_rank(words, message):
     status, _, err = run("launch", *words)
-    assert status == 2
-    err = [line for line in err if not line.startswith("fastrnn: connecting to")]
-    assert len(err) == 1, err
+    assert (status, len(err)) == (2, 1), err
     assert message in err[0]
 
 
+@pytest.mark.slow
 def test_another_text_on_a_rank():
     Path("other.py").write_text(
         "import os, sys\nfrom fastrnn.cli import main\n"
@@ -269,6 +294,7 @@ def test_another_text_on_a_rank():
     assert re.match(r"fastrnn: error: rank 1 on \S+ has another sha256 of the data: \w+, rank 0 has \w+", err[0])
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_all_with_rank_0s_message():
     Path("full.py").write_text(
         "import errno, sys\nfrom fastrnn.cli import main\nfrom fastrnn.training import checkpoint\n"

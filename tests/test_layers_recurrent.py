@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from differences import central_differences, flat, make, normal, parameter_differences
+from differences import central_differences, directional_difference, flat, make, normal, parameter_differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,10 +92,9 @@ def test_a_call_like_an_earlier_one_is_checked_as_the_first(kind, options):
         assert errors[0] == errors[1], arrays
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
 @EVERY_LAYER
-def test_gradients_with_dropout_and_lengths_are_finite_differences(kind, options, bidirectional):
-    layer = make(kind, L=2, dropout=0.4, bidirectional=bidirectional, **options)
+def test_gradients_with_dropout_and_lengths_are_finite_differences(kind, options):
+    layer = make(kind, L=2, dropout=0.4, bidirectional=True, **options)
     x, lengths = normal(4, 3, 3), [2, 4, 1]
     y, state = layer(x, None, lengths)
     state = tuple(0.3 * normal(*array.shape, seed=2) for array in flat(state))
@@ -114,7 +113,9 @@ def test_gradients_with_dropout_and_lengths_are_finite_differences(kind, options
     for got, array in zip(flat(dstate0), flat(state), strict=True):
         np.testing.assert_allclose(got, central_differences(loss, array), atol=1e-7)
     for parameter in layer.parameters():
-        np.testing.assert_allclose(parameter.grad, parameter_differences(loss, parameter), atol=1e-7)
+        direction = normal(*parameter.data.shape, seed=4)
+        along = directional_difference(loss, parameter, direction)
+        np.testing.assert_allclose(np.sum(parameter.grad * direction), along, atol=1e-7)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -180,7 +180,9 @@ def assert_as_accurate_as_float32(cases: list[Case], runs: bool = True) -> None:
 
 @needs_unit
 @pytest.mark.usefixtures("any_size")
-@pytest.mark.parametrize("options", BOUNDED, ids=name)
+@pytest.mark.parametrize(
+    "options", [pytest.param(o, marks=() if i % 3 == 0 else pytest.mark.slow) for i, o in enumerate(BOUNDED)], ids=name
+)
 def test_split_products_are_as_accurate_as_float32(options: dict[str, object]) -> None:
     for *sizes, extra in (
         (9, 33, 130, 200, {}),
@@ -230,7 +232,7 @@ SCALES: dict[str, tuple[bool, dict[str, Factors]]] = {  # with whether products 
 
 @needs_unit
 @pytest.mark.usefixtures("any_size")
-@pytest.mark.parametrize("options", [CELLS[0], CELLS[3], CELLS[8]], ids=name)
+@pytest.mark.parametrize("options", [CELLS[8], *(pytest.param(CELLS[i], marks=pytest.mark.slow) for i in (0, 3))], ids=name)
 @pytest.mark.parametrize(("runs", "factors"), SCALES.values(), ids=SCALES)
 def test_badly_scaled_operands(options: dict[str, object], runs: bool, factors: dict[str, Factors]) -> None:
     cases = [scaled(make_case(options, 6, 17, 256, 256, "float32", seed=seed), factors) for seed in range(3)]

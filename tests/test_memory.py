@@ -281,7 +281,7 @@ print(faults_of(step))
     [
         pytest.param(KERNELS, "1", marks=pytest.mark.slow),
         (KERNELS, "2"),
-        (CHAR_MODEL, "1"),
+        pytest.param(CHAR_MODEL, "1", marks=pytest.mark.slow),
         pytest.param(CHAR_MODEL, "2", marks=pytest.mark.slow),
     ],
     ids=["kernels-1", "kernels-2", "char_model-1", "char_model-2"],
@@ -294,7 +294,9 @@ def test_page_faults_of_a_warm_step(c, run_python, program, threads, record_prop
     assert max(faults) < 20
 
 
-@pytest.mark.parametrize("kind", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
+@pytest.mark.parametrize(
+    "kind", [fastrnn.LSTM, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (fastrnn.RNN, fastrnn.GRU))]
+)
 def test_no_python_memory_is_gained_over_many_steps(kind):
     layer = kind(8, 16, 2, bidirectional=True, rng=0)
     x = np.random.default_rng(0).standard_normal((5, 4, 8)).astype(np.float32)
@@ -344,6 +346,7 @@ for _ in range(50):
 """
 
 
+@pytest.mark.slow
 def test_resident_memory_is_bounded_for_changing_shapes(run_python):
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("no /proc here")

@@ -81,7 +81,7 @@ class TestLayers:
         assert not dchord.any()
         assert dlast is None
 
-    @pytest.mark.parametrize("embedding", [2, 0])
+    @pytest.mark.parametrize("embedding", [2, pytest.param(0, marks=pytest.mark.slow)])
     def test_every_weight_has_its_gradient(self, embedding):
         vocabulary = PartVocabulary(60, 63)
         model = jazz_model(vocabulary, hidden=3, layers=2, embedding=embedding, dtype="float64", rng=0)
@@ -340,6 +340,7 @@ class TestCourse:
             x = one_hot[course.densor(state[0]).argmax(-1)]
             np.testing.assert_array_equal(y, x)
 
+    @pytest.mark.slow
     def test_it_learns_and_plays(self, capsys):
         known, X = self.course.data()
         assert X.shape[1:] == (30, 78)

@@ -182,10 +182,12 @@ def _fails(number):
     return number
 
 
+@pytest.mark.slow
 def test_results_come_in_order_also_where_a_process_is_killed():
     assert list(processes.map_in_order(_dies_elsewhere, range(100), 2)) == [n * n for n in range(100)]
 
 
+@pytest.mark.slow
 def test_errors_of_processes_are_raised():
     with pytest.raises(MidiError, match="30 is wrong"):
         list(processes.map_in_order(_fails, range(64), 2))

@@ -75,9 +75,12 @@ def in_the_table(case: Any) -> bool:
     return plain and all(node.op_type in TABLE for node in case.model.graph.node)
 
 
-@pytest.mark.parametrize("constant", [False, True])
-def test_the_tests_of_onnx(constant: bool) -> None:
-    cases = [case for case in node_cases() if in_the_table(case)]
+@pytest.mark.parametrize(
+    ("pooling", "constant"),
+    [(False, False), *(pytest.param(True, constant, marks=pytest.mark.slow) for constant in (False, True))],
+)
+def test_the_tests_of_onnx(pooling: bool, constant: bool) -> None:
+    cases = [case for case in node_cases(pooling=pooling) if in_the_table(case)]
     passed = [check_case(case, constant) for case in cases if not constant or len(case.model.graph.input) > 1]
     assert sum(passed) >= (300 if constant else 700)
 

@@ -52,7 +52,7 @@ def compare(op: str, seed: int, runtime: bool = True, **given: Any) -> None:
 
 @pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
 def test_the_node_tests_of_onnx(op: str) -> None:
-    cases = [each for each in node_cases() if each.model.graph.node[0].op_type == op]
+    cases = [each for each in node_cases(pooling=False) if each.model.graph.node[0].op_type == op]
     assert len(cases) >= 6
     for each in cases:
         model = fastrnn.onnx.load(each.model.SerializeToString())

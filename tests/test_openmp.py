@@ -59,6 +59,7 @@ for torch_threads in (1, 2, 4, 1):
     run_torch(program)
 
 
+@pytest.mark.slow
 def test_calls_run_on_openmps_workers(run_torch):
     # Three of PyTorch's threads exist, so a call on them creates none. A call on the library's own workers creates two.
     program = """
@@ -77,18 +78,20 @@ assert len(tasks() - before) == 2
     run_torch(program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit",
     [
         {"OMP_THREAD_LIMIT": "2"},
-        pytest.param({"OMP_THREAD_LIMIT": "1"}, marks=pytest.mark.slow),
-        pytest.param({"OMP_DYNAMIC": "true"}, marks=pytest.mark.slow),
+        {"OMP_THREAD_LIMIT": "1"},
+        {"OMP_DYNAMIC": "true"},
     ],
 )
 def test_openmp_may_give_fewer_threads(run_torch, limit):
     run_torch("assert right() and right()", **limit)
 
 
+@pytest.mark.slow
 def test_a_forked_child_has_workers_of_its_own(run_torch):
     program = """
 torch.relu(torch.ones(1000, 1000))

@@ -42,6 +42,7 @@ def test_the_library_does_not_need_the_commands():
             assert not re.search(r"^\s*(from|import) .*\bcommands\b", library, re.MULTILINE), path
 
 
+@pytest.mark.slow
 def test_modules_import_each_other_in_no_circle():
     # import-linter (in pyproject.toml) checks packages; this test checks their modules.
     graph = pytest.importorskip("grimp").build_graph("fastrnn", exclude_type_checking_imports=True)

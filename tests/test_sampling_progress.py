@@ -24,11 +24,11 @@ SMALL = ["--hidden", "8", "--layers", "1", "--batch", "4", "--eval-every", "2"]
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Train two runs of two steps, on the embedded choruses and on the embedded names."""
+def runs(choruses, tmp_path_factory):
+    """Train two runs of two steps, on choruses and on the embedded names."""
     folder = tmp_path_factory.mktemp("runs")
-    for kind, options in (("jazz", ["--seq-length", "40"]), ("chars", ["--seq-length", "20"])):
-        execute("train", kind, *SMALL, *options, "--max-steps", "2", "--out", folder / kind)
+    for kind, *options in (("jazz", choruses, "--seq-length", "40"), ("chars", "--seq-length", "20")):
+        execute("train", kind, *options, *SMALL, "--max-steps", "2", "--out", folder / kind)
     return folder
 
 

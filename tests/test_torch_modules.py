@@ -75,8 +75,10 @@ def _modules():
     ("dtype", "training"),
     [
         (torch.float32, True),
-        (torch.float64, False),
-        *(pytest.param(*row, marks=pytest.mark.slow) for row in ((torch.float32, False), (torch.float64, True))),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in ((torch.float64, False), (torch.float32, False), (torch.float64, True))
+        ),
     ],
 )
 def test_every_input_of_torchs_own_module_tests(dtype, training):
@@ -409,9 +411,10 @@ print(fastrnn.get_num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "environment"),
-    [("fastrnn.set_num_threads(2)", {}), pytest.param("", {"FASTRNN_NUM_THREADS": "2"}, marks=pytest.mark.slow)],
+    [("fastrnn.set_num_threads(2)", {}), ("", {"FASTRNN_NUM_THREADS": "2"})],
 )
 def test_a_number_of_threads_that_was_set_before_the_first_call_holds(run_python, setting, environment):
     assert run_python(THREADS.replace("SETTING", setting), **environment).stdout == "2\n"

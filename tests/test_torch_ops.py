@@ -39,7 +39,7 @@ def _op_arguments(name, options, rows="time_major"):
 @pytest.mark.parametrize(
     ("name", "options", "rows"),
     [
-        pytest.param(name, options, rows, marks=() if i == j else pytest.mark.slow)
+        pytest.param(name, options, rows, marks=() if i == j == 2 else pytest.mark.slow)
         for i, (name, options) in enumerate(MODULES)
         for j, rows in enumerate(("time_major", "batch_major", "packed"))
     ],
@@ -87,7 +87,7 @@ def _loss_and_gradients(model, call, *args):
     return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
 
 
-COMPILED = [(GRU, True, False), (PROJECTED, False, True)]  # module, with lengths, dynamic
+COMPILED = [(GRU, True, True)]  # module, with lengths, dynamic
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ FALL_BACKS = {
 
 
 @each_row("call", list(FALL_BACKS), ids=lambda call: call.__name__)
-@each_row("name", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("name", ["LSTM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("RNN", "GRU"))])
 def test_unsupported_calls_fall_back_to_torch_with_one_warning(name, call):
     _fallback._reported.clear()
     torch.manual_seed(2)

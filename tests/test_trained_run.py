@@ -19,7 +19,7 @@ STORY = "The cat ate the hay. It ran! The dog saw the cat. It sang.\n" * 12
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(choruses, tmp_path_factory):
     """Train a run of each kind; return the folders by kind."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "story.txt").write_text(STORY)
@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
     for name, kind, *options in (
         ("names", "chars"), ("text", "chars", story, "--seq-length", "16"),
         ("words", "words", story), ("sentences", "words", story, "--reading", "lines"),
-        ("jazz", "jazz", "--val-fraction", "0.02"),  # few enough to be evaluated in full
+        ("jazz", "jazz", choruses),
     ):  # fmt: skip
         execute("train", kind, *options, *SMALL, "--out", folder / name)
     return folder
