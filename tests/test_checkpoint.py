@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import pytest
+from tables import each_row
 
 from fastrnn import optim
 from fastrnn._core.parameter import Parameter
@@ -100,7 +101,7 @@ def test_missing_file(tmp_path):
 HEADER = {"version": 1, "optimizer": {}, "state": {}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("header", "arrays", "message"),
     [
         ({**HEADER, "version": 99}, {}, "has checkpoint version 99, this fastrnn reads 1"),

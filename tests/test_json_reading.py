@@ -66,7 +66,7 @@ def test_a_callers_stack_that_is_deep_already():
         called(sys.getrecursionlimit() - depth - 60)
 
 
-@pytest.mark.parametrize(("text", "fault"), FAULTS + NUMBERS)
+@each_row(("text", "fault"), FAULTS + NUMBERS)
 def test_run_folders(tmp_path, capsys, text, fault):
     for name, readers in {
         "config.json": (kind_of, lambda folder: load_config(folder, {}, "a run")),

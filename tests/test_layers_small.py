@@ -163,8 +163,8 @@ def test_the_first_of_equal_values_has_the_gradient():
     np.testing.assert_array_equal(backward(np.array([2.0])), [[2], [0], [0]])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 0.5}], ids=str)
+@each_row("dtype", ["float32", "float64"])
+@each_row("options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 0.5}], ids=str)
 def test_layer_norm_is_torchs(dtype, options):
     torch = pytest.importorskip("torch")
     ours, theirs = LayerNorm(6, **options, dtype=dtype), torch.nn.LayerNorm(6, **options, dtype=getattr(torch, dtype))
@@ -197,8 +197,8 @@ def test_layer_norm_adds_to_its_gradients_and_refuses_changed_parameters():
         backward(dy)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_row("name", FUNCTIONS)
+@each_row("dtype", ["float32", "float64"])
 def test_activations_are_torchs(name, dtype):
     torch = pytest.importorskip("torch")
     functional = torch.nn.functional

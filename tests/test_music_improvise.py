@@ -96,7 +96,7 @@ def test_a_metre_can_be_asked_for(jazz_run, tmp_path, capsys):
     assert "no song" not in output_of(capsys, *command, "--changes", "C", "--metre", "4/4").err
 
 
-@pytest.mark.parametrize("metre", ["4", "0/4", "3/5", "33/4", "3/4/4", "-3/4", "x"])
+@each_row("metre", ["4", "0/4", "3/5", "33/4", "3/4/4", "-3/4", "x"])
 def test_invalid_metres(metre, jazz_run, tmp_path, capsys):
     command = ["improvise", jazz_run, "--changes", "C", f"--metre={metre}", "--out", tmp_path / "x.mid"]
     assert error_of(capsys, *command) == (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_models import Array, model_of, node_cases, onnx, recurrent_model, runtime_outputs
+from tables import each_row
 
 import fastrnn
 import fastrnn.onnx
@@ -175,10 +176,10 @@ def test_outputs_belong_to_the_caller() -> None:
     np.testing.assert_array_equal(first, [7, 7, 7])
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-@pytest.mark.parametrize("shape", [(2, 4, 11), (2, 4, 9, 11)])
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("block", [1, 900, 10**6])
+@each_row("groups", [1, 2, 4])
+@each_row("shape", [(2, 4, 11), (2, 4, 9, 11)])
+@each_row("strides", [1, 2])
+@each_row("block", [1, 900, 10**6])
 def test_convolutions_beside_onnx_runtime(
     groups: int, shape: tuple[int, ...], strides: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +321,7 @@ def test_bytes_read_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         fastrnn.onnx.load("model.onnx")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@each_row("seed", range(30))
 def test_damaged_files_give_one_line(seed: int) -> None:
     model, inputs = recurrent_model("LSTM", np.random.default_rng(0), 4, 3, 5, 6, bias=True)
     rng = np.random.default_rng(seed)

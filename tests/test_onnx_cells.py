@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_models import node_cases, onnx, recurrent_model, runtime_outputs
+from tables import each_row
 
 import fastrnn.onnx
 from fastrnn.onnx._cells import reference
@@ -79,8 +80,8 @@ def test_random_nodes_beside_onnx_runtime_and_the_reference(
     compare(op, seed, **given)
 
 
-@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
-@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@each_row("op", ["RNN", "GRU", "LSTM"])
+@each_row("direction", ["forward", "reverse", "bidirectional"])
 def test_layout_1_is_layout_0_with_axes_swapped(op: str, direction: str) -> None:
     # ONNX Runtime refuses this layout.
     compare(op, 5, runtime=False, layout=1, direction=direction, bias=True, lengths=True, states=True)
@@ -95,8 +96,8 @@ def test_layout_1_is_layout_0_with_axes_swapped(op: str, direction: str) -> None
         np.testing.assert_allclose(mine, state.swapaxes(0, 1), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("function", ACTIVATIONS)
-@pytest.mark.parametrize(("op", "place"), [("RNN", 0), *(("GRU", i) for i in range(2)), *(("LSTM", i) for i in range(3))])
+@each_row("function", ACTIVATIONS)
+@each_row(("op", "place"), [("RNN", 0), *(("GRU", i) for i in range(2)), *(("LSTM", i) for i in range(3))])
 def test_activations_beside_onnx_runtime(op: str, place: int, function: str) -> None:
     names = ["Sigmoid", "Tanh", "Tanh"][: {"RNN": 1, "GRU": 2, "LSTM": 3}[op]]
     names[place] = function
@@ -114,8 +115,8 @@ def test_activations_beside_onnx_runtime(op: str, place: int, function: str) -> 
         np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
-@pytest.mark.parametrize("clip", [0.2, 1.0])
+@each_row("op", ["RNN", "GRU", "LSTM"])
+@each_row("clip", [0.2, 1.0])
 def test_clip_beside_onnx_runtime(op: str, clip: float) -> None:
     compare(op, 21, clip=clip, bias=True, states=True, direction="bidirectional")
 

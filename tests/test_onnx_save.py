@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx_models import Array, onnx, runtime_outputs
+from tables import each_row
 
 import fastrnn
 import fastrnn.onnx
@@ -91,7 +92,7 @@ def layers() -> dict[str, tuple[fastrnn.Layer, tuple[Any, ...], str]]:
 LAYERS = layers()
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@each_row("name", LAYERS)
 def test_layers(name: str, tmp_path: Path) -> None:
     layer, axes, dtype = LAYERS[name]
     rng = np.random.default_rng(1)

@@ -96,8 +96,8 @@ def test_a_damaged_text_is_no_other_encoding():
         decode(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00\x00\x00\x01\x00\x08\x06", "a.png")
 
 
-@pytest.mark.parametrize("text", [FRENCH, RUSSIAN, JAPANESE], ids=["fr", "ru", "ja"])
-@pytest.mark.parametrize("encoding", ["ascii", "cp1251", "iso8859-1", "koi8-r", "gb18030", "cp949", "utf-16", "utf-32-be"])
+@each_row("text", [FRENCH, RUSSIAN, JAPANESE])
+@each_row("encoding", ["ascii", "cp1251", "iso8859-1", "koi8-r", "gb18030", "cp949", "utf-16", "utf-32-be"])
 def test_a_text_in_utf_8_is_not_read_in_another_encoding(text, encoding):
     with pytest.raises(EncodingError, match=r"a.txt is not .*; it looks like utf-8$") as error:
         decode(text.encode() * 5, "a.txt", encoding)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import smf
 from example_scripts import EXAMPLES, example
+from tables import each_row
 
 pytest.importorskip("pretty_midi")
 pytest.importorskip("PIL.Image")
@@ -39,7 +40,7 @@ def said(monkeypatch, capsys):
     return call
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "words", "message"),
     [
         ("classify_sentiment", ["x", "--fold", 7], "argument --fold: must be an integer of at most 4, got '7'"),
