@@ -36,6 +36,14 @@ def _results(backend, case_of, options):
     return results
 
 
+def _assert_agree_on(engines, case_of, options, tolerance):
+    """Assert that these engines agree with the reference; an error names the engine."""
+    wanted = _results("reference", case_of, options)
+    for backend, isa in engines:
+        results = _results(backend, case_of, options), wanted
+        cases.assert_agree(*({f"{isa or backend}: {key}": r[key] for key in r} for r in results), tolerance)
+
+
 # T, B, I, H: all sizes 1; no multiple of a vector; several tiles of rows; several panels of units; and hidden units of which
 # one is in the last vector, whatever its length.
 @EVERY_DTYPE
@@ -53,12 +61,11 @@ def _results(backend, case_of, options):
     ids=str,
 )
 @EVERY_CELL
-def test_every_option_agrees_with_the_reference(engine, variant, size, dtype):
+def test_every_option_agrees_with_the_reference(every_isa, variant, size, dtype):
     def case_of(option):
         return cases.make_case(variant, *size, dtype, **option, seed=size[3])
 
-    wanted = _results("reference", case_of, cases.OPTIONS)
-    cases.assert_agree(_results(engine, case_of, cases.OPTIONS), wanted, TOLERANCE[dtype])
+    _assert_agree_on(every_isa, case_of, cases.OPTIONS, TOLERANCE[dtype])
 
 
 # Two threads split each size over the batch, and three split it over the hidden units (test_determinism checks this). The
@@ -83,9 +90,10 @@ def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
 # Only in float64, because over so many steps a peephole's gradient in float32 depends on the last bits of the input.
 @pytest.mark.parametrize("options", [cases.OPTIONS[0], cases.OPTIONS[6], cases.OPTIONS[-1]], ids=cases.name)
 @EVERY_CELL
-def test_long_sequences_agree_with_the_reference(engine, variant, options):
-    case = cases.make_case(variant, 150, 3, 5, 7, **options)
-    cases.assert_agree(cases.run(engine, case), cases.run("reference", case), TOLERANCE["float64"])
+def test_long_sequences_agree_with_the_reference(every_isa, variant, options):
+    _assert_agree_on(
+        every_isa, lambda option: cases.make_case(variant, 150, 3, 5, 7, **option), [options], TOLERANCE["float64"]
+    )
 
 
 @st.composite

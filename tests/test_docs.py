@@ -31,6 +31,7 @@ def blocks(page: Path, language: str) -> list[str]:
 PYTHON = [pytest.param(code, id=page.name) for page in PAGES if (code := "\n".join(blocks(page, "python")))]
 
 
+@pytest.mark.usefixtures("quick_pictures")
 @pytest.mark.parametrize("code", PYTHON)
 def test_python_blocks(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

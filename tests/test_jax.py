@@ -135,7 +135,15 @@ def agree(got, wanted, tolerance=1e-11):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
-QUICK = [("lstm", "float64", True, True, False, True), ("gru_reset_before", "float32", False, False, True, True)]
+OPTIONS = [
+    ("float64", True, True, False, True),
+    ("float32", False, False, True, True),
+    ("float64", False, True, True, False),
+    ("float32", True, False, False, False),
+]
+QUICK = [("ffi", "lstm", *OPTIONS[0]), ("ffi", "gru_reset_before", *OPTIONS[1])]
+# Through callbacks Python calls the backend, which does not depend on JAX: so one set of options for each cell is enough.
+CALLBACKS = [("callback", cell, *options) for cell, options in zip(CELLS, [*OPTIONS[::-1], OPTIONS[0]], strict=True)]
 
 
 @cache
@@ -148,17 +156,12 @@ def wanted(cell, bias, lengths, reverse):
 
 
 @pytest.mark.parametrize(
-    ("cell", "dtype", "bias", "lengths", "reverse", "jit"),
+    ("way", "cell", "dtype", "bias", "lengths", "reverse", "jit"),
     [
-        pytest.param(cell, *options, marks=() if (cell, *options) in QUICK else pytest.mark.slow)
-        for cell in CELLS
-        for options in (
-            ("float64", True, True, False, True),
-            ("float32", False, False, True, True),
-            ("float64", False, True, True, False),
-            ("float32", True, False, False, False),
-        )
+        pytest.param(*row, marks=() if row in QUICK else pytest.mark.slow)
+        for row in [*(("ffi", cell, *options) for cell in CELLS for options in OPTIONS), *CALLBACKS]
     ],
+    indirect=["way"],
 )
 def test_values_and_gradients(way, cell, dtype, bias, lengths, reverse, jit):
     arrays, options = arguments(cell, dtype, bias), {"lengths": LENGTHS if lengths else None, "reverse": reverse}

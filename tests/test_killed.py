@@ -14,6 +14,7 @@ from command_line import exit_code, forked
 from training_task import assert_same_checkpoint, read_metrics
 
 from fastrnn.cli import main
+from fastrnn.music import corpus
 from fastrnn.training import checkpoint
 from fastrnn.training._run.folder import CONFIG
 
@@ -27,6 +28,13 @@ KINDS = {
     "words": ["--reading", "stream", "--seq-length", "5", "--min-count", "1"],
     "jazz": ["--seq-length", "24"],
 }
+
+
+@pytest.fixture(autouse=True)
+def _six_choruses(monkeypatch):
+    """Embed only six choruses, which are read in a moment."""
+    six = corpus.tunes()[:6]
+    monkeypatch.setattr(corpus, "tunes", lambda: six)
 
 
 @contextlib.contextmanager
