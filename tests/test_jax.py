@@ -267,6 +267,7 @@ def test_rematerialisation(way):
     agree(jax.jit(jax.grad(jax.checkpoint(loss)))(arrays), jax.jit(jax.grad(loss))(arrays), 0)
 
 
+@pytest.mark.slow
 def test_inside_scan(way):
     x, (h, c), weights = split("lstm", arguments("lstm"))
     chunks = x.reshape(3, 2, B, I)

@@ -199,13 +199,19 @@ def test_nan_on_one_rank_ends_all_with_its_name():
     assert sum(line.startswith("Traceback") for line in err) == 1
 
 
-@pytest.mark.slow
-def test_ctrl_c_saves_once_and_ends_all():
-    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", "run"]
+def started(out):
+    """Start a long training on two ranks; return the process when the first evaluation is written."""
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", str(out)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.time() + 60
-    while not Path("run/metrics.csv").exists() and time.time() < deadline:
+    while not (Path(out) / "metrics.csv").exists() and time.time() < deadline:
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_once_and_ends_all():
+    process = started("run")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -230,11 +236,7 @@ def ranks_in(folder):
 @pytest.mark.slow
 def test_no_rank_outlives_the_launcher(tmp_path):
     out = tmp_path / "run"
-    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", *TRAIN, "--max-steps", "100000", "--out", str(out)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 60
-    while not (out / "metrics.csv").exists() and time.time() < deadline:
-        time.sleep(0.05)
+    process = started(out)
     assert len(ranks_in(out)) == 2
     process.kill()
     process.wait()

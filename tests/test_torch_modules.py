@@ -71,14 +71,14 @@ def _modules():
     return [info for info in module_db if info.module_cls.__module__ == "torch.nn.modules.rnn"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "training"),
     [
         (torch.float32, True),
-        *(
-            pytest.param(*row, marks=pytest.mark.slow)
-            for row in ((torch.float64, False), (torch.float32, False), (torch.float64, True))
-        ),
+        (torch.float64, False),
+        (torch.float32, False),
+        (torch.float64, True),
     ],
 )
 def test_every_input_of_torchs_own_module_tests(dtype, training):
