@@ -134,10 +134,11 @@ def isa(request):
 
 @pytest.fixture
 def c():
-    """Return the module of the C backend; skip the test if there is none."""
+    """Return the module of the C backend, and restore its choice of an ISA; skip the test if there is none."""
     if C is None:
         pytest.skip("the C backend was not built")
-    return C
+    yield C
+    C.set_isa(None)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,18 +61,20 @@ def all_outputs(result: tuple) -> np.ndarray:
 @needs_c
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", CELLS)
-def test_c_equals_the_reference_on_expanded_weights(name: str, form: str, isa: str) -> None:
+def test_c_equals_the_reference_on_expanded_weights(name: str, form: str, c: Any) -> None:
     # 131 rows of W make two blocks of a product, and are no multiple of the 2 or 4 rows that share a word
     for sizes, bidirectional in itertools.product([(9, 21), (131, 70)], [False, True]):
-        compressed = layer_of(name, *sizes, num_layers=2, bidirectional=bidirectional).compress(form)
-        plain = expanded(compressed)
-        for B in (1, 3, 40):
-            x = normal(4, B, sizes[0])
-            for lengths in (None, np.arange(B) % 5):
-                with fastrnn.use_backend("reference"):
-                    expected = all_outputs(plain(x, None, lengths))
+        layer = layer_of(name, *sizes, num_layers=2, bidirectional=bidirectional)
+        calls = [(normal(4, B, sizes[0]), lengths) for B in (1, 3, 40) for lengths in (None, np.arange(B) % 5)]
+        with fastrnn.use_backend("reference"):
+            plain = expanded(layer.compress(form))
+            expected = [all_outputs(plain(x, None, lengths)) for x, lengths in calls]
+        for isa in c.isa_names():
+            c.set_isa(isa)
+            compressed = layer.compress(form)
+            for (x, lengths), values in zip(calls, expected, strict=True):
                 found = all_outputs(compressed(x, None, lengths))
-                np.testing.assert_allclose(found, expected, rtol=2e-5, atol=3e-6)
+                np.testing.assert_allclose(found, values, rtol=2e-5, atol=3e-6, err_msg=isa)
 
 
 @pytest.mark.parametrize("form", FORMS)
