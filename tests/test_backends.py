@@ -266,7 +266,7 @@ def test_unknown_isa_in_the_environment(c, run_python):
 
 
 def test_unknown_isa(c):
-    with pytest.raises(ValueError, match=r"isa must be one of .*'(base|neon)'.*, got 'mmx'"):
+    with pytest.raises(ValueError, match=f"isa must be one of .*'{c.isa_names()[-1]}', got 'mmx'"):
         c.set_isa("mmx")
 
 
