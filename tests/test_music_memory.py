@@ -9,12 +9,13 @@ import pytest
 from differences import central_differences, normal
 from test_music_model import song
 
+from fastrnn.music import generation
 from fastrnn.music._midi import songs
 from fastrnn.music._model.batching import Line
 from fastrnn.music._model.ending import Ending
 from fastrnn.music._model.form import BAR, GROUP, GROUPS, LEFT, bar_features, bars_of, chorus_of, phrase_features
 from fastrnn.music._model.habits import Plan, habits_of
-from fastrnn.music._model.memory import LAGS, Memory, form_features, moments, recalled, repeats, runs
+from fastrnn.music._model.memory import LAGS, K, Memory, form_features, moments, recalled, repeats, runs
 from fastrnn.music._output.solo_statistics import ends_on_chord_tone, is_closed
 from fastrnn.music._theory.cadence import closing_chord
 from fastrnn.music._theory.repetition import Remembered, RepeatLogits
@@ -25,7 +26,7 @@ from fastrnn.music.jazz_model import jazz_model
 from fastrnn.music.piece import Note, Part, Piece
 from fastrnn.music.tokens import clock, encode
 from fastrnn.music.vocabulary import DURATION, PITCH, SHIFT, PartVocabulary
-from fastrnn.sampling import Choice
+from fastrnn.sampling import Choice, choose
 
 SMALL = PartVocabulary(58, 75)
 WORDS = {SHIFT: "shift", PITCH: "pitch", DURATION: "duration"}
@@ -262,6 +263,23 @@ def test_whatever_is_sampled_has_an_ending(changes, metre, polyphonic, memory):
         assert len({note.onset for note in last}) == 1
         assert all(note.end <= form.closing for note in solo.part.notes if note not in last)
         encode(solo.part, vocabulary)
+
+
+@pytest.mark.parametrize(("polyphonic", "planned", "rhythm"), [(False, True, 0.9), (False, False, 0.5), (True, True, 0.5)])
+def test_a_lines_rhythm_loses_a_fifth_of_the_tail_that_pitches_lose(polyphonic, planned, rhythm, monkeypatch):
+    vocabulary = PartVocabulary(55, 80, polyphonic)
+    model = jazz_model(vocabulary, hidden=8, layers=1, embedding=4, rng=0)
+    kinds, found = vocabulary.kinds(), set()
+
+    def chosen(logits, uniforms, rule):
+        token = choose(logits, uniforms, rule)
+        found.add((kinds[token[0]] == PITCH, rule.top_p))
+        return token
+
+    monkeypatch.setattr(generation, "choose", chosen)
+    habits = np.full((2, K), 0.5) if planned else None
+    improvise(model, vocabulary, Form.of(parse_changes("C | G7")), choice=Choice(top_p=0.5), seed=0, habits=habits)
+    assert found == {(True, 0.5), (False, rhythm)}
 
 
 def test_no_bar_is_added_to_a_form_that_is_not_to_end():

@@ -16,7 +16,7 @@ from ._model.batching import NOTHING, Line
 from ._model.ending import Ending
 from ._model.form import bar_features, bars_of
 from ._model.grammar import Grammar
-from ._model.habits import STRONG, Habits, Plan, rested
+from ._model.habits import STRONG, TAIL, WAIT, Habits, Plan, rested
 from ._model.memory import Memory
 from ._theory.cadence import closing_chord
 from .changes import Changes
@@ -118,7 +118,7 @@ def improvise(
     form
         The chords, metres and length to play over.
     choice
-        The temperature and cut-offs of sampling.
+        The temperature and cut-offs of sampling. With ``habits``, less of the rhythm of a line is cut off by ``top_p``.
     seed
         The same seed gives the same part; None draws a new one each time.
     primer
@@ -187,6 +187,7 @@ class _Player:
         self._chords = chord_table(chord for _, chord in form.chords)
         self._plan: Plan | None = None
         self._strong: frozenset[int] = frozenset()  # ticks
+        self._tail, self._wait = 1.0, 0.0
         self._past: tuple[Any, ...] = ()  # the inputs from the memory
         self._ending = _ending_of(form, vocabulary)
         self._memory = Memory(vocabulary, self._bars, form.places()) if has_memory(model) else None
@@ -207,15 +208,19 @@ class _Player:
         of_bar = roots[np.searchsorted(self._ticks, np.minimum(self._bars, self.form.length), side="right")]
         self._strong = frozenset(self.form.frame().strong_beats().tolist())
         self._plan = Plan(habits, self._bars, of_bar, self.vocabulary, rng)
+        if not self.vocabulary.polyphonic:
+            self._tail, self._wait = TAIL, WAIT
 
     def play(self, choice: Choice, rng: np.random.Generator, progress: Callable[[int], None] | None) -> None:
         """Sample up to the end of the form, or up to an end token."""
+        rhythm = replace(choice, top_p=choice.top_p + (1 - self._tail) * (1 - choice.top_p))
         while self.grammar.time < self.form.length:
             logits = self._logits(self.grammar.time)
             if self._plan is not None and self._memory is not None:
                 self._favour(logits, self._plan, self._memory)
             logits[~self._allowed()] = -np.inf
-            token = int(choose(logits[None], rng.random(1), choice)[0])
+            rule = choice if self.grammar.due == PITCH else rhythm
+            token = int(choose(logits[None], rng.random(1), rule)[0])
             self.grammar.advance(token)
             self._take(token, self.grammar.time)
             closed = self._closed()
@@ -251,10 +256,12 @@ class _Player:
             self._said.append(token - self.vocabulary.first_pitch)
 
     def _favour(self, logits: NDArray[Any], plan: Plan, memory: Memory) -> None:
-        """Raise the logits of tokens that repeat a bar, and of chord tones on strong beats."""
+        """Raise the logits of tokens that repeat a bar, and of chord tones on strong beats; lower those of rests."""
         form, found, _ = self._past
         due, time = memory.next()
         plan.favour(logits, due, time, found[0], bool(rested(form)[0]))
+        if due == SHIFT:
+            logits[TICKS : self.vocabulary.long_shift + 1] += self._wait
         if due == PITCH and time in self._strong:
             chord = self._chords[np.searchsorted(self._ticks, time, side="right")]
             pitches = np.arange(self.vocabulary.low, self.vocabulary.high + 1)

@@ -20,9 +20,13 @@ from .memory import LAGS, K, form_features, moments, recalled, repeats
 
 ENOUGH = 0.8  # the share of a bar's tokens that repeat another bar, from which on it counts as repeated
 FEWEST = 7  # tokens of a bar that counts: more than two notes
-BONUS = 6.0  # added to the logit of a token that repeats, in a bar that is to repeat
-# Added to the logits of chord tones on strong beats, because a line that follows its own errors has fewer than the songs.
-STRONG = 0.5
+BONUS = 7.0  # added to the logit of a token that repeats, in a bar that is to repeat
+# A line that follows its own errors has fewer chord tones on strong beats than the songs, and more rests. So these are added
+# to the logits of those tones, and (for one note at a time) of waits of a quarter or longer.
+STRONG, WAIT = 0.7, -0.15
+# Waits and durations of one note at a time lose this part of the tail that top_p cuts off pitches: a rare pitch is often a
+# wrong one, but a rare duration is only rare, because the grammar and the places in a beat keep it right.
+TAIL = 0.2
 
 Habits = NDArray[np.float64]
 Ints = NDArray[np.int64]
