@@ -4,8 +4,10 @@ default:
     @just --list
 
 # Build the C library and extension into build/ and put the extension into the package, for work in the checkout.
+[positional-arguments]
 build *OPTIONS:
-    cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(command -v python)" {{OPTIONS}}
+    cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(command -v python)" \
+        -DFASTRNN_ISAS= "$@"
     cmake --build build
     cp --remove-destination build/_fastrnn.abi3.so fastrnn/
 
@@ -41,7 +43,7 @@ parallel *TESTS="tests/test_losses.py tests/test_layers_small.py tests/test_opti
 # ISAS chooses the ISAs (empty: all), because clang takes half a minute for each file of amx: `ISAS="amx;avx2" just fuzz-c`.
 fuzz-c *ARGS="-max_total_time=60":
     cmake -S . -B build/fuzz-c -G Ninja -DCMAKE_C_COMPILER="${CC:-clang}" -DFASTRNN_PYTHON=OFF -DFASTRNN_SANITIZE=fuzzer \
-        "-DFASTRNN_ISAS=${ISAS-avx512;avx2}"
+        "-DFASTRNN_ISAS=${ISAS-{{ if arch() == "x86_64" { "avx512;avx2" } else { "" } }}}"
     cmake --build build/fuzz-c --target fuzz_library
     mkdir -p build/fuzz/library
     ./build/fuzz-c/fuzz_library -rss_limit_mb=1024 -artifact_prefix=build/fuzz/library/fault- {{ARGS}} build/fuzz/library

@@ -16,7 +16,7 @@ from .targets import targets
 
 HEAT_MAP_TITLE = "Speed of fastrnn divided by the speed of the fastest other library, {machine}"
 PRECISIONS_TITLE = (
-    '"high" beside float32, "medium" beside bfloat16: speed divided by that of the fastest other library, {machine}'
+    '"high" compared with float32, "medium" with bfloat16: speed divided by that of the fastest other library, {machine}'
 )
 
 # What the pictures show, for readers who do not see them.

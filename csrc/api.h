@@ -118,7 +118,7 @@ typedef struct {
 
 /* Instruction sets: the number compiled in, their names, and whether the processor runs them. fastrnn_isa_find returns
  * -1 for a name that was not compiled in. The default is the ISA that the environment variable FASTRNN_ISA names, or -1
- * if it does not exist or does not run here; without the variable it is the best ISA that runs here.
+ * if it does not exist or does not run here; without the variable it is the best ISA that runs here, or -1 if none does.
  * fastrnn_multiplies_bfloat16 returns whether an ISA has instructions for products of bfloat16 numbers that are faster than
  * float32's on this processor. fastrnn_has_matrix_unit returns whether an ISA multiplies on a matrix unit. */
 int32_t fastrnn_isa_count(void);

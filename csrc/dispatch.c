@@ -43,8 +43,8 @@ int32_t fastrnn_isa_default(void) {
         return isa >= 0 && fastrnn_isa_runs(isa) ? isa : -1;
     }
     int32_t isa = 0;
-    while (!fastrnn_isa_runs(isa)) isa++; /* the last one runs everywhere */
-    return isa;
+    while (isa < ISA_COUNT && !fastrnn_isa_runs(isa)) isa++;
+    return isa < ISA_COUNT ? isa : -1; /* a build of a few ISAs may have none that runs here */
 }
 
 /* The peak rate of a matrix unit is 15 times that of float32's multiply-adds. VDPBF16PS does twice as many on Zen 4 and Zen

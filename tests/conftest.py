@@ -97,17 +97,18 @@ def engine(request):
 
 @pytest.fixture(params=[name for name in backends.available() if name != "reference"])
 def every_isa(request):
-    """Return the names of a backend's instruction sets, each of which is selected when the loop over them comes to it.
+    """Return the names of a backend's instruction sets, each of which is selected when a loop over them comes to it.
 
     A test with this fixture computes what all of them must agree with only once.
     """
 
-    def selected():
-        for isa in ISAS:
-            C.set_isa(isa)
-            yield request.param, isa
+    class Selected:
+        def __iter__(self):
+            for isa in ISAS:
+                C.set_isa(isa)
+                yield request.param, isa
 
-    yield selected() if request.param == "c" else [(request.param, "")]
+    yield Selected() if request.param == "c" else [(request.param, "")]
     if request.param == "c":
         C.set_isa(None)
 

@@ -248,8 +248,8 @@ def test_unknown_versions_are_left_alone(monkeypatch):
     assert "inner_loop" not in vars(layers.SimpleRNN)
 
 
-# Compiling takes most of the time on JAX and TensorFlow, so JAX runs the gradients of one layer.
-OTHER = [("torch", ""), ("jax", "GRU and test_gradients or test_training_has"), ("tensorflow", "")]
+# Compiling takes most of the time on JAX and TensorFlow, so JAX runs the tests of one layer and of a whole model.
+OTHER = [("torch", ""), ("jax", "GRU or test_a_whole_model"), ("tensorflow", "")]
 
 
 @pytest.mark.slow

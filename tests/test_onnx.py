@@ -126,6 +126,28 @@ def test_a_branch_may_use_the_name_of_a_later_value() -> None:
     np.testing.assert_array_equal(fastrnn.onnx.load(model.SerializeToString()).run(inputs)[0], -x)
 
 
+def test_a_branch_must_not_make_an_earlier_value_anew() -> None:
+    nodes = [helper.make_node("Add", ["x", "x"], ["z"]), helper.make_node("Neg", ["z"], ["w"])]
+    branch = helper.make_graph(nodes, "branch", [], [helper.make_empty_tensor_value_info("w")])
+    choice = helper.make_node("If", ["on"], ["y"], then_branch=branch, else_branch=branch)
+    nodes = [helper.make_node("Abs", ["x"], ["z"]), choice, helper.make_node("Add", ["y", "z"], ["sum"])]
+    inputs = {"x": np.ones(3, np.float32), "on": np.array(True)}
+    with pytest.raises(ValueError, match="Add node 'z' must not give 'z', which the graph has already"):
+        fastrnn.onnx.load(model_of(nodes, inputs, ["sum"], {}).SerializeToString())
+
+
+def test_equal_nodes_merge_though_a_branch_returns_one_of_them() -> None:
+    def branch(name: str) -> Any:
+        return helper.make_graph([], name, [], [helper.make_empty_tensor_value_info(name)])
+
+    negated = [helper.make_node("Neg", ["x"], ["a"]), helper.make_node("Neg", ["x"], ["b"])]
+    choice = helper.make_node("If", ["on"], ["y"], then_branch=branch("a"), else_branch=branch("b"))
+    x = np.array([1, 2, 3], np.float32)
+    inputs = {"x": x, "on": np.array(False)}
+    model = model_of([*negated, choice, helper.make_node("Add", ["a", "y"], ["sum"])], inputs, ["sum"], {})
+    np.testing.assert_array_equal(fastrnn.onnx.load(model.SerializeToString()).run(inputs)[0], -2 * x)
+
+
 def test_memory_is_reused_and_no_value_is_lost() -> None:
     # In this chain some values are read late, so their memory must not be reused early; others are read at once.
     rng = np.random.default_rng(0)

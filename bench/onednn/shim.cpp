@@ -1,8 +1,9 @@
 // One recurrent layer of oneDNN, called directly, behind a C interface that Python loads with ctypes.
 //
 // Letters: T time steps, B batch, I input size, H hidden size, G gates (4 biases for LBR GRU). float32, plain C-contiguous
-// arrays of the caller; a layer of bfloat16 takes x and gives y in it, and all else in float32. Weights come as W [I, G*H] and R [H, G*H], which oneDNN calls ldigo, with the gates in oneDNN's
-// order: of the plain layouts the one that costs a training step the fewest reorders. b is [G*H], of LBR GRU [4*H].
+// arrays of the caller; a layer of bfloat16 takes x and gives y in it, and all else in float32 (single steps are float32
+// only). Weights come as W [I, G*H] and R [H, G*H], which oneDNN calls ldigo, with the gates in oneDNN's order: of the plain
+// layouts the one that costs a training step the fewest reorders. b is [G*H], of LBR GRU [4*H].
 //
 // oneDNN's packages come with one of two runtimes, TBB (with SYCL) or OpenMP; in_team is all that knows of it.
 #include <cstdio>
@@ -23,6 +24,7 @@ using dnnl::algorithm;
 using dnnl::memory;
 using dnnl::prop_kind;
 using tag = memory::format_tag;
+using type = memory::data_type;
 using arguments = std::unordered_map<int, memory>;
 
 namespace {
@@ -66,15 +68,13 @@ template <typename Body> int guarded(Body body) {
     }
 }
 
-using type = memory::data_type;
-
 memory::desc plain(memory::dims dims, tag format, type numbers = type::f32) { return {dims, numbers, format}; }
 
 struct layer {
     dnnl::engine engine{dnnl::engine::kind::cpu, 0};
     dnnl::stream stream{engine};
     int kind, training;
-    memory::data_type words; // of x, y, h and c, and of the weights in oneDNN's own layout
+    type words; // of x, y, h and c, and of the weights in oneDNN's own layout
     memory::dim T, B, I, H, G, biases;
     // The primitives, each with its arguments: what is bound once stays in them.
     dnnl::primitive forward, backward;
@@ -88,7 +88,9 @@ memory::desc desc_of(const layer &l, memory::dim columns, tag format, type numbe
 }
 memory::desc any_of(const layer &l, memory::dim columns, type numbers) { return desc_of(l, columns, tag::any, numbers); }
 memory::desc bias_of(const layer &l) { return plain({1, 1, l.biases, l.H}, tag::ldgo); }
-memory::desc steps_of(const layer &l, memory::dim columns, type numbers) { return plain({l.T, l.B, columns}, tag::tnc, numbers); }
+memory::desc steps_of(const layer &l, memory::dim columns, type numbers) {
+    return plain({l.T, l.B, columns}, tag::tnc, numbers);
+}
 memory::desc state_of(const layer &l, bool has, type numbers) {
     return has ? plain({1, 1, l.B, l.H}, tag::ldnc, numbers) : memory::desc();
 }

@@ -21,7 +21,7 @@ typedef struct {
 /* Rows of a left operand as words: of bfloat16 (bfloat16.h), or of slices and then each row's scale (slices.h). */
 typedef struct {
     real *words, *scales; /* null if the product reads the numbers as they are; scales are null for bfloat16 */
-    int64_t K;            /* numbers in a row */
+    int64_t K;            /* numbers in a row, with padding, which never adds a tile of slices */
 } word_rows;
 
 /* The left operands of the forward pass. */

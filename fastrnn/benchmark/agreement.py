@@ -10,7 +10,7 @@ from .._core.arrays import Array
 
 # Relative to the largest value of an array. Sums of ten thousand float32 products differ by less, wrong formulas by more.
 TOLERANCE = 2e-4
-# The same if both sides round the products' operands to bfloat16, at other places, and PyTorch its results too.
+# The same if both sides round the products' operands to bfloat16, at different points, and PyTorch its results too.
 BFLOAT16_TOLERANCE = 5e-2
 
 

@@ -84,7 +84,7 @@ def layer_cases(question: str, subset: str, threads: Iterable[int] = THREADS) ->
 def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Case]:
     """Yield the cases of a question without a grid.
 
-    "variants" has lengths, denormals and ordinary sequences, "precisions" the sizes at which the others are worth it.
+    "variants" has lengths, denormals and ordinary sequences, "precisions" sizes at which "high" and "medium" gain time.
     """
     for n in threads:
         if question == "step":

@@ -131,6 +131,8 @@ class Build:
         before = self._index
         if not inner:
             for i, node in enumerate(graph.nodes):
+                made = (name for g in node.subgraphs() for each in g.all_nodes() for name in each.outputs)
+                self._last_use.update(dict.fromkeys(made, i))
                 self._last_use.update(dict.fromkeys(node.reads(), i))
             self._last_use.update(dict.fromkeys(graph.outputs, inf))
         for i, node in enumerate(graph.nodes):

@@ -195,10 +195,15 @@ def _attribute(proto: Any, opset: int) -> Any:
 def _require_order(graph: Graph, outer: set[str], place: str) -> None:
     """Raise ValueError unless each node gives new values and reads only values that exist before it.
 
-    Rewriting relies on both: where two nodes give one name, each of them could have to run before the other.
+    Rewriting relies on both: where two nodes give one name, each of them could have to run before the other. A graph inside
+    a node must not give a value anew that it could read.
     """
     own = set(graph.constants) | set(graph.inputs)
     known = outer | own
+    if again := outer.intersection(graph.constants):
+        raise ValueError(
+            f"{place}: graph {graph.name!r} must not give {min(again)!r}, which the graph around it has already"
+        )
     for node in graph.nodes:
         if not any(node.outputs):
             raise ValueError(f"{place}: {node.place} must have an output")
@@ -208,7 +213,7 @@ def _require_order(graph: Graph, outer: set[str], place: str) -> None:
         for inner in node.subgraphs():
             _require_order(inner, known, place)
         for name in filter(None, node.outputs):
-            if name in own:
+            if name in own or name in outer:
                 raise ValueError(f"{place}: {node.place} must not give {name!r}, which the graph has already")
             own.add(name)
         known.update(own)

@@ -51,6 +51,8 @@ class _Settings:
         self.isa = lib.fastrnn_isa_default()
         if self.isa < 0:
             names, wanted = ", ".join(isa_names()), os.environ.get("FASTRNN_ISA")
+            if not names:
+                raise checks.SettingError("the compiled kernels must have an instruction set of this processor, got none")
             raise checks.SettingError(f"FASTRNN_ISA must be one of {names} on this processor, got {wanted!r}")
         threads = os.environ.get("FASTRNN_NUM_THREADS")
         if threads:

@@ -49,9 +49,7 @@ class View:
 
     def merge_equal(self) -> None:
         """Merge nodes that compute the same from the same inputs."""
-        inner = {
-            name for node in self.nodes for graph in node.subgraphs() for each in graph.all_nodes() for name in each.reads()
-        }
+        inner = {name for node in self.nodes for graph in node.subgraphs() for name in graph.reads()}
         kept = inner.union(self._outputs)
         first: dict[Any, Node] = {}
         names: dict[str, str] = {}
