@@ -118,7 +118,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(name, tmp_path):
 
         return on_ranks(size, run)[0]
 
-    whole, _, _ = trained(make, SOLO, **{**given, "schedule": "constant"})
+    whole, _, _ = trained(make, SOLO, **{**given, "max_steps": STEPS, "schedule": "constant"})
     parts = session(3, 20, False) + session(2, 35, True) + session(1, STEPS, True)
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5)
 
