@@ -256,7 +256,7 @@ class _Player:
             self._said.append(token - self.vocabulary.first_pitch)
 
     def _favour(self, logits: NDArray[Any], plan: Plan, memory: Memory) -> None:
-        """Raise the logits of tokens that repeat a bar, and of chord tones on strong beats; lower those of rests."""
+        """Raise the logits of tokens that repeat a bar and of chord tones on strong beats, and lower the logits of rests."""
         form, found, _ = self._past
         due, time = memory.next()
         plan.favour(logits, due, time, found[0], bool(rested(form)[0]))
