@@ -23,7 +23,7 @@ DIED = "died"
 TICK = 0.1
 SETTLED = 0.5  # seconds for a rank's report that it ended all ranks, after its connection has ended
 STARTED = 60.0  # seconds in which all ranks start, once the first one has
-ENDS_IN = 4.0  # seconds that ranks get to end by themselves; MPICH says how the first one died only if they do
+ENDS_IN = 2.0  # seconds that ranks get to end by themselves
 
 
 @dataclass(frozen=True)
