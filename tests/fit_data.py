@@ -89,3 +89,9 @@ def assert_same_weights(model, expected):
     assert model.keys() == expected.keys()
     for name, array in model.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def assert_all_close(outputs, expected):
+    assert len(outputs) == len(expected)
+    for mine, wanted in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-10, atol=1e-13)

@@ -144,24 +144,17 @@ def test_unknown_embedded_text(capsys, tmp_path, monkeypatch):
     assert message == "corpus:foo is neither a file nor an embedded text: those are dinosaurs"
 
 
-@pytest.mark.parametrize(("reading", "most"), [("stream", 40), ("lines", 20)])
-def test_no_character_is_frequent_enough(capsys, tmp_path, reading, most):
-    (tmp_path / "text.txt").write_text("ab\nac\n" * 10 + "\n" * 20)
-    arguments = [tmp_path / "text.txt", "--reading", reading, "--min-count", "1000000", "--out", tmp_path / "run"]
-    message = error_of(capsys, "train", "chars", *arguments)
-    assert f"--min-count must be at most {most}, the count of the commonest character, got 1000000" in message
-    assert not (tmp_path / "run").exists()
-
-
-def test_missing_file(capsys, tmp_path):
-    message = error_of(capsys, "train", "chars", tmp_path / "none.txt", "--out", tmp_path / "run")
-    assert "none.txt: No such file or directory" in message
-    assert not (tmp_path / "run").exists()
+RARE = b"ab\nac\n" * 10 + b"\n" * 20
+AT_MOST = "--min-count must be at most %d, the count of the commonest character, got 1000000"
 
 
 @each_row(
     ("kind", "content", "message"),
     [
+        ("chars", None, "text.txt: No such file or directory"),
+        ("chars --reading stream --min-count 1000000", RARE, AT_MOST % 40),
+        ("chars --reading lines --min-count 1000000", RARE, AT_MOST % 20),
+        ("chars --reading lines", b"Zuul", "too few lines (1) to hold out 1"),
         ("chars", b"", "is empty"),
         ("chars", b"a", "has only one character"),
         ("chars", b"ab\xfe", "is not UTF-8: byte 0xfe at offset 2"),
@@ -173,16 +166,12 @@ def test_missing_file(capsys, tmp_path):
         ("words", b"no word is here again", "--min-count must be at most 1, the count of the commonest word, got 2"),
     ],
 )
-def test_useless_text(capsys, tmp_path, kind, content, message):
-    (tmp_path / "text.txt").write_bytes(content)
-    assert message in error_of(capsys, "train", kind, tmp_path / "text.txt", "--out", tmp_path / "run")
+def test_missing_and_useless_texts(capsys, tmp_path, kind, content, message):
+    text = tmp_path / "text.txt"
+    if content is not None:
+        text.write_bytes(content)
+    assert message in error_of(capsys, "train", *kind.split(), text, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_one_line_read_as_lines(capsys, tmp_path):
-    (tmp_path / "text.txt").write_text("Zuul")
-    message = error_of(capsys, "train", "chars", tmp_path / "text.txt", "--reading", "lines", "--out", tmp_path / "run")
-    assert "too few lines (1) to hold out 1" in message
 
 
 def test_the_smallest_texts_that_train(tmp_path):

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from tables import each_row
 from test_music_model import song
 from thread_ranks import on_ranks, weights
 from training_task import Recorder, StreamTask
@@ -162,23 +163,22 @@ class TestParts:
 
 
 class TestGradients:
-    def test_the_mean_is_weighted_by_tokens(self):
+    @each_row(
+        ("gradients", "weights", "mean"),
+        [
+            ([[1.0, 10.0], [2.0, 10.0]], [3, 1], [1.25, 10.0]),
+            # A rank of weight 0 contributes nothing, even if its mean over no tokens is NaN.
+            ([[3.0, 7.0], [np.nan, np.inf]], [2, 0], [3.0, 7.0]),
+        ],
+    )
+    def test_the_mean_is_weighted_by_tokens(self, gradients, weights, mean):
         def run(communicator):
             layer = fastrnn.Linear(2, 1, bias=False, rng=0)
-            layer.weight.gradient()[...] = [[communicator.rank + 1.0, 10.0]]
-            total = average_gradients(layer.parameters(), weight=[3, 1][communicator.rank], communicator=communicator)
+            layer.weight.gradient()[...] = gradients[communicator.rank]
+            total = average_gradients(layer.parameters(), weight=weights[communicator.rank], communicator=communicator)
             return total, layer.weight.grad.tolist()
 
-        assert on_ranks(2, run) == [(4.0, [[1.25, 10.0]])] * 2
-
-    def test_a_rank_of_weight_0_contributes_nothing_even_if_its_mean_over_no_tokens_is_nan(self):
-        def run(communicator):
-            layer = fastrnn.Linear(2, 1, bias=False, rng=0)
-            layer.weight.gradient()[...] = [[3.0, 7.0], [np.nan, np.inf]][communicator.rank]
-            total = average_gradients(layer.parameters(), weight=[2, 0][communicator.rank], communicator=communicator)
-            return total, layer.weight.grad.tolist()
-
-        assert on_ranks(2, run) == [(2.0, [[3.0, 7.0]])] * 2
+        assert on_ranks(2, run) == [(sum(weights), [mean])] * 2
 
     def test_large_parameters_travel_alone_and_small_ones_together(self):
         def run(communicator):
@@ -323,16 +323,20 @@ class TestFit:
         history = fastrnn.fit(model, train, distributed=communicator, **options)
         return history, weights(model)
 
-    @pytest.mark.parametrize("size", [2, 4])
-    def test_ranks_fit_as_one_process(self, size, tmp_path):
-        # The last batch of an epoch has 3 examples, so one of 4 ranks has none.
-        expected, final = self.fitted(False)
-        for history, own in on_ranks(size, lambda communicator: self.fitted(communicator, out=tmp_path)):
+    def agree(self, runs, alone):
+        """Compare the history and the weights of each rank with those of one process."""
+        expected, final = alone
+        for history, own in runs:
             assert list(history) == list(expected)
             for name in expected:
                 np.testing.assert_allclose(history[name], expected[name], rtol=0, atol=1e-5)
             for key in final:
                 np.testing.assert_allclose(own[key], final[key], rtol=0, atol=1e-4)
+
+    @pytest.mark.parametrize("size", [2, 4])
+    def test_ranks_fit_as_one_process(self, size, tmp_path):
+        # The last batch of an epoch has 3 examples, so one of 4 ranks has none.
+        self.agree(on_ranks(size, lambda communicator: self.fitted(communicator, out=tmp_path)), self.fitted(False))
 
     @pytest.mark.parametrize("size", [2, 3])
     def test_outputs_with_losses_over_other_positions(self, size):
@@ -353,13 +357,7 @@ class TestFit:
             history = fastrnn.fit(model, train, distributed=communicator, **options)
             return history, weights(model)
 
-        expected, final = run(False)
-        for history, own in on_ranks(size, run):
-            assert list(history) == list(expected)
-            for name in expected:
-                np.testing.assert_allclose(history[name], expected[name], rtol=0, atol=1e-5)
-            for key in final:
-                np.testing.assert_allclose(own[key], final[key], rtol=0, atol=1e-4)
+        self.agree(on_ranks(size, run), run(False))
 
     def test_callbacks_act_on_all_ranks_and_are_called_on_rank_0(self):
         calls = []

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
+from at_once import at_once
 from example_scripts import example
 
 jax = pytest.importorskip("jax")
@@ -332,23 +332,6 @@ def test_the_precision_is_that_of_the_trace(direct):
     agree([got, *backward(got)], [y, dx, *(p.grad for p in layer.parameters())], 0)
 
 
-def in_threads(n, function):
-    """Return the results of ``function(0)`` to ``function(n - 1)``, run at once."""
-    results, start = [None] * n, threading.Barrier(n)
-
-    def run(i):
-        start.wait()
-        results[i] = function(i)
-
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=100)
-        assert not thread.is_alive(), "a thread hangs"
-    return results
-
-
 def test_calls_at_once_have_the_same_bits(direct):
     """Python threads call a program, and XLA runs the independent layers of each on its own threads."""
     rng, size = np.random.default_rng(0), 96
@@ -371,7 +354,7 @@ def test_calls_at_once_have_the_same_bits(direct):
         def many(i):
             return [jax.block_until_ready(program(layers, xs[i])) for _ in range(10)]
 
-        for found, want in zip(in_threads(len(xs), many), alone, strict=True):
+        for found, want in zip(at_once([partial(many, i) for i in range(len(xs))]), alone, strict=True):
             for one in found:
                 agree(one, want, 0)
     finally:

@@ -6,10 +6,10 @@ test_layers_errors.
 
 import copy
 import pickle
-import threading
 
 import numpy as np
 import pytest
+from at_once import at_once
 from differences import make, normal, parameter_differences
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,21 +198,15 @@ def test_two_threads_use_one_layer_at_once():
     backward(dy)
     once = [parameter.grad.astype(np.float64) for parameter in model.parameters()]
     model.zero_grad()
-    faults = []
 
     def work():
         for _ in range(10):
             y, backward = model.forward(ids)
             backward(dy)
-            if not np.array_equal(y, wanted) or not np.array_equal(model(ids), wanted):
-                faults.append("another result")
+            np.testing.assert_array_equal(y, wanted)
+            np.testing.assert_array_equal(model(ids), wanted)
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not faults
+    at_once([work] * 2)
     for parameter, gradient in zip(model.parameters(), once, strict=True):
         np.testing.assert_allclose(parameter.grad, 20 * gradient, rtol=1e-4, atol=1e-4)
 

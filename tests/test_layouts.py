@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fit_data import assert_same_weights
+from fit_data import assert_all_close, assert_same_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
@@ -77,12 +77,6 @@ def one_by_one(kind, x):
     """Return the outputs of the time-first model for each sequence alone."""
     outputs = [make(kind)(row[:, None]) for row in x]
     return [output[0] if kind in SUMMED else output[:, 0] for output in outputs]
-
-
-def assert_all_close(outputs, expected):
-    assert len(outputs) == len(expected)
-    for mine, wanted in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(mine, wanted, rtol=1e-10, atol=1e-13)
 
 
 class TestPredictions:

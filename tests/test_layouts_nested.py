@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fit_data import assert_same_weights
+from fit_data import assert_all_close, assert_same_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import each_row
@@ -107,12 +107,6 @@ def one_by_one(kind, x):
             y = y[0] if isinstance(y, tuple) else y
         found.append(y[0] if kind in SUMMED else y[:, 0])
     return found
-
-
-def assert_all_close(outputs, expected):
-    assert len(outputs) == len(expected)
-    for mine, wanted in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(mine, wanted, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -1,10 +1,11 @@
 """A language model's training step in one call gives the bits of the layers one by one on every engine; its errors."""
 
 import copy
-import threading
+from functools import partial
 
 import numpy as np
 import pytest
+from at_once import at_once
 from tables import each_row
 
 import fastrnn
@@ -212,23 +213,10 @@ def test_threads_that_share_a_model_lose_no_gradient():
     for _ in range(3):
         alone.learn(ids, targets)
     for _ in range(20):
-        net, start = _model("gru", dtype="float64"), threading.Barrier(3)
-
-        def learn(net=net, start=start):
-            start.wait()
-            net.learn(ids, targets)
-
-        threads = [threading.Thread(target=learn) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for name, parameter in net.named_parameters():
-            np.testing.assert_allclose(parameter.grad, alone_gradient(alone, name), rtol=1e-12, atol=1e-15)
-
-
-def alone_gradient(net, name):
-    return dict(net.named_parameters())[name].grad
+        net = _model("gru", dtype="float64")
+        at_once([partial(net.learn, ids, targets)] * 3)
+        for mine, its in zip(net.parameters(), alone.parameters(), strict=True):
+            np.testing.assert_allclose(mine.grad, its.grad, rtol=1e-12, atol=1e-15)
 
 
 def test_clipping_refuses_what_is_not_a_parameter():

@@ -86,24 +86,24 @@ def test_truncated_file(tmp_path: Path, kept: int) -> None:
         load_arrays(path)
 
 
-def test_empty_file(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    with pytest.raises(FileFormatError, match="a is empty"):
-        load_arrays(tmp_path / "a")
+HEADER = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}'  # the shape needs eight bytes
 
 
-@pytest.mark.parametrize("content", [b"Aardonyx\nAbelisaurus\n" * 9, b'{"json": true}', b"\x80\x04\x95" * 20, b"PK\3\4" * 9])
-def test_foreign_file(tmp_path: Path, content: bytes) -> None:
+@each_row(
+    ("content", "fault"),
+    [
+        (b"", "is empty"),
+        (b"Aardonyx\nAbelisaurus\n" * 9, "is not a safetensors file"),
+        (b'{"json": true}', "is not a safetensors file"),
+        (b"\x80\x04\x95" * 20, "is not a safetensors file"),
+        (b"PK\3\4" * 9, "is not a safetensors file"),
+        (len(HEADER).to_bytes(8, "little") + HEADER + b"1234", "is truncated or damaged"),
+    ],
+)
+def test_empty_foreign_and_damaged_files(tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / "a.txt").write_bytes(content)
-    with pytest.raises(FileFormatError, match=r"a\.txt is not a safetensors file"):
+    with pytest.raises(FileFormatError, match=rf"a\.txt {fault}"):
         load_arrays(tmp_path / "a.txt")
-
-
-def test_damaged_header(tmp_path: Path) -> None:
-    header = b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}'
-    (tmp_path / "a").write_bytes(len(header).to_bytes(8, "little") + header + b"1234")
-    with pytest.raises(FileFormatError, match="a is truncated or damaged"):
-        load_arrays(tmp_path / "a")
 
 
 def _raw_file(path: Path, data: bytes, **entries: dict[str, object]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+from at_once import at_once
 from tables import each_row
 
 import fastrnn
@@ -25,29 +26,6 @@ EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
 C_QUICK = pytest.mark.parametrize(
     "backend", [pytest.param(name, marks=pytest.mark.slow if name == "numba" else ()) for name in FAST_BACKENDS]
 )
-
-
-def _in_threads(functions):
-    """Run functions at once, each in its own thread; return their results, or raise the first error."""
-    results, errors = [None] * len(functions), []
-    start = threading.Barrier(len(functions))
-
-    def run(i):
-        try:
-            start.wait()
-            results[i] = functions[i]()
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(len(functions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=100)
-        assert not thread.is_alive(), "a thread hangs"
-    if errors:
-        raise errors[0]
-    return results
 
 
 # The GIL, and concurrent callers.
@@ -95,7 +73,7 @@ def test_threads_share_a_layer(backend):
     def many(x):
         return [lstm(x)[0] for _ in range(10)]
 
-    for want, got in zip(wanted, _in_threads([lambda x=x: many(x) for x in xs]), strict=True):
+    for want, got in zip(wanted, at_once([lambda x=x: many(x) for x in xs]), strict=True):
         for y in got:
             np.testing.assert_array_equal(y, want)
 
@@ -112,7 +90,7 @@ def test_threads_that_train_one_layer_add_all_their_gradients(backend):
     y, dx = step()
     wanted = {name: p.grad.copy() for name, p in gru.named_parameters()}
     gru.zero_grad()
-    for got_y, got_dx in _in_threads([step] * 8):
+    for got_y, got_dx in at_once([step] * 8):
         np.testing.assert_array_equal(got_y, y)
         np.testing.assert_array_equal(got_dx, dx)
     for name, parameter in gru.named_parameters():
@@ -135,7 +113,7 @@ def test_many_threads_with_work_of_many_sizes(backend):
             for key, value in wanted[i].items():
                 np.testing.assert_array_equal(got[key], value, err_msg=key)
 
-    _in_threads([lambda seed=seed: worker(seed) for seed in range(8)])
+    at_once([lambda seed=seed: worker(seed) for seed in range(8)])
 
 
 def test_the_number_of_threads_may_change_between_sizing_and_running(c, set_threads, monkeypatch):
@@ -358,8 +336,16 @@ print(fastrnn.LSTM(64, 512).plan(64, 32)[0].threads)
     assert run_python(program, FASTRNN_NUM_THREADS="2").stdout.split() == ["1", "2"]
 
 
-# The fastest measured split, or one within 5 % of it, on two Zen 5 cores with T = 100 and I = H.
+@pytest.fixture
+def avx512(c):
+    """Return the number of the ISA with which plans were measured; skip the test if the processor lacks it."""
+    isa = c.lib.fastrnn_isa_find(b"avx512")
+    if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
+        pytest.skip("measured with AVX-512, which this processor lacks")
+    return isa
 
+
+# The fastest measured split, or one within 5 % of it, on two Zen 5 cores with T = 100 and I = H.
 MEASURED = [
     ("rnn", 32, 1, "none", "none"),
     ("rnn", 32, 8, "batch", "batch"),
@@ -387,14 +373,11 @@ MEASURED = [
 
 
 @each_row(("cell", "H", "B", "forward", "backward"), MEASURED)
-def test_the_plan_is_what_was_measured_to_be_fastest(c, cell, H, B, forward, backward):
-    isa = c.lib.fastrnn_isa_find(b"avx512")
-    if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
-        pytest.skip("measured with AVX-512, which this processor lacks")
+def test_the_plan_is_what_was_measured_to_be_fastest(avx512, cell, H, B, forward, backward):
     spec = CellSpec(cell, H, H)
     for pass_, split in enumerate((forward, backward)):
-        assert cases.planned(spec, 100, B, pass_, isa, 2) == (split, 1 if split == "none" else 2)
-        assert cases.planned(spec, 100, B, pass_, isa, 1) == ("none", 1)
+        assert cases.planned(spec, 100, B, pass_, avx512, 2) == (split, 1 if split == "none" else 2)
+        assert cases.planned(spec, 100, B, pass_, avx512, 1) == ("none", 1)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux tells where a thread may run")
@@ -421,21 +404,18 @@ def test_workers_may_run_where_they_could_before_they_were_woken(c):
     [("rnn", 256, "none"), ("rnn", 512, "hidden"), ("gru", 128, "none"), ("gru", 256, "hidden"),
      ("lstm", 64, "none"), ("lstm", 128, "none"), ("lstm", 256, "hidden"), ("lstm", 512, "hidden")],
 )  # fmt: skip
-def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(c, cell, H, split):
-    isa = c.lib.fastrnn_isa_find(b"avx512")
-    if isa < 0 or not c.lib.fastrnn_isa_runs(isa):  # a plan asks the kernels for their layout, which runs their code
-        pytest.skip("measured with AVX-512, which this processor lacks")
+def test_a_single_step_is_split_where_its_weights_fit_two_caches_and_not_one(avx512, cell, H, split):
     spec = CellSpec(cell, H, H)
-    assert cases.planned(spec, 1, 1, False, isa, 2) == (split, 1 if split == "none" else 2)
+    assert cases.planned(spec, 1, 1, False, avx512, 2) == (split, 1 if split == "none" else 2)
 
 
 @pytest.mark.parametrize(("H", "B"), [(32, 1), (128, 8), (512, 32)])
 def test_two_directions_run_at_once_if_there_is_a_thread_for_each(set_threads, H, B):
     spec = CellSpec("lstm", H, H)
-    for threads, at_once in ((1, 1), (2, 2)):
+    for threads, together in ((1, 1), (2, 2)):
         set_threads(threads)
         plan = backends.load("c").plan(StackSpec(spec, directions=2), 50, B)[0]
-        assert (plan.at_once, plan.threads) == (at_once, 1)
+        assert (plan.at_once, plan.threads) == (together, 1)
         assert backends.load("c").plan(StackSpec(spec), 50, B)[0].at_once == 1
 
 
@@ -465,7 +445,7 @@ def test_the_callers_floating_point_mode_is_left_alone(engine):
     assert _denormal_is_kept()
     cases.run(engine, case)
     assert _denormal_is_kept()
-    assert _in_threads([lambda: (cases.run(engine, case), _denormal_is_kept())[1]] * 3) == [True] * 3
+    assert at_once([lambda: (cases.run(engine, case), _denormal_is_kept())[1]] * 3) == [True] * 3
 
 
 def test_a_caller_that_flushes_denormals_goes_on_doing_so(engine):
