@@ -6,6 +6,7 @@ import os
 # do not need them. NumPy reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import importlib
 import signal
 import subprocess
@@ -32,11 +33,16 @@ installed = str(HOME) in (sysconfig.get_path("purelib"), sysconfig.get_path("pla
 folders = [str(Path(__file__).parent), *([] if installed else [str(HOME)]), os.environ.get("PYTHONPATH")]
 os.environ["PYTHONPATH"] = os.pathsep.join(folder for folder in folders if folder)
 
-# Child processes start in half the time if they share bytecode, also if the shell asks for none.
+# Child processes start in half the time if they share bytecode, also if the shell asks for none. So does the next run:
+# pytest's rewriting of all asserts takes 6 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Keras' own default backend is TensorFlow, which the tests do not install.
 os.environ.setdefault("KERAS_BACKEND", "numpy")
+
+# If scikit-learn is installed, Keras imports it with SciPy's statistics, for wrappers that nothing here uses.
+sys.modules.setdefault("sklearn", None)
 
 # Tests started in the background of a shell ignore Ctrl-C, and their child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -55,6 +61,17 @@ ENGINES = [*(("c", isa) for isa in ISAS), *((name, None) for name in backends.av
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=30, help="kills in the test of random times (default: 30)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector from the modules and tests, which stay: each look at all of them takes half a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_report_header():

@@ -1,5 +1,6 @@
 """The benchmark is honest: it shows the times that a clock measured, and refuses comparisons without a meaning."""
 
+import functools
 import json
 import sys
 from dataclasses import asdict, replace
@@ -321,7 +322,9 @@ def test_a_peer_whose_process_dies_costs_only_that_case(monkeypatch):
     assert [line["refused"] for line in lines] == ["torch's process ended with 1"] * 2
 
 
-def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, c):
+def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, monkeypatch, c):
+    shortest = functools.partial(Effort, rounds=2, turn=0.001)
+    monkeypatch.setattr("fastrnn.benchmark.measure.Effort", shortest)
     file = tmp_path / "figures.json"
     command = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "numpy"]
     assert main([*command, "--seconds", "0.001", "--json", str(file)]) == 0

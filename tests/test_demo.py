@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from command_line import output_of
 
 from fastrnn.benchmark.cases import Case
 from fastrnn.benchmark.compare import Record
-from fastrnn.benchmark.measure import Timing
+from fastrnn.benchmark.measure import Effort, Timing
 from fastrnn.cli import build_parser
 from fastrnn.commands import demo
 
@@ -32,6 +33,7 @@ def test_the_table_has_the_medians_and_their_ratio():
 @pytest.mark.usefixtures("quick_pictures")
 def test_the_demo_trains_samples_and_compares(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "SECONDS", 0.001)
+    monkeypatch.setattr("fastrnn.benchmark.measure.Effort", functools.partial(Effort, rounds=2, turn=0.001))
     out = tmp_path / "run"
     said = output_of(capsys, "demo", "--max-steps", 3, "--out", out)
     typed, *sections = said.out.split("\n$ fastrnn ")[1:]
@@ -41,7 +43,7 @@ def test_the_demo_trains_samples_and_compares(tmp_path, capsys, monkeypatch):
     command, rest = sections[0].split("\n", 1)
     assert command == f"sample {out} --number 8 --seed 1"
     assert rest.startswith(names)
-    rows = re.findall(r"^(\w+ \w+) +([\d.]+) +([\d.]+)   ([\d.]+) times as fast$", rest, re.MULTILINE)
+    rows = re.findall(r"^(\w+ \w+) +(\S+) +(\S+)   (\S+) times as fast$", rest, re.MULTILINE)
     questions = [f"{cell} {question}" for cell in ("RNN", "GRU", "LSTM") for question in ("forward", "training")]
     assert [row[0] for row in rows] == questions  # none disagreed with NumPy's results
     for _, theirs, ours, ratio in rows:
