@@ -16,48 +16,10 @@ from .base import Layer
 Derivative = Callable[[Array, Array], Array]  # dx from dy and from y or x
 
 
-def _tanh_backward(dy: Array, y: Array) -> Array:
-    dx: Array = dy * (1 - y * y)
-    return dx
-
-
-def _relu(x: Array) -> Array:
-    return np.maximum(x, 0)
-
-
-def _relu_backward(dy: Array, y: Array) -> Array:
-    return dy * (y > 0)
-
-
-def _sigmoid(x: Array) -> Array:
-    y: Array = 0.5 * np.tanh(0.5 * x) + 0.5  # no exponential to overflow
-    return y
-
-
-def _sigmoid_backward(dy: Array, y: Array) -> Array:
-    dx: Array = dy * (y * (1 - y))
-    return dx
-
-
 def _softmax(x: Array) -> Array:
     e: Array = np.exp(x - x.max(axis=-1, keepdims=True))
     e /= e.sum(axis=-1, keepdims=True)
     return e
-
-
-def _softmax_backward(dy: Array, y: Array) -> Array:
-    dx: Array = y * (dy - np.sum(dy * y, axis=-1, keepdims=True))
-    return dx
-
-
-def _softplus(x: Array) -> Array:
-    y: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-    return y
-
-
-def _softplus_backward(dy: Array, y: Array) -> Array:
-    dx: Array = dy * -np.expm1(-y)  # sigmoid(x) = 1 - exp(-softplus(x))
-    return dx
 
 
 _A, _B = (2 / np.pi) ** 0.5, 0.044715
@@ -76,11 +38,19 @@ def _gelu_tanh_backward(dy: Array, x: Array) -> Array:
 
 # The function, its derivative, and True if the derivative is computed from y, False if from x.
 _FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Derivative, bool]] = {
-    "tanh": (np.tanh, _tanh_backward, True),
-    "relu": (_relu, _relu_backward, True),
-    "sigmoid": (_sigmoid, _sigmoid_backward, True),
-    "softmax": (_softmax, _softmax_backward, True),
-    "softplus": (_softplus, _softplus_backward, True),
+    "tanh": (np.tanh, lambda dy, y: dy * (1 - y * y), True),
+    "relu": (lambda x: np.maximum(x, 0), lambda dy, y: dy * (y > 0), True),
+    "sigmoid": (
+        lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,  # no exponential to overflow
+        lambda dy, y: dy * (y * (1 - y)),
+        True,
+    ),
+    "softmax": (_softmax, lambda dy, y: y * (dy - np.sum(dy * y, axis=-1, keepdims=True)), True),
+    "softplus": (
+        lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+        lambda dy, y: dy * -np.expm1(-y),  # sigmoid(x) = 1 - exp(-softplus(x))
+        True,
+    ),
     "gelu_tanh": (_gelu_tanh, _gelu_tanh_backward, False),
 }
 

@@ -84,7 +84,8 @@ def train(
     out = packed.backend.forward(packed.prepared, inputs.arrays(), training=True, memory=memory)
     if tape is None:
         tape = torch.from_numpy(packed.backend.tape_memory(out.tape))
-    return _tensors(out.y, out.h_n, out.c_n), tape
+    c_n = None if out.c_n is None else torch.from_numpy(out.c_n)
+    return (torch.from_numpy(out.y), torch.from_numpy(out.h_n), c_n), tape
 
 
 def backward(
@@ -123,7 +124,3 @@ def _array(tensor: Tensor) -> Array:
 
 def _optional(tensor: Tensor | None) -> Array | None:
     return None if tensor is None else _array(tensor)
-
-
-def _tensors(y: Array, h_n: Array, c_n: Array | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    return torch.from_numpy(y), torch.from_numpy(h_n), None if c_n is None else torch.from_numpy(c_n)

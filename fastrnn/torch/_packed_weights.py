@@ -91,7 +91,7 @@ def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool
         # Parameters that are not contiguous are packed for each call: their copies have no address of their own.
         whole = [w.contiguous() for w in weights]
         found = PackedWeights(stack, whole, training)
-        if all(map(_same, weights, whole)):
+        if all(a.data_ptr() == b.data_ptr() for a, b in zip(weights, whole, strict=True)):
             _cache[key] = found
     return found
 
@@ -102,10 +102,6 @@ def _versions(weights: Sequence[torch.Tensor]) -> list[int]:
         return [w._version for w in weights]
     except RuntimeError:
         return []
-
-
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.data_ptr() == b.data_ptr()
 
 
 def _remove_dead() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..backends.structs import CellSpec, StackSpec, Weights
+from ..layers._recurrent.part import TORCH_NAMES
 
 # Cells by the name that the ops take, as options of CellSpec.
 CELLS: dict[str, dict[str, Any]] = {
@@ -22,12 +23,6 @@ CELLS: dict[str, dict[str, Any]] = {
 }
 # Cells that torch has as well.
 TORCHS = ("RNN_TANH", "RNN_RELU", "GRU", "LSTM")
-
-
-_TORCHS_NAMES = {
-    **{"W": "weight_ih", "R": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"},
-    **{"projection": "weight_hr", "peephole": "weight_ch"},
-}
 
 
 class Stack:
@@ -56,7 +51,7 @@ class Stack:
         for w, (part, name, shape) in zip(weights, shapes, strict=True):
             if w.shape != shape or w.dtype != weights[0].dtype or not w.is_cpu:
                 layer, direction = divmod(part, self.spec.directions)
-                name = f"{_TORCHS_NAMES[name]}_l{layer}{'_reverse' if direction else ''}"
+                name = f"{TORCH_NAMES[name]}_l{layer}{'_reverse' if direction else ''}"
                 got = f"{tuple(w.shape)}, {w.dtype} on {w.device}"
                 raise RuntimeError(f"{name} must be {shape}, {weights[0].dtype} on the device of the input, cpu, got {got}")
 

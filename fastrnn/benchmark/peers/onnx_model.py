@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 
 from ..._core.arrays import Array
+from ...onnx._cells.kernels import TO_ONNX, permuted
 from ..problem import Problem
-
-# The order of ONNX's gates, as indices into torch's: iofc of i f g o, zrh of r z n.
-ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
 
 
 def _gates(cell: str, array: Array) -> Array:
     """Return ``[1, G*H, ...]`` in ONNX's order; the first axis is the direction."""
-    parts = np.split(array, len(ORDER[cell]))
-    return np.concatenate([parts[i] for i in ORDER[cell]])[None]
+    return permuted(array, TO_ONNX[cell])[None]
 
 
 def model(problem: Problem, *, states: bool = False) -> bytes:

@@ -33,11 +33,7 @@ class Refusals:
     def __bool__(self) -> NoReturn:
         raise TypeError(NO_VALUE)
 
-    def __float__(self) -> NoReturn:
-        raise TypeError(NO_VALUE)
-
-    def __int__(self) -> NoReturn:
-        raise TypeError(NO_VALUE)
+    __float__ = __int__ = __bool__
 
     if not TYPE_CHECKING:  # otherwise a type checker would accept any attribute
 

@@ -12,6 +12,8 @@ from .._build import Build
 from .._graph import Node
 from .table import operator
 
+UFUNCS = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
+
 
 def binary(b: Build, ufunc: np.ufunc, x: Array, y: Array, dtype: Any = None) -> Array:
     """Return a value that holds ``ufunc(x, y)``; it overwrites an input that no later node reads."""
@@ -28,19 +30,9 @@ def binary(b: Build, ufunc: np.ufunc, x: Array, y: Array, dtype: Any = None) -> 
     return out
 
 
-@operator("Add")
-def add(b: Build, node: Node, x: Array, y: Array) -> Array:
-    return binary(b, np.add, x, y)
-
-
-@operator("Sub")
-def sub(b: Build, node: Node, x: Array, y: Array) -> Array:
-    return binary(b, np.subtract, x, y)
-
-
-@operator("Mul")
-def mul(b: Build, node: Node, x: Array, y: Array) -> Array:
-    return binary(b, np.multiply, x, y)
+@operator(*UFUNCS)
+def elementwise(b: Build, node: Node, x: Array, y: Array) -> Array:
+    return binary(b, UFUNCS[node.op], x, y)
 
 
 @operator("Div")

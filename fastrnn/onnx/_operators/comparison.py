@@ -16,6 +16,7 @@ UFUNCS = {
     "Equal": np.equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal, "Less": np.less,
     "LessOrEqual": np.less_equal, "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor,
 }  # fmt: skip
+FUNCTIONS: dict[str, Any] = {"Not": np.logical_not, "IsNaN": np.isnan, "Where": np.where}
 
 
 @operator(*UFUNCS)
@@ -23,19 +24,9 @@ def compare(b: Build, node: Node, x: Array, y: Array) -> Array:
     return binary(b, UFUNCS[node.op], x, y, np.dtype(bool))
 
 
-@operator("Not")
-def logical_not(b: Build, node: Node, x: Array) -> Array:
-    return b.compute(np.logical_not, x)
-
-
-@operator("IsNaN")
-def is_nan(b: Build, node: Node, x: Array) -> Array:
-    return b.compute(np.isnan, x)
-
-
-@operator("Where")
-def where(b: Build, node: Node, condition: Array, x: Array, y: Array) -> Array:
-    return b.compute(np.where, condition, x, y)
+@operator(*FUNCTIONS)
+def computed(b: Build, node: Node, *inputs: Array) -> Array:
+    return b.compute(FUNCTIONS[node.op], *inputs)
 
 
 def dtype_of(node: Node) -> np.dtype[Any]:

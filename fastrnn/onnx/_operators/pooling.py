@@ -19,12 +19,16 @@ def max_pool(b: Build, node: Node, x: Array) -> Array:
         raise ValueError("Indices is not supported as an output")
     window = window_of(node, node.attributes["kernel_shape"], x.shape[2:])
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    views = taps(padded(b, channels_last(x), window, lowest), window)
-    out = b.new(views[0].shape, x.dtype)
+    return channels_first(_folded(b, np.maximum, taps(padded(b, channels_last(x), window, lowest), window)))
+
+
+def _folded(b: Build, ufunc: np.ufunc, views: list[Array]) -> Array:
+    """Return ``ufunc`` over arrays of one shape, in their order."""
+    out = b.new(views[0].shape, views[0].dtype)
     b.emit(np.copyto, out, views[0])
     for view in views[1:]:
-        b.emit(np.maximum, out, view, out=out)
-    return channels_first(out)
+        b.emit(ufunc, out, view, out)
+    return out
 
 
 @operator("AveragePool")
@@ -41,11 +45,7 @@ def average_pool(b: Build, node: Node, x: Array) -> Array:
     sizes = zip(window.before, x.shape[2:], window.after, ones.shape[1:-1], strict=True)
     inside = [(0, p + n + q - m) if of.get("count_include_pad") else (p, q) for p, n, q, m in sizes]
     counts: Array = sum(taps(np.pad(ones, [(0, 0), *inside, (0, 0)]), window))  # type: ignore[assignment]
-    views = taps(padded(b, channels_last(x), window, 0), window)
-    out = b.new(views[0].shape, x.dtype)
-    b.emit(np.copyto, out, views[0])
-    for view in views[1:]:
-        b.emit(np.add, out, view, out)
+    out = _folded(b, np.add, taps(padded(b, channels_last(x), window, 0), window))
     b.emit(np.divide, out, counts, out)
     return channels_first(out)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..._core.arrays import Array
+from .._cells.kernels import permuted
 from .._graph import Node
 from .view import Replacement, View
 
@@ -112,8 +113,7 @@ def _lstm_nodes(view: View, terms: Terms, order: tuple[int, ...], c: str, h_new:
         return None
 
     def arranged(array: Array) -> Array:
-        blocks = np.split(array, 4)
-        return np.ascontiguousarray(np.concatenate([blocks[k] for k in order]))[None]
+        return np.ascontiguousarray(permuted(array, order))[None]
 
     stem = f"{h_new}/lstm"
     bias = np.concatenate([arranged(terms.bias), np.zeros((1, 4 * H), W.dtype)], axis=1)
