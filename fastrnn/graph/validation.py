@@ -11,7 +11,7 @@ from .._core.arrays import Array
 from .._core.checks import GRAPH_DTYPE, describe, dtype_hint
 from .._stack_validation import check_lengths
 from ..layers._symbolic.padding import Padding
-from ..layers._symbolic.symbols import Axis, Nest, Spec, is_nested
+from ..layers._symbolic.symbols import Axis, Nest, Spec, is_nested, listed
 from ..layers._symbolic.time_axes import lengths_of
 
 DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "int64")}
@@ -28,21 +28,17 @@ def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
     if len(arrays) == len(wanted) and not any(map(is_nested, wanted)):
         return list(arrays)
     if len(arrays) != len(wanted):
-        expected = ", ".join(map(_shown, wanted))
+        expected = ", ".join(map(listed, wanted))
         raise TypeError(f"{what} takes {len(wanted)} ({expected}), got {len(arrays)}")
     found: list[Any] = []
     for name, value in zip(wanted, arrays, strict=True):
         if is_nested(name):
             if not is_nested(value):
-                raise TypeError(f"{_shown(name)} must be a tuple of {len(name)}, got {describe(value)}")
-            found += arranged(name, tuple(value), _shown(name))
+                raise TypeError(f"{listed(name)} must be a tuple of {len(name)}, got {describe(value)}")
+            found += arranged(name, tuple(value), listed(name))
         else:
             found.append(value)
     return found
-
-
-def _shown(name: Nest) -> str:
-    return f"({', '.join(map(_shown, name))})" if is_nested(name) else str(name)
 
 
 def check_array(name: str, value: Any, spec: Spec, sizes: Sizes) -> Array:

@@ -75,7 +75,7 @@ class Dropout(Layer):
         return f"p={self.p:g}"
 
 
-class VariationalDropout(Layer):
+class VariationalDropout(Dropout):
     """Dropout with one mask for all steps of a sequence (Gal & Ghahramani 2016): identity at inference.
 
     A training forward pass draws a mask ``[B, ...]`` for ``x [T, B, ...]``, so a sequence loses the same features at every
@@ -84,12 +84,7 @@ class VariationalDropout(Layer):
     array of floats, ValueError if it does not have the axes ``[T, B, ...]``.
     """
 
-    pointwise = True
     reads_time = True
-
-    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
-        self.p = checks.number("p", p, 0, 1)
-        self.rng = init.generator(rng)
 
     def __call__(self, x: Array) -> Array:
         """Return x itself."""
@@ -105,7 +100,3 @@ class VariationalDropout(Layer):
         if floats("x", x).ndim < 3:
             raise ValueError(f"x must have at least three axes [T, B, ...], got {checks.describe(x)}")
         return x
-
-    def extra_repr(self) -> str:
-        """Return torch's form, ``p=0.5``."""
-        return f"p={self.p:g}"

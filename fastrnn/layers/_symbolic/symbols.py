@@ -165,7 +165,7 @@ def apply(layer: Layer, *args: Nest, **options: Any) -> Nest:
             raise ValueError(f"in a graph the time axis is the first: make {what} without batch_first")
         outputs = layer.infer(*specs, **options)
     except (TypeError, ValueError) as error:
-        shown = ", ".join(_shown(spec) for spec in specs)
+        shown = ", ".join(listed(spec) for spec in specs)
         raise type(error)(f"{name} does not take {shown}: {about_symbols(str(error))}") from error
     return Node(layer, args, options, outputs).outputs
 
@@ -268,5 +268,6 @@ def _numbered(nest: Nest, function: Callable[[Any, tuple[int, ...]], Any], path:
     return None if nest is None else function(nest, path)
 
 
-def _shown(nest: Nest) -> str:
-    return f"({', '.join(map(_shown, nest))})" if is_nested(nest) else str(nest)
+def listed(nest: Nest) -> str:
+    """Return the leaves as text, with brackets around those of a tuple."""
+    return f"({', '.join(map(listed, nest))})" if is_nested(nest) else str(nest)
