@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from smf import END, lyric, marker, metre, midi, name, off, on, program, tempo, text, track
 from tables import each_row
 
+from fastrnn.music import midi as reading
 from fastrnn.music._midi.grid import RESOLUTION, heard_swing
 from fastrnn.music._midi.tracks import MARKED
 from fastrnn.music.chords import parse_chord
@@ -547,3 +548,10 @@ def test_mutations(data):
         if not changed:
             break
     survives(bytes(changed))
+
+
+def test_the_limit_of_length_is_in_quarters(monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST", 3)
+    assert parse_midi(midi(track((0, on(60)), (960, off(60)), (0, on(62)), (480, off(62))))).length == 36
+    with pytest.raises(MidiError, match="more than 3 quarters"):
+        parse_midi(midi(track((0, on(60)), (960, off(60)), (0, on(62)), (481, off(62)))))
