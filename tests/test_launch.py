@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,9 @@ from command_line import execute, output_of
 from tables import each_row
 
 from fastrnn.commands._launch import mpi_program
+from fastrnn.commands._launch.connections import Connections
 from fastrnn.commands.launch import resumed
+from fastrnn.distributed import heartbeat
 from fastrnn.training import checkpoint
 
 pytestmark = [
@@ -53,7 +56,12 @@ def faulty(*args, **options):
     steps[0] += 1
     if world().rank == 1 and steps[0] == 12 and fault != "none" and not once:
         open("struck", "w").close()
-        if fault == "kill":
+        if fault == "kill-with-mpi":  # MPICH's process on this machine, the parent of the rank's parent, dies first
+            os.kill(int(open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()[1]), signal.SIGKILL)
+        if fault == "kill-parent":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(1000)
+        if fault.startswith("kill"):
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -162,6 +170,66 @@ def test_without_restarts_a_death_ends_all_within_10_seconds():
     assert (status, out, len(err)) == (1, "", 1)
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) died: Killed \(signal 9\)$", err[0])
     assert ended - Path("struck").stat().st_mtime < 10
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the test finds MPICH's process in /proc")
+def test_a_rank_that_dies_together_with_mpich_is_reported_with_its_cause():
+    status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "kill-with-mpi")
+    assert (status, out, len(err)) == (1, "", 1), err
+    assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) died: Killed \(signal 9\)$", err[0])
+
+
+@pytest.mark.slow
+def test_a_rank_ends_with_its_parent_process():
+    status, out, err = run("launch", "-n", "2", sys.executable, "program.py", "kill-parent", timeout=60)
+    assert (status, out, len(err)) == (1, "", 1), err
+    found = re.match(r"fastrnn: error: rank 1 on \S+ \(process (\d+)\) died$", err[0])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(found[1]), 0)
+
+
+@each_row(
+    ("command", "status", "how", "failed"),
+    [
+        ("exit 4", 4, "exit status 4", False),
+        ("kill -9 $$", 137, "Killed (signal 9)", True),
+        ("kill -15 0; exit 1", 143, "Terminated (signal 15)", True),  # the signal of mpiexec to all processes of the group
+        ("trap 'exit 5' TERM; kill -15 0; exit 1", 5, "exit status 5", False),
+    ],
+)
+def test_a_rank_s_parent_process_reports_how_it_ended(command, status, how, failed, monkeypatch):
+    assert parent_of(["sh", "-c", command], monkeypatch) == (status, how, failed)
+
+
+def test_a_rank_s_parent_process_reports_a_program_that_cannot_be_started(monkeypatch):
+    assert parent_of(["./none"], monkeypatch) == (127, "./none: No such file or directory", True)
+
+
+def parent_of(program, monkeypatch):
+    """Run the parent process of a rank 3; return its exit status and what it tells the launcher."""
+    connections = Connections(())
+    monkeypatch.setenv(heartbeat.ADDRESS, connections.address)
+    monkeypatch.setenv("PMI_RANK", "3")
+    process = subprocess.Popen([*mpi_program.PARENT, *program], start_new_session=True)
+    while 3 not in connections.exits:
+        connections.listen(10)
+    (end,) = connections.never_called()
+    connections.close()
+    assert (end.process.number, end.process.host) == (3, socket.gethostname())
+    return process.wait(), end.how, end.failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 4])
+def test_a_rank_that_ends_before_it_calls_ends_all(status):
+    Path("early.py").write_text(
+        "import os\nif os.environ['PMI_RANK'] == '1':\n"
+        f"    os._exit({status})\nfrom fastrnn.distributed import world\nworld()\n"
+    )
+    done, _, err = run("launch", "-n", "2", sys.executable, "early.py", timeout=60)
+    assert (done, len(err)) == (1, 1), err
+    assert re.match(rf"fastrnn: error: rank 1 on \S+ \(process \d+\) died while it started: exit status {status}$", err[0])
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """A rank's side of ``fastrnn launch``: it says that it is alive and what it does, and stops when the launcher tells it to.
 
-The launcher listens on a socket, whose address is in the environment. Messages are lines of JSON. A rank whose connection to
-the launcher ends exits at once, so no rank outlives the launcher, on any machine.
+The launcher listens on a socket, whose address is in the environment. Messages are lines of JSON. A rank exits if its
+connection to the launcher ends or its parent process does, so no rank outlives the launcher, on any machine.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Heartbeat:
     def __init__(self, address: str, rank: int) -> None:
         host, port, token = address.split()
         self._doing, self._since, self._ended = OTHER, time.monotonic(), False
+        self._parent = os.getppid()
         self._lock = threading.Lock()
         self._socket = socket.create_connection((host, int(port)), timeout=30)
         self._socket.settimeout(None)
@@ -56,6 +57,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._ended:
+            if os.getppid() != self._parent:
+                self._lost()
             self.say(doing=self._doing, seconds=time.monotonic() - self._since)
             time.sleep(BEAT)
 

@@ -1,4 +1,7 @@
-"""The launcher's side of the heartbeats: it collects the ranks' messages, and finds a rank that died or hangs."""
+"""The launcher's side of the heartbeats: it collects the messages of the ranks and of their parent processes.
+
+From these it finds a rank that died or hangs.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,32 @@ SILENT = 10 * BEAT  # seconds without a message after which a rank hangs
 SLOWER = 20  # a rank hangs if a step takes this many times the longest step so far, and more than SILENT
 
 
-@dataclass
-class Rank:
-    """The launcher's knowledge of a rank."""
+@dataclass(frozen=True)
+class Process:
+    """The process of a rank."""
 
     number: int
     host: str
     pid: int
+
+    def __str__(self) -> str:
+        return f"rank {self.number} on {self.host} (process {self.pid})"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a rank's process ended, as its parent process reports, and whether that is a fault by itself."""
+
+    process: Process
+    how: str
+    failed: bool
+
+
+@dataclass
+class Rank:
+    """The launcher's knowledge of a rank."""
+
+    process: Process
     connection: socket.socket
     heard: float = field(default_factory=time.monotonic)
     doing: str = ""
@@ -31,15 +53,19 @@ class Rank:
     ended: bool = False
 
     def __str__(self) -> str:
-        return f"rank {self.number} on {self.host} (process {self.pid})"
+        return str(self.process)
 
 
 class Connections:
-    """Sockets of all ranks. ``out`` is the run folder and ``status`` the exit status, once a rank has said so."""
+    """Sockets of all ranks. ``out`` is the run folder and ``status`` the exit status, once a rank has said so.
+
+    ``ranks`` has the ranks that have called, and ``exits`` how ranks ended, both by the ranks' numbers, the first one first.
+    """
 
     def __init__(self, remote: tuple[str, ...]) -> None:
         self.token = secrets.token_hex(16)
         self.ranks: dict[int, Rank] = {}
+        self.exits: dict[int, Exit] = {}
         self.out: str | None = None
         self.status: int | None = None
         self.died: list[Rank] = []  # in this order
@@ -51,9 +77,10 @@ class Connections:
         self._selector.register(self._server, selectors.EVENT_READ)
         self.address = f"{here} {self._server.getsockname()[1]} {self.token}"
 
-    def listen(self, seconds: float) -> None:
-        """Read the ranks' messages, for at most this time."""
-        for key, _ in self._selector.select(seconds):
+    def listen(self, seconds: float) -> bool:
+        """Wait for messages for at most this time, and read those that have come; return whether any have."""
+        ready = self._selector.select(seconds)
+        for key, _ in ready:
             connection: Any = key.fileobj
             if connection is self._server:
                 accepted, _ = self._server.accept()
@@ -61,6 +88,7 @@ class Connections:
                 self._selector.register(accepted, selectors.EVENT_READ)
             else:
                 self._read(connection)
+        return bool(ready)
 
     def _read(self, connection: socket.socket) -> None:
         try:
@@ -84,8 +112,7 @@ class Connections:
         if rank is None:
             if not secrets.compare_digest(message["token"], self.token):
                 raise ValueError("token")
-            number = int(message["rank"])
-            self.ranks[number] = Rank(number, str(message["host"]), int(message["pid"]), connection)
+            self._introduced(connection, message)
             return
         rank.heard = time.monotonic()
         if "ends" in message:
@@ -98,6 +125,13 @@ class Connections:
             if rank.doing == STEP and message["doing"] != STEP:
                 self._longest = max(self._longest, rank.seconds)
             rank.doing, rank.seconds = str(message["doing"]), float(message["seconds"])
+
+    def _introduced(self, connection: socket.socket, message: dict[str, Any]) -> None:
+        process = Process(int(message["rank"]), str(message["host"]), int(message["pid"]))
+        if "how" in message:
+            self.exits[process.number] = Exit(process, str(message["how"]), bool(message["failed"]))
+        else:
+            self.ranks[process.number] = Rank(process, connection)
 
     def _closed(self, connection: socket.socket) -> None:
         rank = self._of(connection)
@@ -126,6 +160,10 @@ class Connections:
             waited = min(rank.seconds for rank in alive if rank is not computing[0])
             return f"{computing[0]} hangs: the others wait for it for {waited:.0f} s" if waited > limit else None
         return None
+
+    def never_called(self) -> list[Exit]:
+        """Return the ends of the ranks that ended without having called, the first one first."""
+        return [end for number, end in self.exits.items() if number not in self.ranks]
 
     def stop(self) -> bool:
         """Ask rank 0 to save and end; return False if it is not connected."""

@@ -12,17 +12,15 @@ NOISE = re.compile(
     rb"^(=+$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|Abort\(|\[proxy|\[mpiexec|"
     rb"Fatal error in|internal_|PMPI_|MPI[DR]I?_|HYD)"
 )
-HOW = re.compile(rb"^YOUR APPLICATION TERMINATED WITH THE EXIT STRING: (.*)")
 
 
 class Output:
     """Two threads that copy standard output and standard error of mpiexec, line by line.
 
-    ``how`` is how MPICH says that a rank died, such as "Killed (signal 9)".
+    ``kept`` has the lines that were held back.
     """
 
     def __init__(self, process: Any) -> None:
-        self.how = ""
         self.kept: list[str] = []
         pairs = ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
         self._threads = [threading.Thread(target=self._copy, args=pair, daemon=True) for pair in pairs]
@@ -39,12 +37,7 @@ class Output:
                 target.flush()
                 continue
             blank = False
-            self._keep(line)
-
-    def _keep(self, line: bytes) -> None:
-        self.kept.append(line.decode("utf-8", "replace").strip())
-        if (found := HOW.match(line)) and not self.how:
-            self.how = found[1].decode("utf-8", "replace").strip()
+            self.kept.append(line.decode("utf-8", "replace").strip())
 
     def finish(self) -> None:
         """Wait until everything is copied, or for a second if something still holds the pipes."""

@@ -7,21 +7,20 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 from ...console import note
 from ...distributed.heartbeat import ADDRESS
-from .connections import Connections
+from .connections import Connections, Exit
 from .mpi_program import Layout
 from .output import Output
 
-DIED = "died"
 TICK = 0.1
-SETTLED = 0.5  # seconds for a rank's report that it ended all ranks, after its connection has ended
+SETTLED = 0.5  # seconds for a rank's report that it ended all ranks, after one has ended
+REPORTED = 5.0  # seconds for the report how a rank ended, which comes at once unless its parent process was killed
 STARTED = 60.0  # seconds in which all ranks start, once the first one has
 ENDS_IN = 2.0  # seconds that ranks get to end by themselves
 
@@ -51,14 +50,10 @@ def supervise(words: Sequence[str], environment: Mapping[str, str], layout: Layo
     try:
         fault = _watch(process, connections, layout.ranks, stop)
     finally:
-        pids = [rank.pid for rank in connections.ranks.values() if rank.host == socket.gethostname()]
+        processes = [rank.process for rank in connections.ranks.values()]
         connections.close()
-        by_themselves = _end(process, pids)
+        _end(process, [known.pid for known in processes if known.host == socket.gethostname()])
         output.finish()
-    if fault and fault.endswith(DIED) and by_themselves and output.how:
-        fault += f": {output.how}"
-    if not fault and not connections.status and output.how and not stop.count:
-        fault = f"a rank {DIED} while it started: {output.how}"
     status = 1 if fault else connections.status or (process.returncode if process.returncode >= 0 else 1)
     if status and not fault and not connections.ranks:
         for line in output.kept[-1:]:
@@ -68,7 +63,7 @@ def supervise(words: Sequence[str], environment: Mapping[str, str], layout: Layo
 
 def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: int, stop: StopRequests) -> str | None:
     """Wait for the end; return the fault if a rank died, hung or did not start."""
-    told, started, most, running = 0, None, 0, 0
+    told, started = 0, None
     while process.poll() is None:
         connections.listen(TICK)
         if stop.count > told:
@@ -76,48 +71,61 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
             if told > 1 or not connections.stop():
                 return None
             note("fastrnn: saving; Ctrl-C again ends at once")
-        if connections.died and not connections.status:
+        if _someone_died(connections):
             return _death(connections)
-        missing = sorted(set(range(ranks)) - set(connections.ranks))
+        missing = sorted(set(range(ranks)) - connections.ranks.keys())
         if missing and connections.ranks:
             started = started or time.monotonic()
-            most, running = max(most, running), _ranks_here(process.pid)
-            if running < most:
-                return f"rank {missing[0]} {DIED} while it started"
             if time.monotonic() - started > STARTED:
                 return f"rank {missing[0]} has not started within {STARTED:.0f} s of the first one"
         if (fault := connections.hanging()) is not None:
             return fault
-    connections.listen(0)
-    return _death(connections) if connections.died and not connections.status else None
+    while connections.listen(0):
+        pass
+    if _someone_died(connections):
+        return _death(connections)
+    failed = [end for end in connections.exits.values() if end.failed]
+    return _told(failed[0], connections) if failed and not connections.status and not stop.count else None
 
 
-def _ranks_here(mpiexec: int) -> int:
-    """Return the number of ranks on this machine, the grandchildren of mpiexec; 0 on a system without /proc."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
-            if fields[0] != "Z":
-                parents[int(path.parent.name)] = int(fields[1])
-    return sum(parents.get(parent) == mpiexec for parent in parents.values())
+def _someone_died(connections: Connections) -> bool:
+    """Return whether a rank died or did not start while others did, unless a rank says that it ended all of them."""
+    return not connections.status and bool(connections.died or (connections.ranks and connections.never_called()))
 
 
 def _death(connections: Connections) -> str | None:
-    """Return the rank that died first, unless a rank says that it ended all of them."""
-    deadline = time.monotonic() + SETTLED
-    while time.monotonic() < deadline and not connections.status:
+    """Return the rank that died first, and how, unless a rank says that it ended all of them."""
+    if _hears(connections, SETTLED, lambda: bool(connections.status)):
+        return None
+    if not connections.died:
+        return _told(connections.never_called()[0], connections)
+    dead = connections.died[0]
+    _hears(connections, REPORTED, lambda: dead.process.number in connections.exits)
+    end = connections.exits.get(dead.process.number)
+    return f"{dead} died: {end.how}" if end else f"{dead} died"
+
+
+def _told(end: Exit, connections: Connections) -> str:
+    """Return one line about a rank that died, of which its parent process says how it ended."""
+    when = "" if end.process.number in connections.ranks else " while it started"
+    return f"{end.process} died{when}: {end.how}"
+
+
+def _hears(connections: Connections, seconds: float, condition: Callable[[], bool]) -> bool:
+    """Read messages until the condition is true, for at most this time; return whether it is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
         connections.listen(TICK)
-    return None if connections.status else f"{connections.died[0]} {DIED}"
+    return condition()
 
 
-def _end(process: subprocess.Popen[bytes], pids: Sequence[int]) -> bool:
-    """End mpiexec and these ranks by force, unless they end by themselves, as they have lost the launcher; return that."""
+def _end(process: subprocess.Popen[bytes], pids: Sequence[int]) -> None:
+    """End mpiexec and these ranks by force, unless they end by themselves because they have lost the launcher."""
     deadline = time.monotonic() + ENDS_IN
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(TICK / 10)
     if process.poll() is not None:
-        return True
+        return
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
@@ -129,7 +137,6 @@ def _end(process: subprocess.Popen[bytes], pids: Sequence[int]) -> bool:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return False
 
 
 class StopRequests:

@@ -1,0 +1,53 @@
+"""The process between mpiexec and a rank: it starts the rank's program, waits, and tells the launcher how it ended.
+
+mpiexec also reports how a rank ended, but sometimes fails itself because the rank is gone. A parent process cannot miss it.
+
+``python -I -S rank_process.py VARIABLE PROGRAM ...`` runs it, where VARIABLE is the environment variable with the launcher's
+address. Every rank's start waits for it, so it imports as little as it can, and nothing of fastrnn.
+"""
+
+import os
+import signal
+import sys
+
+TIMEOUT = 10.0  # seconds to reach the launcher
+NOT_STARTED = 127  # exit status if the program cannot be started, as in a shell
+TO_ALL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2
+
+
+def main(variable: str, program: list[str]) -> int:
+    """Run the program and return its exit status, in the form of a shell."""
+    # mpiexec sends signals to the process group, which includes the rank. Its parent passes none on, and outlives the rank.
+    # A handler instead of SIG_IGN, because the program would inherit that.
+    for number in TO_ALL:
+        signal.signal(number, lambda *_: None)
+    try:  # Python itself ignores the signals of setsigdef
+        pid = os.posix_spawnp(program[0], program, os.environ, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
+    except OSError as error:
+        report(variable, os.getpid(), f"{program[0]}: {error.strerror}", failed=True)
+        return NOT_STARTED
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status < 0:
+        report(variable, pid, f"{signal.strsignal(-status)} (signal {-status})", failed=True)
+        return 128 - status
+    report(variable, pid, f"exit status {status}", failed=False)
+    return status
+
+
+def report(variable: str, pid: int, how: str, *, failed: bool) -> None:
+    """Tell the launcher, if it still runs, how the rank's process ended, and whether that is a fault by itself."""
+    import json
+    import socket
+
+    host, port, token = os.environ[variable].split()
+    message = {"token": token, "rank": os.environ["PMI_RANK"], "pid": pid, "host": socket.gethostname()}
+    try:
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+            connection.sendall(json.dumps({**message, "how": how, "failed": failed}).encode() + b"\n")
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    # mpiexec sends SIGUSR1 to the other ranks when one ends. sys.exit would first remove the handlers of signals.
+    os._exit(main(sys.argv[1], sys.argv[2:]))
