@@ -82,7 +82,7 @@ def ranks_of(out: Path) -> dict[int, int]:
                 )
             except OSError:
                 continue
-            parent = any(word.endswith(b"rank_process.py") for word in words)
+            parent = any(word.endswith(b"rank_parent.py") for word in words)
             if not parent and b"launch" not in words and str(out).encode() in words and b"PMI_RANK" in settings:
                 found[int(settings[b"PMI_RANK"])] = int(folder.name)
     return found

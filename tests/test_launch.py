@@ -214,7 +214,7 @@ def parent_of(program, monkeypatch):
     process = subprocess.Popen([*mpi_program.PARENT, *program], start_new_session=True)
     while 3 not in connections.exits:
         connections.listen(10)
-    (end,) = connections.never_called()
+    (end,) = connections.never_connected()
     connections.close()
     assert (end.process.number, end.process.host) == (3, socket.gethostname())
     return process.wait(), end.how, end.failed
@@ -222,7 +222,7 @@ def parent_of(program, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 4])
-def test_a_rank_that_ends_before_it_calls_ends_all(status):
+def test_a_rank_that_ends_before_it_connects_ends_all(status):
     Path("early.py").write_text(
         "import os\nif os.environ['PMI_RANK'] == '1':\n"
         f"    os._exit({status})\nfrom fastrnn.distributed import world\nworld()\n"

@@ -59,7 +59,7 @@ class Rank:
 class Connections:
     """Sockets of all ranks. ``out`` is the run folder and ``status`` the exit status, once a rank has said so.
 
-    ``ranks`` has the ranks that have called, and ``exits`` how ranks ended, both by the ranks' numbers, the first one first.
+    ``ranks`` has the ranks that have connected, and ``exits`` how ranks ended, by their numbers and in this order.
     """
 
     def __init__(self, remote: tuple[str, ...]) -> None:
@@ -161,8 +161,8 @@ class Connections:
             return f"{computing[0]} hangs: the others wait for it for {waited:.0f} s" if waited > limit else None
         return None
 
-    def never_called(self) -> list[Exit]:
-        """Return the ends of the ranks that ended without having called, the first one first."""
+    def never_connected(self) -> list[Exit]:
+        """Return the ends of the ranks that ended without having connected, in this order."""
         return [end for number, end in self.exits.items() if number not in self.ranks]
 
     def stop(self) -> bool:

@@ -17,8 +17,8 @@ from ...distributed.heartbeat import ADDRESS
 from ...distributed.world import BIND
 from ..errors import InputError, UsageError
 
-# Runs a rank, without the site packages and without fastrnn, so that it starts in a hundredth of a second.
-PARENT = (sys.executable, "-I", "-S", str(Path(__file__).with_name("rank_process.py")), ADDRESS)
+# Runs a rank, without the site packages and without fastrnn, so that it starts in about 20 ms.
+PARENT = (sys.executable, "-I", "-S", str(Path(__file__).with_name("rank_parent.py")), ADDRESS)
 REACHED_IN = 5  # seconds
 MOST_PER_CORE = 16  # processes; many more fill the memory and leave no processor for anything else
 LOCAL = ("localhost", "127.0.0.1", "::1")

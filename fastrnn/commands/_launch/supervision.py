@@ -90,7 +90,7 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
 
 def _someone_died(connections: Connections) -> bool:
     """Return whether a rank died or did not start while others did, unless a rank says that it ended all of them."""
-    return not connections.status and bool(connections.died or (connections.ranks and connections.never_called()))
+    return not connections.status and bool(connections.died or (connections.ranks and connections.never_connected()))
 
 
 def _death(connections: Connections) -> str | None:
@@ -98,7 +98,7 @@ def _death(connections: Connections) -> str | None:
     if _hears(connections, SETTLED, lambda: bool(connections.status)):
         return None
     if not connections.died:
-        return _told(connections.never_called()[0], connections)
+        return _told(connections.never_connected()[0], connections)
     dead = connections.died[0]
     _hears(connections, REPORTED, lambda: dead.process.number in connections.exits)
     end = connections.exits.get(dead.process.number)

@@ -1,8 +1,8 @@
-"""The process between mpiexec and a rank: it starts the rank's program, waits, and tells the launcher how it ended.
+"""The parent process of a rank: it starts the rank's program, waits, and tells the launcher how the program ended.
 
 mpiexec also reports how a rank ended, but sometimes fails itself because the rank is gone. A parent process cannot miss it.
 
-``python -I -S rank_process.py VARIABLE PROGRAM ...`` runs it, where VARIABLE is the environment variable with the launcher's
+``python -I -S rank_parent.py VARIABLE PROGRAM ...`` runs it, where VARIABLE is the environment variable with the launcher's
 address. Every rank's start waits for it, so it imports as little as it can, and nothing of fastrnn.
 """
 
@@ -49,5 +49,5 @@ def report(variable: str, pid: int, how: str, *, failed: bool) -> None:
 
 
 if __name__ == "__main__":
-    # mpiexec sends SIGUSR1 to the other ranks when one ends. sys.exit would first remove the handlers of signals.
+    # Not sys.exit, which first removes the handlers of signals: mpiexec sends SIGUSR1 to the other ranks when one ends.
     os._exit(main(sys.argv[1], sys.argv[2:]))
