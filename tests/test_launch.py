@@ -221,6 +221,15 @@ def parent_of(program, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_rank_that_starts_late_is_waited_for():
+    Path("late.py").write_text(
+        "import os, time\nfrom fastrnn.distributed import world\n"
+        "if os.environ['PMI_RANK'] == '0':\n    time.sleep(8)\nworld().barrier()\n"
+    )
+    assert run("launch", "-n", "2", sys.executable, "late.py") == (0, "", [])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 4])
 def test_a_rank_that_ends_before_it_connects_ends_all(status):
     Path("early.py").write_text(

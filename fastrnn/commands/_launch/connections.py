@@ -132,6 +132,8 @@ class Connections:
             self.exits[process.number] = Exit(process, str(message["how"]), bool(message["failed"]))
         else:
             self.ranks[process.number] = Rank(process, connection)
+            for rank in self.ranks.values():  # MPI's start silences each rank until the last one has connected
+                rank.heard = time.monotonic()
 
     def _closed(self, connection: socket.socket) -> None:
         rank = self._of(connection)

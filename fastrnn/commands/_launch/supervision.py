@@ -78,7 +78,7 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
             started = started or time.monotonic()
             if time.monotonic() - started > STARTED:
                 return f"rank {missing[0]} has not started within {STARTED:.0f} s of the first one"
-        if (fault := connections.hanging()) is not None:
+        elif (fault := connections.hanging()) is not None:
             return fault
     while connections.listen(0):
         pass
