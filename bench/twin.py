@@ -58,23 +58,38 @@ def _loss(model: Twin, batch: Batch, state: Any, reduction: str) -> tuple[torch.
     return loss, tuple(h.detach() for h in state) if isinstance(state, tuple) else state.detach()
 
 
+def _optimizers(model: Twin, options: TrainOptions) -> list[torch.optim.Optimizer]:
+    """Return AdamW alone, or Muon for the recurrent layers' matrices and AdamW for all else.
+
+    torch's Muon multiplies in bfloat16. Raises ValueError for another optimiser.
+    """
+    common = {"lr": options.lr, "weight_decay": options.weight_decay}
+    if options.optimizer not in ("adamw", "muon"):
+        raise ValueError(f"optimizer must be adamw or muon, got {options.optimizer}")
+    if options.optimizer == "adamw":
+        return [torch.optim.AdamW(model.parameters(), **common)]
+    matrices = [array for name, array in model.named_parameters() if name.startswith("recurrent.weight")]
+    others = [array for name, array in model.named_parameters() if not name.startswith("recurrent.weight")]
+    return [torch.optim.Muon(matrices, **common, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(others, **common)]
+
+
 def train_twin(options: TrainOptions, data: Data, start: Layer | None = None) -> float:
     """Train the twin and return its held-out loss in nats per character, after the last step."""
     torch.manual_seed(options.seed)
     model, state = Twin(options, len(data.vocabulary)), None
     if start is not None:
         model.load_state_dict({name: torch.from_numpy(array) for name, array in start.state_dict().items()})
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    optimizers = _optimizers(model, options)
     schedule: Any = make_schedule(options)
     for step in range(options.max_steps or 0):
         loss, state = _loss(model, data.batches.next(), state, "mean")
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         if options.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
-        for group in optimizer.param_groups:
-            group["lr"] = options.lr * schedule(step)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = options.lr * schedule(step)
+            optimizer.step()
     model.eval()
     total, state = 0.0, None
     with torch.inference_mode():
@@ -95,7 +110,7 @@ def train_ours(text: str, options: TrainOptions) -> float:
 def losses(text: str, seeds: int, same_start: bool, **given: Any) -> Iterator[tuple[int, float, float]]:
     """Yield each seed with the losses of fastrnn and of the twin."""
     for seed in range(seeds):
-        options = make_options(reading.guess(text)[0], seed=seed, optimizer="adamw", **given)
+        options = make_options(reading.guess(text)[0], seed=seed, **given)
         _, model, data = make_trainer(text, options)
         yield seed, train_ours(text, options), train_twin(options, data, model.model if same_start else None)
 
@@ -121,6 +136,7 @@ def main(typed: list[str] | None = None) -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=3, help="number of runs of each side (default: 3)")
     parser.add_argument("--same-start", action="store_true", help="let the twin begin with fastrnn's weights")
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), help="default: that of fastrnn train chars")
     parser.add_argument("--model", choices=("rnn", "gru", "lstm"), default="lstm")
     for name, kind in (("layers", int), ("hidden", int), ("dropout", float), ("batch", int), ("max-steps", int)):
         parser.add_argument(f"--{name}", type=kind, help="default: that of fastrnn train chars")

@@ -1,8 +1,8 @@
 """Optimisers with torch.optim's update rules, and gradient clipping and checks from :mod:`fastrnn.gradients`.
 
-The backend in use updates all parameters in one pass and in place, so a step allocates no memory. ``params`` is always an
-iterable of parameters or of (name, parameter) pairs as from ``model.named_parameters()``. A parameter whose gradient is None
-does not change, as in torch.
+The backend in use updates all parameters in one pass and in place. A step allocates no memory, except that :class:`Muon`
+needs some for its matrices. ``params`` is always an iterable of parameters or of (name, parameter) pairs as from
+``model.named_parameters()``. A parameter whose gradient is None does not change, as in torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ._core.cache import Cached, cached
 from ._core.memory import zeros
 from ._core.parameter import Parameter
 from .backends.base import Backend
+from .backends.orthogonal import NS_STEPS, orthogonalised
 from .backends.structs import Rule, Slot
 from .gradients import (
     NonFiniteGradient,
@@ -38,6 +39,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "Muon",
     "NonFiniteGradient",
     "NonFiniteLoss",
     "NonFiniteWeight",
@@ -69,7 +71,7 @@ class Optimizer:
         # Number of updates of each parameter: Adam's bias correction needs a count for each, as in torch.
         self._steps = np.zeros(len(self.named_params), np.int64)
         self._state = [
-            {name: zeros(param.shape, param.dtype) for name in self._arrays_in_use()} for _, param in self.named_params
+            {name: zeros(param.shape, param.dtype) for name in self._arrays_of(param)} for _, param in self.named_params
         ]
         self._prepared: Cached | None = None  # the parameters in a backend's form
 
@@ -84,6 +86,14 @@ class Optimizer:
 
     def _arrays_in_use(self) -> tuple[str, ...]:
         return self.arrays
+
+    def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
+        """Return the names of a parameter's state arrays."""
+        return self._arrays_in_use()
+
+    def _in_one_pass(self, param: Parameter) -> bool:
+        """Return whether the backend updates this parameter in its one pass."""
+        return param.grad is not None
 
     def zero_grad(self) -> None:
         """Fill every gradient that exists with zeros."""
@@ -103,14 +113,15 @@ class Optimizer:
 
     def _prepare(self, backend: Backend) -> tuple[Any, list[Parameter]]:
         """Return the backend's form of the update, and the parameters that it updates."""
-        params = [param for _, param in self.named_params if param.grad is not None]
+        params = [param for _, param in self.named_params if self._in_one_pass(param)]
         return backend.prepare_update(self._slots()), params
 
     def _slots(self) -> list[Slot]:
-        """Return a slot for each parameter that has a gradient."""
+        """Return a slot for each parameter that the backend updates."""
         slots = []
         for i, (_, param) in enumerate(self.named_params):
-            if param.grad is not None:
+            if self._in_one_pass(param):
+                assert param.grad is not None
                 state = tuple(self._state[i].get(name) for name in self.arrays)
                 slots.append(Slot(param.writable(), param.grad, self._steps[i : i + 1], state))
         return slots
@@ -270,7 +281,7 @@ class Adam(Optimizer):
     """
 
     arrays = ("exp_avg", "exp_avg_sq")
-    hyperparameters = ("lr", "betas", "eps", "weight_decay")
+    hyperparameters: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
     decoupled_decay: ClassVar[bool] = False
 
     def __init__(
@@ -308,3 +319,78 @@ class AdamW(Adam):
         weight_decay: float = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class Muon(AdamW):
+    """Muon (Jordan et al. 2024) for the weight matrices of recurrent layers, and AdamW for all other parameters.
+
+    The rule of a matrix w ``[N, I]`` is ``m <- momentum m + (1 - momentum) g``, ``u = momentum m + (1 - momentum) g``,
+    ``w <- (1 - lr weight_decay) w``, ``w <- w - 0.2 sqrt(max(N, I)) lr O(u)``. O(u) has u's singular vectors, and singular
+    values near 1 (:func:`fastrnn.backends.orthogonal.orthogonalised`), so directions with small gradients are learnt as fast
+    as the others. The factor makes the updates about as large as AdamW's (Liu et al. 2025, equation 4; torch.optim.Muon with
+    ``adjust_lr_fn="match_rms_adamw"``), so both rules share ``lr`` and ``weight_decay``. A step costs as many operations for
+    a small batch as for a large one, some 60 H^3 multiply-adds for an LSTM's matrix [4H, H], so it pays off for batches of
+    many more than H tokens. Raises ValueError for values out of range.
+
+    Parameters
+    ----------
+    params, lr
+        parameters (see the docstring of :mod:`fastrnn.optim`) and learning rate. Matrices of recurrent layers are recognised
+        by their ``Parameter.name``, which begins with ``weight_ih``, ``weight_hh`` or ``weight_hr``.
+    betas, eps
+        decay rates and offset of the denominator in AdamW's rule.
+    weight_decay
+        each step multiplies the weights by ``1 - lr weight_decay``.
+    momentum
+        decay of the gradients' mean m, in [0, 1).
+    ns_steps
+        number of iterations in O.
+    """
+
+    hyperparameters = (*AdamW.hyperparameters, "momentum", "ns_steps")
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        ns_steps: int = NS_STEPS,
+    ) -> None:
+        self.momentum = checks.number("momentum", momentum, 0.0, 1.0)
+        if self.momentum == 1:
+            raise ValueError("momentum must lie in [0, 1), got 1: no gradient would ever count")
+        self.ns_steps = checks.positive_int("ns_steps", ns_steps)
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
+        return ("momentum_buffer",) if _is_recurrent_matrix(param) else self.arrays
+
+    def _in_one_pass(self, param: Parameter) -> bool:
+        return super()._in_one_pass(param) and not _is_recurrent_matrix(param)
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place."""
+        for (_, param), state in zip(self.named_params, self._state, strict=True):
+            if param.grad is not None and _is_recurrent_matrix(param):
+                self._update_matrix(param, param.grad, state["momentum_buffer"])
+        super().step()
+
+    def _update_matrix(self, param: Parameter, g: Array, m: Array) -> None:
+        new = (1 - self.momentum) * g
+        m *= self.momentum
+        m += new
+        update = orthogonalised(backends.current(), self.momentum * m + new, self.ns_steps)
+        update *= 0.2 * math.sqrt(max(param.shape)) * self.lr
+        w = param.writable()
+        try:
+            w *= 1 - self.lr * self.weight_decay
+            w -= update
+        finally:  # as in Optimizer.step
+            Parameter.changed((param,))
+
+
+def _is_recurrent_matrix(param: Parameter) -> bool:
+    return len(param.shape) == 2 and param.name.startswith(("weight_ih", "weight_hh", "weight_hr"))

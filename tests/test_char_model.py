@@ -1,12 +1,13 @@
 """The character model: gradients, sampling, and training compared with PyTorch's."""
 
+import copy
 import functools
 
 import numpy as np
 import pytest
 from differences import parameter_differences
 
-from fastrnn import corpora
+from fastrnn import corpora, optim
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.sampling import Choice
 from fastrnn.text._training.batching import IGNORED, LineBatches
@@ -41,6 +42,28 @@ def _ids(rng, T, B, V):
     return ids
 
 
+def test_tied_weights_need_equal_sizes():
+    for embedding in (0, 5):
+        with pytest.raises(ValueError, match=f"tied must be False unless .* got True with embedding={embedding}, hidden=6"):
+            CharModel(5, hidden=6, embedding=embedding, tied=True)
+
+
+def test_a_tied_model_is_one_with_two_equal_matrices():
+    tied = CharModel(5, hidden=6, embedding=6, tied=True, rng=1)
+    free = CharModel(5, hidden=6, embedding=6, rng=2)
+    free.load_state_dict(tied.state_dict())
+    for twin in (copy.deepcopy(tied), free):
+        ids = np.random.default_rng(0).integers(0, 5, (7, 2))
+        np.testing.assert_array_equal(twin(ids)[0], tied(ids)[0])
+        samples = [LanguageModel(model, Vocabulary("\nabcd"), "lines").sample(4, 9, seed=3) for model in (twin, tied)]
+        assert samples[0] == samples[1]
+    learner = copy.deepcopy(tied)
+    learner.learn(ids, ids)
+    optim.SGD(learner.parameters(), lr=1).step()
+    assert learner.output.weight is learner.embedding.weight
+    assert (learner.output.weight.data != tied.output.weight.data).any()
+
+
 # Forward and backward
 
 
@@ -55,12 +78,13 @@ def test_a_second_backward_is_refused_before_it_adds_anything():
         np.testing.assert_array_equal(parameter.grad, before[name])
 
 
-@pytest.mark.parametrize("embedding", [0, 3])
+@pytest.mark.parametrize(("embedding", "tied"), [(0, False), (3, False), (6, True)])
 @pytest.mark.parametrize("model", MODELS)
-def test_gradients_by_finite_differences(model, embedding):
+def test_gradients_by_finite_differences(model, embedding, tied):
     rng = np.random.default_rng(0)
     V, T, B = 5, 4, 3
-    net = CharModel(V, model, layers=2, hidden=6, embedding=embedding, dtype="float64", rng=1)
+    net = CharModel(V, model, layers=2, hidden=6, embedding=embedding, tied=tied, dtype="float64", rng=1)
+    assert ("output.weight" in dict(net.named_parameters())) == (not tied)
     ids, targets, lengths = _ids(rng, T, B, V), rng.integers(0, V, (T, B)), np.array([4, 2, 3])
     targets[np.arange(T)[:, None] >= lengths] = IGNORED
 
@@ -334,7 +358,12 @@ def test_long_samples_are_the_same_in_parts(monkeypatch, reading):
 
 
 def test_a_parameter_count_is_that_of_the_model():
-    for options in ({"model": "lstm"}, {"model": "gru", "embedding": 0, "layers": 1}, {"model": "rnn", "layers": 4}):
+    for options in (
+        {"model": "lstm"},
+        {"model": "gru", "embedding": 0, "layers": 1},
+        {"model": "rnn", "layers": 4},
+        {"embedding": 10, "tied": True},
+    ):
         made = make_options("lines", **{"hidden": 10, "embedding": 3, **options})
         model = make_model(made, Vocabulary("\nabcd"))
         assert parameter_count(made, 5) == sum(parameter.size for parameter in model.parameters())

@@ -53,9 +53,9 @@ class TestSteps:
         assert_same_weights(weights[0], weights[1])
         assert any((weights[0][name] != weights[2][name]).any() for name in weights[0])
 
-    @each_row("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+    @each_row("optimizer", ["sgd", "rmsprop", "adam", "adamw", "muon"])
     def test_optimizers_by_name_or_made(self, optimizer):
-        kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW}
+        kinds = {"sgd": optim.SGD, "rmsprop": optim.RMSprop, "adam": optim.Adam, "adamw": optim.AdamW, "muon": optim.Muon}
         named, made = tagger(), tagger()
         fit(named, tagged(), epochs=1, optimizer=optimizer, lr=0.02)
         fit(made, tagged(), epochs=1, optimizer=kinds[optimizer](made.parameters(), lr=0.02))

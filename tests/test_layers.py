@@ -175,6 +175,13 @@ def test_names_of_shared_and_listed_layers(tmp_path):
     other.first.weight.assign(np.zeros((2, 2)))
     other.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(other.second.weight.data, model.first.weight.data)
+    once = {name.replace("first", "second"): parameter.data for name, parameter in model.named_parameters()}
+    other.first.weight.assign(np.zeros((2, 2)))
+    other.load_state_dict(once)
+    np.testing.assert_array_equal(other.first.weight.data, model.first.weight.data)
+    del once["second.bias"]
+    with pytest.raises(ValueError, match=r"missing: first\.bias, second\.bias"):
+        other.load_state_dict(once)
 
 
 def test_deepcopy_and_pickle_are_independent():

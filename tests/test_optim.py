@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from tables import each_row
 
-from fastrnn import optim
+from fastrnn import LSTM, Embedding, GRUCell, backends, optim
 from fastrnn._core.parameter import Parameter
 from fastrnn.backends import numpy_training
+from fastrnn.backends.orthogonal import orthogonalised
 
-SHAPES = {"weight": (5, 3), "bias": (4,), "scalar": (), "long": (2500,)}
+SHAPES = {"weight": (5, 3), "bias": (4,), "scalar": (), "long": (2500,), "weight_hh_l0": (6, 2)}
 OPTIONS = [
     ("SGD", {"lr": 0.1}),
     ("SGD", {"lr": 0.1, "weight_decay": 0.2}),
@@ -73,7 +74,102 @@ def test_twenty_steps_equal_torch(torch, monkeypatch, dtype, name, options):
 
 
 @pytest.mark.usefixtures("training_engine")
-@each_row(("name", "options"), OPTIONS)
+@EVERY_DTYPE
+@each_row("matrix", ["weight_ih_l0", "weight_hh_l1", "weight_hr_l0_reverse"])
+@each_row("shape", [(12, 3), (3, 5), (1, 4)])
+@each_row("options", [{}, {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.3, "ns_steps": 3, "betas": (0.8, 0.9)}])
+def test_muon_equals_torch_in_full_precision(torch, monkeypatch, dtype, matrix, shape, options):
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor)  # in which torch computes the orthogonal factor
+    rng = np.random.default_rng(0)
+    params = [Parameter(matrix, rng.standard_normal(shape).astype(dtype)), *make_params(dtype)[:2]]
+    theirs = [torch.tensor(param.data, requires_grad=True) for param in params]
+    own = {"momentum": 0.95, "ns_steps": 5, **{name: value for name, value in options.items() if name != "betas"}}
+    rest = {name: value for name, value in options.items() if name not in ("momentum", "ns_steps")}
+    references = [
+        torch.optim.Muon(theirs[:1], **own, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(theirs[1:], **{"weight_decay": 0.1, **rest}),
+    ]
+    mine = optim.Muon(params, **options)
+    for step in range(20):
+        set_gradients(params, seed=step)
+        for tensor, param in zip(theirs, params, strict=True):
+            tensor.grad = torch.tensor(param.grad)
+        for optimizer in (mine, *references):
+            optimizer.step()
+    tolerance = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 1e-3, "atol": 1e-4}
+    for tensor, param in zip(theirs, params, strict=True):
+        np.testing.assert_allclose(param.data, tensor.detach().numpy(), **tolerance)
+
+
+@pytest.mark.usefixtures("training_engine")
+@each_row("steps", [1, 3, 5])
+@each_row("shape", [(64, 16), (16, 64), (40, 40)])
+@each_row("singular", [np.linspace(1, 0.1, 16), np.logspace(0, -6, 16), [1] * 4 + [0] * 12, [1e25] * 16, [1e-25] * 16])
+def test_the_orthogonal_factor_moves_only_the_singular_values(steps, shape, singular):
+    rng = np.random.default_rng(0)
+    U, V = (np.linalg.qr(rng.standard_normal((n, 16)))[0] for n in shape)
+    expected = np.asarray(singular, np.float64) / max(np.linalg.norm(singular), 1e-7)
+    for _ in range(steps):
+        expected = 3.4445 * expected - 4.7750 * expected**3 + 2.0315 * expected**5
+    found = orthogonalised(backends.current(), ((U * singular) @ V.T).astype(np.float32), steps)
+    np.testing.assert_allclose(found, (U * expected) @ V.T, atol=3e-4)
+    many = orthogonalised(backends.current(), ((U * singular) @ V.T).astype(np.float32), 12)
+    assert np.linalg.norm(many, 2) < 1.3  # rounding errors do not grow without end
+
+
+@EVERY_DTYPE
+def test_the_orthogonal_factor_has_the_same_bits_on_any_number_of_threads(set_threads, dtype):
+    matrix = np.random.default_rng(0).standard_normal((600, 150)).astype(dtype)
+    found = []
+    for threads in (1, 2, 3):
+        set_threads(threads)
+        found.append(orthogonalised(backends.load("c"), matrix))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+@each_row(
+    ("layer", "matrices"),
+    [
+        (lambda: LSTM(3, 4, 2, bidirectional=True, proj_size=2, peephole=True, rng=0), 12),
+        (lambda: GRUCell(3, 4, rng=0), 2),
+        (lambda: LSTM(3, 4, rng=0).compress("int8"), 2),
+        (lambda: Embedding(3, 4, rng=0), 0),
+    ],
+)
+def test_muon_has_a_rule_for_every_parameter(layer, matrices):
+    params = layer().named_parameters()
+    state = optim.Muon(params).state_dict()["arrays"]
+    names = {name: {key.partition(".")[2] for key in state if key.startswith(f"{i}.")} for i, (name, _) in enumerate(params)}
+    found = [name for name, arrays in names.items() if arrays == {"momentum_buffer"}]
+    assert len(found) == matrices
+    assert all(name.startswith("weight_") and "scales" not in name for name in found)
+    assert all(names[name] == {"exp_avg", "exp_avg_sq"} for name in names.keys() - set(found))
+
+
+def test_an_error_in_the_middle_of_an_update_makes_packed_weights_invalid(monkeypatch):
+    layer = LSTM(3, 4, rng=0)
+    x = np.ones((2, 1, 3), np.float32)
+    layer.forward(x)[1](np.ones((2, 1, 4), np.float32))
+    layer(x)
+    monkeypatch.setattr(optim, "orthogonalised", lambda *_: np.ones(7, np.float32))
+    with pytest.raises(ValueError, match="broadcast"):
+        optim.Muon(layer.parameters(), lr=0.5, weight_decay=1.0).step()
+    fresh = LSTM(3, 4)
+    fresh.load_state_dict(layer.state_dict())
+    np.testing.assert_array_equal(layer(x)[0], fresh(x)[0])
+
+
+def test_muon_gives_a_gradient_of_zeros_and_one_that_is_missing_no_update():
+    params = [Parameter(f"weight_hh_l{i}", np.ones((4, 2))) for i in range(2)]
+    params[0].gradient()[...] = 0
+    optim.Muon(params, weight_decay=0).step()
+    for param in params:
+        np.testing.assert_array_equal(param.data, 1)
+
+
+@pytest.mark.usefixtures("training_engine")
+@each_row(("name", "options"), [*OPTIONS, ("Muon", {}), ("Muon", {"momentum": 0.8, "ns_steps": 2})])
 def test_goes_on_bit_for_bit_from_its_state(name, options):
     params, copies = make_params("float32"), make_params("float32")
     whole, first = getattr(optim, name)(params, **options), getattr(optim, name)(copies, **options)
@@ -151,6 +247,8 @@ PARAMS = r"^params must be an iterable of parameters or \(name, parameter\) pair
         (ValueError, "nesterov needs a momentum", lambda p: optim.SGD(p, nesterov=True)),
         (ValueError, "alpha must lie in", lambda p: optim.RMSprop(p, alpha=1.5)),
         (ValueError, "eps must lie in", lambda p: optim.Adam(p, eps=-1e-8)),
+        (ValueError, r"momentum must lie in \[0, 1\), got 1", lambda p: optim.Muon(p, momentum=1)),
+        (ValueError, "ns_steps must be", lambda p: optim.Muon(p, ns_steps=0)),
         (ValueError, "weight_decay must lie in", lambda p: optim.AdamW(p, weight_decay=-1)),
         (ValueError, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)", lambda p: optim.Adam(p, betas=(0.9, 1.0))),
         (ValueError, r"betas must be two .*, got \(0\.9,\)", lambda p: optim.Adam(p, betas=(0.9,))),
@@ -206,9 +304,9 @@ def test_a_state_that_does_not_fit_changes_nothing():
     for state, message in (
         (optim.SGD(make_params()).state_dict(), "the optimiser's state is of SGD, expected Adam"),
         (wrong_shape, r"0.exp_avg must be a float64 array of shape \(5, 3\)"),
-        (fewer, "the steps of 4 parameters"),
+        (fewer, "the steps of 5 parameters"),
         ({**good, "arrays": {}}, "other arrays than this optimiser"),
-        ({**good, "scalars": {"steps": [0] * 4}}, r"the optimiser's state has \[\], expected \['betas'"),
+        ({**good, "scalars": {"steps": [0] * 5}}, r"the optimiser's state has \[\], expected \['betas'"),
     ):
         with pytest.raises(ValueError, match=message):
             optimizer.load_state_dict(state)

@@ -36,7 +36,7 @@ STOPS = {
     [
         pytest.param(name, optimizer, marks=() if name == "error in mid-step" or optimizer == "Adam" else pytest.mark.slow)
         for name in STOPS
-        for optimizer in ("SGD", "RMSprop", "Adam", "AdamW")
+        for optimizer in ("SGD", "RMSprop", "Adam", "AdamW", "Muon")
     ],
 )
 def test_bit_for_bit(tmp_path, name, optimizer):

@@ -15,6 +15,7 @@ from fastrnn.text._training.novelty import copied_share
 from fastrnn.text.char_model import CharModel
 from fastrnn.text.language_model import LanguageModel
 from fastrnn.text.options import WordOptions, make_options
+from fastrnn.text.run_folder import make_model
 from fastrnn.text.tokens import EOS, UNK, Detokenizer, tokenize
 from fastrnn.text.training import make_trainer
 from fastrnn.text.vocabulary import EmptyVocabulary
@@ -177,6 +178,21 @@ def test_the_bigram_model_beside_plain_loops():
 # The model's data
 
 STORY = "The cat ate. The dog ran! A cat saw a dog. " * 30
+
+
+@each_row(
+    ("given", "tied"),
+    [({}, True), ({"hidden": 100}, False), ({"hidden": 64, "embedding": 64}, True), ({"tied": False}, False)],
+)
+def test_a_word_model_is_tied_if_its_sizes_allow(given, tied):
+    options = make_options("stream", "words", **given)
+    model = make_model(options, WordVocabulary.most_frequent({"cat": 3, "dog": 2}, 10))
+    assert (model.output.weight is model.embedding.weight) == options.tied == tied
+
+
+def test_tied_is_refused_where_the_sizes_differ():
+    with pytest.raises(ValueError, match=r"tied must be False unless .* got True with embedding=256, hidden=8"):
+        make_options("stream", "words", hidden=8, tied=True)
 
 
 def test_a_stream_of_words_starts_after_an_end_and_holds_out_its_last():

@@ -273,8 +273,9 @@ class Layer:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Set the parameters from arrays or torch tensors by dotted name.
 
-        float16, bfloat16, float32 and float64 are converted to the parameter's dtype. Everything is checked first, so an
-        error changes nothing. With ``strict=False``, missing and unexpected names are returned, not raised.
+        float16, bfloat16, float32 and float64 are converted to the parameter's dtype. A shared parameter may be given under
+        any of its names; of several, the last counts. Everything is checked first, so an error changes nothing. With
+        ``strict=False``, missing and unexpected names are returned, not raised.
 
         Raises
         ------
@@ -286,7 +287,9 @@ class Layer:
         if not isinstance(state, Mapping):
             raise TypeError(f"state must map names to arrays, got {describe(state)}")
         own = dict(self.named_parameters(remove_duplicate=False))
-        skipped = IncompatibleKeys([n for n in own if n not in state], [n for n in state if n not in own])
+        given = {id(parameter) for name, parameter in own.items() if name in state}
+        missing = [name for name, parameter in own.items() if id(parameter) not in given]
+        skipped = IncompatibleKeys(missing, [name for name in state if name not in own])
         faults = [f"missing: {', '.join(skipped.missing_keys)}"] if strict and skipped.missing_keys else []
         if strict and skipped.unexpected_keys:
             faults.append(f"unexpected: {', '.join(skipped.unexpected_keys)}")

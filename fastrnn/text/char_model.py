@@ -21,7 +21,16 @@ from ..losses import class_ids, out_of_range, softmax_cross_entropy
 from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
 from ._training.learning import Learner
 
+# Standard deviation of the first values of an embedding that is also the output's weight. With 1, as for other embeddings,
+# the first logits would be some ten times as large.
+TIED_STD = 0.1
+
 Backward = Callable[..., tuple[None, Any]]
+
+
+def tied_sizes_error(embedding: int, hidden: int) -> str:
+    """Return the error message for tied weights with unequal sizes."""
+    return f"tied must be False unless embedding and hidden are equal, got True with embedding={embedding}, hidden={hidden}"
 
 
 class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.9 times as long
@@ -44,6 +53,9 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         size of a learned vector for each token; with 0 the first layer takes ids as one-hot vectors.
     dropout
         dropout probability between the recurrent layers and before the output, in training.
+    tied
+        use the embedding's table as the output's weight too (Inan et al. 2017, Press & Wolf 2017). This requires
+        ``embedding == hidden``. The table is then drawn with a standard deviation of 0.1.
     dtype, rng, backend
         as in the recurrent layers.
     """
@@ -56,6 +68,7 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         hidden: int = 256,
         embedding: int = 0,
         dropout: float = 0.0,
+        tied: bool = False,
         *,
         dtype: Any = "float32",
         rng: np.random.Generator | int | None = None,
@@ -72,7 +85,17 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
         self.recurrent = recurrent_of_kind(model, embedding or V, hidden, layers, dropout, **options)
         self.dropout = Dropout(dropout, rng=rng)
         self.output = Linear(hidden, V, dtype=dtype, rng=rng, backend=backend)
+        if checks.flag("tied", tied):
+            self._tie(embedding)
         self._learner = Learner()
+
+    def _tie(self, embedding: int) -> None:
+        """Make the embedding's table and the output's weight one parameter."""
+        if self.embedding is None or embedding != self.output.in_features:
+            raise ValueError(tied_sizes_error(embedding, self.output.in_features))
+        table = self.embedding.weight
+        table.assign(table.data * table.dtype.type(TIED_STD))
+        self.output.weight = table
 
     def __call__(self, ids: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any]:
         """Run inference: ``logits, state``; see the class."""

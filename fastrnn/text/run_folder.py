@@ -46,6 +46,7 @@ def make_model(
         options.hidden,
         options.embedding,
         options.dropout,
+        options.tied,
         rng=rng,
         backend=backend,
     )
@@ -54,7 +55,8 @@ def make_model(
 def parameter_count(options: TrainOptions, V: int) -> int:
     """Return the number of weights of a :class:`fastrnn.text.char_model.CharModel` over V tokens."""
     E, H = options.embedding, options.hidden
-    return V * E + recurrent_count(options, E or V) + (H + 1) * V
+    output = V if options.tied else (H + 1) * V
+    return V * E + recurrent_count(options, E or V) + output
 
 
 def save_lines(path: Path, lines: Iterable[str]) -> None:

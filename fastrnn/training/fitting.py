@@ -208,7 +208,8 @@ def fit(
         ``metric(outputs, targets, mask) -> mean``, or a dict of these by name. Means over batches are weighted by the number
         of unmasked positions in each.
     optimizer
-        ``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, or an :class:`fastrnn.optim.Optimizer` with its own learning rate.
+        ``"sgd"``, ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"muon"``, or an :class:`fastrnn.optim.Optimizer` with its own
+        learning rate.
     lr
         The learning rate of an optimiser given by name, 1e-3 by default.
     schedule

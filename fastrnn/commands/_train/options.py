@@ -10,7 +10,7 @@ from typing import Any
 from ...music._midi.songs import VOICES
 from ...music._model.options import JazzOptions
 from ...text.options import CHAR_PRESETS, KINDS, UNK_MIN_COUNT
-from ...training._run.options import DEFAULT_LR, OPTIMIZERS, SGD_MOMENTUM, RunOptions
+from ...training._run.options import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, OPTIMIZERS, SGD_MOMENTUM, RunOptions
 from ...training.schedules import NAMES
 from ..arguments import integer, real, seed
 from ..text_files import add_file_options
@@ -65,7 +65,12 @@ class CommonOptions:
 
     def add_optimiser(self, group: Any) -> None:
         """Add the options for the optimiser."""
-        rates = ", ".join(f"{rate:g} for {name}" for name, rate in DEFAULT_LR.items())
+        rates, decays = (
+            ", ".join(f"{value:g} for {name}" for name, value in values.items())
+            for values in (DEFAULT_LR, DEFAULT_WEIGHT_DECAY)
+        )
+        own = ((given.get("weight_decay"), reading) for reading, given in self.options.defaults.items())
+        usual = "".join(f"; {decay} for a {reading}" for decay, reading in own if decay is not None)
         group.add_argument(
             "--optimizer",
             choices=tuple(OPTIMIZERS),
@@ -74,7 +79,7 @@ class CommonOptions:
         group.add_argument("--lr", type=real(0, above=True), metavar="RATE", help=f"learning rate (default: {rates})")
         group.add_argument("--schedule", choices=NAMES, help=f"schedule of the learning rate ({self.default('schedule')})")
         self._add(group, "--warmup", integer(0), "STEPS", "steps of linearly rising rate, at most a tenth of all")
-        group.add_argument("--weight-decay", type=real(0), metavar="D", help="default: 0.01 for adamw, else 0")
+        group.add_argument("--weight-decay", type=real(0), metavar="D", help=f"default: {decays}, else 0{usual}")
         self._add(group, "--clip-norm", real(0), "C", "clip all gradients together to this norm; 0 is off")
         group.add_argument(
             "--clip-value", type=real(0), metavar="C", help="clip each element of a gradient (default: 0, off)"
@@ -140,6 +145,13 @@ class TextFlags(CommonOptions):
     def __init__(self, kind: str) -> None:
         unit = "word" if kind == "words" else "character"
         super().__init__(KINDS[kind], unit, f"{unit}s of a chunk of a stream; longer lines are cut there", "the text")
+
+    def add_model(self, group: Any) -> None:
+        """Add the options for the model."""
+        super().add_model(group)
+        tied = "use one matrix for the embedding and the output, which needs --embedding equal to --hidden"
+        default = "default: if they are equal" if self.options.kind == "words" else self.default("tied")
+        group.add_argument("--tied", action=argparse.BooleanOptionalAction, help=f"{tied} ({default})")
 
     def add_data(self, group: Any) -> None:
         """Add the options for the data."""

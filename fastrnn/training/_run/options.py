@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 from ..._core import checks
 from ...backends.structs import CELLS
 from ...distributed.communicator import SOLO, Communicator
-from ...optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from ...optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 from .. import schedules
 from ..loop import Trainer
 from ..task import LoopConfig, Task
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW, "muon": Muon}
 
 # sgd needs a learning rate of another order of magnitude than methods that scale each element.
-DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3}
-DEFAULT_WEIGHT_DECAY = {"adamw": 0.01}
+DEFAULT_LR = {"sgd": 0.5, "rmsprop": 2e-3, "adam": 3e-3, "adamw": 3e-3, "muon": 8e-3}
+DEFAULT_WEIGHT_DECAY = {"adamw": 0.01, "muon": 0.1}
 SGD_MOMENTUM = 0.9
 MAX = sys.float_info.max
 
