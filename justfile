@@ -37,7 +37,7 @@ fuzz *ARGS:
 
 # Some quick tests, each in four threads at once (`pip install pytest-run-parallel`).
 parallel *TESTS="tests/test_losses.py tests/test_layers_small.py tests/test_optim.py tests/test_stack.py tests/test_functional_errors.py":
-    pytest -p no:xdist --parallel-threads 4 -m "not slow" {{TESTS}}
+    pytest -n 0 --parallel-threads 4 -m "not slow" {{TESTS}}
 
 # The C library under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, by clang: `just fuzz-c -max_total_time=600`.
 # ISAS chooses the ISAs (empty: all), because clang takes half a minute for each file of amx: `ISAS="amx;avx2" just fuzz-c`.

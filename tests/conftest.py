@@ -85,7 +85,10 @@ def pytest_report_header():
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects the slow tests
 def pytest_collection_modifyitems(items):
-    """Mark as slow the instances of a test that its pairwise part does not need."""
+    """Mark as slow the instances of a test that its pairwise part does not need, and let one process compile for Numba."""
+    for item in items:
+        if "numba" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("numba"))
     groups = {}
     for item in items:
         if hasattr(item, "callspec") and len(item.callspec.params) > 1 and not item.get_closest_marker("slow"):
