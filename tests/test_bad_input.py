@@ -103,10 +103,6 @@ def test_options_before_a_command_that_does_not_have_them(capsys, arguments, met
 def test_options_that_do_not_go_together(capsys, run):
     assert "--resume needs --out RUN" in error_of(capsys, "train", "chars", "--resume")
     assert "exclude each other" in error_of(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
-    assert "--resume and --preset exclude each other" in error_of(
-        capsys, "train", "chars", "--resume", "--preset", "best", "--out", run
-    )
-    assert "preset must be left out except for a stream" in error_of(capsys, "train", "chars", "--preset", "best")
     message = error_of(capsys, "train", "chars", "--resume", "--out", run, "--hidden", 32)
     assert "--hidden cannot change when a run goes on: it is 16, got 32" in message
 

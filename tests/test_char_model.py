@@ -216,22 +216,21 @@ def test_50_steps_have_pytorchs_losses(reading, model, embedding):
     np.testing.assert_allclose(losses.values, reference, rtol=0, atol=1e-4)
 
 
-def test_a_preset_completes_the_given_options():
-    assert make_options("stream") == make_options("stream", preset=None)
-    best = make_options("stream", preset="best", hidden=300)
-    assert (best.hidden, best.dropout, best.layers) == (300, 0.5, 2)
-    assert (best.max_seconds, best.max_steps, best.eval_every) == (900.0, None, None)
-    assert make_options("stream", preset="best", max_steps=5).max_steps == 5
-    for reading, kind in (("lines", "chars"), ("stream", "words")):
-        with pytest.raises(
-            ValueError, match=f"preset must be left out .* stream of characters, got 'best' for {reading} of {kind}"
-        ):
-            make_options(reading, kind, preset="best")
-    with pytest.raises(ValueError, match="preset must be"):
-        make_options("stream", preset="worst")
-
-
-# The task
+@pytest.mark.parametrize(
+    ("kind", "reading", "optimizer", "lr", "weight_decay"),
+    [
+        ("chars", "lines", None, 3e-3, 0.01),
+        ("chars", "stream", None, 8e-3, 0.1),
+        ("chars", "stream", "adamw", 3e-3, 0.01),
+        ("words", "stream", "muon", 8e-3, 0.3),
+        ("words", "stream", "adamw", 3e-3, 0.01),
+    ],
+)
+@pytest.mark.parametrize("given", [{}, {"lr": 0.02}, {"weight_decay": 0.05}])
+def test_rates_are_those_of_the_optimiser_unless_given(kind, reading, optimizer, lr, weight_decay, given):
+    options = make_options(reading, kind, **({"optimizer": optimizer} if optimizer else {}), **given)
+    assert options.optimizer == (optimizer or {"lines": "adamw", "stream": "muon"}[reading])
+    assert (options.lr, options.weight_decay) == (given.get("lr", lr), given.get("weight_decay", weight_decay))
 
 
 def _task(reading, **options):

@@ -52,8 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Train and return 0, or 130 after Ctrl-C."""
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    if arguments.resume and getattr(arguments, "preset", None):
-        raise UsageError("--resume and --preset exclude each other: a run goes on with the options that it was started with")
     ranks = world()
     with silent_unless_first(ranks.rank):
         apply_machine_options(arguments)

@@ -25,9 +25,6 @@ CHAR_DEFAULTS: dict[str, dict[str, Any]] = {
         "optimizer": "muon",
     },
 }  # fmt: skip
-# Options that reach a lower loss than the defaults of a stream of characters, in more time: a larger model, with as much
-# dropout as its size needs. docs/results.md has its loss.
-CHAR_PRESETS: dict[str, dict[str, Any]] = {"best": {"hidden": 512, "dropout": 0.5, "max_seconds": 900.0}}
 # Each word is rare, so the model would memorise the text without dropout and a large weight decay.
 _WORDS = {"hidden": 256, "batch": 32, "dropout": 0.4, "eval_every": 200, "tied": True}
 WORD_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -123,8 +120,8 @@ class WordOptions(TrainOptions):
 KINDS: dict[str, type[TrainOptions]] = {options.kind: options for options in (TrainOptions, WordOptions)}
 
 
-def make_options(reading: str, kind: str = "chars", preset: str | None = None, **given: Any) -> TrainOptions:
-    """Return the ``given`` options, completed by a preset's, then by the defaults for a reading.
+def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOptions:
+    """Return the ``given`` options, completed by the defaults for a reading.
 
     Parameters
     ----------
@@ -133,8 +130,6 @@ def make_options(reading: str, kind: str = "chars", preset: str | None = None, *
     kind
         ``"chars"`` or ``"words"``. For characters, a ``min_count`` above 1 implies ``unk``, and ``unk`` implies a
         ``min_count`` of 2.
-    preset
-        None, or a name from ``CHAR_PRESETS``, for a stream of characters only.
     **given
         Options of :class:`TrainOptions` or :class:`WordOptions`, by name.
 
@@ -145,7 +140,6 @@ def make_options(reading: str, kind: str = "chars", preset: str | None = None, *
     """
     checks.choice("reading", reading, READINGS)
     options = KINDS[checks.choice("kind", kind, tuple(KINDS))]
-    given = {**_of_preset(preset, kind, reading), **given}
     usual = options.defaults[reading]
     usual_optimizer = usual.get("optimizer", options.optimizer)
     optimizer = given.get("optimizer", usual_optimizer)
@@ -160,14 +154,3 @@ def make_options(reading: str, kind: str = "chars", preset: str | None = None, *
     if "tied" not in given and made.get("embedding", options.embedding) != made["hidden"]:
         made["tied"] = False  # the default of words is for equal sizes
     return options(**made)
-
-
-def _of_preset(preset: str | None, kind: str, reading: str) -> dict[str, Any]:
-    if preset is None:
-        return {}
-    checks.choice("preset", preset, tuple(CHAR_PRESETS))
-    if (kind, reading) != ("chars", "stream"):
-        raise ValueError(
-            f"preset must be left out except for a stream of characters, got {preset!r} for {reading} of {kind}"
-        )
-    return CHAR_PRESETS[preset]

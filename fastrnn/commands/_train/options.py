@@ -9,7 +9,7 @@ from typing import Any
 
 from ...music._midi.songs import VOICES
 from ...music._model.options import JazzOptions
-from ...text.options import CHAR_PRESETS, KINDS, UNK_MIN_COUNT
+from ...text.options import KINDS, UNK_MIN_COUNT
 from ...training._run.options import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, OPTIMIZERS, SGD_MOMENTUM, RunOptions
 from ...training.schedules import NAMES
 from ..arguments import integer, real, seed
@@ -150,7 +150,7 @@ class TextFlags(CommonOptions):
         """Add the options for the model."""
         super().add_model(group)
         tied = "use one matrix for the embedding and the output, which needs --embedding equal to --hidden"
-        default = "default: if they are equal" if self.options.kind == "words" else self.default("tied")
+        default = "default: tied if they are equal" if self.options.kind == "words" else self.default("tied")
         group.add_argument("--tied", action=argparse.BooleanOptionalAction, help=f"{tied} ({default})")
 
     def add_data(self, group: Any) -> None:
@@ -178,11 +178,6 @@ class TextFlags(CommonOptions):
         )
 
     def _add_characters(self, group: Any) -> None:
-        group.add_argument(
-            "--preset",
-            choices=tuple(CHAR_PRESETS),
-            help="best: a larger model and 15 minutes for a lower loss of a stream; other given options come first",
-        )
         group.add_argument("--lower", action="store_true", default=None, help="lower-case the text (default: as it is)")
         group.add_argument(
             "--unk",

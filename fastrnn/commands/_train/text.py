@@ -74,7 +74,7 @@ class TextKind:
             wanted["reading"], why = guess(text.head) if arguments.column is None else by_column
         if "vectors" in wanted:
             wanted |= _vector_options(arguments, wanted)
-        options = make_options(kind=self.name, preset=getattr(arguments, "preset", None), **wanted)
+        options = make_options(kind=self.name, **wanted)
         columns = describe_columns(text.head) if options.column is None else None
         return TextMaterial(text, options, text.sources, text.sha256, why, columns)
 
