@@ -41,9 +41,6 @@ sys.dont_write_bytecode = False
 # Keras' own default backend is TensorFlow, which the tests do not install.
 os.environ.setdefault("KERAS_BACKEND", "numpy")
 
-# If scikit-learn is installed, Keras imports it with SciPy's statistics, for wrappers that nothing here uses.
-sys.modules.setdefault("sklearn", None)
-
 # Tests started in the background of a shell ignore Ctrl-C, and their child processes would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -152,7 +152,7 @@ def test_reading_can_be_chosen(tmp_path, capsys):
 
 def test_every_option_reaches_the_run(tmp_path):
     options = {
-        "model": "gru", "layers": 1, "hidden": 12, "embedding": 6, "dropout": 0.1, "batch": 4, "seq_length": 20,
+        "model": "gru", "layers": 1, "hidden": 12, "embedding": 12, "dropout": 0.1, "batch": 4, "seq_length": 20,
         "lr": 0.01, "optimizer": "rmsprop", "schedule": "step", "warmup": 1, "weight_decay": 0.001, "clip_norm": 2.0,
         "clip_value": 0.5, "val_fraction": 0.2, "eval_every": 2, "max_steps": 3, "max_seconds": 100.0, "patience": 2,
         "seed": 9, "min_count": 3, "column": 1,
@@ -160,11 +160,13 @@ def test_every_option_reaches_the_run(tmp_path):
     text = tmp_path / "names.txt"
     text.write_text(corpora.load("dinosaurs"))
     flags = [str(part) for name, value in options.items() for part in ("--" + name.replace("_", "-"), value)]
-    _train(text, *flags, "--lower", "--encoding", "UTF8", "--threads", 1, "--out", tmp_path / "run")
+    _train(text, *flags, "--tied", "--lower", "--encoding", "UTF8", "--threads", 1, "--out", tmp_path / "run")
     saved = configuration(tmp_path / "run")
-    assert saved["options"] == {**options, "unk": True, "reading": "lines", "lower": True, "encoding": "utf-8"}
+    assert saved["options"] == {
+        **options, "unk": True, "reading": "lines", "lower": True, "encoding": "utf-8", "tied": True
+    }  # fmt: skip
     assert saved["vocabulary"]["unk"]
-    assert checkpoint.load(tmp_path / "run" / "last.safetensors").model["recurrent.weight_ih_l0"].shape == (36, 6)
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors").model["recurrent.weight_ih_l0"].shape == (36, 12)
 
 
 def test_zero_turns_clipping_off(tmp_path):
