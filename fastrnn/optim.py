@@ -379,17 +379,18 @@ class Muon(AdamW):
         super().step()
 
     def _update_matrix(self, param: Parameter, g: Array, m: Array) -> None:
-        new = (1 - self.momentum) * g
-        m *= self.momentum
-        m += new
-        update = orthogonalised(backends.current(), self.momentum * m + new, self.ns_steps)
-        update *= 0.2 * math.sqrt(max(param.shape)) * self.lr
-        w = param.writable()
-        try:
-            w *= 1 - self.lr * self.weight_decay
-            w -= update
-        finally:  # as in Optimizer.step
-            Parameter.changed((param,))
+        with np.errstate(over="ignore", invalid="ignore"):  # check_finite_weights names what is not finite
+            new = (1 - self.momentum) * g
+            m *= self.momentum
+            m += new
+            update = orthogonalised(backends.current(), self.momentum * m + new, self.ns_steps)
+            update *= 0.2 * math.sqrt(max(param.shape)) * self.lr
+            w = param.writable()
+            try:
+                w *= 1 - self.lr * self.weight_decay
+                w -= update
+            finally:  # as in Optimizer.step
+                Parameter.changed((param,))
 
 
 def _is_recurrent_matrix(param: Parameter) -> bool:

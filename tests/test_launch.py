@@ -238,7 +238,9 @@ def test_a_rank_that_ends_before_it_connects_ends_all(status):
     )
     done, _, err = run("launch", "-n", "2", sys.executable, "early.py", timeout=60)
     assert (done, len(err)) == (1, 1), err
-    assert re.match(rf"fastrnn: error: rank 1 on \S+ \(process \d+\) died while it started: exit status {status}$", err[0])
+    assert re.match(
+        rf"fastrnn: error: rank 1 on \S+ \(process \d+\) died before it joined the others: exit status {status}$", err[0]
+    )
 
 
 @pytest.mark.slow

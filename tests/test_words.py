@@ -182,7 +182,13 @@ STORY = "The cat ate. The dog ran! A cat saw a dog. " * 30
 
 @each_row(
     ("given", "tied"),
-    [({}, True), ({"hidden": 100}, False), ({"hidden": 64, "embedding": 64}, True), ({"tied": False}, False)],
+    [
+        ({}, True),
+        ({"hidden": 100}, True),
+        ({"embedding": 100}, False),
+        ({"hidden": 64, "embedding": 64}, True),
+        ({"tied": False}, False),
+    ],
 )
 def test_a_word_model_is_tied_if_its_sizes_allow(given, tied):
     options = make_options("stream", "words", **given)
@@ -191,8 +197,8 @@ def test_a_word_model_is_tied_if_its_sizes_allow(given, tied):
 
 
 def test_tied_is_refused_where_the_sizes_differ():
-    with pytest.raises(ValueError, match=r"tied must be False unless .* got True with embedding=256, hidden=8"):
-        make_options("stream", "words", hidden=8, tied=True)
+    with pytest.raises(ValueError, match=r"tied must be False unless .* got True with embedding=9, hidden=8"):
+        make_options("stream", "words", hidden=8, embedding=9, tied=True)
 
 
 def test_a_stream_of_words_starts_after_an_end_and_holds_out_its_last():

@@ -167,7 +167,8 @@ def _introduce(kind: Kind, material: Material, made: Prepared, ranks: Communicat
     """Print the data, the model, the ranks and the run folder."""
     options = material.options
     parameters = sum(parameter.size for _, parameter in made.trainer.task.named_parameters())
-    embedding = f", embedding {options.embedding}" if options.embedding and kind.words.shows_embedding else ""
+    tied = "tied " if getattr(options, "tied", False) else ""
+    embedding = f", {tied}embedding {options.embedding}" if options.embedding and kind.words.shows_embedding else ""
     for line in kind.introduction(material, made.data):
         print(line)
     print(f"model:    {options.model.upper()} {options.layers} x {options.hidden}{embedding}, {parameters:,} parameters")

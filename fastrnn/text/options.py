@@ -151,6 +151,8 @@ def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOption
     elif given.get("min_count", 1) != 1:
         defaults["unk"] = True
     made = {**paced({**defaults, **usual}, given), "reading": reading}
-    if "tied" not in given and made.get("embedding", options.embedding) != made["hidden"]:
-        made["tied"] = False  # the default of words is for equal sizes
+    if made.get("tied"):
+        made.setdefault("embedding", made["hidden"])
+        if "tied" not in given and made["embedding"] != made["hidden"]:
+            made["tied"] = False  # the default of words is for equal sizes
     return options(**made)

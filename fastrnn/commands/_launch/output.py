@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from contextlib import suppress
 from typing import IO, Any
 
 # MPICH's lines about ranks that end; the launcher reports the same in one line.
@@ -33,8 +34,9 @@ class Output:
             if not NOISE.match(line):
                 text = (b"\n" if blank else b"") + (b"" if line == b"\n" else line)
                 blank = line == b"\n"
-                target.write(text.decode("utf-8", "replace"))
-                target.flush()
+                with suppress(BrokenPipeError):  # whoever read it has ended; if nobody read on, mpiexec would wait for ever
+                    target.write(text.decode("utf-8", "replace"))
+                    target.flush()
                 continue
             blank = False
             self.kept.append(line.decode("utf-8", "replace").strip())

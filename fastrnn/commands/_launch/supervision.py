@@ -107,7 +107,7 @@ def _death(connections: Connections) -> str | None:
 
 def _told(end: Exit, connections: Connections) -> str:
     """Return one line about a rank that died, of which its parent process says how it ended."""
-    when = "" if end.process.number in connections.ranks else " while it started"
+    when = "" if end.process.number in connections.ranks else " before it joined the others"
     return f"{end.process} died{when}: {end.how}"
 
 

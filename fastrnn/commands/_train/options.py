@@ -70,7 +70,7 @@ class CommonOptions:
             for values in (DEFAULT_LR, DEFAULT_WEIGHT_DECAY)
         )
         own = ((given.get("weight_decay"), reading) for reading, given in self.options.defaults.items())
-        usual = "".join(f"; {decay} for a {reading}" for decay, reading in own if decay is not None)
+        usual = "".join(f"; {decay} for a {reading} without --optimizer" for decay, reading in own if decay is not None)
         group.add_argument(
             "--optimizer",
             choices=tuple(OPTIMIZERS),
