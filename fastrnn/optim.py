@@ -326,8 +326,8 @@ class Muon(AdamW):
 
     The rule of a matrix w ``[N, I]`` is ``m <- momentum m + (1 - momentum) g``, ``u = momentum m + (1 - momentum) g``,
     ``w <- (1 - lr weight_decay) w``, ``w <- w - 0.2 sqrt(max(N, I)) lr O(u)``. O(u) has u's singular vectors, and singular
-    values near 1 (:func:`fastrnn.backends.orthogonal.orthogonalised`), so directions with small gradients are learnt as fast
-    as the others. The factor makes the updates about as large as AdamW's (Liu et al. 2025, equation 4; torch.optim.Muon with
+    values near 1, by Newton and Schulz's iteration, so directions with small gradients are learnt as fast as the others. The
+    factor makes the updates about as large as AdamW's (Liu et al. 2025, equation 4; torch.optim.Muon with
     ``adjust_lr_fn="match_rms_adamw"``), so both rules share ``lr`` and ``weight_decay``. A step costs as many operations for
     a small batch as for a large one, some 60 H^3 multiply-adds for an LSTM's matrix [4H, H], so it pays off for batches of
     many more than H tokens. Raises ValueError for values out of range.
