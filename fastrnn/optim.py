@@ -84,12 +84,9 @@ class Optimizer:
     def lr(self, value: float) -> None:
         self._lr = _finite("lr", value)
 
-    def _arrays_in_use(self) -> tuple[str, ...]:
-        return self.arrays
-
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         """Return the names of a parameter's state arrays."""
-        return self._arrays_in_use()
+        return self.arrays
 
     def _in_one_pass(self, param: Parameter) -> bool:
         """Return whether the backend updates this parameter in its one pass."""
@@ -216,7 +213,7 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum above 0, got momentum 0")
         super().__init__(params, lr)
 
-    def _arrays_in_use(self) -> tuple[str, ...]:
+    def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         return self.arrays if self.momentum else ()
 
     def _rule(self) -> Rule:
@@ -262,7 +259,7 @@ class RMSprop(Optimizer):
         self.centered = bool(centered)
         super().__init__(params, lr)
 
-    def _arrays_in_use(self) -> tuple[str, ...]:
+    def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         used = {"square_avg": True, "momentum_buffer": self.momentum > 0, "grad_avg": self.centered}
         return tuple(name for name in self.arrays if used[name])
 

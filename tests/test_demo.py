@@ -43,7 +43,7 @@ def test_the_demo_trains_samples_and_compares(tmp_path, capsys, monkeypatch):
     command, rest = sections[0].split("\n", 1)
     assert command == f"sample {out} --number 8 --seed 1"
     assert rest.startswith(names)
-    rows = re.findall(r"^(\w+ \w+) +(\S+) +(\S+)   (\S+) times as fast$", rest, re.MULTILINE)
+    rows = re.findall(r"^(\w+ \w+) +([\d.e+]+) +([\d.e+]+)   ([\d.]+) times as fast$", rest, re.MULTILINE)
     questions = [f"{cell} {question}" for cell in ("RNN", "GRU", "LSTM") for question in ("forward", "training")]
     assert [row[0] for row in rows] == questions  # none disagreed with NumPy's results
     for _, theirs, ours, ratio in rows:

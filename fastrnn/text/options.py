@@ -38,9 +38,8 @@ class TrainOptions(RunOptions):
     """Options of a run on characters; see :class:`fastrnn.training._run.options.RunOptions`.
 
     ``seq_length`` is the number of steps of truncated backpropagation in a stream, and the length limit of an item in lines.
-    ``encoding``, ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`; for ``tied`` see
-    :class:`fastrnn.text.char_model.CharModel`. Raises TypeError or
-    ValueError naming the option.
+    ``encoding``, ``column`` and ``lower`` are those of :class:`fastrnn.text.reading.TextFormat`, and ``tied`` is that of
+    :class:`fastrnn.text.char_model.CharModel`. Raises TypeError or ValueError naming the option.
     """
 
     kind = "chars"
@@ -152,7 +151,7 @@ def make_options(reading: str, kind: str = "chars", **given: Any) -> TrainOption
         defaults["unk"] = True
     made = {**paced({**defaults, **usual}, given), "reading": reading}
     if made.get("tied"):
-        made.setdefault("embedding", made["hidden"])
+        made.setdefault("embedding", made["hidden"])  # so another size of the model stays tied
         if "tied" not in given and made["embedding"] != made["hidden"]:
             made["tied"] = False  # the default of words is for equal sizes
     return options(**made)

@@ -150,8 +150,12 @@ class TextFlags(CommonOptions):
         """Add the options for the model."""
         super().add_model(group)
         tied = "use one matrix for the embedding and the output, which needs --embedding equal to --hidden"
-        default = "default: tied if they are equal" if self.options.kind == "words" else self.default("tied")
-        group.add_argument("--tied", action=argparse.BooleanOptionalAction, help=f"{tied} ({default})")
+        group.add_argument("--tied", action=argparse.BooleanOptionalAction, help=f"{tied} ({self.default('tied')})")
+
+    def default(self, name: str) -> str:
+        """Return the help's text on an option's default. Two of the options for words follow from others."""
+        words = {"tied": "default: tied if they are equal", "embedding": "default: that of --hidden; 256 with --no-tied"}
+        return words[name] if self.options.kind == "words" and name in words else super().default(name)
 
     def add_data(self, group: Any) -> None:
         """Add the options for the data."""

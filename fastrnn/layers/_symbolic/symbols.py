@@ -269,5 +269,5 @@ def _numbered(nest: Nest, function: Callable[[Any, tuple[int, ...]], Any], path:
 
 
 def listed(nest: Nest) -> str:
-    """Return the leaves as text, with brackets around those of a tuple."""
+    """Return a nest as text: a leaf as it is, and a tuple in brackets."""
     return f"({', '.join(map(listed, nest))})" if is_nested(nest) else str(nest)
