@@ -7,8 +7,9 @@ needs some for its matrices. ``params`` is always an iterable of parameters or o
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -53,21 +54,57 @@ __all__ = [
 ]
 
 
+def _finite(name: str, value: object) -> float:
+    """Return a finite number of at least 0. Raises TypeError or ValueError."""
+    number = checks.number(name, value, 0.0)
+    if number == math.inf:
+        raise ValueError(f"{name} must be finite, got {checks.describe(value)}")
+    return number
+
+
+def _fraction(name: str, value: object) -> float:
+    """Return a number in [0, 1]. Raises TypeError or ValueError."""
+    return checks.number(name, value, 0.0, 1.0)
+
+
+def _decay(name: str, value: object) -> float:
+    """Return the decay rate of a mean, in [0, 1). Raises TypeError or ValueError."""
+    rate = _fraction(name, value)
+    if rate == 1:
+        raise ValueError(f"{name} must lie in [0, 1), got 1: no gradient would ever count")
+    return rate
+
+
+def _betas(name: str, value: Any) -> tuple[float, float]:
+    """Return Adam's two decay rates. Raises TypeError or ValueError."""
+    message = f"{name} must be two numbers in [0, 1), got {checks.describe(value)}"
+    try:
+        betas = [_decay(name, beta) for beta in value]
+    except (TypeError, ValueError) as error:
+        raise type(error)(message) from None
+    if len(betas) != 2:
+        raise ValueError(message)
+    return betas[0], betas[1]
+
+
+MOST_STEPS = 2**62  # below int64's largest number, so that counting goes on
+
+
 class Optimizer:
     """Base class of all optimisers: the parameters, their state arrays, and the step.
 
-    ``lr`` may be set at any time, as schedules do. A subclass defines the names of its state arrays (torch's) and of its
-    hyperparameters, and its update rule.
+    ``lr`` may be set at any time, as schedules do. A subclass defines the names of its state arrays (torch's), its
+    hyperparameters, each with a check that returns the value or raises, and its update rule.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
-    hyperparameters: ClassVar[tuple[str, ...]] = ("lr",)
+    hyperparameters: ClassVar[dict[str, Callable[[str, Any], Any]]] = {"lr": _finite}
 
-    def __init__(self, params: Params, lr: float) -> None:
+    def __init__(self, params: Params, **hyperparameters: Any) -> None:
+        self._set(hyperparameters)
         self.named_params = named(params)
         if not self.named_params:
             raise ValueError("params must hold at least one parameter, got none")
-        self.lr = lr
         # Number of updates of each parameter: Adam's bias correction needs a count for each, as in torch.
         self._steps = np.zeros(len(self.named_params), np.int64)
         self._state = [
@@ -83,6 +120,11 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr = _finite("lr", value)
+
+    def _set(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Check and set all hyperparameters."""
+        for name, check in self.hyperparameters.items():
+            setattr(self, name, check(name, hyperparameters[name]))
 
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         """Return the names of a parameter's state arrays."""
@@ -130,7 +172,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return ``name``, ``scalars`` (JSON-able) and ``arrays`` (copies), from which training resumes bit for bit."""
         scalars = {name: getattr(self, name) for name in self.hyperparameters}
-        arrays = {f"{i}.{name}": array.copy() for i, state in enumerate(self._state) for name, array in state.items()}
+        arrays = {name: array.copy() for name, array in self._named_arrays()}
         return {"name": type(self).__name__, "scalars": {**scalars, "steps": self._steps.tolist()}, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,45 +184,39 @@ class Optimizer:
         if state.get("name") != type(self).__name__:
             raise ValueError(f"the optimiser's state is of {state.get('name')}, expected {type(self).__name__}")
         scalars, arrays = dict(state["scalars"]), state["arrays"]
-        steps = scalars.pop("steps", None)
-        mine = {f"{i}.{name}": array for i, own in enumerate(self._state) for name, array in own.items()}
-        self._check_state(scalars, steps, arrays, mine)
-        for name, value in scalars.items():
-            setattr(self, name, tuple(value) if isinstance(value, list) else value)
-        self._steps[:] = steps
-        for name, array in mine.items():
-            array[...] = arrays[name]
-
-    def _check_state(self, scalars: dict[str, Any], steps: Any, arrays: Mapping[str, Array], mine: dict[str, Array]) -> None:
+        steps = self._checked_steps(scalars.pop("steps", None))
         if set(scalars) != set(self.hyperparameters):
             raise ValueError(f"the optimiser's state has {sorted(scalars)}, expected {sorted(self.hyperparameters)}")
+        other = copy.copy(self)
+        other._set(scalars)
+        self._check_arrays(arrays, other)
+        self._set(scalars)
+        self._steps[:] = steps
+        for name, array in self._named_arrays():
+            array[...] = arrays[name]
+
+    def _named_arrays(self) -> list[tuple[str, Array]]:
+        """Return the state arrays with their names in :meth:`state_dict`."""
+        return [(f"{i}.{name}", array) for i, state in enumerate(self._state) for name, array in state.items()]
+
+    def _checked_steps(self, steps: Any) -> list[int]:
+        """Return the number of updates of each parameter, from a state."""
         if not isinstance(steps, list) or len(steps) != len(self.named_params):
             raise ValueError(f"the optimiser's state must hold the steps of {len(self.named_params)} parameters")
-        if set(arrays) != set(mine):
-            names = ", ".join(sorted(set(arrays) ^ set(mine)))
+        counts = [checks.positive_int("steps", each, 0) for each in steps]
+        if max(counts) > MOST_STEPS:
+            raise ValueError(f"steps must be at most {MOST_STEPS}, got {max(counts)}")
+        return counts
+
+    def _check_arrays(self, arrays: Mapping[str, Array], other: Optimizer) -> None:
+        """Raise unless this optimiser and one with a state's hyperparameters both have the arrays of the state."""
+        theirs = {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in other._arrays_of(param)}
+        mine = dict(self._named_arrays())
+        if difference := (set(arrays) ^ set(mine)) | (theirs ^ set(mine)):
+            names = ", ".join(sorted(difference))
             raise ValueError(f"the optimiser's state has other arrays than this optimiser; the difference is {names}")
         for name, array in mine.items():
             checks.array(f"the optimiser's {name}", np.asarray(arrays[name]), array.shape, array.dtype.name)
-
-
-def _finite(name: str, value: object) -> float:
-    """Return a finite number of at least 0. Raises TypeError or ValueError."""
-    number = checks.number(name, value, 0.0)
-    if number == math.inf:
-        raise ValueError(f"{name} must be finite, got {value}")
-    return number
-
-
-def _betas(value: Any) -> tuple[float, float]:
-    """Return Adam's two decay rates. Raises TypeError or ValueError."""
-    message = f"betas must be two numbers in [0, 1), got {checks.describe(value)}"
-    try:
-        betas = [checks.number("betas", beta, 0.0, 1.0) for beta in value]
-    except (TypeError, ValueError) as error:
-        raise type(error)(message) from None
-    if len(betas) != 2 or 1 in betas:
-        raise ValueError(message)
-    return betas[0], betas[1]
 
 
 class SGD(Optimizer):
@@ -201,17 +237,20 @@ class SGD(Optimizer):
     """
 
     arrays = ("momentum_buffer",)
-    hyperparameters = ("lr", "momentum", "nesterov", "weight_decay")
+    hyperparameters: ClassVar = {"lr": _finite, "momentum": _finite, "nesterov": checks.flag, "weight_decay": _finite}
+    momentum: float
+    nesterov: bool
+    weight_decay: float
 
     def __init__(
         self, params: Params, lr: float = 1e-3, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
-        self.momentum = _finite("momentum", momentum)
-        self.nesterov = bool(nesterov)
-        self.weight_decay = _finite("weight_decay", weight_decay)
+        super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+    def _set(self, hyperparameters: Mapping[str, Any]) -> None:
+        super()._set(hyperparameters)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got momentum 0")
-        super().__init__(params, lr)
 
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         return self.arrays if self.momentum else ()
@@ -240,7 +279,15 @@ class RMSprop(Optimizer):
     """
 
     arrays = ("square_avg", "momentum_buffer", "grad_avg")
-    hyperparameters = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")
+    hyperparameters: ClassVar = {
+        "lr": _finite, "alpha": _fraction, "eps": _finite, "weight_decay": _finite, "momentum": _finite,
+        "centered": checks.flag,
+    }  # fmt: skip
+    alpha: float
+    eps: float
+    weight_decay: float
+    momentum: float
+    centered: bool
 
     def __init__(
         self,
@@ -252,12 +299,9 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        self.alpha = checks.number("alpha", alpha, 0.0, 1.0)
-        self.eps = _finite("eps", eps)
-        self.weight_decay = _finite("weight_decay", weight_decay)
-        self.momentum = _finite("momentum", momentum)
-        self.centered = bool(centered)
-        super().__init__(params, lr)
+        super().__init__(
+            params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered
+        )
 
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         used = {"square_avg": True, "momentum_buffer": self.momentum > 0, "grad_avg": self.centered}
@@ -278,7 +322,10 @@ class Adam(Optimizer):
     """
 
     arrays = ("exp_avg", "exp_avg_sq")
-    hyperparameters: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
+    hyperparameters: ClassVar = {"lr": _finite, "betas": _betas, "eps": _finite, "weight_decay": _finite}
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
     decoupled_decay: ClassVar[bool] = False
 
     def __init__(
@@ -289,10 +336,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        self.betas = _betas(betas)
-        self.eps = _finite("eps", eps)
-        self.weight_decay = _finite("weight_decay", weight_decay)
-        super().__init__(params, lr)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def _rule(self) -> Rule:
         beta1, beta2 = self.betas
@@ -344,7 +388,9 @@ class Muon(AdamW):
         number of iterations in O.
     """
 
-    hyperparameters = (*AdamW.hyperparameters, "momentum", "ns_steps")
+    hyperparameters: ClassVar = {**AdamW.hyperparameters, "momentum": _decay, "ns_steps": checks.positive_int}
+    momentum: float
+    ns_steps: int
 
     def __init__(
         self,
@@ -356,11 +402,9 @@ class Muon(AdamW):
         momentum: float = 0.95,
         ns_steps: int = NS_STEPS,
     ) -> None:
-        self.momentum = checks.number("momentum", momentum, 0.0, 1.0)
-        if self.momentum == 1:
-            raise ValueError("momentum must lie in [0, 1), got 1: no gradient would ever count")
-        self.ns_steps = checks.positive_int("ns_steps", ns_steps)
-        super().__init__(params, lr, betas, eps, weight_decay)
+        Optimizer.__init__(
+            self, params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, momentum=momentum, ns_steps=ns_steps
+        )
 
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         return ("momentum_buffer",) if _is_recurrent_matrix(param) else self.arrays

@@ -256,6 +256,9 @@ PARAMS = r"^params must be an iterable of parameters or \(name, parameter\) pair
         (TypeError, r"betas must be two numbers in \[0, 1\), got 'ab'", lambda p: optim.Adam(p, betas="ab")),
         (TypeError, r"betas must be two numbers in \[0, 1\), got 0\.9", lambda p: optim.AdamW(p, betas=0.9)),
         (ValueError, "lr must be finite, got inf", lambda p: optim.SGD(p, lr=float("inf"))),
+        (ValueError, "lr must be finite, got 10000", lambda p: optim.Muon(p, lr=10**400)),
+        (ValueError, r"alpha must lie in \[0, 1\], got -10000", lambda p: optim.RMSprop(p, alpha=-(10**400))),
+        (TypeError, "centered must be True or False, got 'yes'", lambda p: optim.RMSprop(p, centered="yes")),
         (ValueError, "eps must be finite, got inf", lambda p: optim.RMSprop(p, eps=float("inf"))),
         (ValueError, "weight_decay must be finite, got inf", lambda p: optim.AdamW(p, weight_decay=float("inf"))),
         (ValueError, "momentum must be finite, got inf", lambda p: optim.SGD(p, momentum=float("inf"))),
@@ -292,6 +295,32 @@ def test_a_gradient_that_does_not_fit_is_refused_and_the_one_before_is_used():
     np.testing.assert_array_equal(param.data, np.full((5, 3), 0.5))
 
 
+def with_scalars(state, **changes):
+    return {**state, "scalars": {**state["scalars"], **changes}}
+
+
+@each_row(
+    ("name", "options", "changes", "message"),
+    [
+        ("SGD", {"momentum": 0.9}, {"nesterov": 1}, "nesterov must be True or False, got 1"),
+        ("SGD", {"momentum": 0.9}, {"momentum": 0}, r"other arrays than this optimiser; the difference is 0\.momentum_buf"),
+        ("SGD", {}, {"momentum": 0.9}, r"other arrays than this optimiser; the difference is 0\.momentum_buffer"),
+        ("SGD", {}, {"nesterov": True}, "nesterov needs a momentum above 0"),
+        ("RMSprop", {}, {"centered": True}, r"other arrays than this optimiser; the difference is 0\.grad_avg"),
+        ("RMSprop", {}, {"alpha": 1.5}, "alpha must lie in"),
+        ("Muon", {}, {"momentum": "x"}, "momentum must be a number, got 'x'"),
+        ("Muon", {}, {"momentum": 1}, r"momentum must lie in \[0, 1\), got 1"),
+        ("Muon", {}, {"ns_steps": 0}, "ns_steps must be at least 1, got 0"),
+    ],
+)
+def test_hyperparameters_of_a_state_are_checked_as_those_of_a_constructor(name, options, changes, message):
+    optimizer = getattr(optim, name)(make_params(), **options)
+    before = optimizer.state_dict()["scalars"]
+    with pytest.raises((TypeError, ValueError), match=message):
+        optimizer.load_state_dict(with_scalars(optimizer.state_dict(), lr=9.0, **changes))
+    assert optimizer.state_dict()["scalars"] == before
+
+
 def test_a_state_that_does_not_fit_changes_nothing():
     params = make_params()
     optimizer = optim.Adam(params, lr=0.5)
@@ -307,8 +336,15 @@ def test_a_state_that_does_not_fit_changes_nothing():
         (fewer, "the steps of 5 parameters"),
         ({**good, "arrays": {}}, "other arrays than this optimiser"),
         ({**good, "scalars": {"steps": [0] * 5}}, r"the optimiser's state has \[\], expected \['betas'"),
+        (with_scalars(good, eps=-1.0), "eps must lie in"),
+        (with_scalars(good, betas=[0.9, 1]), r"betas must be two numbers in \[0, 1\), got \[0.9, 1\]"),
+        (with_scalars(good, weight_decay=10**400), "weight_decay must be finite"),
+        (with_scalars(good, lr="high"), "lr must be a number, got 'high'"),
+        (with_scalars(good, steps=[0, 0, -1, 0, 0]), "steps must be at least 0, got -1"),
+        (with_scalars(good, steps=[0, 0, 0.5, 0, 0]), "steps must be an integer, got 0.5"),
+        (with_scalars(good, steps=[0, 0, 0, 0, 2**63]), "steps must be at most"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             optimizer.load_state_dict(state)
     after = optimizer.state_dict()
     assert after["scalars"] == before["scalars"]

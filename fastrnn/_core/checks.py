@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,14 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
     """Return a real number in [low, high], or (low, high] with ``open_low``. Raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
-    if not (low < value <= high if open_low else low <= value <= high):  # NaN fails both
+    try:
+        real = float(value)
+    except OverflowError:  # an integer beyond float64
+        real = math.inf if value > 0 else -math.inf
+    if not (low < real <= high if open_low else low <= real <= high):  # NaN fails both
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}]"
         raise ValueError(f"{name} must lie in {interval}, got {value}")
-    return float(value)
+    return real
 
 
 def choice(name: str, value: object, options: tuple[str, ...]) -> str:
@@ -71,13 +76,18 @@ def float_dtype(name: str, value: object) -> str:
     """Return ``"float32"`` or ``"float64"`` for any form of these dtypes. Raises ValueError for other dtypes."""
     if isinstance(value, (str, np.dtype)) and value in DTYPES:  # because a dtype takes 10 us to say its name
         return "float32" if value == "float32" else "float64"
-    try:
-        dtype = np.dtype(value).name  # type: ignore[call-overload]
-    except TypeError:
-        dtype = repr(value)
+    dtype = dtype_name(value)
     if dtype not in DTYPES:
         raise ValueError(f"{name} must be float32 or float64, got {dtype}")
-    return str(dtype)
+    return dtype
+
+
+def dtype_name(value: Any) -> str:
+    """Return NumPy's name of a dtype in any form, or the description of a value that is not a dtype."""
+    try:
+        return str(np.dtype(value).name)
+    except (SyntaxError, TypeError, ValueError):  # NumPy reads "f4, f4" as a list, and what it holds as Python
+        return describe(value)
 
 
 # Advice for floats of another dtype, next to the advice to convert them with astype; arguments of ``dtype_hint``.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core.checks import describe
+from .._core.checks import describe, dtype_name
 from ..layers._symbolic.symbols import Axis, Spec, Symbol
 
 
@@ -41,10 +41,7 @@ def Input(shape: tuple[Axis, ...], dtype: Any = "float32", name: str | None = No
         raise ValueError(f"shape must have 'B' as its first axis or, after time, its second, got {shape!r}")
     if len(set(filter(lambda axis: isinstance(axis, str), shape))) < sum(isinstance(axis, str) for axis in shape):
         raise ValueError(f"shape must have each letter once, got {shape!r}")
-    try:
-        kind = np.dtype(dtype).name
-    except TypeError:
-        kind = repr(dtype)
+    kind = dtype_name(dtype)
     if kind not in ("float32", "float64", "int64"):
         raise ValueError(f"dtype must be float32, float64, or int64 for ids, got {kind}")
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
