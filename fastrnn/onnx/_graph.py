@@ -78,6 +78,14 @@ class Graph:
             for graph in node.subgraphs():
                 yield from graph.all_nodes()
 
+    def all_arrays(self) -> Iterator[Array]:
+        """Yield all arrays of the file: constants and attributes of nodes, also inside the graphs of nodes."""
+        yield from self.constants.values()
+        for node in self.nodes:
+            yield from (value for value in node.attributes.values() if isinstance(value, np.ndarray))
+            for graph in node.subgraphs():
+                yield from graph.all_arrays()
+
 
 def read_graph(source: str | os.PathLike[str] | bytes) -> Graph:
     """Read a model from a path or from the bytes of a file.

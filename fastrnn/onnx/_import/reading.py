@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.checks import printable
+from ..._core.drawing_limit import limited_to
 from ...graph import Input, Model
 from .._errors import blaming
 from .._graph import Declared, Graph, Node, read_graph
@@ -36,10 +37,16 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
     OSError
         if the file cannot be read
     ValueError
-        for an invalid file, or if a node has no layer in this package: the message names the operators, or the node and the
-        reason
+        for an invalid file, if a node has no layer in this package (the message names the operators, or the node and the
+        reason), or if the model needs far more values than the file holds
     """
     graph = rewritten(read_graph(source), LAYER_RULES)
+    with limited_to(graph.all_arrays()):
+        return _model_of(graph)
+
+
+def _model_of(graph: Graph) -> Model:
+    """Return a model of the layers that a graph's nodes are."""
     missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
     if missing:
         raise ValueError(
