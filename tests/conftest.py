@@ -71,6 +71,18 @@ def pytest_collection():
         gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let one process run all tests with numba in their names, because each process would compile for half a minute."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneCompiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "numba" if "numba" in nodeid else nodeid
+
+    return OneCompiles(config, log)
+
+
 def pytest_report_header():
     isa = f"{C.info()['isa']} of {', '.join(ISAS)}" if C else "none"
     return [
@@ -82,10 +94,7 @@ def pytest_report_header():
 
 @pytest.hookimpl(tryfirst=True)  # before -m deselects the slow tests
 def pytest_collection_modifyitems(items):
-    """Mark as slow the instances of a test that its pairwise part does not need, and let one process compile for Numba."""
-    for item in items:
-        if "numba" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("numba"))
+    """Mark as slow the instances of a test that its pairwise part does not need."""
     groups = {}
     for item in items:
         if hasattr(item, "callspec") and len(item.callspec.params) > 1 and not item.get_closest_marker("slow"):

@@ -304,7 +304,7 @@ def test_disturbed_comparisons_are_measured_once_more_whoever_gained(tmp_path, m
     assert len(file.read_text().splitlines()) == 8  # nothing is lost
 
 
-def test_a_worker_runs_cases_and_reports_what_it_refuses():
+def test_a_worker_runs_cases_beside_numba_and_reports_what_it_refuses():
     """A real process compares fastrnn with its own Numba backend."""
     found = [CASE, Case("product", "LSTM", 8, 2, 1)]
     measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]

@@ -198,7 +198,7 @@ def _engine_of(folder):
     return configuration(folder)["kernels"]
 
 
-def test_resume_with_another_backend_says_so_once(tmp_path, capsys):
+def test_resume_with_another_backend_numba_says_so_once(tmp_path, capsys):
     from fastrnn import backends
 
     backends.load("numba").compile_for("float32", training=True)  # now, because its notice would be a second line
