@@ -19,6 +19,7 @@ from .layers import LAYERS
 from .values import Anything, Directions, Value
 
 RECURRENT = ("RNN", "GRU", "LSTM")
+LENGTHS = 4  # their input with the sequences' lengths
 
 
 def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
@@ -52,7 +53,7 @@ def _model_of(graph: Graph) -> Model:
         raise ValueError(
             f"the model must consist of layers that fastrnn has, got the operators {printable(', '.join(missing))}"
         )
-    lengths = {node.inputs[4] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > 4}
+    lengths = {node.inputs[LENGTHS] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > LENGTHS}
     values: dict[str, Anything] = {**dict.fromkeys(lengths), **graph.constants}
     names = [name for name in graph.inputs if name not in lengths]
     for name in names:
@@ -71,6 +72,9 @@ def _model_of(graph: Graph) -> Model:
 def _add(node: Node, values: dict[str, Anything]) -> None:
     """Call the layer of a node, or compute a node of constants."""
     inputs = [_read(values, name) if name else None for name in node.inputs]
+    for i, name in enumerate(node.inputs):
+        if name and inputs[i] is None and (node.op not in RECURRENT or i != LENGTHS):
+            raise ValueError(f"{node.place}: input {i} must not be {name!r}, which holds the lengths of sequences")
     if node.op in TABLE and all(x is None or isinstance(x, np.ndarray) for x in inputs) and node.op != "ConstantOfShape":
         constants = {name: x for name, x in zip(node.inputs, inputs, strict=True) if isinstance(x, np.ndarray)}
         plan = build_plan(Graph("", [node], constants, {}, node.outputs[:1]), {}, None, {})
