@@ -1,5 +1,6 @@
 #include "gemm.h"
 
+#include "integers.h"
 #include "matrix.h"
 #include "rows.h"
 #include "transpose.h"
@@ -264,11 +265,22 @@ static void product_of_row(const product_args *p, range panels, int64_t row) {
     }
 }
 
+/* Compute a product with int8 weights, each row in integers if that loses nothing. */
+static void product_of_integers(const product_args *p, range panels, range rows) {
+    while (rows.begin < rows.end) {
+        const int64_t n = integer_rows(p, panels, rows);
+        if (!n) product_of_row(p, panels, rows.begin);
+        rows.begin += n ? n : 1;
+    }
+}
+
 void product(const product_args *p, range panels, range rows) {
     if (MATRIX_UNIT && p->a.scales)
         sliced_product(p, panels, rows);
     else if (MATRIX_UNIT && p->dots)
         matrix_product(p, panels, rows);
+    else if (INTEGER_DOTS && p->format == FASTRNN_WEIGHTS_INT8)
+        product_of_integers(p, panels, rows);
     else if (rows.end - rows.begin == 1)
         product_of_row(p, panels, rows.begin);
     else if (rows.begin < rows.end)

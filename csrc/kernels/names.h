@@ -28,6 +28,7 @@
 #define input_chunk THIS_BUILD(input_chunk)
 #define input_of_own_rows THIS_BUILD(input_of_own_rows)
 #define input_rows THIS_BUILD(input_rows)
+#define integer_rows THIS_BUILD(integer_rows)
 #define kernels THIS_BUILD(kernels)
 #define layout_of THIS_BUILD(layout_of)
 #define linear_backward_ THIS_BUILD(linear_backward_)
