@@ -131,7 +131,6 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
         t.a.p = a + begin * p->a.row;
         for (int v = 0; v < p->vectors; v += width) {
             t.b = b + v * VL;
-            t.scales = p->scales ? p->scales + panel * p->b_row + v * VL : 0;
             t.ahead = ahead ? ahead + (v + i % width) * VL : 0;
             t.init = init.p + begin * init.row + v * VL;
             t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
@@ -141,23 +140,18 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
-/* Expand K rows of words to reals, without scales. The last word may hold more rows, which are zero. */
-INLINE void expand(const int FORMAT, const uint32_t *from, int64_t columns, int64_t K, real *to) {
-    for (int64_t k = 0; k < words_of(FORMAT, K); k++)
+/* Expand K rows of words of bfloat16 to reals. The last word may hold another row, which is zero. */
+static void expand(const uint32_t *from, int64_t columns, int64_t K, real *to) {
+    for (int64_t k = 0; k < K; k += 2, to += 2 * columns)
         for (int64_t c = 0; c < columns; c += VL, from += VL)
-#pragma GCC unroll 4
-            for (int i = 0; i < rows_per_word(FORMAT); i++)
-                store(to + (k * rows_per_word(FORMAT) + i) * columns + c, row_of_words(FORMAT, load_words(from), i));
+            for (int i = 0; i < 2; i++)
+                store(to + i * columns + c, row_of_words(FASTRNN_WEIGHTS_BFLOAT16, load_words(from), i));
 }
 
-/* Do what panel_rows does with a compressed B, whose block is expanded first. */
+/* Do what panel_rows does with a B of bfloat16, whose block is expanded first. */
 static void compressed_rows(const product_args *p, int64_t panel, range rows, k_block k) {
     real b[COMPRESSED_K_BLOCK * 4 * VL];
-    const uint32_t *from = compressed_block(p, panel, k.k);
-    if (p->format == FASTRNN_WEIGHTS_INT8)
-        expand(FASTRNN_WEIGHTS_INT8, from, p->b_row, k.n_inner, b);
-    else
-        expand(FASTRNN_WEIGHTS_BFLOAT16, from, p->b_row, k.n_inner, b);
+    expand(compressed_block(p, panel, k.k), p->b_row, k.n_inner, b);
     panel_rows(p, panel, rows, k, b, 0);
 }
 
@@ -279,7 +273,7 @@ void product(const product_args *p, range panels, range rows) {
         sliced_product(p, panels, rows);
     else if (MATRIX_UNIT && p->dots)
         matrix_product(p, panels, rows);
-    else if (INTEGER_DOTS && p->format == FASTRNN_WEIGHTS_INT8)
+    else if (COMPRESSES && p->format == FASTRNN_WEIGHTS_INT8)
         product_of_integers(p, panels, rows);
     else if (rows.end - rows.begin == 1)
         product_of_row(p, panels, rows.begin);

@@ -3,24 +3,25 @@
 #include "rows.h"
 #include "slices.h"
 
-#if defined(__AVX512VNNI__) && FASTRNN_REAL_BITS == 32
+#if FASTRNN_REAL_BITS == 32
 
-/* The largest number of two digits is 127 * 257; a number is rounded after it is scaled. */
-enum { DIGITS = 2, LARGEST_OF_TWO = 32600 };
+/* The largest q: 16 bits of two digits end at 127 * 257, and a number is rounded after it is scaled. */
+enum { LARGEST_SIXTEEN = 32600 };
 
-/* Rows whose digits are kept at once, and the elements of k in a block. A block of a panel and the digits of a tile's rows
- * then stay in the first two levels of cache. */
+/* Rows that are in integers at once, and the elements of k in a block. A block of a panel and a tile's rows then stay in the
+ * first two levels of cache, and a sum of 512 * 127 * LARGEST_SIXTEEN fits 32 bits. */
 enum { GROUP = 32, INTEGER_K_BLOCK = 512, BLOCK_WORDS = INTEGER_K_BLOCK / 4 };
 
 /* If no number is larger than this times the rms of the others, rounding them to 16 bits changes them by 1e-3 (rms), which
  * is 1/4 of what int8 changes the weights. */
 enum { FAR_OUT = 112 };
 
-/* A block of k of some rows: their digits, and -128 times the sum of each row's digits. */
+/* A block of k of some rows. */
 typedef struct {
     real scales[GROUP];
-    int32_t sums[GROUP][DIGITS], digits[GROUP][DIGITS][BLOCK_WORDS];
-} digit_rows;
+    int32_t without[GROUP][2]; /* what is added to the sums at the end */
+    int32_t words[GROUP][2][BLOCK_WORDS];
+} integer_block;
 
 /* Return the factor by which numbers become q, or -1 for a row that is left to float32. */
 static real to_integers(const real *a, int64_t K) {
@@ -36,75 +37,138 @@ static real to_integers(const real *a, int64_t K) {
     if (all == 0 && m == 0) return 0;
     if (!(m > 0x1p-50f && m < 0x1p50f)) return -1;
     const real others = all - m * m;
-    return others * (FAR_OUT * FAR_OUT) >= (real)K * m * m ? LARGEST_OF_TWO / m : -1;
+    return others * (FAR_OUT * FAR_OUT) >= (real)K * m * m ? LARGEST_SIXTEEN / m : -1;
 }
 
-/* Store the digits of n numbers, and zeros up to a whole word. */
-static void store_digits(digit_rows *to, int64_t row, const real *a, int64_t n, real factor) {
-    ints high = {0}, low = {0};
+#ifdef __AVX512VNNI__
+
+/* The form of the words: digits. Sum i of a tile is S_i. */
+enum { SUMS = 2 };
+
+/* Store n numbers, and zeros up to a whole word. */
+static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
+    ints sums[2] = {{0}, {0}};
     for (int64_t k = 0; k < n; k += VL) {
         const ints q = nearest(load_within(a, k, n) * splat(factor)) + 0x8080;
-        const ints s1 = (q >> 8) - 128, s0 = (q & 0xff) - 128;
-        const digits d1 = __builtin_convertvector(s1, digits), d0 = __builtin_convertvector(s0, digits);
-        memcpy(to->digits[row][1] + k / 4, &d1, sizeof d1);
-        memcpy(to->digits[row][0] + k / 4, &d0, sizeof d0);
-        high += s1;
-        low += s0;
+        for (int i = 0; i < 2; i++) {
+            const ints s = (q >> 8 * i & 0xff) - 128;
+            const digits bytes = __builtin_convertvector(s, digits);
+            memcpy(to->words[row][i] + k / 4, &bytes, sizeof bytes);
+            sums[i] += s;
+        }
     }
-    int32_t sums[DIGITS] = {0, 0};
-    for (int i = 0; i < VL; i++) sums[0] += low[i], sums[1] += high[i];
-    for (int i = 0; i < DIGITS; i++) to->sums[row][i] = -128 * sums[i];
+    for (int i = 0; i < 2; i++) {
+        to->without[row][i] = 0;
+        for (int lane = 0; lane < VL; lane++) to->without[row][i] -= 128 * sums[i][lane];
+    }
 }
+
+INLINE ints weights_of(words w, const int i) {
+    (void)i;
+    return (ints)(w ^ 0x80808080u);
+}
+
+/* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. Written so because GCC copies the sums of the intrinsic at each k, and
+ * keeps some of them in memory. */
+INLINE ints add_products(ints sum, ints w, ints a) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
+    return sum;
+}
+
+INLINE vec whole_sum(const ints *sums, const int32_t *without) {
+    const vec s0 = __builtin_convertvector(sums[0] + without[0], vec),
+              s1 = __builtin_convertvector(sums[1] + without[1], vec);
+    return fma_(s1, splat(256), s0);
+}
+
+#else
+
+/* The form of the words: pairs. */
+enum { SUMS = 1 };
+
+typedef int16_t shorts __attribute__((vector_size(4 * VL)));
+typedef uint16_t halves __attribute__((vector_size(4 * VL)));
+
+/* Store n numbers, and zeros up to a whole word. */
+static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
+    for (int64_t word = 0; word < quads_of(n); word++) {
+        int32_t q[4];
+        for (int64_t i = 0, k = 4 * word; i < 4; i++, k++) {
+            const real v = k < n ? a[k] * factor : 0;
+            q[i] = (int32_t)(v + (v < 0 ? (real)-0.5 : (real)0.5));
+        }
+        for (int i = 0; i < 2; i++) to->words[row][i][word] = (int32_t)((q[i] & 0xffff) | (uint32_t)q[i + 2] << 16);
+    }
+}
+
+/* Return bytes 0 and 2 of each word as pairs of 16 bits, or bytes 1 and 3. */
+INLINE ints weights_of(words w, const int i) { return i ? (ints)((shorts)w >> 8) : (ints)((shorts)((halves)w << 8) >> 8); }
+
+/* Return sum + w_0 a_0 + w_1 a_1 of each lane. */
+INLINE ints add_products(ints sum, ints w, ints a) {
+#if defined(__AVX512BW__)
+    return sum + (ints)_mm512_madd_epi16((__m512i)w, (__m512i)a);
+#elif defined(__AVX2__) && FASTRNN_VECTOR_BYTES == 32
+    return sum + (ints)_mm256_madd_epi16((__m256i)w, (__m256i)a);
+#elif defined(__x86_64__) && FASTRNN_VECTOR_BYTES == 16
+    return sum + (ints)_mm_madd_epi16((__m128i)w, (__m128i)a);
+#elif defined(__aarch64__)
+    const int16x8_t left = (int16x8_t)w, right = (int16x8_t)a;
+    return sum + (ints)vpaddq_s32(vmull_s16(vget_low_s16(left), vget_low_s16(right)), vmull_high_s16(left, right));
+#else
+    return sum + ((ints)((words)w << 16) >> 16) * ((ints)((words)a << 16) >> 16) + (w >> 16) * (a >> 16);
+#endif
+}
+
+INLINE vec whole_sum(const ints *sums, const int32_t *without) {
+    (void)without;
+    return __builtin_convertvector(sums[0], vec);
+}
+
+#endif
+
+INLINE ints splat_int(int32_t a) { return a - (ints){0}; }
 
 /* Some rows times one panel; lengths are in words. */
 typedef struct {
     int64_t words, b_row;
     const uint32_t *b;
-    const digit_rows *a;
+    const integer_block *a;
     int64_t row;
     const real *scales, *init;
     real *c;
     int64_t init_row, c_row;
 } integer_args;
 
-/* Return sum + w_0 left_0 + ... + w_3 left_3 for each lane, w unsigned. Written so because GCC copies the sums of the
- * intrinsic at each k, and keeps some of them in memory. */
-INLINE __m512i add_products(__m512i sum, __m512i w, __m512i left) {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(left));
-    return sum;
-}
-
 INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
-    __m512i acc[6][4][DIGITS];
+    ints acc[6][4][SUMS];
     const uint32_t *b = t->b;
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
 #pragma GCC unroll 2
-            for (int i = 0; i < DIGITS; i++) acc[r][v][i] = _mm512_setzero_si512();
-    for (int64_t k = 0; k < t->words; k++, b += t->b_row) {
-        __m512i w[4];
+            for (int i = 0; i < SUMS; i++) acc[r][v][i] = (ints){0};
+    for (int64_t k = 0; k < t->words; k++, b += t->b_row)
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) w[v] = (__m512i)(load_words(b + v * VL) ^ 0x80808080u);
-#pragma GCC unroll 6
-        for (int r = 0; r < R; r++)
+        for (int v = 0; v < NV; v++) {
+            const words w = load_words(b + v * VL);
 #pragma GCC unroll 2
-            for (int i = 0; i < DIGITS; i++) {
-                const __m512i left = _mm512_set1_epi32(t->a->digits[t->row + r][i][k]);
-#pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) acc[r][v][i] = add_products(acc[r][v][i], w[v], left);
+            for (int i = 0; i < 2; i++) {
+                const ints weights = weights_of(w, i);
+#pragma GCC unroll 6
+                for (int r = 0; r < R; r++)
+                    acc[r][v][i % SUMS] =
+                        add_products(acc[r][v][i % SUMS], weights, splat_int(t->a->words[t->row + r][i][k]));
             }
-    }
+        }
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
-            const int32_t *without = t->a->sums[t->row + r];
-            const vec s1 = __builtin_convertvector((ints)acc[r][v][1] + without[1], vec);
-            const vec s0 = __builtin_convertvector((ints)acc[r][v][0] + without[0], vec);
-            const vec sum = fma_(s1, splat(256), s0), scale = load(t->scales + v * VL) * splat(t->a->scales[t->row + r]);
-            store(t->c + r * t->c_row + v * VL, fma_(sum, scale, load(t->init + r * t->init_row + v * VL)));
+            const vec scale = load(t->scales + v * VL) * splat(t->a->scales[t->row + r]);
+            const vec init = load(t->init + r * t->init_row + v * VL);
+            store(t->c + r * t->c_row + v * VL, fma_(whole_sum(acc[r][v], t->a->without[t->row + r]), scale, init));
         }
 }
 
@@ -126,17 +190,23 @@ INLINE void integer_tile_of_height(const int NV, const int highest, int rows, co
     }
 }
 
-/* The highest tiles whose sums leave a few registers free. */
-static const int heights[5] = {1, 6, 6, 4, 3};
-static void tile_1(int rows, const integer_args *t) { integer_tile_of_height(1, 6, rows, t); }
-static void tile_2(int rows, const integer_args *t) { integer_tile_of_height(2, 6, rows, t); }
-static void tile_3(int rows, const integer_args *t) { integer_tile_of_height(3, 4, rows, t); }
-static void tile_4(int rows, const integer_args *t) { integer_tile_of_height(4, 3, rows, t); }
+/* The highest tiles whose sums leave a few registers free, by width in vectors. */
+#if FASTRNN_VECTOR_BYTES == 64 && !defined(__AVX512VNNI__)
+enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 6, HEIGHT_4 = 6 };
+#else
+enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 4, HEIGHT_4 = 3 };
+#endif
+static const int heights[5] = {1, HEIGHT_1, HEIGHT_2, HEIGHT_3, HEIGHT_4};
+static void tile_1(int rows, const integer_args *t) { integer_tile_of_height(1, HEIGHT_1, rows, t); }
+static void tile_2(int rows, const integer_args *t) { integer_tile_of_height(2, HEIGHT_2, rows, t); }
+static void tile_3(int rows, const integer_args *t) { integer_tile_of_height(3, HEIGHT_3, rows, t); }
+static void tile_4(int rows, const integer_args *t) { integer_tile_of_height(4, HEIGHT_4, rows, t); }
 typedef void (*tile_of_rows)(int rows, const integer_args *t);
 static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
 
 /* Compute a block of k for n rows of one panel, in tiles of equal height. */
-static void integer_panel(const product_args *p, const digit_rows *a, int64_t panel, range rows, int64_t k, int64_t here) {
+static void integer_panel(const product_args *p, const integer_block *a, int64_t panel, range rows, int64_t k,
+                          int64_t here) {
     const int64_t n = rows.end - rows.begin, blocks = (n + heights[p->vectors] - 1) / heights[p->vectors];
     const initial_sums init = initial_sums_of(p, panel, k > 0);
     integer_args t = {.words = quads_of(here),
@@ -157,7 +227,7 @@ static void integer_panel(const product_args *p, const digit_rows *a, int64_t pa
 }
 
 int64_t integer_rows(const product_args *p, range panels, range rows) {
-    digit_rows a;
+    integer_block a;
     real factors[GROUP];
     const int64_t K = p->n_inner, most = smaller(GROUP, rows.end - rows.begin);
     int64_t n = 0;
@@ -170,7 +240,7 @@ int64_t integer_rows(const product_args *p, range panels, range rows) {
     const range here = {rows.begin, rows.begin + n};
     for (int64_t k = 0; k < K; k += INTEGER_K_BLOCK) {
         const int64_t block = smaller(INTEGER_K_BLOCK, K - k);
-        for (int64_t i = 0; i < n; i++) store_digits(&a, i, p->a.p + (here.begin + i) * p->a.row + k, block, factors[i]);
+        for (int64_t i = 0; i < n; i++) store_integers(&a, i, p->a.p + (here.begin + i) * p->a.row + k, block, factors[i]);
         for (int64_t i = 0; i < panels.end - panels.begin; i++) integer_panel(p, &a, panel_at(p, panels, i), here, k, block);
     }
     return n;

@@ -1,26 +1,23 @@
-/* Products with int8 weights in integers, on processors that multiply and add four bytes at once (AVX512-VNNI).
+/* Products with int8 weights in integers.
  *
- * A row of A, whose largest magnitude is m, becomes integers q of two digits in base 256, and a scale:
+ * A row of A, whose largest magnitude is m, becomes integers q of 16 bits and a scale:
  *
- *     a = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_OF_TWO
- *     q = 2^8 s_1 + s_0,     -128 <= s_i <= 127
+ *     a = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SIXTEEN
+ *     sum over k of a b = scale scale_b sum over k of q w
  *
- * The weights are the words of compressed.h: four consecutive k of one column. The instruction multiplies unsigned bytes by
- * signed ones, so a weight w enters as w + 128, which flips one bit, and the sums begin at what this adds:
+ * The weights w are the words of compressed.h: four consecutive k of one column. A word of A takes one of two forms:
  *
- *     sum over k of a b = scale scale_b (2^8 S_1 + S_0),     S_i = sum over k of (w + 128) s_i - 128 sum over k of s_i
+ * - Pairs, for the instruction PMADDWD, which multiplies 16 bits by 16 and adds two products: (q_0, q_2) and (q_1, q_3). The
+ *   bytes of a word of weights are shifted into pairs like these.
+ * - Digits in base 256, for VPDPBUSD, which multiplies unsigned bytes by signed ones and adds four products to a sum:
+ *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. A weight enters as w + 128, which flips one bit, and what this adds is taken
+ *   out of the sums: sum of q w = 2^8 S_1 + S_0, S_i = sum of (w + 128) s_i - 128 sum of s_i.
  *
- * Sums of integers are exact, so the result's bits depend on nothing but the row, the weights and K. */
+ * Sums of integers are exact, so they depend neither on the order of k nor on the ISA. */
 #ifndef FASTRNN_INTEGERS_H
 #define FASTRNN_INTEGERS_H
 
 #include "gemm.h"
-
-#if defined(__AVX512VNNI__) && FASTRNN_REAL_BITS == 32
-enum { INTEGER_DOTS = 1 };
-#else
-enum { INTEGER_DOTS = 0 };
-#endif
 
 /* Compute the first rows of a product with int8 weights, and return how many they are. That is 0 if the first row is left
  * to float32: if it has a number that is not finite, or one beside which 16 bits hold too little of the others. */

@@ -41,9 +41,8 @@ typedef struct {
     int64_t b_row;     /* distance between B's rows k and k+1 */
     const real *ahead; /* the next block of B, one vector in each of its rows; null: it is in cache already */
     const real *init;
-    int64_t init_row;   /* 0: every row has the same initial values */
-    const real *scales; /* [NV*VL] factors of the sums; null: 1 */
-    real *c;            /* may be init itself */
+    int64_t init_row; /* 0: every row has the same initial values */
+    real *c;          /* may be init itself */
     int64_t c_row;
     int dots; /* A and B hold words (bfloat16.h) */
 } tile_args;
@@ -98,8 +97,7 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
     for (int r = 0; r < MR; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            store(t->c + r * t->c_row + v * VL,
-                  load(t->init + r * t->init_row + v * VL) + (t->scales ? acc[r][v] * load(t->scales + v * VL) : acc[r][v]));
+            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
 }
 
 /* One row of NP panels side by side, because a row of a single panel has too few sums to hide the latency of an fma.
@@ -140,8 +138,8 @@ INLINE void row_tile(const int NP, const int NV, const int DOTS, const row_args 
             store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
 }
 
-/* The arguments of a tile with compressed weights (compressed.h); lengths are in words. Its results have the same bits as
- * those of a tile on the expanded weights. */
+/* The arguments of a tile with compressed weights (compressed.h); lengths are in words. With bfloat16, its results have the
+ * same bits as those of a tile on the expanded weights. */
 typedef struct {
     int64_t K;
     const real *a;

@@ -12,7 +12,7 @@
 static const double FORWARD_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
 static const double GRADIENT_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-8};
 static const double ROUNDED_TOLERANCE = 2e-2; /* 8 significant bits */
-/* Some ISAs multiply int8 weights by 16 bits of each row; tests/test_compression.py knows which, and compares exactly. */
+/* int8 weights are multiplied by 16 bits of each row; tests/test_compression.py compares exactly. */
 static const double INTEGER_TOLERANCE = 3e-4;
 static const char *const DTYPE_NAMES[] = {[FASTRNN_FLOAT32] = "float32", [FASTRNN_FLOAT64] = "float64"};
 

@@ -167,8 +167,8 @@ class Recurrent(PartsLayer):
         """Return a layer for inference whose weight matrices take a half or a quarter of the memory.
 
         It runs like this layer, by call, :meth:`stream` and :meth:`stepper`, and training it raises RuntimeError. On one
-        sequence, where a step is a stream of weights, it is faster. States and arithmetic stay float32, except that some
-        processors multiply int8 weights by 16 bits of the states and inputs, which makes batches faster too.
+        sequence, where a step is a stream of weights, it is faster. States stay float32. The C backend multiplies int8
+        weights by 16 bits of the states and inputs, as integers, which makes batches faster too.
 
         Parameters
         ----------
