@@ -12,12 +12,15 @@
 
 /* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
  * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
- * registers. On Arm all operands are in registers, also one element of A for each row. There, 24 sums are too many for
- * 32 registers: two of the sums went through memory at every k. */
+ * registers. Clang loads all operands, and 12 sums then go through memory: it needs lower tiles. On Arm all operands are in
+ * registers, also one element of A for each row. There, 24 sums are too many for 32 registers: two of the sums went through
+ * memory at every k. */
 #if defined(__AVX512F__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
 #elif defined(__aarch64__)
 enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
+#elif defined(__clang__)
+enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 3, TILE_ROWS_4 = 2 };
 #else
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
 #endif
@@ -54,13 +57,7 @@ INLINE vec multiply_add(const int DOTS, vec left, vec right, vec sum) {
 INLINE vec splat_left(const int DOTS, const real *a) { return DOTS ? splat_word(a) : splat(*a); }
 
 /* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums
- * in registers. LEFT_FIRST: load A's elements whole and B's vectors one by one where A's are fewer. 12 sums, 3 elements
- * and a vector fit into 16 registers also without an operand in memory, which Clang does not use; GCC does. */
-#if defined(__clang__)
-enum { LEFT_FIRST = 1 };
-#else
-enum { LEFT_FIRST = 0 };
-#endif
+ * in registers. */
 INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
     vec acc[12][4];
 #pragma GCC unroll 12
@@ -74,18 +71,6 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
         for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
             if (AHEAD) __builtin_prefetch(ahead, 0, 2);
             if (AHEAD) ahead += b_row;
-            if (LEFT_FIRST && MR < NV) {
-                vec left[12];
-#pragma GCC unroll 12
-                for (int r = 0; r < MR; r++) left[r] = splat_left(DOTS, a + r * row);
-#pragma GCC unroll 4
-                for (int v = 0; v < NV; v++) {
-                    const vec right = load(b + v * VL);
-#pragma GCC unroll 12
-                    for (int r = 0; r < MR; r++) acc[r][v] = multiply_add(DOTS, left[r], right, acc[r][v]);
-                }
-                continue;
-            }
             vec right[4];
             for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
             for (int r = 0; r < MR; r++)
