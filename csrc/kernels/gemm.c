@@ -5,58 +5,70 @@
 #include "rows.h"
 #include "transpose.h"
 
+/* What a tile multiplies: numbers, words of both operands (dots), or numbers of A and words of B. */
+enum { NUMBERS, DOTS, WORDS };
+
+INLINE void one_tile(const int MR, const int NV, const int AHEAD, const int KIND, const tile_args *t) {
+    if (KIND == WORDS)
+        expanding_tile(MR, NV, t);
+    else
+        tile(MR, NV, AHEAD, KIND == DOTS, t);
+}
+
 /* Turn a run-time height into the constant that unrolls a tile. Heights above `highest` generate no code. */
-INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, const int DOTS, int rows, const tile_args *t) {
+INLINE void tile_of_height(const int NV, const int highest, const int AHEAD, const int KIND, int rows, const tile_args *t) {
     switch (rows) {
-        case 1: tile(1, NV, AHEAD, DOTS, t); break;
+        case 1: one_tile(1, NV, AHEAD, KIND, t); break;
         case 2:
-            if (highest >= 2) tile(2, NV, AHEAD, DOTS, t);
+            if (highest >= 2) one_tile(2, NV, AHEAD, KIND, t);
             break;
         case 3:
-            if (highest >= 3) tile(3, NV, AHEAD, DOTS, t);
+            if (highest >= 3) one_tile(3, NV, AHEAD, KIND, t);
             break;
         case 4:
-            if (highest >= 4) tile(4, NV, AHEAD, DOTS, t);
+            if (highest >= 4) one_tile(4, NV, AHEAD, KIND, t);
             break;
         case 5:
-            if (highest >= 5) tile(5, NV, AHEAD, DOTS, t);
+            if (highest >= 5) one_tile(5, NV, AHEAD, KIND, t);
             break;
         case 6:
-            if (highest >= 6) tile(6, NV, AHEAD, DOTS, t);
+            if (highest >= 6) one_tile(6, NV, AHEAD, KIND, t);
             break;
         case 7:
-            if (highest >= 7) tile(7, NV, AHEAD, DOTS, t);
+            if (highest >= 7) one_tile(7, NV, AHEAD, KIND, t);
             break;
         case 8:
-            if (highest >= 8) tile(8, NV, AHEAD, DOTS, t);
+            if (highest >= 8) one_tile(8, NV, AHEAD, KIND, t);
             break;
         case 9:
-            if (highest >= 9) tile(9, NV, AHEAD, DOTS, t);
+            if (highest >= 9) one_tile(9, NV, AHEAD, KIND, t);
             break;
         case 10:
-            if (highest >= 10) tile(10, NV, AHEAD, DOTS, t);
+            if (highest >= 10) one_tile(10, NV, AHEAD, KIND, t);
             break;
         case 11:
-            if (highest >= 11) tile(11, NV, AHEAD, DOTS, t);
+            if (highest >= 11) one_tile(11, NV, AHEAD, KIND, t);
             break;
         case 12:
-            if (highest >= 12) tile(12, NV, AHEAD, DOTS, t);
+            if (highest >= 12) one_tile(12, NV, AHEAD, KIND, t);
             break;
     }
 }
 
-INLINE void tile_of_kind(const int NV, const int highest, const int DOTS, int rows, const tile_args *t) {
+INLINE void tile_of_kind(const int NV, const int highest, const int KIND, int rows, const tile_args *t) {
     if (t->ahead)
-        tile_of_height(NV, highest, 1, DOTS, rows, t);
+        tile_of_height(NV, highest, 1, KIND, rows, t);
     else
-        tile_of_height(NV, highest, 0, DOTS, rows, t);
+        tile_of_height(NV, highest, 0, KIND, rows, t);
 }
 
 INLINE void tile_of(const int NV, const int highest, int rows, const tile_args *t) {
-    if (COMPRESSES && t->dots)
-        tile_of_kind(NV, highest, 1, rows, t);
+    if (COMPRESSES && t->format)
+        tile_of_height(NV, highest, 0, WORDS, rows, t);
+    else if (COMPRESSES && t->dots)
+        tile_of_kind(NV, highest, DOTS, rows, t);
     else
-        tile_of_kind(NV, highest, 0, rows, t);
+        tile_of_kind(NV, highest, NUMBERS, rows, t);
 }
 
 static void tile_1(int rows, const tile_args *t) { tile_of(1, TILE_ROWS_1, rows, t); }
@@ -67,6 +79,7 @@ static void tile_4(int rows, const tile_args *t) { tile_of(4, TILE_ROWS_4, rows,
 typedef void (*tile_of_rows)(int rows, const tile_args *t);
 static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
 static const int tile_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
+static const int expanded_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, EXPANDED_ROWS_3, EXPANDED_ROWS_4};
 
 /* A block of k: whole outer steps if there are several, else a part of the inner index. */
 typedef struct {
@@ -94,28 +107,26 @@ initial_sums initial_sums_of(const product_args *p, int64_t panel, int adds) {
     return (initial_sums){zeros, 0};
 }
 
+/* Return the place of a block of B: of its numbers, or of its words, which have the same size. */
 static const real *right_block(const product_args *p, int64_t panel, k_block k) {
-    return p->b + panel * p->b_panel + k.k * p->b_row;
+    return p->b + panel * p->b_panel + (p->format ? k.k / rows_per_word(p->format) : k.k) * p->b_row;
 }
 
-static const uint32_t *compressed_block(const product_args *p, int64_t panel, int64_t k) {
-    return (const uint32_t *)p->b + panel * p->b_panel + k / rows_per_word(p->format) * p->b_row;
-}
-
-/* Return the width of the tiles that cover a panel. A tile of half the width is higher. If it takes all rows, each
- * vector of B is read only once. That is worth it if B lies beyond the second-level cache: LSTM H = 512 is 5 % and RNN
+/* Return the width of the tiles that cover a panel. A tile of half the width is higher. If it takes all rows, each vector
+ * of B is read only once. That is worth it if B lies beyond the second-level cache: LSTM H = 512 is 5 % and RNN
  * H = 1024 is 6 % faster (8 rows, one core of a Zen 5, AVX-512). If B is in that cache, tiles of the whole width are 2
  * to 4 % faster. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
+    if (p->format && !expanded_rows[p->vectors]) return p->vectors / 2;
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }
 
 /* Compute all row blocks of one panel and one block of k. Blocks are equally high: 8 rows are 4 + 4, not 6 + 2, because
  * low tiles are slow. */
-static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, const real *ahead) {
+static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *ahead) {
     const int64_t n = rows.end - rows.begin;
     const int width = tile_width(p, n, ahead != 0);
-    const int64_t highest = tile_rows[width], blocks = (n + highest - 1) / highest;
+    const int64_t highest = (p->format ? expanded_rows : tile_rows)[width], blocks = (n + highest - 1) / highest;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
     const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     tile_args t = {.n_outer = k.n_outer,
@@ -124,8 +135,9 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
                    .b_row = p->b_row,
                    .init_row = init.row,
                    .c_row = p->c_row,
-                   .dots = p->dots};
-    const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
+                   .dots = p->dots,
+                   .format = p->format};
+    const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step, *b = right_block(p, panel, k);
     for (int64_t i = 0; i < blocks; i++) {
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
         t.a.p = a + begin * p->a.row;
@@ -140,21 +152,6 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
-/* Expand K rows of words of bfloat16 to reals. The last word may hold another row, which is zero. */
-static void expand(const uint32_t *from, int64_t columns, int64_t K, real *to) {
-    for (int64_t k = 0; k < K; k += 2, to += 2 * columns)
-        for (int64_t c = 0; c < columns; c += VL, from += VL)
-            for (int i = 0; i < 2; i++)
-                store(to + i * columns + c, row_of_words(FASTRNN_WEIGHTS_BFLOAT16, load_words(from), i));
-}
-
-/* Do what panel_rows does with a B of bfloat16, whose block is expanded first. */
-static void compressed_rows(const product_args *p, int64_t panel, range rows, k_block k) {
-    real b[COMPRESSED_K_BLOCK * 4 * VL];
-    expand(compressed_block(p, panel, k.k), p->b_row, k.n_inner, b);
-    panel_rows(p, panel, rows, k, b, 0);
-}
-
 static void product_of_rows(const product_args *p, range panels, range rows) {
     const int64_t n = panels.end - panels.begin, K = p->n_outer * p->n_inner;
     const int fetch = !p->format && n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
@@ -163,11 +160,7 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
         for (int64_t j = 0; j < count; j++) {
             const int64_t panel = panel_at(p, panels, i), next = j + 1 < count ? panel : panel_at(p, panels, i + 1);
             const real *ahead = fetch ? right_block(p, next, k_block_at(p, (j + 1) % count, size)) : 0;
-            const k_block k = k_block_at(p, j, size);
-            if (COMPRESSES && p->format)
-                compressed_rows(p, panel, rows, k);
-            else
-                panel_rows(p, panel, rows, k, right_block(p, panel, k), ahead);
+            panel_rows(p, panel, rows, k_block_at(p, j, size), ahead);
         }
 }
 
@@ -239,7 +232,7 @@ static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, i
     for (int64_t k = 0; k < p->n_inner; k += COMPRESSED_K_BLOCK) {
         t.K = p->n_inner - k < COMPRESSED_K_BLOCK ? p->n_inner - k : COMPRESSED_K_BLOCK;
         t.a = p->a.p + row * p->a.row + k;
-        t.b = compressed_block(p, panel, k);
+        t.b = (const uint32_t *)right_block(p, panel, (k_block){.k = k});
         word_tiles[p->vectors](n, p->format, &t);
         t.init = c;
         t.init_panel = p->c_panel;

@@ -12,17 +12,19 @@
 
 /* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
  * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
- * registers. Clang loads all operands, and 12 sums then go through memory: it needs lower tiles. On Arm all operands are in
- * registers, also one element of A for each row. There, 24 sums are too many for 32 registers: two of the sums went through
- * memory at every k. */
+ * registers. Clang loads all operands, so 12 sums would go through memory at every k, and lower tiles are twice as fast. On
+ * Arm all operands are in registers, also one element of A for each row, so that 24 sums are too many for 32.
+ *
+ * EXPANDED_ROWS_3 and 4 are the heights where B's vectors are expanded in registers. 0: tiles of half the width, of which
+ * more rows share an expanded vector. */
 #if defined(__AVX512F__)
-enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6 };
+enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 12, TILE_ROWS_3 = 8, TILE_ROWS_4 = 6, EXPANDED_ROWS_3 = 8, EXPANDED_ROWS_4 = 6 };
 #elif defined(__aarch64__)
-enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5 };
+enum { TILE_ROWS_1 = 12, TILE_ROWS_2 = 10, TILE_ROWS_3 = 7, TILE_ROWS_4 = 5, EXPANDED_ROWS_3 = 7, EXPANDED_ROWS_4 = 5 };
 #elif defined(__clang__)
-enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 3, TILE_ROWS_4 = 2 };
+enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 3, TILE_ROWS_4 = 2, EXPANDED_ROWS_3 = 3, EXPANDED_ROWS_4 = 0 };
 #else
-enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3 };
+enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3, EXPANDED_ROWS_3 = 3, EXPANDED_ROWS_4 = 0 };
 #endif
 
 /* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
@@ -47,7 +49,8 @@ typedef struct {
     int64_t init_row; /* 0: every row has the same initial values */
     real *c;          /* may be init itself */
     int64_t c_row;
-    int dots; /* A and B hold words (bfloat16.h) */
+    int dots;   /* A and B hold words (bfloat16.h) */
+    int format; /* enum fastrnn_weight_format: bfloat16 for words of B */
 } tile_args;
 
 /* Return sum + A[r][k] B[k][v], for one element or word of A. */
@@ -78,6 +81,31 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
                     acc[r][v] = multiply_add(DOTS, splat_left(DOTS, a + r * row), right[v], acc[r][v]);
         }
     }
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++)
+            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
+}
+
+/* Compute one tile with weights of bfloat16, two rows of B to a word (compressed.h), expanded in registers. */
+INLINE void expanding_tile(const int MR, const int NV, const tile_args *t) {
+    vec acc[12][4];
+#pragma GCC unroll 12
+    for (int r = 0; r < MR; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) acc[r][v] = splat(0);
+    const uint32_t *b = (const uint32_t *)t->b;
+    const real *a = t->a.p;
+    for (int64_t k = 0; k < t->n_inner; k += 2, b += t->b_row)
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            if (k + i == t->n_inner) break;
+            vec right[4];
+            for (int v = 0; v < NV; v++) right[v] = row_of_words(FASTRNN_WEIGHTS_BFLOAT16, load_words(b + v * VL), i);
+            for (int r = 0; r < MR; r++)
+                for (int v = 0; v < NV; v++) acc[r][v] = fma_(splat(a[r * t->a.row + k + i]), right[v], acc[r][v]);
+        }
 #pragma GCC unroll 12
     for (int r = 0; r < MR; r++)
 #pragma GCC unroll 4
