@@ -21,7 +21,7 @@ from fastrnn.backends._c import backend as c  # noqa: E402
 
 AVX2 = {"avx2", "fma"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
-AVX512BF16 = AVX512 | {"avx512_bf16"}
+AVX512BF16 = AVX512 | {"avx512_bf16", "avx512_vnni"}
 NEEDED = {
     "amx": AVX512BF16 | {"amx_tile", "amx_bf16"},
     "avx512bf16": AVX512BF16,

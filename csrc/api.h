@@ -26,7 +26,8 @@ enum fastrnn_rows {
 };
 
 /* How W, R and the projection are stored. A compressed stack is float32 and runs inference only. int8 numbers are
- * multiplied by a scale. Each row of the array in torch's layout, which is a gate of a unit, has its own scale. */
+ * multiplied by a scale. Each row of the array in torch's layout, which is a gate of a unit, has its own scale. Most rows of
+ * x and h are rounded to 16 bits where int8 numbers multiply them (kernels/integers.h). */
 enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FASTRNN_WEIGHTS_INT8 };
 
 /* How the products of a float32 stack are computed. For FASTRNN_PRODUCTS_BFLOAT16 both operands are rounded to bfloat16

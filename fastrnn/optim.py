@@ -54,6 +54,11 @@ __all__ = [
 ]
 
 
+Checks = dict[str, Callable[[str, Any], Any]]  # of hyperparameters, by name
+
+_MOST_STEPS = 2**62  # which leaves room to count on in int64
+
+
 def _finite(name: str, value: object) -> float:
     """Return a finite number of at least 0. Raises TypeError or ValueError."""
     number = checks.number(name, value, 0.0)
@@ -87,18 +92,17 @@ def _betas(name: str, value: Any) -> tuple[float, float]:
     return betas[0], betas[1]
 
 
-MOST_STEPS = 2**62  # below int64's largest number, so that counting goes on
-
-
 class Optimizer:
     """Base class of all optimisers: the parameters, their state arrays, and the step.
 
-    ``lr`` may be set at any time, as schedules do. A subclass defines the names of its state arrays (torch's), its
-    hyperparameters, each with a check that returns the value or raises, and its update rule.
+    ``lr`` may be set at any time, as schedules do. A subclass defines ``arrays``, the names of its state arrays (torch's);
+    ``hyperparameters``, for each name a function ``check(name, value)`` that returns the value or raises; and its update
+    rule. Its constructor passes all hyperparameters to ``Optimizer.__init__`` by name; a missing or further one raises
+    TypeError.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
-    hyperparameters: ClassVar[dict[str, Callable[[str, Any], Any]]] = {"lr": _finite}
+    hyperparameters: ClassVar[Checks] = {"lr": _finite}
 
     def __init__(self, params: Params, **hyperparameters: Any) -> None:
         self._set(hyperparameters)
@@ -123,6 +127,9 @@ class Optimizer:
 
     def _set(self, hyperparameters: Mapping[str, Any]) -> None:
         """Check and set all hyperparameters."""
+        if hyperparameters.keys() != self.hyperparameters.keys():
+            expected, got = sorted(self.hyperparameters), sorted(hyperparameters)
+            raise TypeError(f"{type(self).__name__} needs the hyperparameters {expected}, got {got}")
         for name, check in self.hyperparameters.items():
             setattr(self, name, check(name, hyperparameters[name]))
 
@@ -188,7 +195,10 @@ class Optimizer:
         if set(scalars) != set(self.hyperparameters):
             raise ValueError(f"the optimiser's state has {sorted(scalars)}, expected {sorted(self.hyperparameters)}")
         other = copy.copy(self)
-        other._set(scalars)
+        try:
+            other._set(scalars)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the optimiser's state: {error}") from None
         self._check_arrays(arrays, other)
         self._set(scalars)
         self._steps[:] = steps
@@ -203,13 +213,13 @@ class Optimizer:
         """Return the number of updates of each parameter, from a state."""
         if not isinstance(steps, list) or len(steps) != len(self.named_params):
             raise ValueError(f"the optimiser's state must hold the steps of {len(self.named_params)} parameters")
-        counts = [checks.positive_int("steps", each, 0) for each in steps]
-        if max(counts) > MOST_STEPS:
-            raise ValueError(f"steps must be at most {MOST_STEPS}, got {max(counts)}")
+        counts = [checks.positive_int("the optimiser's state: steps", each, 0) for each in steps]
+        if max(counts) > _MOST_STEPS:
+            raise ValueError(f"the optimiser's state: steps must be at most 2^62, got {checks.describe(max(counts))}")
         return counts
 
     def _check_arrays(self, arrays: Mapping[str, Array], other: Optimizer) -> None:
-        """Raise unless this optimiser and one with a state's hyperparameters both have the arrays of the state."""
+        """Raise unless a state has this optimiser's arrays, and its hyperparameters, those of ``other``, need the same."""
         theirs = {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in other._arrays_of(param)}
         mine = dict(self._named_arrays())
         if difference := (set(arrays) ^ set(mine)) | (theirs ^ set(mine)):
@@ -222,7 +232,7 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent: ``v <- momentum v + g``, ``w <- w - lr v``.
 
-    Raises ValueError for values out of range, and for ``nesterov`` without momentum.
+    Raises TypeError or ValueError for wrong values, and for ``nesterov`` without momentum.
 
     Parameters
     ----------
@@ -237,7 +247,12 @@ class SGD(Optimizer):
     """
 
     arrays = ("momentum_buffer",)
-    hyperparameters: ClassVar = {"lr": _finite, "momentum": _finite, "nesterov": checks.flag, "weight_decay": _finite}
+    hyperparameters: ClassVar[Checks] = {
+        "lr": _finite,
+        "momentum": _finite,
+        "nesterov": checks.flag,
+        "weight_decay": _finite,
+    }
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -262,7 +277,7 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012) as in torch: ``s <- alpha s + (1-alpha) g^2``, ``w <- w - lr g / (sqrt(s) + eps)``.
 
-    Raises ValueError for values out of range.
+    Raises TypeError or ValueError for wrong values.
 
     Parameters
     ----------
@@ -279,7 +294,7 @@ class RMSprop(Optimizer):
     """
 
     arrays = ("square_avg", "momentum_buffer", "grad_avg")
-    hyperparameters: ClassVar = {
+    hyperparameters: ClassVar[Checks] = {
         "lr": _finite, "alpha": _fraction, "eps": _finite, "weight_decay": _finite, "momentum": _finite,
         "centered": checks.flag,
     }  # fmt: skip
@@ -318,11 +333,11 @@ class Adam(Optimizer):
 
     The rule is ``m <- beta1 m + (1-beta1) g``, ``v <- beta2 v + (1-beta2) g^2``, ``w <- w - lr m' / (sqrt(v') + eps)``, with
     ``m' = m / (1-beta1^t)`` and ``v' = v / (1-beta2^t)``. ``betas`` is ``(beta1, beta2)``, and ``weight_decay`` adds
-    ``weight_decay * w`` to g. Raises ValueError for values out of range.
+    ``weight_decay * w`` to g. Raises TypeError or ValueError for wrong values.
     """
 
     arrays = ("exp_avg", "exp_avg_sq")
-    hyperparameters: ClassVar = {"lr": _finite, "betas": _betas, "eps": _finite, "weight_decay": _finite}
+    hyperparameters: ClassVar[Checks] = {"lr": _finite, "betas": _betas, "eps": _finite, "weight_decay": _finite}
     betas: tuple[float, float]
     eps: float
     weight_decay: float
@@ -371,7 +386,7 @@ class Muon(AdamW):
     factor makes the updates about as large as AdamW's (Liu et al. 2025, equation 4; torch.optim.Muon with
     ``adjust_lr_fn="match_rms_adamw"``), so both rules share ``lr`` and ``weight_decay``. A step costs as many operations for
     a small batch as for a large one, some 60 H^3 multiply-adds for an LSTM's matrix [4H, H], so it pays off for batches of
-    many more than H tokens. Raises ValueError for values out of range.
+    many more than H tokens. Raises TypeError or ValueError for wrong values.
 
     Parameters
     ----------
@@ -388,7 +403,7 @@ class Muon(AdamW):
         number of iterations in O.
     """
 
-    hyperparameters: ClassVar = {**AdamW.hyperparameters, "momentum": _decay, "ns_steps": checks.positive_int}
+    hyperparameters: ClassVar[Checks] = {**AdamW.hyperparameters, "momentum": _decay, "ns_steps": checks.positive_int}
     momentum: float
     ns_steps: int
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def test_c_equals_the_reference_on_expanded_weights(name: str, form: str, c: Any
 
 
 def sixteen_bits(rows: np.ndarray) -> np.ndarray:
-    """Return rows of whole numbers up to 32,600, each over a factor of its row, that are the nearest to these."""
+    """Round each row to 16 bits as the C kernels do: to a multiple of 1/32,600 of its largest magnitude."""
     factor = np.float32(32_600) / np.abs(rows).max(-1, keepdims=True)
     q = rows * factor
     return np.trunc(q + np.copysign(np.float32(0.5), q)) / factor.astype(np.float64)
@@ -96,7 +97,7 @@ def sixteen_bits(rows: np.ndarray) -> np.ndarray:
 
 @needs_c
 @pytest.mark.parametrize(("input_size", "hidden_size"), [(96, 70), (1100, 33), (61, 520)])
-def test_int8_weights_multiply_sixteen_bits(input_size: int, hidden_size: int, c: Any) -> None:
+def test_int8_products_round_rows_to_sixteen_bits(input_size: int, hidden_size: int, c: Any) -> None:
     layer = fastrnn.RNN(input_size, hidden_size, rng=1).compress("int8")
     exact = fastrnn.RNN(input_size, hidden_size, dtype="float64", rng=0, backend="reference")
     for name, parameter in exact.named_parameters():
@@ -112,18 +113,21 @@ def test_int8_weights_multiply_sixteen_bits(input_size: int, hidden_size: int, c
 
 
 @needs_c
-def test_a_number_far_out_leaves_the_others_their_digits(c: Any) -> None:
-    """Weights of 0 ignore a feature, however large it is, on every ISA. So do rows of zeros and of tiny numbers."""
+@pytest.mark.parametrize("outliers", [[7], [7, 21], range(31)])
+def test_outliers_do_not_coarsen_their_row(outliers: Sequence[int], c: Any) -> None:
+    """Features of another scale, whose weights are 0, change nothing. Rows of zeros and of tiny numbers are exact, too."""
     layer = fastrnn.GRU(64, 40, rng=1)
     weights = np.array(layer.weight_ih_l0)
-    weights[:, 7] = 0
+    weights[:, list(outliers)] = 0
     layer.weight_ih_l0.assign(weights)
     layer = layer.compress("int8")
-    x = normal(3, 6, 64)
+    x = normal(3, 7, 64)
     x[:, 2] = 0
     x[:, 3] *= 1e-25
+    x[:, 5] = np.eye(64, dtype=np.float32)[:3] * 3  # 16 bits hold it without an error
     expected = expanded(layer)(x)[0]
-    x[:, 1, 7], x[:, 4, 7] = 1e6, -1e30
+    for row, scale in ((1, 1e6), (4, -1e30), (6, 400)):
+        x[:, row, list(outliers)] = scale
     for isa in c.isa_names():
         c.set_isa(isa)
         assert_close(layer(x)[0], expected, "int8", isa)

@@ -27,6 +27,11 @@ CONSTRUCTORS = [
     (lambda: GRU(3, 4, batch_first=1), TypeError, "batch_first must be True or False, got 1"),
     (lambda: GRU(3, 4, 2, dropout=1.5), ValueError, r"dropout must lie in \[0, 1\], got 1\.5"),
     (lambda: GRU(3, 4, dtype="int32"), ValueError, "dtype must be float32 or float64, got int32"),
+    (
+        lambda: GRU(3, 4, dtype={"names": ["a"], "formats": ["f4"], "offsets": [10**30]}),
+        ValueError,
+        "dtype must be float32 or",
+    ),
     (lambda: GRU(3, 4, dtype=", f4"), ValueError, "dtype must be float32 or float64, got ', f4'"),
     (lambda: Input(("B", 3), dtype="(1, (1, f4"), ValueError, "dtype must be float32, float64, or int64 for ids, got '"),
     (lambda: GRU(3, 4, rng="seed"), TypeError, r"rng must be a numpy\.random\.Generator, .* got 'seed'"),

@@ -1,6 +1,5 @@
 /* Compressed weights: right operands whose elements are bfloat16, or int8 with one scale for each column. They are
- * expanded in registers by shifts, and all arithmetic is that of `real`, except that integers.h multiplies most rows by int8
- * as it is.
+ * expanded in registers by shifts, and multiplied as `real`; int8 only for the rows that integers.h leaves.
  *
  * A word of 32 bits holds one column of 2 rows (bfloat16) or 4 rows (int8), the first row in the lowest bits:
  * B[panel][k / rows][NV*VL] words. Rows past the end are zero. So a vector of words becomes a vector of each row by

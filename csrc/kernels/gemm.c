@@ -252,10 +252,10 @@ static void product_of_row(const product_args *p, range panels, int64_t row) {
     }
 }
 
-/* Compute a product with int8 weights, each row in integers if that loses nothing. */
+/* Compute a product with int8 weights: in integers, or in float32 for rows that 16 bits hold too coarsely. */
 static void product_of_integers(const product_args *p, range panels, range rows) {
     while (rows.begin < rows.end) {
-        const int64_t n = integer_rows(p, panels, rows);
+        const int64_t n = multiply_in_integers(p, panels, rows);
         if (!n) product_of_row(p, panels, rows.begin);
         rows.begin += n ? n : 1;
     }

@@ -28,7 +28,7 @@ static inline columns columns_of(int64_t n) {
  * bits, so they depend on K alone. */
 enum { K_BLOCK = 512 };
 
-/* The same number for weights that are expanded in registers. */
+/* The same number for weights of bfloat16, and for rows that int8 weights multiply in float32. */
 enum { COMPRESSED_K_BLOCK = 128 };
 
 /* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Above

@@ -5,47 +5,49 @@
 
 #if FASTRNN_REAL_BITS == 32
 
-/* The largest q: 16 bits of two digits end at 127 * 257, and a number is rounded after it is scaled. */
+/* The largest q. Two digits reach 127 * 257 = 32,639; the margin is for rounding after the scaling. */
 enum { LARGEST_SIXTEEN = 32600 };
 
-/* Rows that are in integers at once, and the elements of k in a block. A block of a panel and a tile's rows then stay in the
- * first two levels of cache, and a sum of 512 * 127 * LARGEST_SIXTEEN fits 32 bits. */
+/* The rows that are quantised together, and the elements of k in a block. A block of a panel and a tile's rows then stay in
+ * the first two levels of cache, and a sum of 512 * 127 * LARGEST_SIXTEEN fits 32 bits. */
 enum { GROUP = 32, INTEGER_K_BLOCK = 512, BLOCK_WORDS = INTEGER_K_BLOCK / 4 };
 
-/* If no number is larger than this times the rms of the others, rounding them to 16 bits changes them by 1e-3 (rms), which
- * is 1/4 of what int8 changes the weights. */
-enum { FAR_OUT = 112 };
+/* Rounding to 16 bits changes a number of 1/112 of the largest by 1e-3 (rms). That is a quarter of what int8 changes weights
+ * of one magnitude. */
+enum { OUTLIER_RATIO = 112 };
 
 /* A block of k of some rows. */
 typedef struct {
     real scales[GROUP];
-    int32_t without[GROUP][2]; /* what is added to the sums at the end */
-    int32_t words[GROUP][2][BLOCK_WORDS];
+    int32_t correction[GROUP][2]; /* -128 times the sum of the digits, for the 128 in each weight */
+    int32_t q[GROUP][2][BLOCK_WORDS];
 } integer_block;
 
-/* Return the factor by which numbers become q, or -1 for a row that is left to float32. */
-static real to_integers(const real *a, int64_t K) {
-    vec largest = splat(0), squares = splat(0);
-    for (int64_t k = 0; k < K; k += VL) {
-        const vec v = load_within(a, k, K);
-        largest = max_(largest, max_(v, -v));
-        squares = fma_(v, v, squares);
-    }
-    real m = 0, all = 0;
-    for (int i = 0; i < VL; i++) m = largest[i] > m ? largest[i] : m;
-    for (int i = 0; i < VL; i++) all += squares[i]; /* not finite if a number is not */
-    if (all == 0 && m == 0) return 0;
+/* Return LARGEST_SIXTEEN / m, 0 for a row of zeros, or -1 for a row that is left to float32. Half of the numbers that are
+ * not zero must be at least m / OUTLIER_RATIO. A few large ones would leave too few bits to the others, whose weights may
+ * matter more. */
+static real quantisation_factor(const real *a, int64_t K) {
+    const real m = largest_magnitude(a, K);
+    if (m == 0) return 0;
     if (!(m > 0x1p-50f && m < 0x1p50f)) return -1;
-    const real others = all - m * m;
-    return others * (FAR_OUT * FAR_OUT) >= (real)K * m * m ? LARGEST_SIXTEEN / m : -1;
+    const vec least = splat(m / OUTLIER_RATIO), zero = splat(0);
+    vec_int large = {0}, not_zero = {0};
+    for (int64_t k = 0; k < K; k += VL) {
+        const vec v = load_within(a, k, K), magnitude = max_(v, -v);
+        large -= magnitude >= least;
+        not_zero -= magnitude > zero;
+    }
+    int64_t balance = 0;
+    for (int i = 0; i < VL; i++) balance += 2 * (int64_t)large[i] - not_zero[i];
+    return balance >= 0 ? LARGEST_SIXTEEN / m : -1;
 }
 
 #ifdef __AVX512VNNI__
 
-/* The form of the words: digits. Sum i of a tile is S_i. */
+/* q is stored as digits. Sum i of a tile is S_i. */
 enum { SUMS = 2 };
 
-/* Store n numbers, and zeros up to a whole word. */
+/* Store n numbers, and zeros up to a whole vector. */
 static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
     ints sums[2] = {{0}, {0}};
     for (int64_t k = 0; k < n; k += VL) {
@@ -53,13 +55,13 @@ static void store_integers(integer_block *to, int64_t row, const real *a, int64_
         for (int i = 0; i < 2; i++) {
             const ints s = (q >> 8 * i & 0xff) - 128;
             const digits bytes = __builtin_convertvector(s, digits);
-            memcpy(to->words[row][i] + k / 4, &bytes, sizeof bytes);
+            memcpy(to->q[row][i] + k / 4, &bytes, sizeof bytes);
             sums[i] += s;
         }
     }
     for (int i = 0; i < 2; i++) {
-        to->without[row][i] = 0;
-        for (int lane = 0; lane < VL; lane++) to->without[row][i] -= 128 * sums[i][lane];
+        to->correction[row][i] = 0;
+        for (int lane = 0; lane < VL; lane++) to->correction[row][i] -= 128 * sums[i][lane];
     }
 }
 
@@ -68,22 +70,22 @@ INLINE ints weights_of(words w, const int i) {
     return (ints)(w ^ 0x80808080u);
 }
 
-/* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. Written so because GCC copies the sums of the intrinsic at each k, and
- * keeps some of them in memory. */
+/* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. In assembly, because with the intrinsic GCC 12 copies every sum at each
+ * k and keeps some in memory. */
 INLINE ints add_products(ints sum, ints w, ints a) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
     return sum;
 }
 
-INLINE vec whole_sum(const ints *sums, const int32_t *without) {
-    const vec s0 = __builtin_convertvector(sums[0] + without[0], vec),
-              s1 = __builtin_convertvector(sums[1] + without[1], vec);
+INLINE vec whole_sum(const ints *sums, const int32_t *correction) {
+    const vec s0 = __builtin_convertvector(sums[0] + correction[0], vec),
+              s1 = __builtin_convertvector(sums[1] + correction[1], vec);
     return fma_(s1, splat(256), s0);
 }
 
 #else
 
-/* The form of the words: pairs. */
+/* q is stored as pairs. */
 enum { SUMS = 1 };
 
 typedef int16_t shorts __attribute__((vector_size(4 * VL)));
@@ -97,7 +99,7 @@ static void store_integers(integer_block *to, int64_t row, const real *a, int64_
             const real v = k < n ? a[k] * factor : 0;
             q[i] = (int32_t)(v + (v < 0 ? (real)-0.5 : (real)0.5));
         }
-        for (int i = 0; i < 2; i++) to->words[row][i][word] = (int32_t)((q[i] & 0xffff) | (uint32_t)q[i + 2] << 16);
+        for (int i = 0; i < 2; i++) to->q[row][i][word] = (int32_t)((q[i] & 0xffff) | (uint32_t)q[i + 2] << 16);
     }
 }
 
@@ -120,8 +122,8 @@ INLINE ints add_products(ints sum, ints w, ints a) {
 #endif
 }
 
-INLINE vec whole_sum(const ints *sums, const int32_t *without) {
-    (void)without;
+INLINE vec whole_sum(const ints *sums, const int32_t *correction) {
+    (void)correction;
     return __builtin_convertvector(sums[0], vec);
 }
 
@@ -129,9 +131,9 @@ INLINE vec whole_sum(const ints *sums, const int32_t *without) {
 
 INLINE ints splat_int(int32_t a) { return a - (ints){0}; }
 
-/* Some rows times one panel; lengths are in words. */
+/* Some rows times one panel. */
 typedef struct {
-    int64_t words, b_row;
+    int64_t n_words, b_row;
     const uint32_t *b;
     const integer_block *a;
     int64_t row;
@@ -149,7 +151,7 @@ INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
         for (int v = 0; v < NV; v++)
 #pragma GCC unroll 2
             for (int i = 0; i < SUMS; i++) acc[r][v][i] = (ints){0};
-    for (int64_t k = 0; k < t->words; k++, b += t->b_row)
+    for (int64_t k = 0; k < t->n_words; k++, b += t->b_row)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
             const words w = load_words(b + v * VL);
@@ -158,8 +160,7 @@ INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
                 const ints weights = weights_of(w, i);
 #pragma GCC unroll 6
                 for (int r = 0; r < R; r++)
-                    acc[r][v][i % SUMS] =
-                        add_products(acc[r][v][i % SUMS], weights, splat_int(t->a->words[t->row + r][i][k]));
+                    acc[r][v][i % SUMS] = add_products(acc[r][v][i % SUMS], weights, splat_int(t->a->q[t->row + r][i][k]));
             }
         }
 #pragma GCC unroll 6
@@ -168,7 +169,7 @@ INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
         for (int v = 0; v < NV; v++) {
             const vec scale = load(t->scales + v * VL) * splat(t->a->scales[t->row + r]);
             const vec init = load(t->init + r * t->init_row + v * VL);
-            store(t->c + r * t->c_row + v * VL, fma_(whole_sum(acc[r][v], t->a->without[t->row + r]), scale, init));
+            store(t->c + r * t->c_row + v * VL, fma_(whole_sum(acc[r][v], t->a->correction[t->row + r]), scale, init));
         }
 }
 
@@ -190,8 +191,10 @@ INLINE void integer_tile_of_height(const int NV, const int highest, int rows, co
     }
 }
 
-/* The highest tiles whose sums leave a few registers free, by width in vectors. */
-#if FASTRNN_VECTOR_BYTES == 64 && !defined(__AVX512VNNI__)
+/* Tile heights by width in vectors: up to 12 sums where there are 16 registers, up to 24 where there are 32. */
+#if defined(__AVX512VNNI__)
+enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 4, HEIGHT_4 = 3 };
+#elif FASTRNN_VECTOR_BYTES == 64 || defined(__aarch64__)
 enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 6, HEIGHT_4 = 6 };
 #else
 enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 4, HEIGHT_4 = 3 };
@@ -209,7 +212,7 @@ static void integer_panel(const product_args *p, const integer_block *a, int64_t
                           int64_t here) {
     const int64_t n = rows.end - rows.begin, blocks = (n + heights[p->vectors] - 1) / heights[p->vectors];
     const initial_sums init = initial_sums_of(p, panel, k > 0);
-    integer_args t = {.words = quads_of(here),
+    integer_args t = {.n_words = quads_of(here),
                       .b_row = p->b_row,
                       .b = (const uint32_t *)p->b + panel * p->b_panel + k / 4 * p->b_row,
                       .a = a,
@@ -226,13 +229,13 @@ static void integer_panel(const product_args *p, const integer_block *a, int64_t
     }
 }
 
-int64_t integer_rows(const product_args *p, range panels, range rows) {
+int64_t multiply_in_integers(const product_args *p, range panels, range rows) {
     integer_block a;
     real factors[GROUP];
     const int64_t K = p->n_inner, most = smaller(GROUP, rows.end - rows.begin);
     int64_t n = 0;
     for (; n < most; n++) {
-        factors[n] = to_integers(p->a.p + (rows.begin + n) * p->a.row, K);
+        factors[n] = quantisation_factor(p->a.p + (rows.begin + n) * p->a.row, K);
         if (factors[n] < 0) break;
         a.scales[n] = factors[n] > 0 ? 0x1p24f / factors[n] : 0; /* expanded int8 has a factor of 2^24 (compressed.h) */
     }
@@ -248,7 +251,7 @@ int64_t integer_rows(const product_args *p, range panels, range rows) {
 
 #else
 
-int64_t integer_rows(const product_args *p, range panels, range rows) {
+int64_t multiply_in_integers(const product_args *p, range panels, range rows) {
     (void)p, (void)panels, (void)rows;
     return 0;
 }

@@ -13,14 +13,15 @@
  *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. A weight enters as w + 128, which flips one bit, and what this adds is taken
  *   out of the sums: sum of q w = 2^8 S_1 + S_0, S_i = sum of (w + 128) s_i - 128 sum of s_i.
  *
- * Sums of integers are exact, so they depend neither on the order of k nor on the ISA. */
+ * Sums of integers are exact, so they depend neither on the order of k nor on the ISA. Only the scaling is in float32. */
 #ifndef FASTRNN_INTEGERS_H
 #define FASTRNN_INTEGERS_H
 
 #include "gemm.h"
 
-/* Compute the first rows of a product with int8 weights, and return how many they are. That is 0 if the first row is left
- * to float32: if it has a number that is not finite, or one beside which 16 bits hold too little of the others. */
-int64_t integer_rows(const product_args *p, range panels, range rows);
+/* Compute a product with int8 weights for the first rows, up to one that 16 bits hold too coarsely, and return how many they
+ * are. A row is left to float32 if it has a number that is not finite, if more than half of its numbers are far below the
+ * largest, or if that one lies outside 2^-50 to 2^50. */
+int64_t multiply_in_integers(const product_args *p, range panels, range rows);
 
 #endif

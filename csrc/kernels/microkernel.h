@@ -12,8 +12,8 @@
 
 /* Tile heights by width in vectors: as many accumulators as fit into the registers together with B's vectors and a
  * broadcast. On x86 a multiply-add can read one operand from memory, so 12 sums, 4 vectors and a broadcast fit into 16
- * registers. Clang loads all operands, so 12 sums would go through memory at every k, and lower tiles are twice as fast. On
- * Arm all operands are in registers, also one element of A for each row, so that 24 sums are too many for 32.
+ * registers. Clang loads every operand, so 12 sums would need 17 registers, and some go through memory: its tiles are lower.
+ * On Arm all operands are in registers, also one element of A for each row, so that 24 sums are too many for 32.
  *
  * EXPANDED_ROWS_3 and 4 are the heights where B's vectors are expanded in registers. 0: tiles of half the width, of which
  * more rows share an expanded vector. */

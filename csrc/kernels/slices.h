@@ -50,9 +50,8 @@ typedef struct {
 
 typedef int8_t digits __attribute__((vector_size(VL)));
 
-/* A row with a number that is not finite has NaN for a factor, and so have all its products. The products of a row of
- * numbers below 2^-100 are zero. */
-INLINE slice_scale scale_of_row(const real *from, int64_t n) {
+/* Return the largest magnitude of a row, or NaN if a number is not finite. */
+INLINE real largest_magnitude(const real *from, int64_t n) {
     vec largest = splat(0), zero = splat(0);
     for (int64_t i = 0; i < n; i += VL) {
         const vec v = load_within(from, i, n);
@@ -62,7 +61,15 @@ INLINE slice_scale scale_of_row(const real *from, int64_t n) {
     real m = 0, bad = 0;
     for (int i = 0; i < VL; i++) m = largest[i] > m ? largest[i] : m;
     for (int i = 0; i < VL; i++) bad += zero[i];
-    if (bad != 0 || m < 0x1p-100f) return (slice_scale){0, bad, bad};
+    return m + bad;
+}
+
+/* A row with a number that is not finite has NaN for a factor, and so have all its products. The products of a row of
+ * numbers below 2^-100 are zero. */
+INLINE slice_scale scale_of_row(const real *from, int64_t n) {
+    const real m = largest_magnitude(from, n);
+    if (m != m) return (slice_scale){0, m, m};
+    if (m < 0x1p-100f) return (slice_scale){0, 0, 0};
     const real scale = m * (0x1p16f / LARGEST_SLICED);
     return (slice_scale){LARGEST_SLICED / m, scale * 0x1p24f, scale * 0x1p-24f};
 }

@@ -22,6 +22,10 @@ def describe(value: object) -> str:
     """Return a value's text for error messages: dtype and shape for an array, also inside tuples, else its repr."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} array of shape {value.shape}"
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to print integers of some length
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) is tuple:
         inside = ", ".join(map(describe, value))
         text = f"({inside},)" if len(value) == 1 else f"({inside})"
@@ -40,7 +44,7 @@ def positive_int(name: str, value: object, smallest: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {describe(value)}")
     if value < smallest:
-        raise ValueError(f"{name} must be at least {smallest}, got {value}")
+        raise ValueError(f"{name} must be at least {smallest}, got {describe(value)}")
     return int(value)
 
 
@@ -61,7 +65,7 @@ def number(name: str, value: object, low: float, high: float = float("inf"), *, 
         real = math.inf if value > 0 else -math.inf
     if not (low < real <= high if open_low else low <= real <= high):  # NaN fails both
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}]"
-        raise ValueError(f"{name} must lie in {interval}, got {value}")
+        raise ValueError(f"{name} must lie in {interval}, got {describe(value)}")
     return real
 
 
@@ -86,7 +90,7 @@ def dtype_name(value: Any) -> str:
     """Return NumPy's name of a dtype in any form, or the description of a value that is not a dtype."""
     try:
         return str(np.dtype(value).name)
-    except (SyntaxError, TypeError, ValueError):  # NumPy reads "f4, f4" as a list, and what it holds as Python
+    except (OverflowError, SyntaxError, TypeError, ValueError):  # np.dtype parses what stands between commas as Python
         return describe(value)
 
 

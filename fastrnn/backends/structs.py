@@ -222,7 +222,8 @@ class Plan:
     ``at_once`` is 2 if both directions of a layer run concurrently, each with ``threads``; in inference it can also be the
     number of layers that run concurrently.
 
-    ``precision`` is that of the products that run. ``reason`` says why it is not the wanted one; it is empty if it is.
+    ``precision`` is that of the products that run, also ``"highest"`` for int8 weights, whose products are of integers.
+    ``reason`` says why it is not the wanted one; it is empty if it is.
 
     A call uses one thread instead of ``threads`` while another Python thread uses the C kernels' thread pool, and for a
     while after the pool lost time waiting on a busy machine. The result is the same to the bit.

@@ -33,7 +33,7 @@ MOST_INPUTS = 250_000  # of one process, because atheris keeps 2 KB for each inp
 # A description without weights may draw this many values, not a million: a model of 250 arrays shows the fuzzer as much as
 # one of 5,000, in a twentieth of the time.
 FREE = 50_000
-TRIAL = 20_000_000  # values with which a layer may be tried: in float64 with its results they take half of the memory
+TRIAL = 20_000_000  # values of an array with which a layer is tried: in float64, with its results, half of the memory
 
 
 def main() -> int:

@@ -167,8 +167,8 @@ class Recurrent(PartsLayer):
         """Return a layer for inference whose weight matrices take a half or a quarter of the memory.
 
         It runs like this layer, by call, :meth:`stream` and :meth:`stepper`, and training it raises RuntimeError. On one
-        sequence, where a step is a stream of weights, it is faster. States stay float32. The C backend multiplies int8
-        weights by 16 bits of the states and inputs, as integers, which makes batches faster too.
+        sequence, where a step is a stream of weights, it is faster. States stay float32. The C backend rounds inputs and
+        states to 16 bits and multiplies int8 weights as integers, so batches are faster too.
 
         Parameters
         ----------

@@ -19,7 +19,7 @@ from .layers import LAYERS
 from .values import Anything, Directions, Value
 
 RECURRENT = ("RNN", "GRU", "LSTM")
-LENGTHS = 4  # their input with the sequences' lengths
+LENGTHS = 4  # the index of their input sequence_lens
 
 
 def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
@@ -47,7 +47,7 @@ def from_onnx(source: str | os.PathLike[str] | bytes) -> Model:
 
 
 def _model_of(graph: Graph) -> Model:
-    """Return a model of the layers that a graph's nodes are."""
+    """Return the model of a graph, with a layer for each node."""
     missing = sorted({node.op for node in graph.all_nodes()} - LAYERS.keys() - {"Constant"})
     if missing:
         raise ValueError(
