@@ -57,6 +57,7 @@ __all__ = [
 Checks = dict[str, Callable[[str, Any], Any]]  # of hyperparameters, by name
 
 _MOST_STEPS = 2**62  # which leaves room to count on in int64
+MOST_NS_STEPS = 100  # rounding errors hide what more of them change
 
 
 def _finite(name: str, value: object) -> float:
@@ -80,6 +81,14 @@ def _decay(name: str, value: object) -> float:
     return rate
 
 
+def _ns_steps(name: str, value: object) -> int:
+    """Return a number of iterations of which a step has time for. Raises TypeError or ValueError."""
+    number = checks.positive_int(name, value)
+    if number > MOST_NS_STEPS:
+        raise ValueError(f"{name} must be at most {MOST_NS_STEPS}, got {checks.describe(value)}")
+    return number
+
+
 def _betas(name: str, value: Any) -> tuple[float, float]:
     """Return Adam's two decay rates. Raises TypeError or ValueError."""
     message = f"{name} must be two numbers in [0, 1), got {checks.describe(value)}"
@@ -90,6 +99,14 @@ def _betas(name: str, value: Any) -> tuple[float, float]:
     if len(betas) != 2:
         raise ValueError(message)
     return betas[0], betas[1]
+
+
+def _parts(state: Any) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the name, the scalars and the arrays of an optimiser's state. Raises TypeError if it has another structure."""
+    kinds = {"name": str, "scalars": Mapping, "arrays": Mapping}
+    if not isinstance(state, Mapping) or not all(isinstance(state.get(key), kind) for key, kind in kinds.items()):
+        raise TypeError(f"the optimiser's state must have a name, scalars and arrays, got {checks.describe(state)}")
+    return state["name"], dict(state["scalars"]), dict(state["arrays"])
 
 
 class Optimizer:
@@ -188,12 +205,13 @@ class Optimizer:
         Raises ValueError or TypeError, and changes nothing, if the state is from another kind of optimiser or does not fit
         the parameters.
         """
-        if state.get("name") != type(self).__name__:
-            raise ValueError(f"the optimiser's state is of {state.get('name')}, expected {type(self).__name__}")
-        scalars, arrays = dict(state["scalars"]), state["arrays"]
+        name, scalars, arrays = _parts(state)
+        if name != type(self).__name__:
+            raise ValueError(f"the optimiser's state is of {name}, expected {type(self).__name__}")
         steps = self._checked_steps(scalars.pop("steps", None))
         if set(scalars) != set(self.hyperparameters):
-            raise ValueError(f"the optimiser's state has {sorted(scalars)}, expected {sorted(self.hyperparameters)}")
+            expected, got = sorted(self.hyperparameters), sorted(map(str, scalars))
+            raise ValueError(f"the optimiser's state has {got}, expected {expected}")
         other = copy.copy(self)
         try:
             other._set(scalars)
@@ -223,7 +241,7 @@ class Optimizer:
         theirs = {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in other._arrays_of(param)}
         mine = dict(self._named_arrays())
         if difference := (set(arrays) ^ set(mine)) | (theirs ^ set(mine)):
-            names = ", ".join(sorted(difference))
+            names = ", ".join(sorted(map(str, difference)))
             raise ValueError(f"the optimiser's state has other arrays than this optimiser; the difference is {names}")
         for name, array in mine.items():
             checks.array(f"the optimiser's {name}", np.asarray(arrays[name]), array.shape, array.dtype.name)
@@ -400,10 +418,10 @@ class Muon(AdamW):
     momentum
         decay of the gradients' mean m, in [0, 1).
     ns_steps
-        number of iterations in O.
+        number of iterations in O, from 1 to 100.
     """
 
-    hyperparameters: ClassVar[Checks] = {**AdamW.hyperparameters, "momentum": _decay, "ns_steps": checks.positive_int}
+    hyperparameters: ClassVar[Checks] = {**AdamW.hyperparameters, "momentum": _decay, "ns_steps": _ns_steps}
     momentum: float
     ns_steps: int
 

@@ -299,3 +299,11 @@ def test_a_model_that_does_nothing():
     (y, z, again), backward = Model(x, (x, linear(x), x)).forward(data)
     np.testing.assert_array_equal(y, again)
     np.testing.assert_allclose(backward(data, z, data), 2 * data + z @ linear.weight.data, rtol=0, atol=1e-14)
+
+
+def test_layers_of_a_deep_model_have_the_first_numbers_that_are_free() -> None:
+    x = y = Input(("B", 3), name="activation_2")
+    shared = fastrnn.Activation("relu").named("activation_1")
+    for layer in (fastrnn.Activation("relu"), shared, fastrnn.Activation("tanh"), shared, fastrnn.Activation("relu")):
+        y = layer(y)
+    assert list(Model(x, y).layers) == ["activation", "activation_1", "activation_3", "activation_4"]

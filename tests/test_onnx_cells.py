@@ -28,7 +28,7 @@ def reference_outputs(model: Any, inputs: dict[str, Any]) -> list[Any]:
     attributes = {name: v.decode() if isinstance(v, bytes) else v for name, v in attributes.items()}
     if "activations" in attributes:
         attributes["activations"] = [name.decode() for name in attributes["activations"]]
-    spec = node_spec(node.op_type, attributes, wide[2].shape[-1])
+    spec = node_spec(node.op_type, attributes, wide[2])
     return [value for value in reference.run(spec, NodeInputs(*wide)) if value is not None]
 
 

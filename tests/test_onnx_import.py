@@ -210,7 +210,37 @@ def test_refusals() -> None:
             content(node("Dropout", ["x"], ["a", "mask"]), node("Relu", ["mask"], ["y"])),
             "nothing may read 'mask', which no layer gives",
         ),
+        (
+            content(node("RNN", rnn, ["y"]), **weights | {"W": weights["W"][0]}),
+            r"RNN node 'y': W must be of shape \(1, 5, 3\), got float32 array of shape \(5, 3\)",
+        ),
+        (
+            content(node("RNN", rnn, ["y"]), **weights | {"R": weights["R"][0, 0]}),
+            r"RNN node 'y': R must have three axes, got float32 array of shape \(5,\)",
+        ),
     ]
     for data, message in cases:
         with pytest.raises(ValueError, match=f"^{message}$"):
             fastrnn.onnx.from_onnx(data)
+
+
+def test_a_small_file_cannot_ask_for_any_amount_of_memory() -> None:
+    """Constants that double with each node are refused, read as layers or run; so are many inputs of a million features."""
+    node, x = onnx.helper.make_node, np.ones((4, 3), np.float32)
+    doubling = [node("Concat", [f"x{i}"] * 2, [f"x{i + 1}"], axis=0) for i in range(60)]
+    data = model_of([*doubling, node("Add", ["x", "x60"], ["y"])], {"x": x}, ["y"], {"x0": x[:1]}).SerializeToString()
+    message = r"^Concat node 'x\d+': with an array of shape \(262144, 3\) it needs far more values than the file holds$"
+    with pytest.raises(ValueError, match=message):
+        fastrnn.onnx.load(data).run({"x": x})
+    wide = {f"x{i}": np.ones((1, 1_000_000), np.float32) for i in range(70)}
+    many = model_of([node("Concat", list(wide), ["y"], axis=1)], wide, ["y"], {})
+    for each in many.graph.input:
+        dims = onnx.helper.make_tensor_value_info("", 1, ("B", 1_000_000)).type.tensor_type.shape
+        each.type.tensor_type.shape.CopyFrom(dims)
+    single = model_of([*doubling, node("Add", ["x", "x60"], ["y"])], {"x": x}, ["y"], {"x0": x[:1]})
+    single.graph.input[0].type.tensor_type.shape.CopyFrom(
+        onnx.helper.make_tensor_value_info("", 1, ("B", 3)).type.tensor_type.shape
+    )
+    for content in (many, single):
+        with pytest.raises(ValueError, match=r"it needs far more values than the file holds$"):
+            fastrnn.onnx.from_onnx(content.SerializeToString())

@@ -319,7 +319,8 @@ def with_scalars(state, **changes):
         ("RMSprop", {}, {"alpha": 1.5}, "alpha must lie in"),
         ("Muon", {}, {"momentum": "x"}, "momentum must be a number, got 'x'"),
         ("Muon", {}, {"momentum": 1}, r"momentum must lie in \[0, 1\), got 1"),
-        ("Muon", {}, {"ns_steps": 0}, "ns_steps must be at least 1, got 0"),
+        ("Muon", {}, {"ns_steps": 0}, "^the optimiser's state: ns_steps must be at least 1, got 0"),
+        ("Muon", {}, {"ns_steps": 10**30}, "ns_steps must be at most 100"),
     ],
 )
 def test_hyperparameters_of_a_state_are_checked_as_those_of_a_constructor(name, options, changes, message):
@@ -328,6 +329,14 @@ def test_hyperparameters_of_a_state_are_checked_as_those_of_a_constructor(name, 
     with pytest.raises((TypeError, ValueError), match=message):
         optimizer.load_state_dict(with_scalars(optimizer.state_dict(), lr=9.0, **changes))
     assert optimizer.state_dict()["scalars"] == before
+
+
+@each_row(
+    "state", [None, 1, [], b"", {}, {"name": "Adam"}, {"name": "Adam", "scalars": [1], "arrays": {}}, {"name": np.zeros(2)}]
+)
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(TypeError, match=r"^the optimiser's state must have a name, scalars and arrays, got "):
+        optim.Adam(make_params()).load_state_dict(state)
 
 
 def test_a_state_that_does_not_fit_changes_nothing():

@@ -29,7 +29,7 @@ typedef struct {
 static real quantisation_factor(const real *a, int64_t K) {
     const real m = largest_magnitude(a, K);
     if (m == 0) return 0;
-    if (!(m > 0x1p-50f && m < 0x1p50f)) return -1;
+    if (!(m > 0x1p-100f && m < 0x1p100f)) return -1;
     const vec least = splat(m / OUTLIER_RATIO), zero = splat(0);
     vec_int large = {0}, not_zero = {0};
     for (int64_t k = 0; k < K; k += VL) {

@@ -15,7 +15,7 @@ from .arrays import Array
 
 TIMES = 16  # layers that share weights draw them several times, and a file stores them once
 FREE = 1_000_000
-TRIAL = 200_000_000  # values or bytes of one array with which a layer is tried, to learn the shape of its output
+TRIAL = 200_000_000  # values or bytes of the arrays with which a layer is tried, to learn the shape of its output
 SMALLEST = 200  # a smaller array counts as this many values, because a layer of one unit takes memory and time as well
 
 _left: ContextVar[float] = ContextVar("values that may still be drawn", default=math.inf)
@@ -25,10 +25,15 @@ class TooManyValues(ValueError):
     """A description asks for far more values than its file holds."""
 
 
+def budget(arrays: Iterable[Array]) -> int:
+    """Return the number of values that may be made of a file with these arrays."""
+    return FREE + TIMES * sum(max(array.size, SMALLEST) for array in arrays)
+
+
 @contextmanager
 def limited_to(arrays: Iterable[Array]) -> Iterator[None]:
     """Refuse models in this block that need far more values than a file's arrays have."""
-    before = _left.set(FREE + TIMES * sum(max(array.size, SMALLEST) for array in arrays))
+    before = _left.set(budget(arrays))
     try:
         yield
     finally:
@@ -37,16 +42,23 @@ def limited_to(arrays: Iterable[Array]) -> Iterator[None]:
 
 def count(shape: tuple[int, ...]) -> None:
     """Count an array that is about to be made. Raises TooManyValues."""
+    _left.set(left_after(shape, _left.get()))
+
+
+def left_after(shape: tuple[int, ...], left: float) -> float:
+    """Return what is left of a budget after an array. Raises TooManyValues."""
     size = max(math.prod(shape), SMALLEST)
-    if size > _left.get():
+    if size > left:
         raise _too_many(shape)
-    _left.set(_left.get() - size)
+    return left - size
 
 
-def check_trial(shape: tuple[int, ...]) -> None:
-    """Check the size of an array with which a layer is tried. Raises TooManyValues in a block of :func:`limited_to`."""
-    if _left.get() < math.inf and math.prod(shape) > TRIAL:
-        raise _too_many(shape)
+def check_trial(shapes: Iterable[tuple[int, ...]]) -> None:
+    """Check the size of arrays with which a layer is tried. Raises TooManyValues in a block of :func:`limited_to`."""
+    if _left.get() < math.inf:
+        shapes = list(shapes)
+        if sum(map(math.prod, shapes)) > TRIAL:
+            raise _too_many(max(shapes, key=math.prod))
 
 
 def _too_many(shape: tuple[int, ...]) -> TooManyValues:

@@ -50,7 +50,7 @@ class Pool:
                 block = blocks.pop()
                 self.free_bytes -= size
             else:
-                check_trial((size,))
+                check_trial([(size,)])
                 block = np.empty(size, np.uint8)
             # Counted only after the allocation, because a failed one is never given back.
             self.used_bytes += size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -131,21 +132,31 @@ def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]
     Raises ValueError if two layers, or a layer and an input, were given the same name.
     """
     distinct = list({id(layer): layer for layer in layers}.values())
-    chosen = [layer.name for layer in distinct if layer.name is not None]
-    for name in chosen:
-        if chosen.count(name) > 1:
+    chosen: set[str] = set()
+    for name in (layer.name for layer in distinct if layer.name is not None):
+        if name in chosen:
             raise ValueError(f"layers of a model must have different names, got {name!r} for two of them")
         if name in inputs:
             raise ValueError(f"a layer must not have an input's name, got {name!r} for both")
+        chosen.add(name)
     named: dict[str, Layer] = {}
+    taken, tried = (
+        {*inputs, *chosen},
+        Counter[str](),
+    )  # numbers below `tried` are taken, so a deep model is named in linear time
     for layer in distinct:
-        named[layer.name or unused(type(layer).__name__.lower(), [*inputs, *chosen, *named])] = layer
+        if layer.name is None:
+            stem = type(layer).__name__.lower()
+            name = unused(stem, taken, tried[stem])
+            tried[stem] += 1
+            taken.add(name)
+        named[layer.name or name] = layer
     return named
 
 
-def unused(stem: str, taken: Container[str]) -> str:
-    """Return ``stem``, or the first of ``stem_1``, ``stem_2``... that is not taken."""
-    name, i = stem, 0
+def unused(stem: str, taken: Container[str], first: int = 0) -> str:
+    """Return the first of ``stem``, ``stem_1``, ``stem_2``... that is not taken, from number ``first`` on."""
+    name, i = f"{stem}_{first}" if first else stem, first
     while name in taken:
         i += 1
         name = f"{stem}_{i}"

@@ -32,7 +32,7 @@ class RepeatVector(Layer):
     def __call__(self, x: Array, like: Array | None = None) -> Array:
         """Return the repeated x."""
         x, n = self._checked(x, like)
-        check_trial((n, *x.shape))
+        check_trial([(n, *x.shape)])
         return np.repeat(x[None], n, axis=0)
 
     def forward(self, x: Array, like: Array | None = None) -> tuple[Array, Callable[[Array], Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backends
 from .._core.arrays import Array
+from .._core.drawing_limit import left_after
 from ._errors import NotStatic, blaming
 from ._graph import Graph, Node
 
@@ -33,10 +34,11 @@ def _require_outputs(node: Node, found: Sequence[Array | None]) -> None:
 class Build:
     """A plan under construction. ``packed`` caches prepared weights by node, for all plans of a model.
 
-    ``last_resort`` allows steps for both branches of an If whose condition is not static.
+    ``last_resort`` allows steps for both branches of an If whose condition is not static. ``may_fold`` is the number of
+    values that constant nodes may make; a file of a few nodes can ask for any.
     """
 
-    def __init__(self, packed: dict[Any, Any], last_resort: bool) -> None:
+    def __init__(self, packed: dict[Any, Any], last_resort: bool, may_fold: float) -> None:
         self.last_resort = last_resort
         self.engine = backends.current()
         self.packed = packed
@@ -50,6 +52,7 @@ class Build:
         self._last_use: dict[str, float] = {}
         self._index: float = -inf  # of the current node; while it is -inf, no memory is reused
         self._folding = False
+        self._may_fold = may_fold
 
     # What operators call.
 
@@ -160,8 +163,10 @@ class Build:
         if self._folding:
             for step in pending:
                 step()
-            for array in outputs:
-                self.constant(array)
+            with blaming(node.place):
+                for array in outputs:
+                    self._may_fold = left_after(array.shape, self._may_fold)
+                    self.constant(array)
         else:
             self.steps += pending
         self._folding = False

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._core.arrays import Array
+from .._core.drawing_limit import budget
 from ._build import Build, Step
 from ._graph import Graph
 from ._operators import TABLE
@@ -57,7 +58,8 @@ def build_plan(graph: Graph, feeds: Mapping[str, Array], known: frozenset[str] |
     branch is chosen at run time. Raises ValueError for shapes that do not fit the graph, NotStatic if a shape depends on the
     values of other inputs.
     """
-    build, inputs, constants = Build(packed, known is not None), {}, {}
+    may_fold = budget([*graph.all_arrays(), *feeds.values()])
+    build, inputs, constants = Build(packed, known is not None, may_fold), {}, {}
     for name, value in feeds.items():
         if name in (known or ()):
             constants[name] = build.values[name] = build.constant(value.copy())

@@ -220,12 +220,11 @@ def probed(layer: Layer, *specs: Nest, **options: Any) -> Nest:
 
 
 def _trial(layer: Layer, specs: tuple[Nest, ...], sizes: dict[str, int], options: dict[str, Any]) -> Nest:
-    def zeros(spec: Spec) -> Array:
-        shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape)
-        check_trial(shape)
-        return np.zeros(shape, spec.dtype)
+    def shape_of(spec: Spec) -> tuple[int, ...]:
+        return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape)
 
-    arrays = mapped(specs, zeros)
+    check_trial([shape_of(spec) for spec in flat(specs)])
+    arrays = mapped(specs, lambda spec: np.zeros(shape_of(spec), spec.dtype))
     try:
         with np.errstate(all="ignore"):
             return layer(*arrays, **options)

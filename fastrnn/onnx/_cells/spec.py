@@ -64,8 +64,11 @@ class NodeOutputs(NamedTuple):
     Y_c: Array | None = None
 
 
-def node_spec(op: str, attributes: Mapping[str, Any], hidden_size: int) -> NodeSpec:
-    """Return the specification of a node; ``hidden_size`` is that of R. Raises ValueError for an invalid attribute."""
+def node_spec(op: str, attributes: Mapping[str, Any], R: Array) -> NodeSpec:
+    """Return the specification of a node. Raises ValueError for an invalid attribute or number of axes of R."""
+    if R.ndim != 3:
+        raise ValueError(f"R must have three axes, got {describe(R)}")
+    hidden_size = R.shape[2]
     direction = attributes.get("direction", "forward")
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}")
@@ -87,21 +90,31 @@ def node_spec(op: str, attributes: Mapping[str, Any], hidden_size: int) -> NodeS
     )  # fmt: skip
 
 
+def check_weights(spec: NodeSpec, input_size: int, W: Array, R: Array, B: Array | None, P: Array | None) -> None:
+    """Raise ValueError unless the weights have the shapes that :class:`NodeInputs` states."""
+    D, H = spec.directions, spec.hidden_size
+    rows = GATES[spec.op] * H
+    _check_shape("W", W, (D, rows, input_size))
+    _check_shape("R", R, (D, rows, H))
+    _check_shape("B", B, (D, 2 * rows))
+    _check_shape("P", P, (D, 3 * H))
+
+
+def _check_shape(name: str, value: Array | None, shape: tuple[int, ...]) -> None:
+    if value is not None and value.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, got {describe(value)}")
+
+
 def check_inputs(spec: NodeSpec, inputs: NodeInputs) -> None:
     """Raise ValueError unless all inputs have the shapes that :class:`NodeInputs` states."""
     X, H, D = inputs.X, spec.hidden_size, spec.directions
     if X.ndim != 3:
         raise ValueError(f"X must have three axes, got {describe(X)}")
     B = X.shape[0 if spec.layout else 1]
-    rows, state = GATES[spec.op] * H, (B, D, H) if spec.layout else (D, B, H)
-    shapes: dict[str, tuple[int, ...]] = {
-        "W": (D, rows, X.shape[2]), "R": (D, rows, H), "B": (D, 2 * rows), "sequence_lens": (B,),
-        "initial_h": state, "initial_c": state, "P": (D, 3 * H),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        value = getattr(inputs, name)
-        if value is not None and value.shape != shape:
-            raise ValueError(f"{name} must be of shape {shape}, got {describe(value)}")
+    state = (B, D, H) if spec.layout else (D, B, H)
+    check_weights(spec, X.shape[2], inputs.W, inputs.R, inputs.B, inputs.P)
+    for name in ("sequence_lens", "initial_h", "initial_c"):
+        _check_shape(name, getattr(inputs, name), (B,) if name == "sequence_lens" else state)
     T, lengths = X.shape[1 if spec.layout else 0], inputs.sequence_lens
     if lengths is not None and lengths.size and not (np.min(lengths) >= 0 and np.max(lengths) <= T):
         raise ValueError(f"sequence_lens must lie in 0..{T}, got {lengths.tolist()}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..._core.checks import printable
-from ..._core.drawing_limit import limited_to
+from ..._core.drawing_limit import count, limited_to
 from ...graph import Input, Model
 from .._errors import blaming
 from .._graph import Declared, Graph, Node, read_graph
@@ -56,8 +58,12 @@ def _model_of(graph: Graph) -> Model:
     lengths = {node.inputs[LENGTHS] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > LENGTHS}
     values: dict[str, Anything] = {**dict.fromkeys(lengths), **graph.constants}
     names = [name for name in graph.inputs if name not in lengths]
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[name].append(node)
     for name in names:
-        values[name] = _input(name, graph.inputs[name], *_role(graph, name))
+        values[name] = _input(name, graph.inputs[name], *_role(readers, name))
     for node in graph.nodes:
         _add(node, values)
     outputs = [_read(values, name) for name in graph.outputs]
@@ -79,6 +85,8 @@ def _add(node: Node, values: dict[str, Anything]) -> None:
         constants = {name: x for name, x in zip(node.inputs, inputs, strict=True) if isinstance(x, np.ndarray)}
         plan = build_plan(Graph("", [node], constants, {}, node.outputs[:1]), {}, None, {})
         values[node.outputs[0]] = plan.outputs[0]
+        with blaming(node.place):
+            count(plan.outputs[0].shape)
         return
     with blaming(node.place):
         found = LAYERS[node.op](node, *inputs)
@@ -115,16 +123,17 @@ def _features(name: str, axes: tuple[Any, ...]) -> tuple[int, ...]:
     return axes
 
 
-def _role(graph: Graph, name: str) -> tuple[str, bool]:
+def _role(readers: Mapping[str, list[Node]], name: str) -> tuple[str, bool]:
     """Return whether an input is a sequence, a state or a vector, and whether the batch axis precedes time.
 
+    ``readers`` has the nodes that read each value.
     It is a sequence if it leads to the X of a recurrent node, and a state if it leads to the initial state of one.
     """
     todo, seen = [(name, False)], set()
     while todo:
         current, swapped = todo.pop()
-        for node in graph.nodes:
-            if current not in node.inputs or id(node) in seen or node.op == "Shape":
+        for node in readers[current]:
+            if id(node) in seen or node.op == "Shape":
                 continue
             seen.add(id(node))
             if node.op in RECURRENT:

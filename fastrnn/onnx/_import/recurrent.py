@@ -10,7 +10,7 @@ from ..._core.arrays import Array
 from ...layers import GRU, LSTM, RNN
 from ...layers._recurrent.base import Recurrent
 from .._cells import kernels
-from .._cells.spec import node_spec
+from .._cells.spec import check_weights, node_spec
 from .._graph import Node
 from .values import Anything, Directions, Value, Zero
 
@@ -20,12 +20,16 @@ def recurrent(node: Node, *inputs: Anything) -> tuple[Anything, ...]:
     x, W, R, B, _, h, c, P = [*inputs, *[None] * 8][:8]
     if not isinstance(x, Value) or not isinstance(W, np.ndarray) or not isinstance(R, np.ndarray):
         raise ValueError("X must depend on an input, and W and R must be constants")
-    spec = node_spec(node.op, node.attributes, R.shape[-1])
+    spec = node_spec(node.op, node.attributes, R)
     reason = kernels.obstacle(spec) or ("direction=reverse" if spec.direction == "reverse" else None)
     if reason:
         raise ValueError(f"the layers have no {reason}")
     if x.swapped != bool(spec.layout):
         raise ValueError("time must be the first axis of X in layout 0, and the second in layout 1")
+    input_size = x.shape[2]
+    if not isinstance(input_size, int):
+        raise ValueError("the features of X must have a fixed size")
+    check_weights(spec, input_size, W, R, _array("B", B), _array("P", P))
     layer = _layer(node.op, spec, [_array(name, value) for name, value in zip("WRBP", (W, R, B, P), strict=True)])
     state = _state(node.op, h, c)
     y, last = layer(x.symbol) if state is None else layer(x.symbol, state)

@@ -20,7 +20,7 @@ from .table import operator
 @operator("RNN", "GRU", "LSTM")
 def recurrent(b: Build, node: Node, *arrays: Array | None) -> tuple[Array | None, ...]:
     inputs = NodeInputs(*arrays)  # type: ignore[arg-type]
-    spec = node_spec(node.op, node.attributes, inputs.R.shape[-1])
+    spec = node_spec(node.op, node.attributes, inputs.R)
     lengths = inputs.sequence_lens
     check_inputs(spec, inputs if b.is_static(lengths) else inputs._replace(sequence_lens=None))
     reason = kernels.obstacle(spec) if inputs.X.dtype in FLOATS else f"dtype {inputs.X.dtype}"
