@@ -24,7 +24,7 @@ INK, SOFT, PAPER, PALE, LINE = "#222222", "#666666", "#fcfbf8", "#eceae4", "#a09
 GATES = {"i": "#7fb2e5", "f": "#f5b26b", "g": "#8fcf8a", "o": "#e79a9a"}
 THREADS = ("#7fb2e5", "#f5b26b", "#8fcf8a")
 HOT, COLD, MARK = "#f5b26b", "#cfd9e2", "#b3402a"
-COLOURS = 48  # of a picture: enough for the edges of letters
+COLOURS = 16  # of a picture: enough for the edges of letters, and the sdist stays small
 plt.rcParams |= {"font.family": "DejaVu Sans", "font.size": 8.5}
 
 
