@@ -89,14 +89,12 @@ def _onnx(data: bytes, rng: random.Random) -> bytes | None:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except DecodeError:
-        return None
-    try:
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             fields = [field for message in _messages(model) for field in _fields(message)]
             if fields:
                 _change_field(*rng.choice(fields), fields, rng)
-    except ValueError:  # a name in invalid UTF-8, which protobuf reads but does not write
+    # Messages nested too deeply to be copied, and names in invalid UTF-8, which protobuf reads but does not write.
+    except (DecodeError, ValueError):
         return None
     return bytes(model.SerializeToString())
 
