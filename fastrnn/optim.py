@@ -57,7 +57,7 @@ __all__ = [
 Checks = dict[str, Callable[[str, Any], Any]]  # of hyperparameters, by name
 
 _MOST_STEPS = 2**62  # which leaves room to count on in int64
-MOST_NS_STEPS = 100  # rounding errors hide what more of them change
+_MOST_NS_STEPS = 100  # rounding errors hide what more of them change
 
 
 def _finite(name: str, value: object) -> float:
@@ -84,8 +84,8 @@ def _decay(name: str, value: object) -> float:
 def _ns_steps(name: str, value: object) -> int:
     """Return a number of iterations of which a step has time for. Raises TypeError or ValueError."""
     number = checks.positive_int(name, value)
-    if number > MOST_NS_STEPS:
-        raise ValueError(f"{name} must be at most {MOST_NS_STEPS}, got {checks.describe(value)}")
+    if number > _MOST_NS_STEPS:
+        raise ValueError(f"{name} must be at most {_MOST_NS_STEPS}, got {checks.describe(value)}")
     return number
 
 
@@ -237,7 +237,7 @@ class Optimizer:
         return counts
 
     def _check_arrays(self, arrays: Mapping[str, Array], other: Optimizer) -> None:
-        """Raise unless a state has this optimiser's arrays, and its hyperparameters, those of ``other``, need the same."""
+        """Raise unless a state's arrays fit this optimiser and ``other``, a copy with the state's hyperparameters."""
         theirs = {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in other._arrays_of(param)}
         mine = dict(self._named_arrays())
         if difference := (set(arrays) ^ set(mine)) | (theirs ^ set(mine)):

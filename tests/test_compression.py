@@ -115,7 +115,7 @@ def test_int8_products_round_rows_to_sixteen_bits(input_size: int, hidden_size: 
 @needs_c
 @pytest.mark.parametrize("outliers", [[7], [7, 21], range(31)])
 def test_outliers_do_not_coarsen_their_row(outliers: Sequence[int], c: Any) -> None:
-    """Features of another scale, whose weights are 0, change nothing. Rows of zeros and of tiny numbers are exact, too."""
+    """Large features with weights of 0 change nothing. Neither do rows of zeros, of tiny numbers, or of a single number."""
     layer = fastrnn.GRU(64, 40, rng=1)
     weights = np.array(layer.weight_ih_l0)
     weights[:, list(outliers)] = 0
@@ -300,7 +300,10 @@ def test_onnx_files_have_the_expanded_weights(form: str, tmp_path: Path) -> None
     onnx.save(model, tmp_path / "model.onnx")
     session, given = runtime.InferenceSession(tmp_path / "model.onnx"), normal(5, 3, 9)
     (y,) = session.run(None, {session.get_inputs()[0].name: given})
-    assert_close(y, model(given), form)
+    if form == "int8":
+        assert_close(y, model(given), form)
+    else:
+        np.testing.assert_allclose(y, model(given), rtol=1e-5, atol=1e-6)
 
 
 def test_loading_changes_what_runs() -> None:

@@ -152,7 +152,7 @@ INLINE void row_tile(const int NP, const int NV, const int DOTS, const row_args 
 }
 
 /* The arguments of a tile with compressed weights (compressed.h); lengths are in words. With bfloat16, its results have the
- * same bits as those of a tile on the expanded weights. */
+ * bits of expanding_tile. */
 typedef struct {
     int64_t K;
     const real *a;

@@ -140,17 +140,17 @@ def named_layers(layers: Iterable[Layer], inputs: list[str]) -> dict[str, Layer]
             raise ValueError(f"a layer must not have an input's name, got {name!r} for both")
         chosen.add(name)
     named: dict[str, Layer] = {}
-    taken, tried = (
-        {*inputs, *chosen},
-        Counter[str](),
-    )  # numbers below `tried` are taken, so a deep model is named in linear time
+    taken = {*inputs, *chosen}
+    same: Counter[str] = Counter()  # as many numbers of a class name are taken, so a deep model is named in linear time
     for layer in distinct:
-        if layer.name is None:
-            stem = type(layer).__name__.lower()
-            name = unused(stem, taken, tried[stem])
-            tried[stem] += 1
-            taken.add(name)
-        named[layer.name or name] = layer
+        if layer.name is not None:
+            named[layer.name] = layer
+            continue
+        stem = type(layer).__name__.lower()
+        new = unused(stem, taken, same[stem])
+        same[stem] += 1
+        taken.add(new)
+        named[new] = layer
     return named
 
 

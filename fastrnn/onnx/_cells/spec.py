@@ -113,8 +113,9 @@ def check_inputs(spec: NodeSpec, inputs: NodeInputs) -> None:
     B = X.shape[0 if spec.layout else 1]
     state = (B, D, H) if spec.layout else (D, B, H)
     check_weights(spec, X.shape[2], inputs.W, inputs.R, inputs.B, inputs.P)
-    for name in ("sequence_lens", "initial_h", "initial_c"):
-        _check_shape(name, getattr(inputs, name), (B,) if name == "sequence_lens" else state)
+    _check_shape("sequence_lens", inputs.sequence_lens, (B,))
+    _check_shape("initial_h", inputs.initial_h, state)
+    _check_shape("initial_c", inputs.initial_c, state)
     T, lengths = X.shape[1 if spec.layout else 0], inputs.sequence_lens
     if lengths is not None and lengths.size and not (np.min(lengths) >= 0 and np.max(lengths) <= T):
         raise ValueError(f"sequence_lens must lie in 0..{T}, got {lengths.tolist()}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,10 +57,7 @@ def _model_of(graph: Graph) -> Model:
     lengths = {node.inputs[LENGTHS] for node in graph.nodes if node.op in RECURRENT and len(node.inputs) > LENGTHS}
     values: dict[str, Anything] = {**dict.fromkeys(lengths), **graph.constants}
     names = [name for name in graph.inputs if name not in lengths]
-    readers: dict[str, list[Node]] = defaultdict(list)
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers[name].append(node)
+    readers = _readers(graph)
     for name in names:
         values[name] = _input(name, graph.inputs[name], *_role(readers, name))
     for node in graph.nodes:
@@ -123,10 +119,18 @@ def _features(name: str, axes: tuple[Any, ...]) -> tuple[int, ...]:
     return axes
 
 
-def _role(readers: Mapping[str, list[Node]], name: str) -> tuple[str, bool]:
+def _readers(graph: Graph) -> dict[str, list[Node]]:
+    """Return the nodes that read each value."""
+    readers: dict[str, list[Node]] = defaultdict(list)
+    for node in graph.nodes:
+        for name in node.inputs:
+            readers[name].append(node)
+    return readers
+
+
+def _role(readers: dict[str, list[Node]], name: str) -> tuple[str, bool]:
     """Return whether an input is a sequence, a state or a vector, and whether the batch axis precedes time.
 
-    ``readers`` has the nodes that read each value.
     It is a sequence if it leads to the X of a recurrent node, and a state if it leads to the initial state of one.
     """
     todo, seen = [(name, False)], set()

@@ -29,8 +29,9 @@ def recurrent(node: Node, *inputs: Anything) -> tuple[Anything, ...]:
     input_size = x.shape[2]
     if not isinstance(input_size, int):
         raise ValueError("the features of X must have a fixed size")
-    check_weights(spec, input_size, W, R, _array("B", B), _array("P", P))
-    layer = _layer(node.op, spec, [_array(name, value) for name, value in zip("WRBP", (W, R, B, P), strict=True)])
+    weights = W, R, _array("B", B), _array("P", P)
+    check_weights(spec, input_size, *weights)
+    layer = _layer(node.op, spec, *weights)
     state = _state(node.op, h, c)
     y, last = layer(x.symbol) if state is None else layer(x.symbol, state)
     halves = last if isinstance(last, tuple) else (last,)
@@ -45,11 +46,8 @@ def _array(name: str, value: Anything) -> Array | None:
     raise ValueError(f"{name} must be a constant")
 
 
-def _layer(op: str, spec: Any, arrays: list[Array | None]) -> Recurrent:
+def _layer(op: str, spec: Any, W: Array, R: Array, B: Array | None, P: Array | None) -> Recurrent:
     """Return a layer with these weights."""
-    W, R, B, P = arrays
-    assert W is not None
-    assert R is not None
     kind: dict[str, type[Recurrent]] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
     options: dict[str, Any] = {"bias": B is not None, "bidirectional": spec.directions == 2, "dtype": W.dtype.name, "rng": 0}
     if op == "RNN":
