@@ -133,6 +133,18 @@ def test_outliers_do_not_coarsen_their_row(outliers: Sequence[int], c: Any) -> N
         assert_close(layer(x)[0], expected, "int8", isa)
 
 
+@needs_c
+@pytest.mark.parametrize("exponent", [-115, 60, 115])
+def test_weights_and_inputs_of_opposite_sizes(exponent: int, c: Any) -> None:
+    layer, x = fastrnn.GRU(64, 40, rng=1), normal(3, 7, 64)
+    expected = expanded(layer.compress("int8"))(x)[0]
+    layer.weight_ih_l0.assign(np.ldexp(np.array(layer.weight_ih_l0), -exponent))
+    layer = layer.compress("int8")
+    for isa in c.isa_names():
+        c.set_isa(isa)
+        assert_close(layer(np.ldexp(x, exponent))[0], expected, "int8", isa)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("backend", available())
 def test_every_backend_runs_the_expanded_weights(backend: str, form: str) -> None:

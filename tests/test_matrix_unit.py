@@ -102,7 +102,7 @@ def sliced_product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     S = [np.float32(sums).astype(np.float64) for sums in S]
     second = np.float32(S[3] / 256 + S[2]).astype(np.float64) if (A.shape[1] + 3) // 4 * 4 < 512 else S[2]
     low = np.float32(second / 256 + S[1]).astype(np.float64)
-    scale = (b_scale * np.float32(2.0**-24)) * (a_scale * np.float32(2.0**24))[:, None]
+    scale = b_scale * a_scale[:, None]
     return np.float32(np.float32(low / 256 + S[0]).astype(np.float64) * scale)
 
 

@@ -26,10 +26,11 @@ static vec sliced_weights(const layout *l, const real *W, int64_t panel, int64_t
 /* Load VL columns of W's row k, from `first` on. */
 static vec input_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
     if (!l->format) return load(W + (panel * l->I + k) * w + first);
-    if (l->sliced) return sliced_weights(l, W, panel, w, k, first);
+    const vec factor = splat(factor_of_words(l->format));
+    if (l->sliced) return sliced_weights(l, W, panel, w, k, first) * factor;
     const int64_t rows = rows_per_word(l->format), word = panel * words_of(l->format, l->I) + k / rows;
     const uint32_t *from = (const uint32_t *)W + word * w + first;
-    return row_of_words(l->format, load_words(from), (int)(k % rows));
+    return row_of_words(l->format, load_words(from), (int)(k % rows)) * factor;
 }
 
 /* Add W's row for each token id: the product of a one-hot vector with W^T is a row of each packed panel. */

@@ -29,7 +29,7 @@ typedef struct {
 static real quantisation_factor(const real *a, int64_t K) {
     const real m = largest_magnitude(a, K);
     if (m == 0) return 0;
-    if (!(m > 0x1p-100f && m < 0x1p100f)) return -1;
+    if (!(m > 0x1p-110f)) return -1; /* LARGEST_SIXTEEN / m must be finite */
     const vec least = splat(m / OUTLIER_RATIO), zero = splat(0);
     vec_int large = {0}, not_zero = {0};
     for (int64_t k = 0; k < K; k += VL) {
@@ -237,7 +237,7 @@ int64_t multiply_in_integers(const product_args *p, range panels, range rows) {
     for (; n < most; n++) {
         factors[n] = quantisation_factor(p->a.p + (rows.begin + n) * p->a.row, K);
         if (factors[n] < 0) break;
-        a.scales[n] = factors[n] > 0 ? 0x1p24f / factors[n] : 0; /* expanded int8 has a factor of 2^24 (compressed.h) */
+        a.scales[n] = factors[n] > 0 ? 1 / factors[n] : 0;
     }
     if (!n) return 0;
     const range here = {rows.begin, rows.begin + n};

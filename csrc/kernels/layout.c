@@ -119,8 +119,8 @@ static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t 
     enum { WORDS = 16, TILE = WORDS * 16 };
     real words[SLICES * TILE], to_digits[16];
     for (int64_t i = 0; i < 16; i++) {
-        const slice_scale scale = i < n ? scale_of_row(from + i * K, K) : (slice_scale){0, 0, 0};
-        scales[i] = scale.of_column;
+        const slice_scale scale = i < n ? scale_of_row(from + i * K, K) : (slice_scale){0, 0};
+        scales[i] = scale.of_digits;
         to_digits[i] = scale.to_digits;
     }
     for (int64_t k = 0; k < K; k += 4 * WORDS, to += SLICES * TILE) {
@@ -144,11 +144,6 @@ typedef struct {
     int64_t w;    /* columns of the panel */
 } packed_columns;
 
-/* Expanded int8 numbers have a factor of 2^24 (compressed.h). */
-static void pack_scales(real *to, const real *scales, int64_t n, int64_t padded) {
-    for (int64_t i = 0; i < padded; i++) to[i] = i < n ? scales[i] * (real)0x1p-24 : 0;
-}
-
 /* to[k][i] = from[row + i][k] in rows of w columns, i < n; columns from n to `padded` and their scales are zero. */
 static void pack_block(const layout *l, packed_columns p, stored from, int64_t row, int64_t n, int64_t padded, int64_t K) {
     const void *rows = row_at(l->stored, from.rows, row, K);
@@ -162,7 +157,7 @@ static void pack_block(const layout *l, packed_columns p, stored from, int64_t r
         pack_rounded(p.to, p.w, rows, n, K);
     else
         transpose(p.to, p.w, rows, K, n, K);
-    if (from.scales) pack_scales(p.scales, from.scales + row, n, padded);
+    if (from.scales) load_row(p.scales, from.scales + row, n, padded);
     const int64_t size = l->format ? (int64_t)sizeof(uint32_t) : (int64_t)sizeof(real);
     for (int64_t k = 0; n < padded && k < packed_words(l, K); k++)
         memset((char *)p.to + (k * p.w + n) * size, 0, (size_t)((padded - n) * size));

@@ -59,14 +59,27 @@ INLINE vec multiply_add(const int DOTS, vec left, vec right, vec sum) {
 }
 INLINE vec splat_left(const int DOTS, const real *a) { return DOTS ? splat_word(a) : splat(*a); }
 
-/* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. The pragmas keep the sums
- * in registers. */
-INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
-    vec acc[12][4];
+/* The sums of a tile: up to 12 rows of up to 4 vectors. The pragmas keep them in registers. */
+INLINE void clear_tile(const int R, const int NV, vec acc[12][4]) {
 #pragma GCC unroll 12
-    for (int r = 0; r < MR; r++)
+    for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) acc[r][v] = splat(0);
+}
+
+/* c[r] = init[r] + acc[r], with these distances from row to row */
+INLINE void store_tile(const int R, const int NV, vec acc[12][4], const real *init, int64_t init_row, real *c,
+                       int64_t c_row) {
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) store(c + r * c_row + v * VL, load(init + r * init_row + v * VL) + acc[r][v]);
+}
+
+/* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. */
+INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
+    vec acc[12][4];
+    clear_tile(MR, NV, acc);
     const real *b = t->b, *ahead = t->ahead;
     const int64_t row = t->a.row, step = t->a.step, b_row = t->b_row;
     for (int64_t outer = 0; outer < t->n_outer; outer++) {
@@ -81,20 +94,13 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
                     acc[r][v] = multiply_add(DOTS, splat_left(DOTS, a + r * row), right[v], acc[r][v]);
         }
     }
-#pragma GCC unroll 12
-    for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
+    store_tile(MR, NV, acc, t->init, t->init_row, t->c, t->c_row);
 }
 
 /* Compute one tile with weights of bfloat16, two rows of B to a word (compressed.h), expanded in registers. */
 INLINE void expanding_tile(const int MR, const int NV, const tile_args *t) {
     vec acc[12][4];
-#pragma GCC unroll 12
-    for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) acc[r][v] = splat(0);
+    clear_tile(MR, NV, acc);
     const uint32_t *b = (const uint32_t *)t->b;
     const real *a = t->a.p;
     for (int64_t k = 0; k < t->n_inner; k += 2, b += t->b_row)
@@ -106,11 +112,7 @@ INLINE void expanding_tile(const int MR, const int NV, const tile_args *t) {
             for (int r = 0; r < MR; r++)
                 for (int v = 0; v < NV; v++) acc[r][v] = fma_(splat(a[r * t->a.row + k + i]), right[v], acc[r][v]);
         }
-#pragma GCC unroll 12
-    for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            store(t->c + r * t->c_row + v * VL, load(t->init + r * t->init_row + v * VL) + acc[r][v]);
+    store_tile(MR, NV, acc, t->init, t->init_row, t->c, t->c_row);
 }
 
 /* One row of NP panels side by side, because a row of a single panel has too few sums to hide the latency of an fma.
@@ -129,11 +131,8 @@ typedef struct {
 } row_args;
 
 INLINE void row_tile(const int NP, const int NV, const int DOTS, const row_args *t) {
-    vec acc[8][4];
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
+    vec acc[12][4];
+    clear_tile(NP, NV, acc);
     const real *b = t->b;
     const int64_t step = t->a.step, b_row = t->b_row, b_panel = t->b_panel;
     for (int64_t outer = 0; outer < t->n_outer; outer++) {
@@ -144,11 +143,7 @@ INLINE void row_tile(const int NP, const int NV, const int DOTS, const row_args 
                 for (int v = 0; v < NV; v++) acc[p][v] = multiply_add(DOTS, left, load(b + p * b_panel + v * VL), acc[p][v]);
         }
     }
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++)
-            store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
+    store_tile(NP, NV, acc, t->init, t->init_panel, t->c, t->c_panel);
 }
 
 /* The arguments of a tile with compressed weights (compressed.h); lengths are in words. With bfloat16, its results have the
@@ -168,11 +163,8 @@ typedef struct {
 INLINE void word_tile(const int NP, const int NV, const int FORMAT, const word_args *t) {
     enum { MOST = 4 };
     const int rows = (int)rows_per_word(FORMAT), rest = (int)(t->K % rows);
-    vec acc[8][4];
-#pragma GCC unroll 8
-    for (int p = 0; p < NP; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) acc[p][v] = splat(0);
+    vec acc[12][4];
+    clear_tile(NP, NV, acc);
     const real *a = t->a;
     const uint32_t *b = t->b;
     const int64_t b_row = t->b_row, b_panel = t->b_panel;
@@ -198,12 +190,11 @@ INLINE void word_tile(const int NP, const int NV, const int FORMAT, const word_a
                 acc[p][v] = fma_(splat(a[i]), row_of_words(FORMAT, w, i), acc[p][v]);
             }
 #pragma GCC unroll 8
-    for (int p = 0; p < NP; p++)
+    for (int p = 0; FORMAT == FASTRNN_WEIGHTS_INT8 && p < NP; p++)
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) {
-            if (FORMAT == FASTRNN_WEIGHTS_INT8) acc[p][v] = acc[p][v] * load(t->scales + p * b_row + v * VL);
-            store(t->c + p * t->c_panel + v * VL, load(t->init + p * t->init_panel + v * VL) + acc[p][v]);
-        }
+        for (int v = 0; v < NV; v++)
+            acc[p][v] = acc[p][v] * splat(factor_of_words(FORMAT)) * load(t->scales + p * b_row + v * VL);
+    store_tile(NP, NV, acc, t->init, t->init_panel, t->c, t->c_panel);
 }
 
 #endif

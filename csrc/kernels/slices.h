@@ -40,10 +40,9 @@ INLINE int64_t sliced_at(int64_t K, int64_t column, int64_t k, int slice) {
     return column / 16 * 16 * sliced_words(K) + ((k / 16 * SLICES + slice) * 16 + k % 16) * 16 + column % 16;
 }
 
-/* Factors by which numbers become q, and by which products of the first digits become numbers. Those of a column are
- * divided by 2^24, because expanded int8 has that factor (compressed.h); a row's make up for it. */
+/* The factors by which numbers become q, and by which s_0 + s_1 / 2^8 + s_2 / 2^16 becomes a number. */
 typedef struct {
-    real to_digits, of_row, of_column;
+    real to_digits, of_digits;
 } slice_scale;
 
 #if FASTRNN_REAL_BITS == 32
@@ -68,10 +67,9 @@ INLINE real largest_magnitude(const real *from, int64_t n) {
  * numbers below 2^-100 are zero. */
 INLINE slice_scale scale_of_row(const real *from, int64_t n) {
     const real m = largest_magnitude(from, n);
-    if (m != m) return (slice_scale){0, m, m};
-    if (m < 0x1p-100f) return (slice_scale){0, 0, 0};
-    const real scale = m * (0x1p16f / LARGEST_SLICED);
-    return (slice_scale){LARGEST_SLICED / m, scale * 0x1p24f, scale * 0x1p-24f};
+    if (m != m) return (slice_scale){0, m};
+    if (m < 0x1p-100f) return (slice_scale){0, 0};
+    return (slice_scale){LARGEST_SLICED / m, m * (0x1p16f / LARGEST_SLICED)};
 }
 
 /* Return v rounded to integers; a half goes away from zero. |v| < 2^23. */
@@ -95,14 +93,14 @@ INLINE void slice_numbers(real *to, const real *from, int64_t n, real to_digits)
 INLINE real slice_row(real *to, const real *from, int64_t n) {
     const slice_scale scale = scale_of_row(from, n);
     slice_numbers(to, from, n, scale.to_digits);
-    return scale.of_row;
+    return scale.of_digits;
 }
 
 #else /* float64 stacks have no such products */
 
 INLINE slice_scale scale_of_row(const real *from, int64_t n) {
     (void)from, (void)n;
-    return (slice_scale){0, 0, 0};
+    return (slice_scale){0, 0};
 }
 INLINE void slice_numbers(real *to, const real *from, int64_t n, real to_digits) {
     (void)to, (void)from, (void)n, (void)to_digits;
