@@ -90,7 +90,7 @@ FAULTS = [
           "dtype=np.float64), 2 * difference", "dtype=np.float64), difference", "test_losses"),
     Fault("a gradient that flows twice is counted once", "fastrnn/graph/plan.py",
           "self.totals[number] += gradient", "self.totals[number] = gradient", "test_graph"),
-    Fault("a resumed optimiser counts its steps from zero", "fastrnn/optim.py",
+    Fault("a resumed optimiser counts its steps from zero", "fastrnn/_optimisers/base.py",
           "self._steps[:] = steps", "self._steps[:] = 0", "test_optim test_resume"),
     Fault("a major seventh is read as a minor one", "fastrnn/music/_theory/chord_tones.py",
           "self.seventh, self.seventh_named = 11, True", "self.seventh, self.seventh_named = 10, True",

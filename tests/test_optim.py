@@ -152,7 +152,7 @@ def test_an_error_in_the_middle_of_an_update_makes_packed_weights_invalid(monkey
     x = np.ones((2, 1, 3), np.float32)
     layer.forward(x)[1](np.ones((2, 1, 4), np.float32))
     layer(x)
-    monkeypatch.setattr(optim, "orthogonalised", lambda *_: np.ones(7, np.float32))
+    monkeypatch.setattr("fastrnn._optimisers.muon.orthogonalised", lambda *_: np.ones(7, np.float32))
     with pytest.raises(ValueError, match="broadcast"):
         optim.Muon(layer.parameters(), lr=0.5, weight_decay=1.0).step()
     fresh = LSTM(3, 4)
