@@ -186,6 +186,7 @@ typedef struct {
     int32_t isa;
     int32_t dtype;
     int64_t I, O;
+    int32_t products; /* enum fastrnn_products; products that are split are computed in full */
     int32_t threads;
 } fastrnn_linear;
 
@@ -316,6 +317,7 @@ typedef struct {
     const fastrnn_weight_gradients *grads;
     const void *weight, *bias;
     void *dweight, *dbias;
+    int32_t products; /* the output layer's, as in fastrnn_linear */
 } fastrnn_trained_model;
 
 /* Run forward, loss and backward for one batch; its `threads` must not be 0. The results have the bits of separate

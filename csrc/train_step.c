@@ -39,7 +39,8 @@ static train_step place_step(arena *a, const fastrnn_trained_model *model, const
                              const fastrnn_cross_entropy *how) {
     const fastrnn_stack *s = model->stack;
     const int64_t N = how->N, V = how->V, Y = output_size(s), states = s->L * batch->B;
-    train_step k = {.model = model, .batch = batch, .how = how, .output = {s->isa, s->dtype, Y, V, batch->threads}};
+    train_step k = {
+        .model = model, .batch = batch, .how = how, .output = {s->isa, s->dtype, Y, V, model->products, batch->threads}};
     k.packed = arena_take(a, fastrnn_packed_size(s, 1));
     k.tape = arena_take(a, fastrnn_tape_size(s, batch, 1));
     k.y = arena_take(a, numbers(&k, N * Y));

@@ -91,6 +91,16 @@ void product_to_rows(product_args p, columns cols, range rows, row_results out);
 /* Pack the transpose of from [n][K] as a right operand: its rows are k, its columns the n rows of `from`. */
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);
 
+/* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1], in rows of w words. */
+void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K);
+
+/* Do the same for a right operand, in the panels of `cols`. */
+void pack_transposed_words(real *packed, columns cols, const real *from, int64_t n, int64_t K);
+
+/* Round pairs of rows to words, and transpose them: to[j][i] = from[2 i][j], from[2 i + 1][j], j < n, with these distances
+ * from row to row. If the last row has no other, zeros are the second one. */
+void transpose_pairs(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t n);
+
 /* Return this thread's part of a product (panels x rows): whole panels if there are enough of them, else rows. */
 typedef struct {
     range panels, rows;

@@ -101,18 +101,6 @@ static void pack_words(int format, uint32_t *to, int64_t w, const void *from, in
             to[k * w + i] = word_at(format, row_at(format, from, i, K), k * rows_per_word(format), K);
 }
 
-/* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1]. */
-static void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K) {
-    enum { COLUMNS = 64, WORDS = 32 };
-    real words[COLUMNS * WORDS];
-    for (int64_t first = 0; first < n; first += COLUMNS)
-        for (int64_t k = 0; k < K; k += 2 * WORDS) {
-            const int64_t columns = smaller(n - first, COLUMNS), here = smaller(K - k, 2 * WORDS);
-            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, from + (first + i) * K + k, here);
-            transpose(to + k / 2 * w + first, w, words, WORDS, columns, pairs_of(here));
-        }
-}
-
 /* Slice n rows of K numbers, at most 16, and transpose them to tiles of 16 columns. scales[i] is the factor of column i.
  * What is left of the last tile of k, and columns from n on, are zero. */
 static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t n, int64_t K) {

@@ -42,7 +42,9 @@
 #define optimise_ THIS_BUILD(optimise_)
 #define outer_product THIS_BUILD(outer_product)
 #define pack_layer THIS_BUILD(pack_layer)
+#define pack_rounded THIS_BUILD(pack_rounded)
 #define pack_transposed THIS_BUILD(pack_transposed)
+#define pack_transposed_words THIS_BUILD(pack_transposed_words)
 #define pass_begin THIS_BUILD(pass_begin)
 #define pass_end THIS_BUILD(pass_end)
 #define pass_step THIS_BUILD(pass_step)
@@ -64,6 +66,7 @@
 #define stream_states_ THIS_BUILD(stream_states_)
 #define stream_step_ THIS_BUILD(stream_step_)
 #define tokens_workspace_size THIS_BUILD(tokens_workspace_size)
+#define transpose_pairs THIS_BUILD(transpose_pairs)
 #define transpose THIS_BUILD(transpose)
 #define whole_gradients THIS_BUILD(whole_gradients)
 

@@ -8,7 +8,6 @@
 
 #include "../layer.h"
 #include "rows.h"
-#include "transpose.h"
 
 static int64_t step_of(const schedule *s, int64_t n) {
     int64_t step = 0;
@@ -76,27 +75,15 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
 }
 
-/* Return the words of a's columns as rows, which a matrix unit wants. */
-static left_operand transposed_words(const outer_args *o, const real *a, int64_t columns, int64_t rows, real *buffer) {
-    enum { AT_ONCE = 16 };
-    real words[AT_ONCE * OUTER_ROWS];
-    for (int64_t first = 0; first < rows; first += 2 * AT_ONCE) {
-        const int64_t here = smaller(2 * AT_ONCE, rows - first);
-        for (int64_t i = 0; i < here; i += 2) {
-            const real *even = a + (first + i) * o->step;
-            round_pair(words + i / 2 * columns, even, i + 1 < here ? even + o->step : 0, columns, columns);
-        }
-        transpose(buffer + first / 2, K_BLOCK, words, columns, pairs_of(here), columns);
-    }
-    return plain_left(buffer, K_BLOCK, 1, 0);
-}
-
 /* Return a left operand for the part's columns as rows and n as k: words in the buffer, or a itself. */
 static left_operand left_operand_of(const outer_args *o, part_of_a part, range n, real *buffer) {
     const real *a = left_at(o, part, n.begin);
     if (!o->dots) return plain_left(a, 1, o->step, 0);
     const int64_t columns = (part.vectors.end - part.vectors.begin) * VL, rows = n.end - n.begin;
-    if (MATRIX_UNIT) return transposed_words(o, a, columns, rows, buffer);
+    if (MATRIX_UNIT) { /* it wants rows */
+        transpose_pairs(buffer, K_BLOCK, a, o->step, rows, columns);
+        return plain_left(buffer, K_BLOCK, 1, 0);
+    }
     for (int64_t i = 0; i < rows; i += 2, a += 2 * o->step)
         round_pair(buffer + i / 2 * columns, a, i + 1 < rows ? a + o->step : 0, columns, columns);
     return plain_left(buffer, 1, columns, 0);

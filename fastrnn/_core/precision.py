@@ -16,15 +16,17 @@ _setting = "highest"
 def set_float32_matmul_precision(precision: str) -> None:
     """Set how the products of float32 layers are computed, in the whole process; :func:`torch.set_float32_matmul_precision`.
 
-    It takes effect at the next call of each recurrent layer that has no ``precision`` of its own. A layer runs in float32
-    wherever the wanted products would not be faster; ``layer.plan(T, B)`` says what runs and why. Weights stay float32.
+    It takes effect at the next call of each recurrent layer that has no ``precision`` of its own, and of each linear layer.
+    A layer runs in float32 wherever the wanted products would not be faster; ``layer.plan(T, B)`` of a recurrent layer says
+    what runs and why. Weights stay float32.
 
     Parameters
     ----------
     precision
         ``"highest"``, the default: float32. ``"high"``: results as accurate as float32's from products of int8 slices
-        in the forward pass, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16, which have 8
-        significant bits; sums, states and activations stay float32. docs/precision.md has the errors.
+        in the forward pass of recurrent layers, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16,
+        which have 8 significant bits, also in :class:`fastrnn.Linear` and :class:`fastrnn.optim.Muon`; sums, states and
+        activations stay float32. docs/precision.md has the errors.
 
     Raises
     ------

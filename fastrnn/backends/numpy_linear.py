@@ -14,8 +14,8 @@ from .._core.memory import empty
 class NumpyLinear:
     """Linear part of :class:`fastrnn.backends.base.Backend`, whose prepared layer is (weight, bias)."""
 
-    def prepare_linear(self, weight: Array, bias: Array | None) -> Any:
-        """Return the weights unchanged."""
+    def prepare_linear(self, weight: Array, bias: Array | None, precision: str = "highest") -> Any:
+        """Return the weights unchanged; all products are of the arrays' dtype."""
         return weight, bias
 
     def linear_forward(self, prepared: Any, x: Array) -> Array:

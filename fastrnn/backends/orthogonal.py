@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from .._core.arrays import Array
 from .._core.memory import empty, zeros
+from .._core.precision import get_float32_matmul_precision
 from .base import Backend
 
 NS_STEPS = 5
@@ -58,11 +60,15 @@ def _gram(backend: Backend, X: Array) -> Array:
     n = X.shape[1]
     G = zeros((n, n), X.dtype)
     weight = empty((n, n), X.dtype)  # only its shape matters
-    backend.linear_backward(backend.prepare_linear(weight, None), X, X, G, None, need_dx=False)
+    backend.linear_backward(_prepared(backend, weight), X, X, G, None, need_dx=False)
     return G
 
 
 def _product(backend: Backend, X: Array, S: Array) -> Array:
     """Return X S for a symmetric S, as a linear layer of weight S without bias."""
-    product: Array = backend.linear_forward(backend.prepare_linear(S, None), X)
+    product: Array = backend.linear_forward(_prepared(backend, S), X)
     return product
+
+
+def _prepared(backend: Backend, S: Array) -> Any:
+    return backend.prepare_linear(S, None, get_float32_matmul_precision())

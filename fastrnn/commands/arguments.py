@@ -70,7 +70,7 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--threads", type=integer(1), metavar="N", help="threads of the kernels (default: one per core)")
     group.add_argument("--backend", choices=backends.NAMES, help="implementation of the kernels (default: the fastest one)")
-    text = "precision of the recurrent layers' products: highest, float32 (default); high, as accurate; medium, bfloat16"
+    text = "precision of the layers' products: highest, float32 (default); high, as accurate; medium, bfloat16"
     group.add_argument("--precision", choices=PRECISIONS, help=text)
 
 

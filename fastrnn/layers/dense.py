@@ -13,6 +13,7 @@ from .._core.arrays import Array
 from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
 from .._core.parameter import GradientLock, Parameter
+from .._core.precision import get_float32_matmul_precision
 from ._recurrent.inputs import array, features
 from ._recurrent.prepared import Prepared, prepared
 from ._symbolic.symbols import Symbol, apply, takes_symbols
@@ -24,7 +25,9 @@ class Linear(Layer):
 
     ``x [..., in_features]``, ``y [..., out_features]`` and weight ``[out_features, in_features]`` have the layer's dtype.
     weight and bias are drawn from U(-b, b) with b = 1/sqrt(in_features). ``backend`` names the backend to use; None is the
-    one in use. Raises TypeError for a wrong dtype, ValueError for a wrong shape or backend.
+    one in use. In precision ``"medium"`` (:func:`fastrnn.set_float32_matmul_precision`), processors that multiply bfloat16
+    numbers do so here, if both sizes are at least 32. Raises TypeError for a wrong dtype, ValueError for a wrong shape or
+    backend.
     """
 
     pointwise = True
@@ -82,8 +85,9 @@ class Linear(Layer):
         current = self._prepared
         if current is None or current.version is not VERSION.latest:
             parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
+            precision = get_float32_matmul_precision()
             self._prepared = current = prepared(
-                current, self.backend, parameters, lambda backend: backend.prepare_linear(*self.arrays())
+                current, self.backend, parameters, lambda backend: backend.prepare_linear(*self.arrays(), precision)
             )
         ready: Prepared = current.value
         return ready

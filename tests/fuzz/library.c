@@ -211,12 +211,13 @@ static void fuzz_training_step(input *in) {
     const fastrnn_cross_entropy how = {s.isa, s.dtype, (int32_t)take(in, 2), n, V, take(in, V + 1) - 1};
     const int64_t *targets = integers(in, n, -1, V - (take(in, 8) ? 1 : 0));
     const void *weight = reals(in, V * Y, 1), *b = bias ? reals(in, V, 1) : NULL;
+    const int32_t products = (int32_t)take(in, 3);
     for (in->run = 0; in->run < (threads > 1 ? RUNS : 1); in->run++) {
         batch.threads = in->run ? 1 : threads;
         fastrnn_weight_gradients grads[MOST_PARTS];
         add_gradients(in, &s, params, grads);
         const fastrnn_trained_model model = {
-            &s, params, grads, weight, b, result(in, V * Y, 1, 1), bias ? result(in, V, 1, 1) : NULL};
+            &s, params, grads, weight, b, result(in, V * Y, 1, 1), bias ? result(in, V, 1, 1) : NULL, products};
         const fastrnn_outputs out = {.h_n = result(in, s.L * batch.B * Y, 0, 1),
                                      .c_n = result(in, has_c(&s) ? s.L * batch.B * s.H : 0, 0, 1)};
         const double loss = fastrnn_train_step(&model, &batch, &how, &inputs, targets, NULL, &out,
@@ -228,7 +229,7 @@ static void fuzz_training_step(input *in) {
 /* The linear layer, the loss, and the functions of lists of arrays. */
 static void fuzz_arrays(input *in) {
     const int64_t N = take_size(in, 64), I = take_size(in, 100), O = take_size(in, 100);
-    const fastrnn_linear linear = {in->isa, in->dtype, I, O, take_threads(in)};
+    const fastrnn_linear linear = {in->isa, in->dtype, I, O, (int32_t)take(in, 3), take_threads(in)};
     const int bias = (int)take(in, 2), wants_dx = (int)take(in, 2);
     const void *x = reals(in, N * I, 1), *weight = reals(in, O * I, 1), *b = bias ? reals(in, O, 1) : NULL;
     void *packed = block(in, fastrnn_linear_packed_size(&linear, 1)), *logits = result(in, N * O, 0, 1);

@@ -9,6 +9,11 @@ from ..precision import Choice
 from ..structs import StackSpec
 from .library import ffi, lib
 
+PRODUCTS = {
+    "highest": lib.FASTRNN_PRODUCTS_FULL,
+    "high": lib.FASTRNN_PRODUCTS_SPLIT,
+    "medium": lib.FASTRNN_PRODUCTS_BFLOAT16,
+}
 SMALLEST = 32  # hidden units; an RNN of 16 units takes 3 % longer, one of 32 is 1.2 times as fast (Zen 5, B = 1 to 128)
 SMALLEST_BATCH = 16  # sequences on a matrix unit, whose tiles have 16 rows; a prototype gained nothing at 8
 LARGEST_MISMATCH = 2.0  # of the columns of x and W in split products: the factor by which errors may grow
@@ -27,15 +32,26 @@ def choose(spec: StackSpec, isa: int, wanted: str) -> Choice:
 
 def choose_for_batch(choice: Choice, isa: int, B: int) -> Choice:
     """Return the choice for batches of B sequences."""
-    if smallest_batch(choice, isa) <= B:
+    if smallest_batch(choice.precision, isa) <= B:
         return choice
     reason = f"on a matrix unit, {choice.precision} needs at least {SMALLEST_BATCH} sequences, and the batch has {B}"
     return Choice("highest", reason)
 
 
-def smallest_batch(choice: Choice, isa: int) -> int:
-    """Return the number of sequences from which on a stack's own precision runs; smaller batches run in float32."""
-    return SMALLEST_BATCH if choice.precision != "highest" and has_matrix_unit(isa) else 0
+def smallest_batch(precision: str, isa: int) -> int:
+    """Return the number of sequences, or of rows, from which on a chosen precision runs; smaller batches run in float32."""
+    return SMALLEST_BATCH if precision != "highest" and has_matrix_unit(isa) else 0
+
+
+def precision_for_rows(precision: str, isa: int, N: int) -> str:
+    """Return a linear layer's precision for N rows."""
+    return precision if smallest_batch(precision, isa) <= N else "highest"
+
+
+def choose_linear(wanted: str, weight: Array, isa: int) -> str:
+    """Return the precision that runs for a linear layer of weight ``[O, I]``; only "medium" is another than "highest"."""
+    fast = wanted == "medium" and weight.dtype == np.float32 and multiplies_bfloat16(isa)
+    return "medium" if fast and min(weight.shape) >= SMALLEST else "highest"
 
 
 def multiplies_bfloat16(isa: int) -> bool:

@@ -25,7 +25,7 @@ from .library import (
     take_workspace,
     thread_workspace,
 )
-from .precision import alike, choose, choose_for_batch, largest_columns, matched, smallest_batch
+from .precision import PRODUCTS, alike, choose, choose_for_batch, largest_columns, matched, smallest_batch
 
 ROWS = {
     TIME_MAJOR: lib.FASTRNN_TIME_MAJOR,
@@ -37,12 +37,6 @@ _WEIGHTS = {
     "full": lib.FASTRNN_WEIGHTS_FULL,
     "bfloat16": lib.FASTRNN_WEIGHTS_BFLOAT16,
     "int8": lib.FASTRNN_WEIGHTS_INT8,
-}
-
-_PRODUCTS = {
-    "highest": lib.FASTRNN_PRODUCTS_FULL,
-    "high": lib.FASTRNN_PRODUCTS_SPLIT,
-    "medium": lib.FASTRNN_PRODUCTS_BFLOAT16,
 }
 
 MOST_KERNELS = MOST_CALLS = 256  # stacks, and sizes of each, that are cached
@@ -111,12 +105,12 @@ class Kernel:
 
     def __init__(self, spec: StackSpec, isa: int, precision: str) -> None:
         self.spec, self.choice = spec, choose(spec, isa, precision)
-        self.smallest_batch, self.by_values = smallest_batch(self.choice, isa), self.choice.precision == "high"
+        self.smallest_batch, self.by_values = smallest_batch(self.choice.precision, isa), self.choice.precision == "high"
         cell = spec.cell
         self.dtype = np.dtype(cell.dtype)
         sizes = (cell.input_size, cell.hidden_size, cell.proj_size)
         kind = isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions
-        fields = (*kind, *sizes, _WEIGHTS[spec.weights], _PRODUCTS[self.choice.precision])
+        fields = (*kind, *sizes, _WEIGHTS[spec.weights], PRODUCTS[self.choice.precision])
         self.stack = ffi.new("fastrnn_stack *", fields)
         self.calls: dict[Any, Call] = {}
 

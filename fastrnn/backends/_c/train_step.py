@@ -7,37 +7,40 @@ from typing import Any
 import numpy as np
 
 from ..._core.arrays import Array
+from ..._core.precision import get_float32_matmul_precision
 from ..structs import Inputs, TrainedModel
 from .library import NULL, ffi, from_buffer, int64s, lib, pointer, settings, take_workspace
-from .precision import largest_columns
+from .precision import PRODUCTS, choose_linear, largest_columns, precision_for_rows
 from .stack import Kernel, kernel_of, remember, states_split, weights_fields
 
 
 class StepCall:
     """Structures of a training step for one batch size: batch, loss, and the size of the workspace."""
 
-    __slots__ = ("batch", "how", "lengths", "workspace")
+    __slots__ = ("batch", "how", "lengths", "model", "workspace")
 
     def __init__(self, model: PreparedModel, T: int, B: int, threads: int, ignore: int, lengths: Array | None) -> None:
         stack = model.kernel.stack
         self.lengths = lengths  # the batch points into this array
         self.batch = ffi.new("fastrnn_batch *", (T, B, int64s(lengths), False, threads))
         self.how = ffi.new("fastrnn_cross_entropy *", (stack.isa, stack.dtype, True, T * B, len(model.parts.weight), ignore))
-        self.workspace = lib.fastrnn_train_step_workspace_size(model.pointer, self.batch, self.how)
+        products = PRODUCTS[precision_for_rows(model.output_precision, stack.isa, T * B)]
+        self.model = ffi.new("fastrnn_trained_model *", (*model.pointers, products))
+        self.workspace = lib.fastrnn_train_step_workspace_size(self.model, self.batch, self.how)
 
 
 class PreparedModel:
     """A model in the library's structures; ``parts`` keeps the memory alive to which the structures point."""
 
-    __slots__ = ("_alive", "_in_float32", "calls", "kernel", "parts", "pointer")
+    __slots__ = ("_in_float32", "calls", "kernel", "output_precision", "parts", "pointers")
 
     def __init__(self, parts: TrainedModel, kernel: Kernel | None = None) -> None:
         self.parts, self.kernel = parts, kernel or kernel_of(parts.stack, settings.isa)
         weights = ffi.new("fastrnn_weights[]", [weights_fields(own) for own in parts.weights])
         gradients = ffi.new("fastrnn_weight_gradients[]", [weights_fields(own) for own in parts.gradients])
         output = [pointer(array) for array in (parts.weight, parts.bias, parts.dweight, parts.dbias)]
-        self.pointer = ffi.new("fastrnn_trained_model *", (self.kernel.stack, weights, gradients, *output))
-        self._alive = weights, gradients
+        self.pointers = self.kernel.stack, weights, gradients, *output
+        self.output_precision = choose_linear(get_float32_matmul_precision(), parts.weight, settings.isa)
         self._in_float32: PreparedModel | None = None
         self.calls: dict[Any, StepCall] = {}
 
@@ -77,6 +80,6 @@ def train_step(
     output = [(NULL, from_buffer(h_n), pointer(c_n), NULL)]
     workspace = take_workspace(call.workspace)
     loss = lib.fastrnn_train_step(
-        model.pointer, call.batch, call.how, given, int64s(targets), NULL, output, workspace
+        call.model, call.batch, call.how, given, int64s(targets), NULL, output, workspace
     )  # fmt: skip
     return None if loss == -1 else (loss, h_n, c_n)
