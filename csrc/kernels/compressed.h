@@ -26,6 +26,15 @@ INLINE int64_t words_of(const int format, int64_t K) { return (K + rows_per_word
 
 INLINE words load_words(const uint32_t *p) { return *(const words_unaligned *)p; }
 
+/* Load words whose rows are all used. Without the barrier, GCC loads them again for each row. */
+INLINE words load_words_once(const uint32_t *p) {
+    words w = load_words(p);
+#ifdef __x86_64__
+    __asm__("" : "+v"(w));
+#endif
+    return w;
+}
+
 /* Move byte i of each word to the top, with zeros below. A shuffle of bytes is 11 % faster than a shift and a mask
  * (LSTM H = 512, Zen 3). */
 INLINE words byte_on_top(words w, const int i) {

@@ -106,7 +106,7 @@ typedef struct {
 static void multiply_rows(const worker *me, const linear_pass *k, const row_product *r) {
     const int64_t K = elements_of(&k->p, r->K);
     const range mine = pool_share(me, k->N, TILE_ROWS_4);
-    real *words = k->words + me->rank * words_size(k);
+    real *words = k->p.dots ? k->words + me->rank * words_size(k) : 0;
     product_args p = {.n_outer = 1, .n_inner = K, .b = r->weights, .init = r->bias, .dots = k->p.dots};
     for (int64_t first = mine.begin, n; first < mine.end; first += n) {
         n = smaller(mine.end - first, ROW_BLOCK);

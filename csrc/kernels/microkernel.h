@@ -176,7 +176,7 @@ INLINE void word_tile(const int NP, const int NV, const int FORMAT, const word_a
         for (int p = 0; p < NP; p++)
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++) {
-                words w = load_words(b + p * b_panel + v * VL);
+                const words w = load_words_once(b + p * b_panel + v * VL);
 #pragma GCC unroll 4
                 for (int i = 0; i < rows; i++) acc[p][v] = fma_(left[i], row_of_words(FORMAT, w, i), acc[p][v]);
             }
