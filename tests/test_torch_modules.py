@@ -305,6 +305,20 @@ def test_packed_weights_follow_every_change_of_a_parameter(change, steps):
             torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_weights_at_the_address_of_freed_ones_are_read_anew():
+    theirs, ours = _pair("LSTM", 30, 70)  # 115 KB: a call of one row hashes a quarter
+    values = {name: p.detach().numpy().copy() for name, p in theirs.named_parameters()}
+    x = torch.randn(1, 1, 30)
+    for i in range(8):
+        values["weight_ih_l0"][30 * i, 3] += 2.0
+        weights = {name: torch.from_numpy(value) for name, value in values.items()}  # new tensors in the same memory
+        for _ in range(3):
+            got = torch.func.functional_call(ours, weights, (x,))[0]
+            # torch's module would hold on to the tensors, so it gets copies.
+            wanted = torch.func.functional_call(theirs, {name: w.clone() for name, w in weights.items()}, (x,))[0]
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_parameters_that_are_exchanged_shared_or_frozen():
     theirs, ours = _pair("GRU", 3, 4, 2)
     other = nn.Parameter(torch.randn(12, 4))

@@ -4,7 +4,7 @@ A tensor's version counts the changes that torch notices. It misses changes thro
 make (``p.data.add_(p.grad, alpha=-lr)``), so a hash of the parameters' bits decides as well. Hashing takes a tenth of the
 time of packing, but it would make a call of a few steps up to twice as long. Such a call hashes only ``PART_BYTES`` of the
 parameters, a different part each time. So it notices an optimiser's step at once, and a change of a single number some calls
-later.
+later. Tensors that torch has put at the address of freed ones are hashed as a whole, because their versions say nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PART_BYTES = 32 * 1024
 FEW_ROWS = 8  # calls of fewer rows of x hash one part
 MOST_PACKED = 256  # sets of parameters
 MOST_RUNS = 256  # sizes of x
+_expired = torch.UntypedStorage._expired
 
 
 class PackedWeights:
@@ -44,11 +45,12 @@ class PackedWeights:
         arrays = [w.detach().numpy() for w in weights]
         self.prepared: Any = backend.prepare_copy(stack.spec, stack.by_part(arrays), training)
         self._storages = [StorageWeakRef(w.untyped_storage()) for w in weights]
+        self._addresses = [storage.cdata for storage in self._storages]
         self._runs: dict[Any, Run] = {}  # by the shape of x and the order of its rows
 
     def alive(self) -> bool:
         """Return whether the parameters' memory is still in use."""
-        return not any(storage.expired() for storage in self._storages)
+        return not any(map(_expired, self._addresses))
 
     def fits(self, weights: Sequence[torch.Tensor], training: bool, shape: torch.Size) -> bool:
         """Return whether this serves a call with x of this shape: the parameters, backend and settings are unchanged."""
@@ -60,6 +62,7 @@ class PackedWeights:
         if (training and not self.training) or _versions(weights) != self._versions:
             return False
         few = self._versions and shape[0] < FEW_ROWS and (len(shape) == 2 or shape[0] * shape[1] < FEW_ROWS)
+        few = few and self.alive()  # other tensors may have taken the place of freed ones
         if not few or not self._parts:
             unchanged = self._hash(0, 1) == self._whole
             if few and unchanged:
