@@ -8,6 +8,7 @@ from tables import each_row
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch.nn.utils.rnn import pack_sequence  # noqa: E402
 
 import fastrnn.torch as ft  # noqa: E402 - only where torch is installed
 from fastrnn.torch import _fallback  # noqa: E402
@@ -115,6 +116,30 @@ def test_compile_makes_one_graph_with_the_same_results(module, with_lengths, dyn
             torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
         with torch.no_grad():
             torch.testing.assert_close(compiled(*args), model(*args), rtol=1e-5, atol=1e-6)
+
+
+def test_compile_checks_packed_sequences_between_two_graphs():
+    from torch._dynamo.testing import CompileCounter  # which takes a second
+
+    torch._dynamo.reset()
+    gru, counter = ft.GRU(3, 5), CompileCounter()
+    packed = pack_sequence([torch.randn(n, 3) for n in (2, 5, 1)], enforce_sorted=False)
+    wanted = gru(packed)[0].data
+    with torch.device("cpu"):  # the default device is a mode of torch, which dynamo cannot trace on NumPy's arrays
+        got = torch.compile(gru, backend=counter)(packed)[0].data
+    torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+    assert counter.frame_count == 2
+
+
+def test_compile_calls_torchs_own_layer_between_graphs():
+    torch._dynamo.reset()
+    lstm, x = ft.LSTM(3, 5, dtype=torch.bfloat16), torch.randn(4, 2, 3, dtype=torch.bfloat16)
+    compiled = torch.compile(lstm, backend="aot_eager")
+    with pytest.warns(UserWarning, match="runs PyTorch's own operators for dtype bfloat16"):
+        y, _ = compiled(x)
+    got, wanted = (torch.autograd.grad(out.float().sum(), list(lstm.parameters())) for out in (y, lstm(x)[0]))
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.slow  # runs a C++ compiler

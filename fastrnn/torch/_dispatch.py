@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 
 from . import _kernels
@@ -46,6 +49,21 @@ def _reason(x: Tensor) -> str:
     if forward_ad._current_level >= 0:
         return "forward-mode differentiation"
     return "torch.jit.trace" if _tracing() is not None else ""
+
+
+def apart_from_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate what torch.compile cannot trace well: NumPy, and torch's layers, which it would unroll over time.
+
+    It calls the function between two graphs. Exporters trace it, because they need one graph.
+    """
+    apart = _disable_dynamo(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        compiles = torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
+        return (apart if compiles else function)(*args)
+
+    return call
 
 
 def run(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from .._core import checks
 from .._stack_validation import check_batch_sizes, check_lengths
 from ..backends.structs import PACKED, TIME_MAJOR
-from ._dispatch import KERNELS, OP, TRANSFORM, route_of, run, run_op
+from ._dispatch import KERNELS, OP, TRANSFORM, apart_from_graphs, route_of, run, run_op
 from ._fallback import differentiable, report_once
 from ._kernels import StackInputs
 from ._scripting import torchs_twin
@@ -23,6 +23,16 @@ from ._stack import TORCHS, Stack, stack
 
 Outputs = tuple[Tensor, Tensor, Tensor | None]
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+@apart_from_graphs
+def _torchs_forward(module: Recurrent, input: Any, hx: Any) -> Any:
+    return module.torchs_own.forward(module, input, hx)
+
+
+@apart_from_graphs
+def _lengths_of(batch_sizes: Tensor, N: int) -> Any:
+    return check_batch_sizes(batch_sizes.numpy(), N)
 
 
 class Recurrent(nn.RNNBase):
@@ -76,7 +86,7 @@ class Recurrent(nn.RNNBase):
         if route is not KERNELS and route is not OP:
             report_once(type(self).__name__, route)
             if lengths is None and self.cell in TORCHS and route is not TRANSFORM:  # torch's layers know no vmap
-                found: tuple[Any, Any] = self.torchs_own.forward(self, input, hx)
+                found: tuple[Any, Any] = _torchs_forward(self, input, hx)
                 return found
         if not packed:
             return self._forward_padded(route, x, hx, lengths)
@@ -93,7 +103,7 @@ class Recurrent(nn.RNNBase):
             hx = self.permute_hidden(hx, order)
             self.check_forward_args(data, hx, batch_sizes)
             h, c = self._halves(hx, data)
-        lengths = check_batch_sizes(batch_sizes.numpy(), len(data))
+        lengths = _lengths_of(batch_sizes, len(data))
         y, h_n, c_n = self._run(route, StackInputs(data.contiguous(), h, c, lengths, PACKED), self._in_order())
         state = self.permute_hidden(h_n if c_n is None else (h_n, c_n), back)  # type: ignore[arg-type]
         return PackedSequence(y, batch_sizes, order, back), state
