@@ -495,6 +495,8 @@ def test_errors_name_the_argument():
         (TypeError, "input must be a Tensor, got list", lambda: ft.GRUCell(3, 4)([1.0])),
         (RuntimeError, "weight_ih_l0 must be .* on the device of the input, cpu, got .* on meta", lambda: meta(x)),
         (RuntimeError, "weight_ih_l0 must be .* got .* on meta", lambda: ft.GRUCell(3, 4, device="meta")(x[0])),
+        (RuntimeError, "input must be on the device of the parameters, cpu, got meta", lambda: lstm(x.to("meta"))),
+        (RuntimeError, "input must be on the device of the parameters", lambda: ft.GRUCell(3, 4)(x[0].to("meta"))),
         (TypeError, "bidirectional must be True or False", lambda: ft.LSTM(3, 4, bidirectional="no")),
         (ValueError, "hidden_size must be", lambda: ft.LSTMCell(3, 0)),
     ]:

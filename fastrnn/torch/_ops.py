@@ -86,9 +86,11 @@ def _forward(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _fake_forward(*arguments: Any) -> tuple[Tensor, ...]:
-    """Return outputs of the right shapes without values."""
+    """Return outputs of the right shapes without values. Raises RuntimeError for parameters on another device."""
     *call, training = arguments
-    x, _, _, lengths, *_, rows = call
+    x, _, _, lengths, weights, *_, rows = call
+    if elsewhere := {str(w.device) for w in weights if w.device != x.device}:
+        raise RuntimeError(f"input must be on the device of the parameters, {elsewhere.pop()}, got {x.device}")
     stack = _stack_of(call)
     spec, parts, B = stack.spec.cell, stack.spec.parts, _places(x, lengths, rows)[1]
     y = x.new_empty(*x.shape[:-1], stack.spec.directions * spec.output_size)
