@@ -14,6 +14,7 @@ import fastrnn
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils.rnn import PackedSequence, pack_sequence  # noqa: E402
+from torch.testing._internal.two_tensor import TwoTensor  # noqa: E402
 
 import fastrnn.torch as ft  # noqa: E402 - only where torch is installed
 
@@ -347,6 +348,26 @@ def test_weights_that_are_not_parameters_or_not_contiguous():
     for module in (theirs, ours):
         module.weight_hh_l0 = transposed
     _assert_same_results(theirs, ours, [x])
+
+
+@each_row("name", ["LSTM", "GRUCell"])
+def test_weights_and_states_of_another_class_of_tensors(name):
+    theirs, ours = _pair(name, 3, 4)
+    x, h = torch.randn(2, 3), torch.randn(1, 4) if name == "LSTM" else torch.randn(2, 4)
+    twice = TwoTensor(h, 2 * h)
+    args = [x, (twice, twice)] if name == "LSTM" else [x, twice]
+    _assert_same_tensors(_tensors(theirs(*args)), _tensors(ours(*args)))
+    for module in (theirs, ours):  # such parameters have no memory of their own: the kernels read at address 0
+        for key, p in list(module.named_parameters()):
+            setattr(module, key, nn.Parameter(TwoTensor(p.detach(), 2 * p.detach())))
+    _assert_same_tensors(_tensors(theirs(x)), _tensors(ours(x)))
+
+
+def _assert_same_tensors(wanted, got):
+    for a, b in zip(wanted, got, strict=True):
+        assert type(a) is type(b) is TwoTensor
+        for part in ("a", "b"):
+            torch.testing.assert_close(getattr(b, part), getattr(a, part), rtol=1e-5, atol=1e-6)
 
 
 def test_copies_and_files_keep_the_module_and_its_values():

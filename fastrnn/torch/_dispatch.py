@@ -19,7 +19,7 @@ from ._stack import Stack
 
 KERNELS, OP = "kernels", "op"
 TRANSFORM = "a transform of torch.func"
-_PLAIN = (Tensor, torch.nn.Parameter)
+_PLAIN = frozenset((Tensor, torch.nn.Parameter, type(None)))  # a tensor of another class may have no memory of its own
 _DTYPES = (torch.float32, torch.float64)
 _transform = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
@@ -67,7 +67,9 @@ def apart_from_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return ``y, h_n, c_n`` of a stack in one call of the kernels; c_n for LSTM only."""
+    """Return ``y, h_n, c_n`` of a stack; c_n for LSTM only. The op runs if a class of tensors of its own is among them."""
+    if not _PLAIN.issuperset(map(type, (inputs.h0, inputs.c0, *weights))):
+        return run_op(stack.cell, stack.spec.layers, stack.spec.directions, inputs, weights)
     if not _trains(inputs, weights):
         return _kernels.infer(stack, inputs, weights)
     x, h0, c0, lengths, rows = inputs
