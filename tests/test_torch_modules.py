@@ -370,6 +370,18 @@ def _assert_same_tensors(wanted, got):
             torch.testing.assert_close(getattr(b, part), getattr(a, part), rtol=1e-5, atol=1e-6)
 
 
+def test_negated_views_and_gradients():
+    theirs, ours = _pair("GRU", 3, 4)
+    spectrum = torch.randn(5, 2, 3, dtype=torch.complex64)
+    x = spectrum.conj().imag  # torch negates it only when it is read
+    dy = torch.randn(5, 2, 4, dtype=torch.complex64).conj().imag
+    assert x.is_neg()
+    assert dy.is_neg()
+    for module in (theirs, ours):
+        module(x, x[:1, :, :1].expand(1, 2, 4))[0].backward(dy)
+    torch.testing.assert_close(ours.weight_hh_l0.grad, theirs.weight_hh_l0.grad, rtol=1e-5, atol=1e-5)
+
+
 def test_copies_and_files_keep_the_module_and_its_values():
     module = ft.LSTM(3, 4, 2, peephole=True, bidirectional=True, dropout=0.1).eval()
     x = torch.randn(5, 2, 3)

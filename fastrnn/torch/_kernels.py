@@ -118,7 +118,11 @@ def backward(
 
 
 def _array(tensor: Tensor) -> Array:
-    array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    tensor = tensor.detach() if tensor.requires_grad else tensor
+    try:
+        array: Array = tensor.numpy()
+    except RuntimeError:  # torch negates it, or fills it with zeros, only when it is read
+        array = tensor.numpy(force=True)
     return array
 
 

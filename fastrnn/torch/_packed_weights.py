@@ -91,8 +91,8 @@ def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool
     if found is None or not found.fits(weights, training, shape):
         stack.check(weights)
         _remove_dead()
-        # Parameters that are not contiguous are packed for each call: their copies have no address of their own.
-        whole = [w.contiguous() for w in weights]
+        # Parameters that are not contiguous, and negated views, are packed for each call: their copies have other addresses.
+        whole = [w.contiguous().resolve_neg() for w in weights]
         found = PackedWeights(stack, whole, training)
         if all(a.data_ptr() == b.data_ptr() for a, b in zip(weights, whole, strict=True)):
             _cache[key] = found
