@@ -298,6 +298,27 @@ def test_unsupported_calls_fall_back_to_torch_with_one_warning(name, call):
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_transforms_take_lengths_and_packed_sequences():
+    gru, x, lengths = ft.GRU(3, 5, 2, bidirectional=True), torch.randn(4, 3, 3), torch.tensor([1, 4, 0])
+    weights = dict(gru.named_parameters())
+
+    def loss(weights, one, length):
+        return torch.func.functional_call(gru, weights, (one[:, None],), {"lengths": length[None]})[0].square().sum()
+
+    by_example = torch.vmap(torch.func.grad(loss), in_dims=(None, 1, 0))(weights, x, lengths)
+    for i, length in enumerate(lengths.tolist()):
+        y = gru(x[:, i : i + 1], lengths=[length])[0].square().sum()
+        for name, wanted in zip(weights, torch.autograd.grad(y, list(weights.values())), strict=True):
+            torch.testing.assert_close(by_example[name][i], wanted, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"lengths must each lie in 0..T = 0..4, got 5"):
+        torch.vmap(loss, in_dims=(None, 1, 0))(weights, x, lengths + 1)
+    packed = pack_sequence([x[:, 0], x[:2, 1]])
+    dx = torch.func.grad(lambda data: gru(packed._replace(data=data))[0].data.square().sum())(packed.data)
+    data = packed.data.clone().requires_grad_()
+    gru(packed._replace(data=data))[0].data.square().sum().backward()
+    torch.testing.assert_close(dx, data.grad, rtol=1e-5, atol=1e-5)
+
+
 @each_row(
     ("name", "options"), [("LSTM", {"peephole": True}), ("GRU", {"reset_after": False}), ("GRU", {"reset_gate": False})]
 )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._core.arrays import Array
 from ..backends.structs import BATCH_MAJOR, TIME_MAJOR, Weights
 from ._kernels import StackInputs
 from ._stack import GATES, Stack
@@ -28,12 +29,21 @@ def report_once(name: str, reason: str) -> None:
         warnings.warn(f"fastrnn.torch.{name} runs PyTorch's own operators for {reason}", stacklevel=4)
 
 
+def values_of(tensor: Tensor) -> Array:
+    """Return a tensor's values, also within transforms of torch.func; with an axis more for each vmap over the tensor."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    with torch._C._DisableFuncTorch():
+        array: Array = tensor.detach().cpu().numpy()
+    return array
+
+
 def differentiable(
     stack: Stack, inputs: StackInputs, weights: Sequence[Tensor], dropout: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return ``y, h_n, c_n`` of a stack, with dropout between the layers; c_n for LSTM only."""
     x, state = inputs.x, (inputs.h0, inputs.c0)
-    lengths = None if inputs.lengths is None else torch.from_numpy(inputs.lengths).to(x.device)
+    lengths = None if inputs.lengths is None else torch.as_tensor(inputs.lengths).to(x.device)
     if inputs.rows == TIME_MAJOR:
         return unrolled(stack, x, state, lengths, weights, dropout)
     if inputs.rows == BATCH_MAJOR:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -16,7 +17,7 @@ from .._core import checks
 from .._stack_validation import check_batch_sizes, check_lengths
 from ..backends.structs import PACKED, TIME_MAJOR
 from ._dispatch import KERNELS, OP, TRANSFORM, apart_from_graphs, route_of, run, run_op
-from ._fallback import differentiable, report_once
+from ._fallback import differentiable, report_once, values_of
 from ._kernels import StackInputs
 from ._scripting import torchs_twin
 from ._stack import TORCHS, Stack, stack
@@ -32,7 +33,7 @@ def _torchs_forward(module: Recurrent, input: Any, hx: Any) -> Any:
 
 @apart_from_graphs
 def _lengths_of(batch_sizes: Tensor, N: int) -> Any:
-    return check_batch_sizes(batch_sizes.numpy(), N)
+    return check_batch_sizes(values_of(batch_sizes), N)
 
 
 class Recurrent(nn.RNNBase):
@@ -161,9 +162,14 @@ class Recurrent(nn.RNNBase):
             self.check_forward_args(x, h if c is None else (h, c), None)  # type: ignore[arg-type]
 
     def _lengths(self, route: str, x: Tensor, lengths: Any) -> Any:
-        """Return the lengths as an array, or as a tensor for the op, which validates them when it runs."""
+        """Return the lengths as an array, or as a tensor for vmap and for the op, which validates them when it runs."""
         if route is not OP:
-            return check_lengths(lengths.detach().cpu().numpy() if isinstance(lengths, Tensor) else lengths, *x.shape[:2])
+            values = values_of(lengths) if isinstance(lengths, Tensor) else lengths
+            if not isinstance(lengths, Tensor) or values.ndim == lengths.ndim:
+                return check_lengths(values, *x.shape[:2])
+            check_lengths(values.ravel(), len(x), values.size)
+            check_lengths(np.zeros(lengths.shape, int), *x.shape[:2])
+            return lengths
         lengths = torch.as_tensor(lengths)
         if lengths.dtype not in _INTEGERS:
             raise TypeError(f"lengths must hold integers, got {lengths.dtype}")
