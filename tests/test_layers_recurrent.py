@@ -279,3 +279,25 @@ def test_plan_says_what_runs_for_every_layer_and_direction():
 def test_dropout_of_one_layer_warns_as_torch_does():
     with pytest.warns(UserWarning, match="with num_layers=1 it does nothing"):
         GRU(3, 4, dropout=0.5)
+
+
+def test_options_that_made_a_layer_cannot_change():
+    layer, x = GRU(3, 4, 2, rng=0), np.ones((5, 2, 3), np.float32)
+    wanted, config = layer(x)[0], layer.config()
+    others = {"batch_first": True, "bidirectional": True, "merge": "sum", "num_layers": 1, "hidden_size": 5, "bias": False}
+    others |= {"dtype": "float64", "precision": "medium", "reset_after": False, "compression": "int8"}
+    for name, value in others.items():
+        with pytest.raises(AttributeError, match=f"^{name} is .* and cannot become {value!r}: make a new layer"):
+            setattr(layer, name, value)
+        setattr(layer, name, getattr(layer, name))
+    assert layer.config() == config
+    np.testing.assert_array_equal(layer(x)[0], wanted)
+
+
+def test_dropout_may_change_within_its_range():
+    layer = GRU(3, 4, 2, rng=0)
+    with pytest.raises(ValueError, match=r"dropout must lie in \[0, 1\], got 7"):
+        layer.dropout = 7
+    assert layer.dropout == 0
+    layer.dropout = np.float32(0.5)
+    assert type(layer.config()["dropout"]) is float

@@ -122,13 +122,12 @@ class Recurrent(PartsLayer):
         super().__init__(input_size, hidden_size, bias, dtype, backend, precision, cell_options)
         self.num_layers = checks.positive_int("num_layers", num_layers)
         self.batch_first = checks.flag("batch_first", batch_first)
-        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.dropout = dropout
         self.bidirectional = checks.flag("bidirectional", bidirectional)
         self.merge = checks.choice("merge", merge, MERGES)
         if merge != "concat" and not bidirectional:
             raise ValueError(f"merge={merge!r} needs bidirectional=True: there is one direction and nothing to merge")
-        self.input_dropout = checks.number("input_dropout", input_dropout, 0, 1)
-        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.input_dropout, self.recurrent_dropout = input_dropout, recurrent_dropout
         self.compression = compression
         if compression is not None:
             check_form(compression, self.dtype)

@@ -135,6 +135,10 @@ class PartsLayer(Layer):
             part, field = self._places[name]
             part.parameters[field].check_replacement(name, value)
             part.parameters[field] = value  # type: ignore[assignment]
+        elif name in _PER_CALL:
+            value = checks.number(name, value, 0, 1)
+        elif name in _FIXED and value != (before := vars(self).get(name, value)):
+            raise AttributeError(f"{name} is {before!r} and cannot become {value!r}: make a new layer")
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -160,6 +164,9 @@ _DEFAULTS: dict[str, Any] = {
     "peephole": False,
     "compression": None,
 }
+_PER_CALL = frozenset(("dropout", "input_dropout", "recurrent_dropout"))  # attributes that each call reads
+# Attributes that describe the arrays and plans that a layer was made with.
+_FIXED = frozenset(("input_size", "hidden_size", "dtype", "precision", *_DEFAULTS)) - _PER_CALL
 
 
 def shown_options(input_size: int, hidden_size: int, options: dict[str, Any]) -> str:
