@@ -15,10 +15,12 @@ from ._core.checks import describe
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     """Return the given generator, or a new one from a seed or, for None, from fresh entropy.
 
-    Raises TypeError for any other value.
+    Raises TypeError for any other value, ValueError for a negative seed.
     """
     if rng is not None and (isinstance(rng, bool) or not isinstance(rng, (np.random.Generator, int, np.integer))):
         raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {describe(rng)}")
+    if isinstance(rng, (int, np.integer)) and rng < 0:
+        raise ValueError(f"rng must be at least 0 if it is a seed, got {rng}")
     return np.random.default_rng(rng)
 
 

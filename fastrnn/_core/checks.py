@@ -89,7 +89,7 @@ def float_dtype(name: str, value: object) -> str:
 def dtype_name(value: Any) -> str:
     """Return NumPy's name of a dtype in any form, or the description of a value that is not a dtype."""
     try:
-        return str(np.dtype(value).name)
+        return describe(value) if value is None else str(np.dtype(value).name)  # None is float64 for NumPy
     except (OverflowError, SyntaxError, TypeError, ValueError):  # np.dtype parses what stands between commas as Python
         return describe(value)
 
