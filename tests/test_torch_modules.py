@@ -254,6 +254,27 @@ def test_the_second_derivative_of_packed_and_padded_sequences():
     assert torch.autograd.gradgradcheck(lambda x: module(x, lengths=[2, 3])[0], x)
 
 
+@each_row("name", ["RNN", "GRU", "LSTM"])
+def test_what_lies_past_a_length_reaches_no_gradient(name):
+    module, lengths = getattr(ft, name)(2, 3, 2, bidirectional=True), [4, 1, 0]
+    x = torch.randn(4, 3, 2)
+    filled = x.clone()
+    for b, length in enumerate(lengths):
+        filled[length:, b] = float("nan")
+
+    def gradients(x, create_graph=False):
+        x = x.clone().requires_grad_()
+        y = module(x, lengths=lengths)[0].square().sum()
+        return torch.autograd.grad(y, [x, *module.parameters()], create_graph=create_graph)
+
+    wanted = gradients(x)
+    for found in (gradients(filled), gradients(filled, create_graph=True)):
+        for a, b in zip(wanted, found, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-5)
+    penalty = sum(d.square().sum() for d in gradients(filled, create_graph=True))
+    assert all(g.isfinite().all() for g in torch.autograd.grad(penalty, list(module.parameters())))
+
+
 def test_backward_twice_through_one_graph():
     module = ft.GRU(3, 4)
     y = module(torch.randn(5, 2, 3))[0].pow(2).sum()

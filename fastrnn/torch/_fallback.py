@@ -75,6 +75,9 @@ def unrolled(
     """Return ``y [T,B,D*Y], h_n, c_n`` of ``x [T,B,I]``, step by step, with dropout between the layers."""
     spec = stack.spec
     h0, c0 = _initial(stack, x, x.shape[1], state)
+    if lengths is not None:  # autograd multiplies what lies past a length by 0, and 0 times NaN is NaN
+        within = torch.arange(len(x), device=x.device)[:, None] < lengths
+        x = torch.where(within[:, :, None], x, torch.zeros_like(x))
     finals: list[State] = []
     for i, own in enumerate(stack.by_part(weights)):
         direction = i % spec.directions
