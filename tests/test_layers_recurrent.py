@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn import backends
-from fastrnn.layers import GRU, LSTM, RNN, GRUCell, Linear, LSTMCell, RNNCell
+from fastrnn.layers import GRU, LSTM, RNN, Dropout, GRUCell, Linear, LSTMCell, RNNCell
 
 RECURRENT = [
     (RNN, {}),
@@ -301,3 +301,7 @@ def test_dropout_may_change_within_its_range():
     assert layer.dropout == 0
     layer.dropout = np.float32(0.5)
     assert type(layer.config()["dropout"]) is float
+    small = Dropout(0.5)
+    with pytest.raises(ValueError, match=r"p must lie in \[0, 1\], got 7"):
+        small.p = 7
+    assert small.p == 0.5

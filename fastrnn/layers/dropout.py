@@ -56,8 +56,11 @@ class Dropout(Layer):
     pointwise = True
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
-        self.p = checks.number("p", p, 0, 1)
+        self.p = p
         self.rng = init.generator(rng)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, checks.number("p", value, 0, 1) if name == "p" else value)
 
     def __call__(self, x: Array) -> Array:
         """Return x itself."""
