@@ -190,20 +190,20 @@ def test_a_rank_ends_with_its_parent_process():
 
 
 @each_row(
-    ("command", "status", "how", "failed"),
+    ("command", "status", "how", "of_all"),
     [
-        ("exit 4", 4, "exit status 4", False),
-        ("kill -9 $$", 137, "Killed (signal 9)", True),
-        ("kill -15 0; exit 1", 143, "Terminated (signal 15)", True),  # the signal of mpiexec to all processes of the group
-        ("trap 'exit 5' TERM; kill -15 0; exit 1", 5, "exit status 5", False),
+        ("exit 4", 4, "exit status 4", 4),
+        ("kill -9 $$", 137, "Killed (signal 9)", 1),
+        ("kill -15 0; exit 1", 143, "Terminated (signal 15)", 1),  # the signal of mpiexec to all processes of the group
+        ("trap 'exit 5' TERM; kill -15 0; exit 1", 5, "exit status 5", 5),
     ],
 )
-def test_a_rank_s_parent_process_reports_how_it_ended(command, status, how, failed, monkeypatch):
-    assert parent_of(["sh", "-c", command], monkeypatch) == (status, how, failed)
+def test_a_rank_s_parent_process_reports_how_it_ended(command, status, how, of_all, monkeypatch):
+    assert parent_of(["sh", "-c", command], monkeypatch) == (status, how, of_all)
 
 
 def test_a_rank_s_parent_process_reports_a_program_that_cannot_be_started(monkeypatch):
-    assert parent_of(["./none"], monkeypatch) == (127, "./none: No such file or directory", True)
+    assert parent_of(["./none"], monkeypatch) == (127, "./none: No such file or directory", 1)
 
 
 def parent_of(program, monkeypatch):
@@ -211,13 +211,13 @@ def parent_of(program, monkeypatch):
     connections = Connections(())
     monkeypatch.setenv(heartbeat.ADDRESS, connections.address)
     monkeypatch.setenv("PMI_RANK", "3")
-    process = subprocess.Popen([*mpi_program.PARENT, *program], start_new_session=True)
+    process = subprocess.Popen([*mpi_program.PARENT, os.devnull, *program], start_new_session=True)
     while 3 not in connections.exits:
         connections.listen(10)
     (end,) = connections.never_connected()
     connections.close()
     assert (end.process.number, end.process.host) == (3, socket.gethostname())
-    return process.wait(), end.how, end.failed
+    return process.wait(), end.how, end.status
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_rank_that_ends_before_it_connects_ends_all(status):
         f"    os._exit({status})\nfrom fastrnn.distributed import world\nworld()\n"
     )
     done, _, err = run("launch", "-n", "2", sys.executable, "early.py", timeout=60)
-    assert (done, len(err)) == (1, 1), err
+    assert (done, len(err)) == (status or 1, 1), err
     assert re.match(
         rf"fastrnn: error: rank 1 on \S+ \(process \d+\) died before it joined the others: exit status {status}$", err[0]
     )
@@ -248,6 +248,15 @@ def test_a_rank_that_leaves_the_others_ends_all():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "exit")
     assert (status, len(err)) == (1, 1), err
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
+
+
+def test_a_program_that_ends_with_an_error_is_named_and_restarted():
+    program = "echo start $PMI_RANK >> starts; [ $PMI_RANK = 0 ] || exit 3; sleep 60"
+    status, out, err = run("launch", "-n", "2", "--max-restarts", "1", "sh", "-c", program, timeout=40)
+    died = r"fastrnn: error: rank 1 on \S+ \(process \d+\) died: exit status 3"
+    assert (status, out, len(err)) == (3, "", 3), err
+    assert re.match(rf"{died}\n{re.escape('fastrnn: restart 1 of 1 from the last checkpoint')}\n{died}$", "\n".join(err))
+    assert sorted(Path("starts").read_text().splitlines()) == ["start 0", "start 0", "start 1", "start 1"]
 
 
 @pytest.mark.slow
@@ -278,6 +287,48 @@ def test_nan_on_one_rank_ends_all_with_its_name():
     assert status == 1
     assert re.search(r"NonFiniteGradient: rank 1 on \S+: the gradient of .* is not finite at step 12", err[-1])
     assert sum(line.startswith("Traceback") for line in err) == 1
+
+
+LIKE_MPICH = "=====\n=   BAD TERMINATION\n\ninternal_rate: 3\nAbort(1) said the user\n[proxy:0] mine\n"
+
+
+def test_the_ranks_output_passes_unchanged():
+    text, raw = LIKE_MPICH.encode(), b"\xff\xfe, no end of a line"
+    Path("text").write_bytes(text)
+    Path("raw").write_bytes(text + raw + b"\n\n" + raw)
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "1", "sh", "-c", "cat raw; cat text >&2; kill -9 $$"]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert done.stdout == Path("raw").read_bytes()
+    assert done.stderr.startswith(text)
+    assert re.fullmatch(
+        rb"fastrnn: error: rank 0 on \S+ \(process \d+\) died: Killed \(signal 9\)\n", done.stderr[len(text) :]
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("command", ["echo word", "head -c 1000000 /dev/zero"])
+def test_output_that_is_lost_is_an_error_and_no_rank_waits(command):
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "2", "sh", "-c", f"{command}; touch $PMI_RANK"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"fastrnn: error: standard output: No space left on device\n")
+    assert [Path(rank).exists() for rank in "01"] == [True, True]
+
+
+def test_a_slow_reader_gets_all_output():
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "1", "head", "-c", "500000", "/dev/zero"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE)
+    time.sleep(4)  # the rank ends meanwhile, and some of its output is in pipes
+    assert (process.communicate(timeout=60)[0], process.returncode) == (bytes(500000), 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="rank 0 finds the launcher's input in /proc")
+def test_rank_0_reads_standard_input_and_the_others_find_it_empty():
+    words = [sys.executable, "-m", "fastrnn", "launch", "-n", "3", "sh", "-c", "echo $PMI_RANK $(wc -c)"]
+    text = bytes(3_000_000)  # more than mpiexec itself would forward to a slow reader
+    done = subprocess.run(words, input=text, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sorted(done.stdout.split(b"\n")) == [b"", b"0 3000000", b"1 0", b"2 0"]
 
 
 def started(out, output=subprocess.PIPE):
@@ -356,6 +407,9 @@ def test_bad_input_is_one_line_before_any_rank_starts(words, message, capsys, mo
     [
         (["-n", "3", *TRAIN, "--batch", "2"], "batch must be at least the number of ranks, 3, got 2"),
         (["-n", "2", "train", "chars", "missing.txt"], "missing.txt"),
+        (["-n", "2", "train", "chars", "--resume"], "--resume needs --out RUN"),
+        (["-n", "2", "train", "chars", "--resume", "--overwrite"], "--resume and --overwrite exclude each other"),
+        (["-n", "2", "train", "chars", "--threads", "100000"], "argument --threads: n must be at most 256"),
     ],
 )
 def test_bad_input_is_one_line_from_one_rank(words, message):

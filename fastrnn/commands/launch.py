@@ -10,7 +10,7 @@ from typing import Any
 
 from ..console import note
 from ..distributed.world import BIND
-from ._launch.mpi_program import command_line, environment_of, layout, mpiexec, require_program, require_reachable
+from ._launch.mpi_program import environment_of, layout, mpiexec, require_program, require_reachable
 from ._launch.supervision import StopRequests, supervise
 from .arguments import integer
 from .errors import UsageError
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop, restarts = StopRequests(), 0
     with stop.counted():
         while True:
-            end = supervise(command_line(program, ranks, command), environment, ranks, stop)
+            end = supervise(program, command, environment, ranks, stop)
             if end.fault:
                 note(f"fastrnn: error: {end.fault}")
             if not end.fault or stop.count or restarts == arguments.max_restarts:

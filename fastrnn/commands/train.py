@@ -50,11 +50,14 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train and return 0, or 130 after Ctrl-C."""
-    if arguments.resume and arguments.overwrite:
-        raise UsageError("--resume and --overwrite exclude each other")
     ranks = world()
     with silent_unless_first(ranks.rank):
-        apply_machine_options(arguments)
+        with together(ranks):
+            if arguments.resume and arguments.overwrite:
+                raise UsageError("--resume and --overwrite exclude each other")
+            if arguments.resume and arguments.out is None:
+                raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
+            apply_machine_options(arguments)
         go = _resume if arguments.resume else _start
         return go(arguments.kind, arguments, ranks)
 
@@ -92,8 +95,7 @@ def _require_same(material: Material, made: Prepared, ranks: Communicator) -> No
 def _resume(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> int:
     from ..training._run.folder import held
 
-    if (out := arguments.out) is None:
-        raise UsageError("--resume needs --out RUN, the folder of the run to go on with")
+    out = arguments.out
     with ExitStack() as stack:
         with together(ranks):
             config = kind.load_config(out)

@@ -30,7 +30,10 @@ class Heartbeat:
         self._doing, self._since, self._ended = OTHER, time.monotonic(), False
         self._parent = os.getppid()
         self._lock = threading.Lock()
-        self._socket = socket.create_connection((host, int(port)), timeout=30)
+        try:
+            self._socket = socket.create_connection((host, int(port)), timeout=30)
+        except ConnectionRefusedError:  # another rank failed, and the launcher has ended the run
+            self._lost()
         self._socket.settimeout(None)
         self.say(token=token, rank=rank, pid=os.getpid(), host=socket.gethostname())
         for work in (self._beat, self._listen):

@@ -102,5 +102,7 @@ class _Hook:
     def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not is_common(error) or self._communicator.rank == 0:
             self._print(kind, error, trace)
-        if not is_common(error):
+        if is_common(error):
+            heartbeat.end(1)
+        else:
             end_all_ranks(130 if issubclass(kind, KeyboardInterrupt) else 1)

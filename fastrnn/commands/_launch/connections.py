@@ -34,11 +34,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Exit:
-    """How a rank's process ended, as its parent process reports, and whether that is a fault by itself."""
+    """How a rank's process ended, as its parent process reports. ``status`` is 1 after a signal; 0 is no fault by itself."""
 
     process: Process
     how: str
-    failed: bool
+    status: int
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Connections:
     def _introduced(self, connection: socket.socket, message: dict[str, Any]) -> None:
         process = Process(int(message["rank"]), str(message["host"]), int(message["pid"]))
         if "how" in message:
-            self.exits[process.number] = Exit(process, str(message["how"]), bool(message["failed"]))
+            self.exits[process.number] = Exit(process, str(message["how"]), int(message["status"]))
         else:
             self.ranks[process.number] = Rank(process, connection)
             for rank in self.ranks.values():  # MPI's start silences each rank until the last one has connected
@@ -162,6 +162,10 @@ class Connections:
             waited = min(rank.seconds for rank in alive if rank is not computing[0])
             return f"{computing[0]} hangs: the others wait for it for {waited:.0f} s" if waited > limit else None
         return None
+
+    def failed(self) -> list[Exit]:
+        """Return the ends of the ranks that a signal ended, or that ended with another exit status than 0, in this order."""
+        return [end for end in self.exits.values() if end.status]
 
     def never_connected(self) -> list[Exit]:
         """Return the ends of the ranks that ended without having connected, in this order."""

@@ -90,16 +90,22 @@ def mpiexec() -> str:
     return found
 
 
-def command_line(program: str, layout: Layout, command: Sequence[str]) -> list[str]:
-    """Return mpiexec's command line for a fastrnn command or any other program."""
+def standard_input(layout: Layout, command: Sequence[str]) -> str:
+    """Return the path of rank 0's standard input: that of the launcher for a program on this machine, else an empty one."""
+    own = command[0] != "train" and not (layout.hosts and not is_here(layout.hosts[0]))
+    return f"/proc/{os.getpid()}/fd/0" if own else os.devnull
+
+
+def command_line(program: str, layout: Layout, command: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return mpiexec's command line, with more ``options``, for a fastrnn command or any other program."""
     words = [sys.executable, "-m", "fastrnn", *command] if command[0] == "train" else list(command)
     # The launcher, not mpiexec, ends the remaining ranks, so that the first rank that is gone is the one that died.
-    options = ["-disable-auto-cleanup", "-n", str(layout.ranks)]
+    options = ["-disable-auto-cleanup", *options, "-n", str(layout.ranks)]
     if layout.hosts:
         options += ["-ppn", str(layout.per_machine), "-hosts", ",".join(layout.hosts)]
     if layout.remote:  # this machine's own name may mean nothing to the others
         options += ["-localhost", address_towards(layout.remote[0])]
-    return [program, *options, *PARENT, *words]
+    return [program, *options, *PARENT, standard_input(layout, command), *words]
 
 
 def require_program(layout: Layout, program: str) -> None:

@@ -1,47 +1,82 @@
-"""The output of mpiexec: the ranks' output passes through, and MPICH's messages about their ends are held back."""
+"""The output of a run: that of the ranks passes through unchanged, and mpiexec's own messages are held back."""
 
 from __future__ import annotations
 
-import re
-import sys
+import os
+import select
 import threading
-from contextlib import suppress
 from typing import IO, Any
 
-# MPICH's lines about ranks that end; the launcher reports the same in one line.
-NOISE = re.compile(
-    rb"^(=+$|= {3}|YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ|Abort\(|\[proxy|\[mpiexec|"
-    rb"Fatal error in|internal_|PMPI_|MPI[DR]I?_|HYD)"
-)
+CHUNK = 1 << 16
+QUIET = 1.0  # seconds without output after which mpiexec, which has ended, left none in a pipe that something still holds
 
 
 class Output:
-    """Two threads that copy standard output and standard error of mpiexec, line by line.
+    """Threads that copy the ranks' output, and one that keeps mpiexec's own messages.
 
-    ``kept`` has the lines that were held back.
+    mpiexec writes the ranks' output to two pipes, so it never mixes with its messages.
+
+    Attributes
+    ----------
+    options
+        The options for mpiexec.
+    descriptors
+        The descriptors that mpiexec inherits.
+    kept
+        The messages, line by line, for errors that the launcher cannot explain.
+    lost
+        The error of the first write to standard output that failed.
     """
 
-    def __init__(self, process: Any) -> None:
+    def __init__(self) -> None:
         self.kept: list[str] = []
-        pairs = ((process.stdout, sys.stdout), (process.stderr, sys.stderr))
-        self._threads = [threading.Thread(target=self._copy, args=pair, daemon=True) for pair in pairs]
-        for thread in self._threads:
+        self.lost: OSError | None = None
+        (self._out, out), (self._err, err) = os.pipe(), os.pipe()
+        self.descriptors = out, err
+        self.options = ["-outfile-pattern", f"/dev/fd/{out}", "-errfile-pattern", f"/dev/fd/{err}"]
+        self._ended = False
+
+    def start(self, messages: IO[bytes], out: Any, err: Any) -> None:
+        """Copy the output to two streams from now on. ``messages`` are those of mpiexec, which has just been started."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        pairs = (self._out, out), (self._err, err)
+        self._copies = [threading.Thread(target=self._copy, args=pair, daemon=True) for pair in pairs]
+        self._keeper = threading.Thread(target=self._keep, args=(messages,), daemon=True)
+        for thread in (*self._copies, self._keeper):
             thread.start()
 
-    def _copy(self, source: IO[bytes], target: Any) -> None:
-        blank = False  # MPICH begins its message with an empty line
-        for line in source:
-            if not NOISE.match(line):
-                text = (b"\n" if blank else b"") + (b"" if line == b"\n" else line)
-                blank = line == b"\n"
-                with suppress(BrokenPipeError):  # whoever read it has ended; if nobody read on, mpiexec would wait for ever
-                    target.write(text.decode("utf-8", "replace"))
-                    target.flush()
+    def _keep(self, messages: IO[bytes]) -> None:
+        self.kept += filter(None, (line.decode("utf-8", "replace").strip() for line in messages))
+
+    def _copy(self, source: int, target: Any) -> None:
+        """Copy bytes to a stream. If it fails, read on, because the ranks would wait for ever."""
+        binary, failed = getattr(target, "buffer", None), False
+        while True:
+            if not select.select([source], [], [], QUIET)[0]:
+                if self._ended:
+                    break
                 continue
-            blank = False
-            self.kept.append(line.decode("utf-8", "replace").strip())
+            chunk = os.read(source, CHUNK)
+            if not chunk:
+                break
+            if failed:
+                continue
+            try:
+                if binary is None:
+                    target.write(chunk.decode("utf-8", "replace"))
+                else:
+                    binary.write(chunk)
+                target.flush()
+            except OSError as error:  # a full disk, a reader that has ended
+                failed = True
+                if source == self._out:
+                    self.lost = OSError(error.errno, error.strerror, "standard output")
+        os.close(source)
 
     def finish(self) -> None:
-        """Wait until everything is copied, or for a second if something still holds the pipes."""
-        for thread in self._threads:
-            thread.join(1.0)
+        """Wait until everything is copied. mpiexec has ended."""
+        self._ended = True
+        for thread in self._copies:
+            thread.join()
+        self._keeper.join(QUIET)

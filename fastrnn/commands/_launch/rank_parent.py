@@ -2,8 +2,9 @@
 
 mpiexec also reports how a rank ended, but sometimes fails itself because the rank is gone. A parent process cannot miss it.
 
-``python -I -S rank_parent.py VARIABLE PROGRAM ...`` runs it, where VARIABLE is the environment variable with the launcher's
-address. Every rank's start waits for it, so it imports as little as it can, and nothing of fastrnn.
+``python -I -S rank_parent.py VARIABLE INPUT PROGRAM ...`` runs it. VARIABLE is the environment variable with the launcher's
+address, and INPUT the standard input of rank 0; that of the other ranks is empty. Every rank's start waits for it, so it
+imports as little as it can, and nothing of fastrnn.
 """
 
 import os
@@ -15,27 +16,42 @@ NOT_STARTED = 127  # exit status if the program cannot be started, as in a shell
 TO_ALL = signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2
 
 
-def main(variable: str, program: list[str]) -> int:
+def main(variable: str, source: str, program: list[str]) -> int:
     """Run the program and return its exit status, in the form of a shell."""
     # mpiexec sends signals to the process group, which includes the rank. Its parent passes none on, and outlives the rank.
     # A handler instead of SIG_IGN, because the program would inherit that.
     for number in TO_ALL:
         signal.signal(number, lambda *_: None)
+    redirect_input(source if os.environ["PMI_RANK"] == "0" else os.devnull)
     try:  # Python itself ignores the signals of setsigdef
         pid = os.posix_spawnp(program[0], program, os.environ, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
     except OSError as error:
-        report(variable, os.getpid(), f"{program[0]}: {error.strerror}", failed=True)
+        report(variable, os.getpid(), f"{program[0]}: {error.strerror}", 1)
         return NOT_STARTED
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status < 0:
-        report(variable, pid, f"{signal.strsignal(-status)} (signal {-status})", failed=True)
+        report(variable, pid, f"{signal.strsignal(-status)} (signal {-status})", 1)
         return 128 - status
-    report(variable, pid, f"exit status {status}", failed=False)
+    report(variable, pid, f"exit status {status}", status)
     return status
 
 
-def report(variable: str, pid: int, how: str, *, failed: bool) -> None:
-    """Tell the launcher, if it still runs, how the rank's process ended, and whether that is a fault by itself."""
+def redirect_input(source: str) -> None:
+    """Make a file, pipe or terminal the standard input; if it cannot be opened, the input is empty.
+
+    mpiexec's own way to forward its input ends the job if the rank reads too slowly, and leaves the other ranks waiting.
+    """
+    try:
+        opened = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a named pipe may have no writer any more
+    except OSError:
+        opened = os.open(os.devnull, os.O_RDONLY)
+    os.set_blocking(opened, True)
+    os.dup2(opened, 0)
+    os.close(opened)
+
+
+def report(variable: str, pid: int, how: str, status: int) -> None:
+    """Tell the launcher, if it still runs, how the rank's process ended, and the exit status that follows for all."""
     import json
     import socket
 
@@ -43,11 +59,11 @@ def report(variable: str, pid: int, how: str, *, failed: bool) -> None:
     message = {"token": token, "rank": os.environ["PMI_RANK"], "pid": pid, "host": socket.gethostname()}
     try:
         with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
-            connection.sendall(json.dumps({**message, "how": how, "failed": failed}).encode() + b"\n")
+            connection.sendall(json.dumps({**message, "how": how, "status": status}).encode() + b"\n")
     except OSError:
         pass
 
 
 if __name__ == "__main__":
     # Not sys.exit, which first removes the handlers of signals: mpiexec sends SIGUSR1 to the other ranks when one ends.
-    os._exit(main(sys.argv[1], sys.argv[2:]))
+    os._exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -6,16 +6,18 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import NamedTuple
 
 from ...console import note
 from ...distributed.heartbeat import ADDRESS
-from .connections import Connections, Exit
-from .mpi_program import Layout
+from .connections import Connections
+from .mpi_program import Layout, command_line
 from .output import Output
 
 TICK = 0.1
@@ -34,18 +36,32 @@ class End:
     out: str | None
 
 
-def supervise(words: Sequence[str], environment: Mapping[str, str], layout: Layout, stop: StopRequests) -> End:
-    """Run mpiexec and return how it ended; no rank is left."""
-    connections = Connections(layout.remote)
+class Fault(NamedTuple):
+    """The line about a rank that died, hung or did not start, and the exit status for it."""
+
+    message: str
+    status: int = 1
+
+
+def supervise(
+    program: str, command: Sequence[str], environment: Mapping[str, str], layout: Layout, stop: StopRequests
+) -> End:
+    """Run a command on all ranks by mpiexec, which is ``program``, and return how it ended; no rank is left.
+
+    Raises OSError if output was lost and all else succeeded.
+    """
+    connections, output = Connections(layout.remote), Output()
     process = subprocess.Popen(
-        words,
+        command_line(program, layout, command, output.options),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         start_new_session=True,  # so that Ctrl-C reaches the launcher alone, which lets the ranks save
         env={**environment, ADDRESS: connections.address},
+        pass_fds=output.descriptors,
     )
-    output = Output(process)
+    assert process.stdout is not None
+    output.start(process.stdout, sys.stdout, sys.stderr)
     fault = None
     try:
         fault = _watch(process, connections, layout.ranks, stop)
@@ -54,14 +70,16 @@ def supervise(words: Sequence[str], environment: Mapping[str, str], layout: Layo
         connections.close()
         _end(process, [known.pid for known in processes if known.host == socket.gethostname()])
         output.finish()
-    status = 1 if fault else connections.status or (process.returncode if process.returncode >= 0 else 1)
+    status = fault.status if fault else connections.status or (process.returncode if process.returncode >= 0 else 1)
     if status and not fault and not connections.ranks:
-        for line in output.kept[-1:]:
+        for line in output.kept:
             note(f"fastrnn: mpiexec: {line}")
-    return End(130 if stop.count and status else status, fault, connections.out)
+    if output.lost and not status:
+        raise output.lost
+    return End(130 if stop.count and status else status, fault and fault.message, connections.out)
 
 
-def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: int, stop: StopRequests) -> str | None:
+def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: int, stop: StopRequests) -> Fault | None:
     """Wait for the end; return the fault if a rank died, hung or did not start."""
     told, started = 0, None
     while process.poll() is None:
@@ -71,44 +89,41 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
             if told > 1 or not connections.stop():
                 return None
             note("fastrnn: saving; Ctrl-C again ends at once")
-        if _someone_died(connections):
+        if _someone_died(connections, stop.count > 0):
             return _death(connections)
         missing = sorted(set(range(ranks)) - connections.ranks.keys())
         if missing and connections.ranks:
             started = started or time.monotonic()
             if time.monotonic() - started > STARTED:
-                return f"rank {missing[0]} has not started within {STARTED:.0f} s of the first one"
-        elif (fault := connections.hanging()) is not None:
-            return fault
+                return Fault(f"rank {missing[0]} has not started within {STARTED:.0f} s of the first one")
+        elif (hanging := connections.hanging()) is not None:
+            return Fault(hanging)
     while connections.listen(0):
         pass
-    if _someone_died(connections):
-        return _death(connections)
-    failed = [end for end in connections.exits.values() if end.failed]
-    return _told(failed[0], connections) if failed and not connections.status and not stop.count else None
+    return _death(connections) if _someone_died(connections, stop.count > 0) else None
 
 
-def _someone_died(connections: Connections) -> bool:
-    """Return whether a rank died or did not start while others did, unless a rank says that it ended all of them."""
-    return not connections.status and bool(connections.died or (connections.ranks and connections.never_connected()))
+def _someone_died(connections: Connections, stopping: bool) -> bool:
+    """Return whether a rank died, unless a rank says that it ended all of them.
+
+    A rank that ended with another status than 0 died, unless it was to stop, and so did one that ended while others started.
+    """
+    ended = connections.failed() or (connections.ranks and connections.never_connected())
+    return not connections.status and bool(connections.died or (ended and not stopping))
 
 
-def _death(connections: Connections) -> str | None:
+def _death(connections: Connections) -> Fault | None:
     """Return the rank that died first, and how, unless a rank says that it ended all of them."""
     if _hears(connections, SETTLED, lambda: bool(connections.status)):
         return None
     if not connections.died:
-        return _told(connections.never_connected()[0], connections)
+        end = (connections.failed() or connections.never_connected())[0]
+        joined = end.process.number in connections.ranks or not connections.ranks
+        return Fault(f"{end.process} died{'' if joined else ' before it joined the others'}: {end.how}", end.status or 1)
     dead = connections.died[0]
     _hears(connections, REPORTED, lambda: dead.process.number in connections.exits)
-    end = connections.exits.get(dead.process.number)
-    return f"{dead} died: {end.how}" if end else f"{dead} died"
-
-
-def _told(end: Exit, connections: Connections) -> str:
-    """Return one line about a rank that died, of which its parent process says how it ended."""
-    when = "" if end.process.number in connections.ranks else " before it joined the others"
-    return f"{end.process} died{when}: {end.how}"
+    reported = connections.exits.get(dead.process.number)
+    return Fault(f"{dead} died: {reported.how}", reported.status or 1) if reported else Fault(f"{dead} died")
 
 
 def _hears(connections: Connections, seconds: float, condition: Callable[[], bool]) -> bool:
