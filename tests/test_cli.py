@@ -185,6 +185,16 @@ def test_default_folders_are_numbered(tmp_path, monkeypatch, capsys):
     assert "runs/my play-2" in capsys.readouterr().out
 
 
+def test_the_default_folder_of_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reader, writer = os.pipe()
+    os.write(writer, PLAY.encode())
+    os.close(writer)
+    _train(f"/dev/fd/{reader}", *SMALL, "--max-steps", 1)
+    os.close(reader)
+    assert os.listdir("runs") == ["text"]
+
+
 def test_resume_is_as_if_never_stopped(tmp_path, capsys):
     options = [*SMALL, "--dropout", 0.2, "--schedule", "constant"]
     _train(*options, "--max-steps", 30, "--out", tmp_path / "whole")
@@ -407,9 +417,11 @@ def test_a_stream_whose_text_is_gone_or_changed(play_run, capsys):
     text.write_text(PLAY + "!")
     assert "not known: the text trained on has changed" in output_of(capsys, "sample", play_run, "--length", "30").err
     text.unlink()
-    assert (
-        "not known: the text trained on is not there any more" in output_of(capsys, "sample", play_run, "--length", "30").err
-    )
+    gone = "not known: the text trained on is not there any more"
+    assert gone in output_of(capsys, "sample", play_run, "--length", "30").err
+    os.mkfifo(text)  # reading it would wait for a writer
+    assert gone in output_of(capsys, "sample", play_run, "--length", "30").err
+    text.unlink()
     text.write_text(PLAY)
     assert "not known: it is shorter than 20 characters" in output_of(capsys, "sample", play_run, "--length", "5").err
 

@@ -186,7 +186,7 @@ def _copied(text: str, trained: TrainedRun) -> str:
     """Return a line on how much of a sampled stream was copied from the training text, if that still exists."""
     from ..text._reading.encoding import words_of
     from ..text._training.novelty import NGRAM, copied_share
-    from ..text.reading import TextError, reread
+    from ..text.reading import CORPUS, TextError, reread
     from ..text.run_folder import load_config
     from ..text.training import held_out
     from ..text.word_vocabulary import WordVocabulary
@@ -195,10 +195,13 @@ def _copied(text: str, trained: TrainedRun) -> str:
     unit, n = vocabulary.unit, NGRAM[vocabulary.unit]
     grams = f"{n}-grams of words" if unit == "word" else f"{n}-grams"
     unknown = f"how many of its {grams} are copied is not known: "
+    gone = unknown + "the text trained on is not there any more"
+    if not all(source.startswith(CORPUS) or Path(source).is_file() for source in config.sources):
+        return gone  # reading a pipe or a terminal, such as /dev/stdin, may wait for ever
     try:
         training = reread(config.sources, config.options.text_format)
     except (OSError, TextError):
-        return unknown + "the text trained on is not there any more"
+        return gone
     if training.sha256 != config.sha256:
         return unknown + "the text trained on has changed"
     learned = words_of(training, vocabulary) if isinstance(vocabulary, WordVocabulary) else None

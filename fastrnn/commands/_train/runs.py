@@ -44,12 +44,14 @@ def shortened(sources: Sequence[str]) -> str:
 def fresh_folder(paths: Sequence[str], embedded: str, unnamed: str) -> Path:
     """Return runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... that holds no run.
 
-    NAME is the name of the first path, or ``embedded`` without a path, or ``unnamed`` for a path without a name.
+    NAME is the name of the first path, or ``embedded`` without a path, or ``unnamed`` for a pipe or a path without a name.
     """
     from ...text.reading import CORPUS
     from ...training._run.folder import files_of_a_run
 
     name = (Path(paths[0].removeprefix(CORPUS)).resolve().stem if paths else embedded) or unnamed
+    if paths and Path(paths[0]).is_fifo():  # one such as /dev/stdin is called pipe:[12345]
+        name = unnamed
     candidates = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
     return next(folder for candidate in candidates if not files_of_a_run(folder := Path("runs") / candidate))
 
