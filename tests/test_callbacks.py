@@ -29,6 +29,25 @@ def test_a_line_for_each_evaluation_without_a_terminal(capsys):
     assert capsys.readouterr().out == line + "\n"
 
 
+@each_row(
+    ("speed", "text"),
+    [
+        (999.4, "999"),
+        (999.6, "1.0k"),
+        (99_940, "99.9k"),
+        (99_960, "100k"),
+        (164_849, "165k"),
+        (999_700, "1.0M"),
+        (2e8, "200M"),
+    ],
+)
+def test_a_line_of_a_fast_model_fits_80_columns(speed, text):
+    info = Info(500, 83.4, 1.5, math.log(4), 10**6, speed, 2e-3, 0.25, math.log(4), 500, improved=True)
+    line = Progress(LoopConfig(max_steps=10, eval_every=5))._line(info)
+    assert line.endswith(f" * {text} char/s")
+    assert len(line) <= 80
+
+
 def test_a_line_every_ten_seconds_without_a_terminal(capsys, monkeypatch):
     """With a step a second and an evaluation at the 15th step, the evaluation also prints a line."""
     now = 1000.0

@@ -41,10 +41,10 @@ def _clock(seconds: float) -> str:
 
 
 def _short(number: float) -> str:
-    """Format a number with a unit and few digits: 950, 24.3k, 1.2M."""
+    """Format a number with a unit in at most five characters: 950, 24.3k, 165k, 1.2M."""
     for limit, unit in ((1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            return f"{number / limit:.1f}{unit}"
+        if number >= 0.9995 * limit:  # what would round to 1000
+            return f"{number / limit:.{1 if number < 99.95 * limit else 0}f}{unit}"
     return f"{number:.0f}"
 
 
