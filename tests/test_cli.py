@@ -480,6 +480,13 @@ def test_a_stream_is_scored_without_an_end(play_run, capsys):
     assert "nats (7 characters)" in output_of(capsys, "score", play_run, "Speaker").out
 
 
+def test_line_breaks_of_a_stream_are_characters_of_the_table(play_run, capsys):
+    table = output_of(capsys, "score", play_run, "1:\nT", "--verbose").out.splitlines()[1:5]
+    assert [line.split()[0] for line in table] == ["'1'", "':'", r"'\n'", "'T'"]
+    rows = output_of(capsys, "score", play_run, "1:\nT", "2:\nT").out.splitlines()[1:3]
+    assert [row.split()[-1] for row in rows] == [r"1:\nT", r"2:\nT"]
+
+
 # info and help
 
 

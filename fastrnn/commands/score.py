@@ -140,7 +140,7 @@ def _print_side_by_side(scores: list[Score], trained: TrainedRun) -> None:
     print(f"{'log p (nats)':>12}  {'probability':>11}  {'perplexity':>10}  {count:>{width}}{column}  text")
     for score in scores:
         tokens = score.tokens[:-1] if ends else score.tokens
-        text = " ".join(tokens) if unit == "word" else "".join(tokens)
+        text = (" " if unit == "word" else "").join(tokens).replace("\n", "\\n")  # a row is one line
         column = f"  {len(score.unknown):>5}" if losing else ""
         print(
             f"{score.log_probability:>12.4f}  {probability(score.log_probability):>11}  {score.perplexity:>10.2f}  "
@@ -169,6 +169,6 @@ def _print_table(score: Score, trained: TrainedRun) -> None:
     unit, width = trained.vocabulary.unit, max(9, *map(len, score.tokens))
     print(f"{unit:>{width}}  {'probability':>11}  {'bits':>7}")
     for token, log_probability in zip(score.tokens, score.log_probabilities.tolist(), strict=True):
-        name = token if unit == "word" else "end" if token == "\n" else repr(token)
+        name = token if unit == "word" else "end" if token == "\n" and _end(trained) else repr(token)
         print(f"{name:>{width}}  {math.exp(log_probability):>11.6f}  {-log_probability / math.log(2):>7.3f}")
     print()
