@@ -57,6 +57,8 @@ def run(trained, tmp_path):
         ("train chars --schedule x", "argument --schedule: invalid choice: 'x' (choose from"),
         ("train chars --optimizer x", "argument --optimizer: invalid choice: 'x' (choose from"),
         ("train chars --backend x", "argument --backend: invalid choice: 'x' (choose from"),
+        ("train chars --out=", "argument --out: must be a folder, got ''"),
+        ("demo --out=", "argument --out: must be a folder, got ''"),
         ("train chars --size 3", "unrecognized arguments: --size"),
         ("sample RUN --temperature -1", "argument --temperature: must be a number at least 0, got '-1'"),
         ("sample RUN --top-k -1", "argument --top-k: must be an integer of at least 0, got '-1'"),
@@ -105,6 +107,10 @@ def test_options_that_do_not_go_together(capsys, run):
     assert "exclude each other" in error_of(capsys, "train", "chars", "--resume", "--overwrite", "--out", run)
     message = error_of(capsys, "train", "chars", "--resume", "--out", run, "--hidden", 32)
     assert "--hidden cannot change when a run goes on: it is 16, got 32" in message
+    message = error_of(capsys, "train", "chars", "--resume", "--out", run, "--clip-norm", 0)
+    assert "--clip-norm cannot change when a run goes on: it is 1.0, got 0" in message
+    message = error_of(capsys, "train", "chars", "--resume", "--out", run, "--column", 2)
+    assert "--column cannot change when a run goes on: it is not given, got 2" in message
 
 
 def test_unknown_backend_in_the_environment(capsys, monkeypatch, trained):

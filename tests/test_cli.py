@@ -182,7 +182,9 @@ def test_default_folders_are_numbered(tmp_path, monkeypatch, capsys):
     for _ in range(2):
         _train("my play.txt", *SMALL, "--max-steps", 1)
     assert sorted(os.listdir("runs")) == ["my play", "my play-2"]
-    assert "runs/my play-2" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "runs/my play-2" in output
+    assert "sample with: fastrnn sample 'runs/my play-2'\n" in output  # can be pasted into a shell
 
 
 def test_the_default_folder_of_a_pipe(tmp_path, monkeypatch):

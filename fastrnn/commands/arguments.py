@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from .. import backends
 from .._core.checks import describe
@@ -54,6 +55,13 @@ def real(low: float, high: float = math.inf, *, above: bool = False, below: bool
         return value
 
     return parse
+
+
+def folder(text: str) -> Path:
+    """Return the path of a folder; an argparse type. An empty one, as of a shell's unset variable, is an error."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a folder, got ''")
+    return Path(text)
 
 
 def metre(text: str) -> tuple[int, int]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import note, say
 from ..threads import get_num_threads
 from ._train.runs import fresh_folder
-from .arguments import integer
+from .arguments import folder, integer
 
 if TYPE_CHECKING:
     from ..benchmark.compare import Record
@@ -40,7 +40,9 @@ def add_to(subparsers: Any, execute: Callable[[Sequence[str]], int]) -> None:
     """Add the command to the parser. ``execute`` runs the command line of another one and returns its exit status."""
     text = "Train on names, invent new ones, and compare the speed with NumPy's, in under a minute."
     parser = subparsers.add_parser("demo", help="show in a minute what it does", description=text)
-    parser.add_argument("--out", type=Path, metavar="RUN", help="folder of the run (default: runs/demo, or a numbered one)")
+    parser.add_argument(
+        "--out", type=folder, metavar="RUN", help="folder of the run (default: runs/demo, or a numbered one)"
+    )
     parser.add_argument("--max-steps", type=integer(1), metavar="N", help="training steps (default: those of train chars)")
     parser.set_defaults(run=run, execute=execute)
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or fresh_folder([], "demo", "demo")
     steps = ["--max-steps", str(arguments.max_steps)] if arguments.max_steps else []
     for words in (["train", "chars", *steps, "--out", str(out)], ["sample", str(out), "--number", "8", "--seed", "1"]):
-        say(f"\n$ fastrnn {' '.join(words)}")
+        say(f"\n$ fastrnn {shlex.join(words)}")
         status: int = arguments.execute(words)
         if status:
             return status
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(line)
     say("\nWhere to go next:\n")
     for command, use in NEXT:
-        say(f"  {command.format(out=out):<44}{use}")
+        say(f"  {command.format(out=shlex.quote(str(out))):<44}{use}")
     return 0
 
 

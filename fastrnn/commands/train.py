@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -189,5 +190,5 @@ def _run(kind: Kind, made: Prepared) -> int:
     made.trainer.task.communicator = SOLO  # type: ignore[attr-defined]  # rank 0 alone evaluates the best weights
     status = finish(result, made.trainer, kind.name, *_unit(made))
     if status == 0:
-        print(kind.words.afterwards.format(out=made.trainer.out))
+        print(kind.words.afterwards.format(out=shlex.quote(str(made.trainer.out))))
     return status

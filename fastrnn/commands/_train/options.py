@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ...music._midi.songs import VOICES
@@ -12,7 +11,7 @@ from ...music._model.options import JazzOptions
 from ...text.options import KINDS, UNK_MIN_COUNT
 from ...training._run.options import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, OPTIMIZERS, SGD_MOMENTUM, RunOptions
 from ...training.schedules import NAMES
-from ..arguments import integer, real, seed
+from ..arguments import folder, integer, real, seed
 from ..text_files import add_file_options
 
 FRACTION = real(0, 1, above=True, below=True)
@@ -89,7 +88,9 @@ class CommonOptions:
 
     def add_run(self, group: Any) -> None:
         """Add the options for the run: its folder, its limits and its evaluations."""
-        group.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/NAME, after {self.name})")
+        group.add_argument(
+            "--out", type=folder, metavar="RUN", help=f"the run folder (default: runs/NAME, after {self.name})"
+        )
         group.add_argument("--resume", action="store_true", help="go on with the run in --out, as if it had never stopped")
         group.add_argument("--overwrite", action="store_true", help="replace the run in --out")
         shape = "they shape the warm-up and all schedules except constant, so another number given with --resume changes"

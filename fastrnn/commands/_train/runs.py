@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,9 @@ def changed(options: Run, wanted: Mapping[str, Any]) -> Run:
         before = getattr(options, name)
         if name not in RESUMABLE and value != before:
             flag = "--" + name.replace("_", "-")
-            raise UsageError(f"{flag} cannot change when a run goes on: it is {before}, got {value}")
+            missing = "0" if name in ("clip_norm", "clip_value") else "not given"
+            was, got = (missing if given is None else given for given in (before, value))
+            raise UsageError(f"{flag} cannot change when a run goes on: it is {was}, got {got}")
     return replace(options, **{name: value for name, value in wanted.items() if name in RESUMABLE})
 
 
@@ -87,7 +90,7 @@ def finish(result: Result, trainer: Trainer, kind: str, unit: str, scale: Scale)
         of = f", on the sample of {sample[0]:,} {unit}s" if sample else ""
         print(f"best validation loss {loss:.4f} nats per {unit} ({scale.text(loss)}), at step {result.best_step}{of}")
     if result.stopped == "interrupted":
-        print(f"interrupted at step {result.step}; go on with: fastrnn train {kind} --resume --out {out}")
+        print(f"interrupted at step {result.step}; go on with: fastrnn train {kind} --resume --out {shlex.quote(str(out))}")
         return 130
     print(f"{REASONS[result.stopped]}: {result.step} steps in {result.seconds:.0f} s", flush=True)
     if sample and (out / BEST).exists():
