@@ -307,6 +307,17 @@ def test_overwrite_replaces_a_run(tmp_path):
     assert configuration(tmp_path)["options"]["hidden"] == 12
 
 
+def test_the_launcher_learns_of_a_replacing_run_when_its_configuration_is_there(tmp_path, monkeypatch):
+    _train(*SMALL, "--max-steps", 1, "--out", tmp_path)
+    said = []
+    monkeypatch.setattr(
+        "fastrnn.distributed.heartbeat.say",
+        lambda **message: said.append((message["out"], configuration(tmp_path)["options"]["hidden"])),
+    )
+    _train(*SMALL, "--max-steps", 1, "--overwrite", "--hidden", 12, "--out", tmp_path)
+    assert said == [(str(tmp_path), 12)]
+
+
 def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-u", "-m", "fastrnn", "train", "chars", *SMALL, "--max-steps", "1000000"]

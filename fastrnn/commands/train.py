@@ -73,7 +73,8 @@ def _start(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> in
     with together(ranks):
         made = _prepared(kind, material, out, ranks, arguments.overwrite)
     _require_same(material, made, ranks)
-    heartbeat.say(out=str(out.resolve()))
+    if not arguments.overwrite:  # after a death, the launcher would resume the run that is to be replaced
+        heartbeat.say(out=str(out.resolve()))
     with ExitStack() as held, ExitStack() as files:
         with together(ranks):
             if ranks.rank == 0:
@@ -81,6 +82,7 @@ def _start(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> in
                 files.enter_context(replacing(out, {CONFIG: _config(material, made).save, **made.files}))
         made.trainer.claim_folder()
         files.close()
+        heartbeat.say(out=str(out.resolve()))
         _introduce(kind, material, made, ranks)
         return _run(kind, made)
 
