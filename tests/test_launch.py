@@ -453,4 +453,5 @@ def test_the_command_that_goes_on(tmp_path):
     (tmp_path / "config.json").touch()
     went_on = resumed(words, str(tmp_path))
     assert went_on == ["train", "chars", "--resume", "--out", str(tmp_path), "a.txt", "--hidden", "8"]
+    assert resumed(["train", "chars", "--over"], str(tmp_path)) == ["train", "chars", "--resume", "--out", str(tmp_path)]
     assert resumed(["python", "train.py"], str(tmp_path)) == ["python", "train.py"]

@@ -83,7 +83,7 @@ def resumed(command: Sequence[str], out: str | None) -> list[str]:
     words = list(command)
     if words[0] != "train" or out is None or not (Path(out) / "config.json").exists() or "--resume" in words:
         return words
-    words = [word for word in words if word != "--overwrite"]
+    words = [word for word in words if not (word.startswith("--ov") and "--overwrite".startswith(word))]
     place = words.index("--out") if "--out" in words else None
     if place is not None:
         del words[place : place + 2]
