@@ -281,6 +281,17 @@ def test_an_error_of_one_rank_is_shown_once():
     assert sum(line.startswith("Traceback") for line in err) == 1
 
 
+def test_an_error_of_one_rank_ends_a_rank_that_does_not_wait():
+    Path("busy.py").write_text(
+        "import time\nfrom fastrnn.distributed import world\nranks = world()\nranks.barrier()\n"
+        "if ranks.rank == 0:\n    raise ValueError('no such thing')\n"
+        "time.sleep(25)\nopen('late', 'w').close()\n"
+    )
+    status, _, err = run("launch", "-n", "2", sys.executable, "busy.py", timeout=60)
+    assert (status, err[-1]) == (1, "ValueError: no such thing")
+    assert not Path("late").exists()
+
+
 @pytest.mark.slow
 def test_nan_on_one_rank_ends_all_with_its_name():
     status, _, err = run("launch", "-n", "2", sys.executable, "program.py", "nan")

@@ -52,11 +52,11 @@ class Heartbeat:
         except OSError:
             self._lost()
 
-    def end(self, status: int | None) -> None:
-        """Say that this rank ends by itself, with this exit status if it is known. The first call counts."""
+    def end(self, status: int | None, *, all_ranks: bool = False) -> None:
+        """Say that this rank ends by itself, or ends all ranks, with this status if it is known. The first call counts."""
         if not self._ended:
             self._ended = True
-            self.say(ends=status)
+            self.say(ends=status, all=all_ranks)
 
     def _beat(self) -> None:
         while not self._ended:
@@ -102,7 +102,7 @@ def say(**message: Any) -> None:
         _heartbeat.say(**message)
 
 
-def end(status: int) -> None:
-    """Tell the launcher that this rank ends by itself with this exit status."""
+def end(status: int, *, all_ranks: bool = False) -> None:
+    """Tell the launcher that this rank ends by itself, or ends all ranks, with this exit status."""
     if _heartbeat is not None:
-        _heartbeat.end(status)
+        _heartbeat.end(status, all_ranks=all_ranks)

@@ -86,7 +86,7 @@ def _divide_processors(communicator: Communicator) -> None:
 
 def end_all_ranks(status: int) -> None:
     """End the other ranks too, with this exit status, if there are any."""
-    heartbeat.end(status)
+    heartbeat.end(status, all_ranks=True)
     if _world is not None and _world.size > 1:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -59,6 +59,7 @@ class Rank:
 class Connections:
     """Sockets of all ranks. ``out`` is the run folder and ``status`` the exit status, once a rank has said so.
 
+    ``aborted`` says that a rank ends all, which MPICH alone does not do to a rank that is not in a call of MPI.
     ``ranks`` has the ranks that have connected, and ``exits`` how ranks ended, by their numbers and in this order.
     """
 
@@ -68,6 +69,7 @@ class Connections:
         self.exits: dict[int, Exit] = {}
         self.out: str | None = None
         self.status: int | None = None
+        self.aborted = False
         self.died: list[Rank] = []  # in this order
         self._longest = 0.0
         self._buffers: dict[socket.socket, bytes] = {}
@@ -117,6 +119,7 @@ class Connections:
         rank.heard = time.monotonic()
         if "ends" in message:
             rank.ended = True
+            self.aborted |= bool(message["all"])
             if message["ends"] and not self.status:
                 self.status = int(message["ends"])
         elif "out" in message:

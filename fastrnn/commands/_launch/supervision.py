@@ -89,6 +89,8 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
             if told > 1 or not connections.stop():
                 return None
             note("fastrnn: saving; Ctrl-C again ends at once")
+        if connections.aborted:
+            return None
         if _someone_died(connections, stop.count > 0):
             return _death(connections)
         missing = sorted(set(range(ranks)) - connections.ranks.keys())
