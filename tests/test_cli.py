@@ -307,6 +307,13 @@ def test_overwrite_replaces_a_run(tmp_path):
     assert configuration(tmp_path)["options"]["hidden"] == 12
 
 
+def test_a_folder_that_holds_a_run_is_refused_before_the_text_is_read(tmp_path, capsys):
+    _train(*SMALL, "--max-steps", 1, "--out", tmp_path)
+    for kind in ("chars", "words", "jazz"):
+        message = error_of(capsys, "train", kind, tmp_path / "missing.txt", "--out", tmp_path)
+        assert message.startswith(f"{tmp_path} holds a run already")
+
+
 def test_the_launcher_learns_of_a_replacing_run_when_its_configuration_is_there(tmp_path, monkeypatch):
     _train(*SMALL, "--max-steps", 1, "--out", tmp_path)
     said = []

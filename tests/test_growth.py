@@ -1,5 +1,6 @@
 """Texts too large for memory: reading and encoding in blocks gives the bits of one piece; evaluation on a sample."""
 
+import os
 import re
 import tracemalloc
 
@@ -188,6 +189,17 @@ def test_ids_take_the_smallest_type(tmp_path, monkeypatch):
     assert [ids.smallest_type(count) for count in (1, 256, 257, 65536, 65537)] == [
         np.uint8, np.uint8, np.uint16, np.uint16, np.uint32,
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is always full")
+@pytest.mark.parametrize("size", [10, 1_000_000])  # written at the end, and at once
+def test_a_full_disk_under_ids_is_named(size, tmp_path, monkeypatch):
+    monkeypatch.setattr(ids, "LARGE", 5)
+    monkeypatch.setattr(ids.tempfile, "TemporaryFile", lambda dir: open("/dev/full", "wb"))  # noqa: SIM115
+    writer = ids.IdWriter(np.uint8, size, tmp_path / "run")
+    with pytest.raises(OSError, match=f"No space left on device: 'a file of token ids in {tmp_path}'"):  # noqa: PT012
+        writer.add(np.zeros(size))
+        writer.finish()
 
 
 # Samples of held-out data

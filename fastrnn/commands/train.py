@@ -64,9 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _start(kind: Kind, arguments: argparse.Namespace, ranks: Communicator) -> int:
-    from ..training._run.folder import CONFIG, claimed, replacing
+    from ..training._run.folder import CONFIG, claimed, replacing, require_free
 
     with together(ranks):
+        if arguments.out is not None:
+            require_free(arguments.out, arguments.overwrite)  # before a large text is read
         material = kind.read(arguments)
         out = arguments.out or fresh_folder(arguments.paths, kind.words.embedded, kind.words.unnamed)
     out = Path(ranks.gather(str(out))[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, overload
 
@@ -34,7 +35,8 @@ class IdWriter:
         self._count = 0
         self._file: IO[bytes] | None = None
         if expected > LARGE:
-            self._file = tempfile.TemporaryFile(dir=_existing(near))  # noqa: SIM115 - finish closes it
+            self._folder = _existing(near) or Path(tempfile.gettempdir())
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - finish closes it
 
     def __len__(self) -> int:
         return self._count
@@ -46,16 +48,25 @@ class IdWriter:
         if self._file is None:
             self._parts.append(block)
         else:
-            self._file.write(block.tobytes())
+            with self._named():
+                self._file.write(block.tobytes())
 
     def finish(self) -> Ids:
         """Return all ids, ``[n]``."""
         if self._file is None:
             parts, self._parts = self._parts, []
             return np.concatenate(parts) if parts else np.empty(0, self._dtype)
-        with self._file as file:
+        with self._named(), self._file as file:
             file.flush()
             return np.memmap(file, self._dtype, mode="r", shape=(self._count,))
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the folder in errors of the file, which has no name."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"a file of token ids in {self._folder}") from error
 
 
 def _existing(folder: Path | None) -> Path | None:

@@ -166,17 +166,23 @@ def _remove_leftovers(folder: Path) -> None:
 def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
     """Make a folder for a new run, and lock it.
 
-    Raises OSError, and RunError if the folder is in use, or holds files of a run and ``overwrite`` is False.
+    Raises OSError, RunError if the folder is in use, and as :func:`require_free` does.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file, not a folder")
+    require_free(folder, overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
-        found = files_of_a_run(folder)
-        if found and not overwrite:
-            what = f"holds a run already, or files of the same names ({', '.join(found)})"
-            raise RunError(f"{folder} {what}: --resume continues a run, --overwrite replaces the files")
+        require_free(folder, overwrite)
         yield
+
+
+def require_free(folder: Path, overwrite: bool = False) -> None:
+    """Raise RunError if a folder is a file, or holds files of a run and ``overwrite`` is False. It need not exist."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, not a folder")
+    found = files_of_a_run(folder)
+    if found and not overwrite:
+        what = f"holds a run already, or files of the same names ({', '.join(found)})"
+        raise RunError(f"{folder} {what}: --resume continues a run, --overwrite replaces the files")
 
 
 def files_of_a_run(folder: Path) -> list[str]:
