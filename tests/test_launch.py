@@ -430,6 +430,14 @@ def test_bad_input_is_one_line_from_one_rank(words, message):
 
 
 @pytest.mark.slow
+def test_an_invalid_environment_is_one_line(monkeypatch):
+    monkeypatch.setenv("FASTRNN_ISA", "none")
+    status, _, err = run("launch", "-n", "2", *TRAIN)
+    assert (status, len(err)) == (2, 1), err
+    assert err[0].startswith("fastrnn: error: FASTRNN_ISA must be one of ")
+
+
+@pytest.mark.slow
 def test_another_text_on_a_rank():
     Path("other.py").write_text(
         "import os, sys\nfrom fastrnn.cli import main\n"

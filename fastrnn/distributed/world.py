@@ -8,7 +8,7 @@ from types import TracebackType
 
 from .. import threads
 from . import heartbeat
-from .agreement import common, is_common
+from .agreement import common, is_common, together
 from .communicator import SOLO, Communicator
 
 # Set in each process by mpiexec (MPICH, Intel; Open MPI) and by Slurm's srun.
@@ -63,7 +63,8 @@ def _start() -> Communicator:
     if communicator.size != started():
         counts = f"{started()} processes were started, but MPI counts {communicator.size}"
         raise common(MpiError(f"{counts}: mpiexec and mpi4py must use one MPI"))
-    _divide_processors(communicator)
+    with together(communicator):  # a setting of the environment may be invalid
+        _divide_processors(communicator)
     sys.excepthook = _Hook(communicator)
     return communicator
 
