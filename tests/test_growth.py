@@ -289,7 +289,7 @@ def test_a_run_prints_the_data_of_its_evaluation(tmp_path, capsys, monkeypatch, 
 
 
 def test_copied_text_is_found_in_blocks(small_blocks):
-    whole = copied_share("abcdefghij xyzxyzxyz", ODD + "abcdefghij" + ODD, 5)
-    assert copied_share("abcdefghij xyzxyzxyz", Text(ODD + "abcdefghij" + ODD, ()).blocks(), 5) == whole == 6 / 16
-    assert copied_share(np.arange(9), np.arange(3, 30).astype(np.uint8), 4) == 3 / 6
-    assert copied_share("abc", ODD, 5) is None
+    whole = copied_share(["abcdefghij xyzxyzxyz"], ODD + "abcdefghij" + ODD, 5)
+    assert copied_share(["abcdefghij xyzxyzxyz"], Text(ODD + "abcdefghij" + ODD, ()).blocks(), 5) == whole == 6 / 16
+    assert copied_share([np.arange(9)], np.arange(3, 30).astype(np.uint8), 4) == 3 / 6
+    assert copied_share(["abc"], ODD, 5) is None

@@ -339,8 +339,11 @@ def test_known_lines():
 
 def test_copied_share_counts_ngrams():
     training = "the quick brown fox jumps over the lazy dog"
-    assert copied_share("quick brown fox", training, 5) == 1
-    assert copied_share("quick brown cat", training, 5) == pytest.approx(8 / 11)
-    assert copied_share("0123456789", training, 5) == 0
-    assert copied_share("quick", training, 6) is None
-    assert copied_share("quick brown", "fox", 5) == 0
+    assert copied_share(["quick brown fox"], training, 5) == 1
+    assert copied_share(["quick brown cat"], training, 5) == pytest.approx(8 / 11)
+    assert copied_share(["0123456789"], training, 5) == 0
+    assert copied_share(["quick"], training, 6) is None
+    assert copied_share(["quick brown"], "fox", 5) == 0
+    assert copied_share(["quick", "brown", "cats!", "cat"], training, 5) == 2 / 3  # none across two samples
+    assert copied_share(["quick cat"], training, 5, prefix=6) == 0 / 3  # "quick" and "uick " are the user's
+    assert copied_share(["quick"], training, 5, prefix=5) is None

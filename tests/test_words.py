@@ -345,4 +345,4 @@ def test_a_prefix_is_continued_as_text():
 
 
 def test_shares_of_what_is_copied_count_words_by_their_ids():
-    assert copied_share(np.array([1, 2, 3, 9]), np.array([0, 1, 2, 3, 4]), 3) == 1 / 2
+    assert copied_share([np.array([1, 2, 3, 9])], np.array([0, 1, 2, 3, 4]), 3) == 1 / 2

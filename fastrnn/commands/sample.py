@@ -164,7 +164,7 @@ def _print_stream(trained: TrainedRun, arguments: argparse.Namespace, options: d
         with sampling_progress(number, "samples") as progress:
             texts = [sample.text for sample in trained.sample(number, length=length, progress=progress, **options)]
         print("\n\n".join(texts))
-    note(_copied("".join(texts), trained))
+    note(_copied(texts, arguments.prefix, trained))
 
 
 def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[float], None]) -> str:
@@ -182,8 +182,8 @@ def _print_as_it_comes(pieces: Iterator[str], prefix: str, progress: Callable[[f
     return "".join(whole)
 
 
-def _copied(text: str, trained: TrainedRun) -> str:
-    """Return a line on how much of a sampled stream was copied from the training text, if that still exists."""
+def _copied(texts: list[str], prefix: str, trained: TrainedRun) -> str:
+    """Return a line on how much of sampled streams was copied from the training text, if that still exists."""
     from ..text._reading.encoding import words_of
     from ..text._training.novelty import NGRAM, copied_share
     from ..text.reading import CORPUS, TextError, reread
@@ -208,9 +208,10 @@ def _copied(text: str, trained: TrainedRun) -> str:
     total = training.length if learned is None else len(learned)
     end = total - held_out(total, config.options.val_fraction, f"{unit}s")
     if learned is None:
-        share = copied_share(text, training.until(end), n)
+        share = copied_share(texts, training.until(end), n, len(prefix))
     else:
-        share = copied_share(vocabulary.encode(text), learned[:end], n)
+        ids = [vocabulary.encode(text) for text in texts]
+        share = copied_share(ids, learned[:end], n, len(vocabulary.encode(prefix)))
     if share is None:
         return unknown + f"it is shorter than {n} {unit}s"
     return f"{share:.1%} of its {grams} occur in the text trained on"

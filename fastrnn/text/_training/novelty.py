@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,15 @@ def known_lines(lines: list[str], known: Hashes) -> list[bool]:
     return [bool(np.isin(line_hashes([line]), known)[0]) for line in lines]
 
 
-def copied_share(text: str | Ids, training: str | Ids | Iterable[str], n: int) -> float | None:
-    """Return the share of a text's n-grams that occur in the training text; None if the text is shorter than n.
+def copied_share(texts: Sequence[str | Ids], training: str | Ids | Iterable[str], n: int, prefix: int = 0) -> float | None:
+    """Return the share of n-grams of samples that occur in the training text; None if all samples are shorter than n.
 
-    Texts are strings of characters, or ids ``[n]`` of tokens. The training text may come in pieces.
+    Texts are strings of characters, or ids ``[n]`` of tokens. The training text may come in pieces. The n-grams within the
+    first ``prefix`` tokens of each sample do not count, because no model sampled them.
     """
-    if len(text) < n:
+    wanted = np.concatenate([_ngrams(text, n)[max(0, prefix - n + 1) :] for text in texts])
+    if not len(wanted):
         return None
-    wanted = _ngrams(text, n)
     distinct = np.unique(wanted)
     found = np.zeros(len(distinct), np.bool_)
     for block in _overlapping(training, n):
