@@ -133,6 +133,7 @@ def test_files_of_a_users_own_text(tmp_path, capsys):
         assert error(tmp_path / "nowhere", "--text", text) == f"{text}: there is no chorus in it\n"
     assert not (tmp_path / "nowhere").exists()
     assert error(text) == f"{text}: it is a file, not a folder\n"
+    assert error("").endswith("argument FOLDER: must be a folder, got ''\n")
     assert error(text / "folder") == f"{text}/folder: Not a directory\n"
 
 

@@ -10,6 +10,7 @@ from ..console import say
 from ..music import corpus
 from ..music.midi import MidiError
 from ..text.reading import TextError, read_file
+from .arguments import folder
 from .errors import explain
 from .guard import guarded
 from .outputs import add_overwrite_option, existing
@@ -23,7 +24,7 @@ def command() -> int:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the files. Exits with status 2 and one line if a file cannot be read or written."""
     parser = argparse.ArgumentParser(prog="python -m fastrnn.music.corpus", description="Write choruses as MIDI files.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write, one file per chorus; it is created")
+    parser.add_argument("folder", type=folder, metavar="FOLDER", help="where to write, one file per chorus; it is created")
     parser.add_argument("--text", type=Path, metavar="FILE", help="your own choruses (default: the embedded ones)")
     add_overwrite_option(parser)
     arguments = parser.parse_args(argv)
