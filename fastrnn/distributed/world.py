@@ -48,14 +48,16 @@ def world() -> Communicator:
     """
     global _world
     if _world is None:
+        heartbeat.start(_from_environment(RANKS, 0))  # also a single process may have a launcher
         _world = SOLO if started() == 1 else _start()
+        if _world.size > 1 or os.environ.get(heartbeat.ADDRESS):
+            sys.excepthook = _Hook(_world)
     return _world
 
 
 def _start() -> Communicator:
     from .mpi import MpiCommunicator
 
-    heartbeat.start(_from_environment(RANKS, 0))
     try:
         communicator: Communicator = MpiCommunicator()
     except (ImportError, RuntimeError) as error:
@@ -65,7 +67,6 @@ def _start() -> Communicator:
         raise common(MpiError(f"{counts}: mpiexec and mpi4py must use one MPI"))
     with together(communicator):  # a setting of the environment may be invalid
         _divide_processors(communicator)
-    sys.excepthook = _Hook(communicator)
     return communicator
 
 
