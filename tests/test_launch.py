@@ -17,6 +17,7 @@ from tables import each_row
 
 from fastrnn.commands._launch import mpi_program
 from fastrnn.commands._launch.connections import Connections
+from fastrnn.commands._launch.output import Output
 from fastrnn.commands.launch import resumed
 from fastrnn.distributed import heartbeat
 from fastrnn.training import checkpoint
@@ -323,6 +324,20 @@ def test_output_that_is_lost_is_an_error_and_no_rank_waits(command):
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, b"fastrnn: error: standard output: No space left on device\n")
     assert [Path(rank).exists() for rank in "01"] == [True, True]
+
+
+@each_row(
+    ("kept", "causes"),
+    [
+        ([], []),
+        (["[proxy:0@vm] f (a.c:1): Too many open files", "[mpiexec@vm] g (b.c:2): failed"], [0]),
+        (["[mpiexec@vm] f (a.c:1): failed", "bash: hydra_pmi_proxy: not found", "[mpiexec@vm] g (b.c:2): failed"], [1]),
+    ],
+)
+def test_the_cause_of_a_failure_of_mpiexec(kept, causes):
+    output = Output()
+    output.kept = kept
+    assert output.causes() == [kept[i] for i in causes]
 
 
 def test_a_slow_reader_gets_all_output():

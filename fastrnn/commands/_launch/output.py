@@ -74,6 +74,10 @@ class Output:
                     self.lost = OSError(error.errno, error.strerror, "standard output")
         os.close(source)
 
+    def causes(self) -> list[str]:
+        """Return the messages of other programs, such as ssh; without any, the first message, from which others follow."""
+        return [line for line in self.kept if not line.startswith(("[mpiexec@", "[proxy:"))] or self.kept[:1]
+
     def finish(self) -> None:
         """Wait until everything is copied. mpiexec has ended."""
         self._ended = True

@@ -72,7 +72,7 @@ def supervise(
         output.finish()
     status = fault.status if fault else connections.status or (process.returncode if process.returncode >= 0 else 1)
     if status and not fault and not connections.ranks:
-        for line in output.kept[:1]:  # the others follow from it
+        for line in output.causes():
             note(f"fastrnn: mpiexec: {line}")
     if output.lost and not status:
         raise output.lost
