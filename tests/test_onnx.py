@@ -306,6 +306,41 @@ def test_bad_files(tmp_path: Path) -> None:
         fastrnn.onnx.load(model_of(late[1:], {"x": x}, ["a"], {}, opset=6).SerializeToString())
 
 
+@pytest.mark.parametrize(
+    ("declared", "held"),
+    [((0, 3), (0, 3)), ((-1, 3), (None, 3)), (("", 3), (None, 3)), (("B", 3), ("B", 3)), ((2, 3), (2, 3))],
+)
+def test_declared_sizes_mean_what_they_mean_in_onnx_runtime(declared: tuple[Any, ...], held: tuple[Any, ...]) -> None:
+    x = np.ones((2, 3), np.float32)
+    model = model_of([helper.make_node("Neg", ["x"], ["y"])], {"x": x}, ["y"], {})
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, declared))
+    loaded = fastrnn.onnx.load(model.SerializeToString())
+    assert loaded.inputs == {"x": ("float32", held)}
+    for rows in (2, 0):
+        if held[0] in (rows, None, "B"):
+            for run in (loaded.run, lambda feeds: runtime_outputs(model, feeds)):
+                np.testing.assert_array_equal(run({"x": x[:rows]})[0], -x[:rows])
+        else:
+            with pytest.raises(ValueError, match=rf"^x must have the shape \({held[0]}, 3\), got float32 array of shape"):
+                loaded.run({"x": x[:rows]})
+            with pytest.raises(Exception, match=rf"index: 0 Got: {rows} Expected: {held[0]}"):
+                runtime_outputs(model, {"x": x[:rows]})
+
+
+def test_inputs_and_constants_that_are_declared_twice() -> None:
+    # The later declaration was taken in silence.
+    x = np.ones(3, np.float32)
+    model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], {"x": x}, ["y"], {"w": x})
+    for kind, values in (("input", model.graph.input), ("constant", model.graph.initializer)):
+        values.append(values[0])
+        for name, message in ((values[0].name, f"declared once, got '{values[0].name}' again"), ("", "a name, got ''")):
+            values[1].name = name
+            with pytest.raises(ValueError, match=rf"^each {kind} of a graph must (be|have) {message}$"):
+                fastrnn.onnx.load(model.SerializeToString())
+        del values[1]
+    np.testing.assert_array_equal(fastrnn.onnx.load(model.SerializeToString()).run({"x": x})[0], 2 * x)
+
+
 def test_invalid_attributes_and_outputs_give_one_line() -> None:
     x = np.ones(3, np.float32)
     relu = helper.make_node("Relu", ["x"], ["y", "z"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,10 +137,22 @@ def _from_proto(model: Any, place: str) -> Graph:
 
 
 def _graph(proto: Any, opset: int) -> Graph:
-    constants = {_text(each.name): _array(each) for each in proto.initializer}
-    inputs = {_text(each.name): _declared(each) for each in proto.input if each.name not in constants}
+    constants = dict(zip(_names("constant", proto.initializer), map(_array, proto.initializer), strict=True))
+    declared = zip(_names("input", proto.input), map(_declared, proto.input), strict=True)
+    inputs = {name: each for name, each in declared if name not in constants}
     nodes = [_node(each, opset) for each in proto.node]
     return Graph(_text(proto.name), nodes, constants, inputs, [_text(each.name) for each in proto.output])
+
+
+def _names(kind: str, values: Sequence[Any]) -> list[str]:
+    """Return the names of inputs or constants. Raises ValueError for one that is empty or that two of them have."""
+    names = [_text(each.name) for each in values]
+    if "" in names:
+        raise ValueError(f"each {kind} of a graph must have a name, got ''")
+    again = [name for name, count in Counter(names).items() if count > 1]
+    if again:
+        raise ValueError(f"each {kind} of a graph must be declared once, got {again[0]!r} again")
+    return names
 
 
 def _text(name: str | bytes) -> str:
@@ -159,7 +172,14 @@ def _declared(value: Any) -> Declared:
         raise ValueError(f"input {value.name!r} must be a tensor, got {value.type.WhichOneof('value')}") from None
     if not tensor.HasField("shape"):
         return Declared(dtype, None)
-    return Declared(dtype, tuple(_text(axis.dim_param) or axis.dim_value or None for axis in tensor.shape.dim))
+    return Declared(dtype, tuple(map(_axis, tensor.shape.dim)))
+
+
+def _axis(proto: Any) -> Axis:
+    """Return the size of an axis or its name. A negative size counts as open, as in ONNX Runtime; 0 is a size."""
+    if proto.HasField("dim_value"):
+        return int(proto.dim_value) if proto.dim_value >= 0 else None
+    return _text(proto.dim_param) or None
 
 
 def _node(proto: Any, opset: int) -> Node:
