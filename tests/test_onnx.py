@@ -347,8 +347,8 @@ def test_invalid_attributes_and_outputs_give_one_line() -> None:
     with pytest.raises(ValueError, match=r"^Relu node 'y': it must not name output 1, got 'z'$"):
         fastrnn.onnx.load(model_of([relu], {"x": x}, ["y"], {}).SerializeToString()).run({"x": x})
     cast = helper.make_node("Cast", ["x"], ["y"])  # without "to"
-    with pytest.raises(ValueError, match=r"^Cast node 'y': KeyError 'to'$"):
-        fastrnn.onnx.load(model_of([cast], {"x": x}, ["y"], {}).SerializeToString()).run({"x": x})
+    with pytest.raises(ValueError, match=r"^Cast node 'y': attribute 'to' must be given$"):
+        fastrnn.onnx.load(model_of([cast], {"x": x}, ["y"], {}).SerializeToString())
     model = model_of([helper.make_node("Add", ["x", "w"], ["y"])], {"x": x}, ["y"], {"w": x})
     model.graph.initializer[0].data_type = 255
     with pytest.raises(ValueError, match=r"^tensor 'w': KeyError 255$"):
@@ -362,6 +362,42 @@ def test_invalid_attributes_and_outputs_give_one_line() -> None:
         content = model_of(nodes, {"x": x}, ["y"], {}).SerializeToString()
         with pytest.raises(ValueError, match=rf"^the names in a model must be UTF-8, got b'.*{part[1:].decode()}'$"):
             fastrnn.onnx.load(content.replace(part, b"\xff" + part[1:]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([("alpha", 0.1), ("alpha", 0.5)], "attribute 'alpha' must be given once, got it again"),
+        ([("alpha", 1)], "attribute 'alpha' must be of type FLOAT, got INT"),
+        ([("alhpa", 0.5)], "attributes must be among alpha, got 'alhpa'"),
+    ],
+)
+def test_attributes_that_the_operator_does_not_have(given: list[tuple[str, Any]], message: str) -> None:
+    # The later of two values was taken, and one with a wrong name was ignored.
+    x = np.array([-1, 2], np.float32)
+    node = helper.make_node("LeakyRelu", ["x"], ["y"])
+    node.attribute.extend(helper.make_attribute(*each) for each in given)
+    with pytest.raises(ValueError, match=f"^LeakyRelu node 'y': {message}$"):
+        fastrnn.onnx.load(model_of([node], {"x": x}, ["y"], {}).SerializeToString())
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("alpha", 0.5))
+    (y,) = fastrnn.onnx.load(model_of([node], {"x": x}, ["y"], {}).SerializeToString()).run({"x": x})
+    assert y.tolist() == [-0.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["x"], "input 1, B, must be given"),
+        (["x", ""], "input 1, B, must be given"),
+        (["x", "x", "", "x"], "there must be at most 3 inputs, got 4"),
+    ],
+)
+def test_a_wrong_number_of_inputs(inputs: list[str], message: str) -> None:
+    x = np.eye(2, dtype=np.float32)
+    node = helper.make_node("Gemm", inputs, ["y"])
+    with pytest.raises(ValueError, match=f"^Gemm node 'y': {message}$"):
+        fastrnn.onnx.load(model_of([node], {"x": x}, ["y"], {}).SerializeToString())
 
 
 def test_bytes_read_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

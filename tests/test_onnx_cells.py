@@ -179,6 +179,12 @@ def test_half_precision_runs_in_numpy() -> None:
         ({"activations": ["Tanh", "Cube", "Tanh"]}, "activations must be among .*, got 'Cube'"),
         ({"activation_alpha": [1.0]}, "activation_alpha must hold one value for each activation that takes one, got more"),
         ({"layout": 2}, "layout must be 0 or 1, got 2"),
+        ({"direction": "Forward"}, "direction must be one of forward, reverse, bidirectional, got 'Forward'"),
+        ({"clip": 0.0}, "clip must be above 0, got 0"),
+        ({"clip": -1.0}, "clip must be above 0, got -1"),
+        ({"clip": float("nan")}, "clip must be above 0, got nan"),
+        ({"clip": 1}, "attribute 'clip' must be of type FLOAT, got INT"),
+        ({"linear_before_reset": 1}, "attributes must be among .*, got 'linear_before_reset'"),
     ],
 )
 def test_wrong_attributes(given: dict[str, Any], message: str) -> None:

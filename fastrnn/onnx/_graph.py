@@ -14,6 +14,7 @@ import numpy as np
 from .._core.arrays import Array
 from .._core.checks import describe, printable
 from ._errors import INVALID, blaming, reason_of
+from ._schema import check_node
 
 Axis = int | str | None  # a size, its name, or None if the file leaves it open
 
@@ -189,6 +190,7 @@ def _node(proto: Any, opset: int) -> Node:
     node = Node(op if domain in ("", "ai.onnx") else f"{domain}.{op}", name, inputs, outputs, {}, opset)
     with blaming(node.place):
         node.attributes = {_text(each.name): _attribute(each, opset) for each in proto.attribute}
+        check_node(node.op, opset, proto.attribute, inputs)
     return node
 
 

@@ -83,9 +83,11 @@ def node_spec(op: str, attributes: Mapping[str, Any], R: Array) -> NodeSpec:
     layout = attributes.get("layout", 0)
     if layout not in (0, 1):
         raise ValueError(f"layout must be 0 or 1, got {layout}")
-    clip = attributes.get("clip", 0.0)
+    clip = attributes.get("clip")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be above 0, got {clip:g}")
     return NodeSpec(
-        op, hidden_size, direction, tuple(found[d * count : (d + 1) * count] for d in range(D)), clip if clip > 0 else None,
+        op, hidden_size, direction, tuple(found[d * count : (d + 1) * count] for d in range(D)), clip,
         bool(attributes.get("input_forget", 0)), bool(attributes.get("linear_before_reset", 0)), layout,
     )  # fmt: skip
 
