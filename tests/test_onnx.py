@@ -400,6 +400,30 @@ def test_a_wrong_number_of_inputs(inputs: list[str], message: str) -> None:
         fastrnn.onnx.load(model_of([node], {"x": x}, ["y"], {}).SerializeToString())
 
 
+@pytest.mark.parametrize("op", ["MatMul", "Gemm", "Conv", "Add"])
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32"), ("float32", "float16")])
+@pytest.mark.parametrize("constant", [False, True])
+def test_inputs_of_two_dtypes_are_refused(op: str, dtypes: tuple[str, str], constant: bool) -> None:
+    # The kernels read a constant factor by the dtype of x, beyond its end or as other numbers.
+    shape = (1, 4, 4) if op == "Conv" else (4, 4)
+    x, w = np.ones(shape, dtypes[0]), np.ones((4, 4, 1) if op == "Conv" else shape, dtypes[1])
+    inputs = {"x": x} if constant else {"x": x, "w": w}
+    node = helper.make_node(op, ["x", "w"], ["y"])
+    model = fastrnn.onnx.load(model_of([node], inputs, ["y"], {"w": w} if constant else {}).SerializeToString())
+    with pytest.raises(
+        ValueError, match=rf"^{op} node 'y': [BW] must be of dtype {dtypes[0]}, as [AX] is, got {dtypes[1]} array"
+    ):
+        model.run(inputs)
+
+
+def test_a_bias_of_another_dtype_than_its_product_is_refused() -> None:
+    x, weights = np.ones((2, 4), np.float32), {"w": np.ones((4, 4), np.float32), "b": np.ones(4)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Add", ["p", "b"], ["y"])]
+    model = fastrnn.onnx.load(model_of(nodes, {"x": x}, ["y"], weights).SerializeToString())
+    with pytest.raises(ValueError, match=r"B must be of dtype float32, as A is, got float64 array of shape \(4,\)$"):
+        model.run({"x": x})
+
+
 def test_bytes_read_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that comes as bytes has no folder, so the names of files in it would mean those of the present folder."""
     x = np.ones(3, np.float32)

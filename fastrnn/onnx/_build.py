@@ -18,6 +18,7 @@ from .._core.arrays import Array
 from .._core.drawing_limit import left_after
 from ._errors import NotStatic, blaming
 from ._graph import Graph, Node
+from ._schema import check_dtypes
 
 Step = Callable[[], Any]
 ALIGNMENT = 64
@@ -156,6 +157,7 @@ class Build:
         outer, self._pending = self._pending, []
         self._folding = all(map(self.is_static, inputs)) and not node.subgraphs()
         with blaming(node.place):
+            check_dtypes(node.op, node.opset, inputs)
             found = table[node.op](self, node, *inputs)
             outputs = found if isinstance(found, (tuple, list)) else (found,)
             _require_outputs(node, outputs)

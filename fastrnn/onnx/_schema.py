@@ -88,3 +88,23 @@ def check_node(op: str, opset: int, attributes: Sequence[Any], inputs: Sequence[
     for i, formal in enumerate(schema.inputs):
         if formal.required and (i >= len(inputs) or not inputs[i]):
             raise ValueError(f"input {i}, {formal.name}, must be given")
+
+
+def check_dtypes(op: str, opset: int, inputs: Sequence[Array | None]) -> None:
+    """Raise ValueError unless the inputs have dtypes that the operator takes, and one dtype where ONNX asks for one.
+
+    The kernels read memory by the dtype of the first input.
+    """
+    schema = schema_of(op, opset)
+    if schema is None or not schema.inputs:
+        return
+    first: dict[str, tuple[str, np.dtype[Any]]] = {}
+    for i, x in enumerate(inputs):
+        name, _, letter, dtypes = schema.inputs[min(i, len(schema.inputs) - 1)]
+        if x is None or not letter or not dtypes:
+            continue
+        if x.dtype not in dtypes:
+            raise ValueError(f"{name} must be of dtype {', '.join(sorted(map(str, dtypes)))}, got {describe(x)}")
+        leader, dtype = first.setdefault(letter, (name, x.dtype))
+        if x.dtype != dtype:
+            raise ValueError(f"{name} must be of dtype {dtype}, as {leader} is, got {describe(x)}")

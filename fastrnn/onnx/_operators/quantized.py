@@ -9,6 +9,7 @@ import numpy as np
 from ..._core.arrays import Array
 from .._build import Build
 from .._graph import Node
+from .._schema import check_dtypes
 from .convolution import conv
 from .products import matmul
 from .recurrent import recurrent
@@ -117,5 +118,6 @@ def dynamic_quantize_lstm(b: Build, node: Node, x: Array, W: Array, R: Array, *r
         return b.constant(np.ascontiguousarray((shifted * wide[0]).swapaxes(1, 2)))
 
     weights = floats(W, w_scale, w_zero, "W"), floats(R, r_scale, r_zero, "R")
+    check_dtypes("LSTM", node.opset, [x, *weights, bias, lengths, h, c, peephole])
     same = Node("LSTM", node.name, node.inputs, node.outputs, node.attributes, node.opset)
     return recurrent(b, b.prepared(node, lambda: same), x, *weights, bias, lengths, h, c, peephole)
