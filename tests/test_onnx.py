@@ -217,6 +217,34 @@ def test_convolutions_beside_onnx_runtime(
     np.testing.assert_allclose(got[0], runtime_outputs(model, {"x": x})[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("op", "shapes", "attributes", "message"),
+    [
+        ("Gemm", [(3, 4), (400, 5)], {}, r"A and B must be \[M, K\] and \[K, N\] .*, got shapes \(3, 4\) and \(400, 5\)"),
+        ("Gemm", [(3, 4), (4, 5)], {"transB": 1}, r"A and B must be .*, got shapes \(3, 4\) and \(5, 4\)"),
+        ("Gemm", [(4,), (4, 5)], {}, r"A and B must be .*, got shapes \(4,\) and \(4, 5\)"),
+        ("Conv", [(1, 2, 6), (3, 2, 2), (2,)], {}, r"B must be of shape \(3,\), got float32 array of shape \(2,\)"),
+        ("Conv", [(1, 2, 6), (3, 2, 2)], {"strides": [0]}, r"strides must hold 1 integers of at least 1, got \[0\]"),
+        ("Conv", [(1, 2, 6), (3, 2, 2)], {"dilations": [-9]}, r"dilations must hold 1 integers of at least 1, got \[-9\]"),
+        ("Conv", [(1, 2, 6), (3, 2, 2)], {"pads": [1]}, r"pads must hold 2 integers of at least 0, got \[1\]"),
+        ("MaxPool", [(1, 2, 6)], {"kernel_shape": [0]}, r"kernel_shape must hold 1 integers of at least 1, got \[0\]"),
+        ("MaxPool", [(1, 2, 6)], {"kernel_shape": [2, 2]}, r"kernel_shape must hold 1 integers of at least 1, got \[2, 2\]"),
+        ("AveragePool", [(1, 2, 6)], {"kernel_shape": [2], "pads": [-1, 0]}, r"pads must hold 2 .* 0, got \[-1, 0\]"),
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_sizes_that_do_not_fit(
+    op: str, shapes: list[tuple[int, ...]], attributes: dict[str, Any], message: str, constant: bool
+) -> None:
+    # With constant factors, the kernels read beyond their ends; windows read wherever their steps led.
+    first, *rest = ((name, np.ones(shape, np.float32)) for name, shape in zip("xwb", shapes, strict=False))
+    inputs = dict([first] if constant else [first, *rest])
+    node = helper.make_node(op, [name for name, _ in (first, *rest)], ["y"], **attributes)
+    model = fastrnn.onnx.load(model_of([node], inputs, ["y"], dict(rest) if constant else {}).SerializeToString())
+    with pytest.raises(ValueError, match=rf"^{op} node 'y': {message}$"):
+        model.run(inputs)
+
+
 @pytest.mark.parametrize("backend", ["c", "numba", "reference"])
 def test_all_backends_give_the_same(backend: str) -> None:
     model, inputs = recurrent_model("LSTM", np.random.default_rng(0), 5, 3, 4, 6, bias=True, states=True)

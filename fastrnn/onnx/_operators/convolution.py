@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from ..._core.arrays import Array
+from ..._core.checks import describe
 from .._build import FLOATS, Build
 from .._graph import Node
 from .products import linear_into
@@ -26,6 +27,8 @@ def conv(b: Build, node: Node, x: Array, weight: Array, bias: Array | None = Non
     groups, channels = node.attributes.get("group", 1), weight.shape[0]
     if x.ndim != weight.ndim or x.shape[1] != weight.shape[1] * groups or channels % groups:
         raise ValueError(f"W must fit X and {groups} groups, got shapes {weight.shape} and {x.shape}")
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"B must be of shape ({channels},), got {describe(bias)}")
     window = window_of(node, weight.shape[2:], x.shape[2:])
     inner = padded(b, channels_last(x), window, 0)
     constant = b.is_static(weight) and b.is_static(bias) and x.dtype in FLOATS

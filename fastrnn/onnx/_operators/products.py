@@ -53,6 +53,8 @@ def gemm(b: Build, node: Node, x: Array, y: Array, z: Array | None = None) -> Ar
     constant = b.is_static(y) and b.is_static(z) and not b.is_static(x) and x.dtype in FLOATS
     x = x.T if node.attributes.get("transA") else x
     y = y.T if node.attributes.get("transB") else y
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
+        raise ValueError(f"A and B must be [M, K] and [K, N] after transA and transB, got shapes {x.shape} and {y.shape}")
     of = x.dtype.type
     fits = z is None or z.shape in ((y.shape[1],), (1, y.shape[1]), (1,), ())
     if fits and constant:

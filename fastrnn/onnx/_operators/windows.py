@@ -29,6 +29,11 @@ def window_of(node: Node, kernel: Sequence[int], spatial: Sequence[int]) -> Wind
     """Return the window of a node over spatial axes of these sizes."""
     n, of = len(kernel), node.attributes
     strides, dilations = of.get("strides") or [1] * n, of.get("dilations") or [1] * n
+    pads = of.get("pads") or [0] * (2 * n)
+    sizes_of = {"kernel_shape": (kernel, len(spatial), 1), "strides": (strides, n, 1), "dilations": (dilations, n, 1)}
+    for name, (values, count, least) in {**sizes_of, "pads": (pads, 2 * n, 0)}.items():
+        if len(values) != count or min(values, default=least) < least:
+            raise ValueError(f"{name} must hold {count} integers of at least {least}, got {list(values)}")
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     auto = of.get("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -38,7 +43,7 @@ def window_of(node: Node, kernel: Sequence[int], spatial: Sequence[int]) -> Wind
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
     else:
-        pads = [0] * (2 * n) if auto == "VALID" else of.get("pads") or [0] * (2 * n)
+        pads = [0] * (2 * n) if auto == "VALID" else pads
         before, after = list(pads[:n]), list(pads[n:])
     sizes = []
     for axis in range(n):
