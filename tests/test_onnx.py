@@ -217,6 +217,46 @@ def test_convolutions_beside_onnx_runtime(
     np.testing.assert_allclose(got[0], runtime_outputs(model, {"x": x})[0], rtol=0, atol=1e-5)
 
 
+FAR = np.array([[0, 1, -1000], [-1e4, -1e4, 2e-3 - 1e4], [-np.inf] * 3, [np.inf, 1, 2]], np.float32)
+ROWS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+SOME = np.array([[[0, 1, -1, 0]]])  # fewer indices than x has values along the other axes
+POOLED = {"kernel_shape": [2, 3], "count_include_pad": 1}
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes"),
+    [
+        *(("ReduceLogSumExp", [FAR], {"axes": axes, "keepdims": keep}) for axes in ([0], [1], [0, 1]) for keep in (0, 1)),
+        *(("GatherElements", [ROWS, SOME], {"axis": axis}) for axis in (0, 1, -1)),
+        *(("ScatterElements", [ROWS, SOME, np.ones((1, 1, 4), np.float32)], {"axis": axis}) for axis in (0, 1, -1)),
+        *(("AveragePool", [ROWS[None]], {"auto_pad": f"SAME_{kind}", **POOLED}) for kind in ("UPPER", "LOWER")),
+        *((op, [ROWS[:, :n]], {"axis": axis}) for op in ("Softmax", "LogSoftmax") for n in (0, 3) for axis in (0, 1, 2)),
+    ],
+)
+@pytest.mark.parametrize("opset", [11, 17])
+def test_corners_of_operators_beside_onnx_runtime(
+    op: str, inputs: list[Array], attributes: dict[str, Any], opset: int
+) -> None:
+    named = {f"x{i}": array for i, array in enumerate(inputs)}
+    model = model_of([helper.make_node(op, list(named), ["y"], **attributes)], named, ["y"], {}, opset)
+    (got,), (wanted,) = fastrnn.onnx.load(model.SerializeToString()).run(named), runtime_outputs(model, named)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("indices", "axis"), [([[[0, 3, 0, 0]]], 1), ([[[0, -4, 0, 0]]], 1), ([[[2, 0, 0, 0]]], 0)])
+@pytest.mark.parametrize("op", ["GatherElements", "ScatterElements"])
+def test_indices_out_of_range(op: str, indices: Any, axis: int) -> None:
+    # -4 of 3 values became -1, which is one of them again.
+    named = {"x": ROWS, "i": np.array(indices), "u": np.ones((1, 1, 4), np.float32)}
+    if op == "GatherElements":
+        del named["u"]
+    model = model_of([helper.make_node(op, list(named), ["y"], axis=axis)], named, ["y"], {})
+    n = ROWS.shape[axis]
+    with pytest.raises(ValueError, match=rf"^{op} node 'y': indices must lie in -{n}..{n - 1}$"):
+        fastrnn.onnx.load(model.SerializeToString()).run(named)
+
+
 @pytest.mark.parametrize(
     ("op", "shapes", "attributes", "message"),
     [

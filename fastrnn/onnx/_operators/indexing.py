@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._core.arrays import Array
+from ..._core.checks import describe
 from .._build import Build
 from .._graph import Node
 from .table import operator
@@ -56,10 +57,26 @@ def gather(b: Build, node: Node, x: Array, indices: Array) -> Array:
     return out
 
 
+def _beside(x: Array, indices: Array, axis: int) -> Array:
+    """Return the part of x over which indices extend: along all other axes they may be shorter than x."""
+    others = [n <= m for i, (n, m) in enumerate(zip(indices.shape, x.shape, strict=False)) if i != axis % x.ndim]
+    if indices.ndim != x.ndim or not all(others):
+        raise ValueError(f"indices must extend over x except along axis {axis}, got shapes {indices.shape} and {x.shape}")
+    return x[tuple(slice(None) if i == axis % x.ndim else slice(n) for i, n in enumerate(indices.shape))]
+
+
+def _positive(indices: Array, n: int, node: Node) -> Array:
+    """Return indices from 0 on. Raises ValueError for one outside ``-n..n-1``."""
+    if ((indices < -n) | (indices >= n)).any():
+        raise ValueError(f"{node.place}: indices must lie in -{n}..{n - 1}")
+    return np.where(indices < 0, indices + n, indices)
+
+
 @operator("GatherElements")
 def gather_elements(b: Build, node: Node, x: Array, indices: Array) -> Array:
     axis = node.attributes.get("axis", 0)
-    return b.compute(lambda x, i: np.take_along_axis(x, np.where(i < 0, i + x.shape[axis], i), axis), x, indices)
+    n = x.shape[axis]
+    return b.compute(lambda x, i: np.take_along_axis(x, _positive(i, n, node), axis), _beside(x, indices, axis), indices)
 
 
 @operator("ScatterElements")
@@ -67,10 +84,13 @@ def scatter_elements(b: Build, node: Node, x: Array, indices: Array, updates: Ar
     if node.attributes.get("reduction", "none") != "none":
         raise ValueError("reduction must be none")
     axis = node.attributes.get("axis", 0)
+    n = x.shape[axis]
+    if updates.shape != indices.shape:
+        raise ValueError(f"updates must have the shape of indices, {indices.shape}, got {describe(updates)}")
 
     def scatter(x: Array, indices: Array, updates: Array) -> Array:
         result = x.copy()
-        np.put_along_axis(result, np.where(indices < 0, indices + x.shape[axis], indices), updates, axis)
+        np.put_along_axis(_beside(result, indices, axis), _positive(indices, n, node), updates, axis)
         return result
 
     return b.compute(scatter, x, indices, updates)

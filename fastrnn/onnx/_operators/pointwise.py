@@ -126,7 +126,7 @@ def clip(b: Build, node: Node, x: Array, low: Array | None = None, high: Array |
 
 def softmax_rows(x: Array, axis: int, out: Array) -> None:
     """Overwrite ``out`` with the softmax of x along an axis."""
-    np.subtract(x, x.max(axis=axis, keepdims=True), out=out)
+    np.subtract(x, x.max(axis=axis, keepdims=True, initial=-np.inf), out=out)
     np.exp(out, out=out)
     out /= out.sum(axis=axis, keepdims=True)
 
@@ -139,14 +139,16 @@ def softmax(b: Build, node: Node, x: Array) -> Array:
     rows: tuple[Array, ...] = x, out
     if node.opset < 13:
         source = b.contiguous(x)
-        rows = tuple(a.reshape(math.prod(x.shape[: axis % x.ndim]), -1) for a in (source, out))
+        rows = tuple(
+            a.reshape(math.prod(x.shape[: axis % x.ndim]), math.prod(x.shape[axis % x.ndim :])) for a in (source, out)
+        )
         axis = 1
     b.emit(softmax_rows, rows[0], axis, rows[1])
     if node.op == "LogSoftmax":
         source = rows[0]
 
         def log_softmax() -> None:
-            shifted = source - source.max(axis=axis, keepdims=True)
+            shifted = source - source.max(axis=axis, keepdims=True, initial=-np.inf)
             rows[1][...] = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
         b.emit(log_softmax)

@@ -27,7 +27,7 @@ def _folded(b: Build, ufunc: np.ufunc, views: list[Array]) -> Array:
     out = b.new(views[0].shape, views[0].dtype)
     b.emit(np.copyto, out, views[0])
     for view in views[1:]:
-        b.emit(ufunc, out, view, out)
+        b.emit(ufunc, out, view, out=out)
     return out
 
 
@@ -38,7 +38,8 @@ def average_pool(b: Build, node: Node, x: Array) -> Array:
     window = window_of(node, kernel, x.shape[2:])
     ones = np.ones((1, *x.shape[2:], 1), x.dtype)
     if of.get("count_include_pad"):
-        pads = of.get("pads") or [0] * (2 * len(kernel))
+        same = of.get("auto_pad", "NOTSET").startswith("SAME")
+        pads = [*window.before, *window.after] if same else of.get("pads") or [0] * (2 * len(kernel))
         ones = np.ones(
             (1, *(n + p + q for n, p, q in zip(x.shape[2:], pads, pads[len(kernel) :], strict=False)), 1), x.dtype
         )

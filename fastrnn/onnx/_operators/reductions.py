@@ -12,6 +12,15 @@ from .._graph import Node
 from .shapes import axes_of, reshaped
 from .table import operator
 
+
+def _log_sum_exp(x: Array, **on: Any) -> Array:
+    """Return ``log(sum(exp(x)))`` without overflow, by the largest value of each sum."""
+    x = x.astype(np.result_type(x, np.float32))
+    top = x.max(on["axis"], keepdims=True, initial=-np.inf)
+    top[~np.isfinite(top)] = 0
+    return np.asarray(np.log(np.exp(x - top).sum(**on)) + top.sum(**on))
+
+
 PLAIN: dict[str, Any] = {
     "ReduceSum": np.add.reduce, "ReduceProd": np.multiply.reduce,
     "ReduceMax": np.maximum.reduce, "ReduceMin": np.minimum.reduce,
@@ -22,7 +31,7 @@ COMPOSED: dict[str, Any] = {
     "ReduceL2": lambda x, **on: np.sqrt(np.square(x).sum(**on)),
     "ReduceSumSquare": lambda x, **on: np.square(x).sum(dtype=x.dtype, **on),
     "ReduceLogSum": lambda x, **on: np.log(x.sum(**on)),
-    "ReduceLogSumExp": lambda x, **on: np.log(np.exp(x - x.max()).sum(**on)) + x.max(),
+    "ReduceLogSumExp": _log_sum_exp,
 }
 
 
