@@ -67,3 +67,28 @@ def test_training_has_the_same_losses():
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
     assert not report.fallbacks
     assert set(report.calls) == {"LSTM", "GRU"}
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+def test_training_of_stateful_layers_has_the_same_losses(kind):
+    # On PyTorch a layer writes its new states into the old ones before backward reads these.
+    x = random(8, T, I)
+    x[:, 4:] = 0
+
+    def losses():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([
+            keras.Input(batch_shape=(4, T, I)),
+            layers.Masking(),
+            kind(H, stateful=True, return_sequences=True),
+            kind(H, stateful=True),
+            layers.Dense(1),
+        ])  # fmt: skip
+        model.compile("adam", "mse")
+        return model.fit(x, np.ones((8, 1)), batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"]
+
+    expected = losses()
+    with fk.accelerate() as report:
+        got = losses()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+    assert not report.fallbacks

@@ -39,7 +39,8 @@ def run(options: dict[str, Any], cell: Any, x: Any, states: list[Any], lengths: 
     if lengths is not None:
         B, T = x.shape[:2]
         lengths = lengths.long() if route is _dispatch.OP else check_lengths(lengths.numpy(), T, B)
-    h0, c0 = (s.contiguous()[None] for s in states) if stack.has_c else (states[0].contiguous()[None], None)
+    # Copies: a stateful layer writes its new states into the same tensors before backward runs.
+    h0, c0 = (torch.stack([s]) for s in states) if stack.has_c else (torch.stack(states), None)
     inputs = StackInputs(x.contiguous(), h0, c0, lengths, BATCH_MAJOR)
     if route is _dispatch.OP:
         y, h_n, c_n = _dispatch.run_op(stack.cell, 1, 1, inputs, weights)
