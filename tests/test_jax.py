@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,6 +360,60 @@ def test_calls_at_once_have_the_same_bits(direct):
                 agree(one, want, 0)
     finally:
         fastrnn.set_num_threads(threads)
+
+
+SHARDED = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+jax.config.update("jax_enable_x64", True)
+from test_jax import _ffi, np, sharded_and_whole
+if sys.argv[2] == "callback":
+    _ffi.usable = lambda: False
+assert len(jax.devices()) == int(sys.argv[1])
+for got, wanted in zip(*map(jax.tree.leaves, sharded_and_whole()), strict=True):
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11)
+"""
+
+
+def sharded_and_whole():
+    """Return y and the gradients of x and the weights with the batch split over all devices, and without a split."""
+    x, _, weights = split("lstm", arguments("lstm"))
+    lengths, spec = jnp.asarray(LENGTHS), jax.sharding.PartitionSpec
+    along, same = spec(None, "b"), spec()
+
+    def loss(x, weights, lengths):
+        y, h_n, _ = fj.lstm(x, None, None, *weights, lengths=lengths)
+        return (y**2).sum() + h_n.sum(), y
+
+    step = jax.grad(loss, argnums=(0, 1), has_aux=True)
+    mesh = jax.make_mesh((len(jax.devices()),), ("b",), axis_types=(jax.sharding.AxisType.Auto,))
+    split_step = jax.shard_map(step, mesh=mesh, in_specs=(along, same, spec("b")), out_specs=((along, same), along))
+    return jax.jit(split_step)(x, weights, lengths), jax.jit(step)(x, weights, lengths)
+
+
+def test_gradients_in_shard_map(way):
+    # JAX took the outputs of the kernels to be the same on all devices, so it did not add the weights' gradients.
+    agree(*sharded_and_whole())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["ffi", "callback"])
+def test_gradients_in_shard_map_on_two_devices(by, direct):
+    command = [sys.executable, "-c", SHARDED, "2", by]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_vmap_over_no_examples(way):
+    x, _, weights = split("lstm", arguments("lstm"))
+
+    def call(x):
+        return fj.lstm(x, None, None, *weights)
+
+    found = jax.vmap(call)(jnp.zeros((0, *x.shape)))
+    assert [array.shape for array in found] == [(0, T, B, H), (0, B, H), (0, B, H)]
+    assert jax.vmap(jax.grad(lambda x: call(x)[0].sum()))(jnp.zeros((0, *x.shape))).shape == (0, *x.shape)
 
 
 LOADING = """

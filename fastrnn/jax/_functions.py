@@ -12,7 +12,7 @@ from .._core.precision import get_float32_matmul_precision
 from ..backends.structs import BATCH_MAJOR, TIME_MAJOR, CellSpec, StackSpec
 from . import _ffi
 from ._call import Call
-from ._stack import run
+from ._stack import alike, run
 
 
 def lstm(
@@ -146,7 +146,7 @@ def _checked_run(
             raise ValueError(f"lengths must be integers [B] = ({B},), got {_describe(lengths)}")
     stack = StackSpec(spec, reverse=checks.flag("reverse", reverse), precision=get_float32_matmul_precision())
     call = Call(stack, rows, _ffi.usable())
-    return run(call, jnp.asarray(x), tuple(before), lengths, tuple(arrays))
+    return run(call, *alike((jnp.asarray(x), tuple(before), lengths, tuple(arrays))))
 
 
 def _check(name: str, array: Any, shape: tuple[int, ...], spec: CellSpec) -> Any:

@@ -22,21 +22,43 @@ from ._call import Call
 MOST_CALLS = 256  # functions that are kept, so that JAX finds what it has compiled for them
 
 
+def alike(arrays: Any) -> Any:
+    """Return a tree of arrays that all vary over the mesh axes of ``shard_map`` over which any of them varies."""
+    return _varying(arrays, frozenset[str]().union(*map(_axes, jax.tree.leaves(arrays))))
+
+
+def _varying(arrays: Any, axes: frozenset[str]) -> Any:
+    """Return arrays that vary over the mesh axes. JAX takes the outputs of a foreign function to be the same everywhere."""
+
+    def one(array: Any) -> Any:
+        missing = axes - _axes(array)
+        return jax.lax.pcast(array, tuple(missing), to="varying") if missing else array
+
+    return jax.tree.map(one, arrays)
+
+
+def _axes(array: Any) -> frozenset[str]:
+    if not hasattr(jax.lax, "pcast"):  # before JAX 0.8
+        return frozenset()
+    kind = getattr(jax.typeof(array), "manual_axis_type", None)
+    return frozenset() if kind is None else kind.varying
+
+
 def _run(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
-    return _inference(call)(x, states, lengths, weights)
+    return _varying(_inference(call)(x, states, lengths, weights), _axes(x))
 
 
 def _run_forward(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
     need_dx = () if x.perturbed else None  # a tree's structure is known when backward is traced; a value is not
     x, states, lengths, weights = jax.tree.map(lambda given: given.value, (x, states, lengths, weights))
-    *outputs, tape = _training(call)(x, states, lengths, weights)
+    *outputs, tape = _varying(_training(call)(x, states, lengths, weights), _axes(x))
     return tuple(outputs), (need_dx, (x, states, lengths, weights, tape))
 
 
 def _run_backward(call: Call, saved: Any, gradients: Any) -> Any:
     need_dx, saved = saved
     gradients = jax.tree.map(_instantiated, gradients, is_leaf=_is_zero)
-    dx, dstates, dweights = _backward(call, need_dx is not None)(*saved, gradients)
+    dx, dstates, dweights = _varying(_backward(call, need_dx is not None)(*saved, gradients), _axes(saved[0]))
     return dx, dstates, None, dweights  # None: integers have no gradient
 
 
@@ -60,12 +82,12 @@ def _inference(call: Call) -> Any:
     def fold(axis_size: int, batched: Any, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
         if any(jax.tree.leaves(batched[3])):  # each example has weights of its own
             return _one_by_one(function, batched, (x, states, lengths, weights))
-        axis = call.batch_axis
+        axis, B = call.batch_axis, states[0].shape[batched[1][0]]
         x = _folded(x, batched[0], axis_size, axis)
         states = tuple(_folded(s, b, axis_size, 0) for s, b in zip(states, batched[1], strict=True))
         lengths = None if lengths is None else _folded(lengths, batched[2], axis_size, 0)
         y, *last = function(x, states, lengths, weights)
-        found = _unfolded(y, axis_size, axis), *(_unfolded(s, axis_size, 0) for s in last)
+        found = _unfolded(y, axis_size, B, axis), *(_unfolded(s, axis_size, B, 0) for s in last)
         return found, (True,) * len(found)
 
     function.def_vmap(fold)
@@ -117,6 +139,6 @@ def _folded(array: Any, is_batched: bool, N: int, axis: int) -> Any:
     return array.reshape(*array.shape[:axis], N * array.shape[axis + 1], *array.shape[axis + 2 :])
 
 
-def _unfolded(array: Any, N: int, axis: int) -> Any:
-    array = array.reshape(*array.shape[:axis], N, array.shape[axis] // N, *array.shape[axis + 1 :])
+def _unfolded(array: Any, N: int, B: int, axis: int) -> Any:
+    array = array.reshape(*array.shape[:axis], N, B, *array.shape[axis + 1 :])
     return jnp.moveaxis(array, axis, 0)
