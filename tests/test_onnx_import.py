@@ -224,6 +224,20 @@ def test_refusals() -> None:
             fastrnn.onnx.from_onnx(data)
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1,), (1, 1), (), (4, 1), (2, 4)])
+def test_the_bias_of_gemm_is_one_value_for_each_output(shape: tuple[int, ...]) -> None:
+    # A column [4, 1], one value for each of 4 rows, was taken for a row.
+    rng = np.random.default_rng(0)
+    x, W, C = (rng.standard_normal(each).astype(np.float32) for each in ((4, 3), (3, 4), shape))
+    model = model_of([onnx.helper.make_node("Gemm", ["x", "W", "C"], ["y"])], {"x": x}, ["y"], {"W": W, "C": C})
+    model.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["B", 3]))
+    if shape in ((4, 1), (2, 4)):
+        with pytest.raises(ValueError, match=r"^Gemm node 'y': C must hold one value for each of 4 outputs, got float32 "):
+            fastrnn.onnx.from_onnx(model.SerializeToString())
+    else:
+        np.testing.assert_allclose(fastrnn.onnx.from_onnx(model.SerializeToString())(x), x @ W + C, rtol=1e-5)
+
+
 def test_a_small_file_cannot_ask_for_any_amount_of_memory() -> None:
     """Constants that double with each node are refused, read as layers or run; so are many inputs of a million features."""
     node, x = onnx.helper.make_node, np.ones((4, 3), np.float32)

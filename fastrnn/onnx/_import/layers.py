@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import layers
 from ..._core.arrays import Array
+from ..._core.checks import describe
 from .._graph import Node
 from .._operators.comparison import dtype_of
 from .recurrent import recurrent
@@ -52,6 +53,8 @@ def gemm(node: Node, x: Anything, W: Anything, b: Anything = None) -> Value:
     if not isinstance(W, np.ndarray) or not (b is None or isinstance(b, np.ndarray)) or of.get("transA"):
         raise ValueError("the second factor and the bias must be constants, and transA 0")
     weight = (W if of.get("transB") else W.T) * W.dtype.type(of.get("alpha", 1.0))
+    if b is not None and b.shape not in ((len(weight),), (1, len(weight)), (1, 1), (1,), ()):
+        raise ValueError(f"C must hold one value for each of {len(weight)} outputs, got {describe(b)}")
     bias = None if b is None else np.broadcast_to(np.ravel(b), weight.shape[:1]) * W.dtype.type(of.get("beta", 1.0))
     return _linear(value(x), weight, bias)
 
