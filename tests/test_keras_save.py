@@ -194,6 +194,10 @@ def test_errors():
         ValueError, match="Last cannot be exported: Keras does not pass its mask on, so mask_zero must be False"
     ):
         fk.to_keras(Sequential(GRU(I, H, rng=0), Last()), mask_zero=True)
+    # Keras passes a mask on by itself only to a layer with one argument, so padding changed the states.
+    h = Input((1, "B", H))
+    with pytest.raises(ValueError, match="GRU cannot be exported: Keras does not pass its mask on next to initial states"):
+        fk.to_keras(Model((X, h), GRU(I, H, rng=0)(X, h)[1]), mask_zero=True)
     with pytest.raises(TypeError, match="model must be a fastrnn layer, got 3"):
         fk.to_keras(3)
     with pytest.raises(ValueError, match=r"path must end with .keras, got x.h5"):

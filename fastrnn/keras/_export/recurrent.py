@@ -24,6 +24,8 @@ def recurrent(b: Builder, layer: Recurrent, args: Values, specs: Specs, options:
         x = one_hot_vectors(b, layer, layer.input_size, layer.dtype)(x)
     D, halves = (2 if layer.bidirectional else 1), (2 if layer.cell == "lstm" else 1)
     initial = _by_part(args[1] if len(args) > 1 else None, layer.num_layers * D)
+    if any(initial) and b.masks:
+        raise ValueError("Keras does not pass its mask on next to initial states, so mask_zero must be False")
     last: list[Any] = []
     for i, (dropout, own) in enumerate(b.once(layer, lambda: _layers(b, layer))):
         x = x if dropout is None else dropout(x)
