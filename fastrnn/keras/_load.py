@@ -71,11 +71,13 @@ def _values_in(nest: Any) -> list[Value]:
 
 def _built(model: KerasModel, letters: str) -> graph.Model:
     embedded = {v for layer in model.layers.values() if layer.kind == "Embedding" for v in _values_in([*layer.calls[0]])}
+    floats = {array.dtype.name for layer in _reached(model) for array in layer.arrays.values() if array.dtype.kind == "f"}
+    dtype = "float64" if floats == {"float64"} else "float32"  # Keras' layers cast an input to their own dtype
     symbols: dict[tuple[str, int], list[Any]] = {}
     inputs = []
     for value, letter in zip(model.inputs, letters, strict=False):
         config = model.layers[value.layer].config
-        inputs.append(_input(value.layer, config["batch_shape"], value in embedded, letter))
+        inputs.append(_input(value.layer, config["batch_shape"], "int64" if value in embedded else dtype, letter))
         symbols[value.layer, value.call] = inputs[-1:]
     ours = {layer.name: convert(layer) for layer in _reached(model) if layer.kind != "InputLayer"}
 
@@ -93,6 +95,6 @@ def _built(model: KerasModel, letters: str) -> graph.Model:
     return graph.Model(inputs[0] if len(inputs) == 1 else tuple(inputs), outputs[0] if len(outputs) == 1 else tuple(outputs))
 
 
-def _input(name: str, shape: list[Any], ids: bool, letter: str) -> Any:
-    axes = (letter, "B", *shape[2:]) if ids or len(shape) > 2 else ("B", *shape[1:])
-    return graph.Input(axes, "int64" if ids else "float32", name if name.isidentifier() else None)
+def _input(name: str, shape: list[Any], dtype: str, letter: str) -> Any:
+    axes = (letter, "B", *shape[2:]) if dtype == "int64" or len(shape) > 2 else ("B", *shape[1:])
+    return graph.Input(axes, dtype, name if name.isidentifier() else None)
