@@ -29,7 +29,7 @@ INLINE words load_words(const uint32_t *p) { return *(const words_unaligned *)p;
 /* Load words whose rows are all used. Without the barrier, GCC loads them again for each row. */
 INLINE words load_words_once(const uint32_t *p) {
     words w = load_words(p);
-#ifdef __x86_64__
+#ifdef __AVX512F__
     __asm__("" : "+v"(w));
 #endif
     return w;

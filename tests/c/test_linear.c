@@ -46,10 +46,11 @@ static linear_case new_case(int64_t N, int64_t I, int64_t O) {
     return c;
 }
 
-/* Return all results as doubles. `plain`: no bias, no dx. */
-static void run_linear(const linear_case *c, int32_t isa, int32_t dtype, int plain, double **found) {
+/* Return all results of `kind`, with c's sizes, as doubles. `plain`: no bias, no dx. */
+static void run_linear(const linear_case *c, fastrnn_linear kind, int plain, double **found) {
     guards g = {.count = 0};
-    fastrnn_linear linear = {.isa = isa, .dtype = dtype, .I = c->I, .O = c->O};
+    const int32_t dtype = kind.dtype;
+    const fastrnn_linear linear = {.isa = kind.isa, .dtype = dtype, .I = c->I, .O = c->O, .products = kind.products};
     void *in[ARRAYS], *out[RESULTS];
     int64_t n_in[ARRAYS], n_out[RESULTS];
     sizes_of(c, n_in, n_out);
@@ -90,28 +91,35 @@ static void expect_results(const linear_case *c, double *const *found, double to
     }
 }
 
-static void check_linear(int32_t isa, int32_t dtype, void *context) {
-    static const double tolerance[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
-    const linear_case *c = context;
+static void check_products(const linear_case *c, fastrnn_linear kind, double tolerance) {
     double *one[RESULTS], *three[RESULTS], *plain[RESULTS];
     int64_t in[ARRAYS], out[RESULTS];
     sizes_of(c, in, out);
     fastrnn_set_num_threads(1);
-    run_linear(c, isa, dtype, 0, one);
-    run_linear(c, isa, dtype, 1, plain);
+    run_linear(c, kind, 0, one);
+    run_linear(c, kind, 1, plain);
     fastrnn_set_num_threads(3);
-    run_linear(c, isa, dtype, 0, three);
-    expect_results(c, one, tolerance[dtype]);
+    run_linear(c, kind, 0, three);
+    expect_results(c, one, tolerance);
     for (int i = 0; i < RESULTS; i++)
         expect(!memcmp(one[i], three[i], (size_t)out[i] * sizeof(double)), "linear: result %d differs with 3 threads", i);
     expect(!memcmp(one[DW], plain[DW], (size_t)out[DW] * sizeof(double)), "linear: dW differs without dx");
     for (int64_t n = 0; n < out[Y]; n++) plain[Y][n] += c->in[BIAS][n % c->O];
-    expect_results(c, plain, tolerance[dtype]);
+    expect_results(c, plain, tolerance);
     for (int i = 0; i < RESULTS; i++) {
         free(one[i]);
         free(three[i]);
         free(plain[i]);
     }
+}
+
+static void check_linear(int32_t isa, int32_t dtype, void *context) {
+    static const double tolerance[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
+    fastrnn_linear kind = {.isa = isa, .dtype = dtype};
+    check_products(context, kind, tolerance[dtype]);
+    if (dtype == FASTRNN_FLOAT64) return;
+    kind.products = FASTRNN_PRODUCTS_BFLOAT16; /* each operand changes by up to 2^-9 */
+    check_products(context, kind, 1e-2);
 }
 
 void test_linear(void) {
