@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from example_scripts import EXAMPLES, example
+from ragtime import rag
 
 import fastrnn
 import fastrnn.training
+from fastrnn.music.midi_writing import write_midi
 
 ROOT = Path(__file__).parent.parent
 TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
@@ -112,6 +114,14 @@ def test_the_hops_of_the_hot_path_are_the_files_that_a_call_enters() -> None:
 
 def site_pages() -> Any:
     return runpy.run_path(str(ROOT / "docs" / "_site" / "pages.py"))
+
+
+def test_the_round_trip_of_a_folder_of_midi_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_midi(tmp_path / "rag.mid", rag(0, 0))
+    runpy.run_path(str(ROOT / "docs" / "figures" / "round_trip.py"))["main"](tmp_path)
+    row = capsys.readouterr().out.splitlines()[2].strip("| ").split(" | ")
+    notes = sum(len(part.notes) for part in rag(0, 0).parts)
+    assert [row[0], row[1], *row[3:5], row[-1]] == ["rag", f"{notes:,}", "100.00%", "100.00%", "55.6"]
 
 
 def test_every_example_is_in_the_gallery() -> None:

@@ -65,7 +65,7 @@ def row(path):
 
 
 def main(folder):
-    for cells in (HEAD, ["---", *["--:"] * (len(HEAD) - 1)], *map(row, midi_files(Path(folder)))):
+    for cells in (HEAD, ["---", *["--:"] * (len(HEAD) - 1)], *map(row, midi_files(Path(folder))[0])):
         print("|", " | ".join(cells), "|")
     print("\nErrors in ms: mean (largest).")
 
