@@ -373,6 +373,17 @@ def test_colours_say_what_a_note_is_to_its_chord():
     assert roll._colours(piece, part) == [roll.CHORD_TONE, roll.SCALE_TONE, roll.OUTSIDE, roll.NO_HARMONY]
 
 
+def test_the_legend_names_the_colour_of_notes_over_no_chord(monkeypatch):
+    figure = roll.figure_class()()
+    shown: list[list[str]] = []
+    monkeypatch.setattr(figure, "legend", lambda handles, **_: shown.append([handle.get_label() for handle in handles]))
+    for chords in ("Dm7 | G7", "Dm7 | N.C."):
+        piece = replace(over(chords), parts=(Part("solo", notes=(Note(0, 6, 62), Note(48, 6, 62))),))
+        roll._legend(figure, roll._Sheet.of(piece, 0, pages(piece)))
+    tones = ["solo: chord tone", "scale tone", "outside"]
+    assert shown == [tones, [*tones, "no chord"]]
+
+
 def test_symbols_above_the_lines():
     piece = over("Bbmaj7 | % | F#m7b5 B7b9 | Co7")
     assert roll._symbols(piece, 0, 96) == [(0, "B♭∆7")]

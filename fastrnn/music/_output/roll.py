@@ -38,9 +38,9 @@ def draw_roll(
 ) -> list[Path]:
     """Draw ``piece`` as a piano roll into PNG files, in lines of bars like a lead sheet.
 
-    Chord names stand above each line. Notes of the melody have one of three colours: chord tone, scale tone, or neither. If
-    the melody is a piano's right hand, the left hand is coloured as well, with dark edges. Other parts are pale and behind
-    the melody; drums are left out.
+    Chord names stand above each line. Notes of the melody have one of three colours: chord tone, scale tone, or neither; a
+    fourth where no chord sounds. If the melody is a piano's right hand, the left hand is coloured as well, with dark edges.
+    Other parts are pale and behind the melody; drums are left out.
 
     Parameters
     ----------
@@ -223,6 +223,8 @@ def _legend(figure: Any, sheet: _Sheet) -> None:
     line, *left = sheet.voices
     name = _label(line, 1)
     tones = [(CHORD_TONE, f"{name}: chord tone"), (SCALE_TONE, "scale tone"), (OUTSIDE, "outside")]
+    if any(NO_HARMONY in _colours(sheet.piece, voice) for voice in sheet.voices):
+        tones.append((NO_HARMONY, "no chord"))
     entries = tones if sheet.piece.chords else [(NO_HARMONY, name)]
     handles = [Patch(color=colour, label=label) for colour, label in entries]
     handles += [Patch(facecolor="white", edgecolor=_EDGES[1], label=f"{part.name}: the same, with edges") for part in left]
