@@ -238,6 +238,13 @@ def test_loud_is_louder_and_releases_do_not_click():
     assert not sound[-RATE // 10 :].any()
 
 
+def test_upper_partials_fade_to_nothing_in_long_notes():
+    sound = synthesis.Timbre((1, 0.5), attack=0.01, decay=0.01, sustain=0.0, release=0.1, damping=1.0)
+    t = np.arange(8 * RATE) / RATE  # exp(-t / decay) is zero from 7.5 seconds on
+    expected = (np.sin(880 * np.pi * t) + 0.5 * np.sin(1760 * np.pi * t) * np.exp(-t / 0.01)) / 1.5
+    np.testing.assert_allclose(synthesis._wave(sound, 69, len(t), RATE), expected, rtol=0, atol=1e-9)
+
+
 def test_silence_and_bad_arguments():
     assert not synthesis.render(Piece(length=48), rate=RATE).any()
     with pytest.raises(ValueError, match=r"swing must lie in \[0.5, 0.72\], got 0.8"):

@@ -244,9 +244,9 @@ def _wave(sound: Timbre, pitch: int, count: int, rate: int) -> Floats:
     step = turn * fade
     total: Any = np.zeros(count, complex)
     for amplitude in reversed(sound.partials[:highest]):
-        total = (total + amplitude) * step
-    # The envelope already has the fundamental's decay, so one factor of the fade is removed.
-    result: Floats = (total / fade).imag / sum(sound.partials[:highest])
+        total = total * step + amplitude
+    # The envelope already has the fundamental's decay, so the last factor is without the fade.
+    result: Floats = (total * turn).imag / sum(sound.partials[:highest])
     return result
 
 
