@@ -126,6 +126,8 @@ def test_methods_that_a_kind_lacks(runs):
             lambda: names.sample(key="F"),
             "key is not an option of sample for a run of chars: the options are length, prefix, ",
         ),
+        (lambda: jazz.sample(changes="C", metre="3/4"), r"metre must be two integers such as \(3, 4\), got '3/4'"),
+        (lambda: jazz.sample(changes="C", key=3), "key must be a str, got 3"),
         (lambda: names.score(5), "text must be a str, or a list of them, got 5"),
         (lambda: fastrnn.load_run(5), "path must be a str or a Path, got 5"),
     ):
@@ -133,7 +135,9 @@ def test_methods_that_a_kind_lacks(runs):
             call()
     for call, message in (
         (lambda: jazz.sample(key="D"), "key needs changes, and none are given"),
-        (lambda: jazz.sample(instrument="kazoo"), "name must be one of 'piano'"),
+        (lambda: jazz.sample(instrument="kazoo"), "instrument must be one of 'piano'"),
+        (lambda: jazz.sample(changes="C", choruses=0), "choruses must be at least 1, got 0"),
+        (lambda: jazz.sample(changes="C", metre=(4, 0)), "the denominator of metre must be at least 1, got 0"),
         (lambda: names.sample(sentences=True), "sentences is for a model of a stream of words"),
         (lambda: names.score("a\nb"), "text must be without line breaks"),
         (lambda: names.sample(0), "number must be at least 1, got 0"),

@@ -108,14 +108,24 @@ def parse_changes(text: str, metre: tuple[int, int] = (4, 4)) -> Changes:
     ``:|x4``. A ``:|`` without a ``|:`` repeats from the last ``:|``, or from the beginning. 1024 bars are allowed, repeats
     included.
 
-    Raises ChordError, which shows the place, and ValueError for a metre that the grid of ticks cannot hold.
+    Raises ChordError, which shows the place, TypeError for a metre that is not two integers, and ValueError for a metre that
+    the grid of ticks cannot hold.
     """
-    if bar_length(*metre).denominator != 1:
-        raise ValueError(f"metre must have bars of whole ticks, got {metre[0]}/{metre[1]}")
+    metre = _checked_metre(metre)
     reader = _Reader(text, metre)
     for match in _TOKEN.finditer(text.rstrip()):
         reader.take(match)
     return Changes(reader.finish(), metre)
+
+
+def _checked_metre(metre: object) -> tuple[int, int]:
+    if not isinstance(metre, (tuple, list)) or len(metre) != 2:
+        raise TypeError(f"metre must be two integers such as (3, 4), got {checks.describe(metre)}")
+    numerator = checks.positive_int("the numerator of metre", metre[0])
+    denominator = checks.positive_int("the denominator of metre", metre[1])
+    if bar_length(numerator, denominator).denominator != 1:
+        raise ValueError(f"metre must have bars of whole ticks, got {numerator}/{denominator}")
+    return numerator, denominator
 
 
 class _Reader:

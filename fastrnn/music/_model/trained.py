@@ -149,14 +149,22 @@ class JazzParts:
     def _form(
         self, changes: str | None, choruses: int | None, key: str | None, metre: tuple[int, int] | None
     ) -> Form | None:
-        """Return the form of changes; None without. Raises ValueError for other arguments if there are no changes."""
+        """Return the form of changes; None without.
+
+        Raises TypeError for a value of another type, and ValueError for other arguments if there are no changes.
+        """
+        for name, text in (("changes", changes), ("key", key)):
+            if not isinstance(text, str | None):
+                raise TypeError(f"{name} must be a str, got {checks.describe(text)}")
         if changes is None:
             for name, value in (("choruses", choruses), ("key", key), ("metre", metre)):
                 if value is not None:
                     raise ValueError(f"{name} needs changes, and none are given")
             return None
-        metre = metre or commonest_metre([song.frame for song in self.player.songs.train])
-        return Form.of(changes_of(changes, key, metre).choruses(2 if choruses is None else choruses))
+        if metre is None:
+            metre = commonest_metre([song.frame for song in self.player.songs.train])
+        number = checks.positive_int("choruses", 2 if choruses is None else choruses)
+        return Form.of(changes_of(changes, key, metre).choruses(number))
 
     def _played(self, form: Form | None, who: Instrument, choice: Choice, seed: int | None) -> Piece:
         over = song_to_play_over(self.player, seed)[1] if form is None else form

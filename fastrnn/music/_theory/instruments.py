@@ -39,4 +39,4 @@ INSTRUMENTS = {
 
 def instrument(name: str) -> Instrument:
     """Return the instrument of this name. Raises ValueError, which lists the names."""
-    return INSTRUMENTS[checks.choice("name", name, tuple(INSTRUMENTS))]
+    return INSTRUMENTS[checks.choice("instrument", name, tuple(INSTRUMENTS))]
