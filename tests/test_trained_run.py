@@ -128,6 +128,7 @@ def test_methods_that_a_kind_lacks(runs):
         ),
         (lambda: jazz.sample(changes="C", metre="3/4"), r"metre must be two integers such as \(3, 4\), got '3/4'"),
         (lambda: jazz.sample(changes="C", key=3), "key must be a str, got 3"),
+        (lambda: names.sample(prefix=3), "prefix must be a str, got 3"),
         (lambda: names.score(5), "text must be a str, or a list of them, got 5"),
         (lambda: fastrnn.load_run(5), "path must be a str or a Path, got 5"),
     ):

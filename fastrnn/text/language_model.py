@@ -209,6 +209,8 @@ class LanguageModel:
         return Score(tokens, result, self.vocabulary.unknown(text))
 
     def _encode(self, name: str, text: str) -> Array:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a str, got {checks.describe(text)}")
         if self.reading == "lines" and EOL in text:
             raise ValueError(f"{name} must be without line breaks: this model's texts are single lines")
         return self.vocabulary.encode(text)
