@@ -220,6 +220,7 @@ def test_repeat_logits_by_value_and_gradient():
         ("C7 | F7 | C7 | Dm7 G7", "C7"), ("Dm7 | G7 | Cmaj7 | %", "Cmaj7"), ("Dm7 | G7", "C6"), ("C | G7 | C", "C"),
         ("C7", "C7"), ("Am7 | D7 | Gmaj7 | D7", "Gmaj7"),
         ("N.C. | Fmaj7 | Gm7 | C7", "Fmaj7"), ("N.C. | C7 | F7 | C7", "C7"), ("C | N.C.", "N.C."), ("N.C.", "N.C."),
+        ("D#m7 | G#7", "C#6"), ("Abm7 | Db7#9", "Gb6"), ("Em7b5 | A7#9", "D6"),
     ],
 )  # fmt: skip
 def test_the_closing_chord(changes, closing):
