@@ -210,6 +210,19 @@ def test_statistics_by_value():
     assert "chord tones on strong beats    66.7%" in found.lines()
 
 
+@pytest.mark.parametrize(
+    ("metres", "onsets", "off"),
+    [
+        (((0, 6, 8),), (0, 12, 18, 54), 1 / 4),  # the beat is a dotted quarter
+        (((0, 1, 8), (6, 4, 4)), (0, 6, 18, 24), 1 / 4),  # a pickup of an eighth
+        (((0, 7, 8),), (6, 42, 54, 57), 1 / 4),
+    ],
+)
+def test_off_the_beat_follows_the_metre(metres, onsets, off):
+    melody = Part(notes=tuple(Note(onset, 3, 60) for onset in onsets))
+    assert statistics.melody_statistics([Piece((melody,), metres=metres)]).off_beat == off
+
+
 def test_statistics_of_repeats_and_of_unknown_chords():
     bar = [Note(0, 6, 60), Note(6, 6, 64)]
     moved = [Note(n.onset + 48 * b, n.duration, n.pitch + 5 * b) for b in range(3) for n in bar]

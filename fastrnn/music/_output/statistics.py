@@ -164,7 +164,7 @@ class _Counts:
         self.sounding += int(np.count_nonzero(_sounding(onset, duration, piece.length)))
         self.pitches += pitch.tolist()
         self.durations += duration.tolist()
-        self.off_beat += (onset % TICKS != 0).tolist()
+        self.off_beat += (~np.isin(onset, piece.beats())).tolist()
         self.step += [1 <= interval <= 2 for interval in np.abs(np.diff(pitch)).tolist()]
         found = phrases(part)
         self.divided |= len(found) > 1
