@@ -294,6 +294,21 @@ class TestImprovising:
         assert len(solo.part.notes) > 10
         assert all(note.onset % 6 == 0 and note.duration % 6 == 0 for note in solo.part.notes)
 
+    @pytest.mark.parametrize(
+        ("metres", "onsets", "known"),
+        [
+            # A pickup of an eighth, then quarters, which end in the middle of their beats.
+            (((0, 1, 8), (6, 4, 4)), (0, 6, 18, 30, 42, 54), {0: {"shift 0"}, 6: {"shift 0", "shift 6"}}),
+            # An eighth of rest at the end of each bar.
+            (((0, 7, 8),), (0, 12, 24, 42, 54, 66), {0: {"shift 0"}, 6: {"shift 6", "shift 12"}}),
+        ],
+    )
+    def test_places_in_a_beat_are_counted_from_the_bar_line(self, metres, onsets, known):
+        melody = Part(notes=tuple(Note(onset, 6, 60 + i) for i, onset in enumerate(onsets)))
+        places = places_of(lines([songs.Song("", Piece((melody,), metres))], SMALL), SMALL)
+        shifts = [{SMALL.names()[i] for i in np.flatnonzero(row) if SMALL.names()[i].startswith("shift")} for row in places]
+        assert {place: names for place, names in enumerate(shifts) if names} == known
+
 
 class TestTraining:
     def _trainer(self, out=None, max_steps=40, **given):

@@ -279,7 +279,7 @@ class _Player:
                 allowed[long] = False
         if self.places is None:
             return allowed
-        usual = allowed & self.places[self.grammar.time % TICKS]
+        usual = allowed & self.places[_place_in_beat(self._bars, np.array(self.grammar.time))]
         return usual if usual.any() else allowed
 
     def _lead_to_the_end(self, allowed: NDArray[np.bool_], ending: Ending) -> NDArray[np.bool_]:
@@ -309,11 +309,25 @@ def _ending_of(form: Form, vocabulary: PartVocabulary) -> Ending | None:
 def places_of(lines: Iterable[Line], vocabulary: PartVocabulary) -> NDArray[np.bool_]:
     """Return the tokens that occur at each place in a beat in the ``lines``, bool ``[12,V]``.
 
-    Pitches and the end are allowed everywhere. Without this mask one wrong token of a triplet moves all later notes to
-    places where no song has any, and the model has not learned to return from there.
+    A beat is a quarter here. Pitches and the end are allowed everywhere. Without this mask one wrong token of a triplet
+    moves all later notes to places where no song has any, and the model has not learned to return from there.
     """
     places = np.zeros((TICKS, len(vocabulary)), np.bool_)
     for line in lines:
-        places[clock(line.ids, vocabulary)[:-1] % TICKS, line.ids] = True
+        places[_place_in_beat(line.bars, clock(line.ids, vocabulary)[:-1]), line.ids] = True
     places[:, np.isin(vocabulary.kinds(), (PITCH, END))] = True
+    places[0, 0] = True  # a solo may begin on the beat, even if all songs begin with a pickup
     return places
+
+
+def _place_in_beat(bars: NDArray[Any], ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place in a quarter, 0..11, of ticks (any shape), counted from the last of the bar lines ``bars``.
+
+    In a pickup, a first bar shorter than the second, it is counted from the next one. Bars of seven eighths, or after a
+    pickup of one, do not begin at a multiple of a quarter.
+    """
+    lines = bars.astype(np.int64)
+    if len(lines) > 2 and lines[1] - lines[0] < lines[2] - lines[1]:
+        lines = lines[1:]
+    place: NDArray[np.int64] = (ticks - lines[np.maximum(np.searchsorted(lines, ticks, side="right") - 1, 0)]) % TICKS
+    return place
