@@ -14,6 +14,7 @@ from .._core.cache import VERSION, Cached
 from .._core.checks import ids, plain
 from .._core.parameter import GradientLock, Parameter
 from .._core.precision import get_float32_matmul_precision
+from ..backends.base import Backend
 from ._recurrent.inputs import array, features
 from ._recurrent.prepared import Prepared, prepared
 from ._symbolic.symbols import Symbol, apply, takes_symbols
@@ -85,12 +86,12 @@ class Linear(Layer):
         current = self._prepared
         if current is None or current.version is not VERSION.latest:
             parameters = (self.weight,) if self.bias is None else (self.weight, self.bias)
-            precision = get_float32_matmul_precision()
-            self._prepared = current = prepared(
-                current, self.backend, parameters, lambda backend: backend.prepare_linear(*self.arrays(), precision)
-            )
+            self._prepared = current = prepared(current, self.backend, parameters, self._prepare)
         ready: Prepared = current.value
         return ready
+
+    def _prepare(self, backend: Backend) -> Any:
+        return backend.prepare_linear(*self.arrays(), get_float32_matmul_precision())
 
     def _product(self, ready: Prepared, x: Array) -> Array:
         y = ready.backend.linear_forward(ready.content, x.reshape(-1, self.in_features))

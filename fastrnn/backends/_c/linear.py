@@ -35,8 +35,9 @@ class PreparedLinear:
 
     def _pack(self, products: int) -> Any:
         linear, _ = linear_call(self.sizes, products, 0, 0, True)
-        self._packed[products] = packed = from_buffer(aligned(lib.fastrnn_linear_packed_size(linear, True)))
+        packed = from_buffer(aligned(lib.fastrnn_linear_packed_size(linear, True)))
         lib.fastrnn_linear_pack(linear, *map(pointer, self._arrays), True, packed)
+        self._packed[products] = packed  # once they are packed, because another thread reads them from here
         return packed
 
 
