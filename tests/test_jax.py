@@ -11,6 +11,7 @@ import sys
 import warnings
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from jax import lax  # noqa: E402
 import fastrnn  # noqa: E402
 import fastrnn.jax as fj  # noqa: E402 - only where jax is installed
 from fastrnn import backends  # noqa: E402
-from fastrnn.jax import _ffi  # noqa: E402
+from fastrnn.jax import _ffi, _stack  # noqa: E402
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741 - the field's letters
 LENGTHS = np.array([6, 0, 2, 5])
@@ -395,6 +396,15 @@ def sharded_and_whole():
 def test_gradients_in_shard_map(way):
     # JAX took the outputs of the kernels to be the same on all devices, so it did not add the weights' gradients.
     agree(*sharded_and_whole())
+
+
+def test_every_jax_says_over_which_axes_an_array_varies(monkeypatch):
+    varying, none = frozenset("b"), frozenset()
+    newest = (SimpleNamespace(manual_axis_type=SimpleNamespace(varying=axes)) for axes in (varying, none))
+    before_0_10 = (SimpleNamespace(vma=axes) for axes in (varying, none))
+    for kind, wanted in zip((*newest, *before_0_10), (varying, none) * 2, strict=True):
+        monkeypatch.setattr(jax, "typeof", lambda array, kind=kind: kind)
+        assert _stack._axes(None) == wanted
 
 
 @pytest.mark.slow

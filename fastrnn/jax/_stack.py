@@ -32,16 +32,23 @@ def _varying(arrays: Any, axes: frozenset[str]) -> Any:
 
     def one(array: Any) -> Any:
         missing = axes - _axes(array)
-        return jax.lax.pcast(array, tuple(missing), to="varying") if missing else array
+        return _vary(array, tuple(missing)) if missing else array
 
     return jax.tree.map(one, arrays)
 
 
+def _vary(array: Any, axes: tuple[str, ...]) -> Any:
+    lax: Any = jax.lax
+    return lax.pcast(array, axes, to="varying") if hasattr(lax, "pcast") else lax.pvary(array, axes)  # before JAX 0.9
+
+
 def _axes(array: Any) -> frozenset[str]:
-    if not hasattr(jax.lax, "pcast"):  # before JAX 0.8
-        return frozenset()
-    kind = getattr(jax.typeof(array), "manual_axis_type", None)
-    return frozenset() if kind is None else kind.varying
+    """Return the mesh axes over which an array varies; none before JAX 0.6, which did not keep account of them."""
+    kind: Any = jax.typeof(array) if hasattr(jax, "typeof") else None
+    if hasattr(kind, "manual_axis_type"):  # since JAX 0.10
+        kind = kind.manual_axis_type
+    varying: frozenset[str] = getattr(kind, "varying" if hasattr(kind, "varying") else "vma", frozenset())
+    return varying
 
 
 def _run(call: Call, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
