@@ -250,6 +250,24 @@ def test_a_rank_that_leaves_the_others_ends_all():
     assert re.match(r"fastrnn: error: rank 1 on \S+ \(process \d+\) has ended, but the others wait for it$", err[0])
 
 
+def test_a_rank_hides_the_launcher_from_its_child_processes(monkeypatch):
+    monkeypatch.setenv(heartbeat.ADDRESS, "here 1 token")
+    monkeypatch.setattr(heartbeat, "_heartbeat", None)
+    monkeypatch.setattr(heartbeat, "Heartbeat", lambda address, rank: (address, rank))
+    assert heartbeat.start(2)
+    assert (heartbeat._heartbeat, os.environ.get(heartbeat.ADDRESS)) == (("here 1 token", 2), None)
+
+
+@pytest.mark.slow
+def test_a_child_process_does_not_take_the_place_of_its_rank():
+    Path("parent.py").write_text(
+        "import subprocess, sys, time\nfrom fastrnn.distributed import world\nworld()\n"
+        "child = 'from fastrnn.distributed import world; world(); raise SystemExit(4)'\n"
+        "print(subprocess.run([sys.executable, '-c', child]).returncode, flush=True)\ntime.sleep(1)\nprint('end')\n"
+    )
+    assert run("launch", "-n", "1", sys.executable, "parent.py", timeout=60) == (0, "4\nend\n", [])
+
+
 def test_a_program_that_ends_with_an_error_is_named_and_restarted():
     program = "echo start $PMI_RANK >> starts; [ $PMI_RANK = 0 ] || exit 3; sleep 60"
     status, out, err = run("launch", "-n", "2", "--max-restarts", "1", "sh", "-c", program, timeout=40)

@@ -82,12 +82,13 @@ class Heartbeat:
 _heartbeat: Heartbeat | None = None
 
 
-def start(rank: int) -> None:
-    """Connect to the launcher, if ``fastrnn launch`` started this process."""
+def start(rank: int) -> bool:
+    """Connect to the launcher, if ``fastrnn launch`` started this process; return whether it did."""
     global _heartbeat
-    address = os.environ.get(ADDRESS)
+    address = os.environ.pop(ADDRESS, None)  # so that no child process takes the place of this rank
     if address and _heartbeat is None:
         _heartbeat = Heartbeat(address, rank)
+    return _heartbeat is not None
 
 
 def doing(what: str) -> None:

@@ -48,9 +48,9 @@ def world() -> Communicator:
     """
     global _world
     if _world is None:
-        heartbeat.start(_from_environment(RANKS, 0))  # also a single process may have a launcher
+        launched = heartbeat.start(_from_environment(RANKS, 0))  # a single process may have a launcher, too
         _world = SOLO if started() == 1 else _start()
-        if _world.size > 1 or os.environ.get(heartbeat.ADDRESS):
+        if launched or _world.size > 1:
             sys.excepthook = _Hook(_world)
     return _world
 
