@@ -26,7 +26,8 @@ INLINE int64_t words_of(const int format, int64_t K) { return (K + rows_per_word
 
 INLINE words load_words(const uint32_t *p) { return *(const words_unaligned *)p; }
 
-/* Load words whose rows are all used. Without the barrier, GCC loads them again for each row. */
+/* Load words whose rows are all used. Without the barrier, GCC loads them again for each row, which costs time with AVX-512
+ * alone. */
 INLINE words load_words_once(const uint32_t *p) {
     words w = load_words(p);
 #ifdef __AVX512F__
@@ -53,7 +54,7 @@ INLINE words byte_on_top(words w, const int i) {
 #endif
 }
 
-/* What is left to multiply the expanded numbers by. */
+/* Return the factor that turns expanded numbers into those that were stored. */
 INLINE real factor_of_words(const int format) { return format == FASTRNN_WEIGHTS_INT8 ? (real)0x1p-24 : 1; }
 
 /* Return row i of the words, without scales. A bfloat16 is the upper half of a float. An int8 is the upper byte of an

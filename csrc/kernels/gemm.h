@@ -98,7 +98,7 @@ void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K);
 void pack_transposed_words(real *packed, columns cols, const real *from, int64_t n, int64_t K);
 
 /* Round pairs of rows to words, and transpose them: to[j][i] = from[2 i][j], from[2 i + 1][j], j < n, with these distances
- * from row to row. If the last row has no other, zeros are the second one. */
+ * from row to row. If the number of rows is odd, the last one is paired with zeros. */
 void transpose_pairs(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t n);
 
 /* Return this thread's part of a product (panels x rows): whole panels if there are enough of them, else rows. */

@@ -12,12 +12,14 @@
 #include "rows.h"
 
 typedef struct {
-    int dots; /* products are of words of bfloat16 (bfloat16.h) */
+    int dots; /* rows are rounded to words of two bfloat16 numbers (bfloat16.h) */
     columns in, out;
-    size_t bias, W, W_back; /* in reals: [out.padded]; [out.panels][I][columns]; [in.panels][O][columns]; k is in words */
+    /* In reals: [out.padded]; [out.panels][elements of I][columns]; [in.panels][elements of O][columns] */
+    size_t bias, W, W_back;
     size_t inference_size, training_size;
 } linear_layout;
 
+/* Return how many elements K numbers of a row take: words of two, or the numbers themselves. */
 static int64_t elements_of(const linear_layout *p, int64_t K) { return p->dots ? pairs_of(K) : K; }
 
 static linear_layout linear_layout_of(const fastrnn_linear *l) {
@@ -62,7 +64,7 @@ typedef struct {
     real *db_sum;    /* [2][O] sums and partial sums */
     real *x_tail;    /* [N][columns of a panel] the last columns of x, padded, if I is not a whole number of panels */
     real *x_words;   /* [pairs of N][in.padded] words of two rows of x each; null if products read numbers */
-    real *dy_words;  /* [O][pairs of N] likewise of dy */
+    real *dy_words;  /* [O][pairs of N] words of two rows of dy, transposed; else null */
 } linear_pass;
 
 static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->threads : pool_threads(); }

@@ -59,7 +59,7 @@ INLINE vec multiply_add(const int DOTS, vec left, vec right, vec sum) {
 }
 INLINE vec splat_left(const int DOTS, const real *a) { return DOTS ? splat_word(a) : splat(*a); }
 
-/* The sums of a tile: up to 12 rows of up to 4 vectors. The pragmas keep them in registers. */
+/* Clear the sums of a tile: up to 12 rows of up to 4 vectors. The pragmas keep them in registers. */
 INLINE void clear_tile(const int R, const int NV, vec acc[12][4]) {
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++)
@@ -67,7 +67,7 @@ INLINE void clear_tile(const int R, const int NV, vec acc[12][4]) {
         for (int v = 0; v < NV; v++) acc[r][v] = splat(0);
 }
 
-/* c[r] = init[r] + acc[r], with these distances from row to row */
+/* Store c[r] = init[r] + acc[r]; init_row and c_row are the distances from row to row. */
 INLINE void store_tile(const int R, const int NV, vec acc[12][4], const real *init, int64_t init_row, real *c,
                        int64_t c_row) {
 #pragma GCC unroll 12

@@ -80,7 +80,7 @@ static left_operand left_operand_of(const outer_args *o, part_of_a part, range n
     const real *a = left_at(o, part, n.begin);
     if (!o->dots) return plain_left(a, 1, o->step, 0);
     const int64_t columns = (part.vectors.end - part.vectors.begin) * VL, rows = n.end - n.begin;
-    if (MATRIX_UNIT) { /* it wants rows */
+    if (MATRIX_UNIT) { /* it reads a left operand by rows */
         transpose_pairs(buffer, K_BLOCK, a, o->step, rows, columns);
         return plain_left(buffer, K_BLOCK, 1, 0);
     }

@@ -35,7 +35,7 @@ def decay(name: str, value: object) -> float:
 
 
 def ns_steps(name: str, value: object) -> int:
-    """Return a number of iterations of which a step has time for. Raises TypeError or ValueError."""
+    """Return a number of iterations, from 1 to ``MOST_NS_STEPS``. Raises TypeError or ValueError."""
     number = checks.positive_int(name, value)
     if number > MOST_NS_STEPS:
         raise ValueError(f"{name} must be at most {MOST_NS_STEPS}, got {checks.describe(value)}")

@@ -26,7 +26,7 @@ class Muon(AdamW):
     factor makes the updates about as large as AdamW's (Liu et al. 2025, equation 4; torch.optim.Muon with
     ``adjust_lr_fn="match_rms_adamw"``), so both rules share ``lr`` and ``weight_decay``. A step costs as many operations for
     a small batch as for a large one, some 60 H^3 multiply-adds for an LSTM's matrix [4H, H], so it pays off for batches of
-    many more than H tokens. In precision ``"medium"`` its products are of bfloat16 numbers, as in torch.optim.Muon. Raises
+    many more than H tokens. In precision ``"medium"`` it multiplies bfloat16 numbers, as torch.optim.Muon does. Raises
     TypeError or ValueError for wrong values.
 
     Parameters

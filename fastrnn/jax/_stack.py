@@ -28,7 +28,7 @@ def alike(arrays: Any) -> Any:
 
 
 def _varying(arrays: Any, axes: frozenset[str]) -> Any:
-    """Return arrays that vary over the mesh axes. JAX takes the outputs of a foreign function to be the same everywhere."""
+    """Return arrays that vary over the mesh axes. JAX takes a foreign function's outputs to be the same on all devices."""
 
     def one(array: Any) -> Any:
         missing = axes - _axes(array)
@@ -89,7 +89,7 @@ def _inference(call: Call) -> Any:
     def fold(axis_size: int, batched: Any, x: Any, states: Any, lengths: Any, weights: Any) -> Any:
         if any(jax.tree.leaves(batched[3])):  # each example has weights of its own
             return _one_by_one(function, batched, (x, states, lengths, weights))
-        axis, B = call.batch_axis, states[0].shape[batched[1][0]]
+        axis, B = call.batch_axis, states[0].shape[1 if batched[1][0] else 0]
         x = _folded(x, batched[0], axis_size, axis)
         states = tuple(_folded(s, b, axis_size, 0) for s, b in zip(states, batched[1], strict=True))
         lengths = None if lengths is None else _folded(lengths, batched[2], axis_size, 0)

@@ -26,9 +26,9 @@ class Linear(Layer):
 
     ``x [..., in_features]``, ``y [..., out_features]`` and weight ``[out_features, in_features]`` have the layer's dtype.
     weight and bias are drawn from U(-b, b) with b = 1/sqrt(in_features). ``backend`` names the backend to use; None is the
-    one in use. In precision ``"medium"`` (:func:`fastrnn.set_float32_matmul_precision`), processors that multiply bfloat16
-    numbers do so here, if both sizes are at least 32. Raises TypeError for a wrong dtype, ValueError for a wrong shape or
-    backend.
+    one in use. In precision ``"medium"`` (:func:`fastrnn.set_float32_matmul_precision`) the layer multiplies bfloat16
+    numbers if both sizes are at least 32 and the processor is faster at it. Raises TypeError for a wrong dtype, ValueError
+    for a wrong shape or backend.
     """
 
     pointwise = True

@@ -24,7 +24,7 @@ class Formal(NamedTuple):
 
 
 class Schema(NamedTuple):
-    """An operator: the type and whether it is required, for each attribute; the inputs, of which the last may repeat."""
+    """An operator. Attributes have a type and are required or not. There are up to ``most`` inputs; the last may repeat."""
 
     attributes: dict[str, tuple[int, bool]]
     inputs: tuple[Formal, ...]

@@ -52,9 +52,9 @@ def _reason(x: Tensor) -> str:
 
 
 def apart_from_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate what torch.compile cannot trace well: NumPy, and torch's layers, which it would unroll over time.
+    """Decorate a function that torch.compile cannot trace well: with NumPy, or torch's layers, which it unrolls over time.
 
-    It calls the function between two graphs. Exporters trace it, because they need one graph.
+    A compiled model calls the function between two graphs. Exporters trace it, because they need one graph.
     """
     apart = _disable_dynamo(function)
 
@@ -67,7 +67,7 @@ def apart_from_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run(stack: Stack, inputs: StackInputs, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return ``y, h_n, c_n`` of a stack; c_n for LSTM only. The op runs if a class of tensors of its own is among them."""
+    """Return ``y, h_n, c_n`` of a stack; c_n for LSTM only. The op runs for subclasses of Tensor, which may intercept it."""
     if not _PLAIN.issuperset(map(type, (inputs.h0, inputs.c0, *weights))):
         return run_op(stack.cell, stack.spec.layers, stack.spec.directions, inputs, weights)
     if not _trains(inputs, weights):

@@ -30,7 +30,7 @@ def report_once(name: str, reason: str) -> None:
 
 
 def values_of(tensor: Tensor) -> Array:
-    """Return a tensor's values, also within transforms of torch.func; with an axis more for each vmap over the tensor."""
+    """Return a tensor's values, also within transforms of torch.func. Each vmap over the tensor adds an axis."""
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     with torch._C._DisableFuncTorch():

@@ -121,7 +121,7 @@ def _array(tensor: Tensor) -> Array:
     tensor = tensor.detach() if tensor.requires_grad else tensor
     try:
         array: Array = tensor.numpy()
-    except RuntimeError:  # torch negates it, or fills it with zeros, only when it is read
+    except RuntimeError:  # a negated view or a tensor of zeros: torch computes its values only when they are read
         array = tensor.numpy(force=True)
     return array
 

@@ -49,7 +49,7 @@ def precision_for_rows(precision: str, isa: int, N: int) -> str:
 
 
 def choose_linear(wanted: str, weight: Array, isa: int) -> str:
-    """Return the precision that runs for a linear layer of weight ``[O, I]``; only "medium" is another than "highest"."""
+    """Return the precision of a linear layer of weight ``[O, I]``: "medium" if it is wanted and faster, else "highest"."""
     fast = wanted == "medium" and weight.dtype == np.float32 and multiplies_bfloat16(isa)
     return "medium" if fast and min(weight.shape) >= SMALLEST else "highest"
 

@@ -59,7 +59,7 @@ class Rank:
 class Connections:
     """Sockets of all ranks. ``out`` is the run folder and ``status`` the exit status, once a rank has said so.
 
-    ``aborted`` says that a rank ends all, which MPICH alone does not do to a rank that is not in a call of MPI.
+    ``aborted`` is True once a rank ends all of them. MPICH alone does not end a rank that is outside a call of MPI.
     ``ranks`` has the ranks that have connected, and ``exits`` how ranks ended, by their numbers and in this order.
     """
 
@@ -167,7 +167,7 @@ class Connections:
         return None
 
     def failed(self) -> list[Exit]:
-        """Return the ends of the ranks that a signal ended, or that ended with another exit status than 0, in this order."""
+        """Return how those ranks ended that a signal or a status other than 0 ended, in the order of their ends."""
         return [end for end in self.exits.values() if end.status]
 
     def never_connected(self) -> list[Exit]:

@@ -8,7 +8,8 @@ import threading
 from typing import IO, Any
 
 CHUNK = 1 << 16
-QUIET = 1.0  # seconds without output after which mpiexec, which has ended, left none in a pipe that something still holds
+# Seconds. When mpiexec has ended, a pipe that was quiet for so long is empty, even if a process still holds it.
+QUIET = 1.0
 
 
 class Output:
@@ -75,7 +76,7 @@ class Output:
         os.close(source)
 
     def causes(self) -> list[str]:
-        """Return the messages of other programs, such as ssh; without any, the first message, from which others follow."""
+        """Return the messages that name the cause: those of other programs, such as ssh, or else mpiexec's first one."""
         return [line for line in self.kept if not line.startswith(("[mpiexec@", "[proxy:"))] or self.kept[:1]
 
     def finish(self) -> None:

@@ -108,7 +108,7 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
 def _someone_died(connections: Connections, stopping: bool) -> bool:
     """Return whether a rank died, unless a rank says that it ended all of them.
 
-    A rank that ended with another status than 0 died, unless it was to stop, and so did one that ended while others started.
+    Unless the run is to stop, that includes ranks that ended with a status other than 0, or while others still started.
     """
     ended = connections.failed() or (connections.ranks and connections.never_connected())
     return not connections.status and bool(connections.died or (ended and not stopping))

@@ -58,10 +58,10 @@ def gather(b: Build, node: Node, x: Array, indices: Array) -> Array:
 
 
 def _beside(x: Array, indices: Array, axis: int) -> Array:
-    """Return the part of x over which indices extend: along all other axes they may be shorter than x."""
+    """Return the part of x that the indices cover. Along all axes but ``axis`` they may be shorter than x."""
     others = [n <= m for i, (n, m) in enumerate(zip(indices.shape, x.shape, strict=False)) if i != axis % x.ndim]
     if indices.ndim != x.ndim or not all(others):
-        raise ValueError(f"indices must extend over x except along axis {axis}, got shapes {indices.shape} and {x.shape}")
+        raise ValueError(f"indices must fit within x along all axes but {axis}, got shapes {indices.shape} and {x.shape}")
     return x[tuple(slice(None) if i == axis % x.ndim else slice(n) for i, n in enumerate(indices.shape))]
 
 

@@ -14,7 +14,7 @@ from .table import operator
 
 
 def _log_sum_exp(x: Array, **on: Any) -> Array:
-    """Return ``log(sum(exp(x)))`` without overflow, by the largest value of each sum."""
+    """Return ``log(sum(exp(x)))``. It does not overflow, because each sum is divided by its largest term."""
     x = x.astype(np.result_type(x, np.float32))
     top = x.max(on["axis"], keepdims=True, initial=-np.inf)
     top[~np.isfinite(top)] = 0

@@ -166,7 +166,7 @@ def _remove_leftovers(folder: Path) -> None:
 def claimed(folder: Path, overwrite: bool = False) -> Iterator[None]:
     """Make a folder for a new run, and lock it.
 
-    Raises OSError, RunError if the folder is in use, and as :func:`require_free` does.
+    Raises OSError, and RunError if the folder is in use or :func:`require_free` refuses it.
     """
     require_free(folder, overwrite=True)
     folder.mkdir(parents=True, exist_ok=True)
