@@ -476,6 +476,21 @@ def test_a_precision_that_changes_while_a_linear_layer_is_prepared_reaches_it(mo
         assert np.array_equal(layer(x), wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_run_records_medium_if_only_its_linear_layers_or_muon_use_it(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastrnn.backends._c import precision, stack
+    from fastrnn.training._run.folder import Kernels
+
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: True)
+    stack._kernel.cache_clear()
+    layer = fastrnn.LSTM(65, 24, rng=0, dtype=dtype, backend="c")
+    with fastrnn.use_precision("medium"):
+        assert layer.plan(1, 32)[0].precision == "highest"
+        assert Kernels.of(layer, 32).precision == ("medium" if dtype == "float32" else "highest")
+    assert Kernels.of(layer, 32).precision == "highest"
+    stack._kernel.cache_clear()
+
+
 def test_bad_precisions() -> None:
     expected = "precision must be one of 'highest', 'high', 'medium', got 'low'"
     for call in (

@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ... import backends
 from ..._core.checks import describe
 from ..._core.drawing_limit import TooManyValues, limited_to
 from ..._core.version import __version__
+from ...backends.structs import CellSpec, StackSpec
 from ...json_reading import parse
 from ...layers._recurrent.base import Recurrent
 from ...layers.base import Layer
@@ -48,8 +50,14 @@ class Kernels:
 
     @classmethod
     def of(cls, recurrent: Recurrent, B: int) -> Kernels:
-        """Return the kernels that the layer would run on now for batches of B sequences."""
+        """Return the kernels that a model with this layer would run on now for batches of B sequences.
+
+        If the layer itself is too small for another precision, the precision is that of large linear layers and of Muon.
+        """
         plan = recurrent.plan(1, B)[0]
+        if plan.precision == "highest":
+            large = StackSpec(CellSpec("rnn", 64, 64, recurrent.dtype))  # as a linear layer of 64 features
+            plan = backends.current(recurrent.backend).plan(large, 1, 64)[0]
         own = plan.isa == "amx" and plan.precision != "highest"  # a matrix unit adds in another order
         return cls(plan.backend, plan.isa if own else ROUNDS_AS.get(plan.isa, plan.isa), plan.precision)
 
