@@ -2,8 +2,6 @@
 
 #include "integers.h"
 #include "matrix.h"
-#include "rows.h"
-#include "transpose.h"
 
 /* What a tile multiplies: numbers, words of both operands (dots), or numbers of A and words of B. */
 enum { NUMBERS, DOTS, WORDS };
@@ -291,54 +289,4 @@ void product_to_rows(product_args p, columns cols, range rows, row_results out) 
             memcpy(out.to + place * out.n, out.buffer + i * cols.padded, (size_t)out.n * sizeof(real));
         }
     }
-}
-
-/* Clear columns n to w of a panel's K rows. */
-static void clear_columns(real *panel, int64_t w, int64_t n, int64_t K) {
-    for (int64_t k = 0; n < w && k < K; k++) memset(panel + k * w + n, 0, (size_t)(w - n) * sizeof(real));
-}
-
-void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
-    const int64_t w = cols.vectors * VL;
-    for (int64_t panel = 0; panel < cols.panels; panel++) {
-        const int64_t here = smaller(w, n - panel * w);
-        real *to = packed + panel * K * w;
-        transpose(to, w, from + panel * w * K, K, here, K);
-        clear_columns(to, w, here, K);
-    }
-}
-
-void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K) {
-    enum { COLUMNS = 64, WORDS = 32 };
-    real words[COLUMNS * WORDS];
-    for (int64_t first = 0; first < n; first += COLUMNS)
-        for (int64_t k = 0; k < K; k += 2 * WORDS) {
-            const int64_t columns = smaller(n - first, COLUMNS), here = smaller(K - k, 2 * WORDS);
-            for (int64_t i = 0; i < columns; i++) round_row(words + i * WORDS, from + (first + i) * K + k, here);
-            transpose(to + k / 2 * w + first, w, words, WORDS, columns, pairs_of(here));
-        }
-}
-
-void pack_transposed_words(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
-    const int64_t w = cols.vectors * VL;
-    for (int64_t panel = 0; panel < cols.panels; panel++) {
-        const int64_t here = smaller(w, n - panel * w);
-        real *to = packed + panel * pairs_of(K) * w;
-        pack_rounded(to, w, from + panel * w * K, here, K);
-        clear_columns(to, w, here, pairs_of(K));
-    }
-}
-
-void transpose_pairs(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t n) {
-    enum { PAIRS = 16, COLUMNS = 64 };
-    real words[PAIRS * COLUMNS];
-    for (int64_t column = 0; column < n; column += COLUMNS)
-        for (int64_t first = 0; first < rows; first += 2 * PAIRS) {
-            const int64_t here = smaller(2 * PAIRS, rows - first), columns = smaller(COLUMNS, n - column);
-            for (int64_t i = 0; i < here; i += 2) {
-                const real *even = from + (first + i) * from_row + column;
-                round_pair(words + i / 2 * COLUMNS, even, i + 1 < here ? even + from_row : 0, columns, COLUMNS);
-            }
-            transpose(to + column * to_row + first / 2, to_row, words, COLUMNS, pairs_of(here), columns);
-        }
 }

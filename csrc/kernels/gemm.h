@@ -1,4 +1,4 @@
-/* Products, blocked around the register tile, and the packing of their right operands.
+/* Products, blocked around the register tile; packing.h has the packing of their operands.
  *
  * A right operand lies in panels of NV vectors: B[panel][k][NV*VL]. Columns past the end are zero, so the hot loop needs
  * no code for tails. A left operand is read in place, by strides (microkernel.h). */
@@ -88,19 +88,6 @@ enum { ROW_BLOCK = 96 };
  * init (a row, or null); the rest is set here. */
 void product_to_rows(product_args p, columns cols, range rows, row_results out);
 
-/* Pack the transpose of from [n][K] as a right operand: its rows are k, its columns the n rows of `from`. */
-void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);
-
-/* Round n rows of K numbers to words, and transpose them: to[k / 2][i] = from[i][k], from[i][k + 1], in rows of w words. */
-void pack_rounded(real *to, int64_t w, const real *from, int64_t n, int64_t K);
-
-/* Do the same for a right operand, in the panels of `cols`. */
-void pack_transposed_words(real *packed, columns cols, const real *from, int64_t n, int64_t K);
-
-/* Round pairs of rows to words, and transpose them: to[j][i] = from[2 i][j], from[2 i + 1][j], j < n, with these distances
- * from row to row. If the number of rows is odd, the last one is paired with zeros. */
-void transpose_pairs(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t n);
-
 /* Return this thread's part of a product (panels x rows): whole panels if there are enough of them, else rows. */
 typedef struct {
     range panels, rows;
@@ -109,28 +96,6 @@ static inline part share_product(const worker *me, int64_t panels, int64_t rows)
     range all_panels = {0, panels}, all_rows = {0, rows};
     if (panels % me->size == 0 || panels >= 4 * me->size) return (part){pool_share(me, panels, 1), all_rows};
     return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
-}
-
-/* Pack rows 2 k and 2 k + 1 of a right operand as words, row k of K: the n values of each (null: zeros). */
-static inline void pack_pair(real *packed, columns cols, int64_t K, int64_t k, const real *first, const real *second,
-                             int64_t n) {
-    const int64_t w = cols.vectors * VL;
-    for (int64_t panel = 0; panel < cols.panels; panel++) {
-        const int64_t at = panel * w;
-        round_pair(packed + (panel * K + k) * w, first ? first + at : 0, second ? second + at : 0, n - at, w);
-    }
-}
-
-/* Pack row k of a right operand with K rows: the n values at src (null: zeros), divided into the panels of `cols`. */
-static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, const real *src, int64_t n) {
-    const int64_t w = cols.vectors * VL;
-    for (int64_t panel = 0; panel < cols.panels; panel++) {
-        real *to = packed + (panel * K + k) * w;
-        int64_t here = src ? n - panel * w : 0;
-        if (here > w) here = w;
-        if (here > 0) memcpy(to, src + panel * w, (size_t)here * sizeof(real));
-        if (here < w) memset(to + here, 0, (size_t)(w - here) * sizeof(real));
-    }
 }
 
 #endif

@@ -1,5 +1,6 @@
 #include "layout.h"
 
+#include "packing.h"
 #include "rows.h"
 #include "transpose.h"
 

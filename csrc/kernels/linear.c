@@ -8,7 +8,7 @@
 #include "linear.h"
 
 #include "../plan.h"
-#include "gemm.h"
+#include "packing.h"
 #include "rows.h"
 
 typedef struct {

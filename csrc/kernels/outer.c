@@ -7,6 +7,7 @@
 #include "outer.h"
 
 #include "../layer.h"
+#include "packing.h"
 #include "rows.h"
 
 static int64_t step_of(const schedule *s, int64_t n) {
