@@ -268,6 +268,7 @@ def test_a_child_process_does_not_take_the_place_of_its_rank():
     assert run("launch", "-n", "1", sys.executable, "parent.py", timeout=60) == (0, "4\nend\n", [])
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_with_an_error_is_named_and_restarted():
     program = "echo start $PMI_RANK >> starts; [ $PMI_RANK = 0 ] || exit 3; sleep 60"
     status, out, err = run("launch", "-n", "2", "--max-restarts", "1", "sh", "-c", program, timeout=40)
@@ -358,6 +359,7 @@ def test_the_cause_of_a_failure_of_mpiexec(kept, causes):
     assert output.causes() == [kept[i] for i in causes]
 
 
+@pytest.mark.slow
 def test_a_slow_reader_gets_all_output():
     words = [sys.executable, "-m", "fastrnn", "launch", "-n", "1", "head", "-c", "500000", "/dev/zero"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE)
