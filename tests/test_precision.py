@@ -476,6 +476,27 @@ def test_a_precision_that_changes_while_a_linear_layer_is_prepared_reaches_it(mo
         assert np.array_equal(layer(x), wanted)
 
 
+@pytest.mark.usefixtures("everywhere")
+def test_a_small_batch_of_a_language_model_keeps_the_precision_of_its_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few sequences run in float32 on a matrix unit, by a model that is prepared when they first come."""
+    from fastrnn.backends._c import precision, train_step
+    from fastrnn.text.char_model import CharModel
+
+    monkeypatch.setattr(precision, "has_matrix_unit", lambda isa: True)
+    monkeypatch.setattr(precision, "SMALLEST_BATCH", 16)
+    ids = np.random.default_rng(2).integers(0, 40, (10, 20))
+    models = [CharModel(40, "lstm", hidden=64, rng=3) for _ in range(2)]
+    with fastrnn.use_precision("medium"):
+        for model in models:  # makes the gradients, and then prepares the model for them
+            model.learn(ids[:-1], ids[1:])
+        models[0].learn(ids[:-1], ids[1:])
+        with monkeypatch.context() as during:  # as if another thread changed the setting for a moment
+            during.setattr(train_step, "get_float32_matmul_precision", lambda: "highest")
+            models[0].learn(ids[:-1, :4], ids[1:, :4])
+        found, wanted = (model.learn(ids[:-1, :4], ids[1:, :4])[0] for model in models)
+    assert found == wanted
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_run_records_medium_if_only_its_linear_layers_or_muon_use_it(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from fastrnn.backends._c import precision, stack

@@ -35,7 +35,7 @@ from .memory import hash_arrays, tape_size
 from .pointwise import CPointwise
 from .stack import Call, Kernel, Prepared, batch_of, bind, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
-from .train_step import PreparedModel, train_step
+from .train_step import PreparedModel, prepare_model, train_step
 from .training import CTraining
 
 __all__ = ["BACKEND", "info", "isa_names", "set_isa"]
@@ -188,7 +188,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
 
     def prepare_model(self, model: TrainedModel) -> PreparedModel:
         """Convert the model to the library's structures."""
-        return PreparedModel(model)
+        return prepare_model(model)
 
     def train_step(  # type: ignore[override]
         self, prepared: PreparedModel, inputs: Inputs, targets: Array, ignore_index: int

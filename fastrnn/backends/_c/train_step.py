@@ -34,13 +34,12 @@ class PreparedModel:
 
     __slots__ = ("_in_float32", "calls", "kernel", "output_precision", "parts", "pointers")
 
-    def __init__(self, parts: TrainedModel, kernel: Kernel | None = None) -> None:
-        self.parts, self.kernel = parts, kernel or kernel_of(parts.stack, settings.isa)
+    def __init__(self, parts: TrainedModel, kernel: Kernel, output_precision: str) -> None:
+        self.parts, self.kernel, self.output_precision = parts, kernel, output_precision
         weights = ffi.new("fastrnn_weights[]", [weights_fields(own) for own in parts.weights])
         gradients = ffi.new("fastrnn_weight_gradients[]", [weights_fields(own) for own in parts.gradients])
         output = [pointer(array) for array in (parts.weight, parts.bias, parts.dweight, parts.dbias)]
         self.pointers = self.kernel.stack, weights, gradients, *output
-        self.output_precision = choose_linear(get_float32_matmul_precision(), parts.weight, settings.isa)
         self._in_float32: PreparedModel | None = None
         self.calls: dict[Any, StepCall] = {}
 
@@ -51,7 +50,7 @@ class PreparedModel:
         if large and (not kernel.by_values or self._splits(h0)):
             return self
         if self._in_float32 is None:
-            self._in_float32 = PreparedModel(self.parts, kernel.in_float32())
+            self._in_float32 = PreparedModel(self.parts, kernel.in_float32(), self.output_precision)
         return self._in_float32
 
     def _splits(self, h0: Array | None) -> bool:
@@ -64,6 +63,13 @@ class PreparedModel:
         if lengths is not None:
             return StepCall(self, *key, lengths)
         return self.calls.get(key) or remember(self.calls, key, StepCall(self, *key, None))
+
+
+def prepare_model(parts: TrainedModel) -> PreparedModel:
+    """Return a model in the library's structures, for the current instruction set and precision."""
+    isa = settings.isa
+    precision = choose_linear(get_float32_matmul_precision(), parts.weight, isa)
+    return PreparedModel(parts, kernel_of(parts.stack, isa), precision)
 
 
 def train_step(
