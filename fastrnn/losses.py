@@ -76,7 +76,7 @@ def softmax_cross_entropy(
     V = logits.shape[-1]
     ids = class_ids(targets, logits.shape[:-1]).reshape(-1)
     if mask is not None:
-        mask = _check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
+        mask = check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
     checks.choice("reduction", reduction, REDUCTIONS)
     rows = logits.reshape(-1, V)
     result = backends.current().softmax_cross_entropy(rows, ids, mask, ignore_index, reduction == "mean")
@@ -196,7 +196,7 @@ def crf_nll(scores: Array, targets: Any, *, mask: Array | None = None, reduction
     ids = class_ids(targets, scores.shape[:2], "the shape [T, B] of scores")
     unmasked = ids != IGNORED
     if mask is not None:
-        unmasked &= _check_mask(mask, scores.shape[:2], exact=True)
+        unmasked &= check_mask(mask, scores.shape[:2], exact=True)
     gaps = (unmasked[1:] & ~unmasked[:-1]).any(axis=0)
     if gaps.any():
         raise ValueError(f"mask must not be True after a masked step, got such a step in sequence {gaps.argmax()}")
@@ -217,7 +217,7 @@ def _elementwise(
     x: Array, targets: Array, mask: Array | None, reduction: str, chunk: Callable[[Array, Array, Array], tuple[Array, Array]]
 ) -> LossAndGradient:
     """Sum an elementwise loss, where ``chunk(x, t, unmasked)`` returns the losses and derivatives of some elements."""
-    mask = np.ones(x.shape, bool) if mask is None else _check_mask(mask, x.shape, exact=False)
+    mask = np.ones(x.shape, bool) if mask is None else check_mask(mask, x.shape, exact=False)
     width = x.size // mask.size if mask.size else 1
     scale = _scale(reduction, int(np.count_nonzero(mask)) * width)
 
@@ -258,7 +258,7 @@ def class_ids(
     return np.ascontiguousarray(ids, dtype=np.int64)
 
 
-def _check_mask(mask: object, shape: tuple[int, ...], *, exact: bool) -> NDArray[np.bool_]:
+def check_mask(mask: object, shape: tuple[int, ...], *, exact: bool) -> NDArray[np.bool_]:
     """Return ``mask`` as a contiguous bool array of this shape or, unless ``exact``, of its leading axes."""
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         raise TypeError(f"mask must be a bool array, got {checks.describe(mask)}")

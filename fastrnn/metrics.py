@@ -1,7 +1,8 @@
 """Metrics ``metric(outputs, targets, mask=None) -> float``: means over the unmasked positions, NaN if there are none.
 
 ``targets`` are class ids ``[...]`` for ``outputs [..., V]``, or numbers of the outputs' shape. ``mask`` is bool with the
-shape of the leading axes, False at positions to leave out; None includes all. Class ids of -100 are also left out.
+shape of the leading axes, False at positions to leave out; None includes all. Class ids of -100 are also left out. Raises
+TypeError or ValueError naming the argument.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from ._core import checks
 from ._core.arrays import Array
-from .losses import IGNORED
+from .losses import IGNORED, check_mask
 
 
 def counted(targets: Array, mask: Array | None = None) -> Array | None:
@@ -31,6 +32,8 @@ def accuracy(outputs: Array, targets: Array, mask: Array | None = None) -> float
         return binary_accuracy(outputs, targets, mask)
     if outputs.shape[:-1] != targets.shape:
         raise ValueError(f"targets must have the shape {outputs.shape[:-1]}, got {checks.describe(targets)}")
+    if mask is not None:
+        mask = check_mask(mask, targets.shape, exact=True)
     return _mean(outputs.argmax(axis=-1) == targets, counted(targets, mask))
 
 
@@ -59,5 +62,5 @@ def _same_shape(outputs: Array, targets: Array) -> None:
 
 
 def _mean(values: Array, mask: Array | None) -> float:
-    unmasked = values if mask is None else values[mask]
+    unmasked = values if mask is None else values[check_mask(mask, values.shape, exact=False)]
     return float(unmasked.mean(dtype=np.float64)) if unmasked.size else float("nan")
