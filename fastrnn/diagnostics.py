@@ -34,15 +34,15 @@ def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str,
     recurrent
         An RNN, GRU or LSTM with one direction.
     x
-        The input ``[T,B,I]``, or integer ids ``[T,B]``. Initial states are zero.
+        The input ``[T,B,I]``, or integer ids ``[T,B]``; with ``batch_first``, B comes first. Initial states are zero.
     dy
-        The gradient of the loss with respect to the outputs, ``[T,B,Y]``: zeros at outputs that the loss does not use.
+        The gradient of the loss with respect to the outputs, of y's shape: zeros at outputs that the loss does not use.
 
     Returns
     -------
     list of dict
         For each layer, ``"h"`` is the total derivative dL/dh_t ``[T,B,Y]`` and, for an LSTM, ``"c"`` is dL/dc_t
-        ``[T,B,H]``. All are float64.
+        ``[T,B,H]``. All are float64, and T comes first also with ``batch_first``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str,
     dy = checks.regular("dy", dy, f"have the shape of y, {shape}")
     if dy.shape != shape:
         raise ValueError(f"dy must have the shape of y, {shape}, got {dy.shape}")
-    dy = dy.astype(np.float64)
+    dy = (np.swapaxes(dy, 0, 1) if recurrent.batch_first else dy).astype(np.float64)
     gradients = []
     for tape in reversed(tapes):
         found, dy = _backward(tape, dy)
@@ -67,9 +67,10 @@ def state_gradients(recurrent: Recurrent, x: Array, dy: Array) -> list[dict[str,
 def gates(recurrent: Recurrent, x: Array) -> list[dict[str, Array]]:
     """Return the values of all gates and states while a layer reads ``x [T,B,I]``, or integer ids ``[T,B]``.
 
-    The result has a dict for each layer, with float64 arrays ``[T,B,H]`` under the names of docs/math.md: ``"h"``
-    (``[T,B,P]`` with a projection); for a GRU ``"z"``, ``"n"`` and, with a reset gate, ``"r"``; for an LSTM ``"i"``,
-    ``"f"``, ``"g"``, ``"o"`` and ``"c"``. Raises TypeError if the layer is not recurrent, ValueError if it is bidirectional.
+    With ``batch_first``, x is ``[B,T,I]`` or ``[B,T]``. The result has a dict for each layer, with float64 arrays
+    ``[T,B,H]`` under the names of docs/math.md: ``"h"`` (``[T,B,P]`` with a projection); for a GRU ``"z"``, ``"n"`` and,
+    with a reset gate, ``"r"``; for an LSTM ``"i"``, ``"f"``, ``"g"``, ``"o"`` and ``"c"``. Raises TypeError if the
+    layer is not recurrent, ValueError if it is bidirectional.
     """
     result = []
     for tape, y in _run(recurrent, x):

@@ -154,6 +154,10 @@ def test_ids_and_batch_first_and_float32():
     first = fastrnn.GRU(I, H, rng=0, dtype="float32", batch_first=True)
     swapped = np.ascontiguousarray(x.swapaxes(0, 1))
     np.testing.assert_array_equal(diagnostics.gates(first, swapped)[0]["z"], diagnostics.gates(layer, x)[0]["z"])
+    for steps in (2, 3):  # with T = B, nothing but the values would tell the axes apart
+        mine = diagnostics.state_gradients(first, swapped[:, :steps], dy[:steps].swapaxes(0, 1))
+        expected = diagnostics.state_gradients(layer, x[:steps], dy[:steps])
+        np.testing.assert_array_equal(mine[0]["h"], expected[0]["h"])
 
 
 def test_a_layer_is_left_alone():
