@@ -294,6 +294,39 @@ def test_a_learning_rate_that_is_refused_changes_nothing():
     assert optimizer.lr == 0.5
 
 
+@each_row(
+    ("name", "options", "change", "message"),
+    [
+        ("SGD", {}, {"momentum": 0.9}, "momentum is 0.0 and cannot become 0.9: make a new SGD"),
+        ("SGD", {"momentum": 0.9}, {"momentum": 0}, "momentum is 0.9 and cannot become 0: make a new SGD"),
+        ("SGD", {}, {"nesterov": True}, "nesterov needs a momentum above 0"),
+        ("RMSprop", {}, {"centered": True}, "centered is False and cannot become True: make a new RMSprop"),
+        ("Adam", {}, {"betas": (0.9, 2)}, r"betas must be two numbers in \[0, 1\)"),
+        ("Muon", {}, {"ns_steps": 0}, "ns_steps must be at least 1"),
+    ],
+)
+def test_a_hyperparameter_that_cannot_be_set_later_is_refused(name, options, change, message):
+    optimizer = getattr(optim, name)(make_params(), **options)
+    ((key, value),) = change.items()
+    before = getattr(optimizer, key)
+    with pytest.raises(ValueError, match=message):
+        setattr(optimizer, key, value)
+    assert getattr(optimizer, key) == before
+
+
+def test_hyperparameters_that_are_set_later_hold_from_the_next_step_on():
+    params, copies = make_params(), make_params()
+    optimizer, expected = optim.SGD(params, momentum=0.9), optim.SGD(copies, momentum=0.5, weight_decay=0.1)
+    optimizer.momentum, optimizer.weight_decay = 0.5, 0.1
+    for one in (optimizer, expected):
+        for _, param in one.named_params:
+            param.gradient()[...] = 1.0
+        one.step()
+        one.step()
+    for param, other in zip(params, copies, strict=True):
+        np.testing.assert_array_equal(param.data, other.data)
+
+
 def test_a_gradient_that_does_not_fit_is_refused_and_the_one_before_is_used():
     param = Parameter("weight", np.ones((5, 3)))
     param.grad = np.full((5, 3), 2.0)

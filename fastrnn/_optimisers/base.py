@@ -25,10 +25,10 @@ _MOST_STEPS = 2**62  # which leaves room to count on in int64
 class Optimizer:
     """Base class of all optimisers: the parameters, their state arrays, and the step.
 
-    ``lr`` may be set at any time, as schedules do. A subclass defines ``arrays``, the names of its state arrays (torch's);
-    ``hyperparameters``, for each name a function ``check(name, value)`` that returns the value or raises; and its update
-    rule. Its constructor passes all hyperparameters to ``Optimizer.__init__`` by name; a missing or further one raises
-    TypeError.
+    Hyperparameters may be set at any time, as schedules set ``lr``, unless the new value needs other state arrays. A
+    subclass defines ``arrays``, the names of its state arrays (torch's); ``hyperparameters``, for each name a function
+    ``check(name, value)`` that returns the value or raises; and its update rule. Its constructor passes all
+    hyperparameters to ``Optimizer.__init__`` by name; a missing or further one raises TypeError.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -55,13 +55,24 @@ class Optimizer:
     def lr(self, value: float) -> None:
         self._lr = finite("lr", value)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute. A hyperparameter that is set later is checked as the constructor does."""
+        if name in self.hyperparameters and name != "lr" and "_state" in vars(self):
+            other = copy.copy(self)
+            other._set({**{each: getattr(self, each) for each in self.hyperparameters}, name: value})
+            if dict(self._named_arrays()).keys() != other._array_names():
+                needed = f"make a new {type(self).__name__}, because it needs other state arrays"
+                raise ValueError(f"{name} is {getattr(self, name)!r} and cannot become {value!r}: {needed}")
+            value = getattr(other, name)
+        super().__setattr__(name, value)
+
     def _set(self, hyperparameters: Mapping[str, Any]) -> None:
         """Check and set all hyperparameters."""
         if hyperparameters.keys() != self.hyperparameters.keys():
             expected, got = sorted(self.hyperparameters), sorted(hyperparameters)
             raise TypeError(f"{type(self).__name__} needs the hyperparameters {expected}, got {got}")
         for name, check in self.hyperparameters.items():
-            setattr(self, name, check(name, hyperparameters[name]))
+            super().__setattr__(name, check(name, hyperparameters[name]))
 
     def _arrays_of(self, param: Parameter) -> tuple[str, ...]:
         """Return the names of a parameter's state arrays."""
@@ -136,6 +147,10 @@ class Optimizer:
         for name, array in self._named_arrays():
             array[...] = arrays[name]
 
+    def _array_names(self) -> set[str]:
+        """Return the names of the state arrays that the hyperparameters need."""
+        return {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in self._arrays_of(param)}
+
     def _named_arrays(self) -> list[tuple[str, Array]]:
         """Return the state arrays with their names in :meth:`state_dict`."""
         return [(f"{i}.{name}", array) for i, state in enumerate(self._state) for name, array in state.items()]
@@ -151,7 +166,7 @@ class Optimizer:
 
     def _check_arrays(self, arrays: Mapping[str, Array], other: Optimizer) -> None:
         """Raise unless a state's arrays fit this optimiser and ``other``, a copy with the state's hyperparameters."""
-        theirs = {f"{i}.{name}" for i, (_, param) in enumerate(self.named_params) for name in other._arrays_of(param)}
+        theirs = other._array_names()
         mine = dict(self._named_arrays())
         if difference := (set(arrays) ^ set(mine)) | (theirs ^ set(mine)):
             names = ", ".join(sorted(map(str, difference)))
