@@ -87,3 +87,17 @@ def test_arguments():
     for call in (fastrnn.TokenDropout(0.1, 0), fastrnn.TokenDropout(0.1, 0).forward):
         with pytest.raises(TypeError, match="x must be an array of integer token ids, got float64 array"):
             call(np.ones(3))
+
+
+def test_arguments_that_are_set_later_are_checked_and_read():
+    layer = fastrnn.TokenDropout(0.5, 9, rng=0)
+    for name, wrong in (("p", 2.0), ("p", [0.5, 1.5]), ("unk_id", -1)):
+        with pytest.raises(ValueError, match=f"{name} must"):
+            setattr(layer, name, wrong)
+    layer.p = [0.0, 1.0]  # one for each id, although it has as many numbers as the batch has sequences
+    np.testing.assert_array_equal(layer.forward(np.array([[0, 1], [1, 0]]))[0], [[0, 9], [9, 0]])
+
+
+def test_unk_id_may_be_larger_than_the_dtype_of_the_ids_holds():
+    y, _ = fastrnn.TokenDropout([0, 1], 300).forward(np.array([0, 1], np.uint8))
+    np.testing.assert_array_equal(y, [0, 300])

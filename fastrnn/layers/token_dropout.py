@@ -30,9 +30,16 @@ class TokenDropout(Layer):
     def __init__(
         self, p: float | Sequence[float] | Array, unk_id: int, *, rng: np.random.Generator | int | None = None
     ) -> None:
-        self.p = _probabilities(p) if isinstance(p, (Sequence, np.ndarray)) else checks.number("p", p, 0, 1)
-        self.unk_id = checks.positive_int("unk_id", unk_id, smallest=0)
+        self.p = p
+        self.unk_id = unk_id
         self.rng = init.generator(rng)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "p":
+            value = _probabilities(value) if isinstance(value, (Sequence, np.ndarray)) else checks.number("p", value, 0, 1)
+        elif name == "unk_id":
+            value = checks.positive_int("unk_id", value, smallest=0)
+        super().__setattr__(name, value)
 
     def __call__(self, x: Array) -> Array:
         """Return x itself."""
@@ -50,7 +57,8 @@ class TokenDropout(Layer):
                 raise ValueError(f"x must hold token ids below {len(p)}, the length of p, got {x.max()}")
             p = p[np.maximum(x, 0)]
         dropped = (uniforms(self.rng, x.shape, np.float32, (1, 0)) < p) & (x >= 0)
-        return np.where(dropped, x.dtype.type(self.unk_id), x), lambda dy: None
+        wide = np.promote_types(x.dtype, np.min_scalar_type(self.unk_id))  # uint8 does not hold an unk_id of 300
+        return np.where(dropped, wide.type(self.unk_id), x), lambda dy: None
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; see :meth:`Layer.config`."""
