@@ -147,6 +147,14 @@ class TestFiles:
         with pytest.raises(ValueError, match="filepath must use only the names epoch, loss, lr, got"):
             fit(tagger(), tagged(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")])
 
+    @pytest.mark.parametrize("name", ["{epoch", "{epoch:q}", "{loss:d}", "{epoch.x}", "{}", "{accuracy}"])
+    def test_an_invalid_file_name_is_refused_before_training(self, tmp_path, name):
+        model = tagger()
+        before = model.state_dict()
+        with pytest.raises(ValueError, match=r"^filepath must .*, got "):
+            fit(model, tagged(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / name)])
+        assert_same_weights(model.state_dict(), before)
+
 
 def run(folder, *callbacks, epochs=4, resume=False, model=None, **options):
     """Fit with every callback that has a state; return the model, the history, the CSV file and EarlyStopping."""

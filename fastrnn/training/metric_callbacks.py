@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +196,7 @@ class ModelCheckpoint(Monitor):
 
     ``filepath`` may contain the epoch and metrics, as in ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``. The model's own
     ``save(path)`` writes the file: the weights, and the structure of a ``Model``. A model without ``save`` gets its weights
-    written. Raises OSError naming the file, and ValueError if ``filepath`` contains an unknown metric.
+    written. Raises OSError naming the file, and ValueError if ``filepath`` contains an unknown metric or an invalid format.
     """
 
     def __init__(
@@ -208,18 +209,21 @@ class ModelCheckpoint(Monitor):
     def _check(self, names: Any) -> None:
         if self.save_best_only:  # otherwise the metric does not matter
             super()._check(names)
+        self._path(1, dict.fromkeys(names, 0.5))  # so that an invalid filepath does not cost an epoch
 
     def on_metrics(self, info: Info) -> None:
         """Save the model if it is due."""
         if not self.save_best_only or self.is_better(info):
-            self._save(self._path(info))
+            self._save(self._path(info.epoch, info.metrics))
 
-    def _path(self, info: Info) -> Path:
+    def _path(self, epoch: int, metrics: Mapping[str, float]) -> Path:
         try:
-            return Path(self.filepath.format(epoch=info.epoch, **info.metrics))
+            return Path(self.filepath.format(epoch=epoch, **metrics))
         except (KeyError, IndexError) as error:
-            known = ", ".join(["epoch", *info.metrics])
+            known = ", ".join(["epoch", *metrics])
             raise ValueError(f"filepath must use only the names {known}, got {self.filepath!r}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"filepath must be a valid format, got {self.filepath!r}: {error}") from error
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,8 @@ class Objective:
         if not isinstance(loss, tuple):
             _known("loss", loss, LOSSES)
         self.metrics = _named_metrics(metrics)
+        if weights is not None and not isinstance(weights, Iterable):
+            raise TypeError(f"loss_weights must be a number for each loss, got {checks.describe(weights)}")
         self.weights = None if weights is None else tuple(checks.number("loss_weights", weight, 0.0) for weight in weights)
 
     def several(self, examples: Examples) -> bool:
@@ -177,6 +179,8 @@ def _named_metrics(given: Any) -> dict[str, Metric]:
     if isinstance(given, Mapping):
         pairs = list(given.items())
     else:
+        if not (isinstance(given, Iterable) or callable(given)):
+            raise TypeError(f"metrics must be names or functions, () for none, got {checks.describe(given)}")
         items = [given] if isinstance(given, str) or callable(given) else list(given)
         pairs = [(item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__), item) for item in items]
     found: dict[str, Metric] = {}
@@ -184,6 +188,8 @@ def _named_metrics(given: Any) -> dict[str, Metric]:
         known = _known("metrics", item, METRICS)
         if name in found or name == "loss" or name.startswith("loss_"):
             raise ValueError(f"metrics must have unique names, got {name!r} twice or as the name of a loss")
+        if name in ("epoch", "lr") or name.startswith("val_"):
+            raise ValueError(f"metrics must not be named epoch, lr or val_..., which a history has of its own, got {name!r}")
         found[name] = METRICS[known] if isinstance(known, str) else known
     return found
 
