@@ -33,9 +33,11 @@ class Choice:
     greedy: bool = False
 
     def __post_init__(self) -> None:
-        checks.number("temperature", self.temperature, 0.0)
+        if checks.number("temperature", self.temperature, 0.0) == np.inf:  # no logit of -inf can be divided by it
+            raise ValueError("temperature must be finite, got inf")
         checks.positive_int("top_k", self.top_k, 0)
         checks.number("top_p", self.top_p, 0.0, 1.0, open_low=True)
+        checks.flag("greedy", self.greedy)
         if self.temperature == 0:
             object.__setattr__(self, "greedy", True)
             object.__setattr__(self, "temperature", 1.0)
@@ -108,7 +110,8 @@ def weights(logits: Array, choice: Choice) -> Array:
     """Return unnormalised probabilities, float64 ``[N,V]``, after temperature, top-k and top-p; the largest is 1."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
-    result: Array = np.exp(shifted / choice.temperature)
+    with np.errstate(over="ignore"):  # a quotient of -inf, from a temperature near 0, is a probability of 0
+        result: Array = np.exp(shifted / choice.temperature)
     V = logits.shape[1]
     k = min(choice.top_k or V, V)
     if k < V or choice.top_p < 1:

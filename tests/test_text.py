@@ -1,5 +1,6 @@
 """Reading text, vocabularies, batches and the choice of tokens, by value."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,9 @@ def test_extreme_logits_and_temperatures():
     logits = np.array([[1e4, -1e4, 0.0]], np.float32)
     assert weights(logits, Choice(temperature=1e-9)).tolist() == [[1, 0, 0]]
     assert weights(logits, Choice(temperature=1e9)) == pytest.approx(np.array([[1, 1 - 2e-5, 1 - 1e-5]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert weights(np.array([[0.0, -np.inf, 2.0]]), Choice(temperature=5e-324)).tolist() == [[0, 0, 1]]
 
 
 @each_row("choice", [Choice(), Choice(temperature=0.7), Choice(top_k=5), Choice(top_p=0.8)])
@@ -318,6 +322,7 @@ def test_choices_have_the_distribution_of_the_weights(choice):
     [
         ({"temperature": -1}, "temperature must lie in"),
         ({"temperature": float("nan")}, "temperature must lie in"),
+        ({"temperature": float("inf")}, "temperature must be finite, got inf"),
         ({"top_k": -1}, "top_k must be at least 0"),
         ({"top_p": 0}, r"top_p must lie in \(0, 1\], got 0"),
         ({"top_p": 1.5}, "top_p must lie in"),
