@@ -79,9 +79,10 @@ def softmax_cross_entropy(
         mask = check_mask(mask, logits.shape[:-1], exact=True).reshape(-1)
     checks.choice("reduction", reduction, REDUCTIONS)
     rows = logits.reshape(-1, V)
-    result = backends.current().softmax_cross_entropy(rows, ids, mask, ignore_index, reduction == "mean")
+    ignored = class_id("ignore_index", ignore_index)
+    result = backends.current().softmax_cross_entropy(rows, ids, mask, ignored, reduction == "mean")
     if result is None:
-        raise ValueError(out_of_range(ids, mask, ignore_index, V))
+        raise ValueError(out_of_range(ids, mask, ignored, V))
     loss, dlogits = result
     return loss, dlogits.reshape(logits.shape)
 
@@ -246,6 +247,14 @@ def _predictions(name: str, value: object) -> Array:
     if value.flags.c_contiguous:
         return value
     return np.ascontiguousarray(value)
+
+
+def class_id(name: str, value: object) -> int:
+    """Return an integer of int64's range. Raises TypeError or ValueError."""
+    number = checks.positive_int(name, value, smallest=-(2**63))
+    if number >= 2**63:
+        raise ValueError(f"{name} must be below 2^63, got {checks.describe(value)}")
+    return number
 
 
 def class_ids(

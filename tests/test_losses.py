@@ -207,6 +207,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=rf"targets must hold class ids in 0..4 \(or ignore_index\), got {value}$"):
             softmax_cross_entropy(np.zeros((2, 5)), targets)
 
+    @pytest.mark.usefixtures("training_engine")
+    @each_row(("error", "ignored"), [(TypeError, None), (TypeError, 1.0), (ValueError, 2**63), (ValueError, -(2**70))])
+    def test_ignore_index_is_an_integer(self, error, ignored):
+        with pytest.raises(error, match="ignore_index must be"):
+            softmax_cross_entropy(np.zeros((2, 5)), [0, 1], ignore_index=ignored)
+
     @each_row(
         ("error", "message", "call"),
         [

@@ -17,7 +17,7 @@ from ..layers.base import Layer
 from ..layers.dense import Embedding, Linear
 from ..layers.dropout import Dropout
 from ..layers.recurrent import KINDS, recurrent_of_kind
-from ..losses import class_ids, out_of_range, softmax_cross_entropy
+from ..losses import class_id, class_ids, out_of_range, softmax_cross_entropy
 from ..sampling import NOTHING, PLAIN, Answer, Choice, Request
 from ._training.learning import Learner
 
@@ -145,6 +145,7 @@ class CharModel(Layer):  # as a Model, a step with 64 units would take 1.7 to 1.
             raise TypeError(f"ids must be an array of integer token ids, got {checks.describe(ids)}")
         layout, inputs = recurrent._check_inputs(ids, state, lengths, recurrent.input_size)
         targets = layout.inward(class_ids(targets, ids.shape))
+        ignore_index = class_id("ignore_index", ignore_index)
         with recurrent._lock, output._lock:
             backend, prepared = self._learner.prepared(recurrent.backend, self._parts)
             result = backend.train_step(prepared, inputs, targets, ignore_index)
