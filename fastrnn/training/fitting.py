@@ -283,6 +283,8 @@ def fit(
     )
     history = History()
     made = schedules.make(schedule, total_steps=steps) if isinstance(schedule, str) else schedule
+    if not callable(made):
+        raise TypeError(f"schedule must be a name or a function of the step, got {checks.describe(schedule)}")
     ranks = _ranks(distributed)
     listening = (history, *callbacks) if ranks.rank == 0 else (history,)
     trainer = Trainer(task, _optimizer(model, optimizer, lr), made, config, out, listening, ranks)

@@ -148,10 +148,11 @@ class Objective:
             if isinstance(outputs, tuple) and metric in METRICS.values():
                 for i, output in enumerate(outputs):
                     count = count_of(batch.targets[i], batch.mask[i], len(batch.indices))
-                    means.add(f"{name}_{i}", float(metric(output, batch.targets[i], batch.mask[i])), count)
+                    value = metric(output, batch.targets[i], batch.mask[i])
+                    means.add(f"{name}_{i}", _float(name, value), count)
             else:
                 count = count_of(batch.targets, batch.mask, len(batch.indices))
-                means.add(name, float(metric(outputs, batch.targets, batch.mask)), count)
+                means.add(name, _float(name, metric(outputs, batch.targets, batch.mask)), count)
 
     def values(self, means: Means, prefix: str = "") -> dict[str, float]:
         """Return the means by name, the loss first. The loss of several outputs is their weighted sum."""
@@ -203,7 +204,15 @@ def _apply(loss: Any, outputs: Any, targets: Any, mask: Any) -> tuple[float, Any
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"loss must return (value, gradient), got {checks.describe(result)}")
         value, gradient = result
-    return float(value), gradient, count_of(targets, mask, len(outputs))
+    return _float("loss", value), gradient, count_of(targets, mask, len(outputs))
+
+
+def _float(name: str, value: Any) -> float:
+    """Return the value of a loss or metric. Raises TypeError naming the function if it is not one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must return one number as its mean, got {checks.describe(value)}") from None
 
 
 def count_of(targets: Any, mask: Any, otherwise: int) -> int:
