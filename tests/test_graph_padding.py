@@ -87,6 +87,16 @@ def test_padding_changes_nothing(make):
     check_padding(case.model, case.inputs(), {axis: lengths[axis] for axis in axes})
 
 
+def test_a_vector_is_repeated_along_padded_sequences():
+    x, whole = nn.Input(("T", "B", 3), **F64, name="x"), nn.Input(("B", 2), **F64, name="whole")
+    y, h = nn.GRU(3, 2, **F64, rng=1)(x)
+    context = nn.RepeatVector()(nn.Linear(2, 3, **F64, rng=2)(whole) + nn.MeanPool()(x), x)
+    z, _ = nn.LSTM(5, 2, bidirectional=True, **F64, rng=3)(nn.Concat()(context, y))
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((5, 3, 3)), rng.standard_normal((3, 2))]
+    check_padding(nn.Model((x, whole), (z, context, h)), inputs, {"T": np.array([5, 1, 3])})
+
+
 def random_model(data):
     """Return a model of up to six layers on one sequence, each on any earlier value."""
     draw = data.draw

@@ -28,6 +28,7 @@ class RepeatVector(Layer):
 
     def __init__(self, n: int | None = None) -> None:
         self.n = None if n is None else checks.positive_int("n", n)
+        self.pointwise = self.n is None  # each of the steps of ``like`` is computed alone
 
     def __call__(self, x: Array, like: Array | None = None) -> Array:
         """Return the repeated x."""
