@@ -125,6 +125,8 @@ def _with_bfloat16(data: bytes, names: list[str]) -> bytes:
 
 
 def _storable(name: str, value: object) -> Array:
+    if not isinstance(name, str) or name == "__metadata__":
+        raise TypeError(f"arrays must have strings as names, other than the format's own __metadata__, got {describe(name)}")
     if isinstance(value, Bfloat16):
         value = value.bits
     if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in _KINDS or value.dtype.itemsize > 8:

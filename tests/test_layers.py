@@ -123,6 +123,11 @@ def test_set_rng_reaches_every_dropout():
     np.testing.assert_array_equal(outputs(), outputs())
     assert not np.array_equal(model.forward(x)[0], model.forward(x)[0])
     np.testing.assert_array_equal(model(x), model(x))
+    expected = outputs()
+    model.set_rng(4)  # one generator for all layers, as above
+    np.testing.assert_array_equal(model.forward(x)[0], expected)
+    with pytest.raises(TypeError, match=r"rng must be a .*Generator, an integer seed or None, got"):
+        model.set_rng("four")
 
 
 def test_sequential_passes_lengths_on_and_never_builds_one_hot_vectors(monkeypatch):

@@ -62,9 +62,13 @@ def test_arrays_that_the_format_lacks_are_refused_before_writing(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_metadata_must_be_text(tmp_path: Path) -> None:
+def test_names_and_metadata_must_be_text(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="metadata must map strings to strings, got 'step': 3"):
         save_arrays(tmp_path / "a", {}, {"step": 3})  # type: ignore[dict-item]
+    for name in (1, "__metadata__"):  # of which the second is the header's own name
+        with pytest.raises(TypeError, match="arrays must have strings as names, other than"):
+            save_arrays(tmp_path / "a", {name: np.zeros(1)})  # type: ignore[dict-item]
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from .. import init
 from .._core.arrays import Array
 from .._core.cache import ARRAYS, VERSION
 from .._core.checks import describe
@@ -256,11 +257,11 @@ class Layer:
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    def set_rng(self, generator: np.random.Generator) -> None:
-        """Make every dropout in this layer and those below draw from this generator."""
-        self.rng = generator
+    def set_rng(self, rng: np.random.Generator | int | None) -> None:
+        """Make every dropout in this layer and those below draw from this one generator, which may be given as a seed."""
+        self.rng = init.generator(rng)
         for _, child in self.children():
-            child.set_rng(generator)
+            child.set_rng(self.rng)
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of all parameters by dotted name; a shared one appears under each of its names, as in torch."""
