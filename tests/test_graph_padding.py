@@ -246,3 +246,11 @@ def test_forms_of_outputs():
         got = nn.Model(x, outputs)(data)
         names = nested(got, ["y"] * len(arrays(got)))
         assert str(names) == str(form).replace("'h'", "'y'").replace("'c'", "'y'")
+
+
+@each_row(("dtype", "padding"), [("bool", False), ("uint8", 0), ("int64", -1), ("float64", 0), ("complex128", 0)])
+def test_outputs_of_any_dtype_have_zeros_in_the_padding_and_ids_no_token(dtype, padding):
+    x = nn.Input(("T", "B", 1), **F64)
+    y = nn.Model(x, nn.Lambda(lambda x: x.astype(dtype), pointwise=True)(x))(np.ones((3, 2, 1)), lengths=[3, 1])
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y[:, 1, 0], [1, padding, padding])

@@ -475,3 +475,5 @@ def test_embedded_ids_are_sliced():
     wanted, _ = GRU(3, 4, **F64, rng=1)(Embedding(7, 3, **F64, rng=0)(given_ids[:-1]))
     np.testing.assert_allclose(model(given_ids), wanted, rtol=1e-12)
     np.testing.assert_allclose(model(given_ids, lengths=[5, 3, 2])[:1, 2], wanted[:1, 2], rtol=1e-12)
+    for dtype in ("int8", "uint8"):  # unsigned ids have no -1 for the padding
+        np.testing.assert_array_equal(model(given_ids.astype(dtype), lengths=[5, 3, 2]), model(given_ids, lengths=[5, 3, 2]))

@@ -12,6 +12,7 @@ from .._core import checks, memory
 from .._core.arrays import Array
 from .._stack_validation import check_lengths
 from ._recurrent.inputs import array
+from ._symbolic.padding import padding_value
 from ._symbolic.symbols import OPERATORS, Axis, Nest, Spec
 from ._symbolic.time_axes import counts, shown, sliced
 from .base import Layer
@@ -150,7 +151,7 @@ class Slice(Layer):
             dx[rows[valid], sequences[valid]] = steps[valid]
 
         steps = x[rows, sequences]
-        steps[~valid] = 0 if x.dtype.kind == "f" else -1
+        steps[~valid] = padding_value(x)
         return steps[rest], put_steps
 
     def _rows(self, lengths: Array, T: int) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ class Padding:
 
     def cleared(self, array: Array) -> Array:
         """Return a copy of an output or gradient with zeros in the padding (-1 for ids)."""
-        return self._with(array, 0 if array.dtype.kind in "fu" else -1)
+        return self._with(array, padding_value(array))
 
     def filled(self, array: Array) -> Array:
         """Return a copy of an input with each sequence's last step repeated in its padding (-1 for ids).
@@ -51,6 +51,11 @@ class Padding:
         np.copyto(copy, array)
         copy[self._outside] = values
         return copy
+
+
+def padding_value(array: Array) -> int:
+    """Return the value of padding: -1, no token, for integers that can be negative, and 0 for any other dtype."""
+    return -1 if array.dtype.kind == "i" else 0
 
 
 def require_defined_on_padding(layer: Layer) -> None:
