@@ -131,16 +131,15 @@ def test_outputs_without_a_gradient_count_as_zero():
     case = encoder_decoder()
     source, target = case.inputs()
     results = []
-    for kind in ("none", "zeros", "absent"):
+    for kind in ("none", "nones", "zeros", "absent"):
         model = case.model if kind != "absent" else Model(case.model.inputs, case.model.outputs[0])
         for parameter in model.parameters():
             parameter.zero_grad()
         outputs, backward = model.forward(source, target)
         y = outputs if kind == "absent" else outputs[0]
         dy = np.cos(np.arange(y.size)).reshape(y.shape)
-        rest = {"none": (None,), "absent": (), "zeros": (tuple(map(np.zeros_like, outputs[1])),)}[kind]
-        if kind == "none":
-            rest = ((None, None),)
+        zeros = () if kind == "absent" else tuple(map(np.zeros_like, outputs[1]))
+        rest = {"none": (None,), "nones": ((None, None),), "absent": (), "zeros": (zeros,)}[kind]
         backward(dy, *rest)
         results.append([parameter.grad.copy() for parameter in model.parameters()])
     for other in results[1:]:

@@ -22,7 +22,7 @@ Sizes = dict[Axis, int]  # by variable axis
 def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
     """Flatten the arrays of a call to a list in the order of ``names``, which are nested like the model's inputs.
 
-    Raises TypeError for a wrong number of arrays.
+    None in place of a tuple stands for a tuple of None. Raises TypeError for a wrong number of arrays.
     """
     wanted = names if isinstance(names, tuple) else (names,)
     if len(arrays) == len(wanted) and not any(map(is_nested, wanted)):
@@ -33,6 +33,7 @@ def arranged(names: Nest, arrays: tuple[Any, ...], what: str) -> list[Any]:
     found: list[Any] = []
     for name, value in zip(wanted, arrays, strict=True):
         if is_nested(name):
+            value = (None,) * len(name) if value is None else value
             if not is_nested(value):
                 raise TypeError(f"{listed(name)} must be a tuple of {len(name)}, got {describe(value)}")
             found += arranged(name, tuple(value), listed(name))
