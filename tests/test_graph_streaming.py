@@ -9,6 +9,7 @@ from tables import each_row
 from test_graph import arrays
 
 import fastrnn as nn
+from fastrnn.text.beam import take_rows
 
 T, B = 7, 3
 DATA = np.random.default_rng(0).standard_normal((T, B, 4))
@@ -219,6 +220,25 @@ def test_refusals_say_why(model, why):
         model.step(DATA[0])
     with pytest.raises(ValueError, match=f"cannot be streamed: .*({why})"):
         model.stream(DATA)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_lengths_of_a_still_sequence_hold_in_every_chunk(nested):
+    """A GRU reads the whole padded y again after each chunk of x, from the state so far."""
+    x, y = nn.Input(("S", "B", 4), **F64, name="x"), nn.Input(("T", "B", 2), **F64, name="y")
+    outputs, state = nn.GRU(4, 3, **F64, rng=0)(x)
+    z, _ = nn.GRU(2, 3, **F64, rng=1)(y, state)
+    model = nn.Model((x, y), (outputs, nn.MeanPool()(z), nn.Activation("sigmoid")(z[1:])))
+    if nested:
+        model = nn.Model((x, y), model(x, y))
+    Y, lengths = np.random.default_rng(1).standard_normal((3, 3, 2)), [3, 1, 2]
+    _, mean, later = model(DATA, Y, lengths={"T": lengths})
+    _, state = model.stream(DATA[:2], Y, lengths={"T": lengths})
+    given = {"T": lengths, "S": [5, 0, 5]}  # it may still hold the lengths of y
+    (_, mean_again, later_again), _ = model.stream(DATA[2:], None, state=take_rows(state, np.arange(3)), lengths=given)
+    np.testing.assert_allclose(mean_again[[0, 2]], mean[[0, 2]], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(later_again[:, [0, 2]], later[:, [0, 2]], rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(later_again[0, 1], 0)
 
 
 def test_the_arguments_of_a_step_are_checked():

@@ -275,6 +275,8 @@ class Model(Described):
             past = {axis for axis in self._time_axes if axis not in sizes and axis != stream.axis}
             lengths = {axis: value for axis, value in lengths.items() if axis not in past} or None
         found = check_all_lengths(lengths, axes, sizes)
+        of_still = stream.still_lengths(state, found)
+        found |= {axis: column[:, 0] for axis, column in of_still.items()}
         padding = Paddings(found, sizes) if found else None
         if padding is not None:
             values = [padding.filled(value, spec) for value, spec in zip(values, self._specs, strict=True)]
@@ -282,6 +284,7 @@ class Model(Described):
             outputs, state = stream.run(values, state, found)
         except ValueError as error:
             raise self.graph.located(error, values) from None
+        state = (*state, of_still) if of_still else state
         return outputs if padding is None else self._cleared(outputs, padding), state
 
     def infer(self, *inputs: Nest, **options: Any) -> Nest:

@@ -13,12 +13,13 @@ from typing import Any
 
 from .._core.checks import describe
 from ..layers._symbolic.symbols import UNKNOWN, Nest, Spec, Symbol, flat
-from .calls import Call, GraphPlan
+from .calls import Call, GraphPlan, Lengths
 from .plan import Plan, Step, Values, picked, store
 from .trace import Graph
 
 STILL, FLOWING, SO_FAR = "still", "flowing", "so far"
-State = tuple[tuple[Any, ...], tuple[Any, ...]]  # the states of the moving steps, and the saved still values
+# The states of the moving steps and the saved still values. A model with lengths of still sequences adds these at the end.
+State = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 class Stream:
@@ -80,7 +81,7 @@ class Stream:
         return picked(plan.outputs, values), (tuple(after), tuple([values[number] for number in self._saved]))
 
     def _checked(self, state: Any) -> State:
-        pair = isinstance(state, tuple) and len(state) == 2 and all(isinstance(part, tuple) for part in state)
+        pair = isinstance(state, tuple) and len(state) in (2, 3) and all(isinstance(part, tuple) for part in state[:2])
         if not pair or len(state[0]) != len(self._moving) or len(state[1]) != len(self._saved):
             raise TypeError(f"state must be the one that this model's last step returned, or None, got {describe(state)}")
         return state[0], state[1]
@@ -106,6 +107,12 @@ class GraphStream(Stream):
         self._moving = [step for step, kind in kinds if kind != STILL]
         self._flows = [kind == FLOWING for _, kind in kinds if kind != STILL]
         self._saved = self._find_saved()
+
+    def still_lengths(self, state: Any, lengths: Lengths) -> Lengths:
+        """Return the first chunk's lengths of the other time axes, ``[B, 1]``, which later states hold after the pair."""
+        if state is None:
+            return {axis: of_axis[:, None] for axis, of_axis in lengths.items() if axis != self.axis}
+        return state[2] if isinstance(state, tuple) and len(state) == 3 and isinstance(state[2], dict) else {}
 
     def _step_kind(self, step: Call, graph: Graph) -> str:
         """Return the kind of a step, and set the kinds of its outputs."""

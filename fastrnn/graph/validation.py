@@ -107,7 +107,7 @@ class Paddings:
 
     def __init__(self, lengths: Lengths, sizes: Sizes) -> None:
         self._lengths = lengths
-        self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items()}
+        self._of_axes = {axis: Padding(value, sizes[axis]) for axis, value in lengths.items() if axis in sizes}
 
     def cleared(self, array: Array | None, spec: Spec) -> Array | None:
         """Return an output or a gradient with zeros in the padding: a copy, or the array itself if it has no padding."""
