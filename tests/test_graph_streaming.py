@@ -241,6 +241,19 @@ def test_lengths_of_a_still_sequence_hold_in_every_chunk(nested):
     np.testing.assert_array_equal(later_again[0, 1], 0)
 
 
+def test_a_still_initial_state_of_a_layer_on_values_so_far_holds_in_every_chunk():
+    """A GRU reads two vectors that change with each chunk, and begins at the source's final state each time."""
+    x, source = nn.Input(("S", "B", 4), **F64, name="x"), nn.Input(("T", "B", 4), **F64, name="source")
+    encoder = nn.GRU(4, 3, **F64, rng=0)
+    outputs, _ = nn.GRU(4, 4, **F64, rng=1)(x)
+    both = nn.Stack()(nn.MeanPool()(x), nn.Last()(outputs))
+    model = nn.Model((x, source), (outputs, encoder(both, encoder(source)[1])[1]))
+    _, state = model.stream(DATA[:2], DATA)
+    for again in (None, DATA):
+        (_, last), _ = model.stream(DATA[2:], again, state=state)
+        np.testing.assert_allclose(last, model(DATA, DATA)[1], rtol=0, atol=1e-13)
+
+
 def test_the_arguments_of_a_step_are_checked():
     x = vectors()
     model = nn.Model(x, nn.GRU(4, 3, **F64)(x)[0])

@@ -137,10 +137,13 @@ class GraphStream(Stream):
         return kind
 
     def _find_saved(self) -> list[int]:
-        """Return the still values that later chunks need: outputs, and inputs of moving steps except initial states."""
+        """Return the still values that later chunks need: outputs, and inputs of moving steps.
+
+        A flowing step needs its initial state only once, but one on values so far begins again at each chunk.
+        """
         needed = set(flat(self.plan.outputs))
-        for step in self._moving:
-            needed.update(flat(step.args[:1] if step.layer.carries_state else step.args))
+        for step, flows in zip(self._moving, self._flows, strict=True):
+            needed.update(flat(step.args[:1] if step.layer.carries_state and flows else step.args))
         return sorted(number for number in needed if self._kinds[number] == STILL)
 
 
