@@ -30,6 +30,11 @@ def note(text: str, end: str = "\n") -> None:
         _write(sys.stderr, f"{text}{end}")
 
 
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``"1 song"`` or ``"1,234 songs"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def is_terminal(stream: Any) -> bool:
     """Return whether a standard stream, which may be None or closed, is a terminal."""
     return not _absent(stream) and hasattr(stream, "isatty") and bool(stream.isatty())

@@ -15,6 +15,7 @@ from . import backends
 from ._core.precision import PRECISIONS, get_float32_matmul_precision
 from ._core.version import __version__
 from .backends.structs import CellSpec, StackSpec
+from .console import quantity
 
 EXTRAS = {
     "train": ("rich", "matplotlib", "pretty_midi", "mido", "charset_normalizer", "chardet"),
@@ -69,7 +70,7 @@ def _chosen_row() -> tuple[str, str]:
     except (ValueError, backends.BackendUnavailable) as error:
         return "chosen", f"none ({error}); {how}"
     why = "by FASTRNN_BACKEND" if os.environ.get("FASTRNN_BACKEND") else "the first one present"
-    threads = f"{plan.threads} thread{'s' * (plan.threads != 1)}"
+    threads = f"{quantity(plan.threads, 'thread')}"
     return "chosen", f"{plan.backend} ({why}), isa {plan.isa}, {threads} for a large layer; {how}"
 
 

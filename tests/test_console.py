@@ -169,3 +169,12 @@ def test_a_summary_in_narrow_letters(monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     fastrnn.Model(symbol := fastrnn.Input(("B", 3), name="entrée"), fastrnn.Linear(3, 1)(symbol)).summary()
     assert "entr\\xe9e" in out.text()
+
+
+def test_quantities():
+    assert [console.quantity(n, "more page") for n in (0, 1, 2, 1234)] == [
+        "0 more pages",
+        "1 more page",
+        "2 more pages",
+        "1,234 more pages",
+    ]

@@ -120,7 +120,7 @@ def test_ranks_train_as_one_process(reading):
     execute(*words, "--out", "alone", "--threads", "1")
     status, out, err = run("launch", "-n", "2", "--threads-per-rank", "1", *words, "--out", "ranks")
     assert (status, err) == (0, [])
-    assert "ranks:    2 on 1 machine, 1 threads on rank 0" in out
+    assert "ranks:    2 on 1 machine, 1 thread on rank 0" in out
     assert out.count("all steps done: 30 steps") == 1
     np.testing.assert_allclose(validation_losses("ranks"), validation_losses("alone"), rtol=0, atol=1e-5)
 

@@ -174,7 +174,7 @@ def test_a_primer_leaves_something_to_improvise(jazz_run, tmp_path, capsys):
     command = ["improvise", jazz_run, "--changes", II_V_I, "--choruses", 1, "--primer", full, "--out", tmp_path / "x.mid"]
     assert error_of(capsys, *command) == f"{full}: --primer has 4 bars and the form 4: nothing is left to improvise"
     form, primer = Form.of(parse_changes("C")), Part(notes=(Note(0, 48, 60),))
-    with pytest.raises(ValueError, match="primer must be shorter than the form, of 1 bars, got one of 1"):
+    with pytest.raises(ValueError, match="primer must be shorter than the form, of 1 bar, got one of 1"):
         generation.improvise(jazz_model(SMALLEST, hidden=4, layers=1, rng=0), SMALLEST, form, primer=primer)
 
 

@@ -80,7 +80,7 @@ def test_the_table_of_a_run(jazz_run, capsys, monkeypatch):
     solo_table.main([str(jazz_run), "--solos", "2"])
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows[2:]] == [
-        "| the songs trained on", "| the songs held out", "| ii-V-I in C, 1 choruses", "| blues in F, 1 choruses",
+        "| the songs trained on", "| the songs held out", "| ii-V-I in C, 1 chorus", "| blues in F, 1 chorus",
         "| all solos",
     ]  # fmt: skip
     assert {len(row) for row in rows if len(row) > 1} == {len(solo_table.HEAD)}

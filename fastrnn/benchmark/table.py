@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ..console import quantity
 from .cases import Case
 from .ceilings import Ceilings
 from .run import Results
@@ -45,7 +46,7 @@ def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilin
 def _about(ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
     for threads, c in ceilings.items():
         read = ", ".join(f"{level} {1e-9 * rate:.0f}" for level, rate in c.read.items())
-        yield f"ceilings, {threads} thread{'s' * (threads > 1)}: {1e-9 * c.fma:.0f} GFLOP/s; reading, GB/s: {read}"
+        yield f"ceilings, {quantity(threads, 'thread')}: {1e-9 * c.fma:.0f} GFLOP/s; reading, GB/s: {read}"
 
 
 def _row(f: Statistics, ceilings: Ceilings | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import is_terminal, note, say
+from ..console import is_terminal, note, quantity, say
 from .arguments import integer, real
 from .outputs import add_overwrite_option, check_free, check_place
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     ceilings = {}
     for threads in arguments.threads:
-        note(f"measuring the machine with {threads} threads")
+        note(f"measuring the machine with {quantity(threads, 'thread')}")
         try:
             ceilings[threads] = measure(threads)
         except BackendUnavailable as error:

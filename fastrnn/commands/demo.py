@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..console import note, say
+from ..console import note, quantity, say
 from ..threads import get_num_threads
 from ._train.runs import fresh_folder
 from .arguments import folder, integer
@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         status: int = arguments.execute(words)
         if status:
             return status
-    say(f"\nOne layer of 128 units, 100 time steps of 8 sequences, {get_num_threads()} threads. Both sides take turns, and")
+    threads = quantity(get_num_threads(), "thread")
+    say(f"\nOne layer of 128 units, 100 time steps of 8 sequences, {threads}. Both sides take turns, and")
     say("their results agree. Milliseconds, medians:\n")
     for line in table(_records()):
         say(line)

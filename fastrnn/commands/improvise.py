@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import note
+from ..console import note, quantity
 from ._screen.checkpoint_notice import note_checkpoint
 from ._screen.music_output import (
     Manner,
@@ -195,9 +195,8 @@ def _choruses(changes: Changes, number: int) -> Changes:
     """Return the changes repeated ``number`` times. Raises UsageError for more than :data:`MOST_BARS` bars."""
     bars = number * len(changes.bars)
     if bars > MOST_BARS:
-        raise UsageError(
-            f"--choruses {number} of {len(changes.bars)} bars are {bars:,} bars: at most {MOST_BARS:,} are played"
-        )
+        form = quantity(len(changes.bars), "bar")
+        raise UsageError(f"--choruses {number} of {form} are {bars:,} bars: at most {MOST_BARS:,} are played")
     return changes.choruses(number)
 
 
@@ -227,8 +226,8 @@ def _primer(path: Path, named: str | None, form: Form, player: Player) -> Part:
     if outside:
         raise InputError(f"{path} has the pitch {outside[0]}, and this model's are {low}..{high}")
     if part.end >= form.length:
-        bars = len(bar_lines(form.metres, part.end))
-        raise InputError(f"{path}: --primer has {bars} bars and the form {form.bars}: nothing is left to improvise")
+        bars = quantity(len(bar_lines(form.metres, part.end)), "bar")
+        raise InputError(f"{path}: --primer has {bars} and the form {form.bars}: nothing is left to improvise")
     theirs, ours = [metre for metre in piece.metres if metre[0] <= line][-1], form.metres[0]
     if theirs[1:] != ours[1:]:
         note(f"{path} is in {theirs[1]}/{theirs[2]} and the form in {ours[1]}/{ours[2]}: their bars are not the same")

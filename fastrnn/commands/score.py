@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import note
+from ..console import note, quantity
 from ..text.tokens import UNK
 from ._screen.checkpoint_notice import note_checkpoint
 from ._screen.verdict import lost, probability, verdict
@@ -119,7 +119,7 @@ def _print_one(score: Score, trained: TrainedRun) -> None:
     ends = bool(_end(trained))
     end = f", {_end(trained)} included" if ends else ""
     rows = {
-        "log-probability:": f"{score.log_probability:.4f} nats ({count} {unit}{'s' * (count != 1)}{end})",
+        "log-probability:": f"{score.log_probability:.4f} nats ({quantity(count, unit)}{end})",
         "probability:": probability(score.log_probability),
         f"bits per {unit}:": f"{score.bits_per_token:.4f}",
         "perplexity:": f"{score.perplexity:.4f}",

@@ -116,7 +116,7 @@ def _solos(player: Player, arguments: argparse.Namespace) -> Iterator[tuple[str,
             solo, _ = play_over(player, form, who, choice=choice, seed=seed)
             part = replace(solo.part, program=who.program)
             pieces.append(Piece((part,), form.metres, chords=form.chords, length=form.length))
-        yield f"{changes} in {key}, {choruses} choruses", pieces
+        yield f"{changes} in {key}, {choruses} chorus{'' if choruses == 1 else 'es'}", pieces
 
 
 def _hands(player: Player, arguments: argparse.Namespace) -> None:

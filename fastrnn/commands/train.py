@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..console import quantity
 from ..distributed import heartbeat
 from ..distributed.agreement import require_same, together
 from ..distributed.communicator import SOLO, Communicator
@@ -181,7 +182,7 @@ def _introduce(kind: Kind, material: Material, made: Prepared, ranks: Communicat
     print(f"model:    {options.model.upper()} {options.layers} x {options.hidden}{embedding}, {parameters:,} parameters")
     if ranks.size > 1:
         hosts = len(set(ranks.gather(ranks.host)))
-        print(f"ranks:    {ranks.size} on {hosts} machine{'s' if hosts > 1 else ''}, {get_num_threads()} threads on rank 0")
+        print(f"ranks:    {ranks.size} on {quantity(hosts, 'machine')}, {quantity(get_num_threads(), 'thread')} on rank 0")
     print(f"run:      {made.trainer.out}", flush=True)
 
 

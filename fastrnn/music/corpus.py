@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import corpora
+from ..console import quantity
 from ._theory.composer import SEEDS, Composed, composed
 from .changes import Changes, parse_changes, parse_key
 from .chords import ChordError, parse_note
@@ -141,7 +142,8 @@ class _Draft:
         except ValueError as error:
             _fail(number, f"the piece that ends here: {error}")
         if len(changes.bars) != len(self.bars):
-            _fail(number, f"the piece that ends here has {len(changes.bars)} bars of chords and {len(self.bars)} of melody")
+            chords = quantity(len(changes.bars), "bar")
+            _fail(number, f"the piece that ends here has {chords} of chords and {len(self.bars)} of melody")
         piece = replace(piece, parts=(Part(MELODY, TRUMPET, notes=_notes(self.bars)),))
         return Tune(self.fields["title"], self.fields["style"], self.fields["key"], changes, piece)
 

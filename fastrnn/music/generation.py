@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..console import quantity
 from ..graph import Model
 from ..sampling import PLAIN, Choice, choose
 from ._model.batching import NOTHING, Line
@@ -146,7 +147,7 @@ def improvise(
     given = () if primer is None else encode(primer, vocabulary, end=False).tolist()
     if primer is not None and primer.end >= form.length:
         bars = len(bar_lines(form.metres, primer.end))
-        raise ValueError(f"primer must be shorter than the form, of {form.bars} bars, got one of {bars}")
+        raise ValueError(f"primer must be shorter than the form, of {quantity(form.bars, 'bar')}, got one of {bars}")
     rng = np.random.default_rng(seed)
     player.follow(given)
     if habits is not None and has_memory(model):

@@ -18,6 +18,7 @@ import numpy as np
 from .._core import checks
 from .._core.arrays import Array
 from .._core.parameter import Parameter
+from ..console import quantity
 from ._reading.columns import is_number
 from .reading import TextError
 
@@ -188,7 +189,7 @@ class _Line(NamedTuple):
         """Return the numbers, float32 ``[width]``. Raises TextError if they are not finite numbers."""
         fields = self.numbers.split()
         if len(fields) != self.width:
-            raise self.error(f"expected a word and {self.width} numbers, got {len(fields) + 1} fields")
+            raise self.error(f"expected a word and {quantity(self.width, 'number')}, got {len(fields) + 1} fields")
         try:
             values = np.array([float(field) for field in fields])
         except ValueError:
@@ -250,7 +251,7 @@ class _Format(NamedTuple):
 
     def _short(self, lines: _Lines, row: bytes, fields: int) -> TextError:
         hint = BINARY if b"\0" in row else "" if lines.file.read(1) else ": is the file cut short?"
-        return lines.error(f"expected a word and {self.width} numbers, got {fields} field{'s' * (fields != 1)}{hint}")
+        return lines.error(f"expected a word and {quantity(self.width, 'number')}, got {quantity(fields, 'field')}{hint}")
 
 
 class _Search:

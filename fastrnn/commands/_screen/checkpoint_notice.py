@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...console import note
+from ...console import note, quantity
 
 
 def note_checkpoint(folder: Path) -> None:
@@ -23,5 +23,5 @@ def note_checkpoint(folder: Path) -> None:
         step = int(load(path).state["trainer"]["step"])
     note(
         f"{folder} was stopped before its first evaluation and has no best weights: {LAST} is used, "
-        f"of {step} training step{'s' * (step != 1)}"
+        f"of {quantity(step, 'training step')}"
     )

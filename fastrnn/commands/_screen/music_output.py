@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...console import note
+from ...console import note, quantity
 from ...music._model.options import TOP_P
 from ..arguments import integer, real, seed
 from ..errors import UsageError
@@ -192,7 +192,7 @@ def write(piece: Piece, title: str, how: Manner, arguments: argparse.Namespace) 
     for path, writer in writers:
         if path is not None:
             more = (writer(path) or [])[1:]  # pages
-            note(f"wrote {path}" + (f" and {len(more)} more page{'s' * (len(more) > 1)}, to {more[-1]}" if more else ""))
+            note(f"wrote {path}" + (f" and {quantity(len(more), 'more page')}, to {more[-1]}" if more else ""))
 
 
 def print_statistics(solo: Solo, form: Form, player: Player) -> None:
@@ -221,7 +221,7 @@ def print_statistics(solo: Solo, form: Form, player: Player) -> None:
         match = longest_match(part, others, metre=metre)
     which = f" of the {hand}" if hand else ""
     source = "" if match.source < 0 else f", of {player.songs.train[match.source].title!r}"
-    print(f"{'longest copied run':31}{match.bars:.2f} bars ({match.notes} notes{which}, in any key{source})")
+    print(f"{'longest copied run':31}{match.bars:.2f} bars ({quantity(match.notes, 'note')}{which}, in any key{source})")
 
 
 def improvised(solo: Solo, form: Form) -> Piece:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ...console import quantity
 from ...text.tokens import UNK
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def verdict(scores: list[Score], unit: str, ends: bool) -> str:
 def lost(score: Score, unit: str, ends: bool) -> str:
     """Return how many words of a text became ``<UNK>``, such as ``"2 of 7 words"``."""
     total = len(score.tokens) - ends
-    return f"{len(score.unknown)} of {total} {unit}{'s' * (total != 1)}"
+    return f"{len(score.unknown)} of {quantity(total, unit)}"
 
 
 def probability(log_probability: float) -> str:

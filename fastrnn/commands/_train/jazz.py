@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...console import note
+from ...console import note, quantity
 from .._screen.reading_progress import reading_progress
 from ..errors import InputError, UsageError, explain
 from .help_texts import JAZZ
@@ -92,7 +92,8 @@ class JazzKind:
         counted = ", ".join(f"{name} {loss:.3f}" for name, loss in data.baselines.items())
         yield f"music:    {shortened(material.sources)}: {voices}; {len(data.vocabulary)} tokens in the vocabulary"
         yield (
-            f"split:    {len(songs.train)} songs ({train:,} tokens) to train on, in {keys:.0f} keys each, "
+            f"split:    {quantity(len(songs.train), 'song')} ({train:,} tokens) to train on, "
+            f"in {quantity(round(keys), 'key')} each, "
             f"{len(songs.held_out)} ({held:,} tokens) held out"
         )
         yield f"to beat:  {counted} nats per token, held out"

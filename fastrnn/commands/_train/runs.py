@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...console import note
+from ...console import note, quantity
 from ..errors import UsageError
 from .final_evaluation import evaluate_best
 
@@ -92,7 +92,7 @@ def finish(result: Result, trainer: Trainer, kind: str, unit: str, scale: Scale)
     if result.stopped == "interrupted":
         print(f"interrupted at step {result.step}; go on with: fastrnn train {kind} --resume --out {shlex.quote(str(out))}")
         return 130
-    print(f"{REASONS[result.stopped]}: {result.step} steps in {result.seconds:.0f} s", flush=True)
+    print(f"{REASONS[result.stopped]}: {quantity(result.step, 'step')} in {result.seconds:.0f} s", flush=True)
     if sample and (out / BEST).exists():
         limit = trainer.config.max_seconds
         evaluate_best(trainer.task, out / BEST, unit, scale, max_seconds=limit, used=result.seconds)

@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from ...console import quantity
 from ..chords import scale
 from ..piece import TICKS, Note, Part, Piece, bar_length
 
@@ -49,7 +50,7 @@ class MelodyStatistics:
         longest = [f"{duration_name(d)} {share:.0%}" for d, share in list(self.durations.items())[:4]]
         phrase = "not divided by rests" if math.isnan(self.phrase) else f"{self.phrase:.1f} quarters on average"
         rows = {
-            "notes": f"{self.notes:,} in {self.bars:,} bars",
+            "notes": f"{self.notes:,} in {quantity(self.bars, 'bar')}",
             "chord tones on strong beats": _percent(self.chord_tones_strong),
             "chord tones": _percent(self.chord_tones),
             "scale tones": _percent(self.scale_tones),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ...console import quantity
 from .decoding import TextError
 
 TAB = "\t"
@@ -18,7 +19,7 @@ def column_of(text: str, column: int, what: str) -> str:
     for number, line in enumerate(text.split("\n"), 1):
         columns = line.split(TAB)
         if line.strip() and len(columns) < column:
-            got = f"{len(columns)} column{'s' * (len(columns) > 1)} (separated by tabs)"
+            got = f"{quantity(len(columns), 'column')} (separated by tabs)"
             raise TextError(f"{what}: line {number} must have --column {column}, got {got}")
         found.append(columns[column - 1] if line.strip() else "")
     return "\n".join(found)

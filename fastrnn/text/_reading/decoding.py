@@ -12,6 +12,7 @@ import codecs
 from typing import Any
 
 from ..._core.checks import describe
+from ...console import quantity
 
 # UTF-32 comes before UTF-16, because its little-endian mark begins with that of UTF-16.
 MARKS = (
@@ -130,7 +131,7 @@ def _shown(name: str) -> str:
 def _error(fault: str, data: bytes, place: int, expected: str) -> EncodingError:
     damaged = _damaged(data) if expected == "utf-8" else 0
     if damaged:
-        return EncodingError(f"{fault}; all else is UTF-8, so it is damaged in {damaged:,} place{'s' * (damaged > 1)}", None)
+        return EncodingError(f"{fault}; all else is UTF-8, so it is damaged in {quantity(damaged, 'place')}", None)
     try:
         found = likeliest(data, place)
     except ImportError:
