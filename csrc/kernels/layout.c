@@ -208,12 +208,7 @@ static void pack_projection(const layout *l, stored projection, int training, re
                                   packed + l->projection_scales + panel * w, w};
         pack_block(l, p, projection, panel * w, smaller(w, l->P - panel * w), w, l->H);
     }
-    const real *rows = projection.rows;
-    for (int64_t k = 0; training && !l->dots && k < l->P; k++)
-        pack_row(packed + l->projection_back, l->hidden, l->P, k, rows + k * l->H, l->H);
-    for (int64_t k = 0; training && l->dots && k < l->P; k += 2)
-        pack_pair(packed + l->projection_back, l->hidden, pairs_of(l->P), k / 2, rows + k * l->H,
-                  k + 1 < l->P ? rows + (k + 1) * l->H : 0, l->H);
+    if (training) pack_rows(packed + l->projection_back, l->hidden, l->dots, projection.rows, l->P, l->H);
 }
 
 /* Pack the parts that belong to the units of one gate panel. */

@@ -47,9 +47,7 @@ void linear_pack_(const fastrnn_linear *l, const void *weight, const void *bias,
         pack_transposed_words(packed + p.W, p.out, W, O, I);
     else
         pack_transposed(packed + p.W, p.out, W, O, I);
-    for (int64_t o = 0; training && !p.dots && o < O; o++) pack_row(packed + p.W_back, p.in, O, o, W + o * I, I);
-    for (int64_t o = 0; training && p.dots && o < O; o += 2)
-        pack_pair(packed + p.W_back, p.in, pairs_of(O), o / 2, W + o * I, o + 1 < O ? W + (o + 1) * I : 0, I);
+    if (training) pack_rows(packed + p.W_back, p.in, p.dots, W, O, I);
 }
 
 typedef struct {
@@ -154,10 +152,7 @@ static void multiply_words(const worker *me, const linear_pass *k, product_args 
     const int64_t I = k->l->I, O = k->l->O, w = k->p.in.padded, pairs = pairs_of(k->N);
     const range some = pool_share(me, pairs, 1);
     const int64_t first = 2 * some.begin, rows = smaller(2 * some.end, k->N) - first;
-    for (int64_t i = 0; i < rows; i += 2) {
-        const real *even = k->x + (first + i) * I;
-        round_pair(k->x_words + (first + i) / 2 * w, even, i + 1 < rows ? even + I : 0, I, w);
-    }
+    round_pairs(k->x_words + some.begin * w, w, k->x + first * I, I, rows, I, w);
     transpose_pairs(k->dy_words + some.begin, pairs, k->dy + first * O, O, rows, O);
     pool_barrier(me);
     p.n_inner = pairs;

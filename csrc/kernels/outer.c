@@ -85,8 +85,7 @@ static left_operand left_operand_of(const outer_args *o, part_of_a part, range n
         transpose_pairs(buffer, K_BLOCK, a, o->step, rows, columns);
         return plain_left(buffer, K_BLOCK, 1, 0);
     }
-    for (int64_t i = 0; i < rows; i += 2, a += 2 * o->step)
-        round_pair(buffer + i / 2 * columns, a, i + 1 < rows ? a + o->step : 0, columns, columns);
+    round_pairs(buffer, columns, a, o->step, rows, columns, columns);
     return plain_left(buffer, 1, columns, 0);
 }
 

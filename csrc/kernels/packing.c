@@ -45,10 +45,7 @@ void transpose_pairs(real *to, int64_t to_row, const real *from, int64_t from_ro
     for (int64_t column = 0; column < n; column += COLUMNS)
         for (int64_t first = 0; first < rows; first += 2 * PAIRS) {
             const int64_t here = smaller(2 * PAIRS, rows - first), columns = smaller(COLUMNS, n - column);
-            for (int64_t i = 0; i < here; i += 2) {
-                const real *even = from + (first + i) * from_row + column;
-                round_pair(words + i / 2 * COLUMNS, even, i + 1 < here ? even + from_row : 0, columns, COLUMNS);
-            }
+            round_pairs(words, COLUMNS, from + first * from_row + column, from_row, here, columns, COLUMNS);
             transpose(to + column * to_row + first / 2, to_row, words, COLUMNS, pairs_of(here), columns);
         }
 }

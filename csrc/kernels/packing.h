@@ -27,6 +27,14 @@ static inline void pack_pair(real *packed, columns cols, int64_t K, int64_t k, c
     }
 }
 
+/* Round pairs of rows of n numbers to words: to[i] = from[2 i], from[2 i + 1], with these distances from row to row and
+ * zeros from n to `padded`, a whole number of vectors. If the number of rows is odd, the last one is paired with zeros. */
+static inline void round_pairs(real *to, int64_t to_row, const real *from, int64_t from_row, int64_t rows, int64_t n,
+                               int64_t padded) {
+    for (int64_t i = 0; i < rows; i += 2, to += to_row, from += 2 * from_row)
+        round_pair(to, from, i + 1 < rows ? from + from_row : 0, n, padded);
+}
+
 /* Pack row k of a right operand with K rows: the n values at src (null: zeros), divided into the panels of `cols`. */
 static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, const real *src, int64_t n) {
     const int64_t w = cols.vectors * VL;
@@ -37,6 +45,13 @@ static inline void pack_row(real *packed, columns cols, int64_t K, int64_t k, co
         if (here > 0) memcpy(to, src + panel * w, (size_t)here * sizeof(real));
         if (here < w) memset(to + here, 0, (size_t)(w - here) * sizeof(real));
     }
+}
+
+/* Pack the K rows of from [K][n] as a right operand, as words of two rows each if `dots`. */
+static inline void pack_rows(real *packed, columns cols, int dots, const real *from, int64_t K, int64_t n) {
+    for (int64_t k = 0; !dots && k < K; k++) pack_row(packed, cols, K, k, from + k * n, n);
+    for (int64_t k = 0; dots && k < K; k += 2)
+        pack_pair(packed, cols, pairs_of(K), k / 2, from + k * n, k + 1 < K ? from + (k + 1) * n : 0, n);
 }
 
 #endif

@@ -45,7 +45,7 @@ class CLinear:
     """The methods of :class:`fastrnn.backends.base.Backend` for a linear layer."""
 
     def prepare_linear(self, weight: Array, bias: Array | None, precision: str = "highest") -> PreparedLinear:
-        """Return the weights for :meth:`linear_forward`, which packs them first."""
+        """Pack the weights for products in this precision."""
         return PreparedLinear(weight, bias, precision)
 
     def linear_forward(self, prepared: PreparedLinear, x: Array) -> Array:

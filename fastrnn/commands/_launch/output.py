@@ -38,7 +38,7 @@ class Output:
         self._ended = False
 
     def start(self, messages: IO[bytes], out: Any, err: Any) -> None:
-        """Copy the output to two streams from now on. ``messages`` are those of mpiexec, which has just been started."""
+        """Start to copy the ranks' output to two streams, and to keep what mpiexec writes to its own pipe, ``messages``."""
         for descriptor in self.descriptors:
             os.close(descriptor)
         pairs = (self._out, out), (self._err, err)
@@ -76,7 +76,7 @@ class Output:
         os.close(source)
 
     def causes(self) -> list[str]:
-        """Return the messages that name the cause: those of other programs, such as ssh, or else mpiexec's first one."""
+        """Return the messages of other programs, such as ssh. If there are none, return the first message of mpiexec."""
         return [line for line in self.kept if not line.startswith(("[mpiexec@", "[proxy:"))] or self.kept[:1]
 
     def finish(self) -> None:
