@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -150,6 +152,16 @@ def package_with(extension: Path, folder: Path) -> Path:
     shutil.copytree(CHECKOUT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__", "c"))
     shutil.copy(CHECKOUT / "pyproject.toml", folder)
     return folder
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the emulated ISA is x86-64's")
+def test_the_emulated_matrix_unit_compiles(tmp_path: Path) -> None:
+    """Other tests that build it are slow. These are the sources that see that unit."""
+    configure(tmp_path, "-DFASTRNN_EMULATE_AMX=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    commands = [entry["command"] for entry in json.loads((tmp_path / "compile_commands.json").read_text())]
+    for source in ("entry", "gemm", "layout", "linear", "matrix", "outer", "sliced"):
+        [command] = [c for c in commands if f"fastrnn_f32_amx.dir/csrc/kernels/{source}.c.o" in c]
+        run([*shlex.split(command), "-fsyntax-only", "-Werror"], cwd=tmp_path)
 
 
 @slow
