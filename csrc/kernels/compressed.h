@@ -1,8 +1,9 @@
 /* Compressed weights: right operands whose elements are bfloat16, or int8 with one scale for each column. They are
- * expanded in registers by shifts, and multiplied as `real`; int8 only for the rows that integers.h leaves.
+ * expanded in registers by shifts, and multiplied as `real`; int8 only for the rows that integers.h leaves. An int8 w is
+ * stored as the unsigned byte w + 128, as products of integers need it.
  *
  * A word of 32 bits holds one column of 2 rows (bfloat16) or 4 rows (int8), the first row in the lowest bits:
- * B[panel][k / rows][NV*VL] words. Rows past the end are zero. So a vector of words becomes a vector of each row by
+ * B[panel][k / rows][NV*VL] words. Bits of rows past the end are zero. A vector of words becomes a vector of each row by
  * shifts alone. A shuffle would need different instructions in each instruction set. */
 #ifndef FASTRNN_COMPRESSED_H
 #define FASTRNN_COMPRESSED_H
@@ -57,10 +58,12 @@ INLINE words byte_on_top(words w, const int i) {
 /* Return the factor that turns expanded numbers into those that were stored. */
 INLINE real factor_of_words(const int format) { return format == FASTRNN_WEIGHTS_INT8 ? (real)0x1p-24 : 1; }
 
-/* Return row i of the words, without scales. A bfloat16 is the upper half of a float. An int8 is the upper byte of an
- * integer, and so 2^24 times too large (factor_of_words): a shift down would take half as long again. */
+/* Return byte i of each word, with its sign, times 2^24 (factor_of_words): a shift down would take half as long again. */
+INLINE vec signed_bytes(words w, const int i) { return __builtin_convertvector((ints)byte_on_top(w, i), vec); }
+
+/* Return row i of the words, without scales, times 1 / factor_of_words. A bfloat16 is the upper half of a float. */
 INLINE vec row_of_words(const int format, words w, const int i) {
-    if (format == FASTRNN_WEIGHTS_INT8) return __builtin_convertvector((ints)byte_on_top(w, i), vec);
+    if (format == FASTRNN_WEIGHTS_INT8) return signed_bytes(w ^ 0x80808080u, i);
     return __builtin_convertvector((floats)(i ? w & 0xffff0000u : w << 16), vec);
 }
 

@@ -18,8 +18,7 @@ static vec sliced_weights(const layout *l, const real *W, int64_t panel, int64_t
     const uint32_t *words = (const uint32_t *)W + panel * w * sliced_words(l->I);
     vec sum = splat(0);
     for (int i = SLICES - 1; i >= 0; i--)
-        sum = sum * splat((real)0x1p-8) +
-              row_of_words(l->format, load_words(words + sliced_at(l->I, first, k / 4, i)), (int)(k % 4));
+        sum = sum * splat((real)0x1p-8) + signed_bytes(load_words(words + sliced_at(l->I, first, k / 4, i)), (int)(k % 4));
     return sum;
 }
 

@@ -19,7 +19,7 @@ enum { OUTLIER_RATIO = 112 };
 /* A block of k of some rows. */
 typedef struct {
     real scales[GROUP];
-    int32_t correction[GROUP][2]; /* -128 times the sum of the digits, for the 128 in each weight */
+    int32_t correction[GROUP][2]; /* -128 times the sum of q, or of each of its digits, for the 128 in each weight */
     int32_t q[GROUP][2][BLOCK_WORDS];
 } integer_block;
 
@@ -42,45 +42,48 @@ static real quantisation_factor(const real *a, int64_t K) {
     return balance >= 0 ? LARGEST_SIXTEEN / m : -1;
 }
 
-#ifdef __AVX512VNNI__
+/* Sums have no signs, because they may wrap. Without what 128 in each weight adds, they fit 32 bits. */
+INLINE vec corrected(words sum, int32_t correction) {
+    return __builtin_convertvector((ints)(sum + (uint32_t)correction), vec);
+}
+
+#if defined(__AVX512VNNI__) || defined(FASTRNN_EMULATED)
+#define MULTIPLIES_DIGITS
+#endif
+
+#ifdef MULTIPLIES_DIGITS
 
 /* q is stored as digits. Sum i of a tile is S_i. */
 enum { SUMS = 2 };
 
-/* Store n numbers, and zeros up to a whole vector. */
-static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
-    ints sums[2] = {{0}, {0}};
-    for (int64_t k = 0; k < n; k += VL) {
-        const ints q = nearest(load_within(a, k, n) * splat(factor)) + 0x8080;
-        for (int i = 0; i < 2; i++) {
-            const ints s = (q >> 8 * i & 0xff) - 128;
-            const digits bytes = __builtin_convertvector(s, digits);
-            memcpy(to->q[row][i] + k / 4, &bytes, sizeof bytes);
-            sums[i] += s;
-        }
-    }
+/* Store VL integers from k on, and add their digits to the sums. */
+INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
     for (int i = 0; i < 2; i++) {
-        to->correction[row][i] = 0;
-        for (int lane = 0; lane < VL; lane++) to->correction[row][i] -= 128 * sums[i][lane];
+        const ints s = ((q + 0x8080) >> 8 * i & 0xff) - 128;
+        const digits bytes = __builtin_convertvector(s, digits);
+        memcpy(to[i] + k / 4, &bytes, sizeof bytes);
+        sums[i] += s;
     }
 }
 
 INLINE ints weights_of(words w, const int i) {
     (void)i;
-    return (ints)(w ^ 0x80808080u);
+    return (ints)w;
 }
 
 /* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. In assembly, because with the intrinsic GCC 12 copies every sum at each
  * k and keeps some in memory. */
-INLINE ints add_products(ints sum, ints w, ints a) {
+INLINE words add_products(words sum, ints w, ints a) {
+#ifdef FASTRNN_EMULATED
+    for (int i = 0; i < 4; i++) sum += ((words)w >> 8 * i & 0xff) * (words)((ints)((words)a << (24 - 8 * i)) >> 24);
+#else
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
+#endif
     return sum;
 }
 
-INLINE vec whole_sum(const ints *sums, const int32_t *correction) {
-    const vec s0 = __builtin_convertvector(sums[0] + correction[0], vec),
-              s1 = __builtin_convertvector(sums[1] + correction[1], vec);
-    return fma_(s1, splat(256), s0);
+INLINE vec whole_sum(const words *sums, const int32_t *correction) {
+    return fma_(corrected(sums[1], correction[1]), splat(256), corrected(sums[0], correction[0]));
 }
 
 #else
@@ -88,46 +91,48 @@ INLINE vec whole_sum(const ints *sums, const int32_t *correction) {
 /* q is stored as pairs. */
 enum { SUMS = 1 };
 
-typedef int16_t shorts __attribute__((vector_size(4 * VL)));
 typedef uint16_t halves __attribute__((vector_size(4 * VL)));
 
-/* Store n numbers, and zeros up to a whole word. */
-static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
-    for (int64_t word = 0; word < quads_of(n); word++) {
-        int32_t q[4];
-        for (int64_t i = 0, k = 4 * word; i < 4; i++, k++) {
-            const real v = k < n ? a[k] * factor : 0;
-            q[i] = (int32_t)(v + (v < 0 ? (real)-0.5 : (real)0.5));
-        }
-        for (int i = 0; i < 2; i++) to->q[row][i][word] = (int32_t)((q[i] & 0xffff) | (uint32_t)q[i + 2] << 16);
-    }
+/* Store VL integers from k on, and add them to the sum. */
+INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
+    for (int lane = 0; lane < VL; lane += 4)
+        for (int i = 0; i < 2; i++)
+            to[i][(k + lane) / 4] = (int32_t)((q[lane + i] & 0xffff) | (uint32_t)q[lane + i + 2] << 16);
+    sums[0] += q;
 }
 
 /* Return bytes 0 and 2 of each word as pairs of 16 bits, or bytes 1 and 3. */
-INLINE ints weights_of(words w, const int i) { return i ? (ints)((shorts)w >> 8) : (ints)((shorts)((halves)w << 8) >> 8); }
+INLINE ints weights_of(words w, const int i) { return (ints)(i ? (halves)w >> 8 : (halves)w & 0xff); }
 
 /* Return sum + w_0 a_0 + w_1 a_1 of each lane. */
-INLINE ints add_products(ints sum, ints w, ints a) {
+INLINE words add_products(words sum, ints w, ints a) {
 #if defined(__AVX512BW__)
-    return sum + (ints)_mm512_madd_epi16((__m512i)w, (__m512i)a);
+    return sum + (words)_mm512_madd_epi16((__m512i)w, (__m512i)a);
 #elif defined(__AVX2__) && FASTRNN_VECTOR_BYTES == 32
-    return sum + (ints)_mm256_madd_epi16((__m256i)w, (__m256i)a);
+    return sum + (words)_mm256_madd_epi16((__m256i)w, (__m256i)a);
 #elif defined(__x86_64__) && FASTRNN_VECTOR_BYTES == 16
-    return sum + (ints)_mm_madd_epi16((__m128i)w, (__m128i)a);
+    return sum + (words)_mm_madd_epi16((__m128i)w, (__m128i)a);
 #elif defined(__aarch64__)
     const int16x8_t left = (int16x8_t)w, right = (int16x8_t)a;
-    return sum + (ints)vpaddq_s32(vmull_s16(vget_low_s16(left), vget_low_s16(right)), vmull_high_s16(left, right));
+    return sum + (words)vpaddq_s32(vmull_s16(vget_low_s16(left), vget_low_s16(right)), vmull_high_s16(left, right));
 #else
-    return sum + ((ints)((words)w << 16) >> 16) * ((ints)((words)a << 16) >> 16) + (w >> 16) * (a >> 16);
+    return sum + ((words)w & 0xffff) * (words)((ints)((words)a << 16) >> 16) + ((words)w >> 16) * (words)(a >> 16);
 #endif
 }
 
-INLINE vec whole_sum(const ints *sums, const int32_t *correction) {
-    (void)correction;
-    return __builtin_convertvector(sums[0], vec);
-}
+INLINE vec whole_sum(const words *sums, const int32_t *correction) { return corrected(sums[0], correction[0]); }
 
 #endif
+
+/* Store n numbers as integers, and zeros up to a whole vector. */
+static void store_integers(integer_block *to, int64_t row, const real *a, int64_t n, real factor) {
+    ints sums[SUMS] = {{0}};
+    for (int64_t k = 0; k < n; k += VL) store_q(to->q[row], k, nearest(load_within(a, k, n) * splat(factor)), sums);
+    for (int i = 0; i < SUMS; i++) {
+        to->correction[row][i] = 0;
+        for (int lane = 0; lane < VL; lane++) to->correction[row][i] -= 128 * sums[i][lane];
+    }
+}
 
 INLINE ints splat_int(int32_t a) { return a - (ints){0}; }
 
@@ -143,14 +148,14 @@ typedef struct {
 } integer_args;
 
 INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
-    ints acc[6][4][SUMS];
+    words acc[6][4][SUMS];
     const uint32_t *b = t->b;
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
 #pragma GCC unroll 2
-            for (int i = 0; i < SUMS; i++) acc[r][v][i] = (ints){0};
+            for (int i = 0; i < SUMS; i++) acc[r][v][i] = (words){0};
     for (int64_t k = 0; k < t->n_words; k++, b += t->b_row)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
@@ -192,7 +197,7 @@ INLINE void integer_tile_of_height(const int NV, const int highest, int rows, co
 }
 
 /* Tile heights by width in vectors: up to 12 sums where there are 16 registers, up to 24 where there are 32. */
-#if defined(__AVX512VNNI__)
+#ifdef MULTIPLIES_DIGITS
 enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 4, HEIGHT_4 = 3 };
 #elif FASTRNN_VECTOR_BYTES == 64 || defined(__aarch64__)
 enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 6, HEIGHT_4 = 6 };

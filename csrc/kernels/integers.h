@@ -5,13 +5,18 @@
  *     a = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SIXTEEN
  *     sum over k of a b = scale scale_b sum over k of q w
  *
- * The weights w are the words of compressed.h: four consecutive k of one column. A word of A takes one of two forms:
+ * The weights are the words of compressed.h: w + 128 of four consecutive k of one column. What 128 adds to a sum depends on
+ * A alone, so it is taken out at the end:
  *
- * - Pairs, for the instruction PMADDWD, which multiplies 16 bits by 16 and adds two products: (q_0, q_2) and (q_1, q_3). The
- *   bytes of a word of weights are shifted into pairs like these.
+ *     sum of q w = sum of q (w + 128) - 128 sum of q
+ *
+ * A word of A takes one of two forms:
+ *
+ * - Pairs, for the instruction PMADDWD, which multiplies 16 bits by 16 and adds two products: (q_0, q_2) and (q_1, q_3). A
+ *   mask and a shift turn a word of weights into pairs like these. Bytes with signs would take three shifts, and few of a
+ *   processor's units shift.
  * - Digits in base 256, for VPDPBUSD, which multiplies unsigned bytes by signed ones and adds four products to a sum:
- *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. A weight enters as w + 128, which flips one bit, and what this adds is taken
- *   out of the sums: sum of q w = 2^8 S_1 + S_0, S_i = sum of (w + 128) s_i - 128 sum of s_i.
+ *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. So sum of q w = 2^8 S_1 + S_0, S_i = sum of s_i w.
  *
  * Sums of integers are exact, so they depend neither on the order of k nor on the ISA. Only the scaling is in float32. */
 #ifndef FASTRNN_INTEGERS_H

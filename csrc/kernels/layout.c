@@ -86,11 +86,11 @@ static const void *row_at(int format, const void *rows, int64_t i, int64_t K) {
     return (const char *)rows + i * K * size[format];
 }
 
-/* Return the word of rows k, k + 1, ... of a column; rows past the end are zero. */
+/* Return the word of rows k, k + 1, ... of a column (compressed.h); bits of rows past the end are zero. */
 static uint32_t word_at(int format, const void *column, int64_t k, int64_t K) {
     uint32_t word = 0;
     for (int64_t i = 0; i < rows_per_word(format) && k + i < K; i++)
-        word |= format == FASTRNN_WEIGHTS_INT8 ? (uint32_t)((const uint8_t *)column)[k + i] << 8 * i
+        word |= format == FASTRNN_WEIGHTS_INT8 ? (uint32_t)(((const uint8_t *)column)[k + i] ^ 0x80) << 8 * i
                                                : (uint32_t)((const uint16_t *)column)[k + i] << 16 * i;
     return word;
 }
