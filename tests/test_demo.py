@@ -55,3 +55,14 @@ def test_a_failed_training_ends_the_demo(tmp_path, capsys):
     (tmp_path / "run").write_text("a file, not a folder")
     said = output_of(capsys, "demo", "--out", tmp_path / "run", status=2)
     assert "$ fastrnn sample" not in said.out
+
+
+def test_the_demo_replaces_an_earlier_run_only_if_told_to(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "table", lambda records: iter(()))
+    out, words = tmp_path / "run", ["demo", "--max-steps", 1, "--out", tmp_path / "run"]
+    output_of(capsys, *words)
+    (out / "samples.txt").write_text("of the first run")
+    assert "--overwrite replaces the files" in output_of(capsys, *words, status=2).err
+    assert (out / "samples.txt").read_text() == "of the first run"
+    assert "$ fastrnn sample" in output_of(capsys, *words, "--overwrite").out
+    assert (out / "samples.txt").read_text() != "of the first run"

@@ -12,6 +12,7 @@ from ..console import note, quantity, say
 from ..threads import get_num_threads
 from ._train.runs import fresh_folder
 from .arguments import folder, integer
+from .outputs import add_overwrite_option
 
 if TYPE_CHECKING:
     from ..benchmark.compare import Record
@@ -44,14 +45,16 @@ def add_to(subparsers: Any, execute: Callable[[Sequence[str]], int]) -> None:
         "--out", type=folder, metavar="RUN", help="folder of the run (default: runs/demo, or a numbered one)"
     )
     parser.add_argument("--max-steps", type=integer(1), metavar="N", help="training steps (default: those of train chars)")
+    add_overwrite_option(parser)
     parser.set_defaults(run=run, execute=execute)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run two commands as a user would type them, then compare the speed; return 0, or the status of a failed command."""
     out = arguments.out or fresh_folder([], "demo", "demo")
-    steps = ["--max-steps", str(arguments.max_steps)] if arguments.max_steps else []
-    for words in (["train", "chars", *steps, "--out", str(out)], ["sample", str(out), "--number", "8", "--seed", "1"]):
+    options = ["--max-steps", str(arguments.max_steps)] if arguments.max_steps else []
+    options += ["--overwrite"] if arguments.overwrite else []
+    for words in (["train", "chars", *options, "--out", str(out)], ["sample", str(out), "--number", "8", "--seed", "1"]):
         say(f"\n$ fastrnn {shlex.join(words)}")
         status: int = arguments.execute(words)
         if status:

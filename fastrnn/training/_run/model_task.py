@@ -34,7 +34,8 @@ class ModelTask:
     def divide_batches(self, communicator: Communicator, batch: int) -> None:
         """Compute only this rank's part of each batch. Raises TooManyRanks if a batch has fewer examples than that."""
         if batch < communicator.size:
-            raise common(TooManyRanks(f"batch must be at least the number of ranks, {communicator.size}, got {batch}"))
+            wanted = f"batch must be at least the number of ranks, {communicator.size}"
+            raise common(TooManyRanks(f"{wanted}, got {batch} (it is at most the number of training examples)"))
         self.communicator = communicator
         self._rng = PartGenerator(self._rng.bit_generator)
         self.model.set_rng(self._rng)
