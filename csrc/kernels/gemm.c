@@ -121,7 +121,7 @@ static int tile_width(const product_args *p, int64_t rows, int fetch) {
 
 /* Compute all row blocks of one panel and one block of k. Blocks are equally high: 8 rows are 4 + 4, not 6 + 2, because
  * low tiles are slow. */
-static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *ahead) {
+static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, const real *ahead) {
     const int64_t n = rows.end - rows.begin;
     const int width = tile_width(p, n, ahead != 0);
     const int64_t highest = (p->format ? expanded_rows : tile_rows)[width], blocks = (n + highest - 1) / highest;
@@ -135,7 +135,7 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
                    .c_row = p->c_row,
                    .dots = p->dots,
                    .format = p->format};
-    const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step, *b = right_block(p, panel, k);
+    const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
     for (int64_t i = 0; i < blocks; i++) {
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
         t.a.p = a + begin * p->a.row;
@@ -150,6 +150,23 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     }
 }
 
+/* Expand K rows of words of bfloat16 to numbers. The last word may hold another row, which is zero. */
+static void expand(const uint32_t *from, int64_t columns, int64_t K, real *to) {
+    for (int64_t k = 0; k < K; k += 2, to += 2 * columns)
+        for (int64_t c = 0; c < columns; c += VL, from += VL)
+            for (int i = 0; i < 2; i++)
+                store(to + i * columns + c, row_of_words(FASTRNN_WEIGHTS_BFLOAT16, load_words(from), i));
+}
+
+/* Do what panel_rows does with the same bits, but expand the block of B once and not in each tile. */
+static void expanded_panel_rows(const product_args *p, int64_t panel, range rows, k_block k) {
+    real b[COMPRESSED_K_BLOCK * 4 * VL];
+    expand((const uint32_t *)right_block(p, panel, k), p->b_row, k.n_inner, b);
+    product_args of_numbers = *p;
+    of_numbers.format = FASTRNN_WEIGHTS_FULL;
+    panel_rows(&of_numbers, panel, rows, k, b, 0);
+}
+
 static void product_of_rows(const product_args *p, range panels, range rows) {
     const int64_t n = panels.end - panels.begin, K = p->n_outer * p->n_inner;
     const int fetch = !p->format && n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
@@ -158,7 +175,11 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
         for (int64_t j = 0; j < count; j++) {
             const int64_t panel = panel_at(p, panels, i), next = j + 1 < count ? panel : panel_at(p, panels, i + 1);
             const real *ahead = fetch ? right_block(p, next, k_block_at(p, (j + 1) % count, size)) : 0;
-            panel_rows(p, panel, rows, k_block_at(p, j, size), ahead);
+            const k_block k = k_block_at(p, j, size);
+            if (COMPRESSES && p->format && rows.end - rows.begin >= EXPANDED_BLOCK_ROWS)
+                expanded_panel_rows(p, panel, rows, k);
+            else
+                panel_rows(p, panel, rows, k, right_block(p, panel, k), ahead);
         }
 }
 

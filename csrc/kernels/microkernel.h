@@ -27,6 +27,13 @@ enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 3, TILE_ROWS_4 = 2, EXPAN
 enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3, EXPANDED_ROWS_3 = 3, EXPANDED_ROWS_4 = 0 };
 #endif
 
+/* The rows from which on a block of B is expanded once, into memory. With 32 registers that gains nothing. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { EXPANDED_BLOCK_ROWS = 1 << 30 };
+#else
+enum { EXPANDED_BLOCK_ROWS = 16 };
+#endif
+
 /* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
  * factor for each row, is not null, p has slices as slices.h lays them out. */
 typedef struct {
