@@ -73,14 +73,14 @@ def pytest_collection():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Let one process run all tests with numba in their names, because each process would compile for half a minute."""
+    """Let one process run all tests whose preparation takes long: Numba's compiler, the training of a jazz model."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneCompiles(LoadScopeScheduling):
+    class OnePrepares(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "numba" if "numba" in nodeid else nodeid
+            return next((name for name in ("numba", "test_music_trained") if name in nodeid), nodeid)
 
-    return OneCompiles(config, log)
+    return OnePrepares(config, log)
 
 
 def pytest_report_header():

@@ -16,7 +16,8 @@ from fastrnn.music.midi import read_midi
 from fastrnn.music.midi_writing import write_midi
 from fastrnn.music.run_folder import load_config, load_player
 
-pytestmark = pytest.mark.slow
+# A slow, busy machine trains for ten minutes, and the first test's time includes that.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 def _losses(run):
