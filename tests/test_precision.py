@@ -325,6 +325,8 @@ def test_the_error_of_a_layer_is_what_the_docs_say() -> None:
         ({}, "highest", ""),
         ({"dtype": "float64"}, "medium", "medium is for float32, and the layer is float64"),
         ({"compression": "int8"}, "medium", "medium is for weights in float32 or bfloat16, and these are int8"),
+        ({"compression": "int8"}, "high", "high is for weights in float32, and these are int8"),
+        ({"compression": "bfloat16"}, "high", "high is for weights in float32, and these are bfloat16"),
         ({"backend": "reference"}, "medium", "medium needs backend c, and reference is in use"),
         ({"backend": "reference"}, "highest", ""),
     ],

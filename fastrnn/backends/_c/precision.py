@@ -105,19 +105,17 @@ def _obstacle(wanted: str, spec: StackSpec, isa: int) -> str:
         return ""
     if spec.cell.dtype != "float32":
         return f"{wanted} is for float32, and the layer is {spec.cell.dtype}"
-    if spec.weights == "int8":
-        return f"{wanted} is for weights in float32 or bfloat16, and these are int8"
-    reason = _obstacle_to_high(spec, isa) if wanted == "high" else _obstacle_to_medium(isa)
+    reason = _obstacle_to_high(spec, isa) if wanted == "high" else _obstacle_to_medium(spec, isa)
     if not reason and spec.cell.hidden_size < SMALLEST:
         return f"{wanted} is not faster below {SMALLEST} hidden units, and the layer has {spec.cell.hidden_size}"
     return reason
 
 
 def _obstacle_to_high(spec: StackSpec, isa: int) -> str:
-    if not has_matrix_unit(isa):
-        return f"high needs a matrix unit (ISA amx), and {_name_of(isa)} is in use"
     if spec.weights != "full":
         return f"high is for weights in float32, and these are {spec.weights}"
+    if not has_matrix_unit(isa):
+        return f"high needs a matrix unit (ISA amx), and {_name_of(isa)} is in use"
     if spec.cell.nonlinearity == "relu":
         return "high needs states with a bound, and relu has none"
     states = spec.cell.proj_size or spec.cell.hidden_size
@@ -126,7 +124,9 @@ def _obstacle_to_high(spec: StackSpec, isa: int) -> str:
     return ""
 
 
-def _obstacle_to_medium(isa: int) -> str:
+def _obstacle_to_medium(spec: StackSpec, isa: int) -> str:
+    if spec.weights == "int8":
+        return "medium is for weights in float32 or bfloat16, and these are int8"
     if multiplies_bfloat16(isa):
         return ""
     if _name_of(isa) == "avx512bf16":
