@@ -51,6 +51,12 @@ def install_extra(extra: str) -> str:
     return f"pip install 'fastrnn[{extra}]'"
 
 
+def obstacle_to(precision: str) -> str:
+    """Return why a large layer does not run in a precision, or an empty string. Raises ValueError and BackendUnavailable."""
+    plan, *_ = backends.current().plan(replace(TYPICAL, precision=precision), TYPICAL_T, TYPICAL_B)
+    return plan.reason
+
+
 def _backend_rows() -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name in backends.NAMES:
@@ -80,10 +86,10 @@ def _precision_rows() -> list[tuple[str, str]]:
     rows = [("precision", f"{get_float32_matmul_precision()}; {how}")]
     for name in PRECISIONS[1:]:
         try:
-            plan, *_ = backends.current().plan(replace(TYPICAL, precision=name), TYPICAL_T, TYPICAL_B)
+            obstacle = obstacle_to(name)
         except (ValueError, backends.BackendUnavailable):  # the row "chosen" says why
             continue
-        rows.append(("", f"{name:<10} {f'runs as highest: {plan.reason}' if plan.reason else 'runs'}"))
+        rows.append(("", f"{name:<10} {f'runs as highest: {obstacle}' if obstacle else 'runs'}"))
     return rows
 
 

@@ -527,6 +527,19 @@ def test_a_run_records_the_precision_that_ran(tmp_path, capsys):
     assert _engine_of(tmp_path)["precision"] == "highest"
 
 
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_a_precision_that_does_not_run_is_a_warning(names_run, capsys, isa, precision):
+    import fastrnn
+
+    folder, _ = names_run
+    with fastrnn.use_precision("highest"):
+        error = output_of(capsys, "score", folder, "Abelisaurus", "--precision", precision).err
+    (plan,) = fastrnn.LSTM(256, 256, precision=precision).plan(64, 64)
+    expected = f"fastrnn: warning: --precision {precision} runs as highest: {plan.reason}\n" if plan.reason else ""
+    assert error == expected
+    assert plan.reason or precision == "highest" or isa in ("amx", "avx512bf16")
+
+
 def test_info_says_which_precisions_run(capsys):
     import fastrnn
 

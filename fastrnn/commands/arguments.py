@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import backends
 from .._core.checks import describe
 from .._core.precision import PRECISIONS, set_float32_matmul_precision
+from ..console import note
 from .errors import UsageError
 
 LARGEST = 2**31 - 1  # limit of every size and count
@@ -94,5 +95,14 @@ def apply_machine_options(arguments: argparse.Namespace) -> None:
     if arguments.backend is not None:
         backends.use_backend(arguments.backend)
     if arguments.precision is not None:
-        set_float32_matmul_precision(arguments.precision)
+        _apply_precision(arguments.precision)
     backends.current()
+
+
+def _apply_precision(precision: str) -> None:
+    """Set the precision, and warn if even a large layer does not run in it. Raises SettingError and BackendUnavailable."""
+    from ..info import obstacle_to
+
+    set_float32_matmul_precision(precision)
+    if obstacle := obstacle_to(precision):
+        note(f"fastrnn: warning: --precision {precision} runs as highest: {obstacle}")
