@@ -228,11 +228,12 @@ def test_steps_and_samples_on_two_threads_have_the_bits_of_one(set_threads) -> N
 
 
 def test_the_instruction_has_the_bits_of_two_multiply_adds(c, everywhere) -> None:
-    if "avx512bf16" not in c.isa_names():
-        pytest.skip("needs a processor with AVX512-BF16")
+    isas = [isa for isa in c.isa_names() if isa != "amx"]  # which adds in another order
+    if len(isas) < 2:
+        pytest.skip("there is only one instruction set here")
     case = make_case(CELLS[1], 1, 40, 501, 70, "float32")  # relu: no other arithmetic
     found = []
-    for isa in (isa for isa in c.isa_names() if isa != "amx"):  # which adds in another order
+    for isa in isas:
         c.set_isa(isa)
         found.append(forward(case).y)
     c.set_isa(None)
