@@ -1,6 +1,6 @@
 /* Compressed weights: right operands whose elements are bfloat16, or int8 with one scale for each column. They are
- * expanded in registers by shifts, and multiplied as `real`; int8 only for the rows that integers.h leaves. An int8 w is
- * stored as the unsigned byte w + 128, as products of integers need it.
+ * expanded by shifts, in registers or a block at a time (EXPANDED_BLOCK_ROWS), and multiplied as `real`; int8 only for the
+ * rows that integers.h leaves. An int8 w is stored as the unsigned byte w + 128, as products of integers need it.
  *
  * A word of 32 bits holds one column of 2 rows (bfloat16) or 4 rows (int8), the first row in the lowest bits:
  * B[panel][k / rows][NV*VL] words. Bits of rows past the end are zero. A vector of words becomes a vector of each row by
