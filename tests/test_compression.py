@@ -175,6 +175,18 @@ def test_bits_do_not_depend_on_threads(form: str, B: int) -> None:
         fastrnn.set_num_threads(threads)
 
 
+@needs_c
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["gru_reset_before", "lstm_both"])
+def test_bits_do_not_depend_on_the_batch(name: str, form: str, isa: str) -> None:
+    """One row, a few rows and many rows are three kinds of products; 150 states are two blocks of each."""
+    compressed, x = layer_of(name, 150, 150, num_layers=2).compress(form), normal(3, 40, 150)
+    y, _ = compressed(x)
+    assert_close(y, expanded(compressed)(x)[0], form, isa)
+    for B in (1, 2, 5, 15, 16, 17):
+        assert np.array_equal(compressed(x[:, :B])[0], y[:, :B])
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_steps_streams_and_states_equal_one_call(form: str) -> None:
     compressed, x = layer_of("lstm_peephole", num_layers=2).compress(form), normal(6, 1, 9)
