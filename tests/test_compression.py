@@ -183,7 +183,7 @@ def test_bits_do_not_depend_on_the_batch(name: str, form: str, isa: str) -> None
     compressed, x = layer_of(name, 150, 150, num_layers=2).compress(form), normal(3, 40, 150)
     y, _ = compressed(x)
     assert_close(y, expanded(compressed)(x)[0], form, isa)
-    for B in (1, 2, 5, 15, 16, 17):
+    for B in (1, 2, 5, 23, 24, 25):
         assert np.array_equal(compressed(x[:, :B])[0], y[:, :B])
 
 

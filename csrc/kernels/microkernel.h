@@ -31,7 +31,7 @@ enum { TILE_ROWS_1 = 8, TILE_ROWS_2 = 6, TILE_ROWS_3 = 4, TILE_ROWS_4 = 3, EXPAN
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { EXPANDED_BLOCK_ROWS = 1 << 30 };
 #else
-enum { EXPANDED_BLOCK_ROWS = 16 };
+enum { EXPANDED_BLOCK_ROWS = 24 };
 #endif
 
 /* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a

@@ -224,7 +224,7 @@ static void check_rounded(int32_t isa, int32_t dtype, void *context) {
 static void compressed_sizes(int32_t cell, int64_t P) {
     static const struct {
         int64_t T, B, I, H;
-    } sizes[] = {{1, 1, 1, 1}, {3, 1, 150, 130}, {4, 7, 131, 33}, {3, 2, 9, 66}, {2, 97, 5, 15}, {2, 17, 9, 131}};
+    } sizes[] = {{1, 1, 1, 1}, {3, 1, 150, 130}, {4, 7, 131, 33}, {3, 2, 9, 66}, {2, 97, 5, 15}, {2, 25, 9, 131}};
     for (int size = 0; size < 2 * (int)(sizeof sizes / sizeof *sizes); size++) {
         const int i = size / 2, ids = size % 2;
         model m = {cell,       sizes[i].I, sizes[i].H, P && sizes[i].H > 2 ? sizes[i].H / 2 + 1 : P > 0,
