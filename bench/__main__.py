@@ -18,7 +18,9 @@ from fastrnn.benchmark import ceilings, machine  # noqa: E402
 from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, THREADS, Case, cases  # noqa: E402
 from fastrnn.benchmark.measure import Effort  # noqa: E402
 from fastrnn.benchmark.peers import NAMES  # noqa: E402
-from fastrnn.benchmark.run import append, load, run, run_again  # noqa: E402
+from fastrnn.benchmark.run import append, load, require_same_machine, run, run_again  # noqa: E402
+from fastrnn.commands.arguments import integer, real  # noqa: E402
+from fastrnn.commands.errors import InputError  # noqa: E402
 from fastrnn.commands.guard import guarded  # noqa: E402
 from fastrnn.console import note, say  # noqa: E402
 
@@ -33,15 +35,18 @@ def main() -> None:
     parser.add_argument("--subset", choices=tuple(SUBSETS), default="grid", help="default: the whole grid")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS, help="default: all")
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=NAMES, help="default: all installed ones")
-    parser.add_argument("--threads", nargs="+", type=int, default=THREADS, help="default: 1 2")
-    parser.add_argument("--seconds", type=float, default=0.1, help="for each side of each case (default: 0.1)")
-    parser.add_argument("--slow-rounds", type=int, default=3, help="turns of calls of more than 50 ms (default: 3)")
+    parser.add_argument("--threads", nargs="+", type=integer(1, 256), default=THREADS, help="default: 1 2")
+    parser.add_argument("--seconds", type=real(0, above=True), default=0.1, help="for each side of each case (default: 0.1)")
+    parser.add_argument("--slow-rounds", type=integer(2), default=3, help="turns of calls of more than 50 ms (default: 3)")
     arguments = parser.parse_args()
     if arguments.command == "run":
         measure(arguments)
     from .report import write
 
-    write(load(arguments.file), arguments.out)
+    results = load(arguments.file)
+    if not results.records:
+        raise InputError(f"--file {arguments.file} has no measurements, so there is nothing to report")
+    write(results, arguments.out)
     say(f"wrote {arguments.out / 'performance.md'}")
 
 
@@ -51,7 +56,10 @@ def measure(arguments: argparse.Namespace) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if arguments.fresh:
         file.unlink(missing_ok=True)
-    append(file, {"machine": machine.describe()})
+    described = machine.describe()
+    if file.exists():  # a damaged or foreign file must stay as it is
+        require_same_machine(load(file), described, file)
+    append(file, {"machine": described})
     for threads in arguments.threads:
         append(file, {"ceilings": ceilings.measure(threads).as_json()})
 
@@ -59,7 +67,7 @@ def measure(arguments: argparse.Namespace) -> None:
         note(f"{peer}: {case.name if case else 'starting'}")
 
     wanted = cases(arguments.questions, arguments.subset, arguments.threads)
-    effort = Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5), slow_rounds=max(2, arguments.slow_rounds))
+    effort = Effort(arguments.seconds, turn=min(0.02, arguments.seconds / 5), slow_rounds=arguments.slow_rounds)
     run(wanted, arguments.peers, effort, file, tell)
     run_again(wanted, arguments.peers, effort, file, tell)
 

@@ -6,6 +6,7 @@ Results are appended to a file as they come, so a stopped run continues where it
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,6 +91,19 @@ def load(file: Path) -> Results:
     return results
 
 
+# Properties of a machine whose results may stand in one file.
+SAME = ("processor", "processors", "isa")
+
+
+def require_same_machine(results: Results, machine: Line, file: Path) -> None:
+    """Raise FileFormatError unless the results in the file are of this machine, because a page describes one machine."""
+    if not results.machine:
+        raise FileFormatError(f"{file} is not a file of results: expected a line with the machine, got none")
+    there, here = (", ".join(f"{name} {found.get(name)}" for name in SAME) for found in (results.machine, machine))
+    if there != here:
+        raise FileFormatError(f"{file} must have results of this machine ({here}), got those of another one ({there})")
+
+
 def run(
     cases: Sequence[Case],
     peers: Iterable[str],
@@ -159,9 +173,16 @@ def run_again(
 
 
 def append(file: Path, line: Line) -> None:
-    """Append one line to the file."""
-    with file.open("a") as stream:
-        print(json.dumps(line), file=stream)
+    """Append one line to the file, completely or not at all. Raises OSError, such as for a full disk."""
+    data = memoryview(f"{json.dumps(line)}\n".encode())
+    with file.open("ab", buffering=0) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[stream.write(data) :]
+        except BaseException:
+            stream.truncate(end)
+            raise
 
 
 def serve(peer: str, threads: int, cases: Sequence[Case], effort: Effort) -> Iterator[Line]:
