@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -21,6 +23,7 @@ from PIL import Image
 from fastrnn.benchmark.cases import BATCH, CELLS, GATES, HIDDEN, Case
 from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.statistics import Statistics
+from fastrnn.serialization import write_atomically
 
 SHORT = {"onednn": "oneDNN", "onednn_omp": "oneDNN omp", "onnxruntime": "ORT", "openvino": "OpenVINO", "torch": "torch"}
 SHORT |= {"jax": "JAX", "keras": "Keras", "numpy": "NumPy"}
@@ -28,6 +31,7 @@ MARKERS = {"RNN": "o", "GRU": "s", "LSTM": "^"}
 SHIFT = {"RNN": 0.88, "GRU": 1.0, "LSTM": 1.14}  # factor on x that separates markers of equal intensity
 COLOURS = dict(zip(HIDDEN, ("#f4a582", "#e08214", "#4393c3", "#053061"), strict=True))
 QUESTIONS = ("forward", "training")
+CHARACTERS_PER_INCH = 10  # of a title
 SLANT = 45  # angle in degrees of a line y = x on panels of this shape
 
 
@@ -94,7 +98,7 @@ def heat_map(statistics: Sequence[Statistics], title: str, path: Path) -> None:
     rows = [row for row in cells if any((f.case.cell, f.case.H) == row for f in statistics)]
     columns = [B for B in BATCH if any(f.case.B == B for f in statistics)]
     panels = sorted({_panel(f.case) for f in statistics}, key=lambda panel: (panel[0], QUESTIONS.index(panel[1]), panel[2]))
-    size = max(1.2 + 0.72 * len(columns), 2.2) * len(panels) + 0.6, 1.7 + 0.57 * len(rows)
+    size = max(1.2 + 0.72 * len(columns), 2.2) * len(panels) + 0.6, max(1.7 + 0.57 * len(rows), 3)
     grid, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     norm, image = TwoSlopeNorm(0, vmin=-1, vmax=2), None
     for axis, panel in zip(axes[0], panels, strict=True):
@@ -110,7 +114,7 @@ def heat_map(statistics: Sequence[Statistics], title: str, path: Path) -> None:
     bar = grid.colorbar(image, ax=axes[0], fraction=0.02, pad=0.01, ticks=[-1, -0.5, 0, 0.585, 1, 2])
     bar.ax.set_yticklabels(["0.5", "0.7", "1", "1.5", "2", "4"])
     bar.set_label("above 1, fastrnn is faster")
-    grid.suptitle(title)
+    grid.suptitle(fill(title, int(CHARACTERS_PER_INCH * size[0])))
     _save(grid, path)
 
 
@@ -138,5 +142,7 @@ def _save(grid: Any, path: Path) -> None:
     grid.canvas.draw()
     pixels = Image.fromarray(np.asarray(grid.canvas.buffer_rgba())).convert("RGB")
     few = pixels.quantize(128, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    data = BytesIO()
+    few.save(data, "PNG", optimize=True)
+    write_atomically(path, data.getvalue())
     plt.close(grid)

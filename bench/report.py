@@ -10,6 +10,7 @@ from fastrnn.benchmark.peers import NAMES
 from fastrnn.benchmark.run import OFF, SPREAD, Results
 from fastrnn.benchmark.statistics import LAYER_QUESTIONS, Statistics, of_cases
 from fastrnn.benchmark.table import duration
+from fastrnn.serialization import write_atomically
 
 from . import plots
 from .targets import targets
@@ -38,8 +39,9 @@ of the machine. `python -m bench run` writes it: do not edit it. `fastrnn bench`
 HOW = """\
 fastrnn and one peer run in one process, with the same sizes and number of threads (set and checked). Their results must
 agree. Then they take turns. A turn is a pause of at least 10 ms, until no worker of the other side spins; then an untimed
-call; then timed calls for 20 ms. Each side has at least five turns. Weights are packed or exported before inference is
-timed. Training packs them at every step, because they change. oneDNN is called from C++.
+call; then timed calls for 20 ms. Each side has at least five turns, or three if a call takes more than 50 ms. Weights are
+packed or exported before inference is timed. Training packs them at every step, because they change. oneDNN is called from
+C++.
 
 Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so above 1 fastrnn is faster.
 After ± stands the larger interquartile range of the two, relative to its median. GFLOP/s count the products alone: 2 T B
@@ -67,13 +69,15 @@ def write(results: Results, folder: Path) -> None:
     if grid:
         plots.roofline(grid, results.ceilings, f"fastrnn on {machine}: roofline", folder / "roofline.png")
         plots.heat_map(grid, HEAT_MAP_TITLE.format(machine=machine), folder / "ratios.png")
-    (folder / "performance.md").write_text("\n".join(_page(results, statistics)) + "\n")
+    write_atomically(folder / "performance.md", ("\n".join(_page(results, statistics, bool(grid))) + "\n").encode())
 
 
-def _page(results: Results, statistics: Sequence[Statistics]) -> Iterator[str]:
+def _page(results: Results, statistics: Sequence[Statistics], grid: bool) -> Iterator[str]:
+    """Yield the page; ``grid`` says whether the pictures of the grid were drawn."""
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
     yield INTRODUCTION
-    yield f"![{HEAT_MAP}](ratios.png)\n"
+    if grid:
+        yield f"![{HEAT_MAP}](ratios.png)\n"
     if any(f.case.precision != "highest" for f in statistics):
         yield f"![{PRECISIONS}](precisions.png)\n"
     yield "## How it is measured\n"
@@ -81,7 +85,8 @@ def _page(results: Results, statistics: Sequence[Statistics]) -> Iterator[str]:
     again = sum("again" in record for record in results.records)
     yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
     yield from _machine(results)
-    yield f"![{ROOFLINE}](roofline.png)\n"
+    if grid:
+        yield f"![{ROOFLINE}](roofline.png)\n"
     yield "## Targets\n"
     yield from _table(
         ("what", "wanted", "reached", ""),

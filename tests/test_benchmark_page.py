@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastrnn.benchmark import machine, run
-from fastrnn.benchmark.cases import Case
+from fastrnn.benchmark.cases import HIGH, Case
 from fastrnn.commands.guard import guarded
 
 CHECKOUT = Path(__file__).parent.parent
@@ -84,6 +84,37 @@ def test_results_of_another_machine_are_not_continued(bench, tmp_path, capsys):
     assert "must have results of this machine" in error
     assert "processor Another One" in error
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("case", [Case("forward", "LSTM", 32, 1, 1), Case("forward", "LSTM", 512, 32, 1, variant=HIGH)])
+def test_the_page_shows_the_records_and_names_only_pictures_that_were_drawn(bench, case, tmp_path):
+    file, out = tmp_path / "results.jsonl", tmp_path / "out"
+    _results(file, case)
+    assert bench("report", "--file", file, "--out", out) == 0
+    page = (out / "performance.md").read_text()
+    drawn = {path.name for path in out.glob("*.png")}
+    assert drawn == {name for name in ("ratios.png", "roofline.png", "precisions.png") if f"({name})" in page}
+    assert drawn == ({"precisions.png"} if case.variant else {"ratios.png", "roofline.png"})
+    assert "torch 1.5 ms | 1.50 ±12% |" in page
+
+
+def test_a_long_title_is_broken_at_the_width_of_the_picture(bench, tmp_path, monkeypatch):
+    from bench import plots
+
+    fits = []
+
+    def check(figure, path):
+        figure.canvas.draw()
+        box = figure._suptitle.get_window_extent()
+        fits.append(box.x0 >= 0 and box.x1 <= figure.bbox.x1)
+
+    monkeypatch.setattr(plots, "_save", check)
+    for cases in ([Case("forward", "LSTM", 32, 1, 1)], [Case("training", "GRU", H, 8, 2) for H in (32, 1024)]):
+        file = tmp_path / f"{len(cases)}.jsonl"
+        _results(file, *cases)
+        run.append(file, {"ceilings": CEILINGS | {"threads": 2}})
+        assert bench("report", "--file", file, "--out", tmp_path) == 0
+    assert fits == [True] * 4
 
 
 def test_a_line_that_a_full_disk_cuts_leaves_no_trace(tmp_path, monkeypatch):
