@@ -146,3 +146,25 @@ def test_a_line_that_a_full_disk_cuts_leaves_no_trace(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         run.append(file, {"b": 2})
     assert [json.loads(line) for line in file.read_bytes().splitlines()] == [{"a": 1}]
+
+
+def test_the_last_line_of_the_progress_is_erased_before_the_table(monkeypatch, capsys):
+    """Also on a narrow terminal, on which no line is longer than the terminal is wide."""
+    from fastrnn.commands import bench as command
+
+    case = Case("forward", "LSTM", 32, 1, 1)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(command, "is_terminal", lambda stream: True)
+    monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: run.Ceilings(**CEILINGS))
+
+    def stopped(cases, peers, effort, progress):
+        progress("numpy", None)
+        progress("numpy", case)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastrnn.benchmark.run.run", stopped)
+    from fastrnn.cli import main
+
+    assert main(["bench", "--subset", "smoke", "--threads", "1", "--peers", "numpy"]) == 130
+    shown = capsys.readouterr().err.split(command.CLEAR)
+    assert shown[1:] == ["starting numpy", "1/4 numpy: forward ", "fastrnn: interrupted\n"]

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from ..console import quantity
+
 CELLS = ("RNN", "GRU", "LSTM")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 HIDDEN = (32, 128, 512, 1024)
@@ -50,7 +52,7 @@ class Case:
     def name(self) -> str:
         """A readable name."""
         variant = f", {self.variant}" if self.variant else ""
-        return f"{self.question} {self.cell} H={self.H} B={self.B} T={self.T}{variant}, {self.threads} threads"
+        return f"{self.question} {self.cell} H={self.H} B={self.B} T={self.T}{variant}, {quantity(self.threads, 'thread')}"
 
     @property
     def operations(self) -> float:

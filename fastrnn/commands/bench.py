@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from ..console import is_terminal, note, quantity, say
@@ -24,6 +25,9 @@ their results must agree. GFLOP/s count the products alone: 2 T B G H (I + H) fo
 """
 
 
+CLEAR = "\r\x1b[K"  # erases the terminal's line
+
+
 def add_to(subparsers: Any) -> None:
     """Add the command to the parser."""
     from ..benchmark.cases import BATCH, CELLS, HIDDEN, QUESTIONS, SUBSETS
@@ -34,10 +38,18 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=["forward", "training"])
     parser.add_argument("--cells", nargs="+", choices=CELLS, help="default: the subset's")
     parser.add_argument(
-        "--hidden", nargs="+", type=integer(1), metavar="H", help=f"hidden sizes, such as {HIDDEN} (default: the subset's)"
+        "--hidden",
+        nargs="+",
+        type=integer(1),
+        metavar="H",
+        help=f"hidden sizes, such as {HIDDEN[0]} {HIDDEN[1]} (default: the subset's)",
     )
     parser.add_argument(
-        "--batch", nargs="+", type=integer(1), metavar="B", help=f"batch sizes, such as {BATCH} (default: the subset's)"
+        "--batch",
+        nargs="+",
+        type=integer(1),
+        metavar="B",
+        help=f"batch sizes, such as {BATCH[0]} {BATCH[1]} (default: the subset's)",
     )
     parser.add_argument("--threads", nargs="+", type=integer(1, 256), metavar="N", default=[1, 2], help="default: 1 2")
     parser.add_argument("--peers", nargs="+", choices=NAMES, default=list(NAMES), help="default: all installed ones")
@@ -75,7 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
         except BackendUnavailable as error:
             note(f"fastrnn: warning: no ceilings, because only the C backend measures them: {error}")
     effort = Effort(arguments.seconds)
-    results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
+    try:
+        results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
+    finally:
+        note(CLEAR if is_terminal(sys.stderr) else "", end="")
     for line in lines(results, wanted, ceilings):
         say(line)
     if arguments.json:
@@ -100,15 +115,14 @@ def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
 
 def _progress(total: int) -> Callable[[str, Case | None], None]:
     """Return a callback that overwrites one line on a terminal, or prints a line for each peer elsewhere."""
-    done = count()
+    done = count(1)
 
     def tell(peer: str, case: Case | None) -> None:
-        number = next(done) if case else 0
         if not is_terminal(sys.stderr):
             if case is None:
                 note(f"comparing with {peer}")
             return
-        text = f"{number}/{total} {peer}: {case.name}" if case else f"starting {peer}"
-        note(f"\r\x1b[K{text[:100]}", end="\n" if number == total else "")
+        text = f"{next(done)}/{total} {peer}: {case.name}" if case else f"starting {peer}"
+        note(f"{CLEAR}{text[: get_terminal_size().columns - 1]}", end="")
 
     return tell
