@@ -6,8 +6,8 @@ their ``.onnx`` files are read. Calls alternate, so both sides meet the same loa
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -58,14 +58,21 @@ def content(folder: Path, ending: str) -> bytes | None:
     return None
 
 
-def main(folder: str) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.onnx_models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder = parser.parse_args().folder
+    found = [(name, content(folder, ending), inputs) for name, ending, inputs in MODELS]
+    if not any(data for _, data, _ in found):
+        parser.error(f"FOLDER must hold wheels with the models, got {folder}, which has none of them")
     fastrnn.set_num_threads(1)
     print(
         f"load {os.getloadavg()[0]:.1f}, ONNX Runtime {onnxruntime.__version__}, one thread, medians of alternating calls\n"
     )
     print("| a call of | fastrnn | ONNX Runtime | ratio |\n| --- | --- | --- | --- |")
-    for name, ending, inputs in MODELS:
-        data = content(Path(folder), ending)
+    for name, data, inputs in found:
         if data is None:
             continue
         options = onnxruntime.SessionOptions()
@@ -78,4 +85,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -168,3 +168,14 @@ def test_the_last_line_of_the_progress_is_erased_before_the_table(monkeypatch, c
     assert main(["bench", "--subset", "smoke", "--threads", "1", "--peers", "numpy"]) == 130
     shown = capsys.readouterr().err.split(command.CLEAR)
     assert shown[1:] == ["starting numpy", "1/4 numpy: forward ", "fastrnn: interrupted\n"]
+
+
+def test_the_models_of_onnx_need_a_folder_that_has_them(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.syspath_prepend(CHECKOUT)
+    models = importlib.import_module("bench.onnx_models")
+    for arguments, message in (([], "required: FOLDER"), ([str(tmp_path)], f"got {tmp_path}, which has none")):
+        monkeypatch.setattr(sys, "argv", ["onnx_models", *arguments])
+        with pytest.raises(SystemExit):
+            models.main()
+        assert message in capsys.readouterr().err
