@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 
 import fastrnn
+from fastrnn.commands.arguments import integer, real
 
 CASES = (
     ("LSTM", 64, 32),
@@ -72,8 +73,8 @@ def median(call: Callable[[], object], seconds: float) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.busy", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1.0, help="time for each call and each number of processes")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=real(0), default=1.0, help="time for each call and each number of processes")
+    parser.add_argument("--threads", type=integer(1, 256), default=2)
     arguments = parser.parse_args()
     fastrnn.set_num_threads(arguments.threads)
     print("| case | split | quiet | next to 1 process | next to 2 |\n| --- | --- | --- | --- | --- |")

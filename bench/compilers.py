@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn.commands.arguments import integer
+
 ROOT = Path(__file__).parents[1]
 SERVE = "--serve"  # this program calls itself with it
 T = 20
@@ -157,8 +159,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m bench.compilers", description=__doc__)
     parser.add_argument("builds", nargs="+", metavar="NAME=FOLDER")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each build (default: 15)")
+    parser.add_argument("--rounds", type=integer(1), default=15, help="turns of each build (default: 15)")
     given = parser.parse_args()
+    for word in given.builds:
+        name, _, folder = word.partition("=")
+        if not (name and folder and len(list(Path(folder).glob("_fastrnn.*so"))) == 1):
+            parser.error(f"NAME=FOLDER must name a folder with one _fastrnn.*so, got {word}")
     builds = [Build(*word.partition("=")[::2]) for word in given.builds]
     for build in builds:
         print(f"{build.name}: {build.ask('compiler')}")

@@ -15,6 +15,7 @@ import numpy as np
 import fastrnn
 import fastrnn.onnx
 from fastrnn.benchmark.measure import Effort, alternate
+from fastrnn.commands.arguments import integer, real
 
 from .tables import Row, machine_line, show
 
@@ -77,11 +78,13 @@ def main() -> None:
     """Print a table for each number of threads, row by row."""
     parser = argparse.ArgumentParser(prog="python -m bench.compression", description=__doc__)
     parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU"], choices=["RNN", "GRU", "LSTM"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 256, 512, 1024], help="I = H (default: 128 to 1024)")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--sizes", nargs="+", type=integer(1), default=[128, 256, 512, 1024], help="I = H (default: 128 to 1024)"
+    )
+    parser.add_argument("--batch", type=integer(1), default=1)
+    parser.add_argument("--threads", nargs="+", type=integer(1), default=[1, 2])
     parser.add_argument("--onnxruntime", action="store_true", help="an LSTM's int8 beside that of ONNX Runtime instead")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
     arguments = parser.parse_args()
     print(machine_line())
     for threads in arguments.threads:

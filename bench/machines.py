@@ -34,6 +34,8 @@ import numpy as np
 from delayed_links import MTU, carried, tun
 from ranks import CASES, MPIEXEC, measured
 
+from fastrnn.commands.arguments import integer, real
+
 LINKS = (1, 10)  # Gbit/s
 PREFIX, BRIDGE, NETWORK, HOST = "fastrnn-", "fastrnn-br", "10.77.0", "10.77.0.254"
 CHARS = next(iter(CASES))
@@ -203,8 +205,8 @@ def share(compute: float, exchange: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["links", "steps", "table", "sums"])
-    parser.add_argument("--delay", type=float, default=0.0, metavar="MS", help="one way")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--delay", type=real(0), default=0.0, metavar="MS", help="one way")
+    parser.add_argument("--rounds", type=integer(1), default=5)
     given = parser.parse_args()
     if given.what in ("links", "steps"):  # ranks that stand for machines do not share memory
         os.environ.update(FASTRNN_NUM_THREADS="1", MPIR_CVAR_NOLOCAL="1", UCX_TLS="tcp,self")

@@ -13,6 +13,7 @@ import numpy as np
 
 import fastrnn
 from fastrnn.benchmark.measure import Clock, Effort, alternate
+from fastrnn.commands.arguments import integer, real
 
 from .tables import Row, machine_line, show
 
@@ -90,10 +91,12 @@ def main() -> None:
     """Print the errors, then a table of times for each number of threads, row by row."""
     parser = argparse.ArgumentParser(prog="python -m bench.precision", description=__doc__)
     parser.add_argument("--cells", nargs="+", default=["LSTM", "GRU"], choices=["RNN", "GRU", "LSTM"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[128, 512, 1024], help="I = H (default: 128 512 1024)")
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 32, 128])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser.add_argument(
+        "--sizes", nargs="+", type=integer(1), default=[128, 512, 1024], help="I = H (default: 128 512 1024)"
+    )
+    parser.add_argument("--batches", nargs="+", type=integer(1), default=[1, 32, 128])
+    parser.add_argument("--threads", nargs="+", type=integer(1), default=[1, 2])
+    parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time, for one thread on a busy machine")
     arguments = parser.parse_args()
     print(machine_line(), end="\n\n")

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn.commands.arguments import integer
+
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
 SETTINGS = [(1, 1), (1, 2), (2, 1)]  # ranks and threads of each
 
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="threads", choices=["threads", "overlap", "work"])
     parser.add_argument("--case", default=next(iter(CASES)), choices=list(CASES))
     parser.add_argument("--overlap", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=integer(1), default=5)
     given = parser.parse_args()
     if given.what == "work":
         work(given.case, given.overlap)

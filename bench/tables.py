@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Collection, Iterator
 
 from fastrnn.benchmark import machine
+from fastrnn.commands.arguments import integer, real
 
 Row = tuple[str, ...]
 
@@ -30,8 +31,8 @@ def question_parser(program: str, description: str | None) -> argparse.ArgumentP
         prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each side of each case (default: 0.5)")
+    parser.add_argument("--threads", nargs="+", type=integer(1, 256), default=[1, 2])
+    parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
     return parser
 
 

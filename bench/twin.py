@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 from fastrnn.layers.base import Layer
 from fastrnn.losses import IGNORED
 from fastrnn.text import reading
@@ -134,7 +136,7 @@ def main(typed: list[str] | None = None) -> None:
         prog="python -m bench.twin", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path)
-    parser.add_argument("--seeds", type=int, default=3, help="number of runs of each side (default: 3)")
+    parser.add_argument("--seeds", type=integer(1), default=3, help="number of runs of each side (default: 3)")
     parser.add_argument("--same-start", action="store_true", help="let the twin begin with fastrnn's weights")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), help="default: that of fastrnn train chars")
     parser.add_argument("--model", choices=("rnn", "gru", "lstm"), default="lstm")
@@ -148,4 +150,4 @@ def main(typed: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

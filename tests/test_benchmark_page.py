@@ -179,3 +179,24 @@ def test_the_models_of_onnx_need_a_folder_that_has_them(monkeypatch, tmp_path, c
         with pytest.raises(SystemExit):
             models.main()
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "message"),
+    [
+        ("precision", ["--threads", "0"], "argument --threads: must be an integer of at least 1, got '0'"),
+        ("precision", ["--sizes", "0"], "argument --sizes: must be an integer of at least 1, got '0'"),
+        ("compression", ["--batch", "0"], "argument --batch: must be an integer of at least 1, got '0'"),
+        ("compression", ["--seconds", "nan"], "argument --seconds: must be a number above 0, got 'nan'"),
+        ("busy", ["--threads", "0"], "argument --threads: must be an integer of at least 1, got '0'"),
+        ("ranks", ["--rounds", "0"], "argument --rounds: must be an integer of at least 1, got '0'"),
+        ("compilers", ["gcc"], "NAME=FOLDER must name a folder with one _fastrnn.*so, got gcc"),
+        ("compilers", ["gcc=/nowhere"], "NAME=FOLDER must name a folder with one _fastrnn.*so, got gcc=/nowhere"),
+    ],
+)
+def test_a_program_names_the_argument_that_it_cannot_take(program, arguments, message, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    with pytest.raises(SystemExit):
+        importlib.import_module(f"bench.{program}").main()
+    assert message in capsys.readouterr().err
