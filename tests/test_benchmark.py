@@ -8,8 +8,10 @@ from itertools import groupby
 
 import numpy as np
 import pytest
+from command_line import output_of
 from tables import each_row
 
+import fastrnn
 from fastrnn.benchmark import agreement, compare, run, statistics, table
 from fastrnn.benchmark.cases import MEDIUM, QUESTIONS, SUBSETS, Case, cases
 from fastrnn.benchmark.ceilings import Ceilings
@@ -268,6 +270,30 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(results.records) == 2
     assert len(results.refused) == 2
     assert len(run.load(file).records) == 2
+
+
+def test_ctrl_c_ends_the_command_with_what_was_measured(tmp_path, monkeypatch, capsys):
+    def serve(peer, threads, todo, effort):
+        yield next(_served(peer, threads, todo, effort))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "serve", serve)
+    read = {"L1": 5e11, "L2": 2e11, "L3": 1e11, "DRAM": 4e10}
+    caches = {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25}
+    monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: Ceilings(threads, 420e9, read, caches))
+    words = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "torch"]
+    said = output_of(capsys, *words, "--json", tmp_path / "bench.json", status=130)
+    assert [line.split()[:5] for line in said.out.splitlines()[2:]] == [["forward", "LSTM", "32", "1", "1"]]
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert [record["case"]["B"] for record in content["records"]] == [1]
+
+
+def test_a_precision_that_does_not_run_is_named(monkeypatch, capsys, isa):
+    monkeypatch.setattr(run, "serve", lambda *order: iter(()))
+    said = output_of(capsys, "bench", "--questions", "forward", "precisions", "--threads", "1", "--peers", "torch").err
+    for precision in ("highest", "high", "medium"):
+        (plan,) = fastrnn.LSTM(256, 256, precision=precision).plan(64, 64)
+        assert (f"fastrnn: warning: {precision} is not compared: {plan.reason}\n" in said) == bool(plan.reason)
 
 
 def _timed(case, peer, ours, theirs, spread=0.0):

@@ -157,7 +157,7 @@ def test_the_last_line_of_the_progress_is_erased_before_the_table(monkeypatch, c
     monkeypatch.setattr(command, "is_terminal", lambda stream: True)
     monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: run.Ceilings(**CEILINGS))
 
-    def stopped(cases, peers, effort, progress):
+    def stopped(cases, peers, effort, progress, results):
         progress("numpy", None)
         progress("numpy", case)
         raise KeyboardInterrupt

@@ -110,9 +110,13 @@ def run(
     effort: Effort,
     file: Path | None = None,
     progress: Progress = lambda peer, case: None,
+    results: Results | None = None,
 ) -> Results:
-    """Compare with each peer in all cases. Results in ``file`` are used, and missing ones are measured and appended."""
-    results, done = Results(), set()
+    """Compare with each peer in all cases. Results in ``file`` are used, and missing ones are measured and appended.
+
+    ``results`` is filled as they come and returned, so a caller that is interrupted has them.
+    """
+    results, done = Results() if results is None else results, set()
     if file and file.exists():
         for line in _read(file):
             if "record" in line or "unsupported" in line:  # absent peers and refused comparisons are tried again

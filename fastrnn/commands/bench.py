@@ -18,6 +18,7 @@ from .outputs import add_overwrite_option, check_free, check_place
 
 if TYPE_CHECKING:
     from ..benchmark.cases import Case
+    from ..benchmark.run import Results
 
 DESCRIPTION = """\
 Compare the speed of fastrnn with that of the installed libraries. Both sides take turns, at the same sizes and threads, and
@@ -60,15 +61,15 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print the table and return 0."""
+    """Measure, print the table and return 0. Ctrl-C ends it with the table of what was measured."""
     from ..backends import BackendUnavailable
     from ..benchmark.cases import cases
     from ..benchmark.ceilings import measure
     from ..benchmark.machine import describe
     from ..benchmark.measure import Effort
+    from ..benchmark.run import Results
     from ..benchmark.run import run as run_cases
-    from ..benchmark.table import lines
-    from ..serialization import write_atomically
+    from ..info import obstacle_to
 
     if arguments.json:
         check_place("--json", arguments.json)
@@ -78,6 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
         if values:
             wanted = [changed for case in wanted for changed in _with(case, name, values)]
     wanted = list(dict.fromkeys(wanted))
+    for precision in dict.fromkeys(case.precision for case in wanted):
+        if obstacle := obstacle_to(precision):
+            note(f"fastrnn: warning: {precision} is not compared: {obstacle}")
 
     ceilings = {}
     for threads in arguments.threads:
@@ -86,23 +90,41 @@ def run(arguments: argparse.Namespace) -> int:
             ceilings[threads] = measure(threads)
         except BackendUnavailable as error:
             note(f"fastrnn: warning: no ceilings, because only the C backend measures them: {error}")
-    effort = Effort(arguments.seconds)
+    results = Results()
+    results.machine, results.ceilings = describe(), ceilings
     try:
-        results = run_cases(wanted, arguments.peers, effort, progress=_progress(len(wanted) * len(arguments.peers)))
-    finally:
-        note(CLEAR if is_terminal(sys.stderr) else "", end="")
-    for line in lines(results, wanted, ceilings):
+        tell = _progress(len(wanted) * len(arguments.peers))
+        run_cases(wanted, arguments.peers, Effort(arguments.seconds), progress=tell, results=results)
+    except KeyboardInterrupt:
+        _erase_progress()
+        if results.records:
+            _report(results, wanted, arguments.json)
+        raise
+    _erase_progress()
+    _report(results, wanted, arguments.json)
+    return 0
+
+
+def _erase_progress() -> None:
+    note(CLEAR if is_terminal(sys.stderr) else "", end="")
+
+
+def _report(results: Results, wanted: Sequence[Case], file: Path | None) -> None:
+    """Print the table of the results, and write them to a file."""
+    from ..benchmark.table import lines
+    from ..serialization import write_atomically
+
+    for line in lines(results, wanted, results.ceilings):
         say(line)
-    if arguments.json:
+    if file:
         content = {
-            "machine": describe(),
-            "ceilings": [c.as_json() for c in ceilings.values()],
+            "machine": results.machine,
+            "ceilings": [c.as_json() for c in results.ceilings.values()],
             "records": results.records,
             "absent": results.absent,
             "refused": results.refused,
         }
-        write_atomically(arguments.json, (json.dumps(content, indent=1) + "\n").encode())
-    return 0
+        write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
