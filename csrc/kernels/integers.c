@@ -9,7 +9,7 @@
 enum { LARGEST_SIXTEEN = 32600 };
 
 /* The rows that are quantised together, and the elements of k in a block. A block of a panel and a tile's rows then stay in
- * the first two levels of cache, and a sum of 512 * 127 * LARGEST_SIXTEEN fits 32 bits. */
+ * the first two levels of cache, and a sum of 512 * 128 * LARGEST_SIXTEEN fits 32 bits. */
 enum { GROUP = 32, INTEGER_K_BLOCK = 512, BLOCK_WORDS = INTEGER_K_BLOCK / 4 };
 
 /* Rounding to 16 bits changes a number of 1/112 of the largest by 1e-3 (rms). That is a quarter of what int8 changes weights
@@ -49,9 +49,6 @@ INLINE vec corrected(words sum, int32_t correction) {
 
 #if defined(__AVX512VNNI__) || defined(FASTRNN_EMULATED)
 #define MULTIPLIES_DIGITS
-#endif
-
-#ifdef MULTIPLIES_DIGITS
 
 /* q is stored as digits. Sum i of a tile is S_i. */
 enum { SUMS = 2 };
@@ -66,6 +63,7 @@ INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
     }
 }
 
+/* Return the word as it is: the same weights for both digits. */
 INLINE ints weights_of(words w, const int i) {
     (void)i;
     return (ints)w;

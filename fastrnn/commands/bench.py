@@ -18,6 +18,7 @@ from .outputs import add_overwrite_option, check_free, check_place
 
 if TYPE_CHECKING:
     from ..benchmark.cases import Case
+    from ..benchmark.ceilings import Ceilings
     from ..benchmark.run import Results
 
 DESCRIPTION = """\
@@ -62,9 +63,6 @@ def add_to(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the table and return 0. Ctrl-C ends it with the table of what was measured."""
-    from ..backends import BackendUnavailable
-    from ..benchmark.cases import cases
-    from ..benchmark.ceilings import measure
     from ..benchmark.machine import describe
     from ..benchmark.measure import Effort
     from ..benchmark.run import Results
@@ -74,24 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         check_place("--json", arguments.json)
         check_free([arguments.json], arguments.overwrite)
-    wanted = cases(arguments.questions, arguments.subset, arguments.threads)
-    for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
-        if values:
-            wanted = [changed for case in wanted for changed in _with(case, name, values)]
-    wanted = list(dict.fromkeys(wanted))
+    wanted = _cases(arguments)
     for precision in dict.fromkeys(case.precision for case in wanted):
         if obstacle := obstacle_to(precision):
             note(f"fastrnn: warning: {precision} is not compared: {obstacle}")
-
-    ceilings = {}
-    for threads in arguments.threads:
-        note(f"measuring the machine with {quantity(threads, 'thread')}")
-        try:
-            ceilings[threads] = measure(threads)
-        except BackendUnavailable as error:
-            note(f"fastrnn: warning: no ceilings, because only the C backend measures them: {error}")
     results = Results()
-    results.machine, results.ceilings = describe(), ceilings
+    results.machine, results.ceilings = describe(), _ceilings(arguments.threads)
     try:
         tell = _progress(len(wanted) * len(arguments.peers))
         run_cases(wanted, arguments.peers, Effort(arguments.seconds), progress=tell, results=results)
@@ -103,6 +89,32 @@ def run(arguments: argparse.Namespace) -> int:
     _erase_progress()
     _report(results, wanted, arguments.json)
     return 0
+
+
+def _cases(arguments: argparse.Namespace) -> list[Case]:
+    """Return the cases of the subset with the sizes and cells that were typed."""
+    from ..benchmark.cases import cases
+
+    found = cases(arguments.questions, arguments.subset, arguments.threads)
+    for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
+        if values:
+            found = [changed for case in found for changed in _with(case, name, values)]
+    return list(dict.fromkeys(found))
+
+
+def _ceilings(threads: Sequence[int]) -> dict[int, Ceilings]:
+    """Measure the machine with each number of threads, if the C backend is there."""
+    from ..backends import BackendUnavailable
+    from ..benchmark.ceilings import measure
+
+    found = {}
+    for n in threads:
+        note(f"measuring the machine with {quantity(n, 'thread')}")
+        try:
+            found[n] = measure(n)
+        except BackendUnavailable as error:
+            note(f"fastrnn: warning: no ceilings, because only the C backend measures them: {error}")
+    return found
 
 
 def _erase_progress() -> None:
