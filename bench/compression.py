@@ -15,9 +15,9 @@ import numpy as np
 import fastrnn
 import fastrnn.onnx
 from fastrnn.benchmark.measure import Effort, alternate
-from fastrnn.commands.arguments import integer, real
+from fastrnn.commands.arguments import integer
 
-from .tables import Row, machine_line, show
+from .tables import Row, add_effort, machine_line, show
 
 FORMS = ("bfloat16", "int8")
 
@@ -82,9 +82,8 @@ def main() -> None:
         "--sizes", nargs="+", type=integer(1), default=[128, 256, 512, 1024], help="I = H (default: 128 to 1024)"
     )
     parser.add_argument("--batch", type=integer(1), default=1)
-    parser.add_argument("--threads", nargs="+", type=integer(1), default=[1, 2])
+    add_effort(parser)
     parser.add_argument("--onnxruntime", action="store_true", help="an LSTM's int8 beside that of ONNX Runtime instead")
-    parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
     arguments = parser.parse_args()
     print(machine_line())
     for threads in arguments.threads:

@@ -13,9 +13,9 @@ import numpy as np
 
 import fastrnn
 from fastrnn.benchmark.measure import Clock, Effort, alternate
-from fastrnn.commands.arguments import integer, real
+from fastrnn.commands.arguments import integer
 
-from .tables import Row, machine_line, show
+from .tables import Row, add_effort, machine_line, show
 
 PRECISIONS = ("highest", "high", "medium")
 T = 100
@@ -95,8 +95,7 @@ def main() -> None:
         "--sizes", nargs="+", type=integer(1), default=[128, 512, 1024], help="I = H (default: 128 512 1024)"
     )
     parser.add_argument("--batches", nargs="+", type=integer(1), default=[1, 32, 128])
-    parser.add_argument("--threads", nargs="+", type=integer(1), default=[1, 2])
-    parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
+    add_effort(parser)
     parser.add_argument("--cpu", action="store_true", help="measure CPU time, for one thread on a busy machine")
     arguments = parser.parse_args()
     print(machine_line(), end="\n\n")

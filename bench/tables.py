@@ -31,9 +31,14 @@ def question_parser(program: str, description: str | None) -> argparse.ArgumentP
         prog=f"python -m {program}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("questions", nargs="*", help="default: all", metavar="QUESTION")
+    add_effort(parser)
+    return parser
+
+
+def add_effort(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the numbers of threads and the seconds of a measurement."""
     parser.add_argument("--threads", nargs="+", type=integer(1, 256), default=[1, 2])
     parser.add_argument("--seconds", type=real(0, above=True), default=0.5, help="for each side of each case (default: 0.5)")
-    return parser
 
 
 def chosen(parser: argparse.ArgumentParser, given: Collection[str], questions: Collection[str]) -> list[str]:

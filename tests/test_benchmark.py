@@ -23,6 +23,8 @@ from fastrnn.cli import main
 
 EFFORT = Effort(seconds=0.2, pause=0.01)
 CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
+READ, CACHES = {"L1": 4e11, "L2": 2e11, "L3": 1e11, "DRAM": 1e10}, {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25}
+CEILINGS = Ceilings(1, 420e9, READ, CACHES)
 
 
 class Machine:
@@ -233,9 +235,7 @@ def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
         ],
         absent={"jax": "No module named 'jax'"},
     )
-    read = {"L1": 4e11, "L2": 2e11, "L3": 1e11, "DRAM": 1e10}
-    ceilings = {1: Ceilings(1, 420e9, read, {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25})}
-    lines = list(table.lines(results, [case], ceilings))
+    lines = list(table.lines(results, [case], {1: CEILINGS}))
     row = next(line for line in lines if line.startswith("forward  "))
     # 2 T B G H (I + H) = 419 million in 2 ms; R of 4 MiB, read 100 times at 100 GB/s, takes 4.2 ms
     expected = "forward LSTM 512 1 1 2 ms onednn 4 ms 2.00 ±2% 209.7 GFLOP/s 50% 210%"
@@ -278,9 +278,7 @@ def test_ctrl_c_ends_the_command_with_what_was_measured(tmp_path, monkeypatch, c
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "serve", serve)
-    read = {"L1": 5e11, "L2": 2e11, "L3": 1e11, "DRAM": 4e10}
-    caches = {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25}
-    monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: Ceilings(threads, 420e9, read, caches))
+    monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: CEILINGS)
     words = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "torch"]
     said = output_of(capsys, *words, "--json", tmp_path / "bench.json", status=130)
     assert [line.split()[:5] for line in said.out.splitlines()[2:]] == [["forward", "LSTM", "32", "1", "1"]]

@@ -159,7 +159,7 @@ def test_the_emulated_matrix_unit_compiles(tmp_path: Path) -> None:
     """Other tests that build it are slow. These are the sources that see that unit."""
     configure(tmp_path, "-DFASTRNN_EMULATE_AMX=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
     commands = [entry["command"] for entry in json.loads((tmp_path / "compile_commands.json").read_text())]
-    for source in ("entry", "gemm", "layout", "linear", "matrix", "outer", "sliced"):
+    for source in ("entry", "gemm", "integers", "layout", "linear", "matrix", "outer", "sliced"):
         [command] = [c for c in commands if f"fastrnn_f32_amx.dir/csrc/kernels/{source}.c.o" in c]
         run([*shlex.split(command), "-fsyntax-only", "-Werror"], cwd=tmp_path)
 

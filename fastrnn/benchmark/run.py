@@ -101,7 +101,7 @@ def require_same_machine(results: Results, machine: Line, file: Path) -> None:
         raise FileFormatError(f"{file} is not a file of results: expected a line with the machine, got none")
     there, here = (", ".join(f"{name} {found.get(name)}" for name in SAME) for found in (results.machine, machine))
     if there != here:
-        raise FileFormatError(f"{file} must have results of this machine ({here}), got those of another one ({there})")
+        raise FileFormatError(f"{file} must have results of this machine: {here}; got: {there}")
 
 
 def run(
