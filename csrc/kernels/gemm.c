@@ -125,6 +125,7 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
     const int64_t n = rows.end - rows.begin;
     const int width = tile_width(p, n, ahead != 0);
     const int64_t highest = (p->format ? expanded_rows : tile_rows)[width], blocks = (n + highest - 1) / highest;
+    const int64_t tile_count = blocks * (p->vectors / width), size = k.n_outer * k.n_inner * p->b_row;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
     const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     tile_args t = {.n_outer = k.n_outer,
@@ -133,15 +134,16 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
                    .b_row = p->b_row,
                    .init_row = init.row,
                    .c_row = p->c_row,
+                   .ahead_step = (p->b_row + tile_count - 1) / tile_count,
                    .dots = p->dots,
                    .format = p->format};
     const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
-    for (int64_t i = 0; i < blocks; i++) {
+    for (int64_t i = 0, tile = 0; i < blocks; i++) {
         int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
         t.a.p = a + begin * p->a.row;
-        for (int v = 0; v < p->vectors; v += width) {
+        for (int v = 0; v < p->vectors; v += width, tile++) {
             t.b = b + v * VL;
-            t.ahead = ahead ? ahead + (v + i % width) * VL : 0;
+            t.ahead = ahead ? ahead + size * tile / tile_count : 0;
             t.init = init.p + begin * init.row + v * VL;
             t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
             tiles[width]((int)(end - begin), &t);

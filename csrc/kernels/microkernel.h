@@ -50,8 +50,9 @@ typedef struct {
     int64_t n_outer, n_inner;
     left_operand a;
     const real *b;
-    int64_t b_row;     /* distance between B's rows k and k+1 */
-    const real *ahead; /* the next block of B, one vector in each of its rows; null: it is in cache already */
+    int64_t b_row;      /* distance between B's rows k and k+1 */
+    const real *ahead;  /* what to fetch into the second-level cache, in steps, one for each k; null: nothing */
+    int64_t ahead_step; /* less than a cache line if other tiles fetch the rest */
     const real *init;
     int64_t init_row; /* 0: every row has the same initial values */
     real *c;          /* may be init itself */
@@ -83,17 +84,17 @@ INLINE void store_tile(const int R, const int NV, vec acc[12][4], const real *in
         for (int v = 0; v < NV; v++) store(c + r * c_row + v * VL, load(init + r * init_row + v * VL) + acc[r][v]);
 }
 
-/* Compute one tile. AHEAD: fetch from t->ahead into the second-level cache, a line for each k. */
+/* Compute one tile. AHEAD: fetch from t->ahead. */
 INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, const tile_args *t) {
     vec acc[12][4];
     clear_tile(MR, NV, acc);
     const real *b = t->b, *ahead = t->ahead;
-    const int64_t row = t->a.row, step = t->a.step, b_row = t->b_row;
+    const int64_t row = t->a.row, step = t->a.step, b_row = t->b_row, ahead_step = t->ahead_step;
     for (int64_t outer = 0; outer < t->n_outer; outer++) {
         const real *a = t->a.p + outer * t->a.outer_step;
         for (int64_t inner = 0; inner < t->n_inner; inner++, a += step, b += b_row) {
             if (AHEAD) __builtin_prefetch(ahead, 0, 2);
-            if (AHEAD) ahead += b_row;
+            if (AHEAD) ahead += ahead_step;
             vec right[4];
             for (int v = 0; v < NV; v++) right[v] = load(b + v * VL);
             for (int r = 0; r < MR; r++)
