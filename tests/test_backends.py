@@ -45,7 +45,7 @@ def _assert_agree_on(engines, case_of, options, tolerance):
 
 
 # T, B, I, H: all sizes 1; no multiple of a vector; several tiles of rows; several panels of units; and hidden units of which
-# one is in the last vector, whatever its length.
+# one is in the last vector, whatever its length, with several panels of x.
 @EVERY_DTYPE
 @pytest.mark.parametrize(
     "size",
@@ -56,7 +56,7 @@ def _assert_agree_on(engines, case_of, options, tolerance):
         pytest.param((5, 3, 17, 100), marks=SLOW),
         pytest.param((4, 50, 8, 130), marks=SLOW),
         pytest.param((3, 29, 65, 33), marks=SLOW),
-        pytest.param((20, 2, 3, 17), marks=SLOW),
+        pytest.param((20, 2, 150, 17), marks=SLOW),
     ],
     ids=str,
 )
@@ -68,23 +68,23 @@ def test_every_option_agrees_with_the_reference(every_isa, variant, size, dtype)
     _assert_agree_on(every_isa, case_of, cases.OPTIONS, TOLERANCE[dtype])
 
 
-# Two threads split each size over the batch, and three split it over the hidden units (test_determinism checks this). The
-# number of threads changes no bit, so one comparison by value is enough.
+# Two threads split this size over the batch. x has several panels, one hidden unit is in the last vector, and one thread's
+# columns of the gates are more than it fetches ahead.
 @EVERY_DTYPE
 @EVERY_CELL
-def test_split_passes_agree_with_the_reference(engine, variant, dtype, request):
-    if engine == "c":
-        request.getfixturevalue("set_threads")(2)
+def test_whole_and_split_passes_agree_with_the_reference(engine, variant, dtype, request):
     options = [cases.OPTIONS[0], {"bias": True, "lengths": False, "reverse": False, "ids": False}]
 
     def case_of(option):
-        return cases.make_case(variant, 6, 50, 9, 100, dtype, **option)
+        return cases.make_case(variant, 6, 80, 130, 97, dtype, **option)
 
-    if engine == "c":
-        plan = backends.load("c").plan(StackSpec(case_of(options[0]).spec), 6, 50)[0]
-        assert (plan.split, plan.threads) == ("batch", 2)
     wanted = _results("reference", case_of, options)
-    cases.assert_agree(_results(engine, case_of, options), wanted, TOLERANCE[dtype])
+    for threads, split in ((1, "none"), (2, "batch")) if engine == "c" else ((1, "none"),):
+        if engine == "c":
+            request.getfixturevalue("set_threads")(threads)
+            plan = backends.load("c").plan(StackSpec(case_of(options[0]).spec), 6, 80)[0]
+            assert (plan.split, plan.threads) == (split, threads)
+        cases.assert_agree(_results(engine, case_of, options), wanted, TOLERANCE[dtype])
 
 
 # Only in float64, because over so many steps a peephole's gradient in float32 depends on the last bits of the input.

@@ -156,7 +156,7 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dh_all = l->P ? arena_reals(a, N * l->h_row) : 0;
     b->drh = c->h2.count ? arena_reals(a, B * l->state) : 0;
     b->dW = ids ? arena_reals(a, l->panels * l->I * group_width(l, c->x)) : 0;
-    b->outer = arena_reals(a, threads * outer_buffer_size(l->dots));
+    b->outer = arena_reals(a, threads * OUTER_BUFFER);
     b->dbias = arena_reals(a, l->panels * l->width);
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);

@@ -116,16 +116,15 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
  * to 4 % faster. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
     if (p->format && !expanded_rows[p->vectors]) return p->vectors / 2;
+    if (p->a.tiled) return p->vectors;
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }
 
-/* Compute all row blocks of one panel and one block of k. Blocks are equally high: 8 rows are 4 + 4, not 6 + 2, because
- * low tiles are slow. */
-static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, const real *ahead) {
-    const int64_t n = rows.end - rows.begin;
-    const int width = tile_width(p, n, ahead != 0);
-    const int64_t highest = (p->format ? expanded_rows : tile_rows)[width], blocks = (n + highest - 1) / highest;
-    const int64_t tile_count = blocks * (p->vectors / width), size = k.n_outer * k.n_inner * p->b_row;
+/* Compute all tiles of one panel and one block of k. */
+static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, stretch ahead) {
+    const int width = tile_width(p, rows.end - rows.begin, ahead.p && !p->ahead.p);
+    const int64_t blocks = tiles_in(rows, (p->format ? expanded_rows : tile_rows)[width]);
+    const int64_t tile_count = blocks * (p->vectors / width), fetches = tile_count * k.n_outer * k.n_inner;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
     const initial_sums init = initial_sums_of(p, panel, k.k > 0);
     tile_args t = {.n_outer = k.n_outer,
@@ -134,21 +133,22 @@ static void panel_rows(const product_args *p, int64_t panel, range rows, k_block
                    .b_row = p->b_row,
                    .init_row = init.row,
                    .c_row = p->c_row,
-                   .ahead_step = (p->b_row + tile_count - 1) / tile_count,
+                   .ahead_step = ahead.p && fetches ? (ahead.size + fetches - 1) / fetches : 0,
                    .dots = p->dots,
                    .format = p->format};
     const real *a = p->a.p + k.outer * p->a.outer_step + k.inner * p->a.step;
     for (int64_t i = 0, tile = 0; i < blocks; i++) {
-        int64_t begin = rows.begin + n * i / blocks, end = rows.begin + n * (i + 1) / blocks;
-        t.a.p = a + begin * p->a.row;
+        const range here = tile_rows_at(rows, i, blocks);
+        t.a.p = a + here.begin * p->a.row;
+        if (p->a.tiled) t.a.row = 1, t.a.step = here.end - here.begin;
         for (int v = 0; v < p->vectors; v += width, tile++) {
             t.b = b + v * VL;
-            t.ahead = ahead ? ahead + size * tile / tile_count : 0;
-            t.init = init.p + begin * init.row + v * VL;
-            t.c = p->c + panel * p->c_panel + begin * p->c_row + v * VL;
-            tiles[width]((int)(end - begin), &t);
+            t.ahead = ahead.p ? ahead.p + ahead.size * tile / tile_count : 0;
+            t.init = init.p + here.begin * init.row + v * VL;
+            t.c = p->c + panel * p->c_panel + here.begin * p->c_row + v * VL;
+            tiles[width]((int)(here.end - here.begin), &t);
         }
-        if (p->done && last) p->done(p->context, panel, begin, end - begin);
+        if (p->done && last) p->done(p->context, panel, here.begin, here.end - here.begin);
     }
 }
 
@@ -166,7 +166,7 @@ static void expanded_panel_rows(const product_args *p, int64_t panel, range rows
     expand((const uint32_t *)right_block(p, panel, k), p->b_row, k.n_inner, b);
     product_args of_numbers = *p;
     of_numbers.format = FASTRNN_WEIGHTS_FULL;
-    panel_rows(&of_numbers, panel, rows, k, b, 0);
+    panel_rows(&of_numbers, panel, rows, k, b, (stretch){0});
 }
 
 static void product_of_rows(const product_args *p, range panels, range rows) {
@@ -176,8 +176,10 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < count; j++) {
             const int64_t panel = panel_at(p, panels, i), next = j + 1 < count ? panel : panel_at(p, panels, i + 1);
-            const real *ahead = fetch ? right_block(p, next, k_block_at(p, (j + 1) % count, size)) : 0;
             const k_block k = k_block_at(p, j, size);
+            const stretch block = {right_block(p, next, k_block_at(p, (j + 1) % count, size)),
+                                   k.n_outer * k.n_inner * p->b_row};
+            const stretch ahead = fetch ? block : p->ahead;
             if (COMPRESSES && p->format && rows.end - rows.begin >= EXPANDED_BLOCK_ROWS)
                 expanded_panel_rows(p, panel, rows, k);
             else

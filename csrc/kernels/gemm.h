@@ -33,11 +33,26 @@ enum { COMPRESSED_K_BLOCK = 128 };
 
 /* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Above
  * it, the next block is fetched while the current one is used. This makes LSTM H = 1024, B = 8 to 128, 10 to 14 %
- * faster (Zen 5); for smaller operands, fetching costs 3 %. */
+ * faster (Zen 5); for smaller operands, fetching costs 3 %. All tiles share the fetches evenly: fetches for a whole panel by
+ * each of four tiles made LSTM H = 512 and 1024, B = 32 and 128, 10 to 18 % slower (Ice Lake). */
 enum { FETCH_AHEAD_BYTES = 1 << 20 };
 
 /* The type of a function called for `rows` finished rows of one panel, while they are in cache. */
 typedef void (*rows_done)(void *context, int64_t panel, int64_t row, int64_t rows);
+
+/* Contiguous memory that a later product reads. */
+typedef struct {
+    const real *p; /* null: none */
+    int64_t size;
+} stretch;
+
+/* Return how many tiles cover rows, and the rows of one. They are equally high: 8 rows are 4 + 4, not 6 + 2, because low
+ * tiles are slow. */
+static inline int64_t tiles_in(range rows, int64_t highest) { return (rows.end - rows.begin + highest - 1) / highest; }
+static inline range tile_rows_at(range rows, int64_t i, int64_t count) {
+    const int64_t n = rows.end - rows.begin;
+    return (range){rows.begin + n * i / count, rows.begin + n * (i + 1) / count};
+}
 
 /* C[panel][row] = init[panel][row] + sum over k of A[row][k] B[panel][k], k over n_outer * n_inner. */
 typedef struct {
@@ -56,6 +71,7 @@ typedef struct {
     rows_done done; /* null: not called */
     void *context;
     int backwards; /* read the panels from the last to the first, so that the panels still in cache come first */
+    stretch ahead; /* what is fetched evenly while the product runs; of one panel and one block of k alone */
 } product_args;
 
 void product(const product_args *p, range panels, range rows);

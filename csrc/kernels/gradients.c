@@ -63,7 +63,7 @@ static void gate_product(const worker *me, const backward_pass *b, gate_group g,
                     .context = &rows,
                     .x = x,
                     .dots = l->dots};
-    outer_product(me, &o, b->outer + me->rank * outer_buffer_size(l->dots));
+    outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
 /* Compute dW for token ids: add each row of gradients to the row of its token. */
@@ -117,7 +117,7 @@ static void projection_weights(const worker *me, const backward_pass *b) {
                     .context = b,
                     .x = {b->t.full, l->state, l->H, 0},
                     .dots = l->dots};
-    outer_product(me, &o, b->outer + me->rank * outer_buffer_size(l->dots));
+    outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
 /* dw_i = sum of da_i c_prev, dw_f = sum of da_f c_prev, dw_o = sum of da_o c. LSTM's slots are i f g o, one vector per

@@ -35,11 +35,13 @@ enum { EXPANDED_BLOCK_ROWS = 24 };
 #endif
 
 /* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
- * factor for each row, is not null, p has slices as slices.h lays them out. */
+ * factor for each row, is not null, p has slices as slices.h lays them out. If it is `tiled`,
+ * the tile from row r on begins at p + r*row, and has the elements of its rows side by side for each k (pack_tiles). */
 typedef struct {
     const real *p;
     int64_t row, step, outer_step;
     const real *scales;
+    int tiled;
 } left_operand;
 
 static inline left_operand plain_left(const real *p, int64_t row, int64_t step, int64_t outer_step) {

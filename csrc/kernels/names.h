@@ -41,6 +41,7 @@
 #define multiply_in_integers THIS_BUILD(multiply_in_integers)
 #define optimise_ THIS_BUILD(optimise_)
 #define outer_product THIS_BUILD(outer_product)
+#define pack_tiles THIS_BUILD(pack_tiles)
 #define pack_layer THIS_BUILD(pack_layer)
 #define pack_rounded THIS_BUILD(pack_rounded)
 #define pack_transposed THIS_BUILD(pack_transposed)

@@ -2,8 +2,8 @@
  *
  * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. Each time, a block of
  * rows n and some panels of their columns are copied into a buffer that stays in the second-level cache for all columns
- * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) a is read by strides,
- * once for all those panels. The sums of a block are added directly to the caller's rows. */
+ * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) Some columns of a are
+ * copied for all those panels, in the order of the tiles. The sums of a block are added directly to the caller's rows. */
 #include "outer.h"
 
 #include "../layer.h"
@@ -76,7 +76,7 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
     return o->a + part.group * o->group + n * o->step + part.vectors.begin * VL;
 }
 
-/* Return a left operand for the part's columns as rows and n as k: words in the buffer, or a itself. */
+/* Return a left operand for the part's columns as rows and n as k: a itself, or its words in the buffer. */
 static left_operand left_operand_of(const outer_args *o, part_of_a part, range n, real *buffer) {
     const real *a = left_at(o, part, n.begin);
     if (!o->dots) return plain_left(a, 1, o->step, 0);
@@ -89,16 +89,17 @@ static left_operand left_operand_of(const outer_args *o, part_of_a part, range n
     return plain_left(buffer, 1, columns, 0);
 }
 
-/* Prefetch of the next part of a: some of its rows after each tile of the current part. */
+/* The part of the result that a product adds to. */
 typedef struct {
-    const real *next;
-    int64_t step, columns, left, rows;
-} fetching;
+    real *const *to; /* its rows */
+    int64_t column, n;
+} result_rows;
 
-static void fetch_next(void *context, int64_t panel, int64_t row, int64_t rows) {
-    fetching *f = context;
-    (void)panel, (void)row, (void)rows;
-    for (int64_t i = smaller(f->rows, f->left); i > 0; i--, f->left--, f->next += f->step) fetch(f->next, f->columns);
+/* Fetch rows of the result when the tile that adds to them is done. All rows at once would wait for the cache. */
+static void fetch_rows(void *context, int64_t panel, int64_t row, int64_t rows) {
+    const result_rows *c = context;
+    (void)panel;
+    for (int64_t r = row; r < row + rows; r++) fetch(c->to[r] + c->column, c->n);
 }
 
 /* Return the next run of rows that exist, from row `r` on; padded units have no rows. */
@@ -109,27 +110,35 @@ static range rows_from(real *const *to, int64_t r, int64_t rows) {
     return (range){r, end};
 }
 
-static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, fetching *next) {
+/* Return the left operand for panels of 4 vectors: tiles in the buffer if two panels or more read them, else `plain`. */
+static left_operand tiles_of(const outer_args *o, left_operand plain, int64_t K, real *const *to, int64_t rows, range panels,
+                             real *buffer) {
+    const int64_t wide = smaller(panels.end, o->x.n / (4 * VL)) - panels.begin;
+    if (o->dots || wide < 2) return plain;
+    left_operand tiles = plain;
+    for (range some = rows_from(to, 0, rows); some.begin < some.end; some = rows_from(to, some.end, rows))
+        tiles = pack_tiles(plain.p, plain.step, K, some, buffer);
+    return tiles;
+}
+
+static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, stretch next) {
     const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
-    real *sums = buffer + OUTER_PANELS * K_BLOCK * w;
-    product_args p = {.n_outer = 1,
-                      .n_inner = o->dots ? pairs_of(n.end - n.begin) : n.end - n.begin,
-                      .a = left_operand_of(o, part, n, sums + OUTER_ROWS * w),
-                      .dots = o->dots,
-                      .c = sums,
-                      .c_row = w,
-                      .done = next->left ? fetch_next : 0,
-                      .context = next};
-    real *to[OUTER_ROWS];
+    const int64_t share = next.size / (panels.end - panels.begin), K = o->dots ? pairs_of(n.end - n.begin) : n.end - n.begin;
+    real *sums = buffer + OUTER_PANELS * K_BLOCK * w, *left = sums + OUTER_ROWS * w, *to[OUTER_ROWS];
+    product_args p = {.n_outer = 1, .n_inner = K, .dots = o->dots, .c = sums, .c_row = w, .done = fetch_rows};
     for (int64_t r = 0; r < rows; r++) to[r] = o->to(o->context, part.group, first + r);
     if (o->each && panels.begin == 0) o->each(o->context, part.group, part.vectors, n);
+    const left_operand plain = left_operand_of(o, part, n, left), tiles = tiles_of(o, plain, K, to, rows, panels, left);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         const int64_t column = panel * w, here = smaller(w, o->x.n - column);
+        result_rows c = {to, column, here};
+        p.context = &c;
+        p.ahead = (stretch){next.p ? next.p + (panel - panels.begin) * share : 0, share};
         p.vectors = vectors_at(&o->x, column);
+        p.a = p.vectors == 4 ? tiles : plain;
         p.b_row = p.vectors * VL;
         p.b = buffer + (panel - panels.begin) * K_BLOCK * w;
         for (range some = rows_from(to, 0, rows); some.begin < some.end; some = rows_from(to, some.end, rows)) {
-            for (int64_t r = some.begin; r < some.end; r++) fetch(to[r] + column, here);
             product(&p, (range){0, 1}, some);
             for (int64_t r = some.begin; r < some.end; r++) add_part(to[r] + column, sums + r * w, here);
         }
@@ -141,13 +150,10 @@ static void add_block(const outer_args *o, range mine, range n, range panels, re
     for (int64_t v = mine.begin, count; v < mine.end; v += count) {
         part_of_a part = part_at(o, v, mine.end);
         count = part.vectors.end - part.vectors.begin;
-        fetching next = {0};
-        if (far && v + count < mine.end) {
-            part_of_a after = part_at(o, v + count, mine.end);
-            next = (fetching){left_at(o, after, n.begin), o->step, (after.vectors.end - after.vectors.begin) * VL,
-                              n.end - n.begin, 12};
-        }
-        add_part_of_a(o, part, n, panels, buffer, &next);
+        stretch next = {0};
+        if (far && v + count < mine.end)
+            next = (stretch){left_at(o, part_at(o, v + count, mine.end), n.begin), (n.end - n.begin) * o->step};
+        add_part_of_a(o, part, n, panels, buffer, next);
     }
 }
 

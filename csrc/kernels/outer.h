@@ -30,10 +30,8 @@ typedef struct {
 
 enum { OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES, OUTER_ROWS = 4 * VL };
 
-/* Return the size of a thread's buffer: a block of x, the sums, and a block of a as words. */
-static inline int64_t outer_buffer_size(int dots) {
-    return (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + (dots ? K_BLOCK * OUTER_ROWS : 0);
-}
+/* The size of a thread's buffer: a block of x, the sums, and a block of a. */
+enum { OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + K_BLOCK * OUTER_ROWS };
 
 /* Compute this thread's part; the buffer is its own. */
 void outer_product(const worker *me, const outer_args *o, real *buffer);

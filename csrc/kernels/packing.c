@@ -8,6 +8,35 @@ static void clear_columns(real *panel, int64_t w, int64_t n, int64_t K) {
     for (int64_t k = 0; n < w && k < K; k++) memset(panel + k * w + n, 0, (size_t)(w - n) * sizeof(real));
 }
 
+INLINE void copy_columns(const int N, const real *a, int64_t step, int64_t K, real *to) {
+    for (int64_t k = 0; k < K; k++) memcpy(to + k * N, a + k * step, (size_t)N * sizeof(real));
+}
+
+/* Copy K numbers of each column of a tile. A constant number of columns is copied without a call. */
+static void copy_tile(int64_t n, const real *a, int64_t step, int64_t K, real *to) {
+    switch (n) {
+        case 1: copy_columns(1, a, step, K, to); break;
+        case 2: copy_columns(2, a, step, K, to); break;
+        case 3: copy_columns(3, a, step, K, to); break;
+        case 4: copy_columns(4, a, step, K, to); break;
+        case 5: copy_columns(5, a, step, K, to); break;
+        default: copy_columns(6, a, step, K, to); break;
+    }
+}
+_Static_assert(TILE_ROWS_4 <= 6, "copy_tile copies up to 6 columns");
+
+left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, real *to) {
+    enum { TOGETHER = 16 }; /* so few k that their lines stay in cache for all tiles */
+    const int64_t count = tiles_in(rows, TILE_ROWS_4);
+    for (int64_t k = 0; k < K; k += TOGETHER)
+        for (int64_t i = 0; i < count; i++) {
+            const range tile = tile_rows_at(rows, i, count);
+            const int64_t n = tile.end - tile.begin;
+            copy_tile(n, a + k * step + tile.begin, step, smaller(K - k, TOGETHER), to + tile.begin * K + k * n);
+        }
+    return (left_operand){.p = to, .row = K, .step = 1, .tiled = 1}; /* the step of a single row */
+}
+
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
     const int64_t w = cols.vectors * VL;
     for (int64_t panel = 0; panel < cols.panels; panel++) {

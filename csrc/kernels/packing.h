@@ -1,8 +1,15 @@
-/* The packing of operands of products: right ones into panels (gemm.h), and rows into words of bfloat16 (bfloat16.h). */
+/* The packing of operands of products: right ones into panels (gemm.h), left ones into tiles, and rows into words of
+ * bfloat16 (bfloat16.h). */
 #ifndef FASTRNN_PACKING_H
 #define FASTRNN_PACKING_H
 
 #include "gemm.h"
+
+/* Pack columns `rows` of a, the rows of a left operand, tile by tile: to[k][column]. a[k][column] is at a + k * step +
+ * column, and `to` has room for K numbers for each row up to rows.end. A tile that reads a itself touches one or two lines
+ * for each k, so the first-level cache does not keep them for the next tile: 151 GFLOP/s instead of 176 (Ice Lake, 512 x 64
+ * x 256). The result is the left operand of these rows, for panels of 4 vectors. */
+left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, real *to);
 
 /* Pack the transpose of from [n][K] as a right operand: its rows are k, its columns the n rows of `from`. */
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);

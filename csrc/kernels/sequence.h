@@ -136,7 +136,7 @@ typedef struct {
     real *dh_all;            /* [N][h_row] gradient of the projected h, for the gradient of the projection */
     real *drh;               /* [B][state] gradient of r h_prev */
     real *dW;                /* with ids: dW in W's packed layout */
-    real *outer;             /* [threads][outer_buffer_size] */
+    real *outer;             /* [threads][OUTER_BUFFER] */
     real *dbias, *dpeephole; /* [panels][width], [3][state] */
     real *dx;                /* [threads][ROW_BLOCK][in.padded] rows of dx before they are copied out */
     /* Left operands as words, if products are of bfloat16; else null. */

@@ -169,8 +169,8 @@ static void small_sizes(int32_t cell, int64_t P) {
 static void large_sizes(int32_t cell, int64_t P) {
     static const struct {
         int64_t T, B, I, H;
-    } sizes[] = {{5, 7, 17, 16}, {3, 2, 9, 33},  {40, 7, 5, 20}, {2, 200, 3, 9},  {3, 1, 150, 130},
-                 {7, 13, 1, 31}, {4, 97, 70, 5}, {1, 6, 6, 65},  {300, 1, 2, 12}, {2, 12, 64, 47}};
+    } sizes[] = {{5, 7, 17, 16}, {3, 2, 9, 33}, {40, 7, 5, 20},  {2, 200, 3, 9},  {3, 1, 150, 130}, {7, 13, 1, 31},
+                 {4, 97, 70, 5}, {1, 6, 6, 65}, {300, 1, 2, 12}, {2, 12, 64, 47}, {4, 5, 150, 17}};
     for (int size = 0; size < (int)(sizeof sizes / sizeof *sizes); size++) {
         int64_t H = sizes[size].H, projected = !P ? 0 : size % 3 == 0 ? 1 : size % 3 == 1 ? H - 1 : H / 2 + 1;
         int options = size + cell;
