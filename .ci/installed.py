@@ -21,10 +21,12 @@ from fastrnn.backends._c import backend as c  # noqa: E402
 
 AVX2 = {"avx2", "fma"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
-AVX512BF16 = AVX512 | {"avx512_bf16", "avx512_vnni"}
+AVX512VNNI = AVX512 | {"avx512_vnni"}
+AVX512BF16 = AVX512VNNI | {"avx512_bf16"}
 NEEDED = {
     "amx": AVX512BF16 | {"amx_tile", "amx_bf16"},
     "avx512bf16": AVX512BF16,
+    "avx512vnni": AVX512VNNI,
     "avx512": AVX512,
     "avx2": AVX2,
     "base": set(),

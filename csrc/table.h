@@ -51,8 +51,8 @@ typedef struct {
 #define FASTRNN_RUNS_avx512                                                                                           \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && \
      __builtin_cpu_supports("avx512vl"))
-#define FASTRNN_RUNS_avx512bf16 \
-    (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") && FASTRNN_RUNS_avx512)
+#define FASTRNN_RUNS_avx512vnni (__builtin_cpu_supports("avx512vnni") && FASTRNN_RUNS_avx512)
+#define FASTRNN_RUNS_avx512bf16 (__builtin_cpu_supports("avx512bf16") && FASTRNN_RUNS_avx512vnni)
 #define FASTRNN_RUNS_avx2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #ifdef FASTRNN_EMULATES_AMX /* a build for tests: amx in plain C */
 #define FASTRNN_RUNS_amx FASTRNN_RUNS_avx2

@@ -31,7 +31,8 @@ SONGS = "songs.safetensors"  # replaces PIECES, which only older versions wrote
 FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # the files of runs of all kinds
 VERSION = 1
 
-ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512"}  # ISAs whose results have the bits of another
+# ISAs whose results have the bits of another.
+ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512", "avx512vnni": "avx512"}
 
 Weighted = TypeVar("Weighted", bound=Layer)
 
