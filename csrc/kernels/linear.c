@@ -8,6 +8,7 @@
 #include "linear.h"
 
 #include "../plan.h"
+#include "outer.h"
 #include "packing.h"
 #include "rows.h"
 
@@ -56,13 +57,10 @@ typedef struct {
     const real *packed, *x, *dy;
     real *y, *dx, *dW, *db;
     int64_t N;
-    real *rows;      /* [threads][ROW_BLOCK][padded] results before they are copied to y or dx */
-    real *words;     /* [threads][ROW_BLOCK][words] rows of x or dy; null if products read numbers */
-    real *dW_padded; /* [O][in.padded] */
-    real *db_sum;    /* [2][O] sums and partial sums */
-    real *x_tail;    /* [N][columns of a panel] the last columns of x, padded, if I is not a whole number of panels */
-    real *x_words;   /* [pairs of N][in.padded] words of two rows of x each; null if products read numbers */
-    real *dy_words;  /* [O][pairs of N] words of two rows of dy, transposed; else null */
+    real *rows;   /* [threads][ROW_BLOCK][padded] results before they are copied to y or dx */
+    real *words;  /* [threads][ROW_BLOCK][words] rows of x or dy; null if products read numbers */
+    real *outer;  /* [threads][OUTER_BUFFER] */
+    real *db_sum; /* [2][O] sums and partial sums */
 } linear_pass;
 
 static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->threads : pool_threads(); }
@@ -71,19 +69,13 @@ static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->th
 static int64_t rows_size(const linear_layout *p) { return ROW_BLOCK * larger(p->in.padded, p->out.padded); }
 static int64_t words_size(const linear_pass *k) { return ROW_BLOCK * pairs_of(larger(k->l->I, k->l->O)); }
 
-static int64_t tail_columns(const linear_pass *k) { return k->l->I % (k->p.in.vectors * VL); }
-
 static void place_linear(arena *a, linear_pass *k, int backward) {
-    const int64_t threads = most_threads(k->l), O = k->l->O, pairs = pairs_of(k->N);
-    const columns in = k->p.in;
+    const int64_t threads = most_threads(k->l);
     k->rows = arena_reals(a, threads * rows_size(&k->p));
     k->words = k->p.dots ? arena_reals(a, threads * words_size(k)) : 0;
     if (!backward) return;
-    k->dW_padded = arena_reals(a, O * in.padded);
-    k->db_sum = arena_reals(a, 2 * O);
-    k->x_tail = tail_columns(k) && !k->p.dots ? arena_reals(a, k->N * in.vectors * VL) : 0;
-    k->x_words = k->p.dots ? arena_reals(a, pairs * in.padded) : 0;
-    k->dy_words = k->p.dots ? arena_reals(a, O * pairs) : 0;
+    k->outer = arena_reals(a, threads * OUTER_BUFFER);
+    k->db_sum = arena_reals(a, 2 * k->l->O);
 }
 
 size_t linear_workspace_size_(const fastrnn_linear *l, int64_t N, int32_t backward) {
@@ -123,56 +115,25 @@ static void forward_body(const worker *me, void *context) {
     multiply_rows(me, k, &(row_product){k->x, k->l->I, k->packed + k->p.W, k->packed + k->p.bias, k->p.out, k->y, k->l->O});
 }
 
-static void copy_tail(const worker *me, const linear_pass *k) {
-    const int64_t w = k->p.in.vectors * VL, n = tail_columns(k), I = k->l->I;
-    range mine = pool_share(me, n ? k->N : 0, 1);
-    for (int64_t row = mine.begin; row < mine.end; row++) load_row(k->x_tail + row * w, k->x + row * I + I - n, n, w);
-    if (n) pool_barrier(me);
+static real *weight_row(const void *context, int64_t i, int64_t r) {
+    const linear_pass *k = context;
+    (void)i;
+    return r < k->l->O ? k->dW + r * k->l->I : 0;
 }
 
-/* Compute a part of dW from numbers: whole panels of x's columns are read in place, the last columns from their padded
- * copy. */
-static void multiply_numbers(const worker *me, const linear_pass *k, product_args p, part mine) {
-    const int64_t w = k->p.in.vectors * VL, whole = k->l->I / w;
-    copy_tail(me, k);
-    p.n_inner = k->N;
-    p.a = plain_left(k->dy, 1, k->l->O, 0);
-    p.b = k->x;
-    p.b_row = k->l->I;
-    product(&p, (range){mine.panels.begin, smaller(mine.panels.end, whole)}, mine.rows);
-    if (mine.panels.end <= whole) return;
-    p.b = k->x_tail;
-    p.b_panel = 0;
-    p.b_row = w;
-    product(&p, (range){whole, whole + 1}, mine.rows);
-}
-
-/* Compute a part of dW from words, which all threads round first. */
-static void multiply_words(const worker *me, const linear_pass *k, product_args p, part mine) {
-    const int64_t I = k->l->I, O = k->l->O, w = k->p.in.padded, pairs = pairs_of(k->N);
-    const range some = pool_share(me, pairs, 1);
-    const int64_t first = 2 * some.begin, rows = smaller(2 * some.end, k->N) - first;
-    round_pairs(k->x_words + some.begin * w, w, k->x + first * I, I, rows, I, w);
-    transpose_pairs(k->dy_words + some.begin, pairs, k->dy + first * O, O, rows, O);
-    pool_barrier(me);
-    p.n_inner = pairs;
-    p.a = plain_left(k->dy_words, pairs, 1, 0);
-    p.b = k->x_words;
-    p.b_row = w;
-    p.dots = 1;
-    product(&p, mine.panels, mine.rows);
-}
-
-/* dW = dy^T x, without the caller's dW */
+/* dW += dy^T x */
 static void weight_gradient(const worker *me, const linear_pass *k) {
-    const int64_t w = k->p.in.vectors * VL;
-    const product_args p = {
-        .n_outer = 1, .vectors = k->p.in.vectors, .b_panel = w, .c = k->dW_padded, .c_panel = w, .c_row = k->p.in.padded};
-    const part mine = share_product(me, k->p.in.panels, k->l->O);
-    if (k->p.dots)
-        multiply_words(me, k, p, mine);
-    else
-        multiply_numbers(me, k, p, mine);
+    const int64_t I = k->l->I, O = k->l->O;
+    const outer_args o = {.N = k->N,
+                          .a = k->dy,
+                          .groups = 1,
+                          .step = O,
+                          .columns = O,
+                          .to = weight_row,
+                          .context = k,
+                          .x = {k->x, I, I, 0},
+                          .dots = k->p.dots};
+    outer_product(me, &o, k->outer + me->rank * OUTER_BUFFER);
 }
 
 /* Sum dy's rows, for this thread's columns. */
@@ -199,9 +160,6 @@ static void backward_body(const worker *me, void *context) {
     if (k->dx) multiply_rows(me, k, &(row_product){k->dy, O, k->packed + k->p.W_back, 0, k->p.in, k->dx, I});
     weight_gradient(me, k);
     if (k->db) bias_gradient(me, k);
-    pool_barrier(me);
-    const range mine = pool_share(me, O, 1);
-    for (int64_t o = mine.begin; o < mine.end; o++) add_part(k->dW + o * I, k->dW_padded + o * k->p.in.padded, I);
 }
 
 /* Run `body`; its time is that of `products` products of size N x I x O. */

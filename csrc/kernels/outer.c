@@ -65,11 +65,17 @@ typedef struct {
     range vectors;
 } part_of_a;
 
+static int64_t vectors_of_group(const outer_args *o) { return (o->columns + VL - 1) / VL; }
+
 /* Return the part that begins at vector v, counted over all groups: at most OUTER_ROWS columns of one group, before vector
  * `end`. */
 static part_of_a part_at(const outer_args *o, int64_t v, int64_t end) {
-    const int64_t vectors = o->columns / VL, at = v % vectors;
+    const int64_t vectors = vectors_of_group(o), at = v % vectors;
     return (part_of_a){v / vectors, {at, at + smaller(smaller(OUTER_ROWS / VL, vectors - at), end - v)}};
+}
+
+static int64_t columns_in(const outer_args *o, part_of_a part) {
+    return smaller(part.vectors.end * VL, o->columns) - part.vectors.begin * VL;
 }
 
 static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
@@ -80,13 +86,14 @@ static const real *left_at(const outer_args *o, part_of_a part, int64_t n) {
 static left_operand left_operand_of(const outer_args *o, part_of_a part, range n, real *buffer) {
     const real *a = left_at(o, part, n.begin);
     if (!o->dots) return plain_left(a, 1, o->step, 0);
-    const int64_t columns = (part.vectors.end - part.vectors.begin) * VL, rows = n.end - n.begin;
+    const int64_t columns = columns_in(o, part), padded = (part.vectors.end - part.vectors.begin) * VL,
+                  rows = n.end - n.begin;
     if (MATRIX_UNIT) { /* it reads a left operand by rows */
         transpose_pairs(buffer, K_BLOCK, a, o->step, rows, columns);
         return plain_left(buffer, K_BLOCK, 1, 0);
     }
-    round_pairs(buffer, columns, a, o->step, rows, columns, columns);
-    return plain_left(buffer, 1, columns, 0);
+    round_pairs(buffer, padded, a, o->step, rows, columns, padded);
+    return plain_left(buffer, 1, padded, 0);
 }
 
 /* The part of the result that a product adds to. */
@@ -122,7 +129,7 @@ static left_operand tiles_of(const outer_args *o, left_operand plain, int64_t K,
 }
 
 static void add_part_of_a(const outer_args *o, part_of_a part, range n, range panels, real *buffer, stretch next) {
-    const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = part.vectors.end * VL - first;
+    const int64_t w = columns_of(o->x.n).vectors * VL, first = part.vectors.begin * VL, rows = columns_in(o, part);
     const int64_t share = next.size / (panels.end - panels.begin), K = o->dots ? pairs_of(n.end - n.begin) : n.end - n.begin;
     real *sums = buffer + OUTER_PANELS * K_BLOCK * w, *left = sums + OUTER_ROWS * w, *to[OUTER_ROWS];
     product_args p = {.n_outer = 1, .n_inner = K, .dots = o->dots, .c = sums, .c_row = w, .done = fetch_rows};
@@ -147,28 +154,40 @@ static void add_part_of_a(const outer_args *o, part_of_a part, range n, range pa
 
 static void add_block(const outer_args *o, range mine, range n, range panels, real *buffer) {
     const int far = (mine.end - mine.begin) * VL * (n.end - n.begin) * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
+    const int fetches = far && o->step <= OUTER_ROWS; /* between longer rows of a lie columns of other parts */
     for (int64_t v = mine.begin, count; v < mine.end; v += count) {
         part_of_a part = part_at(o, v, mine.end);
         count = part.vectors.end - part.vectors.begin;
         stretch next = {0};
-        if (far && v + count < mine.end)
+        if (fetches && v + count < mine.end)
             next = (stretch){left_at(o, part_at(o, v + count, mine.end), n.begin), (n.end - n.begin) * o->step};
         add_part_of_a(o, part, n, panels, buffer, next);
     }
 }
 
+/* Return this thread's vectors of a's columns and panels of x: a part of the former, unless only the latter are easier to
+ * divide evenly. */
+typedef struct {
+    range vectors, panels;
+} share;
+static share share_of(const worker *me, int64_t vectors, int64_t panels) {
+    if (vectors % me->size && vectors < 4 * me->size && panels >= me->size)
+        return (share){{0, vectors}, pool_share(me, panels, 1)};
+    return (share){pool_share(me, vectors, 1), {0, panels}};
+}
+
 void outer_product(const worker *me, const outer_args *o, real *buffer) {
     const columns cols = columns_of(o->x.n);
     const int64_t w = cols.vectors * VL, block = o->dots ? 2 * K_BLOCK : K_BLOCK;
-    const range mine = pool_share(me, o->groups * (o->columns / VL), 1);
-    if (mine.begin == mine.end) return;
-    for (int64_t first = 0; first < cols.panels; first += OUTER_PANELS) {
-        const range panels = {first, smaller(first + OUTER_PANELS, cols.panels)};
+    const share mine = share_of(me, o->groups * vectors_of_group(o), cols.panels);
+    if (mine.vectors.begin == mine.vectors.end) return;
+    for (int64_t first = mine.panels.begin; first < mine.panels.end; first += OUTER_PANELS) {
+        const range panels = {first, smaller(first + OUTER_PANELS, mine.panels.end)};
         for (int64_t begin = 0; begin < o->N; begin += block) {
             const range n = {begin, smaller(begin + block, o->N)};
             for (int64_t panel = panels.begin; panel < panels.end; panel++)
                 copy_right(o, n, panel * w, buffer + (panel - first) * K_BLOCK * w);
-            add_block(o, mine, n, panels, buffer);
+            add_block(o, mine.vectors, n, panels, buffer);
         }
     }
 }

@@ -13,7 +13,7 @@ typedef struct {
 } outer_right;
 
 /* The left operand. Its columns, which become the rows of the result, come in groups: a[n][column r of group i] is at
- * a + i * group + n * step + r. A group has `columns` columns, a whole number of vectors. */
+ * a + i * group + n * step + r. A group has `columns` columns. */
 typedef struct {
     int64_t N; /* the rows n of the sum */
     const real *a;
@@ -21,7 +21,7 @@ typedef struct {
     real *(*to)(const void *context, int64_t i,
                 int64_t r); /* return the result's row for column r of group i, or null if it has none */
     /* Called just before these columns of group i are read for these n. Each column gets every n once, in order. May be
-     * null. */
+     * null; if not, groups have whole vectors. */
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
