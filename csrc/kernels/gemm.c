@@ -197,12 +197,15 @@ INLINE void row_of_kind(const int NP, const int NV, const row_args *t) {
 
 static void row_1(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(8, 1, t) : row_of_kind(1, 1, t); }
 static void row_2(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(4, 2, t) : row_of_kind(1, 2, t); }
-static void row_3(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(3, 3, t) : row_of_kind(1, 3, t); }
+static void row_3(int64_t panels, const row_args *t) {
+    panels > 2 ? row_of_kind(3, 3, t) : panels > 1 ? row_of_kind(2, 3, t) : row_of_kind(1, 3, t);
+}
 static void row_4(int64_t panels, const row_args *t) { panels > 1 ? row_of_kind(2, 4, t) : row_of_kind(1, 4, t); }
 
 typedef void (*row_of_panels)(int64_t panels, const row_args *t);
 static const row_of_panels row_tiles[5] = {0, row_1, row_2, row_3, row_4};
-static const int row_panels[5] = {1, 8, 4, 3, 2}; /* panels side by side: 8 or 9 sums */
+/* Panels side by side: 8 or 9 sums, or 6 if two panels of 3 vectors are left. */
+static const int row_panels[5] = {1, 8, 4, 3, 2}, fewer_panels[5] = {1, 1, 1, 2, 1};
 
 /* Compute one row of `n` panels side by side, from `panel` on. */
 static void row_of(const product_args *p, int64_t panel, int64_t n, int64_t row) {
@@ -239,7 +242,9 @@ INLINE void words_tile(const int NP, const int NV, int format, const word_args *
 typedef void (*words_of_panels)(int64_t panels, int format, const word_args *t);
 static void words_1(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(8, 1, f, t) : words_tile(1, 1, f, t); }
 static void words_2(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(4, 2, f, t) : words_tile(1, 2, f, t); }
-static void words_3(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(3, 3, f, t) : words_tile(1, 3, f, t); }
+static void words_3(int64_t n, int f, const word_args *t) {
+    n > 2 ? words_tile(3, 3, f, t) : n > 1 ? words_tile(2, 3, f, t) : words_tile(1, 3, f, t);
+}
 static void words_4(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(2, 4, f, t) : words_tile(1, 4, f, t); }
 static const words_of_panels word_tiles[5] = {0, words_1, words_2, words_3, words_4};
 
@@ -263,9 +268,9 @@ static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, i
 }
 
 static void product_of_row(const product_args *p, range panels, int64_t row) {
-    const int64_t all = panels.end - panels.begin, together = row_panels[p->vectors];
+    const int64_t all = panels.end - panels.begin, together = row_panels[p->vectors], fewer = fewer_panels[p->vectors];
     for (int64_t i = 0, n; i < all; i += n) {
-        n = all - i < together ? 1 : together;
+        n = all - i >= together ? together : all - i >= fewer ? fewer : 1;
         const int64_t panel = p->backwards ? panels.end - i - n : panels.begin + i;
         if (COMPRESSES && p->format)
             compressed_row_of(p, panel, n, row);

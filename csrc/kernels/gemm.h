@@ -9,16 +9,15 @@
 #include "microkernel.h"
 
 /* How n columns are divided into panels: `vectors` per panel (1 to 4), `panels`, and `padded` = panels * vectors * VL >=
- * n. */
+ * n. As few panels as possible are equally wide: 5 vectors are 3 + 3 with one of padding, not 4 + 4 with three. */
 typedef struct {
     int vectors;
     int64_t panels, padded;
 } columns;
 
 static inline columns columns_of(int64_t n) {
-    int64_t all = (n + VL - 1) / VL;
-    int vectors = all < 4 ? (int)all : 4;
-    int64_t panels = vectors ? (all + vectors - 1) / vectors : 0;
+    const int64_t all = (n + VL - 1) / VL, panels = (all + 3) / 4;
+    const int vectors = panels ? (int)((all + panels - 1) / panels) : 0;
     return (columns){vectors, panels, panels * vectors * VL};
 }
 
