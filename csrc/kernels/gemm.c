@@ -76,7 +76,6 @@ static void tile_4(int rows, const tile_args *t) { tile_of(4, TILE_ROWS_4, rows,
 
 typedef void (*tile_of_rows)(int rows, const tile_args *t);
 static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
-static const int tile_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 static const int expanded_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, EXPANDED_ROWS_3, EXPANDED_ROWS_4};
 
 /* A block of k: whole outer steps if there are several, else a part of the inner index. */
@@ -116,7 +115,6 @@ static const real *right_block(const product_args *p, int64_t panel, k_block k) 
  * to 4 % faster. */
 static int tile_width(const product_args *p, int64_t rows, int fetch) {
     if (p->format && !expanded_rows[p->vectors]) return p->vectors / 2;
-    if (p->a.tiled) return p->vectors;
     return fetch && p->vectors == 4 && rows > TILE_ROWS_4 && rows <= TILE_ROWS_2 ? 2 : p->vectors;
 }
 

@@ -1,7 +1,7 @@
 /* Products, blocked around the register tile; packing.h has the packing of their operands.
  *
  * A right operand lies in panels of NV vectors: B[panel][k][NV*VL]. Columns past the end are zero, so the hot loop needs
- * no code for tails. A left operand is read in place, by strides (microkernel.h). */
+ * no code for tails. A left operand is read in place, by strides, or packed in tiles (microkernel.h). */
 #ifndef FASTRNN_GEMM_H
 #define FASTRNN_GEMM_H
 
@@ -23,7 +23,7 @@ static inline columns columns_of(int64_t n) {
 
 /* Rows of B in a block of k. A tile's results are read and written once for each block; with blocks of 128 rows that
  * took 8 % of the time (LSTM H = 512, B = 32, Zen 5). 512 rows of 4 vectors stream from the second-level cache. With
- * longer blocks, strided left operands lose more than the tiles gain. The borders of the blocks determine the result's
+ * longer blocks, the left operand no longer stays in the first-level cache. The borders of the blocks determine the result's
  * bits, so they depend on K alone. */
 enum { K_BLOCK = 512 };
 
@@ -32,8 +32,8 @@ enum { COMPRESSED_K_BLOCK = 128 };
 
 /* The size in bytes above which a right operand does not stay in the second-level cache from one use to the next. Above
  * it, the next block is fetched while the current one is used. This makes LSTM H = 1024, B = 8 to 128, 10 to 14 %
- * faster (Zen 5); for smaller operands, fetching costs 3 %. All tiles share the fetches evenly: fetches for a whole panel by
- * each of four tiles made LSTM H = 512 and 1024, B = 32 and 128, 10 to 18 % slower (Ice Lake). */
+ * faster (Zen 5); for smaller operands, fetching costs 3 %. All tiles share the fetches evenly: if four
+ * tiles make them all, LSTM H = 512 and 1024, B = 32 and 128, is 10 to 18 % slower (Ice Lake). */
 enum { FETCH_AHEAD_BYTES = 1 << 20 };
 
 /* The type of a function called for `rows` finished rows of one panel, while they are in cache. */
@@ -42,12 +42,16 @@ typedef void (*rows_done)(void *context, int64_t panel, int64_t row, int64_t row
 /* Contiguous memory that a later product reads. */
 typedef struct {
     const real *p; /* null: none */
-    int64_t size;
+    int64_t size;  /* in reals */
 } stretch;
 
-/* Return how many tiles cover rows, and the rows of one. They are equally high: 8 rows are 4 + 4, not 6 + 2, because low
- * tiles are slow. */
+/* The height of a tile, by its width in vectors. */
+static const int tile_rows[5] = {1, TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
+
+/* Return the number of tiles of at most `highest` rows that cover `rows`. */
 static inline int64_t tiles_in(range rows, int64_t highest) { return (rows.end - rows.begin + highest - 1) / highest; }
+
+/* Return the rows of tile i of `count`. Tiles are equally high: 8 rows are 4 + 4, not 6 + 2, because low tiles are slow. */
 static inline range tile_rows_at(range rows, int64_t i, int64_t count) {
     const int64_t n = rows.end - rows.begin;
     return (range){rows.begin + n * i / count, rows.begin + n * (i + 1) / count};
@@ -70,7 +74,7 @@ typedef struct {
     rows_done done; /* null: not called */
     void *context;
     int backwards; /* read the panels from the last to the first, so that the panels still in cache come first */
-    stretch ahead; /* what is fetched evenly while the product runs; of one panel and one block of k alone */
+    stretch ahead; /* fetched evenly by the tiles; only for products of one panel and one block of k */
 } product_args;
 
 void product(const product_args *p, range panels, range rows);
@@ -103,14 +107,9 @@ enum { ROW_BLOCK = 96 };
  * init (a row, or null); the rest is set here. */
 void product_to_rows(product_args p, columns cols, range rows, row_results out);
 
-/* Return this thread's part of a product (panels x rows): whole panels if there are enough of them, else rows. */
+/* A part of a product: some panels, some rows. */
 typedef struct {
     range panels, rows;
 } part;
-static inline part share_product(const worker *me, int64_t panels, int64_t rows) {
-    range all_panels = {0, panels}, all_rows = {0, rows};
-    if (panels % me->size == 0 || panels >= 4 * me->size) return (part){pool_share(me, panels, 1), all_rows};
-    return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
-}
 
 #endif

@@ -99,6 +99,13 @@ void input_rows(const forward_pass *f, int64_t chunk_row, range panels, range ro
     fill_other_slots(f, panels, rows);
 }
 
+/* Return this thread's part of the product: whole panels if there are enough of them, else rows. */
+static part share_product(const worker *me, int64_t panels, int64_t rows) {
+    const range all_panels = {0, panels}, all_rows = {0, rows};
+    if (panels % me->size == 0 || panels >= 4 * me->size) return (part){pool_share(me, panels, 1), all_rows};
+    return (part){all_panels, pool_share(me, rows, TILE_ROWS_4)};
+}
+
 /* Compute the input product of all steps of a chunk. */
 void input_chunk(const worker *me, const forward_pass *f, int64_t chunk_row, range chunk) {
     const int64_t n = chunk.end - chunk.begin;

@@ -63,14 +63,24 @@ typedef struct {
     real *db_sum; /* [2][O] sums and partial sums */
 } linear_pass;
 
-static int32_t most_threads(const fastrnn_linear *l) { return l->threads ? l->threads : pool_threads(); }
+/* Return the time of `products` products of size N x I x O. */
+static double time_of(const linear_pass *k, int products) {
+    return products * (double)k->N * (double)k->l->I * (double)k->l->O / MULTIPLY_ADDS;
+}
+
+static int32_t threads_of(const linear_pass *k, int products) {
+    if (plan_threads(time_of(k, products)) == 1) return 1;
+    return k->l->threads ? k->l->threads : pool_threads();
+}
+
+enum { FORWARD_PRODUCTS = 1, BACKWARD_PRODUCTS = 2 };
 
 /* Return the sizes of a thread's parts of `rows` and `words`. */
 static int64_t rows_size(const linear_layout *p) { return ROW_BLOCK * larger(p->in.padded, p->out.padded); }
 static int64_t words_size(const linear_pass *k) { return ROW_BLOCK * pairs_of(larger(k->l->I, k->l->O)); }
 
 static void place_linear(arena *a, linear_pass *k, int backward) {
-    const int64_t threads = most_threads(k->l);
+    const int64_t threads = threads_of(k, backward ? BACKWARD_PRODUCTS : FORWARD_PRODUCTS);
     k->rows = arena_reals(a, threads * rows_size(&k->p));
     k->words = k->p.dots ? arena_reals(a, threads * words_size(k)) : 0;
     if (!backward) return;
@@ -118,7 +128,7 @@ static void forward_body(const worker *me, void *context) {
 static real *weight_row(const void *context, int64_t i, int64_t r) {
     const linear_pass *k = context;
     (void)i;
-    return r < k->l->O ? k->dW + r * k->l->I : 0;
+    return k->dW + r * k->l->I;
 }
 
 /* dW += dy^T x */
@@ -162,17 +172,15 @@ static void backward_body(const worker *me, void *context) {
     if (k->db) bias_gradient(me, k);
 }
 
-/* Run `body`; its time is that of `products` products of size N x I x O. */
 static void run_linear(int products, pool_body body, linear_pass *k) {
-    const double time = products * (double)k->N * (double)k->l->I * (double)k->l->O / MULTIPLY_ADDS;
-    pool_run(plan_threads(time) == 1 ? 1 : most_threads(k->l), time, body, k);
+    pool_run(threads_of(k, products), time_of(k, products), body, k);
 }
 
 void linear_forward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, void *y, void *workspace) {
     linear_pass k = {.l = l, .p = linear_layout_of(l), .packed = packed, .x = x, .y = y, .N = N};
     arena a = {.base = workspace};
     place_linear(&a, &k, 0);
-    run_linear(1, forward_body, &k);
+    run_linear(FORWARD_PRODUCTS, forward_body, &k);
 }
 
 void linear_backward_(const fastrnn_linear *l, const void *packed, int64_t N, const void *x, const void *dy, void *dx,
@@ -181,5 +189,5 @@ void linear_backward_(const fastrnn_linear *l, const void *packed, int64_t N, co
         .l = l, .p = linear_layout_of(l), .packed = packed, .x = x, .dy = dy, .dx = dx, .dW = dW, .db = db, .N = N};
     arena a = {.base = workspace};
     place_linear(&a, &k, 1);
-    run_linear(2, backward_body, &k);
+    run_linear(BACKWARD_PRODUCTS, backward_body, &k);
 }

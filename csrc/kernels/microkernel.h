@@ -35,8 +35,8 @@ enum { EXPANDED_BLOCK_ROWS = 24 };
 #endif
 
 /* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
- * factor for each row, is not null, p has slices as slices.h lays them out. If it is `tiled`,
- * the tile from row r on begins at p + r*row, and has the elements of its rows side by side for each k (pack_tiles). */
+ * factor for each row, is not null, p has slices as slices.h lays them out. If `tiled`, the tile
+ * that begins at row r is at p + r*row, with its rows' elements next to each other for each k (pack_tiles). */
 typedef struct {
     const real *p;
     int64_t row, step, outer_step;
@@ -54,7 +54,7 @@ typedef struct {
     const real *b;
     int64_t b_row;      /* distance between B's rows k and k+1 */
     const real *ahead;  /* what to fetch into the second-level cache, in steps, one for each k; null: nothing */
-    int64_t ahead_step; /* less than a cache line if other tiles fetch the rest */
+    int64_t ahead_step; /* reals from one fetch to the next */
     const real *init;
     int64_t init_row; /* 0: every row has the same initial values */
     real *c;          /* may be init itself */

@@ -2,8 +2,9 @@
  *
  * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. Each time, a block of
  * rows n and some panels of their columns are copied into a buffer that stays in the second-level cache for all columns
- * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) Some columns of a are
- * copied for all those panels, in the order of the tiles. The sums of a block are added directly to the caller's rows. */
+ * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) If at least two panels of
+ * full width read them, columns of a are copied too, in the order of the tiles. The sums of a block are added directly to
+ * the caller's rows. */
 #include "outer.h"
 
 #include "../layer.h"
@@ -54,11 +55,6 @@ static void copy_right(const outer_args *o, range n, int64_t first, real *to) {
     }
 }
 
-/* Prefetch the result, because it is seldom in cache and the addition would wait for it. */
-static void fetch(const real *to, int64_t n) {
-    for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(to + i, 0, 2);
-}
-
 /* The columns of a that one call of `product` takes: some vectors of one group. Each column gives a row of the result. */
 typedef struct {
     int64_t group;
@@ -102,11 +98,13 @@ typedef struct {
     int64_t column, n;
 } result_rows;
 
-/* Fetch rows of the result when the tile that adds to them is done. All rows at once would wait for the cache. */
+/* Fetch rows of the result when the tile that adds to them is done: they are seldom in cache, and the addition would wait
+ * for them. Fetching all rows at once would stall. */
 static void fetch_rows(void *context, int64_t panel, int64_t row, int64_t rows) {
     const result_rows *c = context;
     (void)panel;
-    for (int64_t r = row; r < row + rows; r++) fetch(c->to[r] + c->column, c->n);
+    for (int64_t r = row; r < row + rows; r++)
+        for (int64_t i = 0; i < c->n; i += 64 / (int64_t)sizeof(real)) __builtin_prefetch(c->to[r] + c->column + i, 0, 2);
 }
 
 /* Return the next run of rows that exist, from row `r` on; padded units have no rows. */
@@ -117,14 +115,15 @@ static range rows_from(real *const *to, int64_t r, int64_t rows) {
     return (range){r, end};
 }
 
-/* Return the left operand for panels of 4 vectors: tiles in the buffer if two panels or more read them, else `plain`. */
+/* Return the left operand for panels of full width: tiles in the buffer if at least two of them read it, else `plain`. */
 static left_operand tiles_of(const outer_args *o, left_operand plain, int64_t K, real *const *to, int64_t rows, range panels,
                              real *buffer) {
-    const int64_t wide = smaller(panels.end, o->x.n / (4 * VL)) - panels.begin;
-    if (o->dots || wide < 2) return plain;
+    const int vectors = columns_of(o->x.n).vectors;
+    const int64_t full = o->x.n > (panels.end * vectors - 1) * VL ? panels.end : panels.end - 1;
+    if (o->dots || full - panels.begin < 2) return plain;
     left_operand tiles = plain;
     for (range some = rows_from(to, 0, rows); some.begin < some.end; some = rows_from(to, some.end, rows))
-        tiles = pack_tiles(plain.p, plain.step, K, some, buffer);
+        tiles = pack_tiles(plain.p, plain.step, K, some, vectors, buffer);
     return tiles;
 }
 
@@ -142,7 +141,7 @@ static void add_part_of_a(const outer_args *o, part_of_a part, range n, range pa
         p.context = &c;
         p.ahead = (stretch){next.p ? next.p + (panel - panels.begin) * share : 0, share};
         p.vectors = vectors_at(&o->x, column);
-        p.a = p.vectors == 4 ? tiles : plain;
+        p.a = p.vectors * VL == w ? tiles : plain;
         p.b_row = p.vectors * VL;
         p.b = buffer + (panel - panels.begin) * K_BLOCK * w;
         for (range some = rows_from(to, 0, rows); some.begin < some.end; some = rows_from(to, some.end, rows)) {
@@ -153,8 +152,9 @@ static void add_part_of_a(const outer_args *o, part_of_a part, range n, range pa
 }
 
 static void add_block(const outer_args *o, range mine, range n, range panels, real *buffer) {
-    const int far = (mine.end - mine.begin) * VL * (n.end - n.begin) * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
-    const int fetches = far && o->step <= OUTER_ROWS; /* between longer rows of a lie columns of other parts */
+    /* Between longer rows of a lie columns of other parts. */
+    const int fetches = o->step <= OUTER_ROWS &&
+                        (mine.end - mine.begin) * VL * (n.end - n.begin) * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
     for (int64_t v = mine.begin, count; v < mine.end; v += count) {
         part_of_a part = part_at(o, v, mine.end);
         count = part.vectors.end - part.vectors.begin;
@@ -165,29 +165,29 @@ static void add_block(const outer_args *o, range mine, range n, range panels, re
     }
 }
 
-/* Return this thread's vectors of a's columns and panels of x: a part of the former, unless only the latter are easier to
- * divide evenly. */
-typedef struct {
-    range vectors, panels;
-} share;
-static share share_of(const worker *me, int64_t vectors, int64_t panels) {
-    if (vectors % me->size && vectors < 4 * me->size && panels >= me->size)
-        return (share){{0, vectors}, pool_share(me, panels, 1)};
-    return (share){pool_share(me, vectors, 1), {0, panels}};
+static int64_t largest_share(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+/* Return this thread's panels of x and vectors of a's columns (`rows`): some vectors, or some panels if there are few
+ * vectors and the largest share of the panels is smaller. */
+static part share_of(const worker *me, int64_t vectors, int64_t panels) {
+    const int by_panels =
+        vectors < 4 * me->size && largest_share(panels, me->size) * vectors < largest_share(vectors, me->size) * panels;
+    if (by_panels) return (part){pool_share(me, panels, 1), {0, vectors}};
+    return (part){{0, panels}, pool_share(me, vectors, 1)};
 }
 
 void outer_product(const worker *me, const outer_args *o, real *buffer) {
     const columns cols = columns_of(o->x.n);
     const int64_t w = cols.vectors * VL, block = o->dots ? 2 * K_BLOCK : K_BLOCK;
-    const share mine = share_of(me, o->groups * vectors_of_group(o), cols.panels);
-    if (mine.vectors.begin == mine.vectors.end) return;
+    const part mine = share_of(me, o->groups * vectors_of_group(o), cols.panels);
+    if (mine.rows.begin == mine.rows.end) return;
     for (int64_t first = mine.panels.begin; first < mine.panels.end; first += OUTER_PANELS) {
         const range panels = {first, smaller(first + OUTER_PANELS, mine.panels.end)};
         for (int64_t begin = 0; begin < o->N; begin += block) {
             const range n = {begin, smaller(begin + block, o->N)};
             for (int64_t panel = panels.begin; panel < panels.end; panel++)
                 copy_right(o, n, panel * w, buffer + (panel - first) * K_BLOCK * w);
-            add_block(o, mine.vectors, n, panels, buffer);
+            add_block(o, mine.rows, n, panels, buffer);
         }
     }
 }

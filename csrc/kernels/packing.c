@@ -20,14 +20,16 @@ static void copy_tile(int64_t n, const real *a, int64_t step, int64_t K, real *t
         case 3: copy_columns(3, a, step, K, to); break;
         case 4: copy_columns(4, a, step, K, to); break;
         case 5: copy_columns(5, a, step, K, to); break;
-        default: copy_columns(6, a, step, K, to); break;
+        case 6: copy_columns(6, a, step, K, to); break;
+        case 7: copy_columns(7, a, step, K, to); break;
+        case 8: copy_columns(8, a, step, K, to); break;
+        default: copy_columns((int)n, a, step, K, to); break;
     }
 }
-_Static_assert(TILE_ROWS_4 <= 6, "copy_tile copies up to 6 columns");
 
-left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, real *to) {
+left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, int vectors, real *to) {
     enum { TOGETHER = 16 }; /* so few k that their lines stay in cache for all tiles */
-    const int64_t count = tiles_in(rows, TILE_ROWS_4);
+    const int64_t count = tiles_in(rows, tile_rows[vectors]);
     for (int64_t k = 0; k < K; k += TOGETHER)
         for (int64_t i = 0; i < count; i++) {
             const range tile = tile_rows_at(rows, i, count);

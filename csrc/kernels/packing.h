@@ -5,11 +5,12 @@
 
 #include "gemm.h"
 
-/* Pack columns `rows` of a, the rows of a left operand, tile by tile: to[k][column]. a[k][column] is at a + k * step +
- * column, and `to` has room for K numbers for each row up to rows.end. A tile that reads a itself touches one or two lines
- * for each k, so the first-level cache does not keep them for the next tile: 151 GFLOP/s instead of 176 (Ice Lake, 512 x 64
- * x 256). The result is the left operand of these rows, for panels of 4 vectors. */
-left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, real *to);
+/* Pack columns `rows` of a [K][columns] as a left operand for panels of so many vectors: to[tile][k][column of the tile].
+ * Row k of a is at a + k * step; `to` has room for rows.end * K elements; K is at most K_BLOCK. Calls with the same `to` and
+ * disjoint runs of rows return the same operand, which serves them all. Columns that are not packed take one or two cache
+ * lines for each k, more than the first-level cache keeps until the next tile: 151 instead of 176 GFLOP/s (Ice Lake, K =
+ * 512, 64 columns of a, 256 of the right operand). */
+left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, int vectors, real *to);
 
 /* Pack the transpose of from [n][K] as a right operand: its rows are k, its columns the n rows of `from`. */
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K);
