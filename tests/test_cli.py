@@ -232,7 +232,7 @@ def test_resume_with_another_instruction_set_says_so(tmp_path, capsys, c):
     from fastrnn import backends
     from fastrnn.training._run.folder import ROUNDS_AS
 
-    best, *_, base = c.isa_names()
+    best, base = c.isa_names()[0], c.isa_names()[-1]
     if best == base:
         pytest.skip("there is only one instruction set here")
     with backends.use_backend("c"):

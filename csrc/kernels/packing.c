@@ -36,7 +36,7 @@ left_operand pack_tiles(const real *a, int64_t step, int64_t K, range rows, int 
             const int64_t n = tile.end - tile.begin;
             copy_tile(n, a + k * step + tile.begin, step, smaller(K - k, TOGETHER), to + tile.begin * K + k * n);
         }
-    return (left_operand){.p = to, .row = K, .step = 1, .tiled = 1}; /* the step of a single row */
+    return (left_operand){.p = to, .row = K, .step = 1, .tiled = 1}; /* row and step also describe a single row */
 }
 
 void pack_transposed(real *packed, columns cols, const real *from, int64_t n, int64_t K) {
