@@ -120,7 +120,7 @@ static int tile_width(const product_args *p, int64_t rows, int fetch) {
 
 /* Compute all tiles of one panel and one block of k. */
 static void panel_rows(const product_args *p, int64_t panel, range rows, k_block k, const real *b, stretch ahead) {
-    const int width = tile_width(p, rows.end - rows.begin, ahead.p && !p->ahead.p);
+    const int width = tile_width(p, rows.end - rows.begin, ahead.p && !p->ahead.p); /* p->ahead is no block of B */
     const int64_t blocks = tiles_in(rows, (p->format ? expanded_rows : tile_rows)[width]);
     const int64_t tile_count = blocks * (p->vectors / width), fetches = tile_count * k.n_outer * k.n_inner;
     const int last = (p->n_outer > 1 ? k.outer + k.n_outer == p->n_outer : k.inner + k.n_inner == p->n_inner);
@@ -175,9 +175,10 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
         for (int64_t j = 0; j < count; j++) {
             const int64_t panel = panel_at(p, panels, i), next = j + 1 < count ? panel : panel_at(p, panels, i + 1);
             const k_block k = k_block_at(p, j, size);
-            const stretch block = {right_block(p, next, k_block_at(p, (j + 1) % count, size)),
-                                   k.n_outer * k.n_inner * p->b_row};
-            const stretch ahead = fetch ? block : p->ahead;
+            stretch ahead = p->ahead;
+            if (fetch)
+                ahead =
+                    (stretch){right_block(p, next, k_block_at(p, (j + 1) % count, size)), k.n_outer * k.n_inner * p->b_row};
             if (COMPRESSES && p->format && rows.end - rows.begin >= EXPANDED_BLOCK_ROWS)
                 expanded_panel_rows(p, panel, rows, k);
             else

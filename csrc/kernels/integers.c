@@ -213,7 +213,8 @@ static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
 /* Compute a block of k for n rows of one panel, in tiles of equal height. */
 static void integer_panel(const product_args *p, const integer_block *a, int64_t panel, range rows, int64_t k,
                           int64_t here) {
-    const int64_t n = rows.end - rows.begin, blocks = (n + heights[p->vectors] - 1) / heights[p->vectors];
+    const range in_block = {0, rows.end - rows.begin};
+    const int64_t count = tiles_in(in_block, heights[p->vectors]);
     const initial_sums init = initial_sums_of(p, panel, k > 0);
     integer_args t = {.n_words = quads_of(here),
                       .b_row = p->b_row,
@@ -222,13 +223,14 @@ static void integer_panel(const product_args *p, const integer_block *a, int64_t
                       .scales = p->scales + panel * p->b_row,
                       .init_row = init.row,
                       .c_row = p->c_row};
-    for (int64_t i = 0; i < blocks; i++) {
-        const int64_t begin = n * i / blocks, end = n * (i + 1) / blocks;
-        t.row = begin;
-        t.init = init.p + (rows.begin + begin) * init.row;
-        t.c = p->c + panel * p->c_panel + (rows.begin + begin) * p->c_row;
-        tiles[p->vectors]((int)(end - begin), &t);
-        if (p->done && k + here == p->n_inner) p->done(p->context, panel, rows.begin + begin, end - begin);
+    for (int64_t i = 0; i < count; i++) {
+        const range tile = tile_rows_at(in_block, i, count);
+        const int64_t row = rows.begin + tile.begin, height = tile.end - tile.begin;
+        t.row = tile.begin;
+        t.init = init.p + row * init.row;
+        t.c = p->c + panel * p->c_panel + row * p->c_row;
+        tiles[p->vectors]((int)height, &t);
+        if (p->done && k + here == p->n_inner) p->done(p->context, panel, row, height);
     }
 }
 
