@@ -37,8 +37,9 @@ enum fastrnn_weight_format { FASTRNN_WEIGHTS_FULL, FASTRNN_WEIGHTS_BFLOAT16, FAS
  *
  * For FASTRNN_PRODUCTS_SPLIT the forward pass splits both operands into three int8 slices, and sums six products of slices.
  * They are as accurate as float32's if fastrnn_splits_well returns 1 for all operands and no column of an operand makes
- * up for a small one of the other. Only ISAs with a matrix unit split, and only weights in float32; otherwise the products
- * are FASTRNN_PRODUCTS_FULL. Those of the backward pass always are. */
+ * up for a small one of the other. The backward pass splits balanced operands into four slices, and sums ten products,
+ * whatever the sizes of gradients. Only ISAs with a matrix unit split, and only weights in float32; otherwise the products
+ * are FASTRNN_PRODUCTS_FULL. */
 enum fastrnn_products { FASTRNN_PRODUCTS_FULL, FASTRNN_PRODUCTS_BFLOAT16, FASTRNN_PRODUCTS_SPLIT };
 
 enum fastrnn_split { FASTRNN_SPLIT_NONE, FASTRNN_SPLIT_BATCH, FASTRNN_SPLIT_HIDDEN };

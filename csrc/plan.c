@@ -50,13 +50,14 @@ static int gates_of(const layer_spec *layer) {
 
 static pass pass_of(const layer_spec *layer, const fastrnn_batch *batch, int32_t backward) {
     const fastrnn_kernels *kernels = kernels_for(layer);
-    const int pairs = multiplies_pairs(layer), slices = !backward && multiplies_slices(layer, kernels->matrix_unit);
+    const int pairs = multiplies_pairs(layer), slices = multiplies_slices(layer, kernels->matrix_unit);
     const int64_t lanes = kernels->vector_lanes, outputs = layer->P ? layer->P : layer->H;
     const double gates = (double)(gates_of(layer) * ((layer->H + lanes - 1) / lanes));
-    /* A vector of words has two bfloat16 numbers for each float. Three slices have three quarters of its bytes, and six
-     * products of four digits to a word. */
-    const double words = pairs ? 0.5 : slices ? 0.75 : 1, I = (double)layer->I * words, Y = (double)outputs * words;
-    pass p = {.fma = slices                          ? 2 * MATRIX
+    /* A vector of words has two bfloat16 numbers for each float. Three slices, of the forward pass, have three quarters of
+     * its bytes, and six products of four digits to a word. Backward has four slices and ten products. */
+    const double words = pairs ? 0.5 : slices && !backward ? 0.75 : 1;
+    const double I = (double)layer->I * words, Y = (double)outputs * words;
+    pass p = {.fma = slices                          ? (backward ? 2.5 : 2) * MATRIX
                      : pairs && kernels->matrix_unit ? MATRIX
                                                      : FMA,
               .T = (double)batch->T,

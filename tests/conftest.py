@@ -183,6 +183,18 @@ def set_threads(c):
 
 
 @pytest.fixture
+def any_size(monkeypatch):
+    """Let each precision run for every size of a layer and a batch."""
+    from fastrnn.backends._c import precision, stack
+
+    for size in ("SMALLEST", "SMALLEST_BATCH", "SMALLEST_SPLIT"):
+        monkeypatch.setattr(precision, size, 1)
+    stack._kernel.cache_clear()
+    yield
+    stack._kernel.cache_clear()
+
+
+@pytest.fixture
 def run_python():
     """Run a program in its own process, which can import fastrnn and tests/cases.py.
 

@@ -159,7 +159,7 @@ def test_the_emulated_matrix_unit_compiles(tmp_path: Path) -> None:
     """Other tests that build it are slow. These are the sources that see that unit."""
     configure(tmp_path, "-DFASTRNN_EMULATE_AMX=ON", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
     commands = [entry["command"] for entry in json.loads((tmp_path / "compile_commands.json").read_text())]
-    for source in ("entry", "gemm", "integers", "layout", "linear", "matrix", "outer", "sliced"):
+    for source in ("entry", "gate_slices", "gemm", "integers", "layout", "linear", "matrix", "outer", "sliced"):
         [command] = [c for c in commands if f"fastrnn_f32_amx.dir/csrc/kernels/{source}.c.o" in c]
         run([*shlex.split(command), "-fsyntax-only", "-Werror"], cwd=tmp_path)
 
@@ -170,7 +170,7 @@ def test_kernels_on_an_emulated_matrix_unit(tmp_path: Path) -> None:
         pytest.skip("the emulated ISA is x86-64's")
     built = build(tmp_path / "build", "-DFASTRNN_EMULATE_AMX=ON", python=True)
     here = package_with(built / "_fastrnn.abi3.so", tmp_path / "package")
-    tests = [f"tests/test_{name}.py" for name in ("compression", "matrix_unit", "precision")]
+    tests = [f"tests/test_{name}.py" for name in ("compression", "matrix_unit", "precision", "split_backward")]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     output = run(command, cwd=here, env={"PYTHONPATH": str(here), "FASTRNN_ISA": "amx"})
     assert "matrix unit" not in output  # no test was skipped for want of one

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import CELLS, Case, make_case, name
+from cases import CELLS, make_case, name
+from split_products import (
+    ISA,
+    Factors,
+    arrays_of,
+    assert_as_accurate_as_float32,
+    by_column,
+    by_row,
+    compensating,
+    constant,
+    needs_unit,
+    scaled,
+    sometimes,
+)
 
 import fastrnn
 from fastrnn import functional
@@ -21,24 +32,9 @@ from fastrnn._core.conversion import from_bfloat16, to_bfloat16
 from fastrnn.backends import available
 from fastrnn.backends.structs import CellSpec, StackSpec, Weights
 
-ISA = "amx"
-HAS_UNIT = fastrnn.LSTM(1, 1).plan(1, 1)[0].isa == ISA
 pytestmark = pytest.mark.skipif("c" not in available(), reason="needs the C backend")
-needs_unit = pytest.mark.skipif(not HAS_UNIT, reason="needs a matrix unit, or a build that emulates it")
 BOUNDED = [options for options in CELLS if options.get("nonlinearity") != "relu"]
 TELLING = 0, 2, 8  # an RNN, a GRU with two recurrent products, an LSTM with peepholes and a projection
-
-
-@pytest.fixture
-def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let each precision run for every size."""
-    from fastrnn.backends._c import precision, stack
-
-    for size in ("SMALLEST", "SMALLEST_BATCH", "SMALLEST_SPLIT"):
-        monkeypatch.setattr(precision, size, 1)
-    stack._kernel.cache_clear()
-    yield
-    stack._kernel.cache_clear()
 
 
 def flushed(values: np.ndarray) -> np.ndarray:
@@ -122,63 +118,6 @@ def test_slices_have_the_bits_of_their_exact_sums(I: int, monkeypatch: pytest.Mo
     np.testing.assert_array_equal(y, np.maximum(sliced_product(x, W), 0))
 
 
-def arrays_of(case: Case, precision: str, backend: str = "c") -> dict[str, np.ndarray]:
-    """All outputs and gradients of a case, by name."""
-    spec = StackSpec(case.spec, reverse=case.reverse, precision=precision)
-    c0 = None if case.c0 is None else case.c0[None]
-    out = functional.stack_forward(
-        spec, [case.params], case.x, case.h0[None], c0,
-        lengths=case.lengths, cell_states=case.c0 is not None, backend=backend, keep_tape=True,
-    )  # fmt: skip
-    dc_n = None if case.dc_n is None else case.dc_n[None]
-    grads = functional.stack_backward(out.tape, case.dy, case.dh_n[None], dc_n, case.dc)
-    found = {"y": out.y, "h_n": out.h_n, "c_n": out.c_n, "dx": grads.dx, "dh0": grads.dh0, "dc0": grads.dc0}
-    found |= {f"d{key}": value for key, value in grads.weights[0].items()}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def in_float64(case: Case) -> Case:
-    def convert(value: object) -> object:
-        return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype == np.float32 else value
-
-    names = ("x", "h0", "c0", "dy", "dh_n", "dc_n", "dc")
-    params = Weights(**{key: convert(value) for key, value in case.params.items()})
-    spec = replace(case.spec, dtype="float64")
-    return replace(case, spec=spec, params=params, **{key: convert(getattr(case, key)) for key in names})
-
-
-Factors = Callable[[np.random.Generator, tuple[int, ...]], object]
-
-
-def scaled(case: Case, factors: dict[str, Factors]) -> Case:
-    """The case with some arrays, or those of its parameters, times factors that are drawn for their shapes."""
-    rng = np.random.default_rng(7)
-
-    def product(key: str, array: np.ndarray) -> np.ndarray:
-        return (array * factors[key](rng, array.shape)).astype(np.float32) if key in factors else array
-
-    params = Weights(**{key: product(key, value) for key, value in case.params.items()})
-    own = {key: product(key, getattr(case, key)) for key in factors if getattr(case, key, None) is not None}
-    return replace(case, params=params, **own)
-
-
-def assert_as_accurate_as_float32(cases: list[Case], runs: bool = True) -> None:
-    """Compare errors against float64 with float32's own: at most twice, in rms and in 99 of 100 values.
-
-    ``runs`` says whether products are split, or fall back to float32.
-    """
-    own, others = ([arrays_of(case, precision) for case in cases] for precision in ("high", "highest"))
-    exact = [arrays_of(in_float64(case), "highest") for case in cases]
-    assert all(np.array_equal(a["y"], b["y"]) != runs for a, b in zip(own, others, strict=True))
-    for key in exact[0]:
-        error, bound = (
-            np.abs(np.concatenate([(found[key] - right[key]).ravel() for found, right in zip(results, exact, strict=True)]))
-            for results in (own, others)
-        )
-        assert np.sqrt(np.mean(error**2)) <= 2 * np.sqrt(np.mean(bound**2)), key
-        assert np.quantile(error, 0.99) <= 2 * np.quantile(bound, 0.99), key
-
-
 @needs_unit
 @pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize(
@@ -191,27 +130,6 @@ def test_split_products_are_as_accurate_as_float32(options: dict[str, object]) -
         (6, 20, 128, 192, {"lengths": True, "reverse": True, "padding": 0}),
     ):
         assert_as_accurate_as_float32([make_case(options, *sizes, "float32", seed=seed, **extra) for seed in range(4)])
-
-
-def constant(value: float) -> Factors:
-    return lambda rng, shape: value
-
-
-def sometimes(share: float, value: float) -> Factors:
-    return lambda rng, shape: np.where(rng.random(shape) < share, value, 1)
-
-
-def by_row(largest: int) -> Factors:
-    return lambda rng, shape: 2.0 ** rng.integers(-30, largest + 1, (*shape[:-1], 1))
-
-
-def by_column(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return 2.0 ** rng.integers(-30, 11, shape[-1])
-
-
-def compensating(sign: int) -> Factors:
-    """A third of the columns times 2^8; with the other sign, times 2^-8."""
-    return lambda rng, shape: np.where(np.arange(shape[-1]) % 3, 1, 2.0 ** (8 * sign))
 
 
 SCALES: dict[str, tuple[bool, dict[str, Factors]]] = {  # with whether products are split

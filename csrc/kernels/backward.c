@@ -112,9 +112,10 @@ static void drh_done(void *context, int64_t panel, int64_t row, int64_t rows) {
     round_gates(k, run_of(l->cell->h.first, l->cell->h.count), vector, vectors, row, rows);
 }
 
-/* Return product arguments whose left operand is all gates of a group, of a step: words, or read in the gate buffer. */
-static product_args over_gates(const backward_pass *b, gate_group g, int64_t step) {
+/* Return product arguments whose left operand is a step's gates of a group: slices, words or numbers. */
+static product_args over_gates(const backward_pass *b, gate_group g, word_rows slices, int64_t step) {
     const layout *l = &b->l;
+    if (l->sliced) return over_slices(slices);
     product_args p = {.n_outer = l->panels, .n_inner = elements_of(l, group_width(l, g)), .dots = l->dots};
     if (l->dots)
         p.a = plain_left(words_of_gates(b, step) + group_first(l, g) / 2, l->width / 2, 1, b->batch->B * l->width / 2);
@@ -124,11 +125,12 @@ static product_args over_gates(const backward_pass *b, gate_group g, int64_t ste
     return p;
 }
 
-static product_args into(product_args p, const real *weights, columns cols, real *c, int64_t c_row) {
+static product_args into(product_args p, const real *packed, back_place weights, columns cols, real *c, int64_t c_row) {
     p.vectors = cols.vectors;
-    p.b = weights;
+    p.b = packed + weights.at;
+    p.scales = p.a.slices ? packed + weights.scales : 0;
     p.b_row = cols.vectors * VL;
-    p.b_panel = p.n_outer * p.n_inner * p.b_row;
+    p.b_panel = panel_size(&p);
     p.c = c;
     p.c_panel = p.b_row;
     p.c_row = c_row;
@@ -138,8 +140,8 @@ static product_args into(product_args p, const real *weights, columns cols, real
 /* dh += dq R, with dq of step `step`. */
 static void dh_product(const backward_pass *b, int64_t step, rows_done done, void *context, range panels, range rows) {
     const layout *l = &b->l;
-    product_args p = over_gates(b, l->cell->h, step);
-    p = into(p, b->packed + l->R_back, l->out, b->dh, l->h_row);
+    product_args p = over_gates(b, l->cell->h, b->h_slices, step);
+    p = into(p, b->packed, l->R_back, l->out, b->dh, l->h_row);
     p.init = b->dh;
     p.init_panel = p.c_panel;
     p.init_row = l->h_row;
@@ -156,7 +158,8 @@ static void dfull_product(step_context *k, range panels, range rows) {
     const real *dh = b->dh_all + b->t.steps.offset[k->step] * l->h_row;
     const left_operand a = l->dots ? plain_left(b->dh_words, l->h_row / 2, 1, 0) : plain_left(dh, l->h_row, 1, 0);
     product_args p = {.n_outer = 1, .n_inner = elements_of(l, l->P), .a = a, .dots = l->dots};
-    p = into(p, b->packed + l->projection_back, l->hidden, b->dfull, l->state);
+    if (l->sliced) p = over_slices(b->dh_slices);
+    p = into(p, b->packed, l->projection_back, l->hidden, b->dfull, l->state);
     p.done = dfull_done;
     p.context = k;
     product(&p, panels, rows);
@@ -166,11 +169,26 @@ static void dfull_product(step_context *k, range panels, range rows) {
 static void drh_product(step_context *k, range panels, range rows) {
     backward_pass *b = k->b;
     const layout *l = &b->l;
-    product_args p = over_gates(b, l->cell->h2, k->step);
-    p = into(p, b->packed + l->R2_back, l->hidden, b->drh, l->state);
+    product_args p = over_gates(b, l->cell->h2, b->h2_slices, k->step);
+    p = into(p, b->packed, l->R2_back, l->hidden, b->drh, l->state);
     p.done = drh_done;
     p.context = k;
     product(&p, panels, rows);
+}
+
+/* Slice a step's gates of a group, or its gradient of the projected h if the group has no gate, for the next product. A
+ * row's scale depends on all of it, so this is a stage of its own. */
+static void slice_step(const worker *me, const step_share *share, const backward_pass *b, gate_group g, back_place weights,
+                       word_rows to, int64_t step, range rows) {
+    if (!MATRIX_UNIT || !b->l.sliced) return;
+    const int64_t first = b->t.steps.offset[step];
+    rows = whole_rows(me, share, rows);
+    for (int64_t j = rows.begin; j < rows.end; j++)
+        if (g.count)
+            slice_gates(me, b, g, weights, first + j, to, j);
+        else
+            slice_dh(me, b, first + j, to, j);
+    stage_done(me, share);
 }
 
 static void one_step(const worker *me, backward_pass *b, const step_share *share, int64_t step) {
@@ -185,13 +203,16 @@ static void one_step(const worker *me, backward_pass *b, const step_share *share
         dh_done(&k, panel, ending.begin, ending.end - ending.begin);
     stage_done(me, share);
     if (l->P) {
+        slice_step(me, share, b, (gate_group){0}, l->projection_back, b->dh_slices, step, rows);
         dfull_product(&k, panels_of(me, share, l->hidden.panels), rows);
         stage_done(me, share);
     }
     if (l->cell->backward2) {
+        slice_step(me, share, b, l->cell->h2, l->R2_back, b->h2_slices, step, rows);
         drh_product(&k, panels_of(me, share, l->hidden.panels), rows);
         stage_done(me, share);
     }
+    slice_step(me, share, b, l->cell->h, l->R_back, b->h_slices, step, rows);
 }
 
 /* Clear the words of padded units that no product of a step reaches, because the next product reads them: they are

@@ -64,12 +64,16 @@ static size_t size_of_tape(const layer_spec *layer, const fastrnn_batch *batch, 
     return a.used;
 }
 
-/* Reserve room for rows of K numbers as words. */
+/* Reserve room for rows of K numbers as slices. */
+static word_rows place_slices(arena *a, int slices, int64_t rows, int64_t K) {
+    real *words = arena_reals(a, (rows + 15) / 16 * 16 * sliced_words(slices, K));
+    return (word_rows){words, arena_reals(a, rows), K};
+}
+
+/* Reserve room for rows of K numbers as words, or as slices of the forward pass. */
 static word_rows place_rows(arena *a, const layout *l, int64_t rows, int64_t K) {
-    word_rows r = {.K = K};
-    r.words = arena_reals(a, l->sliced ? (rows + 15) / 16 * 16 * sliced_words(K) : rows * pairs_of(K));
-    if (l->sliced) r.scales = arena_reals(a, rows);
-    return r;
+    if (l->sliced) return place_slices(a, FORWARD_SLICES, rows, K);
+    return (word_rows){.words = arena_reals(a, rows * pairs_of(K)), .K = K};
 }
 
 /* Reserve room for the left operands of forward that are words. */
@@ -146,6 +150,24 @@ static void passes_forward(const layer_spec *layer, int32_t count, const forward
     run_planned(&plan, count, sequence_forward, contexts);
 }
 
+/* Reserve room for the left operands of backward that are words or slices. */
+static void place_backward_words(arena *a, backward_pass *b, int ids, int32_t threads) {
+    const layout *l = &b->l;
+    const int64_t B = b->batch->B;
+    if (l->dots) {
+        b->gates_words = arena_reals(a, l->panels * B * l->width);
+        b->dh_words = l->P ? arena_reals(a, B * l->h_row / 2) : 0;
+        b->dx_words = ids ? 0 : arena_reals(a, threads * dx_words_size(l));
+    }
+    if (l->sliced) {
+        b->h_slices = place_slices(a, BACKWARD_SLICES, B, gates_of_group(l, l->cell->h));
+        if (l->cell->h2.count) b->h2_slices = place_slices(a, BACKWARD_SLICES, B, gates_of_group(l, l->cell->h2));
+        if (l->P) b->dh_slices = place_slices(a, BACKWARD_SLICES, B, l->P);
+        if (!ids) b->dx_slices = place_slices(a, BACKWARD_SLICES, threads * ROW_BLOCK, gates_of_group(l, l->cell->x));
+        b->row = arena_reals(a, threads * row_buffer_size(l));
+    }
+}
+
 static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads) {
     const layout *l = &b->l;
     const cell *c = l->cell;
@@ -160,10 +182,7 @@ static void place_backward(arena *a, backward_pass *b, int ids, int32_t threads)
     b->dbias = arena_reals(a, l->panels * l->width);
     b->dpeephole = c->has_peephole ? arena_reals(a, 3 * l->state) : 0;
     b->dx = ids ? 0 : arena_reals(a, threads * ROW_BLOCK * l->in.padded);
-    if (!l->dots) return;
-    b->gates_words = arena_reals(a, l->panels * B * l->width);
-    b->dh_words = l->P ? arena_reals(a, B * l->h_row / 2) : 0;
-    b->dx_words = ids ? 0 : arena_reals(a, threads * dx_words_size(l));
+    place_backward_words(a, b, ids, threads);
 }
 
 static size_t size_for_backward(const layer_spec *layer, const fastrnn_batch *batch, int32_t ids) {

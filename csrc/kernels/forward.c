@@ -58,10 +58,7 @@ static void round_rows(word_rows to, const real *from, int64_t from_row, int64_t
 static void slice_rows(const worker *me, const step_share *share, word_rows to, const real *from, int64_t from_row,
                        int64_t K, range rows) {
     if (!to.scales) return;
-    if (share->by_panels) {
-        const range mine = pool_share(me, rows.end - rows.begin, 1);
-        rows = (range){rows.begin + mine.begin, rows.begin + mine.end};
-    }
+    rows = whole_rows(me, share, rows);
     for (int64_t j = rows.begin; j < rows.end; j++) store_row(to, j, from + j * from_row, K);
     stage_done(me, share);
 }

@@ -289,7 +289,7 @@ static void product_of_integers(const product_args *p, range panels, range rows)
 }
 
 void product(const product_args *p, range panels, range rows) {
-    if (MATRIX_UNIT && p->a.scales)
+    if (MATRIX_UNIT && p->a.slices)
         sliced_product(p, panels, rows);
     else if (MATRIX_UNIT && p->dots)
         matrix_product(p, panels, rows);
@@ -304,7 +304,7 @@ void product(const product_args *p, range panels, range rows) {
 void product_to_rows(product_args p, columns cols, range rows, row_results out) {
     p.vectors = cols.vectors;
     p.b_row = p.init_panel = p.c_panel = cols.vectors * VL;
-    p.b_panel = p.n_outer * p.n_inner * p.b_row;
+    p.b_panel = panel_size(&p);
     p.init_row = 0;
     p.c = out.buffer;
     p.c_row = cols.padded;

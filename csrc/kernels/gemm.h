@@ -79,6 +79,12 @@ typedef struct {
 
 void product(const product_args *p, range panels, range rows);
 
+/* Return the distance between panels of a right operand that lie one after the other. */
+static inline int64_t panel_size(const product_args *p) {
+    const int64_t K = p->n_outer * p->n_inner;
+    return (p->a.slices ? sliced_words(p->a.slices, 4 * K) : K) * p->b_row;
+}
+
 /* The initial values of a panel's sums, row r at p + r * row. */
 typedef struct {
     const real *p;

@@ -62,7 +62,8 @@ static void gate_product(const worker *me, const backward_pass *b, gate_group g,
                     .each = wants_biases(b) ? group_biases : 0,
                     .context = &rows,
                     .x = x,
-                    .dots = l->dots};
+                    .dots = l->dots,
+                    .sliced = l->sliced};
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
@@ -116,7 +117,8 @@ static void projection_weights(const worker *me, const backward_pass *b) {
                     .to = projection_row,
                     .context = b,
                     .x = {b->t.full, l->state, l->H, 0},
-                    .dots = l->dots};
+                    .dots = l->dots,
+                    .sliced = l->sliced};
     outer_product(me, &o, b->outer + me->rank * OUTER_BUFFER);
 }
 
@@ -151,16 +153,36 @@ static void round_dp(const backward_pass *b, range rows, real *to) {
             round_row(to, b->t.gates + (panel * b->t.steps.N + n) * l->width + group_first(l, l->cell->x), w);
 }
 
-/* dx = dp W in products of words, for some rows at a time. */
-static void inputs_by_words(const worker *me, const backward_pass *b, product_args p, row_results out) {
+/* Round dp of packed rows [first, first + n), and return the arguments of its product. */
+static product_args over_rounded_dp(const worker *me, const backward_pass *b, int64_t first, int64_t n) {
     const layout *l = &b->l;
-    const int64_t w = group_width(l, l->cell->x), *source = b->t.steps.source;
-    const range mine = pool_share(me, b->t.steps.N, TILE_ROWS_4);
+    const int64_t w = group_width(l, l->cell->x);
     real *words = b->dx_words + me->rank * dx_words_size(l);
+    round_dp(b, run_of(first, n), words);
+    return (product_args){
+        .n_outer = l->panels, .n_inner = w / 2, .a = plain_left(words, w / 2, 1, n * (w / 2)), .dots = l->dots};
+}
+
+/* Slice dp of packed rows [first, first + n), and return the arguments of its product. */
+static product_args over_sliced_dp(const worker *me, const backward_pass *b, int64_t first, int64_t n) {
+    const layout *l = &b->l;
+    const int64_t K = gates_of_group(l, l->cell->x), begin = me->rank * ROW_BLOCK;
+    const word_rows rows = {b->dx_slices.words + sliced_row_at(BACKWARD_SLICES, K, begin), b->dx_slices.scales + begin, K};
+    for (int64_t i = 0; i < n; i++) slice_gates(me, b, l->cell->x, l->W_back, first + i, rows, i);
+    product_args p = over_slices(rows);
+    p.scales = b->packed + l->W_back.scales;
+    return p;
+}
+
+/* dx = dp W in products of words or slices, for some rows at a time. */
+static void inputs_by_blocks(const worker *me, const backward_pass *b, row_results out) {
+    const layout *l = &b->l;
+    const int64_t *source = b->t.steps.source;
+    const range mine = pool_share(me, b->t.steps.N, TILE_ROWS_4);
     for (int64_t first = mine.begin, n; first < mine.end; first += n) {
         n = smaller(mine.end - first, ROW_BLOCK);
-        round_dp(b, run_of(first, n), words);
-        p.a = plain_left(words, w / 2, 1, n * (w / 2));
+        product_args p = MATRIX_UNIT && l->sliced ? over_sliced_dp(me, b, first, n) : over_rounded_dp(me, b, first, n);
+        p.b = b->packed + l->W_back.at;
         out.place = source ? source + first : 0;
         out.to = (real *)b->din->dx + (source ? 0 : first * l->I);
         product_to_rows(p, l->in, run_of(0, n), out);
@@ -171,17 +193,16 @@ static void inputs_by_words(const worker *me, const backward_pass *b, product_ar
 static void inputs(const worker *me, const backward_pass *b) {
     const layout *l = &b->l;
     const int64_t N = b->t.steps.N;
-    const real *gates = b->t.gates + group_first(l, l->cell->x);
-    product_args p = {.n_outer = l->panels,
-                      .n_inner = elements_of(l, group_width(l, l->cell->x)),
-                      .a = plain_left(gates, l->width, 1, N * l->width),
-                      .b = b->packed + l->W_back,
-                      .dots = l->dots};
-    row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};
-    if (l->dots)
-        inputs_by_words(me, b, p, out);
-    else
-        product_to_rows(p, l->in, pool_share(me, N, TILE_ROWS_4), out);
+    const row_results out = {b->din->dx, l->I, b->t.steps.source, b->dx + me->rank * ROW_BLOCK * l->in.padded};
+    if (l->dots || l->sliced) {
+        inputs_by_blocks(me, b, out);
+        return;
+    }
+    const product_args p = {.n_outer = l->panels,
+                            .n_inner = group_width(l, l->cell->x),
+                            .a = plain_left(b->t.gates + group_first(l, l->cell->x), l->width, 1, N * l->width),
+                            .b = b->packed + l->W_back.at};
+    product_to_rows(p, l->in, pool_share(me, N, TILE_ROWS_4), out);
 }
 
 static void zero_inputs_past_lengths(const worker *me, const backward_pass *b) {

@@ -15,10 +15,12 @@ static void fill_other_slots(const forward_pass *f, range panels, range rows) {
 
 /* Load VL columns of W's row k, from `first` on: the sum of their slices, which is exact. */
 static vec sliced_weights(const layout *l, const real *W, int64_t panel, int64_t w, int64_t k, int64_t first) {
-    const uint32_t *words = (const uint32_t *)W + panel * w * sliced_words(l->I);
+    const uint32_t *packed = (const uint32_t *)W + panel * w * packed_words(l, l->I);
     vec sum = splat(0);
-    for (int i = SLICES - 1; i >= 0; i--)
-        sum = sum * splat((real)0x1p-8) + signed_bytes(load_words(words + sliced_at(l->I, first, k / 4, i)), (int)(k % 4));
+    for (int i = FORWARD_SLICES - 1; i >= 0; i--) {
+        const words word = load_words(packed + sliced_at(FORWARD_SLICES, l->I, first, k / 4, i));
+        sum = sum * splat((real)0x1p-8) + signed_bytes(word, (int)(k % 4));
+    }
     return sum;
 }
 

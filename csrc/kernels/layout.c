@@ -31,6 +31,16 @@ static size_t take_weights(size_t *end, const layout *l, int64_t columns, int64_
     return take(end, (bytes + real_size - 1) / real_size);
 }
 
+/* Reserve room for a right operand of backward with K rows, and its scales. */
+static back_place take_back(size_t *end, const layout *l, int64_t columns, int64_t K) {
+    back_place p = {.at = take(end, columns * (l->sliced ? sliced_words(BACKWARD_SLICES, K) : elements_of(l, K)))};
+    if (!l->sliced) return p;
+    p.scales = take(end, columns);
+    p.right_factors = take(end, K);
+    p.left_factors = take(end, K);
+    return p;
+}
+
 static void place_parts(layout *l) {
     const cell *c = l->cell;
     size_t end = 0;
@@ -41,10 +51,10 @@ static void place_parts(layout *l) {
     l->R2 = take_weights(&end, l, l->panels * group_width(l, c->h2), l->H, &l->R2_scales);
     l->projection = take_weights(&end, l, l->P ? l->out.padded : 0, l->H, &l->projection_scales);
     l->inference_size = end;
-    l->W_back = take(&end, l->in.padded * l->panels * elements_of(l, group_width(l, c->x)));
-    l->R_back = take(&end, l->out.padded * l->panels * elements_of(l, group_width(l, c->h)));
-    l->R2_back = take(&end, l->hidden.padded * l->panels * elements_of(l, group_width(l, c->h2)));
-    l->projection_back = take(&end, l->P ? l->hidden.padded * elements_of(l, l->P) : 0);
+    l->W_back = take_back(&end, l, l->in.padded, gates_of_group(l, c->x));
+    l->R_back = take_back(&end, l, l->out.padded, gates_of_group(l, c->h));
+    l->R2_back = take_back(&end, l, l->hidden.padded, gates_of_group(l, c->h2));
+    l->projection_back = take_back(&end, l, l->P ? l->hidden.padded : 0, l->P);
     l->training_size = end;
 }
 
@@ -106,24 +116,25 @@ static void pack_words(int format, uint32_t *to, int64_t w, const void *from, in
  * What is left of the last tile of k, and columns from n on, are zero. */
 static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t n, int64_t K) {
     enum { WORDS = 16, TILE = WORDS * 16 };
-    real words[SLICES * TILE], to_digits[16];
+    real words[FORWARD_SLICES * TILE], to_digits[16];
     for (int64_t i = 0; i < 16; i++) {
         const slice_scale scale = i < n ? scale_of_row(from + i * K, K) : (slice_scale){0, 0};
         scales[i] = scale.of_digits;
         to_digits[i] = scale.to_digits;
     }
-    for (int64_t k = 0; k < K; k += 4 * WORDS, to += SLICES * TILE) {
+    for (int64_t k = 0; k < K; k += 4 * WORDS, to += FORWARD_SLICES * TILE) {
         memset(words, 0, sizeof words);
         for (int64_t i = 0; i < n; i++)
             slice_numbers(words + i * WORDS, from + i * K + k, smaller(K - k, 4 * WORDS), to_digits[i]);
-        for (int i = 0; i < SLICES; i++) transpose(to + i * TILE, 16, words + i * TILE, WORDS, 16, WORDS);
+        for (int i = 0; i < FORWARD_SLICES; i++) transpose(to + i * TILE, 16, words + i * TILE, WORDS, 16, WORDS);
     }
 }
 
 /* The same for columns from n to `padded`, a whole number of vectors. */
 static void pack_sliced(real *to, real *scales, const real *from, int64_t n, int64_t padded, int64_t K) {
     for (int64_t i = 0; i < padded; i += 16)
-        pack_sliced_tiles(to + i * sliced_words(K), scales + i, from + i * K, larger(0, smaller(16, n - i)), K);
+        pack_sliced_tiles(to + i * sliced_words(FORWARD_SLICES, K), scales + i, from + i * K, larger(0, smaller(16, n - i)),
+                          K);
 }
 
 /* Some columns of a panel of a packed right operand. */
@@ -155,7 +166,8 @@ static void pack_block(const layout *l, packed_columns p, stored from, int64_t r
 /* Return the place of a column in a panel of `columns` columns and K rows. */
 static void *packed_at(const layout *l, real *packed, int64_t panel, int64_t columns, int64_t K, int64_t column) {
     if (!l->format) return packed + panel * columns * K + column;
-    return (uint32_t *)packed + panel * columns * packed_words(l, K) + (l->sliced ? sliced_at(K, column, 0, 0) : column);
+    return (uint32_t *)packed + panel * columns * packed_words(l, K) +
+           (l->sliced ? sliced_at(FORWARD_SLICES, K, column, 0, 0) : column);
 }
 
 /* packed[panel][k][slot][unit] = from[gate*H + unit][k]; padded units are zero. The scales likewise, without k. */
@@ -174,8 +186,7 @@ void add_unpacked(const layout *l, gate_group g, int64_t panel, int64_t K, const
                        smaller(units, l->H - unit));
 }
 
-/* Return the row of `from` that belongs to column i of a gate panel, or null if there is none. */
-static const real *gate_row(const layout *l, gate_group g, int64_t panel, int64_t i, int64_t n, const real *from) {
+const real *weights_of_slot(const layout *l, gate_group g, int64_t panel, int64_t i, int64_t n, const real *from) {
     const int64_t units = l->units * VL, unit = panel * units + i % units;
     return unit < l->H ? from + (g.gate[i / units] * l->H + unit) * n : 0;
 }
@@ -186,10 +197,10 @@ static void pack_gate_rows(const layout *l, gate_group g, int64_t panel, columns
                            real *packed) {
     const int64_t w = group_width(l, g), K = l->panels * w;
     for (int64_t i = 0; i < w && !l->dots; i++)
-        pack_row(packed, cols, K, panel * w + i, gate_row(l, g, panel, i, n, from), n);
+        pack_row(packed, cols, K, panel * w + i, weights_of_slot(l, g, panel, i, n, from), n);
     for (int64_t i = 0; i < w && l->dots; i += 2)
-        pack_pair(packed, cols, K / 2, (panel * w + i) / 2, gate_row(l, g, panel, i, n, from),
-                  gate_row(l, g, panel, i + 1, n, from), n);
+        pack_pair(packed, cols, K / 2, (panel * w + i) / 2, weights_of_slot(l, g, panel, i, n, from),
+                  weights_of_slot(l, g, panel, i + 1, n, from), n);
 }
 
 /* Add a bias to the slots' initial values: b_ih for gates that the input product writes, b_hh for gates that a recurrent
@@ -208,7 +219,7 @@ static void pack_projection(const layout *l, stored projection, int training, re
                                   packed + l->projection_scales + panel * w, w};
         pack_block(l, p, projection, panel * w, smaller(w, l->P - panel * w), w, l->H);
     }
-    if (training) pack_rows(packed + l->projection_back, l->hidden, l->dots, projection.rows, l->P, l->H);
+    if (training && !l->sliced) pack_rows(packed + l->projection_back.at, l->hidden, l->dots, projection.rows, l->P, l->H);
 }
 
 /* Pack the parts that belong to the units of one gate panel. */
@@ -221,16 +232,17 @@ static void pack_panel(const layout *l, const fastrnn_weights *params, int train
     pack_columns(l, c->x, panel, l->I, (stored){params->W, params->W_scales}, packed + l->W, packed + l->W_scales);
     pack_columns(l, c->h, panel, l->Y, (stored){params->R, params->R_scales}, packed + l->R, packed + l->R_scales);
     pack_columns(l, c->h2, panel, l->H, (stored){params->R, params->R_scales}, packed + l->R2, packed + l->R2_scales);
-    if (!training) return;
-    pack_gate_rows(l, c->x, panel, l->in, l->I, params->W, packed + l->W_back);
-    pack_gate_rows(l, c->h, panel, l->out, l->Y, params->R, packed + l->R_back);
-    pack_gate_rows(l, c->h2, panel, l->hidden, l->H, params->R, packed + l->R2_back);
+    if (!training || l->sliced) return;
+    pack_gate_rows(l, c->x, panel, l->in, l->I, params->W, packed + l->W_back.at);
+    pack_gate_rows(l, c->h, panel, l->out, l->Y, params->R, packed + l->R_back.at);
+    pack_gate_rows(l, c->h2, panel, l->hidden, l->H, params->R, packed + l->R2_back.at);
 }
 
 void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed) {
     const cell *c = l->cell;
     range panels = pool_share(me, l->panels, 1);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) pack_panel(l, params, training, panel, packed);
+    if (MATRIX_UNIT && training && l->sliced) slice_layer(me, l, params, packed);
     if (me->rank) return;
     for (int k = 0; c->has_peephole && k < 3; k++)
         load_row(packed + l->peephole + k * l->state, (const real *)params->peephole + k * l->H, l->H, l->state);

@@ -34,14 +34,14 @@ enum { EXPANDED_BLOCK_ROWS = 1 << 30 };
 enum { EXPANDED_BLOCK_ROWS = 24 };
 #endif
 
-/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `scales`, a
- * factor for each row, is not null, p has slices as slices.h lays them out. If `tiled`, the tile
+/* The left operand: A[r][k] with k = outer * n_inner + inner is at p + r*row + outer*outer_step + inner*step. If `slices` is
+ * not 0, p has that number of slices as slices.h lays them out, and `scales` a factor for each row. If `tiled`, the tile
  * that begins at row r is at p + r*row, with its rows' elements next to each other for each k (pack_tiles). */
 typedef struct {
     const real *p;
     int64_t row, step, outer_step;
     const real *scales;
-    int tiled;
+    int slices, tiled;
 } left_operand;
 
 static inline left_operand plain_left(const real *p, int64_t row, int64_t step, int64_t outer_step) {

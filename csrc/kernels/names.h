@@ -55,6 +55,9 @@
 #define product_to_rows THIS_BUILD(product_to_rows)
 #define sequence_backward THIS_BUILD(sequence_backward)
 #define sequence_forward THIS_BUILD(sequence_forward)
+#define slice_dh THIS_BUILD(slice_dh)
+#define slice_gates THIS_BUILD(slice_gates)
+#define slice_layer THIS_BUILD(slice_layer)
 #define sliced_product THIS_BUILD(sliced_product)
 #define softmax_cross_entropy_ THIS_BUILD(softmax_cross_entropy_)
 #define steps_begin THIS_BUILD(steps_begin)
@@ -67,8 +70,9 @@
 #define stream_states_ THIS_BUILD(stream_states_)
 #define stream_step_ THIS_BUILD(stream_step_)
 #define tokens_workspace_size THIS_BUILD(tokens_workspace_size)
-#define transpose_pairs THIS_BUILD(transpose_pairs)
 #define transpose THIS_BUILD(transpose)
+#define transpose_pairs THIS_BUILD(transpose_pairs)
+#define weights_of_slot THIS_BUILD(weights_of_slot)
 #define whole_gradients THIS_BUILD(whole_gradients)
 
 #endif

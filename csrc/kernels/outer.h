@@ -25,13 +25,20 @@ typedef struct {
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
-    int dots; /* round both operands to bfloat16 (bfloat16.h); else multiply them as they are */
+    /* Round both operands to bfloat16 (bfloat16.h), or slice them (long_slices.h; groups of a then have whole vectors); else
+     * multiply them as they are. */
+    int dots, sliced;
 } outer_args;
 
 enum { OUTER_PANELS = 256 / FASTRNN_VECTOR_BYTES, OUTER_ROWS = 4 * VL };
 
-/* The size of a thread's buffer: a block of x, the sums, and a block of a. */
-enum { OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + K_BLOCK * OUTER_ROWS };
+/* The size of a thread's buffer: a block of x, the sums, a block of a, and for slices their scales and factors and a panel
+ * of x. */
+enum {
+    OUTER_SCALES = 4 * VL * OUTER_PANELS + OUTER_ROWS + 2 * K_BLOCK,
+    OUTER_BUFFER = (OUTER_PANELS * K_BLOCK + OUTER_ROWS) * 4 * VL + K_BLOCK * OUTER_ROWS +
+        (MATRIX_UNIT ? OUTER_SCALES + K_BLOCK * 4 * VL : 0)
+};
 
 /* Compute this thread's part; the buffer is its own. */
 void outer_product(const worker *me, const outer_args *o, real *buffer);

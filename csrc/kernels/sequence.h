@@ -3,6 +3,7 @@
 #define FASTRNN_SEQUENCE_H
 
 #include "layout.h"
+#include "long_slices.h"
 #include "outer.h"
 #include "rows.h"
 
@@ -21,7 +22,7 @@ typedef struct {
 /* Rows of a left operand as words: of bfloat16 (bfloat16.h), or of slices and then each row's scale (slices.h). */
 typedef struct {
     real *words, *scales; /* null if the product reads the numbers as they are; scales are null for bfloat16 */
-    int64_t K;            /* numbers in a row, with padding, which never adds a tile of slices */
+    int64_t K;            /* numbers in a row, and for the forward pass padding */
 } word_rows;
 
 /* The left operands of the forward pass. */
@@ -56,6 +57,12 @@ static inline range rows_of(const step_share *share, int64_t begin, int64_t end)
     range r = {share->rows.begin > begin ? share->rows.begin : begin, share->rows.end < end ? share->rows.end : end};
     if (r.end < r.begin) r.end = r.begin;
     return r;
+}
+/* Return this thread's rows of a stage that works on whole rows; all panels of these rows are complete. */
+static inline range whole_rows(const worker *me, const step_share *share, range rows) {
+    if (!share->by_panels) return rows;
+    const range mine = pool_share(me, rows.end - rows.begin, 1);
+    return (range){rows.begin + mine.begin, rows.begin + mine.end};
 }
 static inline void stage_done(const worker *me, const step_share *share) {
     if (share->by_panels) pool_barrier(me);
@@ -107,14 +114,14 @@ static inline int64_t forward_elements_of(const layout *l, int64_t K) { return l
 
 /* Return a left operand: rows of words if there are any, else of numbers. */
 static inline left_operand left_rows(const real *a, int64_t a_row, word_rows w) {
-    if (w.scales) return (left_operand){.p = w.words, .scales = w.scales};
+    if (w.scales) return (left_operand){.p = w.words, .scales = w.scales, .slices = FORWARD_SLICES};
     return w.words ? plain_left(w.words, pairs_of(w.K), 1, 0) : plain_left(a, a_row, 1, 0);
 }
 
 /* Store row n of K numbers as words. */
 static inline void store_row(word_rows to, int64_t n, const real *from, int64_t K) {
     if (to.scales)
-        to.scales[n] = slice_row(to.words + sliced_row_at(to.K, n), from, K);
+        to.scales[n] = slice_row(to.words + sliced_row_at(FORWARD_SLICES, to.K, n), from, K);
     else
         round_row(to.words + n * pairs_of(to.K), from, K);
 }
@@ -143,10 +150,28 @@ typedef struct {
     real *gates_words; /* [2][panels][B][width / 2] the gates of this step and of the next one; the places alternate */
     real *dh_words;    /* [B][h_row / 2] the gradient of the projected h of this step */
     real *dx_words;    /* [threads][panels][ROW_BLOCK][group's width / 2] */
+    /* Left operands as slices, if products are of slices; else null. */
+    word_rows h_slices, h2_slices; /* [B] the gates of the groups h and h2 of one step */
+    word_rows dh_slices;           /* [B] the gradient of the projected h of one step */
+    word_rows dx_slices;           /* [threads][ROW_BLOCK] the gates of the group x */
+    real *row;                     /* [threads][row_buffer_size] a row before it is sliced */
 } backward_pass;
 
 /* Return the number of words that a thread has for rows of dp. */
-static inline int64_t dx_words_size(const layout *l) { return l->panels * ROW_BLOCK * (group_width(l, l->cell->x) / 2); }
+static inline int64_t dx_words_size(const layout *l) { return gates_of_group(l, l->cell->x) / 2 * ROW_BLOCK; }
+
+static inline int64_t row_buffer_size(const layout *l) { return larger(l->panels * l->width, l->h_row); }
+
+/* Slice a group's gates of packed row n, or the gradient of its projected h, as row `at`, for a product with weights. */
+void slice_gates(const worker *me, const backward_pass *b, gate_group g, back_place weights, int64_t n, word_rows to,
+                 int64_t at);
+void slice_dh(const worker *me, const backward_pass *b, int64_t n, word_rows to, int64_t at);
+
+/* Return a product's arguments for rows in slices. */
+static inline product_args over_slices(word_rows rows) {
+    return (product_args){
+        .n_outer = 1, .n_inner = quads_of(rows.K), .a = {.p = rows.words, .scales = rows.scales, .slices = BACKWARD_SLICES}};
+}
 
 /* Bodies for pool_run; the context is a forward_pass or a backward_pass. Backward runs the loop over time, then the
  * whole products. */

@@ -10,33 +10,43 @@
 
 enum { TILE_WORDS = TILE * TILE, STRIDE = TILE * 4 };
 
-/* The number of tiles of k whose sums fit 32 bits: S_2 grows by less than 3 * 64 * 2^14 with each. */
-enum { MOST_TILES = 512 };
+/* The number of tiles of k whose sums fit 32 bits: S_3 grows by at most 4 * 64 * 2^14 with each. */
+enum { MOST_TILES = 256 };
+
+/* The products of slices in a sum. Numbers of three slices have those of S_0 to S_2, and in short sums those of S_3 too;
+ * numbers of four slices have those of S_0 to S_3. */
+typedef enum { SIX, EIGHT, TEN } products;
 
 /* The sums of some rows of a row of tiles, over some tiles of k. */
 typedef struct {
-    int rows;
+    int rows, slices;
     int64_t k_tiles;
     const real *a, *b, *a_scales, *b_scales, *init;
     real *c;
     int64_t init_row, c_row;
 } block;
 
-/* Sums of fewer terms than this, in whole words, include S_3. Without it the errors would be larger than float32's, which
- * rounds after each term and so has smaller errors in shorter sums. */
+/* Sums of fewer terms than this, in whole words, have eight products. With six the errors would be larger than float32's,
+ * which rounds after each term and so has smaller errors in shorter sums. */
 enum { FEW_TERMS = 512 };
 
-/* Tiles 0 to 2 hold S_0, S_1 and S_2, and 3 holds S_3 or else a part of S_2, because an instruction waits for the one before
- * it that adds to the same tile. 4 to 6 are slices of A, and 7 is one of B. */
+static products products_of(const product_args *p) {
+    return p->a.slices == BACKWARD_SLICES ? TEN : 4 * p->n_inner < FEW_TERMS ? EIGHT : SIX;
+}
+
+/* Tiles 0 to 2 hold S_0, S_1 and S_2, and 3 holds S_3, or with six products a part of S_2, because an instruction waits for
+ * the one before it that adds to the same tile. 4 to 6 are slices of A, and 7 is one of B. */
 static void configure(int rows) {
     const uint8_t r = (uint8_t)rows, of_rows[8] = {r, r, r, r, r, r, r, TILE};
     static const uint8_t bytes[8] = {64, 64, 64, 64, 64, 64, 64, 64};
     shape_tiles(of_rows, bytes);
 }
 
-/* Add the products of one tile of k: S_(i + j) += A_i B_j for i + j < 3, or 4 if there are few terms. */
-INLINE void add_tile(const int FEW, const real *a, const real *b) {
+/* Add the products of one tile of k: S_(i + j) += A_i B_j for i + j < 3, or 4 with eight or ten products. */
+INLINE void add_tile(const products P, const real *a, const real *b) {
     tile_load(7, b, STRIDE);
+    if (P == TEN) tile_load(4, a + 3 * TILE_WORDS, STRIDE);
+    if (P == TEN) tile_dot_bytes(3, 4, 7);
     tile_load(4, a, STRIDE);
     tile_dot_bytes(0, 4, 7);
     tile_load(5, a + TILE_WORDS, STRIDE);
@@ -44,13 +54,15 @@ INLINE void add_tile(const int FEW, const real *a, const real *b) {
     tile_load(6, a + 2 * TILE_WORDS, STRIDE);
     tile_dot_bytes(2, 6, 7);
     tile_load(7, b + TILE_WORDS, STRIDE);
-    if (FEW) tile_dot_bytes(3, 6, 7);
-    if (FEW) tile_dot_bytes(2, 5, 7);
-    if (!FEW) tile_dot_bytes(3, 5, 7);
+    if (P != SIX) tile_dot_bytes(3, 6, 7);
+    if (P != SIX) tile_dot_bytes(2, 5, 7);
+    if (P == SIX) tile_dot_bytes(3, 5, 7);
     tile_dot_bytes(1, 4, 7);
     tile_load(7, b + 2 * TILE_WORDS, STRIDE);
-    if (FEW) tile_dot_bytes(3, 5, 7);
+    if (P != SIX) tile_dot_bytes(3, 5, 7);
     tile_dot_bytes(2, 4, 7);
+    if (P == TEN) tile_load(7, b + 3 * TILE_WORDS, STRIDE);
+    if (P == TEN) tile_dot_bytes(3, 4, 7);
 }
 
 INLINE ints row_of_tile(const int32_t *sums, int tile, int row) {
@@ -59,32 +71,36 @@ INLINE ints row_of_tile(const int32_t *sums, int tile, int row) {
     return found;
 }
 
-/* C = init + scale_row scale_column (S_0 + S_1 / 2^8 + S_2 / 2^16 [+ S_3 / 2^24]) */
-INLINE void store_sums(const int FEW, const int32_t *sums, const block *t) {
+/* C = init + scale_row scale_column (S_0 + S_1 / 2^8 + S_2 / 2^16 [+ S_3 / 2^24])
+ *
+ * With ten products scales are powers of two. Their product may overflow although the result does not. Those of columns are
+ * near 1, because the operands are balanced, so they come first. */
+INLINE void store_sums(const products P, const int32_t *sums, const block *t) {
     const vec of_columns = load(t->b_scales), digit = splat((real)0x1p-8);
     for (int r = 0; r < t->rows; r++) {
         const vec s0 = __builtin_convertvector(row_of_tile(sums, 0, r), vec);
         const vec s1 = __builtin_convertvector(row_of_tile(sums, 1, r), vec);
         const ints last = row_of_tile(sums, 3, r);
-        vec s2 = __builtin_convertvector(row_of_tile(sums, 2, r) + (FEW ? 0 * last : last), vec);
-        if (FEW) s2 = fma_(__builtin_convertvector(last, vec), digit, s2);
-        const vec sum = fma_(fma_(s2, digit, s1), digit, s0), scale = of_columns * splat(t->a_scales[r]);
-        store(t->c + r * t->c_row, fma_(sum, scale, load(t->init + r * t->init_row)));
+        vec s2 = __builtin_convertvector(row_of_tile(sums, 2, r) + (P == SIX ? last : 0 * last), vec);
+        if (P != SIX) s2 = fma_(__builtin_convertvector(last, vec), digit, s2);
+        const vec sum = fma_(fma_(s2, digit, s1), digit, s0), of_row = splat(t->a_scales[r]);
+        const vec init = load(t->init + r * t->init_row);
+        store(t->c + r * t->c_row, P == TEN ? fma_(sum * of_columns, of_row, init) : fma_(sum, of_columns * of_row, init));
     }
 }
 
-INLINE void add_block(const int FEW, const block *t) {
+INLINE void add_block(const products P, const block *t) {
     int32_t sums[4 * TILE_WORDS] __attribute__((aligned(64)));
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
-    for (int64_t k = 0; k < t->k_tiles; k++) add_tile(FEW, t->a + k * SLICES * TILE_WORDS, t->b + k * SLICES * TILE_WORDS);
+    for (int64_t k = 0, step = t->slices * TILE_WORDS; k < t->k_tiles; k++) add_tile(P, t->a + k * step, t->b + k * step);
     tile_store(0, sums, STRIDE);
     tile_store(1, sums + TILE_WORDS, STRIDE);
     tile_store(2, sums + 2 * TILE_WORDS, STRIDE);
     tile_store(3, sums + 3 * TILE_WORDS, STRIDE);
-    store_sums(FEW, sums, t);
+    store_sums(P, sums, t);
 }
 
 /* Some tiles of k in one column of tiles: vector `vector` of a panel. */
@@ -95,11 +111,13 @@ typedef struct {
 /* The block from a row to the end of its row of tiles, or to `end`. */
 static block block_of(const product_args *p, column at, int64_t row, int64_t end) {
     const initial_sums init = initial_sums_of(p, at.panel, at.k_tile > 0);
-    const int64_t K = 4 * p->n_inner, first = at.k_tile * SLICES * TILE_WORDS;
+    const int slices = p->a.slices;
+    const int64_t K = 4 * p->n_inner, first = at.k_tile * slices * TILE_WORDS;
     return (block){.rows = (int)smaller(end - row, TILE - row % TILE),
+                   .slices = slices,
                    .k_tiles = at.k_tiles,
-                   .a = p->a.p + sliced_row_at(K, row) + first,
-                   .b = p->b + at.panel * p->b_panel + sliced_at(K, at.vector * VL, 0, 0) + first,
+                   .a = p->a.p + sliced_row_at(slices, K, row) + first,
+                   .b = p->b + at.panel * p->b_panel + sliced_at(slices, K, at.vector * VL, 0, 0) + first,
                    .a_scales = p->a.scales + row,
                    .b_scales = p->scales + at.panel * p->b_row + at.vector * VL,
                    .init = init.p + row * init.row + at.vector * VL,
@@ -115,10 +133,11 @@ static void column_of_tiles(const product_args *p, column at, range rows, rows_d
         next = row + t.rows;
         if (*tile_rows != t.rows) configure(t.rows);
         *tile_rows = t.rows;
-        if (p->n_inner * 4 < FEW_TERMS)
-            add_block(1, &t);
-        else
-            add_block(0, &t);
+        switch (products_of(p)) {
+            case SIX: add_block(SIX, &t); break;
+            case EIGHT: add_block(EIGHT, &t); break;
+            case TEN: add_block(TEN, &t); break;
+        }
         if (done) done(p->context, at.panel, row, t.rows);
     }
 }

@@ -1,12 +1,13 @@
-/* Numbers as three digits in base 256, for products of float32 accuracy on a matrix unit (matrix.h).
+/* Numbers as digits in base 256, for products of float32 accuracy on a matrix unit (matrix.h).
  *
- * A row of numbers, or a column of weights, whose largest magnitude is m becomes integers q of 24 bits and a scale:
+ * In the forward pass a row of numbers, or a column of weights, whose largest magnitude is m becomes integers q of 24 bits
+ * and a scale. The backward pass has four digits (long_slices.h).
  *
  *     v = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SLICED
  *     q = s_0 2^16 + s_1 2^8 + s_2,     -128 <= s_i <= 127
  *
  * Slice i of a row holds its digits s_i as int8, four consecutive elements to a word. Both operands lie as tiles, so that
- * each is read in one stream:
+ * each is read in one stream, whatever the number of slices:
  *
  *     A[row / 16][k / 64][slice][16 rows][16 words]     B[panel][vector of columns][k / 64][slice][16 words][16 columns]
  *
@@ -22,7 +23,10 @@
 
 #include "bfloat16.h"
 
-enum { SLICES = 3 };
+enum { FORWARD_SLICES = 3, BACKWARD_SLICES = 4 };
+
+/* The words of a tile of one slice. */
+enum { SLICED_TILE = 256 };
 
 /* Just below the largest number of three digits, because a number is rounded after it is scaled. */
 enum { LARGEST_SLICED = 8355700 };
@@ -32,12 +36,14 @@ INLINE int64_t quads_of(int64_t K) { return (K + 3) / 4; }
 INLINE int64_t sliced_tiles(int64_t K) { return (K + 63) / 64; }
 
 /* Return the words of K elements of a row or column. */
-INLINE int64_t sliced_words(int64_t K) { return SLICES * 16 * sliced_tiles(K); }
+INLINE int64_t sliced_words(int slices, int64_t K) { return slices * 16 * sliced_tiles(K); }
 
 /* Return the place of the first word of a row of a left operand, and of a word of a column of a panel. */
-INLINE int64_t sliced_row_at(int64_t K, int64_t row) { return row / 16 * 16 * sliced_words(K) + row % 16 * 16; }
-INLINE int64_t sliced_at(int64_t K, int64_t column, int64_t k, int slice) {
-    return column / 16 * 16 * sliced_words(K) + ((k / 16 * SLICES + slice) * 16 + k % 16) * 16 + column % 16;
+INLINE int64_t sliced_row_at(int slices, int64_t K, int64_t row) {
+    return row / 16 * 16 * sliced_words(slices, K) + row % 16 * 16;
+}
+INLINE int64_t sliced_at(int slices, int64_t K, int64_t column, int64_t k, int slice) {
+    return column / 16 * 16 * sliced_words(slices, K) + ((k / 16 * slices + slice) * 16 + k % 16) * 16 + column % 16;
 }
 
 /* The factors by which numbers become q, and by which s_0 + s_1 / 2^8 + s_2 / 2^16 becomes a number. */
@@ -82,9 +88,9 @@ INLINE ints nearest(vec v) {
 INLINE void slice_numbers(real *to, const real *from, int64_t n, real to_digits) {
     for (int64_t at = 0; at < n; at += VL) {
         const ints q = nearest(load_within(from, at, n) * splat(to_digits)) + 0x808080;
-        for (int i = 0; i < SLICES; i++) {
+        for (int i = 0; i < FORWARD_SLICES; i++) {
             const digits slice = __builtin_convertvector((q >> (16 - 8 * i) & 0xff) - 128, digits);
-            memcpy(to + (at / 64 * SLICES + i) * 256 + at % 64 / 4, &slice, sizeof slice);
+            memcpy(to + (at / 64 * FORWARD_SLICES + i) * SLICED_TILE + at % 64 / 4, &slice, sizeof slice);
         }
     }
 }

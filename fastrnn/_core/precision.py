@@ -24,8 +24,8 @@ def set_float32_matmul_precision(precision: str) -> None:
     ----------
     precision
         ``"highest"``, the default: float32. ``"high"``: results as accurate as float32's from products of int8 slices
-        in the forward pass of recurrent layers, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16,
-        which have 8 significant bits, also in :class:`fastrnn.Linear` and :class:`fastrnn.optim.Muon`; sums, states and
+        in recurrent layers, on a matrix unit. ``"medium"``: products of numbers rounded to bfloat16, which have 8
+        significant bits, also in :class:`fastrnn.Linear` and :class:`fastrnn.optim.Muon`; sums, states and
         activations stay float32. docs/precision.md has the errors.
 
     Raises
