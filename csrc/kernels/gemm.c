@@ -8,7 +8,7 @@ enum { NUMBERS, DOTS, WORDS };
 
 INLINE void one_tile(const int MR, const int NV, const int AHEAD, const int KIND, const tile_args *t) {
     if (KIND == WORDS)
-        expanding_tile(MR, NV, t);
+        expanding_tile(MR, NV, AHEAD, t);
     else
         tile(MR, NV, AHEAD, KIND == DOTS, t);
 }
@@ -62,7 +62,7 @@ INLINE void tile_of_kind(const int NV, const int highest, const int KIND, int ro
 
 INLINE void tile_of(const int NV, const int highest, int rows, const tile_args *t) {
     if (COMPRESSES && t->format)
-        tile_of_height(NV, highest, 0, WORDS, rows, t);
+        tile_of_kind(NV, highest, WORDS, rows, t);
     else if (COMPRESSES && t->dots)
         tile_of_kind(NV, highest, DOTS, rows, t);
     else
@@ -168,8 +168,9 @@ static void expanded_panel_rows(const product_args *p, int64_t panel, range rows
 }
 
 static void product_of_rows(const product_args *p, range panels, range rows) {
-    const int64_t n = panels.end - panels.begin, K = p->n_outer * p->n_inner;
-    const int fetch = !p->format && n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
+    const int64_t n = panels.end - panels.begin, per_word = p->format ? rows_per_word(p->format) : 1;
+    const int64_t K = p->n_outer * p->n_inner / per_word;
+    const int fetch = n * K * p->vectors * VL * (int64_t)sizeof(real) > FETCH_AHEAD_BYTES;
     int64_t size, count = k_block_count(p, &size);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < count; j++) {
@@ -177,8 +178,8 @@ static void product_of_rows(const product_args *p, range panels, range rows) {
             const k_block k = k_block_at(p, j, size);
             stretch ahead = p->ahead;
             if (fetch)
-                ahead =
-                    (stretch){right_block(p, next, k_block_at(p, (j + 1) % count, size)), k.n_outer * k.n_inner * p->b_row};
+                ahead = (stretch){right_block(p, next, k_block_at(p, (j + 1) % count, size)),
+                                  k.n_outer * k.n_inner / per_word * p->b_row};
             if (COMPRESSES && p->format && rows.end - rows.begin >= EXPANDED_BLOCK_ROWS)
                 expanded_panel_rows(p, panel, rows, k);
             else

@@ -143,18 +143,22 @@ typedef struct {
     const real *scales, *init;
     real *c;
     int64_t init_row, c_row;
+    const uint32_t *ahead; /* what to fetch into the second-level cache, in steps, one for each word of k; null: nothing */
+    int64_t ahead_step;
 } integer_args;
 
-INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
+INLINE void integer_tile(const int R, const int NV, const int AHEAD, const integer_args *t) {
     words acc[6][4][SUMS];
-    const uint32_t *b = t->b;
+    const uint32_t *b = t->b, *ahead = t->ahead;
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
 #pragma GCC unroll 2
             for (int i = 0; i < SUMS; i++) acc[r][v][i] = (words){0};
-    for (int64_t k = 0; k < t->n_words; k++, b += t->b_row)
+    for (int64_t k = 0; k < t->n_words; k++, b += t->b_row) {
+        if (AHEAD) __builtin_prefetch(ahead, 0, 2);
+        if (AHEAD) ahead += t->ahead_step;
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
             const words w = load_words(b + v * VL);
@@ -166,6 +170,7 @@ INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
                     acc[r][v][i % SUMS] = add_products(acc[r][v][i % SUMS], weights, splat_int(t->a->q[t->row + r][i][k]));
             }
         }
+    }
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
@@ -177,19 +182,19 @@ INLINE void integer_tile(const int R, const int NV, const integer_args *t) {
 }
 
 /* Turn a run-time height into the constant that unrolls a tile. */
-INLINE void integer_tile_of_height(const int NV, const int highest, int rows, const integer_args *t) {
+INLINE void integer_tile_of_height(const int NV, const int highest, const int AHEAD, int rows, const integer_args *t) {
     switch (rows) {
-        case 1: integer_tile(1, NV, t); break;
-        case 2: integer_tile(2, NV, t); break;
-        case 3: integer_tile(3, NV, t); break;
+        case 1: integer_tile(1, NV, AHEAD, t); break;
+        case 2: integer_tile(2, NV, AHEAD, t); break;
+        case 3: integer_tile(3, NV, AHEAD, t); break;
         case 4:
-            if (highest >= 4) integer_tile(4, NV, t);
+            if (highest >= 4) integer_tile(4, NV, AHEAD, t);
             break;
         case 5:
-            if (highest >= 5) integer_tile(5, NV, t);
+            if (highest >= 5) integer_tile(5, NV, AHEAD, t);
             break;
         case 6:
-            if (highest >= 6) integer_tile(6, NV, t);
+            if (highest >= 6) integer_tile(6, NV, AHEAD, t);
             break;
     }
 }
@@ -203,30 +208,42 @@ enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 6, HEIGHT_4 = 6 };
 enum { HEIGHT_1 = 6, HEIGHT_2 = 6, HEIGHT_3 = 4, HEIGHT_4 = 3 };
 #endif
 static const int heights[5] = {1, HEIGHT_1, HEIGHT_2, HEIGHT_3, HEIGHT_4};
-static void tile_1(int rows, const integer_args *t) { integer_tile_of_height(1, HEIGHT_1, rows, t); }
-static void tile_2(int rows, const integer_args *t) { integer_tile_of_height(2, HEIGHT_2, rows, t); }
-static void tile_3(int rows, const integer_args *t) { integer_tile_of_height(3, HEIGHT_3, rows, t); }
-static void tile_4(int rows, const integer_args *t) { integer_tile_of_height(4, HEIGHT_4, rows, t); }
+INLINE void integer_tile_of(const int NV, const int highest, int rows, const integer_args *t) {
+    if (t->ahead)
+        integer_tile_of_height(NV, highest, 1, rows, t);
+    else
+        integer_tile_of_height(NV, highest, 0, rows, t);
+}
+static void tile_1(int rows, const integer_args *t) { integer_tile_of(1, HEIGHT_1, rows, t); }
+static void tile_2(int rows, const integer_args *t) { integer_tile_of(2, HEIGHT_2, rows, t); }
+static void tile_3(int rows, const integer_args *t) { integer_tile_of(3, HEIGHT_3, rows, t); }
+static void tile_4(int rows, const integer_args *t) { integer_tile_of(4, HEIGHT_4, rows, t); }
 typedef void (*tile_of_rows)(int rows, const integer_args *t);
 static const tile_of_rows tiles[5] = {0, tile_1, tile_2, tile_3, tile_4};
 
-/* Compute a block of k for n rows of one panel, in tiles of equal height. */
-static void integer_panel(const product_args *p, const integer_block *a, int64_t panel, range rows, int64_t k,
-                          int64_t here) {
+static const uint32_t *integer_block_at(const product_args *p, int64_t panel, int64_t k) {
+    return (const uint32_t *)p->b + panel * p->b_panel + k / 4 * p->b_row;
+}
+
+/* Compute a block of k for n rows of one panel, in tiles of equal height. They fetch the block `next` (null: none). */
+static void integer_panel(const product_args *p, const integer_block *a, int64_t panel, range rows, int64_t k, int64_t here,
+                          const uint32_t *next) {
     const range in_block = {0, rows.end - rows.begin};
     const int64_t count = tiles_in(in_block, heights[p->vectors]);
     const initial_sums init = initial_sums_of(p, panel, k > 0);
     integer_args t = {.n_words = quads_of(here),
                       .b_row = p->b_row,
-                      .b = (const uint32_t *)p->b + panel * p->b_panel + k / 4 * p->b_row,
+                      .b = integer_block_at(p, panel, k),
                       .a = a,
                       .scales = p->scales + panel * p->b_row,
                       .init_row = init.row,
-                      .c_row = p->c_row};
+                      .c_row = p->c_row,
+                      .ahead_step = next ? (p->b_row + count - 1) / count : 0};
     for (int64_t i = 0; i < count; i++) {
         const range tile = tile_rows_at(in_block, i, count);
         const int64_t row = rows.begin + tile.begin, height = tile.end - tile.begin;
         t.row = tile.begin;
+        t.ahead = next ? next + i * t.n_words * t.ahead_step : 0;
         t.init = init.p + row * init.row;
         t.c = p->c + panel * p->c_panel + row * p->c_row;
         tiles[p->vectors]((int)height, &t);
@@ -246,10 +263,15 @@ int64_t multiply_in_integers(const product_args *p, range panels, range rows) {
     }
     if (!n) return 0;
     const range here = {rows.begin, rows.begin + n};
+    const int64_t count = panels.end - panels.begin;
+    const int fetch = count * p->b_panel * (int64_t)sizeof(uint32_t) > FETCH_AHEAD_BYTES;
     for (int64_t k = 0; k < K; k += INTEGER_K_BLOCK) {
         const int64_t block = smaller(INTEGER_K_BLOCK, K - k);
         for (int64_t i = 0; i < n; i++) store_integers(&a, i, p->a.p + (here.begin + i) * p->a.row + k, block, factors[i]);
-        for (int64_t i = 0; i < panels.end - panels.begin; i++) integer_panel(p, &a, panel_at(p, panels, i), here, k, block);
+        for (int64_t i = 0; i < count; i++) {
+            const uint32_t *next = fetch && i + 1 < count ? integer_block_at(p, panel_at(p, panels, i + 1), k) : 0;
+            integer_panel(p, &a, panel_at(p, panels, i), here, k, block, next);
+        }
     }
     return n;
 }

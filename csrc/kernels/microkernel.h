@@ -108,15 +108,17 @@ INLINE void tile(const int MR, const int NV, const int AHEAD, const int DOTS, co
 }
 
 /* Compute one tile with weights of bfloat16, two rows of B to a word (compressed.h), expanded in registers. */
-INLINE void expanding_tile(const int MR, const int NV, const tile_args *t) {
+INLINE void expanding_tile(const int MR, const int NV, const int AHEAD, const tile_args *t) {
     vec acc[12][4];
     clear_tile(MR, NV, acc);
     const uint32_t *b = (const uint32_t *)t->b;
-    const real *a = t->a.p;
+    const real *a = t->a.p, *ahead = t->ahead;
     for (int64_t k = 0; k < t->n_inner; k += 2, b += t->b_row)
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
             if (k + i == t->n_inner) break;
+            if (AHEAD) __builtin_prefetch(ahead, 0, 2);
+            if (AHEAD) ahead += t->ahead_step;
             vec right[4];
             for (int v = 0; v < NV; v++) right[v] = row_of_words(FASTRNN_WEIGHTS_BFLOAT16, load_words(b + v * VL), i);
             for (int r = 0; r < MR; r++)
