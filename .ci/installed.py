@@ -23,7 +23,7 @@ AVX2 = {"avx2", "fma"}
 AVX512 = AVX2 | {"avx512f", "avx512dq", "avx512bw", "avx512vl"}
 AVX512VNNI = AVX512 | {"avx512_vnni"}
 AVX512BF16 = AVX512VNNI | {"avx512_bf16"}
-NEEDED = {
+X86: dict[str, set[str]] = {
     "amx": AVX512BF16 | {"amx_tile", "amx_bf16"},
     "avx512bf16": AVX512BF16,
     "avx512vnni": AVX512VNNI,
@@ -31,15 +31,17 @@ NEEDED = {
     "avx2": AVX2,
     "base": set(),
 }
+ARM = {"neondot": {"asimddp"}, "neon": set()}
 
 
 def expected_isas() -> list[str]:
     """Return the ISAs that this machine's kernel says its processor has, the best first."""
-    if platform.machine() in ("arm64", "aarch64"):
-        return ["neon"]
+    if platform.machine() == "arm64":  # macOS
+        return list(ARM)
+    needed = ARM if platform.machine() == "aarch64" else X86
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next(set(line.split()) for line in lines if line.startswith("flags"))
-    return [isa for isa, needed in NEEDED.items() if needed <= flags]
+    flags = next(set(line.split()) for line in lines if line.startswith(("flags", "Features")))
+    return [isa for isa in needed if needed[isa] <= flags]
 
 
 def check_values(isa: str) -> None:

@@ -5,6 +5,11 @@
 #ifndef FASTRNN_TABLE_H
 #define FASTRNN_TABLE_H
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "amx.h"
 #include "layer.h"
 #include "parallel.h"
@@ -61,6 +66,11 @@ typedef struct {
 #endif
 #define FASTRNN_RUNS_base 1
 #define FASTRNN_RUNS_neon 1
+#ifdef __linux__
+#define FASTRNN_RUNS_neondot (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+#else /* every Apple processor for macOS */
+#define FASTRNN_RUNS_neondot 1
+#endif
 
 /* FASTRNN_ISAS(X) is X(name, expression: this processor runs it) for each ISA of this build. CMakeLists.txt writes the file,
  * and names there the build that computes float64 for an ISA without one of its own. */

@@ -19,7 +19,7 @@ enum { OUTLIER_RATIO = 112 };
 /* A block of k of some rows. */
 typedef struct {
     real scales[GROUP];
-    int32_t correction[GROUP][2]; /* -128 times the sum of q, or of each of its digits, for the 128 in each weight */
+    int32_t correction[GROUP][2]; /* -ADDED times the sum of q, or of each of its digits */
     int32_t q[GROUP][2][BLOCK_WORDS];
 } integer_block;
 
@@ -47,11 +47,15 @@ INLINE vec corrected(words sum, int32_t correction) {
     return __builtin_convertvector((ints)(sum + (uint32_t)correction), vec);
 }
 
-#if defined(__AVX512VNNI__) || defined(FASTRNN_EMULATED)
+#if defined(__AVX512VNNI__) || defined(__ARM_FEATURE_DOTPROD) || defined(FASTRNN_EMULATED)
 #define MULTIPLIES_DIGITS
 
-/* q is stored as digits. Sum i of a tile is S_i. */
-enum { SUMS = 2 };
+/* q is stored as digits. Sum i of a tile is S_i. SDOT multiplies signed weights, VPDPBUSD those with 128 added. */
+#ifdef __ARM_FEATURE_DOTPROD
+enum { SUMS = 2, ADDED = 0 };
+#else
+enum { SUMS = 2, ADDED = 128 };
+#endif
 
 /* Store VL integers from k on, and add their digits to the sums. */
 INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
@@ -63,16 +67,18 @@ INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
     }
 }
 
-/* Return the word as it is: the same weights for both digits. */
+/* Return the same weights for both digits. */
 INLINE ints weights_of(words w, const int i) {
     (void)i;
-    return (ints)w;
+    return (ints)(ADDED ? w : w ^ 0x80808080u);
 }
 
 /* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. In assembly, because with the intrinsic GCC 12 copies every sum at each
  * k and keeps some in memory. */
 INLINE words add_products(words sum, ints w, ints a) {
-#ifdef FASTRNN_EMULATED
+#ifdef __ARM_FEATURE_DOTPROD
+    sum = (words)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)a);
+#elif defined(FASTRNN_EMULATED)
     for (int i = 0; i < 4; i++) sum += ((words)w >> 8 * i & 0xff) * (words)((ints)((words)a << (24 - 8 * i)) >> 24);
 #else
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
@@ -87,7 +93,7 @@ INLINE vec whole_sum(const words *sums, const int32_t *correction) {
 #else
 
 /* q is stored as pairs. */
-enum { SUMS = 1 };
+enum { SUMS = 1, ADDED = 128 };
 
 typedef uint16_t halves __attribute__((vector_size(4 * VL)));
 
@@ -128,7 +134,7 @@ static void store_integers(integer_block *to, int64_t row, const real *a, int64_
     for (int64_t k = 0; k < n; k += VL) store_q(to->q[row], k, nearest(load_within(a, k, n) * splat(factor)), sums);
     for (int i = 0; i < SUMS; i++) {
         to->correction[row][i] = 0;
-        for (int lane = 0; lane < VL; lane++) to->correction[row][i] -= 128 * sums[i][lane];
+        for (int lane = 0; lane < VL; lane++) to->correction[row][i] -= ADDED * sums[i][lane];
     }
 }
 

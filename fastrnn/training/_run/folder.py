@@ -32,7 +32,7 @@ FILES = (CONFIG, LAST, BEST, METRICS, SAMPLES, CURVE, LINES, PIECES, SONGS)  # t
 VERSION = 1
 
 # ISAs whose results have the bits of another.
-ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512", "avx512vnni": "avx512"}
+ROUNDS_AS = {"amx": "avx512", "avx512bf16": "avx512", "avx512vnni": "avx512", "neondot": "neon"}
 
 Weighted = TypeVar("Weighted", bound=Layer)
 
