@@ -29,7 +29,7 @@ static inline int multiplies_pairs(const layer_spec *layer) {
            layer->products == FASTRNN_PRODUCTS_BFLOAT16;
 }
 
-/* Return whether the products of the forward pass are of slices (slices.h). */
+/* Return whether products are of slices (kernels/slices.h, kernels/long_slices.h). */
 static inline int multiplies_slices(const layer_spec *layer, int matrix_unit) {
     return layer->dtype == FASTRNN_FLOAT32 && !layer->weights && layer->products == FASTRNN_PRODUCTS_SPLIT && matrix_unit;
 }

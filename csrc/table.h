@@ -6,8 +6,10 @@
 #define FASTRNN_TABLE_H
 
 #if defined(__aarch64__) && defined(__linux__)
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
+#ifndef HWCAP_ASIMDDP /* headers before Linux 4.15 */
+#define HWCAP_ASIMDDP (1 << 20)
+#endif
 #endif
 
 #include "amx.h"
@@ -68,8 +70,10 @@ typedef struct {
 #define FASTRNN_RUNS_neon 1
 #ifdef __linux__
 #define FASTRNN_RUNS_neondot (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
-#else /* every Apple processor for macOS */
+#elif defined(__APPLE__)
 #define FASTRNN_RUNS_neondot 1
+#else
+#define FASTRNN_RUNS_neondot 0
 #endif
 
 /* FASTRNN_ISAS(X) is X(name, expression: this processor runs it) for each ISA of this build. CMakeLists.txt writes the file,

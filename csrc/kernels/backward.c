@@ -5,6 +5,7 @@
  *         [dfull = dh projection                        LSTM with a projection]
  *         gates: activations -> pre-activation gradients, the cell's pointwise function
  *         [drh = da_n R2                                GRU with reset before, and its second pointwise function]
+ *         [slices of the gates                          precision "high", also before dfull and drh]
  *     dh_0 += dq_0 R                                for the sequences that have a step
  *     dW, dR, dx and the others as whole products (gradients.c)
  *
@@ -177,7 +178,7 @@ static void drh_product(step_context *k, range panels, range rows) {
 }
 
 /* Slice a step's gates of a group, or its gradient of the projected h if the group has no gate, for the next product. A
- * row's scale depends on all of it, so this is a stage of its own. */
+ * row's scale depends on the whole row, which several threads may have computed, so this is a stage of its own. */
 static void slice_step(const worker *me, const step_share *share, const backward_pass *b, gate_group g, back_place weights,
                        word_rows to, int64_t step, range rows) {
     if (!MATRIX_UNIT || !b->l.sliced) return;

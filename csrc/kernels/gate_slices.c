@@ -2,6 +2,8 @@
  * these products, determine the factors that balance both. */
 #include "sequence.h"
 
+#ifdef FASTRNN_TILES
+
 /* Copy a group's slots of packed row n, in the order of the gate buffer, times factors. Vectors of units past hidden.padded
  * become zero, because no product of a step reaches them: they still hold activations, which would be the largest of the
  * row. */
@@ -40,7 +42,7 @@ void slice_dh(const worker *me, const backward_pass *b, int64_t n, word_rows to,
 /* A right operand of the backward pass: K rows of n weights. */
 typedef struct {
     const layout *l;
-    gate_group g; /* whose gates are the rows; of no gate: they are those of the projection */
+    gate_group g; /* whose gates the rows are; no gates: the rows are the projection's */
     const real *from;
     int64_t n, K;
     back_place place;
@@ -84,3 +86,18 @@ void slice_layer(const worker *me, const layout *l, const fastrnn_weights *param
     pool_barrier(me); /* a column's scale needs the factors of all its rows */
     for (int i = 0; i < OPERANDS; i++) slice_weights(me, operands + i, packed);
 }
+
+#else
+
+void slice_gates(const worker *me, const backward_pass *b, gate_group g, back_place weights, int64_t n, word_rows to,
+                 int64_t at) {
+    (void)me, (void)b, (void)g, (void)weights, (void)n, (void)to, (void)at;
+}
+void slice_dh(const worker *me, const backward_pass *b, int64_t n, word_rows to, int64_t at) {
+    (void)me, (void)b, (void)n, (void)to, (void)at;
+}
+void slice_layer(const worker *me, const layout *l, const fastrnn_weights *params, real *packed) {
+    (void)me, (void)l, (void)params, (void)packed;
+}
+
+#endif

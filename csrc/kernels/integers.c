@@ -67,20 +67,19 @@ INLINE void store_q(int32_t to[2][BLOCK_WORDS], int64_t k, ints q, ints *sums) {
     }
 }
 
-/* Return the same weights for both digits. */
+/* Return the same weights for both digits; SDOT's get their sign back. */
 INLINE ints weights_of(words w, const int i) {
     (void)i;
     return (ints)(ADDED ? w : w ^ 0x80808080u);
 }
 
-/* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. In assembly, because with the intrinsic GCC 12 copies every sum at each
- * k and keeps some in memory. */
+/* Return sum + w_0 a_0 + ... + w_3 a_3 of each lane. */
 INLINE words add_products(words sum, ints w, ints a) {
 #ifdef __ARM_FEATURE_DOTPROD
     sum = (words)vdotq_s32((int32x4_t)sum, (int8x16_t)w, (int8x16_t)a);
 #elif defined(FASTRNN_EMULATED)
     for (int i = 0; i < 4; i++) sum += ((words)w >> 8 * i & 0xff) * (words)((ints)((words)a << (24 - 8 * i)) >> 24);
-#else
+#else /* with the intrinsic, GCC 12 copies every sum at each k and keeps some in memory */
     __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
 #endif
     return sum;

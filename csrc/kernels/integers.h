@@ -16,7 +16,8 @@
  *   mask and a shift turn a word of weights into pairs like these. Bytes with signs would take three shifts, and few of a
  *   processor's units shift.
  * - Digits in base 256, for VPDPBUSD, which multiplies unsigned bytes by signed ones and adds four products to a sum:
- *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. So sum of q w = 2^8 S_1 + S_0, S_i = sum of s_i w.
+ *   q = 2^8 s_1 + s_0 with -128 <= s_i <= 127. So sum of q w = 2^8 S_1 + S_0, S_i = sum of s_i w. SDOT does the same with
+ *   signed bytes, so there the 128 is taken out of the weights at once.
  *
  * Sums of integers are exact, so they depend neither on the order of k nor on the ISA. Only the scaling is in float32. */
 #ifndef FASTRNN_INTEGERS_H

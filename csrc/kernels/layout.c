@@ -115,18 +115,19 @@ static void pack_words(int format, uint32_t *to, int64_t w, const void *from, in
 /* Slice n rows of K numbers, at most 16, and transpose them to tiles of 16 columns. scales[i] is the factor of column i.
  * What is left of the last tile of k, and columns from n on, are zero. */
 static void pack_sliced_tiles(real *to, real *scales, const real *from, int64_t n, int64_t K) {
-    enum { WORDS = 16, TILE = WORDS * 16 };
-    real words[FORWARD_SLICES * TILE], to_digits[16];
+    enum { WORDS = 16 };
+    real words[FORWARD_SLICES * SLICED_TILE], to_digits[16];
     for (int64_t i = 0; i < 16; i++) {
         const slice_scale scale = i < n ? scale_of_row(from + i * K, K) : (slice_scale){0, 0};
         scales[i] = scale.of_digits;
         to_digits[i] = scale.to_digits;
     }
-    for (int64_t k = 0; k < K; k += 4 * WORDS, to += FORWARD_SLICES * TILE) {
+    for (int64_t k = 0; k < K; k += 4 * WORDS, to += FORWARD_SLICES * SLICED_TILE) {
         memset(words, 0, sizeof words);
         for (int64_t i = 0; i < n; i++)
             slice_numbers(words + i * WORDS, from + i * K + k, smaller(K - k, 4 * WORDS), to_digits[i]);
-        for (int i = 0; i < FORWARD_SLICES; i++) transpose(to + i * TILE, 16, words + i * TILE, WORDS, 16, WORDS);
+        for (int i = 0; i < FORWARD_SLICES; i++)
+            transpose(to + i * SLICED_TILE, 16, words + i * SLICED_TILE, WORDS, 16, WORDS);
     }
 }
 

@@ -57,10 +57,10 @@ static inline int64_t packed_words(const layout *l, int64_t K) {
  */
 const real *weights_of_slot(const layout *l, gate_group g, int64_t panel, int64_t i, int64_t n, const real *from);
 
-/* Slice this thread's part of the backward pass's right operands; all threads call it. */
+/* Slice this thread's part of the backward pass's right operands; all threads call it, because it has a barrier. */
 void slice_layer(const worker *me, const layout *l, const fastrnn_weights *params, real *packed);
 
-/* Pack this thread's part of the weights; all threads call it. */
+/* Pack this thread's part of the weights; all threads call it, because it may have a barrier. */
 void pack_layer(const worker *me, const layout *l, const fastrnn_weights *params, int training, real *packed);
 
 /* to[gate*H + unit][k] += from[panel][k][slot][unit] for the gates of a group and the units of a panel: add a packed

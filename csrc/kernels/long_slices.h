@@ -6,7 +6,7 @@
  *     sum over k of a b = 2^(E_a - 5 + E_b - 5) (S_0 + S_1 / 2^8 + S_2 / 2^16 + S_3 / 2^24 + ...)
  *
  * S_4 and what follows are left out. A number of at least 1/64 of the largest keeps all 24 bits of a float. Smaller ones
- * have an error of up to 2^-29 of the largest, where three digits have 2^-25.
+ * have an error of up to 2^-29 of the largest, where three digits have 2^-24.
  *
  * Large numbers of one operand may meet small ones of the other. So operands are balanced: row k of the right one is divided
  * by a power of two that makes its largest magnitude 1 to 2, and column k of the left one is multiplied by it. Then each
@@ -33,12 +33,20 @@ static inline const real *strided_row(const void *context, int64_t k) {
     return rows->from + k * rows->step;
 }
 
-#if FASTRNN_REAL_BITS == 32
-
 /* The factors of row k of a right operand and of column k of a left one. */
 typedef struct {
     real right, left;
 } balance;
+
+/* Rows of an operand, from column `first` on, times factors[k]. */
+typedef struct {
+    row_of_operand row;
+    const void *context;
+    const real *factors;
+    int64_t first, n; /* columns from n on are zero */
+} operand_columns;
+
+#if FASTRNN_REAL_BITS == 32
 
 /* Balance a row of n numbers. A row of zeros or denormals has no part in the sum. If a number is not finite, no sum is. */
 INLINE balance balance_of(const real *row, int64_t n) {
@@ -61,8 +69,8 @@ typedef struct {
 /* Return 2^n, or 0 in lanes that are not `wanted`. */
 INLINE vec power(ints n, ints wanted) { return (vec)((n + 127) << 23 & wanted); }
 
-/* Return the factors for these largest magnitudes. A largest magnitude that is denormal counts as zero, and one that is not
- * finite gives NaN. */
+/* Return the factors for these largest magnitudes. One below 2^-121 counts as zero, because its factor would be denormal,
+ * and one that is not finite gives NaN. */
 INLINE long_scale long_scale_of(vec m) {
     const ints E = ((ints)m >> 23) - 127, wanted = E > -127, bits = 29 - E, half = bits >> 1;
     return (long_scale){{power(half, wanted), power(bits - half, wanted)}, power(E, wanted) * splat(0x1p-5f) + m * splat(0)};
@@ -94,14 +102,6 @@ INLINE real slice_long_row(real *to, const real *from, int64_t n) {
     return scale.of_digits[0];
 }
 
-/* Rows of an operand, from column `first` on, times factors[k]. */
-typedef struct {
-    row_of_operand row;
-    const void *context;
-    const real *factors;
-    int64_t first, n; /* columns from n on are zero */
-} operand_columns;
-
 INLINE vec balanced(const operand_columns *c, int64_t k) {
     return load_within(c->row(c->context, k), c->first, c->n) * splat(c->factors[k]);
 }
@@ -129,16 +129,6 @@ INLINE void slice_columns(operand_columns c, int64_t K, real *to, real *scales) 
 }
 
 #else /* float64 stacks have no such products */
-
-typedef struct {
-    real right, left;
-} balance;
-typedef struct {
-    row_of_operand row;
-    const void *context;
-    const real *factors;
-    int64_t first, n;
-} operand_columns;
 
 INLINE balance balance_of(const real *row, int64_t n) {
     (void)row, (void)n;

@@ -3,8 +3,8 @@
  * The sum runs over the rows of both operands, so x must be packed as the tile's right operand. Each time, a block of
  * rows n and some panels of their columns are copied into a buffer that stays in the second-level cache for all columns
  * of a. (Without the copy, rows of x are often a power of two apart and would evict each other.) If at least two panels of
- * full width read them, columns of a are copied too, in the order of the tiles. The sums of a block are added directly to
- * the caller's rows. */
+ * full width read them, columns of a are copied too, in the order of the tiles. Words and slices are always copies. The sums
+ * of a block are added directly to the caller's rows. */
 #include "outer.h"
 
 #include "../layer.h"

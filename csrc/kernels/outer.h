@@ -25,8 +25,7 @@ typedef struct {
     void (*each)(const void *context, int64_t i, range vectors, range n);
     const void *context;
     outer_right x;
-    /* Round both operands to bfloat16 (bfloat16.h), or slice them (long_slices.h; groups of a then have whole vectors); else
-     * multiply them as they are. */
+    /* Round both operands to bfloat16 (bfloat16.h), or slice them (long_slices.h); else multiply them as they are. */
     int dots, sliced;
 } outer_args;
 

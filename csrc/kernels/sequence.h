@@ -22,7 +22,7 @@ typedef struct {
 /* Rows of a left operand as words: of bfloat16 (bfloat16.h), or of slices and then each row's scale (slices.h). */
 typedef struct {
     real *words, *scales; /* null if the product reads the numbers as they are; scales are null for bfloat16 */
-    int64_t K;            /* numbers in a row, and for the forward pass padding */
+    int64_t K;            /* numbers in a row; the forward pass counts padding */
 } word_rows;
 
 /* The left operands of the forward pass. */

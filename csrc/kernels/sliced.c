@@ -8,7 +8,7 @@
 
 #ifdef FASTRNN_TILES
 
-enum { TILE_WORDS = TILE * TILE, STRIDE = TILE * 4 };
+enum { STRIDE = TILE * 4 };
 
 /* The number of tiles of k whose sums fit 32 bits: S_3 grows by at most 4 * 64 * 2^14 with each. */
 enum { MOST_TILES = 256 };
@@ -45,36 +45,36 @@ static void configure(int rows) {
 /* Add the products of one tile of k: S_(i + j) += A_i B_j for i + j < 3, or 4 with eight or ten products. */
 INLINE void add_tile(const products P, const real *a, const real *b) {
     tile_load(7, b, STRIDE);
-    if (P == TEN) tile_load(4, a + 3 * TILE_WORDS, STRIDE);
+    if (P == TEN) tile_load(4, a + 3 * SLICED_TILE, STRIDE);
     if (P == TEN) tile_dot_bytes(3, 4, 7);
     tile_load(4, a, STRIDE);
     tile_dot_bytes(0, 4, 7);
-    tile_load(5, a + TILE_WORDS, STRIDE);
+    tile_load(5, a + SLICED_TILE, STRIDE);
     tile_dot_bytes(1, 5, 7);
-    tile_load(6, a + 2 * TILE_WORDS, STRIDE);
+    tile_load(6, a + 2 * SLICED_TILE, STRIDE);
     tile_dot_bytes(2, 6, 7);
-    tile_load(7, b + TILE_WORDS, STRIDE);
+    tile_load(7, b + SLICED_TILE, STRIDE);
     if (P != SIX) tile_dot_bytes(3, 6, 7);
     if (P != SIX) tile_dot_bytes(2, 5, 7);
     if (P == SIX) tile_dot_bytes(3, 5, 7);
     tile_dot_bytes(1, 4, 7);
-    tile_load(7, b + 2 * TILE_WORDS, STRIDE);
+    tile_load(7, b + 2 * SLICED_TILE, STRIDE);
     if (P != SIX) tile_dot_bytes(3, 5, 7);
     tile_dot_bytes(2, 4, 7);
-    if (P == TEN) tile_load(7, b + 3 * TILE_WORDS, STRIDE);
+    if (P == TEN) tile_load(7, b + 3 * SLICED_TILE, STRIDE);
     if (P == TEN) tile_dot_bytes(3, 4, 7);
 }
 
 INLINE ints row_of_tile(const int32_t *sums, int tile, int row) {
     ints found;
-    memcpy(&found, sums + tile * TILE_WORDS + row * TILE, sizeof found);
+    memcpy(&found, sums + tile * SLICED_TILE + row * TILE, sizeof found);
     return found;
 }
 
 /* C = init + scale_row scale_column (S_0 + S_1 / 2^8 + S_2 / 2^16 [+ S_3 / 2^24])
  *
- * With ten products scales are powers of two. Their product may overflow although the result does not. Those of columns are
- * near 1, because the operands are balanced, so they come first. */
+ * With ten products scales are powers of two, and their product may overflow although the result does not. The scale of a
+ * column comes first, because columns are balanced, so it is at most 2^-5. */
 INLINE void store_sums(const products P, const int32_t *sums, const block *t) {
     const vec of_columns = load(t->b_scales), digit = splat((real)0x1p-8);
     for (int r = 0; r < t->rows; r++) {
@@ -90,16 +90,16 @@ INLINE void store_sums(const products P, const int32_t *sums, const block *t) {
 }
 
 INLINE void add_block(const products P, const block *t) {
-    int32_t sums[4 * TILE_WORDS] __attribute__((aligned(64)));
+    int32_t sums[4 * SLICED_TILE] __attribute__((aligned(64)));
     tile_zero(0);
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
-    for (int64_t k = 0, step = t->slices * TILE_WORDS; k < t->k_tiles; k++) add_tile(P, t->a + k * step, t->b + k * step);
+    for (int64_t k = 0, step = t->slices * SLICED_TILE; k < t->k_tiles; k++) add_tile(P, t->a + k * step, t->b + k * step);
     tile_store(0, sums, STRIDE);
-    tile_store(1, sums + TILE_WORDS, STRIDE);
-    tile_store(2, sums + 2 * TILE_WORDS, STRIDE);
-    tile_store(3, sums + 3 * TILE_WORDS, STRIDE);
+    tile_store(1, sums + SLICED_TILE, STRIDE);
+    tile_store(2, sums + 2 * SLICED_TILE, STRIDE);
+    tile_store(3, sums + 3 * SLICED_TILE, STRIDE);
     store_sums(P, sums, t);
 }
 
@@ -112,7 +112,7 @@ typedef struct {
 static block block_of(const product_args *p, column at, int64_t row, int64_t end) {
     const initial_sums init = initial_sums_of(p, at.panel, at.k_tile > 0);
     const int slices = p->a.slices;
-    const int64_t K = 4 * p->n_inner, first = at.k_tile * slices * TILE_WORDS;
+    const int64_t K = 4 * p->n_inner, first = at.k_tile * slices * SLICED_TILE;
     return (block){.rows = (int)smaller(end - row, TILE - row % TILE),
                    .slices = slices,
                    .k_tiles = at.k_tiles,

@@ -1,7 +1,7 @@
 /* Numbers as digits in base 256, for products of float32 accuracy on a matrix unit (matrix.h).
  *
- * In the forward pass a row of numbers, or a column of weights, whose largest magnitude is m becomes integers q of 24 bits
- * and a scale. The backward pass has four digits (long_slices.h).
+ * Here they have three digits, for the forward pass; long_slices.h has four, for the backward pass. A row of numbers, or a
+ * column of weights, whose largest magnitude is m becomes integers q of 24 bits and a scale:
  *
  *     v = scale q + error,     |error| <= scale / 2,     scale = m / LARGEST_SLICED
  *     q = s_0 2^16 + s_1 2^8 + s_2,     -128 <= s_i <= 127
