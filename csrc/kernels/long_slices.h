@@ -51,12 +51,13 @@ typedef struct {
 /* Balance a row of n numbers. A row of zeros or denormals has no part in the sum. If a number is not finite, no sum is. */
 INLINE balance balance_of(const real *row, int64_t n) {
     const real m = largest_magnitude(row, row ? n : 0);
+    balance b = {m, m};
+    if (m != m) return b;
     int32_t bits;
     memcpy(&bits, &m, sizeof bits);
     const int32_t exponent = bits >> 23, factors[2] = {(254 - exponent) << 23, exponent << 23};
-    balance b = {0, 0};
-    if (m != m) return (balance){m, m};
-    if (exponent) memcpy(&b, factors, sizeof b);
+    if (!exponent) return (balance){0, 0};
+    memcpy(&b, factors, sizeof b);
     return b;
 }
 
