@@ -53,8 +53,7 @@ static inline int64_t packed_words(const layout *l, int64_t K) {
     return l->sliced ? sliced_words(FORWARD_SLICES, K) : l->format ? words_of(l->format, K) : K;
 }
 
-/* Return the row of weights [gate * H + unit][n] that belongs to column i of a group's gate panel, or null if there is none.
- */
+/* Return the row of weights [gate * H + unit][n] for column i of a group's gate panel, or null if there is none. */
 const real *weights_of_slot(const layout *l, gate_group g, int64_t panel, int64_t i, int64_t n, const real *from);
 
 /* Slice this thread's part of the backward pass's right operands; all threads call it, because it has a barrier. */

@@ -50,7 +50,7 @@ typedef struct {
 
 /* Balance a row of n numbers. A row of zeros or denormals has no part in the sum. If a number is not finite, no sum is. */
 INLINE balance balance_of(const real *row, int64_t n) {
-    const real m = largest_magnitude(row, row ? n : 0);
+    const real m = largest_magnitude(row, n);
     balance b = {m, m};
     if (m != m) return b;
     int32_t bits;
@@ -134,10 +134,6 @@ INLINE void slice_columns(operand_columns c, int64_t K, real *to, real *scales) 
 INLINE balance balance_of(const real *row, int64_t n) {
     (void)row, (void)n;
     return (balance){0, 0};
-}
-INLINE real slice_long_row(real *to, const real *from, int64_t n) {
-    (void)to, (void)from, (void)n;
-    return 0;
 }
 INLINE void slice_columns(operand_columns c, int64_t K, real *to, real *scales) { (void)c, (void)K, (void)to, (void)scales; }
 

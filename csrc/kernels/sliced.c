@@ -13,13 +13,13 @@ enum { STRIDE = TILE * 4 };
 /* The number of tiles of k whose sums fit 32 bits: S_3 grows by at most 4 * 64 * 2^14 with each. */
 enum { MOST_TILES = 256 };
 
-/* The products of slices in a sum. Numbers of three slices have those of S_0 to S_2, and in short sums those of S_3 too;
- * numbers of four slices have those of S_0 to S_3. */
+/* The number of products of slices in a sum. Three slices give six, those of S_0 to S_2; in a short sum two of S_3 are
+ * added. Four slices give ten, those of S_0 to S_3. */
 typedef enum { SIX, EIGHT, TEN } products;
 
 /* The sums of some rows of a row of tiles, over some tiles of k. */
 typedef struct {
-    int rows, slices;
+    int rows;
     int64_t k_tiles;
     const real *a, *b, *a_scales, *b_scales, *init;
     real *c;
@@ -95,7 +95,8 @@ INLINE void add_block(const products P, const block *t) {
     tile_zero(1);
     tile_zero(2);
     tile_zero(3);
-    for (int64_t k = 0, step = t->slices * SLICED_TILE; k < t->k_tiles; k++) add_tile(P, t->a + k * step, t->b + k * step);
+    const int64_t step = (P == TEN ? BACKWARD_SLICES : FORWARD_SLICES) * SLICED_TILE;
+    for (int64_t k = 0; k < t->k_tiles; k++) add_tile(P, t->a + k * step, t->b + k * step);
     tile_store(0, sums, STRIDE);
     tile_store(1, sums + SLICED_TILE, STRIDE);
     tile_store(2, sums + 2 * SLICED_TILE, STRIDE);
@@ -114,7 +115,6 @@ static block block_of(const product_args *p, column at, int64_t row, int64_t end
     const int slices = p->a.slices;
     const int64_t K = 4 * p->n_inner, first = at.k_tile * slices * SLICED_TILE;
     return (block){.rows = (int)smaller(end - row, TILE - row % TILE),
-                   .slices = slices,
                    .k_tiles = at.k_tiles,
                    .a = p->a.p + sliced_row_at(slices, K, row) + first,
                    .b = p->b + at.panel * p->b_panel + sliced_at(slices, K, at.vector * VL, 0, 0) + first,
