@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gc
 import importlib
+import random
 import signal
 import subprocess
 import sys
@@ -108,6 +109,12 @@ def pytest_collection_modifyitems(items):
 
 def _engine_name(engine):
     return "-".join(part for part in engine if part)
+
+
+@pytest.fixture(autouse=True)
+def _repeatable(request, monkeypatch):
+    """Seed by the test's name what would have a fresh seed, so that no test fails by chance."""
+    monkeypatch.setattr("numpy.random.bit_generator.randbits", random.Random(request.node.nodeid).getrandbits)
 
 
 @pytest.fixture(params=ENGINES, ids=_engine_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +98,10 @@ def choice_of(arguments: argparse.Namespace, top_p: float = TOP_P) -> Choice:
 
 def settle_seed(arguments: argparse.Namespace) -> None:
     """Draw a fresh seed if none was given. All randomness follows from the seed."""
+    import numpy as np
+
     if arguments.seed is None:
-        arguments.seed = secrets.randbelow(FRESH_SEEDS)
+        arguments.seed = int(np.random.default_rng().integers(FRESH_SEEDS))
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:
