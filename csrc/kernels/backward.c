@@ -177,18 +177,23 @@ static void drh_product(step_context *k, range panels, range rows) {
     product(&p, panels, rows);
 }
 
-/* Slice a step's gates of a group, or its gradient of the projected h if the group has no gate, for the next product. A
- * row's scale depends on the whole row, which several threads may have computed, so this is a stage of its own. */
-static void slice_step(const worker *me, const step_share *share, const backward_pass *b, gate_group g, back_place weights,
-                       word_rows to, int64_t step, range rows) {
+/* A function that slices packed row n, as row `at` of the left operand of the step's next product. */
+typedef void (*row_slicer)(const worker *me, const backward_pass *b, int64_t n, int64_t at);
+
+static void slice_h(const worker *me, const backward_pass *b, int64_t n, int64_t at) {
+    slice_gates(me, b, b->l.cell->h, b->l.R_back, n, b->h_slices, at);
+}
+
+static void slice_h2(const worker *me, const backward_pass *b, int64_t n, int64_t at) {
+    slice_gates(me, b, b->l.cell->h2, b->l.R2_back, n, b->h2_slices, at);
+}
+
+/* A row's scale depends on the whole row, which several threads may have computed, so this is a stage of its own. */
+static void slice_step(const worker *me, const step_share *share, const backward_pass *b, row_slicer slice, int64_t step,
+                       range rows) {
     if (!MATRIX_UNIT || !b->l.sliced) return;
-    const int64_t first = b->t.steps.offset[step];
     rows = whole_rows(me, share, rows);
-    for (int64_t j = rows.begin; j < rows.end; j++)
-        if (g.count)
-            slice_gates(me, b, g, weights, first + j, to, j);
-        else
-            slice_dh(me, b, first + j, to, j);
+    for (int64_t j = rows.begin; j < rows.end; j++) slice(me, b, b->t.steps.offset[step] + j, j);
     stage_done(me, share);
 }
 
@@ -204,16 +209,16 @@ static void one_step(const worker *me, backward_pass *b, const step_share *share
         dh_done(&k, panel, ending.begin, ending.end - ending.begin);
     stage_done(me, share);
     if (l->P) {
-        slice_step(me, share, b, (gate_group){0}, l->projection_back, b->dh_slices, step, rows);
+        slice_step(me, share, b, slice_dh, step, rows);
         dfull_product(&k, panels_of(me, share, l->hidden.panels), rows);
         stage_done(me, share);
     }
     if (l->cell->backward2) {
-        slice_step(me, share, b, l->cell->h2, l->R2_back, b->h2_slices, step, rows);
+        slice_step(me, share, b, slice_h2, step, rows);
         drh_product(&k, panels_of(me, share, l->hidden.panels), rows);
         stage_done(me, share);
     }
-    slice_step(me, share, b, l->cell->h, l->R_back, b->h_slices, step, rows);
+    slice_step(me, share, b, slice_h, step, rows);
 }
 
 /* Clear the words of padded units that no product of a step reaches, because the next product reads them: they are

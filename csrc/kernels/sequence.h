@@ -162,10 +162,11 @@ static inline int64_t dx_words_size(const layout *l) { return gates_of_group(l, 
 
 static inline int64_t row_buffer_size(const layout *l) { return larger(l->panels * l->width, l->h_row); }
 
-/* Slice a group's gates of packed row n, or the gradient of its projected h, as row `at`, for a product with weights. */
+/* Slice a group's gates of packed row n as row `at`, for a product with weights; the gradient of its projected h as row `at`
+ * of dh_slices. */
 void slice_gates(const worker *me, const backward_pass *b, gate_group g, back_place weights, int64_t n, word_rows to,
                  int64_t at);
-void slice_dh(const worker *me, const backward_pass *b, int64_t n, word_rows to, int64_t at);
+void slice_dh(const worker *me, const backward_pass *b, int64_t n, int64_t at);
 
 /* Return a product's arguments for rows in slices. */
 static inline product_args over_slices(word_rows rows) {
