@@ -18,11 +18,13 @@ from fastrnn.benchmark import ceilings, machine  # noqa: E402
 from fastrnn.benchmark.cases import QUESTIONS, SUBSETS, THREADS, Case, cases  # noqa: E402
 from fastrnn.benchmark.measure import Effort  # noqa: E402
 from fastrnn.benchmark.peers import NAMES  # noqa: E402
-from fastrnn.benchmark.run import append, load, require_same_machine, run, run_again  # noqa: E402
+from fastrnn.benchmark.run import append, begin, load, run, run_again  # noqa: E402
 from fastrnn.commands.arguments import integer, real  # noqa: E402
 from fastrnn.commands.errors import InputError  # noqa: E402
 from fastrnn.commands.guard import guarded  # noqa: E402
+from fastrnn.commands.outputs import check_place  # noqa: E402
 from fastrnn.console import note, say  # noqa: E402
+from fastrnn.info import install_extra  # noqa: E402
 
 
 def main() -> None:
@@ -39,10 +41,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=real(0, above=True), default=0.1, help="for each side of each case (default: 0.1)")
     parser.add_argument("--slow-rounds", type=integer(2), default=3, help="turns of calls of more than 50 ms (default: 3)")
     arguments = parser.parse_args()
+    try:
+        from .report import write
+    except ModuleNotFoundError as error:
+        raise InputError(f"the page needs Matplotlib: {install_extra('bench')} ({error})") from error
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise InputError(f"--out must be a folder, got {arguments.out}, which is a file")
     if arguments.command == "run":
         measure(arguments)
-    from .report import write
-
     results = load(arguments.file)
     if not results.records:
         raise InputError(f"--file {arguments.file} has no measurements, so there is nothing to report")
@@ -54,12 +60,8 @@ def measure(arguments: argparse.Namespace) -> None:
     """Measure the machine, the cases, and the disturbed cases once more."""
     file = arguments.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    if arguments.fresh:
-        file.unlink(missing_ok=True)
-    described = machine.describe()
-    if file.exists():  # a damaged or foreign file must stay as it is
-        require_same_machine(load(file), described, file)
-    append(file, {"machine": described})
+    check_place("--file", file)
+    begin(file, machine.describe(), arguments.fresh)
     for threads in arguments.threads:
         append(file, {"ceilings": ceilings.measure(threads).as_json()})
 

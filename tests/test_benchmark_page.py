@@ -64,26 +64,73 @@ def test_a_bad_number_is_refused_before_the_file_is_touched(bench, option, value
     assert not file.exists()
 
 
-@pytest.mark.parametrize("content", ["a note of someone else\n", '{"a": 1}\n', '{"peer": "torch", "rec'])
+@pytest.mark.parametrize("content", ["a note of a stranger\n", '{"a": 1}\n', '{"peer": "torch", "rec', '{\n "machine": {}}'])
 def test_a_foreign_or_damaged_file_stays_as_it_is(bench, content, tmp_path, capsys):
     file = tmp_path / "results.jsonl"
     file.write_text(content)
-    for command in ("run", "report"):
-        assert bench(command, "--file", file, "--out", tmp_path / "out") == 2
+    for command in (["run"], ["run", "--fresh"], ["report"]):
+        assert bench(*command, "--file", file, "--out", tmp_path / "out") == 2
         assert str(file) in capsys.readouterr().err
     assert file.read_text() == content
     assert not (tmp_path / "out").exists()
 
 
-def test_results_of_another_machine_are_not_continued(bench, tmp_path, capsys):
+@pytest.mark.parametrize("changed", [{"processor": "Another One"}, {"fastrnn": "0.0.1"}])
+def test_results_of_another_machine_or_version_are_not_continued(bench, changed, tmp_path, capsys):
     file = tmp_path / "results.jsonl"
-    _results(file, Case("forward", "LSTM", 32, 1, 1), processor="Another One")
+    _results(file, Case("forward", "LSTM", 32, 1, 1), **changed)
     before = file.read_bytes()
     assert bench("run", "--file", file, "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
-    assert "must have results of this machine" in error
-    assert "processor Another One" in error
+    assert "must have results of one machine and version" in error
+    assert " ".join(*changed.items()) in error.split("; got: ")[1]
     assert file.read_bytes() == before
+    run.append(file, {"machine": machine.describe()})  # as if two files were joined
+    assert bench("report", "--file", file, "--out", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "results", "results of a version with other fields"])
+def test_a_missing_or_empty_file_is_begun_and_fresh_empties_results_alone(content, tmp_path):
+    file = tmp_path / "results.jsonl"
+    if content is not None:
+        file.write_text("")
+    if content:
+        _results(file, Case("forward", "LSTM", 32, 1, 1), fastrnn="0.0.1")
+    if content and "other fields" in content:
+        run.append(file, {"record": {"case": "unknown"}})
+    run.begin(file, machine.describe(), fresh=bool(content))
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [{"machine": machine.describe()}]
+
+
+SIDE = "must be an object with the fields median, spread, best, first, faults, samples, got"
+RECORD = "must be an object with the fields case, peer, version, ratio, ours, theirs, again, got"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda r: r.pop("theirs"), f"record {RECORD} none named theirs"),
+        (lambda r: r["ours"].pop("faults"), f"record.ours {SIDE} none named faults"),
+        (lambda r: r["ours"].update(worst=1), f"record.ours {SIDE} also 'worst'"),
+        (lambda r: r.update(ours=7), f"record.ours {SIDE} 7"),
+        (lambda r: r["theirs"].update(median=0), "record.theirs.median must be a number above 0, got 0"),
+        (lambda r: r["theirs"].update(spread=float("nan")), "record.theirs.spread must be a number of at least 0, got nan"),
+        (lambda r: r.update(version=None), "record.version must be text, got None"),
+        (lambda r: r["case"].update(cell="QRNN"), "case.cell must be one of 'RNN', 'GRU', 'LSTM', got 'QRNN'"),
+        (lambda r: r["case"].update(H="8"), "case.H must be an integer of at least 1, got '8'"),
+    ],
+)
+def test_a_record_with_other_fields_or_values_is_named(bench, change, fault, tmp_path, capsys):
+    good, file = tmp_path / "good.jsonl", tmp_path / "results.jsonl"
+    _results(good, Case("forward", "LSTM", 32, 1, 1))
+    *others, last = map(json.loads, good.read_text().splitlines())
+    change(last["record"] | {"case": last["case"]} if fault.startswith("case") else last["record"])
+    for line in (*others, last):
+        run.append(file, line)
+    assert bench("report", "--file", file, "--out", tmp_path / "out") == 2
+    assert capsys.readouterr().err == f"fastrnn: error: {file}, line 3 is damaged: {fault}\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("case", [Case("forward", "LSTM", 32, 1, 1), Case("forward", "LSTM", 512, 32, 1, variant=HIGH)])

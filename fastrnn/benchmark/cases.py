@@ -106,7 +106,8 @@ def other_cases(question: str, threads: Iterable[int] = THREADS) -> Iterator[Cas
 
 
 GRID_QUESTIONS = ("forward", "training", "product")
-QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling", "variants", "precisions")
+CASE_QUESTIONS = (*GRID_QUESTIONS, "step", "trainer", "names", "sampling")
+QUESTIONS = (*CASE_QUESTIONS, "variants", "precisions")  # the last two are variants of forward and training
 
 
 def cases(questions: Iterable[str], subset: str, threads: Iterable[int] = THREADS) -> list[Case]:

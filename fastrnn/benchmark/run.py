@@ -17,9 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .._core.checks import describe
 from ..json_reading import JsonError, parse
 from ..serialization import FileFormatError
+from . import result_lines
 from .cases import Case
 from .ceilings import Ceilings
 from .measure import Effort
@@ -55,7 +55,7 @@ class Results:
 
 def _case_key(line: Line) -> tuple[Any, ...]:
     """Return the values that identify the case of a line or record, as ``Case.key``."""
-    return tuple(line["case"].values())
+    return Case(**line["case"]).key
 
 
 def _key(line: Line) -> tuple[Any, ...]:
@@ -64,13 +64,12 @@ def _key(line: Line) -> tuple[Any, ...]:
 
 
 def _read(file: Path) -> Iterator[Line]:
-    """Yield the lines of a file of results. Raises FileFormatError, which names a damaged line, and OSError."""
+    """Yield the lines of a file of results. Raises FileFormatError, which names a damaged line and field, and OSError."""
     for number, text in enumerate(file.read_bytes().splitlines(), 1):
         try:
             line = parse(text, nonfinite=True)
-            if not isinstance(line, dict):
-                raise JsonError(f"it must be an object, got {describe(line)}")
-        except JsonError as error:
+            result_lines.check(line)
+        except ValueError as error:
             raise FileFormatError(f"{file}, line {number} is damaged: {error}") from error
         yield line
 
@@ -82,6 +81,8 @@ def load(file: Path) -> Results:
     """
     results = Results()
     for line in _read(file):
+        if results.machine and "machine" in line:
+            _require_same(results.machine, line["machine"], file)
         results.add(line)
     latest = {_key(record): record for record in results.records}
     results.records = list(latest.values())
@@ -91,17 +92,46 @@ def load(file: Path) -> Results:
     return results
 
 
-# Properties of a machine whose results may stand in one file.
-SAME = ("processor", "processors", "isa")
+# Properties of a machine whose results may stand in one file, because a page describes one machine and one version.
+SAME = ("processor", "processors", "isa", "fastrnn")
 
 
-def require_same_machine(results: Results, machine: Line, file: Path) -> None:
-    """Raise FileFormatError unless the results in the file are of this machine, because a page describes one machine."""
-    if not results.machine:
-        raise FileFormatError(f"{file} is not a file of results: expected a line with the machine, got none")
-    there, here = (", ".join(f"{name} {found.get(name)}" for name in SAME) for found in (results.machine, machine))
-    if there != here:
-        raise FileFormatError(f"{file} must have results of this machine: {here}; got: {there}")
+def _require_same(there: Line, machine: Line, file: Path) -> None:
+    """Raise FileFormatError unless both machines are the same."""
+    found, wanted = (", ".join(f"{name} {each.get(name)}" for name in SAME) for each in (there, machine))
+    if found != wanted:
+        raise FileFormatError(f"{file} must have results of one machine and version: {wanted}; got: {found}")
+
+
+def begin(file: Path, machine: Line, fresh: bool = False) -> None:
+    """Prepare a file for more results of this machine; ``fresh`` empties it. A missing or empty file is begun.
+
+    Raises FileFormatError, and OSError, for a file that is not one of results, and leaves it as it is.
+    """
+    if file.exists() and file.stat().st_size:
+        if fresh:
+            _require_results(file)
+            os.truncate(file, 0)
+        else:
+            results = load(file)
+            if not results.machine:
+                raise FileFormatError(f"{file} is not a file of results: expected a line with the machine, got none")
+            _require_same(results.machine, machine, file)
+    append(file, {"machine": machine})
+
+
+def _require_results(file: Path) -> None:
+    """Raise FileFormatError unless the file begins as files of results do, of any version, whatever follows."""
+    with file.open("rb") as stream:
+        first = stream.readline(1 << 16)
+    try:
+        machine = parse(first, nonfinite=True)["machine"]
+        machine["processor"], machine["fastrnn"]
+    except (JsonError, LookupError, TypeError):
+        wanted = "its first line must describe the machine"
+        raise FileFormatError(
+            f"{file} is not a file of results, so it is not emptied: {wanted}, got {first[:60]!r}"
+        ) from None
 
 
 def run(
