@@ -51,7 +51,8 @@ def main() -> None:
         measure(arguments)
     results = load(arguments.file)
     if not results.records:
-        raise InputError(f"--file {arguments.file} has no measurements, so there is nothing to report")
+        reasons = "; ".join(results.not_compared()) or "nothing was compared"
+        raise InputError(f"--file {arguments.file} has no measurements, so there is nothing to report: {reasons}")
     write(results, arguments.out)
     say(f"wrote {arguments.out / 'performance.md'}")
 

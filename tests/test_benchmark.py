@@ -179,11 +179,17 @@ def test_a_question_that_a_peer_does_not_answer_is_unsupported():
         compare.build(FakePeer(machine, 1.0), Problem(Case("training", "RNN", 4, 1, 1)))
 
 
-def test_a_library_that_is_missing_is_absent_with_the_reason(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "fastrnn.benchmark.peers.openvino_peer", raising=False)
-    with pytest.raises(Absent, match="openvino"):
-        load("openvino")
+@pytest.mark.parametrize("library", ["openvino", "numba"])
+def test_a_library_that_is_missing_is_absent_with_the_reason(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"fastrnn.benchmark.peers.{library}_peer", raising=False)
+    with pytest.raises(Absent, match=library):
+        load(library)
+
+
+def test_the_version_of_a_backend_is_that_of_its_library():
+    numba = pytest.importorskip("numba")
+    assert load("numba").version() == numba.__version__
 
 
 def test_operations_follow_the_convention():
@@ -265,7 +271,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "serve", serve)
     run.run(wanted[:1], ["torch"], EFFORT, file)
-    results = run.run(wanted, ["torch", "numpy"], EFFORT, file)
+    results = run.run(wanted * 2, ["torch", "numpy", "numpy"], EFFORT, file)
     assert served == [("torch", [1]), ("torch", [8]), ("numpy", [1, 8])]
     assert len(results.records) == 2
     assert len(results.refused) == 2
@@ -361,9 +367,11 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, monkeypatc
     assert {record["peer"] for record in content["records"]} == {"numpy"}
 
 
-@pytest.mark.parametrize("arguments", [["--subset", "all"], ["--threads", "0"], ["--seconds", "0"], ["--peers", "haste"]])
+@pytest.mark.parametrize(
+    "arguments", ["--subset all", "--threads 0", "--seconds 0", "--peers haste", "--questions names --hidden 8"]
+)
 def test_a_bad_option_gets_one_line(arguments, capsys):
-    assert main(["bench", *arguments]) == 2
+    assert main(["bench", *arguments.split()]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -133,6 +133,16 @@ def test_a_record_with_other_fields_or_values_is_named(bench, change, fault, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_without_measurements_says_why_it_has_none(bench, tmp_path, capsys):
+    file, case = tmp_path / "results.jsonl", asdict(Case("trainer", "LSTM", 512, 64, 1, T=128))
+    _results(file)
+    for line in ({"absent": "no module"}, *2 * [{"case": case, "unsupported": "jax has no trainer"}]):
+        run.append(file, {"peer": "keras" if "absent" in line else "jax"} | line)
+    assert bench("report", "--file", file, "--out", tmp_path / "out") == 2
+    reasons = "so there is nothing to report: jax has no trainer; keras did not take part: no module\n"
+    assert capsys.readouterr().err.endswith(reasons)
+
+
 @pytest.mark.parametrize("case", [Case("forward", "LSTM", 32, 1, 1), Case("forward", "LSTM", 512, 32, 1, variant=HIGH)])
 def test_the_page_shows_the_records_and_names_only_pictures_that_were_drawn(bench, case, tmp_path):
     file, out = tmp_path / "results.jsonl", tmp_path / "out"

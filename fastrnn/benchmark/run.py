@@ -31,11 +31,12 @@ Progress = Callable[[str, Case | None], None]  # called with a peer that starts,
 
 @dataclass(slots=True)
 class Results:
-    """The results of a run: records, absent peers and refused comparisons with their reasons, machine and ceilings."""
+    """The results of a run: records, what was not compared, with the reasons, machine and ceilings."""
 
     records: list[Line] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     refused: list[Line] = field(default_factory=list)
+    unsupported: list[str] = field(default_factory=list)
     machine: Line = field(default_factory=dict)
     ceilings: dict[int, Ceilings] = field(default_factory=dict)
 
@@ -47,10 +48,21 @@ class Results:
             self.absent[line["peer"]] = line["absent"]
         elif "refused" in line:
             self.refused.append(line)
+        elif "unsupported" in line:
+            if line["unsupported"] not in self.unsupported:
+                self.unsupported.append(line["unsupported"])
         elif "machine" in line:
             self.machine = line["machine"]
         elif "ceilings" in line:
             self.ceilings[line["ceilings"]["threads"]] = Ceilings(**line["ceilings"])
+
+    def not_compared(self) -> Iterator[str]:
+        """Yield the reasons for which comparisons are missing. What a peer cannot do is one only if there are no records."""
+        yield from () if self.records else self.unsupported
+        for line in self.refused:
+            yield f"refused: {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
+        for peer, reason in self.absent.items():
+            yield f"{peer} did not take part: {reason}"
 
 
 def _case_key(line: Line) -> tuple[Any, ...]:
@@ -152,8 +164,8 @@ def run(
             if "record" in line or "unsupported" in line:  # absent peers and refused comparisons are tried again
                 results.add(line)
                 done.add(_key(line))
-    for peer in peers:
-        left = [case for case in cases if (peer, *case.key) not in done]
+    for peer in dict.fromkeys(peers):
+        left = [case for case in dict.fromkeys(cases) if (peer, *case.key) not in done]
         for line in _measured(peer, left, effort, progress):
             results.add(line)
             if file and "version" not in line:
@@ -199,7 +211,7 @@ def run_again(
     """Measure each disturbed comparison once more and append it to the file. The last measurement counts."""
     wanted, known = {case.key for case in cases}, load(file).records
     found = [(record["peer"], Case(**record["case"])) for record in disturbed(known) if "again" not in record]
-    for peer in peers:
+    for peer in dict.fromkeys(peers):
         left = [case for of, case in found if of == peer and case.key in wanted]
         for line in _measured(peer, left, effort, progress):
             if "record" in line:

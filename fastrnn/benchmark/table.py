@@ -28,7 +28,7 @@ LEFT = (0, 1, 6)  # columns of words
 
 
 def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilings]) -> Iterator[str]:
-    """Yield the ceilings, a line for each case, the means, refused comparisons and absent peers."""
+    """Yield the ceilings, a line for each case, the means, and what was not compared."""
     yield from _about(ceilings)
     statistics = list(of_cases(results.records, cases))
     rows = [COLUMNS, *(_row(f, ceilings.get(f.case.threads)) for f in statistics)]
@@ -37,10 +37,7 @@ def lines(results: Results, cases: Sequence[Case], ceilings: Mapping[int, Ceilin
         padded = (cell.ljust(w) if i in LEFT else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         yield "  ".join(padded).rstrip()
     yield from _means(statistics)
-    for line in results.refused:
-        yield f"refused: {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
-    for peer, reason in results.absent.items():
-        yield f"{peer} did not take part: {reason}"
+    yield from results.not_compared()
 
 
 def _about(ceilings: Mapping[int, Ceilings]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import is_terminal, note, quantity, say
 from .arguments import integer, real
+from .errors import UsageError
 from .outputs import add_overwrite_option, check_free, check_place
 
 if TYPE_CHECKING:
@@ -96,10 +97,23 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     from ..benchmark.cases import cases
 
     found = cases(arguments.questions, arguments.subset, arguments.threads)
-    for name, values in (("cell", arguments.cells), ("H", arguments.hidden), ("B", arguments.batch)):
+    for option, name, values in (
+        ("--cells", "cell", arguments.cells),
+        ("--hidden", "H", arguments.hidden),
+        ("--batch", "B", arguments.batch),
+    ):
+        if values and not any(name in _free(case) for case in found):
+            raise UsageError(f"{option} must come with questions that do not fix it, got {', '.join(arguments.questions)}")
         if values:
             found = [changed for case in found for changed in _with(case, name, values)]
     return list(dict.fromkeys(found))
+
+
+def _free(case: Case) -> tuple[str, ...]:
+    """Return the fields of a case that its question does not fix."""
+    from ..benchmark.cases import GRID_QUESTIONS
+
+    return ("cell", "H", "B") if case.question in GRID_QUESTIONS else ("cell", "H") if case.question == "step" else ()
 
 
 def _ceilings(threads: Sequence[int]) -> dict[int, Ceilings]:
@@ -141,10 +155,7 @@ def _report(results: Results, wanted: Sequence[Case], file: Path | None) -> None
 
 def _with(case: Case, name: str, values: Sequence[Any]) -> Iterator[Case]:
     """Yield the case with each of the values, or unchanged if its question fixes that size."""
-    from ..benchmark.cases import GRID_QUESTIONS
-
-    free = ("cell", "H", "B") if case.question in GRID_QUESTIONS else ("cell", "H") if case.question == "step" else ()
-    yield from (replace(case, **{name: value}) for value in values) if name in free else (case,)
+    yield from (replace(case, **{name: value}) for value in values) if name in _free(case) else (case,)
 
 
 def _progress(total: int) -> Callable[[str, Case | None], None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numba
+
 from .fastrnn_peer import Fastrnn
 
 PEER = Fastrnn("numba", backend="numba")
+PEER.library = numba
 PEER.questions = ("forward", "training", "step")
