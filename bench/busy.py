@@ -19,6 +19,7 @@ import numpy as np
 
 import fastrnn
 from fastrnn.commands.arguments import integer, real
+from fastrnn.commands.guard import guarded
 
 CASES = (
     ("LSTM", 64, 32),
@@ -90,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

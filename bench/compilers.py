@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 
 ROOT = Path(__file__).parents[1]
 SERVE = "--serve"  # this program calls itself with it
@@ -174,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

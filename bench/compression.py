@@ -16,6 +16,7 @@ import fastrnn
 import fastrnn.onnx
 from fastrnn.benchmark.measure import Effort, alternate
 from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 
 from .tables import Row, add_effort, machine_line, show
 
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

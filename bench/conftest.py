@@ -10,15 +10,16 @@ from fastrnn.benchmark.compare import Record, agreed
 from fastrnn.benchmark.measure import Clock, Effort, prepare, rounds
 from fastrnn.benchmark.peers import NAMES, Absent, Unsupported, load
 from fastrnn.benchmark.worker import environment
+from fastrnn.commands.arguments import integer, real
 
 
 def pytest_addoption(parser):
     """Add the options of the benchmark."""
     group = parser.getgroup("fastrnn's benchmarks")
     group.addoption("--peer", choices=NAMES, default="torch", help="the library to compare with (default: torch)")
-    group.addoption("--threads", type=int, default=1, help="threads of both sides (default: 1)")
+    group.addoption("--threads", type=integer(1, 256), default=1, help="threads of both sides (default: 1)")
     group.addoption("--subset", choices=tuple(SUBSETS), default="smoke", help="part of the grid (default: smoke)")
-    group.addoption("--seconds", type=float, default=0.2, help="for each side of each case (default: 0.2)")
+    group.addoption("--seconds", type=real(0, above=True), default=0.2, help="for each side of each case (default: 0.2)")
 
 
 def pytest_configure(config):

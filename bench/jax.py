@@ -7,8 +7,6 @@ step       y of one time step
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -25,8 +23,9 @@ from fastrnn.benchmark.cases import Case
 from fastrnn.benchmark.measure import Clock, Effort, alternate
 from fastrnn.benchmark.peers.jax_peer import PEER
 from fastrnn.benchmark.problem import Problem
+from fastrnn.commands.guard import guarded
 
-from .tables import Row, chosen, machine_line, question_parser, show
+from .tables import Row, chosen, machine_line, question_parser, run_program, show
 
 CELLS = ("LSTM", "GRU")
 SIZES = tuple(product((128, 512), (8, 32)))  # H, B
@@ -108,8 +107,8 @@ def main() -> None:
     print(machine_line(jax=jax.__version__), flush=True)
     for n in arguments.threads:
         options = ["--threads", str(n), "--seconds", str(arguments.seconds), *["--cpu-time"] * arguments.cpu_time]
-        subprocess.run([sys.executable, "-m", "bench.jax", *questions, *options], check=True)
+        run_program("jax", *questions, *options)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

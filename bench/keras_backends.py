@@ -10,14 +10,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+
+from fastrnn.commands.arguments import real
+from fastrnn.commands.guard import guarded
 
 BACKENDS = ("numpy", "torch", "jax", "tensorflow")
 ONE_THREAD = {
@@ -99,25 +100,28 @@ def measure(seconds: float, cpu_time: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", action="append", choices=BACKENDS, help="by default all that are installed")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each side of each case (default: 1)")
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.keras_backends", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backend", action="append", choices=installed, help="by default all that are installed")
+    parser.add_argument("--seconds", type=real(0, above=True), default=1.0, help="for each side of each case (default: 1)")
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.here:
         measure(arguments.seconds, arguments.cpu_time)
         return
-    from .tables import machine_line
+    from .tables import machine_line, run_program
 
     print(f"{machine_line()}, one thread, load {os.getloadavg()[0]:.1f}, B = {B}, T = {T}, I = {I}, H = {H}, float32\n")
     clock = "ms of processor time" if arguments.cpu_time else "ms"
     print(f"| what | Keras backend | Keras {clock} | fastrnn {clock} | ratio |\n| --- | --- | --- | --- | --- |", flush=True)
     own = ["--here", "--seconds", str(arguments.seconds), *(["--cpu-time"] if arguments.cpu_time else [])]
-    for backend in arguments.backend or [name for name in BACKENDS if importlib.util.find_spec(name)]:
+    for backend in arguments.backend or installed:
         environment = os.environ | ONE_THREAD | {"KERAS_BACKEND": backend}
-        subprocess.run([sys.executable, "-m", "bench.keras_backends", *own], env=environment, check=True)
+        run_program("keras_backends", *own, env=environment)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -18,6 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fastrnn.commands.errors import InputError
+from fastrnn.commands.guard import guarded
+from fastrnn.info import install_extra
+
 FILES = ("lstm", "gru", "simple_rnn", "bidirectional")
 BACKENDS = ("numpy", "torch", "jax", "tensorflow")
 MODES = {"keras": "Keras alone", "accelerate": "accelerate()", "layers": "fastrnn.keras' layers"}
@@ -67,16 +71,16 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
 
 
 def files_in(folder: Path | None) -> list[Path]:
-    """Return Keras' test files. Raises FileNotFoundError."""
+    """Return Keras' test files. Raises InputError."""
     if folder is None:
         spec = importlib.util.find_spec("keras")
-        assert spec is not None
-        assert spec.origin is not None
+        if spec is None or spec.origin is None:
+            raise InputError(f"FOLDER must be given where Keras is not installed: {install_extra('keras')}")
         folder = Path(spec.origin).parents[1]
     found = [folder / "keras" / "src" / "layers" / "rnn" / f"{name}_test.py" for name in FILES]
     for path in found:
         if not path.exists():
-            raise FileNotFoundError(f"FOLDER must hold keras/src/layers/rnn with Keras' tests, but there is no {path}")
+            raise InputError(f"FOLDER must hold keras/src/layers/rnn with Keras' tests, but there is no {path}")
     return found
 
 
@@ -105,15 +109,17 @@ def _name(case: Any) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.keras_layer_tests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", nargs="?", type=Path, help="a checkout of Keras; by default the installed Keras")
-    parser.add_argument("--backend", action="append", choices=BACKENDS, help="by default all that are installed")
+    parser.add_argument("--backend", action="append", choices=installed, help="by default all that are installed")
     arguments = parser.parse_args()
     files = files_in(arguments.folder)
-    backends = arguments.backend or [name for name in BACKENDS if importlib.util.find_spec(name)]
     print("| Keras backend | layers | passed | failed | skipped |\n| --- | --- | --- | --- | --- |")
     notes = []
-    for backend in backends:
+    for backend in arguments.backend or installed:
         for mode, title in MODES.items():
             counts, lines = run(files, backend, mode)
             failed = counts["failure"] + counts["error"]
@@ -123,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -1,6 +1,6 @@
 """Kill random ranks at random times during a training. Compare the final weights with those of an undisturbed training.
 
-``python bench/kills.py --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank ends
+``python -m bench.kills --kills 100`` trains the names model on two ranks with ``fastrnn launch``. The death of a rank ends
 all of them, and the launcher restarts them from the last checkpoint. The script prints whether all weights and all rows of
 metrics.csv are the same as in the undisturbed run.
 """
@@ -20,17 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
+from fastrnn.commands.arguments import integer, seed
+from fastrnn.commands.guard import guarded
 from fastrnn.training import checkpoint
 
 TIMINGS = ("seconds", "tokens_per_second")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(prog="python -m bench.kills", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=integer(1), default=100)
+    parser.add_argument("--ranks", type=integer(1), default=2)
+    parser.add_argument("--steps", type=integer(1), default=8000)
+    parser.add_argument("--seed", type=seed, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         quiet, killed = Path(folder, "quiet"), Path(folder, "killed")
@@ -99,4 +101,4 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -1,9 +1,9 @@
 """Scaling over machines: measure network namespaces with limited links, and predict larger clusters by a model of the times.
 
-``python bench/machines.py links`` (as root, with iproute2) makes two and four namespaces, which stand for machines, limits
+``python -m bench.machines links`` (as root, with iproute2) makes two and four namespaces, which stand for machines, limits
 their links, and measures sums of several sizes over them; the largest size is that of the character model's gradients.
-``--delay 0.1`` adds a latency in milliseconds (``delayed_links.py``). ``python bench/machines.py steps`` measures training
-steps on two machines. ``python bench/machines.py table`` prints what the model predicts for 2 to 64 machines.
+``--delay 0.1`` adds a latency in milliseconds (``delayed_links.py``). ``python -m bench.machines steps`` measures training
+steps on two machines. ``python -m bench.machines table`` prints what the model predicts for 2 to 64 machines.
 
 The model: a step takes ``compute(b) + exposed``. ``compute`` is proportional to the batch b of a machine. The sum of n bytes
 over N machines takes ``2 (N - 1) / N * n / bandwidth + 2 log2(N) * latency``, as reduce-scatter and allgather do.
@@ -31,10 +31,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from delayed_links import MTU, carried, tun
-from ranks import CASES, MPIEXEC, measured
 
 from fastrnn.commands.arguments import integer, real
+from fastrnn.commands.guard import guarded
+
+from .delayed_links import MTU, carried, tun
+from .ranks import CASES, MPIEXEC, measured
 
 LINKS = (1, 10)  # Gbit/s
 PREFIX, BRIDGE, NETWORK, HOST = "fastrnn-", "fastrnn-br", "10.77.0", "10.77.0.254"
@@ -158,7 +160,7 @@ def links(delay: float) -> None:
     print("| machines | Gbit/s | bytes | sum, ms | model, ms |\n| --- | --- | --- | --- | --- |")
     for number, gbit in itertools.product((2, 4), LINKS):
         with machines(number, gbit, delay) as options:
-            words = [MPIEXEC, *options, "-n", str(number), sys.executable, str(Path(__file__).resolve()), "sums"]
+            words = [MPIEXEC, *options, "-n", str(number), sys.executable, "-m", "bench.machines", "sums"]
             done = subprocess.run(words, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
         latency = found["4"] / (2 * math.log2(number))  # as measured with the smallest sum
@@ -203,11 +205,13 @@ def share(compute: float, exchange: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.machines", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["links", "steps", "table", "sums"])
     parser.add_argument("--delay", type=real(0), default=0.0, metavar="MS", help="one way")
     parser.add_argument("--rounds", type=integer(1), default=5)
     given = parser.parse_args()
+    if given.what in ("links", "steps") and os.geteuid():
+        parser.error(f"{given.what} makes network namespaces, so it must be run as root")
     if given.what in ("links", "steps"):  # ranks that stand for machines do not share memory
         os.environ.update(FASTRNN_NUM_THREADS="1", MPIR_CVAR_NOLOCAL="1", UCX_TLS="tcp,self")
     runs = {
@@ -220,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -19,6 +19,7 @@ import onnxruntime
 import fastrnn
 import fastrnn.onnx
 from fastrnn.benchmark.measure import Effort, alternate
+from fastrnn.commands.guard import guarded
 
 RNG = np.random.default_rng(0)
 SECONDS = 2.0  # duration of the timed calls, for each model and each library
@@ -85,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -14,6 +14,7 @@ import numpy as np
 import fastrnn
 from fastrnn.benchmark.measure import Clock, Effort, alternate
 from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 
 from .tables import Row, add_effort, machine_line, show
 
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

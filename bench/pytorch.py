@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 import fastrnn
 import fastrnn.torch
 from fastrnn.benchmark.measure import Effort, Timing, alternate
+from fastrnn.commands.guard import guarded
 
 from .tables import Row, chosen, machine_line, question_parser, show
 
@@ -195,4 +196,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

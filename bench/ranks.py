@@ -1,7 +1,7 @@
 """Training speed on several ranks of one machine, compared with one rank of as many threads.
 
-``python bench/ranks.py`` measures in turn one rank with one thread, one rank with two threads, and two ranks with one thread
-each. It prints the tokens per second of each and the ratios of each round. ``python bench/ranks.py overlap`` measures two
+``python -m bench.ranks`` measures in turn one rank with one thread, one rank with two threads, and two ranks with one thread
+each. It prints the tokens per second of each and the ratios of each round. ``python -m bench.ranks overlap`` measures two
 ranks that send gradients during backward, and two that send them after it, and the time in which they only wait.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
 SETTINGS = [(1, 1), (1, 2), (2, 1)]  # ranks and threads of each
@@ -73,7 +74,7 @@ def synthetic() -> str:
 
 def measured(case: str, ranks: int, threads: int, overlap: bool = True, mpi: tuple[str, ...] = ()) -> dict[str, float]:
     """Run :func:`work` on this number of ranks and return what it prints."""
-    own = [sys.executable, __file__, "work", "--case", case, *(["--overlap"] if overlap else [])]
+    own = [sys.executable, "-m", "bench.ranks", "work", "--case", case, *(["--overlap"] if overlap else [])]
     words = [MPIEXEC, *mpi, "-n", str(ranks), *own] if ranks > 1 or mpi else own
     environment = {**os.environ, "FASTRNN_NUM_THREADS": str(threads)}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
@@ -105,7 +106,7 @@ def compare_overlap(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.ranks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", nargs="?", default="threads", choices=["threads", "overlap", "work"])
     parser.add_argument("--case", default=next(iter(CASES)), choices=list(CASES))
     parser.add_argument("--overlap", action="store_true")
@@ -120,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

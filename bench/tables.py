@@ -1,9 +1,12 @@
-"""What the programs that print Markdown tables share: the machine's line, the tables, and options for a choice of them."""
+"""What the programs share: the machine's line, Markdown tables, options for a choice of them, and processes of their own."""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from fastrnn.benchmark import machine
 from fastrnn.commands.arguments import integer, real
@@ -47,3 +50,10 @@ def chosen(parser: argparse.ArgumentParser, given: Collection[str], questions: C
     if unknown:
         parser.error(f"QUESTION must be one of {', '.join(questions)}, got {', '.join(sorted(unknown))}")
     return list(given or questions)
+
+
+def run_program(name: str, *arguments: str, **options: Any) -> None:
+    """Run ``python -m bench.NAME`` in a process of its own. If it fails, it has printed why, and this process ends too."""
+    done = subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], check=False, **options)
+    if done.returncode:
+        raise SystemExit(done.returncode)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from fastrnn.commands.guard import guarded
+
+from .tables import run_program
 
 CHILD = "--child"
 
@@ -33,7 +35,9 @@ def _measure(kind: str, path: Path) -> None:
 
 def main() -> None:
     """Print a line for each file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.text_sizes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=("chars", "words"))
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(CHILD, action="store_true", help=argparse.SUPPRESS)
@@ -43,9 +47,8 @@ def main() -> None:
         return
     print(f"{'million chars':>14} {'million tokens':>14} {'MB':>8} {'seconds':>8}", flush=True)
     for path in arguments.files:
-        command = [sys.executable, "-m", "bench.text_sizes", arguments.kind, str(path), CHILD]
-        subprocess.run(command, check=True, env={**os.environ, "BEGUN": str(time.time())})
+        run_program("text_sizes", arguments.kind, str(path), CHILD, env={**os.environ, "BEGUN": str(time.time())})
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

@@ -29,6 +29,8 @@ import torch
 from torch import nn
 
 from fastrnn.benchmark.measure import Effort, alternate
+from fastrnn.commands.arguments import integer
+from fastrnn.commands.guard import guarded
 from fastrnn.torch import accelerate
 from fastrnn.torch.switch import Report
 
@@ -192,14 +194,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("packages", nargs="*", help="default: all", metavar="PACKAGE")
-    parser.add_argument("--steps", type=int, default=20, help="steps whose losses are compared (default: 20)")
-    parser.add_argument("--rounds", type=int, default=5, help="timed training runs of each side (default: 5)")
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--steps", type=integer(1), default=20, help="steps whose losses are compared (default: 20)")
+    parser.add_argument("--rounds", type=integer(1), default=5, help="timed training runs of each side (default: 5)")
+    parser.add_argument("--threads", nargs="+", type=integer(1, 256), default=[1, 2])
     arguments = parser.parse_args(argv)
     if unknown := sorted(set(arguments.packages) - set(PACKAGES)):
         parser.error(f"PACKAGE must be one of {', '.join(PACKAGES)}, got {', '.join(unknown)}")
-    if min(arguments.steps, arguments.rounds, *arguments.threads) < 1:
-        parser.error("--steps, --rounds and --threads must be at least 1")
     if not (packages := installed(arguments.packages or list(PACKAGES))):
         return
     warnings.simplefilter("ignore")
@@ -220,4 +220,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(guarded(main))

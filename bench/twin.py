@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fastrnn.commands.arguments import integer
+from fastrnn.commands.arguments import integer, real
 from fastrnn.commands.guard import guarded
 from fastrnn.layers.base import Layer
 from fastrnn.losses import IGNORED
@@ -140,8 +140,10 @@ def main(typed: list[str] | None = None) -> None:
     parser.add_argument("--same-start", action="store_true", help="let the twin begin with fastrnn's weights")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), help="default: that of fastrnn train chars")
     parser.add_argument("--model", choices=("rnn", "gru", "lstm"), default="lstm")
-    for name, kind in (("layers", int), ("hidden", int), ("dropout", float), ("batch", int), ("max-steps", int)):
-        parser.add_argument(f"--{name}", type=kind, help="default: that of fastrnn train chars")
+    default = "default: that of fastrnn train chars"
+    for name in ("layers", "hidden", "batch", "max-steps"):
+        parser.add_argument(f"--{name}", type=integer(1), help=default)
+    parser.add_argument("--dropout", type=real(0, 1), help=default)
     options = vars(parser.parse_args(typed))
     text = reading.read_file(options.pop("file"))
     given = {name: value for name, value in options.items() if value is not None}

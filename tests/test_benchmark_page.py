@@ -246,6 +246,9 @@ def test_the_models_of_onnx_need_a_folder_that_has_them(monkeypatch, tmp_path, c
         ("compression", ["--batch", "0"], "argument --batch: must be an integer of at least 1, got '0'"),
         ("compression", ["--seconds", "nan"], "argument --seconds: must be a number above 0, got 'nan'"),
         ("busy", ["--threads", "0"], "argument --threads: must be an integer of at least 1, got '0'"),
+        ("kills", ["--kills", "0"], "argument --kills: must be an integer of at least 1, got '0'"),
+        ("machines", ["table", "--rounds", "0"], "argument --rounds: must be an integer of at least 1, got '0'"),
+        ("twin", ["text", "--hidden", "0"], "argument --hidden: must be an integer of at least 1, got '0'"),
         ("ranks", ["--rounds", "0"], "argument --rounds: must be an integer of at least 1, got '0'"),
         ("compilers", ["gcc"], "NAME=FOLDER must name a folder with one _fastrnn.*so, got gcc"),
         ("compilers", ["gcc=/nowhere"], "NAME=FOLDER must name a folder with one _fastrnn.*so, got gcc=/nowhere"),
@@ -257,3 +260,22 @@ def test_a_program_names_the_argument_that_it_cannot_take(program, arguments, me
     with pytest.raises(SystemExit):
         importlib.import_module(f"bench.{program}").main()
     assert message in capsys.readouterr().err
+
+
+PROGRAMS = sorted(path.stem for path in (CHECKOUT / "bench").glob("[!_]*.py") if "\ndef main(" in path.read_text())
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_program_runs_as_its_docstring_says(name, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(CHECKOUT)
+    monkeypatch.setattr(sys, "argv", ["program", "--help"])
+    try:
+        program = importlib.import_module(f"bench.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("jax", "onnx", "onnxruntime", "torch"):
+            raise
+        pytest.skip(str(error))
+    assert f"``python -m bench.{name}" in program.__doc__
+    with pytest.raises(SystemExit):
+        program.main()
+    assert capsys.readouterr().out.startswith(f"usage: python -m bench.{name} ")
