@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
-from fastrnn.benchmark.cases import BATCH, CELLS, GATES, HIDDEN, Case
+from fastrnn.benchmark.cases import CELLS, GATES, HIDDEN, Case
 from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.statistics import Statistics
 from fastrnn.serialization import write_atomically
@@ -94,11 +94,10 @@ def _roofs(axis: Any, ceilings: Ceilings) -> None:
 
 def heat_map(statistics: Sequence[Statistics], title: str, path: Path) -> None:
     """Draw the ratio to the fastest peer, with that peer's name, for each case: a panel for each call."""
-    cells = [(cell, H) for cell in CELLS for H in HIDDEN]
-    rows = [row for row in cells if any((f.case.cell, f.case.H) == row for f in statistics)]
-    columns = [B for B in BATCH if any(f.case.B == B for f in statistics)]
+    rows = sorted({(f.case.cell, f.case.H) for f in statistics}, key=lambda row: (CELLS.index(row[0]), row[1]))
+    columns = sorted({f.case.B for f in statistics})
     panels = sorted({_panel(f.case) for f in statistics}, key=lambda panel: (panel[0], QUESTIONS.index(panel[1]), panel[2]))
-    size = max(1.2 + 0.72 * len(columns), 2.2) * len(panels) + 0.6, max(1.7 + 0.57 * len(rows), 3)
+    size = max(max(1.2 + 0.72 * len(columns), 2.2) * len(panels) + 0.6, 6), max(1.7 + 0.57 * len(rows), 3)
     grid, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
     norm, image = TwoSlopeNorm(0, vmin=-1, vmax=2), None
     for axis, panel in zip(axes[0], panels, strict=True):

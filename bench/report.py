@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from fastrnn.benchmark.cases import QUESTIONS, Case, cases
@@ -10,6 +10,8 @@ from fastrnn.benchmark.peers import NAMES
 from fastrnn.benchmark.run import OFF, SPREAD, Results
 from fastrnn.benchmark.statistics import LAYER_QUESTIONS, Statistics, of_cases
 from fastrnn.benchmark.table import duration
+from fastrnn.commands.errors import InputError
+from fastrnn.console import quantity
 from fastrnn.serialization import write_atomically
 
 from . import plots
@@ -45,8 +47,9 @@ C++.
 
 Times are medians. A ratio is the peer's time divided by fastrnn's in the same process, so above 1 fastrnn is faster.
 After ± stands the larger interquartile range of the two, relative to its median. GFLOP/s count the products alone: 2 T B
-G H (I + H) operations forward, and three times as many in a training step (forward and all gradients). I = H, T = 100,
-float32. Page faults are counted in a warm call. A table leaves out columns that are empty or 0 in all rows.
+G H (I + H) operations forward, and three times as many in a training step (forward and all gradients); T B is the sum of the
+lengths where sequences have lengths. I = H, T = 100, float32. Page faults are counted in a warm call. A table leaves out
+columns that are empty or 0 in all rows.
 """
 
 AGAIN = """\
@@ -57,35 +60,43 @@ the page shows their second measurement.
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write the page and its pictures into ``folder``."""
+    """Write the page and its pictures into ``folder``. Raises InputError if ceilings are missing."""
+    measured = [Case(**record["case"]) for record in results.records]
+    threads = sorted({case.threads for case in measured})
+    for n in threads:
+        if n not in results.ceilings:
+            raise InputError(f"the results must have a line with the ceilings of {quantity(n, 'thread')}, got none")
     folder.mkdir(parents=True, exist_ok=True)
-    known = list(dict.fromkeys([*cases(QUESTIONS, "grid"), *(Case(**record["case"]) for record in results.records)]))
-    statistics = list(of_cases(results.records, known))
-    grid = [f for f in statistics if f.case in set(cases(("forward", "training"), "grid"))]
+    statistics = list(of_cases(results.records, list(dict.fromkeys([*cases(QUESTIONS, "grid", threads), *measured]))))
+    layers = set(cases(("forward", "training"), "grid", threads))
+    grid = [f for f in statistics if f.case in layers]
     precisions = [f for f in statistics if f.case.precision != "highest"]
     machine = results.machine.get("processor", "unknown processor")
-    if precisions:
-        plots.heat_map(precisions, PRECISIONS_TITLE.format(machine=machine), folder / "precisions.png")
+    drawn = []
     if grid:
         plots.roofline(grid, results.ceilings, f"fastrnn on {machine}: roofline", folder / "roofline.png")
-        plots.heat_map(grid, HEAT_MAP_TITLE.format(machine=machine), folder / "ratios.png")
-    write_atomically(folder / "performance.md", ("\n".join(_page(results, statistics, bool(grid))) + "\n").encode())
+        drawn = ["roofline.png"]
+    for name, some, title in (("precisions.png", precisions, PRECISIONS_TITLE), ("ratios.png", grid, HEAT_MAP_TITLE)):
+        if compared := [f for f in some if f.fastest]:
+            plots.heat_map(compared, title.format(machine=machine), folder / name)
+            drawn.append(name)
+    write_atomically(folder / "performance.md", ("\n".join(_page(results, statistics, drawn)) + "\n").encode())
 
 
-def _page(results: Results, statistics: Sequence[Statistics], grid: bool) -> Iterator[str]:
-    """Yield the page; ``grid`` says whether the pictures of the grid were drawn."""
+def _page(results: Results, statistics: Sequence[Statistics], drawn: Collection[str]) -> Iterator[str]:
+    """Yield the page, with the pictures that were drawn."""
     yield f"# Performance on {results.machine.get('processor', 'an unknown processor')}\n"
     yield INTRODUCTION
-    if grid:
+    if "ratios.png" in drawn:
         yield f"![{HEAT_MAP}](ratios.png)\n"
-    if any(f.case.precision != "highest" for f in statistics):
+    if "precisions.png" in drawn:
         yield f"![{PRECISIONS}](precisions.png)\n"
     yield "## How it is measured\n"
     yield HOW
     again = sum("again" in record for record in results.records)
     yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
     yield from _machine(results)
-    if grid:
+    if "roofline.png" in drawn:
         yield f"![{ROOFLINE}](roofline.png)\n"
     yield "## Targets\n"
     yield from _table(
@@ -103,7 +114,7 @@ def _page(results: Results, statistics: Sequence[Statistics], grid: bool) -> Ite
     for question in dict.fromkeys(f.case.question for f in statistics):
         for threads in sorted({f.case.threads for f in statistics if f.case.question == question}):
             some = [f for f in statistics if f.case.question == question and f.case.threads == threads]
-            yield f"## {TITLES[question]}, {threads} thread{'s' * (threads > 1)}\n"
+            yield f"## {TITLES[question]}, {quantity(threads, 'thread')}\n"
             yield from _statistics(some, results)
     yield from _refused(results)
 
@@ -130,11 +141,11 @@ def _machine(results: Results) -> Iterator[str]:
     for peer, reason in results.absent.items():
         yield f"- {peer} did not take part: {reason}"
     yield ""
-    levels = list(next(iter(results.ceilings.values())).read) if results.ceilings else []
+    levels = list(next(iter(results.ceilings.values())).read)
     yield from _table(
         ("ceilings", "FMA, GFLOP/s", *(f"reading {level}, GB/s" for level in levels)),
         (
-            (f"{n} thread{'s' * (n > 1)}", f"{1e-9 * c.fma:.0f}", *(f"{1e-9 * rate:.0f}" for rate in c.read.values()))
+            (quantity(n, "thread"), f"{1e-9 * c.fma:.0f}", *(f"{1e-9 * rate:.0f}" for rate in c.read.values()))
             for n, c in sorted(results.ceilings.items())
         ),
     )
@@ -152,14 +163,11 @@ def _statistics(statistics: Sequence[Statistics], results: Results) -> Iterator[
 
 def _row(f: Statistics, results: Results, peers: Sequence[str]) -> tuple[str, ...]:
     variant = f", {f.case.variant}" if f.case.variant else ""
-    if f.case.question in LAYER_QUESTIONS and f.case.threads in results.ceilings:
+    speed: tuple[str, ...] = (f"{f.tokens:,.0f}",)
+    if f.case.question in LAYER_QUESTIONS:
         ceilings = results.ceilings[f.case.threads]
         bandwidth = f.share_of_bandwidth(ceilings)
         speed = (f"{1e-9 * f.rate:.1f}", f"{f.share_of_fma(ceilings):.0%}", "" if bandwidth is None else f"{bandwidth:.0%}")
-    elif f.case.question in LAYER_QUESTIONS:
-        speed = (f"{1e-9 * f.rate:.1f}", "", "")
-    else:
-        speed = (f"{f.tokens:,.0f}",)
     best = f"{f.fastest['peer']} {duration(f.fastest['theirs']['median'])}" if f.fastest else ""
     ratios = []
     for peer in peers:

@@ -13,7 +13,7 @@ from tables import each_row
 
 import fastrnn
 from fastrnn.benchmark import agreement, compare, run, statistics, table
-from fastrnn.benchmark.cases import MEDIUM, QUESTIONS, SUBSETS, Case, cases
+from fastrnn.benchmark.cases import LENGTHS, MEDIUM, QUESTIONS, SUBSETS, Case, cases
 from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
 from fastrnn.benchmark.peers import Absent, Unsupported, WrongThreads, load
@@ -247,6 +247,15 @@ def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
     expected = "forward LSTM 512 1 1 2 ms onednn 4 ms 2.00 ±2% 209.7 GFLOP/s 50% 210%"
     assert row.split() == expected.split()
     assert lines[-1] == "jax did not take part: No module named 'jax'"
+
+
+def test_padding_counts_neither_as_operations_nor_as_tokens():
+    case = Case("training", "GRU", 16, 4, 1, T=8, variant=LENGTHS)
+    found = statistics.Statistics(case, [_record(case, "torch", 2.0, 3.0)])
+    real = int(Problem(case).lengths.sum())
+    assert 8 <= real < case.tokens
+    assert found.tokens == real / 2.0
+    assert found.rate == pytest.approx(3 * 2 * real * 3 * 16 * (16 + 16) / 2.0)
 
 
 def test_geometric_mean():

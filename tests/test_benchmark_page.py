@@ -37,14 +37,14 @@ def bench(monkeypatch):
     return call
 
 
-def _results(file, *cases, **changed):
+def _results(file, *cases, threads=1, peer="torch", **changed):
     run.append(file, {"machine": machine.describe() | changed})
-    run.append(file, {"ceilings": CEILINGS})
+    run.append(file, {"ceilings": CEILINGS | {"threads": threads}})
     for case in cases:
         side = {"median": 0.001, "spread": 0.125, "best": 0.001, "first": 0.002, "faults": 0.0, "samples": 9}
-        record = {"case": asdict(case), "peer": "torch", "version": "1", "ratio": 1.5, "ours": side}
+        record = {"case": asdict(case), "peer": peer, "version": "1", "ratio": 1.5, "ours": side}
         record["theirs"] = side | {"median": 0.0015}
-        run.append(file, {"peer": "torch", "case": record["case"], "record": record})
+        run.append(file, {"peer": peer, "case": record["case"], "record": record})
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,19 @@ def test_the_page_shows_the_records_and_names_only_pictures_that_were_drawn(benc
     assert drawn == {name for name in ("ratios.png", "roofline.png", "precisions.png") if f"({name})" in page}
     assert drawn == ({"precisions.png"} if case.variant else {"ratios.png", "roofline.png"})
     assert "torch 1.5 ms | 1.50 ±12% |" in page
+
+
+def test_pictures_need_a_rival_and_the_ceilings_and_show_any_number_of_threads(bench, tmp_path, capsys):
+    own, three, file = tmp_path / "own.jsonl", tmp_path / "three.jsonl", tmp_path / "none.jsonl"
+    _results(own, Case("forward", "LSTM", 32, 1, 1), peer="numba")  # fastrnn's own backend is no rival
+    _results(three, Case("forward", "LSTM", 32, 1, 3), threads=3)
+    for results, drawn in ((own, {"roofline.png"}), (three, {"roofline.png", "ratios.png"})):
+        assert bench("report", "--file", results, "--out", tmp_path / results.stem) == 0
+        assert {path.name for path in (tmp_path / results.stem).glob("*.png")} == drawn
+    _results(file, Case("forward", "LSTM", 32, 1, 3))
+    assert bench("report", "--file", file, "--out", tmp_path / "none") == 2
+    assert "must have a line with the ceilings of 3 threads, got none" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_long_title_is_broken_at_the_width_of_the_picture(bench, tmp_path, monkeypatch):

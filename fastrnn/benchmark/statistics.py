@@ -51,8 +51,8 @@ class Statistics:
 
     @property
     def rate(self) -> float:
-        """Operations per second, of the products alone."""
-        return self.case.operations / self.ours
+        """Operations per second, of the products alone, without padding."""
+        return self.case.operations / self.case.tokens * self.tokens
 
     @property
     def tokens(self) -> float:
