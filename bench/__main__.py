@@ -29,10 +29,13 @@ from fastrnn.info import install_extra  # noqa: E402
 
 def main() -> None:
     """Run one of the two commands."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("command", choices=("run", "report"))
-    parser.add_argument("--file", type=Path, default=CHECKOUT / "build" / "bench.jsonl", help="default: build/bench.jsonl")
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder for performance.md (default: docs)")
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("--file", type=Path, default=CHECKOUT / "build" / "bench.jsonl", help="default: build/bench.jsonl")
+    files.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder for performance.md (default: docs)")
+    program = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = program.add_subparsers(dest="command", required=True)
+    commands.add_parser("report", parents=[files], help="write the page from the results in the file")
+    parser = commands.add_parser("run", parents=[files], help="measure what is missing in the file, then write the page")
     parser.add_argument("--fresh", action="store_true", help="delete the results in the file")
     parser.add_argument("--subset", choices=tuple(SUBSETS), default="grid", help="default: the whole grid")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS, help="default: all")
@@ -40,7 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=integer(1, 256), default=THREADS, help="default: 1 2")
     parser.add_argument("--seconds", type=real(0, above=True), default=0.1, help="for each side of each case (default: 0.1)")
     parser.add_argument("--slow-rounds", type=integer(2), default=3, help="turns of calls of more than 50 ms (default: 3)")
-    arguments = parser.parse_args()
+    arguments = program.parse_args()
     try:
         from .report import write
     except ModuleNotFoundError as error:

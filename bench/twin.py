@@ -102,9 +102,10 @@ def train_twin(options: TrainOptions, data: Data, start: Layer | None = None) ->
 
 
 def train_ours(text: str, options: TrainOptions) -> float:
-    """Train fastrnn's model and return its held-out loss, after the last step."""
+    """Train fastrnn's model and return its held-out loss, after the last step. Raises KeyboardInterrupt."""
     trainer, _, _ = make_trainer(text, options)
-    trainer.run()
+    if trainer.run().stopped == "interrupted":
+        raise KeyboardInterrupt  # the loss of a part of the steps would be compared with the twin's after all of them
     task: Any = trainer.task
     return float(task.evaluate_in_full())
 

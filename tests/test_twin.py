@@ -2,6 +2,7 @@
 
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +34,13 @@ def test_losses_differ_only_in_rounding(torch, monkeypatch, twin, model, text, o
     for _, ours, theirs in twin.losses(text, 1, True, optimizer=optimizer, **options):
         assert ours < 2.7  # of a vocabulary of 18 characters, guessing has 2.9
         assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_a_training_that_ctrl_c_stops_early_is_not_compared(twin, monkeypatch):
+    trainer = SimpleNamespace(run=lambda: SimpleNamespace(stopped="interrupted"))
+    monkeypatch.setattr(twin, "make_trainer", lambda *given: (trainer, None, None))
+    with pytest.raises(KeyboardInterrupt):
+        twin.train_ours(TEXT, None)
 
 
 def test_the_table(twin, tmp_path, capsys):
