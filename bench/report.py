@@ -54,7 +54,7 @@ columns that are empty or 0 in all rows.
 
 AGAIN = """\
 A comparison was measured again if an interquartile range was above {spread:.0%} of its median, or if fastrnn's time
-differed by more than {off:.0%} from its median over all peers. Of {count} comparisons, {again} were measured again, and
+differed by more than {off:.0%} from its median over all peers. Of {count}, {again} were measured again, and
 the page shows their second measurement.
 """
 
@@ -94,7 +94,7 @@ def _page(results: Results, statistics: Sequence[Statistics], drawn: Collection[
     yield "## How it is measured\n"
     yield HOW
     again = sum("again" in record for record in results.records)
-    yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=len(results.records))
+    yield AGAIN.format(spread=SPREAD, off=OFF, again=again, count=quantity(len(results.records), "comparison"))
     yield from _machine(results)
     if "roofline.png" in drawn:
         yield f"![{ROOFLINE}](roofline.png)\n"

@@ -1,25 +1,22 @@
 """The benchmark is honest: it shows the times that a clock measured, and refuses comparisons without a meaning."""
 
-import functools
-import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import pytest
-from command_line import output_of
+from benchmark_records import record
 from tables import each_row
 
-import fastrnn
 from fastrnn.benchmark import agreement, compare, run, statistics, table
 from fastrnn.benchmark.cases import LENGTHS, MEDIUM, QUESTIONS, SUBSETS, Case, cases
 from fastrnn.benchmark.ceilings import Ceilings
+from fastrnn.benchmark.language import LanguageProblem
 from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
 from fastrnn.benchmark.peers import Absent, Unsupported, WrongThreads, load
 from fastrnn.benchmark.peers.protocol import Side
 from fastrnn.benchmark.problem import Problem
-from fastrnn.cli import main
 
 EFFORT = Effort(seconds=0.2, pause=0.01)
 CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
@@ -223,35 +220,35 @@ def test_the_grid_is_whole():
     assert set(SUBSETS) >= {"grid", "quick", "smoke"}
 
 
-def _record(case, peer, ours, theirs):
-    def side(seconds):
-        return {"median": seconds, "spread": 0.02, "best": seconds, "first": 3 * seconds, "faults": 0.0, "samples": 9}
-
-    fields = {name: getattr(case, name) for name in case.__slots__}
-    return {"case": fields, "peer": peer, "version": "1", "ratio": theirs / ours, "ours": side(ours), "theirs": side(theirs)}
-
-
 def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
     case = Case("forward", "LSTM", 512, 1, 1)
     results = run.Results(
         records=[
-            _record(case, "torch", 2e-3, 8e-3),
-            _record(case, "onednn", 2e-3, 4e-3),
-            _record(case, "numba", 2e-3, 3e-3),
+            record(case, "torch", 2e-3, 8e-3),
+            record(case, "onednn", 2e-3, 4e-3),
+            record(case, "numba", 2e-3, 3e-3),
         ],
         absent={"jax": "No module named 'jax'"},
     )
     lines = list(table.lines(results, [case], {1: CEILINGS}))
     row = next(line for line in lines if line.startswith("forward  "))
     # 2 T B G H (I + H) = 419 million in 2 ms; R of 4 MiB, read 100 times at 100 GB/s, takes 4.2 ms
-    expected = "forward LSTM 512 1 1 2 ms onednn 4 ms 2.00 ±2% 209.7 GFLOP/s 50% 210%"
+    expected = "forward LSTM 512 1 1 2 ms onednn 4 ms 2.00 ±0% 209.7 GFLOP/s 50% 210%"
     assert row.split() == expected.split()
     assert lines[-1] == "jax did not take part: No module named 'jax'"
 
 
+def test_the_tokens_of_names_are_those_of_the_names():
+    case = Case("names", "RNN", 8, 1, 1, T=10)
+    texts = LanguageProblem(case).texts
+    mean = sum(len(targets) for _, targets in texts) / len(texts)
+    assert mean != case.T
+    assert statistics.Statistics(case, [record(case, "torch", 2.0, 3.0)]).tokens == pytest.approx(mean / 2.0)
+
+
 def test_padding_counts_neither_as_operations_nor_as_tokens():
     case = Case("training", "GRU", 16, 4, 1, T=8, variant=LENGTHS)
-    found = statistics.Statistics(case, [_record(case, "torch", 2.0, 3.0)])
+    found = statistics.Statistics(case, [record(case, "torch", 2.0, 3.0)])
     real = int(Problem(case).lengths.sum())
     assert 8 <= real < case.tokens
     assert found.tokens == real / 2.0
@@ -260,128 +257,6 @@ def test_padding_counts_neither_as_operations_nor_as_tokens():
 
 def test_geometric_mean():
     assert statistics.geometric_mean([1.0, 4.0]) == pytest.approx(2.0)
-
-
-def _served(peer, threads, todo, effort):
-    for case in todo:
-        fields = {name: getattr(case, name) for name in case.__slots__}
-        if case.B == 8:
-            yield {"peer": peer, "case": fields, "refused": "y differs"}
-        else:
-            yield {"peer": peer, "case": fields, "record": _record(case, peer, 1.0, 2.0)}
-
-
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
-    file, wanted, served = tmp_path / "results.jsonl", cases(["forward"], "smoke", [1]), []
-
-    def serve(peer, threads, todo, effort):
-        served.append((peer, [case.B for case in todo]))
-        return _served(peer, threads, todo, effort)
-
-    monkeypatch.setattr(run, "serve", serve)
-    run.run(wanted[:1], ["torch"], EFFORT, file)
-    results = run.run(wanted * 2, ["torch", "numpy", "numpy"], EFFORT, file)
-    assert served == [("torch", [1]), ("torch", [8]), ("numpy", [1, 8])]
-    assert len(results.records) == 2
-    assert len(results.refused) == 2
-    assert len(run.load(file).records) == 2
-
-
-def test_ctrl_c_ends_the_command_with_what_was_measured(tmp_path, monkeypatch, capsys):
-    def serve(peer, threads, todo, effort):
-        yield next(_served(peer, threads, todo, effort))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "serve", serve)
-    monkeypatch.setattr("fastrnn.benchmark.ceilings.measure", lambda threads: CEILINGS)
-    words = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "torch"]
-    said = output_of(capsys, *words, "--json", tmp_path / "bench.json", status=130)
-    assert [line.split()[:5] for line in said.out.splitlines()[2:]] == [["forward", "LSTM", "32", "1", "1"]]
-    content = json.loads((tmp_path / "bench.json").read_text())
-    assert [record["case"]["B"] for record in content["records"]] == [1]
-
-
-def test_a_precision_that_does_not_run_is_named(monkeypatch, capsys, isa):
-    monkeypatch.setattr(run, "serve", lambda *order: iter(()))
-    said = output_of(capsys, "bench", "--questions", "forward", "precisions", "--threads", "1", "--peers", "torch").err
-    for precision in ("highest", "high", "medium"):
-        (plan,) = fastrnn.LSTM(256, 256, precision=precision).plan(64, 64)
-        assert (f"fastrnn: warning: {precision} is not compared: {plan.reason}\n" in said) == bool(plan.reason)
-
-
-def _timed(case, peer, ours, theirs, spread=0.0):
-    record = _record(case, peer, ours, theirs)
-    record["ours"]["spread"] = spread
-    return record
-
-
-def test_disturbed_comparisons_are_measured_once_more_whoever_gained(tmp_path, monkeypatch):
-    file, (one, other) = tmp_path / "results.jsonl", cases(["forward"], "smoke", [1])
-    records = [
-        _timed(one, "torch", 1.0, 2.0),
-        _timed(one, "numpy", 1.05, 2.0),
-        _timed(one, "onednn", 1.2, 2.0),  # slower than next to the other peers
-        _timed(one, "jax", 0.8, 2.0),  # and faster
-        _timed(other, "torch", 1.0, 2.0, spread=0.3),
-    ]
-    for record in records:
-        run.append(file, {"peer": record["peer"], "case": record["case"], "record": record})
-    served, again = [], {"torch": 1.0, "onednn": 1.2, "jax": 1.0}
-
-    def serve(peer, threads, todo, effort):
-        served.extend((peer, case.B) for case in todo)
-        return ({"peer": peer, "case": asdict(case), "record": _timed(case, peer, again[peer], 3.0)} for case in todo)
-
-    monkeypatch.setattr(run, "serve", serve)
-    for _ in range(2):  # a comparison is measured once more, not twice
-        run.run_again([one, other], ["torch", "numpy", "onednn", "jax"], EFFORT, file)
-    assert served == [("torch", 8), ("onednn", 1), ("jax", 1)]
-    found = {(record["peer"], record["case"]["B"]): record for record in run.load(file).records}
-    assert len(found) == 5
-    assert found["onednn", 1]["theirs"]["median"] == 3.0
-    assert found["torch", 1]["theirs"]["median"] == 2.0
-    assert len(file.read_text().splitlines()) == 8  # nothing is lost
-
-
-def test_a_worker_runs_cases_beside_numba_and_reports_what_it_refuses():
-    """A real process compares fastrnn with its own Numba backend."""
-    found = [CASE, Case("product", "LSTM", 8, 2, 1)]
-    measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]
-    assert measured["record"]["ratio"] > 0
-    assert measured["record"]["ours"]["samples"] >= 5
-    assert unsupported["unsupported"] == "numba has no product"
-
-
-def test_a_peer_whose_process_dies_costs_only_that_case(monkeypatch):
-    monkeypatch.setattr(
-        run, "environment", lambda threads: {"PYTHONPATH": "/nowhere", "PATH": "/nowhere", "PYTHONSAFEPATH": "1"}
-    )
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    lines = list(run.serve("torch", 1, [CASE, CASE], EFFORT))
-    assert [line["refused"] for line in lines] == ["torch's process ended with 1"] * 2
-
-
-def test_the_command_prints_a_table_and_writes_json(tmp_path, capsys, monkeypatch, c):
-    shortest = functools.partial(Effort, rounds=2, turn=0.001)
-    monkeypatch.setattr("fastrnn.benchmark.measure.Effort", shortest)
-    file = tmp_path / "figures.json"
-    command = ["bench", "--subset", "smoke", "--questions", "forward", "--threads", "1", "--peers", "numpy"]
-    assert main([*command, "--seconds", "0.001", "--json", str(file)]) == 0
-    output = capsys.readouterr()
-    assert "GFLOP/s" in output.out
-    assert "comparing with numpy" in output.err
-    content = json.loads(file.read_text())
-    assert content["machine"]["processor"]
-    assert content["ceilings"][0]["fma"] > 1e9
-    assert {record["peer"] for record in content["records"]} == {"numpy"}
-
-
-@pytest.mark.parametrize(
-    "arguments", ["--subset all", "--threads 0", "--seconds 0", "--peers haste", "--questions names --hidden 8"]
-)
-def test_a_bad_option_gets_one_line(arguments, capsys):
-    assert main(["bench", *arguments.split()]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_ceilings_pick_the_level_that_holds_each_threads_part():

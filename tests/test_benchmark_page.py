@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from benchmark_records import result_line
 
 from fastrnn.benchmark import machine, run
 from fastrnn.benchmark.cases import HIGH, Case
@@ -41,10 +42,7 @@ def _results(file, *cases, threads=1, peer="torch", **changed):
     run.append(file, {"machine": machine.describe() | changed})
     run.append(file, {"ceilings": CEILINGS | {"threads": threads}})
     for case in cases:
-        side = {"median": 0.001, "spread": 0.125, "best": 0.001, "first": 0.002, "faults": 0.0, "samples": 9}
-        record = {"case": asdict(case), "peer": peer, "version": "1", "ratio": 1.5, "ours": side}
-        record["theirs"] = side | {"median": 0.0015}
-        run.append(file, {"peer": peer, "case": record["case"], "record": record})
+        run.append(file, result_line(case, peer, 0.001, 0.0015, 0.125))
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from .cases import GATES, LENGTHS, Case
 from .ceilings import Ceilings
+from .language import LanguageProblem
 from .peers import OWN
 from .problem import Problem
 
@@ -57,8 +58,7 @@ class Statistics:
     @property
     def tokens(self) -> float:
         """Tokens per second, without padding."""
-        lengths = Problem(self.case).lengths if self.case.variant == LENGTHS else None
-        return (self.case.tokens if lengths is None else int(lengths.sum())) / self.ours
+        return _tokens_of_a_call(self.case) / self.ours
 
     def ratio(self, peer: str) -> float | None:
         """Return the peer's time divided by ours, None if the peer was not measured."""
@@ -83,6 +83,14 @@ class Statistics:
         size = self.recurrent_bytes
         passes = 2 if self.case.question == "training" else 1
         return passes * self.case.T * size / ceilings.bandwidth(size) / self.ours
+
+
+def _tokens_of_a_call(case: Case) -> float:
+    """Return the tokens of a call, without padding; the mean if calls take names of several lengths."""
+    if case.question == "names":
+        return fmean(ids.size for ids, _ in LanguageProblem(case).texts)
+    lengths = Problem(case).lengths if case.variant == LENGTHS else None
+    return case.tokens if lengths is None else int(lengths.sum())
 
 
 def of_cases(records: Iterable[dict[str, Any]], cases: Sequence[Case]) -> Iterator[Statistics]:

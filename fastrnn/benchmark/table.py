@@ -52,7 +52,7 @@ def _row(f: Statistics, ceilings: Ceilings | None) -> tuple[str, ...]:
     start = (name, case.cell, str(case.H), str(case.B), str(case.threads), duration(f.ours))
     peer = (best["peer"], duration(best["theirs"]["median"]), ratio(best)) if best else ("none", "", "")
     if case.question not in LAYER_QUESTIONS:
-        return (*start, *peer, f"{f.tokens:,.0f} token/s", "", "")
+        return (*start, *peer, f"{f.tokens:,.0f} tokens/s", "", "")
     shares = [f.share_of_fma(ceilings), f.share_of_bandwidth(ceilings)] if ceilings else [None, None]
     return (*start, *peer, f"{1e-9 * f.rate:.1f} GFLOP/s", *("" if share is None else f"{share:.0%}" for share in shares))
 

@@ -62,6 +62,9 @@ def main() -> None:
     except (Absent, WrongThreads) as error:
         say(absent=f"{error}")
         return
+    except Exception as error:  # its installation is damaged
+        say(absent=_failure(error))
+        return
     say(version=peer.version())
     for fields in order["cases"]:
         say(case=fields, **_measured(ours, peer, Case(**fields), order["effort"]))
@@ -81,7 +84,11 @@ def _measured(ours: Any, peer: Any, case: Any, effort: Mapping[str, Any]) -> dic
     except (Disagreement, WrongThreads) as error:
         return {"refused": f"{error}"}
     except Exception as error:  # a peer's own failure is reported
-        return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        return {"refused": _failure(error)}
+
+
+def _failure(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 if __name__ == "__main__":
