@@ -238,6 +238,25 @@ def test_the_table_names_the_fastest_peer_and_the_shares_of_the_ceilings():
     assert lines[-1] == "jax did not take part: No module named 'jax'"
 
 
+def test_a_duration_has_three_digits():
+    shown = {
+        2e-8: "0.02 us",
+        9.994e-4: "999 us",
+        9.996e-4: "1 ms",
+        0.9997: "1 s",
+        1.234: "1.23 s",
+        999.6: "1000 s",
+        4321: "4321 s",
+    }
+    assert {seconds: table.duration(seconds) for seconds in shown} == shown
+
+
+def test_the_table_has_the_means_of_our_own_backend_without_a_rival():
+    known = cases(["forward"], "smoke", [1])
+    results = run.Results(records=[record(case, "numba", 1.0, ratio) for case, ratio in zip(known, (1.0, 4.0), strict=True)])
+    assert list(table.lines(results, known, {}))[-1] == "forward: geometric mean of the ratios: 2.00 numba"
+
+
 def test_the_tokens_of_names_are_those_of_the_names():
     case = Case("names", "RNN", 8, 1, 1, T=10)
     texts = LanguageProblem(case).texts

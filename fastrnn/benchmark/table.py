@@ -66,17 +66,17 @@ def ratio(record: dict[str, float]) -> str:
 def duration(seconds: float) -> str:
     """Return a duration as text, in s, ms or us."""
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= scale or unit == "us":
-            return f"{seconds / scale:.3g} {unit}" if seconds < 1000 * scale else f"{seconds / scale:.0f} {unit}"
+        if seconds >= 0.9995 * scale or unit == "us":  # because three digits of 999.7 us are 1e+03
+            return f"{seconds / scale:.3g} {unit}" if seconds < 999.5 * scale else f"{seconds / scale:.0f} {unit}"
     raise AssertionError
 
 
 def _means(statistics: Sequence[Statistics]) -> Iterator[str]:
     for question in dict.fromkeys(f.case.question for f in statistics):
-        some = [f for f in statistics if f.case.question == question and f.fastest]
+        some = [f for f in statistics if f.case.question == question]
         if len(some) > 1:
             against = {"the fastest peer": [f.fastest["ratio"] for f in some if f.fastest]}
             for peer in dict.fromkeys(record["peer"] for f in some for record in f.records):
                 against[peer] = [found for f in some if (found := f.ratio(peer)) is not None]
-            means = ", ".join(f"{geometric_mean(ratios):.2f} {peer}" for peer, ratios in against.items())
+            means = ", ".join(f"{geometric_mean(ratios):.2f} {peer}" for peer, ratios in against.items() if ratios)
             yield f"{question}: geometric mean of the ratios: {means}"
