@@ -1,6 +1,7 @@
 """Functions that call the commands, and read the files of their run folders."""
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -8,6 +9,8 @@ import tempfile
 
 from fastrnn.cli import main
 
+# Options of a character model that trains in a second.
+CHARS = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
 # Options of a jazz model that trains in a second.
 JAZZ = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
 
@@ -15,6 +18,9 @@ JAZZ = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "-
 def execute(*arguments, status=0):
     """Run ``fastrnn`` with these arguments, which may be paths and numbers."""
     assert main([*map(str, arguments)]) == status
+
+
+train_chars = functools.partial(execute, "train", "chars")
 
 
 def output_of(capsys, *arguments, status=0):
@@ -70,3 +76,8 @@ def error_of(capsys, *arguments, status=2):
 def configuration(folder):
     """Return the content of a run's ``config.json``."""
     return json.loads((folder / "config.json").read_text())
+
+
+def engine_of(folder):
+    """Return the backend, the instruction set and the precision that a run used last."""
+    return configuration(folder)["kernels"]

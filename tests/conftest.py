@@ -17,13 +17,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from command_line import JAZZ, execute
 from pairwise import pairwise, rows
 
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
-from fastrnn.music.corpus import tunes, write_files
 from fastrnn.serialization import write_atomically
 from fastrnn.training._run import plots
 
@@ -50,6 +48,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # others. Examples have no deadline, because other processes may hold one up.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
+
+pytest_plugins = ["trained_runs"]
 
 C = importlib.import_module("fastrnn.backends._c.backend") if "c" in backends.available() else None
 ISAS = C.isa_names() if C else ()
@@ -231,31 +231,6 @@ def quick_pictures(monkeypatch):
         write_atomically(path, repr((points, unit, dict(baselines))).encode())
 
     monkeypatch.setattr(plots, "draw_losses", draw)
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """Train on the embedded names and return the run folder, which tests must not change."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    small = ["--hidden", "16", "--layers", "1", "--batch", "8", "--eval-every", "5", "--max-steps", "5"]
-    execute("train", "chars", *small, "--out", folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def choruses(tmp_path_factory):
-    """Write 20 of the embedded choruses to files and return the folder: reading all of them takes a second."""
-    folder = tmp_path_factory.mktemp("choruses")
-    write_files(folder, tunes()[:20])
-    return folder
-
-
-@pytest.fixture(scope="session")
-def jazz_run(choruses, tmp_path_factory):
-    """Train on some choruses and return the run folder, which tests must not change."""
-    folder = tmp_path_factory.mktemp("jazz") / "run"
-    execute("train", "jazz", choruses, *JAZZ, "--max-steps", "2", "--out", folder)
-    return folder
 
 
 @pytest.fixture
