@@ -13,6 +13,8 @@ from fastrnn.cli import main
 CHARS = ["--hidden", "24", "--layers", "2", "--batch", "16", "--eval-every", "10", "--warmup", "0"]
 # Options of a jazz model that trains in a second.
 JAZZ = ["--hidden", "8", "--layers", "1", "--embedding", "4", "--batch", "4", "--seq-length", "40", "--eval-every", "2"]
+II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"  # changes to improvise over
+ALONE = ["--no-comping", "--no-bass"]  # options of a solo without accompaniment
 
 
 def execute(*arguments, status=0):
@@ -21,6 +23,12 @@ def execute(*arguments, status=0):
 
 
 train_chars = functools.partial(execute, "train", "chars")
+
+
+def train_jazz(folder, *arguments):
+    """Train a jazz model for two steps, and return its run folder."""
+    execute("train", "jazz", *arguments, *JAZZ, "--max-steps", 2, "--out", folder)
+    return folder
 
 
 def output_of(capsys, *arguments, status=0):

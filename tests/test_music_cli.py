@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import smf
-from command_line import JAZZ, configuration, error_of, execute, output_of
+from command_line import II_V_I, JAZZ, configuration, error_of, execute, output_of
 from tables import each_row
 
 from fastrnn.cli import main
@@ -26,7 +26,6 @@ from fastrnn.training._run.folder import RunError
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
-II_V_I = "Dm7 | G7 | Cmaj7 | Cmaj7"
 _train = functools.partial(execute, "train", "jazz")
 
 

@@ -1,12 +1,18 @@
-"""Statistics that compare solos with songs, by value, and the table that prints them."""
+"""Statistics that compare solos with songs, by value, and the tables that print them."""
 
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from command_line import output_of
 
 from fastrnn.commands import solo_table
+from fastrnn.commands._screen import music_output
+from fastrnn.music._midi import songs
 from fastrnn.music._output.solo_statistics import (
     ends_on_chord_tone,
     entropy,
@@ -16,7 +22,9 @@ from fastrnn.music._output.solo_statistics import (
     solo_statistics,
 )
 from fastrnn.music.chords import parse_chord
+from fastrnn.music.generation import Form, Solo
 from fastrnn.music.piece import Note, Part, Piece
+from fastrnn.music.vocabulary import PartVocabulary
 
 
 def piece_of(*notes, bars=1, chords=("C7",)):
@@ -87,3 +95,28 @@ def test_the_table_of_a_run(jazz_run, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         solo_table.main([str(jazz_run / "nothing")])
     assert "error" in capsys.readouterr().err
+
+
+def test_copied_bars_are_those_of_the_form(capsys):
+    song = songs.embedded().songs[0]
+    found = []
+    for metre in ((4, 4), (2, 4)):
+        piece = replace(song.piece, metres=((0, *metre),))
+        player = SimpleNamespace(songs=SimpleNamespace(train=(song,)), vocabulary=PartVocabulary(54, 82))
+        music_output.print_statistics(Solo(song.part, 0, False), Form.of(piece), player)
+        found.append(float(re.search(r"copied run +([\d.]+) bars", capsys.readouterr().out)[1]))
+    assert found[1] == pytest.approx(2 * found[0], abs=0.02)
+    assert found[0] > 10
+
+
+def test_the_table_of_a_piano_has_no_rows_of_single_lines(rags, jazz_run, tmp_path, capsys):
+    def rows(folder):
+        table = output_of(capsys, "sample", folder, "--seed", 1, "--out", tmp_path / f"{folder.parent.name}.mid").out
+        return [line[:31].strip() for line in table.splitlines()]
+
+    single = rows(jazz_run)
+    assert single[1:-1] == [
+        "notes", "chord tones on strong beats", "chord tones", "scale tones", "pitch range", "note lengths", "rests",
+        "off the beat", "steps", "phrases", "repeated bars", "repeated phrases",
+    ]  # fmt: skip
+    assert rows(rags) == [row for row in single if row not in ("steps", "phrases", "repeated phrases")]

@@ -4,9 +4,11 @@ import contextlib
 import io
 
 import pytest
-from command_line import CHARS, JAZZ, execute, train_chars
+from command_line import CHARS, execute, train_chars, train_jazz
 
 from fastrnn.music.corpus import tunes, write_files
+from fastrnn.music.midi_writing import write_midi
+from fastrnn.music.piece import Note, Part, Piece, transposed
 
 PLAY = "".join(f"Speaker {i}:\nThis is what the number {i} has to say to all of you.\n\n" for i in range(60))
 
@@ -49,6 +51,17 @@ def choruses(tmp_path_factory):
 @pytest.fixture(scope="session")
 def jazz_run(choruses, tmp_path_factory):
     """Train on some choruses and return the run folder."""
-    folder = tmp_path_factory.mktemp("jazz") / "run"
-    execute("train", "jazz", choruses, *JAZZ, "--max-steps", "2", "--out", folder)
-    return folder
+    return train_jazz(tmp_path_factory.mktemp("jazz") / "run", choruses)
+
+
+@pytest.fixture(scope="session")
+def rags(tmp_path_factory):
+    """Train on three pieces for piano in 2/4, whose first bar is in 4/4; return the run folder."""
+    folder = tmp_path_factory.mktemp("rags")
+    above = [Note(6 * i, 6, 72 + step) for i, step in enumerate([0, 4, 7, 12, 11, 7, 5, 2] * 6)]
+    below = [Note(12 * i, 12, 40 + step) for i, step in enumerate([0, 12, 7, 12] * 6)]
+    for i in range(3):
+        hands = (Part(name, 0, notes=tuple(notes)) for name, notes in (("above", above), ("below", below)))
+        parts = tuple(transposed(hand, i) for hand in hands)
+        write_midi(folder / f"{i}.mid", Piece(parts, metres=((0, 4, 4), (48, 2, 4))))
+    return train_jazz(folder / "run", folder)
