@@ -94,3 +94,17 @@ def recurrent_model(op: str, rng: np.random.Generator, T: int, B: int, size: int
     outputs = ["Y", "Y_h", "Y_c"] if op == "LSTM" else ["Y", "Y_h"]
     node = onnx.helper.make_node(op, names, outputs, hidden_size=H, **given)
     return model_of([node], inputs, outputs, constants), inputs
+
+
+def stream_model(rng: np.random.Generator) -> tuple[Any, Array]:
+    """Return a GRU with its state h as an input and h_n as an output, for any batch size."""
+    size, H = 3, 5
+    draw = [rng.standard_normal(s).astype(np.float32) for s in ((1, 3 * H, size), (1, 3 * H, H))]
+    node = onnx.helper.make_node("GRU", ["x", "W", "R", "", "", "h"], ["y", "h_n"], hidden_size=H)
+    x = rng.standard_normal((6, 2, size)).astype(np.float32)
+    model = model_of(
+        [node], {"x": x, "h": np.zeros((1, 2, H), np.float32)}, ["y", "h_n"], dict(zip("WR", draw, strict=True))
+    )
+    for value, axes in zip(model.graph.input, (("T", "B", size), (1, "B", H)), strict=True):
+        value.type.tensor_type.shape.CopyFrom(onnx.helper.make_tensor_value_info("", 1, axes).type.tensor_type.shape)
+    return model, x
