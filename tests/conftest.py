@@ -22,6 +22,7 @@ from pairwise import pairwise, rows
 import fastrnn
 from fastrnn import backends
 from fastrnn.backends._c import extension as c_extension
+from fastrnn.backends.structs import CellSpec, StackSpec
 from fastrnn.serialization import write_atomically
 from fastrnn.training._run import plots
 
@@ -199,6 +200,22 @@ def any_size(monkeypatch):
     stack._kernel.cache_clear()
     yield
     stack._kernel.cache_clear()
+
+
+@pytest.fixture
+def medium_everywhere(any_size, monkeypatch):
+    """Let "medium" run on every instruction set and for every size, although it is faster on few."""
+    from fastrnn.backends._c import precision
+
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda isa: True)
+
+
+@pytest.fixture
+def medium_is_fast(c):
+    """Skip the test if "medium" does not run on this processor of its own accord."""
+    spec = StackSpec(CellSpec("rnn", 64, 64), precision="medium")
+    if backends.load("c").plan(spec, 1, 16)[0].precision != "medium":
+        pytest.skip("needs a processor that multiplies bfloat16 faster than float32")
 
 
 @pytest.fixture

@@ -170,7 +170,8 @@ def test_kernels_on_an_emulated_matrix_unit(tmp_path: Path) -> None:
         pytest.skip("the emulated ISA is x86-64's")
     built = build(tmp_path / "build", "-DFASTRNN_EMULATE_AMX=ON", python=True)
     here = package_with(built / "_fastrnn.abi3.so", tmp_path / "package")
-    tests = [f"tests/test_{name}.py" for name in ("compression", "matrix_unit", "precision", "split_backward")]
+    names = ("compression", "matrix_unit", "precision", "precision_linear", "precision_recurrent", "split_backward")
+    tests = [f"tests/test_{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     output = run(command, cwd=here, env={"PYTHONPATH": str(here), "FASTRNN_ISA": "amx"})
     assert "matrix unit" not in output  # no test was skipped for want of one

@@ -200,7 +200,7 @@ static void check_compressed(int32_t isa, int32_t dtype, void *context) {
 }
 
 /* Check products of bfloat16 numbers: that they read and write no more than is theirs, and that the values are near those of
- * exact products. tests/test_precision.py compares every step with rounded operands. */
+ * exact products. tests/test_precision_recurrent.py compares every step with rounded operands. */
 static void check_rounded(int32_t isa, int32_t dtype, void *context) {
     const model *m = context;
     if (dtype != FASTRNN_FLOAT32) return;
