@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from differences import central_differences, normal
-from test_music_model import song
+from jazz_song import song
 
 from fastrnn.music import generation
 from fastrnn.music._midi import songs
