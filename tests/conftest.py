@@ -183,6 +183,32 @@ def torch():
 
 
 @pytest.fixture
+def x64():
+    """Let JAX compute in float64 where a test asks for it."""
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)  # set for all threads, because one of them runs callbacks
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def xla_handlers():
+    """Skip the test where XLA's programs cannot call the kernels."""
+    if C is None:
+        pytest.skip("only the C backend has handlers for XLA")
+
+
+@pytest.fixture(params=["ffi", pytest.param("callback", marks=pytest.mark.slow)])
+def xla_calls(request, monkeypatch):
+    """Run the test both ways: XLA's programs call the C library, or Python. One quick test has callbacks."""
+    if request.param == "callback":
+        monkeypatch.setattr("fastrnn.jax._ffi.usable", lambda: False)
+    else:
+        request.getfixturevalue("xla_handlers")
+    return request.param
+
+
+@pytest.fixture
 def set_threads(c):
     """Return ``fastrnn.set_num_threads``; restore the number of threads at the end of the test."""
     before = fastrnn.get_num_threads()
