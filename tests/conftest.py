@@ -17,6 +17,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from fast_backends import FAST_BACKENDS
 from pairwise import pairwise, rows
 
 import fastrnn
@@ -129,7 +130,7 @@ def engine(request):
         C.set_isa(None)
 
 
-@pytest.fixture(params=[name for name in backends.available() if name != "reference"])
+@pytest.fixture(params=FAST_BACKENDS)
 def every_isa(request):
     """Return the names of a backend's instruction sets, each of which is selected when a loop over them comes to it.
 

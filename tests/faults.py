@@ -55,7 +55,7 @@ FAULTS = [
           "dh_n ? dh_n + at * l->Y : 0, l->Y, l->h_row", "0, l->Y, l->h_row", KERNELS),
     Fault("backward pass without a barrier before it", "csrc/kernels/backward.c",
           "load_final_gradients(me, b);\n    pool_barrier(me);", "load_final_gradients(me, b);",
-          "test_threads test_determinism"),
+          "test_determinism"),
     Fault("token's gradient goes to the next token", "csrc/kernels/gradients.c",
           "b->dW + (panel * l->I + id) * w;", "b->dW + (panel * l->I + (id + 1) % l->I) * w;", KERNELS),
     Fault("packed columns: a single one repeats its first number", "csrc/kernels/packing.c",

@@ -10,6 +10,7 @@ from dataclasses import replace
 import cases
 import numpy as np
 import pytest
+from fast_backends import EVERY_BACKEND
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,11 +21,9 @@ from fastrnn.backends.structs import Plan, StackSpec
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 SLOW = pytest.mark.slow
-FAST_BACKENDS = [name for name in backends.available() if name != "reference"]
 EVERY_CELL = pytest.mark.parametrize("variant", cases.CELLS, ids=cases.name)
 EVERY_DTYPE = pytest.mark.parametrize("dtype", TOLERANCE)
 METHODS = [name for name, value in inspect.getmembers(Backend, inspect.isfunction) if not name.startswith("_")]
-EVERY_BACKEND = pytest.mark.parametrize("backend", FAST_BACKENDS)
 
 
 def _results(backend, case_of, options):

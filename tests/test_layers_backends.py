@@ -3,9 +3,9 @@
 import cases
 import numpy as np
 import pytest
+from fast_backends import EVERY_BACKEND
 
 import fastrnn
-from fastrnn import backends
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 SLOW = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_single_precision_over_128_steps(engine, variant, num_layers):
     cases.assert_agree(*runs, 2e-5)
 
 
-@pytest.mark.parametrize("backend", [name for name in backends.available() if name != "reference"])
+@EVERY_BACKEND
 def test_cell_states_of_a_layer_agree_with_the_reference(backend):
     x = np.random.default_rng(0).standard_normal((6, 4, 5))
     dc = np.random.default_rng(1).standard_normal((6, 4, 14))
