@@ -20,6 +20,8 @@ from .backends.base import Backend
 
 Params = Iterable[Parameter | tuple[str, Parameter]]
 
+SMALL_FACTOR = 2.0**-100
+
 
 class NonFiniteGradient(ArithmeticError):
     """A gradient holds NaN or infinity; the message says at which step and in which parameter."""
@@ -109,6 +111,9 @@ def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -
     backend, gradients = _together(params)
     norm = math.sqrt(backend.squares(gradients)) if norm is None else norm
     coefficient = max_norm / (norm + 1e-6)
+    if coefficient < SMALL_FACTOR:  # as a float32 it could be denormal, which counts as zero
+        backend.scale(gradients, SMALL_FACTOR)
+        coefficient /= SMALL_FACTOR
     if not coefficient >= 1:  # a NaN norm scales too
         backend.scale(gradients, coefficient)
     return norm

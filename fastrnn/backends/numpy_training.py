@@ -77,8 +77,9 @@ class NumpyTraining:
 
     def clamp(self, prepared: Any, bound: float) -> None:
         """Clip all values to -bound..bound."""
-        for array in prepared:
-            np.clip(array, -bound, bound, out=array)
+        with np.errstate(over="ignore"):  # a bound above the dtype's range is infinity
+            for array in prepared:
+                np.clip(array, -bound, bound, out=array)
 
     def prepare_update(self, slots: Sequence[Slot]) -> Any:
         """Return the slots unchanged."""
