@@ -34,6 +34,8 @@ class Version:
 VERSION = Version()
 # Changes if the array of a parameter or gradient is replaced, but not if its values change: for caches of pointers.
 ARRAYS = Version(VERSION)
+# Changes with the precision and the instruction set, which backends read again when they make a value.
+SETTINGS = Version(VERSION)
 
 
 class Cached:
@@ -51,14 +53,20 @@ class Cached:
         return type(None), ()  # a copied object starts with an empty cache
 
 
-def cached(before: Cached | None, key: Any, make: Callable[[], Any], version: object = None) -> Cached:
+def cached(
+    before: Cached | None, key: Any, make: Callable[[], Any], version: object = None, settings: object = None
+) -> Cached:
     """Return ``before`` if its key equals ``key``, else a new value from ``make``.
 
     ``version`` is the ``VERSION.latest`` from before the key was computed, or None if the caller never compares it. The key
     is computed before the value, so after a change in between the value is merely made again. If two threads make a value
     at once, either is valid.
+
+    ``settings`` is the ``SETTINGS.latest`` from before the key was computed, or None if results do not depend on settings.
+    If it has changed, the value is used once, because it may be made for a setting that is not the key's.
     """
     if before is not None and before.key == key:
         before.version = version
         return before
-    return Cached(key, make(), version)
+    value = make()
+    return Cached(key if settings in (None, SETTINGS.latest) else None, value, version)

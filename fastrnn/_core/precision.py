@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import checks
-from .cache import VERSION
+from .cache import SETTINGS
 
 PRECISIONS = ("highest", "high", "medium")
 
@@ -35,7 +35,7 @@ def set_float32_matmul_precision(precision: str) -> None:
     """
     global _setting
     _setting = checks.choice("precision", precision, PRECISIONS)
-    VERSION.increment()
+    SETTINGS.increment()
 
 
 def get_float32_matmul_precision() -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import backends
 from .._core.arrays import Array
+from .._core.cache import SETTINGS
 from .._core.drawing_limit import left_after
 from ._errors import NotStatic, blaming
 from ._graph import Graph, Node
@@ -116,10 +117,13 @@ class Build:
 
     def prepared(self, node: Node, make: Callable[[], Any]) -> Any:
         """Return ``make()``, cached for the node and the backend in use."""
-        key = id(node), self.engine, self.engine.settings()
-        if key not in self.packed:
-            self.packed[key] = make()
-        return self.packed[key]
+        settings, key = SETTINGS.latest, (id(node), self.engine, self.engine.settings())
+        found = self.packed.get(key)
+        if found is None:
+            found = make()
+            if settings is SETTINGS.latest:  # else it may be for other settings than the key
+                self.packed[key] = found
+        return found
 
     # What builds the plan.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import backends
 from .._core.arrays import Array
-from .._core.cache import VERSION
+from .._core.cache import SETTINGS, VERSION
 from .._core.checks import describe, printable
 from .._core.fork_lock import ForkLock
 from ..threads import get_num_threads
@@ -113,14 +113,15 @@ class OnnxModel:
 
     def _plan(self, feeds: dict[str, Array]) -> Plan:
         """Return the plan for these inputs, from the cache or new, valid for the present settings."""
-        version, threads, engine = VERSION.latest, get_num_threads(), backends.current()
+        version, settings_version, threads, engine = VERSION.latest, SETTINGS.latest, get_num_threads(), backends.current()
         settings = engine, engine.settings(), threads
         plan = self._plans.pop(self._key(feeds, settings), None)  # and put at the end: the first is the least recent
         if plan is None:
             plan = self._new_plan(feeds)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.pop(next(iter(self._plans)))
-        self._plans[self._key(feeds, settings)] = plan
+        if settings_version is SETTINGS.latest:  # else the plan may be for other settings than the key
+            self._plans[self._key(feeds, settings)] = plan
         plan.version, plan.threads = version, threads
         return plan
 

@@ -16,7 +16,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from .. import backends
-from .._core.cache import VERSION
+from .._core.cache import SETTINGS, VERSION
 from ..backends.base import Run
 from ._stack import Stack
 
@@ -31,10 +31,10 @@ class PackedWeights:
     """A stack's parameters in the backend's form, with the versions and the hash of the parameters that it was made from."""
 
     def __init__(self, stack: Stack, weights: Sequence[torch.Tensor], training: bool) -> None:
-        self._latest = VERSION.latest
+        self._latest, settings = VERSION.latest, SETTINGS.latest
         self.backend = backend = backends.current(None)
         self.training = training
-        self._settings = backend.settings()
+        self._settings: Any = backend.settings()
         self._versions = _versions(weights)
         counts = [w.numel() for w in weights]
         self._hash = backend.hash_arrays(stack.spec, [w.data_ptr() for w in weights], counts)
@@ -44,6 +44,8 @@ class PackedWeights:
         self._next = 0
         arrays = [w.detach().numpy() for w in weights]
         self.prepared: Any = backend.prepare_copy(stack.spec, stack.by_part(arrays), training)
+        if settings is not SETTINGS.latest:  # perhaps they are packed for another setting
+            self._settings = None
         self._storages = [StorageWeakRef(w.untyped_storage()) for w in weights]
         self._addresses = [storage.cdata for storage in self._storages]
         self._runs: dict[Any, Run] = {}  # by the shape of x and the order of its rows

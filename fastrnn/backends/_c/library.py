@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._core import checks
 from ..._core.arrays import Array
-from ..._core.cache import VERSION
+from ..._core.cache import SETTINGS
 from ..._core.memory import empty
 from . import extension as c_extension
 
@@ -81,7 +81,7 @@ def set_isa(name: str | None) -> None:
     if name is not None:
         checks.choice("isa", name, isa_names())
     settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
-    VERSION.increment()
+    SETTINGS.increment()
 
 
 def info() -> dict[str, Any]:

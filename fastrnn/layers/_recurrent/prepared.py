@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ... import backends
-from ..._core.cache import Cached, cached
+from ..._core.cache import SETTINGS, Cached, cached
 from ..._core.parameter import Parameter, Snapshot
 from ...backends.base import Backend, Run
 from ...backends.structs import StackSpec
@@ -45,7 +45,7 @@ def prepared(
     It is invalid after a change to a parameter, the backend or a setting. ``name`` selects the backend; None is the one in
     use.
     """
-    snapshot = Snapshot(parameters)
+    snapshot, settings = Snapshot(parameters), SETTINGS.latest
     backend = backends.current(name)
     key = backend, backend.settings(), snapshot
-    return cached(before, key, lambda: Prepared(backend, snapshot, make(backend), {}), snapshot.version)
+    return cached(before, key, lambda: Prepared(backend, snapshot, make(backend), {}), snapshot.version, settings)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import backends
-from ..._core.cache import Cached, cached
+from ..._core.cache import SETTINGS, Cached, cached
 from ...backends.base import Backend
 from ...backends.structs import TrainedModel
 
@@ -27,7 +27,7 @@ class Learner:
 
         The caller holds the locks of the layers, so no other thread replaces gradients meanwhile.
         """
-        key = backends.arrays_key(name)
+        settings, key = SETTINGS.latest, backends.arrays_key(name)
         backend = key[0]
-        self._prepared = current = cached(self._prepared, key, lambda: backend.prepare_model(model()))
+        self._prepared = current = cached(self._prepared, key, lambda: backend.prepare_model(model()), settings=settings)
         return backend, current.value
