@@ -145,6 +145,31 @@ def test_weights_and_inputs_of_opposite_sizes(exponent: int, c: Any) -> None:
         assert_close(layer(np.ldexp(x, exponent))[0], expected, "int8", isa)
 
 
+@needs_c
+@pytest.mark.parametrize(
+    ("weights", "x", "outliers"),
+    [
+        pytest.param(1e36, 1e12, 1, id="the product of the scales is infinite"),
+        pytest.param(1e-20, 1e-16, 1, id="the product of the scales is denormal"),
+        pytest.param(1, 1e20, 1e11, id="float32 computes the rows"),
+    ],
+)
+def test_products_of_huge_and_tiny_numbers(weights: float, x: float, outliers: float, c: Any) -> None:
+    """y = relu(W x), of which the sum for unit 0 is zero, and that for unit 1 is one weight times the large numbers."""
+    signs = np.resize([1, -1], 64)
+    W = np.array([signs, np.eye(64)[0]], np.float32) * np.float32(weights)
+    inputs = np.full((1, 1, 64), x, np.float32)
+    inputs[..., :2] *= np.float32(outliers)
+    layer = fastrnn.RNN(64, 2, nonlinearity="relu", bias=False, rng=0)
+    layer.weight_ih_l0.assign(W)
+    with np.errstate(over="ignore"):
+        expected = [0, np.float32(weights) * inputs[0, 0, 0]]
+    layer = layer.compress("int8")
+    for isa in c.isa_names():
+        c.set_isa(isa)
+        np.testing.assert_allclose(layer(inputs)[0][0, 0], expected, rtol=1e-4, err_msg=isa)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("backend", available())
 def test_every_backend_runs_the_expanded_weights(backend: str, form: str) -> None:

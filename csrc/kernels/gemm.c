@@ -2,6 +2,7 @@
 
 #include "integers.h"
 #include "matrix.h"
+#include "slices.h"
 
 /* What a tile multiplies: numbers, words of both operands (dots), or numbers of A and words of B. */
 enum { NUMBERS, DOTS, WORDS };
@@ -253,13 +254,17 @@ static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, i
     word_args t = {.b_panel = p->b_panel,
                    .b_row = p->b_row,
                    .scales = p->scales ? p->scales + panel * p->b_row : 0,
+                   .a_factor = p->a_is_large ? (real)0x1p50 : 1,
                    .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
                    .init_panel = p->init ? p->init_panel : 0,
                    .c = c,
                    .c_panel = p->c_panel};
+    real small[COMPRESSED_K_BLOCK];
     for (int64_t k = 0; k < p->n_inner; k += COMPRESSED_K_BLOCK) {
         t.K = p->n_inner - k < COMPRESSED_K_BLOCK ? p->n_inner - k : COMPRESSED_K_BLOCK;
         t.a = p->a.p + row * p->a.row + k;
+        for (int64_t i = 0; p->a_is_large && i < t.K; i++) small[i] = t.a[i] / t.a_factor;
+        if (p->a_is_large) t.a = small;
         t.b = (const uint32_t *)right_block(p, panel, (k_block){.k = k});
         word_tiles[p->vectors](n, p->format, &t);
         t.init = c;
@@ -282,9 +287,11 @@ static void product_of_row(const product_args *p, range panels, int64_t row) {
 
 /* Compute a product with int8 weights: in integers, or in float32 for rows that 16 bits hold too coarsely. */
 static void product_of_integers(const product_args *p, range panels, range rows) {
+    product_args in_float32 = *p;
     while (rows.begin < rows.end) {
         const int64_t n = multiply_in_integers(p, panels, rows);
-        if (!n) product_of_row(p, panels, rows.begin);
+        in_float32.a_is_large = !n && largest_magnitude(p->a.p + rows.begin * p->a.row, p->n_inner) > (real)0x1p88;
+        if (!n) product_of_row(&in_float32, panels, rows.begin);
         rows.begin += n ? n : 1;
     }
 }

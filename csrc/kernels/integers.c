@@ -29,7 +29,8 @@ typedef struct {
 static real quantisation_factor(const real *a, int64_t K) {
     const real m = largest_magnitude(a, K);
     if (m == 0) return 0;
-    if (!(m > 0x1p-110f)) return -1; /* LARGEST_SIXTEEN / m must be finite */
+    /* LARGEST_SIXTEEN / m must be finite, and a block's sum before it is multiplied by B's scale. */
+    if (!(m > 0x1p-110f && m < 0x1p88f)) return -1;
     const vec least = splat(m / OUTLIER_RATIO), zero = splat(0);
     vec_int large = {0}, not_zero = {0};
     for (int64_t k = 0; k < K; k += VL) {
@@ -180,9 +181,10 @@ INLINE void integer_tile(const int R, const int NV, const int AHEAD, const integ
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
-            const vec scale = load(t->scales + v * VL) * splat(t->a->scales[t->row + r]);
+            /* The product of both scales could be infinite where a sum is zero, or denormal where the result is not. */
+            const vec sum = whole_sum(acc[r][v], t->a->correction[t->row + r]) * splat(t->a->scales[t->row + r]);
             const vec init = load(t->init + r * t->init_row + v * VL);
-            store(t->c + r * t->c_row + v * VL, fma_(whole_sum(acc[r][v], t->a->correction[t->row + r]), scale, init));
+            store(t->c + r * t->c_row + v * VL, fma_(sum, load(t->scales + v * VL), init));
         }
 }
 

@@ -27,7 +27,7 @@
 
 /* Compute a product with int8 weights for the first rows, up to one that 16 bits hold too coarsely, and return how many they
  * are. A row is left to float32 if it has a number that is not finite, if more than half of its numbers are far below the
- * largest, or if that one is below 2^-110. */
+ * largest, or if that one is outside 2^-110..2^88. */
 int64_t multiply_in_integers(const product_args *p, range panels, range rows);
 
 #endif

@@ -166,6 +166,7 @@ typedef struct {
     const uint32_t *b;
     int64_t b_panel, b_row;
     const real *scales; /* [NP][b_row], for int8 only */
+    real a_factor;      /* for int8 only: `a` holds the numbers of A divided by this */
     const real *init;
     int64_t init_panel;
     real *c; /* may be init itself */
@@ -205,7 +206,8 @@ INLINE void word_tile(const int NP, const int NV, const int FORMAT, const word_a
     for (int p = 0; FORMAT == FASTRNN_WEIGHTS_INT8 && p < NP; p++)
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
-            acc[p][v] = acc[p][v] * splat(factor_of_words(FORMAT)) * load(t->scales + p * b_row + v * VL);
+            acc[p][v] =
+                acc[p][v] * splat(factor_of_words(FORMAT)) * load(t->scales + p * b_row + v * VL) * splat(t->a_factor);
     store_tile(NP, NV, acc, t->init, t->init_panel, t->c, t->c_panel);
 }
 

@@ -51,10 +51,6 @@ typedef struct {
     real to_digits, of_digits;
 } slice_scale;
 
-#if FASTRNN_REAL_BITS == 32
-
-typedef int8_t digits __attribute__((vector_size(VL)));
-
 /* Return the largest magnitude of a row, or NaN if a number is not finite. */
 INLINE real largest_magnitude(const real *from, int64_t n) {
     vec largest = splat(0), zero = splat(0);
@@ -68,6 +64,10 @@ INLINE real largest_magnitude(const real *from, int64_t n) {
     for (int i = 0; i < VL; i++) bad += zero[i];
     return m + bad;
 }
+
+#if FASTRNN_REAL_BITS == 32
+
+typedef int8_t digits __attribute__((vector_size(VL)));
 
 /* A row with a number that is not finite has NaN for a factor, and so have all its products. The products of a row of
  * numbers below 2^-100 are zero. */
