@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from smf import marker, midi, off, on, track
+from smf import marker, metre, midi, off, on, track
 from tables import each_row
 
 from fastrnn.music import corpus
@@ -79,6 +79,19 @@ def test_choruses_come_back_to_the_grid(tune):
     found = parse_midi(midi_bytes(tune.piece))
     assert found.parts == tune.piece.parts
     assert found.swing == pytest.approx(tune.piece.swing, abs=0.002)
+
+
+def test_beats_are_counted_from_the_end_of_a_pickup():
+    """After a pickup of an eighth, the first off-beat of 480 * 0.62 = 298 ticks comes 240 ticks later, at 538."""
+    onsets = np.array([58, *(240 + 480 * b + place for b in range(8) for place in (0, 298))])
+    notes = [event for delta in np.diff(onsets, prepend=0).tolist() for event in ((delta, on(60)), (0, off(60)))]
+    words = (0, metre(1, 3)), (240, metre(4, 2)), (298, marker("C")), (480, marker("F"))  # on the off-beats
+    piece = parse_midi(midi(track(*words), track(*notes)))
+    assert (piece.swing, piece.metres) == (0.621, ((0, 1, 8), (6, 4, 4)))
+    assert [note.onset for note in piece.parts[0].notes] == list(range(0, 6 * 17, 6))
+    assert [tick for tick, _ in piece.chords] == [12, 24]
+    times, kinds, _ = zip(*events(piece), strict=True)
+    assert np.cumsum(times)[np.array(kinds) == "note_on"].tolist() == onsets.tolist()
 
 
 def test_a_shuffle_written_as_triplets_is_swing():

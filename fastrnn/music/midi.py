@@ -27,7 +27,7 @@ from ._midi.grid import Ints, heard_swing, on_grid, straightened, straightened_w
 from ._midi.tracks import DRUMS, MARKED, WORDS, Track, read_tracks
 from .chords import Chord, ChordError, parse_chord
 from .midi_repairs import repairs_line
-from .piece import Note, Part, Piece, separated_columns
+from .piece import TICKS, Note, Part, Piece, pickup_length, separated_columns
 
 LARGEST = 2_000_000  # bytes of a file: real ones have a tenth; this many take three seconds to read
 LONGEST = 20_000  # quarters of a piece: about three hours
@@ -142,16 +142,17 @@ def _parse(data: bytes, name: str, drums: bool, fewest: int) -> tuple[Piece, Cou
     tracks, per_quarter = read_tracks(file.tracks, repairs), file.per_quarter
     played = [part for track in tracks for part in _played(track)]
     onsets = [part.onset for part in played if not part.is_drum]
-    swing, spread = heard_swing(onsets, per_quarter)
-    parts = [part.on_grid(per_quarter, swing, spread) for part in played]
+    metres, tempos = (_changes(tracks, kind, per_quarter) for kind in ("metres", "tempos"))
+    start = pickup_length(Piece(metres=metres).metres) * per_quarter // TICKS
+    beats = per_quarter, *heard_swing(onsets, per_quarter, start), start
+    parts = [part.on_grid(*beats) for part in played]
     wanted = tuple(part for part in parts if drums or not part.is_drum)
     notes = sum(len(part.notes) for part in wanted)
     if notes < fewest:
         raise MidiError(f"{name} {_too_few(notes, len(wanted) < len(parts), file.fault, repairs)}")
     ends = [int(on_grid(track.rest, per_quarter)) for track in tracks] + [part.end for part in parts]
-    metres, tempos = (_changes(tracks, kind, per_quarter) for kind in ("metres", "tempos"))
-    chords = _chords(tracks, partial(straightened_words, parts=onsets, per_quarter=per_quarter, swing=swing, spread=spread))
-    return Piece(wanted, metres, tempos, chords, max(ends, default=0), swing), repairs
+    chords = _chords(tracks, lambda ticks: straightened_words(ticks, onsets, *beats))
+    return Piece(wanted, metres, tempos, chords, max(ends, default=0), beats[1]), repairs
 
 
 def _too_few(notes: int, has_drums: bool, fault: str, repairs: Counter[str]) -> str:
@@ -176,8 +177,8 @@ class _Played:
     pitch: NDArray[np.int64]
     velocity: NDArray[np.int64]
 
-    def on_grid(self, per_quarter: int, swing: float, spread: float) -> Part:
-        onset, end = straightened(self.onset, self.end, per_quarter, swing, spread)
+    def on_grid(self, per_quarter: int, swing: float, spread: float, start: int) -> Part:
+        onset, end = straightened(self.onset, self.end, per_quarter, swing, spread, start)
         columns = separated_columns(onset, np.maximum(end - onset, 1), self.pitch, self.velocity)
         return Part(self.name, self.program, self.is_drum, tuple(map(Note, *(column.tolist() for column in columns))))
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from .._core import checks
 from ..serialization import write_atomically
-from ._midi.grid import RESOLUTION, swinging, swung
+from ._midi.grid import RESOLUTION, swung
 from ._midi.tracks import DRUMS, MARKED
 from .midi import library
-from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece, separated
+from .piece import HARDEST, STRAIGHT, TICKS, Part, Piece, pickup_length, separated
 
 _CHANNELS = [channel for channel in range(16) if channel != DRUMS]
 
@@ -50,10 +50,10 @@ def midi_bytes(piece: Piece, *, swing: float | None = None) -> bytes:
     mido = library()
     file = mido.MidiFile(type=1, ticks_per_beat=RESOLUTION, charset="utf-8")
     scale = RESOLUTION // TICKS
-    end = piece.length * scale
+    end, start = piece.length * scale, pickup_length(piece.metres)
     file.tracks.append(_track(mido, _timing(mido, piece, scale), end))
     for part, channel in zip(piece.parts, _channels(piece.parts), strict=True):
-        file.tracks.append(_track(mido, _part(mido, part, channel, swing), end))
+        file.tracks.append(_track(mido, _part(mido, part, channel, swing, start), end))
     buffer = io.BytesIO()
     file.save(file=buffer)
     return buffer.getvalue()
@@ -78,16 +78,13 @@ def _channels(parts: Sequence[Part]) -> list[int]:
     return [DRUMS if part.is_drum else next(channels) for part in parts]
 
 
-def _part(mido: Any, part: Part, channel: int, swing: float) -> list[tuple[int, int, Any]]:
+def _part(mido: Any, part: Part, channel: int, swing: float, start: int) -> list[tuple[int, int, Any]]:
     notes = separated(part.notes)
     events = [(0, 0, mido.MetaMessage("track_name", name=part.name))] if part.name else []
     events.append((0, 1, mido.Message("program_change", channel=channel, program=part.program)))
-    onsets = np.array([note.onset for note in notes], np.int64)
-    ends = np.array([note.end for note in notes], np.int64)
-    beats = swinging(onsets, ends)
-    for note, onset, end in zip(
-        notes, swung(onsets, beats, swing).tolist(), swung(ends, beats, swing).tolist(), strict=True
-    ):
+    straight = np.array([(note.onset, note.end) for note in notes], np.int64).reshape(-1, 2)
+    onsets, ends = swung(straight[:, 0], straight[:, 1], swing, start)
+    for note, onset, end in zip(notes, onsets.tolist(), ends.tolist(), strict=True):
         strike = mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)
         release = mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)
         events += [(onset, 3, strike), (end, 2, release)]  # at one tick releases come before strokes

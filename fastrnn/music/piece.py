@@ -219,6 +219,14 @@ def bar_length(numerator: int, denominator: int) -> Fraction:
     return Fraction(4 * TICKS * numerator, denominator)
 
 
+def pickup_length(metres: tuple[Metre, ...]) -> int:
+    """Return the length in ticks of a pickup, a first bar that ends in a change to a metre of longer bars; else 0."""
+    if len(metres) < 2:
+        return 0
+    second, *metre = metres[1]
+    return second if second <= bar_length(*metres[0][1:]) and second < bar_length(*metre) else 0
+
+
 def beat_length(numerator: int, denominator: int) -> int:
     """Return the length of a beat in ticks: 12 in 4/4, 3/4 and 2/2; 18 in 6/8 and 12/8; 6 in 3/8 and 5/8.
 

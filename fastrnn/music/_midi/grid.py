@@ -9,6 +9,9 @@ and the second half is compressed, so the place x of the grid moves to
     y = s + (2 x - 1) (1 - s)    for x in 1/2..1
 
 Sixteenths move to s/2, s and (1+s)/2. A beat with onsets that are not sixteenths, such as triplets, does not swing.
+
+Beats are counted from ``start``, the end of a pickup: after a pickup of an eighth, all beats begin at odd eighths. The notes
+of a pickup lie in beats with negative numbers.
 """
 
 from __future__ import annotations
@@ -44,25 +47,29 @@ def on_grid(ticks: Any, per_quarter: int) -> Ints:
     return nearest
 
 
-def swung(ticks: Any, beats: Any, swing: float) -> Ints:
-    """Convert ticks of the grid to ticks of a file, int64, of the same shape; ``beats`` are the numbers of swung beats."""
-    at = np.asarray(ticks, np.int64)
-    beat, place = np.divmod(at, TICKS)
-    half = TICKS // 2
-    moved = np.where(place <= half, place / half * swing, swing + (place - half) / half * (1 - swing))
-    fraction = np.where(np.isin(beat, np.asarray(beats, np.int64)), moved, place / TICKS)
-    result: Ints = beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
-    return result
+def swung(onset: Ints, end: Ints, swing: float, start: int) -> tuple[Ints, Ints]:
+    """Convert onsets and ends of one part from ticks of the grid to ticks of a file, and add the swing."""
+    onset, end = onset - start, end - start
+    half, beats = TICKS // 2, _swinging(onset, end)
+
+    def forth(ticks: Ints) -> Ints:
+        beat, place = np.divmod(ticks, TICKS)
+        moved = np.where(place <= half, place / half * swing, swing + (place - half) / half * (1 - swing))
+        fraction = np.where(np.isin(beat, beats), moved, place / TICKS)
+        result: Ints = beat * RESOLUTION + np.rint(fraction * RESOLUTION).astype(np.int64)
+        return result + start * (RESOLUTION // TICKS)
+
+    return forth(onset), forth(end)
 
 
-def swinging(onsets: Ints, ends: Ints) -> Ints:
+def _swinging(onsets: Ints, ends: Ints) -> Ints:
     """Return the numbers of the beats in which every onset lies on a sixteenth; beats with triplets are left out."""
     beats = np.unique(np.concatenate([onsets, ends]) // TICKS)
     beat, place = np.divmod(onsets, TICKS)
     return np.setdiff1d(beats, beat[place % (TICKS // 4) != 0])
 
 
-def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]:
+def heard_swing(onsets: Sequence[Ints], per_quarter: int, start: int = 0) -> tuple[float, float]:
     """Estimate ``swing, spread`` of parts with these onsets, in ticks of a file, for :func:`straightened`.
 
     An off-beat is the only note (or chord) of a part between two beats. Swing is the median place of the off-beats, to
@@ -74,7 +81,7 @@ def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]
       included, so that a piece in triplets is not taken for a shuffle.
     - There are ENOUGH off-beats, or FEWEST if all have the same place where no straight note lies.
     """
-    rows = np.unique(np.concatenate([np.empty((0, 3)), *(_between(part, per_quarter) for part in onsets)]), axis=0)
+    rows = np.unique(np.concatenate([np.empty((0, 3)), *(_between(part - start, per_quarter) for part in onsets)]), axis=0)
     _, first, last = rows.T
     off = (first >= EARLIEST) & (last <= LATEST) & (last - first <= 2 * HALF_TICK)
     places = (first[off] + last[off]) / 2
@@ -96,10 +103,11 @@ def heard_swing(onsets: Sequence[Ints], per_quarter: int) -> tuple[float, float]
     return min(swing, HARDEST), max(1.4826 * float(np.median(away)), 0.5 / per_quarter, 0.001)  # as a standard deviation
 
 
-def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread: float) -> tuple[Ints, Ints]:
+def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread: float, start: int) -> tuple[Ints, Ints]:
     """Convert onsets and ends of one part from ticks of a file to ticks of the grid, and remove the swing."""
     if swing == STRAIGHT:
         return on_grid(onset, per_quarter), on_grid(end, per_quarter)
+    onset, end, first = onset - start, end - start, on_grid(start, per_quarter)
     straight = _straight_beats(onset, per_quarter, swing, spread)
 
     def back(ticks: Ints) -> Ints:
@@ -107,12 +115,14 @@ def straightened(onset: Ints, end: Ints, per_quarter: int, swing: float, spread:
         place = rest / per_quarter
         moved = np.where(place <= swing, place / swing / 2, 0.5 + (place - swing) / (1 - swing) / 2)
         nearest = beat * TICKS + np.floor(moved * TICKS + 0.5).astype(np.int64)
-        return np.where(np.isin(beat, straight), on_grid(ticks, per_quarter), nearest)
+        return np.maximum(first + np.where(np.isin(beat, straight), on_grid(ticks, per_quarter), nearest), 0)
 
     return back(onset), back(end)
 
 
-def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swing: float, spread: float) -> Ints:
+def straightened_words(
+    ticks: Ints, parts: Sequence[Ints], per_quarter: int, swing: float, spread: float, start: int
+) -> Ints:
     """Convert the places of words from ticks of a file ``[N]`` to the grid; ``parts`` are the onsets of each part.
 
     Some programs swing chord symbols along with the notes, and others do not. So in a beat in which some part swings, a
@@ -121,9 +131,10 @@ def straightened_words(ticks: Ints, parts: Sequence[Ints], per_quarter: int, swi
     nearest = on_grid(ticks, per_quarter)
     if swing == STRAIGHT:
         return nearest
-    beats = [np.setdiff1d(_between(p, per_quarter)[:, 0], _straight_beats(p, per_quarter, swing, spread)) for p in parts]
-    straight, _ = straightened(ticks, ticks, per_quarter, swing, spread)
-    return np.where(np.isin(ticks // per_quarter, np.concatenate(beats)), straight, nearest)
+    moved = [part - start for part in parts]
+    beats = [np.setdiff1d(_between(p, per_quarter)[:, 0], _straight_beats(p, per_quarter, swing, spread)) for p in moved]
+    straight, _ = straightened(ticks, ticks, per_quarter, swing, spread, start)
+    return np.where(np.isin((ticks - start) // per_quarter, np.concatenate(beats)), straight, nearest)
 
 
 def _straight_beats(onset: Ints, per_quarter: int, swing: float, spread: float) -> Ints:

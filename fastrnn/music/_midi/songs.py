@@ -18,7 +18,7 @@ from ..changes import changes_of
 from ..chords import Chord, ChordError
 from ..midi import MidiError, read_midi_with_repairs
 from ..midi_folder import Collection, collect
-from ..piece import Part, Piece, bar_length, merged
+from ..piece import Part, Piece, merged, pickup_length
 from .harmony import infer_chords
 from .reading_cache import Reading, ReadingCache
 from .roles import chord_part_of, melody_of, part_named, skyline
@@ -246,7 +246,7 @@ def _over(changes: str, piece: Piece) -> Harmony:
     A pickup takes the first chord of the first bar. A bar that a change of metre cuts short takes the chords that begin
     within it. Raises ValueError (a ChordError) for a metre whose bars cannot hold the chords.
     """
-    pickup = _has_pickup(piece)
+    pickup = 0 < pickup_length(piece.metres) < piece.length
     metres = piece.bar_metres()
     laid_out = {metre: changes_of(changes, metre=metre).bars for metre in dict.fromkeys(metres[pickup:])}
     found: list[tuple[int, Chord]] = []
@@ -258,14 +258,6 @@ def _over(changes: str, piece: Piece) -> Harmony:
             if at < min(end, piece.length) and (not found or found[-1][1] != chord):
                 found.append((at, chord))
     return tuple(found)
-
-
-def _has_pickup(piece: Piece) -> bool:
-    """Return True if the first bar is shorter than the second, because the metre changes there."""
-    starts, later = piece.bars(), piece.metres[1:]
-    if len(starts) < 2 or not later or later[0][0] != starts[1]:
-        return False
-    return bool(starts[1] < bar_length(*later[0][1:]))
 
 
 def _heard(piece: Piece, lead: Part | None) -> Harmony:

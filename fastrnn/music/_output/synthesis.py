@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..._core import checks
 from ...serialization import write_atomically
-from .._midi.grid import RESOLUTION, swinging, swung
+from .._midi.grid import RESOLUTION, swung
 from ..midi_writing import midi_bytes
-from ..piece import HARDEST, STRAIGHT, TICKS, Part, Piece
+from ..piece import HARDEST, STRAIGHT, TICKS, Part, Piece, pickup_length
 
 Floats = NDArray[np.float64]
 Samples = NDArray[np.float32]
@@ -204,9 +204,8 @@ def _seconds(piece: Piece, file_ticks: NDArray[np.int64]) -> Floats:
 def _add(mix: Samples, part: Part, piece: Piece, swing: float, rate: int) -> None:
     """Add a part's sound to ``mix`` [samples, 2]."""
     onset, duration, pitch, velocity = part.arrays()
-    beats = swinging(onset, onset + duration)
-    starts = np.rint(_seconds(piece, swung(onset, beats, swing)) * rate).astype(int)
-    ends = np.rint(_seconds(piece, swung(onset + duration, beats, swing)) * rate).astype(int)
+    played = swung(onset, onset + duration, swing, pickup_length(piece.metres))
+    starts, ends = (np.rint(_seconds(piece, ticks) * rate).astype(int) for ticks in played)
     sound = timbre(part.program)
     pan = 0.2 if part.is_drum else sound.pan
     sides = np.sqrt([0.5 * (1 - pan), 0.5 * (1 + pan)])
