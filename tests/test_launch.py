@@ -212,7 +212,7 @@ def parent_of(program, monkeypatch):
     connections = Connections(())
     monkeypatch.setenv(heartbeat.ADDRESS, connections.address)
     monkeypatch.setenv("PMI_RANK", "3")
-    process = subprocess.Popen([*mpi_program.PARENT, os.devnull, *program], start_new_session=True)
+    process = subprocess.Popen([*mpi_program.PARENT, mpi_program.identified(0), *program], start_new_session=True)
     while 3 not in connections.exits:
         connections.listen(10)
     (end,) = connections.never_connected()
@@ -367,13 +367,26 @@ def test_a_slow_reader_gets_all_output():
     assert (process.communicate(timeout=60)[0], process.returncode) == (bytes(500000), 0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="rank 0 finds the launcher's input in /proc")
 def test_rank_0_reads_standard_input_and_the_others_find_it_empty():
     words = [sys.executable, "-m", "fastrnn", "launch", "-n", "3", "sh", "-c", "echo $PMI_RANK $(wc -c)"]
     text = bytes(3_000_000)  # more than mpiexec itself would forward to a slow reader
     done = subprocess.run(words, input=text, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert sorted(done.stdout.split(b"\n")) == [b"", b"0 3000000", b"1 0", b"2 0"]
+
+
+def test_rank_0_reads_a_file_from_where_the_shell_left_it_and_a_restart_reads_it_again():
+    again = "read line; echo got $line; test -e again && exit; touch again; exit 3"
+    launch = f"{sys.executable} -m fastrnn launch -n 1 --max-restarts 1 sh -c '{again}'"
+    Path("lines").write_text("one\ntwo\n")
+    done = subprocess.run(
+        ["sh", "-c", f"(read line; {launch}; read line; echo rest $line) < lines"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "got two\ngot two\nrest\n"
 
 
 def started(out, output=subprocess.PIPE, ranks=2, restarts=0):

@@ -90,14 +90,23 @@ def mpiexec() -> str:
     return found
 
 
-def standard_input(layout: Layout, command: Sequence[str]) -> str:
-    """Return the path of rank 0's standard input: that of the launcher for a program on this machine, else an empty one."""
+def standard_input(layout: Layout, command: Sequence[str]) -> int:
+    """Open rank 0's standard input: the launcher's for a program on this machine, else an empty file."""
     own = command[0] != "train" and not (layout.hosts and not is_here(layout.hosts[0]))
-    return f"/proc/{os.getpid()}/fd/0" if own else os.devnull
+    return os.dup(0) if own else os.open(os.devnull, os.O_RDONLY)
 
 
-def command_line(program: str, layout: Layout, command: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Return mpiexec's command line, with more ``options``, for a fastrnn command or any other program."""
+def identified(descriptor: int) -> str:
+    """Return a descriptor with its file's device and inode, by which a rank knows that it has inherited it."""
+    file = os.fstat(descriptor)
+    return f"{descriptor}:{file.st_dev}:{file.st_ino}"
+
+
+def command_line(program: str, layout: Layout, command: Sequence[str], options: Sequence[str], source: int) -> list[str]:
+    """Return mpiexec's command line, with more ``options``, for a fastrnn command or any other program.
+
+    mpiexec and the ranks of this machine inherit ``source``, the standard input of rank 0.
+    """
     words = [sys.executable, "-m", "fastrnn", *command] if command[0] == "train" else list(command)
     # The launcher, not mpiexec, ends the remaining ranks, so that the first rank that is gone is the one that died.
     options = ["-disable-auto-cleanup", *options, "-n", str(layout.ranks)]
@@ -105,7 +114,7 @@ def command_line(program: str, layout: Layout, command: Sequence[str], options: 
         options += ["-ppn", str(layout.per_machine), "-hosts", ",".join(layout.hosts)]
     if layout.remote:  # this machine's own name may mean nothing to the others
         options += ["-localhost", address_towards(layout.remote[0])]
-    return [program, *options, *PARENT, standard_input(layout, command), *words]
+    return [program, *options, *PARENT, identified(source), *words]
 
 
 def require_program(layout: Layout, program: str) -> None:

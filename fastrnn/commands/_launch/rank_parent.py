@@ -3,8 +3,8 @@
 mpiexec also reports how a rank ended, but sometimes fails itself because the rank is gone. A parent process cannot miss it.
 
 ``python -I -S rank_parent.py VARIABLE INPUT PROGRAM ...`` runs it. VARIABLE is the environment variable with the launcher's
-address, and INPUT the standard input of rank 0; that of the other ranks is empty. Every rank's start waits for it, so it
-imports as little as it can, and nothing of fastrnn.
+address. INPUT is DESCRIPTOR:DEVICE:INODE, an inherited file that becomes the standard input of rank 0. The other ranks have
+an empty one. Every rank's start waits for this program, so it imports as little as it can, and nothing of fastrnn.
 """
 
 import os
@@ -22,7 +22,7 @@ def main(variable: str, source: str, program: list[str]) -> int:
     # A handler instead of SIG_IGN, because the program would inherit that.
     for number in TO_ALL:
         signal.signal(number, lambda *_: None)
-    redirect_input(source if os.environ["PMI_RANK"] == "0" else os.devnull)
+    redirect_input(source, os.environ["PMI_RANK"] == "0")
     try:  # Python itself ignores the signals of setsigdef
         pid = os.posix_spawnp(program[0], program, os.environ, setsigdef=(signal.SIGPIPE, signal.SIGXFSZ))
     except OSError as error:
@@ -36,18 +36,23 @@ def main(variable: str, source: str, program: list[str]) -> int:
     return status
 
 
-def redirect_input(source: str) -> None:
-    """Make a file, pipe or terminal the standard input; if it cannot be opened, the input is empty.
+def redirect_input(source: str, wanted: bool) -> None:
+    """Make an inherited file, pipe or terminal the standard input; if it is not wanted or not inherited, the input is empty.
 
-    mpiexec's own way to forward its input ends the job if the rank reads too slowly, and leaves the other ranks waiting.
+    mpiexec's own way to forward its input ends the job if the rank reads too slowly, and leaves the other ranks waiting. A
+    file that is opened again would be read from its beginning, although the shell may have read a part of it.
     """
+    descriptor, *identity = map(int, source.split(":"))
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
     try:
-        opened = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)  # a named pipe may have no writer any more
+        file = os.fstat(descriptor)
     except OSError:
-        opened = os.open(os.devnull, os.O_RDONLY)
-    os.set_blocking(opened, True)
-    os.dup2(opened, 0)
-    os.close(opened)
+        return
+    if [file.st_dev, file.st_ino] == identity:
+        if wanted:
+            os.dup2(descriptor, 0)
+        os.close(descriptor)
 
 
 def report(variable: str, pid: int, how: str, status: int) -> None:

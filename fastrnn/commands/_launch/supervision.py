@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ...console import note
 from ...distributed.heartbeat import ADDRESS
 from .connections import Connections
-from .mpi_program import Layout, command_line
+from .mpi_program import Layout, command_line, standard_input
 from .output import Output
 
 TICK = 0.1
@@ -50,16 +50,17 @@ def supervise(
 
     Raises OSError if output was lost and all else succeeded.
     """
-    connections, output = Connections(layout.remote), Output()
+    connections, output, source = Connections(layout.remote), Output(), standard_input(layout, command)
     process = subprocess.Popen(
-        command_line(program, layout, command, output.options),
+        command_line(program, layout, command, output.options, source),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # so that Ctrl-C reaches the launcher alone, which lets the ranks save
         env={**environment, ADDRESS: connections.address},
-        pass_fds=output.descriptors,
+        pass_fds=(*output.descriptors, source),
     )
+    os.close(source)
     assert process.stdout is not None
     output.start(process.stdout, sys.stdout, sys.stderr)
     fault = None
