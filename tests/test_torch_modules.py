@@ -371,6 +371,15 @@ def test_weights_that_are_not_parameters_or_not_contiguous():
     _assert_same_results(theirs, ours, [x])
 
 
+@each_row("view", [torch._neg_view, torch.t, lambda w: w[:1].expand(4, 4)])
+def test_views_that_begin_where_packed_weights_do(view):
+    theirs, ours = _pair("RNN", 4, 4)
+    x = torch.randn(5, 2, 4)
+    _assert_same_results(theirs, ours, [x])
+    theirs.weight_hh_l0 = ours.weight_hh_l0 = nn.Parameter(view(ours.weight_hh_l0.detach()))
+    _assert_same_results(theirs, ours, [x])
+
+
 @each_row("name", ["LSTM", "GRUCell"])
 def test_weights_and_states_of_another_class_of_tensors(name):
     theirs, ours = _pair(name, 3, 4)

@@ -25,6 +25,7 @@ FEW_ROWS = 8  # calls of fewer rows of x hash one part
 MOST_PACKED = 256  # sets of parameters
 MOST_RUNS = 256  # sizes of x
 _expired = torch.UntypedStorage._expired
+_data_ptr, _is_contiguous, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 
 
 class PackedWeights:
@@ -88,15 +89,15 @@ _cache: dict[tuple[Stack, tuple[int, ...]], PackedWeights] = {}
 
 def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool, shape: torch.Size) -> PackedWeights:
     """Return the packed weights for a call with x of this shape, from the cache if the parameters are unchanged."""
-    key = stack, tuple([w.data_ptr() for w in weights])
-    found = _cache.get(key)
+    # A transposed or negated view has the address of its base and other values, so it is packed for each call.
+    plain = all(map(_is_contiguous, weights)) and not any(map(_is_neg, weights))
+    key = stack, tuple(map(_data_ptr, weights))
+    found = _cache.get(key) if plain else None
     if found is None or not found.fits(weights, training, shape):
         stack.check(weights)
         _remove_dead()
-        # Parameters that are not contiguous, and negated views, are packed for each call: their copies have other addresses.
-        whole = [w.contiguous().resolve_neg() for w in weights]
-        found = PackedWeights(stack, whole, training)
-        if all(a.data_ptr() == b.data_ptr() for a, b in zip(weights, whole, strict=True)):
+        found = PackedWeights(stack, [w.contiguous().resolve_neg() for w in weights], training)
+        if plain:
             _cache[key] = found
     return found
 
