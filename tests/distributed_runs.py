@@ -30,7 +30,7 @@ STREAM = "the cat sat on the mat, and the dog sat on the cat. " * 60
 def chars(communicator, out=None, **given):
     """Return a trainer and a character model for one rank; ``given`` has options of the run."""
     reading = given.pop("reading", "lines")
-    text = "\n".join(NAMES) if reading == "lines" else STREAM
+    text = given.pop("text", "\n".join(NAMES) if reading == "lines" else STREAM)
     options = make_options(reading, **{**SMALL, "seq_length": 20, **given})
     trainer, model, _ = make_trainer(text, options, out, communicator=communicator)
     return trainer, model.model

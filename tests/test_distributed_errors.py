@@ -17,8 +17,14 @@ from fastrnn.training import Examples, LoopConfig, Trainer, schedules
 
 class TestErrors:
     def test_more_ranks_than_sequences(self):
-        with pytest.raises(ValueError, match="batch must be at least the number of ranks, 3, got 2"):
-            on_ranks(3, lambda communicator: chars(communicator, batch=2))
+        few = "the training data must have at least as many {} as there are ranks, 3, got {}: use fewer ranks or more data"
+        for reading, options, message in (
+            ("lines", {"batch": 2}, "batch must be at least the number of ranks, 3, got 2"),
+            ("lines", {"text": "anna\nhanna\nahna"}, few.format("items", 2)),
+            ("stream", {"seq_length": 1400}, few.format(r"parts of 1400 tokens \(seq_length\)", 2)),
+        ):
+            with pytest.raises(ValueError, match=message):
+                on_ranks(3, lambda communicator, r=reading, o=options: chars(communicator, reading=r, **o))
 
     def test_other_data_on_a_rank(self):
         def run(communicator):

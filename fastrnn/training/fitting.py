@@ -87,7 +87,7 @@ class ExamplesTask(ModelTask):
 
     def divide(self, communicator: Communicator) -> None:
         """Compute only this rank's examples of each batch; see :class:`fastrnn.training._run.ranks.DividedTask`."""
-        self.divide_batches(communicator, min(self.batch_size, len(self.train)))
+        self.divide_batches(communicator, self.batch_size, len(self.train), "examples")
         settings = {"training data": self._checksum, "seed": self.seed, "batch size": self.batch_size}
         require_same(communicator, settings)
 

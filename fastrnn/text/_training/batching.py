@@ -33,6 +33,7 @@ class LineBatches(Batches):
     def __init__(self, sequences: Sequence[Ids], batch: int, eos: int, *, seed: int = 0, longest: int = 1024) -> None:
         if not len(sequences):
             raise ValueError("sequences must hold at least one item, got none")
+        self.examples = len(sequences), "items"
         self.batch = min(checks.positive_int("batch", batch), len(sequences))
         super().__init__(seed)  # the position counts items
         self._sequences, self._eos, self._longest = sequences, eos, longest
@@ -98,7 +99,8 @@ class StreamBatches(Batches):
         if len(ids) < 2:
             raise ValueError(f"ids must hold at least two tokens, got {len(ids)}")
         self.seq_length = min(checks.positive_int("seq_length", seq_length), len(ids))
-        self.batch = min(checks.positive_int("batch", batch), len(ids) // self.seq_length)
+        self.examples = len(ids) // self.seq_length, f"parts of {self.seq_length} tokens (seq_length)"
+        self.batch = min(checks.positive_int("batch", batch), self.examples[0])
         super().__init__(seed)  # the position counts chunks
         self._ids, self._start = ids, start
         self.chunks = len(ids) // (self.batch * self.seq_length)

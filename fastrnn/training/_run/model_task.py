@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,11 +32,18 @@ class ModelTask:
         self.communicator = SOLO
         model.set_rng(rng)
 
-    def divide_batches(self, communicator: Communicator, batch: int) -> None:
-        """Compute only this rank's part of each batch. Raises TooManyRanks if a batch has fewer examples than that."""
-        if batch < communicator.size:
-            wanted = f"batch must be at least the number of ranks, {communicator.size}"
-            raise common(TooManyRanks(f"{wanted}, got {batch} (it is at most the number of training examples)"))
+    def divide_batches(self, communicator: Communicator, batch: int, examples: float, what: str) -> None:
+        """Compute only this rank's part of each batch.
+
+        ``batch`` is the wanted size of a batch, and ``examples`` the number of all training examples, which are called
+        ``what``. Raises TooManyRanks if one of them is below the number of ranks.
+        """
+        size = communicator.size
+        if examples < size:
+            wanted = f"the training data must have at least as many {what} as there are ranks, {size}"
+            raise common(TooManyRanks(f"{wanted}, got {examples}: use fewer ranks or more data"))
+        if batch < size:
+            raise common(TooManyRanks(f"batch must be at least the number of ranks, {size}, got {batch}"))
         self.communicator = communicator
         self._rng = PartGenerator(self._rng.bit_generator)
         self.model.set_rng(self._rng)
@@ -87,9 +95,13 @@ class Batch:
 
 
 class Batches:
-    """Base of endless sources of batches of ``batch`` sequences, which follow from a seed and a position, a count so far."""
+    """Base of endless sources of batches of ``batch`` sequences, which follow from a seed and a position, a count so far.
+
+    If a batch has at most all training examples once, ``examples`` is their number, and what they are.
+    """
 
     batch: int
+    examples: tuple[float, str] = math.inf, "examples"
 
     def __init__(self, seed: int) -> None:
         self._seed, self._position = seed, 0
@@ -158,7 +170,7 @@ class SequenceTask(ModelTask):
 
     def divide(self, communicator: Communicator) -> None:
         """Compute only this rank's sequences of each batch; see :class:`fastrnn.training._run.ranks.DividedTask`."""
-        self.divide_batches(communicator, self.batches.batch)
+        self.divide_batches(communicator, self.batches.batch, *self.batches.examples)
 
     def _own(self, batch: Batch) -> Batch:
         if self.communicator.size == 1:
