@@ -95,6 +95,19 @@ def test_products_of_huge_and_tiny_numbers(weights: float, x: float, outliers: f
         np.testing.assert_allclose(layer(inputs)[0][0, 0], expected, rtol=1e-4, err_msg=isa)
 
 
+@needs_c
+def test_infinity_beside_huge_numbers(c: Any) -> None:
+    signs = np.resize(np.array([1, -1], np.float32), 64)
+    layer = fastrnn.RNN(64, 2, nonlinearity="relu", bias=False, rng=0)
+    layer.weight_ih_l0.assign(np.array([signs, -signs]))
+    x = np.full((1, 1, 64), 1e31, np.float32)
+    x[..., 0] = np.inf
+    layer = layer.compress("int8")
+    for isa in c.isa_names():
+        c.set_isa(isa)
+        np.testing.assert_array_equal(layer(x)[0][0, 0], [np.inf, 0], isa)
+
+
 def test_int8_scales_each_row() -> None:
     rows = np.array([[127, -63.5, 0.5, 1.5], [0, 0, 0, 0], [-2.54, 1.27, 0.014, -0.016], [1e-45, 0, 0, 0]], np.float32)
     codes, scales = quantize_rows("w", rows)

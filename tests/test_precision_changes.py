@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from tables import each_row
 
 import fastrnn
+from fastrnn._core.cache import SETTINGS
 from fastrnn.backends import available, load
 from fastrnn.text.char_model import CharModel
 
@@ -67,6 +70,34 @@ def test_a_precision_set_for_a_moment_is_not_cached_for_another(new, tmp_path: P
         with monkeypatch.context() as during:
             during.setattr(backend, "settings", settings_before_a_change)
             assert not np.array_equal(run(), wanted)
+        fastrnn.set_float32_matmul_precision("highest")
+        assert np.array_equal(run(), wanted)
+
+
+@each_row("new", [lstm, onnx_model])
+def test_a_precision_whose_change_is_not_complete_is_not_cached(new, tmp_path: Path, monkeypatch) -> None:
+    backend, path, increment = load("c"), tmp_path / "model.onnx", type(SETTINGS).increment
+    wanted, run, settings = new(path)(), new(path), backend.settings
+    changing = threading.Thread(target=fastrnn.set_float32_matmul_precision, args=("medium",))
+
+    def late(version: Any) -> None:
+        time.sleep(0.2)  # longer than a value is made
+        increment(version)
+
+    def settings_during_a_change() -> Any:
+        found = settings()
+        if not changing.ident:
+            changing.start()
+            while fastrnn.get_float32_matmul_precision() == "highest":
+                time.sleep(0.001)
+        return found
+
+    with fastrnn.use_precision("highest"):
+        with monkeypatch.context() as during:
+            during.setattr(type(SETTINGS), "increment", late)
+            during.setattr(backend, "settings", settings_during_a_change)
+            assert not np.array_equal(run(), wanted)
+            changing.join()
         fastrnn.set_float32_matmul_precision("highest")
         assert np.array_equal(run(), wanted)
 

@@ -249,22 +249,23 @@ static void words_3(int64_t n, int f, const word_args *t) {
 static void words_4(int64_t n, int f, const word_args *t) { n > 1 ? words_tile(2, 4, f, t) : words_tile(1, 4, f, t); }
 static const words_of_panels word_tiles[5] = {0, words_1, words_2, words_3, words_4};
 
-static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, int64_t row) {
+/* A is divided by a_factor first. */
+static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, int64_t row, real a_factor) {
     real *c = p->c + panel * p->c_panel + row * p->c_row;
     word_args t = {.b_panel = p->b_panel,
                    .b_row = p->b_row,
                    .scales = p->scales ? p->scales + panel * p->b_row : 0,
-                   .a_factor = p->a_is_large ? (real)0x1p50 : 1,
+                   .a_factor = a_factor,
                    .init = p->init ? p->init + panel * p->init_panel + row * p->init_row : zeros,
                    .init_panel = p->init ? p->init_panel : 0,
                    .c = c,
                    .c_panel = p->c_panel};
-    real small[COMPRESSED_K_BLOCK];
+    real divided[COMPRESSED_K_BLOCK];
     for (int64_t k = 0; k < p->n_inner; k += COMPRESSED_K_BLOCK) {
         t.K = p->n_inner - k < COMPRESSED_K_BLOCK ? p->n_inner - k : COMPRESSED_K_BLOCK;
         t.a = p->a.p + row * p->a.row + k;
-        for (int64_t i = 0; p->a_is_large && i < t.K; i++) small[i] = t.a[i] / t.a_factor;
-        if (p->a_is_large) t.a = small;
+        for (int64_t i = 0; a_factor != 1 && i < t.K; i++) divided[i] = t.a[i] / a_factor;
+        if (a_factor != 1) t.a = divided;
         t.b = (const uint32_t *)right_block(p, panel, (k_block){.k = k});
         word_tiles[p->vectors](n, p->format, &t);
         t.init = c;
@@ -272,26 +273,28 @@ static void compressed_row_of(const product_args *p, int64_t panel, int64_t n, i
     }
 }
 
-static void product_of_row(const product_args *p, range panels, int64_t row) {
+static void product_of_row(const product_args *p, range panels, int64_t row, real a_factor) {
     const int64_t all = panels.end - panels.begin, together = row_panels[p->vectors], fewer = fewer_panels[p->vectors];
     for (int64_t i = 0, n; i < all; i += n) {
         n = all - i >= together ? together : all - i >= fewer ? fewer : 1;
         const int64_t panel = p->backwards ? panels.end - i - n : panels.begin + i;
         if (COMPRESSES && p->format)
-            compressed_row_of(p, panel, n, row);
+            compressed_row_of(p, panel, n, row, a_factor);
         else
             row_of(p, panel, n, row);
         for (int64_t j = 0; p->done && j < n; j++) p->done(p->context, panel + j, row, 1);
     }
 }
 
+/* Return what a row of A is divided by in float32. The sums of large numbers could overflow before they are multiplied by
+ * the weights' scales, which are small. Numbers below 2^-76 then count as zero beside one above 2^88. */
+static real a_factor_of(const real *a, int64_t K) { return largest_magnitude(a, K) <= (real)0x1p88 ? 1 : (real)0x1p50; }
+
 /* Compute a product with int8 weights: in integers, or in float32 for rows that 16 bits hold too coarsely. */
 static void product_of_integers(const product_args *p, range panels, range rows) {
-    product_args in_float32 = *p;
     while (rows.begin < rows.end) {
         const int64_t n = multiply_in_integers(p, panels, rows);
-        in_float32.a_is_large = !n && largest_magnitude(p->a.p + rows.begin * p->a.row, p->n_inner) > (real)0x1p88;
-        if (!n) product_of_row(&in_float32, panels, rows.begin);
+        if (!n) product_of_row(p, panels, rows.begin, a_factor_of(p->a.p + rows.begin * p->a.row, p->n_inner));
         rows.begin += n ? n : 1;
     }
 }
@@ -304,7 +307,7 @@ void product(const product_args *p, range panels, range rows) {
     else if (COMPRESSES && p->format == FASTRNN_WEIGHTS_INT8)
         product_of_integers(p, panels, rows);
     else if (rows.end - rows.begin == 1)
-        product_of_row(p, panels, rows.begin);
+        product_of_row(p, panels, rows.begin, 1);
     else if (rows.begin < rows.end)
         product_of_rows(p, panels, rows);
 }

@@ -73,9 +73,8 @@ typedef struct {
     int64_t c_panel, c_row;
     rows_done done; /* null: not called */
     void *context;
-    int a_is_large; /* only for int8 weights in float32: without factor_of_words and scales, a sum could overflow */
-    int backwards;  /* read the panels from the last to the first, so that the panels still in cache come first */
-    stretch ahead;  /* fetched evenly by the tiles; only for products of one panel and one block of k */
+    int backwards; /* read the panels from the last to the first, so that the panels still in cache come first */
+    stretch ahead; /* fetched evenly by the tiles; only for products of one panel and one block of k */
 } product_args;
 
 void product(const product_args *p, range panels, range rows);

@@ -7,8 +7,11 @@ replaces ``VERSION.latest``: while that is the same object, the value is valid, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from .fork_lock import ForkLock
 
 
 class Version:
@@ -34,8 +37,35 @@ class Version:
 VERSION = Version()
 # Changes if the array of a parameter or gradient is replaced, but not if its values change: for caches of pointers.
 ARRAYS = Version(VERSION)
-# Changes with the precision and the instruction set, which backends read again when they make a value.
-SETTINGS = Version(VERSION)
+
+
+class _Settings(Version):
+    """The version of the precision and the instruction set, which backends read again when they make a value.
+
+    A value that was made while a setting changed may be for another setting than its key. So a setting changes with its
+    version under a lock: a thread that has seen the new setting also finds a new version.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        super().__init__(VERSION)
+        self._lock = ForkLock()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Change a setting within a ``with`` block."""
+        with self._lock:
+            yield
+            self.increment()
+
+    def unchanged_since(self, latest: object) -> bool:
+        """Return whether ``latest`` is still the version."""
+        with self._lock:
+            return latest is self.latest
+
+
+SETTINGS = _Settings()
 
 
 class Cached:
@@ -69,4 +99,4 @@ def cached(
         before.version = version
         return before
     value = make()
-    return Cached(key if settings in (None, SETTINGS.latest) else None, value, version)
+    return Cached(key if settings is None or SETTINGS.unchanged_since(settings) else None, value, version)

@@ -34,8 +34,9 @@ def set_float32_matmul_precision(precision: str) -> None:
         For another precision.
     """
     global _setting
-    _setting = checks.choice("precision", precision, PRECISIONS)
-    SETTINGS.increment()
+    checks.choice("precision", precision, PRECISIONS)
+    with SETTINGS.changing():
+        _setting = precision
 
 
 def get_float32_matmul_precision() -> str:

@@ -121,7 +121,7 @@ class Build:
         found = self.packed.get(key)
         if found is None:
             found = make()
-            if settings is SETTINGS.latest:  # else it may be for other settings than the key
+            if SETTINGS.unchanged_since(settings):  # else it may be for other settings than the key
                 self.packed[key] = found
         return found
 

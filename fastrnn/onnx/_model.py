@@ -118,9 +118,9 @@ class OnnxModel:
         plan = self._plans.pop(self._key(feeds, settings), None)  # and put at the end: the first is the least recent
         if plan is None:
             plan = self._new_plan(feeds)
+        if SETTINGS.unchanged_since(settings_version):  # else the plan may be for other settings than the key
             if len(self._plans) >= MOST_PLANS:
                 self._plans.pop(next(iter(self._plans)))
-        if settings_version is SETTINGS.latest:  # else the plan may be for other settings than the key
             self._plans[self._key(feeds, settings)] = plan
         plan.version, plan.threads = version, threads
         return plan

@@ -45,7 +45,7 @@ class PackedWeights:
         self._next = 0
         arrays = [w.detach().numpy() for w in weights]
         self.prepared: Any = backend.prepare_copy(stack.spec, stack.by_part(arrays), training)
-        if settings is not SETTINGS.latest:  # perhaps they are packed for another setting
+        if not SETTINGS.unchanged_since(settings):  # perhaps they are packed for another setting
             self._settings = None
         self._storages = [StorageWeakRef(w.untyped_storage()) for w in weights]
         self._addresses = [storage.cdata for storage in self._storages]

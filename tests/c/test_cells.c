@@ -12,7 +12,7 @@
 static const double FORWARD_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-12};
 static const double GRADIENT_TOLERANCE[] = {[FASTRNN_FLOAT32] = 2e-5, [FASTRNN_FLOAT64] = 1e-8};
 static const double ROUNDED_TOLERANCE = 2e-2; /* 8 significant bits */
-/* int8 weights multiply rows that are rounded to 16 bits; tests/test_compression.py compares with rounded rows. */
+/* int8 weights multiply rows that are rounded to 16 bits; tests/test_int8.py compares with rounded rows. */
 static const double INTEGER_TOLERANCE = 3e-4;
 static const char *const DTYPE_NAMES[] = {[FASTRNN_FLOAT32] = "float32", [FASTRNN_FLOAT64] = "float64"};
 

@@ -80,8 +80,8 @@ def set_isa(name: str | None) -> None:
     """
     if name is not None:
         checks.choice("isa", name, isa_names())
-    settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
-    SETTINGS.increment()
+    with SETTINGS.changing():
+        settings.isa = lib.fastrnn_isa_default() if name is None else lib.fastrnn_isa_find(name.encode())
 
 
 def info() -> dict[str, Any]:
