@@ -37,6 +37,7 @@ from fastrnn.commands.guard import guarded
 
 from .delayed_links import MTU, carried, tun
 from .ranks import CASES, MPIEXEC, measured
+from .tables import output_of
 
 LINKS = (1, 10)  # Gbit/s
 PREFIX, BRIDGE, NETWORK, HOST = "fastrnn-", "fastrnn-br", "10.77.0", "10.77.0.254"
@@ -49,7 +50,7 @@ LATENCY = 20e-6  # seconds between two machines of a cluster
 
 
 def ip(*words: object) -> None:
-    subprocess.run(["ip", *map(str, words)], check=True, capture_output=True)
+    output_of(["ip", *map(str, words)])
 
 
 @contextmanager
@@ -129,7 +130,7 @@ def limit_rate(address: str, gbit: float) -> None:
     """Limit the rate at which the machine sends."""
     limits = ["tbf", "rate", f"{gbit}gbit", "burst", f"{128 * gbit}kb", "latency", "100ms"]
     words = ["ip", "netns", "exec", PREFIX + address, "tc", "qdisc", "add", "dev", "eth0", "root", *limits]
-    subprocess.run(words, check=True, capture_output=True)
+    output_of(words)
 
 
 def sums() -> None:
@@ -161,8 +162,7 @@ def links(delay: float) -> None:
     for number, gbit in itertools.product((2, 4), LINKS):
         with machines(number, gbit, delay) as options:
             words = [MPIEXEC, *options, "-n", str(number), sys.executable, "-m", "bench.machines", "sums"]
-            done = subprocess.run(words, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout.strip().splitlines()[-1])
+            found = json.loads(output_of(words).splitlines()[-1])
         latency = found["4"] / (2 * math.log2(number))  # as measured with the smallest sum
         for size, seconds in found.items():
             predicted = sum_seconds(number, int(size), gbit * 1e9 / 8, latency)

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ import numpy as np
 
 from fastrnn.commands.arguments import integer
 from fastrnn.commands.guard import guarded
+
+from .tables import output_of
 
 MPIEXEC = str(Path(sys.executable).parent / "mpiexec")
 SETTINGS = [(1, 1), (1, 2), (2, 1)]  # ranks and threads of each
@@ -77,8 +78,7 @@ def measured(case: str, ranks: int, threads: int, overlap: bool = True, mpi: tup
     own = [sys.executable, "-m", "bench.ranks", "work", "--case", case, *(["--overlap"] if overlap else [])]
     words = [MPIEXEC, *mpi, "-n", str(ranks), *own] if ranks > 1 or mpi else own
     environment = {**os.environ, "FASTRNN_NUM_THREADS": str(threads)}
-    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    found: dict[str, float] = json.loads(output_of(words, env=environment).splitlines()[-1])
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from fastrnn.benchmark import machine
@@ -54,6 +54,12 @@ def chosen(parser: argparse.ArgumentParser, given: Collection[str], questions: C
 
 def run_program(name: str, *arguments: str, **options: Any) -> None:
     """Run ``python -m bench.NAME`` in a process of its own. If it fails, it has printed why, and this process ends too."""
-    done = subprocess.run([sys.executable, "-m", f"bench.{name}", *arguments], check=False, **options)
+    output_of([sys.executable, "-m", f"bench.{name}", *arguments], **{"stdout": None, **options})
+
+
+def output_of(words: Sequence[str], **options: Any) -> str:
+    """Run a program and return its output. If it fails, it has printed why, and this process ends too."""
+    done = subprocess.run(words, check=False, text=True, **{"stdout": subprocess.PIPE, **options})
     if done.returncode:
         raise SystemExit(done.returncode)
+    return done.stdout

@@ -111,7 +111,7 @@ def clip_grad_norm(params: Params, max_norm: float, norm: float | None = None) -
     backend, gradients = _together(params)
     norm = math.sqrt(backend.squares(gradients)) if norm is None else norm
     coefficient = max_norm / (norm + 1e-6)
-    if coefficient < SMALL_FACTOR:  # as a float32 it could be denormal, which counts as zero
+    while 0 < coefficient < SMALL_FACTOR:  # as a float32 it could be denormal, which counts as zero
         backend.scale(gradients, SMALL_FACTOR)
         coefficient /= SMALL_FACTOR
     if not coefficient >= 1:  # a NaN norm scales too

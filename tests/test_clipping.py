@@ -46,13 +46,14 @@ class TestClipping:
         param.gradient()[...] = 1e30
         np.testing.assert_allclose(optim.grad_norm([param]), 2e30, rtol=1e-6)
 
-    def test_the_largest_float32_gradients_are_clipped(self):
+    @each_row("max_norm", [0.5, 1e-31])
+    def test_the_largest_float32_gradients_are_clipped(self, max_norm):
         param = Parameter("w", np.zeros(4, np.float32))
         param.gradient()[...] = 3e38, -1e38, 1e10, 0
         optim.clip_grad_value([param], 1e39)
-        norm = optim.clip_grad_norm([param], 0.5)  # 0.5 / norm is below the normal float32 numbers
+        norm = optim.clip_grad_norm([param], max_norm)  # max_norm / norm is below the normal float32 numbers
         np.testing.assert_allclose(norm, 10**38.5, rtol=1e-7)
-        np.testing.assert_allclose(param.grad, np.array([1.5, -0.5, 5e-29, 0]) / 10**0.5, rtol=1e-6)
+        np.testing.assert_allclose(param.grad, max_norm * np.array([3, -1, 1e-28, 0]) / 10**0.5, rtol=1e-6, atol=1e-38)
 
     @EVERY_DTYPE
     def test_without_gradients(self, dtype):

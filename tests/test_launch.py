@@ -207,17 +207,29 @@ def test_a_rank_s_parent_process_reports_a_program_that_cannot_be_started(monkey
     assert parent_of(["./none"], monkeypatch) == (127, "./none: No such file or directory", 1)
 
 
-def parent_of(program, monkeypatch):
-    """Run the parent process of a rank 3; return its exit status and what it tells the launcher."""
+@pytest.mark.parametrize(("rank", "other", "words"), [(0, 0, "words"), (0, 1, ""), (3, 0, "")])
+def test_rank_0_alone_reads_a_file_and_only_one_that_it_inherited(rank, other, words, tmp_path, monkeypatch):
+    (tmp_path / "input").write_text("words")
+    with (tmp_path / "input").open() as file:
+        source = mpi_program.identified(file.fileno())
+        head, inode = source.rsplit(":", 1)
+        given = f"{head}:{int(inode) + other}", file.fileno()
+        assert parent_of(["sh", "-c", f'test "$(cat)" = "{words}" && exit 9'], monkeypatch, rank, given)[0] == 9
+
+
+def parent_of(program, monkeypatch, rank=3, source=None):
+    """Run the parent process of a rank; return its exit status and what it tells the launcher."""
     connections = Connections(())
     monkeypatch.setenv(heartbeat.ADDRESS, connections.address)
-    monkeypatch.setenv("PMI_RANK", "3")
-    process = subprocess.Popen([*mpi_program.PARENT, mpi_program.identified(0), *program], start_new_session=True)
-    while 3 not in connections.exits:
+    monkeypatch.setenv("PMI_RANK", str(rank))
+    identity, descriptor = source or (mpi_program.identified(0), 0)
+    words = [*mpi_program.PARENT, identity, *program]
+    process = subprocess.Popen(words, start_new_session=True, pass_fds=[descriptor])
+    while rank not in connections.exits:
         connections.listen(10)
     (end,) = connections.never_connected()
     connections.close()
-    assert (end.process.number, end.process.host) == (3, socket.gethostname())
+    assert (end.process.number, end.process.host) == (rank, socket.gethostname())
     return process.wait(), end.how, end.status
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     environment = {**environment_of(ranks), **os.environ, "FASTRNN_NUM_THREADS": str(ranks.threads)}
     if arguments.no_bind:
         environment.pop(BIND, None)
-    stop, restarts, rewind = StopRequests(), 0, _rewinding(0)
+    stop, restarts, start = StopRequests(), 0, _offset(0)
     with stop.counted():
         while True:
             end = supervise(program, command, environment, ranks, stop)
@@ -72,17 +71,18 @@ def run(arguments: argparse.Namespace) -> int:
             if not end.fault or stop.count or restarts == arguments.max_restarts:
                 return end.status
             restarts += 1
-            rewind()
+            if start is not None:  # a restarted program reads a file again
+                os.lseek(0, start, os.SEEK_SET)
             note(f"fastrnn: restart {restarts} of {arguments.max_restarts} from the last checkpoint")
             command = resumed(command, end.out)
 
 
-def _rewinding(descriptor: int) -> Callable[[], object]:
-    """Return a function that takes a file back to where it is now; it does nothing for a pipe or a terminal."""
+def _offset(descriptor: int) -> int | None:
+    """Return the offset in a file, or None for a pipe, a terminal or a closed descriptor."""
     try:
-        return partial(os.lseek, descriptor, os.lseek(descriptor, 0, os.SEEK_CUR), os.SEEK_SET)
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
     except OSError:
-        return lambda: None
+        return None
 
 
 def resumed(command: Sequence[str], out: str | None) -> list[str]:

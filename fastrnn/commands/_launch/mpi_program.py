@@ -97,7 +97,7 @@ def standard_input(layout: Layout, command: Sequence[str]) -> int:
 
 
 def identified(descriptor: int) -> str:
-    """Return a descriptor with its file's device and inode, by which a rank knows that it has inherited it."""
+    """Return a descriptor with its file's device and inode, so that a rank can check that it inherited this file."""
     file = os.fstat(descriptor)
     return f"{descriptor}:{file.st_dev}:{file.st_ino}"
 

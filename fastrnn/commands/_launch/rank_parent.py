@@ -37,21 +37,23 @@ def main(variable: str, source: str, program: list[str]) -> int:
 
 
 def redirect_input(source: str, wanted: bool) -> None:
-    """Make an inherited file, pipe or terminal the standard input; if it is not wanted or not inherited, the input is empty.
+    """Make an inherited file, pipe or terminal the standard input. The input is empty if it is not wanted or not inherited.
 
     mpiexec's own way to forward its input ends the job if the rank reads too slowly, and leaves the other ranks waiting. A
     file that is opened again would be read from its beginning, although the shell may have read a part of it.
     """
     descriptor, *identity = map(int, source.split(":"))
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
     try:
         file = os.fstat(descriptor)
+        inherited = [file.st_dev, file.st_ino] == identity
     except OSError:
-        return
-    if [file.st_dev, file.st_ino] == identity:
-        if wanted:
-            os.dup2(descriptor, 0)
+        inherited = False
+    if inherited and wanted:
+        os.dup2(descriptor, 0)
+    else:
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), 0)
+    if inherited and descriptor:
         os.close(descriptor)
 
 
