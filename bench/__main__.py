@@ -66,7 +66,7 @@ def measure(arguments: argparse.Namespace) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     check_place("--file", file)
     begin(file, machine.describe(), arguments.fresh)
-    for threads in arguments.threads:
+    for threads in dict.fromkeys(arguments.threads):
         append(file, {"ceilings": ceilings.measure(threads).as_json()})
 
     def tell(peer: str, case: Case | None) -> None:

@@ -115,7 +115,10 @@ def _engine_name(engine):
 
 @pytest.fixture(autouse=True)
 def _repeatable(request, monkeypatch):
-    """Seed by the test's name what would have a fresh seed, so that no test fails by chance."""
+    """Seed NumPy's fresh generators by the test's name, so that no test fails by chance.
+
+    Child processes, and fixtures of a wider scope, are not reached.
+    """
     monkeypatch.setattr("numpy.random.bit_generator.randbits", random.Random(request.node.nodeid).getrandbits)
 
 
@@ -201,7 +204,7 @@ def xla_handlers():
 
 @pytest.fixture(params=["ffi", pytest.param("callback", marks=pytest.mark.slow)])
 def xla_calls(request, monkeypatch):
-    """Run the test both ways: XLA's programs call the C library, or Python. One quick test has callbacks."""
+    """Run the test both ways: XLA's programs call the C library, or Python. test_other_backends_run_* is quick."""
     if request.param == "callback":
         monkeypatch.setattr("fastrnn.jax._ffi.usable", lambda: False)
     else:

@@ -54,7 +54,7 @@ def trained(make, communicator, **given):
     return np.array(steps), np.array([info.val_loss for info in recorder.evaluations]), weights(model)
 
 
-# What is trained, and its options.
+# The runs by name: the function that makes the trainer, and its options.
 RUNS = {
     "lines": (chars, {"dropout": 0.3}),
     "one call of the backend": (chars, {"dropout": 0.0, "embedding": 0}),

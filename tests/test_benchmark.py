@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from benchmark_records import record
+from benchmark_records import CASE, CEILINGS, EFFORT, record
 from tables import each_row
 
 from fastrnn.benchmark import agreement, compare, run, statistics, table
@@ -17,11 +17,6 @@ from fastrnn.benchmark.measure import Clock, Effort, Timing, alternate
 from fastrnn.benchmark.peers import Absent, Unsupported, WrongThreads, load
 from fastrnn.benchmark.peers.protocol import Side
 from fastrnn.benchmark.problem import Problem
-
-EFFORT = Effort(seconds=0.2, pause=0.01)
-CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
-READ, CACHES = {"L1": 4e11, "L2": 2e11, "L3": 1e11, "DRAM": 1e10}, {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25}
-CEILINGS = Ceilings(1, 420e9, READ, CACHES)
 
 
 class Machine:

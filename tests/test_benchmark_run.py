@@ -6,20 +6,14 @@ import sys
 from dataclasses import asdict
 
 import pytest
-from benchmark_records import result_line
+from benchmark_records import CASE, CEILINGS, EFFORT, result_line
 from command_line import output_of
 
 import fastrnn
-from fastrnn.benchmark import run
+from fastrnn.benchmark import ceilings, machine, result_lines, run
 from fastrnn.benchmark.cases import Case, cases
-from fastrnn.benchmark.ceilings import Ceilings
 from fastrnn.benchmark.measure import Effort
 from fastrnn.cli import main
-
-EFFORT = Effort(seconds=0.2, pause=0.01)
-CASE = Case("forward", "LSTM", 8, 2, 1, T=5)
-LEVELS = {"L1": 4e11, "L2": 2e11, "L3": 1e11, "DRAM": 1e10}
-CEILINGS = Ceilings(1, 420e9, LEVELS, {"L1": 1 << 15, "L2": 1 << 20, "L3": 1 << 25})
 
 
 def _served(peer, threads, todo, effort):
@@ -100,6 +94,8 @@ def test_a_worker_runs_cases_beside_numba_and_reports_what_it_refuses():
     """A real process compares fastrnn with its own Numba backend."""
     found = [CASE, Case("product", "LSTM", 8, 2, 1)]
     measured, unsupported = [line for line in run.serve("numba", 1, found, Effort(0.001, 5, 0.001, 0)) if "case" in line]
+    for line in (measured, unsupported, {"ceilings": ceilings.measure(1).as_json()}, {"machine": machine.describe()}):
+        result_lines.check(json.loads(json.dumps(line)))
     assert measured["record"]["ratio"] > 0
     assert measured["record"]["ours"]["samples"] >= 5
     assert unsupported["unsupported"] == "numba has no product"

@@ -1,4 +1,4 @@
-"""Run folders that many tests read and none may change: each test process trains them once, when a test asks for them."""
+"""Run folders that many tests read and leave as they are: each test process trains them once, when a test asks for them."""
 
 import contextlib
 import io

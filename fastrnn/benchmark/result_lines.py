@@ -52,7 +52,10 @@ def check(line: Any) -> None:
 
 
 def _check(name: str, value: Any, expected: Field | Mapping[str, Any]) -> None:
-    """Raise ValueError unless the value is what is expected of the field ``name``, "" for the whole line."""
+    """Raise ValueError unless ``value`` has the type and the fields that ``expected`` describes.
+
+    ``name`` is that of the field, or "" for the whole line.
+    """
     if isinstance(expected, tuple):
         words, is_valid = expected
         if not is_valid(value):

@@ -31,7 +31,7 @@ Progress = Callable[[str, Case | None], None]  # called with a peer that starts,
 
 @dataclass(slots=True)
 class Results:
-    """The results of a run: records, what was not compared, with the reasons, machine and ceilings."""
+    """Results of a run: records, comparisons that are missing and why, the machine, and its ceilings."""
 
     records: list[Line] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Results:
             self.ceilings[line["ceilings"]["threads"]] = Ceilings(**line["ceilings"])
 
     def not_compared(self) -> Iterator[str]:
-        """Yield the reasons for which comparisons are missing. What a peer cannot do is one only if there are no records."""
+        """Yield why comparisons are missing. Questions that a peer does not support come only if nothing was measured."""
         yield from () if self.records else self.unsupported
         for line in self.refused:
             yield f"refused: {line['peer']}, {Case(**line['case']).name}: {line['refused']}"
@@ -112,13 +112,14 @@ def _require_same(there: Line, machine: Line, file: Path) -> None:
     """Raise FileFormatError unless both machines are the same."""
     found, wanted = (", ".join(f"{name} {each.get(name)}" for name in SAME) for each in (there, machine))
     if found != wanted:
-        raise FileFormatError(f"{file} must have results of one machine and version: {wanted}; got: {found}")
+        use = "--fresh empties it, and --file names another"
+        raise FileFormatError(f"{file} must have results of one machine and version: {wanted}; got: {found} ({use})")
 
 
 def begin(file: Path, machine: Line, fresh: bool = False) -> None:
     """Prepare a file for more results of this machine; ``fresh`` empties it. A missing or empty file is begun.
 
-    Raises FileFormatError, and OSError, for a file that is not one of results, and leaves it as it is.
+    Raises FileFormatError if the file does not hold results, and then leaves it unchanged. Raises OSError.
     """
     if file.exists() and file.stat().st_size:
         if fresh:
@@ -133,7 +134,7 @@ def begin(file: Path, machine: Line, fresh: bool = False) -> None:
 
 
 def _require_results(file: Path) -> None:
-    """Raise FileFormatError unless the file begins as files of results do, of any version, whatever follows."""
+    """Raise FileFormatError unless the first line describes a machine, as in a results file of any version."""
     with file.open("rb") as stream:
         first = stream.readline(1 << 16)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import exp, log
 from statistics import fmean, median
 from typing import Any
@@ -85,6 +86,7 @@ class Statistics:
         return passes * self.case.T * size / ceilings.bandwidth(size) / self.ours
 
 
+@cache
 def _tokens_of_a_call(case: Case) -> float:
     """Return the tokens of a call, without padding; the mean if calls take names of several lengths."""
     if case.question == "names":

@@ -56,15 +56,15 @@ def main() -> None:
 
     try:
         peer = load(order["peer"])
-        ours = load("fastrnn")
-        for side in (peer, ours):
-            side.use_threads(order["threads"])
+        peer.use_threads(order["threads"])
     except (Absent, WrongThreads) as error:
         say(absent=f"{error}")
         return
     except Exception as error:  # its installation is damaged
         say(absent=_failure(error))
         return
+    ours = load("fastrnn")
+    ours.use_threads(order["threads"])
     say(version=peer.version())
     for fields in order["cases"]:
         say(case=fields, **_measured(ours, peer, Case(**fields), order["effort"]))

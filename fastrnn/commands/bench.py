@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Compare the speed of fastrnn with that of the installed libraries. Both sides take turns, at the same sizes and threads, and
-their results must agree. GFLOP/s count the products alone: 2 T B G H (I + H) forward, three times that in training.
+their results must agree. GFLOP/s count the products alone: 2 T B G H (I + H) forward, three times that in training, without
+padding.
 """
 
 
@@ -73,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         check_place("--json", arguments.json)
         check_free([arguments.json], arguments.overwrite)
+    for name in ("threads", "peers"):
+        setattr(arguments, name, list(dict.fromkeys(getattr(arguments, name))))
     wanted = _cases(arguments)
     for precision in dict.fromkeys(case.precision for case in wanted):
         if obstacle := obstacle_to(precision):

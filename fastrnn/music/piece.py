@@ -220,7 +220,7 @@ def bar_length(numerator: int, denominator: int) -> Fraction:
 
 
 def pickup_length(metres: tuple[Metre, ...]) -> int:
-    """Return the length in ticks of a pickup, a first bar that ends in a change to a metre of longer bars; else 0."""
+    """Return the length of the pickup in ticks, or 0. It is a first bar that ends early, at a change to longer bars."""
     if len(metres) < 2:
         return 0
     second, *metre = metres[1]

@@ -37,7 +37,7 @@ def main(variable: str, source: str, program: list[str]) -> int:
 
 
 def redirect_input(source: str, wanted: bool) -> None:
-    """Make an inherited file, pipe or terminal the standard input. The input is empty if it is not wanted or not inherited.
+    """Redirect standard input to an inherited file, pipe or terminal; it is empty if that is not wanted or not inherited.
 
     mpiexec's own way to forward its input ends the job if the rank reads too slowly, and leaves the other ranks waiting. A
     file that is opened again would be read from its beginning, although the shell may have read a part of it.

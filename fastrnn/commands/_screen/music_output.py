@@ -101,7 +101,7 @@ def settle_seed(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     if arguments.seed is None:
-        arguments.seed = int(np.random.default_rng().integers(FRESH_SEEDS))
+        arguments.seed = int(np.random.default_rng().integers(FRESH_SEEDS))  # by NumPy, whose fresh seeds tests can replace
 
 
 def instrument_for(player: Player, name: str | None) -> Instrument:

@@ -36,7 +36,7 @@ class ModelTask:
         """Compute only this rank's part of each batch.
 
         ``batch`` is the wanted size of a batch, and ``examples`` the number of all training examples, which are called
-        ``what``. Raises TooManyRanks if one of them is below the number of ranks.
+        ``what``. Raises TooManyRanks if either is below the number of ranks.
         """
         size = communicator.size
         if examples < size:
@@ -97,7 +97,7 @@ class Batch:
 class Batches:
     """Base of endless sources of batches of ``batch`` sequences, which follow from a seed and a position, a count so far.
 
-    If a batch has at most all training examples once, ``examples`` is their number, and what they are.
+    ``examples`` is the number of training examples and what messages call them; infinity if a batch may have one twice.
     """
 
     batch: int
