@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -100,6 +101,37 @@ def test_a_precision_whose_change_is_not_complete_is_not_cached(new, tmp_path: P
             changing.join()
         fastrnn.set_float32_matmul_precision("highest")
         assert np.array_equal(run(), wanted)
+
+
+@each_row("cell", ["RNN", "GRU", "LSTM"])
+def test_a_backward_in_torch_after_a_change_of_settings(cell: str, c: Any) -> None:
+    """Its tape is of no use to the kernels of other settings, so forward runs again."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layer = getattr(pytest.importorskip("fastrnn.torch"), cell)(40, 33)
+    x = torch.from_numpy(X).requires_grad_()
+
+    def gradients(*settings: tuple[str | None, str]) -> list[np.ndarray]:
+        x.grad = None
+        layer.zero_grad()
+        y = None
+        for isa, precision in settings:
+            c.set_isa(isa)
+            with fastrnn.use_precision(precision):
+                if y is None:
+                    y = layer(x)[0].square().sum()
+                else:
+                    y.backward()
+        return [x.grad.numpy().copy(), *(p.grad.numpy().copy() for p in layer.parameters())]
+
+    wanted = gradients((None, "highest"), (None, "highest"))
+    ways = [(isa, precision) for isa in c.isa_names() for precision in ("highest", "medium")]
+    for before, after in itertools.permutations(ways, 2):
+        tolerance = 1e-4 if before[1] == after[1] == "highest" else 0.1
+        for found, expected in zip(gradients(before, after), wanted, strict=True):
+            np.testing.assert_allclose(
+                found, expected, rtol=0, atol=tolerance * np.abs(expected).max(), err_msg=f"{before} {after}"
+            )
 
 
 def test_weights_of_few_rows_are_read_once_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class Backend(ByParts, NumpyLinear, NumpyPointwise, NumpyTraining):
         return 0, 0, 0, 0
 
     def tape_from(self, prepared: Any, inputs: Inputs, memory: Array) -> Any:
-        """Return the tape of the forward pass that left this memory; if it is empty, run the forward pass again."""
+        """Return the tape of the forward pass that left this memory; run it again if it is empty or of other settings."""
         return self.forward(prepared, inputs, training=True).tape
 
     def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:

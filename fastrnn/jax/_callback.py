@@ -58,10 +58,7 @@ def _run_backward(
     own = [_weights(weights)]
     bytes_of = _aligned(tape.size)
     bytes_of[:] = tape
-    if bytes_of.size:
-        content = backend.tape_from(backend.prepare(call.stack, own), inputs, bytes_of)
-    else:
-        content = _kernels(call, inputs, weights, training=True).tape
+    content = backend.tape_from(backend.prepare(call.stack, own), inputs, bytes_of)
     into = own[0].zeros_like()
     dy, *dlast = (np.asarray(g) for g in gradients)
     found = backend.backward(content, OutputGradients(dy, *(d[None] for d in dlast)), [into], need_dx=need_dx)

@@ -98,17 +98,13 @@ def backward(
 ) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
     """Return the gradients of x, h0, c0 and the parameters, given the ``gradients`` of y, h_n and c_n.
 
-    The tape is overwritten. Without one, or with one of no bytes, the forward pass runs again.
+    The tape is overwritten. Without one, or with one of no bytes or of other settings, the forward pass runs again.
     """
     if (n := torch.get_num_threads()) != _threads.followed:
         _threads.follow(n)
     packed = packed_weights(stack, weights, True, inputs.x.shape)
     backend, arrays = packed.backend, inputs.arrays()
-    bytes_of = np.empty(0, np.uint8) if tape is None else tape.numpy()
-    if bytes_of.size:
-        content = backend.tape_from(packed.prepared, arrays, bytes_of)
-    else:
-        content = backend.forward(packed.prepared, arrays, training=True).tape
+    content = backend.tape_from(packed.prepared, arrays, np.empty(0, np.uint8) if tape is None else tape.numpy())
     into = stack.by_part([memory.zeros(tuple(w.shape), stack.spec.cell.dtype) for w in weights])
     dout = OutputGradients(*(None if g is None else _array(g.contiguous()) for g in gradients))
     found = backend.backward(content, dout, into, need_dx=need_dx)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..._core.arrays import Array
 from ..._core.precision import get_float32_matmul_precision
 from ...sampling import Answer, Request
@@ -33,7 +35,7 @@ from .library import (
 from .linear import CLinear
 from .memory import hash_arrays, tape_size
 from .pointwise import CPointwise
-from .stack import Call, Kernel, Prepared, batch_of, bind, inputs_fields, kernel_of, run_of, weights_fields
+from .stack import STAMP, Call, Kernel, Prepared, batch_of, bind, inputs_fields, kernel_of, run_of, weights_fields
 from .stream import CStream
 from .train_step import PreparedModel, prepare_model, train_step
 from .training import CTraining
@@ -92,12 +94,14 @@ class C(CLinear, CPointwise, CTraining, Backend):
         c_n = empty(call.c, dtype) if call.c else None
         c = empty(call.cells, dtype) if cell_states and call.c else None
         if training and memory is None:
-            memory = aligned(call.tape)
+            memory = aligned(call.tape + STAMP)
         given = inputs_fields(x, call.ids, NULL if h0 is None else from_buffer(h0), NULL if c0 is None else from_buffer(c0))
         states = NULL if c_n is None else from_buffer(c_n), NULL if c is None else from_buffer(c)
         output, tape = (from_buffer(y), from_buffer(h_n), *states), NULL if memory is None else from_buffer(memory)
         workspace = take_workspace(call.workspace)
         lib.fastrnn_forward(kernel.stack, packed, call.batch, [given], [output], tape, workspace)
+        if memory is not None:
+            memory[-STAMP:] = kernel.stamp
         return Outputs(y, h_n, c_n, c, None if memory is None else Tape(kernel, call, packed, x, memory))
 
     def run_of(self, prepared: Prepared, shape: tuple[int, ...], rows: str = TIME_MAJOR) -> Run:
@@ -133,7 +137,7 @@ class C(CLinear, CPointwise, CTraining, Backend):
         return Gradients(dx, dh0, dc0)
 
     def tape_memory(self, tape: Tape) -> Array:
-        """Return the memory that the library wrote."""
+        """Return the memory that the library wrote, with the kernel's stamp at the end."""
         return tape.memory
 
     def tape_size(self, spec: StackSpec) -> tuple[int, int, int, int]:
@@ -141,11 +145,17 @@ class C(CLinear, CPointwise, CTraining, Backend):
         return tape_size(kernel_of(spec, settings.isa))
 
     def tape_from(self, prepared: Prepared, inputs: Inputs, memory: Array) -> Tape:  # type: ignore[override]
-        """Return the tape on a memory that :meth:`tape_memory` returned; backward overwrites it."""
+        """Return the tape on a memory that :meth:`tape_memory` returned; backward overwrites it.
+
+        If it has another kernel's stamp, because the precision or the instruction set has changed, forward runs again.
+        """
         x, h0, _, lengths, rows = inputs
-        prepared = prepared.for_batch(batch_of(x.shape, rows, lengths)).for_values(x, h0)
-        call = prepared.kernel.call(x.shape, rows, True, lengths)
-        return Tape(prepared.kernel, call, prepared.packed(True), x, memory)
+        chosen = prepared.for_batch(batch_of(x.shape, rows, lengths)).for_values(x, h0)
+        if not np.array_equal(memory[-STAMP:], chosen.kernel.stamp):
+            found: Tape = self.forward(prepared, inputs, training=True).tape
+            return found
+        call = chosen.kernel.call(x.shape, rows, True, lengths)
+        return Tape(chosen.kernel, call, chosen.packed(True), x, memory)
 
     def hash_arrays(self, spec: StackSpec, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:
         """Return the library's hash of these arrays."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from .library import ffi, lib
-from .stack import Kernel
+from .stack import STAMP, Kernel
 
 
 @lru_cache
@@ -28,7 +28,7 @@ def tape_size(kernel: Kernel) -> tuple[int, int, int, int]:
     per_step = (longer - s) // UNIT - per_row * UNIT
     per_sequence = (wider - s) // UNIT - per_row * UNIT
     fixed = s - UNIT * (per_step + per_sequence) - UNIT**2 * per_row
-    return fixed + LINE * ARRAYS * kernel.spec.parts, per_step, per_sequence, per_row
+    return fixed + LINE * ARRAYS * kernel.spec.parts + STAMP, per_step, per_sequence, per_row
 
 
 def hash_arrays(kernel: Kernel, addresses: Sequence[int], counts: Sequence[int]) -> Callable[[int, int], int]:

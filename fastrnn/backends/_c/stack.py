@@ -95,13 +95,16 @@ def batch_of(shape: tuple[int, ...], rows: str, lengths: Array | None) -> int:
     return shape[1 if rows == TIME_MAJOR else 0]
 
 
+STAMP = 8  # bytes at the end of a tape that tell the instruction set and the products of its kernel
+
+
 class Kernel:
     """A stack on one instruction set, without weights, and the cached calls for it.
 
     Batches below ``smallest_batch`` run :meth:`in_float32`. With ``by_values`` so do operands that do not split well.
     """
 
-    __slots__ = ("by_values", "calls", "choice", "dtype", "smallest_batch", "spec", "stack")
+    __slots__ = ("by_values", "calls", "choice", "dtype", "smallest_batch", "spec", "stack", "stamp")
 
     def __init__(self, spec: StackSpec, isa: int, precision: str) -> None:
         self.spec, self.choice = spec, choose(spec, isa, precision)
@@ -112,6 +115,7 @@ class Kernel:
         kind = isa, DTYPES[cell.dtype], _cell(cell), spec.layers, spec.directions
         fields = (*kind, *sizes, _WEIGHTS[spec.weights], PRODUCTS[self.choice.precision])
         self.stack = ffi.new("fastrnn_stack *", fields)
+        self.stamp = np.frombuffer(f"{isa:4d}{fields[-1]:4d}".encode(), np.uint8)
         self.calls: dict[Any, Call] = {}
 
     def call(self, shape: tuple[int, ...], rows: str, training: bool, lengths: Array | None = None) -> Call:
