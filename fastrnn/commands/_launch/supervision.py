@@ -85,16 +85,16 @@ def _watch(process: subprocess.Popen[bytes], connections: Connections, ranks: in
     told, started = 0, None
     while process.poll() is None:
         connections.listen(TICK)
+        missing = sorted(set(range(ranks)) - connections.ranks.keys())
         if stop.count > told:
             told = stop.count
-            if told > 1 or not connections.stop():
+            if missing or told > 1 or not connections.stop():  # before all have started, there is nothing to save
                 return None
             note("fastrnn: saving; Ctrl-C again ends at once")
         if connections.aborted:
             return None
         if _someone_died(connections, stop.count > 0):
             return _death(connections)
-        missing = sorted(set(range(ranks)) - connections.ranks.keys())
         if missing and connections.ranks:
             started = started or time.monotonic()
             if time.monotonic() - started > STARTED:
