@@ -37,7 +37,8 @@ STEPS = 100
 @contextmanager
 def competitors(n: int) -> Iterator[None]:
     """Run ``n`` processes that never sleep, for as long as the block runs."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    # In a session of their own, because Ctrl-C would make each of them print a traceback.
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(n)]
     time.sleep(0.3 if n else 0)
     try:
         yield

@@ -21,6 +21,9 @@ EXTRAS = {
     "train": ("rich", "matplotlib", "pretty_midi", "mido", "charset_normalizer", "chardet"),
     "torch": ("torch",),
     "onnx": ("onnx",),
+    "keras": ("keras", "h5py"),
+    "jax": ("jax",),
+    "mpi": ("mpi4py",),  # MPI itself, such as MPICH, is no Python module
     "zoo": ("seqeval",),
     "bench": ("pytest_benchmark", "threadpoolctl"),
 }
