@@ -412,6 +412,22 @@ def test_negated_views_and_gradients():
     torch.testing.assert_close(ours.weight_hh_l0.grad, theirs.weight_hh_l0.grad, rtol=1e-5, atol=1e-5)
 
 
+def test_tensors_of_zeros_that_have_no_memory():
+    """torch makes them for gradients that are zero; the kernels would read at address 0."""
+    theirs, ours = _pair("GRU", 3, 4)
+    zeros = torch._efficientzerotensor
+    with torch.no_grad():
+        torch.testing.assert_close(ours(zeros((5, 2, 3)))[0], theirs(zeros((5, 2, 3)))[0])
+        x, h0 = torch.randn(5, 2, 3), torch.randn(1, 2, 4)
+        torch.testing.assert_close(ours(x, zeros((1, 2, 4)))[0], theirs(x)[0])
+        for module in (theirs, ours):
+            module.weight_ih_l0 = nn.Parameter(zeros((12, 3)))
+        torch.testing.assert_close(ours(x, h0)[0], theirs(x, h0)[0])
+    found = ours(x, h0)[0]
+    found.backward(zeros((5, 2, 4)))
+    assert not ours.weight_hh_l0.grad.any()
+
+
 def test_copies_and_files_keep_the_module_and_its_values():
     module = ft.LSTM(3, 4, 2, peephole=True, bidirectional=True, dropout=0.1).eval()
     x = torch.randn(5, 2, 3)

@@ -16,7 +16,7 @@ from .. import threads
 from .._core import memory
 from .._core.arrays import Array
 from ..backends.structs import Inputs, OutputGradients
-from ._packed_weights import packed_weights
+from ._packed_weights import packed_weights, with_values
 from ._stack import Stack
 
 
@@ -117,8 +117,8 @@ def _array(tensor: Tensor) -> Array:
     tensor = tensor.detach() if tensor.requires_grad else tensor
     try:
         array: Array = tensor.numpy()
-    except RuntimeError:  # a negated view or a tensor of zeros: torch computes its values only when they are read
-        array = tensor.numpy(force=True)
+    except RuntimeError:
+        array = with_values(tensor).numpy()
     return array
 
 

@@ -89,17 +89,24 @@ _cache: dict[tuple[Stack, tuple[int, ...]], PackedWeights] = {}
 
 def packed_weights(stack: Stack, weights: Sequence[torch.Tensor], training: bool, shape: torch.Size) -> PackedWeights:
     """Return the packed weights for a call with x of this shape, from the cache if the parameters are unchanged."""
-    # A transposed or negated view has the address of its base and other values, so it is packed for each call.
-    plain = all(map(_is_contiguous, weights)) and not any(map(_is_neg, weights))
-    key = stack, tuple(map(_data_ptr, weights))
+    addresses = tuple(map(_data_ptr, weights))
+    # A transposed or negated view has the address of its base and other values, and zeros may have no address. They are
+    # packed for each call.
+    plain = all(map(_is_contiguous, weights)) and not any(map(_is_neg, weights)) and 0 not in addresses
+    key = stack, addresses
     found = _cache.get(key) if plain else None
     if found is None or not found.fits(weights, training, shape):
         stack.check(weights)
         _remove_dead()
-        found = PackedWeights(stack, [w.contiguous().resolve_neg() for w in weights], training)
+        found = PackedWeights(stack, [with_values(w.contiguous()) for w in weights], training)
         if plain:
             _cache[key] = found
     return found
+
+
+def with_values(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor, or a copy of one whose values torch computes when it reads them: a negated view, or zeros."""
+    return tensor.clone() if tensor._is_zerotensor() else tensor.resolve_neg()
 
 
 def _versions(weights: Sequence[torch.Tensor]) -> list[int]:
