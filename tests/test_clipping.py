@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from optimised_params import EVERY_DTYPE, make_params, set_gradients
 from tables import each_row
-from test_optim import EVERY_DTYPE, make_params, set_gradients
 
 from fastrnn import optim
 from fastrnn._core.parameter import Parameter

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compressed_layers import assert_close, expanded, needs_c, normal
 
 import fastrnn
 from fastrnn._core.conversion import from_bfloat16, to_bfloat16
-from fastrnn.backends import available, current
+from fastrnn.backends import available
 from fastrnn.serialization import load_arrays
 
 FORMS = ("bfloat16", "int8")
@@ -31,35 +32,10 @@ CELLS = {
     "lstm_both": ("LSTM", {"proj_size": 5, "peephole": True, "bias": False}),
 }
 
-needs_c = pytest.mark.skipif("c" not in available(), reason="needs the C backend")
-
-
-def assert_close(found: np.ndarray, values: np.ndarray, form: str, isa: str = "") -> None:
-    """Compare with the results of float32. The C backend multiplies int8 weights by 16 bits of each input and state.
-
-    These change each number of a row by up to 1 / 65,200 of the largest. In a product of 131 normal numbers and new weights
-    that adds up to 4e-5 (rms), so 2e-4 is five standard deviations.
-    """
-    atol = 2e-4 * max(1, np.nanmax(np.abs(values))) if form == "int8" and current().name == "c" else 3e-6
-    np.testing.assert_allclose(found, values, rtol=2e-5, atol=atol, err_msg=isa)
-
 
 def layer_of(name: str, input_size: int = 9, hidden_size: int = 21, **options: object) -> fastrnn.LSTM:
     kind, own = CELLS[name]
     return getattr(fastrnn, kind)(input_size, hidden_size, rng=1, **own, **options)
-
-
-def expanded(layer: fastrnn.LSTM) -> fastrnn.LSTM:
-    """Return a float32 layer with the values of a compressed one."""
-    config = layer.config() | {"compression": None}
-    plain = type(layer)(**config, rng=0)
-    for name, parameter in plain.named_parameters():
-        parameter.assign(np.array(getattr(layer, name)))
-    return plain
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(len(shape)).standard_normal(shape, dtype=np.float32)
 
 
 def all_outputs(result: tuple) -> np.ndarray:

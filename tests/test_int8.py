@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_compression import assert_close, expanded, needs_c, normal
+from compressed_layers import assert_close, expanded, needs_c, normal
 
 import fastrnn
 from fastrnn._core.compressed_parameter import quantize_rows

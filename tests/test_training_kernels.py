@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from optimised_params import OPTIONS, set_gradients
 from tables import each_row
-from test_optim import OPTIONS, set_gradients
 
 from fastrnn import optim, use_backend
 from fastrnn._core.parameter import Parameter
