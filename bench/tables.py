@@ -1,4 +1,4 @@
-"""What the programs share: the machine's line, Markdown tables, options for a choice of them, and processes of their own."""
+"""Shared by the programs of bench/: a line on the machine, Markdown tables, options that choose them, child processes."""
 
 from __future__ import annotations
 

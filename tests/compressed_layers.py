@@ -1,4 +1,4 @@
-"""What tests of layers with compressed weights share."""
+"""Helpers for tests of layers with compressed weights."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_changed_weights_are_packed_anew(xla_handlers):
 
 
 def test_the_precision_is_that_of_the_trace(xla_handlers):
-    """Backward has its forward's precision, also if the setting has changed since; the bits are those of a layer."""
+    """Backward runs in the precision of its forward, also after a change of the setting, and has the bits of a layer."""
     layer = fastrnn.LSTM(64, 64, rng=0, precision="medium")
     x = np.random.default_rng(0).standard_normal((5, 4, 64)).astype(np.float32)
     (y, _), layer_backward = layer.forward(x)

@@ -1,4 +1,4 @@
-"""Metres of solos and of forms: those of the songs, and those that are asked for."""
+"""Metres of solos and forms: those of the songs, and others on request."""
 
 from dataclasses import replace
 

@@ -286,8 +286,8 @@ static void product_of_row(const product_args *p, range panels, int64_t row, rea
     }
 }
 
-/* Return what a row of A is divided by in float32. The sums of large numbers could overflow before they are multiplied by
- * the weights' scales, which are small. Numbers below 2^-76 then count as zero beside one above 2^88. */
+/* Return what a row of A is divided by in float32. With a number above 2^88, sums could overflow before they are multiplied
+ * by the weights' scales. A row that is divided loses its numbers below 2^-76. */
 static real a_factor_of(const real *a, int64_t K) { return largest_magnitude(a, K) <= (real)0x1p88 ? 1 : (real)0x1p50; }
 
 /* Compute a product with int8 weights: in integers, or in float32 for rows that 16 bits hold too coarsely. */

@@ -13,8 +13,8 @@ enum { STRIDE = TILE * 4 };
 /* The number of tiles of k whose sums fit 32 bits: S_3 grows by at most 4 * 64 * 2^14 with each. */
 enum { MOST_TILES = 256 };
 
-/* The number of products of slices in a sum. Three slices give six, those of S_0 to S_2; in a short sum two of S_3 are
- * added. Four slices give ten, those of S_0 to S_3. */
+/* How many products of slices a sum has. Three slices: six (S_0 to S_2), or eight in a short sum (two of S_3 as well). Four
+ * slices: ten (S_0 to S_3). */
 typedef enum { SIX, EIGHT, TEN } products;
 
 /* The sums of some rows of a row of tiles, over some tiles of k. */
